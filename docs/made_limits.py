@@ -7,7 +7,7 @@ from pathlib import Path
 
 from docs.made_files import MADE, markdown_table
 from shroff.app.jobs import desk as job_desk
-from shroff.app.rules import list_csv, list_operations, rule_drafts, rule_files
+from shroff.app.rules import draft_operations, list_csv, list_operations, rule_drafts, rule_files
 from shroff.cases import case_actions, desk, files
 from shroff.events import readers
 from shroff.jobs import job
@@ -22,12 +22,10 @@ from shroff.project import schedules
 from shroff.web import server, service
 from shroff.web.api import events, hooks
 from shroff.web.api.rules import backtests as judged
-from shroff.web.api.rules import draft_checks
 from shroff.web.http import asgi, concurrency_limits, problems, proxies, streaming
 from shroff.web.http import messages as http
 from shroff.web.http.authentication import SENDERS_MAX
-from shroff.web.work import check_work
-from shroff.web.work import draft_checks as checking
+from shroff.web.work import operation_processes as checking
 from shroff.worker import request_bodies, request_loop, writer_tasks
 from shroff_plugins.connectors import sns_certificates
 
@@ -199,7 +197,7 @@ def _rules() -> list[Row]:
         ("file of rules", _bytes(rule_files.TEXT_BYTES_MAX), "400"),
         ("expression", f"{parser.LENGTH_MAX:,} characters, {parser.DEPTH_MAX} levels", "an error of the draft"),
         ("nested YAML", f"{yamlreading.DEPTH_MAX} levels", "an error of the draft"),
-        ("errors, warnings and tests in one response", f"{draft_checks.SAID_MAX}", "`more` has their number"),
+        ("errors, warnings and tests in one response", f"{draft_operations.SAID_MAX}", "`more` has their number"),
         ("errors in a problem document", f"{problems.PROBLEMS_MAX}", "`detail` ends with their number"),
         ("time for the tests of one rule", _s(ruletests.SECONDS_MAX), "the test fails: *was stopped*"),
         (
@@ -207,8 +205,8 @@ def _rules() -> list[Row]:
             f"1, and {service.CHECKS_OF_SENDER_MAX - 1} waiting for it",
             f"429 {RETRY}",
         ),
-        ("time for a check, waiting included", _s(checking.SECONDS_MAX), f"503 {RETRY}"),
-        ("memory of a process that checks drafts", _bytes(check_work.MEMORY_MAX), f"503 {RETRY}"),
+        ("time for a check, waiting included", _s(checking.CHECK_S_MAX), f"503 {RETRY}"),
+        ("memory of a process that checks drafts", _bytes(checking.MEMORY_MAX), f"503 {RETRY}"),
         ("backtests waiting", f"{judged.WAITING_MAX}", f"503 {RETRY}"),
         ("time for a backtest", _s(judged.SECONDS_MAX), "it ends with an error"),
     ]

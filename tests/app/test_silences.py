@@ -124,8 +124,8 @@ def test_a_backtest_of_a_draft_is_silent_as_well(bank, tmp_path):
     draft.mkdir()
     (draft / "large.yaml").write_text(FILES["rules/large.yaml"].replace("> 100", "> 50"), encoding="utf-8")
 
-    (changed,) = [one for one in bank.backtest(rules=draft).rules if one.rule.id == "large"]
-    assert (changed.old.count, changed.new.count) == (0, 1)
+    (changed,) = [one for one in bank.backtest(rules=draft).rules if one.id == "large"]
+    assert (changed.old.hits, changed.hits) == (0, 1)
 
 
 def test_a_first_silence_that_cannot_be_recorded_makes_no_list(bank):

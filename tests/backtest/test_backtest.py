@@ -20,10 +20,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from shroff.app import project as app
+from shroff.backtest.document import BacktestReport
 from shroff.backtest.fold import RuleMatches
 from shroff.backtest.outcomes import outcomes_by_columns
 from shroff.backtest.report import UNKNOWABLE, page, sentence
-from shroff.backtest.report_builder import JudgedPeriod, Report, backtest, first_place, write_changed
+from shroff.backtest.report_builder import JudgedPeriod, backtest, changed, first_place, write_changed
 from shroff.backtest.tally import exact_sums
 from shroff.cli.main import run
 from shroff.errors import DefinitionError, UsageError
@@ -91,8 +92,8 @@ def log() -> MemoryLog:
 LATER = read_time("2026-03-20T00:00:00Z")
 
 
-def changes(report: Report) -> dict[str, tuple[str, str, str]]:
-    return {row["id"]: (row["old"], row["new"], row["label"]) for row in report.changed(99)}
+def changes(report: BacktestReport) -> dict[str, tuple[str, str, str]]:
+    return {row.id: (row.old, row.new, row.label) for row in changed(report, 99)}
 
 
 def test_a_draft_is_held_against_what_was_decided(log: MemoryLog):
@@ -187,7 +188,7 @@ def test_events_that_were_only_taken_are_not_judged_and_count_in_windows():
     first.write([payment(2, 1)])
     report = backtest(log, draft(), period=JudgedPeriod(LATER))
 
-    assert (report.events, report.verdicts.undecided) == (1, 1)
+    assert (report.events, report.undecided) == (1, 1)
     assert changes(report) == {"p2": ("approve", "review", "none")}
 
 
@@ -227,7 +228,7 @@ def test_without_a_draft_the_project_is_held_against_the_log(log: MemoryLog):
     report = backtest(log, definitions(), period=JudgedPeriod(LATER))
 
     assert changes(report) == {}
-    assert all(one.is_kept for one in report.rules)
+    assert all(one.kept for one in report.rules)
 
 
 def test_an_empty_log_cannot_be_judged():
@@ -399,7 +400,7 @@ def test_files_are_judged_alone_and_leave_the_log_as_it_is(project: app.Project)
     )
 
     assert changes(report) == {"f0": ("review", "approve", "none")}
-    assert {(cell.label, cell.count) for cell in report.matrix} == {("none", 1), ("fraud", 1)}
+    assert {(cell.label, cell.count) for cell in report.outcomes} == {("none", 1), ("fraud", 1)}
     assert project.events().num_rows == before
 
 
@@ -423,7 +424,7 @@ def test_a_model_takes_the_champions_place(project: app.Project):
     (folder / "score.yaml").write_text("payment: { score: { decline_at: 0.9975 } }\n", encoding="utf-8")
     report = project.backtest(model="m-20260301-aaaa", policy=folder / "score.yaml", as_of="2026-03-20")
 
-    assert report.draft == (str(folder / "score.yaml"), "m-20260301-aaaa")
+    assert report.draft == [str(folder / "score.yaml"), "m-20260301-aaaa"]
     assert changes(report) == {"p1": ("review", "decline", "none")}
 
 
@@ -565,8 +566,8 @@ def decided_in_parts(draft: str = "") -> tuple[MemoryLog, dict[str, str]]:
     parts = [({}, ""), ({}, "c1\n"), ({"policy.yaml": reviews}, "c1\nc2\n"), ({}, "c2\n")]
     if draft:  # it is held against the project of the end, so that has its thresholds throughout
         parts = [({}, rows) for _, rows in parts]
-    for number, (changed, rows) in enumerate(parts):
-        files = {**FILES, **changed, "lists/blocked.csv": f"value\n{rows}"}
+    for number, (files_changed, rows) in enumerate(parts):
+        files = {**FILES, **files_changed, "lists/blocked.csv": f"value\n{rows}"}
         laid = [DraftFile("rules/", "drafts/r.yaml", RULE.format(draft))] if draft else []
         paid = [payment(10 * number + at, 60 * number + at, card=f"c{at % 3}", amount=f"{9 * at}") for at in range(9)]
         Writer(log, load_definitions(files, draft=laid).or_raise(), lambda: NOW_MS).write(paid)
@@ -588,8 +589,8 @@ def test_lists_are_as_of_each_event_and_nothing_else_is_charged_to_the_draft(whe
 
     assert new == decided_in_parts(when)[1]
     assert old == without
-    assert report.differing == sum(recorded[id_] != outcome for id_, outcome in without.items()) > 0
-    assert report.because == ["thresholds"]
-    assert bool(report.changes) == (when in LISTED)
+    assert report.recorded.differ == sum(recorded[id_] != outcome for id_, outcome in without.items()) > 0
+    assert report.recorded.because == ["thresholds"]
+    assert bool(report.changed) == (when in LISTED)
     assert sentence(report).startswith("The draft changes nothing") == (when in NOTHING_DONE)
     assert "other reasons: thresholds changed since" in str(report)

@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 
 from shroff.app import project as app
+from shroff.backtest.document import BacktestReport, ReportBalance
 from shroff.backtest.report import learnt_sentence, page, sentence
-from shroff.backtest.report_builder import Report
-from shroff.backtest.tally import Balance
 from shroff.cli.main import run
 from tests.support.learnable import A_DAY, make_project, write_days
 from tests.support.trained import train
@@ -49,7 +48,7 @@ def until_of(folder: Path, model: str) -> str:
     return str(json.loads((folder / "models" / model / "manifest.json").read_bytes())["data"]["to"])
 
 
-def stopped(balance: Balance) -> int:
+def stopped(balance: ReportBalance) -> int:
     return balance.new.frauds_stopped - balance.old.frauds_stopped
 
 
@@ -61,13 +60,13 @@ def test_the_answer_counts_only_events_that_are_new_to_the_model(learnt: tuple[P
     report = project.backtest(model=model)
     after, before = project.backtest(model=model, start=until), project.backtest(model=model, end=until)
 
-    assert report.learnt is not None
-    assert (report.learnt.models, report.learnt.events + report.learnt.behind) == ((model,), DAYS * A_DAY)
-    assert report.learnt.events == before.events > 0
+    assert report.learnt_from is not None
+    assert (report.learnt_from.models, report.learnt_from.events + report.learnt_from.behind) == ([model], DAYS * A_DAY)
+    assert report.learnt_from.events == before.events > 0
     assert report.balance.new == after.balance.new
-    assert report.learnt.balance.new == before.learnt.balance.new if before.learnt else False
-    assert report.balance.net_minor == pytest.approx(after.balance.net_minor)
-    assert (stopped(report.balance) > 0, stopped(report.learnt.balance) > 0) == (True, True)
+    assert report.learnt_from.balance.new == before.learnt_from.balance.new if before.learnt_from else False
+    assert report.balance.net == after.balance.net
+    assert (stopped(report.balance) > 0, stopped(report.learnt_from.balance) > 0) == (True, True)
     assert after.remarks == []
 
 
@@ -90,7 +89,7 @@ def test_both_are_told_in_text_json_and_html(learnt: tuple[Path, str], capsys: p
     assert learnt_sentence(report) in html
 
 
-def nothing_behind(folder: Path, model: str) -> Report:
+def nothing_behind(folder: Path, model: str) -> BacktestReport:
     return app.open(folder).backtest(model=model, end=until_of(folder, model), as_of="2026-03-21")
 
 
@@ -119,18 +118,18 @@ def test_rules_alone_stay_as_they_are_and_rules_that_read_a_score_do_not(learnt:
     folder, model = learnt
     bank = app.open(folder)
     before = bank.backtest(rules=folder / "large")
-    assert (before.learnt, before.remarks) == (None, [])
+    assert (before.learnt_from, before.remarks) == (None, [])
 
     bank.models.promote(model)
     try:
         again = app.open(folder)
         rules, scores = (again.backtest(rules=folder / name) for name in ("large", "scores"))
-        assert (rules.learnt, rules.balance.events, rules.remarks) == (None, DAYS * A_DAY, [])
-        assert (scores.learnt, scores.changes) == (None, 0), "no event had a model at its place in the log"
+        assert (rules.learnt_from, rules.balance.events, rules.remarks) == (None, DAYS * A_DAY, [])
+        assert (scores.learnt_from, scores.changed) == (None, 0), "no event had a model at its place in the log"
         assert scores.remarks[0].startswith(f"{DAYS * A_DAY:,} of {DAYS * A_DAY:,} events have no score")
         named = again.backtest(rules=folder / "scores", model=model)
-        assert named.learnt is not None
-        assert named.changes > 0, "a model that is named scores all events"
+        assert named.learnt_from is not None
+        assert named.changed > 0, "a model that is named scores all events"
     finally:
         (folder / "models" / "in_force.json").unlink()
 
@@ -142,6 +141,6 @@ def test_a_model_that_does_not_say_what_it_knows_is_named(learnt: tuple[Path, st
         train(project.opened.registry, "m-foreign", inputs=("payment.amount",))
     report = app.open(folder).backtest(model="m-foreign")
 
-    assert report.learnt is not None
-    assert (report.learnt.untold, report.learnt.events) == (("m-foreign",), 0)
+    assert report.learnt_from is not None
+    assert (report.learnt_from.not_told, report.learnt_from.events) == (["m-foreign"], 0)
     assert report.remarks[0].startswith("m-foreign does not name its training data")

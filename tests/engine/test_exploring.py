@@ -10,8 +10,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from shroff.backtest.report import page
-from shroff.backtest.report_builder import JudgedPeriod, Report, backtest
+from shroff.backtest.document import BacktestReport
+from shroff.backtest.report import explorations, page
+from shroff.backtest.report_builder import JudgedPeriod, backtest
 from shroff.engine.decision import Decision, DrawnDecision
 from shroff.engine.documents import DecidedBatch, DocumentWriter
 from shroff.engine.let_through import LET_THROUGH
@@ -362,7 +363,7 @@ def test_another_seed_is_another_version_of_the_policy(load):
 # ---- what they say and cost
 
 
-def report_of(log: MemoryLog, definitions: Definitions, as_of: str = "2026-06-01T00:00:00Z") -> Report:
+def report_of(log: MemoryLog, definitions: Definitions, as_of: str = "2026-06-01T00:00:00Z") -> BacktestReport:
     return backtest(log, definitions, period=JudgedPeriod(read_time(as_of)))
 
 
@@ -381,7 +382,7 @@ def test_a_backtest_says_what_they_say_of_declines_and_what_they_cost(load):
     assert 0 < one["low"] < 0.2222 < one["high"] < 1
     assert one["cost"] == "60.00"
     report = report_of(log, all_of_them)
-    (said,) = report.explorations()
+    (said,) = explorations(report)
     assert said == (
         "payment: 10 events that the score would have declined were explored (approved); 9 have labels by now, "
         "2 are frauds. So about "

@@ -186,7 +186,7 @@ def test_a_draft_of_very_many_mistakes_gets_the_first_hundred_and_their_number(s
     assert len(said["mistakes"]) == 100
     assert said["more"] == {"mistakes": 2_900, "elsewhere": 0, "warnings": 0, "tests": 0}
     assert any(
-        b"shroff.web.work.check_work" in (one / "cmdline").read_bytes() for one in begun_by(pid_of(service.process))
+        b"shroff.web.work.operation_work" in (one / "cmdline").read_bytes() for one in begun_by(pid_of(service.process))
     )
 
 

@@ -20,12 +20,12 @@ import pytest
 from starlette.responses import Response
 
 from shroff.app import project as app
+from shroff.app.rules.draft_operations import CheckDraft
 from shroff.config import TEMPLATE_FOLDER
 from shroff.language.yaml import nodes as yamlnodes
 from shroff.log.ruletests import run_tests_of
 from shroff.people.access import Right
 from shroff.web import server, service
-from shroff.web.api.rules.draft_checks import check_of
 from shroff.web.http import asgi, messages
 from shroff.web.http.authentication import SENDERS_MAX, Pace, gate_of
 from shroff.web.http.concurrency_limits import SENDER, ConcurrencyLimits, Turns
@@ -34,7 +34,7 @@ from shroff.web.http.problems import ProblemError
 from shroff.web.http.proxies import FORWARDED, Proxies
 from shroff.web.http.routes import Route
 from shroff.web.service import UNKNOWN_RATE, Service
-from shroff.web.work.draft_checks import Checkers
+from shroff.web.work.operation_processes import DraftCheckers
 from tests.support.webs import Asker, asker
 from tests.support.wire import Spoken, connected
 from tests.web.test_wire import request
@@ -129,21 +129,21 @@ def test_the_rest_of_a_refused_body_is_read_piece_by_piece_and_the_connection_en
 @pytest.mark.slow
 def test_a_draft_is_checked_in_another_process_which_is_ended_where_it_takes_too_long(bank):
     project = app.open_exactly(bank)
-    with closing(Checkers(project)) as checkers:
-        assert checkers.check("x", RULE + TEST) == check_of(project, "x", RULE + TEST)
-        assert checkers.check("x", RULE + "  k: 1\n")["mistakes"]
-        (process,) = checkers._all
+    with closing(DraftCheckers(project)) as checkers:
+        assert checkers.check("x", RULE + TEST) == project.run(CheckDraft(rule="x", source=RULE + TEST))
+        assert checkers.check("x", RULE + "  k: 1\n").mistakes
+        (process,) = (one._process for one in checkers._all)
         os.kill(process.pid, signal.SIGSTOP)
         checkers._seconds_max = 0.01
         with pytest.raises(ProblemError) as refused:
             checkers.check("x", RULE)
         assert (refused.value.status, process.returncode) == (503, -signal.SIGKILL)
         checkers._seconds_max = 60.0
-        assert checkers.check("x", RULE)["ok"]
+        assert checkers.check("x", RULE).ok
         (other,) = checkers._all
         other.kill()
-        other.wait()
-        assert checkers.check("x", RULE)["ok"]
+        other.end()
+        assert checkers.check("x", RULE).ok
         assert other not in checkers._all
     assert checkers._all == set()
 

@@ -16,6 +16,9 @@ import pytest
 
 from shroff.adapters.people.sql import SqlPeople
 from shroff.app import project as app
+from shroff.app.rules import rule_looks
+from shroff.backtest.document import BacktestReport
+from shroff.backtest.report import sentence
 from shroff.cli.main import run as command
 from shroff.config import TEMPLATE_FOLDER
 from shroff.errors import LogBusyError
@@ -28,10 +31,8 @@ from shroff.people.access import Role
 from shroff.people.store import AuditFilter, rows_of
 from shroff.rules.definitions import Rule
 from shroff.rules.texts import in_shadow
-from shroff.web.api.rules import rule_looks
-from shroff.web.api.rules.backtests import Kept
 from shroff.web.http.authentication import gate_of
-from shroff.web.pages.rules import backtests
+from shroff.web.pages.rules import backtests, table
 from shroff.web.pages.rules.backtests import examples, worth
 from shroff.web.pages.rules.table import least_precise
 from tests.support.served import ME
@@ -623,14 +624,24 @@ def test_an_earlier_version_is_compared_with_the_project_of_today(bank, monkeypa
     ],
 )
 def test_a_backtest_says_whether_its_draft_is_worth_activating(net, low, high, advice):
-    report = {"balance": {"net": net, "low": low, "high": high}, "changed": 1}
-    result = {"sentence": "It would have.", "report": report}
-    unchanged = worth(Kept("b-1", "", "ann", 0, result={**result, "report": {**report, "changed": 0}}))
-    found = worth(Kept("b-1", "", "ann", 0, result=result))
+    report = report_of(net, low, high)
+    found, unchanged = worth(report), worth(msgspec.structs.replace(report, changed=0))
 
-    assert (found.says, found.advice) == ("It would have.", advice)
+    assert (found.says, found.advice) == (sentence(report), advice)
     assert (unchanged.kind, unchanged.advice) == ("warn", "The draft changes nothing.")
-    assert worth(Kept("b-1", "", "ann", 0)) is None
+    assert worth(None) is None
+
+
+def report_of(net: str | None, low: str | None, high: str | None) -> BacktestReport:
+    side = {"frauds_stopped": 0, "fraud_money_stopped": "0.00", "reviews": 0, "false_declines": 0}
+    balance = {"old": side, "new": side, "net": net, "low": low, "high": high, "days": 20, "events": 9, "mature": 9}
+    lists = {name: [] for name in ("draft", "outcomes", "remarks", "rules", "changed_rows", "exploration")}
+    numbers = dict.fromkeys(("events", "seconds", "immature", "undecided"), 0)
+    parts = {"start": None, "end": None, "as_of": "", "money": "EUR", "learnt_from": None, "rules_gone": {}}
+    parts |= {"recorded": {"differ": 0, "because": []}, "costs": {"review": None, "false_decline": None, "named": True}}
+    parts |= {"balance": balance | {"labelled": 9, "weeks": []}, "changed": 1, "unknowable": ""}
+    renamed = {"from": parts.pop("start"), "to": parts.pop("end")}
+    return msgspec.convert(lists | numbers | parts | renamed, BacktestReport)
 
 
 def look_of(id_: str, effect: str, genuine: int) -> rule_looks.RuleLook:
@@ -766,8 +777,8 @@ def test_pages_show_the_hits_counted_so_far_and_programs_have_all(bank, monkeypa
 
     async def steps() -> None:
         async with hit_eleven_times(bank, monkeypatch) as browser:
-            looks = browser.asks.service.rule_looks
-            monkeypatch.setattr(looks.__class__, "count_on", lambda *_: None)
+            looks = browser.asks.service.project.rule_looks
+            monkeypatch.setattr(table, "count_hits", lambda *_: None)
             seen = []
             for path in ("/rules", "/rules/dear_one", "/rules/dear_one/hits"):
                 page = (await browser.get(path)).body.decode()
@@ -790,7 +801,7 @@ def test_the_rest_is_counted_beside_whoever_looks(bank, monkeypatch):
 
     async def steps() -> None:
         async with hit_eleven_times(bank, monkeypatch) as browser:
-            records = browser.asks.service.rule_looks.records
+            records = browser.asks.service.project.rule_looks.records
             assert b"data-again" in (await browser.get("/rules")).body
             for _ in range(1_200):
                 if records.is_whole:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
     from pathlib import Path
 
+    from shroff.app.rules.rule_looks import RuleStatistics
     from shroff.events.intake import Intake
     from shroff.explain.key_index import KeyIndex
     from shroff.log.writer import Writer
@@ -75,6 +76,7 @@ class Opened:
     files_read: MadeOnce[Loaded] = field(default_factory=MadeOnce)
     systems_read: MadeOnce[Systems] = field(default_factory=MadeOnce)
     models_kept: MadeOnce[Registry] = field(default_factory=MadeOnce)  # shared as well
+    rule_statistics: MadeOnce[RuleStatistics] = field(default_factory=MadeOnce)  # shared as well
     index: KeyIndex | None = None
 
     @property

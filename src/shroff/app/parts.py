@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from shroff.app.rules.list_files import ListFiles
     from shroff.app.rules.rule_drafts import RuleDraftFiles
     from shroff.app.rules.rule_files import Rules
+    from shroff.app.rules.rule_looks import RuleLooks
     from shroff.app.rules.silence_requests import PendingSilences
     from shroff.app.rules.silences import Silences
 
@@ -98,6 +99,7 @@ class ProjectParts:
     requests: cached_property[WriterRequests] = part("live.requests:WriterRequests")
     retention: cached_property[Retention] = part("pruning:Retention")
     routes: cached_property[Routes] = part("live.routes:Routes")
+    rule_looks: cached_property[RuleLooks] = part("rules.rule_looks:RuleLooks")
     rules: cached_property[Rules] = part("rules.rule_files:Rules")
     silence_requests: cached_property[PendingSilences] = part("rules.silence_requests:PendingSilences")
     silences: cached_property[Silences] = part("rules.silences:Silences")

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from shroff.app.models.classifiers import Classifier
     from shroff.app.models.trainings import TrainOptions
     from shroff.app.rules.backtests import BacktestOptions
-    from shroff.backtest.report_builder import Report
+    from shroff.backtest.document import BacktestReport
     from shroff.explain.explanation import Explained
     from shroff.log.ruletests import CheckReport
     from shroff.log.writer import Answer
@@ -283,7 +283,7 @@ class Project(Printed, _Parts):
         """
         return self.training.train(event, **how)
 
-    def backtest(self, **how: Unpack[BacktestOptions]) -> Report:
+    def backtest(self, **how: Unpack[BacktestOptions]) -> BacktestReport:
         """Back-test a draft: compare its decisions with the recorded ones over the log.
 
         For the options see `LogBacktests.run`: `rules`, `policy`, `model`, `start`, `end`, `as_of`, `files` and more.

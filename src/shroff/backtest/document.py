@@ -1,14 +1,20 @@
-"""A backtest's report as JSON has it: the types of its parts."""
+"""A backtest's report as JSON has it, and its methods for people: the answer of `shroff backtest`."""
 
 from __future__ import annotations
 
-from typing import TypedDict
+from typing import TYPE_CHECKING, Any, cast
+
+import msgspec
 
 from shroff.events.event import TimeText
-from shroff.models.evaluation.exploration import RulePrecision
+from shroff.operations.declaration import OperationAnswer
+from shroff.runtime.texts import Printed
+
+if TYPE_CHECKING:
+    from shroff.backtest.outcomes import DraftVerdicts
 
 
-class ReportCell(TypedDict):
+class ReportCell(msgspec.Struct):
     """Events of one type with the same outcomes and label: their number and amount."""
 
     event: str
@@ -20,8 +26,8 @@ class ReportCell(TypedDict):
     money: str
 
 
-class ReportHits(RulePrecision):
-    """Hits of a rule; those of mature events by label."""
+class ReportHits(msgspec.Struct):
+    """Hits of a rule; those of mature events by label, with the precision and its 95 % confidence interval."""
 
     hits: int
     fraud: int
@@ -29,6 +35,9 @@ class ReportHits(RulePrecision):
     unclear: int
     none: int
     immature: int
+    precision: float | None
+    precision_low: float | None
+    precision_high: float | None
     money: str
     fraud_money: str
 
@@ -47,7 +56,7 @@ class ReportRule(ReportHits):
     old: ReportHits
 
 
-class ReportSide(TypedDict):
+class ReportSide(msgspec.Struct):
     """Outcomes of mature events, without the draft or with it."""
 
     frauds_stopped: int
@@ -56,8 +65,19 @@ class ReportSide(TypedDict):
     false_declines: int
 
 
-class ReportBalance(TypedDict):
-    """Both sides, and the value of their difference with its 95 % confidence interval `low` to `high`."""
+class ReportWeek(msgspec.Struct):
+    """The value of a draft in a week, from its first day on, and how many mature events that has."""
+
+    day: str
+    net: str
+    events: int
+
+
+class ReportBalance(msgspec.Struct):
+    """Both sides, and the value of their difference with its 95 % confidence interval `low` to `high`.
+
+    `net` is null, and there are no weeks, where no event has a label; `mature` events are older than the label delay.
+    """
 
     old: ReportSide
     new: ReportSide
@@ -66,11 +86,21 @@ class ReportBalance(TypedDict):
     high: str | None
     days: int
     events: int
+    mature: int
     labelled: int
+    weeks: list[ReportWeek]
 
 
-class ReportLearnt(TypedDict):
-    """Events that the draft's models were trained on."""
+class ReportCosts(msgspec.Struct):
+    """Costs in policy.yaml: of a review and a false decline, null where event types differ; whether it names any."""
+
+    review: str | None
+    false_decline: str | None
+    named: bool
+
+
+class ReportLearnt(msgspec.Struct):
+    """Events that the draft's models were trained on, before `until`; `behind` are not."""
 
     models: list[str]
     not_told: list[str]
@@ -80,14 +110,14 @@ class ReportLearnt(TypedDict):
     balance: ReportBalance
 
 
-class ReportRecorded(TypedDict):
+class ReportRecorded(msgspec.Struct):
     """Recorded decisions that differ from those of the project without the draft: their number, and what changed."""
 
     differ: int
     because: list[str]
 
 
-class ReportRow(TypedDict):
+class ReportRow(msgspec.Struct):
     """An event whose outcome changes."""
 
     event: str
@@ -103,8 +133,12 @@ class ReportRow(TypedDict):
     rules: list[str]
 
 
-class ExploredDocument(TypedDict):
-    """Exploration of one event type, as JSON; numbers of the events that these stand for are estimates."""
+class ReportExploration(msgspec.Struct):
+    """Exploration of one event type; numbers of the events that these stand for are estimates.
+
+    `immature` are younger than the label delay, `reviewed` a person was to look at first; `cost` is what those cost
+    that are known as frauds so far and were not reviewed.
+    """
 
     event: str
     explored: int
@@ -121,28 +155,48 @@ class ExploredDocument(TypedDict):
     cost: str
 
 
-ReportDocument = TypedDict(
-    "ReportDocument",
-    {
-        "draft": list[str],
-        "events": int,
-        "seconds": float,
-        "from": TimeText | None,
-        "to": TimeText | None,
-        "as_of": TimeText,
-        "money": str,
-        "outcomes": list[ReportCell],
-        "immature": int,
-        "recorded": ReportRecorded,
-        "balance": ReportBalance,
-        "learnt_from": ReportLearnt | None,
-        "remarks": list[str],
-        "rules": list[ReportRule],
-        "rules_gone": dict[str, int],
-        "changed": int,
-        "changed_rows": list[ReportRow],
-        "exploration": list[ExploredDocument],
-        "undecided": int,
-        "unknowable": str,
-    },
-)
+class BacktestReport(OperationAnswer, Printed, rename={"start": "from", "end": "to"}, dict=True):
+    """The draft compared with the project without it: outcomes, rules and money of both, with some changed events."""
+
+    draft: list[str]
+    events: int
+    seconds: float
+    start: TimeText | None
+    end: TimeText | None
+    as_of: TimeText
+    money: str
+    outcomes: list[ReportCell]
+    immature: int
+    recorded: ReportRecorded
+    balance: ReportBalance
+    costs: ReportCosts
+    learnt_from: ReportLearnt | None
+    remarks: list[str]
+    rules: list[ReportRule]
+    rules_gone: dict[str, int]
+    changed: int
+    changed_rows: list[ReportRow]
+    exploration: list[ReportExploration]
+    undecided: int
+    unknowable: str
+
+    @property
+    def verdicts(self) -> DraftVerdicts:
+        """Outcomes of all events; only where the backtest ran."""
+        return cast("DraftVerdicts", vars(self)["verdicts"])
+
+    def document(self) -> dict[str, Any]:
+        """What `shroff backtest --json` prints."""
+        return cast("dict[str, Any]", msgspec.to_builtins(self))
+
+    def text(self) -> str:
+        from shroff.backtest.report import text
+
+        return text(self)
+
+    def __repr__(self) -> str:
+        return self.text()
+
+    def hints(self) -> list[str]:
+        command = vars(self).get("command", "")
+        return [command] if command else []

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from shroff.backtest.tally import Balance, balance
+from shroff.backtest.document import ReportLearnt
+from shroff.backtest.tally import Money, balance
 from shroff.events.event import time_text
 
 if TYPE_CHECKING:
@@ -17,51 +17,6 @@ if TYPE_CHECKING:
     from shroff.backtest.plan import DecidingVersion
     from shroff.project.definitions import Definitions
     from shroff.project.scoring import Scorer
-
-
-@dataclass(frozen=True, slots=True)
-class Learnt:
-    """The events that models of a draft have learned from, though they may change their outcomes.
-
-    Args:
-        models: Their ids, sorted; `untold` are those that do not say what they have learned from.
-        until_ms: Behind the last of these moments there is nothing that one of them has learned from.
-        events: How many of the judged events lie before it, and `behind` at or after it; `mature` of those are old
-            enough to judge by.
-        balance: Of those before it.
-    """
-
-    models: tuple[str, ...]
-    untold: tuple[str, ...]
-    until_ms: int
-    events: int
-    behind: int
-    mature: int
-    balance: Balance
-
-    def remarks(self) -> list[str]:
-        """Warnings for the reader, with the fix where nothing is left to judge by."""
-        names = ", ".join(self.models)
-        until = time_text(self.until_ms)
-        found = []
-        if self.events and not self.mature:
-            young = f" but {self.behind:,} that are younger than the label delay" if self.behind else ""
-            found.append(
-                f"NO EVENT IS NEW TO THE MODEL: {names} was trained on events before {until}, and knows their "
-                f"outcomes; there are no later events{young}. Train as of an earlier time ('shroff train --as-of T') "
-                "and backtest the events after it, or wait for new events."
-            )
-        elif self.events:
-            found.append(
-                f"{self.events:,} events from before {until} are reported separately: {names} was trained on them, and "
-                "knows the answers."
-            )
-        if self.untold:
-            found.append(
-                f"{', '.join(self.untold)} does not name its training data. If events here were part of it, the "
-                "result is too good ('shroff models import --trained-until' declares it)."
-            )
-        return found
 
 
 def learnt_rows(versions: Sequence[DecidingVersion], judged: Sequence[JudgedEvents]) -> list[Flags]:
@@ -76,8 +31,8 @@ def learnt_rows(versions: Sequence[DecidingVersion], judged: Sequence[JudgedEven
 
 
 def learnt_of(
-    versions: Sequence[DecidingVersion], judged: Sequence[JudgedEvents], rows: Sequence[Flags]
-) -> Learnt | None:
+    versions: Sequence[DecidingVersion], judged: Sequence[JudgedEvents], rows: Sequence[Flags], money: Money
+) -> ReportLearnt | None:
     """Events judged apart; None where no outcome depends on a model's score.
 
     Args:
@@ -86,14 +41,43 @@ def learnt_of(
     models = {scorer.id: scorer for one in judged for version in versions for scorer in _scorers(version, one.event)}
     if not models:
         return None
-    told = sorted(id_ for id_, model in models.items() if model.learnt_until_ms is not None)
-    until_ms = max((model.learnt_until_ms or 0 for model in models.values()), default=0)
+    ends = {id_: model.learnt_until_ms for id_, model in models.items() if model.learnt_until_ms is not None}
     events = sum(int(np.count_nonzero(row)) for row in rows)
-    policies = [versions[-1].draft.policy(one.event) for one in judged]
-    behind = sum(map(len, judged)) - events
-    mature = sum(int(np.count_nonzero(~one.is_immature & ~apart)) for one, apart in zip(judged, rows, strict=True))
-    untold = tuple(sorted(models.keys() - set(told)))
-    return Learnt(tuple(told), untold, until_ms, events, behind, mature, balance(judged, policies, rows))
+    return ReportLearnt(
+        sorted(ends),
+        sorted(models.keys() - ends.keys()),
+        time_text(max(ends.values())) if ends else None,
+        events,
+        sum(map(len, judged)) - events,
+        balance(judged, [versions[-1].draft.policy(one.event) for one in judged], rows, money),
+    )
+
+
+def learnt_remarks(learnt: ReportLearnt, mature: int) -> list[str]:
+    """Warnings for the reader, with the fix where nothing is left to judge by.
+
+    Args:
+        mature: How many events are new to the models and old enough to judge by.
+    """
+    names, found = ", ".join(learnt.models), []
+    if learnt.events and not mature:
+        young = f" but {learnt.behind:,} that are younger than the label delay" if learnt.behind else ""
+        found.append(
+            f"NO EVENT IS NEW TO THE MODEL: {names} was trained on events before {learnt.until}, and knows their "
+            f"outcomes; there are no later events{young}. Train as of an earlier time ('shroff train --as-of T') "
+            "and backtest the events after it, or wait for new events."
+        )
+    elif learnt.events:
+        found.append(
+            f"{learnt.events:,} events from before {learnt.until} are reported separately: {names} was trained on "
+            "them, and knows the answers."
+        )
+    if learnt.not_told:
+        found.append(
+            f"{', '.join(learnt.not_told)} does not name its training data. If events here were part of it, the "
+            "result is too good ('shroff models import --trained-until' declares it)."
+        )
+    return found
 
 
 def unscored(versions: Sequence[DecidingVersion], judged: Sequence[JudgedEvents], draft: Definitions) -> int:

@@ -172,6 +172,7 @@ class Operation(Generic[Given, Outcome]):
         unanswered: The title of `422 bad-question`, where a question that has no answer is a mistake of its body.
         rights_of: Rights that a job takes beside, by the field that is set.
         conflict: What an answer with an exit status means over HTTP, where it has status 409.
+        is_check: Whether it types drafts or runs their tests: a service does one at a time for each caller.
     """
 
     name: str
@@ -190,6 +191,7 @@ class Operation(Generic[Given, Outcome]):
     unanswered: str = ""
     rights_of: Mapping[str, str] = field(default_factory=dict)
     conflict: str = ""
+    is_check: bool = False
 
     def __call__(self, *args: Given.args, **named: Given.kwargs) -> Outcome:
         return self.run(*args, **named)

@@ -26,8 +26,8 @@ from shroff.web.http.authentication import Gate, gate_of
 from shroff.web.metrics_port import service_port
 from shroff.web.service import THREADS, Limits, Service, ServiceOptions
 from shroff.web.table import table
-from shroff.web.work.draft_checks import Checkers
 from shroff.web.work.helper_processes import keep_indexed
+from shroff.web.work.operation_processes import DraftCheckers
 from shroff.web.work.warmup import keep_warm
 from shroff.worker.ingest import short_turns
 
@@ -108,7 +108,7 @@ async def _serve(
 ) -> Service:
     _allow_many_files()
     logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # what it would say holds bytes of requests
-    with ThreadPoolExecutor(THREADS, thread_name_prefix="read") as threads, closing(Checkers(project)) as checkers:
+    with ThreadPoolExecutor(THREADS, thread_name_prefix="read") as threads, closing(DraftCheckers(project)) as checkers:
         routes = table(project.definitions)
         options = replace(options, check=checkers.check)
         service = Service(project, gate, desk, threads, options, routes=routes, tell=tell)

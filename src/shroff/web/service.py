@@ -8,13 +8,13 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
-from functools import partial
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Final, Self, TypeAlias, TypeVar
 
 import msgspec
 
 from shroff.app.live.webhook_sources import ServedPushes
+from shroff.app.rules.draft_operations import CheckDraft, DraftCheck
 from shroff.cases.case_queries import QueueCount
 from shroff.errors import ShroffError, TransientError, UsageError
 from shroff.log.flags import VerdictsInForce
@@ -25,16 +25,14 @@ from shroff.web.api.live import Board
 from shroff.web.api.operations import OperationThreads
 from shroff.web.api.operator_alerts import OperatorAlerts
 from shroff.web.api.rules.backtests import Backtests
-from shroff.web.api.rules.draft_checks import DraftCheck, check_of
-from shroff.web.api.rules.rule_looks import RuleLooks
 from shroff.web.http.address import Address
 from shroff.web.http.authentication import Gate, Pace
 from shroff.web.http.concurrency_limits import ConcurrencyLimits, Turns, too_many
 from shroff.web.http.proxies import Proxies, proxies_of
 from shroff.web.http.streaming import Streams
 from shroff.web.metrics import Requests, of_service, tally_of
-from shroff.web.work.draft_checks import SECONDS_MAX as CHECK_S_MAX
 from shroff.web.work.helper_processes import CaseKeeper
+from shroff.web.work.operation_processes import CHECK_S_MAX
 from shroff.web.work.reasons import FirstReasons
 from shroff.worker.inbox import ADOPT, LEFT, result_of
 from shroff.worker.request_bodies import RequestReader
@@ -153,7 +151,7 @@ class Service:
         tell: Callable[[str], None] = unheard,
     ) -> None:
         options = options or ServiceOptions()
-        self.check_draft = options.check or partial(check_of, project)
+        self.check_draft = options.check or (lambda rule, text: project.run(CheckDraft(rule=rule, source=text)))
         self.project, self.gate, self.desk = project, gate, desk
         self.cases, self.notices = project.cases.desk(desk), project.notice_files.store_beside(desk.store)
         self.by_settings = _BySettings.of(project.opened.systems, project.outside.open_provider())
@@ -186,7 +184,7 @@ class Service:
         self._writer_tasks = WriterTasks()
         self._copies = asyncio.Semaphore(COPIES_MAX)
         self.jobs = project.jobs.desk(desk.store)
-        self.backtests, self.rule_looks = Backtests(project.opened.places.state), RuleLooks()
+        self.backtests = Backtests(project.opened.places.state)
         self._steps: list[tuple[Step, asyncio.Future[None]]] = []
         self._recording: asyncio.Future[None] | None = None
         self.pushed = ServedPushes(project.opened)

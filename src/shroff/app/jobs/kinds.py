@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, cast
 
 import msgspec
 
-from shroff.app.jobs.paths import InPath, OutPath, path_mistakes
+from shroff.app.jobs.paths import OutPath, path_mistakes, paths_of
 from shroff.errors import Problem, UsageError, nearest
 from shroff.jobs.job import JobError, ParamsError
 from shroff.language.yaml import text as yamltext
@@ -50,21 +50,6 @@ class FeaturesParams(JobParams, frozen=True):
 
     event: Name
     out: OutPath = "out/features.parquet"
-
-
-class BacktestParams(JobParams, frozen=True, rename={"start": "from", "end": "to"}):
-    """Back-test a draft on the log: `rules` is a folder and `policy` a file in the project's folder, `model` an id."""
-
-    rules: InPath | None = None
-    policy: InPath | None = None
-    model: Name | None = None
-    start: Name | None = None
-    end: Name | None = None
-    as_of: Name | None = None
-
-    @property
-    def rights(self) -> tuple[Right, ...]:
-        return (Right.RUN_BACKTESTS,)
 
 
 class LakeParams(JobParams, frozen=True):
@@ -195,7 +180,6 @@ _ORDERS: Final = "shroff.examples.order_jobs"
 KINDS: Final[Mapping[str, JobKind]] = {
     one.name: one
     for one in (
-        JobKind("backtest", BacktestParams, f"{_WORK}:backtest"),
         JobKind("features", FeaturesParams, f"{_WORK}:features"),
         JobKind("make-orders", OrdersParams, f"{_ORDERS}:make_orders"),
         JobKind("lake", LakeParams, f"{_WORK}:lake"),
@@ -223,7 +207,11 @@ class OperationKind(JobKind, frozen=True):
 
 
 def _run(declared: Operation[..., Any], project: Project, params: JobParams, run: JobRun) -> Mapping[str, Any]:
-    answer: OperationAnswer = project.run(declared.read(msgspec.structs.asdict(params)), run)
+    from shroff.app.jobs.work import path_of
+
+    given = msgspec.structs.asdict(params)
+    given |= {name: str(path_of(project, params, name)) for name in paths_of(type(params)) if given[name] is not None}
+    answer: OperationAnswer = project.run(declared.read(given), run)
     return answer.brief()
 
 

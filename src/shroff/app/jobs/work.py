@@ -20,7 +20,6 @@ from shroff.runtime.whole_files import leads_out
 
 if TYPE_CHECKING:
     from shroff.app.jobs.kinds import (
-        BacktestParams,
         FeaturesParams,
         LakeParams,
         MartsParams,
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
 
 Result = Mapping[str, Any]
 SOURCES: Final = "sources"
-ROWS: Final = 20  # changed events of a back-test
 
 
 Seen = tuple[str, int, int, tuple[str, ...]]
@@ -132,21 +130,6 @@ def features(project: Project, params: FeaturesParams, run: JobRun) -> Result:
     way = Way("batch", run.counting("reading events"), run.counting("computing events"))
     report = project.tables.write_features(params.event, (), out, way)
     return {"file": params.out, "rows": report.rows, "columns": len(report.columns)}
-
-
-def backtest(project: Project, params: BacktestParams, run: JobRun) -> Result:
-    """As `shroff backtest`."""
-    report = project.backtest(
-        rules=None if params.rules is None else path_of(project, params, "rules"),
-        policy=None if params.policy is None else path_of(project, params, "policy"),
-        model=params.model,
-        start=params.start,
-        end=params.end,
-        as_of=params.as_of,
-        reading=run.counting("reading records"),
-        computing=run.counting("computing events"),
-    )
-    return report.document(ROWS)
 
 
 def lake(project: Project, params: LakeParams, run: JobRun) -> Result:

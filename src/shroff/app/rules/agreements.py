@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from shroff.app.opened import Opened
+    from shroff.people.access import Right
 
 LEDGER: Final = "asked.json"
 LASTS_MS: Final = 7 * DAY_MS  # what nobody approved by then is to be asked for again
@@ -89,17 +90,18 @@ class Agreements:
         """List the waiting requests about one subject, oldest first."""
         return [one for one in self._asked() if one.subject == subject]
 
-    def agrees(self, subject: str, change: object, says: str, *, may_approve: bool) -> bool:
+    def agrees(self, subject: str, change: object, says: str, right: Right | None = None) -> bool:
         """Check whether this call approves a requested change; otherwise record and store the request.
 
-        A key approves nothing, and its creator counts as an author, too. After the approved change is made, call
-        `forget`. Raises: NotAllowedError for a key whose creator is unknown.
+        It takes the right, where one is named. A key approves nothing, and its creator counts as an author, too. After
+        the approved change is made, call `forget`. Raises: NotAllowedError for a key whose creator is unknown.
         """
         authors = self.authors(of_two=True)
         wanted = PendingApproval(subject, change, says, authors, self._opened.now_ms())
         known = next((one for one in self.asked(subject) if one.tag == wanted.tag), None)
         earlier = [] if known is None else [author for author in known.authors if author not in authors]
-        may_approve = may_approve and self._opened.who.kind == "user"
+        who = self._opened.who
+        may_approve = who.kind == "user" and (right is None or who.may(right))
         if known is not None and may_approve and len(earlier) == len(known.authors):
             return True
         with config.editing(self._opened.places):

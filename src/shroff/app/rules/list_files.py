@@ -179,7 +179,7 @@ class ListFiles:
         parts += [f"take {', '.join(gone)} out{f' ({reason})' if reason else ''}"] if gone else []
         says = " and ".join(parts) + (", and nothing else is to be in it" if is_whole else "")
         agreements = Agreements(self._opened)
-        if not agreements.agrees(subject, wanted, says, may_approve=True):
+        if not agreements.agrees(subject, wanted, says):
             return lists.ListChange(
                 list=name, added=0, changed=0, removed=0, in_force=False, why_not=WAITS, what=lists.SAME
             )

@@ -15,7 +15,7 @@ import msgspec
 from shroff import config
 from shroff.app.rules.agreements import Author
 from shroff.app.rules.list_files import RULES_APART
-from shroff.app.rules.rule_files import FOLDER, Before, ChangedMeanwhileError, Rules, unrecorded
+from shroff.app.rules.rule_files import FOLDER, Before, ChangedMeanwhileError, NotApprovedError, Rules, unrecorded
 from shroff.errors import DefinitionError, NotAllowedError, Problem, StorageError, UsageError
 from shroff.log.ruletests import TestResult, run_tests_of
 from shroff.project.definitions import Definitions, load_definitions
@@ -163,12 +163,12 @@ class RuleDraftFiles:
     def approve(self, id: str, tag: str, author: Author, before: Before = unrecorded) -> StoredDraft:
         """Approve a text as the second person; for `before` see `write_draft`.
 
-        Raises: ChangedMeanwhileError; NotAllowedError for its authors; DefinitionError for a draft with errors.
+        Raises: ChangedMeanwhileError; NotApprovedError for its authors; DefinitionError for a draft with errors.
         """
         with config.editing(self._opened.places):
             draft = self._there(id, tag)
             if author.id in {one.id for one in draft.note.authors}:
-                raise NotAllowedError(f"{author.name} wrote part of this draft; another person must approve it")
+                raise NotApprovedError(f"{author.name} wrote part of this draft; another person must approve it")
             self._require_ok(draft)
             note = msgspec.structs.replace(
                 draft.note, approved_tag=draft.tag, approved_by=author, approved_at_ms=self._opened.now_ms()
@@ -234,13 +234,13 @@ class RuleDraftFiles:
     def activate(self, id: str, tag: str, file: str, before: Before = unrecorded) -> str:
         """Make a draft active: it replaces the rule and its trial, and is no longer a draft.
 
-        Raises: ChangedMeanwhileError; DefinitionError for mistakes; NotAllowedError where nobody approved it.
+        Raises: ChangedMeanwhileError; DefinitionError for mistakes; NotApprovedError where nobody did.
         """
         with config.editing(self._opened.places):
             draft = self._there(id, tag)
             self._require_ok(draft)
             if self.need_second_person and not draft.is_approved:
-                raise NotAllowedError("a second person has to approve this draft first: shroff.yaml says so")
+                raise NotApprovedError("a second person has to approve this draft first: shroff.yaml says so")
             standing = Rules(self._opened).standing(id)
             name = file if standing is None else standing.file.name
             there = Rules(self._opened).text_of(name)

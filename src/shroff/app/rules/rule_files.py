@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from shroff import config
 from shroff.app.adapter_factory import load_adapter
-from shroff.errors import DefinitionError, Problem, UsageError
+from shroff.errors import DefinitionError, Problem, RefusalError, UsageError
 from shroff.project.definitions import load_definitions
 from shroff.project.draft_overlay import RULES, DraftFile
 from shroff.project.settings.installed import IMPORTERS
@@ -30,8 +30,22 @@ TEXT_BYTES_MAX: Final = 512 * 1024
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,99}\.yaml")
 
 
-class ChangedMeanwhileError(UsageError):
-    """A file is not what whoever changes it believes it to be."""
+class ChangedMeanwhileError(RefusalError):
+    """It has been changed since."""
+
+    status, code, title = 412, "changed-meanwhile", "It was changed meanwhile"
+
+
+class NotApprovedError(RefusalError):
+    """A second person must approve the draft, and that person must not be one of its authors."""
+
+    status, code, title = 403, "not-allowed", "You do not have permission"
+
+
+class NoRuleError(RefusalError):
+    """There is no such rule."""
+
+    status, code, title = 404, "no-rule", "There is no such rule"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +78,11 @@ Before = Callable[[str, str], None]  # is told a file of rules and the tag of wh
 
 def unrecorded(file: str, tag: str) -> None:
     """Nobody is told."""
+
+
+def subject_of(rule: str) -> str:
+    """How the audit log calls a rule."""
+    return f"rule {rule}"
 
 
 class Rules:

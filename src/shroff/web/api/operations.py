@@ -12,7 +12,14 @@ import msgspec
 
 from shroff.errors import DefinitionError, RefusalError, ShroffError, UsageError
 from shroff.operations import manifest
-from shroff.operations.declaration import OPERATIONS, InvalidRequestError, Operation, OperationRequest, Outcome
+from shroff.operations.declaration import (
+    OPERATIONS,
+    InvalidRequestError,
+    Operation,
+    OperationRequest,
+    Outcome,
+    operation_of,
+)
 from shroff.operations.pagination import BadQueryError
 from shroff.people.access import Right
 from shroff.web.http.concurrency_limits import ConcurrencyLimits
@@ -122,6 +129,8 @@ class OperationThreads:
                 with suppress(ShroffError):  # files that it changed are read here, and not by the event loop
                     _ = self._service.project.opened.loaded
 
+        if operation_of(request).is_check:
+            return await self._service.checks.run(who.id, run)
         return await self._shares.run(run)
 
     def acting(self, who: Who, loop: asyncio.AbstractEventLoop | None = None, asked_at: str = "") -> Project:

@@ -1,24 +1,20 @@
-"""The project itself: its models, its rules as files, and what a draft of them would have done."""
+"""The project itself: its models, and its rules as files."""
 
 from __future__ import annotations
 
-import asyncio
-import re
 from contextlib import suppress
-from typing import TYPE_CHECKING, Annotated, Final, TypedDict
+from typing import TYPE_CHECKING, Final, TypedDict
 
 import msgspec
 
-from shroff.app.rules.rule_files import TEXT_BYTES_MAX, ChangedMeanwhileError, RuleFile
-from shroff.backtest.document import ReportDocument
-from shroff.errors import DefinitionError, UsageError
+from shroff.app.rules.rule_files import ChangedMeanwhileError, RuleFile
+from shroff.errors import DefinitionError
 from shroff.explain.hit_records import RulePrecision, RuleRecord
 from shroff.people.access import Right
 from shroff.people.audit import Act
-from shroff.web.api.rules.backtests import BacktestRun, BacktestRuns, Draft, Kept, act_of, computed, document, new_id
 from shroff.web.http.messages import Json, Request, decoded, seen, tagged, tags_of
 from shroff.web.http.problems import ProblemError
-from shroff.web.http.routes import API, api
+from shroff.web.http.routes import api
 from shroff.web.http.schemas import Adopted
 
 if TYPE_CHECKING:
@@ -26,8 +22,6 @@ if TYPE_CHECKING:
     from shroff.web.service import Service
 
 BODY_BYTES_MAX: Final = 2 * 1024 * 1024
-_FILE: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}\.yaml")  # of a draft in a backtest, which writes it
-WAITS_S: Final = 5.0  # for another backtest, of which there is one at a time
 
 
 # ---- rules
@@ -140,14 +134,14 @@ async def put_rules(service: Service, request: Request) -> Json[RuleFileWritten]
 
 def _count_hits(service: Service) -> None:
     with suppress(DefinitionError):  # a file can be read, and mended, whatever is wrong with it
-        service.rule_looks.follow(service.project, is_whole=True)
+        service.project.rule_looks.follow(is_whole=True)
 
 
 def _shown(one: RuleFile, service: Service) -> RuleFileShown:
     definitions = service.project.definitions if one.rules else None
 
     def shown(rule: Rule) -> RuleOfFile:
-        found = RuleRecord() if definitions is None else service.rule_looks.records.record(rule.id, definitions)
+        found = RuleRecord() if definitions is None else service.project.rule_looks.records.record(rule.id, definitions)
         return {
             "id": rule.id,
             "on": rule.on,
@@ -166,74 +160,6 @@ def _shown(one: RuleFile, service: Service) -> RuleFileShown:
     return {"file": one.name, "etag": one.tag, "rules": [shown(rule) for rule in one.rules]}
 
 
-# ---- backtests
-
-
-class BacktestRequest(Draft, forbid_unknown_fields=True, rename={"start": "from", "end": "to"}):
-    """A back-test to run. `rule` takes the saved draft of that rule; without `wait` it runs in the background."""
-
-    rule: Annotated[str | None, msgspec.Meta(description="The saved draft of this rule.")] = None
-    wait: Annotated[bool, msgspec.Meta(description="false: respond at once with 202 and the URL of the result.")] = True
-
-
-async def backtest(service: Service, request: Request) -> Json[ReportDocument] | Json[BacktestRun]:
-    """Back-test a draft in a process of its own."""
-    asked = await service.in_thread(decoded, await request.body(BODY_BYTES_MAX), BacktestRequest)
-    kept = Kept(new_id(service.project.opened.now_ms()), "", request.who.name, service.project.opened.now_ms())
-    if asked.rule is not None:
-        kept.rule = asked.rule
-        found = await service.in_thread(service.project.drafts.one, asked.rule)
-        if found is None:
-            raise ProblemError(404, "no-draft", "There is no such draft", f"nobody has a draft of {asked.rule!r}")
-        asked.rules, kept.tag = {**asked.rules, f"{asked.rule}.yaml": found.text}, found.tag
-    _check(asked)
-    kept.name = " ".join(asked.rules) or asked.model or "the project as it is"
-    if not asked.wait:
-        begun = await service.backtests.begin(service, request.who, asked, kept)
-        return Json(document(begun), 202, {"location": f"{API}/backtests/{begun.id}"})
-    try:
-        async with asyncio.timeout(WAITS_S):
-            await service.backtests.turn.acquire()
-    except TimeoutError:
-        headers = {"retry-after": "30"}
-        raise ProblemError(503, "busy", "Another backtest runs", "try again when it is done", headers) from None
-    try:
-        await service.recorded(act_of(request.who, kept, asked))
-        return Json((await computed(service, asked, kept))["report"])
-    finally:
-        service.backtests.turn.release()
-
-
-def _check(asked: BacktestRequest) -> None:
-    """Raises: ProblemError for names of files, texts and times that cannot be."""
-    from shroff.replay.notebook import moment_ms
-
-    words = ""
-    for name, text in asked.rules.items():
-        if not _FILE.fullmatch(name):
-            words = f"rules: {name[:100]!r} is not a name of a file of rules, such as velocity.yaml"
-        elif len(text.encode("utf-8", "replace")) > TEXT_BYTES_MAX:
-            words = f"rules: {name} is too long; a file of rules has at most {TEXT_BYTES_MAX:,} bytes"
-    try:
-        for name, moment in (("from", asked.start), ("to", asked.end), ("as_of", asked.as_of)):
-            moment_ms(moment, name)
-    except UsageError as error:
-        words = words or str(error)
-    if words:
-        raise ProblemError(422, "bad-body", "The body cannot be read", words)
-
-
-async def backtests(service: Service, request: Request) -> Json[BacktestRuns]:
-    """All that were begun without waiting for them, the newest first."""
-    found = await service.in_thread(service.backtests.listed)
-    return Json({"backtests": [document(one) for one in found]})
-
-
-async def one_backtest(service: Service, request: Request) -> Json[BacktestRun]:
-    """How far one is, and its report once it is done."""
-    return Json(document(await service.in_thread(service.backtests.one, request.path_params["id"])))
-
-
 ROUTES: Final = (
     api("GET", "/rules", Right.READ_DEFINITIONS, rules)("List the rule files.", "Files with their rules."),
     api("GET", "/rules/{file}", Right.READ_DEFINITIONS, rule_file)(
@@ -250,28 +176,5 @@ ROUTES: Final = (
             428: "If-Match is missing.",
         },
         headers={"If-Match": "The ETag of the version that you read.", "If-None-Match": "*: the file is new."},
-    ),
-    api("POST", "/backtests", Right.RUN_BACKTESTS, backtest)(
-        "Compare a draft of rules, a policy or a model with the project without it, over the log.",
-        "The report, as of `shroff backtest --json`.",
-        BacktestRequest,
-        {
-            404: "That rule has no draft.",
-            422: "The draft cannot be evaluated.",
-            503: "Another back-test is running, or this one takes too long.",
-        },
-        answer=ReportDocument,
-        others={
-            202: (
-                "The back-test has started: its progress. The header `Location` has the URL of its report.",
-                BacktestRun,
-            )
-        },
-    ),
-    api("GET", "/backtests", Right.READ_DEFINITIONS, backtests)(
-        "List the back-tests that were started without waiting.", "Newest first, without their reports."
-    ),
-    api("GET", "/backtests/{id}", Right.READ_DEFINITIONS, one_backtest)(
-        "Get the progress of a back-test, and its final report.", "The back-test.", problems={404: ""}
     ),
 )

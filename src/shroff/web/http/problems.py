@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Final, NotRequired, TypedDict, Unpack, cast
 
-from shroff.app.rules.rule_files import ChangedMeanwhileError
 from shroff.errors import (
     DefinitionError,
     LogBusyError,
@@ -120,8 +119,6 @@ def of_error(error: ShroffError) -> ProblemError:
             words = f"{first}\nand {more:,} more" if more > 0 else words
             errors = places_of(first)
             return ProblemError(422, "bad-definition", "The project's files would have errors", words, errors=errors)
-        case ChangedMeanwhileError():
-            return ProblemError(412, "changed-meanwhile", "It was changed meanwhile", words)
         case RefusalError():
             return ProblemError(
                 error.status, error.code, error.title, words, error.headers, **cast("ProblemMore", error.more)

@@ -6,10 +6,12 @@ silenced. Where it is long in coming into force, that is told and goes on.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from shroff.app.rules.agreements import Author
 from shroff.cases import case_actions, case_queries
 from shroff.cases.case import Case
 from shroff.errors import NotAllowedError, UsageError
@@ -17,7 +19,6 @@ from shroff.events.event import TimeText
 from shroff.people.audit import Act
 from shroff.web.api.cases import case_documents as documents
 from shroff.web.api.cases.cases import act, body_of, done, number_of
-from shroff.web.api.rules.drafts import author_of, authors_of
 from shroff.web.http.messages import Json, Request
 
 if TYPE_CHECKING:
@@ -94,7 +95,8 @@ async def _asked_for(
 ) -> str:
     """Keep it for a second person; gives what it waits for."""
     act = Act(request.who, "rule.silence_ask", f"rule {rule}", None, told)
-    authors = await authors_of(service, request, of_two=True)
+    agreements = service.operations.acting(request.who).agreements
+    authors = await service.in_thread(partial(agreements.authors, of_two=True))
 
     def recorded() -> None:
         case_actions.silenced(service.cases, act, case.number, f"{rule}, {why}", case_actions.SILENCE_ASKED)
@@ -121,7 +123,9 @@ async def approve_for(service: Service, request: Request, rule: str, tag: str) -
     def recorded() -> None:
         case_actions.silenced(service.cases, act, number, rule)
 
-    await done(service, service.project.silence_requests.approve, rule, case.key, tag, author_of(request), recorded)
+    await done(
+        service, service.project.silence_requests.approve, rule, case.key, tag, Author(who.id, who.name), recorded
+    )
     return case, await service.adopted()
 
 

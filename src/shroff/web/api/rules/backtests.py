@@ -6,38 +6,53 @@ So deciding goes on beside it, and what came of one can be looked at after the n
 from __future__ import annotations
 
 import asyncio
-import sys
+import re
 import tempfile
 import time
-from contextlib import suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from secrets import token_hex
-from typing import TYPE_CHECKING, Annotated, Any, Final, TypedDict
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import msgspec
 
 from shroff import config
-from shroff.backtest.document import ReportDocument
+from shroff.app.rules.backtests import RunBacktest
+from shroff.app.rules.rule_files import TEXT_BYTES_MAX
+from shroff.backtest.document import BacktestReport
+from shroff.errors import UsageError
+from shroff.people.access import Right
 from shroff.people.audit import Act
+from shroff.web.http.messages import Json, Request, decoded
 from shroff.web.http.problems import ProblemError
+from shroff.web.http.routes import API, api
+from shroff.web.work.operation_processes import OperationProcess, ProcessEndedError, Told
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from shroff.people.access import Who
     from shroff.web.service import Service
 
 FOLDER: Final = "backtests"
 SECONDS_MAX: Final = 600.0
+BODY_BYTES_MAX: Final = 2 * 1024 * 1024
 KEPT: Final = 200  # results; the oldest go
+ROWS: Final = 200  # changed events that are kept to look at
 WAITING_MAX: Final = 8
-WAITING: Final = "waiting"
-RUNNING: Final = "running"
-DONE: Final = "done"
+WAITS_S: Final = 5.0  # for another backtest, of which there is one at a time
 FAILED: Final = "failed"
+DONE: Final = "done"
+_FILE: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}\.yaml")  # of a draft, which is written as a file
+BUSY: Final = {"retry-after": "30"}
 
 
-class Draft(msgspec.Struct, forbid_unknown_fields=True, rename={"start": "from", "end": "to"}):
-    """The draft of a backtest. `rules` are files by their names."""
+class BacktestRequest(msgspec.Struct, forbid_unknown_fields=True, rename={"start": "from", "end": "to"}):
+    """A back-test to run: `rules` are files by their names, and `rule` takes the saved draft of that rule.
+
+    Without `wait` it runs in the background.
+    """
 
     rules: dict[str, str] = {}
     policy: str | None = None
@@ -45,53 +60,31 @@ class Draft(msgspec.Struct, forbid_unknown_fields=True, rename={"start": "from",
     start: str | None = None
     end: str | None = None
     as_of: str | None = None
+    rule: Annotated[str | None, msgspec.Meta(description="The saved draft of this rule.")] = None
+    wait: Annotated[bool, msgspec.Meta(description="false: respond at once with 202 and the URL of the result.")] = True
 
 
-class BacktestRun(TypedDict):
-    """One back-test: its progress, and its report once it is done."""
+class BacktestRun(msgspec.Struct, rename={"start": "from", "end": "to"}):
+    """One back-test: its progress, and its report once it is done.
 
-    id: str
-    name: str
-    by: str
-    began_at_ms: int
-    state: Annotated[str, msgspec.Meta(extra_json_schema={"enum": [WAITING, RUNNING, DONE, FAILED]})]
-    rule: str | None
-    etag: str | None
-    done: int
-    total: int
-    why_not: str | None
-    report: ReportDocument | None
-
-
-class BacktestRuns(TypedDict):
-    """All back-tests started without waiting, newest first, without their reports."""
-
-    backtests: list[BacktestRun]
-
-
-class Kept(msgspec.Struct):
-    """One backtest as it is kept. `rule` and `tag` say of which rule it was, and which text of it.
-
-    `done` and `total` are records that were read; `result` is there where it is done, else `why_not`. `rules` are the
-    draft's files, to run it again; `outcome` is the result in a few words.
+    `rule` and `etag` say of which rule it is, and of which text of it; `done` and `total` count records that are read.
     """
 
     id: str
     name: str
     by: str
     began_at_ms: int
-    state: str = WAITING
-    rule: str = ""
-    tag: str = ""
+    state: Literal["waiting", "running", "done", "failed"] = "waiting"
+    rule: str | None = None
+    etag: str | None = None
     start: str | None = None
     end: str | None = None
     as_of: str | None = None
     done: int = 0
     total: int = 0
-    why_not: str = ""
-    rules: dict[str, str] = {}
+    why_not: str | None = None
     outcome: str = ""
-    result: dict[str, Any] | None = None
+    report: BacktestReport | None = None
 
     @property
     def title(self) -> str:
@@ -100,12 +93,25 @@ class Kept(msgspec.Struct):
         return f"{self.name[0].upper()}{self.name[1:]}" if starts else self.name
 
 
+class BacktestRuns(msgspec.Struct):
+    """All back-tests started without waiting, newest first, without their reports."""
+
+    backtests: list[BacktestRun]
+
+
+class KeptBacktest(msgspec.Struct):
+    """A back-test as it is kept, with the draft's files, to run it again."""
+
+    run: BacktestRun
+    rules: dict[str, str]
+
+
 @dataclass(slots=True)
 class Backtests:
     """Those that run and wait, in memory; those that are done, in a folder."""
 
     state_folder: Path
-    going: dict[str, Kept] = field(default_factory=dict)
+    going: dict[str, KeptBacktest] = field(default_factory=dict)
     turn: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(1))
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
@@ -113,15 +119,15 @@ class Backtests:
     def folder(self) -> Path:
         return self.state_folder / FOLDER
 
-    def listed(self) -> list[Kept]:
+    def listed(self) -> list[BacktestRun]:
         """All of them, the newest first, without their results. May wait."""
         there = sorted(self.folder.glob("*.json"), reverse=True) if self.folder.is_dir() else []
-        done = [one for path in there if (one := _read(path)) is not None and one.id not in self.going]
-        for one in done:
-            one.result = None
-        return sorted([*self.going.values(), *done], key=lambda one: one.id, reverse=True)
+        done = [kept for path in there if (kept := _read(path)) is not None and kept.run.id not in self.going]
+        for kept in done:
+            kept.run.report = None
+        return sorted((kept.run for kept in [*self.going.values(), *done]), key=lambda run: run.id, reverse=True)
 
-    def one(self, id_: str) -> Kept:
+    def kept(self, id_: str) -> KeptBacktest:
         """One of them, with its result. Raises: ProblemError with 404."""
         found = self.going.get(id_)
         if found is None and id_.replace("-", "").isalnum() and id_.isascii():
@@ -130,134 +136,203 @@ class Backtests:
             raise ProblemError(404, "no-backtest", "There is no such backtest", f"there is no backtest {id_!r}")
         return found
 
-    def last_of(self, rule: str, tag: str) -> Kept | None:
+    def last_of(self, rule: str, tag: str) -> BacktestRun | None:
         """The newest that judged this text of a rule and did not fail. May wait."""
-        return next((one for one in self.listed() if one.rule == rule and one.tag == tag and one.state != FAILED), None)
+        runs = (run for run in self.listed() if (run.rule, run.etag) == (rule, tag))
+        return next((run for run in runs if run.state != FAILED), None)
 
-    async def begin(self, service: Service, who: Who, draft: Draft, kept: Kept) -> Kept:
+    async def begin(self, service: Service, who: Who, draft: BacktestRequest, run: BacktestRun) -> None:
         """Begin one, once it stands in the record; it goes on by itself. Raises: ProblemError where too many wait."""
         if len(self.going) >= WAITING_MAX:
-            headers = {"retry-after": "30"}
-            raise ProblemError(503, "busy", "Too many backtests wait", "try again when one is done", headers)
-        kept.rules = draft.rules
-        self.going[kept.id] = kept
+            raise ProblemError(503, "busy", "Too many backtests wait", "try again when one is done", BUSY)
+        run.start, run.end, run.as_of = draft.start, draft.end, draft.as_of
+        self.going[run.id] = KeptBacktest(run, draft.rules)
         try:
-            await service.recorded(act_of(who, kept, draft))
+            await service.recorded(act_of(who, run, draft))
         except BaseException:
-            del self.going[kept.id]
+            del self.going[run.id]
             raise
-        task = asyncio.get_running_loop().create_task(self._run(service, draft, kept))
+        task = asyncio.get_running_loop().create_task(self._run(service, draft, run))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        return kept
 
-    async def _run(self, service: Service, draft: Draft, kept: Kept) -> None:
+    async def _run(self, service: Service, draft: BacktestRequest, run: BacktestRun) -> None:
+        from shroff.backtest.report import outcome
+
         try:
             async with self.turn:
-                kept.state = RUNNING
-                kept.result = await computed(service, draft, kept)
-                kept.outcome = kept.result["outcome"]
-            kept.state = DONE
+                run.state = "running"
+                run.report = await computed(service, draft, run)
+                run.outcome = outcome(run.report)
+            run.state = "done"
         except ProblemError as error:
-            kept.state, kept.why_not = FAILED, error.detail
+            run.state, run.why_not = "failed", error.detail
         finally:
-            if kept.state in {WAITING, RUNNING}:
-                kept.state, kept.why_not = FAILED, "the service stopped meanwhile"
-            await asyncio.to_thread(self._keep, kept)
-            self.going.pop(kept.id, None)
+            if run.state in {"waiting", "running"}:
+                run.state, run.why_not = "failed", "the service stopped meanwhile"
+            await asyncio.to_thread(self._keep, self.going[run.id])
+            self.going.pop(run.id, None)
 
-    def _keep(self, kept: Kept) -> None:
+    def _keep(self, kept: KeptBacktest) -> None:
         config.make_folder(self.folder)
-        config.write_text(self.folder / f"{kept.id}.json", msgspec.json.encode(kept).decode())
+        config.write_text(self.folder / f"{kept.run.id}.json", msgspec.json.encode(kept).decode())
         for path in sorted(self.folder.glob("*.json"), reverse=True)[KEPT:]:
             path.unlink(missing_ok=True)
 
+    @asynccontextmanager
+    async def at_once(self) -> AsyncIterator[None]:
+        """The turn of a backtest that somebody waits for. Raises: ProblemError where another one takes too long."""
+        try:
+            async with asyncio.timeout(WAITS_S):
+                await self.turn.acquire()
+        except TimeoutError:
+            raise ProblemError(503, "busy", "Another backtest runs", "try again when it is done", BUSY) from None
+        try:
+            yield
+        finally:
+            self.turn.release()
 
-def act_of(who: Who, kept: Kept, draft: Draft) -> Act:
+
+def new_run(service: Service, who: Who) -> BacktestRun:
+    """A back-test that is about to begin, with an id by which they stand in the order of time."""
+    now_ms = service.project.opened.now_ms()
+    id_ = f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime(now_ms / 1_000))}-{token_hex(3)}"
+    return BacktestRun(id_, "", who.name, now_ms)
+
+
+def act_of(who: Who, run: BacktestRun, draft: BacktestRequest) -> Act:
     """Audit entry of a back-test: the draft, and its period."""
     of = {"rules": sorted(draft.rules), "policy": draft.policy is not None, "model": draft.model}
     over = {"from": draft.start, "to": draft.end, "as_of": draft.as_of}
     told = {name: value for name, value in (of | over).items() if value}
-    return Act(who, "backtest.begin", kept.name, None, {"backtest": kept.id, **told})
+    return Act(who, "backtest.begin", run.name, None, {"backtest": run.id, **told})
 
 
-def new_id(now_ms: int) -> str:
-    """An id by which they stand in the order of time."""
-    return f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime(now_ms / 1_000))}-{token_hex(3)}"
+async def computed(service: Service, draft: BacktestRequest, run: BacktestRun) -> BacktestReport:
+    """The report of a process of its own. Raises: ProblemError."""
 
+    def told(done: int, total: int) -> None:
+        run.done, run.total = done, total
 
-async def computed(service: Service, draft: Draft, kept: Kept) -> dict[str, Any]:
-    """Result of a process of its own. Raises: ProblemError."""
-    with tempfile.TemporaryDirectory(prefix="shroff-backtest-") as folder:
-        job = await asyncio.to_thread(_job, draft, Path(folder), service.project.opened.places.folder)
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "shroff.web.work.backtest_work", msgspec.json.encode(job).decode()),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,
-            limit=64 * 1024 * 1024,
-            start_new_session=True,  # see `giving_way`
-        )
-        try:
-            async with asyncio.timeout(SECONDS_MAX):
-                return await _heard(process, kept)
-        except TimeoutError:
+    process = await asyncio.to_thread(OperationProcess, service.project.opened.places.folder)
+    try:
+        report = await asyncio.to_thread(_report, process, draft, told)
+    except ProcessEndedError as error:
+        if error.is_late:
             words = f"it took longer than {SECONDS_MAX:g} s; choose a shorter period with 'from'"
             raise ProblemError(503, "too-long", "The backtest takes too long", words) from None
-        finally:
-            if process.returncode is None:
-                with suppress(ProcessLookupError):
-                    process.kill()
-                await process.wait()
+        words = "its process ended without a message"
+        raise ProblemError(422, "no-backtest", "The draft cannot be tested", words) from None
+    except ProblemError as error:
+        raise ProblemError(422, "no-backtest", "The draft cannot be tested", error.detail, **error.more) from None
+    finally:
+        process.kill()
+    report.draft = []  # names of files that are gone by now
+    return report
 
 
-async def _heard(process: asyncio.subprocess.Process, kept: Kept) -> dict[str, Any]:
-    assert process.stdout is not None
-    async for line in process.stdout:
-        said = msgspec.json.decode(line, type=dict[str, Any])
-        if "result" in said:
-            found: dict[str, Any] = said["result"]
-            return found
-        if "error" in said:
-            more = {"errors": said["errors"]} if "errors" in said else {}
-            raise ProblemError(422, "no-backtest", "The draft cannot be tested", str(said["error"]), **more)
-        kept.done, kept.total = said["done"], said["total"]
-    raise ProblemError(422, "no-backtest", "The draft cannot be tested", "its process ended without a message")
-
-
-def _job(draft: Draft, folder: Path, project: Path) -> dict[str, str | None]:
-    """The draft as files, and the options of the process."""
-    job: dict[str, str | None] = {"project": str(project), "draft": str(folder), "model": draft.model}
-    if draft.rules:
-        (folder / "rules").mkdir()
+def _report(process: OperationProcess, draft: BacktestRequest, told: Told) -> BacktestReport:
+    with tempfile.TemporaryDirectory(prefix="shroff-backtest-") as folder:
+        rules, policy = Path(folder) / "rules", Path(folder) / "policy.yaml"
+        rules.mkdir()
         for name, text in draft.rules.items():
-            (folder / "rules" / name).write_text(text, encoding="utf-8")
-        job["rules"] = str(folder / "rules")
-    if draft.policy is not None:
-        (folder / "policy.yaml").write_text(draft.policy, encoding="utf-8")
-        job["policy"] = str(folder / "policy.yaml")
-    return job | {"start": draft.start, "end": draft.end, "as_of": draft.as_of}
+            (rules / name).write_text(text, encoding="utf-8")
+        policy.write_text(draft.policy or "", encoding="utf-8")
+        request = RunBacktest(
+            rules=str(rules) if draft.rules else None,
+            policy=None if draft.policy is None else str(policy),
+            model=draft.model,
+            start=draft.start,
+            end=draft.end,
+            as_of=draft.as_of,
+            rows=ROWS,
+        )
+        try:
+            return process.run(request, SECONDS_MAX, told, f"{folder}/")
+        finally:
+            process.end()
 
 
-def document(one: Kept) -> BacktestRun:
-    """A backtest for who asks; the report stands in it as `shroff backtest --json` gives it."""
-    return {
-        "id": one.id,
-        "name": one.name,
-        "by": one.by,
-        "began_at_ms": one.began_at_ms,
-        "state": one.state,
-        "rule": one.rule or None,
-        "etag": one.tag or None,
-        "done": one.done,
-        "total": one.total,
-        "why_not": one.why_not or None,
-        "report": None if one.result is None else one.result["report"],
-    }
-
-
-def _read(path: Path) -> Kept | None:
+def _read(path: Path) -> KeptBacktest | None:
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Kept)
+        return msgspec.json.decode(path.read_bytes(), type=KeptBacktest)
     except (OSError, msgspec.MsgspecError):  # another program's file, or one that has just gone
         return None
+
+
+# ---- the API
+
+
+async def backtest(service: Service, request: Request) -> Json[BacktestReport] | Json[BacktestRun]:
+    """Back-test a draft in a process of its own."""
+    asked = await service.in_thread(decoded, await request.body(BODY_BYTES_MAX), BacktestRequest)
+    run = new_run(service, request.who)
+    if asked.rule is not None:
+        found = await service.in_thread(service.project.drafts.one, asked.rule)
+        if found is None:
+            raise ProblemError(404, "no-draft", "There is no such draft", f"nobody has a draft of {asked.rule!r}")
+        asked.rules, run.rule, run.etag = {**asked.rules, f"{asked.rule}.yaml": found.text}, asked.rule, found.tag
+    _check(asked)
+    run.name = " ".join(asked.rules) or asked.model or "the project as it is"
+    if not asked.wait:
+        await service.backtests.begin(service, request.who, asked, run)
+        return Json(run, 202, {"location": f"{API}/backtests/{run.id}"})
+    async with service.backtests.at_once():
+        await service.recorded(act_of(request.who, run, asked))
+        return Json(await computed(service, asked, run))
+
+
+def _check(asked: BacktestRequest) -> None:
+    """Raises: ProblemError for names of files, texts and times that cannot be."""
+    from shroff.replay.notebook import moment_ms
+
+    words = ""
+    for name, text in asked.rules.items():
+        if not _FILE.fullmatch(name):
+            words = f"rules: {name[:100]!r} is not a name of a file of rules, such as velocity.yaml"
+        elif len(text.encode("utf-8", "replace")) > TEXT_BYTES_MAX:
+            words = f"rules: {name} is too long; a file of rules has at most {TEXT_BYTES_MAX:,} bytes"
+    try:
+        for name, moment in (("from", asked.start), ("to", asked.end), ("as_of", asked.as_of)):
+            moment_ms(moment, name)
+    except UsageError as error:
+        words = words or str(error)
+    if words:
+        raise ProblemError(422, "bad-body", "The body cannot be read", words)
+
+
+async def backtests(service: Service, request: Request) -> Json[BacktestRuns]:
+    """All that were begun without waiting for them, the newest first."""
+    return Json(BacktestRuns(await service.in_thread(service.backtests.listed)))
+
+
+async def one_backtest(service: Service, request: Request) -> Json[BacktestRun]:
+    """How far one is, and its report once it is done."""
+    return Json((await service.in_thread(service.backtests.kept, request.path_params["id"])).run)
+
+
+ROUTES: Final = (
+    api("POST", "/backtests", Right.RUN_BACKTESTS, backtest)(
+        "Compare a draft of rules, a policy or a model with the project without it, over the log.",
+        "The report, as of `shroff backtest --json`.",
+        BacktestRequest,
+        {
+            404: "That rule has no draft.",
+            422: "The draft cannot be evaluated.",
+            503: "Another back-test is running, or this one takes too long.",
+        },
+        answer=BacktestReport,
+        others={
+            202: (
+                "The back-test has started: its progress. The header `Location` has the URL of its report.",
+                BacktestRun,
+            )
+        },
+    ),
+    api("GET", "/backtests", Right.READ_DEFINITIONS, backtests)(
+        "List the back-tests that were started without waiting.", "Newest first, without their reports."
+    ),
+    api("GET", "/backtests/{id}", Right.READ_DEFINITIONS, one_backtest)(
+        "Get the progress of a back-test, and its final report.", "The back-test.", problems={404: ""}
+    ),
+)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -13,50 +12,26 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from starlette.responses import Response
 
+from shroff.backtest.document import BacktestReport, ReportWeek
+from shroff.backtest.report import changes_of, learnt_sentence, matrix, other_reasons, sentence
 from shroff.people.access import Right
 from shroff.project.policy import OUTCOMES
 from shroff.web.api.decisions import summaries_of
-from shroff.web.api.rules.backtests import DONE, Draft, Kept, new_id
-from shroff.web.api.rules.drafts import may_edit
-from shroff.web.api.rules.rule_looks import one_rule
+from shroff.web.api.rules.backtests import DONE, BacktestRequest, BacktestRun, new_run
 from shroff.web.http.messages import Request
 from shroff.web.http.problems import ProblemError
 from shroff.web.http.routes import Route, Screen
-from shroff.web.pages.charts.bars import Bars, day_text, signed_bars
+from shroff.web.pages.charts.bars import Bars, signed_bars
 from shroff.web.pages.renderer import page, see_other
 from shroff.web.pages.words import MINUS
 
 if TYPE_CHECKING:
     from shroff.web.service import Service
 
-LABELS: Final = ("fraud", "genuine", "unclear", "none")
 AS_IT_IS: Final = "now"
 ALL_DRAFTS: Final = "drafts"
 ROWS_SHOWN: Final = 25
-_NOTHING: Final = Decimal(0)  # times an amount it has that amount's places
 _DAY: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
-
-
-@dataclass(frozen=True, slots=True)
-class MatrixCell:
-    """Events of one old and one new outcome; `kind` is same, stricter or milder."""
-
-    old: str
-    new: str
-    kind: str
-    count: int
-    money: Decimal
-
-
-@dataclass(frozen=True, slots=True)
-class Changed:
-    """Events that change in one way; `shares` are parts of 100 for the chart, in order."""
-
-    old: str
-    new: str
-    counts: Mapping[str, int]
-    fraud_money: Decimal
-    shares: Sequence[tuple[str, float, float]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,23 +52,22 @@ class Worth:
     advice: str = ""
 
 
-def worth(kept: Kept) -> Worth | None:
+def worth(report: BacktestReport | None) -> Worth | None:
     """Summary shown where the draft can be activated; None while the backtest runs."""
-    if kept.result is None:
+    if report is None:
         return None
-    says, balance = kept.result["sentence"], kept.result["report"]["balance"]
-    if not kept.result["report"]["changed"]:
+    says, balance = sentence(report), report.balance
+    if not report.changed:
         return Worth(says, "warn", "The draft changes nothing.")
-    if balance["net"] is None:
+    if balance.net is None:
         return Worth(says)
-    net, low, high = (None if balance[one] is None else Decimal(balance[one]) for one in ("net", "low", "high"))
-    assert net is not None
-    if net < 0:
-        chance = " The difference is within chance." if high is not None and high >= 0 else ""
+    if (net := Decimal(balance.net)) < 0:
+        is_chance = balance.high is not None and Decimal(balance.high) >= 0
+        chance = " The difference is within chance." if is_chance else ""
         return Worth(says, "bad", f"Not worth it: the draft costs money.{chance}")
     if net == 0:
         return Worth(says, "warn", "No gain and no loss: the decisions that change come to 0.")
-    if low is None or low <= 0:
+    if balance.low is None or Decimal(balance.low) <= 0:
         return Worth(says, "warn", "Not proven: the gain is within chance.")
     return Worth(says, "good", "Worth it: the gain is beyond chance.")
 
@@ -110,64 +84,66 @@ async def listed(service: Service, request: Request) -> Response:
         drafts=drafts,
         chosen=request.query_params.get("of", f"draft {drafts[0].id}" if drafts else AS_IT_IS),
         may_judge=request.who.may(Right.RUN_BACKTESTS),
-        is_going=any(one.state != DONE for one in service.backtests.going.values()),
+        is_going=any(kept.run.state != DONE for kept in service.backtests.going.values()),
     )
 
 
 async def begin(service: Service, request: Request) -> Response:
     """Begin one, and go on to where it is watched."""
-    form = await request.form()
-    now_ms = service.project.opened.now_ms()
-    kept = Kept(new_id(now_ms), "", request.who.name, now_ms)
-    rules = await _rules(service, form.get("of", AS_IT_IS), kept, form.get("again", ""))
-    kept.start, kept.end, kept.as_of = (_day(form, name) for name in ("from", "to", "as_of"))
-    draft = Draft(rules, None, None, kept.start, kept.end, kept.as_of)
-    begun = await service.backtests.begin(service, request.who, draft, kept)
-    return see_other(f"/backtests/{begun.id}")
+    form, run = await request.form(), new_run(service, request.who)
+    rules = await _rules(service, form.get("of", AS_IT_IS), run, form.get("again", ""))
+    start, end, as_of = (_day(form, name) for name in ("from", "to", "as_of"))
+    draft = BacktestRequest(rules=rules, start=start, end=end, as_of=as_of)
+    await service.backtests.begin(service, request.who, draft, run)
+    return see_other(f"/backtests/{run.id}")
 
 
 async def show(service: Service, request: Request) -> Response:
     """How far one is; and what came of it, once it is done."""
-    found = await service.in_thread(service.backtests.one, request.path_params["id"])
-    if found.result is None:
-        share = found.done / found.total if found.total else 0.0
-        return await page(service, request, "backtest_wait.html", one=found, share=share)
-    report = found.result["report"]
+    kept = await service.in_thread(service.backtests.kept, request.path_params["id"])
+    run, report = kept.run, kept.run.report
+    if report is None:
+        share = run.done / run.total if run.total else 0.0
+        return await page(service, request, "backtest_wait.html", one=run, share=share)
     which = (request.query_params.get("old", ""), request.query_params.get("new", ""))
-    rows = [one for one in report["changed_rows"] if which in {("", ""), (one["old"], one["new"])}]
+    rows = [row for row in report.changed_rows if which in {("", ""), (row.old, row.new)}]
     drawn = examples(rows)
-    draft = await service.in_thread(service.project.drafts.one, found.rule) if found.rule else None
-    cells = _matrix(report)
+    draft = await service.in_thread(service.project.drafts.one, run.rule) if run.rule else None
+    cells = matrix(report.outcomes)
     return await page(
         service,
         request,
         "backtest.html",
-        one=found,
+        one=run,
         report=report,
-        worth=worth(found),
-        may_edit=may_edit(request),
-        is_draft=draft is not None and draft.tag == found.tag,
-        may_run_again=request.who.may(Right.RUN_BACKTESTS) and bool(found.rules),
-        learnt=found.result["learnt_sentence"],
-        other_reasons=found.result.get("other_reasons", ""),
-        parts_of_sum=_sum(report, found.result["costs"]),
+        worth=worth(report),
+        may_edit=request.who.may(Right.EDIT_RULES),
+        is_draft=draft is not None and draft.tag == run.etag,
+        may_run_again=request.who.may(Right.RUN_BACKTESTS) and bool(kept.rules),
+        learnt=learnt_sentence(report),
+        other_reasons=other_reasons(report),
+        parts_of_sum=_sum(report),
         outcomes=OUTCOMES,
         cells=cells,
-        totals=_totals(cells),
-        changed=_changed(report),
-        weeks=found.result["weeks"],
-        chart=_weeks(found.result["weeks"]),
-        day_text=day_text,
-        rules=_rules_first_changed(report, found.rule),
+        totals={
+            "old": {old: sum(cells[old, new][0] for new in OUTCOMES) for old in OUTCOMES},
+            "new": {new: sum(cells[old, new][0] for old in OUTCOMES) for new in OUTCOMES},
+        },
+        changed=[
+            (old, new, counts, fraud, _shares(counts)) for (_, old, new), (counts, fraud) in changes_of(report).items()
+        ],
+        day_text=_day_text,
+        chart=_weeks(report.balance.weeks),
+        rules=sorted(report.rules, key=lambda rule: (rule.id != run.rule, -abs(rule.hits - rule.old.hits), rule.id)),
         rows=drawn,
-        summaries=await service.in_thread(summaries_of, service.project, [(row["event"], row["id"]) for row in drawn]),
+        summaries=await service.in_thread(summaries_of, service.project, [(row.event, row.id) for row in drawn]),
         rows_there=len(rows),
         which=which,
-        currency=report["money"],
+        currency=report.money,
     )
 
 
-async def _rules(service: Service, of: str, kept: Kept, again: str) -> dict[str, str]:
+async def _rules(service: Service, of: str, run: BacktestRun, again: str) -> dict[str, str]:
     """The files of rules of what was chosen, and its name. Raises: ProblemError.
 
     Args:
@@ -176,26 +152,26 @@ async def _rules(service: Service, of: str, kept: Kept, again: str) -> dict[str,
     kind, _, name = of.partition(" ")
     project = service.project
     if of == AS_IT_IS:
-        kept.name = "the project as it is"
+        run.name = "the project as it is"
         return {}
     if of == ALL_DRAFTS:
-        kept.name = "all drafts"
+        run.name = "all drafts"
         return {f"{one.id}.yaml": one.text for one in await service.in_thread(project.drafts.all)}
     if kind == "draft":
         draft = await service.in_thread(project.drafts.one, name)
         if draft is not None:
-            kept.name, kept.rule, kept.tag = f"draft of {name}", name, draft.tag
+            run.name, run.rule, run.etag = f"draft of {name}", name, draft.tag
             return {f"{name}.yaml": draft.text}
     if kind == "version":
         id_, _, place = name.partition("@")
-        look = await service.in_thread(one_rule, service, id_)
+        look = await service.in_thread(project.rule_looks.one, id_)
         for version in look.versions:
             if str(version.seq) == place and version.text:
-                kept.name, kept.rule = f"{id_} as of sequence number {version.seq:,}", id_
+                run.name, run.rule = f"{id_} as of sequence number {version.seq:,}", id_
                 return {f"{id_}.yaml": version.text}
     if again:
-        earlier = await service.in_thread(service.backtests.one, again)
-        kept.name, kept.rule = earlier.name, earlier.rule
+        earlier = await service.in_thread(service.backtests.kept, again)
+        run.name, run.rule = earlier.run.name, earlier.run.rule
         return earlier.rules
     raise ProblemError(422, "bad-form", "This draft does not exist", f"nobody has {of!r} any more")
 
@@ -220,54 +196,6 @@ def examples(rows: Sequence[Any]) -> list[Any]:
     return [rows[at] for at in sorted(drawn.tolist())]
 
 
-def _matrix(report: Mapping[str, Any]) -> dict[tuple[str, str], MatrixCell]:
-    counts: defaultdict[tuple[str, str], list[Any]] = defaultdict(lambda: [0, Decimal(0)])
-    for one in report["outcomes"]:
-        sums = counts[one["old"], one["new"]]
-        sums[0] += one["count"]
-        sums[1] += Decimal(one["money"])
-    found = {}
-    for at, old in enumerate(OUTCOMES):
-        for to, new in enumerate(OUTCOMES):
-            count, money = counts[old, new]
-            kind = "same" if at == to else "stricter" if to > at else "milder"
-            found[old, new] = MatrixCell(old, new, kind if count else "none", count, money)
-    return found
-
-
-def _totals(cells: Mapping[tuple[str, str], MatrixCell]) -> dict[str, dict[str, int]]:
-    return {
-        "old": {one: sum(cells[one, new].count for new in OUTCOMES) for one in OUTCOMES},
-        "new": {one: sum(cells[old, one].count for old in OUTCOMES) for one in OUTCOMES},
-    }
-
-
-def _changed(report: Mapping[str, Any]) -> list[Changed]:
-    groups: defaultdict[tuple[str, str], list[Mapping[str, Any]]] = defaultdict(list)
-    for one in report["outcomes"]:
-        if one["old"] != one["new"]:
-            groups[one["old"], one["new"]].append(one)
-    found = []
-    for (old, new), cells in sorted(groups.items()):
-        counts = {
-            label: sum(cell["count"] for cell in cells if cell["label"] == label and not cell["immature"])
-            for label in LABELS
-        }
-        counts["immature"] = sum(cell["count"] for cell in cells if cell["immature"])
-        nothing = _NOTHING * Decimal(report["balance"]["old"]["fraud_money_stopped"])
-        fraud = (Decimal(cell["money"]) for cell in cells if cell["label"] == "fraud" and not cell["immature"])
-        found.append(
-            Changed(
-                old,
-                new,
-                counts,
-                sum(fraud, nothing),
-                _shares(counts),
-            )
-        )
-    return found
-
-
 def _shares(counts: Mapping[str, int]) -> list[tuple[str, float, float]]:
     """Where each part of a stacked bar begins, and how wide it is, in per cent."""
     total, at, found = sum(counts.values()), 0.0, []
@@ -279,52 +207,45 @@ def _shares(counts: Mapping[str, int]) -> list[tuple[str, float, float]]:
     return found
 
 
-def _sum(report: Mapping[str, Any], costs: Mapping[str, str | None]) -> list[Part]:
+def _sum(report: BacktestReport) -> list[Part]:
     """The answer as a sum: fraud stopped, reviews, false declines, and what that comes to."""
-    balance = report["balance"]
-    old, new = balance["old"], balance["new"]
-    if balance["net"] is None:
+    balance, costs = report.balance, report.costs
+    old, new = balance.old, balance.new
+    if balance.net is None:
         return []
-    stopped = Decimal(new["fraud_money_stopped"]) - Decimal(old["fraud_money_stopped"])
-    reviews, declines = new["reviews"] - old["reviews"], new["false_declines"] - old["false_declines"]
-    low, high = balance["low"], balance["high"]
+    stopped = Decimal(new.fraud_money_stopped) - Decimal(old.fraud_money_stopped)
+    interval = "" if balance.low is None or balance.high is None else f"{_money(balance.low)} to {_money(balance.high)}"
     return [
-        Part(stopped, "fraud stopped", f"{old['frauds_stopped']:,} to {new['frauds_stopped']:,} frauds"),
-        Part(_worth(reviews, costs["review"]), "reviews", f"{old['reviews']:,} to {new['reviews']:,}"),
+        Part(stopped, "fraud stopped", f"{old.frauds_stopped:,} to {new.frauds_stopped:,} frauds"),
+        Part(_worth(new.reviews - old.reviews, costs.review), "reviews", f"{old.reviews:,} to {new.reviews:,}"),
         Part(
-            _worth(declines, costs["false_decline"]),
+            _worth(new.false_declines - old.false_declines, costs.false_decline),
             "false declines",
-            f"{old['false_declines']:,} to {new['false_declines']:,}",
+            f"{old.false_declines:,} to {new.false_declines:,}",
         ),
-        Part(
-            Decimal(balance["net"]),
-            "together",
-            "" if low is None else f"95 % confidence interval {_money(low)} to {_money(high)}",
-        ),
+        Part(Decimal(balance.net), "together", interval and f"95 % confidence interval {interval}"),
     ]
 
 
 def _money(text: str) -> str:
-    value = Decimal(text)
-    return f"{value:+,}".replace("-", MINUS)
+    return f"{Decimal(text):+,}".replace("-", MINUS)
 
 
 def _worth(more: int, cost: str | None) -> Decimal | None:
     return None if cost is None else -more * Decimal(cost)
 
 
-def _weeks(weeks: Sequence[Mapping[str, Any]]) -> Bars | None:
-    labels = [day_text(week["day"]) for week in weeks]
-    return signed_bars(labels, [Decimal(week["net"]) for week in weeks], [not week["events"] for week in weeks])
+def _day_text(text: str) -> str:
+    day = date.fromisoformat(text)
+    return f"{day.day} {day:%B} {day.year}"
 
 
-def _rules_first_changed(report: Mapping[str, Any], rule: str) -> list[Mapping[str, Any]]:
-    """The rules: the one that is judged first, then those whose hits differ."""
-
-    def order(one: Mapping[str, Any]) -> tuple[bool, int, str]:
-        return one["id"] != rule, -abs(one["hits"] - one["old"]["hits"]), one["id"]
-
-    return sorted(report["rules"], key=order)
+def _weeks(weeks: Sequence[ReportWeek]) -> Bars | None:
+    return signed_bars(
+        [_day_text(week.day) for week in weeks],
+        [Decimal(week.net) for week in weeks],
+        [not week.events for week in weeks],
+    )
 
 
 ROUTES: Final = (

@@ -2,36 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from starlette.responses import Response
 
+from shroff.app.rules.draft_operations import (
+    ActivateDraft,
+    ApproveDraft,
+    DraftCheck,
+    DropDraft,
+    ShadowDraft,
+    WriteDraft,
+)
 from shroff.app.rules.rule_drafts import TOO_LONG, StoredDraft, is_short
-from shroff.app.rules.rule_files import ChangedMeanwhileError
-from shroff.errors import DefinitionError, NotAllowedError, UsageError
-from shroff.explain.hit_records import RuleRecord
+from shroff.app.rules.rule_files import ChangedMeanwhileError, NotApprovedError
+from shroff.app.rules.rule_looks import RuleLook
+from shroff.errors import DefinitionError, NotAllowedError, ShroffError, UsageError
+from shroff.operations.declaration import OperationRequest
 from shroff.people.access import Right
 from shroff.people.audit import checked_reason
 from shroff.rules.silences import trial_of
 from shroff.rules.texts import in_shadow, renamed
-from shroff.web.api.rules.backtests import DONE, Kept
-from shroff.web.api.rules.drafts import (
-    activate,
-    approve,
-    author_of,
-    drop,
-    file_for,
-    may_edit,
-    save,
-    shadow,
-)
+from shroff.web.api.rules.backtests import DONE, BacktestRun
 from shroff.web.api.rules.names import cookbook, palette
-from shroff.web.api.rules.rule_looks import RuleLook, one_rule
 from shroff.web.http.messages import Request
-from shroff.web.http.problems import ProblemError
-from shroff.web.http.routes import Route
+from shroff.web.http.routes import Handle, Route
 from shroff.web.pages.decision import rule_path
 from shroff.web.pages.renderer import page, see_other
 from shroff.web.pages.rules.backtests import worth
@@ -82,7 +79,7 @@ class Typed:
 class _LookedAt:
     """Findings about a text, computed on a thread: each of these reads it as YAML."""
 
-    said: Mapping[str, Any]
+    said: DraftCheck
     is_shadowed: bool
     steps: Sequence[Step]
     against: Sequence[DiffLine]
@@ -92,97 +89,81 @@ class _LookedAt:
 async def show(service: Service, request: Request) -> Response:
     """The editor."""
     id_ = request.path_params["rule"]
-    look = await service.in_thread(_look, service, id_)
+    look = await service.in_thread(service.project.rule_looks.any, id_)
     if trial_of(id_):
         return see_other(f"{rule_path(trial_of(id_))}/draft")
     text = look.text or _start(service.project, id_)
-    if look.draft is not None:
-        text = look.draft.text
-    elif look.standing is not None:
+    if look.draft is None and look.standing is not None:
         text = await service.in_thread(_with_effect, text)
-    tag = "" if look.draft is None else look.draft.tag
-    return await _editor(service, request, look, Typed(text, tag, look.draft))
+    elif look.draft is not None:
+        text = look.draft.text
+    return await _editor(service, request, look, Typed(text, "" if look.draft is None else look.draft.tag, look.draft))
 
 
 async def keep(service: Service, request: Request) -> Response:
     """Save the draft."""
     form, id_ = await request.form(), request.path_params["rule"]
-    text = form.get("text", "").replace("\r\n", "\n")
+    text, tag = form.get("text", "").replace("\r\n", "\n"), form.get("tag", "")
     try:
-        await save(service, request, id_, text, form.get("tag", ""))
-    except ChangedMeanwhileError:
-        look = await service.in_thread(_look, service, id_)
-        by = look.draft.note.authors[-1].name if look.draft is not None and look.draft.note.authors else "somebody"
+        await service.operations.run(request.who, WriteDraft(rule=id_, source=text, etag=tag))
+    except UsageError as error:
+        draft = (look := await service.in_thread(service.project.rule_looks.any, id_)).draft
+        if not isinstance(error, ChangedMeanwhileError):
+            return await _editor(service, request, look, Typed(text, tag, draft), str(error), 422)
+        by = draft.note.authors[-1].name if draft is not None and draft.note.authors else "somebody"
         words = (
             f"{by} changed this draft meanwhile, so yours was not saved. See the differences; "
             "saving again replaces their draft with yours."
         )
-        tag = "" if look.draft is None else look.draft.tag
-        return await _editor(service, request, look, Typed(text, tag, look.draft), words, 412)
-    except UsageError as error:
-        look = await service.in_thread(_look, service, id_)
-        return await _editor(service, request, look, Typed(text, form.get("tag", ""), look.draft), str(error), 422)
+        typed = Typed(text, "" if draft is None else draft.tag, draft)
+        return await _editor(service, request, look, typed, words, 412)
     return see_other(f"{rule_path(id_)}/draft")
 
 
-async def discard(service: Service, request: Request) -> Response:
-    """Throw the draft away, and its trial."""
+def _step(operation: Callable[[str, Mapping[str, str]], OperationRequest[Any]], end: str = "") -> Handle:
+    """Do a step of the way, and go on to the rule, or what is below it; the editor shows what prevents it."""
 
-    async def step(id_: str, tag: str, file: str) -> str:
-        await drop(service, request, id_, tag)
-        look = await service.in_thread(_look, service, id_)
-        return rule_path(id_) if look.versions or look.standing is not None else "/rules"
+    async def handle(service: Service, request: Request) -> Response:
+        form, id_ = await request.form(), request.path_params["rule"]
+        try:
+            await service.operations.run(request.who, operation(id_, form))
+        except (UsageError, NotAllowedError, DefinitionError) as error:
+            words, status = _prevented(error)
+        else:
+            look = await service.in_thread(service.project.rule_looks.any, id_)
+            return see_other(f"{rule_path(id_)}{end}" if look.is_known else "/rules")
+        look = await service.in_thread(service.project.rule_looks.any, id_)
+        draft = look.draft
+        typed = Typed(look.text, "", None) if draft is None else Typed(draft.text, draft.tag, draft)
+        return await _editor(service, request, look, typed, words, status)
 
-    return await _stepped(service, request, step)
-
-
-async def to_shadow(service: Service, request: Request) -> Response:
-    """Put the draft in shadow."""
-
-    async def step(id_: str, tag: str, file: str) -> str:
-        await shadow(service, request, id_, tag, file)
-        return f"{rule_path(id_)}/draft"
-
-    return await _stepped(service, request, step)
-
-
-async def to_approved(service: Service, request: Request) -> Response:
-    """Approve the draft of somebody else."""
-
-    async def step(id_: str, tag: str, file: str) -> str:
-        await approve(service, request, id_, tag)
-        return f"{rule_path(id_)}/draft"
-
-    return await _stepped(service, request, step)
+    return handle
 
 
-async def to_active(service: Service, request: Request) -> Response:
-    """Make the draft active, with a reason."""
+def _prevented(error: ShroffError) -> tuple[str, int]:
+    """What prevents a step, and the status of the page that says so."""
+    if isinstance(error, ChangedMeanwhileError):
+        return "The draft was changed meanwhile. Review it before you continue.", 412
+    if isinstance(error, DefinitionError):
+        return "The draft has errors, or its tests fail. Fix them first.", 422
+    return sentence(str(error)), 403 if isinstance(error, NotAllowedError | NotApprovedError) else 422
 
-    async def step(id_: str, tag: str, file: str) -> str:
-        await activate(service, request, id_, tag, file, checked_reason((await request.form()).get("reason", "")))
-        return rule_path(id_)
 
-    return await _stepped(service, request, step)
+def _dropped(rule: str, form: Mapping[str, str]) -> DropDraft:
+    return DropDraft(rule=rule, etag=form.get("tag", ""))
 
 
-async def _stepped(service: Service, request: Request, step: Callable[[str, str, str], Awaitable[str]]) -> Response:
-    """Do a step of the way and go on where it leads; the editor shows what prevents it."""
-    form, id_ = await request.form(), request.path_params["rule"]
-    try:
-        return see_other(await step(id_, form.get("tag", ""), form.get("file", "")))
-    except ChangedMeanwhileError:
-        words, status = "The draft was changed meanwhile. Review it before you continue.", 412
-    except NotAllowedError as error:
-        words, status = sentence(str(error)), 403
-    except DefinitionError:
-        words, status = "The draft has errors, or its tests fail. Fix them first.", 422
-    except UsageError as error:
-        words, status = sentence(str(error)), 422
-    look = await service.in_thread(_look, service, id_)
-    kept = look.draft
-    typed = Typed(look.text if kept is None else kept.text, "" if kept is None else kept.tag, kept)
-    return await _editor(service, request, look, typed, words, status)
+def _shadowed(rule: str, form: Mapping[str, str]) -> ShadowDraft:
+    return ShadowDraft(rule=rule, etag=form.get("tag", ""), file=form.get("file", ""))
+
+
+def _approved(rule: str, form: Mapping[str, str]) -> ApproveDraft:
+    return ApproveDraft(rule=rule, etag=form.get("tag", ""))
+
+
+def _made_active(rule: str, form: Mapping[str, str]) -> ActivateDraft:
+    reason = checked_reason(form.get("reason", ""))
+    return ActivateDraft(rule=rule, etag=form.get("tag", ""), file=form.get("file", ""), reason=reason)
 
 
 async def _editor(
@@ -222,28 +203,22 @@ async def _editor(
         theirs=found.theirs,
         mistake=mistake,
         judged=judged,
-        worth=None if judged is None else worth(await service.in_thread(service.backtests.one, judged.id)),
+        worth=None
+        if judged is None
+        else worth((await service.in_thread(service.backtests.kept, judged.id)).run.report),
         is_shadowed=found.is_shadowed,
-        palette=palette(project.definitions) if may_edit(request) else {},
+        palette=palette(project.definitions) if request.who.may(Right.EDIT_RULES) else {},
         cookbook=cookbook(),
         files=[one.name for one in await service.in_thread(project.rules.files)],
-        file=file_for(look),
+        file=look.home,
         needs_second=project.drafts.need_second_person,
-        may_edit=may_edit(request),
+        may_edit=request.who.may(Right.EDIT_RULES),
         may_judge=request.who.may(Right.RUN_BACKTESTS),
         may_approve=request.who.may(Right.APPROVE_RULES)
         and draft is not None
-        and author_of(request).id not in {author.id for author in draft.note.authors},
+        and request.who.id not in {author.id for author in draft.note.authors},
         **await common(service, has_all_hits=look.has_all_hits),
     )
-
-
-def _look(service: Service, id_: str) -> RuleLook:
-    """The rule, or one that nobody knows yet. May wait."""
-    try:
-        return one_rule(service, id_)
-    except ProblemError:
-        return RuleLook(id_, None, None, None, RuleRecord(), ())
 
 
 def _start(project: Project, id_: str) -> str:
@@ -269,11 +244,6 @@ def _activated(look: RuleLook, against: str, text: str) -> Sequence[DiffLine]:
     return diff(_with_effect(against), text)
 
 
-def _count(said: Mapping[str, Any], kind: str) -> int:
-    """How many there are, of which the first ones are listed."""
-    return len(said[kind]) + int(said["more"][kind])
-
-
 def _is_shadowed(look: RuleLook, typed: Typed) -> bool:
     """Whether this very text is in shadow."""
     standing = look.standing
@@ -289,11 +259,12 @@ def _is_shadowed(look: RuleLook, typed: Typed) -> bool:
 
 
 def _steps(
-    project: Project, typed: Typed, said: Mapping[str, Any], judged: Kept | None, *, is_shadowed: bool
+    project: Project, typed: Typed, said: DraftCheck, judged: BacktestRun | None, *, is_shadowed: bool
 ) -> Sequence[Step]:
     """The way from a draft to being in force, and where this draft is on it."""
-    mistakes, tests = _count(said, "mistakes") + _count(said, "elsewhere"), _count(said, "tests")
-    failed = sum(not one["passed"] for one in said["tests"]) or int(not said["ok"])  # that one is not among the first
+    mistakes = len(said.mistakes) + len(said.elsewhere) + said.more["mistakes"] + said.more["elsewhere"]
+    tests = len(said.tests) + said.more["tests"]
+    failed = sum(not test.passed for test in said.tests) or int(not said.ok)  # that one is not among the first
     told = f"Draft, {mistakes} mistake{'' if mistakes == 1 else 's'}" if mistakes else "Draft"
     found = [Step(told, STOP if mistakes else DONE_STEP if typed.is_kept else NOW)]
     passing = f"{tests} test{' passes' if tests == 1 else 's pass'}" if tests else "No tests"
@@ -318,8 +289,8 @@ ROUTES: Final = (
     Route("GET", "/rules/cookbook/recipes", Right.READ_DEFINITIONS, show_cookbook, is_page=True),
     Route("GET", "/rules/{rule}/draft", Right.READ_DEFINITIONS, show, is_page=True),
     Route("POST", "/rules/{rule}/draft", Right.EDIT_RULES, keep, is_page=True),
-    Route("POST", "/rules/{rule}/draft/drop", Right.EDIT_RULES, discard, is_page=True),
-    Route("POST", "/rules/{rule}/draft/shadow", Right.EDIT_RULES, to_shadow, is_page=True),
-    Route("POST", "/rules/{rule}/draft/approve", Right.APPROVE_RULES, to_approved, is_page=True),
-    Route("POST", "/rules/{rule}/draft/activate", Right.EDIT_RULES, to_active, is_page=True),
+    Route("POST", "/rules/{rule}/draft/drop", Right.EDIT_RULES, _step(_dropped), is_page=True),
+    Route("POST", "/rules/{rule}/draft/shadow", Right.EDIT_RULES, _step(_shadowed, "/draft"), is_page=True),
+    Route("POST", "/rules/{rule}/draft/approve", Right.APPROVE_RULES, _step(_approved, "/draft"), is_page=True),
+    Route("POST", "/rules/{rule}/draft/activate", Right.EDIT_RULES, _step(_made_active), is_page=True),
 )

@@ -2,35 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice, zip_longest
 from typing import TYPE_CHECKING, Any, Final
 
 from starlette.responses import Response
 
 from shroff.app.rules.list_files import WAITS
-from shroff.errors import ShroffError
+from shroff.app.rules.rule_files import subject_of
+from shroff.app.rules.rule_looks import ACTIVE, OFF, STATES, RuleLook, reason_of
+from shroff.app.rules.rule_operations import RestoreRule
+from shroff.errors import RefusalError, ShroffError
 from shroff.language.values import day_number, show_decimal
 from shroff.operations.pagination import cursor_of, next_of, parted
 from shroff.people.access import Right
 from shroff.project.policy import OUTCOMES
 from shroff.rules.silences import list_of
 from shroff.web.api.decisions import summaries_of
-from shroff.web.api.rules.drafts import may_edit, put_back
-from shroff.web.api.rules.rule_looks import (
-    ACTIVE,
-    OFF,
-    STATES,
-    RuleLook,
-    all_rules,
-    one_rule,
-    reason_of,
-    subject_of,
-    who_changed,
-)
 from shroff.web.http.messages import Request
 from shroff.web.http.problems import ProblemError
 from shroff.web.http.routes import Route, Screen
@@ -69,7 +62,7 @@ async def show(service: Service, request: Request) -> Response:
     if which not in {EVERY, *STATES}:
         words = f"state: one of {', '.join((EVERY, *STATES))}"
         raise ProblemError(400, "bad-query", "The query cannot be read", words)
-    found = await service.in_thread(all_rules, service)
+    found = await service.in_thread(service.project.rule_looks.all)
     counts = {state: sum(one.state == state for one in found) for state in STATES}
     listed = [one for one in found if which in {EVERY, one.state} and (one.state != OFF or which == OFF)]
     shown = sorted(listed, key=lambda one: (-(one.record.amount_minor or 0), one.id))
@@ -81,7 +74,7 @@ async def show(service: Service, request: Request) -> Response:
         least_precise=least_precise(shown),
         which=which,
         counts=counts,
-        may_edit=may_edit(request),
+        may_edit=request.who.may(Right.EDIT_RULES),
         changed=await service.in_thread(_changed, service),
         **await common(service, has_all_hits=all(one.has_all_hits for one in found)),
     )
@@ -117,10 +110,10 @@ async def one(service: Service, request: Request) -> Response:
 async def rule_page(service: Service, request: Request, mistake: str = "", status: int = 200) -> Response:
     """The page of a rule, with a mistake that was made on it."""
     id_ = request.path_params["rule"]
-    look = await service.in_thread(one_rule, service, id_)
-    tests = await service.checked(request.who, service.rule_looks.tests_of, service.project, look.rule)
+    look = await service.in_thread(service.project.rule_looks.one, id_)
+    tests = await service.checked(request.who, service.project.rule_looks.tests_of, look.rule)
     earlier = await service.in_thread(_earlier, service, look)
-    records = service.rule_looks.records
+    records = service.project.rule_looks.records
     definitions, now_ms = service.project.definitions, service.project.opened.now_ms()
     newest = records.newest(id_, None, NEWEST_SHOWN)
     silences = [one for one in await service.in_thread(service.project.silences.all) if one.rule == id_]
@@ -142,7 +135,7 @@ async def rule_page(service: Service, request: Request, mistake: str = "", statu
         trial_record=trial_record,
         may_judge=request.who.may(Right.RUN_BACKTESTS),
         mistake=mistake,
-        may_edit=may_edit(request),
+        may_edit=request.who.may(Right.EDIT_RULES),
         asked=await service.in_thread(service.project.agreements.asked, subject_of(id_)),
         silences=[silence for silence in silences if silence.holds(now_ms)],
         silence_list=f"/lists/{list_of(id_)}",
@@ -154,8 +147,8 @@ async def rule_page(service: Service, request: Request, mistake: str = "", statu
 async def hits(service: Service, request: Request) -> Response:
     """The events at which a rule hit."""
     id_, before = request.path_params["rule"], cursor_of(request.query_params, int)
-    look = await service.in_thread(one_rule, service, id_)
-    records, definitions = service.rule_looks.records, service.project.definitions
+    look = await service.in_thread(service.project.rule_looks.one, id_)
+    records, definitions = service.project.rule_looks.records, service.project.definitions
     found, last = parted(records.newest(id_, before, HITS_SHOWN + 1), HITS_SHOWN)
     return await page(
         service,
@@ -177,24 +170,32 @@ async def back(service: Service, request: Request) -> Response:
     seq = form.get("seq", "")
     number = int(seq) if seq.isdecimal() and seq.isascii() and len(seq) < 19 else -1
     try:
-        _, why_not = await put_back(service, request, id_, number, form.get("reason", ""))
-        if why_not == WAITS:
-            return see_other(f"{rule_path(id_)}#history")
-    except ProblemError as error:
-        return await rule_page(service, request, f"{error.title}: {error.detail}", error.status)
-    return see_other(rule_path(id_))
+        restored = RestoreRule(rule=id_, seq=number, reason=form.get("reason", ""))
+        done = await service.operations.run(request.who, restored)
+    except RefusalError as error:
+        return await rule_page(service, request, f"{error.title}: {error}", error.status)
+    return see_other(f"{rule_path(id_)}{'#history' if done.why_not == WAITS else ''}")
 
 
 async def common(service: Service, *, has_all_hits: bool) -> dict[str, Any]:
     """Shared values of these pages: since when hits are counted, whether that goes on, and how money is written."""
-    settings, looks = service.project.definitions.settings, service.rule_looks
+    settings, looks = service.project.definitions.settings, service.project.rule_looks
     if not has_all_hits:
-        looks.count_on(service.project, service.in_thread)
+        count_hits(service)
     return {
         "since_ms": looks.records.since_ms,
         "is_counting": not has_all_hits,
         "in_money": lambda minor: None if minor is None else show_decimal(minor, settings.money_places),
     }
+
+
+def count_hits(service: Service) -> None:
+    """Count the earlier hits of rules beside all else, as far as they go."""
+    looks = service.project.rule_looks
+    if looks.kept.counting is None or looks.kept.counting.done():
+        with suppress(Exception):  # what failed there fails for whoever looks as well, and is told them
+            _ = looks.kept.counting and looks.kept.counting.result()
+        looks.kept.counting = asyncio.ensure_future(service.in_thread(partial(looks.follow, is_whole=True)))
 
 
 def _days(look: RuleLook, today: int) -> Bars | None:
@@ -211,7 +212,7 @@ def _changed(service: Service) -> int:
 
 
 def _earlier(service: Service, look: RuleLook) -> list[Earlier]:
-    who, found = who_changed(service.desk, look), []
+    who, found = service.project.rule_looks.who_changed(look), []
     for version, before in islice(zip_longest(look.versions, look.versions[1:]), VERSIONS_SHOWN):
         row = who.get(version.seq)
         found.append(

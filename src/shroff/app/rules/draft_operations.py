@@ -1,0 +1,403 @@
+"""Operations on drafts of rules: written, checked, and put in shadow and in force step by step."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import msgspec
+
+from shroff.app.rules.rule_files import ChangedMeanwhileError, NoRuleError, NotApprovedError, subject_of
+from shroff.errors import NotAllowedError, Problem, RefusalError
+from shroff.events.event import TimeText, time_text
+from shroff.operations.declaration import OperationAnswer, OperationRequest, Param, group, operation
+from shroff.people.audit import Action, checked_reason
+from shroff.rules.texts import tag_of
+from shroff.runtime.progress import unheard
+from shroff.runtime.texts import many, table
+
+if TYPE_CHECKING:
+    from shroff.app.live.requests import WriterRequests
+    from shroff.app.people import ProjectPeople
+    from shroff.app.rules.agreements import Agreements
+    from shroff.app.rules.rule_drafts import Checked, RuleDraftFiles, StoredDraft
+    from shroff.app.rules.rule_files import Before, Rules
+    from shroff.app.rules.rule_looks import RuleLooks
+    from shroff.people.access import Who
+
+BODY_BYTES_MAX: Final = 512 * 1024  # a draft's text as JSON, with its escapes
+SAID_MAX: Final = 100  # mistakes, warnings and tests that are listed; of more there is the number
+LINES_READ: Final = 2_000  # of a draft's text, to tell what changed
+LINES_KEPT: Final = 20
+LINE_MAX: Final = 200  # characters
+WRITTEN: Final = "The file is written; it becomes active with the next command that writes."
+_NEAR: Final = re.compile(r"Did you mean ([A-Za-z0-9_.]+)\?")
+_WORD: Final = re.compile(r"[A-Za-z0-9_.]+")
+
+group(
+    "drafts",
+    """Show drafts of rules.
+
+    A draft is a text of one rule, in drafts/RULE.yaml, on its way to being active. It is edited in the service.
+    """,
+    examples=("shroff drafts", "shroff drafts show many_payments"),
+)
+
+
+class NoDraftError(RefusalError):
+    """There is no such draft."""
+
+    status, code, title = 404, "no-draft", "There is no such draft"
+
+
+# ---- looking
+
+
+class RuleDraft(OperationAnswer, rename={"tag": "etag"}):
+    """A draft of a rule."""
+
+    rule: str
+    tag: str
+    authors: list[str]
+    saved_at: TimeText
+    approved_by: str | None
+
+
+class RuleDrafts(OperationAnswer):
+    """All drafts, without their texts."""
+
+    drafts: list[RuleDraft]
+
+    def text(self) -> str:
+        rows = [(draft.rule, ", ".join(draft.authors), draft.saved_at) for draft in self.drafts]
+        return f"{many(len(rows), 'draft')}." + ("\n" + table(rows, ("rule", "by", "saved")) if rows else "")
+
+
+class RuleDraftText(RuleDraft, rename={"source": "text", "tag": "etag"}):
+    """A draft with its text."""
+
+    source: str
+
+    def text(self) -> str:
+        return self.source.rstrip("\n")
+
+    def hints(self) -> Sequence[str]:
+        return ["shroff backtest --rules drafts/"]
+
+
+class DraftMistake(msgspec.Struct):
+    """An error or warning with its position in a text; `instead` is the suggested word, if known."""
+
+    line: int
+    column: int
+    length: int
+    message: str
+    hint: str
+    instead: str | None
+
+
+class DraftTest(msgspec.Struct):
+    """The result of one test of a rule."""
+
+    name: str
+    events: int
+    passed: bool
+    problem: str | None
+
+
+class DraftCheck(OperationAnswer, rename={"tag": "etag"}):
+    """The result of checking a text: errors, warnings, tests. `more` counts those not listed."""
+
+    ok: bool
+    tag: str
+    mistakes: list[DraftMistake]
+    elsewhere: list[str]
+    warnings: list[DraftMistake]
+    says: str | None
+    tests: list[DraftTest]
+    more: dict[str, int]
+
+
+class RuleDraftChecked(RuleDraftText, rename={"source": "text", "tag": "etag"}):
+    """A draft with its text, errors and warnings."""
+
+    check: DraftCheck
+
+
+def _fields(draft: StoredDraft) -> dict[str, Any]:
+    approved = draft.note.approved_by if draft.is_approved else None
+    return {
+        "rule": draft.id,
+        "tag": draft.tag,
+        "authors": [author.name for author in draft.note.authors],
+        "saved_at": time_text(draft.note.saved_at_ms),
+        "approved_by": None if approved is None else approved.name,
+    }
+
+
+class ShowDrafts(OperationRequest[RuleDrafts]):
+    """All drafts."""
+
+
+@operation("drafts", right="read:definitions", http="GET /drafts")
+def show_drafts(drafts: RuleDraftFiles, request: ShowDrafts) -> RuleDrafts:
+    """List all rule drafts."""
+    return RuleDrafts(drafts=[RuleDraft(**_fields(draft)) for draft in drafts.all()])
+
+
+class ShowDraft(OperationRequest[RuleDraftText]):
+    """One draft."""
+
+    rule: Annotated[str, Param("The rule.")]
+
+
+@operation("drafts show", right="read:definitions", examples=["shroff drafts show many_payments"])
+def show_draft(drafts: RuleDraftFiles, request: ShowDraft) -> RuleDraftText:
+    """Show the text of a draft."""
+    draft = drafts.one(request.rule)
+    if draft is None:
+        raise NoDraftError(f"nobody has a draft of {request.rule!r}")
+    return RuleDraftText(**_fields(draft), source=draft.text)
+
+
+# ---- checking
+
+
+class CheckDraft(OperationRequest[DraftCheck], rename={"source": "text"}):
+    """A text to check as a draft of a rule."""
+
+    rule: Annotated[str, Param("The rule.")]
+    source: Annotated[str, Param("The text.")]
+
+
+@operation("drafts check", right="read:definitions", has_command=False)
+def check_draft(drafts: RuleDraftFiles, request: CheckDraft) -> DraftCheck:
+    """Check a text: errors with line and column, test results, and the rule in words. Some seconds for a long text."""
+    return check_of(drafts.check(request.rule, request.source), request.source)
+
+
+def check_of(checked: Checked, text: str) -> DraftCheck:
+    """Findings about a text; of very many mistakes and tests the first ones, and how many more there are."""
+    from shroff.project.dependency_hash import teller_of
+    from shroff.rules.rule_text import in_words
+
+    lines, says = text.split("\n"), None
+    if checked.rule is not None and checked.definitions is not None and not checked.mistakes:
+        says = in_words(checked.rule, teller_of(checked.definitions))
+    lists: dict[str, Sequence[Any]] = {
+        name: getattr(checked, name) for name in ("mistakes", "elsewhere", "warnings", "tests")
+    }
+    return DraftCheck(
+        ok=checked.is_ok,
+        tag=tag_of(text),
+        mistakes=[mistake(problem, lines) for problem in checked.mistakes[:SAID_MAX]],
+        elsewhere=[str(problem) for problem in checked.elsewhere[:SAID_MAX]],
+        warnings=[mistake(problem, lines) for problem in checked.warnings[:SAID_MAX]],
+        says=says,
+        tests=[
+            DraftTest(
+                test.name, test.events, test.problem is None, None if test.problem is None else test.problem.message
+            )
+            for test in checked.tests[:SAID_MAX]
+        ],
+        more={name: max(0, len(found) - SAID_MAX) for name, found in lists.items()},
+    )
+
+
+def mistake(problem: Problem, lines: Sequence[str]) -> DraftMistake:
+    """A mistake at its place in these lines, and what the word there should be, where that is known."""
+    line = lines[problem.line - 1] if 0 < problem.line <= len(lines) else ""
+    word = _WORD.match(line, max(0, problem.column - 1))
+    near = _NEAR.search(problem.hint)
+    instead = near[1] if near and word else None
+    if instead and word and "." in word[0] and "." not in instead:  # the field alone is told of `this.amuont`
+        instead = f"{word[0].rpartition('.')[0]}.{instead}"
+    length = len(word[0]) if word else max(1, len(line) - problem.column + 1)
+    return DraftMistake(problem.line, problem.column, length, problem.message, problem.hint, instead)
+
+
+# ---- changing
+
+
+class WriteDraft(OperationRequest[RuleDraftText], rename={"source": "text"}):
+    """A text to save as a draft, if its version is still `etag`; empty for a new one."""
+
+    rule: str
+    source: str
+    etag: str
+
+
+@operation("drafts write", right="edit:rules", has_command=False)
+def write_draft(
+    drafts: RuleDraftFiles, rules: Rules, agreements: Agreements, people: ProjectPeople, request: WriteDraft
+) -> RuleDraftText:
+    """Save the draft of a rule, even if it has errors. Nothing becomes active."""
+    authors = agreements.authors(of_two=drafts.need_second_person)
+    there = drafts.one(request.rule) or rules.standing(request.rule)  # the text that it goes on from
+    gone, new_lines = changed_lines("" if there is None else there.text, request.source)
+
+    def recorded(_: str, new: str) -> None:
+        old = {"draft": request.etag or None, "lines": gone}
+        people.record(Action("draft.write", subject_of(request.rule), old, {"draft": new, "lines": new_lines}))
+
+    draft = drafts.write(request.rule, request.source, request.etag, authors, recorded)
+    return RuleDraftText(**_fields(draft), source=draft.text)
+
+
+class DropDraft(OperationRequest["DroppedDraft"]):
+    """A draft to delete, by its version."""
+
+    rule: str
+    etag: str
+
+
+class DroppedDraft(OperationAnswer):
+    """The rule whose draft was deleted."""
+
+    dropped: str
+
+
+@operation("drafts drop", right="edit:rules", has_command=False)
+def drop_draft(
+    drafts: RuleDraftFiles, rules: Rules, people: ProjectPeople, requests: WriterRequests, request: DropDraft
+) -> DroppedDraft:
+    """Delete a draft and its trial."""
+    new_lines, _ = _of_draft(drafts, rules, request.rule)
+    action = Action("draft.drop", subject_of(request.rule), {"draft": request.etag, "lines": new_lines})
+    drafts.drop(request.rule, request.etag, lambda file, tag: people.record(action))
+    requests.put_in_force(unheard, WRITTEN, rows_alone=False)
+    return DroppedDraft(dropped=request.rule)
+
+
+class DraftStep(OperationRequest["AdoptedFile"]):
+    """The version of a draft, the file for a new rule, and why: the reason is kept in the audit log."""
+
+    rule: str
+    etag: str
+    file: str = ""
+    reason: str = ""
+
+
+class ShadowDraft(DraftStep):
+    """A draft to put in shadow."""
+
+
+class ApproveDraft(OperationRequest[RuleDraft]):
+    """A draft to approve, by its version."""
+
+    rule: str
+    etag: str
+    file: str = ""
+    reason: str = ""
+
+
+class ActivateDraft(DraftStep):
+    """A draft to make active."""
+
+
+class AdoptedFile(OperationAnswer):
+    """The file of a rule, and whether the log uses it yet."""
+
+    file: str
+    in_force: bool
+    why_not: str | None
+
+
+_HTTP: Final[dict[str, Any]] = {
+    "has_command": False,
+    "is_check": True,
+    "body_bytes_max": BODY_BYTES_MAX,
+    "refusals": (NoRuleError, NotApprovedError, ChangedMeanwhileError),
+}
+
+
+@operation("drafts shadow", right="edit:rules", http="POST /rules/{rule}/draft/shadow", **_HTTP)
+def shadow_draft(
+    drafts: RuleDraftFiles,
+    rules: Rules,
+    rule_looks: RuleLooks,
+    people: ProjectPeople,
+    requests: WriterRequests,
+    request: ShadowDraft,
+) -> AdoptedFile:
+    """Put a draft in shadow: a new rule under its own id, a changed rule as a trial under another id."""
+    file = request.file or rule_looks.one(request.rule).home
+    new_lines, gone = _of_draft(drafts, rules, request.rule)
+    told = {"draft": request.etag, "lines": new_lines}
+    before = recorder(people, "rule.shadow", request.rule, told, {"lines": gone})
+    put = drafts.shadow(request.rule, request.etag, file, list(rule_looks.kept.histories.of), before)
+    return adopted(requests, put)
+
+
+@operation("drafts approve", right="approve:rules", http="POST /rules/{rule}/draft/approve", **_HTTP)
+def approve_draft(drafts: RuleDraftFiles, people: ProjectPeople, who: Who, request: ApproveDraft) -> RuleDraft:
+    """Approve a draft that others wrote."""
+    from shroff.app.rules.agreements import Author
+
+    if who.kind != "user":
+        raise NotAllowedError("approving a draft needs a signed-in user, not an API key")
+
+    def recorded(_: str, approved: str) -> None:
+        people.record(Action("draft.approve", subject_of(request.rule), None, {"draft": approved}))
+
+    return RuleDraft(**_fields(drafts.approve(request.rule, request.etag, Author(who.id, who.name), recorded)))
+
+
+@operation("drafts activate", right="edit:rules", http="POST /rules/{rule}/draft/activate", **_HTTP)
+def activate_draft(
+    drafts: RuleDraftFiles,
+    rules: Rules,
+    rule_looks: RuleLooks,
+    people: ProjectPeople,
+    requests: WriterRequests,
+    request: ActivateDraft,
+) -> AdoptedFile:
+    """Make a draft active; it replaces the rule and its trial."""
+    file = request.file or rule_looks.one(request.rule).home
+    new_lines, gone = _of_draft(drafts, rules, request.rule)
+    told = {"draft": request.etag, "lines": new_lines}
+    told |= {"reason": checked_reason(request.reason)} if request.reason.strip() else {}
+    before = recorder(people, "rule.activate", request.rule, told, {"lines": gone})
+    return adopted(requests, drafts.activate(request.rule, request.etag, file, before))
+
+
+def adopted(requests: WriterRequests, file: str) -> AdoptedFile:
+    """Make a written file active; says whether it is."""
+    in_force, why_not = requests.put_in_force(unheard, WRITTEN, rows_alone=False)
+    return AdoptedFile(file=file, in_force=in_force, why_not=why_not or None)
+
+
+def recorder(people: ProjectPeople, action: str, rule: str, after: dict[str, Any], before: object = None) -> Before:
+    """What records an action on a rule before it is done.
+
+    With it stands what stands for the text that its file will have: by that its version is found again.
+    """
+
+    def record(file: str, tag: str) -> None:
+        people.record(Action(action, subject_of(rule), before, {**after, "file": file, "file_tag": tag}))
+
+    return record
+
+
+def _of_draft(drafts: RuleDraftFiles, rules: Rules, id_: str) -> tuple[list[str], list[str]]:
+    """The lines that a draft adds to the rule of the files, and those that it takes away."""
+    draft, rule = drafts.one(id_), rules.standing(id_)
+    gone, new = changed_lines("" if rule is None else rule.text, "" if draft is None else draft.text)
+    return new, gone
+
+
+def changed_lines(before: str, after: str) -> tuple[list[str], list[str]]:
+    """The lines of two texts that the other one lacks, as the audit log keeps them: not all of long texts."""
+    old, new = before.splitlines()[:LINES_READ], after.splitlines()[:LINES_READ]
+    return _lacking(old, new), _lacking(new, old)
+
+
+def _lacking(lines: list[str], others: list[str]) -> list[str]:
+    left, found = Counter(others), []
+    for line in lines:
+        left[line] -= 1
+        if left[line] < 0 and line.strip():
+            found.append(line.strip()[:LINE_MAX])
+    return found[:LINES_KEPT]

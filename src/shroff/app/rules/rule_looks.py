@@ -1,0 +1,213 @@
+"""State of the project's rules: text, hits, versions, and the step of each draft."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from threading import Lock
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from shroff.app.people import ProjectPeople
+from shroff.app.rules.rule_drafts import RuleDraftFiles, StoredDraft
+from shroff.app.rules.rule_files import NoRuleError, RuleLocation, Rules, subject_of
+from shroff.errors import DefinitionError, UsageError
+from shroff.explain.hit_records import HitRecords, RuleRecord
+from shroff.log.rule_history import Histories, VersionOfRule
+from shroff.log.ruletests import TestResult, run_tests_of
+from shroff.people.store import AuditFilter, rows_of
+from shroff.project.dependency_hash import teller_of
+from shroff.rules.rule_text import in_words
+from shroff.rules.silences import trial_of
+
+if TYPE_CHECKING:
+    from asyncio import Future
+
+    from shroff.app.opened import Opened
+    from shroff.people.audit import AuditEntry
+    from shroff.project.definitions import Definitions
+    from shroff.rules.definitions import Rule
+
+ACTIVE: Final = "active"
+SHADOW: Final = "shadow"
+DRAFT: Final = "draft"
+OFF: Final = "off"
+SLICE_S: Final = 0.02  # for which a page counts back at once; the rest is counted beside it, in slices as long
+STATES: Final = (ACTIVE, SHADOW, DRAFT, OFF)
+
+
+@dataclass(slots=True)
+class RuleStatistics:
+    """What is kept of a project's rules between looks: hits, versions and test results."""
+
+    records: HitRecords = field(default_factory=HitRecords)
+    histories: Histories = field(default_factory=Histories)
+    lock: Lock = field(default_factory=Lock)
+    tests: dict[str, tuple[Definitions, Rule, Sequence[TestResult]]] = field(default_factory=dict)
+    counting: Future[bool] | None = None  # of a service: counts earlier hits beside all else
+
+
+@dataclass(frozen=True, slots=True)
+class RuleLook:
+    """One rule. `rule` is None where it is no rule of the project's files, or these have mistakes.
+
+    `versions` are newest first; `is_in_force` says whether the log has what the file says; `says` is it read back;
+    `has_all_hits` whether they are counted as far back as they go.
+    """
+
+    id: str
+    rule: Rule | None
+    standing: RuleLocation | None
+    draft: StoredDraft | None
+    record: RuleRecord
+    versions: Sequence[VersionOfRule]
+    says: str = ""
+    has_all_hits: bool = True
+
+    @property
+    def state(self) -> str:
+        """Active, in shadow, a draft alone, or taken out."""
+        if self.standing is None and self.rule is not None:  # its file changed between two looks
+            return SHADOW if self.rule.is_shadow else ACTIVE
+        if self.standing is None:
+            return DRAFT if self.draft is not None else OFF
+        return SHADOW if self.standing.is_shadow else ACTIVE
+
+    @property
+    def is_known(self) -> bool:
+        """Whether it is, was, or is being written."""
+        return bool(self.rule or self.standing or self.draft or self.versions)
+
+    @property
+    def is_in_force(self) -> bool:
+        if self.standing is None and self.rule is not None:
+            return True
+        in_log = self.versions[0].text if self.versions else ""
+        return in_log == ("" if self.standing is None else self.standing.text)
+
+    @property
+    def of(self) -> str:
+        """The rule of which this is a trial; empty where it is none."""
+        return trial_of(self.id)
+
+    @property
+    def home(self) -> str:
+        """The file for it where none is named: where it is, or was, or a file of its own name."""
+        if self.standing is not None:
+            return self.standing.file.name
+        return self.versions[0].file if self.versions else f"{self.id}.yaml"
+
+    @property
+    def changed_at_ms(self) -> int | None:
+        return self.versions[0].at_ms if self.versions else None
+
+    @property
+    def text(self) -> str:
+        """Current text: in its file, else in its draft, else as it was last active."""
+        if self.standing is not None:
+            return self.standing.text
+        if self.draft is not None:
+            return self.draft.text
+        return next((version.text for version in self.versions if version.text), "")
+
+
+class RuleLooks:
+    """Rules of a project with what they did; figures are kept by all who open it in this process."""
+
+    def __init__(self, opened: Opened) -> None:
+        self._opened, self.kept = opened, opened.rule_statistics.get(RuleStatistics)
+
+    @property
+    def records(self) -> HitRecords:
+        return self.kept.records
+
+    def follow(self, *, is_whole: bool) -> bool:
+        """Bring figures up to date with the log, where there is one; gives whether hits are counted as far as they go.
+
+        `is_whole`: however long that takes.
+        """
+        while True:
+            with self.kept.lock:
+                try:
+                    with self._opened.reading() as log:
+                        self.kept.histories.follow(log)
+                        self.records.zone = self._opened.systems.time_zone
+                        self.records.follow(log, self._opened.definitions, SLICE_S, self._opened.now_ms())
+                except UsageError:  # there is no log yet
+                    return True
+            if self.records.is_whole or not is_whole:
+                return self.records.is_whole
+
+    def tests_of(self, rule: Rule | None) -> Sequence[TestResult]:
+        """The results of a rule's tests, which are the same as long as the definitions are. May take seconds."""
+        if rule is None:
+            return ()
+        definitions, known = self._opened.definitions, self.kept.tests.get(rule.id)
+        if known is None or known[0] is not definitions or known[1] is not rule:
+            known = self.kept.tests[rule.id] = definitions, rule, run_tests_of(rule, definitions, self._opened.hasher)
+        return known[2]
+
+    def all(self, *, is_whole: bool = False) -> list[RuleLook]:
+        """Every rule that there is, was, or is being written, by id; those that were taken out last. May wait.
+
+        `is_whole`: with hits counted as far back as they go; else each says whether they are.
+        """
+        has_all = self.follow(is_whole=is_whole)
+        drafts = {draft.id: draft for draft in RuleDraftFiles(self._opened).all()}
+        standings = Rules(self._opened).standings()
+        ids = {rule.id for rule in self._rules()} | standings.keys() | drafts.keys() | self.kept.histories.of.keys()
+        found = [self._look(id_, drafts.get(id_), standings.get(id_), has_all=has_all) for id_ in sorted(ids)]
+        return sorted(found, key=lambda look: look.state == OFF)
+
+    def one(self, id_: str, *, is_whole: bool = False) -> RuleLook:
+        """One rule, as `all` gives it. Raises: NoRuleError where nobody ever knew it."""
+        found = self.any(id_, is_whole=is_whole)
+        if not found.is_known:
+            raise NoRuleError(f"there is no rule {id_!r}, and there never was")
+        return found
+
+    def any(self, id_: str, *, is_whole: bool = False) -> RuleLook:
+        """The same, also of a rule that nobody knows yet."""
+        has_all = self.follow(is_whole=is_whole)
+        return self._look(
+            id_, RuleDraftFiles(self._opened).one(id_), Rules(self._opened).standing(id_), has_all=has_all
+        )
+
+    def _look(self, id_: str, draft: StoredDraft | None, standing: RuleLocation | None, *, has_all: bool) -> RuleLook:
+        rule = next((rule for rule in self._rules() if rule.id == id_), None)
+        try:
+            record = self.records.record(id_, self._opened.definitions)
+        except DefinitionError:
+            record = RuleRecord()
+        says = "" if rule is None else in_words(rule, teller_of(self._opened.definitions))
+        return RuleLook(id_, rule, standing, draft, record, self.kept.histories.versions(id_), says, has_all)
+
+    def _rules(self) -> Sequence[Rule]:
+        try:
+            return self._opened.definitions.rules
+        except DefinitionError:
+            return ()
+
+    def who_changed(self, look: RuleLook) -> dict[int, AuditEntry]:
+        """User who made each version of a rule active, by its place, where the audit log has it. May wait.
+
+        The same text may come into force twice, so each act stands for the newest version that has its text and no act
+        yet.
+        """
+        acts: defaultdict[str, list[AuditEntry]] = defaultdict(list)
+        with ProjectPeople(self._opened).open() as desk:
+            for row in rows_of(desk.store, AuditFilter(subject=subject_of(look.id))):
+                acts[_file_tag(row)].append(row)
+        return {version.seq: acts[version.file_tag].pop() for version in look.versions if acts[version.file_tag]}
+
+
+def reason_of(row: AuditEntry | None) -> str:
+    """Why somebody changed a rule, as the audit log has it; empty where nothing was said."""
+    return "" if row is None else str(msgspec.json.decode(row.after).get("reason", ""))
+
+
+def _file_tag(row: AuditEntry) -> str:
+    after = msgspec.json.decode(row.after)
+    return str(after.get("file_tag", "")) if isinstance(after, dict) else ""

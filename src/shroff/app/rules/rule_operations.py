@@ -1,0 +1,305 @@
+"""Operations on rules one by one: what each says, did and said before, and the way back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+import msgspec
+
+from shroff.app.rules.agreements import ChangeAsked
+from shroff.app.rules.draft_operations import AdoptedFile, adopted, recorder
+from shroff.app.rules.rule_files import NoRuleError, subject_of
+from shroff.errors import RefusalError
+from shroff.events.event import TimeText, time_text
+from shroff.language.values import show_decimal
+from shroff.operations.declaration import OperationAnswer, OperationRequest, Param, group, operation
+from shroff.rules.texts import tag_of
+from shroff.runtime.texts import argument, many, table
+
+if TYPE_CHECKING:
+    from shroff.app.live.requests import WriterRequests
+    from shroff.app.people import ProjectPeople
+    from shroff.app.rules.agreements import Agreements
+    from shroff.app.rules.rule_drafts import RuleDraftFiles
+    from shroff.app.rules.rule_files import Rules
+    from shroff.app.rules.rule_looks import RuleLook, RuleLooks
+    from shroff.explain.hit_records import RuleRecord
+    from shroff.project.definitions import Definitions
+
+BODY_BYTES_MAX = 64 * 1024
+
+group(
+    "rules",
+    """Show rules with their state, hits and precision, and their versions.
+
+    Hits are counted over the newest part of the log.
+    """,
+    examples=("shroff rules", "shroff rules show many_payments", "shroff rules history many_payments"),
+)
+
+
+class NoVersionError(RefusalError):
+    """There is no such rule, or no such version."""
+
+    status, code, title = 404, "no-version", "There is no such version"
+
+
+class RuleIsOffError(RefusalError):
+    """The rule is already removed."""
+
+    status, code, title = 409, "is-off", "The rule is already removed"
+
+
+class NoReasonError(RefusalError):
+    """The version does not fit the current project, or the reason is missing."""
+
+    status, code, title = 422, "no-reason", "A reason is missing"
+
+
+class RuleCounts(msgspec.Struct):
+    """Statistics of a rule over the newest part of the log. `fraud` and `genuine` count mature hits."""
+
+    hits: int
+    in_shadow: int
+    fraud: int
+    genuine: int
+    unclear: int
+    immature: int
+    precision: float | None
+    precision_low: float | None
+    precision_high: float | None
+    money: str
+    fraud_money: str
+
+
+class RuleState(OperationAnswer):
+    """One rule and its statistics."""
+
+    id: str
+    state: str
+    file: str | None
+    effect: str | None
+    in_force: bool
+    trial: str | None
+    draft: str | None
+    changed_at: TimeText | None
+    record: RuleCounts
+
+
+class RuleStates(OperationAnswer):
+    """All rules with their statistics since a time; removed ones come last."""
+
+    since: TimeText | None
+    rules: list[RuleState]
+
+    def text(self) -> str:
+        rows = [
+            (rule.id, rule.state, rule.effect or "", rule.record.hits, _percent(rule.record.precision))
+            for rule in self.rules
+        ]
+        heads = ("rule", "state", "effect", "hits", "precision, %")
+        since = f" Hits since {self.since}." if self.since else ""
+        return f"{many(len(rows), 'rule')}.{since}" + ("\n" + table(rows, heads) if rows else "")
+
+    def hints(self) -> Sequence[str]:
+        return [f"shroff rules show {argument(self.rules[0].id)}"] if self.rules else []
+
+
+class RuleWhole(RuleState, rename={"source": "text"}):
+    """One rule with its text, and its changes that wait for a second person."""
+
+    source: str
+    says: str | None
+    asked: list[ChangeAsked]
+
+    def text(self) -> str:
+        counts = self.record
+        said = f"{many(counts.hits, 'hit')}, {counts.in_shadow:,} of them in shadow; of mature ones {counts.fraud:,} "
+        said += f"fraud, {counts.genuine:,} genuine. Precision, %: {_percent(counts.precision) or 'not known'}."
+        return "\n".join([f"{self.id}: {self.state}. {self.says or ''}".rstrip(), said, "", self.source.rstrip("\n")])
+
+    def hints(self) -> Sequence[str]:
+        return [f"shroff rules history {argument(self.id)}"]
+
+
+class RuleVersion(msgspec.Struct):
+    """The text of a rule from a sequence number of the log on; null if it was removed."""
+
+    seq: int
+    time: TimeText
+    file: str
+    text: str | None
+    by: str | None
+    reason: str | None
+
+
+class RuleVersions(OperationAnswer):
+    """All versions of a rule, newest first; the text is null if the rule was removed."""
+
+    versions: list[RuleVersion]
+
+    def text(self) -> str:
+        rows = [
+            (one.seq, one.time, one.by or "", one.reason or "", "" if one.text else "removed") for one in self.versions
+        ]
+        return f"{many(len(rows), 'version')}." + (
+            "\n" + table(rows, ("seq", "time", "by", "reason", "")) if rows else ""
+        )
+
+
+def _percent(share: float | None) -> str:
+    return "" if share is None else f"{100 * share:.0f}"
+
+
+class ShowRules(OperationRequest[RuleStates]):
+    """All rules."""
+
+
+@operation("rules", right="read:definitions", http="GET /records")
+def show_rules(rule_looks: RuleLooks, definitions: Definitions, request: ShowRules) -> RuleStates:
+    """List every rule with its state and its statistics over the newest part of the log."""
+    found = rule_looks.all(is_whole=True)
+    since_ms = rule_looks.records.since_ms
+    return RuleStates(
+        since=None if since_ms is None else time_text(since_ms),
+        rules=[RuleState(**_fields(look, definitions)) for look in found],
+    )
+
+
+class ShowRule(OperationRequest[RuleWhole]):
+    """One rule."""
+
+    rule: Annotated[str, Param("The rule.")]
+
+
+@operation(
+    "rules show",
+    right="read:definitions",
+    http="GET /rules/{rule}/record",
+    refusals=[NoRuleError],
+    examples=["shroff rules show many_payments"],
+)
+def show_rule(rule_looks: RuleLooks, agreements: Agreements, definitions: Definitions, request: ShowRule) -> RuleWhole:
+    """Show one rule in words, with its statistics."""
+    found = rule_looks.one(request.rule, is_whole=True)
+    asked = [waiting.document for waiting in agreements.asked(subject_of(request.rule))]
+    return RuleWhole(**_fields(found, definitions), source=found.text, says=found.says or None, asked=asked)
+
+
+def _fields(look: RuleLook, definitions: Definitions) -> dict[str, Any]:
+    return {
+        "id": look.id,
+        "state": look.state,
+        "file": None if look.standing is None else look.standing.file.name,
+        "effect": None if look.rule is None else look.rule.effect,
+        "in_force": look.is_in_force,
+        "trial": None if look.standing is None else look.standing.trial or None,
+        "draft": None if look.draft is None else look.draft.tag,
+        "changed_at": None if look.changed_at_ms is None else time_text(look.changed_at_ms),
+        "record": _counts(look.record, definitions.settings.money_places),
+    }
+
+
+def _counts(record: RuleRecord, places: int) -> RuleCounts:
+    return RuleCounts(
+        hits=record.hits,
+        in_shadow=record.in_shadow,
+        fraud=record.frauds,
+        genuine=record.genuine,
+        unclear=record.unclear,
+        immature=record.immature,
+        **record.precision,
+        money=show_decimal(record.amount_minor, places),
+        fraud_money=show_decimal(record.fraud_minor, places),
+    )
+
+
+class ShowRuleHistory(OperationRequest[RuleVersions]):
+    """The versions of one rule."""
+
+    rule: Annotated[str, Param("The rule.")]
+
+
+@operation(
+    "rules history",
+    right="read:definitions",
+    http="GET /rules/{rule}/history",
+    refusals=[NoRuleError],
+    examples=["shroff rules history many_payments"],
+)
+def show_rule_history(rule_looks: RuleLooks, request: ShowRuleHistory) -> RuleVersions:
+    """List the versions of a rule, with their authors."""
+    from shroff.app.rules.rule_looks import reason_of
+
+    found = rule_looks.one(request.rule)
+    who = rule_looks.who_changed(found)
+    return RuleVersions(
+        versions=[
+            RuleVersion(
+                version.seq,
+                time_text(version.at_ms),
+                version.file,
+                version.text or None,
+                who[version.seq].name if version.seq in who else None,
+                reason_of(who.get(version.seq)) or None,
+            )
+            for version in found.versions
+        ]
+    )
+
+
+class RestoreRule(OperationRequest[AdoptedFile]):
+    """The version to restore, 0 to remove the rule, and the reason."""
+
+    rule: str
+    seq: Annotated[int, msgspec.Meta(extra_json_schema={"minimum": 0})]
+    reason: str
+
+
+@operation(
+    "rules back",
+    right="edit:rules",
+    http="POST /rules/{rule}/back",
+    schema="RuleReturn",
+    has_command=False,
+    is_check=True,
+    body_bytes_max=BODY_BYTES_MAX,
+    refusals=(NoVersionError, RuleIsOffError, NoReasonError),
+)
+def restore_rule(
+    drafts: RuleDraftFiles,
+    rules: Rules,
+    rule_looks: RuleLooks,
+    agreements: Agreements,
+    people: ProjectPeople,
+    requests: WriterRequests,
+    request: RestoreRule,
+) -> AdoptedFile:
+    """Restore a rule's version from a sequence number of the log; 0 removes the rule.
+
+    Where a second person approves rules, it waits until somebody else asks for the same.
+    """
+    from shroff.app.rules.list_files import WAITS
+    from shroff.app.rules.rule_looks import OFF
+    from shroff.people.access import Right
+
+    id_, seq, subject = request.rule, request.seq, subject_of(request.rule)
+    if not (reason := request.reason.strip()):
+        raise NoReasonError("give a reason; it is recorded in the audit log")
+    look = rule_looks.one(id_)
+    text = "" if seq == 0 else next((version.text for version in look.versions if version.seq == seq), None)
+    if text is None:
+        raise NoVersionError(f"{id_} did not change at sequence number {seq}")
+    if seq == 0 and look.state == OFF:
+        raise RuleIsOffError(f"no file has {id_}")
+    if drafts.need_second_person:
+        change = {"seq": seq, "text": tag_of(text), "now": tag_of(look.text)}
+        says = f"{f'roll back to the version of sequence number {seq}' if text else 'take it out'}: {reason}"
+        if not agreements.agrees(subject, change, says, Right.APPROVE_RULES):
+            return AdoptedFile(file=look.home, in_force=False, why_not=WAITS)
+    told = {"reason": request.reason, "version": seq}
+    before = recorder(people, "rule.back" if text else "rule.off", id_, told)
+    put = rules.put_back(id_, text, look.home, before)
+    agreements.forget(subject)
+    return adopted(requests, put)

@@ -1,0 +1,145 @@
+"""Operations in processes beside the service: one that takes too much is ended, and deciding goes on meanwhile."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from threading import Timer
+from typing import TYPE_CHECKING, Final, cast
+
+import msgspec
+
+from shroff.app.rules.draft_operations import CheckDraft, DraftCheck
+from shroff.operations.declaration import OperationRequest, Outcome, operation_of
+from shroff.web.http.problems import RETRY_AFTER, ProblemError
+from shroff.web.work.operation_work import BROKEN, SaidLine
+
+if TYPE_CHECKING:
+    from shroff.app.project import Project
+
+CHECK_S_MAX: Final = 15.0
+MEMORY_MAX: Final = 2 * 1024 * 1024 * 1024  # bytes of a process that checks drafts, the project among them
+Told = Callable[[int, int], None]  # is told how much is done, of how much
+
+
+class ProcessEndedError(Exception):
+    """The process ended before it had an answer; `status` is its exit status."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(f"exit status {status}")
+        self.status, self.is_late = status, status == -signal.SIGKILL
+
+
+class OperationProcess:
+    """A process that runs operations of a project, one after the other. For any thread, one at a time.
+
+    Args:
+        folder: The project's folder.
+        memory_max: Bytes that it may have; 0 for no limit.
+    """
+
+    def __init__(self, folder: Path, memory_max: int = 0) -> None:
+        self._process = subprocess.Popen(  # noqa: S603 - this program
+            [sys.executable, "-m", "shroff.web.work.operation_work", str(folder), str(memory_max)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            start_new_session=True,  # see `giving_way`
+        )
+
+    @property
+    def runs(self) -> bool:
+        return self._process.poll() is None
+
+    def run(
+        self, request: OperationRequest[Outcome], seconds_max: float, told: Told = lambda *_: None, private: str = ""
+    ) -> Outcome:
+        """The answer of an operation.
+
+        Args:
+            seconds_max: After which the process is ended.
+            private: A beginning of paths that is left out of what comes back.
+
+        Raises: ProblemError for what the operation raises; ProcessEndedError.
+        """
+        process, declared = self._process, operation_of(request)
+        assert process.stdin is not None
+        assert process.stdout is not None
+        late = Timer(seconds_max, process.kill)
+        late.start()
+        try:
+            process.stdin.write(msgspec.json.encode([declared.name, request]) + b"\n")
+            process.stdin.flush()
+            for line in process.stdout:
+                said = msgspec.json.decode(line.replace(private.encode(), b""), type=SaidLine)
+                if (error := said.problem) is not None:
+                    raise ProblemError(error.status, error.code, error.title, error.detail, error.headers, **error.more)
+                if bytes(said.answer):
+                    return cast("Outcome", msgspec.json.decode(said.answer, type=declared.answer))
+                told(said.done, said.total)
+        except BrokenPipeError:
+            pass
+        finally:
+            late.cancel()
+        raise ProcessEndedError(self.end())
+
+    def end(self) -> int:
+        """Wait for its end, which comes when it has nothing more to read; gives its exit status."""
+        with suppress(BrokenPipeError, ValueError):
+            self._process.communicate()
+        return self._process.wait()
+
+    def kill(self) -> None:
+        """End it at once, and with it what is under way."""
+        self._process.kill()
+
+
+class DraftCheckers:
+    """Checks drafts, each in a process with nothing else to do. For any thread.
+
+    A process is started when none is free, so there are as many as threads that ask at once, and is used again.
+
+    Args:
+        seconds_max: After which a process is ended that has not answered.
+    """
+
+    def __init__(self, project: Project, seconds_max: float = CHECK_S_MAX) -> None:
+        self._project, self._seconds_max = project, seconds_max
+        self._free: list[OperationProcess] = []
+        self._all: set[OperationProcess] = set()
+
+    def check(self, rule: str, text: str) -> DraftCheck:
+        """Findings about a draft. Raises: ProblemError, with 503 where that takes too much."""
+        process = self._taken()
+        try:
+            found = process.run(CheckDraft(rule=rule, source=text), self._seconds_max)
+        except ProcessEndedError as error:
+            self._all.discard(process)
+            if error.status == BROKEN:
+                raise RuntimeError("a check of a draft broke") from None
+            words = f"its check took more than {self._seconds_max:g} s or {MEMORY_MAX:,} bytes; check a smaller draft"
+            raise ProblemError(503, "too-slow", "This takes too long", words, RETRY_AFTER) from None
+        except ProblemError:
+            self._free.append(process)
+            raise
+        self._free.append(process)
+        return found
+
+    def close(self) -> None:
+        """End all processes, and with them the checks that are under way."""
+        while self._all:
+            process = self._all.pop()
+            process.kill()
+            process.end()
+
+    def _taken(self) -> OperationProcess:
+        while self._free:
+            if (process := self._free.pop()).runs:
+                return process
+            self._all.discard(process)
+        process = OperationProcess(self._project.opened.places.folder, MEMORY_MAX)
+        self._all.add(process)
+        return process

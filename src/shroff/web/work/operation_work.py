@@ -1,0 +1,127 @@
+"""The program that runs operations for a service: an operation on each line that it reads, and its answer on a line.
+
+A program of its own: whatever an operation takes, deciding and answering have their interpreter to themselves.
+"""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from shroff.app import project as app
+from shroff.errors import ShroffError
+from shroff.operations import manifest
+from shroff.operations.declaration import OPERATIONS, ProgressSteps
+from shroff.runtime import logs
+from shroff.runtime.process_wide import give_way
+from shroff.web.http.problems import ProblemMore, of_error
+
+NICENESS: Final = 5  # it gives way to what is decided, and somebody waits for it
+TELL_S: Final = 0.2
+TOO_MUCH: Final = 2  # exit status where its memory is not enough
+BROKEN: Final = 1
+
+
+class SaidProblem(msgspec.Struct):
+    """A `ProblemError`."""
+
+    status: int
+    code: str
+    title: str
+    detail: str
+    headers: Mapping[str, str] | None
+    more: ProblemMore
+
+
+class SaidLine(msgspec.Struct, omit_defaults=True):
+    """A line of output: the answer of an operation, its problem, or progress: `done` of `total`."""
+
+    answer: msgspec.Raw = msgspec.Raw()
+    problem: SaidProblem | None = None
+    done: int = 0
+    total: int = 0
+
+
+class Teller(ProgressSteps):
+    """Tells the progress of all steps together, at most some times a second; each step may read the whole log."""
+
+    def __init__(self, size: int) -> None:
+        self._size, self._steps, self._done, self._said_s = size, 0, 0, 0.0
+
+    def counting(self, name: str, total: int = 0) -> Callable[[int], None]:
+        self._steps += 1
+        return self._count
+
+    def _count(self, number: int) -> None:
+        self._done += number
+        now_s = time.monotonic()
+        if now_s - self._said_s >= TELL_S:
+            self._said_s = now_s
+            say(SaidLine(done=min(self._done, self._steps * self._size), total=self._steps * self._size))
+
+    def end(self) -> None:
+        """Tell that all is done: a step may have read less than there is."""
+        if self._steps:
+            say(SaidLine(done=self._steps * self._size, total=self._steps * self._size))
+
+
+def main() -> int:
+    """Run operations until nobody asks any more."""
+    give_way(NICENESS)
+    if memory_max := int(sys.argv[2]):
+        with suppress(ValueError, OSError):  # a system without it, or one that allows less
+            resource.setrlimit(resource.RLIMIT_DATA, (memory_max, memory_max))
+    try:
+        project = app.open_exactly(Path(sys.argv[1]))
+        for line in sys.stdin.buffer:
+            say(_answer(project, *msgspec.json.decode(line)))
+    except MemoryError:
+        return TOO_MUCH
+    except BrokenPipeError:  # the service is gone
+        return 0
+    except Exception as error:  # noqa: BLE001 - the outermost of this process: its words may hold what was sent
+        logs.begin(_write, *logs.settings())
+        logs.tell(logs.failure("an operation beside the service", error))
+        return BROKEN
+    return 0
+
+
+def _answer(project: app.Project, name: str, values: dict[str, Any]) -> SaidLine:
+    manifest.load(name.split(maxsplit=1)[0])
+    declared = OPERATIONS[name]
+    try:
+        teller = Teller(_size(project) if declared.is_long else 0)
+        answer = project.run(msgspec.convert(values, declared.request), teller)
+        teller.end()
+    except ShroffError as error:
+        found = of_error(error)
+        return SaidLine(
+            problem=SaidProblem(found.status, found.code, found.title, found.detail, found.headers, found.more)
+        )
+    return SaidLine(answer=msgspec.Raw(msgspec.json.encode(answer)))
+
+
+def _size(project: app.Project) -> int:
+    with project.opened.reading() as log:
+        return log.last_seq()
+
+
+def _write(line: str) -> None:
+    sys.stderr.write(f"{line}\n")
+
+
+def say(said: SaidLine) -> None:
+    """One line."""
+    sys.stdout.buffer.write(msgspec.json.encode(said) + b"\n")
+    sys.stdout.buffer.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
