@@ -458,7 +458,7 @@ def test_a_check_finds_each_document_that_is_gone_or_changed(parquet: bool, plac
             objects.put(name, data.replace(b"c", b"d", 1))
     found = check_of(objects, log)
 
-    assert (right.documents, right.unchecked, right.problems) == (63, 0, [])
+    assert (right.documents, right.documents_unchecked, right.problems) == (63, 0, [])
     assert sorted(found.problems) == sorted(f"{name}: {words}" for name, words in spoilt.items())
 
 
@@ -467,7 +467,7 @@ def test_documents_of_places_that_nobody_has_any_more_are_counted_as_unchecked()
     write(objects, log, Layout(parquet=False, documents=FOLDERS))
     objects.delete("transaction/p3.json")
 
-    assert (check_of(objects, None).unchecked, check_of(objects, None).problems) == (63, [])
+    assert (check_of(objects, None).documents_unchecked, check_of(objects, None).problems) == (63, [])
 
 
 def check_of(objects: Any, log: Log | None) -> LakeCheck:

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, TypedDict
 
 import msgspec
 
+from shroff.app.parts import ProjectPart
 from shroff.errors import UsageError
 from shroff.events.formats.encodings import read_lines
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from shroff.app.opened import Opened
     from shroff.log.columns.tables import Way
     from shroff.log.state.feature_events import LeftOut
     from shroff.replay.notebook import Moment
@@ -97,11 +97,8 @@ def as_file(events: Events) -> Iterator[Path]:
         yield file
 
 
-class ArrowTables:
+class ArrowTables(ProjectPart):
     """Tables of a project. Each call reads the current log."""
-
-    def __init__(self, opened: Opened) -> None:
-        self._opened = opened
 
     def features(
         self,

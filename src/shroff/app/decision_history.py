@@ -6,6 +6,7 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
+from shroff.app.parts import ProjectPart
 from shroff.errors import StorageError, UsageError
 from shroff.project.settings.installed import adapters
 
@@ -13,7 +14,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from contextlib import AbstractContextManager
 
-    from shroff.app.opened import Opened
     from shroff.explain.explanation import Explained
     from shroff.explain.key_index import KeyIndex
     from shroff.explain.model import ModelReason
@@ -24,11 +24,8 @@ if TYPE_CHECKING:
     from shroff.streams.log import Log, Record
 
 
-class DecisionHistory:
+class DecisionHistory(ProjectPart):
     """Explanations, replays and verification of the log. Each call reads the current log."""
-
-    def __init__(self, opened: Opened) -> None:
-        self._opened = opened
 
     def replay(self, reference: str, *, is_full: bool = False) -> Replayed:
         """Replay a decision: the recorded one, and the same computed again from the log.

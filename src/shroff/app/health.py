@@ -164,8 +164,7 @@ class HealthChecks:
 
     def _tries(self, *, can_read: bool, has_log: bool) -> list[Try]:
         """What is to be asked outside; nothing of what reads a variable that is not set."""
-        from shroff.monitoring.doctor import OK, Finding
-        from shroff.monitoring.doctor_systems import LIMIT_S, Try, is_set
+        from shroff.monitoring.doctor_systems import Try, is_set
 
         systems, tries = self._opened.systems, list[Try]()
         online, read = systems.online, systems.named_read
@@ -179,29 +178,32 @@ class HealthChecks:
         for name, named in systems.pulled.items():
             if is_set(named.system):
                 tries.append(Try(f"source {name}", partial(PulledSources(self._opened).look_at, name)))
-        if systems.lake is not None and is_set(systems.lake):
-            tries.append(Try("lake", partial(self._look_at_lake, systems.keep_ms, has_log=has_log)))
-        if can_read and not systems.mails_are_files and is_set(systems.mailer) and NoticeFiles(self._opened).declared:
-            tries.append(Try("mail server", SentLetters(self._opened).look_at_server))
-        if systems.snapshots.text("to") and is_set(systems.snapshots):
-            tries.append(Try("copies of snapshots", self._look_at_copies))
-        if can_read and (summaries := Summaries(self._opened)).declared is not None:
-            tries.append(Try("summaries", summaries.finding))
-        for name, one in systems.sinks.items():
-            if is_set(one):
-                tries.append(Try(f"sink {name}", self._sink_try(name, one)))
-        if online is not None and is_set(online):
-            tries.append(
-                Try(
-                    "online",
-                    lambda: Finding(
-                        "online",
-                        OK,
-                        f"{AdapterFactory(self._opened).reach(online, LIMIT_S, 'features')} accepts connections",
-                    ),
-                )
+        snapshots, summaries = systems.snapshots, Summaries(self._opened)
+        has_mail = can_read and not systems.mails_are_files and NoticeFiles(self._opened).declared
+        tries += [
+            Try(name, ask)
+            for name, system, is_due, ask in (
+                ("lake", systems.lake, True, partial(self._look_at_lake, systems.keep_ms, has_log=has_log)),
+                ("mail server", systems.mailer, has_mail, SentLetters(self._opened).look_at_server),
+                ("copies of snapshots", snapshots, snapshots.text("to"), self._look_at_copies),
             )
+            if system is not None and is_due and is_set(system)
+        ]
+        if can_read and summaries.declared is not None:
+            tries.append(Try("summaries", summaries.finding))
+        tries += [
+            Try(f"sink {name}", self._sink_try(name, sink)) for name, sink in systems.sinks.items() if is_set(sink)
+        ]
+        if online is not None and is_set(online):
+            tries.append(Try("online", partial(self._reach, "online", online, "features")))
         return tries
+
+    def _reach(self, subject: str, system: System, default: str = "") -> Finding:
+        from shroff.monitoring.doctor import OK, Finding
+        from shroff.monitoring.doctor_systems import LIMIT_S
+
+        named = AdapterFactory(self._opened).reach(system, LIMIT_S, *filter(None, [default]))
+        return Finding(subject, OK, f"{named} accepts connections")
 
     def _look_at_source(self, name: str, system: System, *, has_log: bool) -> Finding:
         from shroff.log.read_positions import known
@@ -254,7 +256,6 @@ class HealthChecks:
 
     def _sink_try(self, name: str, system: System) -> Callable[[], Finding]:
         from shroff.monitoring.doctor import OK, Finding
-        from shroff.monitoring.doctor_systems import LIMIT_S
         from shroff.streams.sink import PreparedSink
 
         def ask() -> Finding:
@@ -266,9 +267,7 @@ class HealthChecks:
                 return Finding(f"sink {name}", OK, "opens with these settings; its state cannot be queried")
             if system.text("url").startswith("sqlite:"):
                 return Finding(f"sink {name}", OK, "is a file of this machine")
-            return Finding(
-                f"sink {name}", OK, f"{AdapterFactory(self._opened).reach(system, LIMIT_S)} accepts connections"
-            )
+            return self._reach(f"sink {name}", system)
 
         return ask
 

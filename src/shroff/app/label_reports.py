@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from shroff.app.parts import ProjectPart
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from shroff.app.opened import Opened
     from shroff.cases.labels import Conflict, Maturity
     from shroff.log.history import ListedWaiting
     from shroff.replay.notebook import Moment
 
 
-class LabelReports:
+class LabelReports(ProjectPart):
     """Label reports of a project. Each call reads the current log."""
-
-    def __init__(self, opened: Opened) -> None:
-        self._opened = opened
 
     def pending(self, *, as_of: Moment | None = None) -> list[ListedWaiting]:
         """List unmatched labels in order of arrival; with a time, those known by then."""

@@ -13,6 +13,7 @@ import msgspec
 
 from shroff import config
 from shroff.app.adapter_factory import AdapterFactory
+from shroff.app.parts import ProjectPart
 from shroff.errors import UsageError
 from shroff.language.values import named_duration
 from shroff.project.settings.installed import first_schemes, kind_at, settings_of
@@ -159,11 +160,8 @@ class Lake(msgspec.Struct, frozen=True):
         return LakeReader(self.objects)
 
 
-class Lakes:
+class Lakes(ProjectPart):
     """The lake of a project."""
-
-    def __init__(self, opened: Opened) -> None:
-        self._opened = opened
 
     @contextmanager
     def open(self, to: str | None = None) -> Iterator[Lake]:

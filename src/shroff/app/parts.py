@@ -52,6 +52,13 @@ if TYPE_CHECKING:
     from shroff.app.rules.silences import Silences
 
 
+class ProjectPart:
+    """A part of a project: what can be done with one subject of it."""
+
+    def __init__(self, opened: Opened) -> None:
+        self._opened = opened
+
+
 def part(path: str) -> cached_property[Any]:
     """A part: an object of the class that `path` names as `module:Class`; its module is imported at first use."""
     module, _, name = path.partition(":")

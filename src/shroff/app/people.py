@@ -6,22 +6,19 @@ from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
 from shroff.app.adapter_factory import AdapterFactory
+from shroff.app.parts import ProjectPart
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from shroff.app.opened import Opened
     from shroff.people.access import Who
     from shroff.people.audit import Act, Action
     from shroff.people.store import Desk
     from shroff.streams.log import Log
 
 
-class ProjectPeople:
+class ProjectPeople(ProjectPart):
     """Users, sessions, API keys and the audit log of a project."""
-
-    def __init__(self, opened: Opened) -> None:
-        self._opened = opened
 
     @contextmanager
     def open(self) -> Iterator[Desk]:

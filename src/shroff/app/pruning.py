@@ -17,6 +17,7 @@ import msgspec
 from shroff.app.lakes import Lakes
 from shroff.app.live.requests import WriterRequests
 from shroff.app.opened import FIRST_EVENTS
+from shroff.app.parts import ProjectPart
 from shroff.app.people import ProjectPeople
 from shroff.errors import LogBusyError, StateError, UsageError
 from shroff.events.validation import latest_ms
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from shroff.app.live.requests import Waits
-    from shroff.app.opened import Opened
     from shroff.lake.reader import LakeReader
     from shroff.log.state.snapshots import Saved
 
@@ -52,18 +52,15 @@ class PruningPlan:
 class Pruned:
     """What moved to the lake now, or would: so many places, so that the store begins behind `upto`."""
 
+    lake: str
     places: int
     upto: int
     last: int
     kept_by: str
-    lake: str
 
 
-class Retention:
+class Retention(ProjectPart):
     """Retention of old events."""
-
-    def __init__(self, opened: Opened) -> None:
-        self._opened = opened
 
     def prune(
         self,
@@ -102,7 +99,7 @@ class Retention:
                     Action("log.prune", "log", {"from": plan.pruned + 1}, {"upto": plan.upto})
                 )
                 self._prune(log, lake.reader(), plan, pruning, waits)
-            return Pruned(plan.upto - plan.pruned, plan.upto, plan.last, plan.kept_by, lake.address)
+            return Pruned(lake.address, plan.upto - plan.pruned, plan.upto, plan.last, plan.kept_by)
 
     def _prune(self, log: Log, lake: LakeReader, plan: PruningPlan, progress: Progress | None, waits: Waits) -> None:
         for after in range(plan.pruned, plan.upto, COMPARED):

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 import time
 from collections.abc import Callable
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -15,12 +13,10 @@ import click
 
 from shroff import config
 from shroff.cli.progress import bars
-from shroff.cli.session import ExampleGroup, Session, argument, command, json_option, many, table
+from shroff.cli.session import ExampleGroup, Session, argument, command, finished_first, json_option, many, table
 from shroff.errors import TransientError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from shroff.app.backups.vault import BackupPoint, Vault
     from shroff.app.opened import Opened
 
@@ -86,7 +82,7 @@ def create(session: Session, place: str | None, key: Path | None, is_full: bool,
         check_follows(opened)
     with vault_of(opened, place, key) as vault, writer_of(opened, vault) as writer:
         if follow:
-            with _stopped() as stop:
+            with finished_first() as stop:
                 wait_s = every_s
                 while not stop.is_set():
                     try:
@@ -278,15 +274,3 @@ def _line(point: BackupPoint) -> str:
 
 def _seq(point: BackupPoint) -> int:
     return max((database.last_seq for database in point.databases.values()), default=0)
-
-
-@contextmanager
-def _stopped() -> Iterator[threading.Event]:
-    """Set by Ctrl-C or SIGTERM, so that a backup that was begun is finished."""
-    stop = threading.Event()
-    kept = {one: signal.signal(one, lambda *_: stop.set()) for one in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stop
-    finally:
-        for one, handler in kept.items():
-            signal.signal(one, handler)

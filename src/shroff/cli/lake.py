@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from msgspec import to_builtins
 
 from shroff.cli.options import cluster_options
 from shroff.cli.progress import bars
@@ -52,16 +52,7 @@ def write(session: Session, to: str | None) -> None:
     with session.project.lake.open(to) as found, bars("writing, places") as (progress,):
         written = found.write(progress)
         address = found.address
-    document = {
-        "lake": address,
-        "upto": written.upto,
-        "commits": written.commits,
-        "files": written.files,
-        "bytes": written.bytes,
-        "rows": dict(written.rows),
-        "documents": dict(written.documents),
-        "seconds": round(written.seconds, 3),
-    }
+    document = {"lake": address, **to_builtins(written), "seconds": round(written.seconds, 3)}
     rows = ", ".join(f"{count:,} {kind}" for kind, count in sorted(written.rows.items()))
     documents = ", ".join(f"{count:,} in {folder}/" for folder, count in sorted(written.documents.items()))
     text = f"{address}: the log up to sequence number {written.upto:,}."
@@ -94,7 +85,7 @@ def compact(session: Session, to: str | None, least: int | None, grace: str) -> 
         done = found.compact(files_min=least, grace=grace)
         address = found.address
     damaged = sorted(set(done.damaged))
-    document = {"lake": address, "merged": done.merged, "made": done.made, "removed": done.removed, "damaged": damaged}
+    document = {"lake": address, **to_builtins(done), "damaged": damaged}
     text = f"{address}: {many(done.merged, 'file')} merged into {done.made:,}, {done.removed:,} removed."
     if damaged:
         text += f"\n  {many(len(damaged), 'file')} left as damaged: {damaged[0]}."
@@ -117,7 +108,7 @@ def publish(session: Session, to: str | None) -> int:
     with session.project.lake.open(to) as found:
         done = found.publish()
         address = found.address
-    document = {"lake": address, "formats": [asdict(one) for one in done]}
+    document = {"lake": address, "formats": to_builtins(done)}
     lines = [address]
     for one in done:
         commits = many(sum(one.commits.values()), "new commit")
@@ -142,22 +133,12 @@ def check(session: Session, to: str | None) -> int:
     with session.project.lake.open(to) as found, bars("checking, files") as (progress,):
         report = found.check(progress)
         address = found.address
-    document = {
-        "lake": address,
-        "ok": not report.problems,
-        "upto": report.upto,
-        "files": report.files,
-        "rows": report.rows,
-        "documents": report.documents,
-        "documents_unchecked": report.unchecked,
-        "bytes": report.bytes,
-        "problems": report.problems,
-    }
+    document = {"lake": address, "ok": not report.problems, **to_builtins(report)}
     parts = [many(report.files, "file"), many(report.rows, "row")]
     if report.documents:
         parts.append(many(report.documents, "document"))
-    if report.unchecked:
-        parts.append(f"{many(report.unchecked, 'document')} not checked, as their rows are gone")
+    if report.documents_unchecked:
+        parts.append(f"{many(report.documents_unchecked, 'document')} not checked, as their rows are gone")
     what = ", ".join([*parts, bytes_text(report.bytes)])
     told = "".join(f"\n  {problem}" for problem in report.problems[:SHOWN])
     words = "nothing is wrong." if not report.problems else f"{many(len(report.problems), 'problem')}:{told}"
@@ -238,14 +219,7 @@ def decide(
         if processes is None:
             raise UsageError("a log is decided here by 'shroff verify', and by processes with --backend spark.")
         done = found.decide(out, processes, places=places, progress=progress)
-    document = {
-        "out": str(out),
-        "after": done.after,
-        "upto": done.upto,
-        "decisions": done.decisions,
-        "differing": done.differing,
-        "first": done.first,
-    }
+    document = {"out": str(out), **to_builtins(done)}
     if done.after == done.upto:
         text = f"{out}: already decided up to sequence number {done.upto:,}."
     else:

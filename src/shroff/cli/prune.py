@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import click
 
 from shroff.cli.progress import bars
@@ -20,16 +22,8 @@ def prune(session: Session, is_dry: bool) -> None:
     """
     with bars("writing the lake, records", "pruning, records") as (writing, pruning):
         found = session.project.retention.prune(is_dry=is_dry, writing=writing, pruning=pruning, waits=session.waits)
-    document = {
-        "lake": found.lake,
-        "places": found.places,
-        "upto": found.upto,
-        "last": found.last,
-        "kept_by": found.kept_by,
-        "dry_run": is_dry,
-    }
     verb = "would move" if is_dry else "moved"
     text = f"{many(found.places, 'record')} {verb} to {found.lake}."
     text += f"\nThe store has the records {found.upto + 1:,} to {found.last:,}: {found.kept_by}."
-    session.answer(document, text)
+    session.answer(asdict(found) | {"dry_run": is_dry}, text)
     session.next("shroff prune" if is_dry else "shroff verify")

@@ -17,15 +17,11 @@ def replay(session: Session, reference: str, is_full: bool) -> int:
     Without --full only the earlier events of its keys are read where that gives the same bytes.
     """
     found = session.project.replay(reference, is_full=is_full)
-    recorded, receipt, match = found.recorded, found.receipt, found.match
-    document: dict[str, object] = {"match": match, "receipt": receipt, "event": recorded.event, "id": recorded.id}
-    named = f"{recorded.event} {one_line(recorded.id)}"
-    text = f"{named} is reproduced byte for byte.\nreceipt {receipt}"
-    if not match:
-        sides = recorded.document.decode(), found.computed.document.decode()
-        document |= {"recorded": sides[0], "computed": sides[1]}
-        text = f"{named} differs from the record.\n"
-        text += f"recorded: {sides[0]}\ncomputed: {sides[1]}"
-    session.answer(document, text)
+    document = found.document()
+    named = f"{document['event']} {one_line(document['id'])}"
+    text = f"{named} is reproduced byte for byte.\nreceipt {found.receipt}"
+    if not found.match:
+        text = f"{named} differs from the record.\nrecorded: {document['recorded']}\ncomputed: {document['computed']}"
+    session.answer(dict(document), text)
     session.next("shroff verify")
-    return 0 if match else 1
+    return 0 if found.match else 1

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from threading import Event
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -16,15 +12,13 @@ from shroff import __version__
 from shroff.cli import completion
 from shroff.cli.ingest import QUARANTINED, next_steps, text_of
 from shroff.cli.options import gathered
-from shroff.cli.session import Session, command, many, one_line
+from shroff.cli.session import Session, command, finished_first, many, one_line
 from shroff.cli.watched_work import watched
 from shroff.errors import ShroffError
 from shroff.language.values import named_duration
 from shroff.runtime import logs, traces
 
 if TYPE_CHECKING:
-    from types import FrameType
-
     from shroff.worker.outbox import SinkState
     from shroff.worker.serving.counts import WorkerCounts
 
@@ -101,11 +95,10 @@ def run(session: Session, sources: tuple[str, ...], options: RunArguments) -> in
     from shroff.cli.demo_kernels import LIVE, kernels_beside
     from shroff.web.metrics_port import worker_port
 
-    stop = Event()
     with (
         traces.exporting(__version__),
         kernels_beside(listed=LIVE, gives_way=True),
-        _ended_cleanly(stop),
+        finished_first() as stop,
         session.project.live.worker(
             sources,
             as_type=options.as_type,
@@ -225,20 +218,3 @@ def _held_back(sinks: list[SinkState] | None) -> list[str]:
         if parts:
             lines.append(one_line(f"Sink {sink.name}: {'; '.join(parts).rstrip('.')}."))
     return lines
-
-
-@contextmanager
-def _ended_cleanly(stop: Event) -> Iterator[None]:
-    """The first Ctrl-C or SIGTERM lets what was begun be finished; the second one ends at once."""
-
-    def end(_signal: int, _frame: FrameType | None) -> None:
-        if stop.is_set():
-            raise KeyboardInterrupt
-        stop.set()
-
-    before = {one: signal.signal(one, end) for one in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for one, handler in before.items():
-            signal.signal(one, handler)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from logging import INFO
 from pathlib import Path
+from threading import Event
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -17,6 +20,8 @@ from shroff.runtime import logs
 from shroff.runtime.texts import argument, cut, harmless, many, one_line, table
 
 if TYPE_CHECKING:
+    from types import FrameType
+
     from shroff.app.project import Project
     from shroff.runtime.logs import Told
 
@@ -182,6 +187,24 @@ def json_option(function: Function) -> Function:
 
     words = "Print one JSON document on standard output, and nothing else."
     return click.option("--json", is_flag=True, expose_value=False, callback=keep, help=words)(function)
+
+
+@contextmanager
+def finished_first() -> Iterator[Event]:
+    """The first Ctrl-C or SIGTERM sets the event, so that what was begun is finished; the second one ends at once."""
+    stop = Event()
+
+    def end(_signal: int, _frame: FrameType | None) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+
+    before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def program_word() -> str:

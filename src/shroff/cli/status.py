@@ -103,18 +103,11 @@ def _events(found: StoreLook, hour: LiveFigures | None) -> list[Row]:
     least = "" if hour.is_whole else "at least "
     rows = [("newest event", f"{_span(age_s)} ago", ""), ("last hour", f"{least}{hour.decided:,} decided", outcomes)]
     for one in [rule for rule in hour.rules if rule.hits][:RULES_SHOWN]:
-        mode = "in shadow" if one.is_shadow else ""
-        rows.append(
-            (
-                f"{'! ' * one.is_spike}rule {one.rule}",
-                many(one.hits, "hit"),
-                "far more than usual" * one.is_spike or mode,
-            )
-        )
+        note = "far more than usual" if one.is_spike else "in shadow" if one.is_shadow else ""
+        rows.append(_row(f"rule {one.rule}", many(one.hits, "hit"), note, is_bad=one.is_spike))
     refused = int(found.values["shroff_quarantine_entries"] or 0)
-    rows.append(
-        (f"{'! ' * bool(refused)}quarantine", f"{refused:,}", "'shroff quarantine' shows why" if refused else "")
-    )
+    why = "'shroff quarantine' shows why" if refused else ""
+    rows.append(_row("quarantine", f"{refused:,}", why, is_bad=bool(refused)))
     for name, words in (("shroff_labels_waiting", "labels waiting"), ("shroff_late_events", "late events")):
         if count := int(found.values[name] or 0):
             rows.append((words, f"{count:,}", ""))
@@ -128,7 +121,7 @@ def _cases(found: StoreLook) -> list[Row]:
     overdue, due_s = int(found.values["shroff_cases_overdue"] or 0), found.values["shroff_case_due_seconds"]
     parts = [f"{overdue:,} overdue"] if overdue else []
     parts += [f"next due in {_span(due_s)}"] if due_s is not None and due_s > 0 else []
-    return [(f"{'! ' * bool(overdue)}cases", f"{int(count):,} open", ", ".join(parts))]
+    return [_row("cases", f"{int(count):,} open", ", ".join(parts), is_bad=bool(overdue))]
 
 
 def _deliveries(found: StoreLook) -> list[Row]:
@@ -136,12 +129,10 @@ def _deliveries(found: StoreLook) -> list[Row]:
     for delivery in found.deliveries:
         notes = [f"{delivery.stuck:,} rejected"] if delivery.stuck else []
         notes += [delivery.trouble.words] if delivery.trouble is not None else []
-        rows.append((f"{'! ' * bool(notes)}{delivery.name}", f"{delivery.lag:,} behind", ", ".join(notes)))
+        rows.append(_row(delivery.name, f"{delivery.lag:,} behind", ", ".join(notes), is_bad=bool(notes)))
     for name, (age_s, skipped) in found.files.items():
-        notes = [f"{skipped:,} skipped"] if skipped else []
-        rows.append(
-            (f"{'! ' * bool(notes)}{name}", "nothing yet" if age_s is None else f"{_span(age_s)} ago", ", ".join(notes))
-        )
+        when, note = "nothing yet" if age_s is None else f"{_span(age_s)} ago", f"{skipped:,} skipped" * bool(skipped)
+        rows.append(_row(name, when, note, is_bad=bool(skipped)))
     return rows
 
 
@@ -149,9 +140,8 @@ def _models(found: StoreLook) -> list[Row]:
     rows = [(f"model of {event}", id_, f"champion for {_span(age_s)}") for (event, id_), age_s in found.models.items()]
     for event, (psi, inputs, age_s) in found.drift.items():
         drifted = f"{many(inputs, 'input')} drifted, " if inputs else ""
-        rows.append(
-            (f"{'! ' * bool(inputs)}drift of {event}", f"PSI {psi:.2f}", f"{drifted}checked {_span(age_s)} ago")
-        )
+        note = f"{drifted}checked {_span(age_s)} ago"
+        rows.append(_row(f"drift of {event}", f"PSI {psi:.2f}", note, is_bad=bool(inputs)))
     return rows
 
 
@@ -166,14 +156,13 @@ def _machine(found: StoreLook) -> list[Row]:
         rows.append((name, "none" if age_s is None else f"{_span(age_s)} ago", ""))
     free, size = values.get("shroff_disk_free_bytes"), values.get("shroff_disk_size_bytes")
     if free is not None and size:
-        rows.append(
-            (
-                f"{'! ' * (free < LITTLE_DISK * size)}disk",
-                f"{bytes_text(int(free))} free",
-                f"of {bytes_text(int(size))}",
-            )
-        )
+        note, is_little = f"of {bytes_text(int(size))}", free < LITTLE_DISK * size
+        rows.append(_row("disk", f"{bytes_text(int(free))} free", note, is_bad=is_little))
     return rows
+
+
+def _row(name: str, value: str, note: str, *, is_bad: bool) -> Row:
+    return f"{'! ' * is_bad}{name}", value, note
 
 
 def _span(seconds: float) -> str:

@@ -195,7 +195,7 @@ class KeyEvents:
         places: set[int] = set()
         for text in self._log.lines(start, end, _BLOCK):
             for needle in {found[0] if found else b"\n" for _, _, _, found in needles}:
-                places.update(_lines_with(text, needle, start))
+                places.update(start + 1 + line for line, _ in lines_with(text, text, needle))
             start += text.count(b"\n")
         return self._these(sorted(places), wanted)
 
@@ -239,20 +239,14 @@ class _Cursor:
         return taken
 
 
-def _lines_with(text: bytes, needle: bytes, start: int) -> Iterator[int]:
-    """The places of the lines that hold these bytes."""
-    if needle == b"\n":  # of a key that no bytes show: every line
-        yield from range(start + 1, start + 1 + text.count(b"\n"))
-        return
-    place, counted, at = start + 1, 0, text.find(needle)
+def lines_with(text: bytes, small: bytes, needle: bytes) -> Iterator[tuple[int, bytes]]:
+    """The lines whose bytes hold these in `small`, the text in small letters or as it is: number from 0, and bytes."""
+    line, counted, at = 0, 0, small.find(needle)
     while at >= 0:
-        place += text.count(b"\n", counted, at)
-        yield place
-        end = text.find(b"\n", at)
-        if end < 0:
-            return
-        place, counted = place + 1, end + 1
-        at = text.find(needle, end)
+        line += text.count(b"\n", counted, at)
+        first, counted = text.rfind(b"\n", 0, at) + 1, text.find(b"\n", at)
+        yield line, text[first:counted]
+        at = small.find(needle, counted + 1) if counted >= 0 else -1
 
 
 # ---- what one decision looks back at

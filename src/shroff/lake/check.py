@@ -23,13 +23,13 @@ from shroff.streams.log import Log
 class LakeCheck:
     """Result of a check: what was read, and the problems as sentences.
 
-    `unchecked` counts documents whose rows neither the lake nor the log has any more.
+    `documents_unchecked` counts documents whose rows neither the lake nor the log has any more.
     """
 
     files: int = 0
     rows: int = 0
     documents: int = 0
-    unchecked: int = 0
+    documents_unchecked: int = 0
     bytes: int = 0
     upto: int = 0
     problems: list[str] = field(default_factory=list)
@@ -96,7 +96,7 @@ def check(
         found.problems += places.problems()
     rows = LakeReader(objects, state.lane, state) if state.number and state.is_whole else log
     looked = check_documents(objects, state, rows, progress)
-    found.documents, found.unchecked = looked.documents, looked.unchecked
+    found.documents, found.documents_unchecked = looked.documents, looked.unchecked
     found.bytes += looked.bytes
     found.problems += looked.problems
     return found

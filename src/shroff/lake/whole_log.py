@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
-from typing import TYPE_CHECKING, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, cast
 
 from shroff.errors import PrunedError, StateError, StorageError
 from shroff.streams.log import PRUNED_AT_ONCE, DecisionRow, Log, Record
@@ -46,22 +46,10 @@ class WholeLog:
         self._reader: LakeReader | None = None
         self._has_pruned = store.pruned_to() > 0
         self.epoch, self.place = store.epoch, store.place
-        # What no pruned place changes goes to the store as it is.
-        self.append, self.maintain = store.append, store.maintain
-        self.last_seq, self.watermark_ms, self.controls = store.last_seq, store.watermark_ms, store.controls
-        self.indexed, self.unique_places = store.indexed, store.unique_places
-        self.flags_after, self.hits_after = store.flags_after, store.hits_after
-        self.flags_of = store.flags_of
-        self.waiting_for, self.waiting_with_ids = store.waiting_for, store.waiting_with_ids
-        self.waiting_all, self.remarks = store.waiting_all, store.remarks
-        self.refused_list, self.refused, self.refused_numbers = store.refused_list, store.refused, store.refused_numbers
-        self.counts, self.ask, self.asked, self.reply_to = store.counts, store.ask, store.asked, store.reply_to
-        self.offset, self.offsets = store.offset, store.offsets
-        self.outbox, self.outbox_done, self.stuck = store.outbox, store.outbox_done, store.stuck
-        self.personal, self.late, self.late_after = store.personal, store.late, store.late_after
-        self.pruned_to, self.pruned_places = store.pruned_to, store.pruned_places
-        self.size_bytes, self.ingested = store.size_bytes, store.ingested
-        self.damage, self.ids_lost = store.damage, store.ids_lost
+
+    def __getattr__(self, name: str) -> Any:
+        """What no pruned place changes goes to the store as it is."""
+        return getattr(self.store, name)
 
     def prune(self, upto: int, places: int = PRUNED_AT_ONCE) -> int:
         """Let go of events, labels and decisions up to a place; gives the place that it came to."""
@@ -153,7 +141,8 @@ class WholeLog:
             return
 
     def _end(self, upto: int | None) -> int:
-        return self.last_seq() if upto is None else min(upto, self.last_seq())
+        last: int = self.last_seq()
+        return last if upto is None else min(upto, last)
 
     # ---- by place or id
 
@@ -278,7 +267,7 @@ def whole(store: Log, lake: Callable[[], AbstractContextManager[LakeReader]] | N
         lake: None where the project names none. What comes to a pruned place raises PrunedError then.
     """
     if lake is not None:
-        return WholeLog(store, lake)
+        return cast("Log", WholeLog(store, lake))
     pruned = store.pruned_to()
     if not pruned:
         return store
@@ -286,4 +275,4 @@ def whole(store: Log, lake: Callable[[], AbstractContextManager[LakeReader]] | N
     def none() -> AbstractContextManager[LakeReader]:
         raise PrunedError(store.place, pruned)
 
-    return WholeLog(store, none)
+    return cast("Log", WholeLog(store, none))

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from math import ceil
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, NamedTuple, NotRequired, TypedDict, TypeVar
 
 import msgspec
 
@@ -39,7 +39,7 @@ from shroff.project.scoring import LoadModel, scored_one
 from shroff.runtime.process_wide import calm_collector
 from shroff.streams.log import PENDING, DecisionRow, FlagRow, HitRow, Log, LogReader, Record
 
-Marked = TypeVar("Marked", HitRow, FlagRow)
+Marked = TypeVar("Marked", HitRow, FlagRow, DecisionRow)
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,8 +189,8 @@ class _Marks:
     """The hits and flags that a stretch of the log has, compared with those computed, a batch at a time."""
 
     def __init__(self, log: Log, segment: Segment, result: Verification) -> None:
-        self._hits = _Ahead(log.hits_after(segment.start, segment.end))
-        self._flags = _Ahead(log.flags_after(segment.start, segment.end))
+        self._hits = RowsAhead(log.hits_after(segment.start, segment.end))
+        self._flags = RowsAhead(log.flags_after(segment.start, segment.end))
         self._result = result
 
     def decisions(self, computed: Iterable[Effects]) -> Iterator[DecisionRow]:
@@ -209,7 +209,7 @@ class _Marks:
         compare_marks("flag", raised, [(row.seq, row) for row in flags], "online", self._result)
 
 
-class _Ahead(Generic[Marked]):
+class RowsAhead(Generic[Marked]):
     """Rows in the order of their places, given up to a place at a time."""
 
     def __init__(self, batches: Iterable[Sequence[Marked]]) -> None:
@@ -436,6 +436,17 @@ class _Compared(msgspec.Struct):
     versions: dict[str, str]
 
 
+class ReplayDocument(TypedDict):
+    """A decision computed again; if it differs, both versions."""
+
+    match: bool
+    receipt: str
+    event: str
+    id: str
+    recorded: NotRequired[str]
+    computed: NotRequired[str]
+
+
 class Replayed(NamedTuple):
     """A decision as it was recorded, and as it comes out now."""
 
@@ -450,6 +461,14 @@ class Replayed(NamedTuple):
     @property
     def receipt(self) -> str:
         return f"sha256:{self.recorded.receipt.hex()}"
+
+    def document(self) -> ReplayDocument:
+        """The result for programs; both versions where they differ."""
+        row = self.recorded
+        found = ReplayDocument(match=self.match, receipt=self.receipt, event=row.event, id=row.id)
+        if not self.match:
+            found["recorded"], found["computed"] = row.document.decode(), self.computed.document.decode()
+        return found
 
 
 @telling_damage()
@@ -486,7 +505,3 @@ def _folded(log: LogReader, definitions: Definitions, seq: int, records: Sequenc
     take_past(folded, records)
     folded.seq = seq - 1
     return folded
-
-
-def chosen(places: Sequence[int]) -> Callable[[int], bool]:
-    return frozenset(places).__contains__

@@ -14,7 +14,6 @@ from shroff.replay.compare import (
     LookBack,
     SampleTime,
     Verification,
-    chosen,
     verify_by_keys,
     verify_naive,
     verify_online,
@@ -100,7 +99,7 @@ def _verify_sample(
         return found
     decided = list(_decided(log, after, end))
     places = decided[:: max(len(decided) // (sample or NAIVE_SAMPLE), 1)]
-    found = verify_naive(log, chosen(places), progress, load_model, SampleTime(len(places), limit_s))
+    found = verify_naive(log, frozenset(places).__contains__, progress, load_model, SampleTime(len(places), limit_s))
     found.sampled = found.events, len(decided)
     return found
 

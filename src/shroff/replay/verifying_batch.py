@@ -22,13 +22,13 @@ from shroff.log.state.fold import Progress, empty, lateness_of, placed_batches
 from shroff.log.version_switch import means_the_same
 from shroff.project.definitions import Definitions, computed_of
 from shroff.project.scoring import LoadModel, Scored, scored
-from shroff.replay.compare import Mismatch, Segment, Verification, compare_features, compare_marks, segments
+from shroff.replay.compare import Mismatch, RowsAhead, Segment, Verification, compare_features, compare_marks, segments
 from shroff.runtime.process_wide import calm_collector, threads
 from shroff.streams.log import DecisionRow, Log
 
 PIECE_ROWS: Final = 1 << 16  # whose features stand as text at the same time
 AT_ONCE: Final = 32  # versions of one pass: each holds all lists
-ProjectPaths = NDArray[np.int64]
+Places = NDArray[np.int64]
 _Shown: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
@@ -82,16 +82,13 @@ class _Proof:
         self._log, self._versions, self._result = log, versions, result
         self._start, self._end = versions[0].start, versions[-1].end
         self._rules = [rule for rule in versions[0].definitions.rules if not rule.computed.looks_since_flag]
-        self._places: dict[str, list[ProjectPaths]] = defaultdict(
-            list
-        )  # of each type's events; below 0: not decided now
+        self._places: dict[str, list[Places]] = defaultdict(list)  # of each type's events; below 0: not decided now
         self._hits: list[tuple[int, str]] = []
 
     def run(self, progress: Progress | None) -> None:
         definitions = self._versions[0].definitions
         late_ms = lateness_of(self._log, definitions)
-        rows = (row for rows in self._log.decisions_after(self._start, self._end) for row in rows)
-        recorded = _Recorded(rows)
+        recorded = RowsAhead[DecisionRow](self._log.decisions_after(self._start, self._end))
         with closing(
             BatchEngine(
                 definitions.events,
@@ -111,7 +108,7 @@ class _Proof:
                         progress(len(placed))
             for frames in batch.answers(PIECE_ROWS):
                 self._compare(frames, recorded)
-        for row in recorded.upto(self._end):
+        for row in recorded.taken(self._end):
             self._result.events += 1
             self._differ(row.event, row.id, row.seq, row.outcome, "no decision")
         self._compare_hits()
@@ -124,7 +121,7 @@ class _Proof:
             places = [one.seq if one.past_hits is None else -one.seq for one in rows]
             self._places[name].append(np.array(places, np.int64))
 
-    def _compare(self, frames: Mapping[str, Frame], recorded: _Recorded) -> None:
+    def _compare(self, frames: Mapping[str, Frame], recorded: RowsAhead[DecisionRow]) -> None:
         found: dict[int, tuple[str, bytes | memoryview]] = {}
         scores: dict[int, tuple[str, str]] = {}
         of_types = {name: self._next_places(name, len(frame)) for name, frame in frames.items()}
@@ -137,7 +134,7 @@ class _Proof:
                 shown = version.writers[name].features(frame)
                 found |= {place: (name, text) for place, text in zip(places.tolist(), shown, strict=True) if place > 0}
                 scores |= _by_place(places, scored(frame, version.definitions.scoring_of(name)))
-        for row in recorded.upto(last):
+        for row in recorded.taken(last):
             self._result.events += 1
             name, text = found.pop(row.seq, ("", b""))
             if name != row.event:
@@ -148,7 +145,7 @@ class _Proof:
         for place, (name, _) in found.items():
             self._differ(name, "", place, "no decision", "features")
 
-    def _next_places(self, name: str, count: int) -> ProjectPaths:
+    def _next_places(self, name: str, count: int) -> Places:
         """The places of the next events of a type; a piece has whole batches."""
         given = self._places[name]
         taken = 0
@@ -160,7 +157,7 @@ class _Proof:
                 return found
         raise AssertionError(f"the batch engine gives {count} events of {name}, and {taken} are left")
 
-    def _note_hits(self, name: str, frame: Frame, places: ProjectPaths) -> None:
+    def _note_hits(self, name: str, frame: Frame, places: Places) -> None:
         for rule in self._rules:
             if rule.on == name:
                 hit = places[frame.computed[rule.computed.name].values.astype(np.bool_)]
@@ -176,22 +173,9 @@ class _Proof:
         self._result.differ(Mismatch(event, id_, seq, "batch", recorded, computed))
 
 
-def _by_place(places: ProjectPaths, given: Scored | None) -> dict[int, tuple[str, str]]:
+def _by_place(places: Places, given: Scored | None) -> dict[int, tuple[str, str]]:
     """The scores as JSON, each with its model, by place."""
     if given is None:
         return {}
     shown = (score.decode() for score in given.shown())
     return dict(zip(places.tolist(), zip(shown, given.models, strict=True), strict=True))
-
-
-class _Recorded:
-    """Recorded decisions in log order, given out up to a place at a time."""
-
-    def __init__(self, rows: Iterator[DecisionRow]) -> None:
-        self._rows = rows
-        self._next = next(rows, None)
-
-    def upto(self, place: int) -> Iterator[DecisionRow]:
-        while self._next is not None and self._next.seq <= place:
-            yield self._next
-            self._next = next(self._rows, None)

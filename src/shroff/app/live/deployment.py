@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from shroff.app.live.requests import WriterRequests
 from shroff.app.live.versions import FileVersions
+from shroff.app.parts import ProjectPart
 from shroff.app.people import ProjectPeople
 from shroff.log.active_files import (
     FileDifference,
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from shroff.app.live.requests import Waits
-    from shroff.app.opened import Opened
 
 WAITS: Final = "The files are unchanged; the process that writes the log makes them active"
 
@@ -35,11 +35,8 @@ class AppliedFiles:
     why_not: str = ""
 
 
-class Applying:
+class Applying(ProjectPart):
     """The files of a project, and which of them are active."""
-
-    def __init__(self, opened: Opened) -> None:
-        self._opened = opened
 
     def apply(self, waits: Waits = unheard) -> AppliedFiles:
         """Make the project's files the active version; the process that writes the log does it, or this one if there is

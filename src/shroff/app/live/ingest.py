@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypedDict, Unpack
 from shroff.app.arrow_tables import Files, paths
 from shroff.app.live.request_inbox import Inboxes
 from shroff.app.opened import ScratchPaths, intake_of
+from shroff.app.parts import ProjectPart
 from shroff.engine.decision import Refusal
 from shroff.errors import UsageError
 from shroff.events.formats.encodings import read_lines
@@ -89,11 +90,8 @@ class FileLook(NamedTuple):
     obstacles: Sequence[Obstacle]
 
 
-class EventIngest:
+class EventIngest(ProjectPart):
     """Input into the log of a project, for the one process that writes it."""
-
-    def __init__(self, opened: Opened) -> None:
-        self._opened = opened
 
     def ingest(
         self,

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict, Unpack
 
 from shroff.app.adapter_factory import AdapterFactory, can_send, targets
+from shroff.app.parts import ProjectPart
 from shroff.errors import UsageError
 from shroff.events.formats.encodings import read_lines
 from shroff.events.mapping import LABEL
@@ -22,7 +23,6 @@ from shroff.streams.sink import PreparedSink
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from shroff.app.opened import Opened
     from shroff.events.definitions import Events
     from shroff.events.formats.lines import Lines
     from shroff.events.intake import Intake
@@ -68,11 +68,8 @@ class FileSending:
     watch: Callable[[Sender, Meter], None] = lambda _sender, _meter: None
 
 
-class Productions:
+class Productions(ProjectPart):
     """Sending of events to the live source."""
-
-    def __init__(self, opened: Opened) -> None:
-        self._opened = opened
 
     def produce(
         self,

@@ -9,6 +9,7 @@ from shroff.app.arrow_tables import as_file
 from shroff.app.live.ingest import EventIngest
 from shroff.app.live.requests import Waits, WriterRequests
 from shroff.app.opened import intake_of
+from shroff.app.parts import ProjectPart
 from shroff.app.people import ProjectPeople
 from shroff.errors import LogBusyError
 from shroff.events.event import time_text
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from decimal import Decimal
     from pathlib import Path
 
-    from shroff.app.opened import Opened
     from shroff.events.intake import Submission
     from shroff.events.validation import LabelInput
     from shroff.log.writer import Answer, Prepared
@@ -42,16 +42,13 @@ class LabelOptions(TypedDict, total=False):
     waits: Waits
 
 
-class Labelling:
+class Labelling(ProjectPart):
     """Single labels for the log of a project.
 
     Where another process writes, each goes into the log's inbox, and the call returns when
     that process has committed it; `waits` gets a message if that takes long, and
     `waiting` for whom, where it lasts.
     """
-
-    def __init__(self, opened: Opened) -> None:
-        self._opened = opened
 
     # ---- labels and quarantine
 

@@ -11,6 +11,7 @@ import msgspec
 
 from shroff.app.live.requests import WriterRequests
 from shroff.app.opened import intake_of
+from shroff.app.parts import ProjectPart
 from shroff.errors import UsageError
 from shroff.events.formats.encodings import format_by_name, read_lines
 from shroff.events.formats.lines import CsvHeader
@@ -21,7 +22,6 @@ from shroff.people.audit import Action
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from shroff.app.opened import Opened
     from shroff.streams.log import LogReader, Record, Refused
     from shroff.worker.quarantine_retry import Retried
 
@@ -30,11 +30,8 @@ SAME_MIN: Final = 2
 VALUES_MAX: Final = 500  # of one input that are looked for
 
 
-class QuarantineEntries:
+class QuarantineEntries(ProjectPart):
     """Quarantine: refused input."""
-
-    def __init__(self, opened: Opened) -> None:
-        self._opened = opened
 
     def newest(self, most: int, before: int | None = None) -> list[tuple[int, Refused, str | None]]:
         """Get the newest entries, from before this number on, each with the event that fixed it, if any."""

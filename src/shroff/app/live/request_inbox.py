@@ -12,6 +12,7 @@ from shroff.app.live.routes import Routes
 from shroff.app.live.versions import FileVersions
 from shroff.app.notices import NoticeViews
 from shroff.app.opened import intake_of
+from shroff.app.parts import ProjectPart
 from shroff.errors import DefinitionError, UsageError
 from shroff.log.active_files import (
     ACTIVE,
@@ -33,11 +34,8 @@ if TYPE_CHECKING:
     from shroff.worker.inbox import InboxServer
 
 
-class Inboxes:
+class Inboxes(ProjectPart):
     """The inbox of the log, for the process that writes it."""
-
-    def __init__(self, opened: Opened) -> None:
-        self._opened = opened
 
     def brief(self, writer: Writer, log: Log) -> InboxServer:
         """The inbox of a log that this process writes, for as long as a call lasts."""

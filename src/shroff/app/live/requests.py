@@ -9,6 +9,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Final
 
 from shroff.app.live.request_inbox import Inboxes
+from shroff.app.parts import ProjectPart
 from shroff.app.people import ProjectPeople
 from shroff.errors import DefinitionError, LogBusyError, ShroffError, UsageError, ended
 from shroff.people.audit import Action
@@ -18,15 +19,11 @@ from shroff.streams.log import Batch, Log, Request
 if TYPE_CHECKING:
     import msgspec
 
-    from shroff.app.opened import Opened
     from shroff.project.checked_files import CheckedFiles
 
 
-class WriterRequests:
+class WriterRequests(ProjectPart):
     """Requests to the process that writes the log, or carried out here where none does."""
-
-    def __init__(self, opened: Opened) -> None:
-        self._opened = opened
 
     def needs_log(self, why: str) -> None:
         """Raises: UsageError where there is no log yet; what can be about nothing makes none."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from shroff.app.adapter_factory import AdapterFactory
 from shroff.app.live.webhook_sources import ReadView, SourceFiles
+from shroff.app.parts import ProjectPart
 from shroff.app.people import ProjectPeople
 from shroff.errors import LogBusyError, TransientError, UsageError
 from shroff.events.intake import READ
@@ -47,11 +48,8 @@ def notes_of(opened: Opened) -> Note:
     return note
 
 
-class SourceParts:
+class SourceParts(ProjectPart):
     """Read positions of a project's source."""
-
-    def __init__(self, opened: Opened) -> None:
-        self._opened = opened
 
     def named(self) -> list[ReadView]:
         """List the sources that a worker reads by their names, with the results of their messages."""

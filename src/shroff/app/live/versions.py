@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from shroff import config
+from shroff.app.parts import ProjectPart
 from shroff.log.active_files import (
     BESIDE,
     FileDifference,
@@ -23,11 +24,8 @@ if TYPE_CHECKING:
     from shroff.errors import Problem
 
 
-class FileVersions:
+class FileVersions(ProjectPart):
     """Active and inactive versions of the project's files."""
-
-    def __init__(self, opened: Opened) -> None:
-        self._opened = opened
 
     def as_in_files(self) -> Opened:
         """Get the project with its current files."""

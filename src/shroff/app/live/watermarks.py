@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import msgspec
 
 from shroff.app.live.requests import Waits, WriterRequests
+from shroff.app.parts import ProjectPart
 from shroff.errors import UsageError
 from shroff.events.event import time_text
 from shroff.events.validation import latest_ms
 from shroff.people.audit import Action
 from shroff.runtime.progress import unheard
-
-if TYPE_CHECKING:
-    from shroff.app.opened import Opened
 
 
 class WatermarkLook(msgspec.Struct, frozen=True):
@@ -43,11 +39,8 @@ class WatermarkBack(msgspec.Struct, frozen=True):
     seq: int
 
 
-class Watermarks:
+class Watermarks(ProjectPart):
     """The watermark of an opened project."""
-
-    def __init__(self, opened: Opened) -> None:
-        self._opened = opened
 
     def look(self) -> WatermarkLook:
         """The watermark, and the event that holds it beyond the clock. Cost: a pass over the log where one does.

@@ -17,6 +17,7 @@ from shroff.app.live.routes import Routes
 from shroff.app.live.sink_delivery import Sinks
 from shroff.app.live.source_views import notes_of
 from shroff.app.opened import intake_of
+from shroff.app.parts import ProjectPart
 from shroff.errors import StorageError, TransientError, UsageError, nearest
 from shroff.events.intake import READ
 from shroff.monitoring.live_order import remarks
@@ -75,11 +76,8 @@ class WorkEnd:
     stop: Event | None = None
 
 
-class WorkerRuns:
+class WorkerRuns(ProjectPart):
     """Live input of a project."""
-
-    def __init__(self, opened: Opened) -> None:
-        self._opened = opened
 
     @contextmanager
     def worker(

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Unpack
 import msgspec
 
 from shroff.app.arrow_tables import FileOptions, Files, InputFiles
+from shroff.app.parts import ProjectPart
 from shroff.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from shroff.app.opened import Opened
     from shroff.log.columns.tables import Way
     from shroff.log.state.feature_events import LeftOut
     from shroff.models.definitions import ModelSettings
@@ -68,11 +68,8 @@ class SetInputs(NamedTuple):
     remarks: tuple[str, ...] = ()
 
 
-class TrainingSets:
+class TrainingSets(ProjectPart):
     """Training sets of a project."""
-
-    def __init__(self, opened: Opened) -> None:
-        self._opened = opened
 
     def write(
         self,

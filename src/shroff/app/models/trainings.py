@@ -13,6 +13,7 @@ from shroff.app.adapter_factory import load_adapter
 from shroff.app.arrow_tables import FileOptions, InputFiles, paths
 from shroff.app.live.ingest import scratch_log
 from shroff.app.models.promotion import Promotions
+from shroff.app.parts import ProjectPart
 from shroff.errors import UsageError, nearest
 from shroff.events.formats.encodings import file_format
 from shroff.project.settings.installed import IMPORTERS, adapters
@@ -85,11 +86,8 @@ class ModelImport:
     tolerance: float | None = None
 
 
-class Training:
+class Training(ProjectPart):
     """Training and import of models."""
-
-    def __init__(self, opened: Opened) -> None:
-        self._opened = opened
 
     @property
     def opened(self) -> Opened:

@@ -11,6 +11,7 @@ import msgspec
 
 from shroff import config
 from shroff.app.live.requests import WriterRequests
+from shroff.app.parts import ProjectPart
 from shroff.app.people import ProjectPeople
 from shroff.app.rules.agreements import Agreements
 from shroff.errors import DefinitionError, NotAllowedError, RefusalError, UsageError
@@ -26,7 +27,6 @@ from shroff.runtime.whole_files import own
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from shroff.app.opened import Opened
     from shroff.project.look_ups import LookUps
 
 FOLDER: Final = "lists/"
@@ -63,11 +63,8 @@ class WantedChange(msgspec.Struct):
     is_whole: bool
 
 
-class ListFiles:
+class ListFiles(ProjectPart):
     """Lists of a project, as files."""
-
-    def __init__(self, opened: Opened) -> None:
-        self._opened = opened
 
     def all(self) -> list[lists.ListSummary]:
         """List the project's lists and what reads them."""

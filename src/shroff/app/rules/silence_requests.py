@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from shroff import config
+from shroff.app.parts import ProjectPart
 from shroff.app.rules.agreements import Author
 from shroff.app.rules.rule_files import ChangedMeanwhileError
 from shroff.app.rules.silences import Silences
@@ -21,7 +22,6 @@ from shroff.rules.texts import tag_of
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from shroff.app.opened import Opened
 
 LEDGER: Final = "silences.json"
 Recorded = Callable[[], None]  # tells what is about to be done; where it raises, nothing is
@@ -47,11 +47,8 @@ class PendingSilence(msgspec.Struct, frozen=True):
         return tag_of(f"{self.rule}\n{self.key}\n{self.until}\n{self.note}")
 
 
-class PendingSilences:
+class PendingSilences(ProjectPart):
     """Requested silences that wait for a second person."""
-
-    def __init__(self, opened: Opened) -> None:
-        self._opened = opened
 
     def all(self) -> list[PendingSilence]:
         """List the requests that have not expired, by rule and key."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from shroff.app.parts import ProjectPart
 from shroff.app.rules.list_files import SILENCES, ListFiles
 from shroff.errors import UsageError, nearest
 from shroff.events.event import time_text
@@ -14,7 +15,6 @@ from shroff.rules.silences import key_of, list_of, rule_of
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from shroff.app.opened import Opened
     from shroff.project.lists import Edited, Entry, ListChange
     from shroff.rules.definitions import Rule
 
@@ -46,11 +46,8 @@ class Silence:
         return self.until_ms is None or now_ms < self.until_ms
 
 
-class Silences:
+class Silences(ProjectPart):
     """Silences of a project."""
-
-    def __init__(self, opened: Opened) -> None:
-        self._opened = opened
 
     def all(self) -> list[Silence]:
         """List all silences, by rule and line; expired ones stay until they are ended."""

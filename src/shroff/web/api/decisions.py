@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Final, NotRequired, TypedDict
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -11,6 +11,7 @@ from shroff.errors import UsageError
 from shroff.events.summary import EventSummary, summary_of
 from shroff.explain.entities import fields_of
 from shroff.people.access import Right
+from shroff.replay.compare import ReplayDocument
 from shroff.web.api import override
 from shroff.web.api.events import is_explanation_asked
 from shroff.web.http.messages import Json, Request
@@ -24,17 +25,6 @@ if TYPE_CHECKING:
     from shroff.web.service import Service
 
 
-class Replay(TypedDict):
-    """A decision computed again; if it differs, both versions."""
-
-    match: bool
-    receipt: str
-    event: str
-    id: str
-    recorded: NotRequired[str]
-    computed: NotRequired[str]
-
-
 async def decision(service: Service, request: Request) -> Json[Decision]:
     """A decision, byte for byte as it was answered; with what was answered in its place, where it came too late.
 
@@ -42,25 +32,25 @@ async def decision(service: Service, request: Request) -> Json[Decision]:
     """
     if is_explanation_asked(request):
         return await explain(service, request)
-    row = await service.in_thread(row_of, service.project, request.path_params["event"], request.path_params["id"])
+    row = await _row(service, request)
     return Json(msgspec.Raw(await service.in_thread(override.told, service, row.event, row.id, row.document)))
 
 
 async def explain(service: Service, request: Request) -> Json[Decision]:
     """A decision with its explanation."""
-    row = await service.in_thread(row_of, service.project, request.path_params["event"], request.path_params["id"])
+    row = await _row(service, request)
     found = await service.in_thread(service.project.explain, f"{row.event}/{row.id}")
     return Json(msgspec.Raw(await service.in_thread(override.told, service, row.event, row.id, found.json())))
 
 
-async def replay(service: Service, request: Request) -> Json[Replay]:
+async def replay(service: Service, request: Request) -> Json[ReplayDocument]:
     """The same decision computed again from the log."""
-    row = await service.in_thread(row_of, service.project, request.path_params["event"], request.path_params["id"])
-    found = await service.in_thread(service.project.replay, f"{row.event}/{row.id}")
-    document: Replay = {"match": found.match, "receipt": found.receipt, "event": row.event, "id": row.id}
-    if not found.match:
-        document["recorded"], document["computed"] = row.document.decode(), found.computed.document.decode()
-    return Json(document)
+    row = await _row(service, request)
+    return Json((await service.in_thread(service.project.replay, f"{row.event}/{row.id}")).document())
+
+
+async def _row(service: Service, request: Request) -> DecisionRow:
+    return await service.in_thread(row_of, service.project, request.path_params["event"], request.path_params["id"])
 
 
 def row_of(project: Project, event: str, id_: str) -> DecisionRow:
