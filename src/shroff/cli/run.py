@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,7 +10,6 @@ import msgspec
 from shroff import __version__
 from shroff.cli import completion
 from shroff.cli.ingest import QUARANTINED, next_steps, text_of
-from shroff.cli.options import gathered
 from shroff.cli.session import Session, command, finished_first, many, one_line
 from shroff.cli.watched_work import watched
 from shroff.errors import ShroffError
@@ -24,18 +22,6 @@ if TYPE_CHECKING:
 
 PARTS_SHOWN = 8
 UNSENT_MAX = 10_000  # of which the number is told
-
-
-@dataclass(frozen=True, slots=True)
-class RunArguments:
-    """Options of `shroff run`."""
-
-    as_type: str | None
-    format_: str | None
-    stands_by: bool
-    until_idle: str | None
-    limit: int | None
-    metrics_port: int | None
 
 
 @command(
@@ -62,7 +48,6 @@ class RunArguments:
 )
 @click.option(
     "--format",
-    "format_",
     metavar="FORMAT",
     shell_complete=completion.words("csv", "jsonl", "parquet", "avro"),
     help="csv, jsonl, parquet or avro.  [default: by the file's extension]",
@@ -82,8 +67,9 @@ class RunArguments:
     help="Serve /metrics, /health/live and /health/ready at this port; 0 for any free one.  [default: 'metrics:' of "
     "shroff.yaml]",
 )
-@gathered(RunArguments)
-def run(session: Session, sources: tuple[str, ...], options: RunArguments) -> int:
+def run(
+    session: Session, sources: tuple[str, ...], until_idle: str | None, metrics_port: int | None, **how: Any
+) -> int:
     """Run a worker: read events from a live source, decide them and store the results, until you stop it.
 
     Every message is decided exactly once or goes to quarantine, also across failures; if a system is unavailable, the
@@ -91,7 +77,7 @@ def run(session: Session, sources: tuple[str, ...], options: RunArguments) -> in
     their end. After that, due notices are tried once, for at most one minute.
     """
     session.stopped = "Committed input is stored; the next run continues after it."
-    idle_s = None if options.until_idle is None else named_duration("--until-idle", options.until_idle) / 1_000
+    idle_s = None if until_idle is None else named_duration("--until-idle", until_idle) / 1_000
     from shroff.cli.demo_kernels import LIVE, kernels_beside
     from shroff.web.metrics_port import worker_port
 
@@ -99,17 +85,8 @@ def run(session: Session, sources: tuple[str, ...], options: RunArguments) -> in
         traces.exporting(__version__),
         kernels_beside(listed=LIVE, gives_way=True),
         finished_first() as stop,
-        session.project.live.worker(
-            sources,
-            as_type=options.as_type,
-            format=options.format_,
-            until_idle_s=idle_s,
-            limit=options.limit,
-            stands_by=options.stands_by,
-            stop=stop,
-            tell=logs.tell,
-        ) as worker,
-        worker_port(session.project, worker.work, options.metrics_port) as measured,
+        session.project.live.worker(sources, until_idle_s=idle_s, stop=stop, tell=logs.tell, **how) as worker,
+        worker_port(session.project, worker.work, metrics_port) as measured,
         watched(worker.work, session),
     ):
         if measured:

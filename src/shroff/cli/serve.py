@@ -2,31 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import Any
 
 import click
 
 from shroff import __version__
-from shroff.cli.options import gathered
 from shroff.cli.session import Session, command, many, one_line
 from shroff.errors import UsageError
 from shroff.runtime import logs, traces
 
 HOST = "127.0.0.1"
 PORT = 8080
-
-
-@dataclass(frozen=True, slots=True)
-class ServeArguments:
-    """Options of `shroff serve`."""
-
-    host: str
-    port: int
-    stands_by: bool
-    rate: float
-    reads_source: bool
-    watches: bool
-    guest: str | None
 
 
 @command(
@@ -66,8 +52,7 @@ class ServeArguments:
     help="Apply changes of the project's files automatically, as 'shroff apply' does.",
 )
 @click.option("--sign-in", "guest", metavar="NAME", help="Print a link that signs this user in once, within an hour.")
-@gathered(ServeArguments)
-def serve(session: Session, options: ServeArguments) -> int:
+def serve(session: Session, host: str, port: int, rate: float, guest: str | None, **how: Any) -> int:
     """Run the HTTP service: it takes events and returns decisions, each one durable before it is returned.
 
     A log has one writer. If shroff.yaml names a live source, the service reads it too, instead of 'shroff run'. Like a
@@ -84,13 +69,13 @@ def serve(session: Session, options: ServeArguments) -> int:
     project = session.project
     project.opened.checked()
     session.stopped = "Answered events are stored."
-    with bound(At(options.host, options.port)) as listening, project.people.open() as desk, gate_of(desk) as gate:
-        where = f"http://{_shown(options.host)}:{listening.getsockname()[1]}"
+    with bound(At(host, port)) as listening, project.people.open() as desk, gate_of(desk) as gate:
+        where = f"http://{_shown(host)}:{listening.getsockname()[1]}"
         project.opened.served_at = where
         public = project.opened.systems.public_url or where
-        if options.guest is not None and logs.is_json():  # which others read
+        if guest is not None and logs.is_json():  # which others read
             raise UsageError("--sign-in prints a link that signs somebody in; logs as JSON do not get one.")
-        entry = None if options.guest is None else links.for_signing_in(desk, project.opened.who, options.guest)
+        entry = None if guest is None else links.for_signing_in(desk, project.opened.who, guest)
 
         def begun() -> None:
             session.say(f"shroff serves {one_line(project.opened.places.folder)} at {where}")
@@ -101,16 +86,11 @@ def serve(session: Session, options: ServeArguments) -> int:
                     f"No user exists yet. Open this link within one hour to create the first admin: {public}{link}"
                 )
             if entry is not None:
-                session.say(f"Open this link within one hour to sign in as {options.guest}, once: {public}{entry}")
+                session.say(f"Open this link within one hour to sign in as {guest}, once: {public}{entry}")
             if not all_keys(desk):
                 session.say(f"No API key exists yet. Create one: shroff keys create NAME --role {Role.SERVICE}")
 
-        chosen = ServiceOptions(
-            Limits(rate=options.rate),
-            stands_by=options.stands_by,
-            reads_source=options.reads_source,
-            watches=options.watches,
-        )
+        chosen = ServiceOptions(Limits(rate=rate), **how)
         with traces.exporting(__version__), kernels_beside(listed=LIVE, gives_way=True):
             service = serve(project, gate, desk, listening, chosen, tell=logs.tell, begun=begun)
     work, requests = service.work, sum(service.requests.counts.values())
