@@ -26,13 +26,13 @@ from bench import funnels
 from bench.machine import describe, spread, write_result
 from shroff.adapters.lake.folder import FolderObjects
 from shroff.adapters.log.sqlite import SqliteLog
-from shroff.analytics.counts import CountQuestion, count_events
 from shroff.lake.reader import LakeReader
 from shroff.language.values import DAY_MS
 from shroff.log.event_notes import DayCounts
 from shroff.project.definitions import load_definitions
 from shroff.streams.lake import RetriedObjects
 from shroff.streams.log import Batch, Record
+from shroff_plugins.analytics.counts import CountQuestion, count_events
 from tests.support.log_memory import MemoryLog
 
 FIRST, LAST = funnels.FIRST, funnels.FIRST + timedelta(funnels.DAYS - 1)

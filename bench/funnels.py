@@ -34,7 +34,6 @@ import pyarrow.parquet as pq
 
 from bench.machine import describe, write_result
 from shroff.adapters.lake.folder import FolderObjects
-from shroff.analytics.funnels import FunnelQuestion, ask_funnel, document_of
 from shroff.lake.files import put_table
 from shroff.lake.reader import LakeReader
 from shroff.language.values import DAY_MS
@@ -43,6 +42,7 @@ from shroff.project.definitions import load_definitions
 from shroff.project.funnels import load_funnels
 from shroff.streams.lake import RetriedObjects
 from shroff.streams.lake_manifest import LakeState
+from shroff_plugins.analytics.funnels import FunnelQuestion, ask_funnel, document_of
 from tests.support.log_memory import MemoryLog
 
 STEPS: Final = ("opened", "registered", "verified", "paid")

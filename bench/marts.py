@@ -17,13 +17,13 @@ import duckdb
 
 from bench.machine import describe, write_result
 from shroff import config
-from shroff.analytics.closed_duckdb import QueryLimits, literal
-from shroff.analytics.marts.build import BuiltMarts, MartFiles, Origin, build
-from shroff.analytics.marts.models import load_models
-from shroff.analytics.marts.views import LakeFiles
 from shroff.app import project as app
 from shroff.lake.rows import empty_tables
 from shroff.runtime.process_wide import threads
+from shroff_plugins.analytics.closed_duckdb import QueryLimits, literal
+from shroff_plugins.analytics.marts.build import BuiltMarts, MartFiles, Origin, build
+from shroff_plugins.analytics.marts.models import load_models
+from shroff_plugins.analytics.marts.views import LakeFiles
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "paysim-marts"
 # PaySim's columns of made-up payments: every payer once, payees again and again, a fraud in 800, each of them all that

@@ -14,14 +14,13 @@ from zoneinfo import ZoneInfo
 import pytest
 
 import shroff
-from shroff.analytics import counts
-from shroff.analytics.counts import CountQuestion, CountRow
-from shroff.app.analytics import count_operations
-from shroff.app.analytics.count_operations import ShowCountable
 from shroff.app.opened import intake_of
 from shroff.app.project import Project
 from shroff.errors import StateError, UsageError
 from shroff.log.event_notes import EVENT_SOURCES, NEWEST
+from shroff_plugins.analytics import count_operations, counts
+from shroff_plugins.analytics.count_operations import ShowCountable
+from shroff_plugins.analytics.counts import CountQuestion, CountRow
 from tests.support.spread import ingest, spread
 
 EVENTS = """\

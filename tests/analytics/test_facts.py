@@ -14,9 +14,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import shroff
-from shroff.analytics import facts
-from shroff.analytics.facts import FactsDocument, FactsQuestion, facts_of
-from shroff.app.analytics.count_operations import KeyAtMoment
 from shroff.config import TEMPLATE_FOLDER
 from shroff.errors import UsageError
 from shroff.events.event import Event, canonical_value, time_text
@@ -26,6 +23,9 @@ from shroff.features.naive import Naive
 from shroff.log.history import Records
 from shroff.log.writer import Writer
 from shroff.project.definitions import Definitions, computed_of, load_definitions
+from shroff_plugins.analytics import facts
+from shroff_plugins.analytics.count_operations import KeyAtMoment
+from shroff_plugins.analytics.facts import FactsDocument, FactsQuestion, facts_of
 from tests.laws import projects
 from tests.laws.test_engines import submission, written
 from tests.support.effort import examples

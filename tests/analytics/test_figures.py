@@ -12,9 +12,9 @@ from zoneinfo import ZoneInfo
 import pytest
 
 import shroff
-from shroff.analytics.counts import CountQuestion
-from shroff.app.analytics.figures import ReportFigures
-from shroff.app.analytics.funnel_operations import FunnelDays
+from shroff_plugins.analytics.counts import CountQuestion
+from shroff_plugins.analytics.funnel_operations import FunnelDays
+from shroff_plugins.analytics.report_figures import ReportFigures
 from tests.support.projects import write_files
 from tests.support.spread import ingest, spread
 

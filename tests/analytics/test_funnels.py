@@ -18,12 +18,12 @@ import pyarrow as pa
 import pytest
 
 import shroff
-from shroff.analytics.funnel_events import StepEvents, in_order
-from shroff.analytics.funnel_steps import drop_offs, reached
-from shroff.app.analytics import funnel_operations
-from shroff.app.analytics.funnel_operations import FunnelDays
 from shroff.app.project import Project
 from shroff.errors import UsageError
+from shroff_plugins.analytics import funnel_operations
+from shroff_plugins.analytics.funnel_events import StepEvents, in_order
+from shroff_plugins.analytics.funnel_operations import FunnelDays
+from shroff_plugins.analytics.funnel_steps import drop_offs, reached
 from tests.support.effort import times
 from tests.support.spread import ingest, spread
 

@@ -19,14 +19,15 @@ from ruamel.yaml import YAML
 
 import shroff
 from bench.marts import build_example, write_lake
-from shroff.analytics.closed_duckdb import QueryLimits, closed_duckdb
-from shroff.analytics.marts.build import BuiltMarts, MartFiles, Origin, build
-from shroff.analytics.marts.models import load_models
-from shroff.analytics.marts.views import LakeFiles
 from shroff.app.lakes import Lakes
 from shroff.app.project import Project
 from shroff.cli.main import run
 from shroff.errors import DefinitionError, StateError, UsageError
+from shroff_plugins.analytics.closed_duckdb import QueryLimits, closed_duckdb
+from shroff_plugins.analytics.marts.build import BuiltMarts, MartFiles, Origin, build
+from shroff_plugins.analytics.marts.models import load_models
+from shroff_plugins.analytics.marts.project_marts import Marts
+from shroff_plugins.analytics.marts.views import LakeFiles
 
 SETTINGS = "shroff: 1\nname: bank\nmoney: EUR\nlateness: 10d\nlake: ./lake\n"
 EVENTS = """\
@@ -160,43 +161,43 @@ def test_after_a_failed_test_the_last_good_build_stays(bank, capsys):
 
     assert run(["-C", str(bank), "marts", "build", "--json"]) == 1
     assert json.loads(capsys.readouterr().out)["marts"][0]["failed"] == 1
-    assert [row[1] for row in project.marts.rows("by_day").rows] == [1]
-    assert [row[1] for row in project.marts.rows("by_day", failed=True).rows] == [2]
+    assert [row[1] for row in Marts(project.opened).rows("by_day").rows] == [1]
+    assert [row[1] for row in Marts(project.opened).rows("by_day", failed=True).rows] == [2]
     write(bank, by_day_yaml="not_null: [day]\n")
     assert run(["-C", str(bank), "marts", "build"]) == 0
     with pytest.raises(UsageError, match="no build since the last good one has failed tests"):
-        project.marts.built(failed=True)
+        Marts(project.opened).built(failed=True)
 
 
 @pytest.mark.slow
 def test_what_marts_need_is_said(bank, monkeypatch):
     project = shroff.open(bank)
     with pytest.raises(UsageError, match=r"not built yet. Run 'shroff marts build'"):
-        project.marts.built()
+        Marts(project.opened).built()
     write(bank, by_day=BY_DAY)
     (bank / "first.jsonl").write_text(json.dumps(payment(1, 1)), encoding="utf-8")
     project.ingest(bank / "first.jsonl")
     with pytest.raises(UsageError, match=r"this one has no events yet. Run 'shroff lake write'"):
-        project.marts.build()
+        Marts(project.opened).build()
     (bank / "marts" / "by_day.sql").unlink()
     project = brought(bank, payment(1, 1))
     with pytest.raises(UsageError, match=r"there are no marts. Write one SELECT as marts/"):
-        project.marts.build()
+        Marts(project.opened).build()
     write(bank, by_day=BY_DAY)
     with pytest.raises(UsageError, match=r"'1 TB' is not a size of memory. Write it as 500MB or 4GB"):
-        project.marts.build(memory="1 TB")
-    project.marts.build()
+        Marts(project.opened).build(memory="1 TB")
+    Marts(project.opened).build()
     with pytest.raises(UsageError, match=r"there is no mart 'by_dya'. Did you mean by_day?"):
-        project.marts.rows("by_dya")
+        Marts(project.opened).rows("by_dya")
     write(bank, by_day=BY_DAY + "LIMIT 1")
     with pytest.raises(UsageError, match=r"by_day changed since the last build. Run 'shroff marts build'"):
-        project.marts.test()
+        Marts(project.opened).test()
     next((bank / "lake" / "events").rglob("*.parquet")).write_bytes(b"")
     with pytest.raises(StateError, match=r"is not as long as the lake says. Run 'shroff lake check'"):
-        project.marts.build()
+        Marts(project.opened).build()
     monkeypatch.setitem(sys.modules, "duckdb", None)
     with pytest.raises(UsageError, match=r"needs the extra 'analytics': pip install 'shroff\[analytics\]'"):
-        project.marts.build()
+        Marts(project.opened).build()
 
 
 # ---- each row of the lake once
@@ -225,11 +226,11 @@ def test_built_day_by_day_marts_are_those_that_are_built_whole(bank):
         (bank / "lake" / "events" / "type=payment" / "date=2026-03-01" / "stray.parquet").write_bytes(
             b"no manifest names it"
         )
-        assert project.marts.build().marts.is_passed
-        by_parts = sorted(project.marts.rows("by_day", 99).rows)
-        project.marts.build(is_full=True)
+        assert Marts(project.opened).build().marts.is_passed
+        by_parts = sorted(Marts(project.opened).rows("by_day", 99).rows)
+        Marts(project.opened).build(is_full=True)
 
-        assert by_parts == sorted(project.marts.rows("by_day", 99).rows)
+        assert by_parts == sorted(Marts(project.opened).rows("by_day", 99).rows)
         by_definition: dict[str, list[int]] = {}
         for one in all_of:
             by_definition.setdefault(one["payment"]["at"][:10], []).append(
@@ -245,18 +246,18 @@ def test_files_of_a_bucket_are_fetched_once_and_go_with_it(bank, monkeypatch):
     """A bucket is a lake without a folder here: its objects are fetched by name, and checked."""
     monkeypatch.setattr(Lakes, "folder", property(lambda self: None))
     write(bank, by_day=BY_DAY)
-    brought(bank, payment(1, 1), payment(2, 2)).marts.build()
+    Marts(brought(bank, payment(1, 1), payment(2, 2)).opened).build()
     copies = bank / ".shroff" / "marts" / "lake"
     before = {one.name: one.stat().st_mtime_ns for one in copies.rglob("*.parquet")}
     project = brought(bank, payment(3, 2))
-    project.marts.build()
+    Marts(project.opened).build()
     after = {one.name: one.stat().st_mtime_ns for one in copies.rglob("*.parquet")}
 
-    assert [str(row[2]) for row in project.marts.rows("by_day").rows] == ["1.10", "2.20"]
+    assert [str(row[2]) for row in Marts(project.opened).rows("by_day").rows] == ["1.10", "2.20"]
     assert before.items() <= after.items()
     with project.lake.open() as lake:
         lake.compact(files_min=2, grace="0s")
-    assert project.marts.build(is_full=True).marts.is_passed
+    assert Marts(project.opened).build(is_full=True).marts.is_passed
     with project.lake.open() as lake:
         counted = {Path(one.path).name for one in lake.files()}
     assert {one.name for one in copies.rglob("*.parquet")} == counted
@@ -266,12 +267,12 @@ def test_files_of_a_bucket_are_fetched_once_and_go_with_it(bank, monkeypatch):
 def test_a_build_that_was_killed_leaves_the_last_one_and_nothing_else(bank):
     write(bank, by_day=BY_DAY)
     project = brought(bank, payment(1, 1))
-    project.marts.build()
+    Marts(project.opened).build()
     part = bank / ".shroff" / "marts" / "work" / "marts.duckdb"
     part.parent.mkdir()
     part.write_bytes(b"half of a file")
-    assert [row[1] for row in project.marts.rows("by_day").rows] == [1]
-    project.marts.build()
+    assert [row[1] for row in Marts(project.opened).rows("by_day").rows] == [1]
+    Marts(project.opened).build()
 
     assert sorted(one.name for one in part.parent.parent.iterdir()) == ["build.lock", "marts.duckdb"]
 
@@ -279,19 +280,19 @@ def test_a_build_that_was_killed_leaves_the_last_one_and_nothing_else(bank):
 @pytest.mark.slow
 def test_days_without_new_files_are_copied_and_not_made_again(bank):
     write(bank, by_day=BY_DAY.replace("sum(amount)", "random()"), by_day_yaml="by_day: day\n")
-    brought(bank, payment(1, 1), payment(2, 2)).marts.build()
-    before = dict(shroff.open(bank).marts.rows("by_day").rows[at][::2] for at in range(2))
+    Marts(brought(bank, payment(1, 1), payment(2, 2)).opened).build()
+    before = dict(Marts(shroff.open(bank).opened).rows("by_day").rows[at][::2] for at in range(2))
     project = brought(bank, payment(3, 2))
-    project.marts.build()
-    after = dict(row[::2] for row in project.marts.rows("by_day").rows)
+    Marts(project.opened).build()
+    after = dict(row[::2] for row in Marts(project.opened).rows("by_day").rows)
 
     assert [before[day] == after[day] for day in sorted(before)] == [True, False]
 
 
 def twice(bank: Path, project: Project) -> None:
     """Build whole, then by day."""
-    project.marts.build()
-    brought(bank, payment(2, 2)).marts.build()
+    Marts(project.opened).build()
+    Marts(brought(bank, payment(2, 2)).opened).build()
 
 
 @pytest.mark.parametrize(
@@ -436,7 +437,7 @@ def test_a_closed_duckdb_reads_the_named_file_and_nothing_else(sql, tmp_path):
 STOPPED = """
 import os, signal, sys, threading
 from pathlib import Path
-from shroff.analytics.closed_duckdb import QueryLimits, closed_duckdb
+from shroff_plugins.analytics.closed_duckdb import QueryLimits, closed_duckdb
 signal.signal(signal.SIGINT, signal.default_int_handler)
 with closed_duckdb(None, [], spill=Path(sys.argv[1]), limits=QueryLimits("500MB", 1)) as connection:
     threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
@@ -469,4 +470,4 @@ def test_dbt_gets_the_files_that_count_as_sources(bank, capsys):
     (source,) = YAML(typ="safe").load(bank / "sources.yml")["sources"]
     locations = {one["name"]: one["config"]["external_location"].format() for one in source["tables"]}
     assert str(duckdb.sql(f"SELECT sum(amount) FROM {locations['payment']}").fetchall()[0][0]) == "2.20"
-    assert project.marts.sources() == (bank / "sources.yml").read_text(encoding="utf-8")
+    assert Marts(project.opened).sources() == (bank / "sources.yml").read_text(encoding="utf-8")

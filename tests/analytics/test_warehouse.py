@@ -16,12 +16,12 @@ import sqlglot
 
 import shroff
 from shroff import config
-from shroff.adapters.bigquery import WAITS_S, BigQuery, LoadFile
 from shroff.adapters.http_calls import Calls
-from shroff.analytics.warehouse import _loadable, column_of
-from shroff.app.analytics.warehouse import export_warehouse, load_warehouse
 from shroff.cli.main import run
 from shroff.errors import ShroffError, StateError, TransientError
+from shroff_plugins.analytics.bigquery import WAITS_S, BigQuery, LoadFile
+from shroff_plugins.analytics.warehouse import _loadable, column_of
+from shroff_plugins.analytics.warehouse_export import export_warehouse, load_warehouse
 from tests.support.bigquery import TOKEN, BigQueryStandIn, bigquery
 
 ROOT = Path(__file__).parents[2]
@@ -132,8 +132,8 @@ def load(app: Path, out: Path, there: BigQueryStandIn, **more: Any) -> dict[str,
 @pytest.mark.slow
 def test_a_load_that_is_disturbed_and_repeated_loads_each_row_once(app, tmp_path, monkeypatch):
     monkeypatch.setenv("BIGQUERY_TOKEN", TOKEN)
-    monkeypatch.setattr("shroff.adapters.bigquery.WAITS_S", (0.0, 0.0))
-    monkeypatch.setattr("shroff.adapters.bigquery.POLL_S", 0.0)
+    monkeypatch.setattr("shroff_plugins.analytics.bigquery.WAITS_S", (0.0, 0.0))
+    monkeypatch.setattr("shroff_plugins.analytics.bigquery.POLL_S", 0.0)
     with bigquery() as there:
         there.faults = ["busy", "", "lost", "", "failed"]
         with pytest.raises(StateError, match=r"could not load .*: no such column"):
@@ -165,8 +165,8 @@ PART = 256 * 1024
 def test_a_large_file_goes_in_parts_from_where_its_session_is_whatever_disturbs_it(
     faults, sessions, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("shroff.adapters.bigquery.PART_BYTES", 2 * PART)
-    monkeypatch.setattr("shroff.adapters.bigquery.POLL_S", 0.0)
+    monkeypatch.setattr("shroff_plugins.analytics.bigquery.PART_BYTES", 2 * PART)
+    monkeypatch.setattr("shroff_plugins.analytics.bigquery.POLL_S", 0.0)
     slept: list[float] = []
     with (
         bigquery() as there,
@@ -185,8 +185,8 @@ def test_a_large_file_goes_in_parts_from_where_its_session_is_whatever_disturbs_
 def test_a_session_that_takes_nothing_or_expires_again_and_again_is_given_up_and_a_failed_job_gets_the_next_id(
     tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("shroff.adapters.bigquery.PART_BYTES", 2 * PART)
-    monkeypatch.setattr("shroff.adapters.bigquery.POLL_S", 0.0)
+    monkeypatch.setattr("shroff_plugins.analytics.bigquery.PART_BYTES", 2 * PART)
+    monkeypatch.setattr("shroff_plugins.analytics.bigquery.POLL_S", 0.0)
     file = large(tmp_path)
     slept: list[float] = []
     with (
@@ -226,7 +226,7 @@ def test_a_dataset_that_is_not_there_is_named_in_the_words_of_bigquery(tmp_path)
 @pytest.mark.slow
 def test_the_command_loads_and_says_how_much(app, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("BIGQUERY_TOKEN", TOKEN)
-    monkeypatch.setattr("shroff.adapters.bigquery.POLL_S", 0.0)
+    monkeypatch.setattr("shroff_plugins.analytics.bigquery.POLL_S", 0.0)
     with bigquery() as there:
         words = ["export", "warehouse", "--out", str(tmp_path), "--format", "ndjson", "--load", "bank.fraud"]
         for loaded in (True, False):

@@ -55,15 +55,24 @@ KINDS = {
     "sink": "streams.sink.Sink",
     "source": "streams.source.Source",
 }
-FOLDERS = ("shroff.adapters.", "shroff_plugins.cluster.", "shroff_plugins.connectors.")
+FOLDERS = (
+    "shroff.adapters.",
+    "shroff_plugins.analytics.bigquery",
+    "shroff_plugins.analytics.summaries.summary_tables",
+    "shroff_plugins.cluster.",
+    "shroff_plugins.connectors.",
+)
 # Modules that no suite is bound to: whom they make, and the file that holds it to its promises.
 ELSEWHERE = {
     "shroff.adapters.sources.files": ("FileSource", "tests/adapters/test_source_files.py"),  # they end: no live source
     "shroff.adapters.people.oidc": ("OidcProvider", "tests/contracts/test_people_oidc.py"),  # the only one there is
-    "shroff.adapters.bigquery": ("BigQuery", "tests/analytics/test_warehouse.py"),  # the only one there is
+    "shroff_plugins.analytics.bigquery": ("BigQuery", "tests/analytics/test_warehouse.py"),  # the only one there is
     "shroff.adapters.lake.iceberg": ("IcebergTables", "tests/support/lake_tables.py"),  # with Delta's tables
     "shroff.adapters.jobs.sql": ("SqlJobs", "tests/contracts/test_jobs_stores.py"),  # the only one there is
-    "shroff.adapters.summaries.sql": ("SqlSummaries", "tests/contracts/test_summaries.py"),  # the only one there is
+    "shroff_plugins.analytics.summaries.summary_tables": (
+        "SqlSummaries",
+        "tests/contracts/test_summaries.py",
+    ),  # the only one there is
 }
 # What the table of adapters names as tried against, and the fixture that starts it.
 SERVERS = {

@@ -15,11 +15,12 @@ from typing import Any
 import pytest
 
 from shroff.adapters.databases.sql_database import SqlDatabase
-from shroff.adapters.summaries.sql import SqlSummaries
-from shroff.analytics.summaries import SummaryRow, WindowSummary
-from shroff.analytics.summary_writer import Built
 from shroff.errors import UsageError
 from shroff.project.settings.summaries import SummarySettings
+from shroff_plugins.analytics.summaries.project_summaries import Summaries
+from shroff_plugins.analytics.summaries.summaries import SummaryRow, WindowSummary
+from shroff_plugins.analytics.summaries.summary_tables import SqlSummaries
+from shroff_plugins.analytics.summaries.summary_writer import Built
 from tests.support.summarized import bank_in, by_definition, rows_of, summarized, week
 
 START_MS = 1_780_000_200_000
@@ -160,7 +161,7 @@ def test_a_window_that_another_process_writes_while_one_corrects_is_corrected(ad
         patched.setattr(SqlSummaries, "written", just_before)
         for begin in range(0, len(batches), 8):
             bank.write(batches[begin : begin + 8])
-            next(bank.project.summaries.run(wait=lambda _: None))
+            next(Summaries(bank.project.opened).run(wait=lambda _: None))
 
     found = summarized(bank)
     assert unseen
@@ -187,9 +188,9 @@ def test_two_runners_beside_a_log_that_grows_write_each_row_right(address: str, 
         project, found = bank.project, []
         while not is_over.is_set():
             found += islice(
-                project.summaries.run(say=said.append, wait=lambda _: None), 2
+                Summaries(project.opened).run(say=said.append, wait=lambda _: None), 2
             )  # a new process after two rounds, without waiting
-        return [*found, *islice(project.summaries.run(say=said.append, wait=lambda _: None), 1)]
+        return [*found, *islice(Summaries(project.opened).run(say=said.append, wait=lambda _: None), 1)]
 
     with ThreadPoolExecutor(2) as pool:
         runners = [pool.submit(run) for _ in range(2)]

@@ -24,13 +24,13 @@ from cronsim import CronSim
 
 import shroff
 from shroff import config
-from shroff.analytics.marts.models import load_models
-from shroff.analytics.marts.views import LakeFiles, view_name
-from shroff.analytics.warehouse import Wanted, write_warehouse
 from shroff.errors import ShroffError
 from shroff.lake.rows import empty_tables
 from shroff.project.definitions import Definitions
 from shroff.web.api.probes import ROUTES
+from shroff_plugins.analytics.marts.models import load_models
+from shroff_plugins.analytics.marts.views import LakeFiles, view_name
+from shroff_plugins.analytics.warehouse import Wanted, write_warehouse
 from tests.deploy import hcl
 from tests.deploy.checks import DEPLOY, IMAGE, commands, serve_port
 

@@ -18,6 +18,7 @@ import pytest
 from numba.core.config import reload_config
 
 import shroff
+import shroff_plugins
 from shroff.cli import demo_kernels
 from shroff.engine.kernels import sha256
 from shroff.features.kernels import native as kernel_native
@@ -314,9 +315,9 @@ def _beside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], 
 
 def test_every_kernel_is_compiled_with_an_image_and_before_the_tests():
     made = re.compile(r"^@(?:native|entry_point)\((?:.|\n)*?^def (\w+)\(", re.MULTILINE)
-    files = Path(shroff.__file__).parent.rglob("*.py")
+    files = (path for package in (shroff, shroff_plugins) for path in Path(package.__file__).parent.rglob("*.py"))
     named = sorted(name for path in files for name in made.findall(path.read_text(encoding="utf-8")))
-    kept = demo_kernels.natives((*demo_kernels.NATIVE, *demo_kernels.OTHERS))
+    kept = demo_kernels.natives(demo_kernels.all_listed())
 
     assert all(isinstance(kernel, Native) for kernel in kept)
     assert sorted(one.__name__ for one in kept) == sorted([*named, *["_hash_slices"] * sha256.has_instructions()])

@@ -107,7 +107,7 @@ def test_what_cannot_be_counted_says_why_and_the_mail_leaves_all_the_same(tmp_pa
     def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("shroff.analytics.figures.read_frames", broken)
+    monkeypatch.setattr("shroff_plugins.analytics.figures.read_frames", broken)
     bank.tell(later_ms=FIVE_MS)
 
     text = text_of(mails_of(bank)[0])
@@ -124,7 +124,7 @@ def test_a_long_reason_stands_in_the_mail_whole(tmp_path, monkeypatch):
     def broken(*_: object, **__: object) -> None:
         raise UsageError("lake " * 50 + "bring it back from a copy.")
 
-    monkeypatch.setattr("shroff.analytics.figures.read_frames", broken)
+    monkeypatch.setattr("shroff_plugins.analytics.figures.read_frames", broken)
     bank.tell(later_ms=FIVE_MS)
 
     assert "bring it back from a copy." in " ".join(text_of(mails_of(bank)[0]).split())

@@ -7,10 +7,10 @@ import json
 import msgspec
 import pytest
 
-from shroff.analytics.counts import CountQuestion
-from shroff.app.analytics.count_operations import KeyAtMoment
 from shroff.errors import InputError
 from shroff.project.definitions import Loaded, load_definitions
+from shroff_plugins.analytics.count_operations import KeyAtMoment
+from shroff_plugins.analytics.counts import CountQuestion
 from shroff_plugins.earlier_calls.question_reader import QuestionReader
 from shroff_plugins.earlier_calls.questions import READS, AskingCall
 from tests.project.test_calls import EVENTS, FEATURES

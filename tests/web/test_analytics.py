@@ -12,13 +12,13 @@ import msgspec
 import pytest
 
 import shroff
-from shroff.analytics.closed_duckdb import QueryLimits
-from shroff.analytics.marts.build import MartFiles, Origin, build
-from shroff.analytics.marts.models import load_models
-from shroff.analytics.marts.views import LakeFiles
-from shroff.app.analytics import count_operations, funnel_operations
 from shroff.config import TEMPLATE_FOLDER
-from shroff.web.pages import analytics as screen
+from shroff_plugins.analytics import count_operations, funnel_operations
+from shroff_plugins.analytics.closed_duckdb import QueryLimits
+from shroff_plugins.analytics.marts.build import MartFiles, Origin, build
+from shroff_plugins.analytics.marts.models import load_models
+from shroff_plugins.analytics.marts.views import LakeFiles
+from shroff_plugins.analytics.pages import counts as screen
 from tests.support.webs import Answered, Asker, Browser, run
 
 COUNTS = "/api/v1/analytics/event-counts"

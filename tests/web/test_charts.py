@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from shroff.web.pages.charts.bars import bars_of, signed_bars, with_open
-from shroff.web.pages.marts import _chart
+from shroff_plugins.analytics.pages.marts import _chart
 
 
 def drawn(chart):

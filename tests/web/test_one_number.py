@@ -22,7 +22,6 @@ from typing import Any
 import msgspec
 import pytest
 
-from shroff.app.analytics.count_operations import figures_of_days
 from shroff.events.event import time_text
 from shroff.language.values import DAY_MS
 from shroff.people import users
@@ -30,6 +29,7 @@ from shroff.people.access import Role
 from shroff.web.http.authentication import gate_of
 from shroff.web.pages.renderer import times_marked
 from shroff.web.table import PAGES
+from shroff_plugins.analytics.count_operations import figures_of_days
 from tests.support.forks import SHROFF
 from tests.support.projects import write_files
 from tests.support.telling import text_of

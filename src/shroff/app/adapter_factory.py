@@ -29,7 +29,6 @@ from shroff.runtime.progress import unheard
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from shroff.analytics.summary_writer import SummaryStore
     from shroff.app.opened import Opened
     from shroff.cases.store import CaseStore
     from shroff.events.avro.wire import AvroDecoder
@@ -39,7 +38,6 @@ if TYPE_CHECKING:
     from shroff.people.oidc import Provider
     from shroff.people.store import PeopleStore
     from shroff.project.definitions import Definitions
-    from shroff.project.settings.summaries import SummarySettings
     from shroff.streams.log import Log
     from shroff.streams.sender import Sender
     from shroff.streams.sink import Sink
@@ -288,15 +286,6 @@ def targets(sender: Sender, events: Events) -> dict[str, str]:
         except UsageError:
             continue
     return found
-
-
-def open_summaries(opened: Opened, settings: SummarySettings) -> SummaryStore:
-    """Where summaries are kept. Raises: UsageError where there is no such database, or its library is missing."""
-    from shroff.adapters.summaries.sql import SUMMARIES, SqlSummaries
-
-    project = opened.definitions.settings
-    placed = SUMMARIES.placed({"url": config.filled(settings.url, "summaries")}, opened.places.folder)
-    return SqlSummaries(placed["url"], settings, (project.currency, project.money_places), opened.now_ms)
 
 
 def can_send(system: System) -> bool:

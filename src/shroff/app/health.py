@@ -8,7 +8,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from shroff.app.adapter_factory import AdapterFactory
-from shroff.app.analytics.summaries import Summaries
 from shroff.app.backups.retention import finding
 from shroff.app.jobs.project_jobs import failing_schedules
 from shroff.app.lakes import Lakes
@@ -23,6 +22,7 @@ from shroff.errors import ShroffError, StorageError, UsageError
 from shroff.events.event import time_text
 from shroff.language.values import DAY_MS, HOUR_MS, named_duration, show_duration
 from shroff.project.definitions import Definitions
+from shroff.project.settings.installed import CHECKS, installed
 from shroff.streams.log import Log
 
 if TYPE_CHECKING:
@@ -178,7 +178,7 @@ class HealthChecks:
         for name, named in systems.pulled.items():
             if is_set(named.system):
                 tries.append(Try(f"source {name}", partial(PulledSources(self._opened).look_at, name)))
-        snapshots, summaries = systems.snapshots, Summaries(self._opened)
+        snapshots = systems.snapshots
         has_mail = can_read and not systems.mails_are_files and NoticeFiles(self._opened).declared
         tries += [
             Try(name, ask)
@@ -189,8 +189,8 @@ class HealthChecks:
             )
             if system is not None and is_due and is_set(system)
         ]
-        if can_read and summaries.declared is not None:
-            tries.append(Try("summaries", summaries.finding))
+        if can_read:
+            tries += [look for checks in installed(CHECKS).values() for look in checks(self._opened).tries()]
         tries += [
             Try(f"sink {name}", self._sink_try(name, sink)) for name, sink in systems.sinks.items() if is_set(sink)
         ]

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from shroff import config
-from shroff.app.adapter_factory import AdapterFactory
+from shroff.app.adapter_factory import AdapterFactory, load_adapter
 from shroff.app.cases import ProjectCases
 from shroff.app.jobs.project_jobs import failing_schedules
 from shroff.app.label_reports import LabelReports
@@ -20,6 +20,7 @@ from shroff.app.opened import intake_of
 from shroff.errors import DefinitionError
 from shroff.events import hash_keys
 from shroff.language.values import day_named
+from shroff.project.settings.installed import FIGURES
 from shroff.project.settings.system import System
 
 if TYPE_CHECKING:
@@ -56,7 +57,6 @@ class NoticeViews:
 
         Raises: UsageError where shroff.yaml names a variable that is not set.
         """
-        from shroff.app.analytics.figures import ReportFigures
         from shroff.notices.services import NoticeServices
         from shroff.notices.texts.letters import LetterSender
         from shroff.notices.texts.templates import NoticeTemplates
@@ -86,7 +86,7 @@ class NoticeViews:
             self._lake_of_documents,
             LabelReports(self._opened).known_by,
             ProjectCases(self._opened).backlog,
-            ReportFigures(self._opened),
+            load_adapter("counted", FIGURES)(self._opened),
             SentLetters(self._opened).sweep,
             SentLetters(self._opened).remove,
             lambda files: load_definitions(files, self._opened.hasher, read=self._opened.read_once).or_raise(),

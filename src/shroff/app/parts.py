@@ -6,10 +6,10 @@ from functools import cached_property
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from shroff.project.settings.installed import CHECKS, installed
+
 if TYPE_CHECKING:
     from shroff.app.adapter_factory import AdapterFactory
-    from shroff.app.analytics.marts import Marts
-    from shroff.app.analytics.summaries import Summaries
     from shroff.app.arrow_tables import ArrowTables
     from shroff.app.cases import ProjectCases
     from shroff.app.decision_history import DecisionHistory
@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from shroff.app.rules.rule_looks import RuleLooks
     from shroff.app.rules.silence_requests import PendingSilences
     from shroff.app.rules.silences import Silences
+    from shroff.monitoring.doctor_systems import AddedChecks
 
 
 class ProjectPart:
@@ -92,7 +93,6 @@ class ProjectParts:
     letters: cached_property[SentLetters] = part("notice_files:SentLetters")
     lists: cached_property[ListFiles] = part("rules.list_files:ListFiles")
     live: cached_property[WorkerRuns] = part("live.worker_runs:WorkerRuns")
-    marts: cached_property[Marts] = part("analytics.marts:Marts")
     models: cached_property[Promotions] = part("models.promotion:Promotions")
     notice_files: cached_property[NoticeFiles] = part("notice_files:NoticeFiles")
     notices: cached_property[NoticeViews] = part("notices:NoticeViews")
@@ -112,10 +112,14 @@ class ProjectParts:
     silences: cached_property[Silences] = part("rules.silences:Silences")
     sinks: cached_property[Sinks] = part("live.sink_delivery:Sinks")
     source: cached_property[SourceParts] = part("live.source_views:SourceParts")
-    summaries: cached_property[Summaries] = part("analytics.summaries:Summaries")
     tables: cached_property[ArrowTables] = part("arrow_tables:ArrowTables")
     taking: cached_property[EventIngest] = part("live.ingest:EventIngest")
     training: cached_property[Training] = part("models.trainings:Training")
     training_sets: cached_property[TrainingSets] = part("models.training_sets:TrainingSets")
     versions: cached_property[FileVersions] = part("live.versions:FileVersions")
     watermark: cached_property[Watermarks] = part("live.watermarks:Watermarks")
+
+    @cached_property
+    def checks(self) -> list[AddedChecks]:
+        """The checks of plug-ins, which keep what they saw."""
+        return [kind(self.opened) for kind in installed(CHECKS).values()]

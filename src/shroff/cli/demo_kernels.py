@@ -14,6 +14,7 @@ from importlib import import_module
 from typing import Final
 
 from shroff.features.kernels.native import Native
+from shroff.project.settings.installed import KERNELS, installed
 from shroff.runtime.process_wide import give_way, threads
 
 _STORE: Final = (
@@ -56,7 +57,6 @@ OTHERS: Final = (
     _CELLS,
     _STORE,
     _READ,
-    "shroff.analytics.funnel_steps:follow",
 )
 
 
@@ -70,9 +70,14 @@ def natives(listed: Sequence[str] = NATIVE) -> list[Native]:
     return found
 
 
-def keep_kernels(listed: Sequence[str] = (*NATIVE, *OTHERS)) -> None:
-    """Compile all of them that are not on disk yet, and keep them there."""
-    for kernel in natives(listed):
+def all_listed() -> tuple[str, ...]:
+    """The lists of all kernels, those of plug-ins among them."""
+    return *NATIVE, *OTHERS, *(line for lines in installed(KERNELS).values() for line in lines)
+
+
+def keep_kernels(listed: Sequence[str] | None = None) -> None:
+    """Compile those of a list, or all, that are not on disk yet, and keep them there."""
+    for kernel in natives(all_listed() if listed is None else listed):
         kernel.keep()
 
 

@@ -8,7 +8,8 @@ from typing import Any, Final
 import click
 
 from shroff.cli import completion
-from shroff.cli.session import Session, command, many
+from shroff.cli.operations import tell
+from shroff.cli.session import Session, command
 from shroff.errors import UsageError, nearest
 
 WAREHOUSE: Final = "warehouse"
@@ -72,7 +73,10 @@ def export(
     if what == WAREHOUSE:
         if out is None or as_of is not None or personal is not None:
             raise UsageError("a warehouse takes --out FOLDER, and neither --as-of nor --personal.")
-        _warehouse(session, out, format_ or "parquet", **warehouse)
+        from shroff.app.adapter_factory import load_adapter
+        from shroff.project.settings.installed import EXPORTERS
+
+        tell(session, load_adapter(what, EXPORTERS)(session.project, out, format_ or "parquet", **warehouse))
         return
     if any(value is not None for value in warehouse.values()):
         raise UsageError("--behind, --load and --endpoint are for a warehouse.")
@@ -101,24 +105,3 @@ def export(
             write_lines(out, exports.lines(log, kind, format_))
     session.flush()
     session.next("shroff explain ID" if what == "decisions" else "shroff export decisions")
-
-
-def _warehouse(
-    session: Session, out: Path, format_: str, *, behind: int | None, load: str | None, endpoint: str | None
-) -> None:
-    """Write the lake for a warehouse, and load it where a dataset is named."""
-    from shroff.app.analytics.warehouse import export_warehouse, load_warehouse
-
-    opened = session.project.opened
-    done = export_warehouse(opened, out, format_, behind or 0)
-    document = {"out": str(out), "format": format_, "manifests": done.manifests, "files": done.files, "rows": done.rows}
-    lines = [f"{out}: {many(len(done.schemas), 'schema')}"]
-    lines += [
-        f"  {name}: {many(done.rows[name], 'row')} in {many(done.files[name], 'file')}" for name in sorted(done.rows)
-    ]
-    if load is not None:
-        loaded = load_warehouse(opened, done, format_, load, endpoint or "")
-        before = len(done.paths) - sum(loaded.values())
-        lines.append(f"{load}: {many(sum(loaded.values()), 'file')} loaded, {before:,} loaded before.")
-        document["loaded"] = loaded
-    session.answer(document, "\n".join(lines))

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Thread
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, Protocol, TypeVar
 
 from shroff.config import unset
 from shroff.errors import ShroffError, StateError, TransientError, UsageError
@@ -32,6 +32,16 @@ class Try:
 
     subject: str
     ask: Callable[[], Finding]
+
+
+class AddedChecks(Protocol):
+    """What a plug-in checks of an opened project; made of it once for each `doctor`, and once for metrics."""
+
+    def tries(self) -> Iterable[Try]:
+        """What `doctor` asks; nothing where the project does not use the plug-in."""
+
+    def values(self) -> Mapping[str, float | None]:
+        """Values of metrics."""
 
 
 def asked(tries: Sequence[Try], limit_s: float) -> list[Finding]:

@@ -24,8 +24,7 @@ from shroff.streams.log import Log
 from shroff.streams.sink import Sink
 
 if TYPE_CHECKING:
-    from shroff.analytics.figures import DropOff, FigureValues
-    from shroff.project.figures import Figure
+    from shroff.project.figures import DropOff, Figure, FigureValues
 
 READ: Final = ("definitions", "policy", "lists", "tables")  # of a version, what notices read
 

@@ -3,7 +3,8 @@
 A module is imported when one of its commands, routes or calls is used, so that `shroff --help` stays quick. Modules of
 shroff.cli hold commands of their own; all others declare operations, and cli/WORD.py may have `BY_HAND` beside them:
 commands of the group that stream or wait. Other packages add rows by entry points of the
-group shroff.operations: the name is the word, the value the module.
+group shroff.operations, whose values map words to a module, its line of help and, where the word does not stand at the
+end, the word before it.
 """
 
 from __future__ import annotations
@@ -49,11 +50,6 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {  # word: (module below shroff
     "backtest": ("app.rules.backtests", "compare draft rules or models with past decisions"),
     "generate": ("cli.generate", "synthetic data, with fraud: orders of a shop as Parquet"),
     "jobs": ("app.jobs.job_operations", "background jobs, by hand or on a schedule"),
-    "counts": ("app.analytics.count_operations", "count events by type, day, week or a field"),
-    "facts": ("app.analytics.count_operations", "show the features of one card, user or other key at a time"),
-    "summaries": ("cli.summaries", "write five-minute counts and sums into SQL tables"),
-    "funnel": ("app.analytics.funnel_operations", "count drop-off and recovery of users by day and step"),
-    "marts": ("app.analytics.mart_operations", "build tables from the lake with your SQL and tests"),
     "export": ("cli.export", "export decisions, events, flags or labels in log order"),
     "lake": ("cli.lake", "events, decisions and features as Parquet in a folder or bucket"),
     "prune": ("cli.prune", "move old events from the store to the lake"),
@@ -72,7 +68,6 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {  # word: (module below shroff
     "status": ("cli.status", "events, cases, deliveries and the machine on one screen"),
     "doctor": ("cli.doctor", "find problems and show their remedies"),
     "capacity": ("cli.capacity", "estimate the machine that a rate of events needs"),
-    "dashboards": ("cli.dashboards", "write Grafana dashboards of the project's metrics"),
     "notebook": ("cli.notebook", "write a notebook about the project"),
     "schema": ("cli.schema", "Avro schemas of messages; JSON Schema of project files for editors"),
     "completion": ("cli.completion", "shell completion of commands, event types and files"),
@@ -80,9 +75,9 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {  # word: (module below shroff
 
 
 @cache
-def _added() -> Mapping[str, tuple[str, str]]:
+def _added() -> Mapping[str, tuple[str, ...]]:
     """The words of plug-ins, with their modules. Raises: UsageError naming a package that is broken."""
-    found: dict[str, tuple[str, str]] = {}
+    found: dict[str, tuple[str, ...]] = {}
     for point in sorted(entry_points(group=GROUP), key=lambda point: point.name):
         try:
             found |= point.load()
@@ -96,8 +91,13 @@ def _added() -> Mapping[str, tuple[str, str]]:
 @cache
 def commands() -> Mapping[str, tuple[str, str]]:
     """Each word with its module and help; those of plug-ins follow shroff's own, which cannot be taken."""
-    own = {word: (f"shroff.{module}", words) for word, (module, words) in COMMANDS.items()}
-    return {**own, **_added(), **own}
+    rows = [(word, (f"shroff.{module}", words)) for word, (module, words) in COMMANDS.items()]
+    for word, (module, words, *before) in _added().items():
+        if word not in COMMANDS:
+            names = [name for name, _ in rows]
+            at = names.index(before[0]) + 1 if before and before[0] in names else len(rows)
+            rows.insert(at, (word, (module, words)))
+    return dict(rows)
 
 
 def is_known(word: str) -> bool:

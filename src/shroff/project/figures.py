@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final, TypedDict
 
 import msgspec
@@ -13,6 +14,7 @@ from shroff.language.expression import FeatureValue, Node, walk
 from shroff.language.keys import ANY, EXPRESSION, NAME, SWITCH, WHOLE, Either, Key, Keys, Many, choice, own_names
 from shroff.language.names import DeclaredNames, Scope
 from shroff.language.types import BOOLEAN, INTEGER, Type
+from shroff.language.values import Value
 from shroff.language.yaml.text import Mapping as YamlMapping
 from shroff.language.yaml.text import Node as YamlNode
 from shroff.language.yaml.text import Scalar
@@ -82,6 +84,34 @@ class CountedEvents(msgspec.Struct, frozen=True):
 
     events: tuple[str, ...]
     where: Node | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FigureValues:
+    """A figure on the last days, the day asked for the last one; None where there is no value, such as a/0.
+
+    `why` says why the figure is not available; then it has no values.
+    """
+
+    values: tuple[Value, ...]
+    why: str = ""
+
+    @property
+    def value(self) -> Value:
+        """That of the day."""
+        return self.values[-1] if self.values else None
+
+
+@dataclass(frozen=True, slots=True)
+class DropOff:
+    """How many users dropped off at a step of a funnel on a day, and on each of the days before it.
+
+    Each is what the funnel counts for that day alone. Without days before, the log begins after the first of them.
+    """
+
+    step: str
+    count: int
+    before: tuple[int, ...]
 
 
 class Figure(msgspec.Struct, frozen=True):

@@ -152,7 +152,7 @@ def look_at_store(project: Project, *, is_quick: bool = False) -> StoreLook:
         has_log = project.opened.has_log()
         if has_log:
             parts |= {"deliveries": _deliveries, "files": _files, "cases": _cases}
-            parts |= {} if is_quick else {"summaries": _summaries}
+            parts |= {} if is_quick else {"summaries": _added}
         else:
             del parts["store"]
     for name, read in parts.items():
@@ -206,8 +206,9 @@ def _backup(project: Project, found: StoreLook, now_ms: int) -> None:
                 found.values["shroff_backup_missing_seconds"] = missing_s
 
 
-def _summaries(project: Project, found: StoreLook, now_ms: int) -> None:
-    found.values["shroff_unreconciled_summary_events"] = project.summaries.unreconciled()
+def _added(project: Project, found: StoreLook, now_ms: int) -> None:
+    for checks in project.checks:
+        found.values |= checks.values()
 
 
 def _deliveries(project: Project, found: StoreLook, now_ms: int) -> None:

@@ -56,13 +56,6 @@ class LakeParams(JobParams, frozen=True):
     """Write new records of the log to the lake."""
 
 
-class MartsParams(JobParams, frozen=True):
-    """Build all marts; with `full` rebuild all days of those built by day. `memory` is a limit such as 4GB."""
-
-    full: bool = False
-    memory: Annotated[str, msgspec.Meta(pattern="^[0-9]{1,6}(MB|GB)$")] | None = None
-
-
 class ReportParams(JobParams, frozen=True):
     """Make the report of a notice with `on: report` for a day, by default yesterday, unless it exists."""
 
@@ -72,13 +65,6 @@ class ReportParams(JobParams, frozen=True):
     @property
     def rights(self) -> tuple[Right, ...]:
         return (Right.SEND_NOTICES,)
-
-
-class SummariesParams(JobParams, frozen=True, rename={"start": "from", "end": "to"}):
-    """Write the summaries of windows that begin in [from, to); by default of all complete windows."""
-
-    start: Name | None = None
-    end: Name | None = None
 
 
 class SyncParams(JobParams, frozen=True):
@@ -183,10 +169,8 @@ KINDS: Final[Mapping[str, JobKind]] = {
         JobKind("features", FeaturesParams, f"{_WORK}:features"),
         JobKind("make-orders", OrdersParams, f"{_ORDERS}:make_orders"),
         JobKind("lake", LakeParams, f"{_WORK}:lake"),
-        JobKind("marts", MartsParams, f"{_WORK}:marts"),
         JobKind("orders-pipeline", PipelineParams, f"{_ORDERS}:orders_pipeline"),
         JobKind("report", ReportParams, f"{_WORK}:report"),
-        JobKind("summaries", SummariesParams, f"{_WORK}:summaries"),
         JobKind("sync", SyncParams, f"{_WORK}:sync"),
     )
 }

@@ -11,7 +11,7 @@ import msgspec
 
 from shroff import config
 from shroff.app.jobs.paths import paths_of
-from shroff.errors import StateError, UsageError
+from shroff.errors import UsageError
 from shroff.jobs.job import cut
 from shroff.language.yaml import text as yamltext
 from shroff.operations.declaration import ProgressSteps
@@ -22,9 +22,7 @@ if TYPE_CHECKING:
     from shroff.app.jobs.kinds import (
         FeaturesParams,
         LakeParams,
-        MartsParams,
         ReportParams,
-        SummariesParams,
         SyncParams,
     )
     from shroff.app.project import Project
@@ -138,26 +136,11 @@ def lake(project: Project, params: LakeParams, run: JobRun) -> Result:
     return {"upto": written.upto, "files": written.files, "bytes": written.bytes}
 
 
-def marts(project: Project, params: MartsParams, run: JobRun) -> Result:
-    """As `shroff marts build`. Raises: StateError where a test failed; the last good build stays then."""
-    done = project.marts.build(memory=params.memory, is_full=params.full, progress=run.counting("building models"))
-    failed = [f"{mart.name}: {test}" for mart in done.marts.marts for test, _, _ in mart.failures]
-    if failed:
-        raise StateError(f"tests failed, so the last good build is kept: {'; '.join(failed[:5])}")
-    return {"marts": {mart.name: mart.rows for mart in done.marts.marts}, "behind": done.behind}
-
-
 def report(project: Project, params: ReportParams, run: JobRun) -> Result:
     """The report of a notice, counted here and sent by whatever tells notices, once for each day."""
     run.step("counting")
     day, is_new = project.notices.make_report(params.notice, params.day or "", run.due_ms)
     return {"notice": params.notice, "day": day.isoformat(), "made": is_new}
-
-
-def summaries(project: Project, params: SummariesParams, run: JobRun) -> Result:
-    """As `shroff summaries build`."""
-    built = project.summaries.build(params.start, params.end, run.counting("summarizing windows"))
-    return built._asdict()
 
 
 def sync(project: Project, params: SyncParams, run: JobRun) -> Result:

@@ -20,7 +20,7 @@ from shroff.project.figures import BEFORE, SHOWN, Figure, why_not
 from shroff.runtime.texts import cut
 
 if TYPE_CHECKING:
-    from shroff.analytics.figures import FigureValues
+    from shroff.project.figures import FigureValues
 
 DASH: Final = "\u2013"  # where there is no value, such as that of a quotient with the denominator 0
 BARS: Final = "▁▂▃▄▅▆▇█"

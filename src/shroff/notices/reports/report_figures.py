@@ -10,8 +10,8 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from shroff.analytics.day_figures import CUSTOMER, QUARTER_MS, figures_by_day, has_amounts
 from shroff.language.values import day_start_ms
+from shroff.monitoring.day_figures import CUSTOMER, QUARTER_MS, figures_by_day, has_amounts
 from shroff.notices.definitions import Notice
 from shroff.notices.reports.counted import CountedReport, counted_report
 from shroff.notices.services import NoticeServices

@@ -13,13 +13,13 @@ from urllib.parse import urlencode
 import msgspec
 from starlette.responses import Response
 
-from shroff.analytics.day_figures import OutcomeTally, amount_reader
 from shroff.errors import UsageError
 from shroff.events.event import time_text
 from shroff.events.summary import EventSummary, summary_of
 from shroff.explain.entities import fields_of
 from shroff.language.values import day_at, day_starts_ms, show_decimal, written_amount
 from shroff.log.later_labels import places_between
+from shroff.monitoring.day_figures import OutcomeTally, amount_reader
 from shroff.operations.pagination import cursor_of, next_of
 from shroff.people.access import Right
 from shroff.project.dependency_hash import reasons_of

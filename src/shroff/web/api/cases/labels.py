@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from threading import Lock
 from typing import TYPE_CHECKING, Final, TypedDict
 
-from shroff.analytics.day_figures import CUSTOMER
 from shroff.cases.labels import (
     Came,
     Conflict,
@@ -27,6 +26,7 @@ from shroff.events.event import TimeText, time_text
 from shroff.language.values import DAY_MS, day_number
 from shroff.log.history import ListedWaiting, waiting_row
 from shroff.log.later_labels import latest
+from shroff.monitoring.day_figures import CUSTOMER
 from shroff.notices.store import QuestionCounts
 from shroff.people.access import Right
 from shroff.runtime.memo import Fresh

@@ -1,1 +1,0 @@
-"""Stores of summaries: tables of PostgreSQL, MariaDB or SQLite."""

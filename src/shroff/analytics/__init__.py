@@ -1,1 +1,0 @@
-"""Analytics: counts of events by type and day, funnels, features of a key at a moment, summaries."""

@@ -1,1 +1,0 @@
-"""Analytics of an opened project, over its log and lake."""

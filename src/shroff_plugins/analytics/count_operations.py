@@ -1,0 +1,196 @@
+"""Operations of counts and facts: events by type and day, and the features of a key at a moment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Annotated, Final
+
+import msgspec
+
+from shroff.errors import UsageError, nearest
+from shroff.operations.declaration import OperationAnswer, OperationRequest, Param, operation, split_words
+from shroff_plugins.analytics.counts import CountQuestion, CountRows, count_events, counted_fields
+from shroff_plugins.analytics.facts import EVENTS_MAX, FactsDocument, FactsQuestion, facts_of
+from shroff_plugins.analytics.histories import days_asked, history_of, is_served
+
+if TYPE_CHECKING:
+    from datetime import date
+
+    from shroff.app.opened import Opened
+    from shroff.app.project import Project
+    from shroff.monitoring.day_figures import DayFigures
+
+PLACES_MAX: Final = 500_000  # that a service reads for one question: some 3 s
+KEY_EVENTS_MAX: Final = 20_000  # of one key, for a service: some 2 s
+
+
+@operation(
+    "counts",
+    right="read:decisions",
+    http="POST /analytics/event-counts",
+    unanswered="The counts cannot be computed",
+    examples=[
+        "shroff counts --from 2026-03-01 --to 2026-03-31 --types payment --by week",
+        "shroff counts --by channel --json",
+        "shroff counts --by source",
+    ],
+)
+def event_counts(project: Project, request: CountQuestion) -> CountRows:
+    """Count events by type and day; each event counts once.
+
+    Days are by event time; a week is shown as its Monday. A field splits each day by its values. Whole days in UTC
+    take a moment, since the log counts as it is written. In other zones, by fields and by sources the days
+    are read from the lake and the log, at 5 µs an event of theirs in the log.
+    A source has its name in shroff.yaml, else 'api', 'files', 'kafka' and the like. Old events have none.
+    """
+    opened = project.opened
+    request = msgspec.structs.replace(request, zone=request.zone or opened.systems.time_zone)
+    with ExitStack() as held:
+        log, lake = history_of(opened, held)
+        days = days_asked(opened, request.start_date, request.end_date, request.zone, log)
+        if request.source is not None and request.source not in (there := event_sources(opened)):
+            known = nearest(request.source, there) or (
+                f"There is {', '.join(there)}." if there else "No source has sent events yet."
+            )
+            raise UsageError(f"no event came from a source {request.source!r}. {known}")
+        most = PLACES_MAX if is_served(opened) else None
+        return count_events(request, days, opened.definitions, [(log, lake)], most)
+
+
+def figures_of_days(opened: Opened, first: date | None, last: date | None, zone: str) -> dict[date, DayFigures]:
+    """Decisions by outcome with their money, and labels, by day (see `monitoring.day_figures`).
+
+    Raises: UsageError for days that are none, or too many events in them, or where there is no log.
+    """
+    from datetime import timedelta
+
+    from shroff.language.values import day_starts_ms, days_of
+    from shroff.monitoring.day_figures import figures_by_day
+
+    with opened.reading() as log:
+        begin, end = days_asked(opened, first, last, zone, log)
+        starts_ms = day_starts_ms(begin, days_of(begin, end), zone)
+        figures = figures_by_day(log, opened.definitions, starts_ms, PLACES_MAX)
+    return {begin + timedelta(at): one_day for at, one_day in enumerate(figures)}
+
+
+# ---- what can be counted
+
+
+class ShowCountable(OperationRequest["CountableTypes"]):
+    """What events can be counted by."""
+
+
+class CountableType(msgspec.Struct):
+    """An event type, whether it is decided, and the fields that `by` accepts."""
+
+    type: str
+    decided: bool
+    fields: list[str]
+
+
+class CountableTypes(OperationAnswer):
+    """The event types of the project, and the sources by which events came."""
+
+    types: list[CountableType]
+    sources: list[str]
+
+
+@operation("counts types", right="read:decisions", http="GET /analytics/event-types", has_command=False)
+def event_types(project: Project, request: ShowCountable) -> CountableTypes:
+    """List the event types, their fields for counts, and the sources of events."""
+    types = project.definitions.events.types.values()
+    return CountableTypes(
+        types=[CountableType(type_.name, type_.is_decided, counted_fields(type_)) for type_ in types],
+        sources=event_sources(project.opened),
+    )
+
+
+def event_sources(opened: Opened) -> list[str]:
+    """The names of the sources of events in the log, and of those in shroff.yaml."""
+    from shroff.log.event_notes import sources_of
+
+    systems = opened.systems
+    names = {*systems.sources, *systems.pulled, *systems.read}
+    if opened.has_log():
+        with opened.reading() as log:
+            names.update(name for name in sources_of(log).names if name)
+    return sorted(names)
+
+
+# ---- facts
+
+
+def cut_offs(texts: str | tuple[str, ...]) -> str | dict[str, str]:
+    """One time for all features, or a time for each, as `--since` has them. Raises: UsageError."""
+    texts = (texts,) if isinstance(texts, str) else texts
+    alone = [text for text in texts if "=" not in text]
+    if len(alone) > 1 or (alone and len(texts) > 1):
+        raise UsageError("give --since once, or --since FEATURE=TIME for each feature.")
+    return alone[0] if alone else dict(text.split("=", 1) for text in texts)
+
+
+class KeyAtMoment(OperationRequest[FactsDocument]):
+    """The key and the time; by default all features of the entity at the time of the newest event.
+
+    Times are as `2026-03-01T12:00:00Z`, or a day. `since` is a time for all features, or one for each by its name.
+    """
+
+    entity: Annotated[str, Param("The entity.", metavar="ENTITY")]
+    key: Annotated[str, Param("The key as text; of several parts as a JSON list.", metavar="KEY")]
+    as_of: Annotated[str | None, Param("A time or a day.  [default: the time of the newest event]", metavar="T")] = None
+    features: Annotated[
+        tuple[str, ...],
+        Param("Only these features.  [default: all of the entity]", metavar="F,G", read=split_words),
+    ] = ()
+    since: Annotated[
+        str | dict[str, str] | None,
+        Param(
+            "Ignore earlier events, for all features or for one. May be repeated.",
+            metavar="[F=]T",
+            read=cut_offs,
+            is_repeated=True,
+        ),
+    ] = None
+
+
+@operation(
+    "facts",
+    right="read:decisions",
+    http="POST /analytics/facts",
+    unanswered="No answer is possible",
+    examples=[
+        "shroff facts card c-7",
+        "shroff facts card c-7 --as-of 2026-03-02T12:00:00Z --features card.spent_24h,card.payments_1h --json",
+        "shroff facts card c-7 --since card.spent_24h=2026-03-01",
+    ],
+)
+def key_facts(project: Project, request: KeyAtMoment) -> FactsDocument:
+    """Show the features of one key of an entity at a point in time.
+
+    Each value is the one that an event of this key would see at that time, computed from the key's events in the log.
+    That event itself does not count, also not with `including this`. Features that read a field of the current event
+    (`this.amount`) have no value between events and are left out.
+    """
+    return facts_asked(project.opened, request)
+
+
+def facts_asked(opened: Opened, request: KeyAtMoment) -> FactsDocument:
+    """Compute what is asked for. Raises: UsageError for what has no answer, or where there is no log."""
+    from shroff.app.decision_history import DecisionHistory
+    from shroff.features.key_texts import stored_text
+    from shroff.replay.notebook import moment_ms
+
+    since = request.since
+    key = stored_text(opened.definitions.events, opened.hasher, request.entity, request.key)
+    cut: int | dict[str, int] | None
+    if isinstance(since, Mapping):
+        cut = {name: ms for name, time in since.items() if (ms := moment_ms(time, f"since {name}")) is not None}
+    else:
+        cut = moment_ms(since, "since")
+    question = FactsQuestion(request.entity, key, moment_ms(request.as_of), request.features, cut)
+    index = DecisionHistory(opened).key_index(opened.definitions)
+    with opened.reading() as log:
+        most = KEY_EVENTS_MAX if is_served(opened) else EVENTS_MAX
+        return facts_of(question, opened.definitions, log, opened.now_ms(), index, most)

@@ -1,0 +1,81 @@
+"""Operations of dashboards: those of a project's metrics, for Grafana."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+from shroff import config
+from shroff.operations.declaration import OperationAnswer, OperationRequest, Param, group, operation
+from shroff.runtime.texts import argument, many
+from shroff_plugins.analytics.summaries.project_summaries import Summaries
+
+if TYPE_CHECKING:
+    from shroff.app.project import Project
+    from shroff.project.settings.summaries import SummarySettings
+
+CARDS: Final = "cards.json"  # its queries read the tables of summaries, and these columns of theirs
+COLUMNS: Final = frozenset({"card_type", "transaction_country", "bank"})
+
+group(
+    "dashboards",
+    "Dashboards of a project's metrics, for Grafana.",
+    examples=("shroff dashboards export grafana",),
+)
+
+
+class ExportDashboards(OperationRequest["DashboardFiles"]):
+    """Where to write."""
+
+    folder: Annotated[Path, Param("The folder.", metavar="FOLDER")]
+
+
+class DashboardFiles(OperationAnswer):
+    """The files that were written."""
+
+    folder: str
+    files: list[str]
+
+    def text(self) -> str:
+        return f"{many(len(self.files), 'dashboard')} written to {self.folder}."
+
+    def hints(self) -> Sequence[str]:
+        return (f"ls {argument(self.folder)}",)
+
+
+@operation(
+    "dashboards export",
+    right="read:definitions",
+    examples=["shroff dashboards export grafana", "shroff dashboards export grafana --json"],
+)
+def export_dashboards(project: Project, request: ExportDashboards) -> DashboardFiles:
+    """Write the dashboards as files into FOLDER, under the project's name; Grafana imports them.
+
+    Each one lets you choose the data source, the job and the process. The dashboard of card transactions is written
+    if 'summaries:' in shroff.yaml has the columns card_type, transaction_country and bank. Files of an earlier export
+    are replaced.
+    """
+    files = (resources.files("shroff") / "monitoring" / "dashboards").iterdir()
+    texts = {file.name: file.read_text(encoding="utf-8") for file in files}
+    summaries = Summaries(project.opened).declared
+    if summaries is None or not set(summaries.columns) >= COLUMNS:
+        del texts[CARDS]
+    request.folder.mkdir(parents=True, exist_ok=True)
+    for name, text in texts.items():
+        config.write_text(request.folder / name, dashboard_of(text, project.definitions.settings.name, summaries))
+    return DashboardFiles(folder=str(request.folder), files=sorted(texts))
+
+
+def dashboard_of(text: str, project: str, summaries: SummarySettings | None) -> str:
+    """A dashboard under a project's name, on its own tables."""
+    if summaries is not None:
+        for table, own in (("fraud_summaries", summaries.fraud_table), ("transaction_summaries", summaries.table)):
+            text = text.replace(f" {table}", f" {own}")
+    made: dict[str, Any] = json.loads(text)
+    made["uid"] = made["uid"].replace("shroff-", f"{project}-", 1)[:40]  # at most, says Grafana
+    made["title"] = made["title"].replace("shroff:", f"{project}:", 1)
+    made["tags"].append(project)
+    return json.dumps(made, indent=1) + "\n"

@@ -1,0 +1,248 @@
+"""Figures of a day: events, users and sums over log and lake, facts, and values of other figures.
+
+Each figure has a value for the day that is asked for, and for some days before it, as a report of that day would have
+shown it. One that cannot be had says why, and the others do not suffer from it.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shroff.features.frames import Codes, Frame
+from shroff.lake.reader import LakeReader
+from shroff.language.columns import values_of
+from shroff.language.expression import FeatureValue, Node, fields_of_this
+from shroff.language.row import Evaluate, compile_row
+from shroff.language.values import DAY_MS, Value, day_starts_ms
+from shroff.log.event_notes import DayCounts
+from shroff.project.definitions import Definitions
+from shroff.project.figures import BEFORE, SHOWN, CountedEvents, DropOff, Figure, FigureValues, figure_of, why_not
+from shroff.project.funnels import Funnel
+from shroff.streams.log import Log
+from shroff_plugins.analytics.funnel_events import Histories, ReadTimes, Words, read_frames, user_codes, user_fields
+from shroff_plugins.analytics.funnels import FunnelQuestion, ask_funnel
+
+_CODES: Final = 40  # bits of a user's code; the day stands above them
+FactOf = Callable[[Figure, int], Value]
+
+
+@dataclass(frozen=True, slots=True)
+class FigureQuestion:
+    """A question for figures of a day, and of the days before it, in a zone such as `Europe/Berlin`."""
+
+    figures: Mapping[str, Figure]
+    day: date
+    zone: str = "UTC"
+
+
+def answer_figures(
+    question: FigureQuestion, definitions: Definitions, histories: Callable[[], Histories], fact: FactOf
+) -> dict[str, FigureValues]:
+    """Count figures.
+
+    Args:
+        histories: Opens the log of each lane, and the lake where it has one.
+        fact: The feature of a figure's key at a moment, in milliseconds.
+
+    Returns: All of them by their names, also those that are not available.
+    Cost: that of `funnel_events.read_frames` once for all, then 0.1 to 1 µs an event and figure.
+    """
+    counted = [one for one in question.figures.values() if one.of is not None]
+    tallies, why = _counted_or_why(question, counted, definitions, histories) if counted else ({}, {})
+    end_ms = int(day_starts_ms(question.day, 1, question.zone)[-1])
+    found: dict[str, FigureValues] = {}
+    for name, figure in question.figures.items():
+        if figure.of is not None:
+            found[name] = FigureValues(tallies.get(name, ()), why.get(name, ""))
+        elif figure.fact:
+            found[name] = _fact(figure, fact, end_ms - 1)
+        else:
+            found[name] = _value(figure, found)
+    return found
+
+
+def drop_offs_of(funnel: Funnel, day: date, zone: str, definitions: Definitions, histories: Histories) -> list[DropOff]:
+    """The drop-offs of each step but the last, beside those of the three days before.
+
+    Raises: as `funnels.ask_funnel`. Cost: one question of four days.
+    """
+    first = day - timedelta(BEFORE)
+    found = ask_funnel(FunnelQuestion(funnel, first, day, zone, ""), definitions, histories)
+    begins_ms = min((ms for log, lake in histories if (ms := _begins_ms(log, lake)) is not None), default=None)
+    has_all = begins_ms is not None and begins_ms < day_starts_ms(first, 1, zone)[-1]
+    counts = [(step.name, found.dropped_by_day(number)) for number, step in enumerate(funnel.steps[:-1])]
+    return [DropOff(name, days[-1], tuple(days[:-1]) if has_all else ()) for name, days in counts]
+
+
+def _begins_ms(log: Log, lake: LakeReader | None) -> int | None:
+    """When the day of the earliest event began, in UTC; None where there is none."""
+    if lake is not None and (days := [file.day for file in lake.state.files.values() if file.kind == "events"]):
+        return round(datetime.fromisoformat(min(days)).replace(tzinfo=UTC).timestamp() * 1_000)
+    counted = DayCounts(log).read_on(log).days  # whenever an event came, it stands on its day
+    return min(counted) * DAY_MS if counted else None
+
+
+def _fact(figure: Figure, fact: FactOf, at_ms: int) -> FigureValues:
+    try:
+        return FigureValues((*[None] * (SHOWN - 1), fact(figure, at_ms)))
+    except Exception as error:  # noqa: BLE001 - whatever fails, the report has its other figures
+        return FigureValues((), why_not(error))
+
+
+def _value(figure: Figure, found: Mapping[str, FigureValues]) -> FigureValues:
+    """The value of an expression over figures above this one, for each day."""
+    lacking = [name for name in figure.reads if found[name].why]
+    if lacking:
+        return FigureValues((), f"it needs {lacking[0]}, which is not available.")
+    assert figure.value is not None
+    evaluate = compile_row(figure.value, _leaf)
+    return FigureValues(
+        tuple(evaluate({figure_of(name): found[name].values[at] for name in figure.reads}) for at in range(SHOWN))
+    )
+
+
+def _leaf(node: Node) -> Evaluate:
+    assert isinstance(node, FeatureValue), "the value of a figure reads figures alone"
+    name = node.name
+    return lambda row: row[name]
+
+
+def _counted_or_why(
+    question: FigureQuestion, figures: Sequence[Figure], definitions: Definitions, histories: Callable[[], Histories]
+) -> tuple[dict[str, tuple[Value, ...]], dict[str, str]]:
+    """The values of figures, and why the others cannot be counted: all in one pass, each alone where that fails."""
+    found, why = dict[str, tuple[Value, ...]](), dict[str, str]()
+    try:
+        opened = histories()
+    except Exception as error:  # noqa: BLE001 - whatever fails, the report has its other figures
+        return found, {one.name: why_not(error) for one in figures}
+    passes = [figures]
+    while passes:
+        some = passes.pop()
+        try:
+            found |= _counted(question, some, definitions, opened)
+        except Exception as error:  # noqa: BLE001 - one damaged file must not take away the other figures
+            if len(some) > 1:
+                passes += [[one] for one in some]
+            else:
+                why[some[0].name] = why_not(error)
+    return found, why
+
+
+def _counted(
+    question: FigureQuestion, figures: Sequence[Figure], definitions: Definitions, histories: Histories
+) -> dict[str, tuple[Value, ...]]:
+    """The counts and sums of each figure, for each day that is shown."""
+    days = SHOWN - 1 + max(figure.days for figure in figures)
+    starts_ms = day_starts_ms(question.day - timedelta(days - 1), days, question.zone)
+    codes: defaultdict[str, Codes] = defaultdict(Codes)  # of users, by what they are called
+    tallies = [
+        _UserTally(figure, definitions, days, codes[figure.distinct])
+        if figure.distinct
+        else _Tally(figure, definitions, days)
+        for figure in figures
+    ]
+    needs: dict[str, set[str]] = {}
+    for tally in tallies:
+        for name, fields in tally.needs():
+            needs.setdefault(name, set()).update(fields)
+    times = ReadTimes(int(starts_ms[0]), int(starts_ms[-1]))
+    for frame, _, _ in read_frames(needs, definitions, histories, times):
+        at = np.searchsorted(starts_ms, frame.times, side="right") - 1
+        inside = (at >= 0) & (at < days)
+        if inside.any():
+            for tally in tallies:
+                tally.add(frame, at, inside)
+    shown = range(days - SHOWN, days)
+    return {one.figure.name: tuple(one.over(last - one.figure.days + 1, last) for last in shown) for one in tallies}
+
+
+class _Tally:
+    """How many events of a figure each day has, or their sum."""
+
+    def __init__(self, figure: Figure, definitions: Definitions, days: int) -> None:
+        assert figure.of is not None
+        self.figure, self._of, self._events = figure, figure.of, definitions.events
+        self._days = [0] * days
+
+    def needs(self) -> Iterator[tuple[str, set[str]]]:
+        """The fields of each type that are read."""
+        for name in self._of.events:
+            yield name, _fields(self._of.where) | _fields(self.figure.sum)
+
+    def add(self, frame: Frame, at: Words, inside: NDArray[np.bool_]) -> None:
+        """Take the events of a frame, each with its day."""
+        kept = _kept(self._of, frame, inside)
+        if kept is None:
+            return
+        if self.figure.sum is None:
+            for day, count in enumerate(np.bincount(at[kept], minlength=len(self._days)).tolist()):
+                self._days[day] += count
+            return
+        values = values_of(frame.evaluate(self.figure.sum))
+        for place in np.flatnonzero(kept).tolist():
+            value = values[place]
+            if value is not None:
+                self._days[at[place]] += int(value)  # exact: of money, integers and numbers
+
+    def over(self, first: int, last: int) -> int:
+        """The days from `first` to `last` together."""
+        return sum(self._days[first : last + 1])
+
+
+class _UserTally(_Tally):
+    """Which users the events of a figure have on each day."""
+
+    def __init__(self, figure: Figure, definitions: Definitions, days: int, codes: Codes) -> None:
+        super().__init__(figure, definitions, days)
+        self._codes = codes
+        self._seen: dict[CountedEvents, list[Words]] = {one: [] for one in (figure.of, figure.also) if one is not None}
+        self._found: dict[CountedEvents, Words] = {}
+
+    def needs(self) -> Iterator[tuple[str, set[str]]]:
+        for one in self._seen:
+            for name in one.events:
+                yield name, _fields(one.where) | user_fields(self._events, self.figure.distinct, name)
+
+    def add(self, frame: Frame, at: Words, inside: NDArray[np.bool_]) -> None:
+        for one, seen in self._seen.items():
+            kept = _kept(one, frame, inside)
+            if kept is not None:
+                users = user_codes(frame, self.figure.distinct, self._events, self._codes)
+                kept &= users >= 0
+                seen.append(np.unique((at[kept] << _CODES) | users[kept]))
+
+    def over(self, first: int, last: int) -> int:
+        if not self._found:
+            self._found = {
+                one: np.unique(np.concatenate([np.zeros(0, np.int64), *seen])) for one, seen in self._seen.items()
+            }
+        found, *also = (_users_of(one, first, last) for one in self._found.values())
+        return len(found) if not also else len(np.intersect1d(found, also[0], assume_unique=True))
+
+
+def _users_of(pairs: Words, first: int, last: int) -> Words:
+    """The users of some days, of sorted pairs of day and user."""
+    begin, end = np.searchsorted(pairs, [first << _CODES, (last + 1) << _CODES])
+    return np.unique(pairs[begin:end] & ((1 << _CODES) - 1))
+
+
+def _fields(node: Node | None) -> set[str]:
+    return set() if node is None else set(fields_of_this(node))
+
+
+def _kept(of: CountedEvents, frame: Frame, inside: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
+    """Which events of a frame count; None where its type does not."""
+    if frame.type.name not in of.events:
+        return None
+    if of.where is None:
+        return inside.copy()
+    found = frame.evaluate(of.where)
+    return inside & found.values.astype(np.bool_) & found.valid

@@ -1,0 +1,237 @@
+"""Operations of funnels: drop-off and recovery of users, how far they come, and who they are.
+
+The funnels are read from funnels.yaml at each question.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from contextlib import ExitStack
+from datetime import date, timedelta
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Final
+
+import msgspec
+
+from shroff import config
+from shroff.errors import DefinitionError, Problem, UsageError, nearest
+from shroff.language.values import day_at, day_named
+from shroff.language.yaml import text as yamltext
+from shroff.operations.declaration import OperationAnswer, OperationRequest, Param, operation
+from shroff.project.funnels import FILE, load_funnels
+from shroff.runtime.texts import many, one_line
+from shroff_plugins.analytics.funnels import FunnelAnswer, FunnelDocument, FunnelQuestion, ask_funnel, document_of
+from shroff_plugins.analytics.histories import history_of, is_served
+
+if TYPE_CHECKING:
+    from shroff.app.opened import Opened
+    from shroff.app.project import Project
+    from shroff.project.funnels import Funnel
+
+EXAMPLE: Final = "onboarding: { user: customer, steps: [signed_up, payment] }"
+DAYS: Final = 3  # up to yesterday, where nobody names any
+USERS_MAX: Final = 1_000  # of one page
+EVENTS_MAX: Final = 2_000_000  # that a service reads for one question: some 4 s, and 150 MB
+UNANSWERED: Final = "The funnel cannot be computed"
+
+
+def _day(words: str, flags: str, name: str, *, is_local: bool = False) -> Param:
+    return Param(words, flags=flags, metavar="DAY", read=partial(day_named, name=name), is_local=is_local)
+
+
+class FunnelDays(OperationRequest["FunnelDocument | UserNames"], rename="camel"):
+    """The funnel, all by default, and the days: `2026-03-01`, the last one included; by default the three days up to
+    yesterday. `split` is a field; by default that of the funnel, and none if empty. `zone` is by default the project's.
+    """
+
+    funnel: Annotated[str | None, Param("The funnel.", metavar="[NAME]", is_argument=True)] = None
+    start_date: Annotated[
+        date | None, _day("The first day.  [default: two days before the last]", "--from", "the first day")
+    ] = None
+    end_date: Annotated[date | None, _day("The last day, included.  [default: yesterday]", "--to", "the last day")] = (
+        None
+    )
+    zone: Annotated[
+        str, Param("Time zone of the days, as Europe/Berlin.  [default: the project's]", metavar="ZONE")
+    ] = ""
+    split: Annotated[
+        str | None,
+        Param("Split all numbers by a field.  [default: `split` of the funnel]", flags="--by", metavar="FIELD"),
+    ] = None
+    users: Annotated[
+        str,
+        Param(
+            "List the users behind a number: dropped_off, recovered or still_out of a step on a day; reached or lost.",
+            metavar="NUMBER:STEP",
+            is_local=True,
+        ),
+    ] = ""
+    day: Annotated[date | None, _day("The day of --users.  [default: the last]", "", "the day", is_local=True)] = None
+
+
+class UserNames(OperationAnswer):
+    """The users behind a number of a funnel, sorted."""
+
+    funnel: str
+    users: list[str]
+
+    def text(self) -> str:
+        lines = "\n".join(map(one_line, self.users))
+        return f"{lines}\n{many(len(self.users), 'user')}." if self.users else "Nobody."
+
+
+@operation(
+    "funnel",
+    right="read:decisions",
+    http="POST /analytics/funnels",
+    unanswered=UNANSWERED,
+    examples=[
+        "shroff funnel",
+        "shroff funnel onboarding --from 2026-03-01 --to 2026-03-31 --zone Africa/Johannesburg --by channel",
+        "shroff funnel onboarding --users still_out:signed_up --json",
+    ],
+)
+def count_funnels(project: Project, request: FunnelDays) -> FunnelDocument | UserNames:
+    """Count the users at each step of a funnel, or of all funnels of funnels.yaml.
+
+    Per day, the output counts users who did a step but not the next one by the end of the day (dropped off). Of those
+    who dropped off earlier, it counts who did the next step on that day (recovered) and who did not (still out). Over
+    all days, it shows the users who reached each step, and the quartiles of the time since the previous step.
+    """
+    if not request.users:
+        questions, answers = _asked(project.opened, request)
+        return document_of(questions, answers)
+    if request.funnel is None:
+        raise UsageError("name the funnel whose users are wanted.")
+    return UserNames(funnel=request.funnel, users=_users(project.opened, request, request.users, request.day))
+
+
+class FunnelUsers(OperationRequest["UsersPage"], rename="camel"):
+    """The users to list: `number` is such as `still_out:signed_up`, `day` the last one by default. `after` is `next` of
+    the previous page.
+    """
+
+    funnel: str
+    number: str
+    day: date | None = None
+    start_date: date | None = None
+    end_date: date | None = None
+    zone: str = ""
+    limit: Annotated[int, msgspec.Meta(ge=1, le=USERS_MAX)] = 100
+    after: str = ""
+
+
+class UsersPage(OperationAnswer):
+    """A page of the users behind a number, in order, and their total; `next` if there are more."""
+
+    users: list[str]
+    total: int
+    next: str | None
+
+
+@operation(
+    "funnel users",
+    right="read:decisions",
+    http="POST /analytics/funnels/users",
+    unanswered=UNANSWERED,
+    has_command=False,
+)
+def funnel_users(project: Project, request: FunnelUsers) -> UsersPage:
+    """List the users behind a number of a funnel, up to 1,000 at once."""
+    days = FunnelDays(
+        funnel=request.funnel, start_date=request.start_date, end_date=request.end_date, zone=request.zone
+    )
+    users = _users(project.opened, days, request.number, request.day)
+    start = bisect_right(users, request.after) if request.after else 0
+    part = users[start : start + request.limit]
+    return UsersPage(users=part, total=len(users), next=part[-1] if start + len(part) < len(users) else None)
+
+
+class ShowFunnels(OperationRequest["DeclaredFunnels"]):
+    """The funnels of the project."""
+
+
+class DeclaredFunnel(msgspec.Struct):
+    """A funnel of funnels.yaml: its user, its steps, and the field that splits it."""
+
+    funnel: str
+    user: str
+    steps: list[str]
+    split: str | None
+
+
+class DeclaredFunnels(OperationAnswer):
+    """The funnels of funnels.yaml."""
+
+    funnels: list[DeclaredFunnel]
+
+
+@operation(
+    "funnel list", right="read:decisions", http="GET /analytics/funnels", unanswered=UNANSWERED, has_command=False
+)
+def show_funnels(project: Project, request: ShowFunnels) -> DeclaredFunnels:
+    """List the funnels of funnels.yaml."""
+    funnels = funnels_of(project.opened).values()
+    return DeclaredFunnels(
+        funnels=[
+            DeclaredFunnel(funnel.name, funnel.user, [step.name for step in funnel.steps], funnel.split or None)
+            for funnel in funnels
+        ]
+    )
+
+
+# ---- of the project's files
+
+
+def funnels_of(opened: Opened) -> dict[str, Funnel]:
+    """The funnels of the project's file as it is now; none where there is no file.
+
+    Raises: DefinitionError with every mistake of the file.
+    """
+    problems: list[Problem] = []
+    text = config.read_files(opened.places.folder, problems, (FILE,)).get(FILE)
+    definitions = opened.definitions
+    names = definitions.events.names(frozenset(definitions.reference.lists), definitions.settings.money_places)
+    node = None if text is None else yamltext.read(text, FILE, problems)
+    funnels = load_funnels(node, definitions.events, names, problems)
+    if problems:
+        raise DefinitionError(problems)
+    return funnels
+
+
+def funnel_named(opened: Opened, name: str) -> Funnel:
+    """A funnel. Raises: UsageError where there is none of this name, or none at all; as `funnels_of`."""
+    funnels = funnels_of(opened)
+    if not funnels:
+        raise UsageError(f"this project has no funnels. Declare one in {FILE}: {EXAMPLE}")
+    if name not in funnels:
+        raise UsageError(f"there is no funnel {name!r}. {nearest(name, funnels) or 'There is ' + ', '.join(funnels)}.")
+    return funnels[name]
+
+
+def _asked(
+    opened: Opened, request: FunnelDays, split: str | None = None
+) -> tuple[list[FunnelQuestion], list[FunnelAnswer]]:
+    """The questions, one for each funnel that is asked for, and their answers.
+
+    Raises: UsageError for what cannot be counted, or where there is no log; DefinitionError for a mistake in
+        funnels.yaml; StateError where the lake is another log's.
+    """
+    first, last = day_named(request.start_date, "the first day"), day_named(request.end_date, "the last day")
+    funnels = funnels_of(opened)
+    if request.funnel is not None or not funnels:
+        funnels = {"": funnel_named(opened, request.funnel or "")}
+    zone = request.zone or opened.systems.time_zone
+    end = day_at(opened.now_ms(), zone) - timedelta(1) if last is None else last
+    begin = end - timedelta(DAYS - 1) if first is None else first
+    split = request.split if split is None else split
+    questions = [FunnelQuestion(funnel, begin, end, zone, split) for funnel in funnels.values()]
+    most = EVENTS_MAX if is_served(opened) else None
+    with ExitStack() as held:
+        histories = [history_of(opened, held)]
+        return questions, [ask_funnel(question, opened.definitions, histories, most) for question in questions]
+
+
+def _users(opened: Opened, request: FunnelDays, number: str, day: date | None) -> list[str]:
+    _, (answer,) = _asked(opened, request, split="")
+    return answer.users(number, day_named(day, "the day"))

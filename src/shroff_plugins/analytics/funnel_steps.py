@@ -1,0 +1,126 @@
+"""The arithmetic of funnels over the events of steps: who dropped off and who recovered by day, and who came how far.
+
+Of events of one user there is one order, (time, place in the log); a step is *after* another where it comes later in
+that order. `tests/analytics/test_funnels.py` has the same in plain Python and in SQL.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shroff.features.kernels.native import native
+from shroff.features.kernels.numbers import Word
+from shroff_plugins.analytics.funnel_events import StepEvents, Words
+
+Truths = NDArray[np.bool_]
+NEVER: Final = -(1 << 63)  # before every time
+
+
+@dataclass(frozen=True, slots=True)
+class DropOffDay:
+    """One day of a step: who had dropped off by the end of the day before, who of them recovered, who has now.
+
+    `before_splits` and `splits` are the numbers of the values that split, of each user's last step by then.
+    """
+
+    before: Truths
+    recovered: Truths
+    dropped: Truths
+    before_splits: Words
+    splits: Words
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """The users that reached a step, their first time there, and how long they took from the step before.
+
+    `taken_ms` is the time from the latest step before it that counts to the first time at this one; 0 at the first.
+    """
+
+    users: Words
+    first_ms: Words
+    taken_ms: Words
+    splits: Words
+
+
+def drop_offs(events: StepEvents, step: int, starts_ms: Words, *, is_ever: bool) -> Iterator[DropOffDay]:
+    """Each day of a step. Cost: two looks at each event, and some at each user a day.
+
+    Args:
+        step: The number of the step; the next one is what recovers.
+        starts_ms: When each day begins, and when the last one ends.
+        is_ever: Whether a next step before the step counts, too.
+    """
+    size = len(events.keys)
+    last, after = np.full(size, -1, np.int64), np.full(size, -1, np.int64)  # places of the last step, and of the next
+    is_step, is_next = (events.steps >> step & 1).astype(np.bool_), (events.steps >> step + 1 & 1).astype(np.bool_)
+    bounds = np.searchsorted(events.times, starts_ms).tolist()
+    before_it = np.flatnonzero(is_next[: bounds[0]])
+    if is_ever:
+        after[events.users[before_it]] = before_it
+
+    def out() -> Truths:
+        return (last >= 0) & ((after < 0) if is_ever else (last >= after))
+
+    def splits() -> Words:
+        return np.where(last >= 0, events.splits[last] if len(events.splits) else -1, -1)
+
+    dropped, at = out(), splits()
+    for begin, end in pairwise(bounds):
+        before, before_splits = dropped, at
+        came, gone = (np.flatnonzero(one[begin:end]) + begin for one in (is_next, is_step))
+        recovered = np.zeros(size, np.bool_)
+        recovered[events.users[came]] = True
+        after[events.users[came]] = came  # of equal users the last one stays
+        last[events.users[gone]] = gone
+        dropped, at = out(), splits()
+        yield DropOffDay(before, before & recovered, dropped, before_splits, at)
+
+
+def reached(events: StepEvents, count: int, start_ms: int, within_ms: int | None) -> Iterator[Reached]:
+    """Users who reached each step, by an event of every step before it, in order and each within the time of the last.
+
+    Cost: 50 ns an event, and 24 bytes for each user and step.
+    """
+    begin, size = int(np.searchsorted(events.times, start_ms)), len(events.keys)
+    times, users, steps = events.times[begin:], events.users[begin:], events.steps[begin:]
+    newest_ms = np.full((size, count), NEVER, np.int64)  # the steps of a user side by side: an event reads one place
+    first, taken = (np.full((count, size), -1, np.int64) for _ in range(2))
+    within = -1 if within_ms is None else within_ms
+    users, steps = users.astype(np.int32, copy=False), steps.astype(np.int32, copy=False)
+    follow(times, users, steps, within, newest_ms, first, taken)
+    for at, took in zip(first, taken, strict=True):
+        there = np.flatnonzero(at >= 0)
+        yield Reached(there, times[at[there]], took[there], events.splits[begin:][at[there]])
+
+
+@native("void(int64[::1], int32[::1], int32[::1], int64, int64[:, ::1], int64[:, ::1], int64[:, ::1])")
+def follow(times: Any, users: Any, steps: Any, within_ms: Word, newest_ms: Any, first: Any, taken: Any) -> None:
+    """Follow users through the steps, event by event.
+
+    `newest_ms` has for each user and step the time of the newest event that came by all steps before, `NEVER` where
+    there is none; `first` has for each step and user the place of the first one, -1 where there is none. An event of
+    several steps comes by earlier events alone, so the last step is looked at first. `taken`: what the first one took
+    from the newest of the step before. `within_ms` -1: no limit.
+    """
+    for i in range(len(times)):
+        user, at_ms = users[i], times[i]
+        for step in range(newest_ms.shape[1] - 1, -1, -1):
+            took = np.int64(0)
+            comes = (steps[i] >> step) & 1 == 1
+            if comes and step > 0:
+                before_ms = newest_ms[user, step - 1]
+                comes = before_ms != NEVER
+                if comes:
+                    took = at_ms - before_ms
+                    comes = within_ms < 0 or took <= within_ms
+            if comes:
+                if newest_ms[user, step] == NEVER:
+                    first[step, user], taken[step, user] = i, took
+                newest_ms[user, step] = at_ms

@@ -1,0 +1,330 @@
+"""Funnels: who dropped off at a step and who came back, by day; how many came how far, and how long they took.
+
+Of a step S with its next step N, over the days [a, b]: a user has *dropped off* who has an S in [a, b] and no N after
+it until the end of b (with `next: ever`: no N at any time until then). *Recovered* on day d has who had dropped off by
+the end of d - 1 and did N on d; *still out* are the rest of those.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
+from typing import Final
+
+import msgspec
+import numpy as np
+from msgspec import UNSET, UnsetType
+
+from shroff.errors import UsageError, nearest
+from shroff.language.values import DAYS_MAX, day_starts_ms, key_text, show_duration
+from shroff.operations.declaration import OperationAnswer
+from shroff.project.definitions import Definitions
+from shroff.project.funnels import Funnel, split_mistake
+from shroff.runtime.texts import one_line, table
+from shroff_plugins.analytics.counts import ROWS_MAX, VALUES_MAX, shown_value
+from shroff_plugins.analytics.funnel_events import Histories, ReadTimes, StepEvents, Words, read_steps, reads
+from shroff_plugins.analytics.funnel_steps import DropOffDay, Reached, Truths, drop_offs, reached
+
+DROPPED_OFF, RECOVERED, STILL_OUT, REACHED, LOST = KINDS = (
+    "dropped_off", "recovered", "still_out", "reached", "lost",
+)  # fmt: skip
+QUARTILES: Final = (0.25, 0.5, 0.75)
+
+
+@dataclass(frozen=True, slots=True)
+class FunnelQuestion:
+    """A question about a funnel.
+
+    Args:
+        first: The first day.
+        last: The last day, which belongs to it.
+        zone: Whose days these are, as `Europe/Berlin`.
+        split: A field by whose values all numbers are split; that of the funnel where it is None, none where empty.
+    """
+
+    funnel: Funnel
+    first: date
+    last: date
+    zone: str = "UTC"
+    split: str | None = None
+
+
+class DropOffRow(msgspec.Struct, frozen=True):
+    """A step on a day. Users dropped off by the end of the previous day are either recovered or still out."""
+
+    funnel: str
+    day: str
+    step: str
+    dropped_off: int
+    dropped_off_before: int
+    recovered: int
+    still_out: int
+    value: str | UnsetType | None = UNSET
+
+
+class StepRow(msgspec.Struct, frozen=True):
+    """A step: the users who reached it, their share of those at the first step, and seconds since the previous step."""
+
+    funnel: str
+    step: str
+    users: int
+    conversion: float | None
+    lower_quartile_s: float | None
+    median_s: float | None
+    upper_quartile_s: float | None
+    value: str | UnsetType | None = UNSET
+
+    @property
+    def taken(self) -> list[str]:
+        """The quartiles of the time since the previous step, for people."""
+        seconds = self.lower_quartile_s, self.median_s, self.upper_quartile_s
+        return ["" if one_s is None else show_duration(round(1_000 * one_s)) for one_s in seconds]
+
+
+class TrendRow(msgspec.Struct, frozen=True):
+    """Of the users who came to the first step on a day, the number that reached a step by the end of the last day."""
+
+    funnel: str
+    day: str
+    step: str
+    users: int
+
+
+class FunnelDocument(OperationAnswer):
+    """Funnels over some days: drop-off and recovery by day, users by step, and the same by day of the first step.
+    `dropped_off` of a row counts from the first day to the end of its day.
+    """
+
+    first: str
+    last: str
+    zone: str
+    rows: list[DropOffRow]
+    steps: list[StepRow]
+    trend: list[TrendRow]
+
+    def text(self) -> str:
+        parts = [f"{self.first} to {self.last}, days of {self.zone}"]
+        for name in dict.fromkeys(row.funnel for row in self.steps):
+            steps = [row for row in self.steps if row.funnel == name]
+            split = ("value",) if steps[0].value is not UNSET else ()
+            shown = [
+                (
+                    row.step,
+                    *_value(row.value),
+                    row.users,
+                    "" if row.conversion is None else f"{row.conversion:.1%}",
+                    *row.taken,
+                )
+                for row in steps
+            ]
+            days = [
+                (row.day, row.step, *_value(row.value), row.dropped_off, row.recovered, row.still_out)
+                for row in self.rows
+                if row.funnel == name
+            ]
+            heads = ("step", *split, "users", "of first", "lower quartile", "median", "upper quartile")
+            day_heads = ("day", "step", *split, "dropped off", "recovered", "still out")
+            parts += [name, table(shown, heads), table(days, day_heads)]
+        return "\n\n".join(parts)
+
+    def hints(self) -> Sequence[str]:
+        row = next(iter(self.rows), None)
+        return [] if row is None else [f"shroff funnel {row.funnel} --users dropped_off:{row.step}", "shroff counts"]
+
+
+def _value(value: str | UnsetType | None) -> tuple[str, ...]:
+    return () if value is UNSET else ("(missing)" if value is None else one_line(value),)
+
+
+def document_of(questions: Sequence[FunnelQuestion], answers: Sequence[FunnelAnswer]) -> FunnelDocument:
+    """Answers for the same days as one JSON document."""
+    first = questions[0]
+    return FunnelDocument(
+        first=first.first.isoformat(),
+        last=first.last.isoformat(),
+        zone=first.zone,
+        rows=[row for answer in answers for row in answer.rows()],
+        steps=[row for answer in answers for row in answer.steps()],
+        trend=[row for answer in answers for row in answer.trend()],
+    )
+
+
+def ask_funnel(
+    question: FunnelQuestion, definitions: Definitions, histories: Histories, most: int | None = None
+) -> FunnelAnswer:
+    """Read what a funnel needs.
+
+    Args:
+        histories: The log of each lane, and the lake where it has one.
+        most: So many events are read at most.
+
+    Raises: UsageError for days or a field that cannot be asked for, and where more events would be read.
+    Cost: see `funnel_events.read_steps`; then 0.1 µs an event.
+    """
+    funnel = question.funnel
+    split = funnel.split if question.split is None else question.split
+    if split and (mistake := split_mistake(definitions.events, funnel.events, split)):
+        raise UsageError(mistake)
+    days = (question.last - question.first).days + 1
+    if days < 1:
+        raise UsageError(f"the last day, {question.last}, is before the first, {question.first}.")
+    if days * (len(funnel.steps) - 1) > min(DAYS_MAX, ROWS_MAX):
+        raise UsageError(f"these are {days:,} days; at most {DAYS_MAX:,} rows of days and steps are counted at once.")
+    starts_ms = np.array(day_starts_ms(question.first, days, question.zone), np.int64)
+    times = ReadTimes(None if funnel.is_ever else int(starts_ms[0]), int(starts_ms[-1]))
+    count = reads(funnel.events, histories, times)
+    if most is not None and count > most:
+        raise UsageError(
+            f"{count:,} events would have to be read, but the limit here is {most:,}. Select fewer days after "
+            "'shroff lake write', or use 'shroff funnel'."
+        )
+    events = read_steps(funnel, split, definitions, histories, times)
+    if len(np.unique(events.splits)) > VALUES_MAX:
+        raise UsageError(f"{split} has more than {VALUES_MAX:,} values: split by a field with fewer.")
+    return FunnelAnswer(replace(question, split=split), starts_ms, events)
+
+
+class FunnelAnswer:
+    """Answer of a funnel, from the events of its steps."""
+
+    def __init__(self, question: FunnelQuestion, starts_ms: Words, events: StepEvents) -> None:
+        self._question, self._starts_ms, self._events = question, starts_ms, events
+        self._funnel = question.funnel
+        self._reached: list[Reached] | None = None
+
+    def rows(self) -> Iterator[DropOffRow]:
+        """Drop-off and recovery of each step but the last, by day."""
+        for step in range(len(self._funnel.steps) - 1):
+            for day, found in zip(self._days(), self._drop_offs(step), strict=True):
+                yield from self._rows_of(step, day, found)
+
+    def steps(self) -> Iterator[StepRow]:
+        """How many users reached each step, and how long they took."""
+        found = self._all_reached()
+        value_of = np.full(len(self._events.keys), -1, np.int64)
+        value_of[found[0].users] = found[0].splits  # a user counts where they began
+        for number, _ in self._values():
+            began = 0
+            for step, one in zip(self._funnel.steps, found, strict=True):
+                mine = value_of[one.users] == number
+                users = int(mine.sum())
+                began = users if one is found[0] else began
+                lower, median, upper = (None if one is found[0] else _at_rank(one.taken_ms[mine], q) for q in QUARTILES)
+                conversion = users / began if began else None
+                value = self._value_of(number)
+                yield StepRow(self._funnel.name, step.name, users, conversion, lower, median, upper, value)
+
+    def trend(self) -> Iterator[TrendRow]:
+        """The users of each day of the first step, by how far they came."""
+        found = self._all_reached()
+        day_of = np.full(len(self._events.keys), -1, np.int64)
+        day_of[found[0].users] = np.searchsorted(self._starts_ms, found[0].first_ms, side="right") - 1
+        counts = [np.bincount(day_of[one.users], minlength=len(self._starts_ms)).tolist() for one in found]
+        for at, day in enumerate(self._days()):
+            for step, count in zip(self._funnel.steps, counts, strict=True):
+                yield TrendRow(self._funnel.name, day, step.name, count[at])
+
+    def dropped_by_day(self, step: int) -> list[int]:
+        """How many users of a step dropped off by the end of the day, each day as a question of its own counts it."""
+        starts, is_ever = self._starts_ms, self._funnel.is_ever
+        alone = (starts[at : at + 2] for at in range(len(starts) - 1))
+        return [int(next(drop_offs(self._events, step, one, is_ever=is_ever)).dropped.sum()) for one in alone]
+
+    def users(self, number: str, day: date | None = None) -> list[str]:
+        """The users behind a number, sorted.
+
+        Args:
+            number: What is counted, and the step, as `still_out:signed_up`: `dropped_off`, `recovered` or `still_out`
+                on a day; `reached`; `lost`, who reached the step and not the next one.
+            day: Of the first three, the last day where it is None.
+
+        Raises: UsageError where there is no such number, step or day.
+        """
+        kind, _, step = number.partition(":")
+        if kind not in KINDS:
+            raise UsageError(
+                f"{kind!r} is not a number of a funnel. {nearest(kind, KINDS) or 'There is ' + ', '.join(KINDS)}."
+            )
+        place = self._step(step, is_last_in=kind == REACHED)
+        if kind in {REACHED, LOST}:
+            found = self._all_reached()
+            codes = found[place].users
+            codes = np.setdiff1d(codes, found[place + 1].users) if kind == LOST else codes
+        else:
+            at = self._day_number(day)
+            mask = next(_kind_of(one, kind) for day_at, one in enumerate(self._drop_offs(place)) if day_at == at)
+            codes = np.flatnonzero(mask)
+        return sorted(key_text(self._events.keys[code]) for code in codes.tolist())
+
+    # ---- parts
+
+    def _rows_of(self, step: int, day: str, found: DropOffDay) -> Iterator[DropOffRow]:
+        size = len(self._events.values) + 1
+
+        def of(users: Truths, values: Words) -> list[int]:
+            counts: list[int] = np.bincount(values[users] + 1, minlength=size).tolist()  # the missing value first
+            return counts
+
+        dropped, before = of(found.dropped, found.splits), of(found.before, found.before_splits)
+        recovered = of(found.recovered, found.before_splits)
+        for number, at in self._values():
+            out = before[at] - recovered[at]
+            counts = dropped[at], before[at], recovered[at], out
+            yield DropOffRow(self._funnel.name, day, self._funnel.steps[step].name, *counts, self._value_of(number))
+
+    def _drop_offs(self, step: int) -> Iterator[DropOffDay]:
+        return drop_offs(self._events, step, self._starts_ms, is_ever=self._funnel.is_ever)
+
+    def _all_reached(self) -> list[Reached]:
+        if self._reached is None:
+            found = reached(self._events, len(self._funnel.steps), int(self._starts_ms[0]), self._funnel.within_ms)
+            self._reached = list(found)
+        return self._reached
+
+    def _values(self) -> list[tuple[int, int]]:
+        """The numbers of the values that split, in the order of the values, each with its place in a list of counts."""
+        if not self._question.split:
+            return [(-1, 0)]
+        there, values = np.unique(self._events.splits).tolist(), self._events.values
+        ordered = sorted(there, key=lambda number: (number < 0, str(shown_value(values[number]))))
+        return [(number, number + 1) for number in ordered]
+
+    def _value_of(self, number: int) -> str | UnsetType | None:
+        if not self._question.split:
+            return UNSET
+        return None if number < 0 else shown_value(self._events.values[number])
+
+    def _days(self) -> list[str]:
+        days = (self._question.last - self._question.first).days + 1
+        return [(self._question.first + timedelta(at)).isoformat() for at in range(days)]
+
+    def _day_number(self, day: date | None) -> int:
+        at = ((self._question.last if day is None else day) - self._question.first).days
+        if not 0 <= at < len(self._starts_ms) - 1:
+            raise UsageError(f"{day} is not among the days from {self._question.first} to {self._question.last}.")
+        return at
+
+    def _step(self, name: str, *, is_last_in: bool) -> int:
+        names = [step.name for step in self._funnel.steps]
+        known = names if is_last_in else names[:-1]
+        if name not in known:
+            hint = nearest(name, known) or f"There is {', '.join(known)}."
+            which = "" if is_last_in else " with a step behind it"
+            raise UsageError(f"{name!r} is not a step of {self._funnel.name}{which}. {hint}")
+        return names.index(name)
+
+
+def _kind_of(found: DropOffDay, kind: str) -> Truths:
+    if kind == DROPPED_OFF:
+        return found.dropped
+    return found.recovered if kind == RECOVERED else found.before & ~found.recovered
+
+
+def _at_rank(taken_ms: Words, q: float) -> float | None:
+    """The value at rank ⌈q·n⌉, as `quantile` of the rules' language gives it; in seconds."""
+    count = len(taken_ms)
+    if not count:
+        return None
+    rank = max(0, -int(-q * count // 1) - 1)
+    return int(np.partition(taken_ms, rank)[rank]) / 1_000

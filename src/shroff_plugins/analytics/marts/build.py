@@ -1,0 +1,348 @@
+"""Building marts: SQL over the lake into one DuckDB file, which is put in place whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from shroff.errors import DefinitionError, Problem, UsageError, nearest
+from shroff.runtime.progress import Progress
+from shroff.runtime.whole_files import sync_folder
+from shroff_plugins.analytics.closed_duckdb import QueryLimits, closed_duckdb, identifier, library
+from shroff_plugins.analytics.marts.checks import check_columns, run_test
+from shroff_plugins.analytics.marts.models import Model
+from shroff_plugins.analytics.marts.views import LakeFiles, create_tables, create_views, day_of
+
+ABOUT: Final = "shroff_build"  # the table that says how the file was made
+_LINE: Final = re.compile(r"LINE (\d+):")
+
+
+class BuiltColumn(msgspec.Struct, frozen=True):
+    """A column: its type in SQL, and what the SQL's comments say of it."""
+
+    name: str
+    type: str
+    description: str = ""
+
+
+class BuiltMart(msgspec.Struct, frozen=True):
+    """A model as it was built.
+
+    Args:
+        signature: Equal where its SQL, that of its views and the columns of the lake are equal.
+        failures: The tests that failed, with the number of rows and an example.
+    """
+
+    name: str
+    kind: str
+    file: str
+    rows: int
+    columns: list[BuiltColumn]
+    description: str = ""
+    signature: str = ""
+    by_day: str = ""
+    chart: tuple[str, str] | None = None
+    tests: int = 0
+    failures: list[tuple[str, int, str]] = []
+
+
+class BuiltMarts(msgspec.Struct, frozen=True):
+    """All models, and what they were built from.
+
+    Args:
+        upto: The last place of the log that the lake had, by lane.
+        files: The files of the lake that were read.
+    """
+
+    built_at_ms: int
+    upto: dict[str, int]
+    files: list[str]
+    marts: list[BuiltMart]
+
+    @property
+    def is_passed(self) -> bool:
+        return not any(mart.failures for mart in self.marts)
+
+    def named(self, name: str) -> BuiltMart:
+        """One of them. Raises: UsageError where there is none."""
+        for mart in self.marts:
+            if mart.name == name:
+                return mart
+        names = [mart.name for mart in self.marts]
+        raise UsageError(f"there is no mart {name!r}. {nearest(name, names) or 'There are: ' + ', '.join(names) + '.'}")
+
+
+@dataclass(frozen=True, slots=True)
+class MartFiles:
+    """Where marts lie."""
+
+    folder: Path
+
+    @property
+    def current(self) -> Path:
+        """The last build whose tests all passed."""
+        return self.folder / "marts.duckdb"
+
+    @property
+    def failed(self) -> Path:
+        """A later one with failed tests."""
+        return self.folder / "marts.failed.duckdb"
+
+    @property
+    def work(self) -> Path:
+        """A folder for what is being made; what a killed process left there goes with the next build."""
+        return self.folder / "work"
+
+    def built(self, *, failed: bool = False) -> BuiltMarts | None:
+        """How the file was made; None where there is none, or another version of DuckDB wrote it."""
+        path = self.failed if failed else self.current
+        if not path.is_file():
+            return None
+        try:
+            with reading(path) as connection:
+                return _about(connection)
+        except library().Error:
+            return None
+
+
+@contextmanager
+def reading(path: Path, limits: QueryLimits | None = None, files: Collection[Path] = ()) -> Iterator[Any]:
+    """A build, to read."""
+    small = limits or QueryLimits("500MB", 1)
+    with closed_duckdb(path, files, spill=path.parent / "spill", limits=small, is_read_only=True) as connection:
+        yield connection
+
+
+def rows_of(path: Path, name: str, most: int) -> tuple[list[str], list[tuple[Any, ...]]]:
+    """The columns and first rows of a table."""
+    with reading(path) as connection:
+        found = connection.execute(f"SELECT * FROM {identifier(name)} LIMIT {most:d}")
+        return [one[0] for one in found.description], found.fetchall()
+
+
+def _about(connection: Any) -> BuiltMarts:
+    document = connection.execute(f"SELECT document FROM {ABOUT}").fetchone()[0]
+    return msgspec.json.decode(document, type=BuiltMarts)
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Input of a build: the lake up to a sequence number of each lane's log, and the time."""
+
+    lake: LakeFiles
+    upto: Mapping[str, int]
+    at_ms: int
+
+
+def build(
+    models: Sequence[Model],
+    origin: Origin,
+    files: MartFiles,
+    limits: QueryLimits,
+    *,
+    is_full: bool = False,
+    progress: Progress | None = None,
+) -> BuiltMarts:
+    """Build all models, run their tests, and put the file in place.
+
+    With failed tests the new file is kept beside the last good build, which stays. The caller keeps others from
+    building.
+
+    Args:
+        is_full: Models that are built by day are built whole, too.
+        progress: Told of each model.
+
+    Raises: DefinitionError where DuckDB cannot run a model, with its place.
+    """
+    old = None if is_full else files.built()
+    made = files.work / "marts.duckdb"
+    attached = {} if old is None else {"old": files.current}
+    with closed_duckdb(
+        made, [*origin.lake.paths.values()], spill=files.work / "spill", limits=limits, attached=attached
+    ) as connection:
+        found = _Build(connection, models, origin).run(old, progress or (lambda _: None))
+        connection.execute(f"CREATE TABLE {ABOUT} AS SELECT ? AS document", [msgspec.json.encode(found).decode()])
+        connection.execute("CHECKPOINT")
+    _put(made, files.current if found.is_passed else files.failed)
+    if found.is_passed:
+        files.failed.unlink(missing_ok=True)
+    return found
+
+
+def _put(made: Path, target: Path) -> None:
+    with made.open("rb") as file:
+        os.fsync(file.fileno())
+    made.chmod(0o640)
+    made.replace(target)
+    sync_folder(target.parent)
+
+
+class _Build:
+    """One build, in a connection of its own."""
+
+    def __init__(self, connection: Any, models: Sequence[Model], origin: Origin) -> None:
+        self._connection, self._models, self._origin = connection, models, origin
+        self._signatures = _signatures(models, origin.lake)
+        create_tables(connection, origin.lake)
+
+    def run(self, old: BuiltMarts | None, progress: Progress) -> BuiltMarts:
+        done = set() if old is None else self._by_day(old, progress)
+        create_views(self._connection, self._origin.lake)
+        for model in self._models:
+            if model.name not in done:
+                run_model(self._connection, model, _made(model))
+                progress(1)
+                if model.by_day:
+                    self._check_days(model)
+        marts = described(self._connection, self._models, self._signatures, self._origin.lake.views)
+        return BuiltMarts(self._origin.at_ms, dict(self._origin.upto), sorted(self._origin.lake.paths), marts)
+
+    def _by_day(self, old: BuiltMarts, progress: Progress) -> set[str]:
+        """Models of which only the days are made whose files are others than at the last build; the rest is copied."""
+        before = {mart.name: mart for mart in old.marts if mart.by_day}
+        same = [
+            one
+            for one in self._models
+            if one.by_day and one.name in before and before[one.name].signature == self._signatures[one.name]
+        ]
+        if not same:
+            return set()
+        days = sorted({day_of(name) for name in set(old.files) ^ set(self._origin.lake.paths)})
+        create_views(self._connection, self._origin.lake, days)
+        for model in (one for one in self._models if one.kind == "view"):
+            run_model(self._connection, model, _made(model))
+        for model in same:
+            run_model(self._connection, model, _made(model))
+            self._check_days(model, days)
+            self._join_days(model, days)
+            progress(1)
+        return {one.name for one in same}
+
+    def _check_days(self, model: Model, days: Sequence[str] | None = None) -> None:
+        """Raises: DefinitionError where a row has no day, or one whose files the model was not given."""
+        types = {column.name: column.type for column in _columns(self._connection, model.name)}
+        if types.get(model.by_day) != "DATE":
+            words = f"by_day: {model.by_day!r} is {types.get(model.by_day, 'not a column')}, and has to be a DATE."
+            raise DefinitionError([model.problem(words, hint=f"Write CAST(time AS DATE) AS {model.by_day}.")])
+        name, day = identifier(model.name), identifier(model.by_day)
+        is_other = "" if days is None else f" OR NOT list_contains(?, CAST({day} AS VARCHAR))"
+        query = f"SELECT count(*), min(CAST({day} AS VARCHAR)) FROM {name} WHERE {day} IS NULL{is_other}"
+        count, example = self._connection.execute(query, [] if days is None else [days]).fetchone()
+        if count:
+            words = f"built by day, it gives rows of {example or 'no day'}, whose files it was not given."
+            raise DefinitionError([model.problem(words, hint="Leave out 'by_day'.")])
+
+    def _join_days(self, model: Model, days: Sequence[str]) -> None:
+        """Take the rows of all other days from the last build."""
+        name, day = identifier(model.name), identifier(model.by_day)
+        others = f"SELECT * FROM old.main.{name} WHERE NOT list_contains(?, CAST({day} AS VARCHAR))"
+        self._connection.execute(f"INSERT INTO {name} BY NAME {others}", [days])
+
+
+def _made(model: Model) -> str:
+    """What a model begins with."""
+    kind = "OR REPLACE TEMP VIEW" if model.kind == "view" else "TABLE"
+    return f"CREATE {kind} {identifier(model.name)} AS "
+
+
+def run_model(connection: Any, model: Model, begin: str) -> None:
+    """Make a model's table or view.
+
+    Raises: DefinitionError in DuckDB's words, with the line;
+    UsageError where it needs more memory.
+    """
+    try:
+        connection.execute(begin + model.sql)
+    except library().OutOfMemoryException:
+        raise UsageError(f"{model.file} needs more memory or disk than it may use. Give it more by --memory.") from None
+    except library().Error as error:
+        first, _, rest = str(error).partition("\n")
+        line = int(at[1]) if (at := _LINE.search(rest)) else 1
+        raise DefinitionError([Problem(model.file, line, 1, "", first)]) from None
+
+
+def described(
+    connection: Any, models: Sequence[Model], signatures: Mapping[str, str], views: Collection[str]
+) -> list[BuiltMart]:
+    """The models as they are in a connection: their columns, rows and tests.
+
+    Raises: DefinitionError where tests, comments or a chart name a column that is not there.
+    """
+    columns: dict[str, list[BuiltColumn]] = {}
+    for model in models:  # a column without words of its own has those of its namesake in what the model reads
+        read = [column for one in model.reads for column in columns.get(one.name, ())]
+        words = {column.name: column.description for column in reversed(read)} | dict(model.columns)
+        columns[model.name] = _columns(connection, model.name, words)
+    tested = {model for one in models for test in one.tests for model, _, _ in test.columns}
+    names = {name: [one.name for one in found] for name, found in columns.items()}
+    names |= {name: [one.name for one in _columns(connection, name)] for name in tested & set(views)}
+    problems: list[Problem] = []
+    for model in models:
+        problems += [check_column for test in model.tests for check_column in check_columns(test, names)]
+        for name in [*model.columns, *(model.chart or ())]:
+            if name not in names[model.name]:
+                hint = nearest(name, names[model.name])
+                problems.append(
+                    model.problem(f"{name!r} is described, and is not a column of {model.name}.", hint=hint)
+                )
+    if problems:
+        raise DefinitionError(problems)
+    return [_described(connection, model, columns[model.name], signatures.get(model.name, "")) for model in models]
+
+
+def described_build(connection: Any, models: Sequence[Model], built: BuiltMarts, lake: LakeFiles) -> BuiltMarts:
+    """A build that is there, with the tests as they are now, over the files that it was made of.
+
+    Raises: UsageError where the models have changed since.
+    """
+    before = {mart.name: mart.signature for mart in built.marts}
+    if before != (signatures := _signatures(models, lake)):
+        changed = [name for name in {**before, **signatures} if before.get(name) != signatures.get(name)]
+        raise UsageError(f"{', '.join(sorted(changed)[:5])} changed since the last build. Run 'shroff marts build'.")
+    create_tables(connection, lake)
+    create_views(connection, lake)
+    for model in (one for one in models if one.kind == "view"):
+        run_model(connection, model, _made(model))
+    marts = described(connection, models, before, lake.views)
+    return BuiltMarts(built.built_at_ms, built.upto, built.files, marts)
+
+
+def _described(connection: Any, model: Model, columns: list[BuiltColumn], signature: str) -> BuiltMart:
+    results = [run_test(connection, test) for test in model.tests]
+    return BuiltMart(
+        model.name,
+        model.kind,
+        model.file,
+        connection.execute(f"SELECT count(*) FROM {identifier(model.name)}").fetchone()[0],
+        columns,
+        model.description,
+        signature,
+        model.by_day,
+        model.chart,
+        len(results),
+        [(result.test, result.failed, result.example) for result in results if result.failed],
+    )
+
+
+def _columns(connection: Any, name: str, comments: Mapping[str, str] | None = None) -> list[BuiltColumn]:
+    rows = connection.execute(f"DESCRIBE {identifier(name)}").fetchall()
+    return [BuiltColumn(row[0], row[1], (comments or {}).get(row[0], "")) for row in rows]
+
+
+def _signatures(models: Sequence[Model], lake: LakeFiles) -> dict[str, str]:
+    """Of each model what tells its SQL, that of what it reads, and the columns of the lake from others."""
+    lakes = {folder: [f"{one.name} {one.type}" for one in table.schema] for folder, table in lake.empty.items()}
+    found: dict[str, str] = {}
+    for model in models:
+        parts = [lakes, model.sql, model.by_day, [found.get(read.name, "") for read in model.reads]]
+        found[model.name] = sha256(json.dumps(parts).encode()).hexdigest()
+    return found

@@ -1,0 +1,180 @@
+"""Tests of models: what must hold of their rows. Each becomes one query that counts the rows that fail it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from shroff.errors import DefinitionError, Problem, nearest
+from shroff.language.keys import ANY, Either, Key, Keys, Many, One, own_names
+from shroff.language.yaml.text import Mapping as YamlMapping
+from shroff.language.yaml.text import Node, Scalar
+from shroff.language.yaml.text import Sequence as YamlSequence
+from shroff_plugins.analytics.closed_duckdb import identifier
+
+_NAME: Final = r"[A-Za-z_]\w{0,99}"
+_SUM: Final = re.compile(rf"(?:({_NAME})\.)?(sum|count|min|max)\((\*|{_NAME})\)")
+_NUMBER: Final = r"-?[0-9]{1,30}(\.[0-9]{1,8})?"
+COLUMN: Final = One("a column", rf"^{_NAME}$")
+SIDE: Final = One("a sum as sum(amount) or payments.count(*), or a number", rf"^({_SUM.pattern}|{_NUMBER})$")
+CHECKS: Final = Keys(
+    "tests of a mart",
+    (
+        Key("not_null", "Columns without missing values.", Many("a list of columns", COLUMN)),
+        Key(
+            "unique",
+            "Columns without duplicate values; a list within the list means the combination of these columns.",
+            Many("a list of columns", Either((COLUMN, Many("a list of columns", COLUMN)))),
+        ),
+        Key(
+            "accepted_values",
+            "Columns with their allowed values.",
+            own_names("columns with their values", Many("a list of values", ANY), pattern=f"^{_NAME}$"),
+        ),
+        Key(
+            "relationships",
+            "Columns whose values must occur in a column of another mart (foreign keys).",
+            own_names("columns", One("a column as customers.customer", rf"^{_NAME}\.{_NAME}$"), pattern=f"^{_NAME}$"),
+        ),
+        Key("equal_sums", "Pairs that must be equal.", Many("a list of pairs", Many("a list of two sums", SIDE))),
+        Key("by_day", "The column with the day. If set, only days with new files are rebuilt.", COLUMN),
+        Key(
+            "chart",
+            "The columns of the chart.",
+            Keys(
+                "labels and values",
+                (
+                    Key("labels", "The labels of the bars.", COLUMN, is_required=True),
+                    Key("values", "The lengths of the bars.", COLUMN, is_required=True),
+                ),
+            ),
+        ),
+    ),
+)
+Named = tuple[str, str, Node]  # a model, a column of it, and where it is written
+
+
+@dataclass(frozen=True, slots=True)
+class MartTest:
+    """One test.
+
+    Args:
+        name: As people read it.
+        sql: Gives one row: how many rows fail, and an example.
+        columns: What must be there.
+    """
+
+    name: str
+    sql: str
+    values: Sequence[Any]
+    columns: Sequence[Named]
+
+
+@dataclass(frozen=True, slots=True)
+class RowTestResult:
+    """How a test went: how many rows fail it, and an example of them."""
+
+    test: str
+    failed: int
+    example: str = ""
+
+
+def tests_of(model: str, node: YamlMapping) -> Iterator[MartTest]:
+    """The tests of a file whose shape was checked."""
+    for column in _items(node.get("not_null")):
+        yield _test(model, f"not_null: {_text(column)}", "{0} IS NULL", [column])
+    for item in _items(node.get("unique")):
+        yield _unique(model, _items(item) if isinstance(item, YamlSequence) else [item])
+    for column, values in _entries(node.get("accepted_values")):
+        accepted = [_text(item) for item in _items(values)]
+        words = f"accepted_values: {column.text} in {', '.join(accepted)}"
+        yield _test(
+            model, words, "{0} IS NOT NULL AND NOT list_contains(?, CAST({0} AS VARCHAR))", [column], [accepted]
+        )
+    for column, there in _entries(node.get("relationships")):
+        other, _, key = _text(there).partition(".")
+        inside = f"SELECT 1 FROM {identifier(other)} AS o WHERE o.{identifier(key)} = m.{identifier(column.text)}"
+        found = _test(
+            model,
+            f"relationships: {column.text} in {other}.{key}",
+            f"{{0}} IS NOT NULL AND NOT EXISTS ({inside})",
+            [column],
+        )
+        yield MartTest(found.name, found.sql, (), [*found.columns, (other, key, there)])
+    for pair in _items(node.get("equal_sums")):
+        yield _equal(model, pair)
+
+
+def check_columns(test: MartTest, columns: Mapping[str, Sequence[str]]) -> Iterator[Problem]:
+    """Columns that a test names and no model has."""
+    for model, column, node in test.columns:
+        if model not in columns:
+            yield node.problem(f"there is no model {model!r}.", nearest(model, columns))
+        elif column != "*" and column not in columns[model]:
+            yield node.problem(f"{model} has no column {column!r}.", nearest(column, columns[model]))
+
+
+def run_test(connection: Any, test: MartTest) -> RowTestResult:
+    """Run a test. Raises: DefinitionError where DuckDB cannot compare what the test compares."""
+    from shroff_plugins.analytics.closed_duckdb import library
+
+    try:
+        failed, example = connection.execute(test.sql, list(test.values)).fetchone()
+    except library().Error as error:
+        node = test.columns[0][2]
+        raise DefinitionError([node.problem(f"{test.name}: {str(error).splitlines()[0]}")]) from None
+    return RowTestResult(test.name, int(failed), "" if not failed or example is None else str(example)[:200])
+
+
+def _test(model: str, name: str, condition: str, columns: Sequence[Node], values: Sequence[Any] = ()) -> MartTest:
+    """A test that no row fulfils a condition on a column."""
+    column = f"m.{identifier(_text(columns[0]))}"
+    example = f"min(CAST({column} AS VARCHAR))"
+    sql = f"SELECT count(*), {example} FROM {identifier(model)} AS m WHERE {condition.format(column)}"
+    return MartTest(name, sql, values, [(model, _text(one), one) for one in columns])
+
+
+def _unique(model: str, columns: Sequence[Node]) -> MartTest:
+    names = [_text(column) for column in columns]
+    listed = ", ".join(identifier(name) for name in names)
+    there = " AND ".join(f"{identifier(name)} IS NOT NULL" for name in names)
+    doubled = f"SELECT {listed} FROM {identifier(model)} WHERE {there} GROUP BY ALL HAVING count(*) > 1"
+    sql = f"SELECT count(*), min(concat_ws(', ', {listed})) FROM ({doubled})"
+    return MartTest(f"unique: {', '.join(names)}", sql, (), [(model, _text(column), column) for column in columns])
+
+
+def _equal(model: str, pair: Node) -> MartTest:
+    sides = _items(pair)
+    if len(sides) != 2:
+        raise DefinitionError([pair.problem("two sums are compared, as [sum(amount), payments.sum(amount)].")])
+    found = [_side(model, side) for side in sides]
+    left, right = (sql for sql, _ in found)
+    sql = f"SELECT CAST(a IS DISTINCT FROM b AS INTEGER), concat(a, ' and ', b) FROM (SELECT {left} AS a, {right} AS b)"
+    columns = [named for _, named in found if named is not None]
+    return MartTest(f"equal_sums: {_text(sides[0])} = {_text(sides[1])}", sql, (), columns)
+
+
+def _side(model: str, node: Node) -> tuple[str, Named | None]:
+    """A sum as SQL: only names and numbers of the form above come here."""
+    text = _text(node)
+    called = _SUM.fullmatch(text)
+    if called is None:
+        return text, None
+    of, function, column = called[1] or model, called[2], called[3]
+    inside = "*" if column == "*" else identifier(column)
+    return f"(SELECT coalesce({function}({inside}), 0) FROM {identifier(of)})", (of, column, node)
+
+
+def _items(node: Node | None) -> Sequence[Node]:
+    return node.items if isinstance(node, YamlSequence) else ()
+
+
+def _entries(node: Node | None) -> Sequence[tuple[Scalar, Node]]:
+    return node.entries if isinstance(node, YamlMapping) else ()
+
+
+def _text(node: Node) -> str:
+    assert isinstance(node, Scalar)
+    return node.text

@@ -1,0 +1,257 @@
+"""The models of a project: each file `marts/**/NAME.sql` is one SELECT, and `NAME.yaml` beside it has its tests.
+
+The folder says what becomes of it: `marts/staging/` are views, `marts/tables/` tables that other models read, and all
+others marts. A model names what it reads as SQL does, after FROM and JOIN; from that follows the order.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from graphlib import CycleError, TopologicalSorter
+from pathlib import PurePosixPath
+from typing import Any, Final, Literal
+
+from shroff.errors import DefinitionError, Problem, nearest
+from shroff.language.keys import NAME_PATTERN
+from shroff.language.shapes import read_shape
+from shroff.language.yaml.text import Mapping as YamlMapping
+from shroff.language.yaml.text import read
+from shroff_plugins.analytics.closed_duckdb import library, stopped_by_ctrl_c
+from shroff_plugins.analytics.marts.checks import CHECKS, MartTest, tests_of
+
+FOLDER: Final = "marts"
+MODELS_MAX: Final = 1_000
+TABLE_FUNCTIONS: Final = ("generate_series", "range", "unnest")
+Kind = Literal["view", "table", "mart"]
+_KINDS: Final[Mapping[str, Kind]] = {"staging": "view", "tables": "table"}
+_NOT_DAILY: Final = ("labels", "controls")  # these do not lie at the day of their event
+_COLUMN: Final = re.compile(r"([A-Za-z_]\w*): +(\S.*)")
+_FILE: Final = re.compile(NAME_PATTERN)
+
+
+@dataclass(frozen=True, slots=True)
+class TableRead:
+    """A table that a model reads, and where it is named."""
+
+    name: str
+    line: int
+    column: int
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """One model.
+
+    Args:
+        file: Its file, inside the project.
+        columns: What the comments above the SELECT say of its columns.
+        by_day: The column with the day of each row, where it is built day by day.
+        chart: The columns of its chart: the labels, and how long the bars are.
+    """
+
+    name: str
+    kind: Kind
+    file: str
+    sql: str
+    description: str = ""
+    columns: Mapping[str, str] = field(default_factory=dict)
+    reads: tuple[TableRead, ...] = ()
+    tests: tuple[MartTest, ...] = ()
+    by_day: str = ""
+    chart: tuple[str, str] | None = None
+
+    def problem(self, message: str, at: TableRead | None = None, hint: str = "") -> Problem:
+        line, column = (1, 1) if at is None else (at.line, at.column)
+        return Problem(self.file, line, column, "", message, hint)
+
+
+def load_models(files: Mapping[str, str], views: Collection[str]) -> list[Model]:
+    """The models in an order in which each comes behind what it reads.
+
+    Args:
+        files: Texts of `.sql` and `.yaml` by their names inside the project.
+        views: The names that the lake has already.
+
+    Raises: DefinitionError with every mistake: what is no single SELECT, a table that nobody makes, a cycle.
+    """
+    problems: list[Problem] = []
+    found: dict[str, Model] = {}
+    for file in sorted(name for name in files if name.endswith(".sql")):
+        model = _model(file, files[file], files.get(file.removesuffix(".sql") + ".yaml"), problems)
+        if model is None:
+            continue
+        if model.name in views:
+            problems.append(model.problem(f"the lake has a view {model.name!r} already.", hint="Rename this file."))
+        elif model.name in found:
+            problems.append(model.problem(f"{found[model.name].file} has this name, too.", hint="Rename one."))
+        else:
+            found[model.name] = model
+    problems += _stray(files)
+    if len(found) > MODELS_MAX:
+        problems.append(Problem(FOLDER, 0, 0, "", f"{len(found):,} models; at most {MODELS_MAX:,} are built."))
+    for model in found.values():
+        problems += _unreadable(model, found, views)
+    if problems:
+        raise DefinitionError(problems)
+    return _ordered(found)
+
+
+def _stray(files: Collection[str]) -> Iterator[Problem]:
+    """Files that nobody would read."""
+    for file in files:
+        if file.endswith(".yml"):
+            yield Problem(file, 0, 0, "", "this file is not read.", "Rename it to .yaml.")
+        elif file.endswith(".yaml") and f"{file[:-5]}.sql" not in files:
+            yield Problem(file, 0, 0, "", f"there is no {PurePosixPath(file).stem}.sql beside these tests.")
+
+
+def _model(file: str, sql: str, tests: str | None, problems: list[Problem]) -> Model | None:
+    path = PurePosixPath(file)
+    if not _FILE.fullmatch(path.stem):
+        words = "its name is the table's: lower-case letters, digits and _, a letter first."
+        problems.append(Problem(file, 0, 0, "", words))
+        return None
+    references = _references(file, sql, problems)
+    description, columns = _described(sql)
+    kind = _KINDS.get(path.parts[1], "mart") if len(path.parts) > 2 else "mart"
+    model = Model(path.stem, kind, file, sql, description, columns, tuple(references))
+    return model if not tests else _with_yaml(model, tests, problems)
+
+
+def _with_yaml(model: Model, text: str, problems: list[Problem]) -> Model:
+    """The model with its tests, its day and its chart."""
+    node = read(text, model.file.removesuffix(".sql") + ".yaml", problems)
+    if node is None or read_shape(node, CHECKS, problems, "the file") is None:
+        return model
+    assert isinstance(node, YamlMapping)
+    by_day, chart = node.get("by_day"), node.get("chart")
+    axes = None if chart is None else (chart.get("labels").text, chart.get("values").text)  # type: ignore[union-attr]  # by its shape
+    day = "" if by_day is None else by_day.text  # type: ignore[union-attr]  # the same
+    if day and model.kind == "view":
+        problems.append(node.problem("by_day is for tables: a view is computed at each read."))
+    return replace(model, tests=tuple(tests_of(model.name, node)), by_day=day, chart=axes)
+
+
+def _references(file: str, sql: str, problems: list[Problem]) -> list[TableRead]:
+    """The tables that a SELECT names; adds a problem where it is no single SELECT, or names more than tables."""
+    with stopped_by_ctrl_c(), library().connect(":memory:") as parser:
+        query = "SELECT json_serialize_sql(?::VARCHAR, skip_null := true, skip_empty := true)"
+        parsed = json.loads(parser.execute(query, [sql]).fetchone()[0])
+    if parsed["error"]:
+        line, column = place_at(sql, int(parsed.get("position", 0)))
+        words = "this is not a SELECT." if "SELECT" in parsed["error_message"] else f"{parsed['error_message']}."
+        problems.append(Problem(file, line, column, "", words))
+        return []
+    if len(parsed["statements"]) != 1:
+        problems.append(Problem(file, 1, 1, "", f"{len(parsed['statements'])} statements; a model is one SELECT."))
+        return []
+    found = []
+    for node in _tables(parsed["statements"][0], frozenset()):
+        line, column = place_at(sql, node.get("query_location", 0))
+        if node["type"] == "TABLE_FUNCTION":
+            name = node["function"]["function_name"]
+            if name.lower() not in TABLE_FUNCTIONS:
+                words = f"{name}() cannot stand here: a model reads the lake and other models."
+                problems.append(Problem(file, line, column, "", words, f"Functions: {', '.join(TABLE_FUNCTIONS)}."))
+        elif node.get("schema_name") or node.get("catalog_name"):
+            words = f"{node['table_name']!r} is named with a schema: models have a name alone."
+            problems.append(Problem(file, line, column, "", words))
+        else:
+            found.append(TableRead(node["table_name"].lower(), line, column))
+    return found
+
+
+def _tables(node: Any, hidden: frozenset[str]) -> Iterator[dict[str, Any]]:
+    """What stands behind FROM and JOIN in DuckDB's tree of a SELECT, less what WITH names, where it is seen."""
+    if isinstance(node, list):
+        for one in node:
+            yield from _tables(one, hidden)
+    if not isinstance(node, dict):
+        return
+    kind = node.get("type")  # of a constant it is an object
+    if isinstance(kind, str) and kind in {"BASE_TABLE", "TABLE_FUNCTION"}:
+        is_named = kind == "BASE_TABLE" and not node.get("schema_name")
+        if not is_named or node["table_name"].lower() not in hidden:
+            yield node
+    if kind == "RECURSIVE_CTE_NODE":
+        hidden |= {node["cte_name"].lower()}
+    for entry in node.get("cte_map", {}).get("map", []):
+        yield from _tables(entry["value"], hidden)
+        hidden |= {entry["key"].lower()}
+    for key, value in node.items():
+        if key != "cte_map":
+            yield from _tables(value, hidden)
+
+
+def place_at(text: str, offset: int) -> tuple[int, int]:
+    """Line and column, from 1, of a byte; of the first where the parser did not say which."""
+    before = text.encode()[: offset if offset < 2**63 else 0].decode(errors="ignore")
+    return before.count("\n") + 1, len(before) - before.rfind("\n")
+
+
+def _described(sql: str) -> tuple[str, dict[str, str]]:
+    """What the comments on top say: of the model first, and then of each column as `-- status: what it means`.
+
+    A line that is indented goes on with the one above.
+    """
+    words: list[str] = []
+    columns: dict[str, str] = {}
+    last = ""
+    for line in sql.splitlines():
+        if not line.startswith("--"):
+            break
+        text = line[2:].removeprefix(" ")
+        if words and (column := _COLUMN.fullmatch(text.rstrip())) is not None:
+            last = column[1]
+            columns[last] = column[2]
+        elif last and text.startswith(" "):
+            columns[last] += f" {text.strip()}"
+        else:
+            last = ""
+            words.append(text.strip())
+    return " ".join(filter(None, words)), columns
+
+
+def _unreadable(model: Model, found: Mapping[str, Model], views: Collection[str]) -> Iterator[Problem]:
+    """What a model reads and cannot."""
+    known = [*found, *views]
+    for one in model.reads:
+        if one.name not in known:
+            words = f"nothing is named {one.name!r}: neither a model nor a view of the lake."
+            yield model.problem(words, one, nearest(one.name, known))
+        elif model.kind == "view" and one.name in found and found[one.name].kind != "view":
+            yield model.problem(f"a staging view reads the lake and other views, and {one.name!r} is a table.", one)
+        elif model.by_day and one.name in found and found[one.name].kind != "view":
+            yield model.problem(f"built by day, it reads the lake and views of it, and {one.name!r} is a table.", one)
+    if model.by_day:
+        for name in sorted(sources_of(model, found) & set(_NOT_DAILY)):
+            words = f"built by day, it cannot read {name!r}, also by way of a view: these lie at days of their own."
+            yield model.problem(words, hint="Leave out 'by_day'.")
+
+
+def sources_of(model: Model, found: Mapping[str, Model], seen: frozenset[str] = frozenset()) -> set[str]:
+    """The views of the lake that a model reads, also by way of others."""
+    names: set[str] = set()
+    for one in model.reads:
+        if one.name not in found:
+            names.add(one.name)
+        elif one.name not in seen:
+            names |= sources_of(found[one.name], found, seen | {one.name})
+    return names
+
+
+def _ordered(found: Mapping[str, Model]) -> list[Model]:
+    """Each behind what it reads, else by name. Raises: DefinitionError where models read each other in a circle."""
+    graph = {name: sorted({one.name for one in model.reads if one.name in found}) for name, model in found.items()}
+    try:
+        return [found[name] for name in TopologicalSorter(graph).static_order()]
+    except CycleError as error:
+        circle = error.args[1][::-1]  # each reads the next one
+        model = found[circle[0]]
+        at = next(one for one in model.reads if one.name == circle[1])
+        raise DefinitionError(
+            [model.problem(f"models read each other in a circle: {' → '.join(circle)}.", at)]
+        ) from None

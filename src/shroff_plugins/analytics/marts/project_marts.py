@@ -1,0 +1,192 @@
+"""SQL marts of an opened project: building, testing and reading them."""
+
+from __future__ import annotations
+
+import shutil
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from shroff import config
+from shroff.errors import StateError, UsageError
+from shroff.runtime.process_wide import threads
+from shroff_plugins.analytics.histories import history_of
+
+if TYPE_CHECKING:
+    from shroff.app.opened import Opened
+    from shroff.lake.reader import LakeReader
+    from shroff.runtime.progress import Progress
+    from shroff_plugins.analytics.marts.build import BuiltMarts, MartFiles
+    from shroff_plugins.analytics.marts.models import Model
+    from shroff_plugins.analytics.marts.views import LakeFiles
+
+ROWS: Final = 20  # that are shown where nobody says how many
+ROWS_MAX: Final = 100_000
+NO_LAKE: Final = (
+    "marts read the lake, and this project has none. Add 'lake: ./lake' to shroff.yaml and run 'shroff lake write'."
+)
+NOT_WRITTEN: Final = "marts read the lake, and this one has no events yet. Run 'shroff lake write'."
+NO_MODELS: Final = (
+    "there are no marts. Write one SELECT as marts/payments_by_day.sql, such as: "
+    "SELECT date, count(*) AS payments FROM payment GROUP BY date"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class MartBuild:
+    """A build: its marts, and how many places the log had that the lake lacked."""
+
+    marts: BuiltMarts
+    behind: int
+
+
+@dataclass(frozen=True, slots=True)
+class MartRows:
+    """Some rows of a mart."""
+
+    columns: list[str]
+    rows: list[tuple[Any, ...]]
+
+
+class Marts:
+    """SQL tables built from the lake. One process builds them; any number can read them meanwhile."""
+
+    def __init__(self, opened: Opened) -> None:
+        self._opened = opened
+
+    @property
+    def _files(self) -> MartFiles:
+        from shroff_plugins.analytics.marts.build import MartFiles
+
+        return MartFiles(self._opened.places.marts)
+
+    def build(self, *, memory: str | None = None, is_full: bool = False, progress: Progress | None = None) -> MartBuild:
+        """Build every mart from the lake, and run its tests (see `analytics.marts.build`).
+
+        Args:
+            memory: Memory limit of queries, as `4GB`; the rest spills to disk.
+            is_full: Rebuild all days of models that are built by day.
+
+        Raises: UsageError where there is no lake, no model or no DuckDB; DefinitionError for a mistake in a model.
+        """
+        from shroff_plugins.analytics.closed_duckdb import MEMORY, QueryLimits, library
+        from shroff_plugins.analytics.marts.build import Origin, build
+
+        library()
+        limits = QueryLimits(memory or MEMORY, threads())
+        with ExitStack() as held:
+            histories = [history_of(self._opened, held)]
+            lakes = [lake for _, lake in histories if lake is not None]
+            if len(lakes) < len(histories):
+                raise UsageError(NO_LAKE if self._opened.systems.lake is None else NOT_WRITTEN)
+            held.enter_context(config.building_marts(self._opened.places))
+            shutil.rmtree(self._files.work, ignore_errors=True)
+            (self._files.work / "spill").mkdir(parents=True)
+            held.callback(shutil.rmtree, self._files.work, ignore_errors=True)
+            lake = self._local(lakes)
+            models = self.models(lake)
+            origin = Origin(lake, {str(one.state.lane): one.last_seq for one in lakes}, self._opened.now_ms())
+            built = build(models, origin, self._files, limits, is_full=is_full, progress=progress)
+            return MartBuild(built, sum(log.last_seq() for log, _ in histories) - sum(one.last_seq for one in lakes))
+
+    def models(self, lake: LakeFiles | None = None) -> list[Model]:
+        """List the marts in build order. Raises: as `build`."""
+        from shroff_plugins.analytics.marts.models import load_models
+
+        lake = lake or self._recorded([])
+        texts = config.read_sql(self._opened.places.folder, "marts")
+        if not any(name.endswith(".sql") for name in texts):
+            raise UsageError(NO_MODELS)
+        return load_models(texts, lake.views)
+
+    def test(self) -> BuiltMarts:
+        """Run the tests, as they are written now, on the last build.
+
+        Raises: UsageError where there is none, or it was not made of these models; StateError where files of the lake
+            are gone that it was made of.
+        """
+        from shroff_plugins.analytics.closed_duckdb import QueryLimits
+        from shroff_plugins.analytics.marts.build import described_build, reading
+        from shroff_plugins.analytics.marts.views import check_sizes
+
+        built = self.built()
+        lake = self._recorded(built.files)
+        check_sizes(lake.paths, {})
+        models = self.models(lake)
+        limits = QueryLimits(threads=threads())
+        with reading(self._files.current, limits, [*lake.paths.values()]) as connection:
+            return described_build(connection, models, built, lake)
+
+    def built(self, *, failed: bool = False) -> BuiltMarts:
+        """Get the last build with passed tests, or a later one with failed tests. Raises: UsageError without one."""
+        found = self._files.built(failed=failed)
+        if found is None and failed:
+            raise UsageError("no build since the last good one has failed tests.")
+        if found is None:
+            raise UsageError("the marts are not built yet. Run 'shroff marts build'.")
+        return found
+
+    def rows(self, name: str, most: int = ROWS, *, failed: bool = False) -> MartRows:
+        """Get the first rows of a mart. Raises: UsageError if there is no such mart, or it is a view."""
+        from shroff_plugins.analytics.marts.build import rows_of
+
+        if self.built(failed=failed).named(name).kind == "view":
+            raise UsageError(f"{name} is a view, so it has no stored rows. Read a table or mart built from it.")
+        if not 1 <= most <= ROWS_MAX:
+            raise UsageError(f"rows must be from 1 to {ROWS_MAX:,}, not {most:,}.")
+        return MartRows(*rows_of(self._files.failed if failed else self._files.current, name, most))
+
+    def sources(self) -> str:
+        """Get the lake as sources for dbt-duckdb: the text of a `sources.yml`."""
+        from shroff_plugins.analytics.marts.views import sources_yml
+
+        with ExitStack() as held:
+            lakes = [history_of(self._opened, held)[1]]
+            there = [lake for lake in lakes if lake is not None]
+            if len(there) < len(lakes):
+                raise UsageError(NO_LAKE if self._opened.systems.lake is None else NOT_WRITTEN)
+            names = sorted(name for one in there for name in one.state.files)
+            address = there[0].objects.address
+        return sources_yml(self._opened.definitions.settings.name, address, self._recorded(names))
+
+    def _local(self, lakes: list[LakeReader]) -> LakeFiles:
+        """The files of the lake on this machine. Those of a bucket are fetched, each once."""
+        from shroff.lake.files import data_of
+        from shroff_plugins.analytics.marts.views import check_sizes
+
+        files = {name: (lake, file) for lake in lakes for name, file in lake.state.files.items()}
+        found = self._recorded(sorted(files))
+        if self._copies is not None:
+            for path in [one for one in self._copies.rglob("*.parquet") if one not in found.paths.values()]:
+                path.unlink()
+            for name, path in found.paths.items():
+                if not path.is_file():
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    part = self._files.work / "part"
+                    part.write_bytes(data_of(files[name][0].objects, files[name][1]))
+                    part.replace(path)
+        check_sizes(found.paths, {name: file.bytes for name, (_, file) in files.items()})
+        return found
+
+    @property
+    def _copies(self) -> Path | None:
+        """Where files of a bucket are kept; None for a lake in a folder."""
+        return None if self._folder is not None else self._opened.places.marts / "lake"
+
+    @property
+    def _folder(self) -> Path | None:
+        from shroff.app.lakes import Lakes
+
+        if self._opened.systems.lake is None:
+            raise UsageError(NO_LAKE)
+        return Lakes(self._opened).folder
+
+    def _recorded(self, names: list[str]) -> LakeFiles:
+        from shroff.lake.rows import empty_tables
+        from shroff_plugins.analytics.marts.views import LakeFiles
+
+        folder = self._folder or self._copies
+        if folder is None:
+            raise StateError("a lake is in a folder or a bucket")
+        return LakeFiles({name: folder / name for name in names}, empty_tables(self._opened.definitions))

@@ -1,0 +1,160 @@
+"""The lake as views: `payment` and each other event type, `decisions`, `labels`, `flags`, `hits`, `controls` and
+`features_payment`. A view reads the files that the manifests name, so each row is there once.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import pyarrow as pa
+
+from shroff.errors import StateError, UsageError
+from shroff_plugins.analytics.closed_duckdb import identifier, literal
+
+WHOLE: Final = ("decisions", "labels", "flags", "hits", "controls")  # a view each, whatever the event type
+_PARTS: Final = {"events": "type", "decisions": "event", "features": "event"}  # a folder of the kind says it
+_HIVE: Final = {"type": "VARCHAR", "event": "VARCHAR", "date": "DATE"}
+
+
+@dataclass(frozen=True, slots=True)
+class LakeFiles:
+    """The files of a lake that count, on this machine.
+
+    Args:
+        paths: Where each lies, by its name in the lake.
+        empty: Tables without rows by folder, with the columns that new files have: views are there before their rows.
+    """
+
+    paths: Mapping[str, Path]
+    empty: Mapping[str, pa.Table]
+
+    @property
+    def views(self) -> dict[str, list[str]]:
+        """The folders of each view, by its name; an event type that is named as another view has `_` behind it."""
+        folders = {*self.empty, *(name.rpartition("/date=")[0] for name in self.paths)}
+        found: dict[str, list[str]] = {}
+        for folder in sorted(folders):
+            found.setdefault(view_name(folder), []).append(folder)
+        return found
+
+    def of(self, folder: str) -> list[str]:
+        """The files of a folder, by name."""
+        return sorted(name for name in self.paths if name.startswith(f"{folder}/date="))
+
+
+def view_name(folder: str) -> str:
+    """The view of a folder.
+
+    >>> view_name("events/type=payment"), view_name("features/event=payment"), view_name("labels")
+    ('payment', 'features_payment', 'labels')
+    """
+    kind, _, rest = folder.partition("/")
+    name = rest.partition("=")[2]
+    if kind in WHOLE:
+        return kind
+    if kind == "features":
+        return f"features_{name}"
+    return f"{name}_" if name in WHOLE or name.startswith("features_") else name
+
+
+def day_of(name: str) -> str:
+    """The day of a file."""
+    return name.rpartition("/date=")[2].partition("/")[0]
+
+
+def create_tables(connection: Any, lake: LakeFiles) -> None:
+    """The empty tables from which views have their columns; they go with the connection."""
+    for folder, table in lake.empty.items():
+        connection.register("arrow_table", table)
+        kind = folder.partition("/")[0]
+        extra = f", CAST(NULL AS VARCHAR) AS {_PARTS[kind]}" if kind in _PARTS else ""
+        words = f"CREATE TEMP TABLE {_empty(folder)} AS SELECT *{extra}, CAST(NULL AS DATE) AS date FROM arrow_table"
+        connection.execute(words)
+        connection.unregister("arrow_table")
+
+
+def create_views(connection: Any, lake: LakeFiles, days: Collection[str] | None = None) -> None:
+    """Make the views, or make them anew over other files.
+
+    Args:
+        days: Only files of these days are read; all of them without.
+    """
+    for name, folders in lake.views.items():
+        parts = []
+        for folder in folders:
+            if folder in lake.empty:
+                parts.append(f"SELECT * FROM {_empty(folder)}")
+            files = [lake.paths[one] for one in lake.of(folder) if days is None or day_of(one) in days]
+            if files:
+                parts.append(f"SELECT * FROM {read_parquet(folder, files)}")
+        if parts:
+            query = " UNION ALL BY NAME ".join(parts)
+            connection.execute(f"CREATE OR REPLACE TEMP VIEW {identifier(name)} AS {query}")
+
+
+def read_parquet(folder: str, files: Collection[Path | str], *, is_typed: bool = True) -> str:
+    """The files of a folder as SQL reads them: with columns for its type and the day, files of older columns too.
+
+    Without `is_typed` DuckDB finds the types of these two itself.
+    """
+    kind = folder.partition("/")[0]
+    keys = [*([_PARTS[kind]] if kind in _PARTS else []), "date"]
+    types = ", ".join(f"{literal(key)}: {_HIVE[key]}" for key in keys)
+    listed = ", ".join(literal(str(file)) for file in files)
+    typed = f", hive_types_autocast = false, hive_types = {{{types}}}" if is_typed else ""
+    return f"read_parquet([{listed}], union_by_name = true, hive_partitioning = true{typed})"
+
+
+def sources_yml(project: str, address: str, lake: LakeFiles) -> str:
+    """A `sources.yml` with a table for each view of the lake that has rows, for dbt-duckdb.
+
+    The files are those that count now: make it anew whenever the lake was written or compacted.
+
+    Raises: UsageError where dbt could not read its address.
+    Source: https://github.com/duckdb/dbt-duckdb, "External sources".
+    """
+    if "{" in address or "}" in address:
+        raise UsageError(f"{address}: dbt replaces text in braces. Give the lake's folder another name.")
+    lines = [
+        "# Made by 'shroff marts dbt': the files of the lake that count. Make it anew before each 'dbt build'.",
+        "version: 2",
+        "sources:",
+        "  - name: shroff",
+        f"    description: {json.dumps(f'The lake of {project}', ensure_ascii=False)}",
+        "    tables:",
+    ]
+    for name, folders in lake.views.items():
+        parts = []
+        for folder in folders:
+            files = [f"{address.rstrip('/')}/{one}" for one in lake.of(folder)]
+            if files:
+                parts.append(read_parquet(folder, files, is_typed=False))
+        if not parts:
+            continue
+        query = (
+            parts[0] if len(parts) == 1 else "(" + " UNION ALL BY NAME ".join(f"FROM {part}" for part in parts) + ")"
+        )
+        lines += [
+            f"      - name: {json.dumps(name)}",
+            "        config:",
+            f"          external_location: {json.dumps(query, ensure_ascii=False)}",
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def _empty(folder: str) -> str:
+    """The table of a folder without rows; no view and no model has such a name."""
+    return identifier(f"no rows of {folder}")
+
+
+def check_sizes(paths: Mapping[str, Path], sizes: Mapping[str, int]) -> None:
+    """Raises: StateError where a file is gone, or not as long as the manifest says."""
+    for name, path in paths.items():
+        if not path.is_file():
+            raise StateError(f"{path} is not there. Run 'shroff lake check'; after 'shroff lake compact' build again.")
+        if name in sizes and path.stat().st_size != sizes[name]:
+            raise StateError(f"{path} is not as long as the lake says. Run 'shroff lake check'.")

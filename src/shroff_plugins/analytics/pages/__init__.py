@@ -1,0 +1,18 @@
+"""Pages of analytics: counts, funnels and marts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from shroff.project.definitions import Definitions
+    from shroff.web.http.routes import Route
+
+
+def page_routes(definitions: Definitions | None) -> Sequence[Route]:
+    """The pages, whatever the project declares."""
+    from shroff_plugins.analytics.pages import counts, funnels, marts
+
+    return (*counts.ROUTES, *funnels.ROUTES, *marts.ROUTES)

@@ -1,0 +1,318 @@
+"""Analytics: event counts by type, day, week or a field, as a chart, a table and CSV; and the events behind each."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlencode
+
+from msgspec import UNSET
+from starlette.responses import Response
+
+from shroff.errors import UsageError
+from shroff.events.summary import EventSummary, summary_of
+from shroff.explain.entities import fields_of
+from shroff.language.values import day_at, day_starts_ms, days_of, show_decimal
+from shroff.log.event_notes import EventSources, sources_of
+from shroff.monitoring.day_figures import CUSTOMER, DayFigures, has_amounts
+from shroff.operations.pagination import cursor_of, next_of
+from shroff.people.access import Right
+from shroff.project.policy import OUTCOMES
+from shroff.runtime.whole_files import csv_line
+from shroff.web.http.messages import Request
+from shroff.web.http.problems import ProblemError
+from shroff.web.http.routes import Route, Screen
+from shroff.web.pages.charts.bars import Bars, bars_of, day_text, signed_bars, with_open
+from shroff.web.pages.decision import decision_path
+from shroff.web.pages.renderer import days_zone, page
+from shroff.web.pages.words import sentence
+from shroff_plugins.analytics.count_operations import ShowCountable, figures_of_days
+from shroff_plugins.analytics.counts import DAY, SOURCE, WEEK, CountQuestion, CountRow, shown_value
+
+if TYPE_CHECKING:
+    from shroff.app.project import Project
+    from shroff.streams.log import Log, Record
+    from shroff.web.service import Service
+
+HERE: Final = "shroff_plugins.analytics"  # whose templates these are
+PATH: Final = "/analytics"
+SHOWN: Final = 500  # rows of the table; CSV has all
+CSV: Final = "text/csv; charset=utf-8"
+EVENTS: Final = f"{PATH}/events"
+EVENTS_SHOWN: Final = 50
+LOOKED_AT: Final = 20_000  # places for one page, newest first
+LOOKS_S: Final = 1.0  # so long further places are looked at while there is nothing to show
+_BLOCK: Final = 2_000
+_EPOCH: Final = date(1970, 1, 1).toordinal()
+
+
+@dataclass(frozen=True, slots=True)
+class EventsWanted:
+    """The events of a count. `field` is empty where all values count, `source` where all sources do."""
+
+    type: str
+    first: date
+    last: date
+    zone: str = "UTC"
+    field: str = ""
+    value: str | None = None
+    source: str = ""
+
+    @property
+    def query(self) -> str:
+        """Those as the query of an address."""
+        found = {"type": self.type, "from": self.first, "to": self.last, "zone": self.zone}
+        found |= {name: text for name, text in (("field", self.field), ("source", self.source)) if text}
+        return urlencode(found | ({"value": self.value} if self.field and self.value is not None else {}))
+
+
+@dataclass(frozen=True, slots=True)
+class CountedEvent:
+    """One event; `path` of its decision, empty where its type is not decided."""
+
+    record: Record
+    summary: EventSummary
+    path: str
+
+
+async def show(service: Service, request: Request) -> Response:
+    """The page."""
+    found, mistake = list[CountRow](), ""
+    question = CountQuestion(zone=days_zone(service, request))
+    try:
+        question = _question(service, request)
+        found = (await service.operations.run(request.who, question)).rows
+    except UsageError as error:
+        mistake = sentence(str(error))
+    countable = await service.operations.run(request.who, ShowCountable())
+    is_open = _is_open(service.project, question) if found else None
+    return await page(
+        service,
+        request,
+        f"{HERE}:analytics.html",
+        rows=found[:SHOWN],
+        more=max(0, len(found) - SHOWN),
+        total=sum(one.count for one in found),
+        days=await service.in_thread(_day_rows, service.project, question),
+        outcomes=OUTCOMES,
+        currency=service.project.definitions.settings.currency if has_amounts(service.project.definitions) else "",
+        chart=_chart(found, question.by, is_open),
+        is_open=is_open,
+        question=question,
+        first=question.start_date or (found[0].day if found else ""),
+        last=question.end_date or (found[-1].day if found else ""),
+        types=countable.types,
+        sources=countable.sources,
+        fields=sorted({name for type_ in countable.types for name in type_.fields}),
+        is_split=question.by not in {DAY, WEEK},
+        rows_path=lambda one: rows_path(one, question),
+        mistake=mistake,
+        csv=f"{PATH}/counts.csv?{urlencode(list(request.query_params.multi_items()))}",
+        path=PATH,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class DayRow:
+    """What was decided of a day's events and what became known on it; money as decimal text.
+
+    Args:
+        paths: The addresses of its decisions, by outcome.
+        stopped: Money of what was not approved; `caught` and `missed` are frauds with theirs, by whether they were.
+    """
+
+    day: date
+    is_open: bool
+    counts: Mapping[str, int]
+    paths: Mapping[str, str]
+    stopped: str
+    caught: tuple[int, str]
+    missed: tuple[int, str]
+    false_alarms: tuple[int, str]
+    customers_no: int
+
+
+def _day_rows(project: Project, question: CountQuestion) -> list[DayRow]:
+    """The days, newest first; none where there is no log, or the days have too many events."""
+    try:
+        found = figures_of_days(project.opened, question.start_date, question.end_date, question.zone)
+    except UsageError:
+        return []
+    today, places = day_at(project.opened.now_ms(), question.zone), project.definitions.settings.money_places
+
+    def row(day: date, figures: DayFigures) -> DayRow:
+        def part(count: int, units: int) -> tuple[int, str]:
+            return count, show_decimal(units, places)
+
+        paths = {
+            outcome: f"/decisions?{urlencode({'outcome': outcome, 'day': day, 'zone': question.zone})}"
+            for outcome in OUTCOMES
+        }
+        missed = figures.fraud.counts["approve"], figures.fraud.money["approve"]
+        return DayRow(
+            day,
+            day == today,
+            figures.decided.counts,
+            paths,
+            show_decimal(figures.decided.stopped()[1], places),
+            part(*figures.fraud.stopped()),
+            part(*missed),
+            part(*figures.genuine.stopped()),
+            figures.labels[CUSTOMER, "fraud"],
+        )
+
+    return [row(day, figures) for day, figures in sorted(found.items(), reverse=True)]
+
+
+async def download(service: Service, request: Request) -> Response:
+    """The same rows as CSV, of which no cell is a formula."""
+    try:
+        question = _question(service, request)
+        found = (await service.operations.run(request.who, question)).rows
+    except UsageError as error:
+        raise ProblemError(422, "bad-question", "The counts cannot be computed", str(error)) from None
+    is_split = question.by not in {DAY, WEEK}
+    head = ["day", "type", *([question.by] if is_split else []), "count"]
+    rows = ([one.day.isoformat(), one.type, *([one.value or ""] if is_split else []), str(one.count)] for one in found)
+    headers = {"content-disposition": 'attachment; filename="counts.csv"'}
+    return Response(b"".join(map(csv_line, [head, *rows])), 200, headers, CSV)
+
+
+def _question(service: Service, request: Request) -> CountQuestion:
+    """What is asked. Raises: UsageError for a day that is none."""
+    given = request.query_params
+    return CountQuestion(
+        start_date=day_of(given.get("from", "")),
+        end_date=day_of(given.get("to", "")),
+        event_types=tuple(name for name in given.getlist("type") if name),
+        by=given.get("by") or DAY,
+        zone=given.get("zone", "").strip() or days_zone(service, request),
+        source=given.get("source") or None,
+    )
+
+
+def day_of(text: str) -> date | None:
+    """A day of a query; None where it is empty. Raises: UsageError where it is none."""
+    try:
+        return date.fromisoformat(text) if text else None
+    except ValueError:
+        raise UsageError(f"{text!r} is not a day. Write it as 2026-03-01.") from None
+
+
+def _is_open(project: Project, question: CountQuestion) -> Callable[[date], bool]:
+    """Tells of a day of the counts, or of a week by its first day, whether it has begun and is not over.
+
+    None is open where the counts end before today: they no longer grow.
+    """
+    today = day_at(project.opened.now_ms(), question.zone)
+    days = 7 if question.by == WEEK else 1
+    grows = question.end_date is None or question.end_date >= today
+    return lambda day: grows and day <= today < day + timedelta(days)
+
+
+def _chart(found: Sequence[CountRow], by: str, is_open: Callable[[date], bool] | None) -> Bars | None:
+    """All that was counted, by day or week."""
+    days: Counter[date] = Counter()
+    for one in found:
+        days[one.day] += one.count
+    if not days or is_open is None:
+        return None
+    if by == WEEK:
+        weeks = sorted(days)
+        labels = [f"Week of {day_text(week.toordinal() - _EPOCH)}" for week in weeks]
+        chart = signed_bars(labels, [Decimal(days[week]) for week in weeks])
+        return with_open(chart, next((at for at, week in enumerate(weeks) if is_open(week)), None))
+    first, last = min(days).toordinal(), max(days).toordinal()
+    whole = [date.fromordinal(at) for at in range(first, last + 1)]
+    chart = bars_of(first - _EPOCH, [days.get(day, 0) for day in whole])
+    return with_open(chart, next((at for at, day in enumerate(whole) if is_open(day)), None))
+
+
+def rows_path(one: CountRow, question: CountQuestion) -> str:
+    """The address of the events of a count; empty for none, and for those whose source nobody knows."""
+    if not one.count or (question.by == SOURCE and one.value is None):
+        return ""
+    last = one.day + timedelta(6) if question.by == WEEK else one.day
+    first, last = max(one.day, question.start_date or one.day), min(last, question.end_date or last)
+    source = (one.value or "") if question.by == SOURCE else question.source or ""
+    field = "" if question.by in {DAY, WEEK, SOURCE} else question.by
+    value = one.value if field and one.value is not UNSET else None
+    return f"{EVENTS}?{EventsWanted(one.type, first, last, question.zone, field, value, source).query}"
+
+
+async def show_events(service: Service, request: Request) -> Response:
+    """The page."""
+    given = request.query_params
+    try:
+        first, last = (date.fromisoformat(given.get(name, "")) for name in ("from", "to"))
+        zone = given.get("zone") or days_zone(service, request)
+        chosen = (given.get("field", ""), given.get("value"), given.get("source", ""))
+        wanted = EventsWanted(given.get("type", ""), first, last, zone, *chosen)
+        before = cursor_of(given, int)
+        events, looked_to = await service.in_thread(_events, service.project, wanted, before)
+    except (UsageError, ValueError, OverflowError) as error:
+        words = sentence(str(error)) if isinstance(error, UsageError) else "from and to: days such as 2026-03-01"
+        raise ProblemError(400, "bad-query", "The query cannot be read", words) from None
+    older = f"{EVENTS}?{wanted.query}&cursor={next_of(looked_to)}" if looked_to else ""
+    newest = f"{EVENTS}?{wanted.query}" if before is not None else ""
+    return await page(
+        service,
+        request,
+        f"{HERE}:counted_events.html",
+        events=events,
+        wanted=wanted,
+        older=older,
+        newest=newest,
+    )
+
+
+def _events(project: Project, wanted: EventsWanted, upto: int | None) -> tuple[list[CountedEvent], int]:
+    """A page of them, and the place behind which all were looked at: 0 where that is the whole log.
+
+    Raises: UsageError for a time zone or a type that there is not, and for too many days.
+    """
+    definitions = project.definitions
+    if wanted.type not in definitions.events.types:
+        raise UsageError(f"there is no event type {wanted.type!r}")
+    days = days_of(wanted.first, wanted.last)
+    start_ms, *_, end_ms = day_starts_ms(wanted.first, days, wanted.zone)
+    found, ends_s = list[CountedEvent](), time.monotonic() + LOOKS_S
+    with project.opened.reading() as log:
+        sources = sources_of(log) if wanted.source else None
+        end = log.last_seq() if upto is None else min(upto, log.last_seq())
+        least = end - LOOKED_AT
+        while end > 0 and len(found) < EVENTS_SHOWN and (end > least or not (found or time.monotonic() > ends_s)):
+            start = max(0, end - _BLOCK)
+            for record in reversed(_of_type(log, wanted.type, start, end)):
+                if start_ms <= record.time_ms < end_ms and _is_wanted(record, wanted, sources):
+                    path = decision_path(record.type, record.id) if record.decided else ""
+                    type_ = definitions.events.types[wanted.type]
+                    summary = summary_of(type_, fields_of(record), definitions.settings.currency)
+                    found.append(CountedEvent(record, summary, path))
+            end = start
+    if len(found) > EVENTS_SHOWN:
+        return found[:EVENTS_SHOWN], found[EVENTS_SHOWN - 1].record.seq - 1
+    return found, end
+
+
+def _of_type(log: Log, type_: str, after: int, upto: int) -> list[Record]:
+    """Events of a type at these places."""
+    return [one for part in log.read(after, upto) for one in part if one.kind == "event" and one.type == type_]
+
+
+def _is_wanted(record: Record, wanted: EventsWanted, sources: EventSources | None) -> bool:
+    if sources is not None and sources.of([record.seq]) != [wanted.source]:
+        return False
+    return not wanted.field or shown_value(fields_of(record).get(wanted.field)) == wanted.value
+
+
+ROUTES: Final = (
+    Route("GET", PATH, Right.READ_DECISIONS, show, is_page=True, screen=Screen("Analytics", 95, below=("/marts",))),
+    Route("GET", EVENTS, Right.READ_DECISIONS, show_events, is_page=True),
+    Route("GET", f"{PATH}/counts.csv", Right.READ_DECISIONS, download, is_page=True),
+)

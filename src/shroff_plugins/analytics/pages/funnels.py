@@ -1,0 +1,114 @@
+"""Funnels: who dropped off at a step, who came back, how far users come; and the users behind each number as CSV."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date
+from decimal import Decimal
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlencode
+
+import msgspec
+from starlette.responses import Response
+
+from shroff.errors import DefinitionError, UsageError
+from shroff.people.access import Right
+from shroff.project.funnels import Funnel
+from shroff.runtime.whole_files import csv_line
+from shroff.web.http.messages import Request
+from shroff.web.http.problems import ProblemError
+from shroff.web.http.routes import Route
+from shroff.web.pages.charts.bars import Bars, signed_bars
+from shroff.web.pages.renderer import days_zone, page
+from shroff.web.pages.words import sentence
+from shroff_plugins.analytics.count_operations import ShowCountable
+from shroff_plugins.analytics.funnel_operations import FunnelDays, UserNames, funnels_of
+from shroff_plugins.analytics.funnels import DropOffRow, FunnelDocument
+from shroff_plugins.analytics.pages.counts import CSV, day_of
+
+if TYPE_CHECKING:
+    from shroff.web.service import Service
+
+HERE: Final = "shroff_plugins.analytics"  # whose templates these are
+PATH: Final = "/analytics/funnels"
+SHOWN: Final = 500  # rows of the table by day
+_NOTHING: Final = FunnelDocument(first="", last="", zone="UTC", rows=[], steps=[], trend=[])
+
+
+async def show(service: Service, request: Request) -> Response:
+    """The page of one funnel; of the first where none is named."""
+    funnels, found, mistake = dict[str, Funnel](), _NOTHING, ""
+    asked = FunnelDays()
+    try:
+        funnels = await service.in_thread(funnels_of, service.project.opened)
+        if funnels:
+            asked = _question(service, request, next(iter(funnels)))
+            answer = await service.operations.run(request.who, asked)
+            assert isinstance(answer, FunnelDocument)
+            found = answer
+    except (UsageError, DefinitionError) as error:
+        mistake = sentence(str(error))
+    funnel = funnels.get(asked.funnel or "")
+    types = (await service.operations.run(request.who, ShowCountable())).types
+    days = {"from": found.first, "to": found.last, "zone": found.zone, "funnel": asked.funnel or ""}
+    return await page(
+        service,
+        request,
+        f"{HERE}:funnels.html",
+        funnels=list(funnels),
+        funnel=funnel,
+        fields=sorted({name for type_ in types for name in type_.fields if funnel and type_.type in funnel.events}),
+        asked=asked,
+        found=found,
+        rows=found.rows[:SHOWN],
+        steps=found.steps,
+        chart=_chart(found.rows, funnel),
+        mistake=mistake,
+        has_value=lambda row: row.value is not msgspec.UNSET,
+        users=lambda number, day="": f"{PATH}/users.csv?{urlencode({**days, 'number': number, 'day': day})}",
+        path=PATH,
+    )
+
+
+async def download(service: Service, request: Request) -> Response:
+    """The users behind a number as CSV, of which no cell is a formula."""
+    given = request.query_params
+    try:
+        days = _question(service, request, given.get("funnel", ""))
+        asked = msgspec.structs.replace(days, users=given.get("number", "") or ":", day=day_of(given.get("day", "")))
+        answer = await service.operations.run(request.who, asked)
+        assert isinstance(answer, UserNames)
+    except (UsageError, DefinitionError) as error:
+        raise ProblemError(422, "bad-question", "The funnel cannot be computed", str(error)) from None
+    headers = {"content-disposition": 'attachment; filename="users.csv"'}
+    return Response(b"".join(csv_line([one]) for one in ["user", *answer.users]), 200, headers, CSV)
+
+
+def _question(service: Service, request: Request, name: str) -> FunnelDays:
+    """What is asked. Raises: UsageError for a day that is none."""
+    given = request.query_params
+    return FunnelDays(
+        funnel=given.get("funnel") or name,
+        start_date=day_of(given.get("from", "")),
+        end_date=day_of(given.get("to", "")),
+        zone=given.get("zone", "").strip() or days_zone(service, request),
+        split=given.get("by"),
+    )
+
+
+def _chart(rows: Sequence[DropOffRow], funnel: Funnel | None) -> Bars | None:
+    """Who had dropped off at the first step by the end of each day."""
+    days: dict[str, int] = {}
+    for row in rows:
+        if funnel is not None and row.step == funnel.steps[0].name:
+            days[row.day] = days.get(row.day, 0) + row.dropped_off
+    if not any(days.values()):
+        return None
+    labels = [date.fromisoformat(day).strftime("%-d %b") for day in days]
+    return signed_bars(labels, [Decimal(count) for count in days.values()])
+
+
+ROUTES: Final = (
+    Route("GET", PATH, Right.READ_DECISIONS, show, is_page=True),
+    Route("GET", f"{PATH}/users.csv", Right.READ_DECISIONS, download, is_page=True),
+)

@@ -1,0 +1,105 @@
+"""Marts: what the last build made, and for each a chart, its first rows, its columns and its tests."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import date
+from decimal import Decimal
+from math import isfinite
+from typing import TYPE_CHECKING, Any, Final
+
+from starlette.responses import Response
+
+from shroff.errors import UsageError
+from shroff.people.access import Right
+from shroff.web.http.messages import Request
+from shroff.web.http.problems import ProblemError
+from shroff.web.http.routes import Route
+from shroff.web.pages.charts.bars import COLUMNS_MAX, Bars, signed_bars
+from shroff.web.pages.renderer import page
+from shroff_plugins.analytics.marts.project_marts import Marts
+
+if TYPE_CHECKING:
+    from shroff.web.service import Service
+    from shroff_plugins.analytics.marts.build import BuiltMart, BuiltMarts
+
+HERE: Final = "shroff_plugins.analytics"  # whose templates these are
+PATH: Final = "/marts"
+SHOWN: Final = 100  # rows
+LONG: Final = 1e15  # from here on a real is told by its power of ten
+
+
+async def show(service: Service, request: Request) -> Response:
+    """All marts; how to build them where there are none."""
+    found: BuiltMarts | None = None
+    with suppress(UsageError):  # nothing is built yet
+        found = await service.in_thread(Marts(service.project.opened).built)
+    may_build = request.who.may(Right.RUN_JOBS)
+    return await page(service, request, f"{HERE}:marts.html", built=found, may_build=may_build, path=PATH)
+
+
+async def show_one(service: Service, request: Request) -> Response:
+    """One mart."""
+    marts, name = Marts(service.project.opened), request.path_params["name"]
+    try:
+        built = await service.in_thread(marts.built)
+        mart = built.named(name)
+        found = None if mart.kind == "view" else await service.in_thread(marts.rows, name, SHOWN)
+    except UsageError as error:
+        raise ProblemError(404, "no-such-mart", "There is no such mart", str(error)) from None
+    return await page(
+        service,
+        request,
+        f"{HERE}:mart.html",
+        mart=mart,
+        built=built,
+        columns=[] if found is None else found.columns,
+        numbers=[
+            column.name for column in mart.columns if column.type.startswith(("DECIMAL", "BIGINT", "INTEGER", "DOUBLE"))
+        ],
+        rows=[] if found is None else [[_shown(value) for value in row] for row in found.rows],
+        chart=None if found is None else _chart(mart, found.columns, found.rows),
+        path=PATH,
+    )
+
+
+def _chart(mart: BuiltMart, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> Bars | None:
+    """The chart that the mart's YAML asks for, of its first rows; none where a value is no finite number."""
+    if mart.chart is None:
+        return None
+    label, value = (columns.index(one) for one in mart.chart)
+    some = rows[:COLUMNS_MAX]
+    if not all(isinstance(row[value], int | float | Decimal) and isfinite(row[value]) for row in some):
+        return None
+    values = [Decimal(_shown(row[value]).replace(",", "")) for row in some]
+    return signed_bars([_shown(row[label]) for row in some], values)
+
+
+def _shown(value: Any) -> str:
+    """A value for people: numbers with commas, reals short."""
+    if value is None or isinstance(value, bool):
+        return "" if value is None else str(value).lower()
+    if isinstance(value, int | Decimal):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return _real(value)
+    return value.isoformat() if isinstance(value, date) else str(value)
+
+
+def _real(value: float) -> str:
+    """A real, short, and never a whole number that it is not.
+
+    >>> [_real(one) for one in (1234.5, 0.33333333, 0.99996, 1.0, -0.0, 1e300)]
+    ['1,234.50', '0.3333', '0.99996', '1.00', '0', '1e+300']
+    """
+    if abs(value) >= LONG or not value:
+        return f"{value or 0:.4g}"
+    short = f"{value:,.2f}" if abs(value) >= 1 else f"{value:.4g}"
+    return f"{value:.10g}" if short in {"1", "-1"} else short
+
+
+ROUTES: Final = (
+    Route("GET", PATH, Right.READ_DECISIONS, show, is_page=True),
+    Route("GET", f"{PATH}/{{name}}", Right.READ_DECISIONS, show_one, is_page=True),
+)

@@ -1,0 +1,73 @@
+"""The figures of reports of an opened project, over log and lake."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from shroff.events.event import time_text
+from shroff.language.values import parse_decimal, rescale_half_even
+from shroff_plugins.analytics.count_operations import KeyAtMoment, facts_asked
+from shroff_plugins.analytics.figures import FigureQuestion, answer_figures, drop_offs_of
+from shroff_plugins.analytics.funnel_operations import funnel_named
+from shroff_plugins.analytics.histories import history_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import date
+
+    from shroff.app.opened import Opened
+    from shroff.events.event import Scalar
+    from shroff.lake.reader import LakeReader
+    from shroff.language.types import Type
+    from shroff.language.values import Value
+    from shroff.project.figures import DropOff, Figure, FigureValues
+    from shroff.streams.log import Log
+
+
+class ReportFigures:
+    """Counts what reports show."""
+
+    def __init__(self, opened: Opened) -> None:
+        self._opened = opened
+
+    def figures(self, figures: Mapping[str, Figure], day: date, zone: str) -> dict[str, FigureValues]:
+        """The values of figures on a day and the days before it (see `analytics.figures`)."""
+        question = FigureQuestion(figures, day, zone)
+        with ExitStack() as held:
+            return answer_figures(question, self._opened.definitions, lambda: self._histories(held), self._fact)
+
+    def drop_offs(self, funnel: str, day: date, zone: str) -> list[DropOff]:
+        """The drop-offs of a funnel's steps on a day, beside those of the three days before.
+
+        Raises: UsageError where there is none of this name; DefinitionError for a mistake in funnels.yaml; others as
+            `funnel_operations.count_funnels`.
+        """
+        asked = funnel_named(self._opened, funnel)
+        with ExitStack() as held:
+            histories = self._histories(held)
+            return drop_offs_of(asked, day, zone, self._opened.definitions, histories)
+
+    def newest_ms(self) -> int | None:
+        """The time of the newest event; None without one."""
+        with self._opened.reading() as log:
+            return log.watermark_ms()
+
+    def _histories(self, held: ExitStack) -> list[tuple[Log, LakeReader | None]]:
+        return [history_of(self._opened, held)]
+
+    def _fact(self, figure: Figure, at_ms: int) -> Value:
+        entity, _, _ = figure.fact.partition(".")
+        facts = facts_asked(
+            self._opened,
+            KeyAtMoment(entity=entity, key=figure.key, as_of=time_text(at_ms), features=(figure.fact,)),
+        )
+        return _typed(facts.features[figure.fact], figure.type)
+
+
+def _typed(value: Scalar, type_: Type) -> Value:
+    """A value of a decision's JSON as the language has it."""
+    if value is None or not type_.is_exact:
+        return value
+    digits, places = parse_decimal(str(value))
+    return rescale_half_even(digits, places, type_.places)

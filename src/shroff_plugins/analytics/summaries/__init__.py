@@ -1,0 +1,1 @@
+"""Summaries: counts and sums of short windows in SQL tables."""

@@ -1,0 +1,213 @@
+"""Summaries of an opened project: its log followed, and the rows of windows written to tables."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+from shroff import config
+from shroff.app.jobs.kinds import JobKind, JobParams, Name
+from shroff.errors import TransientError, UsageError
+from shroff.events.event import time_text
+from shroff.language.yaml import text as yamltext
+from shroff.project.settings.summaries import INGEST_TIME, SummarySettings, load_summary_settings
+from shroff.runtime.progress import unheard
+
+if TYPE_CHECKING:
+    from shroff.app.jobs.work import JobRun
+    from shroff.app.opened import Opened
+    from shroff.app.project import Project
+    from shroff.monitoring.doctor import Finding
+    from shroff.monitoring.doctor_systems import Try
+    from shroff.replay.notebook import Moment
+    from shroff.runtime.progress import Progress
+    from shroff.streams.log import Log
+    from shroff_plugins.analytics.summaries.summary_writer import Built, CountedWindows, SummaryStore, SummaryWriter
+
+EXAMPLE: Final = "summaries: { url: sqlite:///summaries.db, columns: { card_type: card_type } }"
+BEHIND: Final = 2  # windows that doctor does not mention
+AGAIN_S: Final = 5.0  # after which something that was away is asked again
+
+
+class Summaries:
+    """Five-minute summaries of a project."""
+
+    def __init__(self, opened: Opened) -> None:
+        self._opened = opened
+        self._counted: CountedWindows | None = None
+
+    @property
+    def settings(self) -> SummarySettings:
+        """The project's settings of summaries. Raises: UsageError where there are none."""
+        if (found := self.declared) is None:
+            raise UsageError(f"this project has no summaries. Add them to {config.PROJECT_FILE}, as in '{EXAMPLE}'.")
+        return found
+
+    @property
+    def declared(self) -> SummarySettings | None:
+        """The same; None where it says nothing."""
+        definitions = self._opened.definitions  # which tells its mistakes
+        text = config.read_files(self._opened.places.folder, []).get(config.PROJECT_FILE, "")
+        return load_summary_settings(yamltext.read(text, config.PROJECT_FILE, []), [], definitions.events)
+
+    def build(self, first: Moment | None = None, last: Moment | None = None, progress: Progress | None = None) -> Built:
+        """Write the rows of all windows that begin in [first, last), from the current log.
+
+        Args:
+            first: A time in the first window; by default that of the first event.
+            last: The end; by default the last complete window. Windows that have not begun are not written.
+
+        Raises: UsageError where there is no log, for too many windows, or tables of other settings; TransientError
+            where the database cannot be had.
+        """
+        from shroff.replay.notebook import moment_ms
+
+        first_ms, last_ms = moment_ms(first, "--from"), moment_ms(last, "--to")
+        with self._writer() as writer, self._logs() as logs:
+            return writer.build(logs, first_ms, last_ms, progress)
+
+    def run(
+        self,
+        first: Moment | None = None,
+        last: Moment | None = None,
+        progress: Progress | None = None,
+        *,
+        say: Callable[[str], None] = unheard,
+        wait: Callable[[float], None] = time.sleep,
+    ) -> Iterator[Built]:
+        """Write each window once it is complete, and correct windows with later events or labels; gives each round.
+
+        Args:
+            first: The first window, if none was written yet; by default that of the first event.
+            last: Stop after the windows before this time; by default never.
+            say: Called with what cannot be had, such as the database; it is tried again.
+            wait: Waits so many seconds.
+        """
+        from shroff.replay.notebook import moment_ms
+
+        first_ms, last_ms = moment_ms(first, "--from"), moment_ms(last, "--to")
+        settings = self.settings
+        with self._writer() as writer:
+            while not self._opened.has_log():
+                if last_ms is not None and writer.complete_ms() >= last_ms:
+                    break  # and say that there is none
+                say(f"no event yet; looking again in {AGAIN_S:.0f} s")
+                wait(AGAIN_S)
+            while True:
+                complete_ms = writer.complete_ms()
+                try:
+                    with self._logs() as logs:
+                        built = writer.advance(
+                            logs, first_ms, complete_ms if last_ms is None else min(complete_ms, last_ms), progress
+                        )
+                except TransientError as error:
+                    say(f"{error}; trying again in {AGAIN_S:.0f} s")
+                    wait(AGAIN_S)
+                    continue
+                yield built
+                if last_ms is not None and complete_ms >= last_ms:
+                    return
+                due_ms = complete_ms + settings.every_ms + settings.delay_ms
+                wait(max(due_ms - self._opened.now_ms(), 0) / 1_000)
+
+    def tries(self) -> Iterator[Try]:
+        """What `doctor` asks."""
+        from shroff.monitoring.doctor_systems import Try
+
+        if self.declared is not None:
+            yield Try("summaries", self.finding)
+
+    def values(self) -> Mapping[str, float | None]:
+        """Values of metrics."""
+        return {"shroff_unreconciled_summary_events": self.unreconciled()}
+
+    def finding(self) -> Finding:
+        """Get the progress of `run`, for `doctor`. Raises: as `build`."""
+        from shroff.monitoring.doctor import NOTE, OK, Finding
+        from shroff_plugins.analytics.summaries.summaries import window_of
+
+        settings = self.settings
+        with closing(open_summaries(self._opened, settings)) as store:
+            found = store.followed()
+        if found is None or found.next_ms is None:
+            return Finding("summaries", OK, "not there yet; 'shroff summaries run' writes them")
+        due_ms = window_of(self._opened.now_ms() - settings.delay_ms, settings.every_ms)
+        behind = max(due_ms - found.next_ms, 0) // settings.every_ms
+        words = f"written up to {time_text(found.next_ms)}"
+        if behind <= BEHIND:
+            return Finding("summaries", OK, words)
+        cure = "Start 'shroff summaries run' again: it writes those first, in order."
+        return Finding("summaries", NOTE, f"{words}, {behind:,} windows behind", cure)
+
+    def unreconciled(self) -> int | None:
+        """Count the events by which the summaries of the last day differ from the log.
+
+        The first call checks only the last windows (by event time none); later calls add new ones.
+        None without summaries, or before the first window. Raises: as `build`.
+        """
+        from shroff_plugins.analytics.summaries.summary_writer import (
+            FIRST_WINDOWS,
+            CountedByEventTime,
+            CountedByIngestTime,
+        )
+
+        settings = self.declared
+        if settings is None:
+            return None
+        with closing(open_summaries(self._opened, settings)) as store, self._logs() as logs:
+            found = store.followed()
+            if found is None or found.next_ms is None:
+                return None
+            if self._counted is None or self._counted.settings != settings:
+                if settings.by == INGEST_TIME:
+                    last = range(found.next_ms - FIRST_WINDOWS * settings.every_ms, found.next_ms, settings.every_ms)
+                    self._counted = CountedByIngestTime(settings, min(store.counts(last), default=found.next_ms))
+                else:
+                    self._counted = CountedByEventTime(settings, logs, self._opened.definitions)
+            starts = self._counted.starts(found.next_ms)
+            return self._counted.difference(logs, starts, store.counts(starts), found.position)
+
+    @contextmanager
+    def _writer(self) -> Iterator[SummaryWriter]:
+        from shroff_plugins.analytics.summaries.summary_writer import SummaryWriter
+
+        settings = self.settings
+        with closing(open_summaries(self._opened, settings)) as store:
+            places = self._opened.definitions.settings.money_places
+            yield SummaryWriter(settings, store, places, self._opened.now_ms)
+
+    @contextmanager
+    def _logs(self) -> Iterator[list[Log]]:
+        """The log."""
+        with ExitStack() as held:
+            yield [held.enter_context(self._opened.reading())]
+
+
+def open_summaries(opened: Opened, settings: SummarySettings) -> SummaryStore:
+    """Where summaries are kept. Raises: UsageError where there is no such database, or its library is missing."""
+    from shroff_plugins.analytics.summaries.summary_tables import SUMMARIES, SqlSummaries
+
+    project = opened.definitions.settings
+    placed = SUMMARIES.placed({"url": config.filled(settings.url, "summaries")}, opened.places.folder)
+    return SqlSummaries(placed["url"], settings, (project.currency, project.money_places), opened.now_ms)
+
+
+# ---- as a job
+
+
+class SummariesParams(JobParams, frozen=True, rename={"start": "from", "end": "to"}):
+    """Write the summaries of windows that begin in [from, to); by default of all complete windows."""
+
+    start: Name | None = None
+    end: Name | None = None
+
+
+def run_summary_job(project: Project, params: SummariesParams, run: JobRun) -> Mapping[str, Any]:
+    """As `shroff summaries build`."""
+    progress = run.counting("summarizing windows")
+    return Summaries(project.opened).build(params.start, params.end, progress)._asdict()
+
+
+SUMMARIES: Final = JobKind("summaries", SummariesParams, f"{__name__}:run_summary_job")

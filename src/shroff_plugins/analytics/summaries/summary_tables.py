@@ -1,0 +1,354 @@
+"""Summaries as rows of two tables: PostgreSQL (extra `postgres`), MariaDB (extra `mariadb`), SQLite.
+
+A third table, `summaries_followed`, says by settings and position how far they are. Each transaction first locks its
+row there. So two processes write one after the other, and neither puts an older row in the place of a newer one.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any, Final
+
+from sqlalchemy import (
+    CHAR,
+    Column,
+    ColumnElement,
+    Connection,
+    Integer,
+    MetaData,
+    Numeric,
+    RowMapping,
+    Table,
+    case,
+    cast,
+    func,
+    inspect,
+    literal,
+    select,
+    text,
+    update,
+)
+from sqlalchemy.types import UserDefinedType
+
+from shroff.adapters.databases.sql_database import (
+    JSON,
+    MOMENT,
+    NAME,
+    TEXT,
+    WHOLE,
+    RejectedRowError,
+    SqlDatabase,
+    adding,
+    key_column,
+    make_missing,
+    replacing,
+    value_column,
+)
+from shroff.adapters.sinks import SQL as SUMMARIES
+from shroff.errors import StorageError, UsageError
+from shroff.project.settings.summaries import SummarySettings
+from shroff_plugins.analytics.summaries.summaries import SummaryRow, WindowSummary
+from shroff_plugins.analytics.summaries.summary_writer import PROGRESS_TABLE, Position, SummaryProgress, other_tables
+
+__all__ = ["SUMMARIES", "SqlSummaries"]
+SIGNS: Final = {"EUR": "€", "GBP": "£", "JPY": "¥", "USD": "$"}
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND: Final = timedelta(milliseconds=1)
+_DIGITS: Final = 20
+_AT_ONCE: Final = 500  # windows that one question asks for
+
+
+class _Exact(UserDefinedType[Decimal]):
+    """An exact decimal; in SQLite a number, exact to 15 digits, which SQLAlchemy's own type would warn of."""
+
+    cache_ok = True
+
+    def __init__(self, places: int) -> None:
+        self.places = places
+
+    def get_col_spec(self, **_: object) -> str:
+        return f"DECIMAL({_DIGITS},{self.places})"
+
+    def bind_processor(self, dialect: Any) -> Callable[[Any], Any] | None:
+        return (lambda value: None if value is None else str(value)) if dialect.name == "sqlite" else None
+
+
+def _table(name: str, settings: SummarySettings, places: int, *, has_frauds: bool) -> Table:
+    return Table(
+        name,
+        MetaData(),
+        key_column("window_start", MOMENT),
+        value_column("window_end", MOMENT),
+        value_column("revision", Integer()),
+        value_column("created_at", MOMENT),
+        *(value_column(column, JSON) for column in settings.columns),
+        value_column("transaction_count", WHOLE),
+        value_column("amount_sum", _Exact(places)),
+        Column("average_amount", _Exact(places + 2)),
+        value_column("currency", CHAR(3)),
+        *([value_column("fraud_count", WHOLE)] if has_frauds else []),
+        value_column("confirmed_fraud_count", WHOLE),
+        mysql_engine="InnoDB",
+        mysql_charset="utf8mb4",
+    )
+
+
+def _followed_table() -> Table:
+    return Table(
+        PROGRESS_TABLE,
+        MetaData(),
+        key_column("name", NAME),
+        value_column("settings", TEXT),
+        value_column("position", TEXT),
+        value_column("rows_position", TEXT),
+        Column("next_window", MOMENT),
+        mysql_engine="InnoDB",
+        mysql_charset="utf8mb4",
+    )
+
+
+class SqlSummaries:
+    """Tables in a database, made where there are none.
+
+    Args:
+        url: The database.
+        currency: Of the project, with its places.
+        now_ms: The clock, for `created_at`.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        settings: SummarySettings,
+        currency: tuple[str, int],
+        now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+    ) -> None:
+        self._settings, self._now_ms = settings, now_ms
+        self._currency, self._places = currency
+        self._database = SqlDatabase(url, "summaries")
+        self._tables = (
+            _table(settings.table, settings, self._places, has_frauds=True),
+            _table(settings.fraud_table, settings, self._places, has_frauds=False),
+        )
+        self._followed = _followed_table()
+        self._own = self._followed.c.name == settings.table
+
+    def begin(self, position: Position) -> SummaryProgress:
+        try:
+            self._database.make_table(self._followed)
+        except RejectedRowError:  # PostgreSQL, where another process makes it at the same moment
+            self._database.make_table(self._followed)
+        with self._begun() as connection:
+            own = {
+                "name": self._settings.table,
+                "settings": self._definition(),
+                "position": _shown(position),
+                "rows_position": _shown(position),
+                "next_window": None,
+            }
+            connection.execute(adding(self._followed, self._database.dialect), own)
+            row = self._lock(connection)
+            assert row is not None, "it was just added"
+            self._check(row)
+            for table in self._tables:
+                if make_missing(connection, table):
+                    self._make_view(connection, table)
+        return _followed(row)
+
+    def followed(self) -> SummaryProgress | None:
+        if not self._database.is_there():
+            return None
+        with self._begun() as connection:
+            if not inspect(connection).has_table(PROGRESS_TABLE):
+                return None
+            row = connection.execute(select(self._followed).where(self._own)).mappings().first()
+        return None if row is None else _followed(row)
+
+    def write(self, rows: Sequence[WindowSummary], position: Position, next_ms: int | None = None) -> int | None:
+        with self._begun() as connection:
+            row = self._lock(connection)
+            if row is None or any(_is_behind(position, _position(row[one])) for one in ("rows_position", "position")):
+                return None
+            now = _moment(self._now_ms())
+            changed = sum(self._write_table(connection, number, rows, now) for number in range(len(self._tables)))
+            said: dict[str, Any] = {"rows_position": _shown(position)}
+            if next_ms is not None:
+                before = _ms_of(row["next_window"])
+                said["next_window"] = _moment(next_ms if before is None else max(before, next_ms))
+            connection.execute(update(self._followed).where(self._own).values(said))
+        return changed
+
+    def settle(self, position: Position, absent: Collection[int]) -> bool:
+        with self._begun() as connection:
+            row = self._lock(connection)
+            if self._written(connection, absent):
+                return False
+            if row is not None and not _is_behind(position, _position(row["position"])):
+                connection.execute(update(self._followed).where(self._own).values(position=_shown(position)))
+        return True
+
+    def written(self, starts: Collection[int]) -> list[int]:
+        with self._begun() as connection:
+            return self._written(connection, starts)
+
+    def counts(self, starts: Collection[int]) -> dict[int, int]:
+        with self._begun() as connection:
+            return self._counts(connection, starts)
+
+    def _written(self, connection: Connection, starts: Collection[int]) -> list[int]:
+        return sorted(self._counts(connection, starts))
+
+    def _counts(self, connection: Connection, starts: Collection[int]) -> dict[int, int]:
+        columns = self._tables[0].c
+        asked = select(columns.window_start, columns.transaction_count)
+        ordered, found = sorted(starts), dict[int, int]()
+        for begin in range(0, len(ordered), _AT_ONCE):
+            some = [_moment(one) for one in ordered[begin : begin + _AT_ONCE]]
+            rows = connection.execute(asked.where(columns.window_start.in_(some)))
+            found |= {_known_ms(start): count for start, count in rows}
+        return found
+
+    def close(self) -> None:
+        self._database.close()
+
+    @contextmanager
+    def _begun(self) -> Iterator[Connection]:
+        """A transaction. Raises: as `SqlDatabase.begun`; StorageError for what the database never takes."""
+        try:
+            with self._database.begun() as connection:
+                yield connection
+        except RejectedRowError as error:
+            raise StorageError(f"{self._database.name} refuses a summary: {error}") from None
+
+    # Below: rows, and how they stand in tables
+
+    def _lock(self, connection: Connection) -> RowMapping | None:
+        """The row that says how far this is, held until the transaction ends; a statement that all three know."""
+        connection.execute(update(self._followed).where(self._own).values(name=self._settings.table))
+        return connection.execute(select(self._followed).where(self._own)).mappings().first()
+
+    def _write_table(self, connection: Connection, number: int, rows: Sequence[WindowSummary], now: datetime) -> int:
+        """Write what differs from what is there; gives how many rows."""
+        table = self._tables[number]
+        keys = [_moment(one.start_ms) for one in rows]
+        there = {
+            _known_ms(row["window_start"]): row
+            for row in connection.execute(select(table).where(table.c.window_start.in_(keys))).mappings()
+        }
+        changed = []
+        for one in rows:
+            values, before = self._values(one, number), there.get(one.start_ms)
+            if before is not None and all(_is_same(before[name], value) for name, value in values.items()):
+                continue
+            revision = 0 if before is None else before["revision"] + 1
+            ends = {"window_start": _moment(one.start_ms), "window_end": _moment(one.end_ms)}
+            changed.append({**ends, **values, "revision": revision, "created_at": now})
+        if changed:
+            connection.execute(replacing(table, self._database.dialect), changed)
+        return len(changed)
+
+    def _values(self, window: WindowSummary, number: int) -> dict[str, Any]:
+        """What a row says beside its window."""
+        one: SummaryRow = window.fraud if number else window.all
+        counts = {name: json.dumps(found, ensure_ascii=False) for name, found in one.counts.items()}
+        return {
+            **counts,
+            "transaction_count": one.count,
+            "amount_sum": one.amount,
+            "average_amount": one.average,
+            "currency": self._currency,
+            **({} if number else {"fraud_count": window.fraud.count}),
+            "confirmed_fraud_count": one.confirmed,
+        }
+
+    def _definition(self) -> str:
+        """The settings that rows depend on."""
+        own = self._settings
+        said = {
+            "event": own.event,
+            "columns": dict(sorted(own.columns.items())),
+            "amount": own.amount,
+            "every_ms": own.every_ms,
+            "by": own.by,
+            "fraud": sorted(own.fraud),
+            "fraud_table": own.fraud_table,
+            "currency": [self._currency, self._places],
+        }
+        return json.dumps(said, sort_keys=True)
+
+    def _check(self, row: RowMapping) -> None:
+        """Raises: UsageError where the tables hold rows of other settings than are written now."""
+        if row["settings"] != self._definition():
+            now, then = json.loads(self._definition()), json.loads(row["settings"])
+            names = sorted(name for name in now.keys() | then.keys() if now.get(name) != then.get(name))
+            raise UsageError(
+                f"the table {self._settings.table} holds summaries by other settings "
+                f"({', '.join(names)} differ). {other_tables(self._settings)}"
+            )
+
+    def _make_view(self, connection: Connection, table: Table) -> None:
+        """Make the view that shows amounts as text with the sign of the currency, `£12.34`."""
+        dialect, sign = connection.dialect, SIGNS.get(self._currency, f"{self._currency} ")
+        columns = [_text_of(column, sign, self._places, dialect.name) for column in table.columns]
+        shown = select(*columns).compile(dialect=dialect, compile_kwargs={"literal_binds": True})
+        making = "CREATE VIEW IF NOT EXISTS" if dialect.name == "sqlite" else "CREATE OR REPLACE VIEW"
+        connection.execute(text(f"{making} {table.name}_text AS {shown}"))
+
+
+def _text_of(column: Column[Any], sign: str, places: int, dialect: str) -> ColumnElement[Any]:
+    if column.name not in {"amount_sum", "average_amount"}:
+        return column
+    if dialect == "sqlite":
+        digits: ColumnElement[Any] = func.printf(f"%.{places}f", column)
+        return case((column.is_not(None), literal(sign).concat(digits))).label(column.name)
+    digits = cast(func.round(column, places), Numeric(_DIGITS, places))
+    return literal(sign).concat(digits).label(column.name)
+
+
+def _moment(at_ms: int) -> datetime:
+    return _EPOCH + at_ms * _MILLISECOND
+
+
+def _ms_of(found: Any) -> int | None:
+    """A moment as its database gives it: with a zone, without one, or as text."""
+    if found is None:
+        return None
+    at = datetime.fromisoformat(found) if isinstance(found, str) else found
+    return (at.replace(tzinfo=at.tzinfo or UTC) - _EPOCH) // _MILLISECOND
+
+
+def _known_ms(found: Any) -> int:
+    at_ms = _ms_of(found)
+    assert at_ms is not None, "a key is never missing"
+    return at_ms
+
+
+def _is_same(found: Any, value: Any) -> bool:
+    """Whether a value that the database gives is the one that would be written."""
+    if isinstance(value, str) and not isinstance(found, str):
+        return bool(found == json.loads(value))  # PostgreSQL gives JSON as what it stands for
+    if isinstance(value, Decimal):
+        return found is not None and Decimal(str(found)) == value
+    return bool(found == value)
+
+
+def _shown(position: Position) -> str:
+    return ",".join(map(str, position))
+
+
+def _position(shown: str) -> Position:
+    return tuple(map(int, shown.split(",")))
+
+
+def _is_behind(one: Position, other: Position) -> bool:
+    """Whether a position lacks something that the other has."""
+    return len(one) < len(other) or any(own < its for own, its in zip(one, other, strict=False))
+
+
+def _followed(row: RowMapping) -> SummaryProgress:
+    return SummaryProgress(_position(row["position"]), _ms_of(row["next_window"]))

@@ -1,0 +1,293 @@
+"""The lake as files that BigQuery loads: for each commit of the lake one file per table, and the schema of each table.
+
+    FOLDER/schemas/payment.json               names, types and modes of the columns, as `bq load` takes them
+    FOLDER/payment/0-000000000007.parquet     the rows of manifest 7 of lane 0
+
+The rows of a commit are those of the places (after, upto] that its manifest wrote, in whatever files they lie now. So
+they are the same before and after a compaction, and a table that has loaded each commit once has each row once.
+
+Tables are those that marts read (`analytics.marts.views`), less the features, and what SELECTs of `warehouse/` make of
+them. These see the rows of one commit at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Final, NamedTuple
+
+import msgspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from shroff.errors import StateError
+from shroff.lake.files import sorted_by_place
+from shroff.lake.reader import LakeReader
+from shroff.runtime.whole_files import unfinished, write_lines
+from shroff.streams.lake import damaged
+from shroff.streams.lake_manifest import Write, read_manifest
+from shroff_plugins.analytics.closed_duckdb import QueryLimits, closed_duckdb, identifier, library
+from shroff_plugins.analytics.marts.models import Model
+from shroff_plugins.analytics.marts.views import view_name
+
+FORMATS: Final = ("parquet", "ndjson")
+KINDS: Final = ("events", "decisions", "labels", "flags", "hits")
+REQUIRED: Final = frozenset({"lane", "seq", "time", "date"})  # of the lake's own rows
+NUMERIC_DIGITS: Final = 29  # before the point, and 9 behind it: what NUMERIC holds; BIGNUMERIC holds all of ours
+NUMERIC_PLACES: Final = 9
+_SIMPLE: Final = (
+    (pa.types.is_integer, "INTEGER"),
+    (pa.types.is_string, "STRING"),
+    (pa.types.is_boolean, "BOOLEAN"),
+    (pa.types.is_timestamp, "TIMESTAMP"),
+    (pa.types.is_date, "DATE"),
+    (pa.types.is_floating, "FLOAT"),
+    (pa.types.is_binary, "BYTES"),
+)
+
+
+class Commit(NamedTuple):
+    """One manifest of a lane: the sequence numbers (after, upto] of its log."""
+
+    lane: int
+    number: int
+    after: int
+    upto: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.lane}-{self.number:012d}"
+
+
+@dataclass(slots=True)
+class WarehouseFiles:
+    """The files written.
+
+    Args:
+        files: How many files each table has got.
+        rows: How many rows.
+        manifests: The last manifest of each lane, as text.
+        schemas: The columns of each table, as BigQuery names them.
+        log: Tells the log of the lake from any other.
+        paths: Each file, with its table and its name.
+    """
+
+    files: dict[str, int] = field(default_factory=dict)
+    rows: dict[str, int] = field(default_factory=dict)
+    manifests: dict[str, int] = field(default_factory=dict)
+    schemas: dict[str, list[dict[str, str]]] = field(default_factory=dict)
+    log: str = ""
+    paths: list[tuple[str, str, Path]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """The files to write: a format of `FORMATS`, and the commits after a manifest.
+
+    Args:
+        empty: The tables of the lake without rows, by folder (see `lake.rows.empty_tables`).
+        models: The SELECTs of `warehouse/`, in the order in which they read each other.
+    """
+
+    out: Path
+    format: str
+    behind: int
+    empty: Mapping[str, pa.Table]
+    models: Sequence[Model]
+
+
+def commits(reader: LakeReader, behind: int) -> Iterator[Commit]:
+    """The commits of a lane that wrote rows, behind a manifest. Raises: StorageError. Cost: a small object each."""
+    lane = reader.state.lane
+    for number in range(behind + 1, reader.state.number + 1):
+        found = read_manifest(reader.objects, lane, number)
+        if found is None:
+            raise damaged(reader.objects, f"manifest {number:,}", "it is not there")
+        plan = found[0].plan
+        if isinstance(plan, Write) and plan.upto > plan.after:
+            yield Commit(lane, number, plan.after, plan.upto)
+
+
+def write_warehouse(readers: Sequence[LakeReader], wanted: Wanted) -> WarehouseFiles:
+    """Write the files of all commits, and the schemas. The same lake and definitions give the same bytes.
+
+    Raises: StateError where a column has two types, or none in a row that needs one; StorageError; DuckDB's errors.
+    """
+    found = WarehouseFiles()
+    fields: dict[str, dict[str, dict[str, str]]] = {}
+    empty = {view_name(name): _placed(table, name) for name, table in wanted.empty.items() if _kind(name) in KINDS}
+    for name, table in empty.items():
+        _widen(fields, name, _loadable(table).schema, REQUIRED)
+    with _connected(wanted.models) as connection:
+        for name, (table, required) in _selected(connection, wanted.models, empty, {}).items():
+            _widen(fields, name, table.schema, required)
+        for reader in readers:
+            found.log = found.log or reader.state.log
+            found.manifests[str(reader.state.lane)] = reader.state.number
+            for commit in commits(reader, wanted.behind):
+                rows = rows_of(reader, commit)
+                made = {name: (_loadable(table), REQUIRED) for name, table in rows.items()}
+                made |= _selected(connection, wanted.models, empty, rows)
+                for name, (table, required) in made.items():
+                    _widen(fields, name, table.schema, required)
+                    _write(wanted, found, name, commit, table, required)
+    found.schemas = {name: list(fields[name].values()) for name in sorted(fields)}
+    folder = wanted.out / "schemas"
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, columns in found.schemas.items():
+        write_lines(folder / f"{name}.json", [[msgspec.json.format(msgspec.json.encode(columns)), b"\n"]])
+    return found
+
+
+def rows_of(reader: LakeReader, commit: Commit) -> dict[str, pa.Table]:
+    """The rows of a commit by table, in the order of places. Raises: StateError where a column has two types."""
+    parts: dict[str, list[pa.Table]] = {}
+    for kind in KINDS:
+        for file, table in reader.pieces(kind, commit.after, commit.upto):
+            if table.num_rows:
+                parts.setdefault(view_name(_table(file.folder)), []).append(_placed(table, file.folder))
+    return {name: sorted_by_place(_joined(name, tables)) for name, tables in sorted(parts.items())}
+
+
+def column_of(column: pa.Field, required: frozenset[str]) -> dict[str, str]:
+    """A column as BigQuery's schema has it.
+
+    Raises: StateError where BigQuery has no such type.
+    Source: https://cloud.google.com/bigquery/docs/loading-data-cloud-storage-parquet, "Parquet conversions".
+    """
+    type_, mode = column.type, "REQUIRED" if column.name in required else "NULLABLE"
+    if pa.types.is_list(type_):
+        type_, mode = type_.value_type, "REPEATED"
+    if pa.types.is_decimal(type_):
+        name = "NUMERIC" if type_.scale <= NUMERIC_PLACES else "BIGNUMERIC"
+    else:
+        name = next((name for is_it, name in _SIMPLE if is_it(type_)), "")
+    if not name:
+        raise StateError(f"column {column.name!r} has the type {type_}, which is not loaded into BigQuery")
+    return {"name": column.name, "type": name, "mode": mode}
+
+
+@contextmanager
+def _connected(models: Sequence[Model]) -> Iterator[Any]:
+    """A closed DuckDB; None where there is no SELECT to run. With one thread rows come in one order."""
+    if not models:
+        yield None
+        return
+    with (
+        TemporaryDirectory() as spill,
+        closed_duckdb(None, (), spill=Path(spill), limits=QueryLimits(threads=1)) as connection,
+    ):
+        yield connection
+
+
+def _selected(
+    connection: Any, models: Sequence[Model], empty: Mapping[str, pa.Table], rows: Mapping[str, pa.Table]
+) -> dict[str, tuple[pa.Table, frozenset[str]]]:
+    """What SELECTs make of some rows, and which columns need a value. Raises: StateError where SQL fails."""
+    found = {}
+    for name, table in empty.items() if models else ():
+        connection.register(name, _joined(name, [table, rows[name]] if name in rows else [table]))
+    for model in models:
+        try:
+            connection.execute(f"CREATE OR REPLACE TEMP VIEW {identifier(model.name)} AS {model.sql}")
+            made = connection.sql(f"FROM {identifier(model.name)}").to_arrow_table()
+        except library().Error as error:
+            raise StateError(f"{model.file}: {error}") from None
+        required = {name for test in model.tests if test.name.startswith("not_null") for _, name, _ in test.columns}
+        if model.kind == "mart":
+            found[model.name] = _loadable(made), frozenset(required)
+    return found
+
+
+def _write(
+    wanted: Wanted, found: WarehouseFiles, name: str, commit: Commit, table: pa.Table, required: frozenset[str]
+) -> None:
+    if not table.num_rows:
+        return
+    for column in required & set(table.schema.names):
+        if empty := table[column].null_count:
+            raise StateError(
+                f"table {name}, places {commit.after + 1:,} to {commit.upto:,}: column {column!r} has no value in "
+                f"{empty:,} of {table.num_rows:,} rows, and is not_null"
+            )
+    folder = wanted.out / name
+    folder.mkdir(parents=True, exist_ok=True)
+    target = folder / f"{commit.name}.{wanted.format}"
+    found.paths.append((name, commit.name, target))
+    columns = [one.with_nullable(one.name not in required) for one in table.schema]
+    table = pa.Table.from_arrays(table.columns, schema=pa.schema(columns))
+    if wanted.format == "parquet":
+        with unfinished(target) as part:
+            pq.write_table(table, part)
+    else:
+        write_lines(target, ([_line(row) for row in batch.to_pylist()] for batch in table.to_batches(8_192)))
+    found.files[name] = found.files.get(name, 0) + 1
+    found.rows[name] = found.rows.get(name, 0) + table.num_rows
+
+
+def _line(row: Mapping[str, Any]) -> bytes:
+    """A row as a line of JSON: decimals as texts, so no digit is lost, and nothing where a value is missing."""
+    return msgspec.json.encode({name: value for name, value in row.items() if value is not None}) + b"\n"
+
+
+def _widen(
+    fields: dict[str, dict[str, dict[str, str]]], table: str, schema: pa.Schema, required: frozenset[str]
+) -> None:
+    """Add columns to what is known of a table."""
+    known = fields.setdefault(table, {})
+    for column in schema:
+        now = column_of(column, required)
+        before = known.setdefault(column.name, now)
+        if before != now:
+            raise StateError(
+                f"table {table}: column {column.name!r} is {before['type']} in some rows and {now['type']} in others. "
+                "A table of BigQuery has one type for each column; give the newer field another name"
+            )
+
+
+def _loadable(table: pa.Table) -> pa.Table:
+    """The same with decimals that fit NUMERIC, and whole numbers of 64 bits. Raises: StateError where one does not."""
+    for at, column in enumerate(table.schema):
+        type_ = column.type
+        if pa.types.is_decimal(type_) and type_.scale <= NUMERIC_PLACES:
+            wanted = pa.decimal128(NUMERIC_DIGITS + type_.scale, type_.scale)
+        elif pa.types.is_integer(type_):
+            wanted = pa.int64()
+        else:
+            continue
+        try:
+            table = table.set_column(at, column.name, table[column.name].cast(wanted))
+        except pa.ArrowInvalid as error:
+            raise StateError(f"column {column.name!r} does not fit BigQuery's type: {error}") from None
+    return table
+
+
+def _joined(name: str, tables: Sequence[pa.Table]) -> pa.Table:
+    try:
+        return pa.concat_tables(tables, promote_options="default")
+    except (pa.ArrowTypeError, pa.ArrowInvalid) as error:
+        raise StateError(f"table {name}: a field has changed its type, and a table has one: {error}") from None
+
+
+def _placed(table: pa.Table, folder: str) -> pa.Table:
+    """Rows with the columns that their folder names: `type` or `event`, and `date`."""
+    for part in folder.split("/"):
+        key, is_named, value = part.partition("=")
+        if is_named:
+            one = pa.scalar(date.fromisoformat(value)) if key == "date" else pa.scalar(value)
+            table = table.append_column(key, pa.array([one.as_py()] * table.num_rows, one.type))
+    if "date" not in table.schema.names:
+        table = table.append_column("date", pa.array([], pa.date32()))
+    return table
+
+
+def _table(folder: str) -> str:
+    return folder.rpartition("/date=")[0]
+
+
+def _kind(folder: str) -> str:
+    return folder.partition("/")[0]

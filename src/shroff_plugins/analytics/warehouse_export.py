@@ -1,0 +1,116 @@
+"""Files for a warehouse, of an opened project."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from msgspec import UNSET, UnsetType
+
+from shroff import config
+from shroff.errors import UsageError, nearest
+from shroff.operations.declaration import OperationAnswer
+from shroff.runtime.texts import many
+
+if TYPE_CHECKING:
+    from shroff.app.opened import Opened
+    from shroff.app.project import Project
+    from shroff_plugins.analytics.warehouse import WarehouseFiles
+
+TIMEOUT: Final = "10m"  # of the upload of one file
+VARIABLE: Final = "${BIGQUERY_TOKEN}"
+FOLDER: Final = "warehouse"
+NO_LAKE: Final = (
+    "a warehouse export reads the lake, and this project has none. Add 'lake: ./lake' to shroff.yaml and run "
+    "'shroff lake write'."
+)
+
+
+def export_warehouse(opened: Opened, out: Path, format_: str = "parquet", behind: int = 0) -> WarehouseFiles:
+    """Write the lake as files that BigQuery loads, into a folder (see `analytics.warehouse`).
+
+    Args:
+        behind: Only commits behind this manifest of each lane.
+
+    Raises: UsageError where there is no lake, or no such format; DefinitionError for a mistake in a SELECT of
+        `warehouse/`; StateError where rows do not fit their table.
+    """
+    from shroff.app.lakes import Lakes
+    from shroff.lake.rows import empty_tables
+    from shroff_plugins.analytics.marts.models import load_models
+    from shroff_plugins.analytics.marts.views import LakeFiles
+    from shroff_plugins.analytics.warehouse import FORMATS, Wanted, write_warehouse
+
+    if format_ not in FORMATS:
+        raise UsageError(f"there is no format {format_!r}. {nearest(format_, FORMATS) or 'Use parquet or ndjson.'}")
+    if opened.systems.lake is None:
+        raise UsageError(NO_LAKE)
+    empty = empty_tables(opened.definitions)
+    texts = config.read_sql(opened.places.folder, FOLDER)
+    models = load_models(texts, LakeFiles({}, empty).views) if texts else []
+    with ExitStack() as held:
+        readers = [held.enter_context(Lakes(opened).reader())]
+        return write_warehouse(readers, Wanted(out, format_, behind, empty, models))
+
+
+def load_warehouse(
+    opened: Opened, done: WarehouseFiles, format_: str, target: str, endpoint: str = ""
+) -> dict[str, int]:
+    """Load files that were written into a dataset of BigQuery; how many of each table were not loaded before.
+
+    Args:
+        target: `PROJECT.DATASET`. The access token is BIGQUERY_TOKEN of the environment.
+        endpoint: Another server than Google's.
+
+    Raises: UsageError where the target is none, or there is no token; StateError where BigQuery refuses;
+        TransientError where it cannot be reached: what was loaded by then stays, and is not loaded again.
+    """
+    from shroff.adapters.http_calls import Calls
+    from shroff.project.settings.system import System
+    from shroff_plugins.analytics.bigquery import ENDPOINT, BigQuery, LoadFile
+
+    at = endpoint or ENDPOINT
+    called = opened.systems.called(System("bigquery", {"url": at, "timeout": TIMEOUT}), opened.places.folder)
+    loaded: dict[str, int] = {}
+    if config.unset(VARIABLE):
+        raise UsageError("BIGQUERY_TOKEN is not set in the environment; it has the access token.")
+    with closing(
+        BigQuery(target, config.filled(VARIABLE, "--load"), Calls.of(called.options), endpoint=at)
+    ) as warehouse:
+        for table, name, path in done.paths:
+            file = LoadFile(path, table, f"{done.log[:8]}_{name}", format_, done.schemas[table])
+            loaded[table] = loaded.get(table, 0) + warehouse.load(file)
+    return loaded
+
+
+class WarehouseExport(OperationAnswer, dict=True):
+    """What was written: the last manifest of each lane, files and rows by table, and files loaded."""
+
+    out: str
+    format: str
+    manifests: dict[str, int]
+    files: dict[str, int]
+    rows: dict[str, int]
+    loaded: dict[str, int] | UnsetType = UNSET
+
+    def text(self) -> str:
+        return "\n".join(vars(self)["lines"])
+
+
+def export(
+    project: Project, out: Path, format_: str, *, behind: int | None, load: str | None, endpoint: str | None
+) -> WarehouseExport:
+    """Write the lake for a warehouse, and load it where a dataset is named."""
+    done = export_warehouse(project.opened, out, format_, behind or 0)
+    lines = [f"{out}: {many(len(done.schemas), 'schema')}"]
+    lines += [
+        f"  {name}: {many(done.rows[name], 'row')} in {many(done.files[name], 'file')}" for name in sorted(done.rows)
+    ]
+    answer = WarehouseExport(out=str(out), format=format_, manifests=done.manifests, files=done.files, rows=done.rows)
+    if load is not None:
+        answer.loaded = load_warehouse(project.opened, done, format_, load, endpoint or "")
+        count = sum(answer.loaded.values())
+        lines.append(f"{load}: {many(count, 'file')} loaded, {len(done.paths) - count:,} loaded before.")
+    vars(answer)["lines"] = lines
+    return answer
