@@ -13,11 +13,10 @@ from shroff.cli.failures import KINDS, MISTAKE
 from shroff.cli.main import EXIT_STATUS
 from shroff.errors import RefusalError
 from shroff.operations import manifest
-from shroff.web.api.cases.cases import MISSING
 
 SRC: Final = Path(__file__).resolve().parents[1] / "src" / "shroff"
 NAMED: Final = {"UNPROCESSABLE": 422, "CONFLICT": 409}
-FORWARDED: Final = {"error.code", "type_"}  # of a ProblemError that stands elsewhere, and of MISSING
+FORWARDED: Final = {"error.code"}  # of a ProblemError that stands elsewhere
 PUSHED: Final = {"not-a-message": 400, "not-signed": 403}  # the status is that of a PushRefusedError
 
 # Meaning and cure of each kind.
@@ -160,11 +159,11 @@ def raised() -> Statuses:
                 for kind in _texts(kinds):
                     found[kind] |= {PUSHED[kind]} if kind in PUSHED else {_number(status)}
     manifest.load_all()
-    for refusal in RefusalError.__subclasses__():
+    refusals = [RefusalError]
+    for refusal in refusals:
+        refusals += refusal.__subclasses__()
         if refusal.__module__.startswith("shroff"):  # and not of a test
             found[refusal.code].add(refusal.status)
-    for kind, _ in MISSING.values():
-        found[kind].add(404)
     return dict(found)
 
 

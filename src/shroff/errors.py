@@ -113,7 +113,7 @@ class RefusalError(UsageError):
 
     status: ClassVar[int] = 400
     code: ClassVar[str] = "bad-request"
-    title: ClassVar[str] = "Invalid request"
+    title: str = "Invalid request"
     headers: Mapping[str, str] = {}  # of the response
     more: Mapping[str, Any] = {}  # further fields of the problem document
 

@@ -11,12 +11,13 @@ from urllib.parse import quote
 import msgspec
 import pytest
 
+from shroff.app.cases import side_effects
+from shroff.app.cases.side_effects import CaseListEntry
 from shroff.errors import NotAllowedError
 from shroff.language.values import DAY_MS, parse_time
 from shroff.people.access import Right, Role
 from shroff.people.store import AuditFilter, rows_of
 from shroff.project.lists import Entry
-from shroff.web.api.cases.case_answers import CaseListEntry, also_of
 from tests.support.webs import Answered, Asker, Browser, who
 from tests.support.webs import run as run_empty
 from tests.web.test_pages import EVIL, PAYMENT, RULE, TEMPLATE
@@ -148,10 +149,9 @@ def test_programs_answer_with_an_entry_of_a_list_and_undo_both(bank):
         again = await send(browser, "/api/v1/cases/2/decide", {"verdict": "fraud", "lists": [ENTRY]})
         assert "is in the list blocked_cards already" in again.json()["detail"]
         assert (await send(browser, "/api/v1/cases/1/undo", {"undo": found["undo"]})).status == 200
+        acting = asks.service.project.acting_as(who(Role.ANALYST, frozenset([Right.WORK_CASES])))
         with pytest.raises(NotAllowedError, match="edit:lists"):  # as a key that may only work on cases
-            also_of(
-                asks.service, who(Role.ANALYST, frozenset([Right.WORK_CASES])), [CaseListEntry(LIST, "c-9", "x")], ""
-            )
+            side_effects.checked(acting, asks.service.cases, [CaseListEntry(LIST, "c-9", "x")], "")
         assert (await state(browser), blocked(asks)) == ("open", [])
 
     run(bank, steps)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from shroff import config
 from shroff.app.adapter_factory import AdapterFactory, load_adapter
-from shroff.app.cases import ProjectCases
+from shroff.app.cases.project_cases import ProjectCases
 from shroff.app.jobs.project_jobs import failing_schedules
 from shroff.app.label_reports import LabelReports
 from shroff.app.lakes import Lakes

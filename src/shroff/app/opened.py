@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from shroff.app.rules.rule_looks import RuleStatistics
+    from shroff.cases.desk import CaseService
     from shroff.events.intake import Intake
     from shroff.explain.key_index import KeyIndex
     from shroff.log.writer import Writer
@@ -70,6 +71,7 @@ class Opened:
     asked_by: Who | None = None
     asked_at: str = ""  # the address at which this caller reaches the service
     desk: Desk | None = None  # people and the record, where a service has them open
+    case_service: CaseService | None = None  # cases, where a service has them open, and carries out what is due
     adopt: Callable[[], str] | None = None  # how a service makes the files active; gives why that waits
     read_once: ReadOnce = field(default_factory=ReadOnce)  # shared by all that this process opens of the project
     taken: ActiveFilesInUse = field(default_factory=ActiveFilesInUse)  # shared as well

@@ -14,10 +14,15 @@ from shroff.operations.declaration import Operation, OperationAnswer, OperationR
 if TYPE_CHECKING:
     from shroff.app.people import ProjectPeople
     from shroff.app.project import Project
+    from shroff.cases.desk import CaseService
     from shroff.people.store import Desk
     from shroff.streams.log import Log
 
 Outcome = TypeVar("Outcome", bound=OperationAnswer)
+
+
+def _cases(project: Project, held: ExitStack) -> CaseService:
+    return held.enter_context(project.cases.open())
 
 
 def _log(project: Project, held: ExitStack) -> Log:
@@ -33,6 +38,7 @@ def _desk(project: Project, held: ExitStack) -> Desk:
 PARTS: Final = {kind[len("cached_property[") : -1]: name for name, kind in ProjectParts.__annotations__.items()}
 # What else an operation can take; a log is open for as long as it runs.
 VALUES: Final[Mapping[str, Callable[[Project, ExitStack], object]]] = {
+    "CaseService": _cases,
     "Clock": lambda project, _: project.opened.now_ms,
     "Desk": _desk,
     "Definitions": lambda project, _: project.definitions,

@@ -11,7 +11,7 @@ from shroff.project.settings.installed import CHECKS, installed
 if TYPE_CHECKING:
     from shroff.app.adapter_factory import AdapterFactory
     from shroff.app.arrow_tables import ArrowTables
-    from shroff.app.cases import ProjectCases
+    from shroff.app.cases.project_cases import ProjectCases
     from shroff.app.decision_history import DecisionHistory
     from shroff.app.health import HealthChecks
     from shroff.app.jobs.project_jobs import ProjectJobs
@@ -79,7 +79,7 @@ class ProjectParts:
     agreements: cached_property[Agreements] = part("rules.agreements:Agreements")
     applying: cached_property[Applying] = part("live.deployment:Applying")
     backtests: cached_property[LogBacktests] = part("rules.backtests:LogBacktests")
-    cases: cached_property[ProjectCases] = part("cases:ProjectCases")
+    cases: cached_property[ProjectCases] = part("cases.project_cases:ProjectCases")
     cutoffs: cached_property[ScoreCutoffs] = part("models.cutoffs:ScoreCutoffs")
     drafts: cached_property[RuleDraftFiles] = part("rules.rule_drafts:RuleDraftFiles")
     erasing: cached_property[Erasing] = part("privacy_erasure:Erasing")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from shroff.app.cases import ProjectCases
+from shroff.app.cases.project_cases import ProjectCases
 from shroff.app.live.requests import WriterRequests
 from shroff.app.notice_files import SentLetters
 from shroff.errors import UsageError

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from shroff.app.models.trainings import TrainOptions
     from shroff.app.rules.backtests import BacktestOptions
     from shroff.backtest.document import BacktestReport
+    from shroff.cases.desk import CaseService
     from shroff.explain.explanation import Explained
     from shroff.log.ruletests import CheckReport
     from shroff.log.writer import Answer
@@ -79,16 +80,23 @@ class _Parts(ProjectParts):
             return connection
 
     def acting_as(
-        self, who: Who, desk: Desk | None = None, adopt: Callable[[], str] | None = None, asked_at: str = ""
+        self,
+        who: Who,
+        desk: Desk | None = None,
+        adopt: Callable[[], str] | None = None,
+        cases: CaseService | None = None,
+        asked_at: str = "",
     ) -> Project:
         """The same project, whose actions are recorded as those of the person for whom a service does them.
 
         Args:
             desk: Where the service has people and the record open.
             adopt: Has the service's writer make the project's files active; gives why that waits.
+            cases: Where the service has cases open.
             asked_at: The address at which this person reaches the service.
         """
-        return Project(replace(self.opened, asked_by=who, desk=desk, adopt=adopt, asked_at=asked_at))
+        opened = replace(self.opened, asked_by=who, desk=desk, adopt=adopt, case_service=cases, asked_at=asked_at)
+        return Project(opened)
 
 
 class Project(Printed, _Parts):

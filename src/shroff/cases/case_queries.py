@@ -216,6 +216,12 @@ def detail(desk: CaseService, who: Who, number: int) -> Detail:
     return _blind(found) if case.look == 1 else found
 
 
+def seen(desk: CaseService, who: Who, number: int, tags: str) -> str:
+    """The tag that a change is held against, of tags with commas between: that of now, where it is one of them."""
+    first, *others = tags.split(",")
+    return now if others and (now := detail(desk, who, number).case.tag) in others else first
+
+
 def histories(desk: CaseService, who: Who, numbers: Iterable[int]) -> dict[int, Sequence[Happened]]:
     """What happened to some cases, oldest first. Cost: a question each. Raises: NotAllowedError."""
     who.require(Right.READ_CASES)

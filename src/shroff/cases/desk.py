@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from shroff.cases.case import CLAIMED, CLOSED, Alert, Case, Happened
 from shroff.cases.filters import LARGEST
 from shroff.cases.store import CaseChange, CaseStore
-from shroff.errors import UsageError
+from shroff.errors import RefusalError, UsageError
 from shroff.events.event import time_text
 from shroff.language.values import day_at, day_start_ms
 from shroff.people.access import Right, Who
@@ -24,34 +24,54 @@ TEXT_MAX: Final = 4_000  # characters of a note or a reason
 UNDO_MS: Final = 8_000  # for which something can be undone
 
 
-class NoCaseError(UsageError):
+class NoCaseError(RefusalError):
     """There is no such case, or no such object of a case."""
+
+    status, code, title = 404, "no-case", "There is no such case"
 
 
 class NoFileError(NoCaseError):
     """A case has no file of this number."""
 
+    code, title = "no-file", "There is no such file"
+
 
 class NoEventError(NoCaseError):
     """A case has no such event."""
+
+    code, title = "no-event", "There is no such event"
 
 
 class NoViewError(NoCaseError):
     """Somebody has no view of this name."""
 
+    code, title = "no-view", "There is no such view"
 
-class TooLateError(UsageError):
+
+class TooLateError(RefusalError):
     """The action can no longer be undone."""
 
+    status, code, title = 409, "too-late", "It can no longer be undone"
 
-class CaseChangedError(UsageError):
-    """The case differs from the version that was read, so nothing was saved: `case` is its current state.
 
-    Mostly somebody else was first, which is said then.
-    """
+class CaseChangedError(RefusalError):
+    """Another user changed the case first; nothing was saved. The problem names the user and the time."""
+
+    status, code, title = 409, "case-changed", "The case was changed meanwhile"
 
     def __init__(self, case: Case) -> None:
         self.case = case
+        if not case.is_untouched:  # else nobody was: it was read otherwise
+            self.title = "Another user was first"
+        self.headers = {"etag": f'"{case.tag}"'}
+        self.more = {
+            "by": case.changed_name or None,
+            "at": None if case.is_untouched else time_text(case.changed_ms),
+            "state": case.state,
+            "verdict": case.verdict if case.state == CLOSED else None,
+            "tag": case.tag,
+            "saved": False,
+        }
         super().__init__(f"{self._why(case)}; your change was not saved. Reload it")
 
     def _why(self, case: Case) -> str:

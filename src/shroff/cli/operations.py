@@ -66,7 +66,7 @@ def _command(declared: Operation[..., Any]) -> ExampleCommand:
         return _run(declared, session, values)
 
     call.__doc__ = declared.words
-    call.__click_params__ = [_parameter(one) for one in reversed(declared.fields)]  # type: ignore[attr-defined]  # where click looks
+    call.__click_params__ = [_parameter(one) for one in reversed(declared.fields) if not one.about.is_remote]  # type: ignore[attr-defined]  # where click looks
     return command(declared.name.rpartition(" ")[2], *declared.examples)(call)
 
 

@@ -77,9 +77,12 @@ def operation(request: OperationRequest[Any]) -> ClientCall:
 
     path = declared.path.format(**{name: quoted(str(value)) for name, value in given("path").items()})
     query = {name: _word(value) for name, value in given("query").items() if value is not None}
+    tag = "".join(given("header").values())
+    headers = {"if-match": f'"{tag}"'} if tag else {}
     if declared.body is None:
-        return ClientCall(declared.method, API + path, query=query)
-    return ClientCall(declared.method, API + path, msgspec.json.encode(given("body")), {"content-type": JSON}, query)
+        return ClientCall(declared.method, API + path, b"", headers, query)
+    body = msgspec.json.encode(given("body"))
+    return ClientCall(declared.method, API + path, body, {"content-type": JSON, **headers}, query)
 
 
 def answer(request: OperationRequest[Outcome], body: bytes) -> Outcome:

@@ -43,6 +43,9 @@ class Param:
         is_secret: A command reads it from standard input, with the flag; a required one is asked for at the terminal.
         is_etag: The version that is to be changed: over HTTP the header If-Match, its tags with commas between them, or
             nothing for whichever there is.
+        is_optional: That header may be left out.
+        in_query: Over HTTP it is in the query, also of a method that has a body.
+        is_remote: Not for command lines.
     """
 
     help: str
@@ -56,6 +59,9 @@ class Param:
     read: Callable[[Any], Any] | None = None
     is_repeated: bool = False
     is_secret: bool = False
+    in_query: bool = False
+    is_remote: bool = False
+    is_optional: bool = False
 
 
 def split_words(text: str) -> tuple[str, ...]:
@@ -252,7 +258,7 @@ class Operation(Generic[Given, Outcome]):
             return "path"
         if one.about.is_etag:
             return "header"
-        return "query" if self.method in {"GET", "DELETE"} else "body"
+        return "query" if one.about.in_query or self.method in {"GET", "DELETE"} else "body"
 
     @cached_property
     def body(self) -> type[msgspec.Struct] | None:

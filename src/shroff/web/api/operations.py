@@ -18,6 +18,7 @@ from shroff.operations.declaration import (
     Operation,
     OperationRequest,
     Outcome,
+    RequestField,
     operation_of,
 )
 from shroff.operations.pagination import BadQueryError
@@ -49,7 +50,7 @@ def route_of(declared: Operation[..., Any]) -> Route:
                 raise
             raise ProblemError(422, "bad-question", declared.unanswered, str(error)) from None
         status = 409 if declared.conflict and answer.exit_status() else declared.status
-        headers = {"location": answer.url} if status == ACCEPTED else tagged(answer.etag()) if answer.etag() else {}
+        headers = {"location": answer.url} if status == ACCEPTED else tagged(answer.etag())
         return await service.in_thread(Json, answer, status, headers)  # a list may have a million entries
 
     query = {one.wire: one.about.help for one in declared.fields_in("query")}
@@ -67,33 +68,40 @@ def route_of(declared: Operation[..., Any]) -> Route:
         answer=declared.answer,
         status=declared.status,
         others={409: (declared.conflict, declared.answer)} if declared.conflict else {},
-        headers={"If-Match": "The ETag of the version that you read."} if declared.fields_in("header") else {},
+        headers={"If-Match": one.about.help} if (one := next(iter(declared.fields_in("header")), None)) else {},
         required=[one.wire for one in declared.fields_in("query") if one.is_required],
     )
 
 
 async def read(service: Service, declared: Operation[..., Any], request: Request) -> OperationRequest[Any]:
     """The request of an operation in a request over HTTP. Raises: InvalidRequestError; ProblemError."""
-    fields = declared.fields_in("path")
-    given = {one.name: request.path_params[one.wire] for one in fields}
+    given: dict[str, Any] = {one.name: _in_path(declared, request, one) for one in declared.fields_in("path")}
     for field in declared.fields_in("header"):
-        if not (tags := tags_of(request)):
+        if not (tags := tags_of(request)) and not field.about.is_optional:
             words = "send the ETag of what you read as If-Match"
             raise ProblemError(428, "no-precondition", "If-Match is missing", words)
         given[field.name] = "" if ANY in tags else ",".join(tags)
     if declared.query is not None:
+        known = {one.wire for one in declared.fields_in("query")}
+        query = {name: text for name, text in request.query_params.items() if name in known}
         try:
-            query = msgspec.convert(dict(request.query_params), declared.query, strict=False)
+            given |= msgspec.structs.asdict(msgspec.convert(query, declared.query, strict=False))
         except msgspec.ValidationError as error:
             raise BadQueryError(str(error)) from None
-        given |= msgspec.structs.asdict(query)
+    if declared.body is not None:
+        raw = await request.body(declared.body_bytes_max or BODY_BYTES_MAX)
+        given |= msgspec.structs.asdict(await service.in_thread(decoded, raw, declared.body))
+    return declared.read(given)
+
+
+def _in_path(declared: Operation[..., Any], request: Request, field: RequestField) -> Any:
+    """The value of a field in the path. Raises: the refusal for what is not there, where it cannot be such a value."""
+    text = request.path_params[field.wire]
     try:
-        if declared.body is not None:
-            raw = await request.body(declared.body_bytes_max or BODY_BYTES_MAX)
-            given |= msgspec.structs.asdict(await service.in_thread(decoded, raw, declared.body))
-        return declared.read(given)
-    except msgspec.ValidationError as error:
-        raise InvalidRequestError(str(error)) from None
+        return msgspec.convert(text, field.type, strict=False)
+    except msgspec.ValidationError:
+        missing = next((refusal for refusal in declared.refusals if refusal.status == 404), InvalidRequestError)
+        raise missing(f"there is no {declared.name.split()[0].removesuffix('s')} {text[:40]!r}.") from None
 
 
 def _paragraph(answer: type[Any]) -> str:
@@ -140,7 +148,8 @@ class OperationThreads:
             assert loop is not None
             return asyncio.run_coroutine_threadsafe(self._service.adopted(), loop).result()
 
-        return self._service.project.acting_as(who, self._service.desk, adopt if loop is not None else None, asked_at)
+        service, wait = self._service, adopt if loop is not None else None
+        return service.project.acting_as(who, service.desk, wait, service.cases, asked_at)
 
     def shutdown(self, *, wait: bool, cancel_futures: bool) -> None:
         """End, as an executor does."""

@@ -278,5 +278,5 @@ async def seen(request: Request, now: Callable[[], Awaitable[str]]) -> str:
 
 
 def tagged(tag: str) -> dict[str, str]:
-    """The header that names the version of what is shown: a change sends it back in If-Match."""
-    return {"etag": f'"{tag}"'}
+    """The header that names the version of what is shown, if it has one: a change sends it back in If-Match."""
+    return {"etag": f'"{tag}"'} if tag else {}

@@ -21,10 +21,9 @@ from shroff.errors import ShroffError
 from shroff.log.state.fold import COLUMN_READER
 from shroff.monitoring.live_metrics import BLOCK, LOOKED_BACK
 from shroff.runtime.logs import failure
-from shroff.web.api.cases.asked import newest_alerts
 from shroff.web.api.live import FIRST, PERIODS, Look, look_now
 from shroff.web.http.static import static_files
-from shroff.web.pages.cases.casework import top_of
+from shroff.web.pages.cases.casework import newest_alerts, top_of
 from shroff.web.pages.cases.queue import ORDER, SHOWN
 from shroff.web.pages.renderer import environment
 from shroff.web.work.reasons import Named
@@ -94,7 +93,7 @@ def _of_the_queue(service: Service) -> list[Named]:
     desk, who = service.cases, service.project.opened.who
     wanted = queue_of({}, who, desk.now_ms(), desk.money_places)
     cases = case_queries.listed(desk, who, wanted, ORDER, limit=SHOWN).cases
-    tops = [top_of(alerts) for alerts in newest_alerts(service, cases).values()]
+    tops = [top_of(alerts) for alerts in newest_alerts(desk, cases).values()]
     names = [(one.event, one.id) for one in tops if one is not None and one.outcome]
     for name in names[:1]:
         service.reasons.explained(*name)

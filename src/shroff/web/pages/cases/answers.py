@@ -6,14 +6,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from shroff.app.cases import side_effects
+from shroff.app.cases.side_effects import CaseListEntry
 from shroff.errors import UsageError
 from shroff.people.access import Right
-from shroff.web.api.cases.case_answers import CaseListEntry, also_of
 from shroff.web.http.messages import Request
 from shroff.web.pages.rules.lists import LASTS, entry_of, standings
 
 if TYPE_CHECKING:
-    from shroff.cases.pending_changes import SideEffects
     from shroff.web.service import Service
 
 BLOCK: Final = "block-"  # what the fields of the keys to block begin with
@@ -62,15 +62,17 @@ def offer(service: Service, request: Request, about: Iterable[tuple[str, str]], 
     return Offer(found, service.cases.currency, given[0], lasts, given[1], bool(picked or any(given)), LASTS)
 
 
-def also_from(service: Service, request: Request, form: Mapping[str, str]) -> SideEffects:
-    """What a form says that the answer does beside its label. Raises: as `also_of`; UsageError."""
+def also_from(service: Service, request: Request, form: Mapping[str, str]) -> tuple[CaseListEntry, ...]:
+    """The entries of lists that a form adds with the answer. Raises: as `side_effects.checked`, of the refund too."""
     entries = []
     for name, value in _picked(form):
         entry = entry_of(service, request, {"lasts": "30d", **form, "value": value})
         if name not in service.project.definitions.reference.lists:
             raise UsageError(f"There is no list {name}.")
         entries.append(CaseListEntry(name, entry.value, entry.note, entry.expires_at))
-    return also_of(service, request.who, entries, form.get("refund", ""), form.get("reason", ""))
+    acting = service.operations.acting(request.who)
+    side_effects.checked(acting, service.cases, entries, form.get("refund", ""), form.get("reason", ""))
+    return tuple(entries)
 
 
 def _picked(form: Mapping[str, str]) -> list[tuple[str, str]]:

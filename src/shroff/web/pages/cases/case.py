@@ -5,24 +5,41 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from starlette.responses import Response
 
-from shroff.cases import case_actions, dispositions
+from shroff.app.cases.case_operations import (
+    Answer,
+    AssignCase,
+    ClaimCase,
+    DecideCase,
+    EscalateCase,
+    NoteCase,
+    ReleaseCase,
+    ReopenCase,
+    SnoozeCase,
+)
+from shroff.app.cases.case_silences import (
+    WAITS,
+    SilenceApproval,
+    SilenceEnd,
+    SilenceOfCase,
+    pending_silences,
+    silences_of,
+)
+from shroff.cases.case import CLOSED
 from shroff.cases.case_queries import refunded_by
 from shroff.cases.desk import CaseChangedError
 from shroff.cases.files import TYPES
 from shroff.errors import UsageError
-from shroff.events.event import time_text
+from shroff.events.event import YEAR_10000_MS, time_text
 from shroff.language.values import named_duration
 from shroff.people.access import RIGHTS, Right
 from shroff.project.dependency_hash import teller_of
 from shroff.rules.rule_text import condition, in_words
 from shroff.rules.silences import key_of
-from shroff.web.api.cases.case_answers import listed
-from shroff.web.api.cases.case_silences import WAITS, approve_for, end_for, pending_silences, silence_for, silences_of
-from shroff.web.api.cases.cases import number_of, tried
+from shroff.web.api.cases.case_files import number_of
 from shroff.web.http.messages import Request
 from shroff.web.http.routes import API, Route
 from shroff.web.pages.cases.answers import also_from, offer
@@ -35,8 +52,7 @@ if TYPE_CHECKING:
     from shroff.app.rules.silence_requests import PendingSilence
     from shroff.app.rules.silences import Silence
     from shroff.cases.case import Case
-    from shroff.cases.desk import CaseService
-    from shroff.people.access import Who
+    from shroff.operations.declaration import OperationRequest
     from shroff.web.service import Service
 
 SILENCES: Final = {"1d": "1 day", "7d": "7 days", "30d": "30 days", "90d": "90 days"}
@@ -59,7 +75,7 @@ async def _page(
     mistake: str = "",
 ) -> Response:
     number = number_of(request)
-    found = await tried(service, opened, service, request.who, number)
+    found = await service.in_thread(opened, service, request.who, number)
     others = await service.in_thread(others_of, service, found)
     form = await request.form() if mistake else NOTHING
     return await page(
@@ -112,7 +128,8 @@ def _rules(service: Service, found: Opened) -> list[RuleLine]:
     case, definitions = found.line.case, service.project.definitions
     raised = Counter(name for event in found.events for name in event.alert.rules)
     hits = [] if found.looked is None else [one.id for one in found.looked.hits if one.result != SHADOW]
-    silent, pending = silences_of(service, case), pending_silences(service, case)
+    silent = silences_of(service.project, case, service.cases.now_ms())
+    pending = pending_silences(service.project, case)
     known, teller = {rule.id: rule for rule in definitions.rules}, teller_of(definitions)
     return [
         RuleLine(
@@ -143,46 +160,44 @@ def _people(service: Service) -> list[tuple[str, str]]:
 async def decide(service: Service, request: Request) -> Response:
     """Answer it, or one of its events, with what goes with that. Where that closes it, the queue is next."""
     form = await request.form()
-    where, event = where_from(form), form.get("event", "")
+    where = where_from(form)
     try:
-        also = await service.in_thread(also_from, service, request, form)
+        lists = await service.in_thread(also_from, service, request, form)
     except UsageError as error:
         return await _page(service, request, where, mistake=str(error))
-
-    def run() -> dispositions.CaseAction:
-        return dispositions.decide(
-            service.cases,
-            request.who,
-            number_of(request),
-            form.get("verdict", ""),
-            tag=form.get("tag", ""),
-            event=event,
-            also=also,
-        )
-
+    asked = DecideCase(
+        number=number_of(request),
+        tag=form.get("tag", ""),
+        verdict=cast("Answer", form.get("verdict", "")),
+        event=form.get("event", ""),
+        reason=form.get("reason", ""),
+        lists=lists,
+        refund=form.get("refund", ""),
+    )
     try:
-        acted = await tried(service, run)
+        case = (await service.operations.run(request.who, asked)).case
     except CaseChangedError as error:
         return await _page(service, request, where, error.case)
-    await listed(service, request, acted, also)
-    case = acted.cases[0]
-    return see_other(where.case(case.number) if case.is_open else where.queue)
+    return see_other(where.queue if case.state == CLOSED else where.case(case.id))
 
 
-Act = Callable[["CaseService", "Who", int, Mapping[str, str], str], "Case"]
+Act = Callable[["Service", Mapping[str, str], int, str], "OperationRequest[Any]"]
 ACTS: Final[Mapping[str, Act]] = {  # by the end of their addresses; with the form and what of the case was seen
-    "claim": lambda desk, who, number, form, tag: case_actions.claim(desk, who, number, tag),
-    "release": lambda desk, who, number, form, tag: case_actions.release(desk, who, number, tag),
-    "assign": lambda desk, who, number, form, tag: case_actions.assign(desk, who, number, form.get("to", ""), tag),
-    "escalate": lambda desk, who, number, form, tag: case_actions.escalate(
-        desk, who, number, form.get("text", ""), tag, form.get("to", "")
+    "claim": lambda _, form, number, tag: ClaimCase(number=number, tag=tag),
+    "release": lambda _, form, number, tag: ReleaseCase(number=number, tag=tag),
+    "assign": lambda _, form, number, tag: AssignCase(number=number, tag=tag, to=form.get("to", "")),
+    "escalate": lambda _, form, number, tag: EscalateCase(
+        number=number, tag=tag, text=form.get("text", ""), to=form.get("to", "")
     ),
-    "reopen": lambda desk, who, number, form, tag: case_actions.reopen(desk, who, number, form.get("text", ""), tag),
-    "note": lambda desk, who, number, form, tag: case_actions.note(desk, who, number, form.get("text", "")),
-    "snooze": lambda desk, who, number, form, tag: dispositions.snooze(
-        desk, who, number, desk.now_ms() + named_duration("for", form.get("for", "")), tag=tag
-    ).cases[0],
+    "reopen": lambda _, form, number, tag: ReopenCase(number=number, tag=tag, text=form.get("text", "")),
+    "note": lambda _, form, number, tag: NoteCase(number=number, text=form.get("text", "")),
+    "snooze": lambda service, form, number, tag: SnoozeCase(number=number, tag=tag, until=_until(service, form)),
 }
+
+
+def _until(service: Service, form: Mapping[str, str]) -> str:
+    until_ms = service.cases.now_ms() + named_duration("for", form.get("for", ""))
+    return time_text(min(until_ms, YEAR_10000_MS - 1))
 
 
 async def change(service: Service, request: Request) -> Response:
@@ -191,41 +206,32 @@ async def change(service: Service, request: Request) -> Response:
     Where another user was first, the page says so.
     """
     form, verb = await request.form(), request.path.rpartition("/")[2]
-    where, tag = where_from(form), form.get("tag", "")
+    where, number = where_from(form), number_of(request)
     try:
-        case = await tried(service, lambda: ACTS[verb](service.cases, request.who, number_of(request), form, tag))
+        await service.operations.run(request.who, ACTS[verb](service, form, number, form.get("tag", "")))
     except CaseChangedError as error:
         return await _page(service, request, where, error.case)
-    return see_other(where.queue if verb == "snooze" else where.case(case.number))
+    return see_other(where.queue if verb == "snooze" else where.case(number))
+
+
+SILENCING: Final[Mapping[str, Act]] = {  # a rule for whom the case is about: silent for a while, or again not
+    "silence": lambda service, form, number, _: SilenceOfCase(
+        number=number, rule=form.get("rule", ""), until=_until(service, form), text=form.get("text", "")
+    ),
+    "end-silence": lambda _, form, number, __: SilenceEnd(number=number, rule=form.get("rule", "")),
+    "approve-silence": lambda _, form, number, __: SilenceApproval(
+        number=number, rule=form.get("rule", ""), etag=form.get("etag", "")
+    ),
+}
 
 
 async def silence(service: Service, request: Request) -> Response:
-    """Let one of its rules be silent for whom it is about, for a while."""
-    form = await request.form()
-    until = time_text(service.cases.now_ms() + named_duration("for", form.get("for", "")))
-    case, why_not = await silence_for(service, request, form.get("rule", ""), until, form.get("text", ""))
-    return await _silenced(service, request, case, why_not)
-
-
-async def end_silence(service: Service, request: Request) -> Response:
-    """Let one of its rules speak again for whom it is about."""
-    form = await request.form()
-    case, why_not = await end_for(service, request, form.get("rule", ""))
-    return await _silenced(service, request, case, why_not)
-
-
-async def approve_silence(service: Service, request: Request) -> Response:
-    """Let a rule be silent as somebody else asked for."""
-    form = await request.form()
-    case, why_not = await approve_for(service, request, form.get("rule", ""), form.get("etag", ""))
-    return await _silenced(service, request, case, why_not)
-
-
-async def _silenced(service: Service, request: Request, case: Case, why_not: str) -> Response:
     """The case again; with the words for it where what was written is not in force yet."""
-    where = where_from(await request.form())
+    form, verb = await request.form(), request.path.rpartition("/")[2]
+    where, number = where_from(form), number_of(request)
+    why_not = (await service.operations.run(request.who, SILENCING[verb](service, form, number, ""))).why_not
     is_shown = not why_not or why_not == WAITS  # what waits for a second person stands beside its rule
-    return see_other(where.case(case.number)) if is_shown else await _page(service, request, where, why_not=why_not)
+    return see_other(where.case(number)) if is_shown else await _page(service, request, where, why_not=why_not)
 
 
 ROUTES: Final = (
@@ -235,9 +241,7 @@ ROUTES: Final = (
         for verb, handle in (
             ("decide", decide),
             *((verb, change) for verb in ACTS),
-            ("silence", silence),
-            ("end-silence", end_silence),
-            ("approve-silence", approve_silence),
+            *((verb, silence) for verb in SILENCING),
         )
     ),
 )

@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlencode
 
+from shroff.app.cases.customer_questions import Asked, asked_about, foremost
 from shroff.cases import case_queries
 from shroff.cases.alert_rules import strength
 from shroff.cases.case import CLAIMED, CLOSED, SCORE_PARTS, Alert, Case, Happened
@@ -17,7 +18,6 @@ from shroff.errors import ShroffError, UsageError
 from shroff.events.summary import NOTHING, EventSummary
 from shroff.language.values import show_decimal
 from shroff.people.access import Who
-from shroff.web.api.cases.asked import Asked, asked_about, foremost
 from shroff.web.api.decisions import summaries_of
 from shroff.web.pages.decision import Looked, decision_path, entity_path, looked
 from shroff.web.pages.words import sentence_case
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 HOUR_S: Final = 3_600
 ROW_MAX: Final = 500
+EVENTS_MAX: Final = 20  # newest events of each case of the queue that are looked at
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,12 @@ class Where:
     def case(self, number: int) -> str:
         """The address of a case, from which one comes back here."""
         return f"/cases/{number}?{self.query}" if self.query else f"/cases/{number}"
+
+
+def newest_alerts(desk: CaseService, cases: Sequence[Case]) -> dict[int, Sequence[Alert]]:
+    """The newest alerts of each of these cases, by its number. Cost: a question to the store for each."""
+    with desk.store.look() as looks:
+        return {case.number: looks.alerts(case.number, EVENTS_MAX) for case in cases}
 
 
 def where_of(given: Mapping[str, str]) -> Where:
@@ -259,7 +266,7 @@ def opened(service: Service, who: Who, number: int) -> Opened:
     top = next((event for event in events if event.alert is first), None)
     is_decided = top is not None and bool(top.alert.outcome)
     seen = _looked(service, top.alert) if top is not None and is_decided else None
-    asked = asked_about(service, detail.alerts)
+    asked = asked_about(service.notices, detail.alerts, desk.now_ms())
     line = line_of(desk, who, _whole(desk, detail.case), foremost(asked) if asked else None, top, detail.history)
     return Opened(line, detail, events, top, seen, asked)
 

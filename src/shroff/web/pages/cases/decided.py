@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 from starlette.responses import Response
 
-from shroff.cases import dispositions
+from shroff.app.cases.case_operations import AnswerEvent, DecideCase
 from shroff.cases.case_queries import refunded_by
 from shroff.cases.desk import CaseChangedError
 from shroff.errors import ShroffError, UsageError
@@ -18,8 +18,6 @@ from shroff.explain.entities import EntityLook, KeyEvent, fields_of
 from shroff.people.access import Right
 from shroff.people.store import AuditFilter
 from shroff.web.api import override
-from shroff.web.api.cases.case_answers import listed
-from shroff.web.api.cases.cases import tried
 from shroff.web.api.decisions import row_of
 from shroff.web.http.messages import Request
 from shroff.web.http.routes import API, Route
@@ -168,26 +166,23 @@ def _together(project: Project, found: Looked, row: DecisionRow) -> list[Related
 async def answer(service: Service, request: Request) -> Response:
     """Answer the event, with what goes with that: in its case, where it waits there. Shows the decision again."""
     form = await request.form()
-    verdict, tag = form.get("verdict", ""), form.get("tag", "")
     row = await service.in_thread(row_of, service.project, request.path_params["event"], request.path_params["id"])
     in_case = await service.in_thread(_case_of, service, request.who, row.event, row.id)
     try:
-        also = await service.in_thread(also_from, service, request, form)
+        lists = await service.in_thread(also_from, service, request, form)
     except UsageError as error:
         return await _page(service, request, mistake=str(error))
-
-    def run() -> dispositions.CaseAction:
-        desk, who = service.cases, request.who
-        if in_case is None:
-            return dispositions.answer_event(desk, who, row.event, row.id, verdict, also=also)
-        number = in_case.line.case.number
-        return dispositions.decide(desk, who, number, verdict, tag=tag, event=in_case.alert.named, also=also)
-
+    more: dict[str, Any] = {"verdict": form.get("verdict", ""), "lists": lists}
+    more |= {"reason": form.get("reason", ""), "refund": form.get("refund", "")}
     try:
-        acted = await tried(service, run)
+        if in_case is None:
+            await service.operations.run(request.who, AnswerEvent(event=row.event, id=row.id, **more))
+        else:
+            number, event = in_case.line.case.number, in_case.alert.named
+            asked = DecideCase(number=number, tag=form.get("tag", ""), event=event, **more)
+            await service.operations.run(request.who, asked)
     except CaseChangedError as error:
         return await _page(service, request, error.case)
-    await listed(service, request, acted, also)
     return see_other(decision_path(row.event, row.id))
 
 

@@ -4,25 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from msgspec.structs import replace
 from starlette.responses import Response
 
-from shroff.cases import case_actions, case_queries, dispositions
+from shroff.app.cases.case_operations import CasesAction, CaseTag, ClaimNext, UndoAction
+from shroff.app.cases.customer_questions import asked_in
+from shroff.app.cases.view_operations import RemoveView, SaveView
+from shroff.cases import case_queries
 from shroff.cases.case import ESCALATED, STATES, CaseFilter
-from shroff.cases.filters import LARGEST, order_of, query_of, queue_of, wanted_of
+from shroff.cases.filters import LARGEST, order_of, query_of, queue_of
+from shroff.events.event import time_text
 from shroff.language.values import DAY_MS
 from shroff.operations.pagination import cursor_of, next_of
 from shroff.people.access import Right
-from shroff.web.api.cases.asked import EVENTS_MAX, asked_in, newest_alerts
-from shroff.web.api.cases.case_answers import unlisted
-from shroff.web.api.cases.cases import done, number_of
+from shroff.web.api.cases.case_files import number_of
 from shroff.web.http.messages import Request
 from shroff.web.http.problems import ProblemError
 from shroff.web.http.routes import Route, Screen
 from shroff.web.http.streaming import Stream, told, updates
 from shroff.web.pages.cases.casework import (
+    EVENTS_MAX,
     Line,
     Opened,
     Toast,
@@ -31,6 +34,7 @@ from shroff.web.pages.cases.casework import (
     events_of,
     filter_fields,
     line_of,
+    newest_alerts,
     opened,
     toast,
     top_of,
@@ -41,6 +45,8 @@ from shroff.web.pages.cases.casework import (
 from shroff.web.pages.renderer import open_cases, open_cases_html, page, part, see_other
 
 if TYPE_CHECKING:
+    from shroff.app.cases.case_answers import CaseFailed
+    from shroff.app.cases.case_operations import Answer
     from shroff.cases.store import Cursor
     from shroff.people.sessions import SignedIn
     from shroff.web.service import Service
@@ -89,7 +95,7 @@ async def _page(
     request: Request,
     where: Where,
     cursor: Cursor | None = None,
-    failed: Sequence[dispositions.Failed] = (),
+    failed: Sequence[CaseFailed] = (),
 ) -> Response:
     if cursor is not None and any(abs(part) > LARGEST for part in cursor):
         raise ProblemError(
@@ -130,8 +136,8 @@ def _seen(service: Service, signed_in: SignedIn, where: Where, cursor: Cursor | 
     )  # asked first: what opens meanwhile is told as new once too often, not never
     listed = case_queries.listed(desk, who, wanted, order_of(query, ORDER), cursor, SHOWN)
     totals = case_queries.totals(desk, who, wanted)
-    alerts = newest_alerts(service, listed.cases)
-    asked, tops = asked_in(service, alerts), tops_of(service, alerts)
+    alerts = newest_alerts(desk, listed.cases)
+    asked, tops = asked_in(service.notices, alerts, desk.now_ms()), tops_of(service, alerts)
     histories = case_queries.histories(desk, who, [case.number for case in listed.cases if case.state == ESCALATED])
     lines = [
         line_of(desk, who, case, asked.get(case.number), tops.get(case.number), histories.get(case.number, ()))
@@ -175,7 +181,7 @@ async def stream(service: Service, request: Request) -> Response:
 async def peek(service: Service, request: Request) -> Response:
     """Preview of one case, shown beside the queue."""
     where, number = where_of(request.query_params), number_of(request)
-    found = await done(service, opened, service, request.who, number)
+    found = await service.in_thread(opened, service, request.who, number)
     may_work = request.who.may(Right.WORK_CASES)
     return part(service, request, "peek.html", found=found, where=where, may_work=may_work)
 
@@ -183,7 +189,7 @@ async def peek(service: Service, request: Request) -> Response:
 async def why(service: Service, request: Request) -> Response:
     """Why the event of a case that counts most was decided so, to be put into its row."""
     number = number_of(request)
-    detail = await done(service, case_queries.detail, service.cases, request.who, number)
+    detail = await service.in_thread(case_queries.detail, service.cases, request.who, number)
     top = top_of(detail.alerts[-EVENTS_MAX:])
     found = await service.in_thread(events_of, service, [] if top is None else [top], None)
     return part(service, request, "row_why.html", why=found[0].why if found else None, stored=detail.case.reason)
@@ -192,29 +198,23 @@ async def why(service: Service, request: Request) -> Response:
 async def claim_next(service: Service, request: Request) -> Response:
     """Claim the first in the order of the page of what the filter finds, and open it."""
     where = where_from(await request.form())
-    desk = service.cases
-    query = query_of(where.filter)
-    wanted = wanted_of(query, request.who, desk.now_ms(), desk.money_places)
-    found = await done(service, case_actions.claim_next, desk, request.who, wanted, order_of(query, ORDER))
-    return see_other(where.queue if found is None else where.case(found.number))
+    asked = ClaimNext(filter=where.filter, order=order_of(query_of(where.filter), ORDER))
+    found = (await service.operations.run(request.who, asked)).case
+    return see_other(where.queue if found is None else where.case(found.id))
 
 
 async def bulk(service: Service, request: Request) -> Response:
     """Do the same with all selected cases; the failed ones are listed."""
     form = await request.form()
-    where, action, verdict = where_from(form), form.get("action", ""), ""
+    where, action, verdict = where_from(form), form.get("action", ""), None
     if action in {"fraud", "genuine", "unclear"}:
-        action, verdict = "decide", action
-    numbers = _picked(form)
-    if not numbers:
+        action, verdict = "decide", cast("Answer", action)
+    picked = [CaseTag(number, tag) for number, tag in _picked(form).items()]
+    if not picked:
         return see_other(where.queue)
-
-    def run() -> tuple[dispositions.CaseAction | None, list[dispositions.Failed]]:
-        desk = service.cases
-        until_ms = desk.now_ms() + SNOOZED_MS
-        return dispositions.bulk(desk, request.who, numbers, action, verdict=verdict, until_ms=until_ms)
-
-    _, failed = await done(service, run)
+    until = time_text(service.cases.now_ms() + SNOOZED_MS)
+    asked = CasesAction(action=action, cases=picked, verdict=verdict, until=until)
+    failed = (await service.operations.run(request.who, asked)).failed
     return await _page(service, request, where, failed=failed) if failed else see_other(where.queue)
 
 
@@ -227,8 +227,7 @@ def _picked(form: Mapping[str, str]) -> dict[int, str]:
 async def undo(service: Service, request: Request) -> Response:
     """Take back what was done a moment ago, and go on where one is."""
     form = await request.form()
-    found = await done(service, dispositions.undo, service.cases, request.who, _whole(form.get("undo", "")))
-    await unlisted(service, request, found.listed)
+    await service.operations.run(request.who, UndoAction(undo=_whole(form.get("undo", ""))))
     return see_other(where_from(form).queue)
 
 
@@ -242,18 +241,14 @@ async def keep_view(service: Service, request: Request) -> Response:
     form = await request.form()
     where = where_from(form)
     is_shared = form.get("shared", "") == "on"
-
-    def run() -> None:
-        case_queries.put_view(service.cases, request.who, form.get("name", ""), where.filter, is_shared=is_shared)
-
-    await done(service, run)
+    await service.operations.run(request.who, SaveView(name=form.get("name", ""), query=where.filter, shared=is_shared))
     return see_other(where.queue)
 
 
 async def drop_view(service: Service, request: Request) -> Response:
     """Let go of a view of one's own."""
     form = await request.form()
-    await done(service, case_queries.remove_view, service.cases, request.who, form.get("name", ""))
+    await service.operations.run(request.who, RemoveView(name=form.get("name", "")))
     return see_other("/queue")
 
 

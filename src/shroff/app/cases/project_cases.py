@@ -5,6 +5,8 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from shroff import config
 from shroff.app.adapter_factory import AdapterFactory
 from shroff.app.notice_files import NoticeFiles
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from shroff.cases.case_erasure import WrittenNotes
     from shroff.cases.case_queries import Backlog
     from shroff.cases.desk import CaseService
+    from shroff.cases.dispositions import CaseAction
+    from shroff.notices.store import NoticeStore
     from shroff.people.store import Desk
     from shroff.streams.log import Log
 
@@ -57,13 +61,35 @@ class ProjectCases:
 
     @contextmanager
     def open(self) -> Iterator[CaseService]:
-        """Open the cases, after raising new alerts of the log and running due tasks."""
+        """Open the cases, after raising new alerts of the log and running due tasks, as a service does all the time."""
         from shroff.cases.timers import carry_out
 
+        if self._opened.case_service is not None:
+            yield self._opened.case_service
+            return
         with self._raised() as desk:
             with self._as_far_as_written("due tasks were not run"):
                 carry_out(desk)
             yield desk
+
+    @property
+    def are_carried_out(self) -> bool:
+        """Whether a service writes the labels of answers, once nobody undoes them any more."""
+        return self._opened.case_service is not None
+
+    def carry_out_now(self, desk: CaseService, acted: CaseAction) -> None:
+        """Ask the log for the labels of an answer, which can no longer be undone then."""
+        from shroff.cases.timers import carry_out
+
+        with desk.store.change() as change:
+            pending = change.pending(acted.undo)
+            if pending is not None:
+                change.put_pending(replace(pending, due_ms=pending.at_ms))
+        carry_out(desk)
+
+    def notices(self, desk: CaseService) -> NoticeStore:
+        """The store of notices, with the database connections of cases."""
+        return NoticeFiles(self._opened).store_beside(desk.people)
 
     def written_about(self, events: Sequence[str]) -> WrittenNotes:
         """List notes and files in cases about these events."""

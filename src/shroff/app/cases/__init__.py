@@ -1,0 +1,1 @@
+"""Cases of an opened project, and the operations on them."""

@@ -1,0 +1,398 @@
+"""Answers about cases: the same structs over HTTP, from commands and in Python."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from shroff.app.cases.customer_questions import CaseQuestion
+from shroff.cases.case import DISPUTED, SCORE_PARTS, SECOND, STATES, VERDICTS, Alert, Attached, Happened
+from shroff.cases.case import Case as StoredCase
+from shroff.cases.case_queries import Detail, refunded_by, shown
+from shroff.events.event import TimeText, time_text
+from shroff.language.values import show_decimal
+from shroff.operations.declaration import OperationAnswer
+from shroff.project.lists import ListChange
+from shroff.runtime.texts import cut, many, table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from shroff.cases.desk import CaseService
+
+WIDTH = 50  # characters of a reason or a key in a table
+
+Verdict = Annotated[str, msgspec.Meta(extra_json_schema={"enum": list(VERDICTS)})]
+_State = Annotated[str, msgspec.Meta(extra_json_schema={"enum": list(STATES)})]
+_Tag = Annotated[str, msgspec.Meta(description="Tag of this version. Send it with each action.")]
+_Left = Annotated[int, msgspec.Meta(description="Seconds until it is due; negative if overdue.")]
+_More = Annotated[dict[str, Any], msgspec.Meta(description="Further data, by kind of line.")]
+
+
+class Money(msgspec.Struct):
+    """An amount with its currency."""
+
+    amount: str
+    currency: str
+
+    def __str__(self) -> str:
+        return f"{self.amount} {self.currency}"
+
+
+class Person(msgspec.Struct):
+    """A user by id and name."""
+
+    id: str
+    name: str
+
+
+class CaseBase(OperationAnswer, dict=True):
+    """Shared fields of every document of a case."""
+
+    id: int
+    tag: _Tag
+    entity: str
+    key: str
+    state: _State
+    opened: TimeText
+    due: TimeText
+    left_s: _Left
+    assignee: Person | None
+    lock_until: TimeText | None
+    snoozed_until: TimeText | None
+    outcome: str | None
+    score: float | None
+    rule: str | None
+    reason: str
+    stake: Money | None
+    customer: Verdict | None
+    verdict: Verdict | None
+    closed: TimeText | None
+    closed_by: Person | None
+    second_look: bool
+    disagreement: bool
+    first_verdict: Verdict | None
+
+    def etag(self) -> str:
+        return self.tag
+
+    def text(self) -> str:
+        stake = "" if self.stake is None else f", {self.stake} at stake"
+        verdict = f" as {self.verdict}" if self.verdict else ""
+        return f"Case {self.id}, {self.state}{verdict}: {self.entity} {self.key}{stake}, due {self.due}."
+
+    def hints(self) -> Sequence[str]:
+        return [f"shroff cases show {self.id}"]
+
+
+class Case(CaseBase):
+    """A case; `alerts` is how many it has."""
+
+    alerts: int
+
+
+class AlertLabel(msgspec.Struct):
+    """The label of an alert."""
+
+    verdict: str
+    source: str | None
+    known_at: TimeText | None
+
+
+class CaseAlert(msgspec.Struct):
+    """An alert of a case."""
+
+    event: str
+    seq: int
+    time: TimeText
+    due: TimeText
+    outcome: str | None
+    score: float | None
+    rule: str | None
+    rules: list[str]
+    reason: str
+    amount: Money | None
+    verdict: Verdict | None
+    decided: TimeText | None
+    label: AlertLabel | None
+    customer: Verdict | None
+
+
+class CaseLine(msgspec.Struct):
+    """A line of a case's history."""
+
+    at: TimeText
+    by: Person | None
+    what: str
+    words: str
+    more: _More
+
+
+class CaseFile(msgspec.Struct):
+    """A file of a case."""
+
+    file: int
+    name: str
+    media_type: str
+    bytes: int
+    sha256: str
+    by: Person
+    at: TimeText
+
+
+class CaseWhole(CaseBase):
+    """A case with all that belongs to it, and the questions to the customer."""
+
+    alerts: list[CaseAlert]
+    alert_count: int
+    refunded: Money | None
+    notes: list[CaseLine]
+    history: list[CaseLine]
+    files: list[CaseFile]
+    questions: list[CaseQuestion]
+
+    def text(self) -> str:
+        told = reading(self)
+        events = [
+            (one.event, one.time, one.outcome or "", cut(told(one.rule or "", one.reason), WIDTH), one.verdict or "")
+            for one in self.alerts
+        ]
+        lines = [super().text(), table(events, ("event", "time", "outcome", "why", "answer"))]
+        if self.history:
+            done = [(row.at, row.by.name if row.by else "", row.what, cut(row.words, WIDTH)) for row in self.history]
+            lines.append(table(done, ("at", "by", "what", "words")))
+        return "\n".join(lines)
+
+    def hints(self) -> Sequence[str]:
+        return [f"shroff cases decide {self.id} fraud"]
+
+
+class CaseTotals(msgspec.Struct):
+    """The number of cases, and the money at stake."""
+
+    count: int
+    stake: Money | None
+
+
+class CaseList(OperationAnswer, dict=True):
+    """A page of cases, and the totals of all of them."""
+
+    cases: list[Case]
+    totals: CaseTotals
+    next: str | None
+
+    def text(self) -> str:
+        stake = "" if self.totals.stake is None else f", {self.totals.stake} at stake"
+        apart = f": {self.__dict__['apart']}" if self.__dict__.get("apart") else ""
+        told = reading(self)
+        rows = [
+            (
+                one.id,
+                one.due,
+                cut(f"{one.entity} {one.key}", WIDTH),
+                "" if one.stake is None else one.stake.amount,
+                "" if one.score is None else f"{one.score:.4f}",
+                one.state,
+                cut(told(one.rule or "", one.reason), WIDTH),
+            )
+            for one in self.cases
+        ]
+        heads = ("case", "due", "about", "at stake", "score", "state", "why")
+        return f"{many(self.totals.count, 'case')}{stake}{apart}." + (f"\n{table(rows, heads)}" if rows else "")
+
+    def hints(self) -> Sequence[str]:
+        return "shroff cases show NUMBER", "shroff serve"
+
+
+def reading(answer: CaseBase | CaseList) -> Callable[[str, str], str]:
+    """What tells a rule's recorded reason as people read it: beside an answer that a command has asked for."""
+    told: Callable[[str, str], str] = answer.__dict__.get("told", lambda _rule, reason: reason)
+    return told
+
+
+class CaseActed(OperationAnswer):
+    """A case that was decided or snoozed, and the number that undoes it."""
+
+    case: Case
+    undo: int
+    undo_until: TimeText
+
+    def etag(self) -> str:
+        return self.case.tag
+
+    def text(self) -> str:
+        return self.case.text()
+
+    def hints(self) -> Sequence[str]:
+        return ["shroff cases list"]
+
+
+class CaseDecided(OperationAnswer, dict=True):
+    """A case that was decided, the changes of lists with it, and the number that undoes all of it.
+
+    A command writes the labels at once, so nothing can be undone.
+    """
+
+    case: Case
+    lists: list[ListChange]
+    undo: int | UnsetType = UNSET
+    undo_until: TimeText | UnsetType = UNSET
+
+    def etag(self) -> str:
+        return self.case.tag
+
+    def text(self) -> str:
+        verdict = f" as {self.case.verdict}" if self.case.verdict else ""
+        listed = "".join(f" {change.value} is in {change.list}." for change in self.lists)
+        refund = f" A refund of {self.__dict__['refund']} is recorded." if self.__dict__.get("refund") else ""
+        return f"Case {self.case.id} is {self.case.state}{verdict}.{listed}{refund}"
+
+    def hints(self) -> Sequence[str]:
+        return ["shroff cases list"]
+
+
+class CaseFailed(msgspec.Struct):
+    """A case for which an action failed; `changed` says whether another user changed it first."""
+
+    id: int
+    detail: str
+    changed: bool
+
+
+class CasesActed(OperationAnswer):
+    """The results for several cases, and the number that undoes all of them."""
+
+    cases: list[Case]
+    failed: list[CaseFailed]
+    undo: int | None
+    undo_until: TimeText | None
+
+
+class CasesUndone(OperationAnswer):
+    """The updated cases, and those that another user has changed since."""
+
+    cases: list[Case]
+    changed: list[Case]
+
+
+class CaseSilenced(Case):
+    """A case for whose key a rule was silenced, or its silence ended: active in the log, or the reason why not yet."""
+
+    in_force: bool
+    why_not: str | None
+
+
+class CaseClaimed(OperationAnswer):
+    """The claimed case, or null if there is none."""
+
+    case: Case | None
+
+    def etag(self) -> str:
+        return "" if self.case is None else self.case.tag
+
+    def text(self) -> str:
+        return "There is no such case to claim." if self.case is None else self.case.text()
+
+
+# ---- made of what is stored
+
+
+def money(desk: CaseService, units: int | None) -> Money | None:
+    """An amount with its currency; None where there is none."""
+    return None if units is None else Money(show_decimal(units, desk.money_places), desk.currency)
+
+
+def _time(at_ms: int | None) -> str | None:
+    return None if at_ms is None else time_text(at_ms)
+
+
+def _score(millionths: int | None) -> float | None:
+    return None if millionths is None else millionths / SCORE_PARTS
+
+
+def fields_of(desk: CaseService, one: StoredCase) -> dict[str, Any]:
+    """The fields of `CaseBase`."""
+    return {
+        "id": one.number,
+        "tag": one.tag,
+        "entity": one.entity,
+        "key": one.key,
+        "state": one.state,
+        "opened": time_text(one.opened_ms),
+        "due": time_text(one.due_ms),
+        "left_s": (one.due_ms - desk.now_ms()) // 1_000,
+        "assignee": Person(one.assignee, one.assignee_name) if one.assignee else None,
+        "lock_until": _time(one.lock_ms),
+        "snoozed_until": _time(one.snoozed_ms),
+        "outcome": one.outcome or None,
+        "score": _score(one.score),
+        "rule": one.rule or None,
+        "reason": one.reason,
+        "stake": money(desk, one.stake),
+        "customer": one.customer or None,
+        "verdict": one.verdict or None,
+        "closed": _time(one.closed_ms),
+        "closed_by": Person(one.closed_by, one.closed_name) if one.closed_ms is not None else None,
+        "second_look": one.look == SECOND,
+        "disagreement": one.look == DISPUTED,
+        "first_verdict": one.first_verdict or None,
+    }
+
+
+def case_of(desk: CaseService, one: StoredCase) -> Case:
+    """One case as anybody may see it."""
+    seen = shown(one)
+    return Case(**fields_of(desk, seen), alerts=seen.alerts)
+
+
+def cases_of(desk: CaseService, those: Iterable[StoredCase]) -> list[Case]:
+    """Cases as anybody may see them."""
+    return [case_of(desk, one) for one in those]
+
+
+def _alert(desk: CaseService, one: Alert) -> CaseAlert:
+    return CaseAlert(
+        event=one.named,
+        seq=one.seq,
+        time=time_text(one.time_ms),
+        due=time_text(one.due_ms),
+        outcome=one.outcome or None,
+        score=_score(one.score),
+        rule=one.rule or None,
+        rules=list(one.rules),
+        reason=one.reason,
+        amount=money(desk, one.stake),
+        verdict=one.verdict or None,
+        decided=_time(one.decided_ms),
+        label=AlertLabel(one.label, one.label_source, _time(one.label_ms)) if one.label else None,
+        customer=one.customer or None,
+    )
+
+
+def _line(one: Happened) -> CaseLine:
+    by = Person(one.who, one.name) if one.who else None  # what nobody did has no name
+    return CaseLine(time_text(one.at_ms), by, one.what, one.words, msgspec.json.decode(one.more))
+
+
+def file_of(one: Attached) -> CaseFile:
+    """A file of a case."""
+    by = Person(one.who, one.who_name)
+    return CaseFile(one.number, one.name, one.media_type, one.size, one.sha256.hex(), by, time_text(one.at_ms))
+
+
+def whole_of(desk: CaseService, found: Detail, questions: list[CaseQuestion]) -> CaseWhole:
+    """A case with all that belongs to it."""
+    history = [_line(row) for row in found.history]
+    return CaseWhole(
+        **fields_of(desk, found.case),
+        alerts=[_alert(desk, alert) for alert in found.alerts],
+        alert_count=found.case.alerts,
+        refunded=money(desk, refunded_by(found.history) or None),
+        notes=[line for line in history if line.what == "note"],
+        history=history,
+        files=[file_of(file) for file in found.files],
+        questions=questions,
+    )

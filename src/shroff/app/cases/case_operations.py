@@ -1,0 +1,488 @@
+"""Operations on cases: the queue, one case, and what is done with it."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING, Annotated, Final, Literal, TypeAlias
+
+import msgspec
+from msgspec.structs import replace
+
+from shroff.app.cases import side_effects
+from shroff.app.cases.case_answers import (
+    Case,
+    CaseActed,
+    CaseClaimed,
+    CaseDecided,
+    CaseFailed,
+    CaseList,
+    CasesActed,
+    CasesUndone,
+    CaseTotals,
+    CaseWhole,
+    case_of,
+    cases_of,
+    money,
+    whole_of,
+)
+from shroff.app.cases.customer_questions import asked_about
+from shroff.app.cases.side_effects import CaseListEntry
+from shroff.cases import case_actions, case_queries, dispositions, filters
+from shroff.cases.case import CaseFilter
+from shroff.cases.desk import CaseChangedError, NoCaseError, NoEventError, TooLateError
+from shroff.cases.filters import LARGEST, MEANINGS
+from shroff.errors import LogBusyError
+from shroff.events.event import TimeText, time_text
+from shroff.language.values import parse_time
+from shroff.operations.declaration import (
+    InvalidRequestError,
+    OperationRequest,
+    Outcome_co,
+    Param,
+    group,
+    operation,
+)
+from shroff.operations.pagination import BadQueryError, Cursor, cursor_of, next_of
+from shroff.project.dependency_hash import reasons_of
+
+if TYPE_CHECKING:
+    from shroff.app.cases.project_cases import ProjectCases
+    from shroff.app.project import Project
+    from shroff.cases.desk import CaseService
+    from shroff.people.access import Who
+    from shroff.project.definitions import Definitions
+
+PAGE_MAX: Final = 500  # cases of one page over HTTP
+BODY_BYTES_MAX: Final = 64 * 1024
+CHANGES: Final = (NoCaseError, CaseChangedError)
+TAG: Final = Param(
+    "The ETag of the version that you read. Default: the current version.", is_etag=True, is_optional=True
+)
+Answer: TypeAlias = Literal["fraud", "genuine", "unclear"]
+Number: TypeAlias = Annotated[int, msgspec.Meta(ge=1, le=LARGEST)]
+
+group(
+    "cases",
+    """Show and answer cases: alerts of the log, grouped by entity.
+
+    The log's alerts are raised first, so these commands need no running service. Each answer is in the audit log.
+    """,
+    examples=(
+        "shroff cases",
+        "shroff cases list",
+        "shroff cases list --filter 'state=open&min_stake=1000' --json",
+        "shroff cases show 12",
+        "shroff cases decide 12 fraud",
+    ),
+)
+
+
+class CaseQuery(OperationRequest[Outcome_co]):
+    """Cases that match a filter."""
+
+    state: Annotated[str, Param(MEANINGS["state"], in_query=True)] = ""
+    entity: Annotated[str, Param(MEANINGS["entity"], in_query=True)] = ""
+    key: Annotated[str, Param(MEANINGS["key"], in_query=True)] = ""
+    assignee: Annotated[str, Param(MEANINGS["assignee"], in_query=True)] = ""
+    rule: Annotated[str, Param(MEANINGS["rule"], in_query=True)] = ""
+    min_stake: Annotated[str, Param(MEANINGS["min_stake"], in_query=True)] = ""
+    due_within: Annotated[str, Param(MEANINGS["due_within"], in_query=True)] = ""
+    text: Annotated[str, Param(MEANINGS["text"], in_query=True)] = ""
+    customer: Annotated[str, Param(MEANINGS["customer"], in_query=True)] = ""
+    order: Annotated[str, Param(MEANINGS["order"], in_query=True)] = ""
+    filter: Annotated[str, Param("A filter as in the queue's URL: state=open&min_stake=1000.", is_local=True)] = ""
+
+    @property
+    def query(self) -> dict[str, str]:
+        given = {name: value for name in MEANINGS if (value := getattr(self, name))}
+        return filters.query_of(filters.query_text(self.filter)) | given
+
+    def wanted(self, desk: CaseService, who: Who) -> CaseFilter:
+        return filters.wanted_of(self.query, who, desk.now_ms(), desk.money_places)
+
+
+class OfCase(OperationRequest[Outcome_co], rename={"number": "id"}):
+    """A request about one case."""
+
+    number: Annotated[Number, Param("The case's number.")]
+
+
+class ChangeOfCase(OfCase[Outcome_co]):
+    """A change of one case, as the caller has read it."""
+
+    tag: Annotated[str, TAG] = ""
+
+
+# ---- looking
+
+
+class ShowCases(CaseQuery["CaseList"]):
+    """A page of the queue."""
+
+    limit: Annotated[int, msgspec.Meta(ge=1, le=10_000), Param("Page size, 1 to 500. Default: 50.")] = 50
+    cursor: Cursor = ""
+
+
+@operation(
+    "cases list",
+    right="read:cases",
+    http="GET /cases",
+    examples=["shroff cases list", "shroff cases list --filter 'assignee=free&due_within=1h'"],
+)
+def show_cases(desk: CaseService, definitions: Definitions, who: Who, request: ShowCases) -> CaseList:
+    """List the cases that match a filter (the queue), those due first at the top."""
+    if request.limit > PAGE_MAX and who.kind != "command":
+        raise BadQueryError(f"limit: it is 1 to {PAGE_MAX}")
+    wanted, after = request.wanted(desk, who), cursor_of({"cursor": request.cursor}, tuple[int, int])
+    if after is not None and any(abs(part) > LARGEST for part in after):
+        raise BadQueryError("cursor: unknown; use 'next' of the previous page")
+    found = case_queries.listed(desk, who, wanted, filters.order_of(request.query), after, request.limit)
+    totals = case_queries.totals(desk, who, wanted)
+    answer = CaseList(
+        cases=cases_of(desk, found.cases),
+        totals=CaseTotals(totals.count, money(desk, totals.stake)),
+        next=next_of(found.after) if found.after else None,
+    )
+    if who.kind == "command":
+        answer.__dict__["told"] = reasons_of(definitions)
+        if found.cases and not request.query.get("state"):
+            apart = {state: replace(wanted, states=states) for state, states in filters.APART.items()}
+            counts = {state: case_queries.count(desk, who, narrowed) for state, narrowed in apart.items()}
+            answer.__dict__["apart"] = ", ".join(f"{count:,} {state}" for state, count in counts.items())
+    return answer
+
+
+class ShowCase(OfCase["CaseWhole"]):
+    """One case."""
+
+
+@operation(
+    "cases show",
+    right="read:cases",
+    http="GET /cases/{id}",
+    refusals=[NoCaseError],
+    examples=["shroff cases show 12", "shroff cases show 12 --json"],
+)
+def show_case(
+    desk: CaseService, cases: ProjectCases, definitions: Definitions, who: Who, request: ShowCase
+) -> CaseWhole:
+    """Show one case with its alerts, notes, history and files."""
+    found = case_queries.detail(desk, who, request.number)
+    asked = asked_about(cases.notices(desk), found.alerts, desk.now_ms())
+    answer = whole_of(desk, found, [question.document for question in asked])
+    if who.kind == "command":
+        answer.__dict__["told"] = reasons_of(definitions)
+    return answer
+
+
+# ---- one case
+
+
+class ClaimCase(ChangeOfCase["Case"], kw_only=True):
+    """A case to claim."""
+
+
+@operation("cases claim", right="work:cases", http="POST /cases/{id}/claim", refusals=CHANGES)
+def claim_case(desk: CaseService, who: Who, request: ClaimCase) -> Case:
+    """Claim a case; it is locked for you until the lock expires."""
+    tag = case_queries.seen(desk, who, request.number, request.tag)
+    return case_of(desk, case_actions.claim(desk, who, request.number, tag))
+
+
+class ReleaseCase(ChangeOfCase["Case"], kw_only=True):
+    """A case to release."""
+
+
+@operation("cases release", right="work:cases", http="POST /cases/{id}/release", refusals=CHANGES)
+def release_case(desk: CaseService, who: Who, request: ReleaseCase) -> Case:
+    """Release a case."""
+    tag = case_queries.seen(desk, who, request.number, request.tag)
+    return case_of(desk, case_actions.release(desk, who, request.number, tag))
+
+
+class AssignCase(ChangeOfCase["Case"], kw_only=True):
+    """The new owner: a user's name, or null for nobody."""
+
+    to: Annotated[str | None, Param("The user's name. Empty: nobody.", is_argument=True)]
+
+
+@operation(
+    "cases assign",
+    right="work:cases",
+    http="POST /cases/{id}/assign",
+    schema="CaseAssignment",
+    body_bytes_max=BODY_BYTES_MAX,
+    refusals=CHANGES,
+)
+def assign_case(desk: CaseService, who: Who, request: AssignCase) -> Case:
+    """Assign a case to a user by name, or to nobody."""
+    tag = case_queries.seen(desk, who, request.number, request.tag)
+    return case_of(desk, case_actions.assign(desk, who, request.number, request.to or "", tag))
+
+
+class NoteCase(OfCase["Case"]):
+    """A text: a note, or the reason of an action."""
+
+    text: Annotated[str, Param("The note.")]
+
+
+@operation(
+    "cases note",
+    right="work:cases",
+    http="POST /cases/{id}/note",
+    schema="CaseText",
+    body_bytes_max=BODY_BYTES_MAX,
+    refusals=CHANGES,
+)
+def note_case(desk: CaseService, who: Who, request: NoteCase) -> Case:
+    """Add a note to a case."""
+    return case_of(desk, case_actions.note(desk, who, request.number, request.text))
+
+
+class EscalateCase(ChangeOfCase["Case"], kw_only=True):
+    """Why a case is escalated, and the name of the user who decides it; null for anybody else."""
+
+    text: Annotated[str, Param("Why it is escalated.")]
+    to: Annotated[str | None, Param("The user who decides it.  [default: anybody else]", metavar="NAME")] = None
+
+
+@operation(
+    "cases escalate",
+    right="work:cases",
+    http="POST /cases/{id}/escalate",
+    schema="CaseEscalation",
+    body_bytes_max=BODY_BYTES_MAX,
+    refusals=CHANGES,
+)
+def escalate_case(desk: CaseService, who: Who, request: EscalateCase) -> Case:
+    """Escalate a case, to a user or to anybody else."""
+    tag = case_queries.seen(desk, who, request.number, request.tag)
+    return case_of(desk, case_actions.escalate(desk, who, request.number, request.text, tag, request.to or ""))
+
+
+class ReopenCase(ChangeOfCase["Case"], kw_only=True):
+    """A text: a note, or the reason of an action."""
+
+    text: Annotated[str, Param("Why it is reopened.")]
+
+
+@operation(
+    "cases reopen",
+    right="work:cases",
+    http="POST /cases/{id}/reopen",
+    schema="CaseText",
+    body_bytes_max=BODY_BYTES_MAX,
+    refusals=CHANGES,
+)
+def reopen_case(desk: CaseService, who: Who, request: ReopenCase) -> Case:
+    """Reopen a closed case."""
+    tag = case_queries.seen(desk, who, request.number, request.tag)
+    return case_of(desk, case_actions.reopen(desk, who, request.number, request.text, tag))
+
+
+class SnoozeCase(ChangeOfCase["CaseActed"], kw_only=True):
+    """The end of the snooze."""
+
+    until: Annotated[TimeText, Param("The end of the snooze.", flags="--until", metavar="TIME")]
+
+
+@operation(
+    "cases snooze",
+    right="work:cases",
+    http="POST /cases/{id}/snooze",
+    schema="CaseSnooze",
+    body_bytes_max=BODY_BYTES_MAX,
+    refusals=CHANGES,
+)
+def snooze_case(desk: CaseService, who: Who, request: SnoozeCase) -> CaseActed:
+    """Snooze a case until a time."""
+    until_ms = time_of(request.until, "until")
+    tag = case_queries.seen(desk, who, request.number, request.tag)
+    acted = dispositions.snooze(desk, who, request.number, until_ms, tag=tag)
+    return CaseActed(case=case_of(desk, acted.cases[0]), undo=acted.undo, undo_until=time_text(acted.until_ms))
+
+
+class DecideCase(ChangeOfCase["CaseDecided"], kw_only=True):
+    """The verdict for a case, or for one of its events."""
+
+    verdict: Annotated[Answer, Param("fraud, genuine or unclear.")]
+    event: Annotated[str, Param("Answer only this event of the case, such as payment/p-1.")] = ""
+    reason: Annotated[str, Param("The reason to record with the labels, and with --block.")] = ""
+    lists: Annotated[tuple[CaseListEntry, ...], Param("Entries of lists to add with the answer.", is_remote=True)] = ()
+    block: Annotated[
+        tuple[str, ...], Param("Add a value to a list. May be repeated.", metavar="LIST=VALUE", is_local=True)
+    ] = ()
+    refund: Annotated[str, Param("Record an amount returned to the customer, such as 12.50.", metavar="AMOUNT")] = ""
+
+
+@operation(
+    "cases decide",
+    right="work:cases",
+    http="POST /cases/{id}/decide",
+    schema="CaseVerdict",
+    body_bytes_max=BODY_BYTES_MAX,
+    refusals=(*CHANGES, NoEventError),
+    examples=[
+        "shroff cases decide 12 genuine",
+        "shroff cases decide 12 fraud --event payment/p-1",
+        "shroff cases decide 12 fraud --block blocked_cards=c-7 --refund 40.00 --reason 'stolen card'",
+    ],
+)
+def decide_case(desk: CaseService, project: Project, who: Who, request: DecideCase) -> CaseDecided:
+    """Decide a case: it closes at once; labels of its events are written 8 s later unless you undo it.
+
+    A command writes them at once. They cannot be undone then, but the case can be reopened. Where an entry of a list
+    cannot be written, the case stays as it is.
+    """
+    tag = case_queries.seen(desk, who, request.number, request.tag)
+    entries = [*request.lists, *side_effects.blocked(request.block, request.reason)]
+    also = side_effects.checked(project, desk, entries, request.refund, request.reason)
+    acted = dispositions.decide(desk, who, request.number, request.verdict, tag=tag, event=request.event, also=also)
+    changes = side_effects.written(project, desk, acted, also)
+    answer = CaseDecided(case=case_of(desk, acted.cases[0]), lists=changes)
+    if project.cases.are_carried_out:
+        answer.undo, answer.undo_until = acted.undo, time_text(acted.until_ms)
+    else:
+        project.cases.carry_out_now(desk, acted)
+        with suppress(LogBusyError), project.opened.writing() as (writer, log):  # another writer does it anyhow
+            project.inboxes.brief(writer, log).serve()
+        if also.refund:
+            answer.__dict__["refund"] = money(desk, also.refund)
+    return answer
+
+
+class AnswerEvent(OperationRequest["CasesActed"]):
+    """The verdict for an event that is in no case."""
+
+    event: str
+    id: str
+    verdict: Answer
+    reason: str = ""
+    lists: tuple[CaseListEntry, ...] = ()
+    refund: str = ""
+
+
+@operation("cases answer-event", right="work:cases", has_command=False)
+def answer_event(desk: CaseService, project: Project, who: Who, request: AnswerEvent) -> CasesActed:
+    """Answer an event that is in no case; its label is written as those of a case."""
+    also = side_effects.checked(project, desk, request.lists, request.refund, request.reason)
+    acted = dispositions.answer_event(desk, who, request.event, request.id, request.verdict, also=also)
+    side_effects.written(project, desk, acted, also)
+    return CasesActed(cases=[], failed=[], undo=acted.undo, undo_until=time_text(acted.until_ms))
+
+
+# ---- many
+
+
+class ClaimNext(CaseQuery["CaseClaimed"]):
+    """A filter of the cases to claim one of."""
+
+
+@operation("cases claim-next", right="work:cases", http="POST /cases/claim-next")
+def claim_next_case(desk: CaseService, who: Who, request: ClaimNext) -> CaseClaimed:
+    """Claim the case that is due first, of those that match a filter and are free or already yours.
+
+    Of the states, open, snoozed and escalated cases can be claimed. Default: open. Concurrent calls never get the same
+    case.
+    """
+    found = case_actions.claim_next(desk, who, request.wanted(desk, who), filters.order_of(request.query))
+    return CaseClaimed(case=None if found is None else case_of(desk, found))
+
+
+class CaseTag(msgspec.Struct, forbid_unknown_fields=True):
+    """One of several cases; with a tag, the version that the caller read."""
+
+    id: int
+    tag: str = ""
+
+
+class CasesAction(OperationRequest["CasesActed"]):
+    """An action on several cases."""
+
+    action: Annotated[str, msgspec.Meta(extra_json_schema={"enum": ["decide", "claim", "snooze"]})]
+    cases: list[CaseTag]
+    verdict: Answer | None = None
+    reason: str = ""
+    until: TimeText = ""
+
+
+@operation("cases bulk", right="work:cases", http="POST /cases/bulk", body_bytes_max=BODY_BYTES_MAX, has_command=False)
+def change_cases(desk: CaseService, who: Who, request: CasesAction) -> CasesActed:
+    """Decide, claim or snooze several cases. Cases that cannot be changed are reported; the others are changed."""
+    found, failed = dispositions.bulk(
+        desk,
+        who,
+        {case.id: case.tag for case in request.cases},
+        request.action,
+        verdict=request.verdict or "",
+        reason=request.reason,
+        until_ms=time_of(request.until, "until") if request.until else 0,
+    )
+    return CasesActed(
+        cases=cases_of(desk, found.cases if found else ()),
+        failed=[CaseFailed(one.case, str(one.error), isinstance(one.error, CaseChangedError)) for one in failed],
+        undo=found.undo if found else None,
+        undo_until=time_text(found.until_ms) if found else None,
+    )
+
+
+class UndoAction(OperationRequest["CasesUndone"]):
+    """The action to undo."""
+
+    undo: int
+
+
+class UndoOfCase(OfCase["CasesUndone"]):
+    """The action to undo."""
+
+    undo: int
+
+
+UNDOES: Final = (NoCaseError, TooLateError)
+
+
+@operation(
+    "cases undo",
+    right="work:cases",
+    http="POST /cases/undo",
+    schema="CaseUndo",
+    body_bytes_max=BODY_BYTES_MAX,
+    refusals=UNDOES,
+    has_command=False,
+)
+def undo_action(desk: CaseService, project: Project, who: Who, request: UndoAction) -> CasesUndone:
+    """Undo a recent action on one or several cases; those that another user has changed since stay unchanged."""
+    return _undone(desk, project, who, request.undo)
+
+
+@operation(
+    "cases undo-case",
+    right="work:cases",
+    http="POST /cases/{id}/undo",
+    schema="CaseUndo",
+    body_bytes_max=BODY_BYTES_MAX,
+    refusals=UNDOES,
+    has_command=False,
+)
+def undo_of_case(desk: CaseService, project: Project, who: Who, request: UndoOfCase) -> CasesUndone:
+    """Undo a recent action, by its number."""
+    return _undone(desk, project, who, request.undo, request.number)
+
+
+def _undone(desk: CaseService, project: Project, who: Who, undo: int, case: int = 0) -> CasesUndone:
+    if not 0 < undo <= LARGEST:
+        raise TooLateError("no action has this number")
+    found = dispositions.undo(desk, who, undo, case)
+    side_effects.take_out(project, found.listed)
+    return CasesUndone(cases=cases_of(desk, found.restored), changed=cases_of(desk, found.changed))
+
+
+def time_of(text: str, what: str) -> int:
+    """A time as milliseconds. Raises: InvalidRequestError."""
+    try:
+        found = parse_time(text)
+    except ValueError as error:
+        raise InvalidRequestError(f"{what}: {error}") from None
+    if abs(found) > LARGEST:
+        raise InvalidRequestError(f"{what}: the time is too far away")
+    return found

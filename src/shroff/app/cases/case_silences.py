@@ -1,0 +1,161 @@
+"""Operations on silences from a case: a rule does not apply to the key of the case until a time, or does again.
+
+The case and the record have it in one transaction before the file is written, so no rule is silent that nobody
+silenced. Where it is long in coming into force, the answer says so.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+from shroff.app.cases.case_answers import CaseSilenced, fields_of
+from shroff.app.cases.case_operations import CHANGES, TAG, OfCase
+from shroff.app.rules.agreements import Author
+from shroff.app.rules.list_files import WRITTEN
+from shroff.cases import case_actions, case_queries
+from shroff.errors import NotAllowedError, UsageError
+from shroff.events.event import TimeText
+from shroff.operations.declaration import operation
+from shroff.people.audit import Act
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from shroff.app.project import Project
+    from shroff.app.rules.silence_requests import PendingSilence
+    from shroff.app.rules.silences import Silence
+    from shroff.cases.case import Case
+    from shroff.cases.desk import CaseService
+
+HAPPENED: Final = {  # to the case, by the verb of the record
+    "silence": case_actions.SILENCED,
+    "silence_ask": case_actions.SILENCE_ASKED,
+    "silence_end": case_actions.SILENCE_ENDED,
+    "silence_drop": case_actions.SILENCE_DROPPED,
+}
+WAITS: Final = "silences need approval by a second person here; this one is waiting"
+
+
+class SilenceOfCase(OfCase["CaseSilenced"]):
+    """The rule to silence, the end, and the reason."""
+
+    rule: str
+    until: TimeText
+    text: str
+    tag: Annotated[str, TAG] = ""
+
+
+@operation(
+    "cases silence",
+    right="work:cases",
+    http="POST /cases/{id}/silence",
+    schema="SilenceRequest",
+    refusals=CHANGES,
+    has_command=False,
+)
+def silence_of_case(desk: CaseService, project: Project, request: SilenceOfCase) -> CaseSilenced:
+    """Silence a rule for the key of the case, for events before a time; the answer says whether it is active."""
+    who, rule, why = project.opened.who, request.rule, request.text.strip()
+    case = case_queries.detail(desk, who, request.number).case
+    if not why:
+        raise UsageError("give a reason for the silence.")
+    if not any(one.id == rule and one.by == case.entity for one in project.definitions.rules):
+        words = f"case {case.number} is about a {case.entity}, and no rule {rule[:100]!r} has that as its key."
+        raise UsageError(words)
+    told = {"until": request.until}
+    if project.silences.need_second_person:
+        recorded = _record(desk, project, case, rule, "silence_ask", told, why)
+        authors = project.agreements.authors(of_two=True)[::-1]
+        project.silence_requests.ask(rule, case.key, request.until, why, authors, recorded)
+        return _answer(desk, case, WAITS)
+    recorded = _record(desk, project, case, rule, "silence", told, why)
+    project.silences.write(rule, case.key, request.until, note=why, by=who.name, before=recorded)
+    return _in_force(desk, project, case)
+
+
+class SilenceApproval(OfCase["CaseSilenced"]):
+    """The rule to silence, and the etag of the requested silence."""
+
+    rule: str
+    etag: str
+    tag: Annotated[str, TAG] = ""
+
+
+@operation(
+    "cases approve-silence",
+    right="work:cases",
+    http="POST /cases/{id}/approve-silence",
+    refusals=CHANGES,
+    has_command=False,
+)
+def approve_silence(desk: CaseService, project: Project, request: SilenceApproval) -> CaseSilenced:
+    """Approve, as the second person, a silence that somebody else requested; needs a signed-in user."""
+    who, rule = project.opened.who, request.rule
+    if who.kind != "user":
+        raise NotAllowedError("approving a silence needs a signed-in user, not an API key")
+    case = case_queries.detail(desk, who, request.number).case
+    recorded = _record(desk, project, case, rule, "silence", {"approved": request.etag})
+    project.silence_requests.approve(rule, case.key, request.etag, Author(who.id, who.name), recorded)
+    return _in_force(desk, project, case)
+
+
+class SilenceEnd(OfCase["CaseSilenced"]):
+    """The rule whose silence to end."""
+
+    rule: str
+    tag: Annotated[str, TAG] = ""
+
+
+@operation(
+    "cases end-silence", right="work:cases", http="POST /cases/{id}/end-silence", refusals=CHANGES, has_command=False
+)
+def end_silence_of_case(desk: CaseService, project: Project, request: SilenceEnd) -> CaseSilenced:
+    """End the silence of a rule for the key of the case; the answer says whether that is active."""
+    rule, case = request.rule, case_queries.detail(desk, project.opened.who, request.number).case
+    silence = silences_of(project, case, desk.now_ms()).get(rule)
+    if silence is not None:
+        before = {"until": silence.until}
+        recorded = _record(desk, project, case, rule, "silence_end", before)
+        project.silences.write_end(rule, silence.key, recorded)
+        return _in_force(desk, project, case)
+    pending = pending_silences(project, case).get(rule)
+    if pending is None:
+        raise UsageError(f"rule {rule[:100]!r} is not silent for this {case.entity}.")
+    before = {"until": pending.until}
+    recorded = _record(desk, project, case, rule, "silence_drop", before)
+    project.silence_requests.drop(rule, case.key, recorded)
+    return _answer(desk, case, "")
+
+
+def _record(
+    desk: CaseService, project: Project, case: Case, rule: str, verb: str, more: dict[str, Any], why: str = ""
+) -> Callable[..., None]:
+    """What writes the act down in the case and in the record: it is called before the file is written."""
+    told = {"entity": case.entity, "key": case.key, "case": case.number, **more}
+    change = (told, None) if verb == "silence_end" else (None, told)
+    act = Act(project.opened.who, f"rule.{verb}", f"rule {rule}", *change)
+    words = f"{rule}, {why}" if why else rule
+    return lambda *_: case_actions.silenced(desk, act, case.number, words, HAPPENED[verb])
+
+
+def _in_force(desk: CaseService, project: Project, case: Case) -> CaseSilenced:
+    _, why_not = project.requests.put_in_force(project.opened.waits, WRITTEN)
+    return _answer(desk, case, why_not)
+
+
+def _answer(desk: CaseService, case: Case, why_not: str) -> CaseSilenced:
+    shown = fields_of(desk, case_queries.shown(case))
+    return CaseSilenced(**shown, alerts=case.alerts, in_force=not why_not, why_not=why_not or None)
+
+
+def pending_silences(project: Project, case: Case) -> dict[str, PendingSilence]:
+    """Silences of a case's entity that wait for a second person: by the ids of the rules."""
+    whose = (case.entity, case.key)
+    return {one.rule: one for one in project.silence_requests.all() if (one.entity, one.key) == whose}
+
+
+def silences_of(project: Project, case: Case, now_ms: int) -> dict[str, Silence]:
+    """The rules that are silent now for whom a case is about, by their ids, with until when."""
+    whose = (case.entity, case.key)
+    found = [one for one in project.silences.all() if (one.entity, one.key) == whose]
+    return {one.rule: one for one in found if one.holds(now_ms)}

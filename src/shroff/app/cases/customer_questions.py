@@ -1,0 +1,89 @@
+"""Questions to customers about the events of a case: when, whether the mail left, and the answer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from shroff.cases.case import FRAUD
+from shroff.events.event import TimeText, time_text
+from shroff.notices.questions import VERDICTS
+from shroff.notices.store import DROPPED, REFUSED, UNKNOWN
+
+if TYPE_CHECKING:
+    from shroff.cases.case import Alert
+    from shroff.notices.store import NoticeLook, NoticeStore, Question
+
+_UNASKED: Final = (REFUSED, UNKNOWN, DROPPED)
+
+
+class CaseQuestion(msgspec.Struct):
+    """A question to a customer about an event of a case."""
+
+    event: str
+    asked: TimeText
+    until: TimeText
+    verdict: str | None
+    answered: TimeText | None
+    trouble: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One question to a customer.
+
+    Args:
+        event: What it is about, such as `payment/p-1`.
+        said: Their answer as a verdict; empty before there is one.
+        is_over: Nobody has answered within its time.
+        trouble: Why nobody knows whether they got the question; empty where they did, or it is on its way.
+    """
+
+    event: str
+    asked_ms: int
+    ends_ms: int
+    said: str
+    said_ms: int
+    is_over: bool
+    trouble: str
+
+    @property
+    def document(self) -> CaseQuestion:
+        """The question for programs."""
+        answered = time_text(self.said_ms) if self.said else None
+        times = time_text(self.asked_ms), time_text(self.ends_ms)
+        return CaseQuestion(self.event, *times, self.said or None, answered, self.trouble or None)
+
+
+def asked_about(notices: NoticeStore, alerts: Iterable[Alert], now_ms: int) -> list[Asked]:
+    """The questions about the events of alerts, newest first."""
+    with notices.look() as look:
+        found = look.questions_about({alert.named for alert in alerts})
+        return [_asked(look, question, now_ms) for question in reversed(found)]
+
+
+def asked_in(notices: NoticeStore, alerts: Mapping[int, Sequence[Alert]], now_ms: int) -> dict[int, Asked]:
+    """For each of some cases, by its number, the foremost question about its newest alerts.
+
+    Cases of which nobody was asked are left out. Cost: a question to the store for all.
+    """
+    found = asked_about(notices, [alert for those in alerts.values() for alert in those], now_ms)
+    events = {number: {alert.named for alert in those} for number, those in alerts.items()}
+    asked = {number: [one for one in found if one.event in names] for number, names in events.items()}
+    return {number: foremost(those) for number, those in asked.items() if those}
+
+
+def foremost(asked: Sequence[Asked]) -> Asked:
+    """Of questions, newest first, the one that says most: a "no" before any other answer, that before none."""
+    return max(asked, key=lambda one: (one.said == FRAUD, bool(one.said)))
+
+
+def _asked(look: NoticeLook, question: Question, now_ms: int) -> Asked:
+    letter = None if question.answer else look.letter(question.letter)  # who answered has got it
+    said = VERDICTS.get(question.answer, "")
+    is_over = not said and now_ms >= question.ends_ms
+    trouble = letter.reason or letter.state if letter is not None and letter.state in _UNASKED else ""
+    return Asked(question.event, question.made_ms, question.ends_ms, said, question.answered_ms, is_over, trouble)
