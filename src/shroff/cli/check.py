@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from shroff.cli import completion
-from shroff.cli.failures import problem_entry
 from shroff.cli.options import FORMAT
 from shroff.cli.session import Session, command, many, one_line, table
 from shroff.events.event import time_text
@@ -116,8 +116,8 @@ def _document(report: CheckReport) -> dict[str, Any]:
     )
     return {
         "ok": report.is_ok,
-        "errors": [problem_entry(problem) for problem in report.errors],
-        "warnings": [problem_entry(problem) for problem in report.warnings],
+        "errors": [asdict(problem) for problem in report.errors],
+        "warnings": [asdict(problem) for problem in report.warnings],
         "features": features,
         "rules": len(found.rules) if found else 0,
         "models": [_model_entry(model) for model in found.models.values()] if found else [],

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,7 +12,6 @@ from shroff.cli.progress import bars
 from shroff.cli.session import Session, command, many
 
 if TYPE_CHECKING:
-    from shroff.app.project import Project
     from shroff.cases.case_erasure import WrittenNotes
 
 
@@ -34,57 +33,33 @@ def erase(session: Session, entity: str, key: str, wants_notes: bool, is_dry: bo
     confirm the question. Copies in other systems, such as
     backups, are out of reach.
     """
-    options = _Options(entity, key, is_dry=is_dry, wants_notes=wants_notes)
-    document, text, hint = _erased(session, session.project, options)
-    session.answer(document, text)
-    session.next(hint or "shroff verify")
-
-
-@dataclass(frozen=True, slots=True)
-class _Options:
-    """Arguments of the command."""
-
-    entity: str
-    key: str
-    is_dry: bool
-    wants_notes: bool
-
-
-def _erased(session: Session, project: Project, asked: _Options) -> tuple[dict[str, Any], str, str]:
-    """Erase in one log; gives the answer as JSON and as text, and which command shows what is left."""
-    is_dry = asked.is_dry
     with bars("searching the log, events") as (looking,):
-        found = project.erasing.erase(asked.entity, asked.key, is_dry=is_dry, progress=looking, waits=session.waits)
+        found = session.project.erasing.erase(entity, key, is_dry=is_dry, progress=looking, waits=session.waits)
     written = found.written
     document = {**asdict(found), "quarantined": list(found.quarantined)}
     del document["written"], document["of"]
     verb = "would be erased" if is_dry else "erased"
     text = f"{many(found.erased, 'event')} of {found.events:,} had personal values: {verb}."
     if not found.events:
-        text = f"No event has this {asked.entity}: check the key. Nothing to erase."
+        text = f"No event has this {entity}: check the key. Nothing to erase."
     if found.mails or found.letters:
         gone, told = "would be removed" if is_dry else "removed", many(found.letters, "letter")
         text += f"\n{many(found.mails, 'mail')} in the mailbox and the recipients of {told}: {gone}."
-    hint = ""
+    hint = "shroff verify"
     if found.quarantined:
         numbers = " ".join(map(str, found.quarantined[:20]))
         entries = many(len(found.quarantined), "quarantine entry contains", "quarantine entries contain")
         text += f"\n{entries} the key: {numbers}."
         hint = f"shroff quarantine show {found.quarantined[0]}"
     if written is not None and written.cases:
-        goes = not is_dry and (asked.wants_notes or _is_wanted(session, written))
+        goes = not is_dry and (wants_notes or _is_wanted(session, written))
         if goes:
-            project.cases.forget_written(written, found.of)
-        end = (
-            "removed"
-            if goes
-            else "would be removed"
-            if is_dry and asked.wants_notes
-            else "kept; '--notes' removes them"
-        )
-        text += f"\n{_told(written)}: {end}."
+            session.project.cases.forget_written(written, found.of)
+        kept = "would be removed" if is_dry and wants_notes else "kept; '--notes' removes them"
+        text += f"\n{_told(written)}: {'removed' if goes else kept}."
         document |= {"cases": list(written.cases), "notes": written.notes, "files": written.files, "notes_erased": goes}
-    return document, text, hint
+    session.answer(document, text)
+    session.next(hint)
 
 
 def _told(written: WrittenNotes) -> str:

@@ -6,6 +6,7 @@ import errno
 import os
 import sys
 import traceback
+from dataclasses import asdict
 from logging import ERROR
 from typing import Any, Final
 
@@ -19,7 +20,6 @@ from shroff.errors import (
     NotAllowedError,
     NotThereYetError,
     OvertakenError,
-    Problem,
     ReplayError,
     ShroffError,
     SignInError,
@@ -98,20 +98,8 @@ def problem_document(error: BaseException, type_: str, title: str, session: Sess
     if session.mistake is not None:
         found["instance"] = f"urn:shroff:error:{session.mistake.fields['error_id']}"
     if isinstance(error, DefinitionError):
-        found["errors"] = [problem_entry(problem) for problem in error.problems]
+        found["errors"] = [asdict(problem) for problem in error.problems]
     return found
-
-
-def problem_entry(problem: Problem) -> dict[str, Any]:
-    """One mistake in a definition, as `check --json` lists it."""
-    return {
-        "file": problem.file,
-        "line": problem.line,
-        "column": problem.column,
-        "path": problem.path,
-        "message": problem.message,
-        "hint": problem.hint,
-    }
 
 
 def _kind(error: BaseException) -> tuple[str, str, int]:

@@ -3,42 +3,50 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Final, Literal
+from typing import Final, Literal, Self
 
-from shroff.errors import NotAllowedError
+from shroff.errors import NotAllowedError, UsageError, nearest
 
 
 class Right(StrEnum):
-    """One kind of thing that may be done; its text is also the scope of a key (`--scope read:decisions`)."""
+    """One kind of thing that may be done, with its words for people; its text is also the scope of a key."""
 
-    SUBMIT_EVENTS = "submit:events"  # take events into the log, deciding on the way
-    SCORE = "score"  # ask what would be decided, without writing anything
-    READ_DECISIONS = "read:decisions"  # decisions, reasons, replays, flags, entities, what the engine said
-    READ_PERSONAL = "read:personal"  # fields declared `personal`, which lie beside the log
-    WRITE_LABELS = "write:labels"
-    READ_CASES = "read:cases"
-    WORK_CASES = "work:cases"  # claim, note, decide, silence a rule for an entity
-    READ_DEFINITIONS = "read:definitions"  # rules, features, policy, lists, models, thresholds, backtests that were run
-    EDIT_LISTS = "edit:lists"
-    EDIT_RULES = "edit:rules"  # drafts, and what needs no second person
-    APPROVE_RULES = "approve:rules"  # the second person
-    RUN_BACKTESTS = "run:backtests"  # costs the machine's time, changes nothing
-    RUN_JOBS = "run:jobs"  # begin and cancel jobs, run and pause schedules; a kind of job may take more
-    TRAIN_MODELS = "train:models"
-    PROMOTE_MODELS = "promote:models"  # promote, roll back, shadow, waive a gate
-    SET_THRESHOLDS = "set:thresholds"
-    MEND_INPUT = "mend:input"  # quarantine and outbox: look, retry, drop
-    SEND_NOTICES = "send:notices"  # previews, test mails, mails that were refused
-    ERASE_PERSONAL = "erase:personal"  # forget a person, prune the store
-    MANAGE_USERS = "manage:users"
-    MANAGE_KEYS = "manage:keys"
-    READ_AUDIT = "read:audit"
-    READ_METRICS = "read:metrics"
-    POST_ALERTS = "post:alerts"  # alerts of Prometheus for operators, which Health shows
+    _value_: str
+    words: str
+
+    def __new__(cls, value: str, words: str = "") -> Self:
+        right = str.__new__(cls, value)
+        right._value_, right.words = value, words
+        return right
+
+    SUBMIT_EVENTS = "submit:events", "Send events and get decisions"
+    SCORE = "score", "Score events without storing them"
+    READ_DECISIONS = "read:decisions", "View decisions, reasons and flags"
+    READ_PERSONAL = "read:personal", "View personal data"
+    WRITE_LABELS = "write:labels", "Send labels"
+    READ_CASES = "read:cases", "View cases"
+    WORK_CASES = "work:cases", "Work on cases and silence rules"
+    READ_DEFINITIONS = "read:definitions", "View rules, features, policy, lists and models"
+    EDIT_LISTS = "edit:lists", "Edit lists"
+    EDIT_RULES = "edit:rules", "Edit and activate rules"
+    APPROVE_RULES = "approve:rules", "Approve rules as the second person"
+    RUN_BACKTESTS = "run:backtests", "Run backtests"
+    RUN_JOBS = "run:jobs", "Run and cancel jobs"
+    TRAIN_MODELS = "train:models", "Train models"
+    PROMOTE_MODELS = "promote:models", "Promote and roll back models"
+    SET_THRESHOLDS = "set:thresholds", "Change score thresholds"
+    MEND_INPUT = "mend:input", "Retry or drop quarantined input and failed deliveries"
+    SEND_NOTICES = "send:notices", "Send test mails and resend failed ones"
+    ERASE_PERSONAL = "erase:personal", "Erase personal data"
+    MANAGE_USERS = "manage:users", "Manage users"
+    MANAGE_KEYS = "manage:keys", "Manage API keys"
+    READ_AUDIT = "read:audit", "View the audit log"
+    READ_METRICS = "read:metrics", "Read metrics"
+    POST_ALERTS = "post:alerts", "Post alerts for operators"
 
 
 class Role(StrEnum):
@@ -51,47 +59,29 @@ class Role(StrEnum):
     SERVICE = "service"
 
 
-_LOOK: Final = frozenset([Right.READ_DECISIONS, Right.READ_CASES, Right.READ_DEFINITIONS])
-_WORK: Final = _LOOK | {
-    Right.SCORE,
-    Right.READ_PERSONAL,
-    Right.WRITE_LABELS,
-    Right.WORK_CASES,
-    Right.EDIT_LISTS,
-    Right.RUN_BACKTESTS,
-}
-_WRITE_RULES: Final = _LOOK | {
-    Right.SCORE,
-    Right.EDIT_LISTS,
-    Right.EDIT_RULES,
-    Right.APPROVE_RULES,
-    Right.RUN_BACKTESTS,
-    Right.RUN_JOBS,
-    Right.TRAIN_MODELS,
-    Right.PROMOTE_MODELS,
-    Right.SET_THRESHOLDS,
-    Right.READ_METRICS,
-}
-_SERVE: Final = frozenset(
-    [
-        Right.SUBMIT_EVENTS,
-        Right.SCORE,
-        Right.READ_DECISIONS,
-        Right.WRITE_LABELS,
-        Right.READ_METRICS,
-        Right.POST_ALERTS,
-    ]
-)
+def _rights(scopes: str) -> frozenset[Right]:
+    return frozenset(map(Right, scopes.split()))
 
+
+_LOOK: Final = _rights("read:decisions read:cases read:definitions")
 RIGHTS: Final[Mapping[Role, frozenset[Right]]] = MappingProxyType(
     {
         Role.ADMIN: frozenset(Right),
-        Role.ANALYST: _WORK,
-        Role.AUTHOR: _WRITE_RULES,
+        Role.ANALYST: _LOOK | _rights("score read:personal write:labels work:cases edit:lists run:backtests"),
+        Role.AUTHOR: _LOOK
+        | _rights("score edit:lists edit:rules approve:rules run:backtests run:jobs train:models promote:models")
+        | _rights("set:thresholds read:metrics"),
         Role.VIEWER: _LOOK,
-        Role.SERVICE: _SERVE,
+        Role.SERVICE: _rights("submit:events score read:decisions write:labels read:metrics post:alerts"),
     }
 )
+
+
+def check_known(what: str, text: str, names: Sequence[str], of: str = "") -> None:
+    """Raises: UsageError where a role or scope is none of these names; the nearest is proposed."""
+    if text not in names:
+        words = f"there is no {what} {text!r}{of}; {what}s are {', '.join(names)}. {nearest(text, names)}"
+        raise UsageError(words.rstrip())
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,8 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple
 
-from shroff.errors import NotAllowedError, ShroffError, SignInError, UsageError, nearest
-from shroff.people.access import RIGHTS, Right, Role, Who
+from shroff.errors import NotAllowedError, ShroffError, SignInError, UsageError
+from shroff.people.access import RIGHTS, Right, Role, Who, check_known
 from shroff.people.audit import Act
 from shroff.people.store import ApiKey, Desk, token_hash
 
@@ -117,19 +117,13 @@ def _check(who: Who, name: str, role: Role, scopes: Collection[Right]) -> None:
 
 def known_scope(text: str) -> Right:
     """A right by its text. Raises: UsageError where there is none."""
-    names = [right.value for right in Right]
-    if text not in names:
-        raise UsageError(
-            f"there is no scope {text!r}. {nearest(text, names)} There are {', '.join(names)}.".replace("  ", " ")
-        )
+    check_known("scope", text, [right.value for right in Right])
     return Right(text)
 
 
 def known_role(text: str) -> Role:
     """A role by its text. Raises: UsageError where there is none."""
-    names = [role.value for role in Role]
-    if text not in names:
-        raise UsageError(f"there is no role {text!r}; roles are {', '.join(names)}. {nearest(text, names)}".rstrip())
+    check_known("role", text, [role.value for role in Role])
     return Role(text)
 
 
@@ -243,8 +237,7 @@ class KeyRing:
         id_, secret = _parts(text)
         found = self._read(id_)
         who = self._who(found, secret)
-        if found.key is not None and self._is_unnoted(found.key):
-            self._beside.submit(self._noted, id_)
+        self._note_use(found.key)
         return who
 
     def close(self) -> None:
@@ -266,7 +259,7 @@ class KeyRing:
         with self._desk.store.look() as look:
             key = look.find(ApiKey, id_)
         found = _Known(key, began_s, None if key is None else as_who(key))
-        if found.key is not None:
+        if key is not None:
             self._known[id_] = found
             return found
         self._known.pop(id_, None)
@@ -276,15 +269,14 @@ class KeyRing:
         return found
 
     def _read_quietly(self, id_: str) -> None:
-        """Read a key that is in use again, and write its use down. What fails is met by the next request."""
+        """Read a key that is in use again. What fails is met by the next request."""
         with suppress(ShroffError):
-            key = self._read(id_).key
-            if key is not None and self._is_unnoted(key):
-                self._noted(id_)
+            self._note_use(self._read(id_).key)
 
-    def _is_unnoted(self, key: ApiKey) -> bool:
-        """Whether it is time to write down that a key is in use."""
-        return self._desk.now_ms() - (key.used_at_ms or 0) >= USED_EVERY_MS
+    def _note_use(self, key: ApiKey | None) -> None:
+        """Write down, beside the requests, that a key is in use, where that is due."""
+        if key is not None and self._desk.now_ms() - (key.used_at_ms or 0) >= USED_EVERY_MS:
+            self._beside.submit(self._noted, key.id)
 
     def _noted(self, id_: str) -> None:
         with suppress(ShroffError), self._desk.store.change() as change:

@@ -36,11 +36,7 @@ def for_password(desk: Desk, who: Who, name: str) -> str:
 
     Raises: NotAllowedError; UsageError where there is no such user.
     """
-    known = users.known_name(name)
-    with desk.store.look() as look:
-        found = users.in_look(look, known)
-    users.check_here(found, "password")
-    return _made(desk, who, found.number, f"user {known}", PASSWORD_LASTS_MS)
+    return _for_user(desk, who, name, PASSWORD_LASTS_MS, PATH)
 
 
 def for_signing_in(desk: Desk, who: Who, name: str) -> str:
@@ -48,11 +44,15 @@ def for_signing_in(desk: Desk, who: Who, name: str) -> str:
 
     For who shows somebody round. Raises: as `for_password`.
     """
+    return _for_user(desk, who, name, ONCE_LASTS_MS, ONCE)
+
+
+def _for_user(desk: Desk, who: Who, name: str, lasts_ms: int, path: str) -> str:
     known = users.known_name(name)
     with desk.store.look() as look:
-        found = users.in_look(look, known)
-    users.check_here(found, "password")
-    return _made(desk, who, found.number, f"user {known}", ONCE_LASTS_MS, ONCE)
+        user = users.in_look(look, known)
+    users.check_here(user, "password")
+    return _made(desk, who, user.number, f"user {known}", lasts_ms, path)
 
 
 def _made(desk: Desk, who: Who, user: int | None, subject: str, lasts_ms: int, path: str = PATH) -> str:

@@ -12,7 +12,7 @@ from zoneinfo import available_timezones
 
 from shroff.errors import UsageError, nearest
 from shroff.people import passwords
-from shroff.people.access import RIGHTS, Right, Role, Who
+from shroff.people.access import RIGHTS, Right, Role, Who, check_known
 from shroff.people.audit import Act
 from shroff.people.store import Change, Desk, PeopleQueries, User
 
@@ -34,11 +34,7 @@ def known_name(text: str) -> str:
 
 def known_role(text: str) -> Role:
     """A role of people. Raises: UsageError where there is none of this name."""
-    names = [role.value for role in PEOPLE]
-    if text not in names:
-        raise UsageError(
-            f"there is no role {text!r} for people; roles are {', '.join(names)}. {nearest(text, names)}".rstrip()
-        )
+    check_known("role", text, [role.value for role in PEOPLE], " for people")
     return Role(text)
 
 

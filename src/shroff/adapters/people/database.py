@@ -280,19 +280,11 @@ class PostgresDatabase(Database):
 
     @contextmanager
     def _in_time(self, connection: Connection) -> Iterator[None]:
-        with _deadline(connection, lambda driver: int(driver.fileno())):
+        held: Any = connection.connection
+        if "deadline" not in held.info:
+            held.info["deadline"] = Deadline(int(held.driver_connection.fileno()))
+        with held.info["deadline"]:
             yield
-
-
-@contextmanager
-def _deadline(connection: Connection, descriptor: Callable[[Any], int]) -> Iterator[None]:
-    """The deadline of a pooled connection, which is made once for it."""
-    held = connection.connection
-    found = held.info.get("deadline")
-    if found is None:
-        found = held.info["deadline"] = Deadline(descriptor(held.driver_connection))
-    with found:
-        yield
 
 
 def database(place: str | Path, log_version: int, first: Callable[[Connection], None]) -> Database:

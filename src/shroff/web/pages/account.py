@@ -11,7 +11,6 @@ from shroff.people import sessions, users
 from shroff.people.access import Right
 from shroff.web.http.messages import Request
 from shroff.web.http.routes import Route
-from shroff.web.pages.audit_words import RIGHT_WORDS
 from shroff.web.pages.login import let_in
 from shroff.web.pages.renderer import page, screens_of, see_other
 from shroff.web.pages.words import sentence
@@ -32,26 +31,19 @@ async def first(service: Service, request: Request) -> Response:
     return see_other(screens[0].path if screens else ME)
 
 
-async def me(service: Service, request: Request) -> Response:
-    """The user's own page: name, rights, and the way out."""
-    return await _me(service, request)
-
-
 async def change_password(service: Service, request: Request) -> Response:
     """Another password of one's own: all one's sessions end, and this browser goes on with a new one."""
     form, signed_in = await request.form(), request.signed_in
     assert signed_in is not None
     now, new, again = (form.get(name, "") for name in PASSWORDS)
     if new != again:
-        return await _me(service, request, "The two new passwords differ.")
+        return await me(service, request, "The two new passwords differ.")
     try:
         found = await service.signing.run(
             request.who.id, sessions.change_password, service.desk, signed_in, now, new, request.address
         )
-    except PausedError as error:
-        return await _me(service, request, sentence(str(error)), 429)
     except (SignInError, UsageError) as error:
-        return await _me(service, request, sentence(str(error)))
+        return await me(service, request, sentence(str(error)), 429 if isinstance(error, PausedError) else 422)
     return let_in(service, request, found, f"{ME}?said=changed")
 
 
@@ -62,20 +54,20 @@ async def set_display(service: Service, request: Request) -> Response:
     try:
         await service.in_thread(users.set_screen, service.desk, request.who, zone, theme)
     except UsageError as error:
-        return await _me(service, request, sentence(str(error)), zone=zone)
+        return await me(service, request, sentence(str(error)), zone=zone)
     return see_other(f"{ME}?said=saved")
 
 
-async def _me(
+async def me(
     service: Service, request: Request, mistake: str = "", status: int = 422, zone: str | None = None
 ) -> Response:
+    """The user's own page: name, rights, and the way out."""
     signed_in = request.signed_in
     assert signed_in is not None
     shown = {
         "signed_in": signed_in,
         "mistake": mistake,
         "said": "" if mistake else SAID.get(request.query_params.get("said", ""), ""),
-        "right_words": RIGHT_WORDS,
         "zone": signed_in.user.zone if zone is None else zone,
         "zones": users.zones(),
         "theme": signed_in.user.theme,

@@ -1,4 +1,4 @@
-"""Permissions and rows of the audit log in words."""
+"""Rows of the audit log in words."""
 
 from __future__ import annotations
 
@@ -8,38 +8,9 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from shroff.events.event import time_text
-from shroff.people.access import Right
 from shroff.web.pages.words import lasting
 
 INSTANT_MS_MIN: Final = 10**11  # of a name in `_ms`: smaller numbers are durations, greater ones times since 1970
-RIGHT_WORDS: Final[Mapping[Right, str]] = MappingProxyType(
-    {
-        Right.SUBMIT_EVENTS: "Send events and get decisions",
-        Right.SCORE: "Score events without storing them",
-        Right.READ_DECISIONS: "View decisions, reasons and flags",
-        Right.READ_PERSONAL: "View personal data",
-        Right.WRITE_LABELS: "Send labels",
-        Right.READ_CASES: "View cases",
-        Right.WORK_CASES: "Work on cases and silence rules",
-        Right.READ_DEFINITIONS: "View rules, features, policy, lists and models",
-        Right.EDIT_LISTS: "Edit lists",
-        Right.EDIT_RULES: "Edit and activate rules",
-        Right.APPROVE_RULES: "Approve rules as the second person",
-        Right.RUN_BACKTESTS: "Run backtests",
-        Right.RUN_JOBS: "Run and cancel jobs",
-        Right.TRAIN_MODELS: "Train models",
-        Right.PROMOTE_MODELS: "Promote and roll back models",
-        Right.SET_THRESHOLDS: "Change score thresholds",
-        Right.MEND_INPUT: "Retry or drop quarantined input and failed deliveries",
-        Right.SEND_NOTICES: "Send test mails and resend failed ones",
-        Right.ERASE_PERSONAL: "Erase personal data",
-        Right.MANAGE_USERS: "Manage users",
-        Right.MANAGE_KEYS: "Manage API keys",
-        Right.READ_AUDIT: "View the audit log",
-        Right.READ_METRICS: "Read metrics",
-        Right.POST_ALERTS: "Post alerts for operators",
-    }
-)
 _ACTIONS: Final[Mapping[str, str]] = MappingProxyType(
     {
         "backtest.begin": "Start backtest",

@@ -53,12 +53,9 @@ async def sign_in(service: Service, request: Request) -> Response:
         found = await service.signing.run(
             network_of(request.address), sessions.sign_in, service.desk, name, password, request.address, before
         )
-    except PausedError as error:
-        return _login(service, back, name, sentence(str(error)), 429)
-    except ProblemError as error:  # too many at once
-        return _login(service, back, name, sentence(error.detail), error.status)
-    except SignInError as error:
-        return _login(service, back, name, sentence(str(error)), 403)
+    except (SignInError, ProblemError) as error:  # the latter: too many at once
+        paused = 429 if isinstance(error, PausedError) else 403
+        return _login(service, back, name, sentence(str(error)), getattr(error, "status", paused))
     return let_in(service, request, found, back)
 
 
@@ -140,9 +137,7 @@ def _used(desk: Desk, token: str, form: dict[str, str], address: str, before: st
 
 async def begin_visit(service: Service, request: Request) -> Response:
     """Go to the OpenID provider."""
-    provider = service.provider
-    if provider is None:
-        raise ProblemError(404, "not-found", "Page not found", "no identity provider is configured")
+    provider = _provider(service)
     back = request.query_params.get("back", FIRST)
     try:
         begun = await service.in_thread(oidc.begin, service.desk, provider, _redirect_uri(service, request), back)
@@ -153,9 +148,7 @@ async def begin_visit(service: Service, request: Request) -> Response:
 
 async def end_visit(service: Service, request: Request) -> Response:
     """Come back from the OpenID provider."""
-    provider, query = service.provider, request.query_params
-    if provider is None:
-        raise ProblemError(404, "not-found", "Page not found", "no identity provider is configured")
+    provider, query = _provider(service), request.query_params
     if "error" in query:
         return _login(service, FIRST, mistake="Sign-in with the provider failed. Try again.", status=403)
 
@@ -176,6 +169,12 @@ async def end_visit(service: Service, request: Request) -> Response:
         status = 403 if isinstance(error, SignInError) else 503
         return _login(service, FIRST, mistake=sentence(str(error)), status=status)
     return _with_cookie(service, request, let_in(service, request, found, back), VISIT, "", 0)
+
+
+def _provider(service: Service) -> oidc.Provider:
+    if service.provider is None:
+        raise ProblemError(404, "not-found", "Page not found", "no identity provider is configured")
+    return service.provider
 
 
 def _login(service: Service, back: str, name: str = "", mistake: str = "", status: int = 200) -> Response:

@@ -29,7 +29,7 @@ from shroff.people.users import PEOPLE
 from shroff.web.http.messages import Json, Request
 from shroff.web.http.problems import ProblemError
 from shroff.web.http.routes import PAGED, Route, Screen, api
-from shroff.web.pages.audit_words import RIGHT_WORDS, action_words, changes_of
+from shroff.web.pages.audit_words import action_words, changes_of
 from shroff.web.pages.renderer import page, see_other
 from shroff.web.pages.words import sentence
 
@@ -143,7 +143,6 @@ async def show_users(
         sessions=(await _run(service, request, ShowSessions())).sessions,
         roles=[role.value for role in PEOPLE],
         may=[(right, [right in RIGHTS[role] for role in PEOPLE]) for right in Right],
-        right_words=RIGHT_WORDS,
         mistake=mistake,
         form={name: form.get(name, "") for name in ("name", "role", "display_name", "email")},
         link=link,
