@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from shroff import config
 from shroff.app.adapter_factory import AdapterFactory
+from shroff.app.parts import ProjectPart
 from shroff.errors import Problem, ShroffError, UsageError, nearest
 from shroff.events.event import time_text
 from shroff.language.values import DAY_MS
@@ -38,11 +39,8 @@ LETTERS_SHOWN: Final = 999  # of the newest, that are looked at
 REASON_MAX: Final = 300  # characters that are kept
 
 
-class NoticeFiles:
+class NoticeFiles(ProjectPart):
     """Notices of a project, and the location of their records."""
-
-    def __init__(self, opened: Opened) -> None:
-        self._opened = opened
 
     @property
     def declared(self) -> dict[str, Notice]:

@@ -51,13 +51,8 @@ def verify(session: Session, engines: str | None, sample: int | None, last: int 
     with bars(("computing, events", lambda: min(done / total, 1.0) if total else None)) as (progress,):
         found = session.project.verify(names, sample, counted, last=last)
     seconds, first = time.monotonic() - began, found.first_mismatch
-    document = {
-        "events": found.events,
-        "mismatches": found.mismatches,
-        "first_mismatch": None if first is None else asdict(first),
-        "unread": found.unread,
-        "seconds": round(seconds, 3),
-    }
+    document = {**asdict(found), "seconds": round(seconds, 3)}
+    del document["sampled"]
     counts = f"{many(found.mismatches, 'mismatch', 'mismatches')}"
     text = f"{many(found.events, 'event')} recomputed by {', '.join(names)} in {seconds:.1f} s: {counts}."
     compared, decided = found.sampled

@@ -231,21 +231,18 @@ class WholeLog:
         return reader
 
     def _opened_lake(self) -> LakeReader:
+        """Raises: StorageError where the lake is of another log, by the first record, which has the time."""
+        from shroff.lake.writer import mark_of
+
         if self._reader is None:
             reader = self._held.enter_context(self._open_lake())
-            self._check(reader)
+            first = self.controls(upto=1)
+            if first and mark_of(first) != reader.state.log:
+                raise _other_lake(reader, 1)
             self._reader = reader
         else:
             self._reader.refresh()
         return self._reader
-
-    def _check(self, lake: LakeReader) -> None:
-        """Raises: StorageError where the lake is of another log, by the first record, which has the time."""
-        from shroff.lake.writer import mark_of
-
-        first = self.controls(upto=1)
-        if first and mark_of(first) != lake.state.log:
-            raise _other_lake(lake, 1)
 
 
 def _line(record: Record) -> bytes:

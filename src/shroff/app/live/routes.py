@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from shroff.app.adapter_factory import AdapterFactory
 from shroff.app.notices import NoticeViews
+from shroff.app.parts import ProjectPart
 from shroff.errors import UsageError, nearest
 from shroff.language.values import key_text
 from shroff.project.settings.installed import settings_of
@@ -55,11 +56,8 @@ class OnlineReader:
         self._store.close()
 
 
-class OnlineFeatures:
+class OnlineFeatures(ProjectPart):
     """Online features in Redis."""
-
-    def __init__(self, opened: Opened) -> None:
-        self._opened = opened
 
     @contextmanager
     def open(self) -> Iterator[OnlineReader]:

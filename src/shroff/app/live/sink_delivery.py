@@ -11,6 +11,7 @@ from shroff.app.live.requests import WriterRequests
 from shroff.app.live.routes import OnlineFeatures, Routes
 from shroff.app.notice_files import NoticeFiles
 from shroff.app.notices import NoticeViews
+from shroff.app.parts import ProjectPart
 from shroff.app.people import ProjectPeople
 from shroff.errors import UsageError
 from shroff.people.audit import Action
@@ -96,11 +97,8 @@ class SinkDelivery:
 TRIES: Final = 3  # of a delivery by hand, for each sink
 
 
-class Sinks:
+class Sinks(ProjectPart):
     """The sinks of a project."""
-
-    def __init__(self, opened: Opened) -> None:
-        self._opened = opened
 
     @contextmanager
     def delivering(self, log: Log) -> Iterator[SinkDelivery]:

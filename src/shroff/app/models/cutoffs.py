@@ -13,6 +13,7 @@ import msgspec
 from shroff import config
 from shroff.app.live.requests import WriterRequests
 from shroff.app.models.promotion import Promotions
+from shroff.app.parts import ProjectPart
 from shroff.app.people import ProjectPeople
 from shroff.app.rules.rule_files import ChangedMeanwhileError
 from shroff.operations.declaration import ReportAnswer
@@ -22,7 +23,6 @@ from shroff.runtime.whole_files import own
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from shroff.app.opened import Opened
     from shroff.models.evaluation.cost_table import Cuts
     from shroff.models.registry import Stored
     from shroff.people.audit import AuditEntry
@@ -76,11 +76,8 @@ class CutoffsChange:
         return is_active and self.costs(self.after).keys() == self.costs(self.before).keys()
 
 
-class ScoreCutoffs:
+class ScoreCutoffs(ProjectPart):
     """The thresholds of a project's policy."""
-
-    def __init__(self, opened: Opened) -> None:
-        self._opened = opened
 
     def thresholds(
         self,

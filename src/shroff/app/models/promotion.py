@@ -20,6 +20,7 @@ from shroff.app.models.role_changes import (
     unshadowed,
     waivers_of,
 )
+from shroff.app.parts import ProjectPart
 from shroff.app.people import ProjectPeople
 from shroff.errors import DefinitionError, Problem, UsageError, nearest
 from shroff.events.event import time_text
@@ -43,7 +44,6 @@ from shroff.runtime.whole_files import own
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from shroff.app.opened import Opened
     from shroff.replay.notebook import Moment
     from shroff.training.comparison import Comparison
 
@@ -169,11 +169,8 @@ def failure_of(failed: Sequence[GateResult]) -> str:
 # ---- the calls
 
 
-class Promotions:
+class Promotions(ProjectPart):
     """Active models of the registry: read and change them, also beside a writer."""
-
-    def __init__(self, opened: Opened) -> None:
-        self._opened = opened
 
     def all(self) -> list[ListedModel]:
         """List the models of the registry with their state, newest first."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, TypedDict
 import msgspec
 
 from shroff import config
+from shroff.app.parts import ProjectPart
 from shroff.app.people import ProjectPeople
 from shroff.errors import NotAllowedError, StorageError
 from shroff.events.event import TimeText, time_text
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from shroff.app.opened import Opened
     from shroff.people.access import Right
 
 LEDGER: Final = "asked.json"
@@ -80,11 +80,8 @@ class PendingApproval(msgspec.Struct, frozen=True):
         return tag_of(msgspec.json.encode([self.subject, self.change], order="sorted").decode())
 
 
-class Agreements:
+class Agreements(ProjectPart):
     """Changes that wait for approval by a second person."""
-
-    def __init__(self, opened: Opened) -> None:
-        self._opened = opened
 
     def asked(self, subject: str) -> list[PendingApproval]:
         """List the waiting requests about one subject, oldest first."""

@@ -11,6 +11,7 @@ import msgspec
 from shroff import config
 from shroff.app.arrow_tables import FileOptions, paths
 from shroff.app.jobs.paths import InPath
+from shroff.app.parts import ProjectPart
 from shroff.backtest.document import BacktestReport
 from shroff.errors import Problem, UsageError
 from shroff.models import in_force
@@ -21,7 +22,6 @@ from shroff.runtime.texts import argument
 from shroff.runtime.whole_files import own, write_lines
 
 if TYPE_CHECKING:
-    from shroff.app.opened import Opened
     from shroff.operations.declaration import ProgressSteps
     from shroff.replay.notebook import Moment
     from shroff.runtime.progress import Progress
@@ -45,11 +45,8 @@ class BacktestOptions(FileOptions, total=False):
     computing: Progress | None
 
 
-class LogBacktests:
+class LogBacktests(ProjectPart):
     """Back-tests of a project."""
-
-    def __init__(self, opened: Opened) -> None:
-        self._opened = opened
 
     def run(self, **how: Unpack[BacktestOptions]) -> BacktestReport:
         """Back-test a draft over the log: compare what the project decides with it and without it.

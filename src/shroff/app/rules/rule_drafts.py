@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from shroff import config
+from shroff.app.parts import ProjectPart
 from shroff.app.rules.agreements import Author
 from shroff.app.rules.list_files import RULES_APART
 from shroff.app.rules.rule_files import FOLDER, Before, ChangedMeanwhileError, NotApprovedError, Rules, unrecorded
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from shroff.app.opened import Opened
     from shroff.rules.definitions import Rule
 
 DRAFTS: Final = "drafts"
@@ -85,11 +85,8 @@ class Checked:
         return not self.mistakes and not self.elsewhere and all(test.problem is None for test in self.tests)
 
 
-class RuleDraftFiles:
+class RuleDraftFiles(ProjectPart):
     """Rule drafts of a project."""
-
-    def __init__(self, opened: Opened) -> None:
-        self._opened = opened
 
     @property
     def need_second_person(self) -> bool:

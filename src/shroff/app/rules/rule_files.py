@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from shroff import config
 from shroff.app.adapter_factory import load_adapter
+from shroff.app.parts import ProjectPart
 from shroff.errors import DefinitionError, Problem, RefusalError, UsageError
 from shroff.project.definitions import load_definitions
 from shroff.project.draft_overlay import RULES, DraftFile
@@ -21,7 +22,6 @@ from shroff.rules.texts import tag_of
 from shroff.runtime.whole_files import own
 
 if TYPE_CHECKING:
-    from shroff.app.opened import Opened
     from shroff.rules.definitions import Rule
 
 FOLDER: Final = "rules/"
@@ -85,11 +85,8 @@ def subject_of(rule: str) -> str:
     return f"rule {rule}"
 
 
-class Rules:
+class Rules(ProjectPart):
     """Rules of a project, as files."""
-
-    def __init__(self, opened: Opened) -> None:
-        self._opened = opened
 
     def files(self) -> list[RuleFile]:
         """Get all rule files, by name."""
