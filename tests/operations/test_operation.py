@@ -219,7 +219,7 @@ def test_each_operation_says_what_it_does_and_takes_what_a_project_can_give():
         assert set(one.needs.values()) <= given, f"{one.name} takes {one.needs}"
         assert one.name.split()[0] in manifest.commands(), one.name
         for field in one.fields:
-            is_of_job = one.is_long and not field.about.is_local
+            is_of_job = one.is_long and (field.name in one.job_fields if one.job_fields else not field.about.is_local)
             assert not (is_of_job and "Path" in str(field.type)), "jobs name paths by InPath and OutPath"
             assert field.about.help or not one.has_command, f"{one.name} {field.name} has no help"
 

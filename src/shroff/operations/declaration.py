@@ -176,6 +176,7 @@ class Operation(Generic[Given, Outcome]):
         is_long: Whether it can run as a job; it takes `ProgressSteps`.
         kind: The kind of that job, where it is not the name with `-`.
         unanswered: The title of `422 bad-question`, where a question that has no answer is a mistake of its body.
+        job_fields: The fields that a job takes; by default all that are not local.
         rights_of: Rights that a job takes beside, by the field that is set.
         conflict: What an answer with an exit status means over HTTP, where it has status 409.
         is_check: Whether it types drafts or runs their tests: a service does one at a time for each caller.
@@ -195,6 +196,7 @@ class Operation(Generic[Given, Outcome]):
     is_long: bool = False
     kind: str = ""
     unanswered: str = ""
+    job_fields: Sequence[str] = ()
     rights_of: Mapping[str, str] = field(default_factory=dict)
     conflict: str = ""
     is_check: bool = False

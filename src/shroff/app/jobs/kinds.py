@@ -210,7 +210,8 @@ def _of_operations() -> Mapping[str, JobKind]:
     for declared in OPERATIONS.values():
         if declared.is_long:
             namespace = {"__doc__": declared.summary, "rights": property(partial(_rights, declared))}
-            fields = [field for field in declared.fields if not field.about.is_local]
+            taken = declared.job_fields or [field.name for field in declared.fields if not field.about.is_local]
+            fields = [field for field in declared.fields if field.name in taken]
             params = struct_of(declared.request.__name__, fields, namespace, bases=(JobParams,), frozen=True)
             name = declared.kind or declared.name.replace(" ", "-")
             kinds[name] = OperationKind(name, cast("type[JobParams]", params), declared.run.__module__, declared)

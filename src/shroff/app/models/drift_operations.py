@@ -21,8 +21,7 @@ class MeasureDrift(OperationRequest["DriftAnswer"]):
     """The periods to compare."""
 
     event: Annotated[
-        str | None,
-        Param("Event type, if several have a model.", flags="--as", metavar="EVENT", complete="event_types"),
+        str | None, Param("Event type, if several have a model.", flags="--as", metavar="EVENT", complete="event_types")
     ] = None
     reference: Annotated[
         str,

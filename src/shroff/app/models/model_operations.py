@@ -16,14 +16,7 @@ from shroff.app.models.training_operations import TrainedModel
 from shroff.errors import UsageError
 from shroff.models.in_force import Promotion
 from shroff.models.registry import REPORT, GateResult, UnknownModelError
-from shroff.operations.declaration import (
-    OperationAnswer,
-    OperationRequest,
-    Param,
-    ReportAnswer,
-    group,
-    operation,
-)
+from shroff.operations.declaration import OperationAnswer, OperationRequest, Param, ReportAnswer, group, operation
 from shroff.people.audit import checked_reason
 from shroff.runtime.texts import argument, many, one_line, table
 
@@ -136,8 +129,7 @@ class Model(OperationAnswer):
     digest: str
     gates: list[GateResult]
     metrics: Annotated[
-        dict[str, Any],
-        msgspec.Meta(description="`metrics.json`, see the reference of metrics. Slices have `words`."),
+        dict[str, Any], msgspec.Meta(description="`metrics.json`, see the reference of metrics. Slices have `words`.")
     ]
     promotions: list[PromotionRecord]
     manifest: Annotated[dict[str, Any], msgspec.Meta(description="`manifest.json`: how the model was made.")]

@@ -63,8 +63,7 @@ class ShowThresholds(OperationRequest["CheapestThresholds"]):
     """Whose thresholds, and other costs and thresholds to try."""
 
     event: Annotated[
-        str,
-        Param("The event type, if several have a champion.", flags="--as", metavar="EVENT", complete="event_types"),
+        str, Param("The event type, if several have a champion.", flags="--as", metavar="EVENT", complete="event_types")
     ] = ""
     model: Annotated[str, Param("An inactive model.", metavar="ID", complete="model_ids")] = ""
     missed: Annotated[

@@ -40,11 +40,9 @@ EventOfModel = Annotated[
         "The event type, if model.yaml has models of several.", flags="--as", metavar="EVENT", complete="event_types"
     ),
 ]
-InputPaths = Annotated[
-    tuple[Path, ...], Param("Input files, in their order.", metavar="[FILE...]", is_argument=True, is_local=True)
-]
-LabelPath = Annotated[Path | None, Param("Labels of the events of FILEs.", metavar="FILE", is_local=True)]
-InputOrder = Annotated[Literal["file", "time"], Param("time: sort by event time.", is_local=True)]
+InputPaths = Annotated[tuple[Path, ...], Param("Input files, in their order.", metavar="[FILE...]", is_argument=True)]
+LabelPath = Annotated[Path | None, Param("Labels of the events of FILEs.", metavar="FILE")]
+InputOrder = Annotated[Literal["file", "time"], Param("time: sort by event time.")]
 KnownAt = Annotated[
     Name | None,
     Param("Use what was known at this time; a day is its start, UTC.  [default: the last record]", metavar="TIME"),
@@ -60,51 +58,34 @@ class TrainModel(OperationRequest[OperationAnswer]):
     order: InputOrder = "file"
     as_of: KnownAt = None
     promote: Annotated[bool, Param("Make it the champion if its gates passed.")] = False
-    by: Annotated[str, Param("Who promotes it.", metavar="NAME", is_local=True)] = ""
+    by: Annotated[str, Param("Who promotes it.", metavar="NAME")] = ""
     watch: Annotated[
         str,
         Param(
             "Watch a folder, a file list behind a URL, or a pulled source of shroff.yaml, such as a table; take each "
             "complete new file or range of rows and train again.",
             metavar="DIR|URL|SOURCE",
-            is_local=True,
         ),
     ] = ""
-    once: Annotated[bool, Param("With --watch: exit when all present files are taken.", is_local=True)] = False
+    once: Annotated[bool, Param("With --watch: exit when all present files are taken.")] = False
     file: Annotated[
         str,
-        Param(
-            "With --once: the exit status is about this file, also if an earlier run ingested it.",
-            metavar="NAME",
-            is_local=True,
-        ),
+        Param("With --once: the exit status is about this file, also if an earlier run ingested it.", metavar="NAME"),
     ] = ""
     settled: Annotated[
-        str,
-        Param(
-            "With --watch: a file is complete if unchanged for this time.  [default: 2s]",
-            metavar="LENGTH",
-            is_local=True,
-        ),
+        str, Param("With --watch: a file is complete if unchanged for this time.  [default: 2s]", metavar="LENGTH")
     ] = ""
-    markers: Annotated[
-        bool, Param("With --watch: a file is complete if FILE.done or _SUCCESS is there.", is_local=True)
-    ] = False
-    poll: Annotated[str, Param("With --watch: polling interval.  [default: 5s]", metavar="LENGTH", is_local=True)] = ""
+    markers: Annotated[bool, Param("With --watch: a file is complete if FILE.done or _SUCCESS is there.")] = False
+    poll: Annotated[str, Param("With --watch: polling interval.  [default: 5s]", metavar="LENGTH")] = ""
     labels_inside: Annotated[
-        bool,
-        Param(
-            "With --watch: each file also has labels of its events, read by `from` of `label` in events.yaml.",
-            is_local=True,
-        ),
+        bool, Param("With --watch: each file also has labels of its events, read by `from` of `label` in events.yaml.")
     ] = False
-    no_decide: Annotated[bool, Param("With --watch: do not decide the new events.", is_local=True)] = False
+    no_decide: Annotated[bool, Param("With --watch: do not decide the new events.")] = False
     backend: Annotated[
         str,
         Param(
             "local: in this process. dask, spark: features and trees on a cluster, for learner xgboost.",
             complete="backends",
-            is_local=True,
         ),
     ] = "local"
     cluster: Annotated[
@@ -113,7 +94,6 @@ class TrainModel(OperationRequest[OperationAnswer]):
             "Address of a running cluster, such as tcp://HOST:8786 or spark://HOST:7077.  [default: one is started "
             "here]",
             metavar="ADDRESS",
-            is_local=True,
         ),
     ] = None
     partitions: Annotated[
@@ -121,7 +101,6 @@ class TrainModel(OperationRequest[OperationAnswer]):
         Param(
             "Number of partitions of each entity's keys (16); each must fit into the memory of one process.",
             metavar="N",
-            is_local=True,
         ),
     ] = None
 
@@ -195,6 +174,7 @@ class TrainedModel(ReportAnswer["TrainReport"]):
     right="train:models",
     rights_of={"promote": "promote:models"},
     is_long=True,
+    job_fields=["event", "as_of", "promote"],
     examples=[
         "shroff train",
         "shroff train --as-of 2026-06-30 --promote --by ann",

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TypedDict, Unpack
+from typing import TYPE_CHECKING, Final, Unpack
 
 from shroff import config
 from shroff.app.adapter_factory import load_adapter
@@ -50,40 +50,6 @@ class TrainOptions(FileOptions, total=False):
     steps: Steps | None
     brought_by: Mapping[str, str] | None
     cluster: Cluster | None
-
-
-class ImportOptions(TypedDict, total=False):
-    """Keyword arguments of `Training.import_model` on facts missing from the file, as in `ModelImport`."""
-
-    inputs: Inputs | None
-    categories: Mapping[str, Sequence[str]] | None
-    trained_until: Moment | None
-    calibrate: bool
-    rounds: int | None
-    tolerance: float | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelImport:
-    """Facts about a foreign model that its file does not have.
-
-    Args:
-        inputs: What it reads, in the order of its features: expressions, one text with commas between them, or the
-            names of its features with an expression each; or a YAML file of these. By default the inputs of model.yaml
-            in their order.
-        categories: Texts in the order of their codes, by input, where the file does not say them.
-        trained_until: End of its training data; folds whose test begins earlier are left out.
-        calibrate: Fit a calibration on labeled events, as `train` does.
-        rounds: Number of boosting rounds to use; by default as in the file.
-        tolerance: Maximum difference of a row; by default 1e-6 for scores and a relative 1e-5 for margins.
-    """
-
-    inputs: Inputs | None = None
-    categories: Mapping[str, Sequence[str]] | None = None
-    trained_until: Moment | None = None
-    calibrate: bool = False
-    rounds: int | None = None
-    tolerance: float | None = None
 
 
 class Training(ProjectPart):
@@ -198,7 +164,12 @@ class Training(ProjectPart):
         promote: bool = False,
         by: str = "",
         steps: Steps | None = None,
-        **about: Unpack[ImportOptions],
+        inputs: Inputs | None = None,
+        categories: Mapping[str, Sequence[str]] | None = None,
+        trained_until: Moment | None = None,
+        calibrate: bool = False,
+        rounds: int | None = None,
+        tolerance: float | None = None,
     ) -> TrainReport:
         """Import a model trained elsewhere: check it on rows, evaluate it like a model trained here, and store it.
 
@@ -208,8 +179,14 @@ class Training(ProjectPart):
             check: Rows (CSV, JSON lines, Parquet) with the inputs' values and the model's own `score` or `margin`.
             as_of: Use the labels known at this time; by default the time of the log's last record.
             promote: Promote it if its gates passed.
-            about: `inputs`, `categories`, `trained_until`, `calibrate`, `rounds` and `tolerance`, as `ModelImport`
-                has them.
+            inputs: What it reads, in the order of its features: expressions, one text with commas between them, or the
+                names of its features with an expression each; or a YAML file of these. By default the inputs of
+                model.yaml in their order.
+            categories: Texts in the order of their codes, by input, where the file does not say them.
+            trained_until: End of its training data; folds whose test begins earlier are left out.
+            calibrate: Fit a calibration on labeled events, as `train` does.
+            rounds: Number of boosting rounds to use; by default as in the file.
+            tolerance: Maximum difference of a row; by default 1e-6 for scores and a relative 1e-5 for margins.
 
         Raises: UsageError for a file that cannot be brought in, for rows that it does not reproduce, and where there
             are no labeled events to judge it on.
@@ -230,20 +207,19 @@ class Training(ProjectPart):
 
         path, definitions = Path(file), self._opened.definitions
         event = self._event_of(event)
-        told = ModelImport(**about)
         names = [name for name in reversed([*adapters(IMPORTERS)]) if name.startswith("model.")]  # shroff's own last
-        foreign, digest = foreign_file(path, told.rounds, (load_adapter(name, IMPORTERS) for name in names))
-        read = read_by(foreign, path.name, definitions, event, _declared(told.inputs), dict(told.categories or {}))
+        foreign, digest = foreign_file(path, rounds, (load_adapter(name, IMPORTERS) for name in names))
+        read = read_by(foreign, path.name, definitions, event, _declared(inputs), dict(categories or {}))
         settings, said = settings_for(definitions, event, read)
-        refuse_numbers(path.name, foreign, calibrate=told.calibrate)
+        refuse_numbers(path.name, foreign, calibrate=calibrate)
         found = ImportedModel(
             path.name,
             digest,
             foreign,
             read,
-            checked_scores(path.name, foreign, read, Path(check), told.tolerance),
-            moment_ms(told.trained_until, "trained_until"),
-            told.calibrate,
+            checked_scores(path.name, foreign, read, Path(check), tolerance),
+            moment_ms(trained_until, "trained_until"),
+            calibrate,
             by,
             tuple(said),
         )
