@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,8 +20,14 @@ from shroff.app.jobs.kinds import kind_named
 from shroff.app.jobs.work import JobRun
 from shroff.app.project import open_exactly
 from shroff.cli.main import run as run_command
-from shroff.errors import UsageError
+from shroff.errors import DefinitionError, UsageError
 from shroff.events.event import time_text
+from shroff.language.values import DAY_MS
+from shroff.models.definitions import Split
+from shroff.models.evaluation.baselines import approve_all
+from shroff.models.evaluation.folds import evaluate
+from shroff.models.evaluation.metrics import Terms
+from shroff.models.learners.training import learn_by
 from shroff.notices.mailer import Mailer
 from shroff.project.schema import FILES as SCHEMAS
 from shroff.project.schema import schema_of
@@ -29,8 +36,15 @@ from shroff.streams.sink import Outgoing, Sink
 from shroff.testing.contracts.mailer import MailerContract
 from shroff.testing.contracts.sink import SinkContract, body
 from tests.support import foreign
+from tests.support.training_rows import noisy_set, settings
 from tests.support.webs import Asker, Browser, run
 
+MODEL = """payment:
+  inputs: [payment.amount]
+  learner: spool-share
+  parameters: { trees: 5 }
+  gates: { spool_lift: { at_least: 0.25 } }
+"""
 SINK = "sinks: {{ decided: {{ spool: {} }} }}\n"
 
 
@@ -248,6 +262,22 @@ def test_a_foreign_kind_of_job_runs_as_ours_do(bank):
 
 
 @pytest.mark.slow
+def test_a_foreign_learner_trains_and_a_foreign_metric_is_measured_and_asked_by_a_gate(bank):
+    given, told = noisy_set(600), settings(learner="spool-share", parameters={"l2": "2"})
+    split = Split(8 * DAY_MS, DAY_MS, 4 * DAY_MS, 2)
+    told = replace(told, split=split)
+    report = evaluate(given, told, Terms(), learn_by(told, told.parameters), champion=approve_all(len(given)))
+    (bank / "model.yaml").write_text(MODEL, encoding="utf-8")
+
+    assert report.metrics["spool_lift"].mean == pytest.approx(0), "every event has the same score"
+    model = open_exactly(bank).definitions.models["payment"]
+    assert (model.learner, model.parameters) == ("spool-share", {"trees": "5"})
+    assert [(gate.metric, gate.at_least) for gate in model.gates] == [("spool_lift", 0.25)]
+    (bank / "model.yaml").write_text(MODEL.replace("spool_lift", "spool_list"), encoding="utf-8")
+    with pytest.raises(DefinitionError, match="spool_lift"):
+        _ = open_exactly(bank).definitions
+
+
 def test_a_package_that_is_installed_is_checked_run_delivered_to_and_looked_at(bank, tmp_path):
     site = foreign.built(tmp_path)
     now = time_text(int(time.time() * 1_000) - 60_000)

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from unittest.mock import patch
 
+from shroff.models import definitions
 from shroff.operations import declaration, manifest
 from shroff.project.settings import installed, systems_keys
 
@@ -96,7 +97,7 @@ def found(folder: Path) -> Iterator[None]:
 
 def _forget() -> None:
     importlib.invalidate_caches()
-    for module in (installed, systems_keys, manifest):
+    for module in (installed, systems_keys, manifest, definitions):
         for one in vars(module).values():
             if hasattr(one, "cache_clear"):
                 one.cache_clear()

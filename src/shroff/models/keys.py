@@ -5,7 +5,7 @@ With them the metrics that gates, reports and manifests name, and what each lear
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 import msgspec
@@ -30,7 +30,7 @@ from shroff.language.keys import (
     choice,
     own_names,
 )
-from shroff.models.definitions import LEARNERS
+from shroff.models.definitions import ADDED_METRICS, LEARNERS, added
 
 CALIBRATIONS: Final = ("auto", "isotonic", "platt", "none")
 REQUIRED: Final = "required"
@@ -52,6 +52,8 @@ class Metric(msgspec.Struct, frozen=True):
             `cut_off`, one of the policy's two, and `amount`, the costs of a missed fraud or a money field.
         is_also_test: Whether `required` says enough.
         has_cut_off: Whether a gate names the score from which on an event counts as called fraud.
+        compute: Gives the value of scores, of which rows are frauds, and of their weights, NaN for none; of a metric
+            that another package adds.
     """
 
     name: str
@@ -61,6 +63,7 @@ class Metric(msgspec.Struct, frozen=True):
     needs: tuple[str, ...] = ()
     is_also_test: bool = False
     has_cut_off: bool = False
+    compute: Callable[..., float] | None = None
 
 
 METRICS: Final = (
@@ -171,7 +174,8 @@ def at_cut_off(name: str, at: float) -> str:
 def metric_of(name: str) -> Metric | None:
     """The metric that is measured under a name, at a threshold too."""
     base = name.partition("_at_")[0]
-    return METRICS_BY_NAME.get(name) or (METRICS_BY_NAME[base] if base in AT_CUT_OFF else None)
+    own = METRICS_BY_NAME.get(name) or (METRICS_BY_NAME[base] if base in AT_CUT_OFF else None)
+    return own or added(ADDED_METRICS).get(name)
 
 
 _AT_LEAST: Final = "Minimum value to pass."
@@ -241,6 +245,13 @@ GATES: Final = Keys(
     "metrics with their limits", tuple(Key(metric.name, metric.meaning, _gate(metric)) for metric in METRICS)
 )
 
+
+def gate_keys(names: Iterable[str]) -> Keys:
+    """The keys of gates, with the metrics of other packages where a name is none of ours."""
+    more = added(ADDED_METRICS).values() if set(names) - METRICS_BY_NAME.keys() else ()
+    return Keys(GATES.what, (*GATES.keys, *(Key(metric.name, metric.meaning, _gate(metric)) for metric in more)))
+
+
 # ---- learners
 
 
@@ -302,8 +313,8 @@ PARAMETERS: Final = (
 
 
 def parameters_of(learner: str) -> dict[str, LearnerParameter]:
-    """Parameters of a learner, by name."""
-    return {one.name: one for one in PARAMETERS if learner in one.learners}
+    """Parameters of a learner, by name; one of another package takes any."""
+    return {one.name: one for one in PARAMETERS if learner in one.learners or learner not in LEARNERS}
 
 
 PARAMETER_KEYS: Final = Keys(

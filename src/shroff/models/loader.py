@@ -17,13 +17,11 @@ from shroff.language.values import DAY_MS, show_duration
 from shroff.language.yaml.text import Mapping as YamlMapping
 from shroff.language.yaml.text import Node as YamlNode
 from shroff.language.yaml.text import Scalar
-from shroff.models.definitions import LEARNERS, DailyCapacity, ModelGate, ModelInput, ModelSettings, Split
+from shroff.models.definitions import LEARNERS, DailyCapacity, ModelGate, ModelInput, ModelSettings, Split, learners
 from shroff.models.inputs import InputLoader
 from shroff.models.keys import (
     CALIBRATIONS,
     CAPACITY,
-    GATES,
-    METRICS_BY_NAME,
     MODEL,
     NO_GATES,
     NOISE,
@@ -31,7 +29,9 @@ from shroff.models.keys import (
     SEARCH,
     SPLIT,
     Metric,
+    gate_keys,
     limits_of,
+    metric_of,
     parameters_of,
 )
 
@@ -121,7 +121,9 @@ class _ModelLoader:
         inputs = self._inputs.inputs(found.get("inputs"), key)
         label_delay = loader.duration_ms(found.get("label_delay"), problems, "label_delay")
         label_delay_ms = LABEL_DELAY_MS if label_delay is None else label_delay
-        learner = loader.one_of(found.get("learner"), LEARNERS, problems, "learner")
+        named = found.get("learner")
+        names = learners(named.text) if isinstance(named, Scalar) else LEARNERS
+        learner = loader.one_of(named, names, problems, "learner")
         slices = self._inputs.slices(found.get("slices"))
         capacity = self._capacity(found.get("capacity"))
         calibration = loader.one_of(found.get("calibration"), CALIBRATIONS, problems, "calibration")
@@ -209,13 +211,14 @@ class _ModelLoader:
             return DEFAULT_GATES
         if isinstance(node, Scalar) and node.text == NO_GATES:
             return ()
-        found = self._mapping(node, GATES, "gates")
+        names = [key.text for key, _ in node.entries] if isinstance(node, YamlMapping) else []
+        found = self._mapping(node, gate_keys(names), "gates")
         if found is not None and not found.entries:
             hint = f"Leave gates out for those that hold by default, or write 'gates: {NO_GATES}' to ask nothing."
             self._problems.append(found.problem("gates asks nothing.", hint))
         gates: list[ModelGate] = []
         for key, value in found.entries if found else ():
-            metric = METRICS_BY_NAME.get(key.text)
+            metric = metric_of(key.text)
             gate = self._gate(metric, value) if metric is not None else None
             if metric is not None and gate is not None:
                 gates.append(gate)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Unpack
+from typing import TYPE_CHECKING, Final, TypedDict, Unpack
 
 from shroff import config
 from shroff.app.adapter_factory import load_adapter
@@ -50,6 +50,17 @@ class TrainOptions(FileOptions, total=False):
     steps: Steps | None
     brought_by: Mapping[str, str] | None
     cluster: Cluster | None
+
+
+class ImportOptions(TypedDict, total=False):
+    """Keyword arguments of `Training.import_model` on facts missing from the file."""
+
+    inputs: Inputs | None
+    categories: Mapping[str, Sequence[str]] | None
+    trained_until: Moment | None
+    calibrate: bool
+    rounds: int | None
+    tolerance: float | None
 
 
 class Training(ProjectPart):
@@ -164,12 +175,7 @@ class Training(ProjectPart):
         promote: bool = False,
         by: str = "",
         steps: Steps | None = None,
-        inputs: Inputs | None = None,
-        categories: Mapping[str, Sequence[str]] | None = None,
-        trained_until: Moment | None = None,
-        calibrate: bool = False,
-        rounds: int | None = None,
-        tolerance: float | None = None,
+        **about: Unpack[ImportOptions],
     ) -> TrainReport:
         """Import a model trained elsewhere: check it on rows, evaluate it like a model trained here, and store it.
 
@@ -205,11 +211,13 @@ class Training(ProjectPart):
         from shroff.training.sets.sources import log_source
         from shroff.training.train import train_model
 
-        path, definitions = Path(file), self._opened.definitions
+        path, definitions, calibrate = Path(file), self._opened.definitions, about.get("calibrate", False)
         event = self._event_of(event)
         names = [name for name in reversed([*adapters(IMPORTERS)]) if name.startswith("model.")]  # shroff's own last
-        foreign, digest = foreign_file(path, rounds, (load_adapter(name, IMPORTERS) for name in names))
-        read = read_by(foreign, path.name, definitions, event, _declared(inputs), dict(categories or {}))
+        foreign, digest = foreign_file(path, about.get("rounds"), (load_adapter(name, IMPORTERS) for name in names))
+        read = read_by(
+            foreign, path.name, definitions, event, _declared(about.get("inputs")), dict(about.get("categories") or {})
+        )
         settings, said = settings_for(definitions, event, read)
         refuse_numbers(path.name, foreign, calibrate=calibrate)
         found = ImportedModel(
@@ -217,8 +225,8 @@ class Training(ProjectPart):
             digest,
             foreign,
             read,
-            checked_scores(path.name, foreign, read, Path(check), tolerance),
-            moment_ms(trained_until, "trained_until"),
+            checked_scores(path.name, foreign, read, Path(check), about.get("tolerance")),
+            moment_ms(about.get("trained_until"), "trained_until"),
             calibrate,
             by,
             tuple(said),

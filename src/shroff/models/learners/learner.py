@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from shroff.errors import UsageError
 from shroff.models.columns import CATEGORY
-from shroff.models.definitions import LEARNERS
+from shroff.models.definitions import ADDED_LEARNERS, added, learners
 from shroff.models.learners.filed import Filed, Values, coded_by
 from shroff.models.learners.learned import Fitted, Learned, LearningPlan, TrainingRows
 from shroff.models.model import InputColumn
@@ -55,8 +55,8 @@ def fit(
     Raises: UsageError where there is nothing to learn from, where the learner's library is not installed, or where a
         cluster has nothing for the learner.
     """
-    if learner not in LEARNERS:
-        raise UsageError(f"there is no learner {learner!r}. There are {', '.join(LEARNERS)}.")
+    if learner not in (names := learners(learner)):
+        raise UsageError(f"there is no learner {learner!r}. There are {', '.join(names)}.")
     count = len(verdicts)
     stop = count if stop is None else stop
     check_rows(learner, inputs, verdicts[:stop])
@@ -170,9 +170,12 @@ def _learn(learner: str, rows: TrainingRows, plan: LearningPlan) -> Learned:
         from shroff.models.learners import logistic as learners_logistic
 
         return learners_logistic.learn(rows, plan)
-    from shroff.models.learners import isolation as learners_isolation
+    if learner == "isolation":
+        from shroff.models.learners import isolation as learners_isolation
 
-    return learners_isolation.learn(rows, plan)
+        return learners_isolation.learn(rows, plan)
+    learned: Learned = added(ADDED_LEARNERS)[learner](rows, plan)
+    return learned
 
 
 def _learn_on(growing: Growing, learner: str, rows: TrainingRows, plan: LearningPlan) -> Learned:
