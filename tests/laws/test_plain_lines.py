@@ -11,11 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shroff.errors import InputError
-from shroff.events.event import Codec
+from shroff.events.event import Codec, has_column_form
 from shroff.events.formats.encodings import doubled_key, read_stream
 from shroff.events.formats.lines import Line
 from shroff.events.intake import Submission
-from shroff.events.line_types import has_column_form
 from shroff.events.validation import EventValidator
 from shroff.log.columns.lines import EventRun, LineOrigin
 from shroff.log.columns.read_lines import LineForm, ReadLines, TextRoom

@@ -185,6 +185,13 @@ class Codec:
         return Event(self.event_type.name, id_, time_ms, tuple(values))
 
 
+def has_column_form(event_type: EventType) -> bool:
+    """Whether lines of a type may be read as columns: nothing is hashed or personal, and JSON has all its types."""
+    kinds = {"text", "choice", "integer", "boolean", "money", "number", "time"}
+    fields = event_type.fields
+    return not event_type.personal and all(field.type.kind in kinds and not field.shape.is_hashed for field in fields)
+
+
 def by_canonical_key(event_type: EventType) -> list[int]:
     """The places of a type's fields in the order in which RFC 8785 writes them."""
     names = event_type.field_names

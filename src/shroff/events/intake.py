@@ -15,7 +15,7 @@ from shroff.events.avro.fit import fit
 from shroff.events.avro.schema import Avro, schema_name_of
 from shroff.events.avro.values import schema_name
 from shroff.events.definitions import Events, EventType, Settings
-from shroff.events.event import Event
+from shroff.events.event import Event, has_column_form
 from shroff.events.formats.csv_records import SEPARATORS
 from shroff.events.formats.lines import CsvHeader, Line, Lines
 from shroff.events.line_types import (
@@ -23,7 +23,6 @@ from shroff.events.line_types import (
     check_columns,
     check_separator,
     csv_layout,
-    has_column_form,
     tells_type,
 )
 from shroff.events.mapping import LABEL, Dispatcher, MappedRow, Mapper, Picked, Unmatched

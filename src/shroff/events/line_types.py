@@ -43,13 +43,6 @@ class LineReading:
         return self.keeper is None and self.seals is None and not has_when
 
 
-def has_column_form(event_type: EventType) -> bool:
-    """Whether lines of a type may be read as columns: nothing is hashed or personal, and JSON has all its types."""
-    kinds = {"text", "choice", "integer", "boolean", "money", "number", "time"}
-    fields = event_type.fields
-    return not event_type.personal and all(field.type.kind in kinds and not field.shape.is_hashed for field in fields)
-
-
 def tells_type(type_name: str, row: MappedRow, reading: LineReading) -> bool:
     """Whether a line says of itself which type it is, though this one was given for all."""
     return _names_itself(type_name, row, reading) or (reading.is_default and reading.dispatcher.takes(row))

@@ -11,10 +11,10 @@ import msgspec
 
 from shroff.errors import InputError
 from shroff.events.definitions import EventType
+from shroff.events.event import has_column_form
 from shroff.events.formats.encodings import json_columns
 from shroff.events.formats.lines import Line
 from shroff.events.intake import FieldMistakes, Intake, Submission
-from shroff.events.line_types import has_column_form
 from shroff.events.mapping import LABEL
 from shroff.events.validation import latest_ms
 from shroff.log.columns.lines import LineOrigin, LiveForms
