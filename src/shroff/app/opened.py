@@ -213,7 +213,7 @@ class Opened:
 
         At its end, state is saved where the next start would have much to read.
         """
-        from shroff.log.state import snapshots
+        from shroff.log.state.snapshots import EVERY
         from shroff.log.writer import Writer
 
         if not self.has_log():
@@ -226,7 +226,7 @@ class Opened:
             writer = Writer(log, definitions, self.now_ms, progress, Snapshots(self.places.snapshots))
             self.warnings += writer.warnings
             yield writer, log
-            if writer.unsaved > snapshots.EVERY:
+            if writer.unsaved > EVERY:
                 try:
                     writer.snapshot()
                 except StorageError as error:

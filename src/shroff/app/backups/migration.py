@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from shroff.adapters.databases.sqlite_file import APPLICATION_ID, WriterLock, storage_error
-from shroff.adapters.jobs import sql as jobs
+from shroff.adapters.jobs.sql import VERSION as JOBS_VERSION
+from shroff.adapters.jobs.sql import beside as jobs_beside
 from shroff.adapters.log.sqlite import VERSION as LOG_VERSION
 from shroff.adapters.log.sqlite import SqliteLog
-from shroff.adapters.notices import sql as notices
+from shroff.adapters.notices.sql import VERSION as NOTICES_VERSION
 from shroff.adapters.people.schema import VERSION as PEOPLE_VERSION
 from shroff.app.adapter_factory import AdapterFactory
 from shroff.app.backups import project_files
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from shroff.streams.log import Log
 
 LOG: Final = "log"
-KNOWN: Final = {LOG: LOG_VERSION, "people": PEOPLE_VERSION, "notices": notices.VERSION, "jobs": jobs.VERSION}
+KNOWN: Final = {LOG: LOG_VERSION, "people": PEOPLE_VERSION, "notices": NOTICES_VERSION, "jobs": JOBS_VERSION}
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +115,7 @@ def apply(opened: Opened, vault: Vault, planned: list[TableVersion]) -> int | No
         looks: dict[str, Callable[[], AbstractContextManager[Any]]] = {
             "people": people.look,
             "notices": NoticeFiles(opened).store_beside(people).look,
-            "jobs": jobs.beside(people).look,
+            "jobs": jobs_beside(people).look,
         }
         for part in sorted(looks.keys() & due):
             with looks[part]():

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shroff.errors import UsageError
-from shroff.events.formats.csv_records import Tell
 from shroff.events.formats.encodings import read_lines
 from shroff.events.intake import Intake
 from shroff.events.redaction import keeping_hashed
@@ -126,7 +125,9 @@ def file_source(
     return HistorySource(lambda: columns(left), lateness_ms, label_rows, files=given, labels_file=labels, newest=newest)
 
 
-def _label_rows(labels: Path, definitions: Definitions, hasher: Hasher | None, tell: Tell) -> list[LabelInput]:
+def _label_rows(
+    labels: Path, definitions: Definitions, hasher: Hasher | None, tell: Callable[[str], None]
+) -> list[LabelInput]:
     """The labels of a file by when they were known, each once."""
     from shroff.training.sets.label_columns import plain_labels
 
