@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -123,6 +124,34 @@ def test_a_json_object_is_no_line_of_csv_whatever_its_file_is_called(source):
 
 
 # ---- in a project
+
+
+def test_refused_csv_lines_are_fixed_by_a_corrected_file_and_retried_without_it(bank, capsys):
+    folder = bank.opened.places.folder
+    moment = "2026-03-01T12:00:00Z"
+
+    def asked(*words: str) -> dict[str, Any]:
+        run(["-C", str(folder), *words, "--json"])
+        found: dict[str, Any] = json.loads(capsys.readouterr().out)
+        return found
+
+    (folder / "bad.csv").write_text(f"card,id,at,amount\nc,p1,{moment},much\nc,p2,{moment},1.00\nc,p3,{moment},more\n")
+    (folder / "good.csv").write_text(f"id,at,card,amount\np1,{moment},c,7.00\n")
+    asked("ingest", str(folder / "bad.csv"), "--as", "payment")
+    before = [entry["fixed_by"] for entry in asked("quarantine", "list")["entries"]]
+    asked("ingest", str(folder / "good.csv"), "--as", "payment")
+    after = [entry["fixed_by"] for entry in asked("quarantine", "list")["entries"]]
+    # a later file of that name with other columns: each line is read by the header that its own file had
+    (folder / "bad.csv").write_text(f"id,card,amount,at\np4,c,lots,{moment}\n")
+    asked("ingest", str(folder / "bad.csv"), "--as", "payment")
+    reasons = [entry["reason"] for entry in asked("quarantine", "retry")["entries"]]
+
+    assert (before, after) == ([None, None], ["payment/p1", None])
+    assert [next(word for word in ("much", "more", "lots") if word in reason) for reason in reasons] == [
+        "much",
+        "more",
+        "lots",
+    ]
 
 
 def test_nothing_of_quarantine_and_no_refused_label_makes_a_log(bank, capsys):

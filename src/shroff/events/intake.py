@@ -129,6 +129,7 @@ class Intake:
         self.events, self.settings, self._own_types = events, settings, own
         self.money_places = settings.money_places
         self._unmatched: dict[str, Unmatched] = {}
+        self.headers: dict[str, CsvHeader] = {}  # of the CSV files that were read, by their names
         self._validator = EventValidator(events, settings, hasher)
         self._secret = {name: secret_fields(events, name) for name in (*events.types, LABEL)}
         self._hasher: Callable[[str], str] | None = None  # for what is kept: set where the project hashes
@@ -215,6 +216,8 @@ class Intake:
         """The reader of a source's lines, and which type it has them be."""
         self.lay_out(lines, source, as_type)
         source = source_name(source)
+        if lines.format == "csv" and lines.columns is not None:
+            self.headers[source] = CsvHeader(lines.columns, lines.separator)
         own = self._own_types.get(_owner(source))
         if own is not None and as_type is None:
             as_type, is_default = own.default

@@ -8,6 +8,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
+from types import MappingProxyType
 from typing import Final
 
 import msgspec
@@ -21,8 +22,9 @@ from shroff.events.intake import Intake, Submission, named_header, source_name
 from shroff.events.redaction import RedactedValues, unmarked
 from shroff.log.event_notes import POSTED, UNKNOWN
 from shroff.log.time_slips import STRAY
+from shroff.log.unmatched_files import Headers, headers_of
 from shroff.log.writer import REFUSED, UNTAKEN, Answer, Writer
-from shroff.streams.log import Quarantine, Refused, Reply
+from shroff.streams.log import Log, Quarantine, Refused, Reply
 from shroff.worker.answers import GROUP_MAX
 
 RETRIED: Final = ". Not retried: "  # between the reason of an entry and why its bytes cannot be read again
@@ -49,7 +51,7 @@ class Retried:
 
 
 def retry(
-    log: Quarantine,
+    log: Log,
     writer: Writer,
     intake: Intake,
     numbers: Sequence[int],
@@ -65,11 +67,11 @@ def retry(
 
     Raises: UsageError for a number that is not there.
     """
-    wanted = known_numbers(log, numbers) if numbers else log.refused_numbers()
+    wanted, noted = known_numbers(log, numbers) if numbers else log.refused_numbers(), headers_of(log)
     found: list[Retried] = []
     for at in range(0, max(len(wanted), 1), GROUP_MAX):
         entries = log.refused(wanted[at : at + GROUP_MAX])
-        prepared = writer.prepare(submissions(entries, intake, headers, decoder), by=UNKNOWN)
+        prepared = writer.prepare(submissions(entries, intake, headers, decoder, noted), by=UNKNOWN)
         tried = outcomes(entries, prepared.answers)
         found += tried
         prepared.batch.refused = _as_before(prepared.batch.refused, entries)
@@ -106,6 +108,7 @@ def submissions(
     intake: Intake,
     headers: Mapping[str, CsvHeader],
     decoder: Decoders = lambda: None,
+    noted: Headers = MappingProxyType({}),
 ) -> list[Submission]:
     """The entries as they would come from their files: exactly one submission for each, in their order.
 
@@ -113,14 +116,17 @@ def submissions(
     One that cannot be read here keeps the reason why it was refused, and has why it could not be read behind it.
 
     Args:
-        headers: The headers of CSV files, by their names; a quarantined line alone does not have them.
+        headers: The headers of CSV files that a caller names, by their names.
+        noted: The headers that the log noted when the files were read; a quarantined line alone does not have them.
     """
     named = {source_name(name): header for name, header in headers.items()}
     found = []
     with closing(_Live(decoder)) as live:
         for _, entry in entries:
             try:
-                one = _submission(entry, intake, named, live)
+                name = entry.source.rpartition("/")[2]  # of a file of a pulled source, by its own name
+                header = named.get(name) or _noted(entry, noted)
+                one = _submission(entry, intake, header, live)
                 if STRAY in entry.reason and one.event is not None and time_text(one.event.time_ms) in entry.reason:
                     # alone it is right, so nobody would see that its time is the same slip
                     one = msgspec.structs.replace(one, event=None, body=None, refused=one.event, refusal=entry.reason)
@@ -178,12 +184,12 @@ class _Live:
             self._decoder.close()
 
 
-def _submission(entry: Refused, intake: Intake, headers: Mapping[str, CsvHeader], live: _Live) -> Submission:
+def _submission(entry: Refused, intake: Intake, header: CsvHeader | None, live: _Live) -> Submission:
     """An entry as the only line of its file.
 
     Raises: UsageError, ValueError where it is none.
     """
-    lines, seals = live.lines(entry) or _read(entry, headers, intake)
+    lines, seals = live.lines(entry) or _read(entry, header, intake)
     is_record = entry.raw.startswith(_FRAME) and lines.format == "avro"  # which has all its values, and no mark
     seals_of = None if is_record else seals
     found = list(islice(intake.submissions(lines, entry.source, entry.type or None, seals=seals_of), 2))
@@ -194,9 +200,8 @@ def _submission(entry: Refused, intake: Intake, headers: Mapping[str, CsvHeader]
     return found[0]
 
 
-def _read(entry: Refused, headers: Mapping[str, CsvHeader], intake: Intake) -> tuple[Lines, RedactedValues]:
+def _read(entry: Refused, header: CsvHeader | None, intake: Intake) -> tuple[Lines, RedactedValues]:
     """An entry as the only line of its file. Raises: UsageError where its columns are not known."""
-    header = headers.get(entry.source.rpartition("/")[2])  # of a file of a pulled source, by its own name
     if header is None and _is_csv(entry):
         header = named_header(intake.events, entry.type, entry.raw)
     if header is None and not _is_csv(entry):
@@ -210,6 +215,12 @@ def _read(entry: Refused, headers: Mapping[str, CsvHeader], intake: Intake) -> t
     raw, seals = unmarked(entry.raw, "csv", header.separator)
     stream = io.BytesIO(b"\n" + raw)
     return _only(entry, "csv", read_stream(stream, "csv", name=entry.source, header=header)), seals
+
+
+def _noted(entry: Refused, noted: Headers) -> CsvHeader | None:
+    """The header that the file of a CSV line had when the line was refused; None where the log has none."""
+    before = [header for since_ms, header in noted.get(entry.source, ()) if since_ms <= entry.at_ms]
+    return before[-1] if before and _is_csv(entry) else None
 
 
 def _is_csv(entry: Refused) -> bool:

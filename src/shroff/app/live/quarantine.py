@@ -22,7 +22,7 @@ from shroff.people.audit import Action
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from shroff.streams.log import LogReader, Record, Refused
+    from shroff.streams.log import Log, LogReader, Record, Refused
     from shroff.worker.quarantine_retry import Retried
 
 TOGETHER: Final = 500  # entries of quarantine whose values are looked for in one question to the log
@@ -80,19 +80,22 @@ class QuarantineEntries(ProjectPart):
                 lines.lay_out(next(iter(layouts)))
             return None if lines.columns is None else CsvHeader(lines.columns, lines.separator)
 
-    def fixed(self, log: LogReader, entries: Sequence[tuple[int, Refused]]) -> dict[int, str]:
+    def fixed(self, log: Log, entries: Sequence[tuple[int, Refused]]) -> dict[int, str]:
         """Find which entries were corrected and sent again: the accepted event of each, such as payment/p-1, by number.
 
         That is an event of the entry's type with the id that the mapping reads in the refused input, accepted after
         it was refused, with at least two more of its values (a file's name and line alone say little: files change).
-        Where the id cannot be read, as in a line of CSV, whose column names stand elsewhere, there is none.
+        A line of CSV is read by the header that its file had. Where the id cannot be read, there is none.
         """
+        from shroff.log.unmatched_files import headers_of
         from shroff.worker.quarantine_retry import submissions
 
-        found, intake = dict[int, str](), intake_of(self._opened, keeps_hashes=False)
+        found, intake, noted = dict[int, str](), intake_of(self._opened, keeps_hashes=False), headers_of(log)
         for at in range(0, len(entries), TOGETHER):
             group = [(number, one) for number, one in entries[at : at + TOGETHER] if one.type != "label"]
-            read = [(one.type, one.sent.id if one.sent else one.id) for one in submissions(group, intake, {})]
+            read = [
+                (one.type, one.sent.id if one.sent else one.id) for one in submissions(group, intake, {}, noted=noted)
+            ]
             for type_ in {type_ for type_, id_ in read if id_}:
                 records = log.find(type_, sorted({id_ for of, id_ in read if of == type_ and id_}))
                 for (number, entry), (of, id_) in zip(group, read, strict=True):

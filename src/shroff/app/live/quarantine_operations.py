@@ -197,7 +197,7 @@ class RetryQuarantined(OperationRequest["RetriedEntries"]):
     files: Annotated[
         tuple[Path, ...],
         Param(
-            "The CSV file of the lines; its first line names their columns.",
+            "The CSV file of the lines, if the log has not noted its column names.",
             flags="--file",
             metavar="FILE",
             is_local=True,
