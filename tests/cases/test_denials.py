@@ -12,12 +12,15 @@ from msgspec.structs import replace
 
 from shroff.adapters.cases.sql import SqlCases, beside
 from shroff.adapters.people.sql import SqlPeople
-from shroff.cases import alert_consumer, dispositions
+from shroff.app.cases.case_operations import EscalateCase
+from shroff.cases import alert_consumer, case_actions, dispositions
 from shroff.cases.alert_consumer import AlertConsumer
 from shroff.cases.alert_rules import NOT_THEM
 from shroff.cases.case import CLOSED, OPEN, STATES, Alert, Case, CaseFilter
 from shroff.cases.store import CaseChange
 from shroff.language.values import DAY_MS, HOUR_MS, MINUTE_MS
+from shroff.people import users
+from shroff.people.access import Role
 from shroff.streams.log import Batch, Offset
 from tests.support.telling import FILES, NOW_MS, Bank, notice, payment, text_of
 
@@ -279,3 +282,40 @@ def test_cases_of_before_anybody_was_to_be_told_and_of_old_events_are_not_told(t
 
     assert len(cases(bank)) == 5
     assert [one.partition("-")[2][0] for one in told(bank)] == ["5"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("when", "is_told"), [("", True), ("when: this.amount > 500\n", False)])
+def test_whoever_a_case_is_escalated_to_gets_one_mail_with_the_reason_and_nobody_else_does(tmp_path, when, is_told):
+    bank = Bank(tmp_path, notice(f"{TEAM}on: case\n{when}", "cases") | notice(f"{TEAM}on: case\n{when}", "later"))
+    bank.pay(payment("p-1"))
+    with bank.project.people.open() as people:
+        for name in ("eve", "ben"):
+            users.add(people, bank.project.opened.who, name, Role.ANALYST, email=f"{name}@bank.example")
+    cases(bank)
+    bank.tell()
+    before = len(bank.post.mails)
+    bank.project.run(EscalateCase(number=1, text="two cards", to="eve"))
+    with bank.project.people.open() as people:
+        assert isinstance(people.store, SqlPeople)
+        doomed = dataclasses.replace(bank.project.cases.desk(people), store=Mortal(people.store))
+        with pytest.raises(KilledError):
+            case_actions.escalate(doomed, bank.project.opened.who, 1, "x", to="ben")
+    for _ in range(2):
+        bank.tell()
+    mails = bank.post.mails[before:]
+
+    assert [mail.recipients for mail in mails] == [("eve@bank.example",)] * is_told
+    if is_told:
+        text = text_of(bank.post.read[-1]).replace("\n", " ")
+        assert "two cards" in text
+        assert "https://answer.bank.example/cases/1" in text
+
+
+def test_who_is_not_named_by_an_escalation_or_escalates_to_themselves_gets_no_mail(tmp_path):
+    bank = Bank(tmp_path, notice(f"{TEAM}on: case\n", "cases"))
+    bank.pay(payment("p-1"))
+    cases(bank)
+    bank.project.run(EscalateCase(number=1, text="hard"))
+
+    assert [one for one in told(bank) if "escalated" in one] == []

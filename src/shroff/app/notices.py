@@ -103,12 +103,12 @@ class NoticeViews:
         yield from PushedSources(self._opened).troubles()
         yield from PulledFiles(self._opened).suspicions()
 
-    def _addresses_of(self, role: str) -> list[str]:
-        """The addresses of the users of a role that have one and may sign in."""
+    def _addresses_of(self, who: str) -> list[str]:
+        """The addresses of the users of a role, or of this id, that have one and may sign in."""
         from shroff.people.addresses import is_address
 
         with closing(AdapterFactory(self._opened).open_people()) as store, store.look() as look:
-            users = [user for user in look.users() if user.role.value == role and not user.is_disabled]
+            users = [user for user in look.users() if who in {user.role.value, user.id} and not user.is_disabled]
         return sorted({user.email for user in users if is_address(user.email)})
 
     def _hook(self, notice: Notice) -> Sink:

@@ -202,15 +202,23 @@ def file_of(desk: CaseService, who: Who, number: int, file: int) -> tuple[Attach
 def escalate(desk: CaseService, who: Who, number: int, why: str, tag: str = "", to: str = "") -> Case:
     """Escalate a case, to a user by name where one is given; claim-next skips it unless such cases are requested.
 
+    That user gets a mail, by the first notice on cases that tells of its newest event, unless they escalate it
+    themselves.
     Raises: as `claim`; UsageError where there is no such user, or they may not work on cases.
     """
     require_work(who)
     words = text_of(why, "why it is escalated")
-    with desk.store.change() as change:
+    with desk.escalations() as notes, desk.store.change() as change:
         hand = CaseTransaction(change, who, desk.now_ms())
         case = hand.open_case(number, tag)
         case = hand.put(case, "escalated", words, state=ESCALATED, **FREED, snoozed_ms=None)
-        return _assigned(hand, case, to) if to else case
+        if not to:
+            return case
+        case, alerts = _assigned(hand, case, to), change.alerts(number, 1)
+        if notes is not None and case.assignee != who.id and alerts:
+            why = f"Escalated to you by {who.shown_name}: {words}"
+            notes.escalated(change.people, case=case, event=alerts[-1].named, why=why)
+        return case
 
 
 def reopen(desk: CaseService, who: Who, number: int, why: str, tag: str = "") -> Case:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -11,7 +12,7 @@ from msgspec.structs import replace
 
 from shroff.cases.case import CLAIMED, CLOSED, Alert, Case, Happened
 from shroff.cases.filters import LARGEST
-from shroff.cases.store import CaseChange, CaseStore
+from shroff.cases.store import CaseChange, CaseStore, NotesEscalations
 from shroff.errors import RefusalError, UsageError
 from shroff.events.event import time_text
 from shroff.language.values import day_at, day_start_ms
@@ -95,6 +96,7 @@ class CaseService:
         undo_ms: For how long an answer can be undone, before its labels are written.
         reviews_a_day: How many events people can look at in a day; None where no policy says.
         zone: The time zone of the project's days.
+        escalations: Opens what notifies the user to whom a case is escalated; None where no notice does.
     """
 
     store: CaseStore
@@ -106,6 +108,7 @@ class CaseService:
     reviews_a_day: int | None = None
     undo_ms: int = UNDO_MS
     zone: str = "UTC"
+    escalations: Callable[[], AbstractContextManager[NotesEscalations | None]] = nullcontext
 
     def today_ms(self) -> int:
         """When the day began, in the project's time zone."""

@@ -141,6 +141,13 @@ class CaseChange(CaseReader, Protocol):
         """Let go of a view; gives whether it was there."""
 
 
+class NotesEscalations(Protocol):
+    """Keeps the notification of an escalation to a user, in the transaction that escalates the case."""
+
+    def escalated(self, change: Change, *, case: Case, event: str, why: str) -> None:
+        """`case` as it is now, assigned to the user; `event` is its newest, such as `payment/p-1`."""
+
+
 class CaseStore(Protocol):
     """Contract of a case store, tested by `tests.support.contracts.cases`.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
+from shroff.cases.case import Case
 from shroff.notices.definitions import Notice
 from shroff.notices.facts import Facts
 from shroff.notices.store import Due, NoticeStore
@@ -60,6 +61,21 @@ class CaseNotifications:
             for one in fresh
             if is_news(one, self.facts, news, now_ms)
         ]
+
+    def escalated(self, change: Change, *, case: Case, event: str, why: str) -> None:
+        """A case was escalated to a user: the first notice by mail that tells of its event tells them, and no others.
+
+        Whatever else the notice sets holds: its quiet hours, limit and digest.
+        """
+        now_ms, told = self.now_ms(), self.facts.told(self.log, event)
+        news = None if told is None else replace(told, time_ms=now_ms)
+        mails = (notice for notice in self.notices if notice.channel == "mail" and notice.to.of_event is None)
+        for notice in mails:
+            if news is not None and is_news(notice, self.facts, news, now_ms):
+                more = {"case": case.number, "words": why, "user": case.assignee}
+                key = f"escalated-{case.number}-{case.version}"
+                self.store.beside(change).add_due(due_of(notice, "case", key, now_ms, event=event, told=more))
+                return
 
     def _is_behind_begun(self, seq: int) -> bool:
         """Whether it came since somebody is to be told: before a process tells for the first time nobody is."""

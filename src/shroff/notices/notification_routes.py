@@ -122,15 +122,19 @@ def _addressed(
     for due in dues:
         told = events.get(due.event)
         is_said = notice.to.of_event is not None and bool(facts.said(notice.to.of_event, told))
-        addresses, why = addresses_of(services, facts, notice, told), NO_ADDRESS if is_said else NOBODY
+        addresses, why = addresses_of(services, facts, notice, told, due), NO_ADDRESS if is_said else NOBODY
         is_wanted = told is None or notice.text_kind != RECEIPT or facts.holds(notice, told)  # who opted out is left
         yield _Addressed(due, told if notice.asks else None, addresses, why, is_wanted)
 
 
-def addresses_of(services: NoticeServices, facts: Facts, notice: Notice, told: NoticeEvent | None) -> tuple[str, ...]:
-    """Who gets what a notice tells of an event."""
+def addresses_of(
+    services: NoticeServices, facts: Facts, notice: Notice, told: NoticeEvent | None, due: Due | None = None
+) -> tuple[str, ...]:
+    """Who gets what a notice tells of an event; of an escalation the user to whom the case went."""
     if notice.channel != "mail":
         return ()
+    if due is not None and due.kind == "case" and (user := msgspec.json.decode(due.told).get("user")):
+        return tuple(services.users(user))
     if notice.to.role:
         return tuple(services.users(notice.to.role))
     if notice.to.of_event is not None:

@@ -311,7 +311,7 @@ class Sending:
         """
         dues = self._dues_of(letter)
         told = self._letters.facts.told(self._log, dues[0].event) if dues[0].event else None
-        addresses = addresses_of(self._services, self._letters.facts, notice, told)
+        addresses = addresses_of(self._services, self._letters.facts, notice, told, dues[0])
         if not addresses:
             raise LetterGoneError("no recipient is named; an address may have been erased")
         written = self._written(notice, letter, dues, told, addresses)

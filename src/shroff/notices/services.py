@@ -68,7 +68,7 @@ class NoticeServices:
     Args:
         key: Signs links.
         mail_from: Who mails are from, as shroff.yaml has it.
-        users: The addresses of the users of a role.
+        users: The addresses of the users of a role, or of the user of an id.
         hook: What calls the address of a notice.
         lake: Where documents of the lake go.
         known_by: Which share of the frauds is known after so many days; ages of which that is not known are left out.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
 from functools import cache
 from operator import attrgetter
 from typing import Any, Final
@@ -15,6 +16,7 @@ from sqlalchemy import (
     Connection,
     Executable,
     Select,
+    Table,
     and_,
     bindparam,
     exists,
@@ -65,14 +67,15 @@ _case_parts: Final = attrgetter(*Case.__struct_fields__)
 _alert_parts: Final = attrgetter(*Alert.__struct_fields__)
 
 
+@dataclass
 class SqlCaseReader:
     """Questions on one connection."""
 
-    def __init__(self, connection: Connection, found: CaseTables) -> None:
-        self._connection, self._tables = connection, found
+    _connection: Connection
+    _tables: CaseTables
 
     def place(self) -> tuple[int, int]:
-        seq, last_case = self._rows(_place(self._tables))[0]
+        seq, last_case = _rows(self._connection, _place(self._tables))[0]
         return int(seq), int(last_case)
 
     def case(self, number: int) -> Case | None:
@@ -80,41 +83,33 @@ class SqlCaseReader:
 
     def cases(self, numbers: Collection[int]) -> dict[int, Case]:
         table = self._tables.cases
-        found = (self._rows(select(table).where(table.c.number.in_(part))) for part in _parts(numbers))
+        found = (_rows(self._connection, select(table).where(table.c.number.in_(part))) for part in _parts(numbers))
         return {row[0]: Case(*row) for rows in found for row in rows}
 
     def queue(self, wanted: CaseFilter, order: str = "due", after: Cursor | None = None, limit: int = 50) -> list[Case]:
         table = self._tables.cases
-        asked = self._narrowed(select(table), wanted)
-        if order == "newest":
-            if after is not None:
-                asked = asked.where(table.c.number < after[1])
-            asked = asked.order_by(table.c.number.desc())
-        elif order == "due":
-            if after is not None:
-                asked = asked.where(_behind(table.c.due_ms, table.c.number, after, is_down=False))
-            asked = asked.order_by(table.c.due_ms, table.c.number)
-        elif order == "urgent":
-            key = _urgency(table.c, wanted.soon_ms)
-            if after is not None:
-                asked = asked.where(_behind(key, table.c.number, after, is_down=False))
-            asked = asked.order_by(key, table.c.number)
-        else:
-            value = func.coalesce(table.c[order], -1)
-            if after is not None:
-                asked = asked.where(_behind(value, table.c.number, after, is_down=True))
-            asked = asked.order_by(value.desc(), table.c.number)
-        return [Case(*row) for row in self._rows(asked.limit(limit))]
+        asked = select(table).where(*_conditions(self._tables, wanted))
+        columns: dict[str, ColumnElement[Any]] = {"due": table.c.due_ms, "newest": table.c.number}
+        if order == "urgent":
+            columns["urgent"] = _urgency(table.c, wanted.soon_ms)
+        is_down = order not in {"due", "urgent"}
+        value = columns[order] if order in columns else func.coalesce(table.c[order], -1)
+        if after is not None:
+            asked = asked.where(_behind(value, table.c.number, after, is_down=is_down))
+        asked = asked.order_by(value.desc() if is_down else value, table.c.number)
+        return [Case(*row) for row in _rows(self._connection, asked.limit(limit))]
 
     def totals(self, wanted: CaseFilter) -> Totals:
         table = self._tables.cases
         figures = func.count(), func.sum(table.c.stake), func.min(table.c.opened_ms)
-        ((count, stake, oldest_ms),) = self._rows(select(*figures).select_from(table).where(*self._conditions(wanted)))
+        ((count, stake, oldest_ms),) = _rows(
+            self._connection, select(*figures).select_from(table).where(*_conditions(self._tables, wanted))
+        )
         return Totals(int(count), None if stake is None else int(stake), oldest_ms)
 
     def count(self, wanted: CaseFilter) -> int:
-        asked = select(func.count()).select_from(self._tables.cases).where(*self._conditions(wanted))
-        return int(self._rows(asked)[0][0])
+        asked = select(func.count()).select_from(self._tables.cases).where(*_conditions(self._tables, wanted))
+        return int(_rows(self._connection, asked)[0][0])
 
     def open_about(self, abouts: Collection[bytes]) -> dict[bytes, Case]:
         found: dict[bytes, Case] = {}
@@ -126,40 +121,41 @@ class SqlCaseReader:
     def alerts(self, case: int, limit: int = 1_000) -> list[Alert]:
         table = self._tables.case_alerts
         asked = select(table).where(table.c.case_ == case).order_by(table.c.seq.desc(), table.c.entity.desc())
-        return [_alert(row) for row in reversed(self._rows(asked.limit(limit)))]
+        return [_alert(row) for row in reversed(_rows(self._connection, asked.limit(limit)))]
 
     def alerts_of(self, events: Collection[tuple[str, str]]) -> list[Alert]:
         table = self._tables.case_alerts
         hashes = [event_hash(event, id_) for event, id_ in events]
-        found = (self._rows(select(table).where(table.c.event_hash.in_(part))) for part in _parts(hashes))
+        found = (_rows(self._connection, select(table).where(table.c.event_hash.in_(part))) for part in _parts(hashes))
         return sorted((_alert(row) for rows in found for row in rows), key=lambda alert: alert.place)
 
     def history(self, case: int, limit: int = 1_000) -> list[Happened]:
         table = self._tables.case_history
         asked = select(table).where(table.c.case_ == case).order_by(table.c.number.desc()).limit(limit)
-        return [Happened(*row) for row in reversed(self._rows(asked))]
+        return [Happened(*row) for row in reversed(_rows(self._connection, asked))]
 
     def attached(self, case: int) -> list[Attached]:
         table = self._tables.case_files
         columns = [column for column in table.c if column.name != "content"]
         return [
-            Attached(*row) for row in self._rows(select(*columns).where(table.c.case_ == case).order_by(table.c.number))
+            Attached(*row)
+            for row in _rows(self._connection, select(*columns).where(table.c.case_ == case).order_by(table.c.number))
         ]
 
     def file(self, number: int) -> tuple[Attached, bytes] | None:
         table = self._tables.case_files
-        rows = self._rows(select(table).where(table.c.number == number))
+        rows = _rows(self._connection, select(table).where(table.c.number == number))
         return (Attached(*rows[0][:-1]), bytes(rows[0][-1])) if rows else None
 
     def pending(self, number: int) -> Pending | None:
         table = self._tables.case_pending
-        rows = self._rows(select(table).where(table.c.number == number))
+        rows = _rows(self._connection, select(table).where(table.c.number == number))
         return _pending(rows[0]) if rows else None
 
     def due(self, now_ms: int, limit: int = 100) -> list[Pending]:
         table = self._tables.case_pending
         asked = select(table).where(table.c.due_ms <= now_ms).order_by(table.c.number).limit(limit)
-        return [_pending(row) for row in self._rows(asked)]
+        return [_pending(row) for row in _rows(self._connection, asked)]
 
     def lapsed(self, now_ms: int, limit: int = 100) -> list[Case]:
         table = self._tables.cases
@@ -167,19 +163,20 @@ class SqlCaseReader:
             and_(table.c.state == CLAIMED, table.c.lock_ms <= now_ms),
             and_(table.c.state == SNOOZED, table.c.snoozed_ms <= now_ms),
         )
-        return [Case(*row) for row in self._rows(select(table).where(is_over).order_by(table.c.number).limit(limit))]
+        asked = select(table).where(is_over).order_by(table.c.number).limit(limit)
+        return [Case(*row) for row in _rows(self._connection, asked)]
 
     def views(self, owner: str) -> list[View]:
         table = self._tables.case_views
         asked = select(table).where(or_(table.c.owner == owner, table.c.is_shared == 1))
-        rows = self._rows(asked.order_by(table.c.name, table.c.owner))
+        rows = _rows(self._connection, asked.order_by(table.c.name, table.c.owner))
         return [View(row[0], row[2], row[1], bool(row[3]), *row[4:]) for row in rows]
 
     def done_since(self, start_ms: int) -> CaseActivity:
         cases, alerts = self._tables.cases, self._tables.case_alerts
 
         def count(column: ColumnElement[Any], *more: ColumnElement[bool]) -> int:
-            return int(self._rows(select(func.count()).where(column >= start_ms, *more))[0][0])
+            return int(_rows(self._connection, select(func.count()).where(column >= start_ms, *more))[0][0])
 
         closed = count(cases.c.closed_ms, cases.c.closed_by != "")
         return CaseActivity(count(alerts.c.decided_ms), closed, count(cases.c.opened_ms))
@@ -187,7 +184,7 @@ class SqlCaseReader:
     def has_answered(self, who: str, start_ms: int) -> bool:
         alerts = self._tables.case_alerts
         is_theirs = and_(alerts.c.decided_ms >= start_ms, alerts.c.decided_by == who)
-        return bool(self._rows(select(alerts.c.seq).where(is_theirs).limit(1)))
+        return bool(_rows(self._connection, select(alerts.c.seq).where(is_theirs).limit(1)))
 
     def closers(self, start_ms: int) -> Sequence[Closer]:
         table, closed = self._tables.cases, func.count()
@@ -198,26 +195,17 @@ class SqlCaseReader:
         asked = select(table.c.closed_by, func.max(table.c.closed_name), closed, looks, agreed).where(of_people)
         found = {
             str(who): Closer(str(name), *map(int, counts))
-            for who, name, *counts in self._rows(asked.group_by(table.c.closed_by))
+            for who, name, *counts in _rows(self._connection, asked.group_by(table.c.closed_by))
         }
-        for who, name, answered in self._answered(start_ms):
+        for who, name, answered in _answered(self._connection, self._tables.case_history, start_ms):
             found[str(who)] = replace(found.get(str(who), Closer(str(name), 0, 0, 0)), answered=int(answered))
         return sorted(found.values(), key=lambda one: (-one.closed, -one.answered, one.name))
-
-    def _answered(self, start_ms: int) -> Sequence[Any]:
-        """Who answered in how many cases since a moment, and did not take it back; some of others' or for a look."""
-        table = self._tables.case_history
-        last = {what: func.max(case_when((table.c.what == what, table.c.number), else_=0)) for what in _ANSWERS}
-        of_people = and_(table.c.at_ms >= start_ms, table.c.what.in_(_ANSWERS), table.c.who != "")
-        asked = select(table.c.who, func.max(table.c.name).label("name")).where(of_people)
-        cases = asked.group_by(table.c.case_, table.c.who).having(last["decided"] > last["undone"]).subquery()
-        return self._rows(select(cases.c.who, func.max(cases.c.name), func.count()).group_by(cases.c.who))
 
     def agreement(self) -> Agreement:
         table = self._tables.cases
 
         def count(*conditions: ColumnElement[bool]) -> int:
-            return int(self._rows(select(func.count()).select_from(table).where(*conditions))[0][0])
+            return int(_rows(self._connection, select(func.count()).select_from(table).where(*conditions))[0][0])
 
         is_closed, is_open = table.c.state == CLOSED, table.c.state.in_(UNCLOSED)
         is_done = and_(table.c.look_ == DONE, is_closed)
@@ -228,42 +216,52 @@ class SqlCaseReader:
             count(table.c.look_ == DISPUTED, is_open),
         )
 
-    # Below: how it is asked
 
-    def _rows(self, asked: Executable) -> Sequence[Any]:
-        return self._connection.execute(asked).fetchall()
+# ---- how it is asked
 
-    def _narrowed(self, asked: Select[Any], wanted: CaseFilter) -> Select[Any]:
-        return asked.select_from(self._tables.cases).where(*self._conditions(wanted))
 
-    def _conditions(self, wanted: CaseFilter) -> Iterator[ColumnElement[bool]]:
-        table = self._tables.cases
-        yield table.c.state.in_(wanted.states)
-        for column, value in ((table.c.entity, wanted.entity), (table.c.customer, wanted.customer)):
-            if value:
-                yield column == value
-        if wanted.key:
-            yield table.c.key_ == wanted.key
-        if wanted.assignees:
-            yield table.c.assignee.in_(wanted.assignees)
-        if wanted.stake_from is not None:
-            yield table.c.stake >= wanted.stake_from
-        if wanted.due_before_ms is not None:
-            yield table.c.due_ms < wanted.due_before_ms
-        if wanted.after:
-            yield table.c.number > wanted.after
-        if wanted.rule:
-            yield self._has_alert(_holds(self._tables.case_alerts.c.rules, f" {wanted.rule} "))
-        if wanted.text:
-            own = (_holds(column, wanted.text) for column in (table.c.key_, table.c.reason))
-            yield or_(*own, self._has_alert(_holds(self._tables.case_alerts.c.id, wanted.text)))
-        if wanted.not_for:
-            first = literal(" ") + table.c.first_by + literal(" ")
-            yield or_(table.c.look_.not_in((SECOND, DISPUTED)), not_(_holds(first, f" {wanted.not_for} ")))
+def _rows(connection: Connection, asked: Executable) -> Sequence[Any]:
+    return connection.execute(asked).fetchall()
 
-    def _has_alert(self, condition: ColumnElement[bool]) -> ColumnElement[bool]:
-        alerts = self._tables.case_alerts
-        return exists().where(alerts.c.case_ == self._tables.cases.c.number, condition)
+
+def _answered(connection: Connection, table: Table, start_ms: int) -> Sequence[Any]:
+    """Who answered in how many cases since a moment, and did not take it back; some of others' or for a look."""
+    last = {what: func.max(case_when((table.c.what == what, table.c.number), else_=0)) for what in _ANSWERS}
+    of_people = and_(table.c.at_ms >= start_ms, table.c.what.in_(_ANSWERS), table.c.who != "")
+    asked = select(table.c.who, func.max(table.c.name).label("name")).where(of_people)
+    cases = asked.group_by(table.c.case_, table.c.who).having(last["decided"] > last["undone"]).subquery()
+    return _rows(connection, select(cases.c.who, func.max(cases.c.name), func.count()).group_by(cases.c.who))
+
+
+def _conditions(tables: CaseTables, wanted: CaseFilter) -> Iterator[ColumnElement[bool]]:
+    """The conditions of a filter."""
+    table, alerts = tables.cases, tables.case_alerts
+
+    def has_alert(condition: ColumnElement[bool]) -> ColumnElement[bool]:
+        return exists().where(alerts.c.case_ == table.c.number, condition)
+
+    yield table.c.state.in_(wanted.states)
+    for column, value in ((table.c.entity, wanted.entity), (table.c.customer, wanted.customer)):
+        if value:
+            yield column == value
+    if wanted.key:
+        yield table.c.key_ == wanted.key
+    if wanted.assignees:
+        yield table.c.assignee.in_(wanted.assignees)
+    if wanted.stake_from is not None:
+        yield table.c.stake >= wanted.stake_from
+    if wanted.due_before_ms is not None:
+        yield table.c.due_ms < wanted.due_before_ms
+    if wanted.after:
+        yield table.c.number > wanted.after
+    if wanted.rule:
+        yield has_alert(_holds(alerts.c.rules, f" {wanted.rule} "))
+    if wanted.text:
+        own = (_holds(column, wanted.text) for column in (table.c.key_, table.c.reason))
+        yield or_(*own, has_alert(_holds(alerts.c.id, wanted.text)))
+    if wanted.not_for:
+        first = literal(" ") + table.c.first_by + literal(" ")
+        yield or_(table.c.look_.not_in((SECOND, DISPUTED)), not_(_holds(first, f" {wanted.not_for} ")))
 
 
 def _urgency(columns: ReadOnlyColumnCollection[str, Column[Any]], soon_ms: int) -> ColumnElement[Any]:

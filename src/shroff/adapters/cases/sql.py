@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Connection, Dialect, Insert, Table, Update, bindparam, delete, insert, update
+from sqlalchemy import Dialect, Insert, Table, Update, bindparam, delete, insert, update
 
 from shroff.adapters.cases.queries import ALERT_COLUMNS, CASE_COLUMNS, SqlCaseReader, alert_values, case_values
-from shroff.adapters.cases.schema import CaseTables, case_tables
+from shroff.adapters.cases.schema import case_tables
 from shroff.adapters.people.sql import SqlPeople
 from shroff.cases.case import WRITTEN, Alert, Attached, Case, Happened, Pending, View
 from shroff.cases.store import CaseChange, CaseReader
@@ -49,16 +50,11 @@ def beside(people: PeopleStore) -> SqlCases:
     return SqlCases(people)
 
 
+@dataclass
 class SqlCaseWriter(SqlCaseReader):
     """One transaction that changes cases."""
 
-    def __init__(self, connection: Connection, found: CaseTables, people: Change) -> None:
-        super().__init__(connection, found)
-        self._people = people
-
-    @property
-    def people(self) -> Change:
-        return self._people
+    people: Change
 
     def put_place(self, seq: int, last_case: int) -> None:
         self._run_all(_putting(self._tables.case_place, (), ("seq", "last_case")), [(seq, last_case)])
@@ -86,11 +82,13 @@ class SqlCaseWriter(SqlCaseReader):
 
     def put_pending(self, pending: Pending) -> None:
         table = self._tables.case_pending
-        self._run(update(table).where(table.c.number == pending.number).values(self._pending_values(pending)))
+        self._connection.execute(
+            update(table).where(table.c.number == pending.number).values(self._pending_values(pending))
+        )
 
     def end_pending(self, number: int) -> None:
         table = self._tables.case_pending
-        self._run(delete(table).where(table.c.number == number))
+        self._connection.execute(delete(table).where(table.c.number == number))
 
     def attach(self, attached: Attached, content: bytes) -> Attached:
         table = self._tables.case_files
@@ -102,18 +100,20 @@ class SqlCaseWriter(SqlCaseReader):
         history, files = self._tables.case_history, self._tables.case_files
         for case in cases:
             is_written = (history.c.case_ == case) & history.c.what.in_(WRITTEN)
-            self._run(update(history).where(is_written).values({"words": ""}))
-            self._run(delete(files).where(files.c.case_ == case))
+            self._connection.execute(update(history).where(is_written).values({"words": ""}))
+            self._connection.execute(delete(files).where(files.c.case_ == case))
 
     def put_view(self, view: View) -> None:
         table = self._tables.case_views
         self.remove_view(view.owner, view.name)
         parts = (view.owner, view.name, view.owner_name, int(view.is_shared), view.query, view.changed_ms)
-        self._run(insert(table).values(dict(zip(table.c.keys(), parts, strict=True))))
+        self._connection.execute(insert(table).values(dict(zip(table.c.keys(), parts, strict=True))))
 
     def remove_view(self, owner: str, name: str) -> bool:
         table = self._tables.case_views
-        return bool(self._run(delete(table).where(table.c.owner == owner, table.c.name == name)).rowcount)
+        return bool(
+            self._connection.execute(delete(table).where(table.c.owner == owner, table.c.name == name)).rowcount
+        )
 
     # Below: how statements are run
 
@@ -130,9 +130,6 @@ class SqlCaseWriter(SqlCaseReader):
             pending.body.decode(),
         )
         return dict(zip(names, parts, strict=True))
-
-    def _run(self, statement: Any) -> Any:
-        return self._connection.execute(statement)
 
     def _run_all(self, statement: _Statement, rows: Sequence[Sequence[Any]]) -> None:
         """Run a statement for each of these rows; for none it is not run at all.

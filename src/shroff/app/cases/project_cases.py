@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from shroff.cases.case_queries import Backlog
     from shroff.cases.desk import CaseService
     from shroff.cases.dispositions import CaseAction
+    from shroff.cases.store import NotesEscalations
     from shroff.notices.store import NoticeStore
     from shroff.people.store import Desk
     from shroff.streams.log import Log
@@ -57,7 +59,14 @@ class ProjectCases:
             definitions.settings.money_places,
             sum(budgets) if budgets else None,
             zone=self._opened.systems.time_zone,
+            escalations=partial(self._escalations, people),
         )
+
+    @contextmanager
+    def _escalations(self, people: Desk) -> Iterator[NotesEscalations | None]:
+        """What notifies the user to whom a case is escalated; its log is open meanwhile."""
+        with self._opened.reading() as log:
+            yield NoticeFiles(self._opened).case_notices(people.store, log)
 
     @contextmanager
     def open(self) -> Iterator[CaseService]:
