@@ -73,7 +73,7 @@ def by_log(folder: Path) -> int:
 def by_lake(folder: Path) -> int:
     lake = LakeReader(RetriedObjects(FolderObjects(str(folder))), state=funnels.state_of(folder))
     definitions = load_definitions(funnels.FILES).or_raise()
-    return count_events(CountQuestion(), (FIRST, LAST), definitions, [(MemoryLog(), lake)]).total
+    return count_events(CountQuestion(), (FIRST, LAST), definitions, MemoryLog(), lake).total
 
 
 def rows(ways: Mapping[str, tuple[Callable[[Path], int], Path]], events: int, runs: int) -> Iterator[str]:

@@ -137,7 +137,7 @@ def by_shroff(folder: Path) -> Numbers:
     (funnel,) = load_funnels(yamltext.read(FUNNEL, "funnels.yaml", []), definitions.events, names, []).values()
     lake = LakeReader(RetriedObjects(FolderObjects(str(folder))), state=state_of(folder))
     question = FunnelQuestion(funnel, FIRST, FIRST + timedelta(DAYS - 1))
-    found = document_of([question], [ask_funnel(question, definitions, [(MemoryLog(), lake)])])
+    found = document_of([question], [ask_funnel(question, definitions, (MemoryLog(), lake))])
     days = {name: [row.dropped_off for row in found.rows if row.step == name] for name in STEPS[:-1]}
     return days | {"users": [step.users for step in found.steps]}
 

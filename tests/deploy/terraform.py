@@ -264,7 +264,7 @@ def schema_files(template: str) -> dict[str, str]:
         empty = empty_tables(_template(template, str(project)))
         texts = config.read_sql(project, "warehouse")
         models = load_models(texts, LakeFiles({}, empty).views) if texts else []
-        found = write_warehouse([], Wanted(Path(folder) / "out", "parquet", 0, empty, models)).schemas
+        found = write_warehouse(None, Wanted(Path(folder) / "out", "parquet", 0, empty, models)).schemas
     place = f"{TERRAFORM}/gcp/schemas/{template}"
     return {f"{place}/{name}.json": json.dumps(one, indent=2) + "\n" for name, one in found.items()}
 

@@ -55,7 +55,7 @@ def event_counts(project: Project, request: CountQuestion) -> CountRows:
             )
             raise UsageError(f"no event came from a source {request.source!r}. {known}")
         most = PLACES_MAX if is_served(opened) else None
-        return count_events(request, days, opened.definitions, [(log, lake)], most)
+        return count_events(request, days, opened.definitions, log, lake, most)
 
 
 def figures_of_days(opened: Opened, first: date | None, last: date | None, zone: str) -> dict[date, DayFigures]:

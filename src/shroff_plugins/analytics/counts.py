@@ -139,14 +139,14 @@ def count_events(
     question: CountQuestion,
     days: tuple[date, date],
     definitions: Definitions,
-    histories: Sequence[tuple[Log, LakeReader | None]],
+    log: Log,
+    lake: LakeReader | None,
     most: int | None = None,
 ) -> CountRows:
     """Count events.
 
     Args:
         days: The first and the last day, in the zone of the question.
-        histories: The log of each lane, and the lake where it has one.
         most: So many events are read at most; what the log has noted or the lake's list of files answers is not read.
 
     Returns: Counts by day, type and value, in this order; rows of 0 only where they are asked for.
@@ -155,19 +155,18 @@ def count_events(
         column of the lake.
     """
     asked = _Asked(question, days, definitions)
-    reads = sum(asked.reads(log, lake) for log, lake in histories)
+    reads = asked.reads(log, lake)
     if most is not None and reads > most:
         raise UsageError(
             f"{reads:,} events would have to be read, but the limit here is {most:,}. Select fewer days, count "
             "whole days in UTC without a field or source, or use 'shroff counts'."
         )
     found: Tally = Counter()
-    for log, lake in histories:
-        asked.open(log)
-        begin = asked.begin(log, lake)
-        if lake is not None and begin.after:
-            asked.add_lake(found, lake)
-        asked.add_log(found, log, begin)
+    asked.open(log)
+    begin = asked.begin(log, lake)
+    if lake is not None and begin.after:
+        asked.add_lake(found, lake)
+    asked.add_log(found, log, begin)
     return asked.rows(found)
 
 

@@ -26,7 +26,7 @@ from shroff.project.definitions import Definitions
 from shroff.project.figures import BEFORE, SHOWN, CountedEvents, DropOff, Figure, FigureValues, figure_of, why_not
 from shroff.project.funnels import Funnel
 from shroff.streams.log import Log
-from shroff_plugins.analytics.funnel_events import Histories, ReadTimes, Words, read_frames, user_codes, user_fields
+from shroff_plugins.analytics.funnel_events import History, ReadTimes, Words, read_frames, user_codes, user_fields
 from shroff_plugins.analytics.funnels import FunnelQuestion, ask_funnel
 
 _CODES: Final = 40  # bits of a user's code; the day stands above them
@@ -43,19 +43,19 @@ class FigureQuestion:
 
 
 def answer_figures(
-    question: FigureQuestion, definitions: Definitions, histories: Callable[[], Histories], fact: FactOf
+    question: FigureQuestion, definitions: Definitions, history: Callable[[], History], fact: FactOf
 ) -> dict[str, FigureValues]:
     """Count figures.
 
     Args:
-        histories: Opens the log of each lane, and the lake where it has one.
+        history: Opens the log, and the lake where it has one.
         fact: The feature of a figure's key at a moment, in milliseconds.
 
     Returns: All of them by their names, also those that are not available.
     Cost: that of `funnel_events.read_frames` once for all, then 0.1 to 1 µs an event and figure.
     """
     counted = [one for one in question.figures.values() if one.of is not None]
-    tallies, why = _counted_or_why(question, counted, definitions, histories) if counted else ({}, {})
+    tallies, why = _counted_or_why(question, counted, definitions, history) if counted else ({}, {})
     end_ms = int(day_starts_ms(question.day, 1, question.zone)[-1])
     found: dict[str, FigureValues] = {}
     for name, figure in question.figures.items():
@@ -68,14 +68,14 @@ def answer_figures(
     return found
 
 
-def drop_offs_of(funnel: Funnel, day: date, zone: str, definitions: Definitions, histories: Histories) -> list[DropOff]:
+def drop_offs_of(funnel: Funnel, day: date, zone: str, definitions: Definitions, history: History) -> list[DropOff]:
     """The drop-offs of each step but the last, beside those of the three days before.
 
     Raises: as `funnels.ask_funnel`. Cost: one question of four days.
     """
     first = day - timedelta(BEFORE)
-    found = ask_funnel(FunnelQuestion(funnel, first, day, zone, ""), definitions, histories)
-    begins_ms = min((ms for log, lake in histories if (ms := _begins_ms(log, lake)) is not None), default=None)
+    found = ask_funnel(FunnelQuestion(funnel, first, day, zone, ""), definitions, history)
+    begins_ms = _begins_ms(*history)
     has_all = begins_ms is not None and begins_ms < day_starts_ms(first, 1, zone)[-1]
     counts = [(step.name, found.dropped_by_day(number)) for number, step in enumerate(funnel.steps[:-1])]
     return [DropOff(name, days[-1], tuple(days[:-1]) if has_all else ()) for name, days in counts]
@@ -115,12 +115,12 @@ def _leaf(node: Node) -> Evaluate:
 
 
 def _counted_or_why(
-    question: FigureQuestion, figures: Sequence[Figure], definitions: Definitions, histories: Callable[[], Histories]
+    question: FigureQuestion, figures: Sequence[Figure], definitions: Definitions, history: Callable[[], History]
 ) -> tuple[dict[str, tuple[Value, ...]], dict[str, str]]:
     """The values of figures, and why the others cannot be counted: all in one pass, each alone where that fails."""
     found, why = dict[str, tuple[Value, ...]](), dict[str, str]()
     try:
-        opened = histories()
+        opened = history()
     except Exception as error:  # noqa: BLE001 - whatever fails, the report has its other figures
         return found, {one.name: why_not(error) for one in figures}
     passes = [figures]
@@ -137,7 +137,7 @@ def _counted_or_why(
 
 
 def _counted(
-    question: FigureQuestion, figures: Sequence[Figure], definitions: Definitions, histories: Histories
+    question: FigureQuestion, figures: Sequence[Figure], definitions: Definitions, history: History
 ) -> dict[str, tuple[Value, ...]]:
     """The counts and sums of each figure, for each day that is shown."""
     days = SHOWN - 1 + max(figure.days for figure in figures)
@@ -154,7 +154,7 @@ def _counted(
         for name, fields in tally.needs():
             needs.setdefault(name, set()).update(fields)
     times = ReadTimes(int(starts_ms[0]), int(starts_ms[-1]))
-    for frame, _, _ in read_frames(needs, definitions, histories, times):
+    for frame, _ in read_frames(needs, definitions, history, times):
         at = np.searchsorted(starts_ms, frame.times, side="right") - 1
         inside = (at >= 0) & (at < days)
         if inside.any():

@@ -33,7 +33,7 @@ from shroff.streams.log import Log
 
 GROUPS: Final = 16  # row groups of a file that are read at once: half a million rows
 Words = NDArray[np.int64]
-Histories = Sequence[tuple[Log, LakeReader | None]]
+History = tuple[Log, LakeReader | None]  # the log, and its lake where it has one
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,50 +71,46 @@ class ReadTimes:
 _EPOCH_DAY: Final = datetime(1970, 1, 1, tzinfo=UTC).date()
 
 
-def reads(types: Collection[str], histories: Histories, times: ReadTimes) -> int:
+def reads(types: Collection[str], history: History, times: ReadTimes) -> int:
     """How many events are read: those of files of the lake, and all that the log has beyond it."""
-    count = 0
-    for log, lake in histories:
-        count += log.last_seq() - (0 if lake is None else lake.last_seq)
-        count += 0 if lake is None else sum(file.rows for file in _files(lake, types, times))
-    return count
+    log, lake = history
+    if lake is None:
+        return log.last_seq()
+    return log.last_seq() - lake.last_seq + sum(file.rows for file in _files(lake, types, times))
 
 
 def read_frames(
-    needs: Mapping[str, set[str]], definitions: Definitions, histories: Histories, times: ReadTimes
-) -> Iterator[tuple[Frame, Words, int]]:
-    """The events of some types, each once: frames with the places of their events, and the number of the lane.
+    needs: Mapping[str, set[str]], definitions: Definitions, history: History, times: ReadTimes
+) -> Iterator[tuple[Frame, Words]]:
+    """The events of some types, each once: frames with the sequence numbers of their events.
 
     Files of the lake without an event in these times are left out; a frame may have other times all the same.
 
     Args:
         needs: The types, each with the fields that are read.
     """
-    for lane, (log, lake) in enumerate(histories):
+    log, lake = history
+    if lake is not None:
         reader = LineReader(definitions)
-        if lake is not None:
-            files = (_Stored(lake, file, needs, definitions, reader) for file in _files(lake, needs, times))
-            with closing(ahead(chain.from_iterable(file.frames() for file in files))) as frames:
-                for frame, seqs in frames:
-                    yield frame, seqs, lane
-        for piece in log_columns(log, definitions, after=0 if lake is None else lake.last_seq):
-            for name in needs:
-                if name in piece.frames:
-                    found = piece.frames[name]
-                    yield found, found.rows + piece.after + 1, lane
+        files = (_Stored(lake, file, needs, definitions, reader) for file in _files(lake, needs, times))
+        with closing(ahead(chain.from_iterable(file.frames() for file in files))) as frames:
+            yield from frames
+    for piece in log_columns(log, definitions, after=0 if lake is None else lake.last_seq):
+        for name in needs:
+            if name in piece.frames:
+                frame = piece.frames[name]
+                yield frame, frame.rows + piece.after + 1
 
 
-def read_steps(
-    funnel: Funnel, split: str, definitions: Definitions, histories: Histories, times: ReadTimes
-) -> StepEvents:
+def read_steps(funnel: Funnel, split: str, definitions: Definitions, history: History, times: ReadTimes) -> StepEvents:
     """The events of a funnel's steps, each once.
 
     Cost: 0.4 µs an event of the lake where users, conditions and split are texts, else 2 µs; 1 to 2 µs an event
     that only the log has, of whatever type and time.
     """
-    taken = _Taken(funnel, split, definitions, times, len(histories))
-    for frame, seqs, lane in read_frames(taken.needs, definitions, histories, times):
-        taken.add(frame, seqs, lane)
+    taken = _Taken(funnel, split, definitions, times)
+    for frame, seqs in read_frames(taken.needs, definitions, history, times):
+        taken.add(frame, seqs)
     return taken.events()
 
 
@@ -127,8 +123,8 @@ def _files(lake: LakeReader, types: Collection[str], times: ReadTimes) -> Iterat
 class _Taken:
     """Gathers the events of steps."""
 
-    def __init__(self, funnel: Funnel, split: str, definitions: Definitions, times: ReadTimes, lanes: int) -> None:
-        self._funnel, self._split, self._times, self._lanes = funnel, split, times, lanes
+    def __init__(self, funnel: Funnel, split: str, definitions: Definitions, times: ReadTimes) -> None:
+        self._funnel, self._split, self._times = funnel, split, times
         self._events = definitions.events
         self._keys, self._values = Codes(), Codes()
         none = (np.zeros(0, np.int32) for _ in range(4 if split else 3))
@@ -143,7 +139,7 @@ class _Taken:
                 found |= fields_of_this(step.where)
         return found | user_fields(self._events, self._funnel.user, name)
 
-    def add(self, frame: Frame, seqs: Words, lane: int) -> None:
+    def add(self, frame: Frame, seqs: Words) -> None:
         """Take the events of a frame that are steps."""
         times = self._times
         kept = frame.times < times.end_ms
@@ -158,7 +154,7 @@ class _Taken:
         users = user_codes(frame, self._funnel.user, self._events, self._keys).astype(np.int32)
         kept &= (steps != 0) & (users >= 0)
         splits = [_coded(frame, self._split, self._values).astype(np.int32)] if self._split else []
-        columns: tuple[NDArray[Any], ...] = (frame.times, seqs * self._lanes + lane, users, steps, *splits)
+        columns: tuple[NDArray[Any], ...] = (frame.times, seqs, users, steps, *splits)
         self._parts.append(columns if kept.all() else tuple(column[kept] for column in columns))
 
     def _is_step(self, frame: Frame, number: int) -> Words:

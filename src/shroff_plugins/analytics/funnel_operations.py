@@ -228,8 +228,8 @@ def _asked(
     questions = [FunnelQuestion(funnel, begin, end, zone, split) for funnel in funnels.values()]
     most = EVENTS_MAX if is_served(opened) else None
     with ExitStack() as held:
-        histories = [history_of(opened, held)]
-        return questions, [ask_funnel(question, opened.definitions, histories, most) for question in questions]
+        history = history_of(opened, held)
+        return questions, [ask_funnel(question, opened.definitions, history, most) for question in questions]
 
 
 def _users(opened: Opened, request: FunnelDays, number: str, day: date | None) -> list[str]:

@@ -23,7 +23,7 @@ from shroff.project.definitions import Definitions
 from shroff.project.funnels import Funnel, split_mistake
 from shroff.runtime.texts import one_line, table
 from shroff_plugins.analytics.counts import ROWS_MAX, VALUES_MAX, shown_value
-from shroff_plugins.analytics.funnel_events import Histories, ReadTimes, StepEvents, Words, read_steps, reads
+from shroff_plugins.analytics.funnel_events import History, ReadTimes, StepEvents, Words, read_steps, reads
 from shroff_plugins.analytics.funnel_steps import DropOffDay, Reached, Truths, drop_offs, reached
 
 DROPPED_OFF, RECOVERED, STILL_OUT, REACHED, LOST = KINDS = (
@@ -151,12 +151,11 @@ def document_of(questions: Sequence[FunnelQuestion], answers: Sequence[FunnelAns
 
 
 def ask_funnel(
-    question: FunnelQuestion, definitions: Definitions, histories: Histories, most: int | None = None
+    question: FunnelQuestion, definitions: Definitions, history: History, most: int | None = None
 ) -> FunnelAnswer:
     """Read what a funnel needs.
 
     Args:
-        histories: The log of each lane, and the lake where it has one.
         most: So many events are read at most.
 
     Raises: UsageError for days or a field that cannot be asked for, and where more events would be read.
@@ -173,13 +172,13 @@ def ask_funnel(
         raise UsageError(f"these are {days:,} days; at most {DAYS_MAX:,} rows of days and steps are counted at once.")
     starts_ms = np.array(day_starts_ms(question.first, days, question.zone), np.int64)
     times = ReadTimes(None if funnel.is_ever else int(starts_ms[0]), int(starts_ms[-1]))
-    count = reads(funnel.events, histories, times)
+    count = reads(funnel.events, history, times)
     if most is not None and count > most:
         raise UsageError(
             f"{count:,} events would have to be read, but the limit here is {most:,}. Select fewer days after "
             "'shroff lake write', or use 'shroff funnel'."
         )
-    events = read_steps(funnel, split, definitions, histories, times)
+    events = read_steps(funnel, split, definitions, history, times)
     if len(np.unique(events.splits)) > VALUES_MAX:
         raise UsageError(f"{split} has more than {VALUES_MAX:,} values: split by a field with fewer.")
     return FunnelAnswer(replace(question, split=split), starts_ms, events)

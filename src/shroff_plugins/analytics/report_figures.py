@@ -18,11 +18,9 @@ if TYPE_CHECKING:
 
     from shroff.app.opened import Opened
     from shroff.events.event import Scalar
-    from shroff.lake.reader import LakeReader
     from shroff.language.types import Type
     from shroff.language.values import Value
     from shroff.project.figures import DropOff, Figure, FigureValues
-    from shroff.streams.log import Log
 
 
 class ReportFigures:
@@ -35,7 +33,9 @@ class ReportFigures:
         """The values of figures on a day and the days before it (see `analytics.figures`)."""
         question = FigureQuestion(figures, day, zone)
         with ExitStack() as held:
-            return answer_figures(question, self._opened.definitions, lambda: self._histories(held), self._fact)
+            return answer_figures(
+                question, self._opened.definitions, lambda: history_of(self._opened, held), self._fact
+            )
 
     def drop_offs(self, funnel: str, day: date, zone: str) -> list[DropOff]:
         """The drop-offs of a funnel's steps on a day, beside those of the three days before.
@@ -45,16 +45,12 @@ class ReportFigures:
         """
         asked = funnel_named(self._opened, funnel)
         with ExitStack() as held:
-            histories = self._histories(held)
-            return drop_offs_of(asked, day, zone, self._opened.definitions, histories)
+            return drop_offs_of(asked, day, zone, self._opened.definitions, history_of(self._opened, held))
 
     def newest_ms(self) -> int | None:
         """The time of the newest event; None without one."""
         with self._opened.reading() as log:
             return log.watermark_ms()
-
-    def _histories(self, held: ExitStack) -> list[tuple[Log, LakeReader | None]]:
-        return [history_of(self._opened, held)]
 
     def _fact(self, figure: Figure, at_ms: int) -> Value:
         entity, _, _ = figure.fact.partition(".")

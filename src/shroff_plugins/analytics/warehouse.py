@@ -112,12 +112,14 @@ def commits(reader: LakeReader, behind: int) -> Iterator[Commit]:
             yield Commit(lane, number, plan.after, plan.upto)
 
 
-def write_warehouse(readers: Sequence[LakeReader], wanted: Wanted) -> WarehouseFiles:
-    """Write the files of all commits, and the schemas. The same lake and definitions give the same bytes.
+def write_warehouse(reader: LakeReader | None, wanted: Wanted) -> WarehouseFiles:
+    """Write the files of all commits, and the schemas; without a lake, these alone. The same gives the same bytes.
 
     Raises: StateError where a column has two types, or none in a row that needs one; StorageError; DuckDB's errors.
     """
     found = WarehouseFiles()
+    if reader is not None:
+        found.log, found.manifests = reader.state.log, {str(reader.state.lane): reader.state.number}
     fields: dict[str, dict[str, dict[str, str]]] = {}
     empty = {view_name(name): _placed(table, name) for name, table in wanted.empty.items() if _kind(name) in KINDS}
     for name, table in empty.items():
@@ -125,22 +127,22 @@ def write_warehouse(readers: Sequence[LakeReader], wanted: Wanted) -> WarehouseF
     with _connected(wanted.models) as connection:
         for name, (table, required) in _selected(connection, wanted.models, empty, {}).items():
             _widen(fields, name, table.schema, required)
-        for reader in readers:
-            found.log = found.log or reader.state.log
-            found.manifests[str(reader.state.lane)] = reader.state.number
-            for commit in commits(reader, wanted.behind):
-                rows = rows_of(reader, commit)
-                made = {name: (_loadable(table), REQUIRED) for name, table in rows.items()}
-                made |= _selected(connection, wanted.models, empty, rows)
-                for name, (table, required) in made.items():
-                    _widen(fields, name, table.schema, required)
-                    _write(wanted, found, name, commit, table, required)
+        for commit, rows in () if reader is None else _committed(reader, wanted.behind):
+            made = {name: (_loadable(table), REQUIRED) for name, table in rows.items()}
+            made |= _selected(connection, wanted.models, empty, rows)
+            for name, (table, required) in made.items():
+                _widen(fields, name, table.schema, required)
+                _write(wanted, found, name, commit, table, required)
     found.schemas = {name: list(fields[name].values()) for name in sorted(fields)}
     folder = wanted.out / "schemas"
     folder.mkdir(parents=True, exist_ok=True)
     for name, columns in found.schemas.items():
         write_lines(folder / f"{name}.json", [[msgspec.json.format(msgspec.json.encode(columns)), b"\n"]])
     return found
+
+
+def _committed(reader: LakeReader, behind: int) -> Iterator[tuple[Commit, dict[str, pa.Table]]]:
+    return ((commit, rows_of(reader, commit)) for commit in commits(reader, behind))
 
 
 def rows_of(reader: LakeReader, commit: Commit) -> dict[str, pa.Table]:

@@ -50,8 +50,8 @@ def export_warehouse(opened: Opened, out: Path, format_: str = "parquet", behind
     texts = config.read_sql(opened.places.folder, FOLDER)
     models = load_models(texts, LakeFiles({}, empty).views) if texts else []
     with ExitStack() as held:
-        readers = [held.enter_context(Lakes(opened).reader())]
-        return write_warehouse(readers, Wanted(out, format_, behind, empty, models))
+        reader = held.enter_context(Lakes(opened).reader())
+        return write_warehouse(reader, Wanted(out, format_, behind, empty, models))
 
 
 def load_warehouse(

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from shroff.app.opened import Opened
     from shroff.lake.reader import LakeReader
     from shroff.runtime.progress import Progress
+    from shroff.streams.log import Log
     from shroff_plugins.analytics.marts.build import BuiltMarts, MartFiles
     from shroff_plugins.analytics.marts.models import Model
     from shroff_plugins.analytics.marts.views import LakeFiles
@@ -76,19 +77,16 @@ class Marts:
         library()
         limits = QueryLimits(memory or MEMORY, threads())
         with ExitStack() as held:
-            histories = [history_of(self._opened, held)]
-            lakes = [lake for _, lake in histories if lake is not None]
-            if len(lakes) < len(histories):
-                raise UsageError(NO_LAKE if self._opened.systems.lake is None else NOT_WRITTEN)
+            log, reader = self._history(held)
             held.enter_context(config.building_marts(self._opened.places))
             shutil.rmtree(self._files.work, ignore_errors=True)
             (self._files.work / "spill").mkdir(parents=True)
             held.callback(shutil.rmtree, self._files.work, ignore_errors=True)
-            lake = self._local(lakes)
+            lake = self._local(reader)
             models = self.models(lake)
-            origin = Origin(lake, {str(one.state.lane): one.last_seq for one in lakes}, self._opened.now_ms())
+            origin = Origin(lake, {str(reader.state.lane): reader.last_seq}, self._opened.now_ms())
             built = build(models, origin, self._files, limits, is_full=is_full, progress=progress)
-            return MartBuild(built, sum(log.last_seq() for log, _ in histories) - sum(one.last_seq for one in lakes))
+            return MartBuild(built, log.last_seq() - reader.last_seq)
 
     def models(self, lake: LakeFiles | None = None) -> list[Model]:
         """List the marts in build order. Raises: as `build`."""
@@ -142,20 +140,23 @@ class Marts:
         from shroff_plugins.analytics.marts.views import sources_yml
 
         with ExitStack() as held:
-            lakes = [history_of(self._opened, held)[1]]
-            there = [lake for lake in lakes if lake is not None]
-            if len(there) < len(lakes):
-                raise UsageError(NO_LAKE if self._opened.systems.lake is None else NOT_WRITTEN)
-            names = sorted(name for one in there for name in one.state.files)
-            address = there[0].objects.address
+            _, lake = self._history(held)
+            names, address = sorted(lake.state.files), lake.objects.address
         return sources_yml(self._opened.definitions.settings.name, address, self._recorded(names))
 
-    def _local(self, lakes: list[LakeReader]) -> LakeFiles:
+    def _history(self, held: ExitStack) -> tuple[Log, LakeReader]:
+        """The log and its lake. Raises: UsageError where there is none."""
+        log, lake = history_of(self._opened, held)
+        if lake is None:
+            raise UsageError(NO_LAKE if self._opened.systems.lake is None else NOT_WRITTEN)
+        return log, lake
+
+    def _local(self, lake: LakeReader) -> LakeFiles:
         """The files of the lake on this machine. Those of a bucket are fetched, each once."""
         from shroff.lake.files import data_of
         from shroff_plugins.analytics.marts.views import check_sizes
 
-        files = {name: (lake, file) for lake in lakes for name, file in lake.state.files.items()}
+        files = lake.state.files
         found = self._recorded(sorted(files))
         if self._copies is not None:
             for path in [one for one in self._copies.rglob("*.parquet") if one not in found.paths.values()]:
@@ -164,9 +165,9 @@ class Marts:
                 if not path.is_file():
                     path.parent.mkdir(parents=True, exist_ok=True)
                     part = self._files.work / "part"
-                    part.write_bytes(data_of(files[name][0].objects, files[name][1]))
+                    part.write_bytes(data_of(lake.objects, files[name]))
                     part.replace(path)
-        check_sizes(found.paths, {name: file.bytes for name, (_, file) in files.items()})
+        check_sizes(found.paths, {name: file.bytes for name, file in files.items()})
         return found
 
     @property
