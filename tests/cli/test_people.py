@@ -111,7 +111,11 @@ def test_users_are_changed_by_commands_and_each_is_in_the_audit(project, capsys,
     assert {(row["who"], row["via"]) for row in rows} == {(f"os-{user_name()}", "command")}
     role = next(row for row in rows if row["action"] == "user.role")
     assert (role["from"]["role"], role["to"]["role"]) == ("admin", "author")
-    assert answer(capsys, "audit", "list", "--action", "user", "--limit", "2")["rows"][0]["action"] == "user.delete"
+    page = answer(capsys, "audit", "list", "--action", "user", "--limit", "2")
+    assert page["rows"][0]["action"] == "user.delete"
+    rest = answer(capsys, "audit", "list", "--action", "user", "--limit", "500", "--cursor", page["next"])
+    every = answer(capsys, "audit", "list", "--action", "user")
+    assert (page["rows"] + rest["rows"], rest["next"]) == (every["rows"], None)
     assert answer(capsys, "audit", "list", "--to", "2020-01-01")["rows"] == []
 
 

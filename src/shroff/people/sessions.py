@@ -163,11 +163,11 @@ class Open:
         return min(self.session.ends_at_ms, self.session.seen_at_ms + self.idle_ms)
 
 
-def open_sessions(desk: Desk, name: str = "") -> list[Open]:
-    """The sessions that hold, of everybody or of one user, the one that was used last first."""
+def open_sessions(desk: Desk) -> list[Open]:
+    """The sessions that hold, the one that was used last first."""
     now_ms = desk.now_ms()
     with desk.store.look() as look:
-        users = {user.number: user for user in look.users() if not name or user.name == name}
+        users = {user.number: user for user in look.users()}
         found = [
             Open(session, users[session.user], desk.times.idle_ms)
             for session in look.sessions()

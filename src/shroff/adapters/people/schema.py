@@ -68,18 +68,6 @@ class _Converted(TypeDecorator[Any]):
         return self.result(value)
 
 
-def _scopes(text: str) -> tuple[Right, ...]:
-    return tuple(map(Right, text.split()))
-
-
-def _text_or_null(text: str) -> str | None:
-    return text or None
-
-
-def _text(value: str | None) -> str:
-    return value or ""
-
-
 _COLUMNS: Final[Mapping[type, str]] = MappingProxyType(
     {  # what a table keeps: its name and columns, in the order of the fields, each with a letter of `_KINDS`
         User: "users number:i name:t display_name:t email:t role:r password:t stamp:i is_disabled:b made_at_ms:i "
@@ -101,9 +89,9 @@ _KINDS: Final[Mapping[str, Callable[[], Any]]] = MappingProxyType(
         "t": Text,
         "h": LargeBinary,
         "b": partial(_Converted, BigInteger, int, bool),
-        "e": partial(_Converted, Text, _text_or_null, _text),
+        "e": partial(_Converted, Text, lambda text: text or None, lambda text: text or ""),
         "r": partial(_Converted, Text, str, Role),
-        "s": partial(_Converted, Text, " ".join, _scopes),
+        "s": partial(_Converted, Text, " ".join, lambda text: tuple(map(Right, text.split()))),
     }
 )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -47,11 +47,8 @@ class DeskGate:
 @contextmanager
 def gate_of(desk: Desk) -> Iterator[Gate]:
     """The gate to a project, for as long as it is served."""
-    ring = KeyRing(desk)
-    try:
+    with closing(KeyRing(desk)) as ring:
         yield DeskGate(desk, ring)
-    finally:
-        ring.close()
 
 
 @dataclass(slots=True)

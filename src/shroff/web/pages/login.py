@@ -70,9 +70,16 @@ async def sign_out(service: Service, request: Request) -> Response:
     return _with_cookie(service, request, see_other("/login"), COOKIE, "", 0)
 
 
-async def show_link(service: Service, request: Request) -> Response:
+async def show_link(
+    service: Service, request: Request, form: Mapping[str, str] = NOTHING, mistake: str = ""
+) -> Response:
     """Page of a link that works once. Opening it changes nothing: mail scanners open links, too."""
-    return await _link_page(service, request.path_params["token"])
+    try:
+        user = await service.in_thread(links.asks_for, service.desk, request.path_params["token"])
+    except SignInError as error:
+        return _link_gone(error)
+    kept = {name: form.get(name, "") for name in ("name", "display_name")}
+    return alone("link.html", 422 if mistake else 200, user=user, mistake=mistake, **kept)
 
 
 async def use_link(service: Service, request: Request) -> Response:
@@ -86,7 +93,7 @@ async def use_link(service: Service, request: Request) -> Response:
     except SignInError as error:
         return _link_gone(error)
     except UsageError as error:
-        return await _link_page(service, token, form, sentence(str(error)))
+        return await show_link(service, request, form, sentence(str(error)))
     return let_in(service, request, found, FIRST)
 
 
@@ -110,15 +117,6 @@ async def use_once(service: Service, request: Request) -> Response:
     except SignInError as error:
         return _link_gone(error)
     return let_in(service, request, found, WORK)
-
-
-async def _link_page(service: Service, token: str, form: Mapping[str, str] = NOTHING, mistake: str = "") -> Response:
-    try:
-        user = await service.in_thread(links.asks_for, service.desk, token)
-    except SignInError as error:
-        return _link_gone(error)
-    kept = {name: form.get(name, "") for name in ("name", "display_name")}
-    return alone("link.html", 422 if mistake else 200, user=user, mistake=mistake, **kept)
 
 
 def _link_gone(error: SignInError) -> Response:
