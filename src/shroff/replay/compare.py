@@ -436,7 +436,7 @@ class _Compared(msgspec.Struct):
     versions: dict[str, str]
 
 
-class ReplayDocument(TypedDict):
+class Replay(TypedDict):
     """A decision computed again; if it differs, both versions."""
 
     match: bool
@@ -462,10 +462,10 @@ class Replayed(NamedTuple):
     def receipt(self) -> str:
         return f"sha256:{self.recorded.receipt.hex()}"
 
-    def document(self) -> ReplayDocument:
+    def document(self) -> Replay:
         """The result for programs; both versions where they differ."""
         row = self.recorded
-        found = ReplayDocument(match=self.match, receipt=self.receipt, event=row.event, id=row.id)
+        found = Replay(match=self.match, receipt=self.receipt, event=row.event, id=row.id)
         if not self.match:
             found["recorded"], found["computed"] = row.document.decode(), self.computed.document.decode()
         return found

@@ -11,7 +11,7 @@ from shroff.errors import UsageError
 from shroff.events.summary import EventSummary, summary_of
 from shroff.explain.entities import fields_of
 from shroff.people.access import Right
-from shroff.replay.compare import ReplayDocument
+from shroff.replay.compare import Replay
 from shroff.web.api import override
 from shroff.web.api.events import is_explanation_asked
 from shroff.web.http.messages import Json, Request
@@ -43,7 +43,7 @@ async def explain(service: Service, request: Request) -> Json[Decision]:
     return Json(msgspec.Raw(await service.in_thread(override.told, service, row.event, row.id, found.json())))
 
 
-async def replay(service: Service, request: Request) -> Json[ReplayDocument]:
+async def replay(service: Service, request: Request) -> Json[Replay]:
     """The same decision computed again from the log."""
     row = await _row(service, request)
     return Json((await service.in_thread(service.project.replay, f"{row.event}/{row.id}")).document())
