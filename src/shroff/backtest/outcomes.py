@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from math import inf
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
@@ -28,7 +29,7 @@ from shroff.models.loader import LABEL_DELAY_MS
 from shroff.models.sets import labels_in_force
 from shroff.project.definitions import Definitions
 from shroff.project.exploration import Explore
-from shroff.project.policy import OUTCOMES, Policy
+from shroff.project.policy import OUTCOMES, Policy, outcome
 from shroff.rules.definitions import Rule
 from shroff.runtime.progress import Progress
 from shroff.streams.log import Log
@@ -258,25 +259,26 @@ def _labels_of(gathered: GatheredLabels, rows: TypeRows, as_of_ms: int) -> Codes
     return codes
 
 
-def outcomes_by_columns(hits: Mapping[str, RuleMatches], rules: list[Rule], scores: Any, policy: Policy) -> Codes:
-    """`policy.outcome` for whole columns, as numbers of `OUTCOMES`; a score is NaN where no model gives one."""
-    count = len(scores)
-    by_effect = {rule.effect: np.zeros(count, np.bool_) for rule in rules}
+def outcomes_by_columns(
+    hits: Mapping[str, RuleMatches], rules: list[Rule], scores: NDArray[np.float64], policy: Policy
+) -> Codes:
+    """`policy.outcome` of each event as a number of `OUTCOMES`; a score is NaN where no model gives one.
+
+    It is asked once for each combination of effects and stretch of the score that occurs.
+    """
+    effects = sorted({rule.effect for rule in rules})
+    cuts = sorted(cut for cut in (policy.review_at, policy.decline_at) if cut is not None)
+    stretches = [None, -inf, *cuts]  # no score, below all thresholds, from each threshold on
+    codes = np.zeros(len(scores), np.int16)
     for rule in rules:
         found = hits[rule.id]
-        by_effect[rule.effect][found.rows[found.effective]] = True
-    nowhere = np.zeros(count, np.bool_)
-    decline, allow = by_effect.get("decline", nowhere), by_effect.get("allow", nowhere)
-    review, challenge = by_effect.get("review", nowhere), by_effect.get("challenge", nowhere)
-    high = nowhere
-    if policy.has_score:
-        there = ~np.isnan(scores)
-        if policy.without_model == "review":
-            review = review | ~there
-        if policy.review_at is not None:
-            review = review | (scores >= policy.review_at)
-        if policy.decline_at is not None:
-            high = scores >= policy.decline_at
-    approved, challenged, reviewed, declined = (np.int8(number) for number in range(len(OUTCOMES)))
-    found_by = [decline, allow, high, review, challenge]
-    return np.select(found_by, [declined, approved, declined, reviewed, challenged], approved).astype(np.int8)
+        codes[found.rows[found.effective]] |= 1 << effects.index(rule.effect)
+    codes *= len(stretches)
+    codes += np.where(np.isnan(scores), 0, np.searchsorted(cuts, scores, "right") + 1).astype(np.int16)
+    table = np.zeros(len(stretches) << len(effects), np.int8)
+    for code in np.flatnonzero(np.bincount(codes, minlength=len(table))).tolist():
+        marks, at = divmod(code, len(stretches))
+        asked = [effect for number, effect in enumerate(effects) if marks >> number & 1]
+        decided = outcome(asked, policy, stretches[at], has_model=stretches[at] is not None)
+        table[code] = OUTCOMES.index(decided)
+    return table[codes]
