@@ -8,10 +8,11 @@ from collections.abc import Callable
 
 import pytest
 
+from shroff.app.live.deployment import needed
 from shroff.log.active_files import FileDifference
 from shroff.people.access import Right
 from shroff.people.store import rows_of
-from shroff.web.api.rules.changes import keep_applied, needed
+from shroff.web.api.rules.changes import keep_applied
 from shroff.web.http.authentication import gate_of
 from tests.support.telling import FILES, Bank, payment
 from tests.support.webs import PASSWORD, Asker, Browser, asker, let_in
@@ -97,7 +98,7 @@ def test_the_page_shows_the_difference_and_then_applies_it(tmp_path):
             assert (await browser.post("/changes", form)).status == 303
 
             assert "Nothing to apply" in (await browser.get("/changes")).body.decode()
-            acts = [row for row in rows_of(asks.service.desk.store) if row.action == "project.applying.apply"]
+            acts = [row for row in rows_of(asks.service.desk.store) if row.action == "project.apply"]
             assert [(one.via, one.after) for one in acts] == [("web", '{"files":["rules/large.yaml"]}')]
 
     asyncio.run(steps())

@@ -26,7 +26,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {  # word: (module below shroff
     "decide": ("cli.decide", "read events and write decisions as JSON lines"),
     "score": ("cli.score", "show what would be decided of events, and write nothing"),
     "run": ("cli.run", "run a worker: decide events from Kafka, Redis Streams or files as they arrive"),
-    "apply": ("cli.apply", "make the project's files the active version, also in a running service"),
+    "apply": ("app.live.deployment", "make the project's files the active version, also in a running service"),
     "serve": ("cli.serve", "run the HTTP service: events in, decisions out"),
     "source": ("cli.source", "show the read position of the live source, or reset a part of it"),
     "sources": ("cli.sources", "named sources: list, sync, confirm subscriptions, verify saved messages"),

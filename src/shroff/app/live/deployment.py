@@ -2,62 +2,239 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from collections.abc import Iterator, Sequence
+from difflib import unified_diff
+from hashlib import sha256
+from typing import TYPE_CHECKING, Annotated, Final
 
-from shroff.app.live.requests import WriterRequests
-from shroff.app.live.versions import FileVersions
+import msgspec
+
 from shroff.app.parts import ProjectPart
-from shroff.app.people import ProjectPeople
-from shroff.log.active_files import (
-    FileDifference,
-)
+from shroff.errors import NotAllowedError, RefusalError
+from shroff.log.active_files import NOTICES, NOW, RESTART, SETTING, FileDifference
+from shroff.operations.declaration import OperationAnswer, OperationRequest, Param, operation
+from shroff.people.access import Right
 from shroff.people.audit import Action
 from shroff.runtime.progress import unheard
+from shroff.runtime.texts import many, one_line, table
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from shroff.app.live.requests import Waits
+    from shroff.app.live.versions import FileVersions
 
 WAITS: Final = "The files are unchanged; the process that writes the log makes them active"
+LINES_MAX: Final = 200  # of one file's difference; --json has all of it
+RULES: Final = "rules/"
+RIGHTS: Final = (  # which right a change needs, by the beginning of its name; else that to edit rules
+    ("policy.yaml", Right.SET_THRESHOLDS),
+    ("lists/", Right.EDIT_LISTS),
+    ("tables/", Right.EDIT_LISTS),
+    ("models/", Right.PROMOTE_MODELS),
+    (NOTICES, Right.SEND_NOTICES),
+    *((f"{SETTING}{name}", Right.MANAGE_USERS) for name in ("http", "sessions", "sign_in", "sources", "web")),
+    *((f"{SETTING}{name}", Right.MEND_INPUT) for name in ("online", "sinks")),
+    (SETTING, Right.SEND_NOTICES),
+)
 
 
-@dataclass(frozen=True, slots=True)
-class AppliedFiles:
-    """Files made active, and their sequence number in the log.
+class FilesChangedError(RefusalError):
+    """The files have been changed since."""
 
-    `why_not` says why it is not yet, and is empty else.
+    status, code, title = 412, "changed-meanwhile", "It was changed meanwhile"
+
+
+class FilesInvalidError(RefusalError):
+    """The files are invalid; each error has file, line and column."""  # what a DefinitionError is over HTTP
+
+    status, code, title = 422, "bad-definition", "The project's files would have errors"
+
+
+class FileChange(msgspec.Struct):
+    """A file or setting whose current content is not active.
+
+    `takes` is `now` for changes that can be applied to a running service, else `restart`; `difference` is a unified
+    diff of the texts, where both are known.
     """
 
-    changed: Sequence[FileDifference]
-    seq: int
-    why_not: str = ""
+    file: str
+    change: str
+    takes: str
+    difference: list[str]
+
+
+class FileChanges(OperationAnswer, rename={"tag": "etag"}):
+    """Changes that are only in files; `etag` identifies them."""
+
+    changes: list[FileChange]
+    tag: str
+
+
+class AppliedChanges(OperationAnswer):
+    """The changes that were applied, and the sequence number from which the log uses them."""
+
+    changed: list[FileChange]
+    seq: int | None
+    applied: bool
+    why_not: str | None
+
+    @property
+    def is_dry(self) -> bool:
+        """Whether nothing was tried."""
+        return not self.applied and not self.why_not
+
+    def text(self) -> str:
+        lines = [line for change in self.changed for line in _shown(change)]
+        if self.changed:
+            rows = [(change.file, change.change, change.takes) for change in self.changed]
+            lines += [table(rows, ("file", "change", "takes effect"))]
+        count = len(self.changed)
+        now = sum(change.takes == NOW for change in self.changed)
+        if self.why_not:
+            lines.append(f"Not active: {self.why_not.rstrip('.')}.")
+        elif self.is_dry or not count:
+            lines.append(f"{many(count, 'change')} that {'is' if count == 1 else 'are'} not active.")
+        else:
+            are = "1 change is" if now == 1 else f"{now:,} changes are"
+            lines.append(f"{are} active now. The version that decides has sequence number {self.seq or 0:,}.")
+        if later := [change.file for change in self.changed if change.takes == RESTART]:
+            lines.append(f"Restart 'shroff serve' or 'shroff run' for {one_line(', '.join(later))}.")
+        return "\n".join(lines)
+
+    def hints(self) -> Sequence[str]:
+        return ["shroff apply" if self.is_dry and self.changed else "shroff doctor"]
+
+    def exit_status(self) -> int:
+        return 1 if self.why_not or (self.is_dry and self.changed) else 0
+
+
+def _shown(change: FileChange) -> Iterator[str]:
+    lines = change.difference
+    if lines:
+        yield f"{change.file}:"
+        yield from (f"  {one_line(line)}" for line in lines[:LINES_MAX])
+        if len(lines) > LINES_MAX:
+            yield f"  … and {many(len(lines) - LINES_MAX, 'more line')}; --json has them all."
+        yield ""
+
+
+def file_changes(found: Sequence[FileDifference]) -> list[FileChange]:
+    """Changes as callers see them."""
+    return [
+        FileChange(one.file, one.change, one.takes, _difference(one.before or "", one.after or "")) for one in found
+    ]
+
+
+def _difference(before: str, after: str) -> list[str]:
+    return [] if before == after else list(unified_diff(before.splitlines(), after.splitlines(), lineterm="", n=2))[2:]
+
+
+def tag_of(found: Sequence[FileDifference]) -> str:
+    """Tag of changes: it differs with them."""
+    return sha256(msgspec.json.encode(found)).hexdigest()[:32]
+
+
+def needed(found: Sequence[FileDifference]) -> frozenset[Right]:
+    """The rights that it takes to make these active."""
+    return frozenset(
+        next((right for start, right in RIGHTS if change.file.startswith(start)), Right.EDIT_RULES) for change in found
+    )
 
 
 class Applying(ProjectPart):
     """The files of a project, and which of them are active."""
 
-    def apply(self, waits: Waits = unheard) -> AppliedFiles:
+    def apply(self, waits: Waits = unheard, tag: str | None = None) -> AppliedChanges:
         """Make the project's files the active version; the process that writes the log does it, or this one if there is
         none.
 
-        Raises: DefinitionError for mistakes in the files; UsageError where there is no log yet.
+        Raises: DefinitionError for mistakes in the files; UsageError where there is no log yet; FilesChangedError where
+            the changes are not those of the tag; NotAllowedError.
         """
-        WriterRequests(self._opened).needs_log("so no version is active; the first event activates the files")
+        from shroff.app.live.requests import WriterRequests
+        from shroff.app.live.versions import FileVersions
+        from shroff.app.people import ProjectPeople
+
+        requests, why_not = WriterRequests(self._opened), ""
+        requests.needs_log("so no version is active; the first event activates the files")
         self._opened.reload()
         self._opened.checked()
         found = FileVersions(self._opened).unapplied()
-        why_not = ""
+        if tag not in {None, tag_of(found)}:
+            raise FilesChangedError("the files were changed meanwhile; reload the changes and apply them")
+        if words := self.why_refused(found):
+            raise NotAllowedError(words)
         if found:
-            ProjectPeople(self._opened).record(
-                Action("project.apply", "project", None, {"files": [one.file for one in found]})
-            )
-            _, why_not = WriterRequests(self._opened).put_in_force(waits, WAITS, rows_alone=False)
-        return AppliedFiles(found, FileVersions(self._opened).active_seq(), why_not)
+            files = [change.file for change in found]
+            ProjectPeople(self._opened).record(Action("project.apply", "project", None, {"files": files}))
+            _, why_not = requests.put_in_force(waits, WAITS, rows_alone=False)
+        seq = FileVersions(self._opened).active_seq()
+        return AppliedChanges(changed=file_changes(found), seq=seq, applied=not why_not, why_not=why_not or None)
 
-    def take_up(self, waits: Waits = unheard) -> None:
-        """Ask the process that writes this log to read the project's files again. Raises: UsageError if it refuses."""
-        from shroff.worker.inbox import ADOPT
+    def why_refused(self, found: Sequence[FileDifference]) -> str:
+        """Why the caller does not make these active; empty where it may."""
+        from shroff.app.rules.list_files import RULES_APART
 
-        WriterRequests(self._opened).ask(ADOPT, b"null", waits)
+        is_apart = self._opened.desk is not None and RULES_APART in self._opened.systems.second_person
+        if is_apart and any(change.file.startswith(RULES) for change in found):  # in a service
+            return "rules need approval by a second person here, so changed rule files take effect at a restart"
+        missing = sorted(right.value for right in needed(found) if not self._opened.who.may(right))
+        return f"this also needs the permission {' and '.join(missing)}" if missing else ""
+
+
+class ShowChanges(OperationRequest[FileChanges]):
+    """Changes that are not active."""
+
+
+@operation(
+    "apply changes", right="read:definitions", http="GET /changes", has_command=False, refusals=[FilesInvalidError]
+)
+def show_changes(versions: FileVersions, request: ShowChanges) -> FileChanges:
+    """List inactive changes in the project's files: files, and settings of shroff.yaml."""
+    found = versions.unapplied()
+    return FileChanges(changes=file_changes(found), tag=tag_of(found))
+
+
+class ApplyFiles(OperationRequest[AppliedChanges]):
+    """The project's files, to make them active."""
+
+    is_dry: Annotated[bool, Param("Show what would change; change nothing.", flags="--dry-run")] = False
+
+
+@operation("apply", right="edit:rules", examples=["shroff apply", "shroff apply --dry-run"])
+def apply_files(applying: Applying, versions: FileVersions, request: ApplyFiles) -> AppliedChanges:
+    """Check the project's files, show what changes, and make them the active version.
+
+    Rules, features, policy, lists, tables, notices and their texts become active at once, from the next event on. This
+    also holds for a running 'shroff serve' or 'shroff run'. The settings sinks, online, web, sign_in, sessions, mail
+    and second_person of shroff.yaml become active at once too. Event types and all other settings take effect when
+    that process restarts.
+
+    Exit status 1 if something is not active afterwards.
+    """
+    if not request.is_dry:
+        return applying.apply()
+    found = file_changes(versions.unapplied())
+    return AppliedChanges(changed=found, seq=versions.active_seq() or None, applied=False, why_not=None)
+
+
+class ChangesStep(OperationRequest[AppliedChanges], rename={"tag": "etag"}):
+    """The changes to apply, by the etag that you read."""
+
+    tag: str
+
+
+@operation(
+    "apply step",
+    right="edit:rules",
+    http="POST /changes/apply",
+    has_command=False,
+    body_bytes_max=4_096,
+    refusals=(FilesChangedError, FilesInvalidError),
+)
+def apply_step(applying: Applying, request: ChangesStep) -> AppliedChanges:
+    """Make the project's files the active version, from the next event on.
+
+    Changes of policy, lists, models and notices also need their own right; sinks need `mend:input`, and settings of
+    sign-in and web need `manage:users`.
+    """
+    return applying.apply(tag=request.tag)

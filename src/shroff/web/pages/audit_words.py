@@ -24,7 +24,6 @@ _ACTIONS: Final[Mapping[str, str]] = MappingProxyType(
         "link.make": "Create sign-in link",
         "model.ask": "Request model change",
         "personal.erase": "Erase personal data",
-        "project.applying.apply": "Apply changed files",
         "project.apply": "Apply changed files",
         "rule.silence": "Silence rule",
         "rule.silence_ask": "Request silence",

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Final
 
 from starlette.responses import Response
 
+from shroff.app.live.deployment import ChangesStep, tag_of
 from shroff.errors import DefinitionError
 from shroff.people.access import Right
-from shroff.web.api.rules.changes import applied, meant, tag_of, why_refused
 from shroff.web.http.messages import Request
 from shroff.web.http.routes import Route
 from shroff.web.pages.renderer import page, see_other
@@ -25,7 +25,7 @@ async def show(service: Service, request: Request, mistake: str = "") -> Respons
         found = await service.in_thread(service.project.versions.unapplied)
     except DefinitionError as error:
         mistakes = list(error.problems)
-    refused = why_refused(service, request.who, found)
+    refused = service.operations.acting(request.who).applying.why_refused(found)
     return await page(
         service,
         request,
@@ -41,9 +41,8 @@ async def show(service: Service, request: Request, mistake: str = "") -> Respons
 
 async def apply(service: Service, request: Request) -> Response:
     """Make active what was shown."""
-    found = await meant(service, (await request.form()).get("etag", ""))
-    why_not = await applied(service, request.who, found)
-    return await show(service, request, why_not) if why_not else see_other("/changes")
+    done = await service.operations.run(request.who, ChangesStep(tag=(await request.form()).get("etag", "")))
+    return await show(service, request, done.why_not) if done.why_not else see_other("/changes")
 
 
 ROUTES: Final = (
