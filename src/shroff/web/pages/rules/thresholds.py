@@ -18,12 +18,13 @@ from shroff.app.models.threshold_operations import (
     Costs,
     SetThresholds,
     ShowThresholds,
+    UndecidedEventError,
     UndoThresholds,
     lower,
     show_thresholds,
     what_if_of,
 )
-from shroff.errors import DefinitionError, RefusalError, UsageError
+from shroff.errors import DefinitionError, UsageError
 from shroff.operations.declaration import OperationRequest
 from shroff.people.access import Right
 from shroff.people.audit import AuditEntry
@@ -149,7 +150,7 @@ async def apply(service: Service, request: Request) -> Response:
             reason, model = form.get("reason", ""), form.get("model", "")
             wanted = SetThresholds(event=event, reason=reason, costs=more, model=model, tag=tag, **cuts)
         done = await service.operations.run(request.who, wanted)
-    except RefusalError:
+    except UndecidedEventError:
         raise
     except (UsageError, DefinitionError, ValueError) as error:
         asked = {**which, **costs, **{name: form.get(name, "") for name in CUTS}, "use": "1"}
