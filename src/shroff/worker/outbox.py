@@ -9,7 +9,8 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final, NamedTuple
+from types import MappingProxyType
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -88,24 +89,14 @@ def leaving(states: Iterable[SinkState]) -> Deliveries:
     return Deliveries(sorted(states, key=lambda one: (one.trouble is None, not one.stuck, -one.lag, one.name)))
 
 
-def begin_request(starts: Mapping[str, bool]) -> bytes:
-    """The body of a request to begin sinks that the log does not know; whether each begins from now."""
-    return msgspec.json.encode(_Asked(begin=dict(starts)))
-
-
-def moved_request(moved: Sequence[DeliveryProgress]) -> bytes:
-    """Body of a request to store the results of delivery by another process."""
-    return msgspec.json.encode(_Asked(moved=list(moved)))
-
-
-def retry_request(keys: Sequence[StuckKey]) -> bytes:
-    """The body of a request to put rows back that are stuck."""
-    return msgspec.json.encode(_Asked(retry=list(keys)))
-
-
-def drop_request(keys: Sequence[StuckKey]) -> bytes:
-    """The body of a request to remove rows that are stuck."""
-    return msgspec.json.encode(_Asked(drop=list(keys)))
+def outbox_request(
+    begin: Mapping[str, bool] = MappingProxyType({}),
+    moved: Sequence[DeliveryProgress] = (),
+    retry: Sequence[StuckKey] = (),
+    drop: Sequence[StuckKey] = (),
+) -> bytes:
+    """Body of a request: sinks to begin, each from now or not; results of another process; rows to retry or drop."""
+    return msgspec.json.encode(_Asked(dict(begin), list(moved), list(retry), list(drop)))
 
 
 def changes(
@@ -167,18 +158,6 @@ def all_stuck(log: Outbox, sink: str = "") -> Iterator[list[StuckRow]]:
         after = rows[-1].key
 
 
-def pages(keys: Iterable[StuckKey]) -> Iterator[list[StuckKey]]:
-    """Keys in lists that fit a request."""
-    page: list[StuckKey] = []
-    for key in keys:
-        page.append(key)
-        if len(page) == KEYS_MAX:
-            yield page
-            page = []
-    if page:
-        yield page
-
-
 def sink_states(log: Log, sinks: Mapping[str, System]) -> list[SinkState]:
     """Positions of a project's sinks in the store."""
     last = log.last_seq()
@@ -192,8 +171,3 @@ def sink_states(log: Log, sinks: Mapping[str, System]) -> list[SinkState]:
             SinkState(name, system.kind, system.text("take", "decisions"), through, lag, trouble_of(offsets), stuck)
         )
     return found
-
-
-def done_of(result: msgspec.Raw) -> dict[str, Any]:
-    """Number of retried or dropped rows in the reply."""
-    return msgspec.json.decode(result, type=dict[str, Any])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, Literal, Protocol
 
 from shroff import config
 from shroff.app.live.requests import WriterRequests
@@ -136,7 +136,7 @@ class Sinks(ProjectPart):
         """
         from shroff.streams.sink_cursor import Courier
         from shroff.streams.sink_threads import Delivery
-        from shroff.worker.outbox import begin_request, moved_request
+        from shroff.worker.outbox import outbox_request
 
         WriterRequests(self._opened).needs_log("so nothing can be delivered")
         routes = Routes(self._opened).all()
@@ -144,10 +144,10 @@ class Sinks(ProjectPart):
             raise UsageError("this project has no sinks. Name one in shroff.yaml under 'sinks:'.")
 
         def record(moved: Sequence[DeliveryProgress]) -> None:
-            self._ask_outbox(moved_request(moved))
+            self._ask_outbox(outbox_request(moved=moved))
 
         with config.delivering(self._opened.places):
-            self._ask_outbox(begin_request({route.name: route.from_now for route in routes}))
+            self._ask_outbox(outbox_request({route.name: route.from_now for route in routes}))
             with self._opened.reading() as log:
                 target = log.last_seq()
             delivery = Delivery([Courier(route, self._reader, self._opened.now_ms) for route in routes], record)
@@ -187,31 +187,29 @@ class Sinks(ProjectPart):
 
         They leave again with the next delivery. Raises: UsageError for a key under which nothing is stuck.
         """
-        from shroff.worker.outbox import retry_request
-
-        return self._move_stuck("retry", retry_request, keys, sink)
+        return self._move_stuck("retry", keys, sink)
 
     def drop(self, keys: Sequence[StuckKey] = (), sink: str = "") -> int:
         """Drop stuck rows for good; as `retry`. They stay in the log."""
-        from shroff.worker.outbox import drop_request
+        return self._move_stuck("drop", keys, sink)
 
-        return self._move_stuck("drop", drop_request, keys, sink)
-
-    def _move_stuck(
-        self,
-        what: str,
-        request_of: Callable[[Sequence[StuckKey]], bytes],
-        keys: Sequence[StuckKey],
-        sink: str,
-    ) -> int:
+    def _move_stuck(self, what: Literal["retry", "drop"], keys: Sequence[StuckKey], sink: str) -> int:
         """Have stuck rows retried or dropped, page by page, by the writer of the log or here; gives their number."""
-        from shroff.worker.outbox import done_of, pages
+        import msgspec
+
+        from shroff.worker.outbox import KEYS_MAX, outbox_request
 
         WriterRequests(self._opened).needs_log("so nothing is stuck")
         chosen = keys or [row.key for row in self.stuck(sink)]
         action = Action(f"outbox.{what}", f"sink {sink}" if sink else "outbox", None, {"rows": len(chosen)})
         ProjectPeople(self._opened).record(action)
-        return sum(int(done_of(self._ask_outbox(request_of(page)))[what]) for page in pages(chosen))
+        moved = 0
+        for at in range(0, len(chosen), KEYS_MAX):
+            page = chosen[at : at + KEYS_MAX]
+            body = outbox_request(retry=page) if what == "retry" else outbox_request(drop=page)
+            result = self._ask_outbox(body)
+            moved += msgspec.json.decode(result, type=dict[str, int])[what]
+        return moved
 
     def _ask_outbox(self, body: bytes) -> msgspec.Raw:
         """Have a request about sinks carried out, by the process that writes the log, or here where none does."""
