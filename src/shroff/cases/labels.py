@@ -232,15 +232,15 @@ def came_since(histories: Histories, since_ms: int) -> list[Came]:
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
-    """Of how many events that a weak source called so somebody stronger said something, and how often the same."""
+class HeldAnswers:
+    """The number of customers' answers with a later label of a stronger source, and how many it confirmed."""
 
     verdict: str
     judged: int
     held: int
 
 
-def held_of(histories: Histories, source: str) -> list[Held]:
+def held_of(histories: Histories, source: str) -> list[HeldAnswers]:
     """How far a source's last words held: fraud and genuine, against what stronger sources said in the end."""
     judged, held = Counter[str](), Counter[str]()
     stronger = SOURCES[: SOURCES.index(source)]
@@ -250,7 +250,7 @@ def held_of(histories: Histories, source: str) -> list[Held]:
         if own and force.source in stronger and force.verdict in SETTLED:
             judged[own[-1].verdict] += 1
             held[own[-1].verdict] += own[-1].verdict == force.verdict
-    return [Held(verdict, judged[verdict], held[verdict]) for verdict in sorted(SETTLED)]
+    return [HeldAnswers(verdict, judged[verdict], held[verdict]) for verdict in sorted(SETTLED)]
 
 
 # ---- below: one event's labels

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, TypedDict
 from shroff.cases.labels import (
     Came,
     Conflict,
-    Held,
+    HeldAnswers,
     LabelsInMemory,
     Maturity,
     came_since,
@@ -56,7 +56,7 @@ class Together:
     came: Sequence[Came]
     conflicts: Sequence[Conflict]
     maturity: Maturity
-    held: Sequence[Held]
+    held: Sequence[HeldAnswers]
     labeled: Mapping[int, int] = field(default_factory=dict)  # of decided types, by the day of the event
 
 
@@ -231,14 +231,6 @@ class LabelMaturity(TypedDict):
     curve: list[MaturityPoint]
 
 
-class HeldAnswers(TypedDict):
-    """The number of customers' answers with a later label of a stronger source, and how many it confirmed."""
-
-    verdict: str
-    judged: int
-    held: int
-
-
 class CustomerAnswers(TypedDict):
     """Customers of the last seven days: `yes` and `no` are their labels, by mail or however they came; `asked_7d`,
     `no_answer` and `open` count questions by mail. `held` is of all their answers.
@@ -316,7 +308,7 @@ def document(found: LabelLook) -> LabelsTogether:
             "no": found.answers.get("fraud", 0),
             "no_answer": found.asked.ended,
             "open": found.asked.open,
-            "held": [{"verdict": one.verdict, "judged": one.judged, "held": one.held} for one in together.held],
+            "held": [*together.held],
         },
     }
 
