@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from shroff import config
+from shroff.app.parts import ProjectPart
 from shroff.errors import LogBusyError, StorageError, TransientError, UsageError
 from shroff.events import hash_keys
 from shroff.events.mapping import LABEL
@@ -52,11 +53,8 @@ NOT_THERE = "this project writes no features for other services. Configure it in
 _SENDER: Final = "sender."
 
 
-class AdapterFactory:
+class AdapterFactory(ProjectPart):
     """The outside systems of a project, by its settings; what is opened is closed by the caller."""
-
-    def __init__(self, opened: Opened) -> None:
-        self._opened = opened
 
     def avro_decoder(self) -> AvroDecoder | None:
         """The decoder of Avro messages of the project's live source; None where that has none."""

@@ -18,6 +18,7 @@ from shroff.app.live.versions import FileVersions
 from shroff.app.live.webhook_sources import PushedSources
 from shroff.app.notice_files import NoticeFiles, SentLetters
 from shroff.app.notices import NoticeViews
+from shroff.app.parts import ProjectPart
 from shroff.errors import ShroffError, StorageError, UsageError
 from shroff.events.event import time_text
 from shroff.language.values import DAY_MS, HOUR_MS, named_duration, show_duration
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 
     from shroff.app.arrow_tables import Files
     from shroff.app.capacity import CapacityEstimate
-    from shroff.app.opened import Opened
     from shroff.log.active_files import FileDifference
     from shroff.monitoring.doctor import EarlierFindings, Finding, Findings
     from shroff.monitoring.doctor_systems import Try
@@ -48,11 +48,8 @@ LAKE_LATE_MS: Final = HOUR_MS  # for which records may wait for the lake
 RUN_AGAIN: Final = "Fix the cause, then 'shroff jobs run --schedule NAME', or wait for its next run."
 
 
-class HealthChecks:
+class HealthChecks(ProjectPart):
     """Health checks of a project."""
-
-    def __init__(self, opened: Opened) -> None:
-        self._opened = opened
 
     def leaving(self, lake: Sequence[SinkState] | None = None) -> Deliveries:
         """Get the state of all outgoing deliveries that can be read: sinks, notices and the lake, worst first.

@@ -22,7 +22,6 @@ from shroff.project.funnels import FILE as FUNNELS
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from shroff.app.opened import Opened
     from shroff.monitoring.doctor import Finding
     from shroff.notices.case_notifications import CaseNotifications
     from shroff.notices.definitions import Notice
@@ -101,11 +100,8 @@ class NoticeFiles(ProjectPart):
             yield store
 
 
-class SentLetters:
+class SentLetters(ProjectPart):
     """Letters of notices: delivery and records."""
-
-    def __init__(self, opened: Opened) -> None:
-        self._opened = opened
 
     def open_mailer(self) -> Mailer:
         """Open the mailer; the caller closes it. Raises: UsageError for invalid settings."""

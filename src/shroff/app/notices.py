@@ -17,6 +17,7 @@ from shroff.app.live.versions import FileVersions
 from shroff.app.live.webhook_sources import PushedSources
 from shroff.app.notice_files import SENDER, NoticeFiles, SentLetters
 from shroff.app.opened import intake_of
+from shroff.app.parts import ProjectPart
 from shroff.errors import DefinitionError
 from shroff.events import hash_keys
 from shroff.language.values import day_named
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from datetime import date
 
-    from shroff.app.opened import Opened
     from shroff.notices.customer_confirmation import Confirming
     from shroff.notices.definitions import Notice
     from shroff.notices.mailer import Mail
@@ -44,11 +44,8 @@ LAKE: Final = "./lake"  # where documents go, where no lake is named
 KEY: Final = "shroff question 1"  # the purpose of the key that signs links
 
 
-class NoticeViews:
+class NoticeViews(ProjectPart):
     """Notifications of a project."""
-
-    def __init__(self, opened: Opened) -> None:
-        self._opened = opened
 
     # ---- what telling takes
 

@@ -13,6 +13,7 @@ import msgspec
 from shroff.app.cases.project_cases import ProjectCases
 from shroff.app.live.requests import WriterRequests
 from shroff.app.notice_files import SentLetters
+from shroff.app.parts import ProjectPart
 from shroff.errors import UsageError
 from shroff.explain.finding_keys import KeyFinder
 from shroff.features.key_texts import key_of, stored_key
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from shroff.app.live.requests import Waits
-    from shroff.app.opened import Opened
     from shroff.cases.case_erasure import WrittenNotes
     from shroff.features.naive import Key
     from shroff.project.definitions import Definitions
@@ -53,11 +53,8 @@ class Erased:
     of: str = ""
 
 
-class Erasing:
+class Erasing(ProjectPart):
     """Erasure of personal data in a project."""
-
-    def __init__(self, opened: Opened) -> None:
-        self._opened = opened
 
     def erase(
         self,

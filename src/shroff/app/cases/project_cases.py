@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from shroff import config
 from shroff.app.adapter_factory import AdapterFactory
 from shroff.app.notice_files import NoticeFiles
+from shroff.app.parts import ProjectPart
 from shroff.app.people import ProjectPeople
 from shroff.errors import ReadOnlyError
 from shroff.language.yaml import text as yamltext
@@ -19,7 +20,6 @@ from shroff.project.settings.casework import CaseSettings, load_case_settings
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from shroff.app.opened import Opened
     from shroff.cases.alert_consumer import AlertConsumer
     from shroff.cases.alert_rules import RecentDecisions
     from shroff.cases.case_erasure import WrittenNotes
@@ -32,11 +32,8 @@ if TYPE_CHECKING:
     from shroff.streams.log import Log
 
 
-class ProjectCases:
+class ProjectCases(ProjectPart):
     """Cases of an opened project."""
-
-    def __init__(self, opened: Opened) -> None:
-        self._opened = opened
 
     @property
     def settings(self) -> CaseSettings:
