@@ -20,7 +20,7 @@ from shroff.notices.triggers import BEGUN, SOURCE
 from shroff.streams.log import Request
 from shroff.streams.sink_cursor import THROUGH, DeliveryProgress, source_of
 from shroff.worker.inbox import ADOPT, tend_outbox
-from shroff.worker.outbox import OUTBOX, key_of, moved_request
+from shroff.worker.outbox import OUTBOX, key_of, outbox_request
 from shroff.worker.request_queue import RequestQueue
 from tests.contracts.receivers import receiver
 from tests.support.projects import FILES
@@ -177,8 +177,8 @@ def test_of_two_that_deliver_the_one_that_fell_behind_is_told(project):
     project.sinks.deliver()
     stale = DeliveryProgress("table", before=1, through=2)
     with closing(project.opened.open_log(read_only=False)) as log:
-        request = log.ask(OUTBOX, moved_request([stale]), 0)
-        reply = json.loads(tend_outbox(log, Request(request, OUTBOX, moved_request([stale]), 0)))
+        request = log.ask(OUTBOX, outbox_request(moved=[stale]), 0)
+        reply = json.loads(tend_outbox(log, Request(request, OUTBOX, outbox_request(moved=[stale]), 0)))
         assert log.offset("sink:table", "") == "4"
 
     assert "another process also delivers to it" in reply["refusal"]
