@@ -48,6 +48,12 @@ def slow(project, params, run):
     time.sleep(30)
 
 
+class MartsParams(kinds.JobParams, frozen=True):
+    """Parameters of the kind of job that these tests replace."""
+
+    full: bool = False
+
+
 def well(project, params, run):
     assert project.opened.who.name == ADMIN.name
     run.step("first", 0, 3)
@@ -71,7 +77,7 @@ def test_how_the_work_ends_is_how_the_job_does(desks, monkeypatch, work, state, 
     desk = desks.open(now=True)
     id_ = desk.begin(ADMIN, "marts", {"full": True}, retries=1, timeout_ms=1_000 if work is slow else 60_000).id
     job = desk.claim()
-    kind = kinds.JobKind("marts", kinds.MartsParams, f"{__name__}:{work.__name__}")
+    kind = kinds.JobKind("marts", MartsParams, f"{__name__}:{work.__name__}")
     monkeypatch.setattr(kinds.JobKind, "load", lambda self: work)
     process.JobProcess(app.open_exactly(desks.folder), desk, job).work(kind)
     found = desk.job(id_)
@@ -105,7 +111,9 @@ def test_a_process_that_lost_its_lease_leaves_and_changes_nothing(desks, monkeyp
     desk.end(id_, 1, lambda one, now_ms: jobs.lost(one, now_ms, "gone"))
     assert desk.claim().attempt == 2
     monkeypatch.setattr(kinds.JobKind, "load", lambda self: late)
-    process.JobProcess(app.open_exactly(desks.folder), desk, job, left.append).work(kinds.KINDS["marts"])
+    process.JobProcess(app.open_exactly(desks.folder), desk, job, left.append).work(
+        kinds.JobKind("marts", MartsParams, "")
+    )
     assert left == [1]
     assert (desk.job(id_).state, desk.job(id_).attempt, desk.job(id_).step) == (jobs.RUNNING, 2, "")
 
@@ -209,5 +217,5 @@ def test_a_job_that_runs_is_cancelled_and_one_whose_runner_ends_waits_to_begin_a
 
 
 def add_nap(monkeypatch: pytest.MonkeyPatch) -> None:
-    nap = kinds.JobKind("nap", kinds.MartsParams, "os:getpid")
+    nap = kinds.JobKind("nap", MartsParams, "os:getpid")
     monkeypatch.setitem(kinds.KINDS, "nap", nap)
