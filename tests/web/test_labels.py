@@ -13,10 +13,10 @@ from typing import Any
 import msgspec
 import pytest
 
+from shroff.app.models.cutoffs import ScoreCutoffs
 from shroff.config import TEMPLATE_FOLDER
 from shroff.notices.store import Question
 from shroff.web.api.cases import labels
-from shroff.web.api.rules import thresholds
 from shroff.web.server import THREADS
 from tests.support.webs import Answered, Asker, Browser, run
 
@@ -201,18 +201,20 @@ def test_of_a_long_log_the_newest_part_is_counted_and_the_page_says_so(bank, mon
     run(bank, steps)
 
 
-@pytest.mark.parametrize("path, of", [("/labels", labels.LabelBoard), ("/thresholds", thresholds.Weighings)])
-def test_who_waits_for_a_long_look_keeps_nobody_from_another_page(bank, monkeypatch, path, of):
+@pytest.mark.parametrize(
+    "path, of, name", [("/labels", labels.LabelBoard, "look"), ("/thresholds", ScoreCutoffs, "thresholds")]
+)
+def test_who_waits_for_a_long_look_keeps_nobody_from_another_page(bank, monkeypatch, path, of, name):
     begun, may_end = threading.Event(), threading.Event()
-    look = of.look
+    look = getattr(of, name)
 
-    def slow(self: Any, *asked: Any) -> Any:
+    def slow(self: Any, *asked: Any, **more: Any) -> Any:
         begun.set()
         assert may_end.wait(60)
-        return look(self, *asked)
+        return look(self, *asked, **more)
 
     async def steps(asks: Asker, browser: Browser) -> None:
-        monkeypatch.setattr(of, "look", slow)
+        monkeypatch.setattr(of, name, slow)
         waiting = [asyncio.ensure_future(browser.get(path)) for _ in range(2 * THREADS)]
         try:
             await asyncio.to_thread(begun.wait, 60)
