@@ -9,7 +9,6 @@ import shutil
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -21,8 +20,8 @@ from shroff.cli.main import run as command
 from shroff.config import TEMPLATE_FOLDER
 from shroff.errors import TransientError, UsageError
 from shroff.people.store import AuditFilter
+from shroff.streams.log import Refused
 from shroff.web.api import hooks
-from shroff.web.api.health import Kept
 from shroff.web.http import messages
 from shroff.web.pages.sources import _reasons
 from shroff_plugins.connectors.sns_certificates import Certificates
@@ -450,8 +449,8 @@ def test_sources_that_change_count_once_they_are_applied(bank, outside):
 
 @pytest.mark.parametrize("has_values", [True, False])
 def test_reasons_that_differ_by_values_are_one_without_card_numbers_and_the_rest_is_counted(has_values: bool):
-    def kept(reason: str, fixed_by: str = "") -> Kept:
-        return Kept(1, SimpleNamespace(source="hooks/topic", reason=reason), "", is_withheld=True, fixed_by=fixed_by)
+    def kept(reason: str, fixed_by: str | None = None) -> tuple[int, Refused, str | None]:
+        return 1, Refused("hooks/topic", "1", "payment", reason, b"", 0), fixed_by
 
     same = ["card: found '4111111111111111'; hash it"] * 3
     numbers = [f"amount: found the number {number}.125, which has more than 2 places" for number in range(20)]
