@@ -180,6 +180,8 @@ class Operation(Generic[Given, Outcome]):
         rights_of: Rights that a job takes beside, by the field that is set.
         conflict: What an answer with an exit status means over HTTP, where it has status 409.
         is_check: Whether it types drafts or runs their tests: a service does one at a time for each caller.
+        is_shared: Whether it computes for long what all callers may see: a service does one at a time, and who waits
+            takes no thread.
     """
 
     name: str
@@ -200,6 +202,7 @@ class Operation(Generic[Given, Outcome]):
     rights_of: Mapping[str, str] = field(default_factory=dict)
     conflict: str = ""
     is_check: bool = False
+    is_shared: bool = False
 
     def __call__(self, *args: Given.args, **named: Given.kwargs) -> Outcome:
         return self.run(*args, **named)

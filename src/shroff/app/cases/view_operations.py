@@ -12,7 +12,7 @@ from shroff.app.cases.case_operations import time_of
 from shroff.cases import case_queries
 from shroff.cases.desk import NoViewError
 from shroff.events.event import TimeText, time_text
-from shroff.operations.declaration import OperationAnswer, OperationRequest, Param, operation
+from shroff.operations.declaration import InvalidRequestError, OperationAnswer, OperationRequest, Param, operation
 
 if TYPE_CHECKING:
     from shroff.cases.case_queries import Counted
@@ -120,7 +120,9 @@ class ShowCapacity(OperationRequest["Capacity"]):
     since: Annotated[str, Param("The start of the day. Default: midnight in the project's time zone.")] = ""
 
 
-@operation("cases capacity", right="read:cases", http="GET /capacity", has_command=False)
+@operation(
+    "cases capacity", right="read:cases", http="GET /capacity", has_command=False, refusals=[InvalidRequestError]
+)
 def show_capacity(desk: CaseService, who: Who, request: ShowCapacity) -> Capacity:
     """Get today's review capacity: cases done, expected end of the queue, and second reviews."""
     found = case_queries.capacity(desk, who, time_of(request.since, "since") if request.since else None)

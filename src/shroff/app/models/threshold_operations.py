@@ -303,6 +303,7 @@ def _interval(low: float | None, high: float | None) -> str:
     "thresholds",
     right="read:definitions",
     http="GET /thresholds",
+    is_shared=True,
     refusals=[UnknownModelError],
     examples=["shroff thresholds", "shroff thresholds --model m-20260701-3f2a", "shroff thresholds --apply"],
 )

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from inspect import getdoc
 from typing import TYPE_CHECKING, Any, Final
 
@@ -125,6 +126,7 @@ class OperationThreads:
         self._service = service
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="act")
         self._shares = ConcurrencyLimits(self._threads, OF_SENDER_MAX)
+        self._turns = defaultdict[str, asyncio.Lock](asyncio.Lock)
 
     async def run(self, who: Who, request: OperationRequest[Outcome], asked_at: str = "") -> Outcome:
         """Run an operation for a caller, who reaches the service at this address. Raises: what the operation raises."""
@@ -137,9 +139,11 @@ class OperationThreads:
                 with suppress(ShroffError):  # files that it changed are read here, and not by the event loop
                     _ = self._service.project.opened.loaded
 
-        if operation_of(request).is_check:
+        declared = operation_of(request)
+        if declared.is_check:
             return await self._service.checks.run(who.id, run)
-        return await self._shares.run(run)
+        async with self._turns[declared.name] if declared.is_shared else nullcontext():
+            return await self._shares.run(run)
 
     def acting(self, who: Who, loop: asyncio.AbstractEventLoop | None = None, asked_at: str = "") -> Project:
         """The project for a caller: acts are recorded as theirs; with the loop, this service's writer adopts files."""
