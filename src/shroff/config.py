@@ -10,6 +10,7 @@ import stat
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, Final
@@ -202,8 +203,8 @@ def read_sql(folder: Path, room: str) -> dict[str, str]:
     """
     problems: list[Problem] = []
     endings = {".sql", ".yaml", ".yml"}
-    paths = sorted(one for one in (folder / room).rglob("*") if one.suffix in endings and not one.is_dir())
-    names = [one.relative_to(folder).as_posix() for one in paths if not one.name.startswith(".")]
+    paths = sorted(path for path in (folder / room).rglob("*") if path.suffix in endings and not path.is_dir())
+    names = [path.relative_to(folder).as_posix() for path in paths if not path.name.startswith(".")]
     found = {name: text_of(bytes_of(own(folder, name)), name, problems) for name in names}
     if problems:
         raise DefinitionError(problems)
@@ -225,10 +226,12 @@ def _names(folder: Path, only: tuple[str, ...] = ("",)) -> list[str]:
     """The project files that are there, by their names inside the folder; folders that have none of `only` left out."""
     found = [name for name in _FILES if foreign(folder, folder / name) is None]
     for name, suffix in _FOLDERS:
-        if any(f"{name}/".startswith(one) or one.startswith(f"{name}/") for one in only):
+        if any(f"{name}/".startswith(folder_name) or folder_name.startswith(f"{name}/") for folder_name in only):
             is_away = leads_out(folder, folder / name)
-            there = () if is_away else _there(folder / name, lambda one: one.name.endswith(suffix) and one.is_file())  # noqa: B023 - called at once
-            found += [f"{name}/{one.name}" for one in there if not (one.is_symlink() and leads_out(folder, Path(one)))]
+            there = () if is_away else _there(folder / name, partial(_is_file, suffix))
+            found += [
+                f"{name}/{entry.name}" for entry in there if not (entry.is_symlink() and leads_out(folder, Path(entry)))
+            ]
     return found
 
 
@@ -244,11 +247,11 @@ def look_alikes(folder: Path) -> tuple[list[Problem], list[Problem]]:
     A rule that nobody reads decides nothing, so where there can be no doubt it is a mistake, and not passed over.
     """
     mistakes, warnings = [], []
-    for name, path in ((one, folder / one) for one in (*_FILES, *dict(_FOLDERS)) if os.path.lexists(folder / one)):
+    for name, path in ((file, folder / file) for file in (*_FILES, *dict(_FOLDERS)) if os.path.lexists(folder / file)):
         if (why := foreign(folder, path)) and (leads_out(folder, path) or not path.is_dir()):
             mistakes.append(Problem(name, 0, 0, "", *why))
     known = [name for name in _FILES if "/" not in name]
-    for path in (folder / one.name for one in _there(folder, lambda one: not one.name.startswith("."))):
+    for path in (folder / entry.name for entry in _there(folder, lambda entry: not entry.name.startswith("."))):
         meant = _meant(path.name, known)
         if path.name in known and path.is_dir():
             words = "this is a folder; a project has a file with this name."
@@ -262,15 +265,16 @@ def look_alikes(folder: Path) -> tuple[list[Problem], list[Problem]]:
     for name, suffix in _FOLDERS:
         if leads_out(folder, folder / name):
             continue
-        odd = _there(folder / name, lambda one: not one.name.endswith(suffix) or one.is_symlink() or not one.is_file())  # noqa: B023 - called at once
-        for path in (folder / name / one.name for one in odd if not one.name.startswith(".")):
+        there = _there(folder / name, lambda entry: not entry.name.startswith("."))
+        odd = (entry for entry in there if entry.is_symlink() or not _is_file(suffix, entry))
+        for path in (folder / name / entry.name for entry in odd):
             found = f"{name}/{path.name}"
             meant = path.stem + suffix if _ending(path) == suffix else ""
             if path.name.endswith(suffix) and not path.is_dir() and (why := foreign(folder, path)):
                 mistakes.append(Problem(found, 0, 0, "", *why))
             elif path.is_file() and meant and path.name != meant:
                 mistakes.append(_unread(found, f"{name}/{meant}"))
-            elif path.is_dir() and any(_ending(one) == suffix for one in path.rglob("*")):
+            elif path.is_dir() and any(_ending(file) == suffix for file in path.rglob("*")):
                 words = f"files in this folder are not read: {name} are files in {name}/ itself."
                 warnings.append(Problem(found, 0, 0, "", words, f"Move the files to {name}/ to have them read."))
     return mistakes, warnings
@@ -285,6 +289,10 @@ def _there(folder: Path, is_wanted: Callable[[os.DirEntry[str]], bool]) -> list[
         return []
 
 
+def _is_file(suffix: str, entry: os.DirEntry[str]) -> bool:
+    return entry.name.endswith(suffix) and entry.is_file()
+
+
 def _ending(path: Path) -> str:
     """The ending of a file's name, as it should be written."""
     ending = path.suffix.lower()
@@ -294,7 +302,7 @@ def _ending(path: Path) -> str:
 def _meant(name: str, known: Collection[str]) -> str:
     """The known name that is this one but for its ending or its case; nothing where there is none."""
     path = Path(name)
-    return next((one for one in known if one == path.stem.lower() + _ending(path)), "")
+    return next((kind for kind in known if kind == path.stem.lower() + _ending(path)), "")
 
 
 def _unread(name: str, meant: str) -> Problem:
@@ -437,7 +445,7 @@ def make_folder(path: Path) -> None:
     Raises: OSError where it cannot be made.
     """
     if is_kept(path):
-        missing = [one for one in (path, *path.parents) if not one.exists()]
+        missing = [parent for parent in (path, *path.parents) if not parent.exists()]
         for one in reversed(missing):
             one.mkdir(FOLDER_MODE if is_kept(one) else 0o777, exist_ok=True)
         _close_off(path)
@@ -460,8 +468,8 @@ def _close_off(path: Path) -> None:
     top = Path(*path.parts[: path.parts.index(STATE_FOLDER) + 1])
     if stat.S_IMODE(top.stat().st_mode) & 0o007:
         with suppress(OSError):  # somebody else's, who sees to it
-            for one in (*top.rglob("*"), top):  # the top last: while it is open, the rest may be as well
-                one.chmod(stat.S_IMODE(one.stat().st_mode) & ~0o007)
+            for inner in (*top.rglob("*"), top):  # the top last: while it is open, the rest may be as well
+                inner.chmod(stat.S_IMODE(inner.stat().st_mode) & ~0o007)
 
 
 def copy_template(name: str, folder: Path) -> list[str]:

@@ -207,8 +207,8 @@ def ended(words: str) -> str:
 
 def nearest(name: str, known: Collection[str]) -> str:
     """Give "Did you mean X?" for the known name nearest to `name`, or nothing; one with blanks in quotes."""
-    for one in get_close_matches(name, list(known), n=1, cutoff=0.65):
-        return f"Did you mean {one if one.isprintable() and one.split() == [one] else repr(one)}?"
+    for match in get_close_matches(name, list(known), n=1, cutoff=0.65):
+        return f"Did you mean {match if match.isprintable() and match.split() == [match] else repr(match)}?"
     return ""
 
 

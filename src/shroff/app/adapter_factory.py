@@ -58,7 +58,7 @@ class AdapterFactory(ProjectPart):
 
     def avro_decoder(self) -> AvroDecoder | None:
         """The decoder of Avro messages of the project's live source; None where that has none."""
-        each = [one for _, one in self._opened.systems.all_read if one.text("format", "json") == "avro"]
+        each = [system for _, system in self._opened.systems.all_read if system.text("format", "json") == "avro"]
         return self._avro_of(each[0]) if each else None
 
     def _avro_of(self, system: System) -> AvroDecoder:
@@ -218,7 +218,7 @@ def open_sources(
 
     outside = AdapterFactory(opened)
     with ExitStack() as held:
-        sources = {name: held.enter_context(closing(outside.open_source(one))) for name, one in systems.items()}
+        sources = {name: held.enter_context(closing(outside.open_source(system))) for name, system in systems.items()}
         held.pop_all()
     claims = {system.kind: _claims(system.kind, systems, opened.systems.source) for system in systems.values()}
     return SeveralSources(sources, claims, tell, note)
@@ -230,7 +230,9 @@ def _claims(kind: str, systems: Mapping[str, System], unnamed: System | None) ->
     What a source reads that has no name is its alone: the log has positions of that from before there were names.
     """
     found: dict[str, set[str]] = defaultdict(set)
-    named = sorted((one is unnamed and name == kind, name) for name, one in systems.items() if one.kind == kind)
+    named = sorted(
+        (system is unnamed and name == kind, name) for name, system in systems.items() if system.kind == kind
+    )
     for is_unnamed, name in named:  # that one last
         for topic in _topics_of(systems[name]):
             found[topic] = {name} if is_unnamed else {*found[topic], name}
@@ -239,7 +241,7 @@ def _claims(kind: str, systems: Mapping[str, System], unnamed: System | None) ->
 
 def _topics_of(system: System) -> list[str]:
     named = system.options.get(settings_of("source", system.kind).types, {})
-    found = [one for topics in named.values() for one in ([topics] if isinstance(topics, str) else topics)]
+    found = [topic for topics in named.values() for topic in ([topics] if isinstance(topics, str) else topics)]
     return [*found, *([labels] if (labels := system.text("labels")) else [])]
 
 

@@ -345,7 +345,7 @@ def _widest(systems: Systems) -> System | None:
     """Of the sources that are read the one whose messages may overtake others by most."""
     from shroff.monitoring.live_order import bound_ms
 
-    return max((one for _, one in systems.all_read), key=bound_ms, default=None)
+    return max((system for _, system in systems.all_read), key=bound_ms, default=None)
 
 
 def _event_of(definitions: Definitions, event: str | None) -> str:

@@ -24,7 +24,7 @@ class LabelReports(ProjectPart):
 
         as_of_ms = moment_ms(as_of)
         with self._opened.reading() as log:
-            rows = [waiting_row(one) for one in log.waiting_all()]
+            rows = [waiting_row(label) for label in log.waiting_all()]
         return [row for row in rows if as_of_ms is None or row.known_at_ms <= as_of_ms]
 
     def conflicts(self, *, as_of: Moment | None = None) -> list[Conflict]:
@@ -42,7 +42,7 @@ class LabelReports(ProjectPart):
         from shroff.replay.notebook import moment_ms
 
         definitions = self._opened.definitions
-        friendly = {name: one.friendly_reasons for name, one in definitions.models.items()}
+        friendly = {name: model.friendly_reasons for name, model in definitions.models.items()}
         with self._opened.reading() as log:
             as_of_ms = moment_ms(as_of)
             as_of_ms = last_moment(log, self._opened.now_ms()) if as_of_ms is None else as_of_ms
@@ -57,7 +57,7 @@ class LabelReports(ProjectPart):
         from shroff.log.later_labels import latest
 
         definitions = self._opened.definitions
-        friendly = {name: one.friendly_reasons for name, one in definitions.models.items()}
+        friendly = {name: model.friendly_reasons for name, model in definitions.models.items()}
         with self._opened.reading() as log:
             labels = LabelsInMemory(max(0, log.last_seq() - LOOK_BACK))
             labels.follow(log, definitions)

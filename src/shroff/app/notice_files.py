@@ -180,9 +180,13 @@ class SentLetters(ProjectPart):
 
         with NoticeFiles(self._opened).told() as store:
             with store.look() as look:
-                letters = [one.id for one in look.letters_about(events)]
+                letters = [letter.id for letter in look.letters_about(events)]
                 asked = look.questions_about(events)
-            ids = [*letters, *(one.letter for one in asked), *map(preview_id, NoticeFiles(self._opened).declared)]
+            ids = [
+                *letters,
+                *(question.letter for question in asked),
+                *map(preview_id, NoticeFiles(self._opened).declared),
+            ]
             files = kept_of(self._opened.places.mail, ids)
             if of is not None and (files or letters or asked):
                 told = {"mails": len(files), "letters": len(letters)}

@@ -210,7 +210,7 @@ class NoticeViews(ProjectPart):
         """List inactive notices of the project's files by name; none if the files have errors."""
         with suppress(DefinitionError):
             fresh = FileVersions(self._opened).as_in_files()
-            return [one.file for one in FileVersions(fresh).changes_in(log, fresh.definitions)]
+            return [change.file for change in FileVersions(fresh).changes_in(log, fresh.definitions)]
         return []
 
     def preview(self, name: str, event: str = "", day: str = "") -> Mail:

@@ -83,5 +83,5 @@ def _recorder(project: Project, declared: Operation[..., Any]) -> Callable[..., 
 
 def _subject(declared: Operation[..., Any], request: OperationRequest[Any]) -> str:
     """What it acts on: the group's word, with the value of the first field."""
-    first = [str(getattr(request, one.name)) for one in declared.fields[:1]]
+    first = [str(getattr(request, field.name)) for field in declared.fields[:1]]
     return " ".join([declared.name.split()[0], *first])

@@ -153,7 +153,7 @@ def _all(log: Log, progress: Callable[[int], None] | None) -> Iterator[list[Reco
     after = ("", "")
     while late := log.late_after(*after):
         after = (late[-1].type, late[-1].id)
-        yield [_record(one) for one in late]
+        yield [_record(event) for event in late]
 
 
 def _record(late: LateEvent) -> Record:
@@ -162,4 +162,4 @@ def _record(late: LateEvent) -> Record:
 
 def _mentioned(log: Log, text: str, key: Key) -> tuple[int, ...]:
     needles = {text.encode(), *(part.encode() for part in key if isinstance(part, str))} - {b""}
-    return tuple(number for number, one in log.refused_list() if any(needle in one.raw for needle in needles))
+    return tuple(number for number, refused in log.refused_list() if any(needle in refused.raw for needle in needles))

@@ -70,7 +70,7 @@ def id_problems(events: Events, systems: Systems, text: str) -> list[Problem]:
         fed = {*(source.events or events.types), source.others} & types.keys() if changing else ()
         for name in sorted(fed):
             field = "event" if name == LABEL else types[name].id_field
-            if read := [one for one in place_values(types[name], field) if one in changing]:
+            if read := [place_value for place_value in place_values(types[name], field) if place_value in changing]:
                 mistake = f"{' and '.join(read)} in an id: {words}."
                 found.append(((name, "from", "json", field), source.name, mistake, _cures(source, name)))
     tree = yamltext.read(text, "events.yaml", []) if found else None
@@ -105,10 +105,10 @@ def _names(events: Events, systems: Systems) -> _Found:
         setting = settings_of("source", system.kind).types
         for name in _mapping(system.options.get(setting)):
             yield (*place, setting, name), name, "not an event type", {*types, "any"}
-    for one in systems.with_own_types.values():
-        for at, event in enumerate(one.events):
-            yield (*one.place, "events", str(at)), event, "not an event type", types
-        yield (*one.place, "others"), one.others, "not an event type", {*events.types, SKIP, "quarantine"}
+    for type_ in systems.with_own_types.values():
+        for at, event in enumerate(type_.events):
+            yield (*type_.place, "events", str(at)), event, "not an event type", types
+        yield (*type_.place, "others"), type_.others, "not an event type", {*events.types, SKIP, "quarantine"}
     if systems.online is not None:
         for at, name in enumerate(systems.online.options.get("entities", [])):
             yield ("online", "entities", str(at)), name, "not an entity", set(events.entities)

@@ -27,7 +27,7 @@ def explored_in(log: LogReader, judged: Sequence[JudgedEvents], money: Money) ->
     Raises: StorageError where a decision is damaged.
     Cost: reading the decisions of those events.
     """
-    return [_explored(log, one, money) for one in judged if len(one.was_explored)]
+    return [_explored(log, events, money) for events in judged if len(events.was_explored)]
 
 
 def _explored(log: LogReader, judged: JudgedEvents, money: Money) -> ReportExploration:

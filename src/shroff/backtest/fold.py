@@ -148,9 +148,9 @@ class BacktestFold:
         """What comes of the log where nothing is computed, given the events and scores of the other side."""
         return {
             name: replace(
-                one, hits={rule.id: self._hits_of(rule, one.seqs, one.decided) for rule in self._rules_on[name]}
+                row, hits={rule.id: self._hits_of(rule, row.seqs, row.decided) for rule in self._rules_on[name]}
             )
-            for name, one in rows.items()
+            for name, row in rows.items()
         }
 
     def _pass(self, work: Computation, take: Callable[[LogPiece], None] | None, progress: Progress | None) -> None:
@@ -194,7 +194,7 @@ class BacktestFold:
     def _pieces(self, stretches: Sequence[Stretch], *, is_whole: bool) -> Iterator[tuple[int, LogPiece]]:
         """The log from its beginning, each piece with the number of its stretch; behind the last one if all is read."""
         reader, after = LineReader(self._side), 0
-        ends = [*(one.end for one in stretches), *([None] if is_whole else [])]
+        ends = [*(stretch.end for stretch in stretches), *([None] if is_whole else [])]
         for at, end in enumerate(ends):
             for piece in log_columns(self._log, self._side, end, after=after, reader=reader):
                 yield at, piece

@@ -163,7 +163,7 @@ def _without_draft(
     base, draft = versions[-1].base, versions[-1].draft
     has_same_scores = have_same_scores(versions)
     shared = shared_rules(base, draft, has_same_scores=has_same_scores)
-    known = {name: {rule: found for rule, found in rows.hits.items() if rule in shared} for name, rows in types.items()}
+    known = {name: {rule: hit for rule, hit in rows.hits.items() if rule in shared} for name, rows in types.items()}
     kept = kept_rules(base, [version.then for version in versions])
     stretches = [Stretch(version.start, version.end, version.base) for version in versions]
     fold = BacktestFold(log, stretches, kept, past, known, has_scores=not has_same_scores)
@@ -196,7 +196,7 @@ def _judged(
     delay_ms = models[rows.event].label_delay_ms if rows.event in models else LABEL_DELAY_MS
     if without is None:
         recorded_hits = {rule: _old_hits(past, rule, seqs) for rule in past.rules}
-        old_hits, old = {rule: found for rule, found in recorded_hits.items() if len(found.rows)}, then
+        old_hits, old = {rule: hit for rule, hit in recorded_hits.items() if len(hit.rows)}, then
     else:
         old_hits, old, _ = _decided(without, mine, last.base)
     return JudgedEvents(
@@ -219,7 +219,7 @@ def _judged(
 
 def _decided(rows: TypeRows, mine: Words, side: Definitions) -> tuple[dict[str, RuleMatches], Codes, Words]:
     """Hits, outcomes and explored rows of some events by one side, as places among them."""
-    hits = {id_: found.among(mine) for id_, found in rows.hits.items()}
+    hits = {id_: hit.among(mine) for id_, hit in rows.hits.items()}
     rules = [rule for rule in side.rules if rule.on == rows.event]
     policy = side.policy(rows.event)
     new, explored = outcomes_by_columns(hits, rules, rows.scores[mine], policy), NO_WORDS

@@ -81,7 +81,7 @@ def versions_of(
     log: LogReader, draft: Definitions, how: DraftComparison, after: int, upto: int
 ) -> list[DecidingVersion]:
     """The versions that decided the places (after, upto], with both sides as of each."""
-    found = [one for one in segments(log, how.load_model) if not one.is_empty]
+    found = [segment for segment in segments(log, how.load_model) if not segment.is_empty]
     with telling_damage():
         base = how.base or (found[-1].definitions if found else draft)
         own = {event for event in draft.events.decided if models_of(draft, event) != models_of(base, event)}
@@ -105,14 +105,14 @@ def changed_parts(versions: Iterable[DecidingVersion]) -> list[str]:
     return [
         words
         for name, words in parts.items()
-        if any(getattr(one.then.versions, name) != getattr(one.base.versions, name) for one in versions)
+        if any(getattr(version.then.versions, name) != getattr(version.base.versions, name) for version in versions)
     ]
 
 
 def models_of(definitions: Definitions, event: str) -> object:
     """The models that score events of a type, for comparison."""
     scoring = definitions.scoring_of(event)
-    return [(one.id, one.digest) for one in scoring.deciding], scoring.share, scoring.by
+    return [(scorer.id, scorer.digest) for scorer in scoring.deciding], scoring.share, scoring.by
 
 
 def as_of(definitions: Definitions, then: Definitions, own: Collection[str] = ()) -> Definitions:
@@ -205,17 +205,17 @@ def _computation(stretches: Sequence[Stretch], rules: Sequence[Rule], events: Se
     looking, others = ([rule for rule in rules if rule.computed.looks_since_flag is looks] for looks in (True, False))
     keys = {rule.id: _keys_of(rule, first) for rule in rules if rule.rollout < 1 or rule.computed.looks_since_flag}
     scores = [score_name(event) for event in events]
-    wanted = [needed(computed_of(one.definitions), [*_names(others), *scores]) for one in stretches]
+    wanted = [needed(computed_of(stretch.definitions), [*_names(others), *scores]) for stretch in stretches]
     found: list[Computed] = []
     for each in wanted:
         found += [one for one in each if one not in found]
     found.sort(key=lambda one: (one.rule is not None, one.is_score))  # each stays behind what it reads
     return Computation(
         stretches,
-        [*found, *(one for rule in others for one in keys.get(rule.id, ()))],
-        [*needed(computed_of(first), _names(looking)), *(one for rule in looking for one in keys[rule.id])],
+        [*found, *(key for rule in others for key in keys.get(rule.id, ()))],
+        [*needed(computed_of(first), _names(looking)), *(key for rule in looking for key in keys[rule.id])],
         [[one for one in found if one.is_score and one not in each] for each in wanted],
-        {id_: tuple(one.name for one in parts) for id_, parts in keys.items()},
+        {id_: tuple(part.name for part in parts) for id_, parts in keys.items()},
     )
 
 
@@ -230,7 +230,7 @@ def kept_rules(side: Definitions, versions: Iterable[Definitions]) -> frozenset[
     flag` on its own hits too, which then are those of the past from the first event on.
     """
     kept = {rule.id for rule in side.rules}
-    for then in {(one.versions.definitions, one.versions.rules): one for one in versions}.values():
+    for then in {(version.versions.definitions, version.versions.rules): version for version in versions}.values():
         theirs = {rule.id: rule for rule in then.rules}
         kept = {rule.id for rule in side.rules if rule.id in kept and _is_same(rule, side, theirs.get(rule.id), then)}
     return frozenset(kept)
@@ -252,7 +252,7 @@ def have_same_scores(versions: Iterable[DecidingVersion]) -> bool:
         for event in version.base.events.decided:
             if models_of(version.base, event) != models_of(version.draft, event):
                 return False
-            inputs = [node for one in version.base.scoring_of(event).deciding for node in one.inputs]
+            inputs = [node for scorer in version.base.scoring_of(event).deciding for node in scorer.inputs]
             if _read_by(inputs, version.base) != _read_by(inputs, version.draft):
                 return False
     return True

@@ -83,17 +83,16 @@ def text(report: BacktestReport) -> str:
 def explorations(report: BacktestReport) -> list[str]:
     """Results of exploration and their cost, in sentences, a text for each event type."""
     texts = []
-    for found in report.exploration:
+    for exploration in report.exploration:
         that = "that the score would have declined"
-        were = f"event {that} was" if found.explored == 1 else f"events {that} were"
-        text = f"{found.event}: {found.explored:,} {were} explored (approved); {found.known:,} have labels by now, "
-        text += f"{found.frauds:,} are frauds."
-        if found.precision is not None:
-            text += f" So about {found.precision:.1%} of such declines are right (95 % confidence interval "
-            text += (
-                f"{found.low:.1%} to {found.high:.1%}): {found.frauds_declined:,.0f} frauds of {found.declines:,.0f}."
-            )
-        texts.append(f"{text} Approving them has cost {found.cost} {report.money} by the labels so far.")
+        were = f"event {that} was" if exploration.explored == 1 else f"events {that} were"
+        text = f"{exploration.event}: {exploration.explored:,} {were} explored (approved); "
+        text += f"{exploration.known:,} have labels by now, {exploration.frauds:,} are frauds."
+        if exploration.precision is not None:
+            text += f" So about {exploration.precision:.1%} of such declines are right (95 % confidence interval "
+            text += f"{exploration.low:.1%} to {exploration.high:.1%}): "
+            text += f"{exploration.frauds_declined:,.0f} frauds of {exploration.declines:,.0f}."
+        texts.append(f"{text} Approving them has cost {exploration.cost} {report.money} by the labels so far.")
     return texts
 
 

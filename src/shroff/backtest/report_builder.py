@@ -108,11 +108,11 @@ def _report(
     """The figures of a report; its name, period and rows are empty."""
     settings, judged = draft.settings, list(verdicts.types.values())
     money: Money = partial(show_decimal, places=settings.money_places)
-    policies = [draft.policy(one.event) for one in judged]
-    matrix = [cell for one in judged for cell in cells(one, money)]
+    policies = [draft.policy(judged_events.event) for judged_events in judged]
+    matrix = [cell for judged_events in judged for cell in cells(judged_events, money)]
     compared = balance(judged, policies, [~rows for rows in learnt], money)
     learnt_from = learnt_of(verdicts.versions, judged, learnt, money) if judges_models else None
-    differing = sum(int(np.count_nonzero(one.recorded != one.old)) for one in judged)
+    differing = sum(int(np.count_nonzero(judged_events.recorded != judged_events.old)) for judged_events in judged)
     changes = sum(cell.count for cell in matrix if cell.old != cell.new)
     events, remarks = sum(map(len, judged)), [] if learnt_from is None else learnt_remarks(learnt_from, compared.mature)
     if judges_models and (count := unscored(verdicts.versions, judged, draft)):
@@ -140,10 +140,14 @@ def _report(
         remarks=remarks,
         rules=[
             rule
-            for one in judged
-            for rule in rules_of(one, [rule for rule in draft.rules if rule.on == one.event], verdicts.kept, money)
+            for judged_events in judged
+            for rule in rules_of(
+                judged_events, [rule for rule in draft.rules if rule.on == judged_events.event], verdicts.kept, money
+            )
         ],
-        rules_gone={rule: count for one in judged for rule, count in gone_rules(one, draft.rules).items()},
+        rules_gone={
+            rule: count for judged_events in judged for rule, count in gone_rules(judged_events, draft.rules).items()
+        },
         changed=changes,
         changed_rows=[],
         exploration=explored_in(log, judged, money),

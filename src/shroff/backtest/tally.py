@@ -48,7 +48,7 @@ def exact_sums(codes: NDArray[Any], amounts: Words, size: int) -> list[int]:
         return [sum(amounts[codes == code].tolist()) for code in range(size)]
     low, high = amounts & ((1 << LIMB_BITS) - 1), amounts >> LIMB_BITS
     parts = (np.bincount(codes, limb.astype(np.float64), size).tolist() for limb in (low, high))
-    return [int(one) + (int(other) << LIMB_BITS) for one, other in zip(*parts, strict=True)]
+    return [int(part) + (int(other) << LIMB_BITS) for part, other in zip(*parts, strict=True)]
 
 
 def exact_sum(amounts: Words) -> int:
@@ -59,8 +59,8 @@ def exact_sum(amounts: Words) -> int:
 def rules_of(judged: JudgedEvents, rules: Sequence[Rule], kept: frozenset[str], money: Money) -> list[ReportRule]:
     """Every rule of the draft on this type, sorted by id."""
     hitting = np.zeros(len(judged), np.int64)
-    for found in judged.hits.values():
-        hitting[found.rows] += 1
+    for hit in judged.hits.values():
+        hitting[hit.rows] += 1
     tallies = []
     for rule in sorted(rules, key=lambda rule: rule.id):
         found = judged.hits[rule.id]
@@ -90,7 +90,7 @@ def rules_of(judged: JudgedEvents, rules: Sequence[Rule], kept: frozenset[str], 
 def gone_rules(judged: JudgedEvents, rules: Sequence[Rule]) -> dict[str, int]:
     """Rules that hit without the draft and are not in it, with how often."""
     mine = {rule.id for rule in rules}
-    return {rule: len(found.rows) for rule, found in sorted(judged.old_hits.items()) if rule not in mine}
+    return {rule: len(hit.rows) for rule, hit in sorted(judged.old_hits.items()) if rule not in mine}
 
 
 def _hits(judged: JudgedEvents, rows: Words, money: Money) -> ReportHits:

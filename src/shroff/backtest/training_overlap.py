@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 def learnt_rows(versions: Sequence[DecidingVersion], judged: Sequence[JudgedEvents]) -> list[Flags]:
     """Events of each type before the end of the training data of the draft's models that may change their outcomes."""
-    found = [np.zeros(len(one), np.bool_) for one in judged]
-    for one, rows in zip(judged, found, strict=True):
+    found = [np.zeros(len(events), np.bool_) for events in judged]
+    for judged_events, rows in zip(judged, found, strict=True):
         for version in versions:
-            ends = [scorer.learnt_until_ms or 0 for scorer in _scorers(version, one.event)]
-            there = slice(*np.searchsorted(one.seqs, [version.start, version.end], "right").tolist())
-            rows[there] = one.times_ms[there] < max(ends, default=0)
+            ends = [scorer.learnt_until_ms or 0 for scorer in _scorers(version, judged_events.event)]
+            there = slice(*np.searchsorted(judged_events.seqs, [version.start, version.end], "right").tolist())
+            rows[there] = judged_events.times_ms[there] < max(ends, default=0)
     return found
 
 
@@ -38,7 +38,12 @@ def learnt_of(
     Args:
         rows: What `learnt_rows` gives.
     """
-    models = {scorer.id: scorer for one in judged for version in versions for scorer in _scorers(version, one.event)}
+    models = {
+        scorer.id: scorer
+        for judged_events in judged
+        for version in versions
+        for scorer in _scorers(version, judged_events.event)
+    }
     if not models:
         return None
     ends = {id_: model.learnt_until_ms for id_, model in models.items() if model.learnt_until_ms is not None}
@@ -49,7 +54,7 @@ def learnt_of(
         time_text(max(ends.values())) if ends else None,
         events,
         sum(map(len, judged)) - events,
-        balance(judged, [versions[-1].draft.policy(one.event) for one in judged], rows, money),
+        balance(judged, [versions[-1].draft.policy(judged_events.event) for judged_events in judged], rows, money),
     )
 
 
@@ -83,12 +88,12 @@ def learnt_remarks(learnt: ReportLearnt, mature: int) -> list[str]:
 def unscored(versions: Sequence[DecidingVersion], judged: Sequence[JudgedEvents], draft: Definitions) -> int:
     """Number of events that have no score as of their place, though the project has a model that would change them."""
     return sum(
-        int(np.count_nonzero((one.seqs > version.start) & (one.seqs <= version.end)))
-        for one in judged
+        int(np.count_nonzero((events.seqs > version.start) & (events.seqs <= version.end)))
+        for events in judged
         for version in versions
-        if draft.scoring_of(one.event).deciding
-        and draft.hangs_on_score(one.event)
-        and not version.draft.scoring_of(one.event).deciding
+        if draft.scoring_of(events.event).deciding
+        and draft.hangs_on_score(events.event)
+        and not version.draft.scoring_of(events.event).deciding
     )
 
 

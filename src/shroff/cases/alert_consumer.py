@@ -60,7 +60,7 @@ def take_in(
     """
     open_cases = change.open_about({one.about for one in alerts})
     snoozed = [open_case for open_case in open_cases.values() if open_case.state == SNOOZED]
-    escalated = {one.number for one in snoozed if past_of(change, one).is_escalated}
+    escalated = {case.number for case in snoozed if past_of(change, case).is_escalated}
     gathered = gather(alerts, open_cases, last_case, now_ms, escalated)
     change.add_cases(gathered.new)
     change.put_cases(gathered.changed)
@@ -170,7 +170,7 @@ def _parts(alerts: Sequence[Alert], labels: Sequence[FeedLabel], upto: int) -> I
     """
     places = sorted((*(alert.seq for alert in alerts), *(label.seq for label in labels if label.is_denial)))
     for end in sorted({*places[ALERTS - 1 :: ALERTS], upto}):
-        of_alerts = bisect_right(alerts, end, key=lambda one: one.seq)
-        of_labels = bisect_right(labels, end, key=lambda one: one.seq)
+        of_alerts = bisect_right(alerts, end, key=lambda alert: alert.seq)
+        of_labels = bisect_right(labels, end, key=lambda label: label.seq)
         yield end, alerts[:of_alerts], labels[:of_labels]
         alerts, labels = alerts[of_alerts:], labels[of_labels:]

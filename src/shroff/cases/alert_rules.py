@@ -125,7 +125,7 @@ class ActiveVersions:
 
     def at(self, seq: int) -> _Version:
         """The active version at a sequence number. Raises: StorageError if it cannot be read any more."""
-        before = bisect_left(self._files, seq, key=lambda one: one[0])
+        before = bisect_left(self._files, seq, key=lambda file: file[0])
         files = self._files[max(0, before - 1)][1]
         if self._known is None or (self._known[0] is not files and self._known[0] != files):
             self._known = files, _version(files, self._read)
@@ -331,7 +331,7 @@ class _Made:
 
     def _whose(self, event: str, rules: Sequence[Rule]) -> tuple[str, str]:
         """Whom it is about: by the settings, its rules, the first entity; where none has a key, the event itself."""
-        entities = [name for name, one in self.version.definitions.events.entities.items() if event in one.keys]
+        entities = [name for name, text in self.version.definitions.events.entities.items() if event in text.keys]
         named = self.settings.about.get(event)
         for entity in dict.fromkeys([*([named] if named in entities else []), *(rule.by for rule in rules), *entities]):
             if entity not in entities:

@@ -101,7 +101,7 @@ def query_of(text: str) -> dict[str, str]:
 def _states(text: str) -> tuple[str, ...]:
     if not text:
         return UNCLOSED
-    return STATES if text == ALL else tuple(_one_of(one, STATES, "state") for one in text.split(","))
+    return STATES if text == ALL else tuple(_one_of(word, STATES, "state") for word in text.split(","))
 
 
 def _assignees(text: str, who: Who) -> tuple[str, ...]:

@@ -69,8 +69,10 @@ def standings_before(log: LogReader, labels: Collection[FeedLabel], after: int) 
     """
     until = {label.event: label.seq for label in labels}
     found: dict[str, VerdictInForce] = {}
-    for one in heard(log, after, max(until.values(), default=0)):
-        if one.seq < until.get(one.event, 0):
-            before = found.get(one.event)
-            found[one.event] = one.standing if before is None or before.gives_way_to(one.standing) else before
+    for feed_label in heard(log, after, max(until.values(), default=0)):
+        if feed_label.seq < until.get(feed_label.event, 0):
+            before = found.get(feed_label.event)
+            found[feed_label.event] = (
+                feed_label.standing if before is None or before.gives_way_to(feed_label.standing) else before
+            )
     return found

@@ -237,7 +237,9 @@ def _document(point: BackupPoint) -> dict[str, object]:
         "bytes": point.bytes,
         "program": point.program,
         "secrets": sorted(point.secrets),
-        "positions": {name: one.dump.position for name, one in point.databases.items() if one.dump is not None},
+        "positions": {
+            name: database.dump.position for name, database in point.databases.items() if database.dump is not None
+        },
     }
 
 

@@ -57,10 +57,13 @@ def check(session: Session, file: Path | None, as_type: str | None, labels: Path
     document, text, refused, stops = _document(report), repr(report), 0, list[str]()
     if file is not None and report.definitions is not None and report.is_ok:
         look = session.project.taking.look_at(file, as_type, labels, format_)
-        rows = [_row(one, answer, report.definitions) for one, answer in zip(look.rows, look.answers, strict=True)]
+        rows = [_row(row, answer, report.definitions) for row, answer in zip(look.rows, look.answers, strict=True)]
         kept = [row for row in rows if "fields" in row][:ROWS_SHOWN] + [row for row in rows if "reason" in row]
         kinds = Counter(answer.kind for answer in look.answers)
-        refused, stops = kinds["refused"], [f"{one.words}{one.so}. {one.cure}" for one in look.obstacles]
+        refused, stops = (
+            kinds["refused"],
+            [f"{obstacle.words}{obstacle.so}. {obstacle.cure}" for obstacle in look.obstacles],
+        )
         counts = {"read": len(rows), "refused": refused, "skipped": kinds["untaken"]}
         counts |= {"duplicates": kinds["duplicate"], "pending": kinds["waiting"]}
         document |= {"with": {**counts, "stops": stops, "rows": kept}}
@@ -110,7 +113,7 @@ def _file_text(file: Path, counts: dict[str, int], stops: list[str], rows: list[
 def _document(report: CheckReport) -> dict[str, Any]:
     found = report.definitions
     features = (
-        [{"name": name, "type": str(one.type), "cost": one.cost} for name, one in found.features.items()]
+        [{"name": name, "type": str(feature.type), "cost": feature.cost} for name, feature in found.features.items()]
         if found
         else []
     )

@@ -39,7 +39,7 @@ def explain(session: Session, reference: str) -> None:
         session.line(found.json().decode())
     else:
         features = session.project.definitions.features
-        session.show(_text(found, {name for name, one in features.items() if one.type.kind == "duration"}))
+        session.show(_text(found, {name for name, feature in features.items() if feature.type.kind == "duration"}))
     session.next(f"shroff replay {argument(f'{found.row.event}/{found.row.id}')}")
 
 

@@ -112,7 +112,9 @@ def _kind(error: BaseException) -> tuple[str, str, int]:
 def _words(error: BaseException, session: Session) -> str:
     if isinstance(error, DefinitionError):
         opened = session.opened
-        lines = ((one, opened.versions.source_line(one) if opened is not None else "") for one in error.problems)
+        lines = (
+            (problem, opened.versions.source_line(problem) if opened is not None else "") for problem in error.problems
+        )
         shown = [problem_text(problem, line) for problem, line in lines]
         return "\n\n".join([*shown, "Nothing was done. Fix the errors, then run 'shroff check'."])
     if isinstance(error, KeyboardInterrupt | click.exceptions.Abort):

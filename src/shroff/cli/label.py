@@ -137,9 +137,9 @@ def _conflicts(session: Session, as_of: str | None) -> int:
     found = session.project.label_reports.conflicts(as_of=as_of)
     document = [
         {
-            "event": f"{one.event}/{one.id}",
-            "time": time_text(one.time_ms),
-            "kind": one.kind,
+            "event": f"{conflict.event}/{conflict.id}",
+            "time": time_text(conflict.time_ms),
+            "kind": conflict.kind,
             "labels": [
                 {
                     "verdict": said.verdict,
@@ -149,16 +149,16 @@ def _conflicts(session: Session, as_of: str | None) -> int:
                     "reason": said.reason,
                     "in_force": said.in_force,
                 }
-                for said in one.labels
+                for said in conflict.labels
             ],
         }
-        for one in found
+        for conflict in found
     ]
     heads = ("event", "kind", "verdict", "source", "known at", "")
     rows = [
-        (*((f"{one.event}/{one.id}", one.kind) if at == 0 else ("", "")), *_said(said))
-        for one in found
-        for at, said in enumerate(one.labels)
+        (*((f"{conflict.event}/{conflict.id}", conflict.kind) if at == 0 else ("", "")), *_said(said))
+        for conflict in found
+        for at, said in enumerate(conflict.labels)
     ]
     text = f"{many(len(found), 'event has', 'events have')} labels that contradict each other."
     if not found:

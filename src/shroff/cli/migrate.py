@@ -41,7 +41,7 @@ def migrate(session: Session, is_plan: bool, is_compared: bool, place: str | Non
             number = apply(opened, vault, planned)
             made = unmade() if number is None else stored(vault, vault.point(number)[0])
         planned = plan(opened)
-    rows = [(one.database, one.part, one.found, one.known, one.action) for one in planned]
+    rows = [(version.database, version.part, version.found, version.known, version.action) for version in planned]
     keys = ("database", "tables", "found", "known", "action")
     document = {
         "program": shroff.__version__,
@@ -50,7 +50,7 @@ def migrate(session: Session, is_plan: bool, is_compared: bool, place: str | Non
         "seconds": round(time.monotonic() - began, 3),
         "tables": [dict(zip(keys, row, strict=True)) for row in rows],
     }
-    actions = {one.action for one in planned}
+    actions = {version.action for version in planned}
     said = f"Backup {number} made, tables migrated." if number else "Nothing to migrate."
     if is_plan:
         told = {

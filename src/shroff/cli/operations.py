@@ -33,7 +33,7 @@ from shroff.operations.declaration import (
 
 def command_of(word: str) -> click.Command:
     """The command of the operations under a word: a group, or the one operation of that name."""
-    declared = [one for one in operations_of(word) if one.has_command]
+    declared = [operation for operation in operations_of(word) if operation.has_command]
     if word not in GROUPS:
         (alone,) = declared
         return _command(alone)
@@ -66,7 +66,7 @@ def _command(declared: Operation[..., Any]) -> ExampleCommand:
         return _run(declared, session, values)
 
     call.__doc__ = declared.words
-    call.__click_params__ = [_parameter(one) for one in reversed(declared.fields) if not one.about.is_remote]  # type: ignore[attr-defined]  # where click looks
+    call.__click_params__ = [_parameter(field) for field in reversed(declared.fields) if not field.about.is_remote]  # type: ignore[attr-defined]  # where click looks
     return command(declared.name.rpartition(" ")[2], *declared.examples)(call)
 
 

@@ -36,8 +36,8 @@ def schema(context: click.Context, out: Path | None) -> None:
 
 
 schema.examples = ("shroff schema --out schemas", "shroff schema check")
-for one in schema_avro.COMMANDS:
-    schema.add_command(one)
+for command in schema_avro.COMMANDS:
+    schema.add_command(command)
 
 
 def _write(session: Session, out: Path) -> None:

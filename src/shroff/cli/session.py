@@ -123,7 +123,7 @@ class Session:
     def next(self, *commands: str) -> None:
         """Name what one may want to do next, as it is typed where this command was."""
         if not self.is_json or sys.stderr.isatty():
-            self.say("Next: " + "   or: ".join(one_line(self._of_this_project(one)) for one in commands))
+            self.say("Next: " + "   or: ".join(one_line(self._of_this_project(words)) for words in commands))
 
     def _of_this_project(self, command: str) -> str:
         """A command with the project that was named, if one was."""
@@ -160,7 +160,7 @@ class ExampleGroup(Examples, click.Group):
 
 def _is_bare(command: click.Command | None) -> bool:
     """Whether a command needs no argument."""
-    return command is not None and not any(one.required for one in command.params)
+    return command is not None and not any(param.required for param in command.params)
 
 
 def command(

@@ -96,14 +96,14 @@ def _text(parts: list[tuple[str, PartRead]], named: str | None) -> str:
     if not parts:
         return "No live source yet: shroff.yaml has no 'source:'."
     rows = [
-        (kind, one.part, shown(one.offset) or "nothing", "?" if one.waiting is None else f"{one.waiting:,}")
-        for kind, one in parts
+        (kind, read.part, shown(read.offset) or "nothing", "?" if read.waiting is None else f"{read.waiting:,}")
+        for kind, read in parts
     ]
     lines = [table(rows, ("source", "part", "read up to", "waiting"))]
-    for _, one in parts:
-        if one.trouble:
-            lines.append(one_line(f"{one.part}: {one.trouble}"))
-        if one.forgotten is not None:
-            at, before = time_text(one.forgotten.at_ms), shown(one.forgotten.offset)
-            lines.append(one_line(f"{one.part}: read position reset at {at}; it was {before}."))
+    for _, part_read in parts:
+        if part_read.trouble:
+            lines.append(one_line(f"{part_read.part}: {part_read.trouble}"))
+        if part_read.forgotten is not None:
+            at, before = time_text(part_read.forgotten.at_ms), shown(part_read.forgotten.offset)
+            lines.append(one_line(f"{part_read.part}: read position reset at {at}; it was {before}."))
     return "\n".join(lines)

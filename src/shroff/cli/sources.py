@@ -105,7 +105,7 @@ def sync(session: Session, name: str, day: str, to: str, from_backup: bool, no_d
     if to and not day:
         raise UsageError("--to goes with --day, which is the first one.")
     found = []
-    for one in session.project.pulled.sync(
+    for file in session.project.pulled.sync(
         name,
         first=day,
         last=to,
@@ -113,9 +113,9 @@ def sync(session: Session, name: str, day: str, to: str, from_backup: bool, no_d
         decide=not no_decide,
         say=lambda words: session.say(f"shroff: {words}."),
     ):
-        found.append(one)
+        found.append(file)
         if not session.is_json:
-            session.show(_line(one))
+            session.show(_line(file))
         session.flush()
     taken = [one for one in found if one.appended is not None]
     more = "" if found else " No new files."
@@ -156,10 +156,10 @@ def test(session: Session, name: str, files: tuple[Path, ...], at: str | None, c
     if len(files) > FILES_MAX:
         raise UsageError(f"these are {len(files):,} files; at most {FILES_MAX:,} are judged at once.")
     bodies = {str(file): _read(file) for file in files}
-    known = {one.name: _read(one) for one in certificates.glob("*.pem")} if certificates is not None else {}
+    known = {path.name: _read(path) for path in certificates.glob("*.pem")} if certificates is not None else {}
     found = session.project.pushed.judged(name, bodies, at_ms, known)
-    session.answer({"messages": [msgspec.to_builtins(one) for one in found]}, _judged(found))
-    return 0 if all(one.accepted for one in found) else REFUSED
+    session.answer({"messages": [msgspec.to_builtins(events) for events in found]}, _judged(found))
+    return 0 if all(events.accepted for events in found) else REFUSED
 
 
 @command(
@@ -173,8 +173,8 @@ def test(session: Session, name: str, files: tuple[Path, ...], at: str | None, c
 def confirm(session: Session, name: str, topic: str | None) -> None:
     """Confirm the pending subscriptions of source NAME, so that the sender starts to deliver."""
     found = session.project.pushed.confirm(name, topic)
-    words = "\n".join(f"{one.topic}: confirmed." for one in found)
-    session.answer({"confirmed": [one.topic for one in found]}, words)
+    words = "\n".join(f"{subscription.topic}: confirmed." for subscription in found)
+    session.answer({"confirmed": [subscription.topic for subscription in found]}, words)
     session.next("shroff sources list")
 
 
@@ -229,9 +229,10 @@ def _document_of_pulled(view: PulledView) -> dict[str, Any]:
         "duplicates": counts.duplicates,
         "quarantined": counts.quarantined,
         "skipped": counts.skipped,
-        "set_aside": [{"file": file, "why": one.why} for file, one in aside.items()],
+        "set_aside": [{"file": file, "why": progress.why} for file, progress in aside.items()],
         "suspicious": [
-            {"file": file, "why": one.suspicious, "since": time_text(one.since_ms)} for file, one in suspicious.items()
+            {"file": file, "why": suspiciou.suspicious, "since": time_text(suspiciou.since_ms)}
+            for file, suspiciou in suspicious.items()
         ],
     }
 
@@ -280,7 +281,7 @@ def _line(one: SyncedFile) -> str:
 
 
 def _refused(found: list[SyncedFile]) -> int:
-    return sum(one.appended.events.quarantined + one.appended.labels.quarantined for one in found if one.appended)
+    return sum(file.appended.events.quarantined + file.appended.labels.quarantined for file in found if file.appended)
 
 
 def _text(
@@ -290,8 +291,8 @@ def _text(
         return "No named sources. Name one under 'sources:' in shroff.yaml."
     sources = [
         *((one[0].name, one[0].system.kind, one[1]) for one in found),
-        *((one.source.name, one.source.system.kind, one.counts) for one in pulled),
-        *((one.name, one.system.kind, one.counts) for one in read),
+        *((view.source.name, view.source.system.kind, view.counts) for view in pulled),
+        *((view.name, view.system.kind, view.counts) for view in read),
     ]
     rows = [
         (
@@ -317,14 +318,19 @@ def _text(
         for did, by in (("skipped", counts.skipped), ("refused", counts.refused)):
             lines += [f"{name}: {did} {many(count, 'time')}: {one_line(words)}" for words, count in by.items() if count]
     for named, _, aside, suspicious in pulled:
-        lines += [f"{named.name}: {one_line(file)} is skipped: {one_line(one.why)}" for file, one in aside.items()]
-        lines += [f"{named.name}: {file} is suspicious: {one_line(one.suspicious)}" for file, one in suspicious.items()]
-    for one in read:
-        if one.counts.failing:
-            since = _time(one.counts.failing_ms)
-            lines.append(f"{one.name}: failing since {since}: {one_line(one.counts.failing)}")
-        if one.counts.waiting:
-            lines.append(f"{one.name}: {many(one.counts.waiting, 'message')} waiting")
+        lines += [
+            f"{named.name}: {one_line(file)} is skipped: {one_line(progress.why)}" for file, progress in aside.items()
+        ]
+        lines += [
+            f"{named.name}: {file} is suspicious: {one_line(suspiciou.suspicious)}"
+            for file, suspiciou in suspicious.items()
+        ]
+    for read_view in read:
+        if read_view.counts.failing:
+            since = _time(read_view.counts.failing_ms)
+            lines.append(f"{read_view.name}: failing since {since}: {one_line(read_view.counts.failing)}")
+        if read_view.counts.waiting:
+            lines.append(f"{read_view.name}: {many(read_view.counts.waiting, 'message')} waiting")
     return "\n".join(lines)
 
 
@@ -334,7 +340,7 @@ def _time(at_ms: int | None) -> str | None:
 
 def _judged(found: list[JudgedMessage]) -> str:
     rows = []
-    for one in found:
-        reason = one_line(one.reason) + (f" (would fetch {one.would_fetch})" if one.would_fetch else "")
-        rows.append((one_line(one.file), _SIGNS[one.accepted], one_line(one.type), reason.strip()))
+    for message in found:
+        reason = one_line(message.reason) + (f" (would fetch {message.would_fetch})" if message.would_fetch else "")
+        rows.append((one_line(message.file), _SIGNS[message.accepted], one_line(message.type), reason.strip()))
     return table(rows, ("file", "", "type", "reason"))

@@ -73,7 +73,7 @@ def operation(request: OperationRequest[Any]) -> ClientCall:
         raise ValueError(f"the service has no route for the operation {declared.name!r}")
 
     def given(place: str) -> dict[str, Any]:
-        return {one.wire: getattr(request, one.name) for one in declared.fields_in(place)}
+        return {request_field.wire: getattr(request, request_field.name) for request_field in declared.fields_in(place)}
 
     path = declared.path.format(**{name: quoted(str(value)) for name, value in given("path").items()})
     query = {name: _word(value) for name, value in given("query").items() if value is not None}

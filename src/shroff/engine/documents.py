@@ -62,7 +62,7 @@ class DocumentWriter:
         self._texts, self._objects = TextPool(), object_writer(self._fields, places)
         self._places = ColumnWriter([',"seq":', ',"as_of_seq":', ","], [INTEGER, INTEGER], places)
         self._scores = ColumnWriter(["", ""], [REAL], places)
-        self._models = ["", *(one.id for one in definitions.scoring_of(event).deciding)]
+        self._models = ["", *(scorer.id for scorer in definitions.scoring_of(event).deciding)]
         self.show(definitions.versions)
         self._head = f'{{"event":"{event}","id":'.encode()
         self._sealed_event = f'","event":"{event}","'.encode()
@@ -82,7 +82,7 @@ class DocumentWriter:
     def _objects_of(self, frame: Frame, rows: Array | slice, count: int) -> Slices:
         chosen = [frame.computed.get(name) for name, _ in self._fields]
         if not isinstance(rows, slice):
-            chosen = [None if one is None else Column(one.values[rows], one.valid[rows]) for one in chosen]
+            chosen = [None if key is None else Column(key.values[rows], key.valid[rows]) for key in chosen]
         return self._objects.write(self._texts, chosen, count)
 
     def write(

@@ -59,7 +59,7 @@ class RowDecider:
         self._name, self._places, self._reads = name, definitions.settings.money_places, reads
         known: dict[int, _Asked] = {}
         if before is not None and before._reads is reads:  # noqa: SLF001 - of the same class
-            known = {id(one.rule): one for one in before._asked}  # noqa: SLF001 - as above
+            known = {id(column.rule): column for column in before._asked}  # noqa: SLF001 - as above
         self._asked: list[_Asked] = [known.get(id(rule)) or self._made(rule, reads) for rule in rules]
         self._writer, self._exploring = writer, exploring
         if writer is not None:
@@ -67,12 +67,14 @@ class RowDecider:
             self._score = RowScoring(self._scoring, reads.read)
             names = definitions.feature_names(name)
             self._features = reads.read_all(names)
-            self._shown = RowFeatures([(one, definitions.features[one].type) for one in names], self._places).write
+            self._shown = RowFeatures(
+                [(asked, definitions.features[asked].type) for asked in names], self._places
+            ).write
         self._amount = None if exploring is None else reads.evaluate(exploring[1])
 
     def decide(self, placed: SequencedEvent, row: Row, let_through: LetThrough, effects: Effects) -> None:
         """Add the results of an event to the effects."""
-        hits = [self._hit(one, row) for one in self._asked if one.hit(row) is True]
+        hits = [self._hit(feature, row) for feature in self._asked if feature.hit(row) is True]
         if hits:
             record_hits(placed.happened, hits, effects)
         writer = self._writer
@@ -95,7 +97,7 @@ class RowDecider:
 
     def keep(self, rules: Container[int]) -> None:
         """Forget the readers of all rules but these, given by identity: their slots are other values' now."""
-        self._asked = [one for one in self._asked if id(one.rule) in rules]
+        self._asked = [asked for asked in self._asked if id(asked.rule) in rules]
 
     def _made(self, rule: Rule, reads: RowReads) -> _Asked:
         return _Asked(rule, reads.read(rule.computed.name), reads.key(rule.by), self._words(rule, reads))
@@ -110,7 +112,7 @@ class RowDecider:
         if not rule.reason:
             plain = rule.id.replace("_", " ")
             return lambda row: plain
-        aggregated = {one.name for one in rule.reason_computed()}
+        aggregated = {asked.name for asked in rule.reason_computed()}
         parts: list[Callable[[Row], str]] = []
         for at, part in enumerate(rule.reason):
             if isinstance(part, str):

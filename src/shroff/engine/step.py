@@ -99,7 +99,7 @@ class Engine:
             return False
         if was.reference.tables != definitions.reference.tables:
             return False
-        before, now = ({id(rule): rule for rule in one.rules} for one in (was, definitions))
+        before, now = ({id(rule): rule for rule in feature.rules} for feature in (was, definitions))
         edited, decided = before.keys() ^ now.keys(), definitions.events.decided
         if not all(rule.on in decided for number, rule in (before | now).items() if number in edited):
             return False  # which features are computed there may change with its rules
@@ -143,10 +143,10 @@ class Engine:
         State is then as `step` leaves it, told of the same hits; behind the last of them `passed` is to be called.
         """
         past: list[Hits] = [{}] * size
-        for row, found in hits.items():
-            past[row] = found
+        for row, hit in hits.items():
+            past[row] = hit
         self.online.pass_over(frames, size, past)
-        rows = np.array([row for row, found in hits.items() if LET_THROUGH in found], np.int64)
+        rows = np.array([row for row, version in hits.items() if LET_THROUGH in version], np.int64)
         for name, frame in frames.items() if len(rows) else ():
             for at in np.flatnonzero(np.isin(frame.rows, rows)).tolist():
                 self.let_through.note(name, int(frame.times[at]), past[frame.rows[at]])
@@ -165,9 +165,9 @@ class Engine:
         return self._few[name]
 
     def _step_by_columns(self, batch: Sequence[SequencedEvent], frames: Mapping[str, Frame], effects: Effects) -> None:
-        for one in batch:  # those of the past stand before those that are decided now
-            if one.past_hits:
-                self.let_through.note(one.event.type, one.event.time_ms, one.past_hits)
+        for event in batch:  # those of the past stand before those that are decided now
+            if event.past_hits:
+                self.let_through.note(event.event.type, event.event.time_ms, event.past_hits)
         for name, frame in frames.items():
             if name != "label":
                 mine = batch if len(frame) == len(batch) else [batch[row] for row in frame.rows.tolist()]
@@ -179,12 +179,12 @@ class Engine:
         columns = placed if isinstance(placed, SequencedBatch) else None
         rows: Sequence[int] = range(len(placed))
         if columns is None:
-            rows = [row for row, one in enumerate(placed) if one.past_hits is None]
+            rows = [row for row, event in enumerate(placed) if event.past_hits is None]
         if not rows:
             return
         hits = self._hits(name, frame, rows)
-        for row, found in hits.items():
-            record_hits(_happened(placed, row), found, effects)
+        for row, hit in hits.items():
+            record_hits(_happened(placed, row), hit, effects)
         if not self.definitions.events.types[name].is_decided:
             return
         at = slice(None) if len(rows) == len(frame) else np.array(rows)
@@ -284,7 +284,7 @@ class Engine:
         """The reason of a rule at some events, its expressions shown with their values."""
         if not rule.reason:
             return [rule.id.replace("_", " ")] * len(rows)
-        aggregated = {one.name for one in rule.reason_computed()}
+        aggregated = {effects.name for effects in rule.reason_computed()}
         parts: list[list[str]] = []
         for at, part in enumerate(rule.reason):
             if isinstance(part, str):

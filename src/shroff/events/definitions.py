@@ -146,7 +146,7 @@ class Events:
 
     @property
     def decided(self) -> tuple[str, ...]:
-        return tuple(name for name, one in self.types.items() if one.is_decided)
+        return tuple(name for name, type_ in self.types.items() if type_.is_decided)
 
     @property
     def naming(self) -> dict[str, EventType]:

@@ -157,7 +157,9 @@ class Codec:
         self._writers = [(field.name, at, value_writer(field.type)) for at, field in fields]
         readers = [(at, stored_reader(field.type)) for at, field in enumerate(event_type.fields)]
         self._readers = [(at, read) for at, read in readers if read is not None]
-        self._decoder = msgspec.json.Decoder(_stored_shape(*((one.name, one.type.kind) for one in event_type.fields)))
+        self._decoder = msgspec.json.Decoder(
+            _stored_shape(*((field.name, field.type.kind) for field in event_type.fields))
+        )
 
     def encode(self, event: Event) -> bytes:
         """Give the canonical body of an event."""

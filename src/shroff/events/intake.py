@@ -283,7 +283,7 @@ class Intake:
 
     def _mappers(self, format: str, events: Events) -> dict[str, Mapper]:
         types = {**self.events.types, **events.types, LABEL: self.events.label_input}
-        return {name: Mapper(one, format, self._secret[name]) for name, one in types.items()}
+        return {name: Mapper(type_, format, self._secret[name]) for name, type_ in types.items()}
 
     def _read(
         self,
@@ -331,7 +331,9 @@ class Intake:
         types = {**self.events.types, LABEL: self.events.label_input}
         if reading.seals is not None or (as_type is not None and "avro" not in types[as_type].mappings):
             return {}
-        mappers = {name: Mapper(replace(one, mappings={}), "avro", self._secret[name]) for name, one in types.items()}
+        mappers = {
+            name: Mapper(replace(type_, mappings={}), "avro", self._secret[name]) for name, type_ in types.items()
+        }
         keeper = None
         if self._hasher is not None:
             keeper = LineRedactor(self.events, self._keeping_validator, self._hasher, mappers, "avro")
@@ -399,9 +401,9 @@ class Intake:
         """What keeps objects that came by themselves: read by no mapping, but for those of `mapped`."""
         assert self._hasher is not None
         types = {**self.events.types, LABEL: self.events.label_input}
-        plain = {name: replace(one, mappings={}) for name, one in types.items()}
+        plain = {name: replace(type_, mappings={}) for name, type_ in types.items()}
         plain |= {} if mapped is None else {mapped.name: mapped}
-        mappers = {name: Mapper(one, "jsonl", self._secret[name]) for name, one in plain.items()}
+        mappers = {name: Mapper(pieces, "jsonl", self._secret[name]) for name, pieces in plain.items()}
         return LineRedactor(self.events, self._keeping_validator, self._hasher, mappers, "jsonl")
 
 

@@ -69,7 +69,7 @@ class Mapper:
         self._event_type = event_type
         self._mapping = event_type.mappings.get(MAPPING_OF[format], _NO_MAPPING)
         self._typed_columns = format in {"parquet", "avro"}
-        self.secret = frozenset(one.name for one in event_type.fields if one.shape.is_hashed)
+        self.secret = frozenset(field.name for field in event_type.fields if field.shape.is_hashed)
         if secret is not None:
             self.secret = secret
         paths = self.secret_paths

@@ -116,11 +116,11 @@ def summary_of(type_: EventType | None, fields: MappingOf[str, Any], currency: s
         if one is not amount
     )
     names = {
-        one.name.removesuffix(ending): str(fields[one.name])[:TEXT_MAX]
+        field.name.removesuffix(ending): str(fields[field.name])[:TEXT_MAX]
         for ending in reversed(NAMES)
-        for one in type_.fields
-        if one.name.endswith(ending) and one.type.is_text and not one.shape.is_hashed
-        if fields.get(one.name) is not None
+        for field in type_.fields
+        if field.name.endswith(ending) and field.type.is_text and not field.shape.is_hashed
+        if fields.get(field.name) is not None
     }
     return EventSummary("" if amount is None else str(fields[amount.name]), currency, parts, names)
 
@@ -149,7 +149,7 @@ def load_summary(
     if node is None:
         return usual(fields)
     found = list[str]()
-    known, hidden = [field.name for field in fields], {one.name for one in personal}
+    known, hidden = [field.name for field in fields], {field.name for field in personal}
     listed = loader.sequence(node, problems, f"{SUMMARY} of {event}")
     for item in listed.items if listed is not None else ():
         name = loader.scalar(item, problems, f"a field in {SUMMARY} of {event}")

@@ -103,16 +103,18 @@ class Changes:
             now = self._now(variable)
             if now is not None:
                 found += self._of_one(variable, now, self._tried(variable, float(now), cuts), decided)
-        return sorted(found, key=lambda one: (one.crossed, one.code, one.outcome))
+        return sorted(
+            found, key=lambda counterfactual: (counterfactual.crossed, counterfactual.code, counterfactual.outcome)
+        )
 
     # ---- what may change
 
     def _variables(self) -> list[Variable]:
         """The numeric features and fields that the model or a rule reads, by name."""
         read = {part for node in self.inputs for part in walk(node) if isinstance(part, FeatureValue | ThisField)}
-        read |= {variable for one in self._asked for variable in one.reads}
-        numeric = {_plain(one) for one in read if one.type.kind in NUMERIC}
-        return sorted(numeric, key=lambda one: name_of(one, self.event))
+        read |= {variable for bound in self._asked for variable in bound.reads}
+        numeric = {_plain(asked) for asked in read if asked.type.kind in NUMERIC}
+        return sorted(numeric, key=lambda variable: name_of(variable, self.event))
 
     def _now(self, variable: Variable) -> float | None:
         values = self.seen.features if isinstance(variable, FeatureValue) else self.seen.fields
@@ -142,12 +144,12 @@ class Changes:
                 found = steps(cuts.by_input[place], now, variable.type, is_single=cuts.is_single)
                 below.update(found.below)
                 above.update(found.above)
-        nodes = [*self.inputs, *(one.rule.when for one in self._asked if variable in one.reads)]
+        nodes = [*self.inputs, *(node.rule.when for node in self._asked if variable in node.reads)]
         for value in _compared(nodes, variable):
             below.update({value} if value < now else ())
             above.update({value} if value > now else ())
         least = self._least(variable)
-        return sorted((one for one in below if one >= least), reverse=True), sorted(above)
+        return sorted((asked for asked in below if asked >= least), reverse=True), sorted(above)
 
     def _least(self, variable: Variable) -> float:
         """What a value cannot be below: counts start at 0, those that include this event at 1."""
@@ -166,25 +168,25 @@ class Changes:
         name, is_real = name_of(variable, self.event), variable.type.kind == "real"
         for values in tried:
             outcomes = self._outcomes(variable, values)
-            for found in sorted({one for one in outcomes if one != decided}):
-                place = outcomes.index(found)
-                end = next((later for later in range(place, len(values)) if outcomes[later] != found), None)
+            for limit in sorted({other for other in outcomes if other != decided}):
+                place = outcomes.index(limit)
+                end = next((later for later in range(place, len(values)) if outcomes[later] != limit), None)
                 value = values[place]
                 # The next step begins right behind the last value of this one.
                 until = None if end is None else values[end] + (0 if is_real else 1 if value < now else -1)
-                ends = [one if is_real or one is None else int(one) for one in (value, until)]
-                yield Counterfactual(name, variable, ends[0], now, ends[1], found, (place + 1) / count)
+                ends = [other if is_real or other is None else int(other) for other in (value, until)]
+                yield Counterfactual(name, variable, ends[0], now, ends[1], limit, (place + 1) / count)
 
     def _outcomes(self, variable: Variable, values: Sequence[float]) -> list[str]:
         rows = [self._with(variable, value) for value in values]
         scores = self._scores(rows, variable)
         rules = [
-            (one.rule, reader_of(one.rule.when, self.definitions.reference))
-            for one in self._asked
-            if variable in one.reads or one.reads_score
+            (bound.rule, reader_of(bound.rule.when, self.definitions.reference))
+            for bound in self._asked
+            if variable in bound.reads or bound.reads_score
         ]
         asked = {rule.id for rule, _ in rules}
-        fixed = [one.effect for one in self.definitions.rules if one.id in self.effective - asked]
+        fixed = [rule.effect for rule in self.definitions.rules if rule.id in self.effective - asked]
         policy = self.definitions.policy(self.event)
         found = []
         for row, score in zip(rows, scores, strict=True):

@@ -113,7 +113,7 @@ class EntityLook:
         looked_to = found[-1].seq - 1 if is_full else looked_to
         rows = self._decisions(found)
         seen = [_seen(one, rows.get(one.seq), entity) for one in found]
-        newest = next((one for one in seen if one.outcome is not None), None)
+        newest = next((record for record in seen if record.outcome is not None), None)
         if newest is None:
             return Timeline(seen, looked_to, looked_to > 0)
         of = f"{newest.record.type}/{newest.record.id}"
@@ -157,7 +157,7 @@ class EntityLook:
         for _, records in self._backwards(self._log.last_seq(), wanted):
             for record in records:
                 self._share(record, entity, own, wanted, shared)
-            for named in [one for one, others in shared.items() if len(others) > MANY]:
+            for named in [name for name, others in shared.items() if len(others) > MANY]:
                 del shared[named]
                 left_out.append(named)
                 wanted[named[0]].remove(named[1])
@@ -171,7 +171,7 @@ class EntityLook:
 
         Cost: as `KeyEvents.backwards`, whatever the number of entities.
         """
-        keys = {name: read_key(text, one) for name, one in self._definitions.events.entities.items()}
+        keys = {name: read_key(text, entity) for name, entity in self._definitions.events.entities.items()}
         wanted = {name: [key if isinstance(key, tuple) else (key,)] for name, key in keys.items() if key is not None}
         found, looked_to = set[str](), self._log.last_seq()
         for start, records in self._backwards(looked_to, wanted):
@@ -220,7 +220,7 @@ class EntityLook:
             if isinstance(event, Event):
                 for name, key in self._keyed.keys(event, others).items():
                     counts.setdefault(name, Counter())[key] += 1
-        return {name: [key for key, _ in found.most_common(SHARED_MAX)] for name, found in counts.items()}
+        return {name: [key for key, _ in count.most_common(SHARED_MAX)] for name, count in counts.items()}
 
     def _share(
         self,
@@ -246,12 +246,15 @@ class EntityLook:
         for named, others in shared.items():
             for other in others:
                 through.setdefault(other, []).append(named)
-        rarest = {other: min(len(shared[one]) for one in named) for other, named in through.items()}
-        found = sorted(through, key=lambda one: (rarest[one], -len(through[one]), _text_of(one)))[:NEIGHBOURS_MAX]
-        events = {other: {one.seq: one for named in through[other] for one in shared[named][other]} for other in found}
+        rarest = {other: min(len(shared[event]) for event in named) for other, named in through.items()}
+        found = sorted(through, key=lambda key: (rarest[key], -len(through[key]), _text_of(key)))[:NEIGHBOURS_MAX]
+        events = {
+            other: {record.seq: record for named in through[other] for record in shared[named][other]}
+            for other in found
+        }
         newest = {other: those[max(those)] for other, those in events.items()}
         outcomes = {seq: row.outcome for seq, row in self._decisions(newest.values()).items()}
-        last = {other: KeyEvent(one, outcomes.get(one.seq)) for other, one in newest.items()}
+        last = {other: KeyEvent(name, outcomes.get(name.seq)) for other, name in newest.items()}
         by = {other: sorted((name, _text_of(key)) for name, key in through[other]) for other in found}
         return [Neighbour(_text_of(other), by[other], len(events[other]), last[other]) for other in found]
 
@@ -259,8 +262,10 @@ class EntityLook:
 
     def _decisions(self, records: Collection[Record]) -> dict[int, DecisionRow]:
         """The decisions of these events, by their places, read together."""
-        types = {one.type for one in records if one.decided}
-        found = [self._log.decisions(type_, [one.id for one in records if one.type == type_]) for type_ in types]
+        types = {record.type for record in records if record.decided}
+        found = [
+            self._log.decisions(type_, [record.id for record in records if record.type == type_]) for type_ in types
+        ]
         return {row.seq: row for rows in found for row in rows.values()}
 
 

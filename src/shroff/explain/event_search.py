@@ -76,7 +76,7 @@ def search_parts(
     there = log.records_at(first)
     is_all = end <= log.pruned_to()
     events = [(there[place], places[place]) for place in first if place in there]
-    return PartFound(events, [(*key, *found) for key, found in keys.items()][:FOUND_MAX], 0 if is_all else end)
+    return PartFound(events, [(*key, *event) for key, event in keys.items()][:FOUND_MAX], 0 if is_all else end)
 
 
 def _people(log: Log, start: int, end: int, fields: _SearchFields) -> dict[int, tuple[bytes, str]]:
@@ -105,9 +105,9 @@ class _SearchFields:
     def __init__(self, definitions: Definitions, text: str, *, may_see: bool) -> None:
         self._text, self._amount = text.casefold(), written_amount(text, definitions.settings.money_places)
         self._types = types = definitions.events.types
-        self._ids = {name: one.id_field for name, one in types.items()}
+        self._ids = {name: type_.id_field for name, type_ in types.items()}
         self._money = {
-            name: [field.name for field in one.fields if field.type.kind == "money"] for name, one in types.items()
+            name: [field.name for field in type_.fields if field.type.kind == "money"] for name, type_ in types.items()
         }
         self._keys: dict[str, list[tuple[str, str, str]]] = {name: [] for name in types}
         for entity, declared in definitions.events.entities.items():
@@ -120,17 +120,17 @@ class _SearchFields:
         self._places = {
             name: [
                 field.name
-                for field in one.fields
-                if field.name in one.summary and field.name not in of_keys[name]
+                for field in type_.fields
+                if field.name in type_.summary and field.name not in of_keys[name]
                 if field.type.is_text and not field.shape.is_hashed
             ]
-            for name, one in types.items()
+            for name, type_ in types.items()
         }
         is_person = may_see and ("@" in text or not any(sign.isdecimal() for sign in text))
-        self.personal = {name: one.id_field for name, one in types.items() if is_person and one.personal}
+        self.personal = {name: type_.id_field for name, type_ in types.items() if is_person and type_.personal}
         # Bytes have small letters of ASCII alone: any other letter is looked for as it may be written.
         written = {text.lower(), text.upper(), text.title(), text.capitalize(), text}
-        self.needles = sorted({msgspec.json.encode(one)[1:-1].lower() for one in written})
+        self.needles = sorted({msgspec.json.encode(place)[1:-1].lower() for place in written})
         self.needles += [f'"{self._amount}"'.encode()] if self._amount else []
 
     def has(self, value: str) -> bool:
@@ -148,8 +148,8 @@ class _SearchFields:
         if kind != b"e" or type_ not in self._ids:
             return "", []
         fields: Mapping[str, Any] = msgspec.json.decode(body)
-        matched = person or next((label_of(one) for one in self._places[type_] if self._is_in(fields, one)), "")
-        if self._amount and any(fields.get(one) == self._amount for one in self._money[type_]):
+        matched = person or next((label_of(place) for place in self._places[type_] if self._is_in(fields, place)), "")
+        if self._amount and any(fields.get(word) == self._amount for word in self._money[type_]):
             matched = "amount"
         if self._is_end(str(fields.get(self._ids[type_]) or "")):
             matched = "id"

@@ -157,7 +157,7 @@ def explain(
     for name in (name for name in definitions.feature_names(row.event) if name in document["features"]):
         feature = definitions.features[name]
         key = keys.get(feature.entity)
-        usual = _usual(name, (one.shown for one in earlier.get(feature.entity, ())), feature.type.kind)
+        usual = _usual(name, (name.shown for name in earlier.get(feature.entity, ())), feature.type.kind)
         shown = None if key is None else key_text(key[0] if len(key) == 1 else key)
         text = as_written(None if feature.place is None else feature.place.text, feature.node)
         lines.append(FeatureLine(name, text, feature.entity, shown, document["features"][name], usual))
@@ -225,7 +225,7 @@ def _asked(
     past = Past(log, definitions, records, None if index_of is None else index_of(definitions))
     record = log.find(row.event, [row.id])[row.id]
     names = [name for name in definitions.feature_names(row.event) if name in document["features"]]
-    of_event = [name for name, one in definitions.events.entities.items() if row.event in one.keys]
+    of_event = [name for name, entity in definitions.events.entities.items() if row.event in entity.keys]
     keys = past.keys(past.event(record), {*of_event[:1], *(definitions.features[name].entity for name in names)})
     return _Asked(log, row, definitions, document, past, keys, next(iter(of_event), ""))
 
@@ -256,7 +256,7 @@ def _rules(definitions: Definitions, event: str, document: Mapping[str, Any]) ->
 def _usual(name: str, earlier: Iterable[Mapping[str, Any]], kind: str) -> Usual | None:
     if kind not in NUMERIC:
         return None
-    found = [one[name] for one in earlier if one.get(name) is not None]
+    found = [decision[name] for decision in earlier if decision.get(name) is not None]
     try:
         values = sorted(found, key=lambda value: Decimal(str(value)))
     except ArithmeticError:

@@ -194,7 +194,7 @@ class KeyEvents:
         needles = self._needles(wanted)
         places: set[int] = set()
         for text in self._log.lines(start, end, _BLOCK):
-            for needle in {found[0] if found else b"\n" for _, _, _, found in needles}:
+            for needle in {row[0] if row else b"\n" for _, _, _, row in needles}:
                 places.update(start + 1 + line for line, _ in lines_with(text, text, needle))
             start += text.count(b"\n")
         return self._these(sorted(places), wanted)
@@ -211,7 +211,7 @@ class KeyEvents:
 
     def _has_any(self, record: Record, needles: Iterable[tuple[str, str, Key, Sequence[bytes]]]) -> bool:
         return record.kind == "event" and any(
-            record.type == event and self.keyed.has(record, entity, key, found) for event, entity, key, found in needles
+            record.type == event and self.keyed.has(record, entity, key, group) for event, entity, key, group in needles
         )
 
 
@@ -271,13 +271,13 @@ def looked_back(
     if used is None:
         return None
     events = KeyEvents(log, definitions, records, index, is_exact=False)  # one of another key changes no value
-    keys = events.keyed.keys(event, {one.entity for one in used})
+    keys = events.keyed.keys(event, {aggregate.entity for aggregate in used})
     found = _events(events, keys, record, _windows(used, event.time_ms - lateness_of(log, definitions)), most)
     if found is None:
         return None
-    of_labels = {one.entity for one in used if one.event == "label"} & keys.keys()
+    of_labels = {aggregate.entity for aggregate in used if aggregate.event == "label"} & keys.keys()
     labels = events.labels(seq - 1, {entity: keys[entity] for entity in of_labels}) if of_labels else []
-    return sorted([*found, *labels], key=lambda one: one.seq)
+    return sorted([*found, *labels], key=lambda label: label.seq)
 
 
 def asked_of_keys(definitions: Definitions, event: str) -> set[Aggregate] | None:
@@ -290,20 +290,20 @@ def asked_of_keys(definitions: Definitions, event: str) -> set[Aggregate] | None
 
 
 def _asked_of_keys(definitions: Definitions, event: str) -> set[Aggregate] | None:
-    nodes = [one.node for one in computed_of(definitions) if event in one.events]
+    nodes = [needle.node for needle in computed_of(definitions) if event in needle.events]
     used = {aggregate for node in nodes for aggregate in aggregates(node)}
     is_stacked = any(isinstance(part, ItemFeature) for node in nodes for part in walk(node))
     is_drawn = definitions.policy(event).explore is not None
-    return None if is_stacked or is_drawn or any(one.since_flag or one.matching for one in used) else used
+    return None if is_stacked or is_drawn or any(feature.since_flag or feature.matching for feature in used) else used
 
 
 def _windows(used: Iterable[Aggregate], end_ms: int) -> dict[str, float]:
     """For each entity the time at which its longest window begins, for a watermark; that of labels is none of them."""
     found: dict[str, float] = {}
-    for one in used:
-        if one.event != "label":
-            start = -math.inf if one.over_ms is None else end_ms - one.delay_ms - one.over_ms
-            found[one.entity] = min(start, found.get(one.entity, math.inf))
+    for aggregate in used:
+        if aggregate.event != "label":
+            start = -math.inf if aggregate.over_ms is None else end_ms - aggregate.delay_ms - aggregate.over_ms
+            found[aggregate.entity] = min(start, found.get(aggregate.entity, math.inf))
     return found
 
 

@@ -168,25 +168,25 @@ class HitRecords:
         counts = dict.fromkeys(("fraud", "genuine", "unclear", "immature"), 0)
         amount = fraud = 0
         days: defaultdict[int, list[int]] = defaultdict(lambda: [0, 0])
-        for one in found:
-            verdict = self._verdict(one, definitions)
+        for node in found:
+            verdict = self._verdict(node, definitions)
             counts[verdict] += 1
-            amount += one.amount_minor or 0
-            fraud += (one.amount_minor or 0) if verdict == "fraud" else 0
-            day = days[day_number(one.time_ms, self.zone)]
+            amount += node.amount_minor or 0
+            fraud += (node.amount_minor or 0) if verdict == "fraud" else 0
+            day = days[day_number(node.time_ms, self.zone)]
             day[0] += 1
-            day[1] += one.verdict == "fraud"
+            day[1] += node.verdict == "fraud"
         first, last = min(days), max(*days, day_number(self.last_ms, self.zone))
         return RuleRecord(
             len(found),
-            sum(one.rules[rule] for one in found),
+            sum(hit.rules[rule] for hit in found),
             counts["fraud"],
             counts["genuine"],
             counts["unclear"],
             counts["immature"],
             amount,
             fraud,
-            max(one.time_ms for one in found),
+            max(hit.time_ms for hit in found),
             first,
             [(days[day][0], days[day][1]) if day in days else (0, 0) for day in range(first, last + 1)],
             self.is_whole,
@@ -304,7 +304,7 @@ class HitRecords:
         self.since_ms, self.from_seq, self._floor = self.events[first].time_ms, first - 1, first - 1
         self._unplaced.clear()
         self.events = {seq: self.events[seq] for seq in kept}
-        self._named = {one.name: seq for seq, one in self.events.items()}
+        self._named = {event.name: seq for seq, event in self.events.items()}
         for rule, seqs in list(self.by_rule.items()):
             self.by_rule[rule] = [seq for seq in seqs if seq >= first]
 
@@ -334,7 +334,7 @@ def _judge(event: HitEvent, said: LabelOfHit, definitions: Definitions) -> None:
 def _amount(record: Record, definitions: Definitions) -> int | None:
     """The event's first field of money, in smallest units of today."""
     type_ = definitions.events.types.get(record.type)
-    name = next((one.name for one in type_.fields if one.type.kind == _MONEY), "") if type_ is not None else ""
+    name = next((hit.name for hit in type_.fields if hit.type.kind == _MONEY), "") if type_ is not None else ""
     if not name:
         return None
     value = msgspec.json.decode(record.body, type=dict[str, Any]).get(name)

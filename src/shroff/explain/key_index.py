@@ -128,7 +128,10 @@ def _hashes(piece: LogPiece, definitions: Definitions) -> tuple[Words, NDArray[n
         for entity in definitions.events.entities
         if (key := keyed.key(entity, label)) is not None
     ]
-    hashes, places = [np.array([one for one, _ in labels], np.uint64)], [np.array([at for _, at in labels], np.uint32)]
+    hashes, places = (
+        [np.array([declared for declared, _ in labels], np.uint64)],
+        [np.array([at for _, at in labels], np.uint32)],
+    )
     for name, frame in piece.frames.items():
         for entity, declared in definitions.events.entities.items():
             if name not in declared.keys:
@@ -144,14 +147,14 @@ def _hashes(piece: LogPiece, definitions: Definitions) -> tuple[Words, NDArray[n
 
 def _of_one_size(runs: Sequence[Run]) -> Sequence[Run] | None:
     """The last runs, where as many as make a level have one size."""
-    alike = list(takewhile(lambda one: one.size == runs[-1].size, reversed(runs)))
+    alike = list(takewhile(lambda run: run.size == runs[-1].size, reversed(runs)))
     is_one = len(alike) >= LEVEL and LEVEL * alike[0].size <= LARGEST
     return alike[LEVEL - 1 :: -1] if is_one else None
 
 
 def form_of(definitions: Definitions) -> str:
     """Version tag of how keys are made."""
-    entities = sorted((name, sorted(one.keys.items())) for name, one in definitions.events.entities.items())
+    entities = sorted((name, sorted(entity.keys.items())) for name, entity in definitions.events.entities.items())
     return sha256(f"{_VERSION}\n{entities!r}".encode()).hexdigest()[:16]
 
 

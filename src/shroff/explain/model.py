@@ -158,7 +158,7 @@ class Story:
     def told(self) -> ModelStory:
         """The model's part of a decision that has a score."""
         id_ = self.document["versions"]["model"]
-        scorers = {one.id: one for one in self.definitions.scoring_of(self.event).deciding}
+        scorers = {scorer.id: scorer for scorer in self.definitions.scoring_of(self.event).deciding}
         try:
             return self._told(_explainable(scorers.get(id_), id_), scorers[id_])
         except (StateError, UsageError) as error:
@@ -190,7 +190,7 @@ class Story:
         Cost: as far as it has to look: the pasts of few entities, and no search for what would change the outcome.
         """
         id_ = self.document["versions"]["model"]
-        scorers = {one.id: one for one in self.definitions.scoring_of(self.event).deciding}
+        scorers = {scorer.id: scorer for scorer in self.definitions.scoring_of(self.event).deciding}
         try:
             model = _explainable(scorers.get(id_), id_)
             found = model.contributions(self._columns(model, scorers[id_]))[0].tolist()
@@ -236,8 +236,8 @@ class Story:
     def rule_words(self) -> dict[str, str]:
         """The reasons of the rules that hit, in their order, as people read them: money with its currency."""
         told = reasons_of(self.definitions)
-        found = [one for one in self.document["reasons"] if one["kind"] == "rule"]
-        return {one["code"]: told(one["code"], str(one["text"])) for one in found}
+        found = [label for label in self.document["reasons"] if label["kind"] == "rule"]
+        return {reason["code"]: told(reason["code"], str(reason["text"])) for reason in found}
 
     @property
     def _teller(self) -> ValueWording:
@@ -295,7 +295,7 @@ class Story:
 
     def _values(self, node: Node, past: Sequence[PastDecision]) -> list[Value]:
         read = reader_of(node, self.definitions.reference)
-        return [read(one) for one in past]
+        return [read(decision) for decision in past]
 
     def _range(self, node: Node, value: Value, values: list[Value]) -> _Range:
         """What is normal by these values, and that none is where as many as lie outside a range have none."""
@@ -311,19 +311,19 @@ class Story:
         wording = teller.wording(node)
         if node.type.is_text or node.type.kind == "boolean":
             # Of two that are as frequent the first by text, so that the words do not depend on the order.
-            top, count = max(Counter(values).items(), key=lambda one: (one[1], str(one[0])))
+            top, count = max(Counter(values).items(), key=lambda reason: (reason[1], str(reason[0])))
             share = f" ({count:,} of {len(values):,})" if count < len(values) else ""
             words = teller.value(node.type, top, wording)
             if node.type.kind == "boolean" and clause(teller, node):
                 timed = clock_words_of(teller, teller.plain(node), WHEN_ALONE, is_true=bool(top))
                 words = timed or ("the case" if top == value else "not the case")
             return _Range(words + share, is_usual=value == top)
-        numbers = [float(one) for one in values if isinstance(one, int | float)]
+        numbers = [float(pair) for pair in values if isinstance(pair, int | float)]
         if wording.clock:
             return _on_clock(wording.clock, numbers, value)
         low, high = _ends(numbers)
         whole = node.type.kind != "real"
-        least, most = (teller.value(node.type, int(one) if whole else one, wording) for one in (low, high))
+        least, most = (teller.value(node.type, int(number) if whole else number, wording) for number in (low, high))
         is_number = isinstance(value, int | float)
         now = float(value) if isinstance(value, int | float) else 0.0
         unit = teller.unit(node.type, wording)
@@ -356,18 +356,18 @@ class Story:
     def _changes(self, model: Explainable | None, inputs: Sequence[Node]) -> list[ChangeLine]:
         changes = Changes(self.definitions, self.event, model, inputs, self.seen, frozenset(self.document["rules"]))
         decided = self.document.get("exploration", {}).get("would_be", self.document["outcome"])
-        return [self._change(one) for one in changes.nearest(decided)]
+        return [self._change(counterfactual) for counterfactual in changes.nearest(decided)]
 
     def _change(self, change: Counterfactual) -> ChangeLine:
         teller, type_ = self._teller, change.variable.type
         wording = teller.wording(change.variable)
         given = (change.value, change.until, change.now)
-        value, until, now = (teller.value(type_, one, wording) for one in given)
+        value, until, now = (teller.value(type_, bound, wording) for bound in given)
         unit = teller.unit(type_, wording)
         is_above = float(change.value or 0) > float(change.now or 0)
         if wording.clock:
             farthest = ROUNDS[wording.clock] - 1 if is_above else 0
-            ends = sorted(int(farthest if one is None else one) for one in given[:2])
+            ends = sorted(int(farthest if limit is None else limit) for limit in given[:2])
             words = range_on_clock(wording.clock, ends[0], ends[1], None)
         elif change.until is None:
             words = f"of {value} or {'more' if is_above else 'less'}"
@@ -377,7 +377,7 @@ class Story:
             words = f"between {value} and {until}" if is_above else f"between {until} and {value}"
         text = f"{change.code} {words} instead of {now}{unit} would give {change.outcome}"
         places = self.definitions.settings.money_places
-        shown = [msgspec.json.decode(canonical_value(one, type_, places)) for one in given]
+        shown = [msgspec.json.decode(canonical_value(limit, type_, places)) for limit in given]
         return ChangeLine(change.code, shown[0], shown[1], shown[2], change.outcome, text)
 
 
@@ -403,15 +403,15 @@ def _ends(numbers: Sequence[float]) -> tuple[float, float]:
 def _on_clock(clock: str, numbers: Sequence[float], value: Value) -> _Range:
     """What is normal of hours or weekdays, which go round: percentiles from the end of the longest time without any."""
     round_ = ROUNDS[clock]
-    found = sorted({int(one) for one in numbers})
+    found = sorted({int(number) for number in numbers})
     # The free time before each; of equal ones that over midnight or the week's end, which is that before the first.
-    start = max(found, key=lambda one: ((one - found[found.index(one) - 1] - 1) % round_, one == found[0]))
-    low, high = _ends([(one - start) % round_ for one in numbers])
+    start = max(found, key=lambda limit: ((limit - found[found.index(limit) - 1] - 1) % round_, limit == found[0]))
+    low, high = _ends([(number - start) % round_ for number in numbers])
     if high - low + 1 >= round_ * (_HIGH - _LOW) / 100:  # as if evenly over all
         start, low, high = 0, 0, round_ - 1
     now = int(value) if isinstance(value, int | float) else None
     is_usual = now is not None and low <= (now - start) % round_ <= high
-    first, last = (int(one + start) % round_ for one in (low, high))
+    first, last = (int(number + start) % round_ for number in (low, high))
     ends = (float(first), float(last)) if first <= last else None
     return _Range(range_on_clock(clock, first, last, now), ends, is_usual=is_usual)
 

@@ -135,7 +135,10 @@ class Past:
         while end > 0 and before - end <= 10 * _OF_ALL_BLOCK and len(found) < OF_ALL_MAX:
             start = max(0, end - _OF_ALL_BLOCK)
             block = [record for records in self._log.read(start, end) for record in records]
-            found = [*(one for one in block if one.decided and (one.kind, one.type) == ("event", event)), *found]
+            found = [
+                *(bound for bound in block if bound.decided and (bound.kind, bound.type) == ("event", event)),
+                *found,
+            ]
             end = start
         return [*self._decided({record.seq: record for record in found[-OF_ALL_MAX:]}).values()]
 
@@ -267,14 +270,14 @@ def amounts_before(
     if own is None:
         return None
     entities = dict.fromkeys([*(rule.by for rule in hit), *definitions.events.entities])
-    for entity in (one for one in entities if not any(word in one for word in PAID)):
+    for entity in (record for record in entities if not any(word in record for word in PAID)):
         past = earlier.get(entity, ())
         amounts = [_amount(one, name, shape) for one in past if one.event == event]
-        found = [one for one in amounts if one and own.time_ms - REACH_MS < one.time_ms <= own.time_ms]
+        found = [amount for amount in amounts if amount and own.time_ms - REACH_MS < amount.time_ms <= own.time_ms]
         if found:
             limits = ((rule.id, _limit(rule.when, name, definitions)) for rule in hit)
-            rule, limit = next((one for one in limits if one[1] is not None), ("", None))
-            ordered = sorted(found, key=lambda one: one.time_ms)
+            rule, limit = next((name for name in limits if name[1] is not None), ("", None))
+            ordered = sorted(found, key=lambda bound: bound.time_ms)
             is_cut = len(past) == EARLIER_MAX and own.time_ms - REACH_MS < past[0].time_ms
             return AmountsBefore(entity, own, ordered, is_cut, rule, limit)
     return None
@@ -282,14 +285,14 @@ def amounts_before(
 
 def _amount_field(shape: EventType) -> str:
     """The field that a summary shows as the amount, else the first one of money; empty without one."""
-    money = {one.name for one in shape.fields if one.type.kind == "money"}
-    names = [*shape.summary, *(one.name for one in shape.fields)]
+    money = {field.name for field in shape.fields if field.type.kind == "money"}
+    names = [*shape.summary, *(field.name for field in shape.fields)]
     return next((name for name in names if name in money), "")
 
 
 def _amount(seen: PastDecision, name: str, shape: EventType) -> Amount | None:
     value = seen.fields.get(name)
-    places = next((one.type.places for one in shape.fields if one.name == name), 0)
+    places = next((field.type.places for field in shape.fields if field.name == name), 0)
     return Amount(seen.time_ms, Decimal(value).scaleb(-places)) if isinstance(value, int) else None
 
 

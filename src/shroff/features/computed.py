@@ -55,15 +55,15 @@ class Computed:
 def needed(computed: Sequence[Computed], names: Collection[str]) -> list[Computed]:
     """Features with these names, with all that they read."""
     wanted, found = set(names), list[Computed]()
-    for one in reversed(computed):
-        if one.name not in wanted:
+    for feature in reversed(computed):
+        if feature.name not in wanted:
             continue
-        found.append(one)
-        for part in walk(one.node):
+        found.append(feature)
+        for part in walk(feature.node):
             if isinstance(part, FeatureValue | ItemFeature):
                 wanted.add(part.name)
             elif isinstance(part, Score):
-                wanted |= {score_name(event) for event in one.events}
+                wanted |= {score_name(event) for event in feature.events}
     return found[::-1]
 
 

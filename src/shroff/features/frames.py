@@ -364,7 +364,7 @@ def frames_of(batch: Sequence[LogEvent], events: Events, reference: Reference) -
     frames: dict[str, Frame] = {}
     is_one = len(set(names)) == 1
     for name in dict.fromkeys(names):
-        places = range(len(batch)) if is_one else [at for at, found in enumerate(names) if found == name]
+        places = range(len(batch)) if is_one else [at for at, other in enumerate(names) if other == name]
         rows = np.array(places, np.int64)
         type_ = events.label if name == "label" else events.types[name]
         mine: Iterable[LogEvent] = batch if len(rows) == len(batch) else (batch[at] for at in rows.tolist())

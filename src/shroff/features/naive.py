@@ -77,7 +77,9 @@ class Naive:
 
     def __post_init__(self) -> None:
         nodes = [node for wanted in self.computed for node in walk(wanted.node)]
-        self._features = {one.name: one for one in self.computed if one.rule is None and not one.is_score}
+        self._features = {
+            feature.name: feature for feature in self.computed if feature.rule is None and not feature.is_score
+        }
         self._seen = {_seen_by(node) for node in nodes if isinstance(node, Aggregate)}
 
     def append(self, event: LogEvent) -> int:

@@ -122,16 +122,15 @@ def make_plan(computed: Sequence[Computed]) -> Plan:
     asked: dict[GroupKey, dict[Aggregate, list[Computed]]] = {}
     placed: list[tuple[int, Computed]] = []
     bounds: dict[str, Bounds | None] = {}
-    for one in computed:
-        stage, wanted, found = _placed(one, stages)
+    for feature in computed:
+        stage, wanted, found = _placed(feature, stages)
         for key, aggregate in found:
             asked.setdefault(key, {}).setdefault(aggregate, []).append(wanted)
         stages[wanted.name] = max(stage, stages.get(wanted.name, 0))  # several versions have a score of this name
         bounds[wanted.name] = bounds_of(wanted.node, lambda leaf: value_bounds(leaf, bounds))
         placed.append((stage, wanted))
     groups = tuple(
-        Group(key, tuple(found), _events_of(chain.from_iterable(found.values())), bounds, found)
-        for key, found in asked.items()
+        Group(key, tuple(row), _events_of(chain.from_iterable(row.values())), bounds, row) for key, row in asked.items()
     )
     return _plan(groups, placed)
 
@@ -161,9 +160,9 @@ def with_rules(plan: Plan, rules: Mapping[str, Sequence[Computed] | None]) -> Pl
         rules: The values of each rule, by its id, in order; None for a rule that is the one of the plan.
     """
     before: dict[str | None, list[tuple[int, Computed]]] = {}
-    for at, one in plan.computed:
-        before.setdefault(one.rule, []).append((at, one))
-    asking = {one.rule for group in plan.groups for found in group.askers.values() for one in found}
+    for at, feature in plan.computed:
+        before.setdefault(feature.rule, []).append((at, feature))
+    asking = {rules.rule for group in plan.groups for asker in group.askers.values() for rules in asker}
     if [rule for rule in before if rule and rule in asking] != [rule for rule in rules if rule in asking]:
         return None
     placed = before.get(None, [])
@@ -172,19 +171,19 @@ def with_rules(plan: Plan, rules: Mapping[str, Sequence[Computed] | None]) -> Pl
         if new is None:
             placed += before[rule]
             continue
-        made = [_placed(one, stages) for one in new]
+        made = [_placed(feature, stages) for feature in new]
         if rule in asking:
-            was = [_placed(one, stages) for _, one in before[rule]]
+            was = [_placed(computed, stages) for _, computed in before[rule]]
             if list(map(_asking, was)) != list(map(_asking, made)) or any(
-                each.since_flag for _, _, found in made for _, each in found
+                each.since_flag for _, _, feature in made for _, each in feature
             ):
                 return None
-            changed |= {one.name: one for _, one, _ in made}
-        elif any(found for _, _, found in made):
+            changed |= {feature.name: feature for _, feature, _ in made}
+        elif any(feature for _, _, feature in made):
             return None
-        placed += [(at, one) for at, one, _ in made]
-    for found in (found for group in plan.groups for found in group.askers.values() if changed):
-        found[:] = [changed.get(one.name, one) for one in found]
+        placed += [(at, askers) for at, askers, _ in made]
+    for found in (asker for group in plan.groups for asker in group.askers.values() if changed):
+        found[:] = [changed.get(askers.name, askers) for askers in found]
     return _plan(plan.groups, placed)
 
 
@@ -195,7 +194,7 @@ def _asking(placed: tuple[int, Computed, list[tuple[GroupKey, Aggregate]]]) -> t
 
 
 def _events_of(computed: Iterable[Computed]) -> frozenset[str]:
-    return frozenset(event for one in computed for event in one.events)
+    return frozenset(event for feature in computed for event in feature.events)
 
 
 def value_bounds(leaf: Node, bounds: Mapping[str, Bounds | None]) -> Bounds | None:
@@ -258,11 +257,14 @@ def kept_of(plan: Plan) -> KeptValues:
     taken = chain.from_iterable(group.aggregates for group in plan.groups)
     names = {part.name for aggregate in taken for part in walk(aggregate) if isinstance(part, ItemFeature)}
     answers: set[Aggregate] = set()
-    for _, one in reversed(plan.computed):  # each stands behind the features that it reads
-        if one.name in names:
-            names |= {part.name for part in walk(one.node) if isinstance(part, FeatureValue)}
-            answers |= set(aggregates(one.node))
-    asked = (any(one in answers or _is_ever_distinct(one) for one in group.aggregates) for group in plan.groups)
+    for _, feature in reversed(plan.computed):  # each stands behind the features that it reads
+        if feature.name in names:
+            names |= {part.name for part in walk(feature.node) if isinstance(part, FeatureValue)}
+            answers |= set(aggregates(feature.node))
+    asked = (
+        any(aggregate in answers or _is_ever_distinct(aggregate) for aggregate in group.aggregates)
+        for group in plan.groups
+    )
     return KeptValues(frozenset(names), tuple(asked))
 
 
@@ -295,7 +297,7 @@ def kernel_plan(group: Group) -> KernelPlan:
             number = numbers.setdefault(series, len(numbers))
         queries.append(query_of(aggregate, number))
     return KernelPlan(
-        HistoryPlan(tuple(_series(key, found) for key, found in needs.items()), tuple(queries)), tuple(needs)
+        HistoryPlan(tuple(_series(key, need) for key, need in needs.items()), tuple(queries)), tuple(needs)
     )
 
 

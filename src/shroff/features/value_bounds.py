@@ -87,7 +87,7 @@ def _of_call(node: typed.Call, leaf: BoundsOf) -> Bounds | None:
 def _any_of(nodes: Iterable[Node], leaf: BoundsOf) -> Bounds | None:
     """Bounds of a value that is any of these."""
     found = [bounds_of(node, leaf) for node in nodes]
-    known = [one for one in found if one is not None]
+    known = [feature for feature in found if feature is not None]
     if len(known) < len(found):
         return None
     return min(low for low, _ in known), max(high for _, high in known)

@@ -88,7 +88,7 @@ def check(
     """
     found = LakeCheck(upto=state.upto)
     places = _Places(state.upto)
-    for file in sorted(state.files.values(), key=lambda one: (one.first, one.path)):
+    for file in sorted(state.files.values(), key=lambda file: (file.first, file.path)):
         _look_at(objects, file, places, found)
         if progress is not None:
             progress(1)

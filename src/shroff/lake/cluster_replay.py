@@ -158,7 +158,10 @@ def _check(definitions: Definitions, segment: Segment) -> None:
 
 def _folds(found: Sequence[Definitions], lateness_ms: int) -> list[int]:
     """For each version the first whose state is also its own."""
-    layouts = [Online(one.events, computed_of(one), one.reference, lateness_ms).layout() for one in found]
+    layouts = [
+        Online(definitions.events, computed_of(definitions), definitions.reference, lateness_ms).layout()
+        for definitions in found
+    ]
     return [
         next(
             first
@@ -276,13 +279,24 @@ def answers_of(
         state: As this gave it for the places before; None for a partition that has seen nothing.
         seen: What it sees of the next places, in any order.
     """
-    rows = sorted(seen, key=lambda one: one.seq)
+    rows = sorted(seen, key=lambda event: event.seq)
     partition = Partition(work.keyed(stage), state)
     version = work.replay.stages[stage].version
     found: list[tuple[int, EntityAnswer]] = []
     for begin in range(0, len(rows), STEP):
         part = rows[begin : begin + STEP]
-        records = (Record(one.seq, one.kind, one.type, one.id, one.time_ms, one.body, decided=False) for one in part)
+        records = (
+            Record(
+                partition_event.seq,
+                partition_event.kind,
+                partition_event.type,
+                partition_event.id,
+                partition_event.time_ms,
+                partition_event.body,
+                decided=False,
+            )
+            for partition_event in part
+        )
         events = [event for record in records if (event := work.decode(version, record)) is not None]
         for one, answer in zip(part, partition.take(events), strict=True):
             if one.is_asked and answer is not None:
@@ -318,7 +332,7 @@ def _decide(
     ]
     fold = work.replay.folds[version]
     online.given = {
-        stage.entity: [answers.get(number, {}).get(one.seq) for one in batch]
+        stage.entity: [answers.get(number, {}).get(sequenced_event.seq) for sequenced_event in batch]
         for number, stage in enumerate(work.replay.stages)
         if stage.version == fold
     }

@@ -101,7 +101,7 @@ def _commit(
         "engineInfo": _ENGINE,
         "userMetadata": msgspec.json.encode(note).decode(),
     }
-    data = b"".join(msgspec.json.encode(one) + b"\n" for one in [{"commitInfo": info}, *actions])
+    data = b"".join(msgspec.json.encode(action) + b"\n" for action in [{"commitInfo": info}, *actions])
     return TableHead(head.version + 1, transactions, note), data
 
 

@@ -97,8 +97,8 @@ def _replayed(objects: RetriedObjects, table: str, last: int, version: int) -> l
     for action in [] if before is None else pq.read_table(arrow_reader(before.data), schema=_SCHEMA).to_pylist():
         _apply(kept, {kind: value for kind, value in action.items() if value is not None})
     now_ms = 0
-    for one in range(0 if before is None else last + 1, version + 1):
-        commit = objects.get(commit_name(table, one))
+    for number in range(0 if before is None else last + 1, version + 1):
+        commit = objects.get(commit_name(table, number))
         if commit is None:
             return None
         for line in commit.data.splitlines():

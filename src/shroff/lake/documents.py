@@ -82,7 +82,7 @@ def _rows(span: SeqRange, wanted: DocumentFolder) -> Iterator[tuple[int, str, by
             yield row.seq, f"{row.event}/{file_name(row.id)}", row.document
     elif wanted.of == "flags":
         line: Any = KINDS["flags"].line
-        for seq, rows in groupby(span.flags, lambda one: one.seq):
+        for seq, rows in groupby(span.flags, lambda flag: flag.seq):
             for number, flag in enumerate(rows):
                 yield seq, named(wanted.file, f"{seq}-{number}"), line(JudgedFlag(flag, flag.accuracy, flag.time_ms))
     elif wanted.of == "labels":

@@ -246,7 +246,7 @@ def _change(state: LakeState, manifests: _Manifests, table: str, at: int | None)
     change = TableChange()
     if at is None:
         change.take(
-            manifests.at(state.number), [one for one in state.files.values() if table_of(one.path) == table], ()
+            manifests.at(state.number), [file for file in state.files.values() if table_of(file.path) == table], ()
         )
         change.upto, change.is_data = state.upto, True
         return change if change.added else None

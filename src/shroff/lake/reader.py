@@ -122,7 +122,7 @@ class LakeReader:
             rows = [
                 row for kind in kinds for file, table in self.pieces(kind, after, last) for row in make(file, table)
             ]
-            rows.sort(key=lambda one: one.seq)  # rows of one place stay in their order: they lie in one file
+            rows.sort(key=lambda row: row.seq)  # rows of one place stay in their order: they lie in one file
             yield after, last, rows
             after = last
 

@@ -272,11 +272,11 @@ def _decisions(
     def what(row: int) -> str:
         return f"the decision at sequence number {rows[row].seq}"
 
-    base = _base(rows, lane, [one.id for one in rows], times)
-    documents = TextArrays.of([one.document for one in rows])
+    base = _base(rows, lane, [decision_row.id for decision_row in rows], times)
+    documents = TextArrays.of([decision_row.document for decision_row in rows])
     parts, features = document_columns(documents, what)
-    columns = base | {"outcome": pa.array([one.outcome for one in rows], pa.string())} | parts
-    columns["receipt"] = pa.array([one.receipt for one in rows], pa.binary())
+    columns = base | {"outcome": pa.array([decision_row.outcome for decision_row in rows], pa.string())} | parts
+    columns["receipt"] = pa.array([decision_row.receipt for decision_row in rows], pa.binary())
     columns["document"] = documents.column()
     yield f"decisions/event={name}", pa.table(columns)
     fields = feature_fields(definitions, name)

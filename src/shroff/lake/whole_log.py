@@ -89,9 +89,9 @@ class WholeLog:
                 yield b"".join(map(_line, records))
                 after = records[-1].seq
             try:
-                for found in self.store.lines(after, end, size):
-                    yield found
-                    after += found.count(b"\n")
+                for line in self.store.lines(after, end, size):
+                    yield line
+                    after += line.count(b"\n")
             except PrunedError:
                 continue
             return
@@ -107,8 +107,8 @@ class WholeLog:
                 yield b"".join(b"%d %s\n" % (row.seq, row.outcome.encode()) for row in rows)
                 after = last
             try:
-                for found in self.store.outcome_lines(after, end, size):
-                    yield found
+                for line in self.store.outcome_lines(after, end, size):
+                    yield line
                     after = min(after + size, end)
             except PrunedError:
                 continue
@@ -165,7 +165,7 @@ class WholeLog:
         places = self._places_of_rest(type, ids, found)
         if places:
             found.update(self._records_at(places))
-            wrong = next((one for id_, one in found.items() if (one.type, one.id) != (type, id_)), None)
+            wrong = next((record for id_, record in found.items() if (record.type, record.id) != (type, id_)), None)
             if wrong is not None:
                 raise _other_lake(self._lake(0), wrong.seq)
         return found

@@ -193,7 +193,7 @@ class LakeWriter:
                 for path, data, count in documents(span, name, kind):
                     put.append(pool.submit(self._put_document, path, data))
                     counts[name] += count
-            added = [one.result() for one in files]
+            added = [future.result() for future in files]
             for one in put:
                 one.result()
         for file in added:

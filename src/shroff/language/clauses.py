@@ -182,7 +182,7 @@ def clock_words_of(teller: ValueWording, node: Node, form: tuple[str, str] = AS_
         return ""
     call, held = found
     every = range(ROUNDS[call.function])
-    fits = [one for one in every if (one in held) == is_true]
+    fits = [path for path in every if (path in held) == is_true]
     if not fits or len(fits) == len(every):
         return ""
     zone, what = zone_words(call), teller.noun(call.arguments[0])
@@ -213,11 +213,11 @@ def _clock(teller: ValueWording, node: Node) -> tuple[Call, set[int]] | None:
             return None
     if not (isinstance(call, Call) and call.function in ROUNDS):
         return None
-    numbers = [one for one in map(_exact, limits) if one is not None]
+    numbers = [other for other in map(_exact, limits) if other is not None]
     if len(numbers) < len(limits):
         return None
     every = range(ROUNDS[call.function])
-    return call, {one for one in every if any(_COMPARED[sign](one, number) for number in numbers)}
+    return call, {path for path in every if any(_COMPARED[sign](path, number) for number in numbers)}
 
 
 def _exact(node: Node) -> Decimal | None:
@@ -270,14 +270,14 @@ def range_on_clock(clock: str, low: int, high: int, now: int | None) -> str:
     if clock == "hour" and (high == all_ - 1 or (now is not None and now < low <= high)):
         return f"not before {low:02d}:00"
     low = 0 if clock == "hour" and now is not None and low <= high < now else low
-    fits = [(low + one) % all_ for one in range((high - low) % all_ + 1)]
+    fits = [(low + number) % all_ for number in range((high - low) % all_ + 1)]
     return _hours(sorted(fits)) if clock == "hour" else _weekdays(fits)
 
 
 def _hours(fits: Sequence[int], zone: str = "") -> str:
     """Rising hours as times of the day: those before, from or between limits, also over midnight, or outside them."""
-    starts = [one for one in fits if one - 1 not in fits]
-    ends = [one for one in fits if one + 1 not in fits]
+    starts = [fit for fit in fits if fit - 1 not in fits]
+    ends = [fit for fit in fits if fit + 1 not in fits]
     if len(starts) == 2 and (starts[0], ends[1]) == (0, 23):
         if len(fits) > 12:
             return f"outside {ends[0] + 1:02d}:00\N{EN DASH}{starts[1] - 1:02d}:59{zone}"
@@ -292,10 +292,10 @@ def _between(first: int, last: int, zone: str) -> str:
 
 
 def _weekdays(fits: Sequence[int]) -> str:
-    names = [DAYS[one] for one in fits]
-    if len(fits) > 2 and all((after - one) % 7 == 1 for one, after in pairwise(fits)):
+    names = [DAYS[fit] for fit in fits]
+    if len(fits) > 2 and all((after - other) % 7 == 1 for other, after in pairwise(fits)):
         return f"{names[0]} to {names[-1]}"
-    left_out = [one for one in DAYS if one not in names]
+    left_out = [day for day in DAYS if day not in names]
     if len(left_out) == 1:
         return f"on any day except {left_out[0]}"
     return f"on {', '.join(names[:-1])}{' or ' if fits[1:] else ''}{names[-1]}"

@@ -207,7 +207,7 @@ class ValueWording(msgspec.Struct, frozen=True):
         if not (isinstance(node, Arithmetic) and node.operator == "/"):
             return False
         sides = map(self.plain, (node.left, node.right))
-        return all(one.type.kind == "money" or self.wording(one).is_money for one in sides)
+        return all(side.type.kind == "money" or self.wording(side).is_money for side in sides)
 
     def plain(self, node: Node) -> Node:
         """The expression of a feature, conversions aside."""
@@ -352,7 +352,7 @@ class ValueWording(msgspec.Struct, frozen=True):
 
 def _names_source(condition: Node | None) -> bool:
     """Whether a condition asks for labels of a source itself."""
-    return condition is not None and any(isinstance(one, ItemField) and one.name == "source" for one in walk(condition))
+    return condition is not None and any(isinstance(day, ItemField) and day.name == "source" for day in walk(condition))
 
 
 def _many(noun: str) -> str:
@@ -370,10 +370,10 @@ def _length(value_ms: int) -> str:
     if value_ms in {DAY_MS, 2 * DAY_MS}:
         return f"{value_ms // HOUR_MS} h"
     parts: list[str] = []
-    for unit_ms, one, more in _UNITS:
+    for unit_ms, node, more in _UNITS:
         amount, value_ms = divmod(value_ms, unit_ms)
         if amount:
-            parts.append(f"{amount} {one if amount == 1 else more}")
+            parts.append(f"{amount} {node if amount == 1 else more}")
         if len(parts) == 2:
             return " ".join(parts)
     return " ".join(parts) or f"{value_ms} ms"

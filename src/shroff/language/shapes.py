@@ -37,9 +37,9 @@ def _either(node: Node, shape: Either, problems: list[Problem], what: str) -> Pl
     """The first shape of the node's kind that it has; where it has none, what is wrong by the first of its kind."""
     kind = One if isinstance(node, Scalar) else Many if isinstance(node, Sequence) else Keys
     told: list[Problem] | None = None
-    for one in (one for one in shape.shapes if isinstance(one, kind)):
+    for unit in (other for other in shape.shapes if isinstance(other, kind)):
         found: list[Problem] = []
-        value = read_shape(node, one, found, what)
+        value = read_shape(node, unit, found, what)
         if not found:
             return value
         told = found if told is None else told
@@ -80,7 +80,7 @@ def _many(node: Node, shape: Many, problems: list[Problem], what: str) -> list[P
         problems.append(node.problem(f"{what} is {shape.what}."))
         return None
     read = [read_shape(item, shape.item, problems, what) for item in node.items]
-    return [one for one in read if one is not None]
+    return [part for part in read if part is not None]
 
 
 def _keys(node: Node, shape: Keys, problems: list[Problem], what: str) -> dict[str, Plain] | None:

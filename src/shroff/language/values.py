@@ -132,7 +132,7 @@ def with_point(text: str, mark: str = ",") -> str:
     1250.
     """
     text = text[: _WRITTEN_LENGTH_MAX + 1]
-    signs = () if text.isascii() and "$" not in text else (one for one in text if category(one) == "Sc")
+    signs = () if text.isascii() and "$" not in text else (letter for letter in text if category(letter) == "Sc")
     currency = next(iter(signs), "")
     bare = re.sub(rf"[A-Z]{{0,3}}{re.escape(currency)}", "", text, count=1) if currency else text  # US$, R$
     found = _ENCLOSED.fullmatch(re.sub(r"\s*([()+-])\s*", r"\1", bare.strip()))
@@ -184,7 +184,7 @@ def written_amount(text: str, places: int) -> str:
         return ""
     number = found[1].strip()
     whole, sign, part = number, "", ""
-    if not _AMOUNT_GROUPED.fullmatch(number) and (signs := [one for one in number if one in ",."]):
+    if not _AMOUNT_GROUPED.fullmatch(number) and (signs := [letter for letter in number if letter in ",."]):
         whole, sign, part = number.rpartition(signs[-1])
     if (sign and (sign in whole or not part.isdecimal())) or not (
         whole.isdecimal() or _AMOUNT_GROUPED.fullmatch(whole)

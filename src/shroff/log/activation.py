@@ -41,7 +41,7 @@ def _concerned(log: LogReader, definitions: Definitions) -> frozenset[str]:
         return frozenset()
     types = definitions.events.types
     return frozenset(
-        name for earlier in events_of(log) for name, one in types.items() if _differs(one, earlier.types.get(name))
+        name for earlier in events_of(log) for name, type_ in types.items() if _differs(type_, earlier.types.get(name))
     )
 
 
@@ -49,7 +49,7 @@ def _differs(now: EventType, earlier: EventType | None) -> bool:
     if earlier is None:
         return False
     was_clear = {field.name for field in earlier.fields}
-    if any(one.name in was_clear for one in now.personal):
+    if any(field.name in was_clear for field in now.personal):
         return True
     was_hashed = {field.name: field.shape.is_hashed for field in earlier.fields}
     return (now.id_field, now.time_field) != (earlier.id_field, earlier.time_field) or any(

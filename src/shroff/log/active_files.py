@@ -86,10 +86,10 @@ def beside(files: Mapping[str, str], systems: Systems) -> dict[str, str]:
     if CALLS in files:
         found[CALLS] = _hash(files[CALLS].encode())
     usual = Systems()
-    for one in fields(systems):
-        value = msgspec.json.encode(getattr(systems, one.name))
-        if value != msgspec.json.encode(getattr(usual, one.name)):
-            found[SETTING + _YAML_NAMES.get(one.name, one.name)] = _hash(value)
+    for setting in fields(systems):
+        value = msgspec.json.encode(getattr(systems, setting.name))
+        if value != msgspec.json.encode(getattr(usual, setting.name)):
+            found[SETTING + _YAML_NAMES.get(setting.name, setting.name)] = _hash(value)
     return found
 
 
@@ -105,9 +105,9 @@ def is_beside(name: str) -> bool:
 
 def is_live(name: str, *kept: Mapping[str, str]) -> bool:
     """Whether a running service can apply a change of a file or setting that is not part of a version."""
-    if name == f"{SETTING}http" and any(one.get(SETTING + other) for one in kept for other in _OPEN_BY_HTTP):
+    if name == f"{SETTING}http" and any(entry.get(SETTING + other) for entry in kept for other in _OPEN_BY_HTTP):
         return False
-    return name.startswith(NOTICES) or name in {SETTING + one for one in LIVE}
+    return name.startswith(NOTICES) or name in {SETTING + name for name in LIVE}
 
 
 def renewed(systems: Systems, now: Systems, *kept: Mapping[str, str]) -> Systems:
@@ -164,18 +164,18 @@ def changes(
     found: list[FileDifference] = []
     if control.versions != asdict(definitions.versions):
         before, after = (
-            {name: text for name, text in one.items() if not name.startswith(NOTICES)}
-            for one in (control.files, definitions.files)
+            {name: text for name, text in part.items() if not name.startswith(NOTICES)}
+            for part in (control.files, definitions.files)
         )
         found = _compared(before, after, NOW)
-        if control.files and {PROJECT_FILE, "events.yaml"} & {one.file for one in found}:
+        if control.files and {PROJECT_FILE, "events.yaml"} & {difference.file for difference in found}:
             found = _by_meaning(found, control.files, definitions, load)
     offsets = log.offsets(ACTIVE)
     known = {name: text for name, text in offsets.items() if text and name != BEGUN}
     if offsets:
         found += [
-            replace(one, takes=NOW if is_live(one.file, known, now) else RESTART)
-            for one in _compared(known, now, RESTART)
+            replace(part, takes=NOW if is_live(part.file, known, now) else RESTART)
+            for part in _compared(known, now, RESTART)
         ]
     return found
 
@@ -197,11 +197,11 @@ def _by_meaning(
     except ShroffError:  # what was active cannot be read by this version of the program
         return list(found)
     is_same = before.settings == now.settings
-    found = [one for one in found if one.file != PROJECT_FILE or not is_same]
+    found = [difference for difference in found if difference.file != PROJECT_FILE or not is_same]
     try:
         check_inputs_unchanged(before, now)
     except UsageError:
-        return [replace(one, takes=RESTART) for one in found]
+        return [replace(difference, takes=RESTART) for difference in found]
     return found
 
 
@@ -218,7 +218,7 @@ def _compared(before: Mapping[str, str], after: Mapping[str, str], takes: str) -
 
 def names_of(found: Sequence[FileDifference], takes: str) -> list[str]:
     """The files of those changes that take effect now, or with a restart."""
-    return [one.file for one in found if one.takes == takes]
+    return [difference.file for difference in found if difference.takes == takes]
 
 
 def _hash(data: bytes) -> str:

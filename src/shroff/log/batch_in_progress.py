@@ -163,7 +163,7 @@ class BatchInProgress:
                 self._coming.note(first + row, source)
         self._seq += len(run.ids)
         self._batch.records = records = RecordColumns(name, first, run.ids, run.times, run.bodies)
-        again = {one.sent.id for one in run.others.values() if one.sent is not None}
+        again = {other.sent.id for other in run.others.values() if other.sent is not None}
         for row in [row for row, id_ in enumerate(run.ids) if id_ in again] if again else ():
             self._events[name, run.ids[row]] = run.event(row), records[row]
         return SequencedBatch(name, first, run.ids, run.times, run.bodies, run.columns, run.event)

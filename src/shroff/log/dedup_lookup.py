@@ -69,11 +69,11 @@ def look_up(
     if isinstance(submissions, EventRun):
         alone = submissions.others.values()
         events[submissions.type.name] += submissions.ids
-    for one in alone:
-        if (event := one.event or one.refused) is not None:
-            events[one.type].append(event.id)
-        elif one.label is not None:
-            label = one.label
+    for submission in alone:
+        if (event := submission.event or submission.refused) is not None:
+            events[submission.type].append(event.id)
+        elif submission.label is not None:
+            label = submission.label
             places = types.money_places
             if label.event_id:
                 named[label.event_type or ""].add(label.event_id)
@@ -110,7 +110,7 @@ def look_up(
         found.waiting_ids = frozenset(row.id for row in log.waiting_with_ids(labels))
     if has_late:
         for type_, in_order in events.items():
-            found.late.update({(type_, id_): one for id_, one in log.late(type_, in_order).items()})
+            found.late.update({(type_, id_): late_event for id_, late_event in log.late(type_, in_order).items()})
     if coming is not None:
         _add(found, wanted, coming)
     return found
@@ -122,7 +122,11 @@ def _dated_ids(
     """The ids that labels have without a time of their own, where their event is later than they were sent."""
     if not undated:
         return []
-    brought = {} if coming is None else {(one.type, one.id): one for one in coming.records if one.kind == "event"}
+    brought = (
+        {}
+        if coming is None
+        else {(record.type, record.id): record for record in coming.records if record.kind == "event"}
+    )
     ids: list[str] = []
     for label in undated:
         key = label.event_type or "", label.event_id
@@ -174,7 +178,13 @@ def _repeated(found: KnownRecords, submissions: Sequence[Submission], types: Rec
 
 def _add(found: KnownRecords, wanted: dict[str, set[str]], coming: Batch) -> None:
     """Add the wanted parts of a batch."""
-    found.late.update({(one.type, one.id): one for one in coming.late if one.id in wanted.get(one.type, ())})
+    found.late.update(
+        {
+            (late_event.type, late_event.id): late_event
+            for late_event in coming.late
+            if late_event.id in wanted.get(late_event.type, ())
+        }
+    )
     brought = coming.records
     if isinstance(brought, RecordColumns) and wanted.get(brought.type, set()).isdisjoint(brought.ids):
         return

@@ -87,7 +87,7 @@ class EventSources(NamedTuple):
     def of(self, seqs: Iterable[int] | NDArray[np.int64]) -> list[str | None]:
         """Source of each sequence number; None if unknown."""
         at = np.searchsorted(self.starts, np.asarray(seqs, np.int64), side="right") - 1
-        return [(self.names[one] or None) if one >= 0 else None for one in at.tolist()]
+        return [(self.names[name] or None) if name >= 0 else None for name in at.tolist()]
 
 
 def sources_of(log: Outbox) -> EventSources:
@@ -108,13 +108,13 @@ class DayCounts:
         span = stored.pop(SPAN, f"[{after},{after}]")
         self.after, self.upto = kept_offset(DAY_COUNTS, SPAN, span, tuple[int, int])
         self.days = {
-            int(day): Counter(kept_offset(DAY_COUNTS, day, one, dict[str, int])) for day, one in stored.items()
+            int(day): Counter(kept_offset(DAY_COUNTS, day, text, dict[str, int])) for day, text in stored.items()
         }
         self._noted, self._changed = self.upto, set[int]()
 
     def of(self, type: str) -> int:
         """The events of a type, of all days."""
-        return sum(one[type] for one in self.days.values())
+        return sum(day[type] for day in self.days.values())
 
     def read_on(self, log: Log) -> Self:
         """Count up to the end of the log. Cost: 3 µs an event."""

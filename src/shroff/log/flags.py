@@ -48,15 +48,15 @@ class _Said(msgspec.Struct):
 def with_fields(log: LogReader, batch: Sequence[JudgedFlag]) -> list[JudgedFlag]:
     """The flags with the fields of their events."""
     ids: dict[str, list[str]] = {}
-    for one in batch:
-        type_, _, id_ = one.row.event.partition("/")
+    for judged_flag in batch:
+        type_, _, id_ = judged_flag.row.event.partition("/")
         ids.setdefault(type_, []).append(id_)
     bodies = {
         f"{type_}/{id_}": record.body
         for type_, wanted in ids.items()
         for id_, record in log.find(type_, list(dict.fromkeys(wanted))).items()
     }
-    return [replace(one, fields=bodies.get(one.row.event)) for one in batch]
+    return [replace(judged, fields=bodies.get(judged.row.event)) for judged in batch]
 
 
 def flags(log: LogReader, as_of_ms: int | None = None, size: int = 4_096) -> Iterator[list[JudgedFlag]]:

@@ -82,14 +82,14 @@ class LaterLabels:
         if last < self._upto:  # it is another log
             self._upto, self._held = 0, []
         since_ms = now_ms - DAY_MS
-        self._held = [one for one in self._held if one[0] > since_ms]
+        self._held = [label for label in self._held if label[0] > since_ms]
         for records in log.labels_after(self._upto, last):
             self._held += [
                 (record.time_ms, record.id.partition("#")[0]) for record in records if record.time_ms > since_ms
             ]
         self._upto = last
-        later = [one for one in self._held if one[0] > now_ms]
-        last_ms, event = max(later, key=lambda one: one[0], default=(0, ""))
+        later = [label for label in self._held if label[0] > now_ms]
+        last_ms, event = max(later, key=lambda amount: amount[0], default=(0, ""))
         return LaterLabel(len(later), last_ms, event)
 
 

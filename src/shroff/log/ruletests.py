@@ -93,7 +93,7 @@ def run_rule_tests(
     runner = _Runner(replace(definitions, rules=rules), hasher)
     problems = [one for rule in rules for test in rule.tests if (one := runner.run(rule, test)) is not None]
     if read is not None and not problems:
-        new = {name: {**answers.get(name, {}), **one.answers} for name, one in runner.lists.items()}
+        new = {name: {**answers.get(name, {}), **list_.answers} for name, list_ in runner.lists.items()}
         read.keep("tests", _Passed(definitions, {**answers, **new}))
     return count, problems
 
@@ -146,7 +146,7 @@ class _Passed(msgspec.Struct, frozen=True):
             (was.settings, now.settings),
             (was.reference.tables, now.reference.tables),
         )
-        return all(one is other for one, other in both) and all(
+        return all(rule is other for rule, other in both) and all(
             answer_of(lists.get(name, {}), value) == answer
             for name, answers in self.answers.items()
             for value, answer in answers.items()
@@ -197,10 +197,12 @@ class _Runner:
     def __init__(self, definitions: Definitions, hasher: Hasher | None) -> None:
         self._definitions = definitions
         # Without the models in force: a test holds whichever of them is promoted, so `score` is missing in it.
-        self._features = [one for one in computed_of(definitions) if one.rule is None and not one.is_score]
+        self._features = [
+            feature for feature in computed_of(definitions) if feature.rule is None and not feature.is_score
+        ]
         # Nor with silences: a test holds whoever's card it is that somebody has silenced a rule for.
-        spoken = ((name, one) for name, one in definitions.reference.lists.items() if rule_of(name) is None)
-        self.lists = {name: _Watched(one) for name, one in spoken}
+        spoken = ((name, list_) for name, list_ in definitions.reference.lists.items() if rule_of(name) is None)
+        self.lists = {name: _Watched(sentence) for name, sentence in spoken}
         self._reference = replace(definitions.reference, lists=self.lists)
         self._validator = EventValidator(definitions.events, definitions.settings, hasher)
 
@@ -277,7 +279,11 @@ def _label(fields: Mapping[str, str], number: int, validator: EventValidator, hi
         if not isinstance(event, LabelEvent) and (event.type, event.id) == (found.event_type, found.event_id):
             named = f"{found.event_type}/{found.event_id}"
             values = (named, found.verdict, found.source, found.known_at_ms, found.reason, found.amount)
-            before = in_force(standing_of(one) for one in history if isinstance(one, LabelEvent) and one.of is event)
+            before = in_force(
+                standing_of(log_event)
+                for log_event in history
+                if isinstance(log_event, LabelEvent) and log_event.of is event
+            )
             new = VerdictInForce(found.verdict, found.source, found.known_at_ms)
             takes_over = before is None or before.gives_way_to(new)
             changes = takes_over and (before is None or before.verdict != new.verdict)
@@ -300,7 +306,7 @@ def _text(report: CheckReport) -> str:
     )
     if found is not None and report.is_ok:
         if found.features:
-            rows = [(name, str(one.type), one.cost) for name, one in found.features.items()]
+            rows = [(name, str(feature.type), feature.cost) for name, feature in found.features.items()]
             parts.append("Features\n" + table(rows))
         if found.rules:
             parts.append("Rules\n" + _rules(found))

@@ -79,7 +79,7 @@ def marked(submissions: Iterable[Submission], definitions: Definitions, now_ms: 
     def found() -> Iterator[Sequence[Submission]]:
         dated = ((run, _row_times(run, until_ms)) for run in runs)
         for run, slips in slip_rows(dated, definitions.settings.lateness_ms):
-            yield [refused(one) if at in slips else one for at, one in enumerate(run)] if slips else run
+            yield [refused(event) if at in slips else event for at, event in enumerate(run)] if slips else run
 
     return InRuns(found()) if isinstance(submissions, InRuns) else chain.from_iterable(found())
 
@@ -101,8 +101,8 @@ def _parts(submissions: Iterator[Submission]) -> Iterator[list[Submission]]:
     """The submissions in lists; where reading fails, first what was read and then the error."""
     part: list[Submission] = []
     try:
-        for one in submissions:
-            part.append(one)
+        for submission in submissions:
+            part.append(submission)
             if len(part) == RUN:
                 yield part
                 part = []
@@ -116,13 +116,15 @@ def _row_times(run: Sequence[Submission], until_ms: int) -> RowTimes:
     if isinstance(run, EventRun):
         rows, times = np.asarray(run.at, np.int64), run.times
     else:
-        events = [(at, one.event.time_ms) for at, one in enumerate(run) if one.event is not None]
+        events = [(at, submission.event.time_ms) for at, submission in enumerate(run) if submission.event is not None]
         rows, times = np.array([at for at, _ in events], np.int64), np.array([at for _, at in events], np.int64)
     is_in = times <= until_ms
     rows = rows[is_in]
 
     def keys() -> Sequence[object]:
-        all_ = [None if one.event is None else (one.event.type, one.event.id) for one in run]
+        all_ = [
+            None if submission.event is None else (submission.event.type, submission.event.id) for submission in run
+        ]
         return [all_[row] for row in rows.tolist()]
 
     return RowTimes(rows, times[is_in], keys)

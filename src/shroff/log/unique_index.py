@@ -39,7 +39,7 @@ def check_unique(log: Log, definitions: Definitions) -> None:
                 if before is not row:
                     pairs.setdefault((row.type, row.field), []).append((before, row))
     if pairs:
-        raise DefinitionError([_doubles(log, of, found) for of, found in sorted(pairs.items())])
+        raise DefinitionError([_doubles(log, of, pair) for of, pair in sorted(pairs.items())])
 
 
 def index(log: Log, definitions: Definitions) -> None:
@@ -52,7 +52,7 @@ def index(log: Log, definitions: Definitions) -> None:
     declared = definitions.events
     lacking = _lacking(log, definitions)
     forms = Records(declared, definitions.settings.money_places).unique.forms
-    gone = sorted({(one.type, one.field) for one in log.indexed()} - forms.keys())
+    gone = sorted({(indexed.type, indexed.field) for indexed in log.indexed()} - forms.keys())
     if gone or lacking:
         log.append(Batch(unindexed=[*gone, *sorted(lacking)]))
     if lacking:
@@ -64,7 +64,7 @@ def index(log: Log, definitions: Definitions) -> None:
 def _lacking(log: LogBeside, definitions: Definitions) -> frozenset[FieldOf]:
     """The unique fields of a version whose values the log does not know."""
     forms = Records(definitions.events, definitions.settings.money_places).unique.forms
-    known = {(one.type, one.field): one.form for one in log.indexed()} if forms else {}
+    known = {(indexed.type, indexed.field): indexed.form for indexed in log.indexed()} if forms else {}
     return frozenset(of for of, form in forms.items() if known.get(of) != form)
 
 
@@ -103,7 +103,7 @@ def _doubles(log: LogReader, of: FieldOf, found: list[tuple[UniqueValue, UniqueV
     def id_at(seq: int) -> str:
         return repr(next(log.read(seq - 1, seq))[0].id)
 
-    shown = ", ".join(f"{id_at(one.seq)} and {id_at(other.seq)}" for one, other in found[:SHOWN])
+    shown = ", ".join(f"{id_at(value.seq)} and {id_at(other.seq)}" for value, other in found[:SHOWN])
     more = f", and {len(found) - SHOWN:,} more" if len(found) > SHOWN else ""
     words = f"it is unique now, and the log has {type_} events that share a value of it: {shown}{more}."
     return Problem("events.yaml", 0, 0, f"{type_}.fields.{name}", words, "Leave 'unique' out, or mark another field.")

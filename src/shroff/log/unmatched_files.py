@@ -39,7 +39,7 @@ def unmatched_of(log: Outbox) -> dict[str, PassedOver]:
 def note_unmatched(log: Log, files: Iterable[str], unmatched: Iterable[Unmatched], now_ms: int) -> None:
     """Keep which of these files were passed over, and forget it of the others. Raises: as the log's `append`."""
     known = log.offsets(UNMATCHED)
-    now = {one.source: msgspec.json.encode(PassedOver(one.lines, now_ms)).decode() for one in unmatched}
+    now = {file.source: msgspec.json.encode(PassedOver(file.lines, now_ms)).decode() for file in unmatched}
     offsets = [Offset(UNMATCHED, name, now.get(name, "")) for name in files if now.get(name, "") != known.get(name, "")]
     if offsets:
         log.append(Batch(offsets=offsets))
@@ -68,12 +68,12 @@ class PassingOver:
     def __init__(self, log: Log, intake: Intake, now_ms: Callable[[], int]) -> None:
         self._intake, self._now_ms = intake, now_ms
         self._headers = headers_of(log)
-        self._kept = {name: one.lines for name, one in unmatched_of(log).items()}
+        self._kept = {name: over.lines for name, over in unmatched_of(log).items()}
         self._before: dict[str, int | None] = {}  # lines passed over before this process; None where one was accepted
 
     def offsets(self, found: Sequence[Taken]) -> list[Offset]:
         """Offsets to store for the files of these lines, which were read by now."""
-        now = {one.source: one.lines for one in self._intake.unmatched}
+        now = {file.source: file.lines for file in self._intake.unmatched}
         offsets = {}
         for taken in found:
             name = taken.part

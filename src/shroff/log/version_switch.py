@@ -127,7 +127,7 @@ def carried(folded: Folded, definitions: Definitions) -> Folded | None:
 
 
 def _failures(of: Iterable[Definitions]) -> bool:
-    return any(one.unloaded() for one in of)
+    return any(definitions.unloaded() for definitions in of)
 
 
 def means_the_same(before: Definitions, definitions: Definitions) -> bool:
@@ -138,8 +138,8 @@ def means_the_same(before: Definitions, definitions: Definitions) -> bool:
         return False
     shared = {id(rule) for rule in before.rules} & {id(rule) for rule in definitions.rules}
     if shared:
-        own = (tuple(rule for rule in one.rules if id(rule) not in shared) for one in (before, definitions))
-        old, new = (replace(one, rules=rules) for one, rules in zip((before, definitions), own, strict=True))
+        own = (tuple(rule for rule in version.rules if id(rule) not in shared) for version in (before, definitions))
+        old, new = (replace(version, rules=rules) for version, rules in zip((before, definitions), own, strict=True))
         if _kept_up(old) == _kept_up(new):  # so with the other rules, which are the same
             return True
     return _kept_up(before) == _kept_up(definitions)
@@ -152,9 +152,9 @@ def _kept_up(definitions: Definitions) -> list[Computed]:
     log. Nor has it scores, or for whom a rule is silent: what the rule aggregates is the same.
     """
     return [
-        replace(one, node=without_silence(one.node)) if one.is_condition else one
-        for one in computed_of(definitions)
-        if not one.is_score and (one.rule is None or one.looks_since_flag)
+        replace(part, node=without_silence(part.node)) if part.is_condition else part
+        for part in computed_of(definitions)
+        if not part.is_score and (part.rule is None or part.looks_since_flag)
     ]
 
 

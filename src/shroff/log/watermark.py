@@ -75,10 +75,10 @@ def set_back_record(set_back: SetBack, versions: dict[str, str], seq: int, now_m
 def with_set_backs(usual_ms: int, controls: Iterable[Record]) -> Lateness:
     """How late events of a log with these control events may be, where so late is usual."""
     found = [one for record in controls if (one := set_back_of(record)) is not None]
-    ranges = tuple(sorted({(low, high) for one in found for low, high in one.beyond}))
+    ranges = tuple(sorted({(low, high) for span in found for low, high in span.beyond}))
     if not ranges:
         return Lateness(usual_ms)
-    return Lateness(usual_ms, max(high for _, high in ranges) - min(one.at_ms for one in found), ranges)
+    return Lateness(usual_ms, max(high for _, high in ranges) - min(span.at_ms for span in found), ranges)
 
 
 def look_beyond(log: Log | LogReader, definitions: Definitions, time_ms: int) -> Holder | None:

@@ -270,7 +270,7 @@ class Writer:
     @property
     def looks_ahead(self) -> bool:
         """Whether the next batch can be looked up before the open one is committed."""
-        return all(not one.batch.waiting and not one.batch.joined for one in self._open)
+        return all(not open_batch.batch.waiting and not open_batch.batch.joined for open_batch in self._open)
 
     def look_up(self, submissions: Sequence[Submission]) -> KnownRecords:
         """Records that the log and the open batch have already of these submissions.
@@ -345,7 +345,9 @@ def _champions_gone(before: str | None, definitions: Definitions) -> list[str]:
     """Warning that the file with the champions is missing (a rollback does not remove it)."""
     if before is None or FILE in definitions.files:
         return []
-    champions = [(event, one.champion.id) for event, one in read_in_force(before, []).items() if one.champion]
+    champions = [
+        (event, scoring.champion.id) for event, scoring in read_in_force(before, []).items() if scoring.champion
+    ]
     return [
         f"{FILE} no longer exists, so {id_} is no longer the champion of {event}, and no score counts. "
         f"Restore the file, or run 'shroff models promote {id_}'."

@@ -69,8 +69,8 @@ def model_rows(
     """
     found = np.empty((len(columns), len(columns[0])))
     divisors = [
-        None if column.values.dtype != np.int64 else _MS_A_SECOND if one.kind in _IN_MS else 10**one.places
-        for column, one in zip(columns, types, strict=True)
+        None if column.values.dtype != np.int64 else _MS_A_SECOND if type.kind in _IN_MS else 10**type.places
+        for column, type in zip(columns, types, strict=True)
     ]
     exact = [at for at, divisor in enumerate(divisors) if divisor is not None]
     if exact:

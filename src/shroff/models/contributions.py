@@ -81,7 +81,7 @@ class LightgbmContributions:
 def known_only(columns: Floats, inputs: Sequence[InputColumn]) -> Floats:
     """The columns with categories that are not known as missing, as the walk takes them."""
     found = columns.copy()
-    for values, one in zip(found, inputs, strict=True):
-        if one.kind == CATEGORY:
-            values[~((values >= 0) & (values < len(one.categories)))] = np.nan
+    for values, input_ in zip(found, inputs, strict=True):
+        if input_.kind == CATEGORY:
+            values[~((values >= 0) & (values < len(input_.categories)))] = np.nan
     return found

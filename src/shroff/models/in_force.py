@@ -82,7 +82,7 @@ class InForce(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
 
     def unwaived(self, id_: str, failed: Sequence[str]) -> tuple[str, ...]:
         """The failed gates of a model, by name, that no promotion of it waived, whatever the limit was then."""
-        waived = {one.gate for promotion in self.champions if promotion.id == id_ for one in promotion.waived}
+        waived = {result.gate for promotion in self.champions if promotion.id == id_ for result in promotion.waived}
         return tuple(gate for gate in failed if gate not in waived)
 
     @property
@@ -96,7 +96,7 @@ class InForce(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
         return [
             None if champion is None else [champion.id, champion.digest],
             None if challenger is None else [challenger.id, challenger.digest, challenger.share, challenger.by],
-            sorted([one.id, one.digest] for one in self.shadow),
+            sorted([scorer.id, scorer.digest] for scorer in self.shadow),
         ]
 
 
@@ -120,7 +120,7 @@ def read_in_force(text: str | None, problems: list[Problem]) -> Everything:
         problems.append(Problem(FILE, 0, 0, "", f"the key {doubled!r} is used twice in one object.", _CURE))
         return {}
     read = {event: _read(event, value, problems) for event, value in found.items()}
-    return {event: one for event, one in read.items() if one is not None}
+    return {event: entry for event, entry in read.items() if entry is not None}
 
 
 _CURE: Final = "'shroff models' writes this file; take the last good one from version control, or write it anew."
@@ -143,7 +143,7 @@ def _read(event: str, value: object, problems: list[Problem]) -> InForce | None:
         problems.append(Problem(FILE, 0, 0, path, f"{_AT_PATH.sub('', words)}.", _CURE))
         return None
     before = len(problems)
-    named = [one.id for one in found.shadow]
+    named = [scorer.id for scorer in found.shadow]
     if found.challenger is not None:
         named.append(found.challenger.id)
         if found.champion is None:
@@ -160,13 +160,13 @@ def _read(event: str, value: object, problems: list[Problem]) -> InForce | None:
 
 def text_of(in_force: Mapping[str, InForce]) -> str:
     """The text of the file."""
-    kept = {event: one for event, one in sorted(in_force.items()) if not one.is_empty or one.previous}
+    kept = {event: force for event, force in sorted(in_force.items()) if not force.is_empty or force.previous}
     return msgspec.json.format(msgspec.json.encode(kept), indent=2).decode() + "\n"
 
 
 def version_of(in_force: Mapping[str, InForce]) -> str:
     """Hash of the active models; empty if there are none."""
-    meant = [[event, one.meaning()] for event, one in sorted(in_force.items()) if not one.is_empty]
+    meant = [[event, force.meaning()] for event, force in sorted(in_force.items()) if not force.is_empty]
     return hashlib.sha256(msgspec.json.encode(meant)).hexdigest()[:32] if meant else ""
 
 
@@ -176,6 +176,6 @@ def role_of(found: InForce, id_: str) -> str:
         return "champion"
     if found.challenger is not None and found.challenger.id == id_:
         return "challenger"
-    if id_ in {one.id for one in found.shadow}:
+    if id_ in {scorer.id for scorer in found.shadow}:
         return "shadow"
-    return "before" if id_ in {one.id for one in found.previous} else ""
+    return "before" if id_ in {promotion.id for promotion in found.previous} else ""

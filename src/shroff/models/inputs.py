@@ -77,7 +77,7 @@ class InputLoader:
             place: Where the event type is named, for what is wrong without `inputs`.
         """
         if node is None or (isinstance(node, Scalar) and node.text == ALL):
-            found = [one for name in (self._event.name, *self._entities) for one in self._matching(name, "*")]
+            found = [declared for name in (self._event.name, *self._entities) for declared in self._matching(name, "*")]
             if not found:
                 hint = f"Give {self._event.name} features, or name its fields under inputs."
                 self._problems.append(
@@ -92,10 +92,10 @@ class InputLoader:
         read: dict[str, ModelInput] = {}
         places: dict[str, InputSource] = {}
         for item in listed.items if listed else ():
-            for one, written in self._item(item):
-                if self._is_new(one.name, written, places):
-                    read[one.name] = one
-                    places[one.name] = written
+            for entry, written in self._item(item):
+                if self._is_new(entry.name, written, places):
+                    read[entry.name] = entry
+                    places[entry.name] = written
         if listed is not None and not listed.items:
             self._problems.append(
                 listed.problem("inputs is empty", "Write `inputs: all` for all that a model can read.")
@@ -108,7 +108,7 @@ class InputLoader:
         if pattern is not None:
             assert isinstance(item, Scalar)
             found = self._matches(item, *pattern)
-            yield from ((one, InputSource(item, is_pattern=True)) for one in found)
+            yield from ((model_input, InputSource(item, is_pattern=True)) for model_input in found)
             return
         one = self.expression(item, f"an input of {self._event.name}")
         if one is not None and isinstance(item, Scalar):
@@ -138,7 +138,7 @@ class InputLoader:
             return []
         found = self._matching(event if owner == "this" else owner, rest, item)
         if not found:
-            names = [one.name for name in known for one in self._matching(name, "*")]
+            names = [declared.name for name in known for declared in self._matching(name, "*")]
             hint = nearest(item.text, names) or f"A model can read {', '.join(names[:5]) or 'nothing of it yet'}."
             self._problems.append(item.problem(f"no input of a model fits the pattern {item.text!r}.", hint))
         return found
@@ -149,7 +149,7 @@ class InputLoader:
             readable = (
                 field for field in self._event.fields if self._is_by_default(field) and fnmatchcase(field.name, rest)
             )
-            return [self._named(ThisField(one.read_type, one.name)) for one in readable]
+            return [self._named(ThisField(declared.read_type, declared.name)) for declared in readable]
         found: list[ModelInput] = []
         for feature in self._features_of(owner):
             if not fnmatchcase(feature.name.partition(".")[2], rest):

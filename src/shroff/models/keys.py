@@ -314,19 +314,23 @@ PARAMETERS: Final = (
 
 def parameters_of(learner: str) -> dict[str, LearnerParameter]:
     """Parameters of a learner, by name; one of another package takes any."""
-    return {one.name: one for one in PARAMETERS if learner in one.learners or learner not in LEARNERS}
+    return {
+        parameter.name: parameter
+        for parameter in PARAMETERS
+        if learner in parameter.learners or learner not in LEARNERS
+    }
 
 
 PARAMETER_KEYS: Final = Keys(
     "parameters of the learner",
     tuple(
         Key(
-            one.name,
-            f"{one.meaning} For {', '.join(one.learners)}.",
-            WHOLE if one.is_whole else DECIMAL,
-            examples=(one.example,),
+            parameter.name,
+            f"{parameter.meaning} For {', '.join(parameter.learners)}.",
+            WHOLE if parameter.is_whole else DECIMAL,
+            examples=(parameter.example,),
         )
-        for one in PARAMETERS
+        for parameter in PARAMETERS
     ),
 )
 

@@ -206,12 +206,12 @@ def _manifest_of(data: bytes) -> dict[str, Any]:
 def _inputs_of(manifest: Mapping[str, Any]) -> tuple[InputColumn, ...]:
     try:
         found = tuple(
-            InputColumn(one["name"], one["kind"], tuple(one.get("categories", ())), one.get("feature", ""))
-            for one in manifest["inputs"]
+            InputColumn(column["name"], column["kind"], tuple(column.get("categories", ())), column.get("feature", ""))
+            for column in manifest["inputs"]
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise RegistryError(f"an input in manifest.json lacks {error}: {_CURE}") from error
-    if wrong := [one for one in found if one.kind not in {NUMBER, CATEGORY}]:
+    if wrong := [column for column in found if column.kind not in {NUMBER, CATEGORY}]:
         raise RegistryError(
             f"input {wrong[0].name} in manifest.json is a {wrong[0].kind}, not a number or category: {_CURE}"
         )

@@ -100,7 +100,7 @@ def digest_of(manifest: bytes) -> str:
         found = msgspec.json.decode(manifest, type=dict[str, Any])
     except ValueError:
         found = {}
-    return sha256(pretty({name: one for name, one in found.items() if name != RUN})).hexdigest()
+    return sha256(pretty({name: result for name, result in found.items() if name != RUN})).hexdigest()
 
 
 def pretty(value: object) -> bytes:

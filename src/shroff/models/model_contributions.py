@@ -58,7 +58,7 @@ def shares(contributions: Sequence[float], names: Sequence[str], nodes: Sequence
         )
         for code, places in by_code.items()
     ]
-    return sorted(found, key=lambda one: (-abs(one.contribution), one.code))
+    return sorted(found, key=lambda share: (-abs(share.contribution), share.code))
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +143,9 @@ def dependences(model: Explainable, columns: Sequence[Values]) -> tuple[Dependen
     found = model.contributions(columns)
     gives = str(model.manifest.get("gives", LOG_ODDS))
     each = [
-        Dependence(one.name, one.categories, values[:], found[:, place], float(np.abs(found[:, place]).mean()), gives)
-        for place, (one, values) in enumerate(zip(model.inputs, columns, strict=True))
+        Dependence(
+            input_.name, input_.categories, values[:], found[:, place], float(np.abs(found[:, place]).mean()), gives
+        )
+        for place, (input_, values) in enumerate(zip(model.inputs, columns, strict=True))
     ]
-    return tuple(sorted(each, key=lambda one: (-one.size, one.name)))
+    return tuple(sorted(each, key=lambda dependence: (-dependence.size, dependence.name)))

@@ -351,10 +351,12 @@ class Registry:
 def _manifest_of(manifest: Mapping[str, Any], files: Mapping[str, bytes]) -> bytes:
     """Bytes of a manifest, with the hashes of the other files."""
     hashes = {name: sha256(data).hexdigest() for name, data in sorted(files.items())}
-    learnt = {name: one for name, one in manifest.items() if name != "made_at"}
-    run: dict[str, Any] = {"files": {name: one for name, one in hashes.items() if name in _OF_A_RUN}}
+    learnt = {name: item for name, item in manifest.items() if name != "made_at"}
+    run: dict[str, Any] = {"files": {name: digest for name, digest in hashes.items() if name in _OF_A_RUN}}
     run |= {"made_at": manifest["made_at"]} if "made_at" in manifest else {}
-    return pretty({**learnt, "files": {name: one for name, one in hashes.items() if name not in _OF_A_RUN}, RUN: run})
+    return pretty(
+        {**learnt, "files": {name: digest for name, digest in hashes.items() if name not in _OF_A_RUN}, RUN: run}
+    )
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -69,7 +69,7 @@ def redacted(settings: Any, key: str = "") -> Any:
     {'store': 'postgresql://[covered]@db/shroff', 'smtp_password': '[covered]', 'keep': '7d'}
     """
     if isinstance(settings, Mapping):
-        return {name: redacted(one, name) for name, one in settings.items()}
+        return {name: redacted(setting, name) for name, setting in settings.items()}
     if isinstance(settings, list):
         return [redacted(setting, key) for setting in settings]
     text = str(settings)
@@ -85,9 +85,9 @@ def _covered(text: str) -> str:
 
 def _clean(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {name: _clean(one) for name, one in value.items()}
+        return {name: _clean(amount) for name, amount in value.items()}
     if isinstance(value, list):
-        return [_clean(one) for one in value]
+        return [_clean(part) for part in value]
     return _covered(value) if isinstance(value, str) else value
 
 

@@ -90,12 +90,15 @@ class Findings(Printed, list[Finding]):
 
     def of(self, state: str) -> list[Finding]:
         """Those of one state."""
-        return [one for one in self if one.state == state]
+        return [part for part in self if part.state == state]
 
     def __repr__(self) -> str:
         wrong = self.of(WRONG)
-        rows = [(one.state.upper() if one.state == WRONG else one.state, one.subject, one.words) for one in self]
-        cures = [one for one in (*wrong, *self.of(NOTE)) if one.cure]
+        rows = [
+            (finding.state.upper() if finding.state == WRONG else finding.state, finding.subject, finding.words)
+            for finding in self
+        ]
+        cures = [finding for finding in (*wrong, *self.of(NOTE)) if finding.cure]
         parts = [
             table(rows, indent=""),
             *(f"{cure.subject}: {one_line(cure.words)}\n  {one_line(cure.cure)}" for cure in cures),
@@ -221,12 +224,12 @@ def look_at_key(path: Path, definitions: Definitions | None, *, has_log: bool) -
 
 def look_at_models(definitions: Definitions, registry: Registry) -> Iterator[Finding]:
     """The models in force: whether what they read still means what it meant when they were trained, and their files."""
-    scorers = [one for scoring in definitions.scoring.values() for one in scoring.all]
+    scorers = [finding for scoring in definitions.scoring.values() for finding in scoring.all]
     changed = [redefined_words(scorer) for scorer in scorers if scorer.redefined]
     cure = "Declare it as it was, or train a new model: 'shroff train', 'shroff models promote'."
     yield from (Finding("models", NOTE, words, cure) for words in changed)
     unused = definitions.unused_scores().values()
-    yield from (Finding("models", NOTE, one.message.rstrip("."), one.hint) for one in unused)
+    yield from (Finding("models", NOTE, problem.message.rstrip("."), problem.hint) for problem in unused)
     damaged: list[str] = []
     for scorer in scorers:
         with suppress(ShroffError):  # one that cannot be loaded is told as a mistake of the project
@@ -256,8 +259,8 @@ def look_at_log(log: Log, definitions: Definitions | None, now_ms: int, seen: Ea
         yield Finding("quarantine", NOTE, f"{counts.refused:,} refused", cure)
     else:
         yield Finding("quarantine", OK, "empty")
-    for name, one in unmatched_of(log).items():
-        words = f"{name}: no event type accepts any of its {many(one.lines, 'line')} ({time_text(one.at_ms)})"
+    for name, over in unmatched_of(log).items():
+        words = f"{name}: no event type accepts any of its {many(over.lines, 'line')} ({time_text(over.at_ms)})"
         cure = "Correct 'when' in events.yaml and ingest it again. If such files are expected, set 'untaken: skip'."
         yield Finding("input", WRONG, words, cure)
     yield look_at_waiting(log, counts.waiting, now_ms)
@@ -281,10 +284,10 @@ def look_at_waiting(log: LogBeside, count: int, now_ms: int) -> Finding:
     """The labels without their event: an hour after they arrived, that event is missed."""
     if not count:
         return Finding("labels", OK, "none is unmatched")
-    waiting = [waiting_row(one) for one in log.waiting_all()]
-    lost = sum(one.arrived_ms <= now_ms - LABEL_WAITS_MS for one in waiting)
+    waiting = [waiting_row(label) for label in log.waiting_all()]
+    lost = sum(scorer.arrived_ms <= now_ms - LABEL_WAITS_MS for scorer in waiting)
     words = f"{count:,} {'has' if count == 1 else 'have'} no matching event yet"
-    if typed := [one.as_typed for one in waiting if one.as_typed]:
+    if typed := [label.as_typed for label in waiting if label.as_typed]:
         words += f" ({len(typed):,} by an id such as {one_line(typed[0])!r}: no such event type is declared)"
     cure = "They match when their event arrives. Are those events in another file? 'shroff label --pending' lists them."
     if not lost:
@@ -347,7 +350,7 @@ def look_at_remarks(remarks: Sequence[Remark]) -> Iterator[Finding]:
 
 def look_at_exploration(log: LogReader, definitions: Definitions, now_ms: int) -> Iterator[Finding]:
     """How many were let through where the policy explores, and until when that lasts."""
-    exploring = {event: one.explore for event, one in definitions.policies.items() if one.explore is not None}
+    exploring = {event: policy.explore for event, policy in definitions.policies.items() if policy.explore is not None}
     days = _days_of(log) if exploring else {}
     for event, explore in exploring.items():
         mine = {day: count for (name, day), count in days.items() if name == event}

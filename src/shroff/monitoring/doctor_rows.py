@@ -51,7 +51,7 @@ def read_rows(log: Log, seed: int, within_s: float = WITHIN_S) -> RowsRead:
 
 def _check(log: LogReader, after: int, upto: int) -> None:
     """Read what stands at places. Raises: StorageError where it is not what was written."""
-    bodies = {one.seq: one.body for rows in log.read(after, upto) for one in rows if one.decided}
+    bodies = {label.seq: label.body for rows in log.read(after, upto) for label in rows if label.decided}
     for decisions in log.decisions_after(after, upto):
         for row in decisions:
             if receipt_of(row, bodies[row.seq]) != row.receipt:

@@ -46,9 +46,9 @@ class AddedChecks(Protocol):
 
 def asked(tries: Sequence[Try], limit_s: float) -> list[Finding]:
     """Ask all of them at the same time; whoever has not answered in time is away. Cost: the limit at most."""
-    found = [_Answer(one.ask) for one in tries]
+    found = [_Answer(record.ask) for record in tries]
     until_s = time.monotonic() + limit_s
-    return [_finding(one, answer, until_s, limit_s) for one, answer in zip(tries, found, strict=True)]
+    return [_finding(ask, answer, until_s, limit_s) for ask, answer in zip(tries, found, strict=True)]
 
 
 def within(limit_s: float, ask: Callable[[], Given], what: str) -> Given:
@@ -102,8 +102,8 @@ def settings_of(systems: Systems) -> Iterator[tuple[str, System, Mapping[str, An
     for name, system in (("store", systems.store), ("lake", systems.lake)):
         if system is not None:
             yield name, system, system.options
-    for name, one in {**systems.sources, **systems.pulled}.items():
-        yield f"sources.{name}.{one.system.kind}", one.system, one.system.options
+    for name, ask in {**systems.sources, **systems.pulled}.items():
+        yield f"sources.{name}.{ask.system.kind}", ask.system, ask.system.options
     for name, system in systems.sinks.items():
         yield f"sinks.{name}.{system.kind}", system, system.options
     for name, system in (("online", systems.online), ("snapshots", systems.snapshots), ("backup", systems.backup)):
@@ -145,11 +145,11 @@ def _texts(value: Any, path: str) -> Iterator[tuple[str, str]]:
     if isinstance(value, str):
         yield path, value
     elif isinstance(value, Mapping):
-        for name, one in value.items():
-            yield from _texts(one, f"{path}.{name}")
+        for name, system in value.items():
+            yield from _texts(system, f"{path}.{name}")
     elif isinstance(value, list):
-        for one in value:
-            yield from _texts(one, path)
+        for part in value:
+            yield from _texts(part, path)
 
 
 # ---- the log's file

@@ -113,7 +113,7 @@ def _counts(reference: Input, recent: Input) -> tuple[Floats, Floats, float]:
     if reference.kind == "category":
         return _category_counts(reference, recent)
     edges = _edges(reference.values[:])
-    before, now = (_number_counts(one.values[:], edges) for one in (reference, recent))
+    before, now = (_number_counts(part.values[:], edges) for part in (reference, recent))
     return before, now, 0.0
 
 
@@ -133,7 +133,7 @@ def _number_counts(values: Floats, edges: Floats) -> Floats:
 
 def _category_counts(reference: Input, recent: Input) -> tuple[Floats, Floats, float]:
     texts = np.unique([*reference.categories, *recent.categories])
-    before, now = (_by_text(one, texts) for one in (reference, recent))
+    before, now = (_by_text(inputs, texts) for inputs in (reference, recent))
     unseen = float(now[:-1][before[:-1] == 0].sum() / len(recent.values))
     common = np.argsort(-before[:-1], kind="stable")
     rest = common[CATEGORIES:]
@@ -151,7 +151,7 @@ def _by_text(given: Input, texts: Floats) -> Floats:
 def _by_number(reference: Input, recent: Input) -> tuple[float | None, float | None]:
     from scipy.stats import ks_2samp
 
-    first, second = (one.values[~np.isnan(one.values)] for one in (reference, recent))
+    first, second = (inputs.values[~np.isnan(inputs.values)] for inputs in (reference, recent))
     if not len(first) or not len(second):
         return None, None
     found = ks_2samp(first, second, method="exact" if max(len(first), len(second)) <= EXACT_ROWS else "asymp")
@@ -170,5 +170,5 @@ def _by_category(before: Floats, now: Floats) -> tuple[float | None, float | Non
 
 def drifts(reference: Sequence[Input], recent: Sequence[Input]) -> list[Drift]:
     """Compare every input of two samples, those first that moved most."""
-    found = [drift_of(one, other) for one, other in zip(reference, recent, strict=True)]
-    return sorted(found, key=lambda one: (-one.has_moved, -one.psi, one.name))
+    found = [drift_of(inputs, other) for inputs, other in zip(reference, recent, strict=True)]
+    return sorted(found, key=lambda before: (-before.has_moved, -before.psi, before.name))

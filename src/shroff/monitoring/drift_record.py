@@ -85,14 +85,14 @@ def with_look(record: DriftRecord, report: DriftReport, looked_at: str) -> Drift
     if last is not None and parse_time(last.as_of) > report.as_of_ms:
         return record
     figures = tuple(
-        DriftFigure(one.name, one.psi, one.has_moved, one.missing_now, one.unseen, one.is_unclear)
-        for one in report.found
+        DriftFigure(drift.name, drift.psi, drift.has_moved, drift.missing_now, drift.unseen, drift.is_unclear)
+        for drift in report.found
     )
     rows = report.reference.rows, report.recent.rows
     look = DriftLook(looked_at, time_text(report.as_of_ms), report.model, *rows, LIMIT, figures)
-    standing, moved = record.open_alert(report.event), tuple(one.name for one in report.moved)
+    standing, moved = record.open_alert(report.event), tuple(progress.name for progress in report.moved)
     alerts = tuple(alert for alert in record.alerts if alert is not standing)
-    is_unclear = standing is not None and any(one.name in standing.moved for one in report.unclear)
+    is_unclear = standing is not None and any(drift.name in standing.moved for drift in report.unclear)
     if moved and standing is not None:
         alerts += (msgspec.structs.replace(standing, moved=tuple(dict.fromkeys([*standing.moved, *moved]))),)
     elif moved:

@@ -82,12 +82,12 @@ class DriftReport:
 
     @property
     def moved(self) -> tuple[Drift, ...]:
-        return tuple(one for one in self.found if one.has_moved)
+        return tuple(drift for drift in self.found if drift.has_moved)
 
     @property
     def unclear(self) -> tuple[Drift, ...]:
         """What is not known to have moved or not: too few events."""
-        return tuple(one for one in self.found if one.is_unclear)
+        return tuple(drift for drift in self.found if drift.is_unclear)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,9 +138,9 @@ def look_for_drift(
     before, now = (_between(given.times_ms, *ends) for ends in ((start_ms, end_ms), (recent_start_ms, as_of_ms)))
     reference = DriftPeriod(start_ms, end_ms, len(before), about)
     recent = DriftPeriod(recent_start_ms, as_of_ms, len(now), f"the last {show_duration(recent_ms)}")
-    for one, what in ((reference, "reference"), (recent, "recent period")):
-        if not one.rows:
-            words = f"the {what}, {time_text(one.start_ms)} to {time_text(one.end_ms)}, has no {event} events"
+    for drift, what in ((reference, "reference"), (recent, "recent period")):
+        if not drift.rows:
+            words = f"the {what}, {time_text(drift.start_ms)} to {time_text(drift.end_ms)}, has no {event} events"
             raise UsageError(f"{words}, so nothing can be compared. Choose others: --reference 90d --recent 7d.")
     found = drifts(*(_inputs_of(given, rows) for rows in (before, now)))
     scores = _scores(given, scorer, trained_ms if reference_ms is None else None, recent, before, now)
@@ -151,7 +151,7 @@ def look_for_drift(
     changed = () if scorer is None else scorer.redefined
     if scorer is not None and changed:
         remarks.append(f"{redefined_words(scorer)}: {BY_TODAYS}")
-    delays = [_label_delays(given, one) for one in (reference, recent)]
+    delays = [_label_delays(given, inputs) for inputs in (reference, recent)]
     if all(len(delay) for delay in delays):
         found.append(drift_of(*(Input(LABEL_DELAY, NUMBER, delay) for delay in delays)))
     else:
@@ -162,7 +162,7 @@ def look_for_drift(
         "" if scorer is None else scorer.id,
         reference,
         recent,
-        tuple(sorted(found, key=lambda one: (-one.has_moved, -one.psi, one.name))),
+        tuple(sorted(found, key=lambda drift: (-drift.has_moved, -drift.psi, drift.name))),
         (_median(delays[0]), _median(delays[1])),
         tuple(remarks),
         changed,
@@ -196,12 +196,14 @@ def _settings(definitions: Definitions, event: str, scorer: Scorer | None) -> Mo
     """What is compared: the champion's inputs; without one those of model.yaml, or else all features of the type."""
     declared = definitions.models.get(event)
     if scorer is not None and scorer.model is not None:
-        inputs = tuple(ModelInput(one.name, node) for one, node in zip(scorer.model.inputs, scorer.inputs, strict=True))
+        inputs = tuple(
+            ModelInput(input_.name, node) for input_, node in zip(scorer.model.inputs, scorer.inputs, strict=True)
+        )
     elif declared is not None:
         inputs = declared.inputs
     else:
-        features = [(name, one) for name, one in definitions.features.items() if event in one.events]
-        inputs = tuple(ModelInput(name, FeatureValue(one.type, name)) for name, one in features)
+        features = [(name, feature) for name, feature in definitions.features.items() if event in feature.events]
+        inputs = tuple(ModelInput(name, FeatureValue(inputs.type, name)) for name, inputs in features)
     return plain_settings(definitions, event, inputs)
 
 
@@ -241,7 +243,7 @@ def _scores(
     """
     if scorer is None or scorer.model is None:
         recorded = [given.recorded.scores[rows] for rows in (before, now)]
-        first, second = (one[~np.isnan(one)] for one in recorded)
+        first, second = (feature[~np.isnan(feature)] for feature in recorded)
         if not len(first) or not len(second):
             return "The score is not compared: no active model can be loaded, and no score is recorded."
         return Input(SCORE, NUMBER, first), Input(SCORE, NUMBER, second)

@@ -36,9 +36,9 @@ def short_windows(definitions: Definitions, source: System, upto_ms: int) -> dic
     """
     others = _not_the_key(definitions.events)
     return {
-        one.name: each.entity
-        for one in computed_of(definitions)
-        for each in aggregates(one.node)
+        declared.name: each.entity
+        for declared in computed_of(definitions)
+        for each in aggregates(declared.node)
         if each.over_ms is not None and each.over_ms <= upto_ms and each.entity in others
     }
 

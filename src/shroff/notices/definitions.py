@@ -280,7 +280,7 @@ class _Loader:
             return None
         definitions = self._definitions
         names = definitions.events.names(frozenset(definitions.reference.lists), definitions.settings.money_places)
-        types = {name: one.type for name, one in definitions.features.items()}
+        types = {name: feature.type for name, feature in definitions.features.items()}
         scope = Scope(
             names,
             what=f"{what} of a notice",

@@ -56,8 +56,8 @@ def plan(services: NoticeServices, facts: Facts, store: NoticeStore, log: Log, n
     """Make letters of what is due; gives how many. What goes together becomes a letter in one transaction."""
     by_notice: dict[str, list[Due]] = {}
     with store.look() as look:
-        for one in look.dues(now_ms):
-            by_notice.setdefault(one.notice, []).append(one)
+        for due in look.dues(now_ms):
+            by_notice.setdefault(due.notice, []).append(due)
     digests = {name for name, notice in services.notices.items() if notice.digest_ms}
     made = 0
     for name in sorted(by_notice, key=lambda name: name in digests):  # a large digest holds up no other notice
@@ -76,11 +76,11 @@ def plan(services: NoticeServices, facts: Facts, store: NoticeStore, log: Log, n
 
 def _together(notice: Notice, look: NoticeLook, dues: list[Due], now_ms: int) -> list[Due]:
     """What goes with what is due: of a digest all that waits, but where it was cut off after its first mails."""
-    if not notice.digest_ms and not any(one.is_held for one in dues):
+    if not notice.digest_ms and not any(due.is_held for due in dues):
         return dues
     is_of_customers = bool(notice.digest_ms) and notice.to.of_event is not None
     waiting = look.waiting(notice.name, OF_CUSTOMERS_AT_ONCE if is_of_customers else AT_ONCE)
-    is_begun = is_of_customers and max(one.due_ms for one in dues) <= look.last_made_ms(notice.name)
+    is_begun = is_of_customers and max(due.due_ms for due in dues) <= look.last_made_ms(notice.name)
     return [one for one in waiting if one.due_ms <= now_ms] if is_begun or not notice.digest_ms else waiting
 
 
@@ -209,7 +209,7 @@ class _Plan:
     def _is_asked(self, event: str) -> bool:
         """Whether a link about an event is with a customer, or on its way: a second one would be a second answer."""
         self._store()
-        letters = (self._change.letter(one.letter) for one in self._change.questions_about([event]))
+        letters = (self._change.letter(question.letter) for question in self._change.questions_about([event]))
         return any(letter is None or letter.state not in (DROPPED, REFUSED) for letter in letters)
 
     def _put(self, letter: OutgoingMessage, keys: Sequence[str]) -> None:

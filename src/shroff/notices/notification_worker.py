@@ -155,7 +155,7 @@ class NoticeWorker:
         """Copy rows of the log's outbox into the store; whether there were any."""
         with self._lock:
             copied = set(self._copied)
-        rows = [one for one in log.outbox(limit=ROWS + len(copied)) if one.key not in copied]
+        rows = [outbox_row for outbox_row in log.outbox(limit=ROWS + len(copied)) if outbox_row.key not in copied]
         if not rows:
             return False
         dues = list(flagged(self._services, self._facts, log, rows, self._begun))

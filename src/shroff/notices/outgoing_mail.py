@@ -172,13 +172,13 @@ class Sending:
 
     def _run_lane(self, way: str, lane: int, letters: Sequence[_Ready]) -> None:
         """Hand letters over until the way is away, or half of the claim's time is over: others could take them then."""
-        for one in letters:
-            if self._services.now_ms() > one.letter.claimed_ms - self._claim_ms // 2:
+        for letter in letters:
+            if self._services.now_ms() > letter.letter.claimed_ms - self._claim_ms // 2:
                 return
             try:
-                one.outcome = one.hand_over(way, lane)
+                letter.outcome = letter.hand_over(way, lane)
             except Exception as error:  # noqa: BLE001 - as above
-                one.outcome = error
+                letter.outcome = error
                 if isinstance(error, AwayError | UsageError) or not _is_told(error):
                     return
 

@@ -58,7 +58,7 @@ class Watching:
         if not found:
             return 0
         with self._store.look() as look:
-            new = [one for one in found if look.due(one.key) is None]
+            new = [report for report in found if look.due(report.key) is None]
         if not new:
             return 0
         with self._store.change() as change:
@@ -141,10 +141,10 @@ class Watching:
 
     def _failing(self, now_ms: int) -> Iterator[tuple[str, str]]:
         """What fails, each under a key that is the same for as long as it does."""
-        for one in self._health():
-            if one.trouble is not None and now_ms - one.trouble.since_ms >= FAILS_MS:
-                words = f"sink {one.name} is failing: {one.trouble.words}"
-                yield f"{one.name}-{one.trouble.since_ms}", plain(words)
+        for health in self._health():
+            if health.trouble is not None and now_ms - health.trouble.since_ms >= FAILS_MS:
+                words = f"sink {health.name} is failing: {health.trouble.words}"
+                yield f"{health.name}-{health.trouble.since_ms}", plain(words)
         counts = self._log.counts()
         self._refused, self._refused_now = min(self._refused, counts.refused), counts.refused
         if counts.refused > self._refused:  # told once an hour, all that came since it was told before

@@ -220,7 +220,11 @@ class Operation(Generic[Given, Outcome]):
     @cached_property
     def needs(self) -> Mapping[str, str]:
         """What the function takes beside the request: its parameters, each with the name of its type."""
-        return {name: str(one.annotation) for name, one in signature(self.run).parameters.items() if name != "request"}
+        return {
+            name: str(parameter.annotation)
+            for name, parameter in signature(self.run).parameters.items()
+            if name != "request"
+        }
 
     @cached_property
     def request(self) -> type[OperationRequest[Any]]:
@@ -296,12 +300,14 @@ def struct_of(
 ) -> type[msgspec.Struct]:
     """A type with some fields of a request, as it is sent; `more` as `msgspec.defstruct` takes it."""
     members: list[Any] = [
-        (one.name, Annotated[one.type, msgspec.Meta(description=one.about.help)], one.default)[
-            : 2 + (not one.is_required)
-        ]
-        for one in fields
+        (
+            request_field.name,
+            Annotated[request_field.type, msgspec.Meta(description=request_field.about.help)],
+            request_field.default,
+        )[: 2 + (not request_field.is_required)]
+        for request_field in fields
     ]
-    rename = {one.name: one.wire for one in fields}
+    rename = {request_field.name: request_field.wire for request_field in fields}
     return msgspec.defstruct(name, members, rename=rename, forbid_unknown_fields=True, namespace=namespace, **more)
 
 
@@ -321,7 +327,7 @@ def _parts(hint: Any) -> tuple[Any, Param]:
     if get_origin(hint) is not Annotated:
         return hint, Param("")
     type_, *extras = get_args(hint)
-    about = next((one for one in extras if isinstance(one, Param)), Param(""))
+    about = next((extra for extra in extras if isinstance(extra, Param)), Param(""))
     for other in extras:
         type_ = type_ if other is about else Annotated[type_, other]
     return type_, about

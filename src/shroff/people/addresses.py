@@ -58,4 +58,4 @@ def with_masked(words: str) -> str:
     >>> with_masked("550 5.1.1 <ann.smith@bank.example>: no such mailbox")
     '550 5.1.1 <a…@bank.example>: no such mailbox'
     """
-    return _ANY.sub(lambda found: masked(found.group()), words)
+    return _ANY.sub(lambda word: masked(word.group()), words)

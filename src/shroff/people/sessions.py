@@ -181,7 +181,9 @@ def end_named(desk: Desk, who: Who, id_: str) -> Open:
 
     Raises: NotAllowedError; UsageError where there is none of this id.
     """
-    named = next((one for one in open_sessions(desk) if hmac.compare_digest(one.id.encode(), id_.encode())), None)
+    named = next(
+        (session for session in open_sessions(desk) if hmac.compare_digest(session.id.encode(), id_.encode())), None
+    )
     is_own = named is not None and who.kind == "user" and named.user.name == who.name
     if not is_own:
         who.require(Right.MANAGE_USERS)

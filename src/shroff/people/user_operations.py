@@ -98,7 +98,10 @@ class Users(OperationAnswer):
     users: list[UserDocument]
 
     def text(self) -> str:
-        rows = [(one.name, one.display_name, one.role, one.sign_in, one.last_login_at or "never") for one in self.users]
+        rows = [
+            (user.name, user.display_name, user.role, user.sign_in, user.last_login_at or "never")
+            for user in self.users
+        ]
         heads = ("name", "shown as", "role", "state", "signed in")
         return f"{many(len(rows), 'user')}." + ("\n" + table(rows, heads) if rows else "")
 
@@ -379,7 +382,7 @@ class Sessions(OperationAnswer):
 @operation("users sessions", right=RIGHT, http="GET /sessions", has_command=False)
 def list_sessions(desk: Desk, request: ShowSessions) -> Sessions:
     """List open sessions."""
-    return Sessions(sessions=[SessionDocument.of(one) for one in sessions.open_sessions(desk)])
+    return Sessions(sessions=[SessionDocument.of(session) for session in sessions.open_sessions(desk)])
 
 
 class EndSession(OperationRequest["SessionAnswer"]):

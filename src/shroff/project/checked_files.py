@@ -82,10 +82,10 @@ class CheckedFiles:
     def allows(self, file: str, found: Edited, stands_for: Changes) -> bool:
         """Whether a list edit is valid by its new rows alone; False if everything must be checked again."""
         problems: list[Problem] = []
-        rows = [[getattr(one, name) for name in LIST_COLUMNS] for one in found.after]
+        rows = [[getattr(column, name) for name in LIST_COLUMNS] for column in found.after]
         load_list(file, _csv([[*LIST_COLUMNS], *rows]), problems)
         asked = self._kept.asked.get(_name(file), {})
-        return not problems and not any(stands_for(one.value) in asked for one in (*found.before, *found.after))
+        return not problems and not any(stands_for(entry.value) in asked for entry in (*found.before, *found.after))
 
     def edited(self, file: str, text: str) -> CheckedFiles:
         """The same with another text of a list."""
@@ -132,7 +132,7 @@ def keep_checked(
         asked: What rule tests asked each list, with its answers.
     """
     hashed, kept = sorted(definitions.look_ups.hashed), sorted(definitions.look_ups.kept)
-    answers, contents = {name: dict(one) for name, one in asked.items() if one}, contents_of(files, read)
+    answers, contents = {name: dict(row) for name, row in asked.items() if row}, contents_of(files, read)
     _write(path, _Kept(contents.of, dict(contents.lists), asdict(definitions.versions), hashed, kept, answers))
 
 

@@ -111,7 +111,7 @@ class Definitions:
         said = self.policy(event).missed_fraud
         if said is not None:
             return said
-        money = [one for one in self.events.types[event].fields if one.type.kind == "money"]
+        money = [field for field in self.events.types[event].fields if field.type.kind == "money"]
         return ThisField(money[0].type, money[0].name) if money else None
 
     def scoring_of(self, event: str) -> Scoring:
@@ -123,12 +123,12 @@ class Definitions:
         """Whether scores are shares of frauds among events like it: those of every model that decides."""
         from shroff.models.evaluation.calibration import is_calibrated
 
-        models = (one.model for scoring in self.scoring.values() for one in scoring.deciding)
+        models = (scorer.model for scoring in self.scoring.values() for scorer in scoring.deciding)
         return all(is_calibrated(model.manifest) for model in models if model is not None)
 
     def unloaded(self) -> list[Scorer]:
         """Active and shadow models that cannot be loaded."""
-        return [one for scoring in self.scoring.values() for one in scoring.all if one.failure]
+        return [scorer for scoring in self.scoring.values() for scorer in scoring.all if scorer.failure]
 
     def reads_score(self, event: str = "") -> bool:
         """Whether a rule reads a score; optionally of one event type."""
@@ -145,13 +145,19 @@ class Definitions:
 
     def unused_scores(self) -> dict[str, Problem]:
         """Problems where nothing uses a champion's score: no policy, rule or call of calls.yaml; by the model's id."""
-        scored = [one for one in self.scoring.values() if one.champion]
-        unused = [one for one in scored if not (self.hangs_on_score(one.event) or self._answers_score(one.event))]
-        return {one.champion.id: _unused_score(one.champion.id, one.event) for one in unused if one.champion}
+        scored = [scoring for scoring in self.scoring.values() if scoring.champion]
+        unused = [
+            event for event in scored if not (self.hangs_on_score(event.event) or self._answers_score(event.event))
+        ]
+        return {
+            scoring.champion.id: _unused_score(scoring.champion.id, scoring.event)
+            for scoring in unused
+            if scoring.champion
+        }
 
     def remarks(self) -> list[str]:
         """Warnings for users of these definitions, in sentences."""
-        scorers = [one for scoring in self.scoring.values() for one in scoring.all if one.redefined]
+        scorers = [scorer for scoring in self.scoring.values() for scorer in scoring.all if scorer.redefined]
         return [f"{redefined_words(scorer)}; 'shroff check' shows what to do." for scorer in scorers]
 
     def meanings(self, event: str, inputs: Iterable[ModelInput]) -> dict[str, str]:
@@ -165,10 +171,10 @@ class Definitions:
         """
         lists = frozenset(self.reference.lists)
         names = self.events.names(lists, self.settings.money_places)
-        types = {name: one.type for name, one in self.features.items()}
+        types = {name: feature.type for name, feature in self.features.items()}
         scope = Scope(names, what="a model", this=(event,), feature=types.get)
         nodes: dict[str, Node] = {}
-        for name in (one["name"] for one in manifest.get("inputs", ())):
+        for name in (input_["name"] for input_ in manifest.get("inputs", ())):
             with suppress(ExpressionError):
                 nodes[name] = check(name, scope)
         return redefined(manifest, nodes, event, self.events, self.features.get)
@@ -176,14 +182,14 @@ class Definitions:
     def require_models(self) -> None:
         """Raises: StateError where a model that decides cannot be loaded: nothing is decided without it."""
         for scoring in self.scoring.values():
-            for one in scoring.deciding:
-                if one.failure:
-                    raise unavailable(one)
+            for scorer in scoring.deciding:
+                if scorer.failure:
+                    raise unavailable(scorer)
 
     def feature_names(self, event: str) -> list[str]:
         """Names of the features that a decision of this type shows, sorted: those of entities it has a key of."""
         entities = self.events.entities
-        return sorted(name for name, one in self.features.items() if event in entities[one.entity].keys)
+        return sorted(name for name, feature in self.features.items() if event in entities[feature.entity].keys)
 
 
 @dataclass(slots=True)
@@ -249,13 +255,13 @@ def load_definitions(
     scoring = load_scoring(declared.named, load_model, *typed, problems, warnings)
     if problems:
         return Loaded(None, sorted(problems, key=_place), sorted(warnings, key=_place))
-    inputs = [node for each in scoring.values() for one in each.all for node in one.inputs]
+    inputs = [node for each in scoring.values() for scorer in each.all for node in scorer.inputs]
     read_by_models = look_ups(inputs, declared.events, declared.features)
     if problems := (declared.look_ups | read_by_models).problems():
         return Loaded(None, problems, sorted(warnings, key=_place))
     hashed = declared.look_ups.hashed | read_by_models.hashed
-    lists = {name: _hash_values(one, hashed, hasher, read) for name, one in lists.items()}
-    texts = {name: one.text for name, one in lists.items()}
+    lists = {name: _hash_values(list_, hashed, hasher, read) for name, list_ in lists.items()}
+    texts = {name: list_.text for name, list_ in lists.items()}
     definitions = Definitions(
         declared.settings,
         declared.events,
@@ -329,7 +335,7 @@ def _declared(
     for name, each in loaded.items():
         warnings += read.of("sources", name, each, partial(source_warnings, (), each))
     nodes = [feature.node for feature in features.values()]
-    nodes += [one.node for model in models.values() for one in (*model.inputs, *model.slices)]
+    nodes += [input_.node for model in models.values() for input_ in (*model.inputs, *model.slices)]
     versions = Versions(
         _version([_deciding(top), without_summaries(trees.get("events.yaml")), trees.get("features.yaml")]),
         _rules_version({name: trees[name] for name in rule_files}, read),

@@ -94,7 +94,9 @@ def read_by(nodes: Iterable[Node], find: FindFeature) -> Reads:
                     waiting.append(feature.node)
     return Reads(
         features,
-        frozenset(one.entity for one in (*features.values(), *parts) if isinstance(one, Feature | Aggregate)),
+        frozenset(
+            feature.entity for feature in (*features.values(), *parts) if isinstance(feature, Feature | Aggregate)
+        ),
         frozenset(part.list for part in parts if isinstance(part, InList)),
         frozenset(part.table for part in parts if isinstance(part, Lookup)),
         any(isinstance(part, Score) for part in parts),
@@ -124,7 +126,7 @@ def meaning_of(node: Node, event: str, events: Events, find: FindFeature) -> str
         for part in reads.parts
         if isinstance(part, ThisField | ItemField | Lookup)
     }
-    features = {name: [one.entity, text_of(one.node)] for name, one in reads.features.items()}
+    features = {name: [feature.entity, text_of(feature.node)] for name, feature in reads.features.items()}
     meant = {"is": text_of(node), "features": features, "keys": keys, "types": sorted(types)}
     return hashlib.sha256(msgspec.json.encode(meant, order="deterministic")).hexdigest()[:32]
 

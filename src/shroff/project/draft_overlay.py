@@ -36,12 +36,12 @@ def laid_over(
     place where it was written.
     """
     found = dict(trees)
-    for one in draft:
-        tree = read(one.text, one.name, problems)
-        if one.over == "features.yaml":
-            found[one.over] = _merged(found.get(one.over), tree, _features)
-        elif one.over == "policy.yaml":
-            found[one.over] = _merged(found.get(one.over), tree, lambda _, new: new)
+    for file in draft:
+        tree = read(file.text, file.name, problems)
+        if file.over == "features.yaml":
+            found[file.over] = _merged(found.get(file.over), tree, _features)
+        elif file.over == "policy.yaml":
+            found[file.over] = _merged(found.get(file.over), tree, lambda _, new: new)
         elif isinstance(tree, Sequence):
             ids = {_id(item) for item in tree.items} - {None}
             found |= {name: _without(old, ids) for name, old in found.items() if name.startswith(RULES)}

@@ -143,7 +143,7 @@ class Figure(msgspec.Struct, frozen=True):
     @property
     def events(self) -> tuple[str, ...]:
         """The event types that are read for it."""
-        return tuple(name for one in (self.of, self.also) if one is not None for name in one.events)
+        return tuple(name for figure in (self.of, self.also) if figure is not None for name in figure.events)
 
 
 def figure_of(name: str) -> str:
@@ -218,7 +218,7 @@ class _FigureLoader:
         return Figure(name, type_, fact=fact, key=_text(tree, "key"), **_shown(tree))
 
     def _of_value(self, name: str, tree: YamlMapping) -> Figure | None:
-        types = {figure_of(one.name): one.type for one in self._known.values()}
+        types = {figure_of(certificate.name): certificate.type for certificate in self._known.values()}
         names = DeclaredNames(entities={_SCOPE: frozenset()}, money_places=self._names.money_places)
         scope = Scope(names, what="the value of a figure", feature=types.get, feature_names=lambda: list(types))
         written = tree.get("value")

@@ -140,7 +140,7 @@ class _FunnelLoader:
             step = self._step(item)
             if step is None:
                 continue
-            if step.name in {one.name for one in steps}:
+            if step.name in {known_step.name for known_step in steps}:
                 hint = "Give one of them another name: { name: again, event: login }."
                 self._problems.append(item.problem(f"the step {step.name!r} is used twice.", hint))
             steps.append(step)
@@ -202,12 +202,12 @@ class _FunnelLoader:
 
 def split_mistake(events: Events, types: Sequence[str], field: str) -> str:
     """Why numbers cannot be split by a field; empty where they can."""
-    found = [one for name in types for one in events.types[name].fields if one.name == field]
+    found = [declared for name in types for declared in events.types[name].fields if declared.name == field]
     if types and not found:
         every = sorted({name for type_ in types for name in events.types[type_].field_names})
         return f"no event type of the steps has a field {field!r}. {nearest(field, every)}".rstrip()
-    odd = [one for one in found if one.type.kind not in {"text", "choice", "boolean", "integer"}]
+    odd = [declared for declared in found if declared.type.kind not in {"text", "choice", "boolean", "integer"}]
     if odd:
         return f"{field} is of type {odd[0].type}: split by a text, choice, boolean or integer."
-    kinds = {"text" if one.type.is_text else one.type.kind for one in found}
+    kinds = {"text" if declared.type.is_text else declared.type.kind for declared in found}
     return f"{field} is of several types: {' and '.join(sorted(kinds))}." if len(kinds) > 1 else ""

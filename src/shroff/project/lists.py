@@ -188,8 +188,8 @@ def edited(
         if found is not None:
             return found
     sheet = _Sheet(text)
-    wanted = {(key := stands_for(one.value)): replace(one, value=key) for one in put}
-    filled = {name for one in wanted.values() for name in _FILLED if getattr(one, name)}
+    wanted = {(key := stands_for(entry.value)): replace(entry, value=key) for entry in put}
+    filled = {name for entry in wanted.values() for name in _FILLED if getattr(entry, name)}
     if lacking := [name for name in LIST_COLUMNS if name in filled - set(sheet.header)]:
         raise UsageError(f"the first line of the list lacks the column {', '.join(lacking)}; add it there first.")
     gone, lines, total = {stands_for(value) for value in out}, sheet.lines, 0
@@ -221,7 +221,7 @@ def edited(
     if wanted and lines and not lines[-1].endswith(("\n", "\r")):
         lines[-1] += ending
     counts[ADDED] = len(wanted)
-    lines += [sheet.line(one, ending) for one in wanted.values()]
+    lines += [sheet.line(entry, ending) for entry in wanted.values()]
     text = sheet.mark + "".join(lines)
     return Edited(text, tuple(before), (*after, *wanted.values()), counts, total + len(wanted))
 
@@ -244,7 +244,7 @@ def _of_one_value(
     Args:
         known: The list as it was read before, where it was: else what it knows costs 2 ms a megabyte more.
     """
-    (value,) = (one.value for one in put) if put else out
+    (value,) = (entry.value for entry in put) if put else out
     spelled = {value, stored := stands_for(value)}
     known = known if known is not None and known.text == text else None
     looks = known is None and rows is None
@@ -258,7 +258,7 @@ def _of_one_value(
         return None  # a row that was written in clear may have this hash
     sheet, spans = _Sheet(EMPTY), list[tuple[int, int]]()
     there = spelled if known is None else spelled & known.entries.keys()
-    for line in (f"\n{one}" for one in there):
+    for line in (f"\n{word}" for word in there):
         at = len(EMPTY) - 1
         while (at := text.find(line, at)) >= 0:
             if text[at + len(line)] in ",\n":
@@ -268,7 +268,7 @@ def _of_one_value(
     if put and len(spans) > 1:
         return None
     was = [sheet.entry(text[start : end - 1].split(",")) for start, end in spans]
-    now, counts = tuple(replace(one, value=stored) for one in put), {ADDED: 0, CHANGED: 0, REMOVED: 0}
+    now, counts = tuple(replace(entry, value=stored) for entry in put), {ADDED: 0, CHANGED: 0, REMOVED: 0}
     counts[ADDED if not was else CHANGED if put else REMOVED] = len(was or put)
     if put and was and (put[0].note, put[0].expires_at) == (was[0].note, was[0].expires_at):
         return Edited(text, (), (), dict.fromkeys(counts, 0), total, is_plain=True)

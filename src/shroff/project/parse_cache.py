@@ -46,7 +46,7 @@ class ReadOnce:
 
     def tree(self, name: str, text: str, problems: list[Problem]) -> yamltext.Node | None:
         """A file as YAML."""
-        return self._of("tree", name, text, lambda found: yamltext.read(text, name, found), problems)
+        return self._of("tree", name, text, lambda problem: yamltext.read(text, name, problem), problems)
 
     def list_file(self, name: str, text: str, problems: list[Problem]) -> ListFile:
         """A file as a list."""

@@ -99,7 +99,7 @@ def _changed(
 ) -> str:
     """Apply edits, if the result has exactly the wanted meaning."""
     node, changed = _node(text), text
-    for edit in sorted(edits(_Written(text), node), key=lambda one: one.start, reverse=True):
+    for edit in sorted(edits(_Written(text), node), key=lambda edit: edit.start, reverse=True):
         changed = changed[: edit.start] + edit.text + changed[edit.end :]
     problems: list[Problem] = []
     if _meaning(read(changed, POLICY, problems)) != wanted(_meaning(node)) or problems:
@@ -122,7 +122,7 @@ class _Written:
 
     def __init__(self, text: str) -> None:
         self.text = text
-        self.starts = [1 if text.startswith("\ufeff") else 0, *(found.end() for found in _LINE_END.finditer(text))]
+        self.starts = [1 if text.startswith("\ufeff") else 0, *(match.end() for match in _LINE_END.finditer(text))]
         first = _LINE_END.search(text)
         self.line_end = first[0] if first else "\n"
 

@@ -103,7 +103,7 @@ class Schedule(msgspec.Struct, frozen=True):
 def load_schedules(node: Node | None, problems: list[Problem]) -> dict[str, Schedule]:
     """Read schedules.yaml: each by its name. What cannot be read is left out, with a problem for each mistake."""
     return loader.by_name(
-        node, FILE, SCHEDULES_MAX, SCHEDULE, lambda name, found: _schedule(name, found, problems), problems
+        node, FILE, SCHEDULES_MAX, SCHEDULE, lambda name, schedule: _schedule(name, schedule, problems), problems
     )
 
 

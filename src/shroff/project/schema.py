@@ -51,7 +51,7 @@ def _shape(shape: Shape) -> dict[str, Any]:
         case Many(_, item):
             return {"type": "array", "items": _shape(item)}
         case Either(shapes):
-            return {"anyOf": [_shape(one) for one in shapes]}
+            return {"anyOf": [_shape(part) for part in shapes]}
         case Keys():
             return _keys(shape)
         case Late(make):

@@ -104,7 +104,7 @@ class Scoring(msgspec.Struct, frozen=True):
     @property
     def deciding(self) -> tuple[Scorer, ...]:
         """The models whose scores count."""
-        return tuple(one for one in (self.champion, self.challenger) if one is not None)
+        return tuple(scorer for scorer in (self.champion, self.challenger) if scorer is not None)
 
     @property
     def all(self) -> tuple[Scorer, ...]:
@@ -119,8 +119,8 @@ def unavailable(scorer: Scorer) -> StateError:
 def problems_of(unloaded: Sequence[Scorer]) -> list[Problem]:
     """Problems of active models that cannot be loaded, for `check`."""
     return [
-        Problem(FILE, 0, 0, "", f"the active model {one.id} cannot be loaded: {one.failure.rstrip('.')}.")
-        for one in unloaded
+        Problem(FILE, 0, 0, "", f"the active model {scorer.id} cannot be loaded: {scorer.failure.rstrip('.')}.")
+        for scorer in unloaded
     ]
 
 
@@ -148,7 +148,7 @@ def load_scoring(
     What it reads may mean something else by now: that is a warning, since nobody can say that it is worse.
     """
     loader = _Loader(load, events, names, types, problems, warnings)
-    return {event: loader.scoring(event, one) for event, one in in_force.items() if not one.is_empty}
+    return {event: loader.scoring(event, force) for event, force in in_force.items() if not force.is_empty}
 
 
 class _Loader(msgspec.Struct, frozen=True):
@@ -165,7 +165,7 @@ class _Loader(msgspec.Struct, frozen=True):
             self.problems.append(Problem(FILE, 0, 0, event, f"{event!r} is not an event type that is decided.", hint))
             return Scoring(event)
         champion = None if one.champion is None else self.scorer(event, "champion", one.champion)
-        shadow = tuple(self.scorer(event, f"shadow[{at}]", found) for at, found in enumerate(one.shadow))
+        shadow = tuple(self.scorer(event, f"shadow[{at}]", scorer) for at, scorer in enumerate(one.shadow))
         if one.challenger is None:
             return Scoring(event, champion, shadow=shadow)
         by = one.challenger.by
@@ -231,7 +231,7 @@ def computed_scores(scoring: Scoring, events: Events) -> list[Computed]:
     if scoring.champion is None:
         return []
     event = scoring.event
-    found = [_computed(_name_of(one, event), one.node(), event) for one in scoring.deciding]
+    found = [_computed(_name_of(scorer, event), scorer.node(), event) for scorer in scoring.deciding]
     node: Node = FeatureValue(REAL, _name_of(scoring.champion, event))
     if scoring.challenger is not None:
         key = tuple(events.entities[scoring.by].keys[event])
@@ -267,7 +267,7 @@ class Scored(msgspec.Struct, frozen=True):
     @property
     def models(self) -> list[str]:
         """The id of the model of each."""
-        return [self.ids[one] for one in self.model_of.tolist()]
+        return [self.ids[scorer_number] for scorer_number in self.model_of.tolist()]
 
     def shown(self) -> list[bytes]:
         """Scores as decisions show them."""
@@ -320,7 +320,7 @@ def scored_one(values: Mapping[str, Value], scoring: Scoring) -> Scored | None:
 
 
 def _scored(scores: Column, is_other: Array, scoring: Scoring) -> Scored:
-    ids = [one.id for one in scoring.deciding]
+    ids = [scorer.id for scorer in scoring.deciding]
     model_of = is_other.astype(np.int64) if len(ids) > 1 else np.zeros(len(scores), np.int64)
     if not scores.valid.all():
         raise _no_number(ids[model_of[scores.valid.argmin()]])

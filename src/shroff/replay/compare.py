@@ -70,7 +70,7 @@ def segments(log: LogReader, load_model: LoadModel | None = None) -> list[Segmen
 def segments_after(log: LogReader, after: int, load_model: LoadModel | None = None) -> list[Segment]:
     """The same behind a place; a stretch that the place lies in begins there."""
     found = segments(log, load_model)
-    return [replace(one, start=max(one.start, after)) for one in found if one.end > after or after == 0]
+    return [replace(segment, start=max(segment.start, after)) for segment in found if segment.end > after or after == 0]
 
 
 def segments_of(controls: Sequence[Record], last: int, load_model: LoadModel | None = None) -> list[Segment]:
@@ -236,7 +236,7 @@ def compare_marks(
     if recorded == computed:
         return
     stored, again = set(recorded), set(computed)
-    for seq, row in sorted(stored ^ again, key=lambda one: one[0]):
+    for seq, row in sorted(stored ^ again, key=lambda record: record[0]):
         sides = (f"{what} {row}", f"no {what}") if (seq, row) in stored else (f"no {what}", f"{what} {row}")
         result.differ(Mismatch(what, "", seq, engine, *sides))
 
@@ -320,13 +320,13 @@ def verify_naive(
             naive, folded = Naive(definitions.events, computed, definitions.reference), empty(definitions)
         past = definitions, naive, folded
         for batch in placed_batches(log, folded, segment.end):
-            for one in batch:
-                if one.seq not in rows or not sample.takes():
-                    naive.take(one.event, one.past_hits or {}, is_asked=False)
+            for pair in batch:
+                if pair.seq not in rows or not sample.takes():
+                    naive.take(pair.event, pair.past_hits or {}, is_asked=False)
                 else:
                     with sample.measured():
-                        values = naive.take(one.event, one.past_hits or {}, is_asked=True)
-                    _compare_naive(rows[one.seq], values, definitions, result)
+                        values = naive.take(pair.event, pair.past_hits or {}, is_asked=True)
+                    _compare_naive(rows[pair.seq], values, definitions, result)
                 if progress is not None:
                     progress(1)
     return result

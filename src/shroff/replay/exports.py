@@ -50,7 +50,7 @@ def known_by(kind: ExportKind, as_of_ms: int | None) -> ExportKind:
 
     def batches(log: Log) -> Iterator[list[Any]]:
         for batch in _flags(log, as_of_ms) if kind is KINDS["flags"] else kind.batches(log):
-            known = [one for one in batch if one.time_ms <= as_of_ms]
+            known = [record for record in batch if record.time_ms <= as_of_ms]
             if known:
                 yield known
 
@@ -66,7 +66,7 @@ def with_personal(kind: ExportKind, events: Events, names: Sequence[str]) -> Exp
         return kind
     if kind is not KINDS["events"]:
         raise UsageError(f"personal fields lie beside events; {kind.name} have none.")
-    known = {one.name for type_ in events.types.values() for one in type_.personal}
+    known = {record.name for type_ in events.types.values() for record in type_.personal}
     for name in names:
         if name not in known:
             hint = nearest(name, known) or f"There is {', '.join(sorted(known)) or 'none'}."
@@ -99,7 +99,7 @@ def lines(log: Log, kind: ExportKind, format: str) -> Iterator[list[bytes]]:
         if format == "csv":
             yield [csv_line(_cell(row[name]) for name in kind.columns) for row in map(kind.row, batch)]
         else:
-            yield [kind.line(one) + b"\n" for one in batch]
+            yield [kind.line(field) + b"\n" for field in batch]
 
 
 def schema(kind: ExportKind) -> pa.Schema:
@@ -122,7 +122,7 @@ def tables(log: Log, kind: ExportKind) -> Iterator[pa.Table]:
     """The rows as Arrow tables, batch by batch."""
     wanted = schema(kind)
     for batch in kind.batches(log):
-        yield table_of([kind.row(one) for one in batch], wanted)
+        yield table_of([kind.row(record) for record in batch], wanted)
 
 
 def table_of(rows: Sequence[Mapping[str, Any]], wanted: pa.Schema) -> pa.Table:

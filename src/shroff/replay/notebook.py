@@ -42,8 +42,8 @@ class AnswerList(list["Decision | Undecided | Refusal"]):
         import pyarrow as pa
 
         schema = exports.schema(exports.kind_of("decisions")).append(pa.field("error", pa.string()))
-        more = [getattr(one, "detail", None) for one in self]
-        rows = [{name: getattr(one, name, None) for name in schema.names} for one in self]
+        more = [getattr(record, "detail", None) for record in self]
+        rows = [{name: getattr(document, name, None) for name in schema.names} for document in self]
         return exports.table_of([row | {"error": error} for row, error in zip(rows, more, strict=True)], schema)
 
     def to_pandas(self) -> Any:
@@ -116,7 +116,11 @@ def events_table(log: LogReader, definitions: Definitions, event: str, as_of: Mo
 
     def tables() -> Iterator[pa.Table]:
         for batch in known_by(log_batches(log, definitions), as_of_ms):
-            rows = [(seq, one.values) for seq, one in batch if isinstance(one, Event) and one.type == event]
+            rows = [
+                (seq, document.values)
+                for seq, document in batch
+                if isinstance(document, Event) and document.type == event
+            ]
             yield _table(schema, [[seq] for seq, _ in rows], fields, [values for _, values in rows])
 
     return whole(schema, tables())
@@ -130,11 +134,11 @@ def labels_table(log: LogReader, definitions: Definitions, as_of: Moment | None)
     """
     in_force: dict[tuple[str, str], tuple[VerdictInForce, int, tuple[Value, ...]]] = {}
     for batch in known_by(log_batches(log, definitions), moment_ms(as_of)):
-        for seq, one in batch:
-            if isinstance(one, LabelEvent):
-                key, new = (one.of.type, one.of.id), standing_of(one)
+        for seq, record in batch:
+            if isinstance(record, LabelEvent):
+                key, new = (record.of.type, record.of.id), standing_of(record)
                 if key not in in_force or in_force[key][0].gives_way_to(new):
-                    in_force[key] = new, seq, one.values
+                    in_force[key] = new, seq, record.values
     label = definitions.events.label
     fields = [label.fields[label.at(name)] for name in _LABEL_FIELDS]
     ordered = sorted((seq, key, values) for key, (_, seq, values) in in_force.items())
@@ -159,7 +163,7 @@ def _table(
 
     own = len(schema) - len(fields)
     arrays = [pa.array([row[at] for row in first], schema.field(at).type) for at in range(own)]
-    for at, one in enumerate(fields):
-        column = column_of([row[at] for row in rows], one.type)
-        arrays.append(array_of(column, one.type, schema.field(own + at).type))
+    for at, field in enumerate(fields):
+        column = column_of([row[at] for row in rows], field.type)
+        arrays.append(array_of(column, field.type, schema.field(own + at).type))
     return pa.Table.from_arrays(arrays, schema=schema)

@@ -52,8 +52,8 @@ class _Version:
     @property
     def computed(self) -> list[Computed]:
         """All that is compared: without what reasons show."""
-        reasons = {one.name for rule in self.definitions.rules for one in rule.reason_computed()}
-        return [one for one in computed_of(self.definitions) if one.name not in reasons]
+        reasons = {record.name for rule in self.definitions.rules for record in rule.reason_computed()}
+        return [feature for feature in computed_of(self.definitions) if feature.name not in reasons]
 
     def is_like(self, other: _Version) -> bool:
         """Whether one pass computes both: they differ in models, in policies, and in what rules ask of a list."""
@@ -114,11 +114,11 @@ class _Proof:
         self._compare_hits()
 
     def _add(self, batch: BatchEngine, placed: Sequence[SequencedEvent], definitions: Definitions) -> None:
-        frames = frames_of([one.event for one in placed], definitions.events, definitions.reference)
+        frames = frames_of([event.event for event in placed], definitions.events, definitions.reference)
         batch.add(frames, len(placed))
         for name, frame in frames.items():
             rows = [placed[row] for row in frame.rows.tolist()]
-            places = [one.seq if one.past_hits is None else -one.seq for one in rows]
+            places = [row.seq if row.past_hits is None else -row.seq for row in rows]
             self._places[name].append(np.array(places, np.int64))
 
     def _compare(self, frames: Mapping[str, Frame], recorded: RowsAhead[DecisionRow]) -> None:
@@ -126,7 +126,7 @@ class _Proof:
         scores: dict[int, tuple[str, str]] = {}
         of_types = {name: self._next_places(name, len(frame)) for name, frame in frames.items()}
         last = max((int(np.abs(places).max()) for places in of_types.values()), default=0)
-        version = self._versions[max(0, bisect_left(self._versions, last, key=lambda one: one.start) - 1)]
+        version = self._versions[max(0, bisect_left(self._versions, last, key=lambda version: version.start) - 1)]
         for name, frame in frames.items():
             places = of_types[name]
             self._note_hits(name, frame, places)
@@ -140,7 +140,7 @@ class _Proof:
             if name != row.event:
                 self._differ(row.event, row.id, row.seq, row.outcome, "no decision")
             elif row.seq in scores or b"".join((b'"features":', text, b',"versions":')) not in row.document:
-                computed = {one: bytes(value).decode() for one, value in _Shown.decode(text).items()}
+                computed = {feature: bytes(value).decode() for feature, value in _Shown.decode(text).items()}
                 compare_features(row, computed, "batch", self._result, scores.get(row.seq))
         for place, (name, _) in found.items():
             self._differ(name, "", place, "no decision", "features")

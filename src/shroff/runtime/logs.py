@@ -88,7 +88,7 @@ def kept_errors(folder: Path) -> list[dict[str, Any]]:
         for line in (folder / ERRORS_FILE).read_bytes().splitlines():
             with suppress(ValueError):
                 found.append(json.loads(line))
-    return [one for one in found if isinstance(one, dict)]
+    return [entry for entry in found if isinstance(entry, dict)]
 
 
 def _keep(entry: Mapping[str, Any]) -> None:
@@ -135,12 +135,12 @@ def scrubbed(text: str) -> str:
     'redis://[covered]@h/0 told [covered] of [covered], order 4111111111111112'
     """
     text = _MAIL.sub(COVERED, _KEY.sub(COVERED, covered(text)))
-    return _DIGITS.sub(lambda found: COVERED if _is_card(found[0]) else found[0], text)
+    return _DIGITS.sub(lambda match: COVERED if _is_card(match[0]) else match[0], text)
 
 
 def _is_card(text: str) -> bool:
     """Whether digits are a card number by their check digit (Luhn)."""
-    digits = [int(one) for one in reversed(text) if one.isdigit()]
+    digits = [int(digit) for digit in reversed(text) if digit.isdigit()]
     doubled = [sum(divmod(2 * digit, 10)) for digit in digits[1::2]]
     return (sum(digits[::2]) + sum(doubled)) % 10 == 0
 

@@ -37,10 +37,10 @@ def let_go(kept: int) -> None:
     waited for without an end.
     """
     gc.disable()
-    for one in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(one, signal.SIG_IGN)
+    for signal_ in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(signal_, signal.SIG_IGN)
     nowhere = os.open(os.devnull, os.O_RDWR)
-    for number in [int(one.name) for one in Path("/dev/fd").iterdir()]:
+    for number in [int(path.name) for path in Path("/dev/fd").iterdir()]:
         if number >= _KEPT_DESCRIPTORS and number not in {kept, nowhere}:
             os.dup2(nowhere, number, inheritable=False)
 

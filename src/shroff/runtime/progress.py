@@ -41,8 +41,8 @@ def counted(items: Iterable[One], progress: Progress | None) -> Iterator[One]:
     if progress is None:
         yield from items
         return
-    for count, one in enumerate(items, start=1):
-        yield one
+    for count, item in enumerate(items, start=1):
+        yield item
         if count % STEP == 0:
             progress(STEP)
 

@@ -142,7 +142,7 @@ def parent_in(headers: Sequence[tuple[str, bytes | None]] | None) -> str:
 def batch(found: TracedBatch, traced: Sequence[TracedEvent]) -> list[tuple[str, float]]:
     """Make the spans of a batch: for each event with a trace, else one set for all; gives trace ids and latencies."""
     given = traced[:EACH_MAX] or [TracedEvent(-1, "", found.arrived_s)]
-    return [_spans(found, one) for one in given]
+    return [_spans(found, event) for event in given]
 
 
 def _spans(found: TracedBatch, one: TracedEvent) -> tuple[str, float]:
@@ -181,7 +181,7 @@ def delivering(sink: str, places: Sequence[int]) -> Iterator[None]:
     from opentelemetry.trace import NonRecordingSpan, SpanKind, Status, StatusCode, set_span_in_context
 
     first, last = min(places), max(places)
-    commits = [one for one in list(_State.recent) if one.first <= last and one.last >= first][:EACH_MAX]
+    commits = [trace for trace in list(_State.recent) if trace.first <= last and trace.last >= first][:EACH_MAX]
     told = {"shroff.sink": sink, "shroff.rows": len(places)}
     spans = [
         _State.tracer.start_span(

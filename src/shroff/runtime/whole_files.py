@@ -46,7 +46,7 @@ def out_format(out: Path, wanted: str | None, formats: Sequence[str]) -> str:
     ending = out.suffix.lower()
     named, is_text = _ENDINGS.get(ending), (wanted or formats[0]) != "parquet"
     if ending in _FOREIGN or (ending == ".txt" and not is_text) or (named is not None and named not in formats):
-        endings = " or ".join(f".{one}" for one in formats)
+        endings = " or ".join(f".{format_}" for format_ in formats)
         packed = " (pack it afterwards)" if ending in _PACKED else ""
         words = (
             "this is written as Parquet" if formats[0] == "parquet" else f"this is never written as {ending}{packed}"
@@ -274,9 +274,9 @@ def _writer(part: Path | _Digested, schema: pa.Schema) -> Any:
         part,
         schema,
         compression="snappy",
-        use_dictionary=[one.name for one in schema if pa.types.is_string(one.type) and one.name != "id"],
+        use_dictionary=[column.name for column in schema if pa.types.is_string(column.type) and column.name != "id"],
         column_encoding=dict.fromkeys(whole + narrow, "DELTA_BINARY_PACKED"),
-        write_statistics=[one for one in whole if one == "seq"],
+        write_statistics=[name for name in whole if name == "seq"],
         store_decimal_as_integer=bool(narrow),
         store_schema=not narrow,  # it would name decimal64, which not every reader knows
     )
@@ -307,7 +307,7 @@ def _gathered(tables: Iterable[pa.Table], schema: pa.Schema) -> Iterator[pa.Tabl
             waiting = []
         schema = wider
         waiting.append(table if table.schema == schema else table.cast(schema))
-        if sum(one.num_rows for one in waiting) >= GROUP_ROWS:
+        if sum(table.num_rows for table in waiting) >= GROUP_ROWS:
             yield pa.concat_tables(waiting)
             waiting = []
     if waiting:

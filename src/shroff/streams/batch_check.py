@@ -109,15 +109,15 @@ def taken_value(
         if (type_, field) not in unindexed
         for value, seq in places(type_, field, [each.value for each in group]).items()
     }
-    for one in unique:
-        place = stored.setdefault((one.type, one.field, one.value), 0)
+    for unique_value in unique:
+        place = stored.setdefault((unique_value.type, unique_value.field, unique_value.value), 0)
         if place:
             return StateError(
-                f"{one.type}.{one.field} is unique, and the value of the {one.type} at sequence number "
-                f"{one.seq} is that of the "
+                f"{unique_value.type}.{unique_value.field} is unique, and the value of the {unique_value.type} "
+                f"at sequence number {unique_value.seq} is that of the "
                 f"one at sequence number {place}. Duplicates are removed before the log"
             )
-        stored[one.type, one.field, one.value] = one.seq
+        stored[unique_value.type, unique_value.field, unique_value.value] = unique_value.seq
     return None
 
 
@@ -188,7 +188,7 @@ def _told(offset: str | None) -> str:
 
 def _gap(places: list[int], last_seq: int) -> str:
     expected, found = next(
-        (expected, found) for expected, found in enumerate(places, start=last_seq + 1) if expected != found
+        (expected, place) for expected, place in enumerate(places, start=last_seq + 1) if expected != place
     )
     return (
         f"place {found} does not follow: the log ends at {last_seq} and the next place must be {expected}. "

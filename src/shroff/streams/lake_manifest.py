@@ -175,7 +175,7 @@ class LakeState:
         gone = [path for path in manifest.removed if path not in self.files]
         if manifest.number != self.number + 1 or gone or (isinstance(plan, Write) and plan.after != self.upto):
             raise StateError(f"manifest {manifest.number:,} of the lake does not follow manifest {self.number:,}")
-        files = {path: one for path, one in self.files.items() if path not in set(manifest.removed)}
+        files = {path: file for path, file in self.files.items() if path not in set(manifest.removed)}
         files |= {one.path: one for one in manifest.added}
         forgotten = set(plan.forget) if isinstance(plan, Compact) else set()
         replaced = {path: at_ms for path, at_ms in self.replaced.items() if path not in forgotten}

@@ -130,9 +130,9 @@ class Merge:
 
 def take_together(merges: Sequence[Merge], limit: int) -> list[tuple[Merge, Run]]:
     """As `Merge.take`, of the parts of several, as if one merge had them all; each run with the merge that it is of."""
-    parts = [one for merge in merges for one in merge.parts.values()]
+    parts = [part for merge in merges for part in merge.parts.values()]
     for merge in merges:
-        merge.waits_for = [one.name for one in merge.parts.values() if one.lacks] if len(parts) > 1 else []
+        merge.waits_for = [part.name for part in merge.parts.values() if part.lacks] if len(parts) > 1 else []
     if limit <= 0 or not any(one.count for one in merges) or any(one.waits_for for one in merges):
         return []
     runs = [(parts[0], parts[0].given(limit))] if len(parts) == 1 else _merged(merges, parts, limit)

@@ -195,10 +195,10 @@ def delivering(
 def batch_of(log: Outbox, moved: Sequence[DeliveryProgress]) -> Batch:
     """The batch that commits the progress of a delivery."""
     batch = Batch()
-    for one in moved:
-        batch.offsets += moved_offsets(log, one)
-        batch.stuck += one.stuck
-        batch.unstuck += one.unstuck
+    for progress in moved:
+        batch.offsets += moved_offsets(log, progress)
+        batch.stuck += progress.stuck
+        batch.unstuck += progress.unstuck
     return batch
 
 

@@ -138,7 +138,7 @@ class SnapshotCopies:
         """Remove older copies, and older parts that nothing names. What is newer is another process's."""
         keep = set(self.all()[: self._kept])
         names = [one.name for one in self.objects.list(self.log)]
-        for name in sorted(names, key=lambda one: not one.endswith(".json")):  # what names parts goes before them
+        for name in sorted(names, key=lambda name: not name.endswith(".json")):  # what names parts goes before them
             copy = _NAME.match(name.removeprefix(f"{self.log}/"))
             if copy is not None and copy[0] < newest and copy[0] not in keep:
                 self.objects.delete(name)

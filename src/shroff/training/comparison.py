@@ -129,8 +129,8 @@ def compare_tried(
 
     Cost: two passes over the log, one for labels and one for scores.
     """
-    since = [tried_since(log, event, one.id) or 0 for one in (champion, challenger)]
-    after, learnt_ms = max(since), max(one.learnt_until_ms or 0 for one in (champion, challenger))
+    since = [tried_since(log, event, scorer.id) or 0 for scorer in (champion, challenger)]
+    after, learnt_ms = max(since), max(scorer.learnt_until_ms or 0 for scorer in (champion, challenger))
     settings = plain_settings(definitions, event, ())
     given = build_set(definitions, settings, log_source(log, definitions, event), as_of_ms)
     is_both = (given.seqs > after) & (given.times_ms >= learnt_ms)
@@ -168,7 +168,7 @@ def compare_tested(definitions: Definitions, champion: Stored, challenger: Store
     """
     if champion.event != challenger.event:
         raise UsageError(f"{champion.id} scores {champion.event}, and {challenger.id} {challenger.event}.")
-    tables = [_tested(one) for one in (champion, challenger)]
+    tables = [_tested(scorer) for scorer in (champion, challenger)]
     newer = tables[0 if tables[0]["time"].max() > tables[1]["time"].max() else 1]
     seqs = np.intersect1d(tables[0]["seq"], tables[1]["seq"])
     if not len(seqs):
@@ -176,7 +176,7 @@ def compare_tested(definitions: Definitions, champion: Stored, challenger: Store
         raise UsageError(
             f"{words}. Put the newer one in shadow ('shroff models shadow {challenger.id}'), and compare then."
         )
-    scores = [one["score"][np.searchsorted(one["seq"], seqs)] for one in tables]
+    scores = [rows["score"][np.searchsorted(rows["seq"], seqs)] for rows in tables]
     at, places = np.searchsorted(newer["seq"], seqs), definitions.settings.money_places
     read = RowsOfFold(
         newer["fraud"][at],
@@ -202,13 +202,13 @@ def tried_pair(scoring: Scoring, ids: Sequence[str]) -> tuple[Scorer, Scorer] | 
 
     Raises: UsageError where it is not clear which are meant.
     """
-    known = {one.id: one for one in scoring.all}
+    known = {scorer.id: scorer for scorer in scoring.all}
     if len(ids) == 2:
         return (known[ids[0]], known[ids[1]]) if set(ids) <= known.keys() else None
     champion = scoring.champion
     if champion is None:
         raise UsageError(f"no model of {scoring.event} is active, so name two: shroff models compare ONE OTHER.")
-    others = [one for one in scoring.all if one.id != champion.id and one.id in (ids or known)]
+    others = [scorer for scorer in scoring.all if scorer.id != champion.id and scorer.id in (ids or known)]
     if len(others) == 1:
         return champion, others[0]
     if not others and ids:
@@ -234,8 +234,8 @@ def _scores(
     for part in scores_of(log, definitions, event, models, after=after, progress=reading):
         at = np.flatnonzero((seqs >= part.seqs[0]) & (seqs <= part.seqs[-1]))
         picked = np.searchsorted(part.seqs, seqs[at])
-        for column, one in zip(found, models, strict=True):
-            column[at] = part.by_model[one.id][picked]
+        for column, model in zip(found, models, strict=True):
+            column[at] = part.by_model[model.id][picked]
     return found[0], found[1]
 
 
@@ -307,7 +307,7 @@ def _text(found: Comparison) -> str:
     if found.needs:
         return "\n".join([*lines, "", f"  {one_line(found.needs)}."])
     heads = ("", found.champion, found.challenger, "difference", "95 %", "", "seen from", "frauds wanted")
-    lines += ["", table([_row(one) for one in found.found], heads), ""]
+    lines += ["", table([_row(row) for row in found.found], heads), ""]
     lines.append("  `seen from`: the smallest difference that these labels detect with 80 % power.")
     lines.append("  `frauds wanted`: known frauds needed to detect the measured difference.")
     return "\n".join(lines)

@@ -182,7 +182,7 @@ def _cut(definitions: Definitions, settings: ModelSettings, source: HistorySourc
     """The source without all records of after a moment."""
 
     def taken() -> Iterator[FeatureEvents]:
-        return (known_at(one, at_ms, definitions, settings.event) for one in source.taken())
+        return (known_at(event, at_ms, definitions, settings.event) for event in source.taken())
 
     return replace(
         source, taken=taken, labels=lambda: [label for label in source.labels() if label.known_at_ms <= at_ms]
@@ -228,11 +228,11 @@ def _cut_at_rows(
     compared = 0
     for row, read in _read_at(definitions, settings, source, whole, rows):
         compared += 1
-        for one, value in zip(whole.inputs, read, strict=True):
-            if not _equal(one.values[row : row + 1], value)[0]:
+        for input_, value in zip(whole.inputs, read, strict=True):
+            if not _equal(input_.values[row : row + 1], value)[0]:
                 told = (
-                    f"{one.name} of {whole.event} {whole.ids[row]} at sequence number {whole.seqs[row]} is "
-                    f"{one.values[row]} in "
+                    f"{input_.name} of {whole.event} {whole.ids[row]} at sequence number {whole.seqs[row]} is "
+                    f"{input_.values[row]} in "
                     f"the set, and {value[0]} from the log that ends there"
                 )
                 return LeakPart(CUT_AT_ROW, compared, told)
@@ -262,9 +262,9 @@ def _read_at(
                     model_column(
                         frame.computed[computed.name].take(last),
                         computed.node.type,
-                        one.categories if one.kind == CATEGORY else None,
+                        input_.categories if input_.kind == CATEGORY else None,
                     )
-                    for computed, one in zip(wanted.inputs, whole.inputs, strict=True)
+                    for computed, input_ in zip(wanted.inputs, whole.inputs, strict=True)
                 ],
             )
 
@@ -274,17 +274,17 @@ def _ending_at(
 ) -> Iterator[tuple[FeatureEvents, int | None]]:
     """A history in parts, one of which ends at each event of `ends`, by place, with its row; up to the last of them."""
     left = len(ends)
-    for one in history:
+    for events in history:
         first = 0
-        found = [] if event not in one.frames else one.frames[event].rows.tolist()
-        for at, seq in zip(found, one.seqs.tolist(), strict=True):
+        found = [] if event not in events.frames else events.frames[event].rows.tolist()
+        for at, seq in zip(found, events.seqs.tolist(), strict=True):
             if seq in ends:
-                yield rows_between(one, first, at + 1, definitions, event), ends[seq]
+                yield rows_between(events, first, at + 1, definitions, event), ends[seq]
                 first, left = at + 1, left - 1
         if not left:
             return
-        if first < one.size:
-            yield rows_between(one, first, one.size, definitions, event), None
+        if first < events.size:
+            yield rows_between(events, first, events.size, definitions, event), None
 
 
 # ---- labels that were known later
@@ -306,14 +306,14 @@ class _Turned:
 
     def _taken(self, definitions: Definitions, source: HistorySource) -> Iterator[FeatureEvents]:
         rng = np.random.default_rng(self.seed)
-        for one in source.taken():
-            if "label" not in one.frames:
-                yield one
+        for event in source.taken():
+            if "label" not in event.frames:
+                yield event
                 continue
-            frame = one.frames["label"]
+            frame = event.frames["label"]
             events = [self._label(label, rng) for label in frame.events]
             turned = Frame(frame.type, events, frame.rows, definitions.events, definitions.reference)
-            yield replace(one, frames={**one.frames, "label": turned})
+            yield replace(event, frames={**event.frames, "label": turned})
 
     def _label(self, label: LogEvent, rng: np.random.Generator) -> LogEvent:
         if not isinstance(label, LabelEvent) or label.time_ms <= self.at_ms:

@@ -45,10 +45,10 @@ def with_money(value: Any, places: int) -> Any:
     """A document as commands show it: every number of `money_saved` and its like is money, all else as it is."""
     if isinstance(value, Mapping):
         return {
-            key: _amounts(one, places) if key in MONEY_METRICS else with_money(one, places)
-            for key, one in value.items()
+            key: _amounts(part, places) if key in MONEY_METRICS else with_money(part, places)
+            for key, part in value.items()
         }
-    return [with_money(one, places) for one in value] if isinstance(value, list) else value
+    return [with_money(part, places) for part in value] if isinstance(value, list) else value
 
 
 def metrics_document(evaluation: Evaluation, leak: LeakReport | None) -> dict[str, Any]:
@@ -57,21 +57,21 @@ def metrics_document(evaluation: Evaluation, leak: LeakReport | None) -> dict[st
     What has no value is null, with the reason beside.
     """
     found: dict[str, Any] = {
-        "metrics": {name: asdict(one) for name, one in evaluation.metrics.items()},
+        "metrics": {name: asdict(estimate) for name, estimate in evaluation.metrics.items()},
         "baselines": {
             name: {
-                "about": one.about,
-                "rows": one.rows,
-                "frauds": one.frauds,
-                "metrics": {metric: asdict(value) for metric, value in one.metrics.items()},
-                "above": {metric: asdict(value) for metric, value in one.differences.items()},
+                "about": row.about,
+                "rows": row.rows,
+                "frauds": row.frauds,
+                "metrics": {metric: asdict(value) for metric, value in row.metrics.items()},
+                "above": {metric: asdict(value) for metric, value in row.differences.items()},
             }
-            for name, one in evaluation.compared.items()
+            for name, row in evaluation.compared.items()
         },
         "folds": [asdict(fold) for fold in evaluation.folds],
         "slices": [asdict(slice_) for slice_ in evaluation.slices],
-        "curve": [asdict(one) for one in evaluation.curve],
-        "without_give_away": {name: asdict(one) for name, one in evaluation.without_give_away.items()},
+        "curve": [asdict(point) for point in evaluation.curve],
+        "without_give_away": {name: asdict(item) for name, item in evaluation.without_give_away.items()},
         "give_away": list(evaluation.give_away),
         "drawn": evaluation.drawn,
         "remarks": list(evaluation.remarks),
@@ -85,10 +85,10 @@ def metrics_document(evaluation: Evaluation, leak: LeakReport | None) -> dict[st
 def slices_told(definitions: Definitions, event: str, metrics: Mapping[str, Any]) -> dict[str, Any]:
     """A model's metrics, their slices with `words` and in their natural order; columns stand as they did."""
     found, places = list(metrics.get("slices", ())), dict[str, int]()
-    for one in found:
-        places.setdefault(one["name"], len(places))
-    found.sort(key=lambda one: (places[one["name"]], slice_order(one["value"])))
-    told = [{**one, "words": slice_words(definitions, event, one["name"], one["value"])} for one in found]
+    for slice_ in found:
+        places.setdefault(slice_["name"], len(places))
+    found.sort(key=lambda slice_: (places[slice_["name"]], slice_order(slice_["value"])))
+    told = [{**slice_, "words": slice_words(definitions, event, slice_["name"], slice_["value"])} for slice_ in found]
     return {**metrics, **({"slices": told} if told else {})}
 
 
@@ -96,10 +96,10 @@ def slice_words(definitions: Definitions, event: str, name: str, value: str) -> 
     """A slice in words: `paid on Sunday (UTC)`, `amount up to 12.50 EUR`; as recorded where nothing declares it so."""
     teller, model = teller_of(definitions), definitions.models.get(event)
     if name == AMOUNT:
-        return f"{name} {_DIGITS.sub(lambda one: f'{Decimal(one[0]):,}', value)} {teller.currency}"
+        return f"{name} {_DIGITS.sub(lambda pair: f'{Decimal(pair[0]):,}', value)} {teller.currency}"
     if name == KNOWN:
         return _KEYS.get(value, value)
-    node = None if model is None else next((one.node for one in model.slices if one.name == name), None)
+    node = None if model is None else next((part.node for part in model.slices if part.name == name), None)
     if node is None or value in {MISSING, OTHERS}:
         return f"{name if node is None else teller.noun(node)}: {value}"
     if (readable := _READABLE.get(node.type.kind)) and not readable.fullmatch(value):
@@ -115,9 +115,9 @@ def slice_words(definitions: Definitions, event: str, name: str, value: str) -> 
 def plain(value: Any) -> Any:
     """The same for JSON: NaN and infinities as null, numbers of numpy as Python's."""
     if isinstance(value, Mapping):
-        return {str(key): plain(one) for key, one in value.items()}
+        return {str(key): plain(part) for key, part in value.items()}
     if isinstance(value, Sequence) and not isinstance(value, str | bytes):
-        return [plain(one) for one in value]
+        return [plain(part) for part in value]
     if isinstance(value, np.generic):
         return plain(value.item())
     if isinstance(value, float):
@@ -128,7 +128,7 @@ def plain(value: Any) -> Any:
 def _amounts(value: Any, places: int) -> Any:
     """Numbers as money, however deep; texts stay."""
     if isinstance(value, Mapping):
-        return {key: _amounts(one, places) for key, one in value.items()}
+        return {key: _amounts(part, places) for key, part in value.items()}
     if isinstance(value, list):
-        return [_amounts(one, places) for one in value]
+        return [_amounts(part, places) for part in value]
     return money_text(value, places) if isinstance(value, int | float) else value

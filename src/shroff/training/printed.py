@@ -54,7 +54,11 @@ def _state(report: TrainReport) -> str:
 def _metrics_text(report: TrainReport) -> str:
     """A line for each metric: the model's mean and interval, then what stands beside it on the same rows."""
     evaluation = report.evaluation
-    beside = {name.replace("_", " "): one.metrics for name, one in evaluation.compared.items() if one.metrics}
+    beside = {
+        name.replace("_", " "): comparison.metrics
+        for name, comparison in evaluation.compared.items()
+        if comparison.metrics
+    }
     if evaluation.without_give_away:
         beside = {"without give-away": evaluation.without_give_away, **beside}
     rows = []

@@ -56,11 +56,11 @@ class ReportFacts:
             settings.currency,
             _facts(manifest),
             self._dependences(),
-            [LeakLine(one.name, one.compared, one.difference) for one in leak],
+            [LeakLine(line.name, line.compared, line.difference) for line in leak],
             self._cutoffs(),
             {
-                (one.name, one.value): slice_words(self.definitions, self.given.event, one.name, one.value)
-                for one in self.evaluation.slices
+                (part.name, part.value): slice_words(self.definitions, self.given.event, part.name, part.value)
+                for part in self.evaluation.slices
             },
         )
         title = f"Model {manifest['id']} of {manifest['event']}"
@@ -94,7 +94,7 @@ def _facts(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [
         ("Labels as of", manifest["as_of"]),
         *(_origin(manifest["imported"]) if "imported" in manifest else _learnt_from(manifest)),
-        ("Inputs", ", ".join(one["name"] for one in manifest["inputs"])),
+        ("Inputs", ", ".join(input_["name"] for input_ in manifest["inputs"])),
         ("Learner", parameters),
         ("Calibration", str(manifest["calibration"].get("kind", "none"))),
         ("Definitions", manifest["definitions"]),

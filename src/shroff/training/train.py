@@ -178,7 +178,7 @@ def train_model(
     except UsageError as error:
         raise UsageError(_history_too_short(given, settings) or " ".join([str(error), *said])) from None
     if source.log is None:
-        beside = {name: one for name, one in evaluation.compared.items() if name != baselines.RULES_ONLY}
+        beside = {name: comparison for name, comparison in evaluation.compared.items() if name != baselines.RULES_ONLY}
         evaluation = replace(evaluation, compared=beside)
         said += [NOT_DECIDED] if any(rule.on == settings.event for rule in definitions.rules) else []
     window = final_window(settings.split, as_of_ms)
@@ -329,7 +329,9 @@ def _check_happened(given: TrainingSet, source: HistorySource) -> None:
     if len(given):
         return
     words = f"by {time_text(given.as_of_ms)} no {given.event} had happened"
-    times = (frame.times for one in source.taken() if (frame := one.frames.get(given.event)) is not None and len(frame))
+    times = (
+        frame.times for chunk in source.taken() if (frame := chunk.frames.get(given.event)) is not None and len(frame)
+    )
     oldest_ms = min((int(time_.min()) for time_ in times), default=None)
     if oldest_ms is None:
         raise UsageError(f"{words}, and none is there. {CURE_EMPTY}")
@@ -398,7 +400,7 @@ def _champion(
     if scorer.model is None:  # a model that nobody can look at is not beaten
         raise unavailable(scorer)
     model = scorer.model
-    inputs = tuple(ModelInput(one.name, node) for one, node in zip(model.inputs, scorer.inputs, strict=True))
+    inputs = tuple(ModelInput(input_.name, node) for input_, node in zip(model.inputs, scorer.inputs, strict=True))
     own = plain_settings(definitions, settings.event, inputs)
     read = (
         given

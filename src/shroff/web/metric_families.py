@@ -58,7 +58,7 @@ class Family:
         shown = self.name if is_open else name
         words = (_escaped if is_open else _on_one_line)(self.documentation)
         lines = [f"# HELP {shown} {words}", f"# TYPE {shown} {self.type}"]
-        for values, sample in sorted(self.samples.items(), key=lambda one: one[0])[:SERIES_MAX]:
+        for values, sample in sorted(self.samples.items(), key=lambda sample: sample[0])[:SERIES_MAX]:
             labels = sorted(f'{label}="{_escaped(value)}"' for label, value in zip(self.labels, values, strict=True))
             if self.type == "histogram":
                 lines += self._of_histogram(labels, sample, self.exemplars if is_open else {})

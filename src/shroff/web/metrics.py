@@ -146,7 +146,7 @@ def _of_batches(tally: BatchTally) -> Iterator[Family]:
     """What is counted of committed batches."""
     hits = {(rule, "shadow" if is_shadow else "active"): n for (rule, is_shadow), n in tally.all_hits().items()}
     yield counters("shroff_rule_hits_total", "Rule hits, by rule and mode.", ("rule", "mode"), hits)
-    scores = {(event,): one for event, one in tally.scores.copy().items()}
+    scores = {(event,): score for event, score in tally.scores.copy().items()}
     yield histograms("shroff_score", "Scores of decided events, by event type.", ("event",), scores)
     words = "Amount of decided events in the project's currency, by event type and outcome: their first money field."
     yield counters("shroff_decided_amount_total", words, ("event", "outcome"), tally.money.copy())
@@ -209,7 +209,7 @@ def of_service(service: Service) -> list[Collector]:
 def tally_of(project: Project) -> BatchTally:
     """What counts batches for these metrics."""
     named = project.opened.systems.metrics.options.get("earlier_names") or {}
-    return BatchTally([str(named[one]) for one in ("transaction_type", "country") if one in named])
+    return BatchTally([str(named[name]) for name in ("transaction_type", "country") if name in named])
 
 
 def text(*collectors: Collector) -> bytes:
@@ -223,7 +223,7 @@ def page(collectors: Sequence[Collector], accept: str = "") -> tuple[bytes, str]
     """
     write, media_type = choose_encoder(accept)
     is_open = media_type.startswith("application/openmetrics-text")
-    ours = "".join([one.text(is_open=is_open) for collector in collectors for one in collector.collect()])
+    ours = "".join([family.text(is_open=is_open) for collector in collectors for family in collector.collect()])
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
     GCCollector(registry=registry)

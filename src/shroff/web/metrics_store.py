@@ -127,7 +127,7 @@ class StoreMetrics:
             "Time since the last drift check, by event type.",
         )
         for at, (name, words) in enumerate(zip(names, meanings, strict=True)):
-            yield gauges(name, words, ("event",), {(event,): one[at] for event, one in found.drift.items()})
+            yield gauges(name, words, ("event",), {(event,): row[at] for event, row in found.drift.items()})
 
 
 def _of_deliveries(deliveries: Sequence[SinkState]) -> Iterator[Family]:

@@ -124,9 +124,9 @@ def _sayable(value: Any) -> object:
     if type(value) is str:
         return value
     if isinstance(value, Mapping):
-        return {name: _sayable(one) for name, one in value.items()}
+        return {name: _sayable(part) for name, part in value.items()}
     if isinstance(value, list | tuple):
-        return [_sayable(one) for one in value]
+        return [_sayable(part) for part in value]
     if isinstance(value, bytes | bytearray | memoryview):
         raise TypeError(f"{type(value).__name__} cannot be a value of a field; pass text")
     if isinstance(value, float) and math.isinf(value):

@@ -93,7 +93,7 @@ def arranged(
                 raise UsageError(f"{obstacle.words}{obstacle.so}. No event was written. {obstacle.cure}")
             warn(f"{obstacle.words}, and are quarantined as too late.")
         given.append(submissions if overlaps is None else overlaps.begun(source, submissions))
-    in_runs = [one.runs for one in given if isinstance(one, InRuns)]
+    in_runs = [iterator.runs for iterator in given if isinstance(iterator, InRuns)]
     return InRuns(chain.from_iterable(in_runs)) if len(in_runs) == len(given) else chain.from_iterable(given)
 
 
@@ -133,8 +133,8 @@ class Overlaps:
             self._newest_ms = int(run.times.max(initial=self._newest_ms))
             self._given += len(run)
             return run
-        for one in run:
-            self._noted(one)
+        for submission in run:
+            self._noted(submission)
         return run
 
     def _noted(self, one: Submission) -> Submission:

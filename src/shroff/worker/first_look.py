@@ -53,7 +53,11 @@ class FirstLook:
         """What is wrong with a file, of which these are the first lines; what `marked` refused counts for nothing."""
         end, settings = self._end, self._end.definitions.settings
         until_ms = latest_ms(settings, end.now_ms)
-        events = [one.event for one in first if one.event is not None and one.event.time_ms <= until_ms]
+        events = [
+            submission.event
+            for submission in first
+            if submission.event is not None and submission.event.time_ms <= until_ms
+        ]
         found = [*self._in_seconds(first, source)]
         lines = f"of the first {len(first):,} lines are more than {show_duration(settings.lateness_ms)}"
         behind = end.unknown(_late(events, self._newest_ms, settings.lateness_ms, self._seen.copy()))
@@ -78,7 +82,11 @@ class FirstLook:
 
     def _in_seconds(self, first: Sequence[Submission], source: str) -> Iterator[Obstacle]:
         """Whether times are seconds, that are read as milliseconds."""
-        events = [(one.event, one.raw) for one in first if one.event is not None and one.event.time_ms in SECONDS]
+        events = [
+            (submission.event, submission.raw)
+            for submission in first
+            if submission.event is not None and submission.event.time_ms in SECONDS
+        ]
         if 2 * len(events) <= len(first):
             return
         found = [event for event, raw in events if str(event.time_ms).encode() in raw()]
@@ -110,8 +118,8 @@ def _read_ahead(items: Iterator[One], count: int) -> tuple[list[One], Iterator[O
     """The first items, and all of them; an error in the first is raised at its position."""
     first: list[One] = []
     try:
-        for one in islice(items, count):
-            first.append(one)  # noqa: PERF402 (what was read before an error is kept)
+        for item in islice(items, count):
+            first.append(item)  # noqa: PERF402 (what was read before an error is kept)
     except Exception as error:  # noqa: BLE001 (it is raised, later)
         return first, chain(first, _raised(error))
     return first, chain(first, items)

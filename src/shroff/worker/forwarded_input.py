@@ -80,8 +80,8 @@ def submissions(asked: Sequence[HandedLine], definitions: Definitions) -> list[S
     Raises: ValueError where it is nothing that `given` gave.
     """
     types = definitions.events.types
-    codecs = {name: Codec(types[name]) for name in {one.type for one in asked} & types.keys()}
-    return [_submission(one, definitions, codecs) for one in asked]
+    codecs = {name: Codec(types[name]) for name in {line.type for line in asked} & types.keys()}
+    return [_submission(handed_line, definitions, codecs) for handed_line in asked]
 
 
 def _submission(one: HandedLine, definitions: Definitions, codecs: dict[str, Codec]) -> Submission:

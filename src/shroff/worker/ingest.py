@@ -68,7 +68,7 @@ class IngestReport:
     @property
     def typed(self) -> list[str]:
         """Of labels that still wait, the ids that look like TYPE/ID themselves, with a type that is not declared."""
-        return [one for one in self._pending.values() if one]
+        return [batch for batch in self._pending.values() if batch]
 
     def document(self) -> dict[str, Any]:
         """The counts as JSON."""
@@ -104,7 +104,7 @@ class IngestReport:
         for (kind, is_label, outcome), count in kinds.items():
             self._count(kind, outcome, count, is_label=is_label)
             if kind == WAITING:
-                self._pending |= {one.id: one.typed for one in prepared.answers if one.kind == WAITING}
+                self._pending |= {answer.id: answer.typed for answer in prepared.answers if answer.kind == WAITING}
         for id_, place in prepared.met.items():
             if self._pending.pop(id_, None) is not None:
                 self.labels.pending -= 1

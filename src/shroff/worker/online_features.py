@@ -210,14 +210,14 @@ class _Keys:
         self._entities = {
             event: [
                 name
-                for name, one in definitions.events.entities.items()
-                if event in one.keys and (name, event) in shown and (name in wanted or not wanted)
+                for name, entity in definitions.events.entities.items()
+                if event in entity.keys and (name, event) in shown and (name in wanted or not wanted)
             ]
             for event in definitions.events.types
         }
-        self._types = {name: self._narrowed(one) for name, one in definitions.events.types.items()}
-        self._codecs = {name: Codec(one) for name, one in self._types.items()}
-        self._texts = {name: msgspec.json.Decoder(_texts_of(one)) for name, one in self._types.items()}
+        self._types = {name: self._narrowed(type_) for name, type_ in definitions.events.types.items()}
+        self._codecs = {name: Codec(type_) for name, type_ in self._types.items()}
+        self._texts = {name: msgspec.json.Decoder(_texts_of(type_)) for name, type_ in self._types.items()}
 
     def last(self, decisions: Sequence[Outgoing]) -> dict[tuple[str, str], tuple[Outgoing, int]]:
         """The last decision of each key, with the time of its event."""
@@ -246,7 +246,7 @@ class _Keys:
         if all(names.values()):
             bodies = [self._texts[event].decode(row.fields) for row in rows]
             texts = {name: list(map(attrgetter(f"f{at}"), bodies)) for at, name in enumerate(type_.field_names)}
-            return {one: joined_key([texts[part] for part in parts], len(rows)) for one, parts in names.items()}
+            return {name: joined_key([texts[part] for part in parts], len(rows)) for name, parts in names.items()}
         events = [self._codecs[event].decode(row.fields) for row in rows]
         frame = Frame(type_, events, np.arange(len(rows), dtype=np.int64), self._events, self._reference)
         return {entity: frame.key_values(entity) for entity in keys}
@@ -268,8 +268,8 @@ def _names_of_texts(parts: Sequence[Node]) -> list[str]:
 
 def _texts_of(type_: EventType) -> type[msgspec.Struct]:
     """The shape of a stored event of which only texts are wanted."""
-    fields = [(f"f{at}", str | None if one.type.is_text else Any, None) for at, one in enumerate(type_.fields)]
-    return msgspec.defstruct("Texts", fields, rename={f"f{at}": one.name for at, one in enumerate(type_.fields)})
+    fields = [(f"f{at}", str | None if field.type.is_text else Any, None) for at, field in enumerate(type_.fields)]
+    return msgspec.defstruct("Texts", fields, rename={f"f{at}": field.name for at, field in enumerate(type_.fields)})
 
 
 class _Shown(msgspec.Struct):

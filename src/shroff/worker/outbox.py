@@ -86,7 +86,9 @@ class Deliveries(NamedTuple):
 
 def leaving(states: Iterable[SinkState]) -> Deliveries:
     """All that leaves, the worst first: what gets nothing through, then what was refused, then what waits for most."""
-    return Deliveries(sorted(states, key=lambda one: (one.trouble is None, not one.stuck, -one.lag, one.name)))
+    return Deliveries(
+        sorted(states, key=lambda state: (state.trouble is None, not state.stuck, -state.lag, state.name))
+    )
 
 
 def outbox_request(
@@ -108,11 +110,11 @@ def changes(
         msgspec.MsgspecError for what is no such request.
     """
     asked = msgspec.json.decode(body, type=_Asked)
-    for one in asked.moved:
-        found = through_of(one.sink, log.offsets(source_of(one.sink))) or 0
-        if found > one.before:
+    for progress in asked.moved:
+        found = through_of(progress.sink, log.offsets(source_of(progress.sink))) or 0
+        if found > progress.before:
             raise UsageError(
-                f"sink {one.sink} was at sequence number {one.before:,} for this process and is at {found:,} "
+                f"sink {progress.sink} was at sequence number {progress.before:,} for this process and is at {found:,} "
                 "now: another process "
                 "also delivers to it, so this one ends. Rows that both delivered have the same keys."
             )

@@ -204,7 +204,7 @@ class MessageMaker:
             self._encoders[is_shared] = self._encoder(is_shared)
         encode, type_name = self._encoders[is_shared].value, first.type
         if not self._is_json or self._events.types[type_name].personal:
-            return lambda one: encode(type_name, self._values(one))
+            return lambda line: encode(type_name, self._values(line))
         encode(type_name, self._values(first))  # which says so where such messages could not be read
         codec = Codec(self._events.types[type_name])
         before, behind = (b'{"%s":' % type_name.encode(), b"}") if is_shared else (b"", b"")

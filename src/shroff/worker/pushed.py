@@ -71,7 +71,7 @@ def _with_id(type_: EventType, source: NamedSource) -> EventType:
 
 
 def _without_condition(type_: EventType) -> EventType:
-    return replace(type_, mappings={name: replace(one, when=None) for name, one in type_.mappings.items()})
+    return replace(type_, mappings={name: replace(mapping, when=None) for name, mapping in type_.mappings.items()})
 
 
 class PushReader:
@@ -100,7 +100,7 @@ class PushReader:
         return dispatcher.first_found(row, secret) or "nothing that any 'when' reads"
 
     def _hidden(self, type_: EventType) -> frozenset[str]:
-        return secret_fields(self._events, type_.name) | {one.name for one in type_.personal}
+        return secret_fields(self._events, type_.name) | {field.name for field in type_.personal}
 
 
 def _line(push: Push, kind: str) -> Line:

@@ -75,7 +75,7 @@ def retry(
         tried = outcomes(entries, prepared.answers)
         found += tried
         prepared.batch.refused = _as_before(prepared.batch.refused, entries)
-        prepared.batch.dropped = [one.number for one in tried if not one.stays]
+        prepared.batch.dropped = [attempt.number for attempt in tried if not attempt.stays]
         if at + GROUP_MAX >= len(wanted):
             prepared.batch.replies = reply(found)
         writer.commit(prepared)
@@ -84,7 +84,7 @@ def retry(
 
 def _as_before(rows: Iterable[Refused], entries: Iterable[Entry]) -> list[Refused]:
     """What was refused again: the same entry, also where it had no type and this version knows one."""
-    known = {(one.source, one.place, one.type, one.raw) for _, one in entries}
+    known = {(entry.source, entry.place, entry.type, entry.raw) for _, entry in entries}
     return [
         replace(row, type="")
         if (row.source, row.place, row.type, row.raw) not in known and (row.source, row.place, "", row.raw) in known

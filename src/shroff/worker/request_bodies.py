@@ -149,7 +149,7 @@ def pieces(raw: bytes, *, are_lines: bool) -> list[bytes]:
         found = [line for line in raw.split(b"\n") if line and not line.isspace()]
     else:
         try:
-            found = [bytes(one) for one in msgspec.json.decode(raw, type=list[msgspec.Raw])]
+            found = [bytes(document) for document in msgspec.json.decode(raw, type=list[msgspec.Raw])]
         except (ValueError, RecursionError) as error:
             words = f"it is not a JSON list: {error}"
             raise TooMuchError(_TOO_DEEP if is_too_deep(raw, DEPTH_MAX + 1) else words) from None
@@ -173,9 +173,9 @@ def depth(raw: bytes) -> int:
     3
     """
     deepest = now = 0
-    for one in _FLAT.sub(b"-", _SCREEN.sub(b"", _TEXTS.sub(b"", raw))):
-        deepest = max(deepest, now + (one in b"[{-"))
-        now += 1 if one in b"[{" else -(one in b"]}")
+    for part in _FLAT.sub(b"-", _SCREEN.sub(b"", _TEXTS.sub(b"", raw))):
+        deepest = max(deepest, now + (part in b"[{-"))
+        now += 1 if part in b"[{" else -(part in b"]}")
     return deepest
 
 

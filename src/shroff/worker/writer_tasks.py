@@ -64,7 +64,7 @@ def asking(submissions: Sequence[Submission]) -> Callable[[Writer, Log], CopyAns
 
     def begin(writer: Writer, log: Log) -> CopyAnswers:
         alone = [[submission] for submission in submissions]
-        return CopyAnswers([partial(_decided, writer, one, writer.look_up(one)) for one in alone])
+        return CopyAnswers([partial(_decided, writer, submission, writer.look_up(submission)) for submission in alone])
 
     return begin
 
@@ -74,7 +74,7 @@ def answers_of(asked: CopyAnswers, count: int) -> list[Answer]:
     found = asked.answers(PATIENCE_S)
     if len(found) < count:
         raise TransientError(LATER)
-    return [msgspec.msgpack.decode(one, type=Answer) for one in found]
+    return [msgspec.msgpack.decode(answer, type=Answer) for answer in found]
 
 
 def _decided(writer: Writer, submissions: Sequence[Submission], known: KnownRecords) -> bytes:

@@ -301,7 +301,7 @@ class _Asked:
             sums[at - timedelta(at.weekday()) if self._is_weekly else at, name, value] += count
         places = {name: place for place, name in enumerate(self._columns)}
         ordered = sorted(
-            sums.items(), key=lambda one: (one[0][0], places[one[0][1]], one[0][2] is None, one[0][2] or "")
+            sums.items(), key=lambda sum_: (sum_[0][0], places[sum_[0][1]], sum_[0][2] is None, sum_[0][2] or "")
         )
         is_split = bool(self._field)
         rows = [CountRow(at, name, count, value if is_split else UNSET) for (at, name, value), count in ordered]
@@ -321,7 +321,7 @@ def _columns(field: str, types: Sequence[EventType], *, is_named: bool) -> dict[
     Raises: UsageError where none of them has it, one that was asked for lacks it, or it has too many values to count.
     """
     if not field:
-        return dict.fromkeys((one.name for one in types), "")
+        return dict.fromkeys((type.name for type in types), "")
     found = {}
     for type_ in types:
         kind = next((one.type for one in type_.fields if one.name == field), None)

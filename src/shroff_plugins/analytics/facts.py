@@ -145,7 +145,7 @@ class _Probe:
         self._type, self.events = _with_probe(definitions.events, question.entity)
         self._fields = frozenset(self._type.field_names)
         self._since_ms = question.since_ms
-        own = [name for name, one in definitions.features.items() if one.entity == question.entity]
+        own = [name for name, feature in definitions.features.items() if feature.entity == question.entity]
         _check_names(question, own)
         reasons = {name: self._why_not(definitions.features[name].node) for name in question.features or own}
         self.left_out = {name: reason for name, reason in sorted(reasons.items()) if reason}
@@ -155,7 +155,7 @@ class _Probe:
         self.wanted = [name for name in own if name in reasons and not reasons[name]]
         reads = read_by((definitions.features[name].node for name in self.wanted), definitions.features.get)
         asked = reads.features.keys() | set(self.wanted)
-        self.needed = {name: one for name, one in definitions.features.items() if name in asked}
+        self.needed = {name: feature for name, feature in definitions.features.items() if name in asked}
         self.aggregates = [aggregate for feature in self.needed.values() for aggregate in aggregates(feature.node)]
 
     def _why_not(self, node: Node) -> str:
@@ -176,7 +176,7 @@ class _Probe:
                     return f"looks at {part.event} events of other keys of {self.entity}"
             elif isinstance(part, ItemFeature):
                 read = read_by([part], features.get).features.values()
-                if strange := sorted(one.name for one in read if one.entity != self.entity):
+                if strange := sorted(feature.name for feature in read if feature.entity != self.entity):
                     return f"reads what {strange[0]} was at earlier events, which other keys decide"
         return ""
 
@@ -195,9 +195,9 @@ class _Probe:
         found: dict[str, Value] = {}
         for (cut, types), names in cuts.items():
             kept = [
-                one
-                for one in history
-                if cut is None or one.time_ms >= cut or (types is not None and one.type not in types)
+                event
+                for event in history
+                if cut is None or event.time_ms >= cut or (types is not None and event.type not in types)
             ]
             frame = self._at_probe(kept, as_of_ms)
             found |= {name: values_of(frame.computed[name])[0] for name in names}
@@ -217,12 +217,12 @@ class _Probe:
             Computed(name, one.node, one.entity, self._events_of(one, {at for of, at in read_at if of == name}))
             for name, one in self.needed.items()
         ]
-        behind_ms = as_of_ms - min((one.time_ms for one in history), default=as_of_ms)  # nothing is too late here
+        behind_ms = as_of_ms - min((event.time_ms for event in history), default=as_of_ms)  # nothing is too late here
         online = Online(self.events, computed, self.definitions.reference, behind_ms)
         own = iter(self.key)
         values = tuple(
-            next(own) if name.startswith("(") else as_of_ms if one.type == TIME else ""
-            for name, one in zip(self._type.field_names, self._type.fields, strict=True)
+            next(own) if name.startswith("(") else as_of_ms if field.type == TIME else ""
+            for name, field in zip(self._type.field_names, self._type.fields, strict=True)
         )
         return online.compute([*history, Event(_PROBE, "", as_of_ms, values)])[_PROBE]
 
@@ -284,7 +284,7 @@ def _with_probe(events: Events, entity: str) -> tuple[EventType, Events]:
     """
     keys = events.entities[entity].keys
     types = [events.types[name] for name in keys]
-    others = {one.name for type_ in types for one in type_.fields if one.name != type_.time_field}
+    others = {field.name for type_ in types for field in type_.fields if field.name != type_.time_field}
     times = dict.fromkeys(type_.time_field for type_ in types if type_.time_field not in others)
     parts = next(iter(keys.values()), ())
     own = tuple(ThisField(part.type, f"({number})") for number, part in enumerate(parts))
@@ -292,7 +292,7 @@ def _with_probe(events: Events, entity: str) -> tuple[EventType, Events]:
         ("[id]", TEXT),
         ("[time]", TIME),
         *((name, TIME) for name in times),
-        *((one.name, one.type) for one in own),
+        *((field.name, field.type) for field in own),
     ]
     probe = EventType(
         _PROBE, "[id]", "[time]", is_decided=False, fields=tuple(Field(name, FieldType(type_)) for name, type_ in named)

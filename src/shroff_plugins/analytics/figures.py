@@ -122,7 +122,7 @@ def _counted_or_why(
     try:
         opened = history()
     except Exception as error:  # noqa: BLE001 - whatever fails, the report has its other figures
-        return found, {one.name: why_not(error) for one in figures}
+        return found, {figure.name: why_not(error) for figure in figures}
     passes = [figures]
     while passes:
         some = passes.pop()
@@ -212,8 +212,8 @@ class _UserTally(_Tally):
                 yield name, _fields(one.where) | user_fields(self._events, self.figure.distinct, name)
 
     def add(self, frame: Frame, at: Words, inside: NDArray[np.bool_]) -> None:
-        for one, seen in self._seen.items():
-            kept = _kept(one, frame, inside)
+        for name, seen in self._seen.items():
+            kept = _kept(name, frame, inside)
             if kept is not None:
                 users = user_codes(frame, self.figure.distinct, self._events, self._codes)
                 kept &= users >= 0
@@ -222,7 +222,7 @@ class _UserTally(_Tally):
     def over(self, first: int, last: int) -> int:
         if not self._found:
             self._found = {
-                one: np.unique(np.concatenate([np.zeros(0, np.int64), *seen])) for one, seen in self._seen.items()
+                name: np.unique(np.concatenate([np.zeros(0, np.int64), *seen])) for name, seen in self._seen.items()
             }
         found, *also = (_users_of(one, first, last) for one in self._found.values())
         return len(found) if not also else len(np.intersect1d(found, also[0], assume_unique=True))

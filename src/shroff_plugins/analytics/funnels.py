@@ -195,8 +195,8 @@ class FunnelAnswer:
     def rows(self) -> Iterator[DropOffRow]:
         """Drop-off and recovery of each step but the last, by day."""
         for step in range(len(self._funnel.steps) - 1):
-            for day, found in zip(self._days(), self._drop_offs(step), strict=True):
-                yield from self._rows_of(step, day, found)
+            for day, off in zip(self._days(), self._drop_offs(step), strict=True):
+                yield from self._rows_of(step, day, off)
 
     def steps(self) -> Iterator[StepRow]:
         """How many users reached each step, and how long they took."""
@@ -252,7 +252,7 @@ class FunnelAnswer:
             codes = np.setdiff1d(codes, found[place + 1].users) if kind == LOST else codes
         else:
             at = self._day_number(day)
-            mask = next(_kind_of(one, kind) for day_at, one in enumerate(self._drop_offs(place)) if day_at == at)
+            mask = next(_kind_of(off, kind) for day_at, off in enumerate(self._drop_offs(place)) if day_at == at)
             codes = np.flatnonzero(mask)
         return sorted(key_text(self._events.keys[code]) for code in codes.tolist())
 

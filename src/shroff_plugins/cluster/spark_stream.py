@@ -143,7 +143,7 @@ def _source(replay: ReplayPlan, places: int) -> type:
 
         def read(self, partition: Any) -> Iterator[tuple[Any, ...]]:
             yield (WHOLE, slice_of(partition.upto), partition.upto, "", "", "", partition.after, b"", False)
-            yield from (tuple(one) for one in rows_of(work_of(replay), partition.after, partition.upto))
+            yield from (tuple(row) for row in rows_of(work_of(replay), partition.after, partition.upto))
 
     class SparkLake(DataSource):  # type: ignore[misc, unused-ignore]  # as said above
         @classmethod

@@ -202,8 +202,8 @@ def _missing(events: Counter[int]) -> list[int]:
     """Hours of a day without a file between busy ones; of a day with most of its hours, at its begin and end, too."""
     missing = []
     for hour in range(HOURS):
-        before = next((one for one in range(hour - 1, -1, -1) if one in events), None)
-        after = next((one for one in range(hour + 1, HOURS) if one in events), None)
+        before = next((number for number in range(hour - 1, -1, -1) if number in events), None)
+        after = next((number for number in range(hour + 1, HOURS) if number in events), None)
         beside = [events[one] for one in (before, after) if one is not None]
         is_beside = len(beside) == 2 or 2 * len(events) >= HOURS
         if hour not in events and is_beside and beside and min(beside) >= BUSY:

@@ -149,7 +149,7 @@ class RedisSender:
 
     def _deliver(self, number: int, batch: Sequence[_Message]) -> None:
         """Add a batch, again and again until it is there; one that the server refuses has failed."""
-        streams = {name: at for at, name in enumerate(dict.fromkeys(one.stream for one in batch), 2)}
+        streams = {name: at for at, name in enumerate(dict.fromkeys(message.stream for message in batch), 2)}
         words: list[str | bytes | int] = [number, self._field]
         for one in batch:
             words += (streams[one.stream], one.value)

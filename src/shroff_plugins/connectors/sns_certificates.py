@@ -130,7 +130,7 @@ def certificate_of(pem: bytes) -> Certificate:
 
 def _names(found: x509.Certificate) -> list[str]:
     """Whom a certificate was issued for."""
-    named = [str(one.value) for one in found.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
+    named = [str(attribute.value) for attribute in found.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
     try:
         more = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except x509.ExtensionNotFound:

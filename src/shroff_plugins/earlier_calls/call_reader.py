@@ -74,7 +74,7 @@ class CallReader:
         row = MappedRow("", 0, self._laid_out(columns))
         mapped = self._mapper.fields(row)
         fields = {name: value for name in self._mapper.names if (value := mapped.get(name)) is not None and value != ""}
-        refused = [(name, one.words) for name, one in fields.items() if isinstance(one, RefusedValue)]
+        refused = [(name, field.words) for name, field in fields.items() if isinstance(field, RefusedValue)]
         if not self.call.writes:
             self._complete(fields, raw, now_ms)
         written = ",".join(

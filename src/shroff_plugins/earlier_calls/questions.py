@@ -168,7 +168,7 @@ QUESTION: Final = Keys(
             "The parameters of the query, each an expression over `row`, the request; a plain `row.x` passes lists "
             "and objects unchanged. "
             + " ".join(
-                f"`{name}` takes {', '.join(f'`{one.encode_name}`' for one in msgspec.structs.fields(reads.question))}."
+                f"`{name}` takes {', '.join(f'`{key.encode_name}`' for key in msgspec.structs.fields(reads.question))}."
                 for name, reads in READS.items()
             )
             + " Missing values are left out.",

@@ -218,7 +218,7 @@ def _categories_of_xgboost(learner: Mapping[str, Any], count: int) -> dict[int, 
     split |= {place for place, type_ in enumerate(types) if type_ == "c"}
     if any(code >= _CODES_MAX for tree in model["trees"] for code in tree.get("categories", ())):
         raise UsageError(f"it has a category with a code above {_CODES_MAX:,}; code its categories from 0")
-    texts = [_texts_of(one) for one in (model.get("cats") or {}).get("enc", ())]
+    texts = [_texts_of(encoder) for encoder in (model.get("cats") or {}).get("enc", ())]
     return {place: texts[place] if place < len(texts) else None for place in sorted(split) if place < count}
 
 

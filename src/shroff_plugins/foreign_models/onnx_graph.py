@@ -66,9 +66,9 @@ class GraphPath:
     @property
     def imputed(self) -> np.float32 | None:
         """What a missing value has become at the end; None where it is still missing."""
-        for place, one in enumerate(self.steps):
-            if one.kind == "impute":
-                return np.float32(_values(np.array([one.by], np.float32), self.steps[place + 1 :])[0])
+        for place, step in enumerate(self.steps):
+            if step.kind == "impute":
+                return np.float32(_values(np.array([step.by], np.float32), self.steps[place + 1 :])[0])
         return None
 
     def affine(self) -> tuple[float, float]:
@@ -148,7 +148,7 @@ def around(graph: GraphProto, model: NodeProto, width: int) -> Around:
             "it compares in double precision, which is not scored here to the bit; convert it with inputs of single"
             " precision (FloatTensorType)"
         )
-    names = tuple(reading.widths) if all(one == 1 for one in reading.widths.values()) else ()
+    names = tuple(reading.widths) if all(columns == 1 for columns in reading.widths.values()) else ()
     has_sigmoid, is_normalized = _behind(graph, model, reading)
     return Around(tuple(ways), names, sum(reading.widths.values()), has_sigmoid, is_normalized)
 
@@ -158,15 +158,15 @@ def attributes(node: NodeProto) -> dict[str, Any]:
     from onnx import TensorProto, helper, numpy_helper
 
     found: dict[str, Any] = {}
-    for one in node.attribute:
-        value = helper.get_attribute_value(one)
+    for attribute in node.attribute:
+        value = helper.get_attribute_value(attribute)
         if isinstance(value, bytes):
             value = value.decode("utf-8", "replace")
         elif isinstance(value, TensorProto):
             value = numpy_helper.to_array(value)
         elif isinstance(value, list) and value and isinstance(value[0], bytes):
             value = [text.decode("utf-8", "replace") for text in value]
-        found[one.name] = value
+        found[attribute.name] = value
     return found
 
 
@@ -176,14 +176,14 @@ class _Reading:
     def __init__(self, graph: GraphProto, width: int) -> None:
         from onnx import numpy_helper
 
-        self._constants = {one.name: numpy_helper.to_array(one) for one in graph.initializer}
+        self._constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
         for node in graph.node:
             if node.op_type == "Constant" and "value" in (told := attributes(node)):
                 self._constants[node.output[0]] = np.asarray(told["value"])
         self._makers = {name: node for node in graph.node for name in node.output}
         self._types: dict[str, int] = {}
         self.widths: dict[str, int] = {}
-        given = [one for one in graph.input if one.name not in self._constants]
+        given = [tensor for tensor in graph.input if tensor.name not in self._constants]
         for one in given:
             tensor = one.type.tensor_type
             if tensor.elem_type == _TEXT:
@@ -211,7 +211,7 @@ class _Reading:
             raise UsageError(f"its tensor {name!r} comes from nowhere; convert it again")
         told = attributes(node)
         if node.op_type in {"Concat", "FeatureVectorizer"} and told.get("axis", 1) in {1, -1}:
-            return [way for one in node.input for way in self.ways(one, depth + 1)]
+            return [way for name in node.input for way in self.ways(name, depth + 1)]
         if node.op_type in {"Mul", "Add"} and self.constant(node.input[0]) is not None:
             node.input[0], node.input[1] = node.input[1], node.input[0]
         return self._after(node, told, self.ways(node.input[0], depth + 1))
@@ -231,12 +231,12 @@ class _Reading:
             return [self._by(way, "multiply", by) for way, by in zip(shifted, scales, strict=True)]
         if kind in {"Gather", "ArrayFeatureExtractor"} and (kind != "Gather" or told.get("axis", 0) in {1, -1}):
             picked = self.constant(node.input[1])
-            if picked is not None and all(0 <= int(one) < len(ways) for one in picked.ravel()):
-                return [ways[int(one)] for one in picked.ravel()]
+            if picked is not None and all(0 <= int(number) < len(ways) for number in picked.ravel()):
+                return [ways[int(number)] for number in picked.ravel()]
         operations = {"Mul": "multiply", "Div": "divide", "Add": "add", "Sub": "subtract"}
         if kind in operations and (by := self.constant(node.input[1])) is not None and by.dtype == np.float32:
             each = self._each(by.ravel().tolist(), ways, kind)
-            return [self._by(way, operations[kind], one) for way, one in zip(ways, each, strict=True)]
+            return [self._by(way, operations[kind], tensor) for way, tensor in zip(ways, each, strict=True)]
         raise UsageError(f"its operator {kind} before the model cannot be folded into it. {_WAY_OUT}")
 
     def _by(self, way: GraphPath, kind: str, by: float) -> GraphPath:

@@ -92,7 +92,7 @@ def _width_of(node: NodeProto, told: Mapping[str, Any]) -> int:
     if node.op_type in LINEAR:
         rows = max(len(told.get("intercepts", ())), int(told.get("targets", 1)), 1)
         return len(told.get("coefficients", ())) // rows
-    return 1 + max((int(one) for one in told.get("nodes_featureids", ())), default=0)
+    return 1 + max((int(number) for number in told.get("nodes_featureids", ())), default=0)
 
 
 # ---- trees
@@ -128,9 +128,9 @@ def _trees(node: NodeProto, told: Mapping[str, Any], outside: Around, data: byte
 
 def _scores_of_trees(node: NodeProto, told: Mapping[str, Any], outside: Around, given: Sequence[OnnxTree]) -> _Scores:
     post = _post_transform(told, outside)
-    bases = [float(one) for one in told.get("base_values", ())]
+    bases = [float(number) for number in told.get("base_values", ())]
     if told.get("base_values_as_tensor") is not None:
-        bases = [float(one) for one in told["base_values_as_tensor"].ravel()]
+        bases = [float(number) for number in told["base_values_as_tensor"].ravel()]
     if node.op_type != "TreeEnsembleClassifier":
         share = 1.0
         how = told.get("aggregate_function", "SUM")
@@ -144,7 +144,7 @@ def _scores_of_trees(node: NodeProto, told: Mapping[str, Any], outside: Around, 
     labels = _labels(told)
     ids = {target for tree in given for target in tree.targets()}
     remark = f"Its second class, {labels[1]!r}, counts as fraud."
-    weights = [weight for tree in given for one in tree.weights for weight in one.values()]
+    weights = [weight for tree in given for weights in tree.weights for weight in weights.values()]
     if len(ids) == 1:
         start = bases[-1] if bases else 0.0
         is_positive = min(weights) >= 0 and not any(bases)

@@ -50,11 +50,11 @@ class OnnxTree:
         """The codes that a node asks for."""
         value = self.values[node]
         found = value if isinstance(value, tuple) else (value,)
-        if any(not (0 <= one < 2**31 and float(one).is_integer()) for one in found):
+        if any(not (0 <= number < 2**31 and float(number).is_integer()) for number in found):
             raise UsageError(
                 f"it compares column {self.columns[node]} with {found[0]:g} for equality, which is not a category"
             )
-        return tuple(sorted({int(one) for one in found}))
+        return tuple(sorted({int(number) for number in found}))
 
 
 def trees_of(told: Mapping[str, Any]) -> list[OnnxTree]:
@@ -87,8 +87,8 @@ def trees_of(told: Mapping[str, Any]) -> list[OnnxTree]:
 
 def _listed(told: Mapping[str, Any], key: str) -> list[float]:
     if f"{key}_as_tensor" in told:
-        return [float(one) for one in told[f"{key}_as_tensor"].ravel()]
-    return [float(one) for one in told.get(key, ())]
+        return [float(number) for number in told[f"{key}_as_tensor"].ravel()]
+    return [float(number) for number in told.get(key, ())]
 
 
 def _tree(
@@ -129,7 +129,7 @@ def trees_of_5(told: Mapping[str, Any]) -> list[OnnxTree]:
         raise UsageError(
             "its nodes_splits are of double precision; convert it with inputs of single precision (FloatTensorType)"
         )
-    modes = [_MODES_5[int(one)] for one in np.asarray(told["nodes_modes"]).ravel()]
+    modes = [_MODES_5[int(number)] for number in np.asarray(told["nodes_modes"]).ravel()]
     members = _member_sets(modes, np.asarray(told.get("membership_values", ())).ravel())
     columns, targets = told["nodes_featureids"], told["leaf_targetids"]
     tracks = list(told.get("nodes_missing_value_tracks_true", ())) or [0] * len(modes)

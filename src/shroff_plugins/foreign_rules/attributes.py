@@ -153,8 +153,8 @@ class Attributes:
         self.target = target
         self.added: dict[str, Added] = {}
         self.notes: list[str] = []
-        self._fields = {one.name: one for one in target.events.types[target.event].fields}
-        self._entities = [name for name, one in target.events.entities.items() if target.event in one.keys]
+        self._fields = {declared.name: declared for declared in target.events.types[target.event].fields}
+        self._entities = [name for name, entity in target.events.entities.items() if target.event in entity.keys]
 
     def type_of(self, name: str) -> Type | None:
         """The type of a feature, declared or added."""
@@ -213,7 +213,7 @@ class Attributes:
         return isinstance(node, ThisField) and self._fields[node.name].shape.is_hashed
 
     def _field(self, name: str) -> Field | None:
-        return next((self._fields[one] for one in (name, *FIELDS.get(name, ())) if one in self._fields), None)
+        return next((self._fields[other] for other in (name, *FIELDS.get(name, ())) if other in self._fields), None)
 
     def _of_field(self, found: Field, kind: str) -> Meaning:
         shape = found.shape
@@ -242,7 +242,7 @@ class Attributes:
             hint = f"Use amount_in_{own.lower()}, {_AS_MAPPED}: 'this.amount * 1.08'."
             words = f"{attribute.shown} is in {currency.upper()}, and this project's money is {own}."
             raise RadarError(words, attribute.place, hint)
-        found = next((one for one in self._fields.values() if one.type.kind == "money"), None)
+        found = next((declared for declared in self._fields.values() if declared.type.kind == "money"), None)
         if found is None:
             raise self._lacking(attribute, "an amount", "amount: money")
         return found
@@ -349,7 +349,7 @@ class Attributes:
 
     def _entity(self, attribute: Attribute, per: str) -> str:
         named = self.target.mapped.entities.get(per)
-        found = next((one for one in ((named,) if named else ENTITIES[per]) if one in self._entities), None)
+        found = next((entity for entity in ((named,) if named else ENTITIES[per]) if entity in self._entities), None)
         if found is not None:
             self._check_case(attribute, per, found, is_named=named is not None)
             return found
@@ -363,7 +363,7 @@ class Attributes:
     def _check_case(self, attribute: Attribute, per: str, entity: str, *, is_named: bool) -> None:
         """Refuse an entity with case-sensitive keys if Radar ignores case; if the mapping names it, add a note."""
         keys = self.target.events.entities[entity].keys[self.target.event]
-        if per not in _FOLDED_KEYS or any(_case_of(one) for one in keys):
+        if per not in _FOLDED_KEYS or any(_case_of(other) for other in keys):
             return
         words = f"{attribute.shown} counts per {per.replace('_', ' ')} whatever its case, and entity {entity} tells"
         if is_named:

@@ -102,18 +102,18 @@ def _document(found: Imported, written: list[Path]) -> dict[str, Any]:
         "event": found.event,
         "carried": [
             {
-                "id": one.id,
-                "line": one.source.place.line,
-                "by": one.by,
-                "when": one.when,
-                "effect": one.effect,
-                "rule": one.source.text,
+                "id": rule.id,
+                "line": rule.source.place.line,
+                "by": rule.by,
+                "when": rule.when,
+                "effect": rule.effect,
+                "rule": rule.source.text,
             }
-            for one in outcome.carried
+            for rule in outcome.carried
         ],
-        "refused": [_refused(one) for one in outcome.refused],
+        "refused": [_refused(rule) for rule in outcome.refused],
         "missing": dict(_missing(found)),
-        "features": {f"{one.entity}.{one.name}": one.text for one in outcome.added},
+        "features": {f"{attribute.entity}.{attribute.name}": attribute.text for attribute in outcome.added},
         "notes": outcome.notes,
         "files": [str(path) for path in written],
     }
@@ -134,20 +134,24 @@ def _refused(one: RefusedRule) -> dict[str, Any]:
 
 def _missing(found: Imported) -> list[tuple[str, int]]:
     """What rules were refused for, what most need first."""
-    return Counter(one.attribute for one in found.outcome.refused if one.attribute).most_common()
+    return Counter(rule.attribute for rule in found.outcome.refused if rule.attribute).most_common()
 
 
 def _text(found: Imported, written: list[Path], *, apart: bool) -> str:
     outcome = found.outcome
     parts = []
     if outcome.carried:
-        rows = [(one.source.place.line, one.effect, one.id, cut(one.source.text, SHOWN_MAX)) for one in outcome.carried]
+        rows = [
+            (rule.source.place.line, rule.effect, rule.id, cut(rule.source.text, SHOWN_MAX)) for rule in outcome.carried
+        ]
         parts.append("Carried over\n" + table(rows, ("line", "effect", "rule", "from")))
     if outcome.added:
-        rows_of_features = [(f"{one.entity}.{one.name}", one.text) for one in outcome.added]
+        rows_of_features = [(f"{attribute.entity}.{attribute.name}", attribute.text) for attribute in outcome.added]
         parts.append("Features that they need\n" + table(rows_of_features))
     if outcome.refused:
-        parts.append("Refused\n" + "\n".join(f"  {one.problem}\n    {one_line(one.text)}" for one in outcome.refused))
+        parts.append(
+            "Refused\n" + "\n".join(f"  {rule.problem}\n    {one_line(rule.text)}" for rule in outcome.refused)
+        )
     if missing := _missing(found):
         parts.append("Missing\n" + table(missing, ("", "rules")))
     parts += [f"Note: {note}" for note in outcome.notes]

@@ -54,7 +54,7 @@ def import_rules(
     taken = frozenset(rule.id for rule in definitions.rules)
     outcome = carry_over(rules, target, RadarOptions(file.name, by, taken))
     outcome.refused += [RefusedRule(text, "", problem) for text, problem in unread]
-    outcome.refused.sort(key=lambda one: (one.problem.line, one.problem.column))
+    outcome.refused.sort(key=lambda rule: (rule.problem.line, rule.problem.column))
     files = _files(file, target.event, outcome, is_shadow=shadow, apart=apart) if outcome.carried else {}
     return Imported(target.event, outcome, files)
 
@@ -66,7 +66,7 @@ def _target(definitions: Definitions, event: str, by: str, mapping: Path | None)
     chosen = event or events.decided[0]
     if chosen not in events.types:
         raise UsageError(f"{chosen!r} is not an event type. There is {', '.join(events.types)}.")
-    keyed = [name for name, one in events.entities.items() if chosen in one.keys]
+    keyed = [name for name, entity in events.entities.items() if chosen in entity.keys]
     if by and by not in keyed:
         raise UsageError(f"{by!r} is not an entity with a key in {chosen}. There is {', '.join(keyed) or 'none'}.")
     names = events.names(frozenset(definitions.reference.lists), definitions.settings.money_places)
@@ -93,7 +93,7 @@ def _mapped(path: Path) -> Mapped:
 
 
 def _files(path: Path, event: str, outcome: Outcome, *, is_shadow: bool, apart: bool) -> dict[str, str]:
-    rules = {one.id: _rule(one, event, is_shadow=is_shadow) for one in outcome.carried}
+    rules = {rule.id: _rule(rule, event, is_shadow=is_shadow) for rule in outcome.carried}
     name = "".join(sign if sign.isalnum() and sign.isascii() else "_" for sign in path.stem.lower()[:100]).strip("_")
     name = "rules" if name in {"", "features", "policy", "shroff", "events", "model"} else name
     head = f"# Carried over from {' '.join(path.name.split())}, a rule of Stripe Radar each.\n"
@@ -122,7 +122,7 @@ def _rule(one: Carried, event: str, *, is_shadow: bool) -> str:
 def _features(outcome: Outcome) -> str:
     """The features that the rules need, under their entities."""
     lines = ["# What the rules beside this file count, and the project did not have yet."]
-    for entity in dict.fromkeys(one.entity for one in outcome.added):
-        own = [one for one in outcome.added if one.entity == entity]
-        lines += [f"{entity}:", *(f"  {one.name}: {in_quotes(one.text)}" for one in own)]
+    for entity in dict.fromkeys(attribute.entity for attribute in outcome.added):
+        own = [attribute for attribute in outcome.added if attribute.entity == entity]
+        lines += [f"{entity}:", *(f"  {attribute.name}: {in_quotes(attribute.text)}" for attribute in own)]
     return "\n".join(lines) + "\n"

@@ -61,7 +61,7 @@ def load_mapping(text: str, file: str, problems: list[Problem]) -> Mapped:
                 hint = nearest(key.text, known) or f"There is {', '.join(known)}."
                 problems.append(key.problem(f"{key.text!r} is none of Radar's {what}.", hint))
     named = _named(top, "attributes", problems)
-    attributes = {name if name.startswith("::") else name.strip(":").lower(): one for name, one in named.items()}
+    attributes = {name if name.startswith("::") else name.strip(":").lower(): value for name, value in named.items()}
     return Mapped(attributes, entities, _named(top, "lists", problems), charges)
 
 

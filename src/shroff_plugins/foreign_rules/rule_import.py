@@ -80,7 +80,11 @@ class Outcome:
     @property
     def added(self) -> list[Added]:
         """The features that the rules need, each once."""
-        return list({f"{one.entity}.{one.name}": one for rule in self.carried for one in rule.added}.values())
+        return list(
+            {
+                f"{attribute.entity}.{attribute.name}": attribute for rule in self.carried for attribute in rule.added
+            }.values()
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,18 +105,18 @@ class RadarOptions:
 def carry_over(rules: Sequence[RadarRule], target: RadarTarget, options: RadarOptions) -> Outcome:
     """Translate each rule, or give the reason why not."""
     carrier = _Carrier(target, options)
-    allowed = [one for one in rules if one.action == "allow"]
+    allowed = [radar_rule for radar_rule in rules if radar_rule.action == "allow"]
     for rule in allowed:
         carrier.try_to_carry(rule, "")
-    allows = " or ".join(f"({one.when})" for one in carrier.outcome.carried)
+    allows = " or ".join(f"({rule.when})" for rule in carrier.outcome.carried)
     for rule in rules:
         if rule.action != "allow":
             carrier.try_to_carry(rule, allows if rule.action == "block" else "")
     outcome = carrier.outcome
     outcome.notes += carrier.notes
-    outcome.carried.sort(key=lambda one: one.source.place.line)
-    outcome.refused.sort(key=lambda one: (one.problem.line, one.problem.column))
-    actions = {one.source.action for one in outcome.carried}
+    outcome.carried.sort(key=lambda rule: rule.source.place.line)
+    outcome.refused.sort(key=lambda refused: (refused.problem.line, refused.problem.column))
+    actions = {rule.source.action for rule in outcome.carried}
     if {"allow", "3ds"} <= actions:
         outcome.notes.append("An allow rule cancels a challenge here; in Radar 3D Secure is requested all the same.")
     return outcome
@@ -142,7 +146,7 @@ class _Carrier:
             text = f"({text}) and not (({allows}) else false)"
         node = self._typed(text, rule.place)
         read = {part.name for part in walk(node) if isinstance(part, FeatureValue)}
-        added = tuple(one for name, one in self._attributes.added.items() if name in read)
+        added = tuple(attribute for name, attribute in self._attributes.added.items() if name in read)
         by = self._options.by or self._by(node, rule.place)
         return Carried(self._id(rule), by, text_of(node), EFFECTS[rule.action], rule, added)
 
@@ -165,7 +169,9 @@ class _Carrier:
     def _by(self, node: Node, place: Place) -> str:
         named = [part.name.partition(".")[0] for part in walk(node) if isinstance(part, FeatureValue)]
         entities = self._target.events.entities
-        found = next(iter([*named, *(name for name, one in entities.items() if self._target.event in one.keys)]), "")
+        found = next(
+            iter([*named, *(name for name, entity in entities.items() if self._target.event in entity.keys)]), ""
+        )
         if not found:
             hint = "Declare one under entities in events.yaml."
             raise RadarError(f"{self._target.event} has no entity that a rule could flag.", place, hint)
@@ -173,7 +179,10 @@ class _Carrier:
 
     def _id(self, rule: RadarRule) -> str:
         """A unique name made of the attributes that the rule reads."""
-        words = [re.sub(r"\W+", "_", one.name.strip(":").lower()).strip("_") for one in attributes_of(rule.condition)]
+        words = [
+            re.sub(r"\W+", "_", attribute.name.strip(":").lower()).strip("_")
+            for attribute in attributes_of(rule.condition)
+        ]
         action = "challenge" if rule.action == "3ds" else rule.action
         base = "_".join([action, *dict.fromkeys(words)])[:ID_LENGTH_MAX].rstrip("_")
         found, number = base, 2
@@ -357,11 +366,11 @@ def _like(operand: str, pattern: str, place: Place) -> str:
     if not rest:
         return f"{operand} == {_quoted(first)}"
     *between, last = rest
-    between = [one for one in between if one]
+    between = [step for step in between if step]
     if len(between) > 1 or (between and (first or last)):
         hint = "Write it as several conditions: one text at the beginning, one at the end, one anywhere."
         raise RadarError(f"the pattern {pattern!r} has too many parts.", place, hint)
-    parts = [f"contains({operand}, {_quoted(one)})" for one in between]
+    parts = [f"contains({operand}, {_quoted(step)})" for step in between]
     parts += [f"starts_with({operand}, {_quoted(first)})"] if first else []
     parts += [f"ends_with({operand}, {_quoted(last)})"] if last else []
     if first and last:

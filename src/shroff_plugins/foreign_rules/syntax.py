@@ -169,7 +169,7 @@ def read_rules(source: str, file: str) -> tuple[list[RadarRule], list[tuple[str,
     text = source.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
     rules: list[RadarRule] = []
     problems: list[tuple[str, Problem]] = []
-    lines = [0, *(found.end() for found in re.finditer("\n", text))]
+    lines = [0, *(match.end() for match in re.finditer("\n", text))]
     for start, end in _stretches(text):
         shown = _shown(text[start:end])
         try:
@@ -199,7 +199,7 @@ def _stretches(text: str) -> Iterator[tuple[int, int]]:
 
 def _shown(written: str) -> str:
     """A rule on one line, its remarks left out."""
-    parts = [" " if found.lastgroup == "space" else found[0] for found in _TOKEN.finditer(written)]
+    parts = [" " if match.lastgroup == "space" else match[0] for match in _TOKEN.finditer(written)]
     return re.sub(r" +", " ", "".join(parts) if "#" in written else re.sub(r"\s+", " ", written)).strip()
 
 

@@ -199,7 +199,7 @@ class SqlCaseReader:
         }
         for who, name, answered in _answered(self._connection, self._tables.case_history, start_ms):
             found[str(who)] = replace(found.get(str(who), Closer(str(name), 0, 0, 0)), answered=int(answered))
-        return sorted(found.values(), key=lambda one: (-one.closed, -one.answered, one.name))
+        return sorted(found.values(), key=lambda person: (-person.closed, -person.answered, person.name))
 
     def agreement(self) -> Agreement:
         table = self._tables.cases

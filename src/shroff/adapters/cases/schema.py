@@ -73,7 +73,7 @@ def case_tables() -> CaseTables:
     """The tables of cases, made once."""
     metadata, made = MetaData(), {}
     for name, text in _COLUMNS.items():
-        columns = [one.split(":") for one in text.split()]
+        columns = [word.split(":") for word in text.split()]
         made[name] = Table(
             name,
             metadata,

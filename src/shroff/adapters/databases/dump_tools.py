@@ -92,7 +92,7 @@ def left_by_a_restore(place: str) -> StorageError:
 def _tables_of_ours() -> frozenset[str]:
     """The tables of a log, and of people beside it, as this package's scripts make them."""
     folder = resources.files("shroff.adapters")
-    scripts = [file for one in folder.iterdir() for file in (one.iterdir() if one.is_dir() else [one])]
+    scripts = [file for path in folder.iterdir() for file in (path.iterdir() if path.is_dir() else [path])]
     texts = (file.read_text(encoding="utf-8") for file in scripts if file.name.endswith(".sql"))
     return _VERSIONS.union(*(_MADE.findall(text) for text in texts))
 

@@ -167,7 +167,7 @@ class PostgresSession:
         found = list(map(table.of, rows))
         if found:
             sql = f"DELETE FROM {table.name} WHERE ({_names(table)}) IN (SELECT * FROM unnest({_marks(table)}))"
-            values = [column(kind, one) for kind, one in zip(table.kinds, zip(*found, strict=True), strict=True)]
+            values = [column(kind, values) for kind, values in zip(table.kinds, zip(*found, strict=True), strict=True)]
             self.do(sql, values)
 
     def flush(self) -> None:
@@ -215,12 +215,12 @@ class PostgresSession:
     def _put(self, sql: str, kinds: str, columns: Sequence[Sequence[Any]]) -> None:
         """Write rows, in several statements where they are large."""
         count = len(columns[0])
-        weight = sum(sum(map(len, one)) for kind, one in zip(kinds, columns, strict=True) if kind in "jb")
+        weight = sum(sum(map(len, cells)) for kind, cells in zip(kinds, columns, strict=True) if kind in "jb")
         if weight > _PIECE_BYTES and count > 1:
-            self._put(sql, kinds, [one[: count // 2] for one in columns])
-            self._put(sql, kinds, [one[count // 2 :] for one in columns])
+            self._put(sql, kinds, [cells[: count // 2] for cells in columns])
+            self._put(sql, kinds, [cells[count // 2 :] for cells in columns])
         else:
-            self.do(sql, [column(kind, one) for kind, one in zip(kinds, columns, strict=True)])
+            self.do(sql, [column(kind, cells) for kind, cells in zip(kinds, columns, strict=True)])
 
     def _copy(self, table: RowTable, rows: Sequence[tuple[Any, ...]]) -> None:
         """Write many new rows."""

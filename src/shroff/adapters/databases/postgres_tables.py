@@ -71,7 +71,7 @@ def make_tables(session: PostgresSession) -> None:
             session.run(FOLDER.joinpath("log_postgres.sql").read_text(encoding="utf-8"))
             session.run("CREATE TABLE version (number bigint NOT NULL); INSERT INTO version VALUES (1)")
         for number in range((found or VERSION) + 1, VERSION + 1):
-            (script,) = [one for one in MIGRATIONS.iterdir() if one.name.startswith(f"{number:04}_")]
+            (script,) = [path for path in MIGRATIONS.iterdir() if path.name.startswith(f"{number:04}_")]
             session.run(script.read_text(encoding="utf-8"))
         session.do("UPDATE version SET number = ?", (VERSION,))
         session.commit()

@@ -97,7 +97,9 @@ def _array(element: int, values: Iterable[bytes | None]) -> bytes:
 
 _MAKERS: Final[dict[str, Callable[[Sequence[Any]], ArrayColumn]]] = {
     "i": _wholes,
-    "I": lambda values: WholeColumn(_array(_BIGINT[0], [one if one is None else _WHOLE.pack(one) for one in values])),
+    "I": lambda values: WholeColumn(
+        _array(_BIGINT[0], [number if number is None else _WHOLE.pack(number) for number in values])
+    ),
     "t": _texts,
     "T": _texts,
     "b": lambda values: BytesColumn(_array(_BYTEA[0], values)),

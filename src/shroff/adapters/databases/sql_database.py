@@ -169,7 +169,7 @@ def adding(table: Table, dialect: str) -> Any:
     """The statement that adds a row, and changes nothing where its key is there."""
     if dialect == "mysql":
         added = mysql.insert(table)
-        return added.on_duplicate_key_update({one.name: one for one in table.primary_key})
+        return added.on_duplicate_key_update({column.name: column for column in table.primary_key})
     insert = (postgresql if dialect == "postgresql" else sqlite).insert(table)
     return insert.on_conflict_do_nothing()
 
@@ -199,7 +199,7 @@ class SqlDatabase:
     def __init__(self, url: str, owner: str) -> None:
         kind = url.partition(":")[0]
         if kind not in _KINDS:
-            raise UsageError(f"{owner} writes to {', '.join(f'{one}://' for one in _KINDS)}, not {kind}://.")
+            raise UsageError(f"{owner} writes to {', '.join(f'{scheme}://' for scheme in _KINDS)}, not {kind}://.")
         self._kind, self._owner = _KINDS[kind], owner
         self.name = self._kind.name
         self.place = _file_of(url) if kind == "sqlite" else self._kind.name

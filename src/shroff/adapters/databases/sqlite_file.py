@@ -342,9 +342,9 @@ def _close_off(path: Path) -> None:
     with suppress(OSError):  # what is wrong SQLite says
         with suppress(FileExistsError):
             private(path, "xb").close()
-        for one in path.parent.glob(f"{path.name}*"):
-            if one.stat().st_mode & 0o007:
-                one.chmod(one.stat().st_mode & 0o770)
+        for file in path.parent.glob(f"{path.name}*"):
+            if file.stat().st_mode & 0o007:
+                file.chmod(file.stat().st_mode & 0o770)
 
 
 def _make_tables(connection: sqlite3.Connection, schema: str, version: int) -> None:

@@ -24,8 +24,8 @@ class KafkaDeadLetters:
         """Send these, durable there on return. Raises: TransientError where some could not be sent."""
         if self._producer is None:
             self._producer = self._cluster.producer(message__timeout__ms=str(int(ANSWER_S * 1_000)))
-        failed = self._sent([(one, one.raw) for one in refused])
-        large = [(one, b"") for one, error in failed if error.name() == "MSG_SIZE_TOO_LARGE"]
+        failed = self._sent([(message, message.raw) for message in refused])
+        large = [(message, b"") for message, error in failed if error.name() == "MSG_SIZE_TOO_LARGE"]
         others = [error for _, error in failed if error.name() != "MSG_SIZE_TOO_LARGE"]
         others += [error for _, error in self._sent(large)]
         if others:
@@ -44,16 +44,16 @@ class KafkaDeadLetters:
             if error is not None:
                 failed.append((one, error))
 
-        for number, (one, raw) in enumerate(letters):
-            open_ones[number] = one
-            headers = _headers(one, is_whole=len(raw) == len(one.raw))
+        for number, (refused, raw) in enumerate(letters):
+            open_ones[number] = refused
+            headers = _headers(refused, is_whole=len(raw) == len(refused.raw))
 
             def report(error: Any, _message: Any, number: int = number) -> None:
                 told(number, error)
 
             try:
                 self._producer.produce(
-                    self.topic, value=raw, key=f"{one.source}:{one.place}", headers=headers, on_delivery=report
+                    self.topic, value=raw, key=f"{refused.source}:{refused.place}", headers=headers, on_delivery=report
                 )
             except KafkaException as error:
                 told(number, error.args[0])

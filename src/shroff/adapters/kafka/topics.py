@@ -24,7 +24,7 @@ def no_topics(lacking: Sequence[NoTopicError], cure: str = MAKES) -> UsageError:
     """One error for all topics that are not there, at least one, with what makes them."""
     if len(lacking) == 1:
         return UsageError(f"{lacking[0]} {cure} it.")
-    named, first = ", ".join(repr(one.topic) for one in lacking), lacking[0]
+    named, first = ", ".join(repr(error.topic) for error in lacking), lacking[0]
     return UsageError(f"there are no topics {named} on {first.brokers}. {cure} them.")
 
 

@@ -173,17 +173,19 @@ class BucketObjects:
     def list(self, folder: str = "") -> Iterator[Listed]:
         def read() -> list[Listed]:
             pages = self._obstore.list(self._store, prefix=check_name(folder) if folder else None, chunk_size=PAGE)
-            return [Listed(one["path"], one["size"]) for page in pages for one in page]
+            return [Listed(entry["path"], entry["size"]) for page in pages for entry in page]
 
         nothing: list[Listed] = []
-        return iter(sorted(self._asked(folder or "the bucket", read, nothing), key=lambda one: one.name))
+        return iter(sorted(self._asked(folder or "the bucket", read, nothing), key=lambda entry: entry.name))
 
     def entries(self) -> tuple[BucketEntry, ...]:
         """The objects that others put here, whatever their names."""
 
         def read() -> tuple[BucketEntry, ...]:
             pages = self._obstore.list(self._store, chunk_size=PAGE)
-            return tuple(BucketEntry(one["path"], one["size"], _version_of(one)) for page in pages for one in page)
+            return tuple(
+                BucketEntry(entry["path"], entry["size"], _version_of(entry)) for page in pages for entry in page
+            )
 
         return self._asked("the bucket", read, ())
 
@@ -222,7 +224,7 @@ class BucketObjects:
         except ShroffError:
             raise
         except FileNotFoundError as error:
-            if any(one in str(error) for one in _MISSING):
+            if any(mark in str(error) for mark in _MISSING):
                 raise self._told(str(error), name) from None
             return missing
         except Exception as error:  # noqa: BLE001 - the library has no class for most; told in our words
@@ -233,7 +235,7 @@ class BucketObjects:
         status, code = _STATUS.search(words), _CODE.search(words)
         number = int(status[1]) if status else 0
         is_final = 400 <= number < 500 and number not in {408, 409, 429}
-        if any(one in words for one in _MISSING):
+        if any(mark in words for mark in _MISSING):
             what = "container" if self._scheme == "az" else "bucket"
             return UsageError(f"there is no {what} {self._bucket}; make it, or name another one.")
         if _IDENTITY.search(words):

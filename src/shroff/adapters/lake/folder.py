@@ -83,14 +83,14 @@ class FolderObjects:
         found: list[Listed] = []
         with self._telling(folder or "the folder"):
             for place, folders, files in os.walk(start):
-                folders[:] = [one for one in folders if not one.startswith(".")]
+                folders[:] = [folder_name for folder_name in folders if not folder_name.startswith(".")]
                 here = Path(place)
                 for file in files:
                     if not file.startswith("."):
                         with suppress(FileNotFoundError):  # removed since
                             name = (here / file).relative_to(self._folder).as_posix()
                             found.append(Listed(name, (here / file).stat().st_size))
-        return iter(sorted(found, key=lambda one: one.name))
+        return iter(sorted(found, key=lambda entry: entry.name))
 
     def delete(self, name: str) -> None:
         target = self._folder / check_name(name)
@@ -162,7 +162,7 @@ class FolderObjects:
 
 def _clear(folder: Path) -> None:
     """Remove what killed writers have left."""
-    for one in folder.iterdir():
+    for path in folder.iterdir():
         with suppress(OSError):
-            if time.time() - one.stat().st_mtime > UNFINISHED_S:
-                one.unlink()
+            if time.time() - path.stat().st_mtime > UNFINISHED_S:
+                path.unlink()

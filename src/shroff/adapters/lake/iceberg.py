@@ -93,7 +93,7 @@ class IcebergTables:
             transactions = change.transactions(state, head)
             told = {name: str(number) for name, number in transactions.items()}
             try:
-                columns = [pa.schema([one.with_nullable(nullable=True) for one in schema]) for _, schema in new]
+                columns = [pa.schema([field.with_nullable(nullable=True) for field in schema]) for _, schema in new]
                 version = self._commit(table, head, change, columns, told | {NOTE: msgspec.json.encode(note).decode()})
             except (CommitFailedException, TableAlreadyExistsError) as error:
                 if self._lost.get(table) == head.version:  # nobody was quicker: the catalog does not want it
@@ -272,7 +272,7 @@ class IcebergTables:
         found = f"{type(error).__name__}: {first}"
         told = [value for name, value in self._settings.properties.items() if name != "type"]
         hidden = [*told, *(_password(value) for value in told if "@" in value)]
-        for value in sorted({one for one in hidden if len(one) > 3}, key=len, reverse=True):
+        for value in sorted({name for name in hidden if len(name) > 3}, key=len, reverse=True):
             found = found.replace(value, "...")
         return found[:300].rstrip(".")
 
@@ -320,10 +320,10 @@ def _expire(table: Table) -> None:
     if len(table.metadata.snapshots) <= 2 * SNAPSHOTS_KEPT:
         return
     named = {ref.snapshot_id for ref in table.metadata.refs.values()}
-    old = sorted(table.metadata.snapshots, key=lambda one: one.sequence_number or 0)[:-SNAPSHOTS_KEPT]
-    old = [one for one in old if one.snapshot_id not in named]
+    old = sorted(table.metadata.snapshots, key=lambda snapshot: snapshot.sequence_number or 0)[:-SNAPSHOTS_KEPT]
+    old = [snapshot for snapshot in old if snapshot.snapshot_id not in named]
     with suppress(CommitFailedException):  # another publisher was quicker: the next commit tries again
-        table.maintenance.expire_snapshots().by_ids([one.snapshot_id for one in old]).commit()
+        table.maintenance.expire_snapshots().by_ids([snapshot.snapshot_id for snapshot in old]).commit()
         for one in old:
             with suppress(OSError):
                 table.io.delete(one.manifest_list)

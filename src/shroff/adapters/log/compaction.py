@@ -110,14 +110,14 @@ class RowFraming(IdChecks):
         for start in range(0, len(rows), STEP_ROWS):
             some = rows[start : start + STEP_ROWS]
             events = self.records_at([row[0] for row in some])  # by place: a million others may stand between
-            names = {seq: (one.type, one.id) for seq, one in events.items()}
+            names = {seq: (event.type, event.id) for seq, event in events.items()}
             found += [self._decision(row, names) for row in some]
             yield 0
         if not found:
             return
         frame = pack(found)
         yield 0
-        if self._unpacked(frame) != [(one.seq, one.outcome, one.receipt, one.document) for one in found]:
+        if self._unpacked(frame) != [(row.seq, row.outcome, row.receipt, row.document) for row in found]:
             raise self._damaged(f"the decisions at sequence numbers {frame.first} to {frame.seq} do not fit a frame")
         yield 0
         self._transact(lambda: self._swap("decisions", frame.first, frame.seq, lambda: self._put(FRAMES, [frame])))
@@ -134,7 +134,7 @@ class RowFraming(IdChecks):
         last = found[-1].seq
         frame = event_frames.pack(found, self._chains(last, last).get(last))
         yield 0
-        if [one.seq for one in found] != list(range(oldest, last + 1)) or self._records(frame) != found:
+        if [row.seq for row in found] != list(range(oldest, last + 1)) or self._records(frame) != found:
             raise self._damaged(f"the records at sequence numbers {oldest} to {last} do not fit a frame")
         yield 0
         self._transact(lambda: self._swap("events", oldest, last, lambda: self._insert_frames([frame], found)))

@@ -171,12 +171,12 @@ def _packed(records: Sequence[Record], ends: Sequence[int]) -> Iterator[tuple[Ev
             *as_lines(records.bodies.data, records.bodies.ends, head_of("event", records.type, decided=True))
         )
     else:
-        ids, first_seq = JoinedTexts.written([one.id for one in records]), records[0].seq
-        times, kinds = np.array([one.time_ms for one in records], np.int64), [one.kind for one in records]
+        ids, first_seq = JoinedTexts.written([record.id for record in records]), records[0].seq
+        times, kinds = np.array([record.time_ms for record in records], np.int64), [record.kind for record in records]
         lines = JoinedTexts.of(list(map(line_of, records)))
     found, sizes = places_in(lines.data, lines.ends, ids.data, ids.ends), np.diff(ids.ends, prepend=0)
     numbers = [
-        one.astype(_NUMBERS) for one in (np.diff(lines.ends, prepend=0), np.where(found < 0, _APART, found), sizes)
+        frame.astype(_NUMBERS) for frame in (np.diff(lines.ends, prepend=0), np.where(found < 0, _APART, found), sizes)
     ]
     for start, end in pairwise(ends):
         apart = [ids[row] for row in (np.flatnonzero(found[start:end] < 0) + start).tolist()]

@@ -122,7 +122,7 @@ class FrameQuestions(IdQuestions):
         frames = self._frames_with(self.wording.frames_with_controls, after, end)
         return _together(
             map(self._record, rows),
-            [one for frame in frames for one in self._records(frame, None, "control")],
+            [record for frame in frames for record in self._records(frame, None, "control")],
             after,
             end,
         )
@@ -138,7 +138,7 @@ class FrameQuestions(IdQuestions):
             stop = min(stop, frames[-1].seq) if len(frames) == FRAMES_AT_ONCE else stop
             found = _together(
                 map(self._record, rows),
-                [one for frame in frames for one in self._records(frame, None, "label")],
+                [record for frame in frames for record in self._records(frame, None, "label")],
                 after,
                 stop,
             )
@@ -207,7 +207,10 @@ class FrameQuestions(IdQuestions):
     def _names(self, after: int, upto: int) -> dict[int, tuple[str, str]]:
         found = super()._names(after, upto)
         for frame in self._frames_with(self.wording.event_frames, after, upto):
-            found |= {one.seq: (one.type, one.id) for one in self._records(frame, range(after + 1, upto + 1), "event")}
+            found |= {
+                record.seq: (record.type, record.id)
+                for record in self._records(frame, range(after + 1, upto + 1), "event")
+            }
         return found
 
     def _chains(self, *places: int) -> dict[int, int | None]:
@@ -264,10 +267,10 @@ class FrameQuestions(IdQuestions):
         cut, found = self._frames_with(self.wording.event_frames, pruned, stop), list[Record]()
         for frame in cut:
             found += self._records(frame)
-        gone, left = [one for one in found if one.seq <= stop], [one for one in found if one.seq > stop]
+        gone, left = [row for row in found if row.seq <= stop], [row for row in found if row.seq > stop]
         names = self._ask(self.wording.ids_between, (pruned, stop), "itt")
-        names += [(one.seq, one.type, one.id) for one in gone if one.kind != "control"]
-        controls = [astuple(one) for one in gone if one.kind == "control"]
+        names += [(row.seq, row.type, row.id) for row in gone if row.kind != "control"]
+        controls = [astuple(row) for row in gone if row.kind == "control"]
         return Leaving(
             [(id_digest(type_, id_), seq) for seq, type_, id_ in names],
             self._shrunk(self._frames(stop, stop), stop),
@@ -278,5 +281,5 @@ class FrameQuestions(IdQuestions):
 
 def _together(rows: Iterable[Record], framed: Iterable[Record], after: int, upto: int) -> list[Record]:
     """The records in (after, upto] of rows and frames, in order."""
-    found = {one.seq: one for one in chain(framed, rows) if after < one.seq <= upto}
+    found = {row.seq: row for row in chain(framed, rows) if after < row.seq <= upto}
     return [found[seq] for seq in sorted(found)]

@@ -56,7 +56,7 @@ def compress(text: bytes, *, is_covered: bool = False) -> bytes:
     try:
         compressors = _of_thread.compressors
     except AttributeError:
-        compressors = _of_thread.compressors = [zstd.ZstdCompressor(options=one) for one in (_ALONE, _COVERED)]
+        compressors = _of_thread.compressors = [zstd.ZstdCompressor(options=level) for level in (_ALONE, _COVERED)]
     data: bytes = compressors[is_covered].compress(text, zstd.ZstdCompressor.FLUSH_FRAME)
     return data
 
@@ -161,7 +161,7 @@ def _packed(rows: Sequence[DecisionRow], ends: Sequence[int]) -> list[DecisionFr
         documents = JoinedTexts.of([row.document for row in rows])
         receipts = JoinedTexts.of([row.receipt for row in rows])
     behind = digits_behind(documents.data, documents.ends, receipts.data, receipts.ends)
-    sizes, receipt_sizes = (np.diff(one.ends, prepend=0) for one in (documents, receipts))
+    sizes, receipt_sizes = (np.diff(frame.ends, prepend=0) for frame in (documents, receipts))
     cut, group = np.where(behind, 2 * receipt_sizes, 0), np.repeat(np.arange(len(ends) - 1), np.diff(ends))
     columns, kept, pieces = by_columns(documents.data, documents.ends, documents.ends - behind, cut, group)
     numbers = [column.astype(_NUMBERS) for column in (sizes, behind, pieces)]
@@ -215,7 +215,9 @@ def unpack(frame: DecisionFrame, places: Sequence[int] | None = None) -> Iterato
     ends, receipt_ends = np.cumsum(sizes - digits), np.cumsum(receipt_sizes)
     cuts = ends - np.maximum(behind - digits, 0)
     columns = (ends - sizes + digits, cuts, ends, receipt_ends - receipt_sizes, receipt_ends, behind)
-    for row, start, cut, end, first, last, tail in zip(rows, *(one[rows].tolist() for one in columns), strict=True):
+    for row, start, cut, end, first, last, tail in zip(
+        rows, *(column[rows].tolist() for column in columns), strict=True
+    ):
         seq, _, outcome = lines[row].partition(" ")
         receipt = content.receipts[first:last]
         stood = receipt.hex().encode() if tail else b""

@@ -56,7 +56,7 @@ class IdChecks(LossChecks):
         """Ids and places of the records in (after, upto] of each frame, by their types."""
         while frames := self._frames_with(self.wording.event_frames, after, upto, FRAMES_AT_ONCE):
             for frame in frames:
-                if found := [one for one in self._records(frame) if after < one.seq <= upto]:
+                if found := [record for record in self._records(frame) if after < record.seq <= upto]:
                     yield ids_by_type(found), places_by_type(found)
             after = frames[-1].seq
 

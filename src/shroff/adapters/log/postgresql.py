@@ -247,7 +247,7 @@ class PostgresLog(BatchRows):
     def _with_ids(self, question: Any, shape: str, ids: Iterable[Any], *more: str) -> Iterator[Any]:
         wanted = list(dict.fromkeys(ids))
         if question.kind == "b":  # asked by digests, which an index takes however long texts are
-            wanted = [digest(one.encode()) if isinstance(one, str) else one for one in wanted]
+            wanted = [digest(id_.encode()) if isinstance(id_, str) else id_ for id_ in wanted]
         for start in range(0, len(wanted), _IDS_AT_ONCE):
             part = wanted[start : start + _IDS_AT_ONCE]
             yield from self._ask(question.sql, (column(question.kind, part), *more), shape)

@@ -140,7 +140,7 @@ class LogQuestions(ABC):
                 for seq, outcome, receipt, document in self._unpacked(frame, lacking)
             }
         self._check_decided(self.records_at([seq for seq in lacking if seq not in found]).values())
-        return {one.id: one for one in found.values()}
+        return {row.id: row for row in found.values()}
 
     def decisions_after(
         self, after: int = 0, upto: int | None = None, size: int = 4_096
@@ -156,7 +156,7 @@ class LogQuestions(ABC):
             stop = min(stop, frames[-1].seq) if len(frames) == limit else stop
             names = self._names(after, stop) if rows or frames else {}
             by_seq = {row[0]: self._decision(row, names) for row in rows if row[0] <= stop}
-            by_seq |= {one.seq: one for one in self._named(frames, names, after, stop)}
+            by_seq |= {row.seq: row for row in self._named(frames, names, after, stop)}
             self._check_decisions(after, stop, by_seq)
             found = [by_seq[seq] for seq in sorted(by_seq)]
             for start in range(0, len(found), size):

@@ -40,8 +40,8 @@ class SqlWording:
         numbered = "seq >= ? AND (seq > ? OR number > ?) AND seq <= ? ORDER BY seq, number LIMIT ?"
         framed, framed_events = (
             # The first that ends behind is the last: without its end a database reads on to the last of all.
-            f"seq > ? AND seq <= COALESCE((SELECT min(seq) FROM {one} WHERE seq >= ?), ?) AND first_seq <= ?"
-            for one in ("decision_frames", "event_frames")
+            f"seq > ? AND seq <= COALESCE((SELECT min(seq) FROM {name} WHERE seq >= ?), ?) AND first_seq <= ?"
+            for name in ("decision_frames", "event_frames")
         )
         some_events = f"{framed_events} ORDER BY seq LIMIT ?"
         self.last_seq = (

@@ -216,4 +216,4 @@ def _words(said: object) -> str:
         text = said.strerror or str(said) or type(said).__name__
     else:
         text = str(said) or type(said).__name__
-    return " ".join("".join(one if one.isprintable() else " " for one in text).split())[:300]
+    return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())[:300]

@@ -164,7 +164,7 @@ class _Looking:
         for part in _parts(ids):
             asked = select(self._letters).where(self._letters.c.id.in_(part))
             found += [_letter(row) for row in self._connection.execute(asked)]
-        return sorted(found, key=lambda one: (one.made_ms, one.id))
+        return sorted(found, key=lambda message: (message.made_ms, message.id))
 
     def sent_since(self, notice: str, rule: str, who: bytes, since_ms: int) -> list[int]:
         table = self._letters
@@ -196,7 +196,7 @@ class _Looking:
         for part in _parts(events):
             asked = select(table).where(table.c.event.in_(part))
             found += [_question(row) for row in self._connection.execute(asked)]
-        return sorted(found, key=lambda one: (one.made_ms, one.id))
+        return sorted(found, key=lambda question: (question.made_ms, question.id))
 
     def _rows(self, table: Table, keys: Collection[str]) -> Iterator[Any]:
         """The rows of these keys, which are a table's first column."""

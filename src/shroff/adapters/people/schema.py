@@ -109,7 +109,7 @@ def tables_of(described: Mapping[str, str]) -> dict[str, Table]:
     metadata = MetaData()
     made = {}
     for name, text in described.items():
-        columns = [one.split(":") for one in text.split()]
+        columns = [word.split(":") for word in text.split()]
         made[name] = Table(
             name,
             metadata,

@@ -68,7 +68,7 @@ class WebhookSource:
         raise PushRefusedError(FORBIDDEN, str(refused))
 
     def _stripe(self, headers: Mapping[str, str], body: bytes, now_s: int) -> tuple[str, int | None]:
-        parts = [one.strip().partition("=") for one in headers.get("stripe-signature", "").split(",")]
+        parts = [word.strip().partition("=") for word in headers.get("stripe-signature", "").split(",")]
         stamps = [value for name, _, value in parts if name == "t"]
         if len(stamps) != 1 or _SECONDS.fullmatch(stamps[0]) is None:
             raise PushRefusedError(FORBIDDEN, "the call has no header Stripe-Signature with one t=SECONDS")
@@ -86,7 +86,7 @@ class WebhookSource:
         """Raises: PushRefusedError where none of these is that of a secret; all are compared, in constant time."""
         found = [signature.encode() for signature in signatures[: webhooks.SIGNATURES_MAX]]
         wanted = [hmac.new(secret.encode(), signed, hashlib.sha256).hexdigest().encode() for secret in self._secrets]
-        if not any([hmac.compare_digest(one, other) for one in found for other in wanted]):  # noqa: C419 - as `verify`
+        if not any([hmac.compare_digest(given, other) for given in found for other in wanted]):  # noqa: C419 - as `verify`
             raise PushRefusedError(FORBIDDEN, "the call was not signed with a secret of this source")
 
 

@@ -63,7 +63,7 @@ class HttpRegistry:
 
     def versions(self, subject: str) -> list[int]:
         found = self._ask("GET", f"/subjects/{_quoted(subject)}/versions", nothing=_NO_SUBJECT)
-        return [] if found is None else sorted(int(one) for one in found)
+        return [] if found is None else sorted(int(digit) for digit in found)
 
     def register(self, subject: str, schema: str) -> int:
         path = f"/subjects/{_quoted(subject)}/versions"

@@ -139,7 +139,7 @@ class KafkaSink:
                 if not failed:
                     break
                 self._producer.abort_transaction(COMMIT_S)
-                refused |= {one.row.key: one for one in self._guilty(left)}
+                refused |= {row.row.key: row for row in self._guilty(left)}
             if mark:
                 self._keep(mark, rows[-1].seq)
             self._producer.commit_transaction(COMMIT_S)

@@ -90,12 +90,14 @@ class MongoSink:
             self._collection.insert_many(documents, ordered=False)
         except BulkWriteError as error:
             wrong = error.details.get("writeErrors", [])
-            away = any(one.get("code") in _AWAY for one in wrong)
+            away = any(error.get("code") in _AWAY for error in wrong)
             if away or error.details.get("writeConcernErrors") or not wrong:
                 raise
-            there = sorted(one["index"] for one in wrong if one.get("code") == _DOUBLED)
-            others = [Undelivered(rows[one["index"]], _refusal(one)) for one in wrong if one.get("code") != _DOUBLED]
-            return others + [one for at in there for one in self._replaced(rows[at], documents[at])]
+            there = sorted(error["index"] for error in wrong if error.get("code") == _DOUBLED)
+            others = [
+                Undelivered(rows[error["index"]], _refusal(error)) for error in wrong if error.get("code") != _DOUBLED
+            ]
+            return others + [row for at in there for row in self._replaced(rows[at], documents[at])]
         return []
 
     def _replaced(self, row: Outgoing, document: Mapping[str, Any]) -> list[Undelivered]:

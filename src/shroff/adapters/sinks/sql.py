@@ -178,7 +178,7 @@ class SqlSink:
             known_name(str(options["table"])),
             MetaData(),
             *columns,
-            *(Column(known_name(one), _CHOSEN.get(of, TEXT)) for one, of in self._chosen.items()),
+            *(Column(known_name(column_name), _CHOSEN.get(of, TEXT)) for column_name, of in self._chosen.items()),
             mysql_engine="InnoDB",
             mysql_charset="utf8mb4",
         )

@@ -138,7 +138,7 @@ class BackupWriter:
     def _tail(self, last: BackupPoint) -> tuple[bool, BackupPoint | None]:
         """Whether it is known what changed since the last point; and the tail, None where nothing changed."""
         before = self._vault.stored
-        snapshots = {name: one for name, one in self._files.items() if _is_snapshot(name)}
+        snapshots = {name: file for name, file in self._files.items() if _is_snapshot(name)}
         now = self._since(_positions(last.databases), snapshots)
         if now is None:
             return False, None
@@ -206,7 +206,8 @@ class BackupWriter:
                 return None
             files, secrets = self._scan(snapshots)
         databases = {
-            name: self._stored(name, one, self._written(one.blocks(PIECE_PAGES))) for name, one in changes.items()
+            name: self._stored(name, change, self._written(change.blocks(PIECE_PAGES)))
+            for name, change in changes.items()
         }
         return StoredNow(at_ms, databases, files, secrets)
 
@@ -305,7 +306,7 @@ class BackupWriter:
 
 
 def _positions(databases: Mapping[str, BackedUpDatabase]) -> dict[str, PagePosition]:
-    return {name: PagePosition(*one.read_to) for name, one in databases.items()}
+    return {name: PagePosition(*database.read_to) for name, database in databases.items()}
 
 
 def _for_a_while(blocks: Iterator[bytes], seconds: float | None) -> Iterator[bytes]:
@@ -328,7 +329,7 @@ def pages_of(data: bytes, page_bytes: int) -> dict[int, bytes]:
     (count,) = struct.unpack_from("<I", data)
     numbers = struct.unpack_from(f"<{count}I", data, 4)
     start = 4 * (count + 1)
-    return {one: data[start + place * page_bytes :][:page_bytes] for place, one in enumerate(numbers)}
+    return {number: data[start + place * page_bytes :][:page_bytes] for place, number in enumerate(numbers)}
 
 
 def read_note(state: Path) -> BackupNote | None:

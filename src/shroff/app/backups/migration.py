@@ -90,13 +90,17 @@ def apply(opened: Opened, vault: Vault, planned: list[TableVersion]) -> int | No
     Raises: StorageError where tables are of a newer program; LogBusyError while a worker or service runs; as `plan`
         and `writer_of`. Nothing is changed then.
     """
-    newer = [f"{one.database}: {one.part} version {one.found}" for one in planned if one.action == "refuse"]
+    newer = [
+        f"{version.database}: {version.part} version {version.found}"
+        for version in planned
+        if version.action == "refuse"
+    ]
     if newer:
         raise StorageError(
             f"a newer shroff wrote these tables: {', '.join(newer)}. Install that version or a newer one, or restore "
             "a backup from before it with 'shroff restore'"
         )
-    due = {one.part for one in planned if one.action in {"migrate", "index"}}
+    due = {version.part for version in planned if version.action in {"migrate", "index"}}
     if not due:
         return None
     folder = opened.places.folder
@@ -154,8 +158,8 @@ def _looked_at(
     versions: list[TableVersion], known: int, read: Callable[[], Log], *, is_compared: bool
 ) -> list[TableVersion]:
     """The same, with what is to be done about a log of this program's version."""
-    if known not in [one.found for one in versions if one.part == LOG]:
+    if known not in [version.found for version in versions if version.part == LOG]:
         return versions
     with closing(read()) as log:  # a log of another package need not have these
         is_unindexed = bool(getattr(log, "ids_lost", lambda _: "")(0 if is_compared else None))
-    return [replace(one, is_unindexed=is_unindexed) if one.part == LOG else one for one in versions]
+    return [replace(version, is_unindexed=is_unindexed) if version.part == LOG else version for version in versions]

@@ -74,7 +74,7 @@ def _walk(folder: Path) -> Iterator[str]:
             one for one in folders if (is_top and one == STATE_FOLDER) or not one.startswith((".", "__pycache__"))
         )
         links = [one for one in folders if (here / one).is_symlink() and here / one != state]
-        away = {one for one in links if leads_out(folder, here / one)}
+        away = {link for link in links if leads_out(folder, here / link)}
         folders[:] = [one for one in folders if one not in away]
         for name in sorted({*names, *away}):
             if name in away or (here / name).is_file():  # also behind a link; no pipe or socket

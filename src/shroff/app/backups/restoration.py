@@ -176,10 +176,10 @@ def _unnamed(folder: Path) -> Iterator[Path]:
     """A folder beside the one to make, which is removed in the end, and so are those that killed processes left."""
     prefix = f".{folder.name}.restoring-"
     folder.parent.mkdir(parents=True, exist_ok=True)
-    for one in folder.parent.iterdir():
-        if one.name.startswith(prefix):
-            with suppress(OSError), _locked(one):
-                shutil.rmtree(one)
+    for path in folder.parent.iterdir():
+        if path.name.startswith(prefix):
+            with suppress(OSError), _locked(path):
+                shutil.rmtree(path)
     part = Path(mkdtemp(prefix=prefix, dir=folder.parent))
     try:
         with _locked(part):

@@ -120,7 +120,7 @@ def restored_tools(point: BackupPoint, folder: Path, url: str | None, tools: Pat
     if url is None:
         store = opened.systems.store
         url = None if store is None else store.text("url")
-    dumps = {name: one.dump for name, one in point.databases.items() if one.dump is not None}
+    dumps = {name: database.dump for name, database in point.databases.items() if database.dump is not None}
     if not dumps or url is None:
         raise UsageError(
             "this backup is of a log in a file, which needs no --store."

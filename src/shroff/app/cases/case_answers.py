@@ -157,8 +157,14 @@ class CaseWhole(CaseBase):
     def text(self) -> str:
         told = reading(self)
         events = [
-            (one.event, one.time, one.outcome or "", cut(told(one.rule or "", one.reason), WIDTH), one.verdict or "")
-            for one in self.alerts
+            (
+                alert.event,
+                alert.time,
+                alert.outcome or "",
+                cut(told(alert.rule or "", alert.reason), WIDTH),
+                alert.verdict or "",
+            )
+            for alert in self.alerts
         ]
         lines = [super().text(), table(events, ("event", "time", "outcome", "why", "answer"))]
         if self.history:
@@ -190,15 +196,15 @@ class CaseList(OperationAnswer, dict=True):
         told = reading(self)
         rows = [
             (
-                one.id,
-                one.due,
-                cut(f"{one.entity} {one.key}", WIDTH),
-                "" if one.stake is None else one.stake.amount,
-                "" if one.score is None else f"{one.score:.4f}",
-                one.state,
-                cut(told(one.rule or "", one.reason), WIDTH),
+                case.id,
+                case.due,
+                cut(f"{case.entity} {case.key}", WIDTH),
+                "" if case.stake is None else case.stake.amount,
+                "" if case.score is None else f"{case.score:.4f}",
+                case.state,
+                cut(told(case.rule or "", case.reason), WIDTH),
             )
-            for one in self.cases
+            for case in self.cases
         ]
         heads = ("case", "due", "about", "at stake", "score", "state", "why")
         return f"{many(self.totals.count, 'case')}{stake}{apart}." + (f"\n{table(rows, heads)}" if rows else "")
@@ -350,7 +356,7 @@ def case_of(desk: CaseService, one: StoredCase) -> Case:
 
 def cases_of(desk: CaseService, those: Iterable[StoredCase]) -> list[Case]:
     """Cases as anybody may see them."""
-    return [case_of(desk, one) for one in those]
+    return [case_of(desk, case) for case in those]
 
 
 def _alert(desk: CaseService, one: Alert) -> CaseAlert:

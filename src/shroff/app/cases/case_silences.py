@@ -151,11 +151,13 @@ def _answer(desk: CaseService, case: Case, why_not: str) -> CaseSilenced:
 def pending_silences(project: Project, case: Case) -> dict[str, PendingSilence]:
     """Silences of a case's entity that wait for a second person: by the ids of the rules."""
     whose = (case.entity, case.key)
-    return {one.rule: one for one in project.silence_requests.all() if (one.entity, one.key) == whose}
+    return {
+        request.rule: request for request in project.silence_requests.all() if (request.entity, request.key) == whose
+    }
 
 
 def silences_of(project: Project, case: Case, now_ms: int) -> dict[str, Silence]:
     """The rules that are silent now for whom a case is about, by their ids, with until when."""
     whose = (case.entity, case.key)
-    found = [one for one in project.silences.all() if (one.entity, one.key) == whose]
+    found = [silence for silence in project.silences.all() if (silence.entity, silence.key) == whose]
     return {one.rule: one for one in found if one.holds(now_ms)}

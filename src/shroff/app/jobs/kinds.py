@@ -164,8 +164,8 @@ class JobKind(msgspec.Struct, frozen=True):
 _WORK: Final = "shroff.app.jobs.work"
 _ORDERS: Final = "shroff.examples.order_jobs"
 KINDS: Final[Mapping[str, JobKind]] = {
-    one.name: one
-    for one in (
+    job_kind.name: job_kind
+    for job_kind in (
         JobKind("features", FeaturesParams, f"{_WORK}:features"),
         JobKind("make-orders", OrdersParams, f"{_ORDERS}:make_orders"),
         JobKind("lake", LakeParams, f"{_WORK}:lake"),

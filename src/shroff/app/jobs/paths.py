@@ -35,7 +35,7 @@ def path_mistakes(params: msgspec.Struct) -> Iterator[tuple[str, str]]:
         if (text := getattr(params, name)) is None:
             continue
         parts = text.split("/")
-        is_plain = text.isprintable() and "://" not in text and not any(one[:1] in {"", "."} for one in parts)
+        is_plain = text.isprintable() and "://" not in text and not any(part[:1] in {"", "."} for part in parts)
         if not is_plain:
             shown = f"{below or 'drafts'}/{parts[-1].lstrip('.') or 'x'}"
             yield name, f"{text!r} is not a path below the project's folder. Write one such as {shown}."

@@ -64,8 +64,8 @@ class JobProcess:
             end = self._worked(kind)
         finally:
             self._over.set()
-            for one, handler in before.items():
-                signal.signal(one, handler)
+            for name, handler in before.items():
+                signal.signal(name, handler)
         beating.join()
         self._keep(end)
 

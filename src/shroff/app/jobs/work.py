@@ -146,13 +146,13 @@ def report(project: Project, params: ReportParams, run: JobRun) -> Result:
 def sync(project: Project, params: SyncParams, run: JobRun) -> Result:
     """As `shroff sources sync`."""
     files = events = duplicates = quarantined = 0
-    for one in project.pulled.sync(params.source, say=run.say):
-        files += one.appended is not None
+    for file in project.pulled.sync(params.source, say=run.say):
+        files += file.appended is not None
         run.step("taking files", files)
-        for counts in () if one.appended is None else (one.appended.events, one.appended.labels):
+        for counts in () if file.appended is None else (file.appended.events, file.appended.labels):
             events += counts.appended
             duplicates += counts.duplicates
             quarantined += counts.quarantined
-        if one.why:
-            run.say(f"{one.name}: {one.state}, {one.why}")
+        if file.why:
+            run.say(f"{file.name}: {file.state}, {file.why}")
     return {"files": files, "appended": events, "duplicates": duplicates, "quarantined": quarantined}

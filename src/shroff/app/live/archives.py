@@ -62,7 +62,7 @@ class _Beside:
         return path.read_bytes() if path.is_file() else None
 
     def names(self, folder: str) -> list[str]:
-        return sorted(f"{folder}/{one.name}" for one in (self._folder / folder).glob("*"))
+        return sorted(f"{folder}/{path.name}" for path in (self._folder / folder).glob("*"))
 
 
 class _InLake:

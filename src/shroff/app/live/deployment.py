@@ -120,7 +120,13 @@ def _shown(change: FileChange) -> Iterator[str]:
 def file_changes(found: Sequence[FileDifference]) -> list[FileChange]:
     """Changes as callers see them."""
     return [
-        FileChange(one.file, one.change, one.takes, _difference(one.before or "", one.after or "")) for one in found
+        FileChange(
+            difference.file,
+            difference.change,
+            difference.takes,
+            _difference(difference.before or "", difference.after or ""),
+        )
+        for difference in found
     ]
 
 

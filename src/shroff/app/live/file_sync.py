@@ -80,13 +80,13 @@ class _Lines:
         self.last: Submission | None = None
 
     def counted(self, submissions: Iterable[Submission]) -> Iterator[Submission]:
-        for one in submissions:
+        for submission in submissions:
             self.count += 1
-            if one.event is None:
-                self.bad += one.refusal is not None
-                self.untaken += one.label is None and one.refusal is None
-            self.last = one
-            yield one
+            if submission.event is None:
+                self.bad += submission.refusal is not None
+                self.untaken += submission.label is None and submission.refusal is None
+            self.last = submission
+            yield submission
 
 
 class ReadFile(Protocol):

@@ -257,7 +257,7 @@ class EventIngest(ProjectPart):
             writer = Writer(unwritten(log), definitions, opened.now_ms, restoring, snapshots)
             answers = writer.prepare(rows).answers
         opened.warnings += [*writer.warnings, *definitions.remarks()]
-        return [(one.place, answer) for one, answer in zip(rows, answers, strict=True)]
+        return [(row.place, answer) for row, answer in zip(rows, answers, strict=True)]
 
     def score(self, events: Events, *, as_type: str | None = None, is_hashed: bool = False) -> AnswerList:
         """Preview the result of `decide`. Nothing is written: decisions have no `seq`, refusals no quarantine entry."""

@@ -142,7 +142,11 @@ class Productions(ProjectPart):
                 read = self._intake().lay_out(rows, Path(labels).name, LABEL, beside=as_type if is_inside else None)
                 found = self._intake().submissions(read, Path(labels).name, LABEL)
                 if is_inside:  # what is no label is an event of the same file
-                    found = (one for one in found if one.label is not None or one.refusal is not None)
+                    found = (
+                        submission
+                        for submission in found
+                        if submission.label is not None or submission.refusal is not None
+                    )
                 submissions = with_labels(submissions, found)
             sender, encoder = AdapterFactory(self._opened).open_sender(system)
             opened.enter_context(closing(sender))

@@ -72,7 +72,7 @@ class PulledFiles:
 
     def all(self) -> list[PulledView]:
         """Each source, with what came of its files."""
-        return [self._view(one) for one in self._opened.systems.pulled.values()]
+        return [self._view(source) for source in self._opened.systems.pulled.values()]
 
     def _view(self, one: NamedSource) -> PulledView:
         found = {file: read_progress(text) for file, text in self.known(one.name).items()}
@@ -83,18 +83,18 @@ class PulledFiles:
     def troubles(self) -> Iterator[tuple[str, str, int]]:
         """The files that are set aside, with the name of their source, and when it was synced last; suspicious ones."""
         for named, counts, aside, _ in self.all():
-            for file, one in aside.items():
+            for file, progress in aside.items():
                 cure = f"Fix the file, or its mapping in events.yaml, then run 'shroff sources sync {named.name}'"
-                words = f"{file} is skipped: {one.why}. {cure}"
+                words = f"{file} is skipped: {progress.why}. {cure}"
                 yield named.name, words, counts.received_ms or self._opened.now_ms()
         yield from self.suspicions()
 
     def suspicions(self) -> Iterator[tuple[str, str, int]]:
         """The files that are suspicious, with the name of their source, and since when."""
         for named, _, _, suspicious in self.all():
-            for file, one in suspicious.items():
-                words = f"{file} is suspicious: {one.suspicious}. 'shroff quarantine list' shows them"
-                yield named.name, words, one.since_ms
+            for file, suspiciou in suspicious.items():
+                words = f"{file} is suspicious: {suspiciou.suspicious}. 'shroff quarantine list' shows them"
+                yield named.name, words, suspiciou.since_ms
 
     def known(self, name: str) -> Mapping[str, str]:
         """How far each file of a source is, as the log has it."""

@@ -92,9 +92,10 @@ class QuarantineEntries(ProjectPart):
 
         found, intake, noted = dict[int, str](), intake_of(self._opened, keeps_hashes=False), headers_of(log)
         for at in range(0, len(entries), TOGETHER):
-            group = [(number, one) for number, one in entries[at : at + TOGETHER] if one.type != "label"]
+            group = [(number, refused) for number, refused in entries[at : at + TOGETHER] if refused.type != "label"]
             read = [
-                (one.type, one.sent.id if one.sent else one.id) for one in submissions(group, intake, {}, noted=noted)
+                (submission.type, submission.sent.id if submission.sent else submission.id)
+                for submission in submissions(group, intake, {}, noted=noted)
             ]
             for type_ in {type_ for type_, id_ in read if id_}:
                 records = log.find(type_, sorted({id_ for of, id_ in read if of == type_ and id_}))
@@ -138,7 +139,7 @@ def _texts(raw: bytes) -> set[str]:
             return set()
         found = [cell.strip() for cell in cells if cell.strip()]
     else:
-        found = [str(one) for one in islice(_scalars(value), VALUES_MAX)] if isinstance(value, dict) else []
+        found = [str(scalar) for scalar in islice(_scalars(value), VALUES_MAX)] if isinstance(value, dict) else []
     return {one for one in found[:VALUES_MAX] if len(one) <= ID_LENGTH_MAX and "\0" not in one}
 
 

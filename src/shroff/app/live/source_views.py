@@ -54,7 +54,7 @@ class SourceParts(ProjectPart):
     def named(self) -> list[ReadView]:
         """List the sources that a worker reads by their names, with the results of their messages."""
         files = SourceFiles(self._opened.places.state / "sources")
-        return [ReadView(name, one, files.counts(name)) for name, one in self._opened.systems.named_read.items()]
+        return [ReadView(name, system, files.counts(name)) for name, system in self._opened.systems.named_read.items()]
 
     def troubles(self) -> Iterator[tuple[str, str, int]]:
         """Contact each source; list those that cannot be read, with the reason and since when."""
@@ -93,7 +93,7 @@ class SourceParts(ProjectPart):
             with self._opened.reading() as log:
                 found = {name: parts for name in self._source_names() if (parts := parts_read(log, name))}
         system = self._opened.systems.source
-        named = {one.part: one for one in found.pop(READ, ())}
+        named = {part_read.part: part_read for part_read in found.pop(READ, ())}
         for name, one in self._opened.systems.named_read.items():
             begin = f"{READ}/{name}/"
             standings = self._answered(partial(self.look, name, one))

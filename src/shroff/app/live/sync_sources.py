@@ -224,7 +224,7 @@ class SourceReader:
                 return
             intake.lay_out(lines, file)
             placed = Lines(lines.format, lines.columns, self._placed(lines), lines.close)
-            yield (replace(one, source=self._source) for one in intake.submissions(placed, file))
+            yield (replace(submission, source=self._source) for submission in intake.submissions(placed, file))
 
     def _placed(self, lines: Lines) -> Iterator[Line]:
         for line in lines:

@@ -110,7 +110,7 @@ class SourceFiles:
 
     def subscriptions(self, name: str) -> list[Subscription]:
         """The subscriptions of a source, by topic."""
-        found = (self._read(one, Subscription) for one in self._folder.glob(f"{name}-*.json"))
+        found = (self._read(path, Subscription) for path in self._folder.glob(f"{name}-*.json"))
         return sorted((one for one in found if one is not None), key=lambda one: one.topic)
 
     def keep_subscription(self, name: str, one: Subscription) -> None:
@@ -139,14 +139,14 @@ class PushedSources:
     def all(self) -> list[tuple[NamedSource, SourceCounts, list[Subscription]]]:
         """List the sources with the results of their messages, and their subscriptions."""
         named = self._opened.systems.sources
-        return [(one, self.files.counts(name), self._subscriptions(one)) for name, one in named.items()]
+        return [(text, self.files.counts(name), self._subscriptions(text)) for name, text in named.items()]
 
     def _subscriptions(self, source: NamedSource) -> list[Subscription]:
         """The subscriptions of a source to topics that its settings have, by topic."""
         found = self.files.subscriptions(source.name)
         with suppress(UsageError):  # a variable that is not set: nobody knows which topics these are
             topics = filled(source.system).options.get("topics", ())
-            found = [one for one in found if one.topic in topics]
+            found = [subscription for subscription in found if subscription.topic in topics]
         return found
 
     def named(self, name: str) -> NamedSource:

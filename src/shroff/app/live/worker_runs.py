@@ -169,7 +169,7 @@ class WorkerRuns(ProjectPart):
         place, options = _Workplace(self._opened, snapshots), replace(self._options(None, None), stands_by=stands_by)
         with ExitStack() as held:
             feed = self._feed(place, held, tell) if reads_source else None
-            read = [one for _, one in self._opened.systems.all_read] if feed else []
+            read = [system for _, system in self._opened.systems.all_read] if feed else []
             for words in dict.fromkeys(chain(*(remarks(definitions, one) for one in read))):
                 tell(words)
             hooks = ServiceHooks(begun, between)
@@ -338,12 +338,12 @@ class _Workplace:
 
 def _late_kept(several: Mapping[str, System]) -> frozenset[str]:
     """Of which sources late events are kept."""
-    return frozenset(f"{READ}/{name}" for name, one in several.items() if one.text("late") == "keep")
+    return frozenset(f"{READ}/{name}" for name, system in several.items() if system.text("late") == "keep")
 
 
 def _at_address(url: str, as_type: str | None) -> System:
     """The live source at an address, as shroff.yaml would have it; of one type of events. Raises: UsageError."""
     if not kind_at("source", urlsplit(url).scheme):
-        forms = " or ".join(one.form for _, one in each_settings("source") if one.form)
+        forms = " or ".join(settings.form for _, settings in each_settings("source") if settings.form)
         raise UsageError(f"--from: the address of a live source is {forms}.")
     return source_at(url, "--from", as_type)

@@ -182,7 +182,7 @@ class Promotions(ProjectPart):
             scorers = (one for scoring in self._opened.definitions.scoring.values() for one in scoring.all)
             changed = {scorer.id: scorer.redefined for scorer in scorers}
         found = sorted(
-            self._opened.registry.summaries(), key=lambda one: one.made_at, reverse=True
+            self._opened.registry.summaries(), key=lambda summary: summary.made_at, reverse=True
         )  # of equal ones by id
         return [
             ListedModel(
@@ -199,7 +199,7 @@ class Promotions(ProjectPart):
         """Get one model. Raises: UsageError if there is none; RegistryError if it is damaged."""
         stored, in_force = self._opened.registry.read(id_), self.in_force()
         found = in_force.get(stored.event, InForce())
-        promotions = tuple(one for one in found.champions if one.id == id_)
+        promotions = tuple(champion for champion in found.champions if champion.id == id_)
         changed: tuple[str, ...] = ()
         with suppress(DefinitionError):
             changed = self._opened.definitions.redefined(stored.event, stored.manifest)
@@ -231,7 +231,7 @@ class Promotions(ProjectPart):
             gates = beside_champion(self._asked_again(stored), stored, found.champion)
             failed = [gate for gate in gates if not gate.passed]
             waived = waivers_of(id_, failed, waive, reason, by)
-            names = {(one.gate, one.limit) for one in waived}
+            names = {(waiver.gate, waiver.limit) for waiver in waived}
             left = tuple(gate for gate in failed if (gate.name, gate.limit) not in names)
             if left:
                 raise _GatesError(left, "" if found.champion is None else found.champion.id)
@@ -297,7 +297,7 @@ class Promotions(ProjectPart):
                 f"{id_} failed its gates ({names}), and a challenger makes decisions. Put it in shadow instead."
             )
         challenger = Challenger(id_, stored.digest, share, entity)
-        return self._change(stored.event, id_, CHALLENGES, lambda found, _then: challenged(found, challenger))
+        return self._change(stored.event, id_, CHALLENGES, lambda challenge, _then: challenged(challenge, challenger))
 
     def unchallenge(self, id_: str) -> Deployment:
         """End a challenge; the champion scores these keys again."""
@@ -364,8 +364,8 @@ class Promotions(ProjectPart):
     def _event_tried(self, id_: str) -> str:
         """The event type of a model that has a role; its folder need not be there."""
         for known in (self.in_force(), self._logged() or {}):
-            for event, found in known.items():
-                if role_of(found, id_):
+            for event, certificate in known.items():
+                if role_of(certificate, id_):
                     return event
         raise UsageError(f"{id_} is neither in shadow nor a challenger. 'shroff models list' shows the roles.")
 
@@ -457,4 +457,4 @@ def _words(problem: Problem | None) -> str:
 
 
 def _role(in_force: Mapping[str, InForce], id_: str) -> str:
-    return next((role for one in in_force.values() if (role := role_of(one, id_))), "")
+    return next((role for force in in_force.values() if (role := role_of(force, id_))), "")

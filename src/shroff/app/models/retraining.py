@@ -235,8 +235,10 @@ class Watch:
         if self._options.labels_inside or self._is_named or LABELS.search(name):
             return ""
         type_ = events.types[self._event]
-        ids = [one.fields[type_.id_field] for one in type_.mappings.values() if type_.id_field in one.fields]
-        is_of_line = any(isinstance(node, RowValue) and node.path in _LINE for one in ids for node in walk(one))
+        ids = [
+            mapping.fields[type_.id_field] for mapping in type_.mappings.values() if type_.id_field in mapping.fields
+        ]
+        is_of_line = any(isinstance(node, RowValue) and node.path in _LINE for id_ in ids for node in walk(id_))
         words = " Ids made of file and line cannot be named by a second file of labels." if is_of_line else ""
         if not events.label.mappings and not is_of_line:
             return ""

@@ -151,7 +151,7 @@ class CheapestThresholds(ReportAnswer["Cutoffs"]):
         there = costs.elsewhere
 
         def told(values: dict[str, Any]) -> dict[str, Any]:
-            return {name: money_text(one, places) if name in MONEY else one for name, one in values.items()}
+            return {name: money_text(value, places) if name in MONEY else value for name, value in values.items()}
 
         def point(point: Point | None) -> CostPoint | None:
             return None if point is None else CostPoint(**told(asdict(point)))

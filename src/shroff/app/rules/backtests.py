@@ -124,7 +124,7 @@ class LogBacktests(ProjectPart):
             found = {**known, chosen.event: draft_of}
             files[in_force.FILE] = in_force.text_of(found)
         loaded = load_definitions(files, self._opened.hasher, self._opened.registry.load, draft)
-        return loaded.beside(problems).or_raise(), frozenset(one.over for one in draft)
+        return loaded.beside(problems).or_raise(), frozenset(file.over for file in draft)
 
 
 def _files_of(folder: Path) -> list[DraftFile]:

@@ -202,7 +202,7 @@ def check_of(checked: Checked, text: str) -> DraftCheck:
             )
             for test in checked.tests[:SAID_MAX]
         ],
-        more={name: max(0, len(found) - SAID_MAX) for name, found in lists.items()},
+        more={name: max(0, len(list_) - SAID_MAX) for name, list_ in lists.items()},
     )
 
 

@@ -55,7 +55,7 @@ class Lists(OperationAnswer):
     lists: list[ListSummary]
 
     def text(self) -> str:
-        rows = [(one.name, one.entries, _readers(one.read_by)) for one in self.lists]
+        rows = [(list_.name, list_.entries, _readers(list_.read_by)) for list_ in self.lists]
         return f"{many(len(rows), 'list')}." + ("\n" + table(rows, ("list", "entries", "read by")) if rows else "")
 
     def hints(self) -> Sequence[str]:

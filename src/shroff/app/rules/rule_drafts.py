@@ -108,7 +108,7 @@ class RuleDraftFiles(ProjectPart):
     def all(self) -> list[StoredDraft]:
         """Get all drafts, by id."""
         notes = self._notes()
-        found = sorted(one for one in self._folder.glob("*.yaml") if _can_be_id(one.stem))
+        found = sorted(path for path in self._folder.glob("*.yaml") if _can_be_id(path.stem))
         texts = {one.stem: config.read_text(own(self._opened.places.folder, f"{DRAFTS}/{one.name}")) for one in found}
         return [StoredDraft(id_, text, notes.get(id_, Note())) for id_, text in texts.items()]
 

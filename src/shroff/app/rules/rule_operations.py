@@ -141,7 +141,8 @@ class RuleVersions(OperationAnswer):
 
     def text(self) -> str:
         rows = [
-            (one.seq, one.time, one.by or "", one.reason or "", "" if one.text else "removed") for one in self.versions
+            (version.seq, version.time, version.by or "", version.reason or "", "" if version.text else "removed")
+            for version in self.versions
         ]
         return f"{many(len(rows), 'version')}." + (
             "\n" + table(rows, ("seq", "time", "by", "reason", "")) if rows else ""

@@ -41,7 +41,10 @@ class AllSilences(OperationAnswer):
     silences: list[Silence]
 
     def text(self) -> str:
-        rows = [(one.rule, f"{one.entity} {one.key}", one.until, one.by, one.note) for one in self.silences]
+        rows = [
+            (silence.rule, f"{silence.entity} {silence.key}", silence.until, silence.by, silence.note)
+            for silence in self.silences
+        ]
         text = f"{many(len(rows), 'silence')}."
         return text + ("\n" + table(rows, ("rule", "for", "until", "by", "why")) if rows else "")
 

@@ -55,7 +55,7 @@ class PendingSilences(ProjectPart):
         now_ms = self._opened.now_ms()
         return sorted(
             (request for request in self._requests() if parse_time(request.until) > now_ms),
-            key=lambda one: (one.rule, one.key),
+            key=lambda request: (request.rule, request.key),
         )
 
     def ask(

@@ -20,7 +20,7 @@ from shroff.features.kernels.numbers import Word, intrinsic_of
 
 DIGEST_BYTES: Final = 32
 _BLOCK_BYTES: Final = 64
-_FIRST_PRIMES: Final = [n for n in range(2, 312) if all(n % one for one in range(2, isqrt(n) + 1))]
+_FIRST_PRIMES: Final = [n for n in range(2, 312) if all(n % number for number in range(2, isqrt(n) + 1))]
 _NEED: Final = ("sha", "sse4.1", "ssse3")
 
 Bytes = NDArray[np.uint8]

@@ -135,7 +135,7 @@ def changes(schema: Avro, event_type: EventType, found: Fit, settings: Settings)
         kind = MAPPED if not is_own else ONLY_OURS if not there else SAME if theirs == ours else CHANGED
         words = misfits.get(field.name, "")
         listed.append(FieldChange(field.name, theirs, ours, kind, field.name not in misfits, words))
-    others = [(name, one) for name, one in schema.fields.items() if name not in used]
+    others = [(name, row) for name, row in schema.fields.items() if name not in used]
     return listed + [FieldChange(name, str(one), "", ONLY_THEIRS, is_readable=True) for name, one in others]
 
 

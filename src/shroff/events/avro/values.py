@@ -48,7 +48,7 @@ class Shape:
 
     @cached_property
     def _converts(self) -> tuple[tuple[str, Convert], ...]:
-        found = ((name, conversion(one)) for name, one in self.schema.fields.items())
+        found = ((name, conversion(field)) for name, field in self.schema.fields.items())
         return tuple((name, convert) for name, convert in found if convert is not None)
 
     def read(self, stream: BinaryIO) -> dict[str, Any]:

@@ -115,11 +115,11 @@ class ColumnValidator:
         """The events of rows by their places in the batch, and what was refused."""
         events: dict[int, Event] = {}
         refused: list[tuple[int, str]] = []
-        for at, one in zip(rows.tolist(), self._submissions(_lines(batch, rows + before + 1)), strict=True):
-            if one.event is None:
-                refused.append((at, one.refusal or ""))
+        for at, submission in zip(rows.tolist(), self._submissions(_lines(batch, rows + before + 1)), strict=True):
+            if submission.event is None:
+                refused.append((at, submission.refusal or ""))
             else:
-                events[at] = one.event
+                events[at] = submission.event
         return events, tuple(refused)
 
     def _submissions(self, lines: Any) -> Any:

@@ -22,7 +22,7 @@ RECORD_LINES_MAX: Final = 200  # of a record with line ends inside quotes; beyon
 BLANKS: Final = " \t"  # around a cell that may be missing
 WINDOWS: Final = "windows-1252"
 _LETTERS: Final = "".join(bytes([code]).decode("cp1252", "replace") for code in range(256))
-_WINDOWS_LETTERS: Final = "".join(chr(code) if one == "\ufffd" else one for code, one in enumerate(_LETTERS))
+_WINDOWS_LETTERS: Final = "".join(chr(code) if letter == "\ufffd" else letter for code, letter in enumerate(_LETTERS))
 _QUOTED: Final = re.compile(rb'"[^"]*"')
 Tell = Callable[[str], None]
 _SEP_LINE: Final = re.compile(rb'"?sep=([,;|\t])"?[\r\n]*', re.IGNORECASE)

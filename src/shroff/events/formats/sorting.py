@@ -45,12 +45,12 @@ def in_order_of_time(submissions: Iterable[Submission], run_bytes: int = RUN_BYT
     with _Runs() as runs:
         packed: list[_Packed] = []
         size = 0
-        for number, one in enumerate(submissions):
-            time_ms = _time_of(one)
+        for number, submission in enumerate(submissions):
+            time_ms = _time_of(submission)
             if time_ms is None:
-                yield one
+                yield submission
                 continue
-            entry = _ENCODER.encode((time_ms, number, *_fields(one)))
+            entry = _ENCODER.encode((time_ms, number, *_fields(submission)))
             packed.append((time_ms, number, entry))
             size += len(entry)
             if size >= run_bytes:

@@ -58,11 +58,11 @@ class Keeper:
         self._plan, self._events = plan, events
         self.versions = [reference]  # of lists and tables
         self._texts: dict[tuple[str, object], tuple[Codes, Dictionary]] = {}
-        self._types = {one.name: one.node.type for _, one in plan.computed}
-        self._wanted = frozenset(event for _, one in plan.computed for event in one.events) | frozenset(also)
+        self._types = {feature.name: feature.node.type for _, feature in plan.computed}
+        self._wanted = frozenset(event for _, feature in plan.computed for event in feature.events) | frozenset(also)
         self._fields = [self._fields_after(stage) for stage in range(plan.stages)]
         self._read_last = {
-            aggregate: max(stage for stage, one in plan.computed if aggregate in aggregates(one.node))
+            aggregate: max(stage for stage, feature in plan.computed if aggregate in aggregates(feature.node))
             for group in plan.groups
             for aggregate in group.aggregates
         }
@@ -83,22 +83,27 @@ class Keeper:
         frames: dict[str, Frame] = {}
         for name in names:
             parts = [chunk.frames[name] for chunk in chunks if name in chunk.frames]
-            places = [(start, one.size) for one, start in zip(chunks, starts, strict=True) if name in one.frames]
+            places = [(start, chunk.size) for chunk, start in zip(chunks, starts, strict=True) if name in chunk.frames]
             frames[name] = self._frame(name, parts, places, times, self.versions[version])
         return Piece(sum(sizes), times, frames, version)
 
     def _kept(self, stage: int, frame: Frame, fields: Mapping[str, Type], size: int) -> ChunkFrame:
         name = frame.type.name
-        entities = {one.entity for _, one in self._plan.computed if one.needs_key and name in one.events}
+        entities = {
+            feature.entity for _, feature in self._plan.computed if feature.needs_key and name in feature.events
+        }
         return ChunkFrame(
             None if len(frame) == size else small(frame.rows),
             {field: self._field(frame, field, type_) for field, type_ in fields.items()},
             {entity: frame.has_key(entity) for entity in sorted(entities)},
-            {one: self._column((name, one), column, self._types[one]) for one, column in frame.computed.items()},
             {
-                one: self._column((name, one), column, one.type)
-                for one, column in frame.aggregates.items()
-                if self._read_last[one] >= stage
+                field: self._column((name, field), column, self._types[field])
+                for field, column in frame.computed.items()
+            },
+            {
+                field: self._column((name, field), column, field.type)
+                for field, column in frame.aggregates.items()
+                if self._read_last[field] >= stage
             },
         )
 
@@ -137,10 +142,10 @@ class Keeper:
             ]
         )
         type_, first = self._events.types[name], parts[0]
-        keyed = {one: np.concatenate([part.keyed[one] for part in parts]) for one in first.keyed}
+        keyed = {name: np.concatenate([part.keyed[name] for part in parts]) for name in first.keyed}
         columns = {column: joined([part.columns[column] for part in parts]) for column in first.columns}
         frame = ColumnFrame(type_, columns, times[rows], rows, self._events, reference, keyed)
-        frame.computed = {one: as_column(joined([part.computed[one] for part in parts])) for one in first.computed}
+        frame.computed = {name: as_column(joined([part.computed[name] for part in parts])) for name in first.computed}
         frame.aggregates = {
             aggregate: as_column(joined([part.aggregates[aggregate] for part in parts]))
             for aggregate in first.aggregates
@@ -152,10 +157,10 @@ class Keeper:
     def _fields_after(self, stage: int) -> dict[str, dict[str, Type]]:
         """The fields that are read after the round of a stage, by event type: none where only the events are given."""
         found: dict[str, dict[str, Type]] = {name: {} for name in sorted(self._wanted)}
-        for at, one in self._plan.computed:
+        for at, feature in self._plan.computed:
             if at >= stage:
-                for event in one.events:
-                    found[event] |= _fields_of([one.node], ThisField)
+                for event in feature.events:
+                    found[event] |= _fields_of([feature.node], ThisField)
         for group in self._plan.groups:
             if group.key.stage > stage:
                 for event in (group.key.event, *sorted(group.asked_at)):

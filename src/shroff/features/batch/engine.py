@@ -97,7 +97,7 @@ class BatchEngine(Rounds):
         self._watermark_ms = None  # the next round begins with the first event again
         times = self._one_of_times()
         feeds = sorted(
-            (feed for feed in self._feeds if feed.group.key.stage == stage), key=lambda one: one.bytes_wanted
+            (feed for feed in self._feeds if feed.group.key.stage == stage), key=lambda feed: feed.bytes_wanted
         )
         room = HELD_BYTES
         held: list[GroupFeed] = []
@@ -120,7 +120,7 @@ class BatchEngine(Rounds):
         times = np.concatenate([np.zeros(0, np.int64), *(chunk.times for chunk in self._chunks)])
         ends = np.cumsum([chunk.size for chunk in self._chunks]).tolist()
         self._chunks = deque(
-            replace(one, times=times[end - one.size : end]) for one, end in zip(self._chunks, ends, strict=True)
+            replace(chunk, times=times[end - chunk.size : end]) for chunk, end in zip(self._chunks, ends, strict=True)
         )
         return times
 

@@ -84,7 +84,7 @@ class GroupFeed:
         values, kept = _joined(columns.values), _joined(columns.kept, np.uint8)
         columns.values, columns.kept = [], []
         inserts = _joined(columns.inserts)
-        is_alike = all(one is other for one, other in zip(columns.inserts, columns.asks, strict=True))
+        is_alike = all(insert is other for insert, other in zip(columns.inserts, columns.asks, strict=True))
         asks = inserts if is_alike else _joined(columns.asks)
         columns.inserts, columns.asks = [], []
         backfill = Backfill(

@@ -55,7 +55,7 @@ class Rounds(ABC):
     def __init__(
         self, events: Events, computed: Sequence[Computed], reference: Reference, also: Collection[str]
     ) -> None:
-        self._plan = make_plan([one for one in computed if not one.looks_since_flag])
+        self._plan = make_plan([feature for feature in computed if not feature.looks_since_flag])
         self._keeper = Keeper(self._plan, also, events, reference)
         self._without: dict[int, frozenset[int]] = {}  # by version
         self._chunks: Waiting[Chunk] = self.waiting()
@@ -132,7 +132,7 @@ class Rounds(ABC):
             while (
                 len(chunks)
                 and chunks[0].version == taken[0].version
-                and sum(one.size for one in taken) + chunks[0].size <= rows
+                and sum(chunk.size for chunk in taken) + chunks[0].size <= rows
             ):
                 taken.append(chunks.popleft())
             yield self._keeper.piece(taken)

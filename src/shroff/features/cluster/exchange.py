@@ -58,7 +58,7 @@ class Rows:
 
     def take(self, at: Any) -> Rows:
         """The rows at these positions."""
-        looked = None if self.looked is None else tuple(self.looked[one] for one in at.tolist())
+        looked = None if self.looked is None else tuple(self.looked[row] for row in at.tolist())
         heads = self.rows[at], self.times[at], self.inserts[at], self.asks[at]
         return Rows(*heads, self.values[:, at], self.kept[:, at], looked)
 
@@ -83,13 +83,15 @@ def joined_rows(parts: Sequence[Rows]) -> Rows:
     """Concatenate at least one set of rows."""
 
     def joined(name: str) -> Words:
-        found: Words = np.concatenate([getattr(one, name) for one in parts], dtype=np.int64)
+        found: Words = np.concatenate([getattr(rows, name) for rows in parts], dtype=np.int64)
         return found
 
     heads = joined("rows"), joined("times"), joined("inserts"), joined("asks")
-    values, kept = (np.concatenate([getattr(one, name) for one in parts], axis=1) for name in ("values", "kept"))
+    values, kept = (np.concatenate([getattr(rows, name) for rows in parts], axis=1) for name in ("values", "kept"))
     has_looked = parts[0].looked is not None
-    return Rows(*heads, values, kept, tuple(one for part in parts for one in part.looked or ()) if has_looked else None)
+    return Rows(
+        *heads, values, kept, tuple(look for part in parts for look in part.looked or ()) if has_looked else None
+    )
 
 
 def parted(rows: Rows, partitions: int) -> list[Rows]:

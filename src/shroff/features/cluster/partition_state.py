@@ -123,7 +123,7 @@ class Partition:
         for name, frame in self._online.compute(batch).items():
             asked = self._keyed.asked(name)
             if asked:
-                columns = [frame.aggregates[one] for one in asked]
+                columns = [frame.aggregates[aggregate] for aggregate in asked]
                 for row, answer in zip(frame.rows.tolist(), _answers(columns, len(frame)), strict=True):
                     found[row] = answer
         return found
@@ -164,7 +164,7 @@ def entities_of(plan: Plan) -> list[str]:
 
 def check_keyed(computed: Sequence[Computed]) -> None:
     """Check that partitions by key can compute this. Raises: UsageError that names what they cannot."""
-    features = {one.name: one for one in computed}
+    features = {feature.name: feature for feature in computed}
     for one in computed:
         if one.looks_since_flag:
             raise UsageError(
@@ -200,7 +200,7 @@ def _plan_of(plan: Plan, entity: str) -> Plan:
     groups = tuple(group for group in plan.groups if group.key.entity == entity)
     features = {wanted.name: wanted for _, wanted in plan.computed}
     read = {name for group in groups for aggregate in group.aggregates for name in _read_within([aggregate], features)}
-    return Plan(groups, tuple((at, one) for at, one in plan.computed if one.name in read), plan.stages)
+    return Plan(groups, tuple((at, feature) for at, feature in plan.computed if feature.name in read), plan.stages)
 
 
 def _asked(plan: Plan, event: str) -> list[Aggregate]:
@@ -260,7 +260,7 @@ def _columns(asked: Sequence[Aggregate], frame: Frame, given: Sequence[EntityAns
     if len(found) < len(answers):
         raise StateError(f"the partitions of {asked[0].entity} left a {frame.type.name} without an answer")
     width, count = len(asked), len(found)
-    raw = np.frombuffer(b"".join(one.words for one in found), np.uint8).reshape(count, width * WORD_BYTES)
+    raw = np.frombuffer(b"".join(answer.words for answer in found), np.uint8).reshape(count, width * WORD_BYTES)
     words = np.ascontiguousarray(raw[:, : width * 8]).view(np.int64).reshape(count, width)
     valid = raw[:, width * 8 :].astype(np.bool_)
     others: dict[int, dict[int, Any]] = {}
@@ -269,8 +269,8 @@ def _columns(asked: Sequence[Aggregate], frame: Frame, given: Sequence[EntityAns
         for at, value in zip(parts[::2], parts[1::2], strict=True):
             others.setdefault(at, {})[row] = value
     return [
-        _column(one, np.ascontiguousarray(words[:, at]), valid[:, at].copy(), others.get(at, {}))
-        for at, one in enumerate(asked)
+        _column(aggregate, np.ascontiguousarray(words[:, at]), valid[:, at].copy(), others.get(at, {}))
+        for at, aggregate in enumerate(asked)
     ]
 
 

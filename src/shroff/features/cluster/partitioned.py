@@ -252,8 +252,8 @@ class _Exchanged:
         width = self.work.width
         if self.group.kernel is None:
             values: list[list[Any]] = [[None] * width] * piece.size
-            for found in self._joined.take(begin, end):
-                for row, packed in zip(found.rows.tolist(), found.values or (), strict=True):
+            for part in self._joined.take(begin, end):
+                for row, packed in zip(part.rows.tolist(), part.values or (), strict=True):
                     values[row - begin] = unpack(packed)
             self.group.deliver_answers(values, piece.frames)
             return

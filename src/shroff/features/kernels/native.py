@@ -266,9 +266,9 @@ def _keep_only(module: Any, symbol: str, machine: Any) -> None:
     """Remove from a module what this function does not need, such as its Python wrapper."""
     import llvmlite.binding as llvm
 
-    for one in (*module.functions, *module.global_variables):
-        if not one.is_declaration and one.name != symbol:
-            one.linkage = "internal"
+    for function in (*module.functions, *module.global_variables):
+        if not function.is_declaration and function.name != symbol:
+            function.linkage = "internal"
     passes = llvm.create_new_module_pass_manager()
     passes.add_global_dead_code_eliminate_pass()
     passes.run(module, llvm.create_pass_builder(machine, llvm.PipelineTuningOptions()))

@@ -61,9 +61,9 @@ def settle(function: Kernel) -> Kernel:
         if isinstance(value, Later):
             function.__globals__[name] = value.made()
         elif isinstance(value, ModuleType) and value.__name__.startswith("shroff."):
-            for inner, one in list(vars(value).items()):
-                if isinstance(one, Later):
-                    setattr(value, inner, one.made())
+            for inner, member in list(vars(value).items()):
+                if isinstance(member, Later):
+                    setattr(value, inner, member.made())
     for cell in function.__closure__ or ():
         if isinstance(cell.cell_contents, Later):
             cell.cell_contents = cell.cell_contents.made()
@@ -72,7 +72,7 @@ def settle(function: Kernel) -> Kernel:
 
 def _names(code: CodeType) -> set[str]:
     inside = [co_const for co_const in code.co_consts if isinstance(co_const, CodeType)]
-    return {*code.co_names, *(name for one in inside for name in _names(one))}
+    return {*code.co_names, *(name for node in inside for name in _names(node))}
 
 
 def compiled(function: Kernel) -> Kernel:

@@ -86,10 +86,10 @@ class Online:
             for group in self._plan.groups
         ]
         self._after: dict[str, list[Computed]] = {}
-        for _, one in self._plan.computed:
-            if one.is_reason and one.looks_since_flag and one.rule is not None:
-                self._after.setdefault(one.rule, []).append(one)
-        self._has_scores = any(one.is_score for _, one in self._plan.computed)
+        for _, feature in self._plan.computed:
+            if feature.is_reason and feature.looks_since_flag and feature.rule is not None:
+                self._after.setdefault(feature.rule, []).append(feature)
+        self._has_scores = any(feature.is_score for _, feature in self._plan.computed)
         of_rules: dict[str | None, list[GroupState]] = {}
         for group in self.groups:
             of_rules.setdefault(group.key.rule, []).append(group)
@@ -99,7 +99,7 @@ class Online:
             if wanted.is_condition and (groups := of_rules.get(wanted.rule, []))
         ]
         self._by_row = {rule.wanted.name for rule in self.rules}
-        self._by_row |= {one.name for found in self._after.values() for one in found}
+        self._by_row |= {feature.name for features in self._after.values() for feature in features}
         self._kept = kept_of(self._plan)
         self._rows = RowEngine(self._plan, self.groups, self.rules, self._after, events, reference, self.remarks)
         self.watermark_ms: int | None = None
@@ -202,14 +202,14 @@ class Online:
         """The frames with an event that is decided now."""
         if hits is None or not self._has_scores:
             return frames
-        return {name: one for name, one in frames.items() if any(hits[row] is None for row in one.rows.tolist())}
+        return {name: frame for name, frame in frames.items() if any(hits[row] is None for row in frame.rows.tolist())}
 
     def _advance(self, frames: Mapping[str, Frame]) -> None:
         """Labels do not move the watermark."""
         times = [frame.times for name, frame in frames.items() if name != "label"]
         for low, high in self._leaps:
-            times = [one[(one < low) | (one > high)] for one in times]
-        newest = [int(one.max()) for one in times if len(one)]
+            times = [time[(time < low) | (time > high)] for time in times]
+        newest = [int(time.max()) for time in times if len(time)]
         if newest:
             self.watermark_ms = max([*newest, *([] if self.watermark_ms is None else [self.watermark_ms])])
         self._trim(sum(len(frame) for frame in frames.values()))

@@ -78,14 +78,14 @@ class GroupState:
         self.look = ScanState(group.aggregates, lateness_ms, reference) if self.kernel is None else None
         self.this_fields = {aggregate: this_fields(aggregate) for aggregate in group.aggregates}
         self._reads_this = any(self.this_fields.values())
-        self.sums = [at for at, one in enumerate(group.aggregates) if AGGREGATES[one.function].is_total]
+        self.sums = [at for at, aggregate in enumerate(group.aggregates) if AGGREGATES[aggregate.function].is_total]
         self._remarks, self._sum_rows = remarks, np.array(self.sums, np.int64)
         exact = [
             aggregate
             for aggregate in group.aggregates
             if aggregate.argument is not None and aggregate.argument.type.is_exact
         ]
-        self.looked_at = {whole_series_of(one) for one in exact} if self.look is not None else set()
+        self.looked_at = {whole_series_of(aggregate) for aggregate in exact} if self.look is not None else set()
         self.links: Links | None = None
         if group.key.rule is not None:
             self.entity_codes = codes.keys.setdefault((group.key.entity, ()), Codes())
@@ -161,7 +161,7 @@ class GroupState:
     def _insert_codes(self, frame: Frame) -> NDArray[np.int64]:
         matching = None
         if self.key.matching is not None:
-            type_ = next(one.type for one in frame.type.fields if one.name == self.key.matching)
+            type_ = next(declared.type for declared in frame.type.fields if declared.name == self.key.matching)
             matching = ItemField(type_, self.key.matching)
         if not self.key.pairs:
             entity = self.key.entity
@@ -257,7 +257,7 @@ class GroupState:
         there = valid.view(np.bool_)
         for event in self.group.asked_at & frames.keys():
             frame = frames[event]
-            answers, is_there = (np.ascontiguousarray(one[:, frame.places]) for one in (out, there))
+            answers, is_there = (np.ascontiguousarray(column[:, frame.places]) for column in (out, there))
             for at, aggregate in enumerate(self.group.aggregates):
                 column = decode(answers[at], is_there[at], aggregate.type, self.texts)
                 if self._reads_this:
@@ -341,7 +341,7 @@ class GroupState:
             return inserts.tolist(), {}
         for key in self.looked_at:
             self._series(key, frame, inserts)  # for what it notes
-        return inserts.tolist(), _rows(frame, [one for each in self.group.aggregates for one in leaves_of_item(each)])
+        return inserts.tolist(), _rows(frame, [leaf for each in self.group.aggregates for leaf in leaves_of_item(each)])
 
     def look_row(
         self,
@@ -372,7 +372,7 @@ def _asked(this: Node, frame: Frame) -> list[Any]:
     values = values_of(column)
     if isinstance(this, ThisField) or column.valid.all():
         return values
-    valids = [frame.field(one.name, one.type).valid for one in walk(this) if isinstance(one, ThisField)]
+    valids = [frame.field(node.name, node.type).valid for node in walk(this) if isinstance(node, ThisField)]
     there = np.logical_and.reduce(valids)
     return [() if value is None and is_there else value for value, is_there in zip(values, there, strict=True)]
 

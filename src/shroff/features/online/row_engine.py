@@ -44,14 +44,16 @@ class RowEngine:
         self._events, self._reference = events, reference
         self._now = Now()
         self._groups = [RowGroup(group, remarks, self._now) for group in groups]
-        self._by_row = {rule.wanted.name for rule in rules} | {one.name for found in after.values() for one in found}
+        self._by_row = {rule.wanted.name for rule in rules} | {
+            feature.name for features in after.values() for feature in features
+        }
         self._reads: dict[str, RowReads] = {}
 
     def take_plan(self, plan: Plan) -> None:
         """Compute by another plan over the same groups, beside which only values of rules differ."""
-        before, now = ({one.name: one for _, one in each.computed} for each in (self._plan, plan))
-        gone = [name for name, one in before.items() if now.get(name) is not one]
-        new = [one for name, one in now.items() if before.get(name) is not one]
+        before, now = ({feature.name: feature for _, feature in each.computed} for each in (self._plan, plan))
+        gone = [name for name, feature in before.items() if now.get(name) is not feature]
+        new = [text for name, text in now.items() if before.get(name) is not text]
         self._plan = plan
         for event, reads in self._reads.items():
             reads.drop(gone)
@@ -108,8 +110,8 @@ class RowEngine:
     def _add_rule(self, reads: RowReads, rule: SinceFlag) -> None:
         """A rule that looks `since flag`: its histories answer, its condition is asked, and a hit empties them."""
         groups = [group for group in self._groups if group.group in rule.groups]
-        for one in groups:
-            _add(reads, one.step(reads))
+        for row_group in groups:
+            _add(reads, row_group.step(reads))
         wanted = rule.wanted
         if reads.type.name not in wanted.events:
             return

@@ -43,7 +43,7 @@ class RowGroup:
         self._words = self._values.reshape(-1).data
         self._floats = self._values.reshape(-1).view(np.float64).data
         self._there = self._kept.reshape(-1).data
-        self._time, self._insert, self._ask = (one.data for one in (self._times, self._inserts, self._asks))
+        self._time, self._insert, self._ask = (column.data for column in (self._times, self._inserts, self._asks))
 
     def step(self, reads: RowReads) -> Fill | None:
         """Function that adds an event of this type to the state and puts its answers into the row; None: nothing to do.
@@ -144,7 +144,7 @@ class RowGroup:
         if node.type.kind == "real":
             return self._filled(at, value, None, is_real=True)
         askers = [
-            one for aggregate, found in self.group.group.askers.items() if node in walk(aggregate) for one in found
+            one for aggregate, asker in self.group.group.askers.items() if node in walk(aggregate) for one in asker
         ]
         remarks, number_at = self._remarks, reads.number_at
 
@@ -263,7 +263,7 @@ class RowGroup:
         hidden: list[tuple[int, list[int | None]]] = []
         for at, aggregate in zip(places, self.group.group.aggregates if places else (), strict=True):
             if fields := self.group.this_fields[aggregate]:
-                hidden.append((at, [reads.field_at(one.name) for one in fields]))
+                hidden.append((at, [reads.field_at(field.name) for field in fields]))
         if not hidden:
             return None
 
@@ -304,13 +304,13 @@ class RowGroup:
 
         def note(row: Row, number: int) -> None:
             aggregate = aggregates[number]
-            fields = [reads.field_at(one.name) for one in group.this_fields[aggregate]]
+            fields = [reads.field_at(field.name) for field in group.this_fields[aggregate]]
             if any(field is None or row[field] is None for field in fields):
                 return
             askers = [
-                one
-                for one in group.group.askers[aggregate]
-                if name in one.events and (one.expires_ms is None or row[time_at] < one.expires_ms)
+                asker
+                for asker in group.group.askers[aggregate]
+                if name in asker.events and (asker.expires_ms is None or row[time_at] < asker.expires_ms)
             ]
             remarks.note(SUM_OUTSIDE, askers, row[number_at])
 

@@ -108,7 +108,8 @@ class ScanState:
         names, counts, times, columns = unpack(snapshot)
         texts: dict[str, str] = {}
         values = [
-            [texts.setdefault(one, one) if type(one) is str else one for one in unpack(column)] for column in columns
+            [texts.setdefault(text, text) if type(text) is str else text for text in unpack(column)]
+            for column in columns
         ]
         rows = zip(*values, strict=True) if names else repeat(())
         listed = (

@@ -443,7 +443,7 @@ class _PlanWriter:
         at = layout.PLAN + len(self._words)
         self._words += look.program.words(at)
         loads = layout.PLAN + len(self._words)
-        sources = sorted(enumerate(look.sources), key=lambda one: one[1] < 0)
+        sources = sorted(enumerate(look.sources), key=lambda source: source[1] < 0)
         for operand, source in sources:
             row = source if source >= 0 else len(self.plan.series) + ~source
             self._words += [row, look.program.register_at(at, operand)]

@@ -139,7 +139,7 @@ class _Lines:
             place, sign = place + 1, closes
         while sign == ",":
             key = _FLOW_KEY.match(rest, place) if closes == "}" else None
-            if key is not None and all(key[1] != one.text for one, _ in entries):
+            if key is not None and all(key[1] != key_node.text for key_node, _ in entries):
                 inner = f"{path}.{key[1]}"
                 name = Scalar(key[1], number, at + key.start(1) + 1, inner, self._file, "plain", None, key[1])
                 value, place = self._in_flow(rest, key.end(), number, at, inner, depth)

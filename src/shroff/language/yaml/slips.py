@@ -283,7 +283,7 @@ def _stands_well(value: str) -> bool:
 
 def _without_comment(value: str) -> str:
     """The shortest beginning before a ` #` that is whole, or all of it."""
-    ends = (found.start() for found in re.finditer(r"[ \t]+#", value))
+    ends = (match.start() for match in re.finditer(r"[ \t]+#", value))
     return next((value[:end] for end in ends if is_whole(value[:end])), value)
 
 

@@ -69,7 +69,7 @@ def whole_text(scalar: Node, problems: list[Problem], *, what: str) -> bool:
         return True
     meant = scalar.text + (scalar.gap if scalar.text else "") + scalar.comment
     if what != "reason":
-        ends = (found.start() for found in re.finditer(r"[ \t]+#", meant) if found.start() > len(scalar.text))
+        ends = (match.start() for match in re.finditer(r"[ \t]+#", meant) if match.start() > len(scalar.text))
         meant = next((meant[:end] for end in ends if is_whole(meant[:end])), meant)
     message = f"YAML ends {_article(what)} at ' #'; write it in double quotes: {in_quotes(meant)}"
     problems.append(scalar.problem(message))
@@ -158,7 +158,7 @@ def _without_tabs(reading: Reading) -> EditedText:
     assert reading.broken is not None
     at, written = reading.draft.back(reading.broken.at), reading.draft.written
     written = written[:at] + " " + written[at + 1 :]
-    return EditedText(_LEADING_TABS.sub(lambda found: " " * len(found[0]), written), reading.draft.edits)
+    return EditedText(_LEADING_TABS.sub(lambda match: " " * len(match[0]), written), reading.draft.edits)
 
 
 def _tab_problem(reading: Reading) -> Problem:

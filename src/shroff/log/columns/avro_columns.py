@@ -74,14 +74,14 @@ def lines_of(
 
     There is a slack behind the last. Where there is no form, or the record is not so plain, the line is empty.
     """
-    numbers = {one: at for at, one in enumerate(dict.fromkeys(one for one in forms if one is not None))}
-    plans, symbols = [one.plan.copy() for one in numbers], list[bytes]()
-    for one, plan in zip(numbers, plans, strict=True):
+    numbers = {shape: at for at, shape in enumerate(dict.fromkeys(shape for shape in forms if shape is not None))}
+    plans, symbols = [number.plan.copy() for number in numbers], list[bytes]()
+    for column, plan in zip(numbers, plans, strict=True):
         plan[plan[:, kernel.KIND] == kernel.SYMBOL, kernel.FIRST : kernel.STOP + 1] += len(symbols)
-        symbols += one.symbols
-    which = np.fromiter((-1 if one is None else numbers[one] for one in forms), np.int64, len(forms))
+        symbols += column.symbols
+    which = np.fromiter((-1 if shape is None else numbers[shape] for shape in forms), np.int64, len(forms))
     ends = np.fromiter(map(len, messages), np.int64).cumsum()
-    room = sum(one.room + len(form.names[0]) for one in forms if one is not None)
+    room = sum(shape.room + len(form.names[0]) for shape in forms if shape is not None)
     out = np.empty(int(ends[-1]) + len(messages) + room + len(SLACK), np.uint8)
     line_ends = np.empty(len(messages), np.int64)
     size = kernel.write_records(

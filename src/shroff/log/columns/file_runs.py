@@ -124,8 +124,8 @@ class _CsvRuns(_Runs):
             found, failed = _taken(self._while_given_back())
             failure = failed or failure
             if found:
-                kept = [one.raw for one in found]
-                lines = [one.line for one in found]
+                kept = [line.raw for line in found]
+                lines = [line.line for line in found]
                 yield self._run(kept, found[0].number, lines, found.__getitem__, nothing_of(len(found)))
         if failure is not None:
             raise failure
@@ -157,8 +157,8 @@ def _taken(items: Iterable[One]) -> tuple[list[One], Exception | None]:
     """All items; where one cannot be read, those before it, and the error."""
     found: list[One] = []
     try:
-        for one in items:
-            found.append(one)  # noqa: PERF402 (what was read before an error is kept)
+        for item in items:
+            found.append(item)  # noqa: PERF402 (what was read before an error is kept)
     except Exception as error:  # noqa: BLE001 (it is raised, later)
         return found, error
     return found, None

@@ -105,8 +105,8 @@ def file_columns(
     frames = _Frames(definitions, Arrivals(definitions.settings.lateness_ms, _key()), left)
     for path in files:
         with closing(ahead(_read(path, definitions, keeping, event, frames.arrivals, format, left))) as read:
-            for one in read:
-                found = frames.taken(one, event, as_of_ms)
+            for part in read:
+                found = frames.taken(part, event, as_of_ms)
                 if found is not None:
                     yield found
 
@@ -145,13 +145,13 @@ class _Frames:
         rows[kept] = np.arange(len(kept))
         frames = {}
         ids, places = pa.array([], pa.string()), np.zeros(0, np.int64)
-        for name, one in part.admitted.items():
-            own = np.flatnonzero(rows[one.rows] >= 0)
+        for name, admitted_rows in part.admitted.items():
+            own = np.flatnonzero(rows[admitted_rows.rows] >= 0)
             if not len(own):
                 continue
             type_ = self._definitions.events.types[name]
-            columns = FileColumns(one, own, self._coders.setdefault(name, {}), self._key)
-            at = one.rows[own]
+            columns = FileColumns(admitted_rows, own, self._coders.setdefault(name, {}), self._key)
+            at = admitted_rows.rows[own]
             taken_at = columns.column(type_.time_field).values
             given = self._definitions.events, self._definitions.reference
             frames[name] = ColumnFrame(type_, columns, taken_at, rows[at], *given)
@@ -162,9 +162,9 @@ class _Frames:
     def _fates(self, part: FilePart) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint8]]:
         """Sequence numbers of a part's events, their times, and the result for each."""
         types = self._definitions.events.types
-        given = [(name, one) for name, one in part.admitted.items() if len(one.rows)]
-        at = [one.rows for _, one in given]
-        times = [one.columns[types[name].time_field].values for name, one in given]
+        given = [(name, admitted_rows) for name, admitted_rows in part.admitted.items() if len(admitted_rows.rows)]
+        at = [admitted_rows.rows for _, admitted_rows in given]
+        times = [admitted_rows.columns[types[name].time_field].values for name, admitted_rows in given]
         hashes = [found for name, _ in given if (found := part.hashes[name]) is not None]
         if len(given) == 1:
             order, when = at[0], times[0]
@@ -221,8 +221,8 @@ class Arrivals:
         None instead of hashes where there is one type alone, and its ids ascend from the first one of all on.
         """
         found: dict[str, NDArray[np.uint64] | None] = {}
-        for name, one in given.items():
-            ids = one.columns[events.types[name].id_field]
+        for name, admitted_rows in given.items():
+            ids = admitted_rows.columns[events.types[name].id_field]
             self._key_of(name)  # now, as another thread may need it first
             found[name] = None if self._ascend(name, ids) and len(given) == 1 else self.hashes(name, ids)
         return found
@@ -388,8 +388,8 @@ def _read(
             yield (found, before, batch.num_rows), RowTimes(found.rows, found.columns[field].values, keys)
             before += batch.num_rows
 
-    for (found, before, size), slips in slip_rows(parts(), settings.lateness_ms if now_ms is not None else None):
-        made = {event: _refused(found, np.isin(found.rows, slips), type_, partial(slip_words, field))}
+    for (run, before, size), slips in slip_rows(parts(), settings.lateness_ms if now_ms is not None else None):
+        made = {event: _refused(run, np.isin(run.rows, slips), type_, partial(slip_words, field))}
         place = partial(_row_number, before)
         refused = [("refused", Left(path.name, place(at), words)) for at, words in made[event].refused]
         yield FilePart(made, arrivals.hashed(made, events), size, path.name, place, refused)
@@ -413,11 +413,11 @@ def _part(submissions: Sequence[Submission], definitions: Definitions, source: s
     """Submissions of a file as columns of each type."""
     by_type: dict[str, dict[int, Event]] = {}
     left: list[tuple[str, Left]] = []
-    for at, one in enumerate(submissions):
-        if one.event is None:
-            left.append(left_submission(one))
+    for at, submission in enumerate(submissions):
+        if submission.event is None:
+            left.append(left_submission(submission))
         else:
-            by_type.setdefault(one.type, {})[at] = one.event
+            by_type.setdefault(submission.type, {})[at] = submission.event
     found = {name: admitted(events, definitions.events.types[name]) for name, events in by_type.items()}
     hashes = arrivals.hashed(found, definitions.events)
     return FilePart(found, hashes, len(submissions), source, lambda at: submissions[at].place, left)

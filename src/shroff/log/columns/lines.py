@@ -70,8 +70,12 @@ class EventRun(Sequence[Submission]):
     ) -> None:
         self.type, self.read, self.careful, self.origins, self.apart = read.form.type, read, careful, origins, apart
         name = self.type.name
-        self._odd = {at: one.event for at, one in careful.items() if one.event and one.type == name and at not in apart}
-        self.others = {at: one for at, one in careful.items() if at not in self._odd}
+        self._odd = {
+            at: submission.event
+            for at, submission in careful.items()
+            if submission.event and submission.type == name and at not in apart
+        }
+        self.others = {at: submission for at, submission in careful.items() if at not in self._odd}
         size = len(read.lines)
         self.at: Sequence[int] = [at for at in range(size) if at not in self.others] if self.others else range(size)
         self._events: list[Event] | None = None
@@ -122,7 +126,7 @@ class EventRun(Sequence[Submission]):
         if len(lines) == len(self):
             return self
         first, stop = lines.start, lines.stop
-        careful = {line - first: one for line, one in self.careful.items() if first <= line < stop}
+        careful = {line - first: submission for line, submission in self.careful.items() if first <= line < stop}
         apart = {line - first for line in self.apart if first <= line < stop}
         return EventRun(self.read.part(first, stop), careful, list(self._origins_of(first, stop)), apart)
 
@@ -137,7 +141,11 @@ class EventRun(Sequence[Submission]):
     def _made(self, lines: Sequence[int], events: Iterable[Event], bodies: Iterable[bytes]) -> Iterator[Submission]:
         """The submissions of some lines, in order, whose events these are."""
         none, name, raws = repeat(None), repeat(self.type.name), map(self.read.lines.__getitem__, lines)
-        stand = ((one.source, one.place(line - begin)) for one, begin, mine in self._by_origin(lines) for line in mine)
+        stand = (
+            (origin.source, origin.place(line - begin))
+            for origin, begin, mine in self._by_origin(lines)
+            for line in mine
+        )
         sources, places = zip(*stand, strict=True) if lines else ((), ())
         return map(Submission, sources, places, map(partial, repeat(bytes), raws), name, events, none, none, bodies)
 
@@ -192,7 +200,7 @@ class EventRun(Sequence[Submission]):
         """Runs that were read by one form, one behind the other."""
         careful, apart, begin = dict[int, Submission](), set[int](), 0
         for run in runs:
-            careful |= {begin + at: one for at, one in run.careful.items()}
+            careful |= {begin + at: submission for at, submission in run.careful.items()}
             apart |= {begin + at for at in run.apart}
             begin += len(run)
         origins = [origin for run in runs for origin in run.origins]
@@ -202,13 +210,16 @@ class EventRun(Sequence[Submission]):
 def sent_of(submissions: Sequence[Submission]) -> Iterator[tuple[str, int | None]]:
     """Of each submission its source and the time of its event, None without one; of a run no event is made."""
     if not isinstance(submissions, EventRun):
-        return ((one.source, None if one.sent is None else one.sent.time_ms) for one in submissions)
+        return (
+            (submission.source, None if submission.sent is None else submission.sent.time_ms)
+            for submission in submissions
+        )
     times: list[int | None] = [None] * len(submissions)
     for at, time_ms in zip(submissions.at, submissions.times.tolist(), strict=True):
         times[at] = time_ms
-    for at, one in submissions.others.items():
-        times[at] = None if one.sent is None else one.sent.time_ms
-    return zip((one.source for one in submissions.origins for _ in range(one.size)), times, strict=True)
+    for at, other in submissions.others.items():
+        times[at] = None if other.sent is None else other.sent.time_ms
+    return zip((origin.source for origin in submissions.origins for _ in range(origin.size)), times, strict=True)
 
 
 def together(parts: Iterable[Sequence[Submission]]) -> Sequence[Submission]:

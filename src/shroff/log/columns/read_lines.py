@@ -60,16 +60,16 @@ class LineForm:
 
     def __init__(self, type_: EventType, room: TextRoom) -> None:
         self.type, self.codec = type_, Codec(type_)
-        self.kinds = [_KINDS[one.type.kind] for one in type_.fields]
-        self.names = joined_texts([msgspec.json.encode(one.name) + b":" for one in type_.fields])
-        self.choices = joined_texts([choice.encode() for one in type_.fields for choice in one.type.choices])
+        self.kinds = [_KINDS[declared.type.kind] for declared in type_.fields]
+        self.names = joined_texts([msgspec.json.encode(declared.name) + b":" for declared in type_.fields])
+        self.choices = joined_texts([choice.encode() for declared in type_.fields for choice in declared.type.choices])
         self.plan, at = np.zeros((len(type_.fields), kernel.PLAN_COLUMNS), np.int64), 0
         for row, field in zip(self.plan, type_.fields, strict=True):
             row[:] = _planned(field, at, is_id=field.name == type_.id_field)
             at += len(field.type.choices)
         self.order = np.array(by_canonical_key(type_), np.int64)
         self._texts: dict[int, TextCodes] = {}
-        self._is_coded = [one.type.is_text and one.name != type_.id_field for one in type_.fields]
+        self._is_coded = [declared.type.is_text and declared.name != type_.id_field for declared in type_.fields]
         self._room, room.fields[type_.name] = room, sum(self._is_coded)
         self.extra_bytes = len(self.names[0]) + kernel.NUMBER_BYTES * sum(kind not in _TEXTS for kind in self.kinds)
 
@@ -206,7 +206,7 @@ class ReadLines:
             firsts, lasts = np.where(valid, firsts, 0), np.where(valid, lasts, 0)
         whole, texts = self.data.tobytes(), np.empty(len(valid), object)
         found = _cut(whole.decode() if whole.isascii() else whole, firsts.tolist(), lasts.tolist())
-        texts[:] = found if whole.isascii() else [one.decode() for one in found]
+        texts[:] = found if whole.isascii() else [text.decode() for text in found]
         return texts, valid
 
 
@@ -241,7 +241,7 @@ def _coded(
     shown = data.data
 
     def of(rows: NDArray[np.int64]) -> list[str]:
-        return [str(one, "utf-8") for one in _cut(shown, firsts[rows].tolist(), lasts[rows].tolist())]
+        return [str(text, "utf-8") for text in _cut(shown, firsts[rows].tolist(), lasts[rows].tolist())]
 
     return texts.of(hashes, of)
 

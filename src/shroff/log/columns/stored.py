@@ -102,7 +102,7 @@ def outcomes_of(log: LogReader, after: int = 0, upto: int | None = None) -> tupl
 
     Raises: StorageError where one is none of them.
     """
-    letters = np.array([ord(one[0]) for one in OUTCOMES], np.uint8)
+    letters = np.array([ord(outcome[0]) for outcome in OUTCOMES], np.uint8)
     places, outcomes = [np.zeros(0, np.int64)], [np.zeros(0, np.int8)]
     for lines in log.outcome_lines(after, upto, LINES):
         found, numbers = np.empty(LINES, np.int64), np.empty(LINES, np.int8)
@@ -168,8 +168,11 @@ class LineReader:
 
     def piece_of(self, records: Sequence[Record]) -> LogPiece:
         """Records from anywhere in the log, as if they followed each other."""
-        lines = [b"%s%d%s %s\n" % (one.kind[:1].encode(), one.decided, one.type.encode(), one.body) for one in records]
-        seqs = np.array([one.seq for one in records], np.int64)
+        lines = [
+            b"%s%d%s %s\n" % (record.kind[:1].encode(), record.decided, record.type.encode(), record.body)
+            for record in records
+        ]
+        seqs = np.array([record.seq for record in records], np.int64)
         return self._piece(b"".join(lines), records[0].seq - 1, seqs)
 
     def _piece(self, lines: bytes, after: int, seqs: Words | None = None) -> LogPiece:
@@ -190,7 +193,7 @@ class LineReader:
         if labels:
             events = self._definitions.events
             rows = np.array([row for row, _ in labels], np.int64)
-            mine = [one for _, one in labels]
+            mine = [label for _, label in labels]
             frames["label"] = Frame(events.label, mine, rows, events, self._definitions.reference)
         return LogPiece(after, size, frames, decided.view(np.bool_), labels)
 

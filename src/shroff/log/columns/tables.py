@@ -150,14 +150,14 @@ def tables_of(
         yield from _by_batch(definitions, event, history, computed, lateness_ms, way)
         return
     online = Online(definitions.events, computed, definitions.reference, lateness_ms)
-    for one in history:
-        online.take(one.frames, one.size)
-        if len(one.seqs):
-            yield _table(definitions, event, one.ids, one.seqs, one.frames.get(event), way)
+    for events in history:
+        online.take(events.frames, events.size)
+        if len(events.seqs):
+            yield _table(definitions, event, events.ids, events.seqs, events.frames.get(event), way)
 
 
 def _computed(definitions: Definitions, event: str) -> list[Computed]:
-    return [one for one in computed_of(definitions, also=event) if one.needs_key]
+    return [feature for feature in computed_of(definitions, also=event) if feature.needs_key]
 
 
 def _by_batch(
@@ -172,10 +172,10 @@ def _by_batch(
 
     with closing(rounds_of(definitions, computed, lateness_ms, event, way)) as batch:
         named: Waiting[tuple[pa.Array, NDArray[np.int64]]] = batch.waiting()
-        for one in history:
-            batch.add(one.frames, one.size)
-            if len(one.seqs):
-                named.append((one.ids, one.seqs))
+        for events in history:
+            batch.add(events.frames, events.size)
+            if len(events.seqs):
+                named.append((events.ids, events.seqs))
         for frames in batch.answers():
             frame = frames.get(event)
             if frame is None:
@@ -193,7 +193,7 @@ def _by_batch(
 def _by_definition(definitions: Definitions, event: str, history: WindowState, way: Way) -> Iterator[pa.Table]:
     naive = Naive(definitions.events, _computed(definitions, event), definitions.reference)
     for batch in history:
-        values = [naive.add(one) for _, one in batch]
+        values = [naive.add(event) for _, event in batch]
         (one,) = taken(iter([batch]), definitions, event)
         frame = one.frames.get(event)
         if frame is not None:

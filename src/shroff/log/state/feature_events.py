@@ -76,7 +76,7 @@ class LeftOut:
         )
         words = ", ".join(f"{count:,} {what}" for count, what in kinds if count)
         lines = f"{self.count:,} line{'s' if self.count > 1 else ''} of the files gave no event: {words}"
-        first = "".join(f"; the first is {one.source}:{one.place}: {one.reason}" for one in self.first[:1])
+        first = "".join(f"; the first is {event.source}:{event.place}: {event.reason}" for event in self.first[:1])
         return f"{lines}{first}".rstrip(".")
 
     def add(self, kind: str, count: int, named: Iterable[Left]) -> None:
@@ -119,7 +119,7 @@ def taken(history: WindowState, definitions: Definitions, event: str) -> Iterato
     import pyarrow as pa
 
     for batch in history:
-        frames = frames_of([one for _, one in batch], definitions.events, definitions.reference)
+        frames = frames_of([event for _, event in batch], definitions.events, definitions.reference)
         wanted = [] if event not in frames else frames[event].rows.tolist()
         ids = pa.array([batch[row][1].id for row in wanted], pa.string())
         yield FeatureEvents(frames, len(batch), ids, np.array([batch[row][0] for row in wanted], np.int64))
@@ -199,4 +199,4 @@ def known_by(batches: WindowState, as_of_ms: int | None) -> WindowState:
     No feature of an event up to it could see what is left out: an aggregate looks at nothing later than its own event.
     """
     for batch in batches:
-        yield batch if as_of_ms is None else [one for one in batch if one[1].time_ms <= as_of_ms]
+        yield batch if as_of_ms is None else [event for event in batch if event[1].time_ms <= as_of_ms]

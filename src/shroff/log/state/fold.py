@@ -121,7 +121,9 @@ def fold(
 
 def _set_backs(log: LogReader, after: int, upto: int) -> list[tuple[SetBack, int]]:
     """The watermarks that were set in (after, upto], with their places."""
-    return [(found, one.seq) for one in log.controls(after, upto) if (found := set_back_of(one)) is not None]
+    return [
+        (found, control.seq) for control in log.controls(after, upto) if (found := set_back_of(control)) is not None
+    ]
 
 
 def take_past(folded: Folded, records: Sequence[Record]) -> None:
@@ -254,7 +256,7 @@ def reach_ms(definitions: Definitions) -> int | None:
 
     A value that is made of what a feature was at earlier events looks back as far as both together.
     """
-    return _longest([one.node for one in computed_of(definitions)], definitions)
+    return _longest([feature.node for feature in computed_of(definitions)], definitions)
 
 
 def _longest(nodes: list[Node], definitions: Definitions) -> int | None:

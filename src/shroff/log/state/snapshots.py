@@ -129,7 +129,9 @@ def mark(log: LogReader, seq: int) -> str:
 
 def parts_of(folded: Folded) -> Iterator[Part]:
     """State as the parts of a snapshot."""
-    standings = [(name, one.verdict, one.source, one.known_at_ms) for name, one in folded.standings.items()]
+    standings = [
+        (name, standing.verdict, standing.source, standing.known_at_ms) for name, standing in folded.standings.items()
+    ]
     let_through = list(folded.engine.let_through.days.items())
     head = _Head(folded.control.files, folded.control.versions, folded.watermark_ms, standings, let_through)
     yield msgspec.msgpack.encode(head)

@@ -76,9 +76,9 @@ def estimate(folds: Sequence[Judged], terms: Terms, k: int | None, blocks: Block
     times = times_for(sum(len(fold.rows) for fold in folds))
     drawn = {name: np.full(times, np.nan) for name in names}
     for place, lots in enumerate(drawings(blocks.count, seed, times) if names else ()):
-        each = [measure(one, terms, weights) for one, weights in zip(folds, blocks.weights(lots), strict=True)]
+        each = [measure(fold, terms, weights) for fold, weights in zip(folds, blocks.weights(lots), strict=True)]
         for name in names:
-            drawn[name][place] = _mean([found[name] for found in each])
+            drawn[name][place] = _mean([metrics[name] for metrics in each])
     by_name = {
         name: _estimate(
             name, [point[name] for point in points], drawn[name], blocks.count, [r.get(name, "") for r in reasons]
@@ -111,8 +111,8 @@ def _add_card_precision(found: Estimates, folds: Sequence[Judged], k: int | None
         found.drawn[CARD_PRECISION], found.blocks[CARD_PRECISION] = np.zeros(0), 0
         return
     shown = [_key_days(fold) for fold in folds]
-    each = [card_precision(one, k) for one in shown]
-    best = _mean([best_card_precision(one, k) for one in shown])
+    each = [card_precision(row, k) for row in shown]
+    best = _mean([best_card_precision(row, k) for row in shown])
     why = ["" if len(days) else "no test row has a key" for days in each]
     _add_by_day(found, CARD_PRECISION, each, [np.ones(len(days)) for days in each], why, seed, best)
 

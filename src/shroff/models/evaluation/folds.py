@@ -168,12 +168,16 @@ def evaluate(
         if progress is not None:
             progress(number + 1, len(windows))
     if not parts:
-        reasons = reasons_of_folds([one.why.rstrip(".") for one in reports])
+        reasons = reasons_of_folds([report.why.rstrip(".") for report in reports])
         raise UsageError(f"no fold of {settings.event} has a model that can be evaluated: {reasons}.")
     judging = _judging(settings, terms, parts)
     tested = _tested(parts)
     ours = judging.estimate(judging.judged([part.scores for part in parts]))
-    found = [one for one in (champion, rules or beside.rules_only(given.recorded.outcomes)) if one is not None]
+    found = [
+        predictor
+        for predictor in (champion, rules or beside.rules_only(given.recorded.outcomes))
+        if predictor is not None
+    ]
     rule = beside.best_rule(given.recorded, tested.rows, tested.frauds)
     found += [] if rule is None else [rule]
     found.append(beside.approve_all(len(given)))
@@ -182,7 +186,7 @@ def evaluate(
         settings.event,
         tuple(reports),
         ours.by_name,
-        {one.name: _compared(judging, one, ours, given.times_ms) for one in found},
+        {other.name: _compared(judging, other, ours, given.times_ms) for other in found},
         tuple(_slices(given, judging, tested, champion)),
         tuple(_curve(judging, tested)),
         _without_give_away(given, settings, terms, learn, parted, parts),
@@ -286,11 +290,11 @@ def _curve(judging: _Judging, tested: Tested) -> list[Bin]:
 def _pooled_rows(parts: Sequence[_Part]) -> RowsOfFold:
     read = [part.as_read for part in parts]
     return RowsOfFold(
-        np.concatenate([one.frauds for one in read]),
-        np.concatenate([one.amounts for one in read]),
-        np.concatenate([one.days for one in read]),
-        np.concatenate([one.keys for one in read]),
-        None if read[0].counts is None else np.concatenate([one.times(None) for one in read]),
+        np.concatenate([part.frauds for part in read]),
+        np.concatenate([part.amounts for part in read]),
+        np.concatenate([part.days for part in read]),
+        np.concatenate([part.keys for part in read]),
+        None if read[0].counts is None else np.concatenate([part.times(None) for part in read]),
     )
 
 
@@ -317,7 +321,7 @@ def _without_give_away(
 
 
 def _remarks(given: TrainingSet, tested: Tested, reports: Sequence[FoldReport], champion: Baseline | None) -> list[str]:
-    remarks = [f"Fold {number} has no model: {one.why}" for number, one in enumerate(reports, 1) if one.why]
+    remarks = [f"Fold {number} has no model: {report.why}" for number, report in enumerate(reports, 1) if report.why]
     declined = int(np.count_nonzero(given.recorded.outcomes[tested.rows] == DECLINE))
     if declined:
         share = declined / len(tested.rows)

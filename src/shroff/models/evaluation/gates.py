@@ -98,7 +98,7 @@ def asked_again(stored: Stored, gates: Sequence[ModelGate]) -> list[GateResult]:
         gates: What model.yaml asks today.
     """
     recorded = stored.gates
-    judged = {(one.name, one.limit) for one in recorded}
+    judged = {(gate_result.name, gate_result.limit) for gate_result in recorded}
     found = [*recorded]
     nobody = (
         ""
@@ -111,7 +111,7 @@ def asked_again(stored: Stored, gates: Sequence[ModelGate]) -> list[GateResult]:
         found.insert(0, GateResult(JUDGED, None, "judged", passed=False, note=f"{nobody}: {CURE}"))
     measured = _measured_of(stored)
     for gate in gates:
-        found += [_new(one) for one in _judged(gate, measured) if (one.name, one.limit) not in judged]
+        found += [_new(events) for events in _judged(gate, measured) if (events.name, events.limit) not in judged]
     return found
 
 
@@ -189,7 +189,7 @@ def _above_champion(metric: str, by: str | float, measured: GateFigures) -> Gate
 def _without(compared: Mapping[str, Compared]) -> tuple[str, Compared] | None:
     """What is in force where no model is, in words and measured."""
     found = ((words, compared.get(name)) for name, words in _ALONE.items())
-    return next(((words, one) for words, one in found if one is not None), None)
+    return next(((words, reason) for words, reason in found if reason is not None), None)
 
 
 def _slice_collapse(at_most: float | None, measured: GateFigures) -> GateResult:
@@ -201,14 +201,14 @@ def _slice_collapse(at_most: float | None, measured: GateFigures) -> GateResult:
         note = "there is no champion yet" if is_alone else "no slice has enough frauds to compare the two"
         is_known = is_alone or measured.slices is not None
         return GateResult(SLICE_COLLAPSE, None, limit, passed=is_known, note=note if is_known else "it is not measured")
-    worst = max(compared, key=lambda one: one.fall if one.fall is not None else 0.0)
-    fallen = [one for one in compared if one.falls_by_more_than_noise]
+    worst = max(compared, key=lambda other: other.fall if other.fall is not None else 0.0)
+    fallen = [other for other in compared if other.falls_by_more_than_noise]
     note = f"furthest behind: {worst.name} {worst.value}"
     if at_most is not None:
         passed = worst.fall is not None and worst.fall <= at_most
     else:
         passed = not fallen
-        note += "".join(f"; {one.name} {one.value} falls by more than noise" for one in fallen)
+        note += "".join(f"; {other.name} {other.value} falls by more than noise" for other in fallen)
     return GateResult(SLICE_COLLAPSE, _short(worst.fall), limit, passed=passed, note=note)
 
 
@@ -262,7 +262,7 @@ def _measured_of(stored: Stored) -> GateFigures:
         found = msgspec.convert(stored.metrics, _Metrics)
     except msgspec.ValidationError:
         found = _Metrics()
-    compared = {name: _compared(one) for name, one in found.baselines.items()}
+    compared = {name: _compared(baseline) for name, baseline in found.baselines.items()}
     champion = compared.get(CHAMPION)
     if champion is None and stored.manifest.get(COMPARED_WITH) is not None:
         champion = _compared(_Beside(-1, 0, {}))  # there was a champion, and nothing of it is known
@@ -275,7 +275,7 @@ def _measured_of(stored: Stored) -> GateFigures:
             for slice_ in found.slices
         ]
         or None,
-        all(one.passed for one in found.leak_test) if found.leak_test else None,
+        all(result.passed for result in found.leak_test) if found.leak_test else None,
         latency,
         _without(compared),
     )

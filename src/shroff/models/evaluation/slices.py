@@ -102,7 +102,7 @@ def slices_of(columns: Mapping[str, NDArray[Any]], pooled: Pooled, terms: Terms,
     parts = [
         (name, value, rows)
         for name, column in columns.items()
-        for value, rows in sorted(_parts(column), key=lambda one: slice_order(one[0]))
+        for value, rows in sorted(_parts(column), key=lambda part: slice_order(part[0]))
     ]
     enough = sum(_is_enough(pooled.rows.frauds[rows]) for _, _, rows in parts)
     return [_slice(name, value, rows, pooled, terms, enough, seed) for name, value, rows in parts]
@@ -139,7 +139,7 @@ def _slice(name: str, value: str, rows: Words, pooled: Pooled, terms: Terms, sli
     fair = rows if pooled.champion is None else rows[np.isfinite(pooled.champion[rows])]
     if pooled.champion is not None and _is_enough(pooled.rows.frauds[fair]):
         both = _judged(pooled, pooled.scores, fair, terms), _judged(pooled, pooled.champion, fair, terms)
-        mine, theirs = (measure(one, terms)["average_precision"] for one in both)
+        mine, theirs = (measure(judged_run, terms)["average_precision"] for judged_run in both)
         fall = theirs - mine
         is_noise = fall <= _noise(*both, pooled, fair, slices, terms, seed)
     return Slice(
@@ -163,7 +163,7 @@ def _noise(ours: Judged, theirs: Judged, pooled: Pooled, rows: Words, slices: in
     falls = []
     for lots in drawings(pooled.block_count, seed, TIMES_MIN):
         weights = lots[pooled.blocks[rows]]
-        both = [measure(one, terms, weights)["average_precision"] for one in (theirs, ours)]
+        both = [measure(judged_run, terms, weights)["average_precision"] for judged_run in (theirs, ours)]
         falls.append(both[0] - both[1])
     defined = np.array([fall for fall in falls if np.isfinite(fall)])
     return float(NormalDist().inv_cdf(1 - 0.025 / max(slices, 1)) * defined.std(ddof=1)) if len(defined) > 1 else np.inf

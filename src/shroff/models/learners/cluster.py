@@ -159,15 +159,15 @@ def _write(path: Path, rows: TrainingRows, weights: Floats, part: slice) -> None
             now = slice(part.start + some.start, part.start + some.stop)
             with np.errstate(over="ignore"):  # XGBoost says itself what it thinks of infinity
                 columns = [*(column[now].astype(np.float32) for column in rows.columns), rows.frauds[now], weights[now]]
-            file.write_table(pa.table([pa.array(one, pa.float32()) for one in columns], schema=schema))
+            file.write_table(pa.table([pa.array(column, pa.float32()) for column in columns], schema=schema))
 
 
 def _best(booster: Any, rows: TrainingRows, weights: Floats, wanted: int) -> int:
     """How many of the trees tell the later rows best, before there were `PATIENCE` without a better loss."""
     losses = np.zeros(wanted)
     for margins, now in _margins(booster, rows, wanted):
-        for place, found in enumerate(margins):
-            losses[place] += log_loss(found, rows.frauds[now], weights[now]) * weights[now].sum()
+        for place, margin in enumerate(margins):
+            losses[place] += log_loss(margin, rows.frauds[now], weights[now]) * weights[now].sum()
     best = 0
     for place in range(wanted):
         if losses[place] < losses[best]:

@@ -76,7 +76,7 @@ def fit(
         learned.format,
         learned.files,
         known,
-        {one.name: round(float(share), 6) for one, share in zip(known, shares, strict=True)},
+        {input_.name: round(float(share), 6) for input_, share in zip(known, shares, strict=True)},
         learned.trees,
         {"learner": learner, "seed": plan.seed, **learned.parameters},
         learned.libraries,
@@ -126,7 +126,7 @@ def known_column(given: Input, stop: int) -> InputColumn:
 def columns_for(known: Sequence[InputColumn], inputs: Sequence[Input]) -> list[Values]:
     """The columns that a model reads, from those of a set: categories by the model's own places, NaN where unknown."""
     by_name = {input_.name: input_ for input_ in inputs}
-    return [_column(one, by_name[one.name]) for one in known]
+    return [_column(column, by_name[column.name]) for column in known]
 
 
 def _column(known: InputColumn, given: Input) -> Values:

@@ -96,6 +96,6 @@ def _set(library: Any, rows: TrainingRows, part: slice, told: Mapping[str, float
         rows.frauds[part],
         weight=weights[part],
         reference=like,
-        categorical_feature=[place for place, one in enumerate(rows.inputs) if one.kind == CATEGORY],
+        categorical_feature=[place for place, input_ in enumerate(rows.inputs) if input_.kind == CATEGORY],
         params={"verbosity": -1, "max_bin": int(told["bins"]), "feature_pre_filter": False},
     )

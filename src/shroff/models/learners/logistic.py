@@ -36,8 +36,8 @@ def learn(rows: TrainingRows, plan: LearningPlan) -> Learned:
     told = {"l2": L2, **plan.parameters}
     columns = [column[: rows.stop] for column in rows.columns]
     parts = [
-        _category(column, len(one.categories)) if one.kind == CATEGORY else _number(column)
-        for column, one in zip(columns, rows.inputs, strict=True)
+        _category(column, len(input_.categories)) if input_.kind == CATEGORY else _number(column)
+        for column, input_ in zip(columns, rows.inputs, strict=True)
     ]
     design = np.column_stack([part["design"] for part in parts])
     frauds = rows.frauds[: rows.stop]

@@ -131,7 +131,7 @@ def search(
         raise UsageError("a search needs a bound: write search: { trials: 50 } or { time: 10m } in model.yaml.")
     if settings.learner in UNSUPERVISED:
         raise UsageError(f"parameters of {settings.learner} cannot be compared; leave search out.")
-    free = {name: one for name, one in RANGES[settings.learner].items() if name not in settings.parameters}
+    free = {name: range_ for name, range_ in RANGES[settings.learner].items() if name not in settings.parameters}
     judge = _judge(given, known, settings, threads, growing)
     method = "optuna" if find_spec("optuna") is not None else "random"
     proposals = (_proposed_by_optuna if method == "optuna" else _drawn)(free, settings.seed)
@@ -153,7 +153,7 @@ def search(
 
 def best_of(trials: tuple[Trial, ...] | list[Trial]) -> Trial:
     """The trial of the largest value; of equal ones the first."""
-    return max(trials, key=lambda one: (-np.inf if np.isnan(one.value) else one.value, -one.number))
+    return max(trials, key=lambda trial: (-np.inf if np.isnan(trial.value) else trial.value, -trial.number))
 
 
 def _judge(
@@ -186,7 +186,7 @@ def _drawn(free: Mapping[str, Range], seed: int) -> Proposals:
     lots = np.random.default_rng(seed)
     yield {}
     while True:
-        yield {name: _text(one.at(float(lots.random()))) for name, one in free.items()}
+        yield {name: _text(distribution.at(float(lots.random()))) for name, distribution in free.items()}
 
 
 def _proposed_by_optuna(free: Mapping[str, Range], seed: int) -> Proposals:
@@ -198,7 +198,9 @@ def _proposed_by_optuna(free: Mapping[str, Range], seed: int) -> Proposals:
     yield {}
     while True:
         trial = study.ask()
-        told = {name: _text(one.at(trial.suggest_float(name, 0.0, 1.0))) for name, one in free.items()}
+        told = {
+            name: _text(distribution.at(trial.suggest_float(name, 0.0, 1.0))) for name, distribution in free.items()
+        }
         done = yield told
         study.tell(trial, 0.0 if np.isnan(done.value) else done.value)
 

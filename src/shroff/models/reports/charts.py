@@ -137,7 +137,9 @@ def bars(title: str, rows: Sequence[tuple[str, float, str]], *, under: str = "")
 
 def columns(title: str, unit: str, drawn: Sequence[ChartColumn], *, under: str = "") -> str:
     """A column for each step of time over the whole width of a page, up or down from zero, with amounts and names."""
-    y = ChartAxis(unit, min(0.0, *(one.value for one in drawn), 0.0), max(0.0, *(one.value for one in drawn), 0.0))
+    y = ChartAxis(
+        unit, min(0.0, *(column.value for column in drawn), 0.0), max(0.0, *(column.value for column in drawn), 0.0)
+    )
     y = y if y.high > y.low else ChartAxis(unit, 0.0, 1.0)
     wide, high = _WIDE - _LEFT_WIDE - _RIGHT, _HEIGHT - _TOP - _BOTTOM
     each = wide / max(len(drawn), 1)
@@ -148,20 +150,20 @@ def columns(title: str, unit: str, drawn: Sequence[ChartColumn], *, under: str =
         parts.append(f'<path class="grid" d="M{_LEFT_WIDE} {place:.1f}H{_WIDE - _RIGHT}"/>')
         parts.append(f'<text x="{_LEFT_WIDE - 6}" y="{place + 4:.1f}" text-anchor="end">{short(tick)}</text>')
     every = max(1, math.ceil(_NAMED_EVERY / each))
-    for at, one in enumerate(drawn):
-        left, top = _LEFT_WIDE + at * each, _TOP + high * (1 - float(y.share(one.value)))
-        if one.is_empty:
+    for at, chart_column in enumerate(drawn):
+        left, top = _LEFT_WIDE + at * each, _TOP + high * (1 - float(y.share(chart_column.value)))
+        if chart_column.is_empty:
             parts.append(f'<rect class="empty" x="{left:.1f}" y="{_TOP}" width="{each:.1f}" height="{high}"/>')
-        kind = "loss" if one.value < 0 else "bar"
+        kind = "loss" if chart_column.value < 0 else "bar"
         box = f'y="{min(top, zero):.1f}" width="{each * 0.8:.1f}" height="{abs(top - zero):.1f}"'
         parts.append(f'<rect class="{kind}" x="{left + each * 0.1:.1f}" {box}/>')
         if at % every == 0:
             middle = f'x="{left + each / 2:.1f}" y="{_HEIGHT - _BOTTOM + 18}" text-anchor="middle"'
-            parts.append(f"<text {middle}>{escape(one.name)}</text>")
+            parts.append(f"<text {middle}>{escape(chart_column.name)}</text>")
     parts.append(f'<path class="axis" d="M{_LEFT_WIDE} {zero:.1f}H{_WIDE - _RIGHT}"/>')
     turned = f"translate(14 {_TOP + high / 2:.0f}) rotate(-90)"
     parts.append(f'<text transform="{turned}" text-anchor="middle">{escape(unit)}</text>')
-    words = "; ".join(f"{one.name} {'nothing' if one.is_empty else short(one.value)}" for one in drawn)
+    words = "; ".join(f"{column.name} {'nothing' if column.is_empty else short(column.value)}" for column in drawn)
     return _figure(title, words, parts, "", under, width=_WIDE)
 
 
@@ -205,7 +207,7 @@ def _axes(x: ChartAxis, y: ChartAxis) -> str:
 def _points(x: ChartAxis, y: ChartAxis, xs: Sequence[float] | Floats, ys: Sequence[float] | Floats) -> list[str]:
     wide, high = _WIDTH - _LEFT - _RIGHT, _HEIGHT - _TOP - _BOTTOM
     across, up = _LEFT + wide * x.share(xs), _TOP + high * (1 - y.share(ys))
-    return [f"{one:.1f} {other:.1f}" for one, other in zip(across.tolist(), up.tolist(), strict=True)]
+    return [f"{x:.1f} {other:.1f}" for x, other in zip(across.tolist(), up.tolist(), strict=True)]
 
 
 def _thinned(x: Sequence[float] | Floats, y: Sequence[float] | Floats) -> tuple[Floats, Floats]:
@@ -219,7 +221,7 @@ def _thinned(x: Sequence[float] | Floats, y: Sequence[float] | Floats) -> tuple[
 
 def _key(drawn: Iterable[ChartLine]) -> str:
     sign = '<svg viewBox="0 0 20 8" aria-hidden="true"><path class="{}" d="M0 4H20"/></svg>'
-    entries = "".join(f"<span>{sign.format(one.kind)}{escape(one.name)}</span>" for one in drawn)
+    entries = "".join(f"<span>{sign.format(line.kind)}{escape(line.name)}</span>" for line in drawn)
     return f'<p class="key">{entries}</p>'
 
 

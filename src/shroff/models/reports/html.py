@@ -92,15 +92,15 @@ def report_page(
 def _answer(evaluation: Evaluation, gates: Sequence[GateResult]) -> str:
     frauds = sum(fold.test_frauds for fold in evaluation.folds)
     rows = sum(fold.test_rows for fold in evaluation.folds)
-    name = next((one for one in _HEADLINE if one in evaluation.metrics), "")
+    name = next((metric for metric in _HEADLINE if metric in evaluation.metrics), "")
     words = ""
     if name:
         mine = evaluation.metrics[name]
         words = f"{metric_words(name)} is {_number(mine.mean)} ({_interval(mine)})"
         beside = [
-            f"{_named(other)} {_number(one.metrics[name].mean)}"
-            for other, one in evaluation.compared.items()
-            if name in one.metrics and one.metrics[name].mean is not None
+            f"{_named(other)} {_number(part.metrics[name].mean)}"
+            for other, part in evaluation.compared.items()
+            if name in part.metrics and part.metrics[name].mean is not None
         ]
         words += f"; beside it {', '.join(beside)}" if beside else ""
         words = _upper(words) + ". "
@@ -135,21 +135,25 @@ def _metrics_table(evaluation: Evaluation) -> str:
     if evaluation.without_give_away:
         head.append("Without give-away inputs")
     rows = []
-    lost = [name for name, one in evaluation.metrics.items() if one.mean is None]
-    for name, one in evaluation.metrics.items():
+    lost = [name for name, metric in evaluation.metrics.items() if metric.mean is None]
+    for name, estimate in evaluation.metrics.items():
         if name in lost:
             continue
         row = [
             _upper(metric_words(name)),
-            _mean(one),
-            "" if one.best is None else _number(one.best),
+            _mean(estimate),
+            "" if estimate.best is None else _number(estimate.best),
         ]
         row += [_beside(other, name) for other in evaluation.compared.values()]
         if evaluation.without_give_away:
             row.append(_number(evaluation.without_give_away[name].mean))
-        row[0] += f" ({one.why})" if one.why else ""
+        row[0] += f" ({estimate.why})" if estimate.why else ""
         rows.append(row)
-    about = "".join(note(f"{_named(name)}: {one.about}") for name, one in evaluation.compared.items() if one.about)
+    about = "".join(
+        note(f"{_named(name)}: {comparison.about}")
+        for name, comparison in evaluation.compared.items()
+        if comparison.about
+    )
     behind = note(
         "Model: mean and spread over folds, below them the 95 % interval. Others: below, by how much the model is "
         "above, on identical rows."
@@ -185,7 +189,7 @@ def _beside(other: Compared, name: str) -> str:
     difference = other.differences.get(name, Difference(None, None, None))
     if difference.mean is None or difference.low is None or difference.high is None:
         return _number(found.mean)
-    low, mean, high = (_signed(one) for one in (difference.low, difference.mean, difference.high))
+    low, mean, high = (_signed(bound) for bound in (difference.low, difference.mean, difference.high))
     return f"{_number(found.mean)}\n{mean} ({low} to {high})"
 
 

@@ -30,7 +30,7 @@ def curves(evaluation: Evaluation) -> str:
     tested = evaluation.tested
     points = zip(*precision_by_recall(tested.scores, tested.frauds), strict=True)
     found = [(recall, precision) for recall, precision in points if recall]  # from the first fraud that is caught on
-    recall, precision = [one for one, _ in found], [one for _, one in found]
+    recall, precision = [name for name, _ in found], [value for _, value in found]
     share = ChartAxis("recall", 0, 1)
     base = float(tested.frauds.mean()) if len(tested.frauds) else 0.0
     drawn = [ChartLine("model", recall, precision), ChartLine("by lot", [0, 1], [base, base], REF)]
@@ -45,14 +45,16 @@ def cost_chart(found: Thresholds | None, currency: str) -> str:
     """What a day costs by the score from which events are reviewed; nothing where costs are not known."""
     if found is None:
         return ""
-    points = sorted((one for one in (*found.curve, found.best) if one.review_at), key=lambda one: one.review_at or 0.0)
+    points = sorted(
+        (point for point in (*found.curve, found.best) if point.review_at), key=lambda point: point.review_at or 0.0
+    )
     if len(points) < 2:
         return ""
     # Who reviews nearly everything pays many times more: that would press the rest flat.
     most = _COST_SHOWN * max(found.without.cost, found.best.cost, 0.01)
     shown = [point for point in points if point.cost <= most] or points
-    at = [max(one.review_at or 0.0, _SCORE_LEAST) for one in shown]
-    costs = [one.cost for one in shown]
+    at = [max(point.review_at or 0.0, _SCORE_LEAST) for point in shown]
+    costs = [point.cost for point in shown]
     x = ChartAxis("reviewed from this score", min(at), max(*at, 2 * min(at)), is_log=True)
     y = ChartAxis(f"{currency} a day".strip(), 0, max(*costs, found.without.cost) * 1.05)
     without = [found.without.cost] * 2
@@ -84,10 +86,10 @@ def importance_bars(gains: Mapping[str, float], found: Sequence[Dependence]) -> 
     """Importance of each input: mean contribution, and gain in training."""
     parts = ""
     if found:
-        rows = [(one.name, one.size, f"{one.size:.3g}") for one in found[:INPUTS_SHOWN]]
+        rows = [(dependence.name, dependence.size, f"{dependence.size:.3g}") for dependence in found[:INPUTS_SHOWN]]
         under = f"On {len(found[0].values):,} test rows drawn by lot; in {found[0].gives}, exact TreeSHAP."
         parts += bars("Mean size of the contribution", rows, under=under)
-    shown = sorted(gains.items(), key=lambda one: (-one[1], one[0]))[:INPUTS_SHOWN]
+    shown = sorted(gains.items(), key=lambda gain: (-gain[1], gain[0]))[:INPUTS_SHOWN]
     by_gain = [(name, value, f"{100 * value:.1f} %") for name, value in shown]
     parts += bars("Share of the gain in training", by_gain) if by_gain else ""
     return f'<div class="charts">{parts}</div>' if parts else ""
@@ -95,11 +97,11 @@ def importance_bars(gains: Mapping[str, float], found: Sequence[Dependence]) -> 
 
 def dependence_plots(found: Sequence[Dependence]) -> str:
     """Contribution by value, for the most important inputs."""
-    return "".join(_dependence(one) for one in found[:DEPENDENCES_SHOWN])
+    return "".join(_dependence(dependence) for dependence in found[:DEPENDENCES_SHOWN])
 
 
 def _calibration(curve: Sequence[Bin]) -> str:
-    scores, rates = [one.score for one in curve], [one.fraud_rate for one in curve]
+    scores, rates = [bin_.score for bin_ in curve], [bin_.fraud_rate for bin_ in curve]
     top = max([*scores, *rates, 1e-6]) * 1.05
     drawn = [
         ChartLine("model", scores, rates, has_dots=True),

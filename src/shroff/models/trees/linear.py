@@ -45,15 +45,15 @@ def linear_of(data: bytes, inputs: Sequence[InputColumn]) -> Linear:
         document = msgspec.json.decode(data)
         if (document["format"], document["version"]) != ("logistic", _VERSION):
             raise RegistryError(f"the model says version {document['version']}; this program reads {_VERSION}")
-        found = Linear(float(document["start"]), tuple(_weights(one) for one in document["inputs"]))
+        found = Linear(float(document["start"]), tuple(_weights(input_) for input_ in document["inputs"]))
     except (ValueError, KeyError, TypeError) as error:
         raise RegistryError(f"the model is not a regression of this program ({error}); train it again") from error
     check_inputs(len(found.inputs), (), inputs)
-    for one, weights in zip(inputs, found.inputs, strict=True):
+    for column, weights in zip(inputs, found.inputs, strict=True):
         known = 0 if weights.categories is None else len(weights.categories)
-        if (one.kind == CATEGORY) != (weights.categories is not None) or len(one.categories) != known:
+        if (column.kind == CATEGORY) != (weights.categories is not None) or len(column.categories) != known:
             raise RegistryError(
-                f"the model has {known} weights of categories for {one.name}: other than the manifest's"
+                f"the model has {known} weights of categories for {column.name}: other than the manifest's"
             )
     return found
 

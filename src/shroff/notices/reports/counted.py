@@ -70,7 +70,7 @@ def counted_report(services: NoticeServices, notice: Notice, day: date) -> Count
     """Count what a notice names. Whatever cannot be had says why, so a report always comes of it."""
     zone, places = str(notice.zone), services.definitions.settings.money_places
     found = services.counting.figures(notice.figures, day, zone) if notice.figures else {}
-    figures = [_counted(one, found[name], places) for name, one in notice.figures.items() if not one.is_hidden]
+    figures = [_counted(figure, found[name], places) for name, figure in notice.figures.items() if not figure.is_hidden]
     try:
         newest_ms = services.counting.newest_ms()
     except Exception:  # noqa: BLE001 - a log that cannot be read is why the figures are not available
@@ -83,7 +83,7 @@ def _funnel(services: NoticeServices, name: str, day: date, zone: str) -> Counte
         found = services.counting.drop_offs(name, day, zone)
     except Exception as error:  # noqa: BLE001 - whatever fails, the report has the rest
         return CountedFunnel(name, [], cut(why_not(error), WHY_MAX))
-    return CountedFunnel(name, [CountedStep(one.step, one.count, list(one.before)) for one in found])
+    return CountedFunnel(name, [CountedStep(off_day.step, off_day.count, list(off_day.before)) for off_day in found])
 
 
 def _counted(figure: Figure, found: FigureValues, places: int) -> CountedFigure:

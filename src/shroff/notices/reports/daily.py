@@ -76,7 +76,7 @@ def _outcomes(services: NoticeServices, found: Figures, language: str) -> list[d
         money = money_text(units, settings.money_places, settings.currency, language)
         return {"name": name, "count": count_text(count, language), "money": money}
 
-    rows = [row(words[one], found.counts.get(one, 0), found.money.get(one, 0)) for one in OUTCOMES]
+    rows = [row(words[outcome], found.counts.get(outcome, 0), found.money.get(outcome, 0)) for outcome in OUTCOMES]
     return [*rows, row(words["together"], sum(found.counts.values()), sum(found.money.values()))]
 
 

@@ -194,7 +194,7 @@ class _Loader(BaseLoader):
 
 @cache
 def _shipped(name: str) -> str | None:
-    return next((one.read_text("utf-8") for one in _SHIPPED.iterdir() if one.name == name), None)
+    return next((path.read_text("utf-8") for path in _SHIPPED.iterdir() if path.name == name), None)
 
 
 def _is_template(name: str) -> bool:

@@ -121,9 +121,9 @@ def _of_notice(texts: NoticeTemplates, notice: Notice, used: set[str]) -> Iterat
 
 def unknown_in(texts: NoticeTemplates, name: str, known: Collection[str], what: str) -> Iterator[TextError]:
     """Names in a text of the project that have no value."""
-    for one, line in texts.named_in(name):
-        if one not in known:
-            words = f"{one!r} is nothing that {what} has. {nearest(one, known)}"
+    for text, line in texts.named_in(name):
+        if text not in known:
+            words = f"{text!r} is nothing that {what} has. {nearest(text, known)}"
             yield TextError(f"notices/{name}", words.rstrip(), line)
 
 

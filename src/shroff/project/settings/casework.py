@@ -101,11 +101,11 @@ def load_case_settings(
 
 
 def _names_of(read: Plain | None) -> tuple[str, ...]:
-    return tuple(str(one) for one in read) if isinstance(read, list) else ()
+    return tuple(str(text) for text in read) if isinstance(read, list) else ()
 
 
 def _pairs(read: Plain | None) -> dict[str, str]:
-    return {name: str(one) for name, one in read.items()} if isinstance(read, dict) else {}
+    return {name: str(text) for name, text in read.items()} if isinstance(read, dict) else {}
 
 
 def _duration(read: Plain | None, default: int) -> int:
@@ -126,6 +126,6 @@ def _mistakes(found: CaseSettings, events: Events) -> list[str]:
         type_ = events.types.get(event)
         if type_ is None:
             continue
-        if not any(one.name == name and one.type.kind == "time" for one in type_.fields):
+        if not any(field.name == name and field.type.kind == "time" for field in type_.fields):
             words.append(f"cases: {event} has no field {name!r} of type time.")
     return words

@@ -43,9 +43,9 @@ def adapters(group: str = ADAPTERS) -> Mapping[str, EntryPoint]:
 
     Raises: UsageError where two packages have one of the same name.
     """
-    found = {one.name: one for one in _own() if one.group == group}
+    found = {adapter.name: adapter for adapter in _own() if adapter.group == group}
     own = set(found)
-    for entry_point in sorted(entry_points(group=group), key=lambda one: one.name):
+    for entry_point in sorted(entry_points(group=group), key=lambda point: point.name):
         if entry_point.name in own:
             continue
         if entry_point.name in found:
@@ -57,7 +57,7 @@ def adapters(group: str = ADAPTERS) -> Mapping[str, EntryPoint]:
 
 def adapter_point(name: str, group: str = ADAPTERS) -> EntryPoint | None:
     """The entry point of an adapter; None where no installed package has it."""
-    own = next((one for one in _own() if one.group == group and one.name == name), None)
+    own = next((adapter for adapter in _own() if adapter.group == group and adapter.name == name), None)
     return own or adapters(group).get(name)
 
 
@@ -91,9 +91,9 @@ def kinds(contract: str, named: Iterable[str] | None = None) -> tuple[str, ...]:
 def own_settings(contract: str) -> Mapping[str, AdapterSettings]:
     """Declarations of shroff's own adapters of a contract, in the order of the reference."""
     declared: dict[str, AdapterSettings] = {}
-    for one in _own():
-        if _declares(one, contract):
-            declared |= one.load()
+    for adapter in _own():
+        if _declares(adapter, contract):
+            declared |= adapter.load()
     if _own() and not declared:
         raise StateError(STALE)
     return declared
@@ -132,8 +132,8 @@ def kind_at(contract: str, scheme: str) -> str:
 
     Raises: UsageError where there is none, and an installed package that might have it is broken.
     """
-    for kind, one in own_settings(contract).items():
-        if scheme in one.schemes:
+    for kind, setting in own_settings(contract).items():
+        if scheme in setting.schemes:
             return kind
     broken: UsageError | None = None
     for kind in kinds(contract):
@@ -149,12 +149,14 @@ def kind_at(contract: str, scheme: str) -> str:
 
 def first_schemes(contract: str) -> str:
     """URL schemes of a contract, for messages: one for each technology."""
-    return _listed([f"{next(iter(one.schemes))}://" for _, one in each_settings(contract) if one.schemes])
+    return _listed(
+        [f"{next(iter(settings.schemes))}://" for _, settings in each_settings(contract) if settings.schemes]
+    )
 
 
 def online_mistake(scheme: str) -> str:
     """Why online features cannot be at an address that begins so."""
-    schemes = [f"{scheme}://" for _, one in each_settings("features") for scheme in one.schemes]
+    schemes = [f"{scheme}://" for _, settings in each_settings("features") for scheme in settings.schemes]
     return f"online features are in {_listed(schemes)}, not {scheme}://."
 
 

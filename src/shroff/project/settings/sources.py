@@ -49,7 +49,7 @@ class NamedSource(msgspec.Struct, frozen=True):
     def contract(self) -> str:
         """The contract of its adapter: `push`, `pull` or `source`."""
         kind = self.system.kind
-        return next((one for one in ("push", "pull") if kind in kinds(one, [kind])), "source")
+        return next((name for name in ("push", "pull") if kind in kinds(name, [kind])), "source")
 
     @property
     def has_own_types(self) -> bool:
@@ -63,8 +63,8 @@ def read_sources(top: YamlMapping, problems: list[Problem]) -> tuple[System | No
     `source` is named by its kind where it says which event types it brings.
     """
     single, named = _single(top, problems), _named(top, problems)
-    read = {name: one for name, one in named.items() if one.contract == "source"}
-    node, systems = top.get("sources"), [one.system for one in ([single] if single else []) + [*read.values()]]
+    read = {name: source for name, source in named.items() if source.contract == "source"}
+    node, systems = top.get("sources"), [source.system for source in ([single] if single else []) + [*read.values()]]
     if node is not None and single is not None and single.name in read:
         problems.append(node.problem(f"'source:' has the name {single.name} beside others. Give this one another."))
     if single is not None and single.has_own_types:
@@ -151,5 +151,5 @@ def source_of(url: str, node: Node, problems: list[Problem]) -> System | None:
     tree = yamltext.read(msgspec.json.encode(options).decode(), "", found)
     if tree is not None:
         read_shape(tree, kind_shape("source", kind), found, "the address")  # as if it had been written out
-    problems += [node.problem(one.message, one.hint) for one in found]
+    problems += [node.problem(problem.message, problem.hint) for problem in found]
     return system

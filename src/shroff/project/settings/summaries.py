@@ -123,12 +123,12 @@ def _settings_of(read: Mapping[str, Plain], events: Events | None) -> SummarySet
     return SummarySettings(
         str(read["url"]),
         str(read.get("event", decided[0] if len(decided) == 1 else "")),
-        {name: str(one) for name, one in columns.items()} if isinstance(columns, dict) else {},
+        {name: str(column) for name, column in columns.items()} if isinstance(columns, dict) else {},
         str(read.get("amount", "amount")),
         parse_duration(str(read.get("every", "5m"))),
         str(read.get("by", INGEST_TIME)),
         parse_duration(str(read.get("delay", "10s"))),
-        tuple(str(one) for one in fraud) if isinstance(fraud, list) else ("review", "decline"),
+        tuple(str(word) for word in fraud) if isinstance(fraud, list) else ("review", "decline"),
         str(read.get("table", "transaction_summaries")),
         str(read.get("fraud_table", "fraud_summaries")),
     )

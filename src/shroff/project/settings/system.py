@@ -58,8 +58,8 @@ def filled(system: System) -> System:
         if isinstance(value, str):
             return config.filled(value, system.kind)
         if isinstance(value, Mapping):
-            return {name: fill(one) for name, one in value.items()}
-        return [fill(one) for one in value] if isinstance(value, list) else value
+            return {name: fill(text) for name, text in value.items()}
+        return [fill(part) for part in value] if isinstance(value, list) else value
 
     return System(system.kind, fill(system.options))
 

@@ -110,15 +110,15 @@ class Systems:
 
         Empty where none has a name.
         """
-        named = {name: one.system for name, one in self.read.items()}
+        named = {name: source.system for name, source in self.read.items()}
         own = {} if self.source is None or self.source in named.values() else {self.source.kind: self.source}
         return own | named if named else {}
 
     @property
     def all_read(self) -> list[tuple[tuple[str, ...], System]]:
         """The sources that are read, each with its position in shroff.yaml."""
-        named = [((*one.place, one.system.kind), one.system) for one in self.read.values()]
-        if self.source is None or any(one is self.source for _, one in named):
+        named = [((*source.place, source.system.kind), source.system) for source in self.read.values()]
+        if self.source is None or any(system is self.source for _, system in named):
             return [*named]
         return [(("source", self.source.kind), self.source), *named]
 
@@ -182,7 +182,7 @@ def load_systems(top: YamlMapping, problems: list[Problem], warnings: list[Probl
     source, named = read_sources(top, problems)
     return Systems(
         source,
-        {name: one for name, one in named.items() if one.contract == "push"},
+        {name: push for name, push in named.items() if push.contract == "push"},
         _store(top, problems),
         in_lake,
         _sinks(top, problems),
@@ -195,8 +195,8 @@ def load_systems(top: YamlMapping, problems: list[Problem], warnings: list[Probl
         *_mail(top, problems),
         _web(top, problems),
         _second_person(top, problems),
-        {name: one for name, one in named.items() if one.contract == "pull"},
-        {name: one for name, one in named.items() if one.contract == "source"},
+        {name: pull for name, pull in named.items() if pull.contract == "pull"},
+        {name: source for name, source in named.items() if source.contract == "source"},
         _place("backup", backup, top, problems),
         System("metrics", mapping_of(_read(top, "metrics", METRICS, problems))),
         loader.zone(top.get("zone"), problems) or "",
@@ -242,7 +242,7 @@ def _web(top: YamlMapping, problems: list[Problem]) -> System:
 def _second_person(top: YamlMapping, problems: list[Problem]) -> tuple[str, ...]:
     node = top.get("second_person")
     found = None if node is None else read_shape(node, _shape("second_person"), problems, "second_person")
-    return tuple(str(one) for one in found) if isinstance(found, list) else ()
+    return tuple(str(word) for word in found) if isinstance(found, list) else ()
 
 
 def _snapshots(top: YamlMapping, problems: list[Problem]) -> Mapping[str, Any]:
@@ -362,9 +362,9 @@ def _sessions(top: YamlMapping, problems: list[Problem]) -> SessionTimes:
 def _sinks(top: YamlMapping, problems: list[Problem]) -> dict[str, System]:
     node = top.get("sinks")
     entries = node.entries if isinstance(node, YamlMapping) else ()
-    named = frozenset(name for _, one in entries for name in names_of(one))
+    named = frozenset(name for _, entry in entries for name in names_of(entry))
     read = mapping_of(None if node is None else read_shape(node, sinks(named), problems, "sinks"))
-    found = {name: System(*single_of(one)) for name, one in read.items() if one}
+    found = {name: System(*single_of(item)) for name, item in read.items() if item}
     for name, system in found.items():
         own = node.get(name) if isinstance(node, YamlMapping) else None
         if own is not None:

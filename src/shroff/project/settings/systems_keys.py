@@ -304,9 +304,9 @@ def _with(shape: Shape, before: tuple[Key, ...] = (), behind: tuple[Key, ...] = 
         return shape
     own = set(shape.names)
     keys = (
-        *(one for one in before if one.name not in own),
+        *(key for key in before if key.name not in own),
         *shape.keys,
-        *(one for one in behind if one.name not in own),
+        *(key for key in behind if key.name not in own),
     )
     return replace(shape, keys=keys)
 
@@ -331,7 +331,7 @@ def one_kind(contract: str, named: frozenset[str] | None = None) -> Keys:
     """One technology with its settings, to read what a file `named`; without it with what each means."""
     what = f"one kind of {contract}"
     if named is None:
-        keys = [Key(kind, one.meaning, kind_shape(contract, kind)) for kind, one in each_settings(contract)]
+        keys = [Key(kind, settings.meaning, kind_shape(contract, kind)) for kind, settings in each_settings(contract)]
         return Keys(what, tuple(keys), is_single=True)
     return Keys(what, tuple(_late(contract, kind) for kind in kinds(contract, named)), is_single=True)
 
@@ -369,8 +369,8 @@ def sources(named: frozenset[str] | None = None) -> Keys:
 
 def _addressed(what: str, contract: str, keys: tuple[Key, ...], kind: str | None) -> Keys:
     """Settings with an address, which says of which technology they are; without it those of all."""
-    declared = [one for _, one in each_settings(contract)] if kind is None else [settings_of(contract, kind)]
-    own = {key.name: key for one in declared for key in one.keys}
+    declared = [settings for _, settings in each_settings(contract)] if kind is None else [settings_of(contract, kind)]
+    own = {key.name: key for key_table in declared for key in key_table.keys}
     common = {key.name for key in keys}
     return Keys(what, (*keys, *(key for key in own.values() if key.name not in common)))
 
@@ -410,9 +410,11 @@ def backup(kind: str | None = None) -> Shape:
 def mail(named: frozenset[str] | None = None) -> Shape:
     """Shape of `mail`: the settings of one mailer, and those of all mails."""
     own = own_settings("mailer")
-    keys = [key for one in own.values() if one.is_flat for key in one.keys]
+    keys = [key for settings in own.values() if settings.is_flat for key in settings.keys]
     if named is None:
-        keys += [Key(kind, one.meaning, one.shape) for kind, one in each_settings("mailer") if kind not in own]
+        keys += [
+            Key(kind, settings.meaning, settings.shape) for kind, settings in each_settings("mailer") if kind not in own
+        ]
     elif named - {key.name for key in (*keys, *MAIL_KEYS)}:
         keys += [_late("mailer", kind) for kind in kinds("mailer") if kind not in own]
     return Keys("settings of outgoing mails", (*keys, *MAIL_KEYS))

@@ -65,7 +65,7 @@ def generate(folder: Path, accounts: int, seed: int) -> Generated:
     bank = _Bank(accounts, Random(seed))  # noqa: S311 - synthetic data, nothing secret
     frauds, labels, numbers = Counter[str](), Counter[str](), Counter[str]()
     lines, rows = list[str](), ["event,verdict,source,known_at,reason"]
-    for event in sorted(bank.events, key=lambda one: one.at):
+    for event in sorted(bank.events, key=lambda event: event.at):
         numbers[event.type] += 1
         id_ = f"{event.type}-{numbers[event.type]}"
         fields = {f"{event.type}_id": id_, TIME_FIELDS[event.type]: _text(event.at)} | event.fields

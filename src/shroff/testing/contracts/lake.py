@@ -48,7 +48,7 @@ class ObjectsContract:
         writers = [open() for _ in range(AT_ONCE)]
         for turn in range(12):
             name = f"manifest/{turn}.json"
-            won = _at_once([partial(one.put, name, b"%d" % at) for at, one in enumerate(writers)])
+            won = _at_once([partial(writer.put, name, b"%d" % at) for at, writer in enumerate(writers)])
 
             assert sum(won) == 1
             assert _data(writers[0], name) == b"%d" % won.index(True)
@@ -78,7 +78,7 @@ class ObjectsContract:
             version = _version(writers[0], "a")
             contents = [b"%d-%d" % (turn, at) for at in range(AT_ONCE)]
             won = _at_once(
-                [partial(one.replace, "a", data, version) for one, data in zip(writers, contents, strict=True)]
+                [partial(writer.replace, "a", data, version) for writer, data in zip(writers, contents, strict=True)]
             )
 
             assert sum(won) == 1

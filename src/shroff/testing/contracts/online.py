@@ -42,8 +42,8 @@ class OnlineContract(Contract):
             return opened[-1]
 
         yield open_
-        for one in opened:
-            one.close()
+        for store in opened:
+            store.close()
 
     @pytest.fixture
     @abstractmethod
@@ -71,7 +71,7 @@ class OnlineContract(Contract):
         assert store.read("card", ["c", "wide", "none"]) == [wanted, wide, none]
 
     def test_many_rows_are_no_different(self, open: Opens) -> None:
-        rows = [row(f"c{at}", at, [f"card.f{one}" for one in range(at % 5)], f"v{at % 3}") for at in range(2_000)]
+        rows = [row(f"c{at}", at, [f"card.f{number}" for number in range(at % 5)], f"v{at % 3}") for at in range(2_000)]
         store = open()
         store.write(rows)
         store.write([])
@@ -116,7 +116,7 @@ class OnlineContract(Contract):
         def write(number: int) -> None:
             store = open()
             mine = sorted(
-                places, key=lambda one: one[1] * (2 * number + 1) * 7_919 % 2_003
+                places, key=lambda place: place[1] * (2 * number + 1) * 7_919 % 2_003
             )  # each in an order of its own
             for at in range(0, len(mine), 50):
                 newest = dict(sorted(mine[at : at + 50], key=lambda one: one[1]))
@@ -148,7 +148,9 @@ class OnlineContract(Contract):
 
         assert seen
         assert all(
-            one is None or one == row("c", one.as_of_seq, names[one.definitions], one.definitions) for one in seen
+            entity_row is None
+            or entity_row == row("c", entity_row.as_of_seq, names[entity_row.definitions], entity_row.definitions)
+            for entity_row in seen
         )
 
     def test_closing_twice_does_nothing(self, open: Opens) -> None:

@@ -49,8 +49,8 @@ class SenderContract(Contract):
             return made
 
         yield open_
-        for one in opened:
-            one.close()
+        for sender in opened:
+            sender.close()
 
     # Arriving
 

@@ -91,8 +91,8 @@ class SourceContract(Contract):
             return opened[-1]
 
         yield open_
-        for one in opened:
-            one.close()
+        for source in opened:
+            source.close()
 
     @pytest.fixture
     def start(self, open: Opens) -> Opens:
@@ -190,9 +190,9 @@ class SourceContract(Contract):
         offsets: dict[str, str] = {}
         counts = dict.fromkeys(outside.parts, 0)
         while sum(counts.values()) < 60:
-            for one in source.poll(1, 5.0):
-                offsets[one.part] = one.offset
-                counts[one.part] += len(one.lines)
+            for taken in source.poll(1, 5.0):
+                offsets[taken.part] = taken.offset
+                counts[taken.part] += len(taken.lines)
                 seen.append((dict(offsets), dict(counts)))
         source.close()
         for stored, passed in seen[:: len(seen) // 8]:
@@ -331,7 +331,7 @@ class SourceContract(Contract):
         decoder.is_away = False
         assert numbers(read(source, 10 - before), part) == list(range(before, 10))
         decoder.is_away = True
-        source.start({one.part: one.offset for one in found})
+        source.start({taken.part: taken.offset for taken in found})
         decoder.is_away = False
         assert numbers(read(source, 10 - before), part) == list(range(before, 10))
 
@@ -480,17 +480,19 @@ def moment(line: Line) -> int | None:
 
 def lines(found: Sequence[Taken]) -> list[Line]:
     """All lines in the order in which they came."""
-    return [line for one in found for line in one.lines]
+    return [line for taken in found for line in taken.lines]
 
 
 def numbers(found: Sequence[Taken], part: str) -> list[Any]:
     """The numbers of a part's messages."""
-    return [line.columns["n"] for one in found if one.part == part for line in one.lines if line.columns is not None]
+    return [
+        line.columns["n"] for taken in found if taken.part == part for line in taken.lines if line.columns is not None
+    ]
 
 
 def places(found: Sequence[Taken]) -> list[tuple[str, int]]:
     """Where messages were, in the order in which they came."""
-    return [(one.part, line.number) for one in found for line in one.lines]
+    return [(taken.part, line.number) for taken in found for line in taken.lines]
 
 
 def read(source: Source, count: int, limit: int = 4_096, *, is_all: bool = True) -> list[Taken]:

@@ -49,7 +49,7 @@ class Recorded:
 
     def grow(self, count: int) -> None:
         """Take so many more events and labels, and write the lake."""
-        kinds = ((one.event, "label" if "verdict" in one.event else "payment") for one in islice(self._lines, count))
+        kinds = ((line.event, "label" if "verdict" in line.event else "payment") for line in islice(self._lines, count))
         self._file.write_bytes(b"".join(msgspec.json.encode({kind: event}) + b"\n" for event, kind in kinds))
         self.project.ingest([self._file])
         with self.project.lake.open() as lake:

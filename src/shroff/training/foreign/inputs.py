@@ -121,8 +121,8 @@ def _entry(theirs: str, item: YamlNode, problems: list[Problem]) -> Declared:
         problems.append(item.problem("an input lacks its expression.", "Write { input: payment.channel, ... }"))
         return Declared(theirs, item)
     texts = None
-    if isinstance(listed, YamlSequence) and all(isinstance(one, Scalar) for one in listed.items):
-        texts = tuple(one.text for one in listed.items if isinstance(one, Scalar))
+    if isinstance(listed, YamlSequence) and all(isinstance(value, Scalar) for value in listed.items):
+        texts = tuple(value.text for value in listed.items if isinstance(value, Scalar))
     elif listed is not None:
         problems.append(listed.problem("categories are a list of texts, in the order of their codes."))
     return Declared(name.text if isinstance(name, Scalar) else theirs, written, texts)
@@ -143,7 +143,7 @@ def categories_in(texts: Sequence[str]) -> Mapping[str, tuple[str, ...]]:
         name, sign, listed = text.rpartition("=")
         if not sign or not name or not listed:
             raise UsageError(f"{CATEGORIES} is written INPUT=a,b,c, in the order of their codes; found {text!r}.")
-        found[name.strip()] = tuple(one.strip() for one in listed.split(","))
+        found[name.strip()] = tuple(word.strip() for word in listed.split(","))
     return found
 
 
@@ -177,11 +177,11 @@ def read_by(
         placed = _placed(foreign, file, [input_.name for input_ in inputs], [""] * len(inputs), "model.yaml has")
     else:
         inputs = _typed(definitions, event, listed)
-        given = [one.categories for one in listed]
+        given = [column.categories for column in listed]
         names = [input_.name for input_ in inputs]
-        placed = _placed(foreign, file, names, [one.theirs for one in listed], f"{OPTION} names")
+        placed = _placed(foreign, file, names, [column.theirs for column in listed], f"{OPTION} names")
     inputs, given = [inputs[at] for at in placed], [given[at] for at in placed]
-    if doubled := next((one.name for at, one in enumerate(inputs) if one in inputs[:at]), None):
+    if doubled := next((input_.name for at, input_ in enumerate(inputs) if input_ in inputs[:at]), None):
         raise UsageError(f"{doubled} stands for two features of {file}; use another input for one of them.")
     known = {input_.name for input_ in inputs}
     for name in categories:
@@ -190,12 +190,13 @@ def read_by(
                 f"{CATEGORIES} names {name}, which is not an input of {file}. {nearest(name, known)}".rstrip()
             )
     columns = [
-        _column(foreign, file, at, one, categories.get(one.name, texts))
-        for at, (one, texts) in enumerate(zip(inputs, given, strict=True))
+        _column(foreign, file, at, input_, categories.get(input_.name, texts))
+        for at, (input_, texts) in enumerate(zip(inputs, given, strict=True))
     ]
     called = [foreign.names[at] if foreign.names else "" for at in range(foreign.count)]
     columns = [
-        one if name in {"", one.name} else replace(one, feature=name) for one, name in zip(columns, called, strict=True)
+        column if name in {"", column.name} else replace(column, feature=name)
+        for column, name in zip(columns, called, strict=True)
     ]
     return ForeignInputs(tuple(inputs), tuple(columns))
 
@@ -208,9 +209,9 @@ def _typed(definitions: Definitions, event: str, listed: Sequence[Declared]) -> 
     tree = yamltext.read(definitions.files.get("features.yaml", ""), "features.yaml", [])
     _, features = load_features(tree, events, names, [])
     loader = InputLoader(events.types[event], events, features, names, problems, [])
-    found = [loader.expression(one.written, "an input of the model") for one in listed]
+    found = [loader.expression(column.written, "an input of the model") for column in listed]
     _refuse(problems)
-    return [one for one in found if one is not None]
+    return [inputs for inputs in found if inputs is not None]
 
 
 def _placed(foreign: Foreign, file: str, ours: Sequence[str], theirs: Sequence[str], has: str) -> list[int]:
@@ -228,7 +229,7 @@ def _placed(foreign: Foreign, file: str, ours: Sequence[str], theirs: Sequence[s
     if not names:
         return list(range(len(ours)))
     wrong = next(at for at, name in enumerate(names) if name not in ours)
-    mapping = ",".join(f"{name}={one}" for name, one in zip(names, ours, strict=True))
+    mapping = ",".join(f"{name}={mine}" for name, mine in zip(names, ours, strict=True))
     raise UsageError(
         f"{file} calls its feature {wrong + 1} {names[wrong]!r}, and {has} nothing of this name. Say which input each"
         f" of its features is: {OPTION} '{mapping}' if they stand in the same order."

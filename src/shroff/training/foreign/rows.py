@@ -84,7 +84,7 @@ def read_rows(path: Path, columns: Sequence[InputColumn], names: Sequence[str]) 
             raise UsageError(f"{place}: {line.error}.")
         if not keys:
             answer, keys = _keys(path, line.columns, columns, names)
-        row = [_value(line.columns.get(key), one, place, unknown) for key, one in zip(keys, columns, strict=True)]
+        row = [_value(line.columns.get(key), column, place, unknown) for key, column in zip(keys, columns, strict=True)]
         found = _number(line.columns.get(answer), f"{place}: {answer}")
         if not np.isfinite(found):
             raise UsageError(f"{place}: {answer} is missing; each row needs the model's own answer.")
@@ -101,20 +101,20 @@ def _keys(
     path: Path, line: Mapping[str, object], columns: Sequence[InputColumn], names: Sequence[str]
 ) -> tuple[str, list[str]]:
     """Which column has the answer, and which each input."""
-    answers = [one for one in (SCORE, MARGIN) if one in line]
+    answers = [score for score in (SCORE, MARGIN) if score in line]
     if not answers:
         raise UsageError(
             f"{path.name} has no column {SCORE!r} or {MARGIN!r}: the answers of the model itself, such as"
             f" model.predict_proba(rows)[:, 1]."
         )
     keys = []
-    for place, one in enumerate(columns):
-        theirs = names[place] if place < len(names) else one.name
-        if one.name not in line and theirs not in line:
-            hint = nearest(one.name, line.keys()) or f"It has {', '.join(list(line)[:8])}."
-            both = one.name if theirs == one.name else f"{one.name} or {theirs}"
+    for place, column in enumerate(columns):
+        theirs = names[place] if place < len(names) else column.name
+        if column.name not in line and theirs not in line:
+            hint = nearest(column.name, line.keys()) or f"It has {', '.join(list(line)[:8])}."
+            both = column.name if theirs == column.name else f"{column.name} or {theirs}"
             raise UsageError(f"{path.name} has no column {both}. {hint}")
-        keys.append(one.name if one.name in line else theirs)
+        keys.append(column.name if column.name in line else theirs)
     return answers[0], keys
 
 
@@ -206,7 +206,7 @@ def _reason(rows: CheckRows, foreign: Foreign, model: LoadedModel, allowed: floa
     some = slice(0, _SWAPS_ROWS)
     part = CheckRows(rows.file, rows.places[some], rows.columns[:, some], rows.answer, rows.expected[some])
     names = [input_.name for input_ in model.inputs]
-    numbers = [at for at, one in enumerate(model.inputs) if one.kind != CATEGORY]
+    numbers = [at for at, input_ in enumerate(model.inputs) if input_.kind != CATEGORY]
     for one, other in combinations(numbers if len(names) <= _SWAPS_INPUTS_MAX else [], 2):
         swapped = part.columns.copy()
         swapped[[one, other]] = swapped[[other, one]]
@@ -220,8 +220,8 @@ def _reason(rows: CheckRows, foreign: Foreign, model: LoadedModel, allowed: floa
 def _not_shown(rows: CheckRows, columns: Sequence[InputColumn]) -> list[str]:
     """Inputs that are alike in every row: of them the rows say nothing."""
     alike = [
-        one.name
-        for one, values in zip(columns, rows.columns, strict=True)
+        column.name
+        for column, values in zip(columns, rows.columns, strict=True)
         if len({"" if np.isnan(value) else value for value in values.tolist()}) == 1
     ]
     if not alike:

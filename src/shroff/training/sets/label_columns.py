@@ -40,7 +40,7 @@ def plain_labels(path: Path, events: Events) -> list[LabelInput] | None:
         event, verdict, source, reason = (each.to_pylist() for each in columns[:4])
     except UnicodeDecodeError:
         return None
-    sources, reasons = (one or DEFAULT_SOURCE for one in source), (one or None for one in reason)
+    sources, reasons = (inputs or DEFAULT_SOURCE for inputs in source), (text or None for text in reason)
     return list(map(LabelInput, repeat(type_), event, verdict, sources, columns[4].tolist(), reasons))
 
 
@@ -65,7 +65,11 @@ def _columns(table: pa.Table) -> tuple[pa.Array, pa.Array, pa.Array, pa.Array, A
     missing = pa.nulls(count, pa.string())
     given = [table[name].combine_chunks() if name in names else missing for name in _TEXTS]
     known = table["known_at"].combine_chunks()
-    if not all(pa.types.is_string(one.type) for one in given) or not pa.types.is_timestamp(known.type) or not count:
+    if (
+        not all(pa.types.is_string(column.type) for column in given)
+        or not pa.types.is_timestamp(known.type)
+        or not count
+    ):
         return None
     event, verdict, source, reason = given
     if event.null_count or verdict.null_count or known.null_count:

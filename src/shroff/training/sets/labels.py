@@ -86,6 +86,8 @@ class GatheredLabels:
 def in_order(labels: Iterable[LabelInput]) -> list[LabelInput]:
     """Labels by when they were known, each once."""
     found: dict[object, LabelInput] = {}
-    for one in sorted(labels, key=attrgetter("known_at_ms")):
-        found.setdefault((*label_key(one), one.verdict, one.source, one.known_at_ms, one.reason, one.amount), one)
+    for label in sorted(labels, key=attrgetter("known_at_ms")):
+        found.setdefault(
+            (*label_key(label), label.verdict, label.source, label.known_at_ms, label.reason, label.amount), label
+        )
     return list(found.values())

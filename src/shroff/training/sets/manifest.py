@@ -168,6 +168,6 @@ def _input_differences(then: SetManifest, now: SetManifest) -> list[str]:
     found += [f"input {name}: new in model.yaml" for name in is_ if name not in was]
     return found + [
         f"input {name}: it means something else now"
-        for name, one in was.items()
-        if name in is_ and one.meaning != is_[name].meaning
+        for name, part in was.items()
+        if name in is_ and part.meaning != is_[name].meaning
     ]

@@ -61,7 +61,7 @@ class RecordedRows:
                 scores[place] = _score(row)
         rules: list[list[str] | None] = [None] * len(seqs)
         hits = self._hits.upto(last)
-        for hit, place in zip(hits, _rows(seqs, [one.seq for one in hits]).tolist(), strict=True):
+        for hit, place in zip(hits, _rows(seqs, [other_hit.seq for other_hit in hits]).tolist(), strict=True):
             if place >= 0 and hit.rule != LET_THROUGH:
                 rules[place] = sorted({*(rules[place] or ()), hit.rule})
         columns = self._outcome_texts(seqs), scores, rules

@@ -150,7 +150,7 @@ class _Maker:
         self._keys: list[Coded | Words] = []
         self._codes = Codes()
         inputs = zip(settings.inputs, self._wanted.inputs, strict=True)
-        kinds = tuple((one.name, kind_of(computed.node.type)) for one, computed in inputs)
+        kinds = tuple((input_.name, kind_of(computed.node.type)) for input_, computed in inputs)
         self._shape = SetShape(settings.event, as_of_ms, kinds, tuple(slice_.name for slice_ in settings.slices), fold)
 
     def batch(self, source: HistorySource, way: Way, opened: ExitStack) -> Iterator[dict[str, pa.Array]]:
@@ -159,8 +159,8 @@ class _Maker:
         engine = opened.enter_context(
             closing(rounds_of(definitions, self._wanted.all(), source.lateness_ms, event, way))
         )
-        for one in self._read(source, way):
-            engine.add(one.frames, one.size)
+        for chunk in self._read(source, way):
+            engine.add(chunk.frames, chunk.size)
         return (self._columns(frames[event], way) for frames in engine.answers() if event in frames)
 
     def online(self, source: HistorySource, way: Way) -> Iterator[dict[str, pa.Array]]:
@@ -168,10 +168,10 @@ class _Maker:
         definitions, event = self._definitions, self._settings.event
         engine = Online(definitions.events, self._wanted.all(), definitions.reference, source.lateness_ms)
         found: deque[dict[str, pa.Array]] = deque()
-        for one in self._read(source, way):
-            engine.take(one.frames, one.size)
-            if event in one.frames:
-                found.append(self._columns(one.frames[event], way))
+        for chunk in self._read(source, way):
+            engine.take(chunk.frames, chunk.size)
+            if event in chunk.frames:
+                found.append(self._columns(chunk.frames[event], way))
         return iter(found)
 
     def _read(self, source: HistorySource, way: Way) -> Iterator[FeatureEvents]:
@@ -217,11 +217,11 @@ class _Maker:
         costs = None if amount is None else frame.computed[amount.name]
         type_ = TEXT if amount is None else amount.node.type
         found = {"amount_minor": minor_units(costs, type_, places, len(frame))}
-        for (name, kind), one in zip(self._shape.inputs, self._wanted.inputs, strict=True):
-            column = frame.computed[one.name]
-            found[name] = _texts(column) if kind == CATEGORY else _numbers(column, one.node.type)
-        for name, one in zip(self._shape.slices, self._wanted.slices, strict=True):
-            found[SLICE + name] = _shown(frame.computed[one.name], one.node.type, places)
+        for (name, kind), input_ in zip(self._shape.inputs, self._wanted.inputs, strict=True):
+            column = frame.computed[input_.name]
+            found[name] = _texts(column) if kind == CATEGORY else _numbers(column, input_.node.type)
+        for name, part in zip(self._shape.slices, self._wanted.slices, strict=True):
+            found[SLICE + name] = _shown(frame.computed[part.name], part.node.type, places)
         if way.computing is not None:
             way.computing(len(frame))
         return found

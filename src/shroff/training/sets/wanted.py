@@ -58,12 +58,15 @@ def wanted_of(definitions: Definitions, settings: ModelSettings) -> SetContents:
     slices = _named(_SLICE, settings.slices, at)
     missed = definitions.missed_fraud(event)
     amount = None if missed is None else Computed(_AMOUNT, missed, "", at, needs_key=False)
-    nodes = [one.node for one in (*inputs, *slices)] + ([] if missed is None else [missed])
+    nodes = [input_.node for input_ in (*inputs, *slices)] + ([] if missed is None else [missed])
     return SetContents(features_read(definitions, event, nodes), inputs, slices, amount)
 
 
 def _named(prefix: str, wanted: Iterable[ModelInput], at: frozenset[str]) -> tuple[Computed, ...]:
-    return tuple(Computed(f"{prefix} {number}", one.node, "", at, needs_key=False) for number, one in enumerate(wanted))
+    return tuple(
+        Computed(f"{prefix} {number}", model_input.node, "", at, needs_key=False)
+        for number, model_input in enumerate(wanted)
+    )
 
 
 def features_read(definitions: Definitions, event: str, nodes: list[Node]) -> tuple[Computed, ...]:
@@ -76,10 +79,10 @@ def features_read(definitions: Definitions, event: str, nodes: list[Node]) -> tu
         if name in features and name not in here:
             here.add(name)
             asked += stacked(features[name].node)
-    mine = {name: one for name, one in features.items() if name in here}
+    mine = {name: feature for name, feature in features.items() if name in here}
     elsewhere = wanted_features(mine, nodes)
     return tuple(
-        Computed(name, one.node, one.entity, events)
-        for name, one in mine.items()
-        if (events := one.events & ({event} | {at for read, at in elsewhere if read == name}))
+        Computed(name, feature.node, feature.entity, events)
+        for name, feature in mine.items()
+        if (events := feature.events & ({event} | {at for read, at in elsewhere if read == name}))
     )

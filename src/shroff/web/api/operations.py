@@ -54,7 +54,7 @@ def route_of(declared: Operation[..., Any]) -> Route:
         headers = {"location": answer.url} if status == ACCEPTED else tagged(answer.etag())
         return await service.in_thread(Json, answer, status, headers)  # a list may have a million entries
 
-    query = {one.wire: one.about.help for one in declared.fields_in("query")}
+    query = {field.wire: field.about.help for field in declared.fields_in("query")}
     problems = {refusal.status: getdoc(refusal) or "" for refusal in declared.refusals}
     if query or declared.method != "GET":
         problems.setdefault(400, "")
@@ -70,20 +70,22 @@ def route_of(declared: Operation[..., Any]) -> Route:
         status=declared.status,
         others={409: (declared.conflict, declared.answer)} if declared.conflict else {},
         headers={"If-Match": one.about.help} if (one := next(iter(declared.fields_in("header")), None)) else {},
-        required=[one.wire for one in declared.fields_in("query") if one.is_required],
+        required=[field.wire for field in declared.fields_in("query") if field.is_required],
     )
 
 
 async def read(service: Service, declared: Operation[..., Any], request: Request) -> OperationRequest[Any]:
     """The request of an operation in a request over HTTP. Raises: InvalidRequestError; ProblemError."""
-    given: dict[str, Any] = {one.name: _in_path(declared, request, one) for one in declared.fields_in("path")}
+    given: dict[str, Any] = {
+        request_field.name: _in_path(declared, request, request_field) for request_field in declared.fields_in("path")
+    }
     for field in declared.fields_in("header"):
         if not (tags := tags_of(request)) and not field.about.is_optional:
             words = "send the ETag of what you read as If-Match"
             raise ProblemError(428, "no-precondition", "If-Match is missing", words)
         given[field.name] = "" if ANY in tags else ",".join(tags)
     if declared.query is not None:
-        known = {one.wire for one in declared.fields_in("query")}
+        known = {request_field.wire for request_field in declared.fields_in("query")}
         query = {name: text for name, text in request.query_params.items() if name in known}
         try:
             given |= msgspec.structs.asdict(msgspec.convert(query, declared.query, strict=False))
@@ -112,7 +114,7 @@ def _paragraph(answer: type[Any]) -> str:
 def routes() -> list[Route]:
     """The routes of all operations that have one, by their paths."""
     manifest.load_all()
-    declared = [one for one in OPERATIONS.values() if one.http]
+    declared = [operation for operation in OPERATIONS.values() if operation.http]
     return [route_of(one) for one in sorted(declared, key=lambda one: (one.path, one.method))]
 
 

@@ -78,15 +78,15 @@ class OperatorAlerts:
 
     def take(self, posted: Sequence[PostedAlert], now_ms: int) -> None:
         """Keep what fires, and remove what is resolved."""
-        for one in posted:
-            self._firing.pop(one.fingerprint, None)
-            if one.status == "firing":
-                self._firing[one.fingerprint] = _alert(one, now_ms)
+        for alert in posted:
+            self._firing.pop(alert.fingerprint, None)
+            if alert.status == "firing":
+                self._firing[alert.fingerprint] = _alert(alert, now_ms)
         self._firing = dict(sorted(self._firing.items(), key=lambda item: _urgency(item[1]))[:ALERTS_MAX])
 
     def firing(self, now_ms: int) -> list[OperatorAlert]:
         """Alerts that were repeated within the last 15 minutes: the most severe first, then the longest."""
-        self._firing = {key: one for key, one in self._firing.items() if now_ms - one.seen_ms < ENDS_AFTER_MS}
+        self._firing = {key: alert for key, alert in self._firing.items() if now_ms - alert.seen_ms < ENDS_AFTER_MS}
         return sorted(self._firing.values(), key=_urgency)
 
 

@@ -151,7 +151,7 @@ class Request(requests.Request):
 
         Starlette takes quotes off by the standard library: with Python 3.11.7, 9 s for one header of 64 KB.
         """
-        pairs = (one.partition("=") for one in self.headers.get("cookie", "").split(";", COOKIES_MAX))
+        pairs = (word.partition("=") for word in self.headers.get("cookie", "").split(";", COOKIES_MAX))
         found: dict[str, str] = {}
         for name, _, value in pairs:
             found.setdefault(name.strip(), value.strip())

@@ -56,8 +56,8 @@ def static_files() -> dict[str, StaticFile]:
 def version() -> str:
     """Version in the address of every file, which changes with any of them: so browsers may keep them."""
     whole = hashlib.sha256()
-    for name, one in static_files().items():
-        whole.update(name.encode() + b"\0" + hashlib.sha256(one.raw).digest())
+    for name, static_file in static_files().items():
+        whole.update(name.encode() + b"\0" + hashlib.sha256(static_file.raw).digest())
     return whole.hexdigest()[:12]
 
 

@@ -109,8 +109,8 @@ def _as_asked(request: Request, values: dict[str, Any]) -> dict[str, Any]:
     wanted = request.headers.get("accept-language", "")[:2].lower()
     if wanted not in LANGUAGES or wanted == values["language"]:
         return {}
-    others = [(one, WORDS[one]["language"]) for one in LANGUAGES if one != wanted]
-    is_own = values["help"] not in {one["help"] for one in WORDS.values()}
+    others = [(language, WORDS[language]["language"]) for language in LANGUAGES if language != wanted]
+    is_own = values["help"] not in {word["help"] for word in WORDS.values()}
     help_ = values["help"] if is_own else WORDS[wanted]["help"]
     return {"words": WORDS[wanted], "language": wanted, "others": others, "help": help_}
 

@@ -262,7 +262,11 @@ def _totals(service: Service, wanted: DecisionsWanted, lines: Sequence[Line]) ->
     if not is_whole:
         for line in lines:
             found.add(line.row.outcome, amount_of(line.record))
-    rows = [(one, found.counts[one], show_decimal(found.money[one], places)) for one in OUTCOMES if found.counts[one]]
+    rows = [
+        (outcome, found.counts[outcome], show_decimal(found.money[outcome], places))
+        for outcome in OUTCOMES
+        if found.counts[outcome]
+    ]
     return OutcomeTotals(rows, is_whole)
 
 

@@ -200,8 +200,8 @@ def _looked(project: Project, name: str, key: str, before: int | None, limit: in
         if before is not None:
             return _Found(timeline, [], KeyLinks([], []), KeyTotals([], is_whole=False), ())
         owner = dict[str, set[str]]()
-        for one in timeline.events[:SHOWN] if may_see else ():
-            for field, text in log.personal(one.record.type, [one.record.id]).get(one.record.id, {}).items():
+        for event in timeline.events[:SHOWN] if may_see else ():
+            for field, text in log.personal(event.record.type, [event.record.id]).get(event.record.id, {}).items():
                 owner.setdefault(field, set()).add(text)
         return _Found(
             timeline,
@@ -263,8 +263,8 @@ class _KeyTexts:
     def __init__(self, definitions: Definitions, standings: Mapping[str, VerdictInForce], found: _Found) -> None:
         self._definitions, self._standings, self._found = definitions, standings, found
         self._names: dict[tuple[str, str], str] = {}
-        for one in (*found.timeline.events, *(neighbour.newest for neighbour in found.links.neighbours)):
-            self._note(one.record)
+        for event in (*found.timeline.events, *(neighbour.newest for neighbour in found.links.neighbours)):
+            self._note(event.record)
 
     def title(self, entity: str, key: str) -> str:
         """The name of a key for people; the key itself where no event names it."""

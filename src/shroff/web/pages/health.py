@@ -104,7 +104,7 @@ def _said(request: Request) -> str:
 def _drifted(found: Look) -> list[Drifted]:
     drifted = []
     for event, look in sorted(found.drift.looks.items()):
-        figures = sorted(look.figures, key=lambda one: (not one.has_moved, -one.psi, one.name))
+        figures = sorted(look.figures, key=lambda figure: (not figure.has_moved, -figure.psi, figure.name))
         drifted.append(Drifted(event, look, figures[:FIGURES_SHOWN], len(figures[FIGURES_SHOWN:])))
     return drifted
 

@@ -99,7 +99,7 @@ async def mail(service: Service, request: Request) -> Response:
 
 def _asked(service: Service, mails: Iterable[StoredMail]) -> dict[str, AskedMail]:
     """The customer's answer to each mail that asks one, by the names of the mails; empty where it cannot be read."""
-    links = {one.name: link[1] for one in mails if (link := _LINK.search(one.text))}
+    links = {stored_mail.name: link[1] for stored_mail in mails if (link := _LINK.search(stored_mail.text))}
     with suppress(ShroffError):
         asked = {name: service.confirming.asked(token) for name, token in links.items()}
         named = (event.partition("/") for _, event in asked.values() if event)
@@ -137,7 +137,7 @@ async def letters(service: Service, request: Request) -> Response:
     older = None if last is None else next_of((last.made_ms, last.id))
     leaving = await service.in_thread(service.health.leaving, service.work.sinks)
     shown: dict[str, Any] = {"letters": found, "waiting": waiting, "older": older, "before": before}
-    failed = {one: count for one, count in counts.items() if one in FAILED}
+    failed = {name: count for name, count in counts.items() if name in FAILED}
     more = {
         "counts": counts,
         "failed": failed,

@@ -104,11 +104,11 @@ def _versions(service: Service, found: Sequence[ListedModel]) -> list[ComparedMo
     """The newest models with what was measured of them, and the baselines of the champion, or of the newest."""
     read: list[tuple[str, ListedModel | None, TrainedOn, dict[str, Measured]]] = []
     baselines: Mapping[str, Any] = {}
-    for one in found[:VERSIONS_SHOWN]:
+    for model in found[:VERSIONS_SHOWN]:
         with suppress(ShroffError):
-            stored = service.project.opened.registry.read(one.id)
-            read.append((stored.id, one, _facts(stored.manifest), _by_name(stored.metrics)))
-            if one.role == "champion" or not baselines:
+            stored = service.project.opened.registry.read(model.id)
+            read.append((stored.id, model, _facts(stored.manifest), _by_name(stored.metrics)))
+            if model.role == "champion" or not baselines:
                 baselines = stored.metrics.get("baselines", {})
     for name, told in baselines.items():
         read.append((BASELINES.get(name, told.get("about", name)), None, TrainedOn(), _by_name(told)))

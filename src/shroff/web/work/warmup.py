@@ -94,7 +94,7 @@ def _of_the_queue(service: Service) -> list[Named]:
     wanted = queue_of({}, who, desk.now_ms(), desk.money_places)
     cases = case_queries.listed(desk, who, wanted, ORDER, limit=SHOWN).cases
     tops = [top_of(alerts) for alerts in newest_alerts(desk, cases).values()]
-    names = [(one.event, one.id) for one in tops if one is not None and one.outcome]
+    names = [(top.event, top.id) for top in tops if top is not None and top.outcome]
     for name in names[:1]:
         service.reasons.explained(*name)
     return names

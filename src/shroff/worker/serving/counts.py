@@ -81,7 +81,7 @@ class Latencies:
     def shown(self) -> list[tuple[str, float]]:
         """Counts up to each bound of `SECONDS`, as Prometheus has them."""
         so_far = list(accumulate(self.counts))
-        within = [so_far[min(math.floor(STEPS * math.log2(one / SHORTEST_S)), LAST)] for one in SECONDS]
+        within = [so_far[min(math.floor(STEPS * math.log2(second / SHORTEST_S)), LAST)] for second in SECONDS]
         return list(zip(_texts(SECONDS), [*within, so_far[-1]], strict=True))
 
     def quantile_ms(self, share: float) -> float | None:
@@ -275,7 +275,7 @@ class BatchTally:
         return found
 
     def _add_labels(self, placed: Sequence[SequencedEvent]) -> None:
-        for label in [one.event for one in placed if isinstance(one.event, LabelEvent)]:
+        for label in [event.event for event in placed if isinstance(event.event, LabelEvent)]:
             verdict = str(label.values[1])
             if verdict not in self.label_s:
                 self.label_s[verdict] = Buckets(DELAYS_S)
@@ -306,18 +306,18 @@ class BatchTally:
 
     def _add_amounts(self, rows: DecisionColumns, placed: SequencedBatch, type_: _Type) -> None:
         """Add the amounts of events that came as columns, in their order."""
-        name = next(one for at, one in enumerate(placed.columns) if at == type_.money_at)
+        name = next(column for at, column in enumerate(placed.columns) if at == type_.money_at)
         shown, unit = placed.columns[name], type_.unit
         assert not isinstance(shown, Coded)
         sums = {outcome: self.money[rows.event, outcome] for outcome in set(rows.outcomes)}
         for outcome, amount in zip(rows.outcomes, (shown.values / unit).tolist(), strict=True):
             sums[outcome] += amount
-        self.money.update({(rows.event, outcome): found for outcome, found in sums.items()})
+        self.money.update({(rows.event, outcome): sum_ for outcome, sum_ in sums.items()})
 
     def _add_earlier(self, outcome: str, named: tuple[object, ...], amount: float) -> None:
         found = self._earlier_of.get(named)
         if found is None:
-            type_, country = (self._bounded(label, one) for label, one in enumerate(named))
+            type_, country = (self._bounded(label, series) for label, series in enumerate(named))
             found = self.earlier.setdefault((type_, country), EarlierAmounts(AMOUNTS))
             if len(self._earlier_of) < KEPT_MAX:
                 self._earlier_of[named] = found
@@ -355,17 +355,19 @@ def _outcomes(rows: Sequence[DecisionRow]) -> Iterable[tuple[int, str, str]]:
 def _values(placed: Sequence[SequencedEvent], type_: _Type) -> list[tuple[Any, ...]]:
     """The values of each event; of columns, whose type this is, those that are read."""
     if not isinstance(placed, SequencedBatch):
-        return [one.event.values for one in placed]
+        return [event.event.values for event in placed]
     fields = [placed.columns[name] if at in type_.read else None for at, name in enumerate(placed.columns)]
-    plain = (one.column() if isinstance(one, Coded) else one for one in fields)
-    return list(zip(*(repeat(None, len(placed)) if one is None else values_of(one) for one in plain), strict=True))
+    plain = (declared.column() if isinstance(declared, Coded) else declared for declared in fields)
+    return list(
+        zip(*(repeat(None, len(placed)) if column is None else values_of(column) for column in plain), strict=True)
+    )
 
 
 def _type_of(definitions: Definitions, event: str, named: Sequence[str]) -> _Type:
     fields = definitions.events.types[event].fields
-    shown = {one.name: at for at, one in enumerate(fields) if not one.shape.is_hashed}
-    money_at = next((at for at, one in enumerate(fields) if one.type.kind == "money"), None)
-    labels = [shown.get(one) for one in named]
+    shown = {declared.name: at for at, declared in enumerate(fields) if not declared.shape.is_hashed}
+    money_at = next((at for at, declared in enumerate(fields) if declared.type.kind == "money"), None)
+    labels = [shown.get(name) for name in named]
     return _Type(
         money_at,
         10**definitions.settings.money_places,
@@ -389,4 +391,4 @@ def _accounted(batch: Batch, answered: Mapping[tuple[str, bool, str], int]) -> i
     others = sum(
         count for (kind, is_label, _), count in answered.items() if kind != DECIDED and (is_label or kind != REFUSED)
     )
-    return len(batch.decisions) + sum(one.type != "label" for one in batch.refused) + others
+    return len(batch.decisions) + sum(message.type != "label" for message in batch.refused) + others

@@ -65,7 +65,7 @@ class DeadLetters:
         began_s, sent = time.monotonic(), int(self._noted or 0)
         numbers = [number for number in self._log.refused_numbers() if number > sent]
         some = numbers[:AT_ONCE]
-        letters = [one for _, one in self._log.refused(some) if one.source in parts]
+        letters = [row for _, row in self._log.refused(some) if row.source in parts]
         self._next_s = time.monotonic() + AGAIN_S
         if letters:
             self._source.refuse(letters)

@@ -81,14 +81,14 @@ class Outflow:
     def _look(self, delivery: Tended) -> None:
         """Check the sinks, and report changes."""
         self.health = delivery.health(self._log.last_seq())
-        for one in self.health:
-            if one.trouble is None:
-                if one.name in self._silent:
-                    self._silent.remove(one.name)
-                    self._tell(f"sink {one.name} accepts rows again")
-            elif one.name not in self._silent and one.attempts >= TOLD_AFTER:
-                self._silent.add(one.name)
-                self._tell(f"{silence_words(one)}. Retrying")
+        for health in self.health:
+            if health.trouble is None:
+                if health.name in self._silent:
+                    self._silent.remove(health.name)
+                    self._tell(f"sink {health.name} accepts rows again")
+            elif health.name not in self._silent and health.attempts >= TOLD_AFTER:
+                self._silent.add(health.name)
+                self._tell(f"{silence_words(health)}. Retrying")
 
 
 def silence_words(one: DeliveryHealth) -> str:

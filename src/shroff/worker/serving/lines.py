@@ -82,7 +82,10 @@ class Inflow:
             read = self._reader(taken).submissions([line])
             return self._timely(read)[0] if self._is_live else read[0]
 
-        origins = [LineOrigin(source_name(one.part), len(one.lines), partial(_place, one.lines)) for one in found]
+        origins = [
+            LineOrigin(source_name(taken_lines.part), len(taken_lines.lines), partial(_place, taken_lines.lines))
+            for taken_lines in found
+        ]
         until_ms = latest_ms(self._definitions.settings, self._now_ms()) if self._is_live else None
         return self._forms.run(type_, raws, careful, origins, until_ms, records)
 
@@ -105,7 +108,7 @@ class Inflow:
             lines[taken.part] += taken.lines
             readers[taken.part] = self._reader(taken)
         each = {part: iter(reader.submissions(lines[part])) for part, reader in readers.items()}
-        return [one for taken in found for one in islice(each[taken.part], len(taken.lines))]
+        return [line for taken in found for line in islice(each[taken.part], len(taken.lines))]
 
     def _reader(self, taken: Taken) -> _Reader:
         kind = taken.part, taken.type, taken.format
@@ -125,7 +128,7 @@ class Inflow:
     def _timely(self, found: Sequence[Submission]) -> list[Submission]:
         """The submissions, those refused that are too early."""
         now_ms = self._now_ms()
-        return [timely(one, self._definitions, now_ms) for one in found]
+        return [timely(submission, self._definitions, now_ms) for submission in found]
 
 
 class _Reader:
@@ -159,8 +162,8 @@ class _Reader:
         found: list[Submission] = []
         while len(found) < len(lines):
             try:
-                for one in islice(self._read, len(lines) - len(found)):
-                    found.append(one)  # noqa: PERF402 (what was read before an error is kept)
+                for line in islice(self._read, len(lines) - len(found)):
+                    found.append(line)  # noqa: PERF402 (what was read before an error is kept)
             except ShroffError:
                 raise
             except Exception as error:  # noqa: BLE001 (whatever it is: one line does not end the part)

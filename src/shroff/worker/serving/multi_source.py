@@ -57,8 +57,8 @@ class SeveralSources:
     ) -> None:
         is_alone = len(sources) == 1
         self.readers = [
-            NamedReader(name, one, (claims or {}).get(one.name, {}), tell, is_alone=is_alone)
-            for name, one in sources.items()
+            NamedReader(name, source, (claims or {}).get(source.name, {}), tell, is_alone=is_alone)
+            for name, source in sources.items()
         ]
         self._note, self._noted_s = note, 0.0
 
@@ -98,14 +98,14 @@ class SeveralSources:
 
     def health(self) -> Health:
         each = [reader.health for reader in self.readers]
-        lags = [one.lag for one in each if one.lag is not None]
+        lags = [part.lag for part in each if part.lag is not None]
         return Health(
             sum(lags) if len(lags) == len(each) else None,
-            sum(one.errors for one in each),
-            sum(one.rebalances for one in each),
+            sum(part.errors for part in each),
+            sum(part.rebalances for part in each),
             [f"source {reader.label}: {reader.failing}" for reader in self.readers if reader.failing],
-            sum(one.overtaken for one in each),
-            max(one.overtaken_ms for one in each),
+            sum(part.overtaken for part in each),
+            max(part.overtaken_ms for part in each),
             {reader.label: reader.failing for reader in self.readers},
         )
 
@@ -166,13 +166,13 @@ class SeveralSources:
             some = self._merged(present, limit)
             found += some
             limit -= _count(some)
-            waiting = [one for one in present if one.merge is not None and one.merge.waits_for]
+            waiting = [reader for reader in present if reader.merge is not None and reader.merge.waits_for]
             if limit <= 0 or not waiting:
                 break
             for one in waiting:
                 one.find_out()
             _settle(waiting)
-            answers = [one.has_found_out() for one in waiting]
+            answers = [reader.has_found_out() for reader in waiting]
             if not all(answers):
                 break
         for one in present:
@@ -211,4 +211,4 @@ def _settle(readers: Sequence[NamedReader]) -> None:
 
 
 def _count(found: Sequence[Taken]) -> int:
-    return sum(len(one.lines) for one in found)
+    return sum(len(taken.lines) for taken in found)

@@ -142,7 +142,7 @@ class SourceLoop:
 
     def _left(self) -> int:
         """How many messages may still be polled, by the limit."""
-        on_their_way = sum(len(one.submissions) for one in self._rounds)
+        on_their_way = sum(len(round_.submissions) for round_ in self._rounds)
         limit = self._options.limit
         return self._poison.size if limit is None else limit - self._work.taken - on_their_way
 

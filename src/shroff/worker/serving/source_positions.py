@@ -59,7 +59,7 @@ class SourceReading:
         if self._several is not None:
             self._several.adopt(log)
         each = [(f"{reader.name}/", reader) for reader in self._several.readers] if self._several else [("", source)]
-        self._letters = [(begin, DeadLetters(log, one, tell)) for begin, one in each]
+        self._letters = [(begin, DeadLetters(log, entry, tell)) for begin, entry in each]
         self.reached = log.offsets(source.name)
         work.offsets = known(self.reached)
         self.is_begun, self._retry, self._asked_s = False, Backoff(), 0.0
@@ -72,7 +72,7 @@ class SourceReading:
     @property
     def has_letters(self) -> bool:
         """Whether there may be dead letters that can be sent now."""
-        return any(one.is_due for _, one in self._letters)
+        return any(letters.is_due for _, letters in self._letters)
 
     def begin(self) -> None:
         """Begin behind what was reached. Raises: as the source's `start`; `is_away` says then when it is due again."""
@@ -120,8 +120,8 @@ class SourceReading:
             trace_batch(work, prepared, gathered.traced, gathered.arrived[0][0], committed_s)
         work.offsets.update(offsets)
         self._source.acknowledge(offsets)
-        for _, one in self._letters:
-            one.note(len(prepared.batch.refused))
+        for _, letters in self._letters:
+            letters.note(len(prepared.batch.refused))
         if self._several is not None:
             self._several.count(gathered.submissions, prepared.answers)
 
@@ -133,14 +133,14 @@ class SourceReading:
 
     def send_letters(self) -> None:
         """Send some dead letters, no batch being open. Raises: as the log's `append`."""
-        for begin, one in self._letters:
-            if one.is_due:
-                one.send(self._parts(begin))
+        for begin, letters in self._letters:
+            if letters.is_due:
+                letters.send(self._parts(begin))
 
     def end(self) -> None:
         """Send what there is of dead letters, no batch being open. Raises: as the log's `append`."""
-        for begin, one in self._letters:
-            one.send_all(self._parts(begin))
+        for begin, letters in self._letters:
+            letters.send_all(self._parts(begin))
 
     def _parts(self, begin: str) -> set[str]:
         return {part for part in self.reached if part.startswith(begin)}

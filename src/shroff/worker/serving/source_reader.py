@@ -104,7 +104,7 @@ class EarlierPositions:
 
     def _claimed(self, part: str) -> Collection[str]:
         """The sources that may have read a part; nobody names the topic of labels that is read if it is there."""
-        named = (self._claims[one] for one in (part, part.rpartition("/")[0]) if one in self._claims)
+        named = (self._claims[name] for name in (part, part.rpartition("/")[0]) if name in self._claims)
         return next(named, (self._label,))
 
 
@@ -197,8 +197,8 @@ class NamedReader:
 
     def named(self, found: Sequence[Taken]) -> list[Taken]:
         """Messages that it gives, their parts by the names that the log has for them."""
-        self._reached |= {one.part: one.offset for one in found}
-        return [one._replace(part=f"{self.name}/{one.part}") for one in found]
+        self._reached |= {taken.part: taken.offset for taken in found}
+        return [taken._replace(part=f"{self.name}/{taken.part}") for taken in found]
 
     def taken(self, runs: Sequence[Run]) -> list[Taken]:
         """Runs that were taken from its merge, as messages."""
@@ -292,7 +292,7 @@ class NamedReader:
     def refuse(self, refused: Sequence[Refused]) -> None:
         """Send dead letters. Raises: TransientError where they come again."""
         begin = f"{self.name}/"
-        self.thread.answer(self.source.refuse, [replace(one, source=one.source.removeprefix(begin)) for one in refused])
+        self.thread.answer(self.source.refuse, [replace(row, source=row.source.removeprefix(begin)) for row in refused])
 
     def told(self) -> ReadNews | None:
         """What is new since this was asked last; None where nothing is."""
@@ -313,7 +313,7 @@ class NamedReader:
             found: list[Standing] = self.thread.answer(self.source.look, self.own(offsets))
         except TransientError:
             return [Standing(self.name, None)]
-        return [one._replace(part=f"{self.name}/{one.part}") for one in found]
+        return [line._replace(part=f"{self.name}/{line.part}") for line in found]
 
     def close(self) -> None:
         self.thread.later(self.source.close)

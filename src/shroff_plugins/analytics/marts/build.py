@@ -283,8 +283,8 @@ def described(
         words = {column.name: column.description for column in reversed(read)} | dict(model.columns)
         columns[model.name] = _columns(connection, model.name, words)
     tested = {model for one in models for test in one.tests for model, _, _ in test.columns}
-    names = {name: [one.name for one in found] for name, found in columns.items()}
-    names |= {name: [one.name for one in _columns(connection, name)] for name in tested & set(views)}
+    names = {name: [one.name for one in column] for name, column in columns.items()}
+    names |= {name: [column.name for column in _columns(connection, name)] for name in tested & set(views)}
     problems: list[Problem] = []
     for model in models:
         problems += [check_column for test in model.tests for check_column in check_columns(test, names)]

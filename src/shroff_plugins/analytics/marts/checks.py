@@ -133,7 +133,7 @@ def _test(model: str, name: str, condition: str, columns: Sequence[Node], values
     column = f"m.{identifier(_text(columns[0]))}"
     example = f"min(CAST({column} AS VARCHAR))"
     sql = f"SELECT count(*), {example} FROM {identifier(model)} AS m WHERE {condition.format(column)}"
-    return MartTest(name, sql, values, [(model, _text(one), one) for one in columns])
+    return MartTest(name, sql, values, [(model, _text(node), node) for node in columns])
 
 
 def _unique(model: str, columns: Sequence[Node]) -> MartTest:

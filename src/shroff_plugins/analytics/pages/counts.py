@@ -110,7 +110,7 @@ async def show(service: Service, request: Request) -> Response:
         sources=countable.sources,
         fields=sorted({name for type_ in countable.types for name in type_.fields}),
         is_split=question.by not in {DAY, WEEK},
-        rows_path=lambda one: rows_path(one, question),
+        rows_path=lambda outcome: rows_path(outcome, question),
         mistake=mistake,
         csv=f"{PATH}/counts.csv?{urlencode(list(request.query_params.multi_items()))}",
         path=PATH,
@@ -218,8 +218,8 @@ def _is_open(project: Project, question: CountQuestion) -> Callable[[date], bool
 def _chart(found: Sequence[CountRow], by: str, is_open: Callable[[date], bool] | None) -> Bars | None:
     """All that was counted, by day or week."""
     days: Counter[date] = Counter()
-    for one in found:
-        days[one.day] += one.count
+    for count_row in found:
+        days[count_row.day] += count_row.count
     if not days or is_open is None:
         return None
     if by == WEEK:

@@ -81,7 +81,7 @@ async def download(service: Service, request: Request) -> Response:
     except (UsageError, DefinitionError) as error:
         raise ProblemError(422, "bad-question", "The funnel cannot be computed", str(error)) from None
     headers = {"content-disposition": 'attachment; filename="users.csv"'}
-    return Response(b"".join(csv_line([one]) for one in ["user", *answer.users]), 200, headers, CSV)
+    return Response(b"".join(csv_line([user]) for user in ["user", *answer.users]), 200, headers, CSV)
 
 
 def _question(service: Service, request: Request, name: str) -> FunnelDays:

@@ -153,7 +153,10 @@ class Tallies:
     def _add(self, by_window: Mapping[int, Sequence[Record]], flagged: set[int], frauds: set[str]) -> None:
         prefix = f"{self._settings.event}/"
         for start in by_window.keys() & self._wanted:
-            some = [_Counted(_fields.decode(one.body), prefix + one.id in frauds, one.seq) for one in by_window[start]]
+            some = [
+                _Counted(_fields.decode(record.body), prefix + record.id in frauds, record.seq)
+                for record in by_window[start]
+            ]
             self._all[start].add(some)
             self._fraud[start].add([one for one in some if one.seq in flagged])
 
@@ -202,7 +205,7 @@ class _Tally:
             else None
         )
         return SummaryRow(
-            {column: _named(found) for column, found in self._counts.items()},
+            {column: _named(count) for column, count in self._counts.items()},
             self._count,
             self._sum.quantize(Decimal(1).scaleb(-places)),
             average,
@@ -226,9 +229,9 @@ def _named(found: Counter[Any]) -> dict[str, int]:
 def _together(placed: Iterable[PlacedWindow]) -> Iterator[list[PlacedWindow]]:
     """Runs that are read in one go: those near each other, long ones in pieces."""
     found: list[PlacedWindow] = []
-    for one in placed:
-        for first in range(one.first, one.last + 1, READ):
-            piece = one._replace(first=first, last=min(first + READ - 1, one.last))
+    for window in placed:
+        for first in range(window.first, window.last + 1, READ):
+            piece = window._replace(first=first, last=min(first + READ - 1, window.last))
             if found and (first - found[-1].last > NEAR or piece.last - found[0].first >= READ):
                 yield found
                 found = []
@@ -239,7 +242,7 @@ def _together(placed: Iterable[PlacedWindow]) -> Iterator[list[PlacedWindow]]:
 
 def _places_with(log: LogReader, after: int, upto: int, outcomes: Sequence[str]) -> set[int]:
     """The places among these whose decision has one of the outcomes."""
-    wanted = {one.encode() for one in outcomes}
+    wanted = {outcome.encode() for outcome in outcomes}
     found: set[int] = set()
     for lines in log.outcome_lines(after, upto):
         pairs = (line.split() for line in lines.splitlines())

@@ -172,7 +172,7 @@ class SqlSummaries:
     def write(self, rows: Sequence[WindowSummary], position: Position, next_ms: int | None = None) -> int | None:
         with self._begun() as connection:
             row = self._lock(connection)
-            if row is None or any(_is_behind(position, _position(row[one])) for one in ("rows_position", "position")):
+            if row is None or any(_is_behind(position, _position(row[name])) for name in ("rows_position", "position")):
                 return None
             now = _moment(self._now_ms())
             changed = sum(self._write_table(connection, number, rows, now) for number in range(len(self._tables)))
@@ -235,7 +235,7 @@ class SqlSummaries:
     def _write_table(self, connection: Connection, number: int, rows: Sequence[WindowSummary], now: datetime) -> int:
         """Write what differs from what is there; gives how many rows."""
         table = self._tables[number]
-        keys = [_moment(one.start_ms) for one in rows]
+        keys = [_moment(row.start_ms) for row in rows]
         there = {
             _known_ms(row["window_start"]): row
             for row in connection.execute(select(table).where(table.c.window_start.in_(keys))).mappings()
@@ -255,7 +255,7 @@ class SqlSummaries:
     def _values(self, window: WindowSummary, number: int) -> dict[str, Any]:
         """What a row says beside its window."""
         one: SummaryRow = window.fraud if number else window.all
-        counts = {name: json.dumps(found, ensure_ascii=False) for name, found in one.counts.items()}
+        counts = {name: json.dumps(count, ensure_ascii=False) for name, count in one.counts.items()}
         return {
             **counts,
             "transaction_count": one.count,

@@ -298,7 +298,7 @@ class CountedByEventTime(CountedWindows):
             for piece in log_columns(log, self._definitions, end, after=self._followed[at], is_apart=True):
                 if (frame := piece.frames.get(self.settings.event)) is not None:
                     windows = np.unique(frame.times - frame.times % self.settings.every_ms, return_counts=True)
-                    self._counts.update(dict(zip(*(one.tolist() for one in windows), strict=True)))
+                    self._counts.update(dict(zip(*(window.tolist() for window in windows), strict=True)))
             self._followed[at] = end
         for start in [count for count in self._counts if count < starts.start]:
             del self._counts[start]

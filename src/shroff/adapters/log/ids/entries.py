@@ -88,11 +88,11 @@ class PlaceSums:
 
     def take(self, others: Iterable[PlaceSums]) -> None:
         """Add what others have of the same places."""
-        for one in others:
-            self.sums += one.sums
-            self.count += one.count
+        for sums in others:
+            self.sums += sums.sums
+            self.count += sums.count
 
     def unlike(self, other: PlaceSums) -> list[tuple[int, int]]:
         """The places (after, upto] of each sum that is another one there."""
         first = (np.flatnonzero(self.sums != other.sums) << self._BITS) + self.after - 1
-        return [(max(one, self.after), min(one + (1 << self._BITS), self.end)) for one in first.tolist()]
+        return [(max(number, self.after), min(number + (1 << self._BITS), self.end)) for number in first.tolist()]

@@ -107,7 +107,7 @@ class ReadRuns:
 
     def size(self) -> int:
         """How many ids the runs have, those of pruned records included."""
-        return sum(one.size for one in self._current().values())
+        return sum(run.size for run in self._current().values())
 
     def sum_up(self, after: int, end: int) -> PlaceSums:
         """Read all runs, and add up what they have of places in (after, end].
@@ -169,7 +169,7 @@ class ReadRuns:
                     done, *merged = np.frombuffer(self._filter(run, one), "<u8").tolist()
                     unfinished[run] = Unfinished(bits, tuple(merged), done, one.size, one.last_seq, is_stored=True)
             self._check_missing()
-            for missing in {each for one in unfinished.values() for each in one.merged}.difference(runs):
+            for missing in {each for merge in unfinished.values() for each in merge.merged}.difference(runs):
                 raise self._damaged(f"run {missing} of the index of ids is missing")
             self._runs, self._unfinished = runs, unfinished
         return self._runs
@@ -201,7 +201,7 @@ class ReadRuns:
     def _keys(self, wanted: Numbers, runs: Mapping[int, IdRun]) -> Numbers:
         """The parts that may have one of these digests, each once."""
         if not self._is_writer:
-            return np.unique(np.concatenate([part_of(wanted[:, 0], run, one.bits) for run, one in runs.items()]))
+            return np.unique(np.concatenate([part_of(wanted[:, 0], run, id_run.bits) for run, id_run in runs.items()]))
         memory = self._remembered()
         keys = list[Numbers]()
         for known in [one for one in (memory.young, memory.old) if one.may_have(wanted[:, 0])]:
@@ -270,11 +270,11 @@ class ReadRuns:
         if self._memory is None:
             runs, filters = self._current(), Filters()
             young, old = dict[int, Numbers](), dict[int, Numbers]()
-            for run, one in runs.items():
-                if one.size >= FINAL:
-                    filters.add(run, np.frombuffer(self._filter(run, one), "<u8"))
+            for run, merge in runs.items():
+                if merge.size >= FINAL:
+                    filters.add(run, np.frombuffer(self._filter(run, merge), "<u8"))
                 else:
-                    (young if one.size < YOUNG else old)[run] = self._entries_of(run, one)[:, 0]
+                    (young if merge.size < YOUNG else old)[run] = self._entries_of(run, merge)[:, 0]
             for run, made in self._unfinished.items():
                 if sum(runs[each].size for each in made.merged) >= FINAL:
                     made.filter = filter_of(self._between(run, 0, made.done))
@@ -323,14 +323,14 @@ class IdRuns(ReadRuns):
 
     def prune(self, upto: int) -> None:
         """Drop the runs of which nothing is left."""
-        gone = [run for run, one in self._current().items() if one.last_seq <= upto]
+        gone = [run for run, id_run in self._current().items() if id_run.last_seq <= upto]
         if gone:
             self._is_changed = True
             self._remembered().take({run: self._current()[run].size for run in gone})
-            for run, one in [*self._unfinished.items()]:
-                if not set(one.merged).isdisjoint(gone):
-                    self._unfinished[run] = Unfinished(one.bits)
-                    if one.is_stored:
+            for run, merge in [*self._unfinished.items()]:
+                if not set(merge.merged).isdisjoint(gone):
+                    self._unfinished[run] = Unfinished(merge.bits)
+                    if merge.is_stored:
                         self._tables.drop(run)  # `_delete` writes what it is now
             self._retire(gone)
             self._delete()
@@ -397,11 +397,11 @@ class IdRuns(ReadRuns):
         """Begin the merges that are due, and go on with each by so many ids."""
         runs, seen = self._current(), set[int]()
         while True:
-            busy = set(chain.from_iterable(one.merged for one in self._unfinished.values()))
-            if merged := _to_merge({run: one for run, one in runs.items() if run not in busy}):
+            busy = set(chain.from_iterable(merge.merged for merge in self._unfinished.values()))
+            if merged := _to_merge({run: merge for run, merge in runs.items() if run not in busy}):
                 bits = bits_of(sum(runs[run].size for run in merged))
                 self._unfinished[self._next_run()] = Unfinished(bits, tuple(merged))
-            ahead = [run for run, one in self._unfinished.items() if one.merged and run not in seen]
+            ahead = [run for run, merge in self._unfinished.items() if merge.merged and run not in seen]
             if not ahead:
                 break
             seen.update(ahead)
@@ -450,32 +450,32 @@ class IdRuns(ReadRuns):
     def _delete(self) -> None:
         """Delete some parts of runs that are not asked any longer."""
         left = _PARTS_DELETED
-        for run, one in [*self._unfinished.items()]:
-            if one.merged:
+        for run, merge in [*self._unfinished.items()]:
+            if merge.merged:
                 continue
-            end = min(one.done + left, one.parts)
-            if end > one.done:
+            end = min(merge.done + left, merge.parts)
+            if end > merge.done:
                 self._is_changed = True
-                left -= end - one.done
-                self._tables.drop_parts((run << 32) + one.done, (run << 32) + end)
-            if one.is_stored and end > one.done:
+                left -= end - merge.done
+                self._tables.drop_parts((run << 32) + merge.done, (run << 32) + end)
+            if merge.is_stored and end > merge.done:
                 self._tables.drop(run)
-                one.is_stored = False
-            one.done = end
-            if end == one.parts:
+                merge.is_stored = False
+            merge.done = end
+            if end == merge.parts:
                 del self._unfinished[run]
-            elif not one.is_stored:
-                self._tables.add(one.row(run), ())
-                one.is_stored = True
+            elif not merge.is_stored:
+                self._tables.add(merge.row(run), ())
+                merge.is_stored = True
 
 
 def _to_merge(runs: Mapping[int, IdRun]) -> list[int]:
     """The runs of a level that are together as large as those of the next one."""
     levels: dict[int, list[int]] = {}
-    for run, one in runs.items():
-        if one.size < FINAL:
-            levels.setdefault((one.size.bit_length() - 1) // LEVEL_BITS, []).append(run)
-    for level, found in levels.items():
-        if sum(runs[run].size for run in found) >= 1 << (level + 1) * LEVEL_BITS:
-            return found
+    for run, id_run in runs.items():
+        if id_run.size < FINAL:
+            levels.setdefault((id_run.size.bit_length() - 1) // LEVEL_BITS, []).append(run)
+    for level, group in levels.items():
+        if sum(runs[run].size for run in group) >= 1 << (level + 1) * LEVEL_BITS:
+            return group
     return []

@@ -41,7 +41,7 @@ class LogPruningContract(LogCase):
 
         assert (_flat(log.flags_after()), _flat(log.hits_after())) == (flags, hits)
         assert log.watermark_ms() == before[1]
-        assert [one for _, one in log.refused_list()] == everything(1).refused
+        assert [refused for _, refused in log.refused_list()] == everything(1).refused
         assert log.waiting_all() == everything(1).waiting
         assert log.outbox() == before[8]
         assert log.remarks() == before[10]
@@ -90,7 +90,7 @@ class LogPruningContract(LogCase):
     def test_control_events_stay(self, log: Log) -> None:
         controls = [record(seq, str(seq), kind="control", type="control") for seq in (1, 3, 5)]
         rest = [record(2), record(4), record(6)]
-        log.append(Batch(records=sorted([*controls, *rest], key=lambda one: one.seq)))
+        log.append(Batch(records=sorted([*controls, *rest], key=lambda control: control.seq)))
         log.prune(4)
 
         assert log.controls() == controls

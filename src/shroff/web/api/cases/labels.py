@@ -147,7 +147,7 @@ class LabelBoard:
 
     def _together(self, labels: LabelsInMemory, as_of_ms: int) -> Together:
         histories, decided = labels.histories, self.project.definitions.events.decided
-        friendly = {name: one.friendly_reasons for name, one in self.project.definitions.models.items()}
+        friendly = {name: model.friendly_reasons for name, model in self.project.definitions.models.items()}
         return Together(
             len(histories),
             Counter(history.said[history.force].verdict for history in histories.values()),
@@ -155,7 +155,7 @@ class LabelBoard:
             conflicts_in(histories)[::-1],
             maturity_in(histories, as_of_ms, friendly=friendly),
             held_of(histories, CUSTOMER),
-            Counter(one.time_ms // DAY_MS for (type_, _), one in histories.items() if type_ in decided),
+            Counter(history.time_ms // DAY_MS for (type_, _), history in histories.items() if type_ in decided),
         )
 
 

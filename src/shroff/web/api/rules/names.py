@@ -98,8 +98,8 @@ def palette(definitions: Definitions) -> dict[str, list[PalettePart]]:
     types = definitions.events.types
     event = types[next(iter(definitions.events.decided), next(iter(types)))]
     teller = teller_of(definitions)
-    values = [one for one in event.fields if one.name != event.id_field]
-    amount = next((one.name for one in values if one.type.kind in {"money", "integer", "number"}), "")
+    values = [field for field in event.fields if field.name != event.id_field]
+    amount = next((value.name for value in values if value.type.kind in {"money", "integer", "number"}), "")
     truth = f"{event.name}.{amount} > 100" if amount else f"{event.name}.{values[0].name} is not missing"
 
     def compared(name: str, type_: Type) -> str:
@@ -109,21 +109,21 @@ def palette(definitions: Definitions) -> dict[str, list[PalettePart]]:
     def over(row: AggregateRow) -> str:
         if row.name in _OVER:
             return _OVER[row.name].format(event=event.name, truth=truth)
-        fitting = [one for one in values if one.type.kind in (row.takes or ())]
+        fitting = [value for value in values if value.type.kind in (row.takes or ())]
         argument = min(fitting, key=lambda one: one.name != amount, default=None)
         if argument is None or row.has_rank:
             return ""
         return compared(f"{row.name}({event.name}.{argument.name}) over 1d", row.type or argument.type)
 
-    key = next((one.name for one in values if one.type.is_text), values[0].name)
+    key = next((value.name for value in values if value.type.is_text), values[0].name)
     return {
         f"Fields of this {event.name}": [
-            PalettePart(compared(f"this.{one.name}", one.type), f"{one.name.replace('_', ' ')}: {one.type}")
-            for one in values
+            PalettePart(compared(f"this.{value.name}", value.type), f"{value.name.replace('_', ' ')}: {value.type}")
+            for value in values
         ],
         "Features": [
-            PalettePart(compared(name, one.type), teller.wording(one.node).noun)
-            for name, one in definitions.features.items()
+            PalettePart(compared(name, feature.type), teller.wording(feature.node).noun)
+            for name, feature in definitions.features.items()
         ],
         "Sums and counts of earlier events": [
             PalettePart(text, row.gives) for row in AGGREGATES.values() if (text := over(row))
@@ -132,7 +132,7 @@ def palette(definitions: Definitions) -> dict[str, list[PalettePart]]:
             PalettePart(f"this.{key} in lists.{name}", "whether the value is on the list")
             for name in definitions.reference.lists
         ],
-        "Functions": [PalettePart(one.form, one.meaning) for one in FUNCTIONS.values()],
+        "Functions": [PalettePart(function.form, function.meaning) for function in FUNCTIONS.values()],
     }
 
 

@@ -127,7 +127,7 @@ def _rules(service: Service, found: Opened) -> list[RuleLine]:
     """The rules that raised it, those that did most often first, then the others that hit its most important event."""
     case, definitions = found.line.case, service.project.definitions
     raised = Counter(name for event in found.events for name in event.alert.rules)
-    hits = [] if found.looked is None else [one.id for one in found.looked.hits if one.result != SHADOW]
+    hits = [] if found.looked is None else [hit.id for hit in found.looked.hits if hit.result != SHADOW]
     silent = silences_of(service.project, case, service.cases.now_ms())
     pending = pending_silences(service.project, case)
     known, teller = {rule.id: rule for rule in definitions.rules}, teller_of(definitions)

@@ -322,8 +322,8 @@ def toast(desk: CaseService, who: Who) -> Toast | None:
     except UsageError:  # it is put aside when its time comes
         return None
     with desk.store.look() as look:
-        found = look.cases([one.case for one in body.cases])
-    cases = [found[one.case] for one in body.cases if one.case in found]
+        found = look.cases([case.case for case in body.cases])
+    cases = [found[case.case] for case in body.cases if case.case in found]
     what = f"{len(cases)} cases" if len(cases) > 1 else f"Case {cases[0].number}" if cases else " ".join(body.events[0])
     is_whole = bool(cases) and all(case.state == CLOSED for case in cases)
     words = f"{sentence_case(what)} {_did(pending.kind, body.verdict, is_whole=is_whole)}."
@@ -332,7 +332,7 @@ def toast(desk: CaseService, who: Who) -> Toast | None:
 
 def _then(desk: CaseService, body: Body) -> Iterator[str]:
     """What an answer does beside closing its cases."""
-    labels = sum(len(one.alerts) for one in body.cases) + len(body.events)
+    labels = sum(len(case.alerts) for case in body.cases) + len(body.events)
     if labels:
         yield f"{labels} labels follow." if labels > 1 else "A label follows."
     for one in body.also.listed:

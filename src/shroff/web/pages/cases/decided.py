@@ -115,7 +115,7 @@ def _case_of(service: Service, who: Who, event: str, id_: str) -> InCase | None:
         alerts = [one for one in look.alerts_of([(event, id_)]) if one.case]
         if not alerts:
             return None
-        alert = max(alerts, key=lambda one: one.case)
+        alert = max(alerts, key=lambda alert: alert.case)
         case = look.case(alert.case)
     return None if case is None else InCase(line_of(service.cases, who, case), alert)
 

@@ -62,10 +62,10 @@ def others_of(service: Service, opened: Opened) -> Others:
     events = _newest(service, opened.line.case)
     own = {alert.named for alert in opened.detail.alerts}
     left, shown = SHOWN, list[OtherEvent]()
-    for one in events:
-        if one.named not in own and (one.case is not None or left):
-            shown.append(one)
-            left -= one.case is None
+    for event in events:
+        if event.named not in own and (event.case is not None or left):
+            shown.append(event)
+            left -= event.case is None
     return Others(shown, _amounts(opened, events))
 
 
@@ -100,10 +100,10 @@ def _amounts(opened: Opened, events: Sequence[OtherEvent]) -> AmountChart | None
     if top is None or opened.looked is None or chart is None or chart.entity != opened.line.case.entity:
         return chart
     later = [
-        Amount(one.found.record.time_ms, Decimal(one.summary.amount))
-        for one in events
-        if one.found.record.type == top.alert.event and one.found.record.time_ms > top.alert.time_ms
-        if one.summary.amount
+        Amount(event.found.record.time_ms, Decimal(event.summary.amount))
+        for event in events
+        if event.found.record.type == top.alert.event and event.found.record.time_ms > top.alert.time_ms
+        if event.summary.amount
     ]
-    later.sort(key=lambda one: one.time_ms)
+    later.sort(key=lambda amount: amount.time_ms)
     return amount_chart(opened.looked.explained.amounts, top.alert.event, top.summary.currency, later)

@@ -62,7 +62,7 @@ def amount_chart(
     left, right = Axis(min(start_ms, edge_ms - 1), edge_ms), Axis(edge_ms, own.time_ms)
     until_ms, end = (later[-1].time_ms, SINCE) if later else (own.time_ms, END)
     after = Axis(own.time_ms, max(until_ms, own.time_ms + 1))
-    values = [float(one.value) for one in (*found.earlier, own, *later)] + (
+    values = [float(amount.value) for amount in (*found.earlier, own, *later)] + (
         [] if found.limit is None else [float(found.limit)]
     )
     y = Axis(min(0.0, *values), (max(values) or 1.0) * HEADROOM)
@@ -75,7 +75,8 @@ def amount_chart(
         Spot(round(EDGE + right.at(one.time_ms) * (end - EDGE) / 100, 2), top(one.value), "dot-now") for one in recent
     ]
     dots += [
-        Spot(round(end + after.at(one.time_ms) * (END - end) / 100, 2), top(one.value), "dot-now") for one in later
+        Spot(round(end + after.at(amount.time_ms) * (END - end) / 100, 2), top(amount.value), "dot-now")
+        for amount in later
     ]
     usual = usual_range([float(one.value) for one in before])
     limit = None if found.limit is None else Mark(top(found.limit), f"limit {money(found.limit)}")
@@ -109,7 +110,7 @@ def _sentences(
         return f"{count(number)} {noun}{'' if number == 1 else 's'}"
 
     of = f"on this {found.entity.replace('_', ' ')}"
-    together = money(sum((one.value for one in recent), Decimal(0)), currency)
+    together = money(sum((amount.value for amount in recent), Decimal(0)), currency)
     least = "At least " if found.is_cut else ""  # of the earliest ones, which may not be all
     first = f"{'' if before else least}{many(len(recent))} {of} in the last 15 minutes, {together} together."
     said = [first if len(recent) > 1 else f"No other {noun} {of} in the last 15 minutes."]
@@ -118,7 +119,7 @@ def _sentences(
         range_ = f", nine of ten of them between {money(f'{low:.2f}')} and {money(f'{high:.2f}', currency)}"
         said.append(f"{least}{many(len(before))} in the 30 days before{range_ if usual else ''}.")
     if later:
-        since = money(sum((one.value for one in later), Decimal(0)), currency)
+        since = money(sum((amount.value for amount in later), Decimal(0)), currency)
         said.append(f"{many(len(later))} since then, {since} together.")
     if found.limit is not None:
         said.append(f"Rule {found.rule} compares amounts with {money(found.limit, currency)}.")

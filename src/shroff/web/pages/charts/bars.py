@@ -105,9 +105,9 @@ def signed_bars(
     """Values above and below zero, each with its label, and how many of each are marked; None for no values."""
     if not values:
         return None
-    reach, has_below = max(abs(one) for one in values), any(one < 0 for one in values)
+    reach, has_below = max(abs(amount) for amount in values), any(amount < 0 for amount in values)
     most = _ceiling(reach)
-    high = most if reach == 0 or any(one > 0 for one in values) else Decimal(0)
+    high = most if reach == 0 or any(amount > 0 for amount in values) else Decimal(0)
     low = most if has_below else Decimal(0)
     span = high + low
     zero, width = float(100 * high / span), 100 / len(values)

@@ -46,18 +46,21 @@ class LinkedKey:
 def link_graph(own: str, others: Sequence[LinkedKey]) -> LinkGraph:
     """The graph of the first of these keys; the table beside it has them all."""
     shown = others[:OTHERS_MAX]
-    shared = list(dict.fromkeys(key for one in shown for key in one.through))[:SHARED_MAX]
-    shown = [one for one in shown if any(key in shared for key in one.through)]
+    shared = list(dict.fromkeys(key for linked_key in shown for key in linked_key.through))[:SHARED_MAX]
+    shown = [linked_key for linked_key in shown if any(key in shared for key in linked_key.through)]
     height = ROW * max(len(shared), len(shown), 1)
     boxes, curves = [GraphBox(_LEFT, _y(0, 1, height), _cut(own), "this one", is_own=True)], list[str]()
     for at, (entity, title) in enumerate(shared):
-        using = [other for other, one in enumerate(shown) if (entity, title) in one.through]
-        count = sum((entity, title) in one.through for one in others)
+        using = [other for other, linked_key in enumerate(shown) if (entity, title) in linked_key.through]
+        count = sum((entity, title) in linked_key.through for linked_key in others)
         y = _y(at, len(shared), height)
         boxes.append(GraphBox(_MIDDLE, y, _cut(title), f"{entity}, {count} other{'s' * (count > 1)}"))
         curves.append(_curve(_LEFT, _y(0, 1, height), _MIDDLE, y))
         curves += [_curve(_MIDDLE, y, _RIGHT, _y(other, len(shown), height)) for other in using]
-    boxes += [GraphBox(_RIGHT, _y(at, len(shown), height), _cut(one.title), one.says) for at, one in enumerate(shown)]
+    boxes += [
+        GraphBox(_RIGHT, _y(at, len(shown), height), _cut(linked_key.title), linked_key.says)
+        for at, linked_key in enumerate(shown)
+    ]
     return LinkGraph(boxes, curves, height)
 
 

@@ -98,7 +98,7 @@ def _in_valley(spots: Sequence[Spot]) -> list[Spot]:
     The words of that one stand below. Those of others stand above and toward the lowest, where the line falls away
     from them, unless they would leave the chart there.
     """
-    lowest = max(spots, key=lambda one: one.y)
+    lowest = max(spots, key=lambda spot: spot.y)
     return [
         replace(spot, is_below=spot.y == lowest.y, is_left=spot.x > RIGHT or (spot.x > LEFT and spot.x > lowest.x))
         for spot in spots
@@ -132,9 +132,9 @@ def nice(least: float) -> float:
     """
     size = 1e-9
     while True:
-        for one in SCALES:
-            if one * size >= least * (1 - 1e-9):
-                return float(f"{one * size:.9g}")
+        for scale in SCALES:
+            if scale * size >= least * (1 - 1e-9):
+                return float(f"{scale * size:.9g}")
         size *= 10
 
 

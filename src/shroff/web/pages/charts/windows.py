@@ -61,7 +61,7 @@ class Windows:
     @property
     def first(self) -> Sequence[Window]:
         """The charts that say most: the newest values farthest outside the band, then those with a band."""
-        return sorted(self.charts, key=lambda one: (-one.distance, one.low is None))[:FIRST]
+        return sorted(self.charts, key=lambda chart: (-chart.distance, chart.low is None))[:FIRST]
 
     @property
     def rest(self) -> Sequence[Window]:
@@ -79,7 +79,7 @@ class FeatureTexts:
 
     def __init__(self, definitions: Definitions) -> None:
         features, settings = definitions.features, definitions.settings
-        self._nodes = {name: one.node for name, one in features.items()}
+        self._nodes = {name: feature.node for name, feature in features.items()}
         self._currency = settings.currency
         self._teller = ValueWording(self._nodes.get, settings.currency, settings.money_places)
 

@@ -225,7 +225,7 @@ def _start(project: Project, id_: str) -> str:
     """What a new rule begins with: something of this project that can be mended into what is meant."""
     events = project.definitions.events
     event = next(iter(events.decided), "payment")
-    entity = next((name for name, one in events.entities.items() if event in one.keys), "card")
+    entity = next((name for name, text in events.entities.items() if event in text.keys), "card")
     return START.format(id=id_, event=event, entity=entity)
 
 

@@ -267,7 +267,7 @@ def _look(project: Project, name: str, text: str) -> Look:
         Line(one, one.is_over(now_ms), entity_path(entity, one.value) if entity else "")
         for one in islice(reversed(wanted), SHOWN)
     ]
-    summary = next(one for one in project.lists.all() if one.name == name)
+    summary = next(list_ for list_ in project.lists.all() if list_.name == name)
     return Look(summary, lines, len(wanted), len(found))
 
 
@@ -305,7 +305,9 @@ def standings(project: Project, entity: str, key: str) -> list[Standing]:
     names = [name for name in lists_of(project.definitions, entity) if rule_of(name) is None]
     now_ms = project.opened.now_ms()
     there = {
-        name: one for name, one in (project.lists.holding(key) if names else {}).items() if not one.is_over(now_ms)
+        name: entry
+        for name, entry in (project.lists.holding(key) if names else {}).items()
+        if not entry.is_over(now_ms)
     }
     return [Standing(name, there.get(name), _does(project.definitions, name)) for name in names]
 

@@ -86,12 +86,12 @@ def least_precise(looks: Iterable[RuleLook]) -> RuleLook | None:
     Rules that allow or only note are left out: their hits on genuine events are no false alarms.
     """
     found = [
-        (share, one.id, one)
-        for one in looks
-        if one.state == ACTIVE
-        and one.rule is not None
-        and one.rule.effect in OUTCOMES[1:]
-        and (share := one.record.precision["precision"]) is not None
+        (share, look.id, look)
+        for look in looks
+        if look.state == ACTIVE
+        and look.rule is not None
+        and look.rule.effect in OUTCOMES[1:]
+        and (share := look.record.precision["precision"]) is not None
     ]
     return min(found)[2] if len(found) > 1 else None
 

@@ -227,7 +227,7 @@ def _amount(service: Service) -> Callable[..., str]:
 
 def _scored(service: Service) -> list[str]:
     """The event types that have a model in force."""
-    return sorted({one.event for one in service.project.models.all() if one.role == "champion"})
+    return sorted({model.event for model in service.project.models.all() if model.role == "champion"})
 
 
 def _applied(service: Service, shown: Shown) -> list[Applied]:
@@ -380,7 +380,7 @@ def _near(found: Cutoffs) -> list[Point]:
     """The part of the curve that anybody would choose from, from low thresholds to high ones."""
     best = found.found.best
     points = {one for one in found.found.curve if one.cost <= TIMES_THE_BEST * best.cost} | {best}
-    return sorted(points, key=lambda one: (place_of(one), -one.cost))
+    return sorted(points, key=lambda point: (place_of(point), -point.cost))
 
 
 def place_of(point: Point) -> float:
@@ -402,7 +402,7 @@ def _charts(found: Cutoffs, points: Sequence[Point]) -> tuple[Plot, Plot]:
     costs = plot_of(
         {"now": [(_along(place_of(point)), point.cost) for point in points]},
         x=x,
-        y=Axis(0.0, nice(max(one.cost for one in every))),
+        y=Axis(0.0, nice(max(point.cost for point in every))),
         height=HEIGHT,
         spots=[((_along(place_of(one)), one.cost), kind, says) for kind, says, one in marked],
         is_valley=True,
@@ -410,7 +410,7 @@ def _charts(found: Cutoffs, points: Sequence[Point]) -> tuple[Plot, Plot]:
     reviews = plot_of(
         lines,
         x=x,
-        y=Axis(0.0, nice(max(1.0, limit or 0.0, *(one.reviews for one in every)))),
+        y=Axis(0.0, nice(max(1.0, limit or 0.0, *(point.reviews for point in every)))),
         height=REVIEWS_HEIGHT,
         spots=[((_along(place_of(one)), one.reviews), kind, "") for kind, _, one in marked],
         below=[(_along(score), f"{score:.2g}") for score in _marks(*ends)],
