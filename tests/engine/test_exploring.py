@@ -28,7 +28,8 @@ from shroff.monitoring.doctor import look_at_exploration
 from shroff.monitoring.doctor_rows import read_rows
 from shroff.project.definitions import Definitions, load_definitions
 from shroff.replay import exports
-from shroff.replay.compare import replay, verify_online
+from shroff.replay.compare import verify_online
+from shroff.replay.decision_replay import replay
 from shroff.streams.log import DecisionRow
 from shroff.streams.snapshots import Snapshots
 from shroff.worker.answers import answer_value

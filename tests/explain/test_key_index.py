@@ -18,7 +18,7 @@ from shroff.explain.entities import EntityLook
 from shroff.explain.finding_keys import KeyEvents, looked_back
 from shroff.explain.key_index import key_hash
 from shroff.log.history import Records
-from shroff.replay.compare import replay
+from shroff.replay.decision_replay import replay
 from shroff.streams.key_runs import KeyRuns
 
 LINES = 16  # of a run, here

@@ -44,7 +44,8 @@ from shroff.language.values import Value, key_text
 from shroff.log.history import Records
 from shroff.log.writer import Writer
 from shroff.project.definitions import Definitions, computed_of
-from shroff.replay.compare import replay, verify_naive, verify_online
+from shroff.replay.compare import verify_naive, verify_online
+from shroff.replay.decision_replay import replay
 from tests.laws.fallback import without_programs
 from tests.laws.projects import (
     START_MS,

@@ -32,7 +32,7 @@ from shroff.models.registry import Registry
 from shroff.project.definitions import Definitions, load_definitions
 from shroff.project.exploration import Explore
 from shroff.project.policy import OUTCOMES, Policy, outcome
-from shroff.replay.compare import replay
+from shroff.replay.decision_replay import replay
 from tests.laws.projects import BLOCKED, EVENTS, PLACES, SEEDS, SHROFF, TABLES, histories, history_of
 from tests.laws.test_backtest import Drawn, check
 from tests.laws.test_engines import BATCHES, Made, everything

@@ -16,7 +16,8 @@ from shroff.explain import finding_keys
 from shroff.explain.explanation import definitions_at
 from shroff.explain.finding_keys import looked_back
 from shroff.log.state import fold
-from shroff.replay.compare import replay, verify_by_keys
+from shroff.replay.compare import verify_by_keys
+from shroff.replay.decision_replay import replay
 from shroff.streams.log import Log
 from tests.laws.projects import histories, history_of, project, text_of, versions
 from tests.laws.test_engines import QUICK, Made, Version, written

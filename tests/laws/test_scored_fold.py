@@ -30,7 +30,8 @@ from shroff.log.writer import Writer
 from shroff.models.registry import Registry
 from shroff.project import scoring
 from shroff.project.definitions import Definitions, computed_of, load_definitions
-from shroff.replay.compare import Verification, replay, verify_naive, verify_online
+from shroff.replay.compare import Verification, verify_naive, verify_online
+from shroff.replay.decision_replay import replay
 from shroff.replay.verifying_batch import verify_batch
 from tests.laws.projects import BLOCKED, EVENTS, PLACES, SEEDS, SHROFF, TABLES, histories, history_of, text_of
 from tests.laws.test_engines import BATCHES, NOW_MS, QUICK, Made, decisions, everything, hits_of, submission

@@ -21,7 +21,8 @@ from shroff.log.state import snapshots as snapshot_writer
 from shroff.log.state.snapshots import layout
 from shroff.log.writer import Writer
 from shroff.monitoring.doctor import WRONG
-from shroff.replay.compare import replay, verify_online
+from shroff.replay.compare import verify_online
+from shroff.replay.decision_replay import replay
 from shroff.streams import snapshots as files
 from shroff.streams.snapshots import FORMAT, KEPT, Header, Snapshots
 from tests.support.log_memory import MemoryLog, MemoryStore

@@ -9,7 +9,8 @@ import pytest
 
 from shroff.errors import UsageError
 from shroff.log.history import find
-from shroff.replay.compare import SampleTime, replay, verify_naive, verify_online
+from shroff.replay.compare import SampleTime, verify_naive, verify_online
+from shroff.replay.decision_replay import replay
 from shroff.replay.verification import engines_for, verify
 from shroff.streams.log import Record
 from tests.support.log_memory import MemoryLog

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from shroff.explain.model import ModelReason
     from shroff.features.cluster.partitioned import Cluster
     from shroff.project.definitions import Definitions
-    from shroff.replay.compare import Replayed, Verification
+    from shroff.replay.compare import Verification
+    from shroff.replay.decision_replay import Replayed
     from shroff.runtime.progress import Progress
     from shroff.streams.log import Log, Record
 
@@ -34,7 +35,7 @@ class DecisionHistory(ProjectPart):
         bytes, or with `is_full`, it reads the whole log before the event.
         """
         from shroff.log.history import find
-        from shroff.replay.compare import Replayed, replay
+        from shroff.replay.decision_replay import Replayed, replay
 
         with self._opened.reading() as log:
             row = find(log, self._opened.definitions.events, reference)

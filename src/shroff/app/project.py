@@ -40,7 +40,8 @@ if TYPE_CHECKING:
     from shroff.people.access import Who
     from shroff.people.store import Desk
     from shroff.project.definitions import Definitions
-    from shroff.replay.compare import Replayed, Verification
+    from shroff.replay.compare import Verification
+    from shroff.replay.decision_replay import Replayed
     from shroff.replay.notebook import AnswerList, Moment
     from shroff.training.train import TrainReport
     from shroff.worker.answers import Events

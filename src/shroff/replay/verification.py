@@ -10,14 +10,7 @@ from shroff.errors import UsageError
 from shroff.features.computed import ENGINES, known_engines
 from shroff.log.state.fold import Progress
 from shroff.project.scoring import LoadModel
-from shroff.replay.compare import (
-    LookBack,
-    SampleTime,
-    Verification,
-    verify_by_keys,
-    verify_naive,
-    verify_online,
-)
+from shroff.replay.compare import LookBack, SampleTime, Verification, verify_by_keys, verify_naive, verify_online
 from shroff.replay.verifying_batch import verify_batch
 from shroff.streams.log import Log
 

@@ -11,7 +11,7 @@ from shroff.errors import UsageError
 from shroff.events.summary import EventSummary, summary_of
 from shroff.explain.entities import fields_of
 from shroff.people.access import Right
-from shroff.replay.compare import Replay
+from shroff.replay.decision_replay import Replay
 from shroff.web.api import override
 from shroff.web.api.events import is_explanation_asked
 from shroff.web.http.messages import Json, Request
