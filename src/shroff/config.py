@@ -8,7 +8,7 @@ import re
 import shutil
 import stat
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from operator import attrgetter
@@ -391,36 +391,29 @@ def editing(places: ProjectPaths) -> Iterator[None]:
         yield
 
 
-@contextmanager
-def watching(places: ProjectPaths) -> Iterator[None]:
+def watching(places: ProjectPaths) -> AbstractContextManager[None]:
     """A project for this process alone among those that watch a folder for it. The lock ends with the process.
 
     Raises: LogBusyError where another one does; StorageError where the folder of the log cannot be written.
     """
-    words = "another 'shroff train --watch' runs for this project; stop it first"
-    with alone(places.state / "watch.lock", words):
-        yield
+    return alone(places.state / "watch.lock", "another 'shroff train --watch' runs for this project; stop it first")
 
 
-@contextmanager
-def delivering(places: ProjectPaths) -> Iterator[None]:
+def delivering(places: ProjectPaths) -> AbstractContextManager[None]:
     """A project for this process alone among those on this machine that deliver to its sinks.
 
     Raises: LogBusyError where another one does; StorageError where the folder of the log cannot be written.
     """
     words = "another process, such as 'shroff run', already delivers to the sinks of this project"
-    with alone(places.state / "delivery.lock", words):
-        yield
+    return alone(places.state / "delivery.lock", words)
 
 
-@contextmanager
-def building_marts(places: ProjectPaths) -> Iterator[None]:
+def building_marts(places: ProjectPaths) -> AbstractContextManager[None]:
     """A project's marts for this process alone among those that build them. The lock ends with the process.
 
     Raises: LogBusyError where another one does; StorageError where their folder cannot be written.
     """
-    with alone(places.marts / "build.lock", "another 'shroff marts build' runs for this project; wait until it ends"):
-        yield
+    return alone(places.marts / "build.lock", "another 'shroff marts build' runs for this project; wait until it ends")
 
 
 @contextmanager

@@ -145,15 +145,9 @@ class Definitions:
 
     def unused_scores(self) -> dict[str, Problem]:
         """Problems where nothing uses a champion's score: no policy, rule or call of calls.yaml; by the model's id."""
-        scored = [scoring for scoring in self.scoring.values() if scoring.champion]
-        unused = [
-            event for event in scored if not (self.hangs_on_score(event.event) or self._answers_score(event.event))
-        ]
-        return {
-            scoring.champion.id: _unused_score(scoring.champion.id, scoring.event)
-            for scoring in unused
-            if scoring.champion
-        }
+        scored = {scoring.event: scoring.champion.id for scoring in self.scoring.values() if scoring.champion}
+        unused = (event for event in scored if not (self.hangs_on_score(event) or self._answers_score(event)))
+        return {scored[event]: _unused_score(scored[event], event) for event in unused}
 
     def remarks(self) -> list[str]:
         """Warnings for users of these definitions, in sentences."""

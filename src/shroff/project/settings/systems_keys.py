@@ -1,7 +1,7 @@
 """The keys of shroff.yaml that say where things are, in one table for `check` and the reference.
 
-An adapter declares the keys below its name (`project.settings.installed`); here are those that shroff itself reads,
-and how both are put together. None of it is in a version, a control event or a receipt.
+An adapter declares the keys below its name (`project.settings.installed`); here are those that shroff itself reads.
+None of it is in a version, a control event or a receipt.
 """
 
 from __future__ import annotations
@@ -412,9 +412,7 @@ def mail(named: frozenset[str] | None = None) -> Shape:
     own = own_settings("mailer")
     keys = [key for settings in own.values() if settings.is_flat for key in settings.keys]
     if named is None:
-        keys += [
-            Key(kind, settings.meaning, settings.shape) for kind, settings in each_settings("mailer") if kind not in own
-        ]
+        keys += [Key(kind, table.meaning, table.shape) for kind, table in each_settings("mailer") if kind not in own]
     elif named - {key.name for key in (*keys, *MAIL_KEYS)}:
         keys += [_late("mailer", kind) for kind in kinds("mailer") if kind not in own]
     return Keys("settings of outgoing mails", (*keys, *MAIL_KEYS))
