@@ -49,6 +49,16 @@ def test_an_answer_blocks_and_records_a_refund(bank: Bank, capsys: pytest.Captur
     assert "c-1,stolen card" in (bank.project.opened.places.folder / "lists" / "blocked.csv").read_text()
 
 
+def test_what_is_blocked_already_stays_as_it_is(bank: Bank, capsys: pytest.CaptureFixture[str]):
+    file = bank.project.opened.places.folder / "lists" / "blocked.csv"
+    file.write_text("value,note,added_by,expires_at\nc-1,seen before,ann,\n")
+
+    code = decided(bank, "--block", "blocked=c-1", "--reason", "stolen card", "--json")
+
+    assert (code, json.loads(capsys.readouterr().out)["lists"]) == (0, [])
+    assert "c-1,seen before,ann" in file.read_text()
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

@@ -335,7 +335,7 @@ def decide_case(desk: CaseService, project: Project, who: Who, request: DecideCa
     cannot be written, the case stays as it is.
     """
     tag = case_queries.seen(desk, who, request.number, request.tag)
-    entries = [*request.lists, *side_effects.blocked(request.block, request.reason)]
+    entries = [*request.lists, *side_effects.blocked(project, desk, request.block, request.reason)]
     also = side_effects.checked(project, desk, entries, request.refund, request.reason)
     acted = dispositions.decide(desk, who, request.number, request.verdict, tag=tag, event=request.event, also=also)
     changes = side_effects.written(project, desk, acted, also)

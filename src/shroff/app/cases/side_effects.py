@@ -29,22 +29,26 @@ class CaseListEntry(msgspec.Struct, forbid_unknown_fields=True):
     expires_at: Annotated[str, msgspec.Meta(description="When the entry ends. Empty: never.")] = ""
 
 
-def blocked(blocks: Sequence[str], reason: str) -> list[CaseListEntry]:
-    """The entries that `--block LIST=VALUE` names. Raises: UsageError."""
+def blocked(project: Project, desk: CaseService, blocks: Sequence[str], reason: str) -> list[CaseListEntry]:
+    """The entries that `--block LIST=VALUE` names, but for those that are there. Raises: UsageError."""
     pairs = [block.partition("=") for block in blocks]
     for block, (name, _, value) in zip(blocks, pairs, strict=True):
         if not (name and value):
             raise UsageError(f"--block {block}: write LIST=VALUE, such as blocked_cards=c-7.")
     if pairs and not reason.strip():
         raise UsageError("--block needs --reason, which is kept with the entry of the list.")
-    return [CaseListEntry(name, value, reason) for name, _, value in pairs]
+    return [CaseListEntry(name, value, reason) for name, _, value in pairs if not _is_in(project, desk, name, value)]
+
+
+def _is_in(project: Project, desk: CaseService, name: str, value: str) -> bool:
+    there = project.lists.holding(value).get(name)
+    return there is not None and not there.is_over(desk.now_ms())
 
 
 def checked(
     project: Project, desk: CaseService, entries: Sequence[CaseListEntry], refund: str, reason: str = ""
 ) -> SideEffects:
     """What goes with an answer. Raises: NotAllowedError; UsageError for what it cannot do."""
-    lists = project.lists
     if entries:
         project.opened.who.require(Right.EDIT_LISTS)
     for entry in entries:
@@ -54,10 +58,9 @@ def checked(
             raise UsageError(f"{entry.list} is a list of silences: silence a rule on the page of a case.")
         if entry.list not in project.definitions.reference.lists:
             raise UsageError(f"there is no list {entry.list[:100]!r}.")
-        there = lists.holding(entry.value).get(entry.list)
-        if there is not None and not there.is_over(desk.now_ms()):
+        if _is_in(project, desk, entry.list, entry.value):
             raise UsageError(f"{entry.value[:100]!r} is in the list {entry.list} already.")
-    is_asked = lists.need_second_person
+    is_asked = project.lists.need_second_person
     listed = [
         ListAddition(entry.list, entry.value, entry.note.strip(), entry.expires_at, is_asked) for entry in entries
     ]
