@@ -179,6 +179,17 @@ def test_the_tables_for_people_show_users_keys_and_the_audit(project, capsys):
         assert heads in capsys.readouterr().out.splitlines()[1]
 
 
+def test_the_table_of_keys_says_which_have_expired(project, capsys, monkeypatch):
+    answer(capsys, "keys", "create", "till", "--role", "viewer", "--expires", "1d")
+
+    assert run(["keys"]) == 0
+    assert "expires 20" in capsys.readouterr().out
+    now_ns = time.time_ns()
+    monkeypatch.setattr(time, "time_ns", lambda: now_ns + 2 * 86_400 * 10**9)
+    assert run(["keys"]) == 0
+    assert "expired 20" in capsys.readouterr().out
+
+
 # ---- the audit
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from shroff.events.event import TimeText, time_text, time_text_or_none
-from shroff.language.values import named_duration
+from shroff.language.values import named_duration, parse_time
 from shroff.operations.declaration import OperationAnswer, OperationRequest, Param, group, operation
 from shroff.people import keys
 from shroff.runtime.texts import argument, many, table
@@ -56,7 +57,10 @@ class KeyDocument(OperationAnswer):
     @property
     def state(self) -> str:
         """Until when it is valid, in words."""
-        return "revoked" if self.revoked_at else f"until {self.expires_at}" if self.expires_at else "never expires"
+        if self.revoked_at or not self.expires_at:
+            return "revoked" if self.revoked_at else "never expires"
+        is_over = parse_time(self.expires_at) <= time.time_ns() // 1_000_000
+        return f"{'expired' if is_over else 'expires'} {self.expires_at}"
 
 
 def _fields(key: ApiKey) -> dict[str, Any]:
