@@ -7,7 +7,7 @@ import re
 import pytest
 
 from shroff.web.pages.renderer import tabs
-from shroff.web.table import PAGES
+from shroff.web.table import PAGES, table
 from tests.docs.pages import ROOT, all_pages
 from tools.screens import FOLDER, PICTURES, files
 
@@ -38,10 +38,10 @@ def test_every_screen_of_the_top_bar_has_a_picture():
 
 
 def test_every_page_of_the_service_says_what_it_is_for_what_is_wrong_and_what_to_do_next():
-    pages = {one.path for one in PAGES if one.method == "GET" and one.is_page} - NO_SCREENS
+    pages = {route.path for route in table() if route.method == "GET" and route.is_page} - NO_SCREENS
     text = (ROOT / "docs" / "howto" / "use-the-screens.md").read_text(encoding="utf-8")
-    table = text.partition("## What each screen is for")[2].partition("## ")[0]
-    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines() if "`/" in line]
+    part = text.partition("## What each screen is for")[2].partition("## ")[0]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in part.splitlines() if "`/" in line]
 
     assert sorted(row[0].partition("`")[2].rstrip("`") for row in rows) == sorted(pages)
     assert [row for row in rows if len(row) != 4 or not all(row)] == []

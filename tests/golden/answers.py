@@ -6,6 +6,7 @@ import contextlib
 import getpass
 import io
 import json
+import os
 import shlex
 import subprocess
 import sys
@@ -31,6 +32,7 @@ def said(*words: str) -> tuple[int, str]:
     with contextlib.ExitStack() as stack:
         stack.enter_context(mock.patch.object(sys, "stdout", out))
         stack.enter_context(mock.patch.object(sys, "stderr", io.StringIO()))
+        stack.enter_context(mock.patch.object(os, "nice"))  # one that gives way would do so for all tests behind it
         stack.enter_context(mock.patch.object(time, "time_ns", return_value=NOW_S * 1_000_000_000))
         stack.enter_context(mock.patch.object(time, "time", return_value=float(NOW_S)))
         status = run(list(words))

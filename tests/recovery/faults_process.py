@@ -221,7 +221,8 @@ def _load() -> None:
     ):
         import_module(name)  # the last two, so that an early Ctrl-C finds the program, and not what is below
     from shroff.app import project as app
-    from shroff.cli import decide, ingest, label, quarantine, run, snapshot, sources, verify  # noqa: F401 - it only loads
+    from shroff.app.live import quarantine_operations  # noqa: F401 - it only loads
+    from shroff.cli import decide, ingest, label, run, snapshot, sources, verify  # noqa: F401 - it only loads
     from shroff.log.state import snapshots
 
     from . import faults_broken  # noqa: F401 - no process imports it when Ctrl-C may come already

@@ -28,7 +28,11 @@ give_way(7)
 shared = pathlib.Path("/proc/self/autogroup")
 print(os.nice(0), (shared.read_text().split() if shared.exists() else [])[-1:])
 """
-NICENESS = str(min(os.nice(0) + 7, LOWEST))  # of one that gave way, however nice these tests are themselves
+
+
+def given_way() -> str:
+    """The niceness of a process that gave way, however nice this one is itself."""
+    return str(min(os.nice(0) + 7, LOWEST))
 
 
 def said(*, is_alone: bool) -> list[str]:
@@ -39,13 +43,13 @@ def said(*, is_alone: bool) -> list[str]:
 
 
 def test_a_process_alone_in_its_session_gives_way_with_it():
-    assert said(is_alone=True) == [NICENESS, str(["7"] if SHARED.exists() else [])]
+    assert said(is_alone=True) == [given_way(), str(["7"] if SHARED.exists() else [])]
 
 
 def test_a_process_leaves_the_session_of_others_as_it_is():
     before = SHARED.read_text(encoding="ascii").split()[-1:] if SHARED.exists() else []
 
-    assert said(is_alone=False) == [NICENESS, str(before)]
+    assert said(is_alone=False) == [given_way(), str(before)]
 
 
 class _Looking(Snapshots):

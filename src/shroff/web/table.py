@@ -26,8 +26,8 @@ def gathered(package: ModuleType) -> Iterator[Route]:
 
 
 BY_HAND: Final = (*openapi.ROUTES, *gathered(api))
+ROUTES: Final = (*operations.routes(), *BY_HAND)
 PAGES: Final = (*static.ROUTES, *gathered(pages))
-ROUTES: Final = (*operations.routes(), *BY_HAND, *(route for route in PAGES if route.told is not None))
 
 
 def table(definitions: Definitions | None = None) -> list[Route]:

@@ -62,9 +62,15 @@ class QuarantineEntry(OperationAnswer):
     raw: str | UnsetType | None = UNSET
     raw_base64: str | UnsetType = UNSET
 
+    @property
+    def where(self) -> str:
+        """Source and line, with the number of the row where that is another."""
+        row = f" (row {self.row})" if self.place.isdecimal() and str(self.row) != self.place else ""
+        return f"{self.source}:{self.place}{row}"
+
     def text(self) -> str:
         raw = _WITHHELD if self.raw is UNSET and self.raw_base64 is UNSET else self.raw or f"base64: {self.raw_base64}"
-        what = f"{self.number}: {self.source}:{self.place}, {self.type or 'no event type'}"
+        what = f"{self.number}: {self.where}, {self.type or 'no event type'}"
         return "\n".join(map(one_line, (what, f"refused at {self.at}: {self.reason}", str(raw).rstrip("\n"))))
 
     def hints(self) -> Sequence[str]:
@@ -99,7 +105,7 @@ class AllQuarantined(OperationAnswer):
         shown = [
             (
                 str(entry.number),
-                f"{entry.source}:{entry.place}",
+                entry.where,
                 entry.type or "?",
                 f"fixed by {one_line(entry.fixed_by)}" if entry.fixed_by else _short(entry.reason),
             )

@@ -1,4 +1,4 @@
-"""The project itself: its models, and its rules as files."""
+"""The project itself: its rules as files, and its audit log."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ import msgspec
 from shroff.app.rules.rule_files import ChangedMeanwhileError, RuleFile
 from shroff.errors import DefinitionError
 from shroff.explain.hit_records import RulePrecision, RuleRecord
+from shroff.operations.pagination import limit_of
 from shroff.people.access import Right
 from shroff.people.audit import Act
+from shroff.people.audit_operations import AuditRows, ListAudit
 from shroff.web.http.messages import Json, Request, decoded, seen, tagged, tags_of
 from shroff.web.http.problems import ProblemError
-from shroff.web.http.routes import api
+from shroff.web.http.routes import PAGED, api
 from shroff.web.http.schemas import Adopted
 
 if TYPE_CHECKING:
@@ -22,6 +24,13 @@ if TYPE_CHECKING:
     from shroff.web.service import Service
 
 BODY_BYTES_MAX: Final = 2 * 1024 * 1024
+FILTERS: Final = {
+    "who": "The user or program: a name, or an id such as user-3.",
+    "action": "The action, such as user.role, or a prefix: user.",
+    "subject": "The object, such as user ann.",
+    "from": "From this time on.",
+    "to": "Before this time.",
+}
 
 
 # ---- rules
@@ -160,7 +169,29 @@ def _shown(one: RuleFile, service: Service) -> RuleFileShown:
     return {"file": one.name, "etag": one.tag, "rules": [shown(rule) for rule in one.rules]}
 
 
+# ---- the audit log
+
+
+async def list_audit(service: Service, request: Request) -> Json[AuditRows]:
+    """A page of the audit log."""
+    wanted = audit_query(request, limit_of(request.query_params))
+    return Json(await service.operations.run(request.who, wanted))
+
+
+def audit_query(request: Request, limit: int) -> ListAudit:
+    """The filters in a request's query."""
+    given = [request.query_params.get(name, "").strip() for name in (*FILTERS, "cursor")]
+    who, action, subject, start, end, cursor = given
+    return ListAudit(who=who, action=action, subject=subject, start=start, end=end, limit=limit, cursor=cursor)
+
+
 ROUTES: Final = (
+    api("GET", "/audit", Right.READ_AUDIT, list_audit)(
+        "List the audit log, newest first: who did what, with old and new values.",
+        "A page of the audit log.",
+        problems={400: ""},
+        query={**FILTERS, **PAGED},
+    ),
     api("GET", "/rules", Right.READ_DEFINITIONS, rules)("List the rule files.", "Files with their rules."),
     api("GET", "/rules/{file}", Right.READ_DEFINITIONS, rule_file)(
         "Get one rule file with its text.", "The file; the header ETag has its tag.", problems={404: ""}

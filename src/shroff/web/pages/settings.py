@@ -1,4 +1,4 @@
-"""Settings: the audit log, also over HTTP; users and their sessions; API keys of programs."""
+"""Settings: the audit log; users and their sessions; API keys of programs."""
 
 from __future__ import annotations
 
@@ -11,9 +11,8 @@ from starlette.responses import Response
 
 from shroff.errors import NotAllowedError, UsageError
 from shroff.events.event import read_time
-from shroff.operations.pagination import limit_of
 from shroff.people.access import RIGHTS, Right, Role
-from shroff.people.audit_operations import AuditCheck, AuditRows, ListAudit, VerifyAudit
+from shroff.people.audit_operations import AuditCheck, VerifyAudit
 from shroff.people.key_operations import CreateKey, RevokeKey, ShowKeys
 from shroff.people.user_operations import (
     AddUser,
@@ -26,9 +25,10 @@ from shroff.people.user_operations import (
     UserLink,
 )
 from shroff.people.users import PEOPLE
-from shroff.web.http.messages import Json, Request
+from shroff.web.api.projects import FILTERS, audit_query
+from shroff.web.http.messages import Request
 from shroff.web.http.problems import ProblemError
-from shroff.web.http.routes import PAGED, Route, Screen, api
+from shroff.web.http.routes import Route, Screen
 from shroff.web.pages.audit_words import action_words, changes_of
 from shroff.web.pages.renderer import page, see_other
 from shroff.web.pages.words import sentence
@@ -41,13 +41,6 @@ ROWS_SHOWN: Final = 50
 AUDIT: Final = "/settings/audit"
 USERS: Final = "/settings/users"
 KEYS: Final = "/settings/keys"
-FILTERS: Final = {
-    "who": "The user or program: a name, or an id such as user-3.",
-    "action": "The action, such as user.role, or a prefix: user.",
-    "subject": "The object, such as user ann.",
-    "from": "From this time on.",
-    "to": "Before this time.",
-}
 LASTING: Final = {"30d": "30 days", "90d": "90 days", "365d": "1 year", "": "never"}
 NOTHING: Final[Mapping[str, str]] = {}
 
@@ -80,20 +73,9 @@ async def _run(service: Service, request: Request, asked: OperationRequest[Outco
 # ---- the audit log
 
 
-async def list_audit(service: Service, request: Request) -> Json[AuditRows]:
-    """A page of the audit log."""
-    return Json(await _run(service, request, _wanted(request, limit_of(request.query_params))))
-
-
-def _wanted(request: Request, limit: int) -> ListAudit:
-    given = [request.query_params.get(name, "").strip() for name in (*FILTERS, "cursor")]
-    who, action, subject, start, end, cursor = given
-    return ListAudit(who=who, action=action, subject=subject, start=start, end=end, limit=limit, cursor=cursor)
-
-
 async def audit(service: Service, request: Request, verified: AuditCheck | None = None) -> Response:
     """Page of the audit log."""
-    wanted = _wanted(request, ROWS_SHOWN)
+    wanted = audit_query(request, ROWS_SHOWN)
     try:
         answer = await _run(service, request, wanted)
     except UsageError as error:
@@ -258,12 +240,6 @@ def _tabs(request: Request) -> list[SettingsTab]:
 
 
 ROUTES: Final = (
-    api("GET", "/audit", Right.READ_AUDIT, list_audit)(
-        "List the audit log, newest first: who did what, with old and new values.",
-        "A page of the audit log.",
-        problems={400: ""},
-        query={**FILTERS, **PAGED},
-    ),
     Route("GET", "/settings", Right.READ_AUDIT, first, is_page=True, screen=Screen("Settings", 120)),
     Route("GET", AUDIT, Right.READ_AUDIT, audit, is_page=True),
     Route("POST", AUDIT, Right.READ_AUDIT, verify, is_page=True),
