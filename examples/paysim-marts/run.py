@@ -106,8 +106,9 @@ def compare(name: str, found: dict[str, Any], *, is_full: bool) -> None:
 def figures(folder: Path) -> dict[str, Any]:
     """What came out, by name."""
     import shroff
+    from shroff_plugins.analytics.marts.project_marts import Marts
 
-    marts = shroff.open(folder).marts
+    marts = Marts(shroff.open(folder).opened)
     overview = marts.rows("overview")
     found: dict[str, Any] = dict(zip(overview.columns, overview.rows[0], strict=True))
     found |= {row[0]: row[1] for row in marts.rows("customer_status").rows}
