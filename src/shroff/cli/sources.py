@@ -231,8 +231,8 @@ def _document_of_pulled(view: PulledView) -> dict[str, Any]:
         "skipped": counts.skipped,
         "set_aside": [{"file": file, "why": progress.why} for file, progress in aside.items()],
         "suspicious": [
-            {"file": file, "why": suspiciou.suspicious, "since": time_text(suspiciou.since_ms)}
-            for file, suspiciou in suspicious.items()
+            {"file": file, "why": progress.suspicious, "since": time_text(progress.since_ms)}
+            for file, progress in suspicious.items()
         ],
     }
 
@@ -322,8 +322,8 @@ def _text(
             f"{named.name}: {one_line(file)} is skipped: {one_line(progress.why)}" for file, progress in aside.items()
         ]
         lines += [
-            f"{named.name}: {file} is suspicious: {one_line(suspiciou.suspicious)}"
-            for file, suspiciou in suspicious.items()
+            f"{named.name}: {file} is suspicious: {one_line(progress.suspicious)}"
+            for file, progress in suspicious.items()
         ]
     for read_view in read:
         if read_view.counts.failing:

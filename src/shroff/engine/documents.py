@@ -82,7 +82,7 @@ class DocumentWriter:
     def _objects_of(self, frame: Frame, rows: Array | slice, count: int) -> Slices:
         chosen = [frame.computed.get(name) for name, _ in self._fields]
         if not isinstance(rows, slice):
-            chosen = [None if key is None else Column(key.values[rows], key.valid[rows]) for key in chosen]
+            chosen = [None if column is None else Column(column.values[rows], column.valid[rows]) for column in chosen]
         return self._objects.write(self._texts, chosen, count)
 
     def write(

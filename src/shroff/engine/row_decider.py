@@ -68,7 +68,7 @@ class RowDecider:
             names = definitions.feature_names(name)
             self._features = reads.read_all(names)
             self._shown = RowFeatures(
-                [(asked, definitions.features[asked].type) for asked in names], self._places
+                [(feature, definitions.features[feature].type) for feature in names], self._places
             ).write
         self._amount = None if exploring is None else reads.evaluate(exploring[1])
 
@@ -112,7 +112,7 @@ class RowDecider:
         if not rule.reason:
             plain = rule.id.replace("_", " ")
             return lambda row: plain
-        aggregated = {asked.name for asked in rule.reason_computed()}
+        aggregated = {feature.name for feature in rule.reason_computed()}
         parts: list[Callable[[Row], str]] = []
         for at, part in enumerate(rule.reason):
             if isinstance(part, str):

@@ -99,7 +99,7 @@ class Engine:
             return False
         if was.reference.tables != definitions.reference.tables:
             return False
-        before, now = ({id(rule): rule for rule in feature.rules} for feature in (was, definitions))
+        before, now = ({id(rule): rule for rule in version.rules} for version in (was, definitions))
         edited, decided = before.keys() ^ now.keys(), definitions.events.decided
         if not all(rule.on in decided for number, rule in (before | now).items() if number in edited):
             return False  # which features are computed there may change with its rules
@@ -146,7 +146,7 @@ class Engine:
         for row, hit in hits.items():
             past[row] = hit
         self.online.pass_over(frames, size, past)
-        rows = np.array([row for row, version in hits.items() if LET_THROUGH in version], np.int64)
+        rows = np.array([row for row, effects_of_row in hits.items() if LET_THROUGH in effects_of_row], np.int64)
         for name, frame in frames.items() if len(rows) else ():
             for at in np.flatnonzero(np.isin(frame.rows, rows)).tolist():
                 self.let_through.note(name, int(frame.times[at]), past[frame.rows[at]])
@@ -284,7 +284,7 @@ class Engine:
         """The reason of a rule at some events, its expressions shown with their values."""
         if not rule.reason:
             return [rule.id.replace("_", " ")] * len(rows)
-        aggregated = {effects.name for effects in rule.reason_computed()}
+        aggregated = {feature.name for feature in rule.reason_computed()}
         parts: list[list[str]] = []
         for at, part in enumerate(rule.reason):
             if isinstance(part, str):

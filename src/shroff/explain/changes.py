@@ -112,8 +112,8 @@ class Changes:
     def _variables(self) -> list[Variable]:
         """The numeric features and fields that the model or a rule reads, by name."""
         read = {part for node in self.inputs for part in walk(node) if isinstance(part, FeatureValue | ThisField)}
-        read |= {variable for bound in self._asked for variable in bound.reads}
-        numeric = {_plain(asked) for asked in read if asked.type.kind in NUMERIC}
+        read |= {variable for asked in self._asked for variable in asked.reads}
+        numeric = {_plain(variable) for variable in read if variable.type.kind in NUMERIC}
         return sorted(numeric, key=lambda variable: name_of(variable, self.event))
 
     def _now(self, variable: Variable) -> float | None:
@@ -144,12 +144,12 @@ class Changes:
                 found = steps(cuts.by_input[place], now, variable.type, is_single=cuts.is_single)
                 below.update(found.below)
                 above.update(found.above)
-        nodes = [*self.inputs, *(node.rule.when for node in self._asked if variable in node.reads)]
+        nodes = [*self.inputs, *(asked.rule.when for asked in self._asked if variable in asked.reads)]
         for value in _compared(nodes, variable):
             below.update({value} if value < now else ())
             above.update({value} if value > now else ())
         least = self._least(variable)
-        return sorted((asked for asked in below if asked >= least), reverse=True), sorted(above)
+        return sorted((limit for limit in below if limit >= least), reverse=True), sorted(above)
 
     def _least(self, variable: Variable) -> float:
         """What a value cannot be below: counts start at 0, those that include this event at 1."""
@@ -168,13 +168,13 @@ class Changes:
         name, is_real = name_of(variable, self.event), variable.type.kind == "real"
         for values in tried:
             outcomes = self._outcomes(variable, values)
-            for limit in sorted({other for other in outcomes if other != decided}):
+            for limit in sorted({each for each in outcomes if each != decided}):
                 place = outcomes.index(limit)
                 end = next((later for later in range(place, len(values)) if outcomes[later] != limit), None)
                 value = values[place]
                 # The next step begins right behind the last value of this one.
                 until = None if end is None else values[end] + (0 if is_real else 1 if value < now else -1)
-                ends = [other if is_real or other is None else int(other) for other in (value, until)]
+                ends = [bound if is_real or bound is None else int(bound) for bound in (value, until)]
                 yield Counterfactual(name, variable, ends[0], now, ends[1], limit, (place + 1) / count)
 
     def _outcomes(self, variable: Variable, values: Sequence[float]) -> list[str]:

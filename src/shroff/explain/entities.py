@@ -246,7 +246,7 @@ class EntityLook:
         for named, others in shared.items():
             for other in others:
                 through.setdefault(other, []).append(named)
-        rarest = {other: min(len(shared[event]) for event in named) for other, named in through.items()}
+        rarest = {other: min(len(shared[key]) for key in named) for other, named in through.items()}
         found = sorted(through, key=lambda key: (rarest[key], -len(through[key]), _text_of(key)))[:NEIGHBOURS_MAX]
         events = {
             other: {record.seq: record for named in through[other] for record in shared[named][other]}
@@ -254,7 +254,7 @@ class EntityLook:
         }
         newest = {other: those[max(those)] for other, those in events.items()}
         outcomes = {seq: row.outcome for seq, row in self._decisions(newest.values()).items()}
-        last = {other: KeyEvent(name, outcomes.get(name.seq)) for other, name in newest.items()}
+        last = {other: KeyEvent(record, outcomes.get(record.seq)) for other, record in newest.items()}
         by = {other: sorted((name, _text_of(key)) for name, key in through[other]) for other in found}
         return [Neighbour(_text_of(other), by[other], len(events[other]), last[other]) for other in found]
 

@@ -76,7 +76,7 @@ def search_parts(
     there = log.records_at(first)
     is_all = end <= log.pruned_to()
     events = [(there[place], places[place]) for place in first if place in there]
-    return PartFound(events, [(*key, *event) for key, event in keys.items()][:FOUND_MAX], 0 if is_all else end)
+    return PartFound(events, [(*key, *record) for key, record in keys.items()][:FOUND_MAX], 0 if is_all else end)
 
 
 def _people(log: Log, start: int, end: int, fields: _SearchFields) -> dict[int, tuple[bytes, str]]:
@@ -115,7 +115,9 @@ class _SearchFields:
                 if len(parts) == 1 and isinstance(parts[0], ThisField):
                     field = parts[0].name
                     shown = (f"{entity}{ending}" for ending in ("", *NAMES))
-                    self._keys[name] += [(entity, field, fromkey) for fromkey in dict.fromkeys((field, *shown))]
+                    self._keys[name] += [
+                        (entity, field, name_in_event) for name_in_event in dict.fromkeys((field, *shown))
+                    ]
         of_keys = {name: {shown for _, _, shown in keys} for name, keys in self._keys.items()}
         self._places = {
             name: [

@@ -194,7 +194,7 @@ class KeyEvents:
         needles = self._needles(wanted)
         places: set[int] = set()
         for text in self._log.lines(start, end, _BLOCK):
-            for needle in {row[0] if row else b"\n" for _, _, _, row in needles}:
+            for needle in {texts[0] if texts else b"\n" for _, _, _, texts in needles}:
                 places.update(start + 1 + line for line, _ in lines_with(text, text, needle))
             start += text.count(b"\n")
         return self._these(sorted(places), wanted)
@@ -290,7 +290,7 @@ def asked_of_keys(definitions: Definitions, event: str) -> set[Aggregate] | None
 
 
 def _asked_of_keys(definitions: Definitions, event: str) -> set[Aggregate] | None:
-    nodes = [needle.node for needle in computed_of(definitions) if event in needle.events]
+    nodes = [feature.node for feature in computed_of(definitions) if event in feature.events]
     used = {aggregate for node in nodes for aggregate in aggregates(node)}
     is_stacked = any(isinstance(part, ItemFeature) for node in nodes for part in walk(node))
     is_drawn = definitions.policy(event).explore is not None

@@ -334,7 +334,7 @@ def _judge(event: HitEvent, said: LabelOfHit, definitions: Definitions) -> None:
 def _amount(record: Record, definitions: Definitions) -> int | None:
     """The event's first field of money, in smallest units of today."""
     type_ = definitions.events.types.get(record.type)
-    name = next((hit.name for hit in type_.fields if hit.type.kind == _MONEY), "") if type_ is not None else ""
+    name = next((field.name for field in type_.fields if field.type.kind == _MONEY), "") if type_ is not None else ""
     if not name:
         return None
     value = msgspec.json.decode(record.body, type=dict[str, Any]).get(name)

@@ -129,7 +129,7 @@ def _hashes(piece: LogPiece, definitions: Definitions) -> tuple[Words, NDArray[n
         if (key := keyed.key(entity, label)) is not None
     ]
     hashes, places = (
-        [np.array([declared for declared, _ in labels], np.uint64)],
+        [np.array([seq for seq, _ in labels], np.uint64)],
         [np.array([at for _, at in labels], np.uint32)],
     )
     for name, frame in piece.frames.items():

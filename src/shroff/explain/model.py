@@ -311,14 +311,14 @@ class Story:
         wording = teller.wording(node)
         if node.type.is_text or node.type.kind == "boolean":
             # Of two that are as frequent the first by text, so that the words do not depend on the order.
-            top, count = max(Counter(values).items(), key=lambda reason: (reason[1], str(reason[0])))
+            top, count = max(Counter(values).items(), key=lambda counted: (counted[1], str(counted[0])))
             share = f" ({count:,} of {len(values):,})" if count < len(values) else ""
             words = teller.value(node.type, top, wording)
             if node.type.kind == "boolean" and clause(teller, node):
                 timed = clock_words_of(teller, teller.plain(node), WHEN_ALONE, is_true=bool(top))
                 words = timed or ("the case" if top == value else "not the case")
             return _Range(words + share, is_usual=value == top)
-        numbers = [float(pair) for pair in values if isinstance(pair, int | float)]
+        numbers = [float(value) for value in values if isinstance(value, int | float)]
         if wording.clock:
             return _on_clock(wording.clock, numbers, value)
         low, high = _ends(numbers)
@@ -377,7 +377,7 @@ class Story:
             words = f"between {value} and {until}" if is_above else f"between {until} and {value}"
         text = f"{change.code} {words} instead of {now}{unit} would give {change.outcome}"
         places = self.definitions.settings.money_places
-        shown = [msgspec.json.decode(canonical_value(limit, type_, places)) for limit in given]
+        shown = [msgspec.json.decode(canonical_value(bound, type_, places)) for bound in given]
         return ChangeLine(change.code, shown[0], shown[1], shown[2], change.outcome, text)
 
 
@@ -405,7 +405,7 @@ def _on_clock(clock: str, numbers: Sequence[float], value: Value) -> _Range:
     round_ = ROUNDS[clock]
     found = sorted({int(number) for number in numbers})
     # The free time before each; of equal ones that over midnight or the week's end, which is that before the first.
-    start = max(found, key=lambda limit: ((limit - found[found.index(limit) - 1] - 1) % round_, limit == found[0]))
+    start = max(found, key=lambda number: ((number - found[found.index(number) - 1] - 1) % round_, number == found[0]))
     low, high = _ends([(number - start) % round_ for number in numbers])
     if high - low + 1 >= round_ * (_HIGH - _LOW) / 100:  # as if evenly over all
         start, low, high = 0, 0, round_ - 1

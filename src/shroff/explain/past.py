@@ -136,7 +136,7 @@ class Past:
             start = max(0, end - _OF_ALL_BLOCK)
             block = [record for records in self._log.read(start, end) for record in records]
             found = [
-                *(bound for bound in block if bound.decided and (bound.kind, bound.type) == ("event", event)),
+                *(record for record in block if record.decided and (record.kind, record.type) == ("event", event)),
                 *found,
             ]
             end = start
@@ -277,7 +277,7 @@ def amounts_before(
         if found:
             limits = ((rule.id, _limit(rule.when, name, definitions)) for rule in hit)
             rule, limit = next((name for name in limits if name[1] is not None), ("", None))
-            ordered = sorted(found, key=lambda bound: bound.time_ms)
+            ordered = sorted(found, key=lambda event: event.time_ms)
             is_cut = len(past) == EARLIER_MAX and own.time_ms - REACH_MS < past[0].time_ms
             return AmountsBefore(entity, own, ordered, is_cut, rule, limit)
     return None

@@ -213,11 +213,11 @@ def _clock(teller: ValueWording, node: Node) -> tuple[Call, set[int]] | None:
             return None
     if not (isinstance(call, Call) and call.function in ROUNDS):
         return None
-    numbers = [other for other in map(_exact, limits) if other is not None]
+    numbers = [number for number in map(_exact, limits) if number is not None]
     if len(numbers) < len(limits):
         return None
     every = range(ROUNDS[call.function])
-    return call, {path for path in every if any(_COMPARED[sign](path, number) for number in numbers)}
+    return call, {value for value in every if any(_COMPARED[sign](value, number) for number in numbers)}
 
 
 def _exact(node: Node) -> Decimal | None:
@@ -293,7 +293,7 @@ def _between(first: int, last: int, zone: str) -> str:
 
 def _weekdays(fits: Sequence[int]) -> str:
     names = [DAYS[fit] for fit in fits]
-    if len(fits) > 2 and all((after - other) % 7 == 1 for other, after in pairwise(fits)):
+    if len(fits) > 2 and all((after - day) % 7 == 1 for day, after in pairwise(fits)):
         return f"{names[0]} to {names[-1]}"
     left_out = [day for day in DAYS if day not in names]
     if len(left_out) == 1:

@@ -89,7 +89,7 @@ class LaterLabels:
             ]
         self._upto = last
         later = [label for label in self._held if label[0] > now_ms]
-        last_ms, event = max(later, key=lambda amount: amount[0], default=(0, ""))
+        last_ms, event = max(later, key=lambda label: label[0], default=(0, ""))
         return LaterLabel(len(later), last_ms, event)
 
 

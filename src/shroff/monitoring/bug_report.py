@@ -85,7 +85,7 @@ def _covered(text: str) -> str:
 
 def _clean(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {name: _clean(amount) for name, amount in value.items()}
+        return {name: _clean(part) for name, part in value.items()}
     if isinstance(value, list):
         return [_clean(part) for part in value]
     return _covered(value) if isinstance(value, str) else value

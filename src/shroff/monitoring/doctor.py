@@ -90,7 +90,7 @@ class Findings(Printed, list[Finding]):
 
     def of(self, state: str) -> list[Finding]:
         """Those of one state."""
-        return [part for part in self if part.state == state]
+        return [finding for finding in self if finding.state == state]
 
     def __repr__(self) -> str:
         wrong = self.of(WRONG)
@@ -224,7 +224,7 @@ def look_at_key(path: Path, definitions: Definitions | None, *, has_log: bool) -
 
 def look_at_models(definitions: Definitions, registry: Registry) -> Iterator[Finding]:
     """The models in force: whether what they read still means what it meant when they were trained, and their files."""
-    scorers = [finding for scoring in definitions.scoring.values() for finding in scoring.all]
+    scorers = [scorer for scoring in definitions.scoring.values() for scorer in scoring.all]
     changed = [redefined_words(scorer) for scorer in scorers if scorer.redefined]
     cure = "Declare it as it was, or train a new model: 'shroff train', 'shroff models promote'."
     yield from (Finding("models", NOTE, words, cure) for words in changed)

@@ -113,7 +113,7 @@ def _counts(reference: Input, recent: Input) -> tuple[Floats, Floats, float]:
     if reference.kind == "category":
         return _category_counts(reference, recent)
     edges = _edges(reference.values[:])
-    before, now = (_number_counts(part.values[:], edges) for part in (reference, recent))
+    before, now = (_number_counts(inputs.values[:], edges) for inputs in (reference, recent))
     return before, now, 0.0
 
 
@@ -171,4 +171,4 @@ def _by_category(before: Floats, now: Floats) -> tuple[float | None, float | Non
 def drifts(reference: Sequence[Input], recent: Sequence[Input]) -> list[Drift]:
     """Compare every input of two samples, those first that moved most."""
     found = [drift_of(inputs, other) for inputs, other in zip(reference, recent, strict=True)]
-    return sorted(found, key=lambda before: (-before.has_moved, -before.psi, before.name))
+    return sorted(found, key=lambda drift: (-drift.has_moved, -drift.psi, drift.name))

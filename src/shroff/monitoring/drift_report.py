@@ -203,7 +203,7 @@ def _settings(definitions: Definitions, event: str, scorer: Scorer | None) -> Mo
         inputs = declared.inputs
     else:
         features = [(name, feature) for name, feature in definitions.features.items() if event in feature.events]
-        inputs = tuple(ModelInput(name, FeatureValue(inputs.type, name)) for name, inputs in features)
+        inputs = tuple(ModelInput(name, FeatureValue(feature.type, name)) for name, feature in features)
     return plain_settings(definitions, event, inputs)
 
 

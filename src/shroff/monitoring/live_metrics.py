@@ -258,7 +258,7 @@ class Pulse:
         names = sorted({*self._rules_now, *(name for counted in hours.values() for name in counted)})
         earlier = [hours.get(hour, Counter[str]()) for hour in range(1, whole)]
         found = [
-            RuleHitRate(name, hours[0][name], name in self._shadow, usual_of([values[name] for values in earlier]))
+            RuleHitRate(name, hours[0][name], name in self._shadow, usual_of([hour[name] for hour in earlier]))
             for name in names
         ]
         return sorted(found, key=lambda rate: (-_distance(rate), -rate.hits, rate.rule))
@@ -296,10 +296,7 @@ def _distance(one: RuleHitRate) -> float:
 def _amount_fields(definitions: Definitions) -> dict[str, str]:
     """The first field of money of each event type that has one."""
     types = definitions.events.types.values()
-    found = {
-        type_.name: [earlier_row.name for earlier_row in type_.fields if earlier_row.type.kind == _MONEY]
-        for type_ in types
-    }
+    found = {type_.name: [field.name for field in type_.fields if field.type.kind == _MONEY] for type_ in types}
     return {name: fields[0] for name, fields in found.items() if fields}
 
 

@@ -213,7 +213,7 @@ class Attributes:
         return isinstance(node, ThisField) and self._fields[node.name].shape.is_hashed
 
     def _field(self, name: str) -> Field | None:
-        return next((self._fields[other] for other in (name, *FIELDS.get(name, ())) if other in self._fields), None)
+        return next((self._fields[alias] for alias in (name, *FIELDS.get(name, ())) if alias in self._fields), None)
 
     def _of_field(self, found: Field, kind: str) -> Meaning:
         shape = found.shape
@@ -363,7 +363,7 @@ class Attributes:
     def _check_case(self, attribute: Attribute, per: str, entity: str, *, is_named: bool) -> None:
         """Refuse an entity with case-sensitive keys if Radar ignores case; if the mapping names it, add a note."""
         keys = self.target.events.entities[entity].keys[self.target.event]
-        if per not in _FOLDED_KEYS or any(_case_of(other) for other in keys):
+        if per not in _FOLDED_KEYS or any(_case_of(key_name) for key_name in keys):
             return
         words = f"{attribute.shown} counts per {per.replace('_', ' ')} whatever its case, and entity {entity} tells"
         if is_named:

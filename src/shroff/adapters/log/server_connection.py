@@ -93,7 +93,7 @@ class ServerConnection:
         self._writing = None
 
     def undo(self, error: BaseException, *, is_committing: bool) -> None:
-        """Undo what is open. Raises: what is to be told instead of the error, where there is something."""
+        """Roll back the open transaction. Raises: the error that explains the failure, where there is one."""
         session, self._writing = self.connected(), None
         if not session.is_lost and isinstance(error, ShroffError):
             _roll_back(session)

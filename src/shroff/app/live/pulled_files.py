@@ -92,9 +92,9 @@ class PulledFiles:
     def suspicions(self) -> Iterator[tuple[str, str, int]]:
         """The files that are suspicious, with the name of their source, and since when."""
         for named, _, _, suspicious in self.all():
-            for file, suspiciou in suspicious.items():
-                words = f"{file} is suspicious: {suspiciou.suspicious}. 'shroff quarantine list' shows them"
-                yield named.name, words, suspiciou.since_ms
+            for file, progress in suspicious.items():
+                words = f"{file} is suspicious: {progress.suspicious}. 'shroff quarantine list' shows them"
+                yield named.name, words, progress.since_ms
 
     def known(self, name: str) -> Mapping[str, str]:
         """How far each file of a source is, as the log has it."""

@@ -1,4 +1,4 @@
-"""Routes of what leaves: sinks, notices on decisions, and online features, which are read here as well."""
+"""Routing of decisions to sinks, notices and online features, and reading of those features."""
 
 from __future__ import annotations
 

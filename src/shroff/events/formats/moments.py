@@ -34,7 +34,7 @@ def moment_reader(events: Events, settings: Settings, type_name: str | None, for
     if type_name is not None and format == "jsonl" and Mapper(types[type_name], format).is_plain:
         return _plain(types[type_name].time_field)
     asked = types if type_name is None else {type_name: types[type_name]}
-    reads = {name: Mapper(number, format).reader_of(number.time_field) for name, number in asked.items()}
+    reads = {name: Mapper(mapping, format).reader_of(mapping.time_field) for name, mapping in asked.items()}
     own = {}  # records of our own schemas, which tell their types and need no mapping
     if format == "avro":
         for name, one in asked.items():
