@@ -181,8 +181,9 @@ class Health(TypedDict):
 
 
 async def health(service: Service, request: Request) -> Json[Health]:
-    """How all is."""
+    """How all is: deliveries as of now, as every page shows them, and the newest findings."""
     found = await service.in_thread(service.health.look)
+    leaving = await service.in_thread(service.health.leaving, service.work.sinks)
     return Json(
         {
             "at": time_text(found.at_ms),
@@ -199,7 +200,7 @@ async def health(service: Service, request: Request) -> Json[Health]:
                     "stuck": sink.stuck,
                     "trouble": None if sink.trouble is None else sink.trouble.words,
                 }
-                for sink in found.leaving.states
+                for sink in leaving.states
             ],
             "drift": found.drift.looks,
             "alerts": [shown(one) for one in service.operator_alerts.firing(service.project.opened.now_ms())],
