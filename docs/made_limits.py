@@ -38,10 +38,11 @@ INTRODUCTION = (
 )
 PROXY = Path(__file__).parents[1] / "deploy" / "systemd" / "Caddyfile"
 OF_PROXY = (
-    "The server of shroff, uvicorn, has no limits before the headers of a request are complete, nor on connections. If "
-    "clients that you do not trust can reach the service, put a proxy in front of it. The values are those of "
-    "`deploy/systemd/Caddyfile` and of the Helm chart; other proxies have settings of their own. Caddy does not limit "
-    "the connections of one address: use the firewall for that."
+    "The server of shroff, uvicorn, has no limits before the headers of a request are complete. If clients that you do "
+    "not trust can reach the service, put a proxy in front of it. The values are those of `deploy/systemd/Caddyfile`, "
+    "of the Helm chart and of HAProxy in `deploy/compose/haproxy.cfg`, which answers 400 where Caddy answers 431. "
+    "Other proxies have settings of their own. Caddy does not limit the connections of one address: use HAProxy or the "
+    "firewall for that."
 )
 CUT = "the connection is closed"
 RETRY = "with `Retry-After`"
@@ -83,6 +84,9 @@ def _s(seconds: float) -> str:
 def _connections() -> list[Row]:
     return [
         ("requests at once, of all senders", f"{asgi.OF_ALL_MAX:,}", f"503 {RETRY}"),
+        ("connections of one address at once, unless it is a trusted proxy", f"{server.OF_ADDRESS_MAX:,}", CUT),
+        ("time for a new connection to send anything", _s(server.FIRST_S), CUT),
+        ("trailers", "none is read", "ignored"),
         ("time for a body to arrive", _s(http.BODY_S_MAX), "408"),
         ("idle time between two requests", _s(server.KEPT_S), CUT),
         ("time in which a client reads nothing of a response (on Linux)", _s(server.STALLED_S), CUT),
@@ -97,11 +101,10 @@ def _connections() -> list[Row]:
 
 def _by_the_proxy() -> list[Row]:
     return [
-        ("time for a new connection to send anything", _of_proxy("read_header"), CUT),
         ("time for the headers of a request to arrive", _of_proxy("read_header"), CUT),
         ("idle time between two requests", _of_proxy("idle"), CUT),
         ("headers that do not end", _of_proxy("max_header_size"), "431"),
-        ("trailers", "none is passed on", "ignored"),
+        ("connections of one address at once, by HAProxy", f"{server.OF_ADDRESS_MAX:,}", CUT),
         ("chunk extensions, chunks of one byte", "passed on as larger chunks", "the body's limits"),
         ("connections to the service", _of_proxy("max_conns_per_host"), "the request waits"),
     ]

@@ -27,7 +27,8 @@ from shroff.adapters.databases import postgres_dump
 from shroff.cli.main import program as shroff_cli
 from shroff.cli.session import Session
 from shroff.web.api.probes import ROUTES
-from shroff.web.http.messages import BODY_BYTES_MAX
+from shroff.web.http.messages import BODY_BYTES_MAX, BODY_S_MAX, HEAD_BYTES_MAX
+from shroff.web.server import KEPT_S, OF_ADDRESS_MAX
 from tools.servers.errors import UnavailableError
 from tools.servers.fetching import cache, from_debian, from_go, from_npm_archive, libraries
 from tools.servers.fetching import program as found_program
@@ -39,7 +40,7 @@ DEPLOY = ROOT / "deploy"
 IMAGE, COMPOSE, UNIT = "image/Dockerfile", "compose/compose.yaml", "systemd/shroff.service"
 PROJECT_IMAGE, LEFT_OUT = "image/project.Dockerfile", ("**/.shroff", "**/.env")
 SCHEMA = Path(__file__).with_name("compose-spec.json")  # of github.com/compose-spec/compose-go v2.16.2, schema/
-PACKAGES = {name: (name, [name]) for name in ("caddy", "shellcheck")} | {
+PACKAGES = {name: (name, [name]) for name in ("caddy", "haproxy", "shellcheck")} | {
     name: ("prometheus", ["prometheus", "prometheus-alertmanager"])
     for name in ("promtool", "amtool", "prometheus", "prometheus-alertmanager")
 }
@@ -85,6 +86,7 @@ EXPOSURE_MAX = 16  # of `systemd-analyze security`, in tenths; 100 is a unit wit
 PORTS = {
     **{key: {9092, 9093} for key in ("kafka1", "kafka2", "kafka3")},
     "registry": {8080},
+    "proxy": {8080},
     "redis": {6379},
     "mongo": {27017},
     "mariadb": {3306},
@@ -146,7 +148,8 @@ def tool(name: str) -> tuple[str, Mapping[str, str]]:
         root, why = None, str(error)
     if root is None:
         missing(name, why)
-    return str(root / "usr" / "bin" / name), {**os.environ, **libraries(root)}
+    path = next(path for kind in ("bin", "sbin") if (path := root / "usr" / kind / name).exists())
+    return str(path), {**os.environ, **libraries(root)}
 
 
 def missing(name: str, why: str) -> NoReturn:
@@ -554,4 +557,37 @@ def proxy(deploy: Path) -> list[str]:
     return found
 
 
-CHECKS = (image, scripts, compose, versions, secrets, unit, proxy)
+def proxy_of_compose(deploy: Path) -> list[str]:
+    """Faults of the proxy of compose.yaml: its limits, its way to shroff, and ways past it."""
+    file, services = "compose/haproxy.cfg", merged(deploy)["services"]
+    text = (deploy / file).read_text(encoding="utf-8")
+    found = judged(file, ["haproxy", "-c", "-f", str(deploy / file)])
+    head = re.search(r"read_header (\w+)", (deploy / "systemd/Caddyfile").read_text(encoding="utf-8"))
+    wanted = {
+        "timeout http-request": head and head[1],
+        "timeout http-keep-alive": f"{KEPT_S:g}s",
+        "timeout client": f"{BODY_S_MAX:g}s",
+        "sc0_conn_cur gt": f"{OF_ADDRESS_MAX}",
+        "req.hdr_val(content-length) gt": f"{BODY_BYTES_MAX}",
+        "tune.bufsize": f"{HEAD_BYTES_MAX}",
+        "server shroff": f"shroff:{serve_port()}",
+    }
+    for name, value in wanted.items():
+        given = re.search(rf"^\s*[^#\n]*{re.escape(name)} +(\S+)", text, re.MULTILINE)
+        if given is None or given[1] != value:
+            found.append(f"{file}: {name} must be {value}, and is {given and given[1]}")
+    if "deny_status 404 if { path /metrics }" not in text:
+        found.append(f"{file}: /metrics can be reached from outside")
+    if "http-request set-header X-Forwarded-For %[src]" not in text:
+        found.append(f"{file}: a client can forge its address")
+    if services["shroff"].get("ports"):
+        found.append(f"{COMPOSE}: shroff: its port can be reached past the proxy")
+    if not any(one.startswith("./haproxy.cfg:") for one in services["proxy"]["volumes"]):
+        found.append(f"{COMPOSE}: proxy: it does not read haproxy.cfg")
+    trusted = yaml.safe_load((deploy / "compose/shroff.yaml").read_text(encoding="utf-8"))["web"]["proxies"]
+    if trusted != [services["proxy"]["networks"]["default"]["ipv4_address"]]:
+        found.append(f"compose/shroff.yaml: web.proxies are {trusted}, which is not the address of the proxy")
+    return found
+
+
+CHECKS = (image, scripts, compose, versions, secrets, unit, proxy, proxy_of_compose)

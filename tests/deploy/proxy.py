@@ -1,4 +1,4 @@
-"""The Caddy of deploy/systemd in front of a service of a test."""
+"""The proxies of deploy/ in front of a service of a test: Caddy of systemd, HAProxy of Compose."""
 
 from __future__ import annotations
 
@@ -34,3 +34,26 @@ def proxied(folder: Path, service: int) -> Iterator[tuple[int, Path]]:
             yield port, log
         finally:
             caddy.stop()
+
+
+@contextmanager
+def balanced(folder: Path, service: int, connections_max: int = 2_000) -> Iterator[int]:
+    """HAProxy with the shipped file before a service on this port; gives its own port.
+
+    Args:
+        connections_max: Of one address, in place of what the file says.
+    """
+    with closing(Port()) as held:
+        port = held.number
+        text = (checks.DEPLOY / "compose/haproxy.cfg").read_text(encoding="utf-8")
+        text = text.replace("bind :8080", f"bind 127.0.0.1:{port}").replace("gt 2000 }", f"gt {connections_max} }}")
+        text = text.replace(f"shroff:{checks.serve_port()}", f"127.0.0.1:{service}")
+        text = text.replace(" resolvers docker init-addr none", "").partition("# The address of shroff")[0]
+        (folder / "haproxy.cfg").write_text(text, encoding="utf-8")
+        path, env = checks.tool("haproxy")
+        haproxy = Child("HAProxy", [path, "-f", str(folder / "haproxy.cfg")], folder / "haproxy.log", env=env)
+        haproxy.start(lambda: listens(port))
+        try:
+            yield port
+        finally:
+            haproxy.stop()

@@ -14,6 +14,7 @@ from tools.servers.errors import UnavailableError
 
 BOARD = "grafana/overview.json"
 IMAGE, COMPOSE, UNIT = checks.IMAGE, checks.COMPOSE, checks.UNIT
+HAPROXY = "compose/haproxy.cfg"
 PROXY, JOURNAL, ALERTS = "systemd/Caddyfile", "systemd/journald@shroff.conf", "prometheus/rules.yaml"
 
 FAULTS = [  # (a check, a file, a text in it, what stands there instead, words of what is found)
@@ -179,6 +180,28 @@ FAULTS = [  # (a check, a file, a text in it, what stands there instead, words o
     (checks.proxy, PROXY, "max_size 16MiB", "max_size 1MiB", "up to 1 MiB"),
     (checks.proxy, PROXY, "path /metrics", "path /metric_s", "/metrics can be reached"),
     (checks.proxy, PROXY, "			roll_size 50MiB\n", "", "not rotated"),
+    (checks.proxy_of_compose, HAPROXY, "timeout client 30s", "timeout client 60s", "client must be 30s, and is 60s"),
+    (checks.proxy_of_compose, HAPROXY, "timeout http-request 10s", "", "http-request must be 10s, and is None"),
+    (checks.proxy_of_compose, HAPROXY, "sc0_conn_cur gt 2000", "sc0_conn_cur gt 9000", "gt must be 2000"),
+    (checks.proxy_of_compose, HAPROXY, "gt 16777216", "gt 99", "must be 16777216"),
+    (checks.proxy_of_compose, HAPROXY, "default_backend service", "default_backend servant", "haproxy"),
+    (checks.proxy_of_compose, HAPROXY, "{ path /metrics }", "{ path /metric }", "/metrics can be reached"),
+    (checks.proxy_of_compose, HAPROXY, "set-header X-Forwarded-For", "add-header X-Forwarded-For", "forge its address"),
+    (checks.proxy_of_compose, COMPOSE, "./haproxy.cfg:", "./shroff.yaml:", "does not read haproxy.cfg"),
+    (
+        checks.proxy_of_compose,
+        COMPOSE,
+        "    stop_grace_period",
+        '    ports: ["127.0.0.1:8081:8080"]\n    stop_grace_period',
+        "past the proxy",
+    ),
+    (
+        checks.proxy_of_compose,
+        "compose/shroff.yaml",
+        "[172.28.77.10]",
+        "[172.28.77.0/24]",
+        "not the address of the proxy",
+    ),
     (checks.health, PROXY, "health_uri /health/ready", "health_uri /healthz", "no /healthz"),
     # the page
     (page.readme, "README.md", "keys create till --role service", "keys create till --rolle service", "--rolle"),

@@ -1,4 +1,4 @@
-"""What only a proxy can limit, tried through a real Caddy with the shipped file, while others use the service."""
+"""What only a proxy can limit, tried through a real Caddy and HAProxy with the shipped files, while others use it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.deploy.proxy import proxied
+from tests.deploy.proxy import balanced, proxied
 from tests.journeys.test_abuse_requests import EVENTS, PAYMENT
 from tests.journeys.test_limits import CHUNKED, JSON, MIB, TEMPLATE, Attack, chunk, others, request
 from tests.support.served import Served, served
@@ -23,12 +23,22 @@ READ_HEADER_S = 10.0
 
 
 @pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Served, int]]:
-    """A service, and the port of the proxy before it."""
-    folder = tmp_path_factory.mktemp("proxied")
-    with served(Path(shutil.copytree(TEMPLATE, folder / "bank"))) as found:
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Served, int]]:
+    """A service, and its port."""
+    with served(Path(shutil.copytree(TEMPLATE, tmp_path_factory.mktemp("limited") / "bank"))) as found:
         port = urlsplit(found.url).port
         assert port is not None
+        yield found, port
+
+
+@pytest.fixture(scope="module", params=["caddy", "haproxy"])
+def service(request, running, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Served, int]]:
+    """A service, and the port of the proxy before it."""
+    (found, port), folder = running, tmp_path_factory.mktemp("proxied")
+    if request.param == "haproxy":
+        with balanced(folder, port) as at:
+            yield found, at
+    else:
         with proxied(folder, port) as (at, _):
             yield found, at
 
@@ -50,9 +60,9 @@ def answer(connection: socket.socket) -> bytes:
 
 EVENT = chunk(json.dumps(PAYMENT).encode())
 ATTACKS: dict[str, tuple[Attack, tuple[int, ...]]] = {
-    "a header without an end": (lambda one: (request(one, EVENTS), b"x: ", *[b"a" * MIB] * 8), (431,)),
-    "many headers": (lambda one: (request(one, EVENTS), b"x: y\r\n" * 200_000), (431,)),
-    "an address without an end": (lambda one: (b"GET /" + b"a" * MIB,), (431,)),
+    "a header without an end": (lambda one: (request(one, EVENTS), b"x: ", *[b"a" * MIB] * 8), (431, 400)),
+    "many headers": (lambda one: (request(one, EVENTS), b"x: y\r\n" * 200_000), (431, 400)),
+    "an address without an end": (lambda one: (b"GET /" + b"a" * MIB,), (431, 400)),
     "a chunk extension without an end": (
         lambda one: (request(one, EVENTS, JSON + CHUNKED), b"\r\n1;", b"a" * MIB),
         (400, 502),
@@ -105,3 +115,29 @@ def test_who_says_nothing_or_speaks_slowly_is_let_go_and_others_are_answered(ser
     assert set(said[:-1]) == {b""}
     assert said[-1] == b"" or int(said[-1].split()[1]) == 408
     assert READ_HEADER_S * 0.9 < time.monotonic() - began_s < READ_HEADER_S + 20
+
+
+def test_an_address_has_only_so_many_connections_to_haproxy_and_what_has_ended_counts_no_more(running, tmp_path):
+    _, port = running
+    ask = b"GET /health/live HTTP/1.1\r\nhost: x\r\n\r\n"
+
+    def said(connection: socket.socket) -> bytes:
+        try:
+            connection.sendall(ask)
+            return connection.recv(12)
+        except (BrokenPipeError, ConnectionResetError):
+            return b""
+
+    with balanced(tmp_path, port, connections_max=20) as at:
+        deadline_s = time.monotonic() + 60
+        held = [connected(at) for _ in range(20)]
+        assert {said(one) for one in held} == {b"HTTP/1.1 200"}
+        with connected(at) as one:
+            assert said(one) == b""
+        for one in held:
+            one.close()
+        while True:
+            with connected(at) as one:
+                if said(one) == b"HTTP/1.1 200":
+                    break
+            assert time.monotonic() < deadline_s

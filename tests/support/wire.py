@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
+from typing import Any
 
 import uvicorn
 from uvicorn.server import ServerState
@@ -38,10 +39,10 @@ class Spoken:
 
 
 @asynccontextmanager
-async def connected(asks: Asker, kept_s: int = 60):
+async def connected(asks: Asker, kept_s: int = 60, http: Any = "httptools"):
     """A connection to a server of its own, which keeps one that is idle for so long."""
     how = {"ws": "none", "lifespan": "off", "timeout_keep_alive": kept_s, "log_config": None}
-    config = uvicorn.Config(asks._application, http="httptools", **how)
+    config = uvicorn.Config(asks._application, http=http, **how)
     config.load()
     loop, state = asyncio.get_running_loop(), ServerState()
     server = await loop.create_server(lambda: config.http_protocol_class(config, state, {}), "127.0.0.1", 0)

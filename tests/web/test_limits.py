@@ -77,6 +77,61 @@ def test_whoever_is_told_that_a_service_has_begun_can_connect_to_it(bank, monkey
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("is_proxy", [False, True])
+def test_an_address_has_only_so_many_connections_at_once_and_a_trusted_proxy_any_number(bank, monkeypatch, is_proxy):
+    monkeypatch.setattr(server, "OF_ADDRESS_MAX", 2)
+
+    async def whole() -> None:
+        http = server.limited(lambda: Proxies(["127.0.0.0/8"] if is_proxy else []))
+        async with asker(bank) as asks, connected(asks, http=http) as first:
+            assert (await first.ask(LIVE))[0] == 200
+            at = first.writer.get_extra_info("peername")
+            second = Spoken(*await asyncio.open_connection(*at))
+            assert (await second.ask(LIVE))[0] == 200
+            assert (await said(at) == b"HTTP/1.1 200") is is_proxy
+            assert (await first.ask(LIVE))[0] == 200
+            second.writer.close()
+            await second.writer.wait_closed()
+            async with asyncio.timeout(60):  # one that has ended counts no more, as soon as the server sees it
+                while await said(at) != b"HTTP/1.1 200":
+                    pass
+
+    async def said(at: tuple[str, int]) -> bytes:
+        one = Spoken(*await asyncio.open_connection(*at))
+        try:
+            one.writer.write(LIVE)
+            return await asyncio.wait_for(one.reader.readexactly(12), 60)
+        except (ConnectionError, asyncio.IncompleteReadError):
+            return b""
+        finally:
+            one.writer.close()
+            with suppress(ConnectionError):
+                await one.writer.wait_closed()
+
+    asyncio.run(whole())
+
+
+def test_a_new_connection_that_sends_nothing_is_closed(bank, monkeypatch):
+    monkeypatch.setattr(server, "FIRST_S", 0.05)
+
+    async def whole() -> None:
+        async with asker(bank) as asks, connected(asks, http=server.limited(Proxies)) as spoken:
+            assert await asyncio.wait_for(spoken.reader.read(), 60) == b""
+
+    asyncio.run(whole())
+
+
+def test_no_trailer_is_taken_for_a_header(bank):
+    head = b"POST /api/v1/events/payment HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
+    trailed = head + b"transfer-encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\nauthorization: Bearer admin\r\n\r\n"
+
+    async def whole() -> None:
+        async with asker(bank) as asks, connected(asks, http=server.limited(Proxies)) as spoken:
+            assert (await spoken.ask(trailed))[0] == 401
+
+    asyncio.run(whole())
+
+
 def test_requests_sent_without_waiting_are_all_answered(bank):
     async def steps(asks: Asker, spoken: Spoken) -> None:
         spoken.writer.write(LIVE * 2_000)

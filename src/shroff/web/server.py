@@ -8,6 +8,7 @@ import resource
 import signal
 import socket
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
@@ -16,13 +17,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 import uvicorn
 import uvloop
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from shroff.app.jobs.worker import JobWorker, command_of
 from shroff.errors import UsageError
+from shroff.people.access import network_of
 from shroff.runtime.logs import failure
 from shroff.web.api.rules.changes import keep_applied
 from shroff.web.http.asgi import Application
 from shroff.web.http.authentication import Gate, gate_of
+from shroff.web.http.proxies import Proxies
 from shroff.web.metrics_port import service_port
 from shroff.web.service import THREADS, Limits, Service, ServiceOptions
 from shroff.web.table import table
@@ -36,6 +40,8 @@ if TYPE_CHECKING:
     from shroff.people.store import Desk
 
 __all__ = ["At", "Limits", "ServiceOptions", "bound", "gate_of", "serve"]
+OF_ADDRESS_MAX: Final = 2_000  # connections at once
+FIRST_S: Final = 10.0  # for which a new connection may send nothing
 KEPT_S: Final = 75.0  # for which a connection may be idle between two requests
 END_S: Final = 20.0  # for which answers are waited for at the end
 HAND_OVER_S: Final = 2.0  # after which the log is let go of, though somebody may still be sending or listening
@@ -57,6 +63,41 @@ class _Server(uvicorn.Server):
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+
+def limited(proxies: Callable[[], Proxies]) -> type[asyncio.Protocol]:
+    """Connections as uvicorn has them, a limited number of one address; a trusted proxy limits those before it itself.
+
+    Trailers are ignored: by one of these, a client could name another address behind that which a proxy wrote.
+
+    Args:
+        proxies: The trusted ones of now.
+    """
+    open_ = Counter[str]()
+
+    class Connection(HttpToolsProtocol):
+        network = ""
+
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+            super().connection_made(transport)
+            address = self.client[0] if self.client else ""
+            self.network = network_of(address)
+            open_[self.network] += 1
+            if open_[self.network] > OF_ADDRESS_MAX and not proxies().has(address):
+                transport.abort()
+            self.timeout_keep_alive_task = self.loop.call_later(FIRST_S, self.timeout_keep_alive_handler)
+
+        def on_headers_complete(self) -> None:
+            super().on_headers_complete()
+            self.headers = []  # of trailers, which uvicorn would add to the headers of the request
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            super().connection_lost(exc)
+            open_[self.network] -= 1
+            if not open_[self.network]:
+                del open_[self.network]
+
+    return Connection
 
 
 def bound(at: At) -> socket.socket:
@@ -114,7 +155,7 @@ async def _serve(
         service = Service(project, gate, desk, threads, options, routes=routes, tell=tell)
         config = uvicorn.Config(
             Application(service, routes, tell),
-            http="httptools",
+            http=limited(lambda: service.proxies),
             loop="none",
             ws="none",
             lifespan="off",
