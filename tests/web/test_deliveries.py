@@ -63,7 +63,7 @@ def test_a_dead_sink_is_told_in_each_place(bank: Path):
         figures = (await browser.get("/api/v1/live")).json()
         assert (figures["outbox"], figures["outbox_failing"]) == (5, ["decided"])
         assert "<b>Sending to decided fails at the moment.</b>" in await shown("/mails/letters", "5 records behind")
-        page = await shown("/checks", "1 destination fails")
+        await shown("/checks", "1 destination fails")
         health = (await browser.get("/api/v1/health")).json()
         assert (health["sinks"][0]["name"], health["sinks"][0]["lag"]) == ("decided", 5)
         assert "127.0.0.1:9" in health["sinks"][0]["trouble"]
@@ -71,7 +71,7 @@ def test_a_dead_sink_is_told_in_each_place(bank: Path):
         def wrong() -> list[str]:
             return [finding.subject for finding in asks.service.project.health.doctor() if finding.state == WRONG]
 
-        for _ in range(1_200):  # another process reads of the failure in the log, where it is written with the next commit
+        for _ in range(1_200):  # another process reads of the failure in the log, which has it with the next commit
             if subjects := wrong():
                 break
             await asyncio.sleep(0.05)
