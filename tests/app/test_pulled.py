@@ -350,11 +350,11 @@ def test_the_check_names_each_source_that_does_not_answer(bank: Path, capsys: py
 
 
 def test_a_job_syncs_and_says_what_came(bank: Path):
-    from shroff.app.jobs.kinds import KINDS
+    from shroff.app.jobs.kinds import kind_named
     from shroff.app.jobs.work import JobRun
 
     write(bank, "a.jsonl", [row(1), row(1), row(2)])
-    kind = KINDS["sync"]
+    kind = kind_named("sync")
 
     found = kind.load()(app.open(bank), kind.read({"source": "nightly"}), JobRun(0))
     assert found == {"files": 1, "appended": 2, "duplicates": 1, "quarantined": 0}

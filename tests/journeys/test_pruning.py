@@ -287,7 +287,9 @@ def test_beside_a_worker_that_writes_its_writer_takes_the_places_out(bank):
         closing(project.inboxes.brief(writer, log)) as inbox,
         inbox.attended(),
     ):
-        done = app.open(bank).retention.prune(waits=told.append)
+        project = app.open(bank)
+        project.opened.waits = told.append
+        done = project.retention.prune()
 
     assert done.places == pruned_to(bank) > 250
     assert exported(project) == before

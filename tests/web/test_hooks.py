@@ -234,7 +234,7 @@ def test_a_subscription_waits_for_a_person_or_is_confirmed_once(bank, outside):
         ("topic", "the subscription to arn"),
         ("eager", "arn"),
     ]
-    assert [one.topic for one in project.pushed.confirm("topic")] == [TOPIC]
+    assert project.pushed.confirm("topic") == [TOPIC]
     assert outside.fetched.count(CONFIRM) == 2
     assert [name for name, _, _ in project.pushed.troubles()] == ["eager"]
     assert confirmations(bank) == [("program", "topic", TOPIC)]

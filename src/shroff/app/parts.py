@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from shroff.app.live.source_views import SourceParts
     from shroff.app.live.sync_sources import PulledSources
     from shroff.app.live.versions import FileVersions
-    from shroff.app.live.watermarks import Watermarks
     from shroff.app.live.webhook_sources import PushedSources
     from shroff.app.live.worker_runs import WorkerRuns
     from shroff.app.models.cutoffs import ScoreCutoffs
@@ -117,7 +116,6 @@ class ProjectParts:
     training: cached_property[Training] = part("models.trainings:Training")
     training_sets: cached_property[TrainingSets] = part("models.training_sets:TrainingSets")
     versions: cached_property[FileVersions] = part("live.versions:FileVersions")
-    watermark: cached_property[Watermarks] = part("live.watermarks:Watermarks")
 
     @cached_property
     def checks(self) -> list[AddedChecks]:

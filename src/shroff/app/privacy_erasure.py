@@ -19,13 +19,11 @@ from shroff.explain.finding_keys import KeyFinder
 from shroff.features.key_texts import key_of, stored_key
 from shroff.log.history import Records
 from shroff.people.audit import Action
-from shroff.runtime.progress import unheard
 from shroff.streams.log import LateEvent, Log, Record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from shroff.app.live.requests import Waits
     from shroff.cases.case_erasure import WrittenNotes
     from shroff.features.naive import Key
     from shroff.project.definitions import Definitions
@@ -63,7 +61,6 @@ class Erasing(ProjectPart):
         *,
         is_dry: bool = False,
         progress: Callable[[int], None] | None = None,
-        waits: Waits = unheard,
     ) -> Erased:
         """Erase the personal values of all events with this key, and the mails about them; also works beside a writer.
 
@@ -86,7 +83,7 @@ class Erasing(ProjectPart):
                 there = _with_personal(log, named)
                 erased += len(there)
                 if there and not is_dry:
-                    self._erase(there, waits, Action("personal.erase", of, None, {"events": len(there)}))
+                    self._erase(there, Action("personal.erase", of, None, {"events": len(there)}))
                 names += (f"{type_}/{id_}" for type_, id_ in named)
             mentioned = _mentioned(log, key, wanted)
         if names:  # no new mail finds an address by now
@@ -101,10 +98,10 @@ class Erasing(ProjectPart):
             of,
         )
 
-    def _erase(self, named: Sequence[Named], waits: Waits, action: Action) -> None:
+    def _erase(self, named: Sequence[Named], action: Action) -> None:
         from shroff.worker.inbox import ERASE, erase
 
-        WriterRequests(self._opened).ask_of_log(ERASE, msgspec.json.encode(named), erase, waits, action)
+        WriterRequests(self._opened).ask_of_log(ERASE, msgspec.json.encode(named), erase, action)
 
 
 def _unnamed(hasher: Callable[[str], str], key: str) -> str:

@@ -22,7 +22,7 @@ from shroff.app.people import ProjectPeople
 from shroff.errors import LogBusyError, StateError, UsageError
 from shroff.events.validation import latest_ms
 from shroff.people.audit import Action
-from shroff.runtime.progress import Progress, unheard
+from shroff.runtime.progress import Progress
 from shroff.streams.log import PRUNED_AT_ONCE, Log
 from shroff.streams.sink_cursor import source_of, through_of
 from shroff.streams.snapshots import Snapshots
@@ -30,7 +30,6 @@ from shroff.streams.snapshots import Snapshots
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from shroff.app.live.requests import Waits
     from shroff.lake.reader import LakeReader
     from shroff.log.state.snapshots import Saved
 
@@ -68,7 +67,6 @@ class Retention(ProjectPart):
         is_dry: bool = False,
         writing: Progress | None = None,
         pruning: Progress | None = None,
-        waits: Waits = unheard,
     ) -> Pruned:
         """Move events, labels and decisions older than `keep` from the store to the lake; also works beside a writer.
 
@@ -94,22 +92,22 @@ class Retention(ProjectPart):
             plan = planned(log, keep_ms, upto, self._opened.systems.sinks, until_ms)
             if plan.upto > plan.pruned and not is_dry:
                 if not _has_snapshot(Snapshots(self._opened.places.snapshots), plan.upto):
-                    self.snapshot(waits=waits)
+                    self.snapshot()
                 ProjectPeople(self._opened).record(
                     Action("log.prune", "log", {"from": plan.pruned + 1}, {"upto": plan.upto})
                 )
-                self._prune(log, lake.reader(), plan, pruning, waits)
+                self._prune(log, lake.reader(), plan, pruning)
             return Pruned(lake.address, plan.upto - plan.pruned, plan.upto, plan.last, plan.kept_by)
 
-    def _prune(self, log: Log, lake: LakeReader, plan: PruningPlan, progress: Progress | None, waits: Waits) -> None:
+    def _prune(self, log: Log, lake: LakeReader, plan: PruningPlan, progress: Progress | None) -> None:
         for after in range(plan.pruned, plan.upto, COMPARED):
             stop = min(after + COMPARED, plan.upto)
             compare(log, lake, after, stop)
-            self._prune_to(after, stop, waits)
+            self._prune_to(after, stop)
             if progress is not None:
                 progress(stop - after)
 
-    def _prune_to(self, after: int, stop: int, waits: Waits) -> None:
+    def _prune_to(self, after: int, stop: int) -> None:
         """Have the writer let go of places; a few at a time, since events wait meanwhile."""
         try:
             with closing(self._opened.open_log(read_only=False)) as log:
@@ -117,9 +115,9 @@ class Retention(ProjectPart):
                     pass
         except LogBusyError:
             for first in range(after, stop, PRUNED_AT_ONCE):
-                self._ask_to_prune(min(first + PRUNED_AT_ONCE, stop), waits)
+                self._ask_to_prune(min(first + PRUNED_AT_ONCE, stop))
 
-    def _ask_to_prune(self, stop: int, waits: Waits) -> None:
+    def _ask_to_prune(self, stop: int) -> None:
         from shroff.streams.log import Request
         from shroff.worker.inbox import PRUNE, ask, prune, staying
 
@@ -138,9 +136,9 @@ class Retention(ProjectPart):
                     reply = log.reply_to(number)
                     return reply if reply is not None else prune(log, Request(number, PRUNE, body, now_ms))
 
-        ask(put, alone, WriterRequests(self._opened).beside, waits, self._opened.waiting)
+        ask(put, alone, WriterRequests(self._opened).beside, self._opened.waits, self._opened.waiting)
 
-    def snapshot(self, progress: Progress | None = None, waits: Waits = unheard) -> Saved:
+    def snapshot(self, progress: Progress | None = None) -> Saved:
         """Save a snapshot of the state, so that the next start reads only later events; a running writer saves its own.
 
         Raises: UsageError where there is no log yet; StorageError where it cannot be written.
@@ -153,7 +151,7 @@ class Retention(ProjectPart):
             with self._opened.writing(progress) as (writer, _):
                 return writer.snapshot()
         except LogBusyError:
-            return saved_of(WriterRequests(self._opened).ask(SNAPSHOT, b"null", waits))
+            return saved_of(WriterRequests(self._opened).ask(SNAPSHOT, b"null"))
 
 
 def planned(log: Log, keep_ms: int, upto: int, sinks: Iterable[str], until_ms: int) -> PruningPlan:

@@ -34,7 +34,7 @@ def erase(session: Session, entity: str, key: str, wants_notes: bool, is_dry: bo
     backups, are out of reach.
     """
     with bars("searching the log, events") as (looking,):
-        found = session.project.erasing.erase(entity, key, is_dry=is_dry, progress=looking, waits=session.waits)
+        found = session.project.erasing.erase(entity, key, is_dry=is_dry, progress=looking)
     written = found.written
     document = {**asdict(found), "quarantined": list(found.quarantined)}
     del document["written"], document["of"]

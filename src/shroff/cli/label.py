@@ -232,7 +232,7 @@ def _one(session: Session, reference: str, verdict: str, fields: dict[str, str])
     verdict = verdict.strip().lower()
     _require_one_of(VERDICTS, verdict, "verdict")
     _require_one_of(SOURCES, fields.get("source", SOURCES[-1]), "source")
-    answer = session.project.labelling.add(reference, verdict, **fields, waits=session.waits)
+    answer = session.project.labelling.add(reference, verdict, **fields)
     event = one_line(reference)
     if answer.kind == REFUSED:
         session.answer(
@@ -275,7 +275,7 @@ def _understood(reference: str, answer: Answer) -> str:
 
 def _file(session: Session, file: Path) -> int:
     with bars("reading, labels") as (progress,):
-        report = session.project.labelling.add_file(file, progress, session.waits)
+        report = session.project.labelling.add_file(file, progress)
     counts: dict[str, Any] = report.document()["labels"]
     session.answer(counts, "\n".join(labels_text(report)))
     session.next("shroff quarantine list" if report.labels.quarantined else "shroff export labels")

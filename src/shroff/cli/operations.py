@@ -18,7 +18,7 @@ import msgspec
 from shroff import config
 from shroff.cli import completion
 from shroff.cli.progress import ProgressBars, unknown
-from shroff.cli.session import ExampleCommand, ExampleGroup, Session, command, json_option
+from shroff.cli.session import ExampleCommand, ExampleGroup, Session, command, json_option, one_line
 from shroff.cli.stages import Stages, stages
 from shroff.errors import UsageError
 from shroff.operations.declaration import (
@@ -136,13 +136,17 @@ def _parameter(one: RequestField) -> click.Parameter:
     if about.is_secret:
         secret = partial(_secret, one)
         return click.Option([about.flags, one.name], is_flag=True, callback=secret, help=about.help)
+    if about.asks:
+        return click.Option(
+            [about.flags, one.name], is_flag=True, callback=partial(_meant, about.asks), help=about.help
+        )
     offer = getattr(completion, about.complete) if about.complete else None
     is_argument = one.is_required and not about.flags if about.is_argument is None else about.is_argument
     if is_argument:
         return click.Argument(
             [one.name],
             type=kind,
-            required=one.is_required and not is_many,
+            required=one.is_required and not (is_many and about.is_argument),
             nargs=-1 if is_many else 1,
             metavar=about.metavar or None,
             shell_complete=offer,
@@ -176,6 +180,16 @@ def _secret(one: RequestField, context: click.Context, parameter: click.Paramete
         raise UsageError(f"there is no terminal to ask for a {one.name}: add {one.about.flags}.")
     asked: str = click.prompt(f"New {one.name}", hide_input=True, confirmation_prompt=True, err=True)
     return asked
+
+
+def _meant(asks: str, context: click.Context, _option: click.Parameter, is_sure: bool) -> bool:
+    """Whether an act is meant: where the flag does not say so, a terminal is asked. Raises: UsageError; click.Abort."""
+    if not is_sure and not context.resilient_parsing:
+        words = one_line(asks.format(**context.params))
+        if not sys.stdin.isatty():
+            raise UsageError(f"{words} Add --yes to confirm.")
+        click.confirm(f"{words} Continue?", abort=True, err=True)
+    return is_sure
 
 
 def _kind(one: RequestField) -> tuple[click.ParamType[Any], bool]:

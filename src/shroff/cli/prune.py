@@ -21,7 +21,7 @@ def prune(session: Session, is_dry: bool) -> None:
     worker prunes by itself about once an hour; if one runs, it does the work between two batches.
     """
     with bars("writing the lake, records", "pruning, records") as (writing, pruning):
-        found = session.project.retention.prune(is_dry=is_dry, writing=writing, pruning=pruning, waits=session.waits)
+        found = session.project.retention.prune(is_dry=is_dry, writing=writing, pruning=pruning)
     verb = "would move" if is_dry else "moved"
     text = f"{many(found.places, 'record')} {verb} to {found.lake}."
     text += f"\nThe store has the records {found.upto + 1:,} to {found.last:,}: {found.kept_by}."

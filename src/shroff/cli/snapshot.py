@@ -17,7 +17,7 @@ def snapshot(session: Session) -> None:
     from shroff.monitoring.doctor import bytes_text
 
     with bars("restoring state, events") as (restoring,):
-        saved = session.project.retention.snapshot(restoring, session.waits)
+        saved = session.project.retention.snapshot(restoring)
     document = {"file": str(saved.file), "seq": saved.seq, "bytes": saved.bytes, "seconds": round(saved.seconds, 3)}
     what = f"state at sequence number {saved.seq:,}, {bytes_text(saved.bytes)}, written in {saved.seconds:.1f} s"
     session.answer(document, f"{saved.file}: {what}.")

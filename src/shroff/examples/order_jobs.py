@@ -8,8 +8,8 @@ from zlib import crc32
 
 import msgspec
 
-from shroff.app.jobs.kinds import SyncParams
-from shroff.app.jobs.work import path_of, sync
+from shroff.app.jobs.work import path_of
+from shroff.app.live.source_operations import SyncSource
 from shroff.app.models.training_operations import TrainModel
 from shroff.errors import UsageError
 from shroff.examples.orders import generate_orders
@@ -68,7 +68,7 @@ def orders_pipeline(project: Project, params: PipelineParams, run: JobRun) -> Ma
     model = project.run(wanted, run).brief()
     run.step("gates and publishing")
     run.say(f"{model['model']}: {'passed its gates' if model['passed'] else 'did not pass its gates'}")
-    taken = {name: sync(project, SyncParams(name), run) for name in params.sources}
+    taken = {name: project.run(SyncSource(source=name), run).brief() for name in params.sources}
     told = {"features": features.rows, "keys": keys, "training_rows": rows.manifest.rows, "taken": taken}
     return {"generated": _told(made), **told, **model}
 

@@ -44,6 +44,7 @@ class Param:
         is_etag: The version that is to be changed: over HTTP the header If-Match, its tags with commas between them, or
             nothing for whichever there is.
         is_optional: That header may be left out.
+        asks: A command asks at the terminal whether this, with its parameters, is meant; the flag says so.
         in_query: Over HTTP it is in the query, also of a method that has a body.
         is_remote: Not for command lines.
     """
@@ -62,6 +63,7 @@ class Param:
     in_query: bool = False
     is_remote: bool = False
     is_optional: bool = False
+    asks: str = ""
 
 
 def split_words(text: str) -> tuple[str, ...]:
@@ -139,6 +141,7 @@ class ProgressSteps:
 
 
 Record = Callable[..., None]  # record(subject, before=None, after=None): writes the audit row, durable on return
+Clock = Callable[[], int]  # the time now, in milliseconds since 1970
 ServiceUrl = str  # where the caller reaches the service, without a slash at the end; empty where that is not known
 Warn = Callable[[str], None]  # tells the user of a command what does not stop it
 

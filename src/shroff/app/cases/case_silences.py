@@ -139,7 +139,7 @@ def _record(
 
 
 def _in_force(desk: CaseService, project: Project, case: Case) -> CaseSilenced:
-    _, why_not = project.requests.put_in_force(project.opened.waits, WRITTEN)
+    _, why_not = project.requests.put_in_force(WRITTEN)
     return _answer(desk, case, why_not)
 
 

@@ -67,16 +67,6 @@ class ReportParams(JobParams, frozen=True):
         return (Right.SEND_NOTICES,)
 
 
-class SyncParams(JobParams, frozen=True):
-    """Append the new data of `source`, a pulled source of shroff.yaml."""
-
-    source: Name
-
-    @property
-    def rights(self) -> tuple[Right, ...]:
-        return (Right.SUBMIT_EVENTS,)
-
-
 class OrdersParams(JobParams, frozen=True):
     """Generate orders of a synthetic shop, with fraud, into `out`: one Parquet file per week or month, and labels."""
 
@@ -171,7 +161,6 @@ KINDS: Final[Mapping[str, JobKind]] = {
         JobKind("lake", LakeParams, f"{_WORK}:lake"),
         JobKind("orders-pipeline", PipelineParams, f"{_ORDERS}:orders_pipeline"),
         JobKind("report", ReportParams, f"{_WORK}:report"),
-        JobKind("sync", SyncParams, f"{_WORK}:sync"),
     )
 }
 

@@ -19,12 +19,7 @@ from shroff.project.settings.systems import SYSTEM_KEYS
 from shroff.runtime.whole_files import leads_out
 
 if TYPE_CHECKING:
-    from shroff.app.jobs.kinds import (
-        FeaturesParams,
-        LakeParams,
-        ReportParams,
-        SyncParams,
-    )
+    from shroff.app.jobs.kinds import FeaturesParams, LakeParams, ReportParams
     from shroff.app.project import Project
 
 Result = Mapping[str, Any]
@@ -141,18 +136,3 @@ def report(project: Project, params: ReportParams, run: JobRun) -> Result:
     run.step("counting")
     day, is_new = project.notices.make_report(params.notice, params.day or "", run.due_ms)
     return {"notice": params.notice, "day": day.isoformat(), "made": is_new}
-
-
-def sync(project: Project, params: SyncParams, run: JobRun) -> Result:
-    """As `shroff sources sync`."""
-    files = events = duplicates = quarantined = 0
-    for file in project.pulled.sync(params.source, say=run.say):
-        files += file.appended is not None
-        run.step("taking files", files)
-        for counts in () if file.appended is None else (file.appended.events, file.appended.labels):
-            events += counts.appended
-            duplicates += counts.duplicates
-            quarantined += counts.quarantined
-        if file.why:
-            run.say(f"{file.name}: {file.state}, {file.why}")
-    return {"files": files, "appended": events, "duplicates": duplicates, "quarantined": quarantined}

@@ -15,11 +15,9 @@ from shroff.log.active_files import NOTICES, NOW, RESTART, SETTING, FileDifferen
 from shroff.operations.declaration import OperationAnswer, OperationRequest, Param, operation
 from shroff.people.access import Right
 from shroff.people.audit import Action
-from shroff.runtime.progress import unheard
 from shroff.runtime.texts import many, one_line, table
 
 if TYPE_CHECKING:
-    from shroff.app.live.requests import Waits
     from shroff.app.live.versions import FileVersions
 
 WAITS: Final = "The files are unchanged; the process that writes the log makes them active"
@@ -149,7 +147,7 @@ def needed(found: Sequence[FileDifference]) -> frozenset[Right]:
 class Applying(ProjectPart):
     """The files of a project, and which of them are active."""
 
-    def apply(self, waits: Waits = unheard, tag: str | None = None) -> AppliedChanges:
+    def apply(self, tag: str | None = None) -> AppliedChanges:
         """Make the project's files the active version; the process that writes the log does it, or this one if there is
         none.
 
@@ -172,7 +170,7 @@ class Applying(ProjectPart):
         if found:
             files = [change.file for change in found]
             ProjectPeople(self._opened).record(Action("project.apply", "project", None, {"files": files}))
-            _, why_not = requests.put_in_force(waits, WAITS, rows_alone=False)
+            _, why_not = requests.put_in_force(WAITS, rows_alone=False)
         seq = FileVersions(self._opened).active_seq()
         return AppliedChanges(changed=file_changes(found), seq=seq, applied=not why_not, why_not=why_not or None)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from shroff.app.arrow_tables import as_file
 from shroff.app.live.ingest import EventIngest
-from shroff.app.live.requests import Waits, WriterRequests
+from shroff.app.live.requests import WriterRequests
 from shroff.app.opened import intake_of
 from shroff.app.parts import ProjectPart
 from shroff.app.people import ProjectPeople
@@ -15,7 +15,7 @@ from shroff.errors import LogBusyError
 from shroff.events.event import time_text
 from shroff.events.formats.encodings import read_lines
 from shroff.people.audit import Action
-from shroff.runtime.progress import Progress, counted, unheard
+from shroff.runtime.progress import Progress, counted
 from shroff.streams.log import Batch
 
 if TYPE_CHECKING:
@@ -39,15 +39,13 @@ class LabelOptions(TypedDict, total=False):
     known_at: str | datetime | None
     reason: str | None
     amount: str | Decimal | None
-    waits: Waits
 
 
 class Labelling(ProjectPart):
     """Single labels for the log of a project.
 
-    Where another process writes, each goes into the log's inbox, and the call returns when
-    that process has committed it; `waits` gets a message if that takes long, and
-    `waiting` for whom, where it lasts.
+    Where another process writes, each goes into the log's inbox, and the call returns when that process has committed
+    it.
     """
 
     # ---- labels and quarantine
@@ -61,7 +59,6 @@ class Labelling(ProjectPart):
         known_at: str | datetime | None = None,
         reason: str | None = None,
         amount: str | Decimal | None = None,
-        waits: Waits = unheard,
     ) -> Answer:
         """Record one label of an event: `payment/p-1`, or `p-1` if only one type is decided.
 
@@ -92,9 +89,9 @@ class Labelling(ProjectPart):
         if known_at is None and one.label is not None and self._is_said(one.label):
             return Answer(DUPLICATE, "label", event, is_label=True)
         action = Action("label.add", event, None, {"verdict": verdict, "source": source})
-        return answers_of(
-            WriterRequests(self._opened).ask(LABELS, labels_request([one], intake.money_places), waits, action)
-        )[0]
+        return answers_of(WriterRequests(self._opened).ask(LABELS, labels_request([one], intake.money_places), action))[
+            0
+        ]
 
     def _is_said(self, label: LabelInput) -> bool:
         from shroff.log.history import is_said
@@ -104,14 +101,14 @@ class Labelling(ProjectPart):
         with self._opened.reading() as log:
             return is_said(log, label, self._opened.definitions.settings.money_places)
 
-    def add_file(self, file: Path, progress: Progress | None = None, waits: Waits = unheard) -> IngestReport:
+    def add_file(self, file: Path, progress: Progress | None = None) -> IngestReport:
         """Record the labels of a file, as `ingest` does; beside a writer, through the inbox in batches."""
         if file.is_file():
             ProjectPeople(self._opened).record(Action("label.file", f"file {file.name}"))
         try:
             return EventIngest(self._opened).ingest(file, as_type="label", is_hashed=True, progress=progress)
         except LogBusyError:
-            return self._label_file_beside(file, progress, waits)
+            return self._label_file_beside(file, progress)
 
     def add_frame(self, labels: Events, verdict: str | None = None, **given: Unpack[LabelOptions]) -> IngestReport:
         """Record labels of a program: `event` and the other fields of a label in each row, as `add_file` does.
@@ -121,18 +118,18 @@ class Labelling(ProjectPart):
         """
         from shroff.worker.answers import rows_of
 
-        waits, now = given.pop("waits", unheard), time_text(self._opened.now_ms())
+        now = time_text(self._opened.now_ms())
         said = {name: value for name, value in {"verdict": verdict, **given}.items() if value is not None}
         rows = ({"known_at": now, **said, **_given(row)} for row in rows_of(labels))
         with as_file(rows) as file:
-            return self.add_file(file, waits=waits)
+            return self.add_file(file)
 
-    def _label_file_beside(self, file: Path, progress: Progress | None, waits: Waits) -> IngestReport:
+    def _label_file_beside(self, file: Path, progress: Progress | None) -> IngestReport:
         from shroff.worker.inbox import LABELS, answers_of, labels_request
 
         places, requests = self._opened.definitions.settings.money_places, WriterRequests(self._opened)
         return self._label_file(
-            file, progress, lambda part: answers_of(requests.ask(LABELS, labels_request(part, places), waits))
+            file, progress, lambda part: answers_of(requests.ask(LABELS, labels_request(part, places)))
         )
 
     def _label_file(
@@ -159,7 +156,7 @@ class Labelling(ProjectPart):
 
         from shroff.worker.inbox import LINES, taken_of
 
-        return taken_of(WriterRequests(self._opened).ask(LINES, msgspec.json.encode(lines), unheard))
+        return taken_of(WriterRequests(self._opened).ask(LINES, msgspec.json.encode(lines)))
 
 
 def _given(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -55,9 +55,7 @@ class QuarantineEntries(ProjectPart):
         self._check(numbers)
         headers = {path.name: header for path in files if (header := self._header(path)) is not None}
         action = Action("quarantine.retry", "quarantine", None, list(numbers) or "all")
-        return retried_of(
-            WriterRequests(self._opened).ask(RETRY, retry_request(numbers, headers), self._opened.waits, action)
-        )
+        return retried_of(WriterRequests(self._opened).ask(RETRY, retry_request(numbers, headers), action))
 
     def _check(self, numbers: Sequence[int]) -> None:
         """Raises: UsageError for what is no entry, before anything is asked and recorded."""
@@ -117,7 +115,7 @@ class QuarantineEntries(ProjectPart):
             with self._opened.reading() as log:
                 body = drop_request(log.refused_numbers(), is_all=True)
         action = Action("quarantine.drop", "quarantine", None, list(numbers) or "all")
-        return dropped_of(WriterRequests(self._opened).ask_of_log(DROP, body, drop, self._opened.waits, action))
+        return dropped_of(WriterRequests(self._opened).ask_of_log(DROP, body, drop, action))
 
 
 def _is_sent_again(log: LogReader, entry: Refused, record: Record) -> bool:

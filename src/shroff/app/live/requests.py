@@ -30,7 +30,7 @@ class WriterRequests(ProjectPart):
         if not self._opened.has_log():
             raise UsageError(ended(f"this project has no log yet, {why}"))
 
-    def ask(self, kind: str, body: bytes, waits: Waits, action: Action | None = None) -> msgspec.Raw:
+    def ask(self, kind: str, body: bytes, action: Action | None = None) -> msgspec.Raw:
         """Result of a request, carried out by the process that writes the log, or by this one if there is none."""
         from shroff.worker.inbox import ask, staying
 
@@ -47,11 +47,9 @@ class WriterRequests(ProjectPart):
                 with staying():
                     return inbox.replied(number)
 
-        return ask(put, alone, self.beside, waits, self._opened.waiting)
+        return ask(put, alone, self.beside, self._opened.waits, self._opened.waiting)
 
-    def ask_of_log(
-        self, kind: str, body: bytes, carry_out: CarryOut, waits: Waits, action: Action | None = None
-    ) -> msgspec.Raw:
+    def ask_of_log(self, kind: str, body: bytes, carry_out: CarryOut, action: Action | None = None) -> msgspec.Raw:
         """Result of a request that needs the log alone: carried out by its writer, or here where no process writes.
 
         Here no writer is made: it would restore state, and make the project's files active, which may have mistakes.
@@ -72,7 +70,7 @@ class WriterRequests(ProjectPart):
                 reply = log.reply_to(number)
                 return reply if reply is not None else carry_out(log, Request(number, kind, body, now_ms))
 
-        return ask(put, alone, self.beside, waits, self._opened.waiting)
+        return ask(put, alone, self.beside, self._opened.waits, self._opened.waiting)
 
     @contextmanager
     def beside(self) -> Iterator[Log]:
@@ -106,7 +104,7 @@ class WriterRequests(ProjectPart):
         return set()
 
     def put_in_force(
-        self, waits: Waits, written: str, *, rows_alone: bool = True, known: CheckedFiles | None = None
+        self, written: str, *, rows_alone: bool = True, known: CheckedFiles | None = None
     ) -> tuple[bool, str]:
         """Have the project's files as they are now put in force; whether they are, and why not.
 
@@ -124,10 +122,10 @@ class WriterRequests(ProjectPart):
             return not why_not, why_not
         if not self._opened.has_log():
             return False, "this project has no log yet; its files become active with the first event"
-        waits(written)
+        self._opened.waits(written)
         try:
             if not (rows_alone and self._rows_in_force(known)):
-                self.ask(ADOPT, b"null", waits)
+                self.ask(ADOPT, b"null")
         except DefinitionError as error:  # they are well, and do not fit the log: the file was checked before
             return False, f"the project's files cannot become active: {error.problems[0]}"
         except ShroffError as error:
@@ -164,7 +162,6 @@ class WriterRequests(ProjectPart):
         return cache(lambda value: value if HASHED.fullmatch(value) else hasher(value))
 
 
-Waits = Callable[[str], None]
 CarryOut = Callable[[Log, Request], bytes]  # gives the reply
 FIRST_EVENTS: Final = "Bring events in with 'shroff ingest FILE --as EVENT'."
 MADE_WITHIN_S: Final = 2.0  # from a new writer's lock to its log it was seen to take milliseconds

@@ -216,7 +216,7 @@ class Sinks(ProjectPart):
         from shroff.worker.inbox import tend_outbox
         from shroff.worker.outbox import OUTBOX
 
-        return WriterRequests(self._opened).ask_of_log(OUTBOX, body, tend_outbox, self._opened.waits)
+        return WriterRequests(self._opened).ask_of_log(OUTBOX, body, tend_outbox)
 
     def _reader(self) -> Log:
         return self._opened.open_log(read_only=True)

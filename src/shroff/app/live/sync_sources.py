@@ -13,8 +13,7 @@ from msgspec.structs import replace
 from shroff.app.adapter_factory import load_adapter
 from shroff.app.live.archives import KeptArchives
 from shroff.app.live.file_sync import FileTaking, TakingRules
-from shroff.app.live.pulled_files import ASIDE, DONE, PulledFiles, PulledView
-from shroff.app.live.webhook_sources import SourceFiles
+from shroff.app.live.pulled_files import DONE, PulledFiles
 from shroff.app.opened import intake_of
 from shroff.config import alone
 from shroff.errors import UsageError, nearest
@@ -33,8 +32,6 @@ if TYPE_CHECKING:
     from shroff.events.intake import Submission
     from shroff.monitoring.doctor import Finding
     from shroff.worker.ingest import IngestReport
-
-__all__ = ["ASIDE", "BEING_WRITTEN", "LOCK", "NOT_KEPT", "PulledSources", "PulledView", "SyncedFile"]
 
 LOCK: Final = "sync.lock"
 SYNCING: Final = "another process already syncs a source of this project"
@@ -59,20 +56,8 @@ class SyncedFile:
     suspicious: str = ""
 
 
-class PulledSources:
+class PulledSources(PulledFiles):
     """Pulled sources of a project."""
-
-    def __init__(self, opened: Opened) -> None:
-        self._opened = opened
-        self._kept, self._files = PulledFiles(opened), SourceFiles(opened.places.state / "sources")
-
-    def all(self) -> list[PulledView]:
-        """List the sources with the results of their files."""
-        return self._kept.all()
-
-    def troubles(self) -> Iterator[tuple[str, str, int]]:
-        """List files that are set aside or suspicious, with their source and its last sync."""
-        return self._kept.troubles()
 
     def look_at(self, name: str) -> Finding:
         """Check that a source can be reached and that no files are set aside. Raises: as `opened` and `names`."""
@@ -107,7 +92,7 @@ class PulledSources:
         definitions = opened.loaded.definitions  # a source is looked at in a project with mistakes, too
         types = () if definitions is None else (definitions.events.label, *definitions.events.types.values())
         has_csv = any("csv" in type_.mappings for type_ in types)
-        known = partial(self._kept.known, name)
+        known = partial(self.known, name)
         return PullPlace(name, folder, opened.now_ms, known, KeptArchives(opened, name), has_csv)
 
     def sync(
@@ -180,14 +165,14 @@ class PulledSources:
                 has_new = has_new or found.appended is not None
 
     def _count(self, name: str, report: IngestReport) -> None:
-        counts = self._files.counts(name)
+        counts = self._counts.counts(name)
         for one in (report.events, report.labels):
             counts.appended += one.appended
             counts.duplicates += one.duplicates
             counts.quarantined += one.quarantined
         counts.skipped["rows of no event type"] = counts.skipped.get("rows of no event type", 0) + report.untaken
         counts.received_ms = self._opened.now_ms()
-        self._files.keep_counts(name, counts)
+        self._counts.keep_counts(name, counts)
 
 
 class _Kept(PulledSource):

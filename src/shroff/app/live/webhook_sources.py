@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from shroff.app.opened import Opened
-    from shroff.people.access import Who
     from shroff.project.definitions import Definitions
     from shroff.project.settings.sources import NamedSource
     from shroff.project.settings.system import System
@@ -190,16 +189,16 @@ class PushedSources:
             raise UsageError(f"{words}. Only messages of SNS can be tested from files.")
         return [_judged(self.opened(named, at_hand), file, body, at_ms) for file, body in files.items()]
 
-    def confirm(self, name: str, topic: str | None = None, who: Who | None = None) -> list[Subscription]:
-        """Confirm the pending subscriptions, or that of one topic, at their senders; gives them.
+    def confirm(self, name: str, topic: str = "") -> list[str]:
+        """Confirm the pending subscriptions, or that of one topic, at their senders; gives the topics.
 
-        Each is in the audit log, as confirmed by this user, or by the current one.
+        Each is in the audit log.
 
         Raises: UsageError where none waits; TransientError where a sender cannot be asked.
         """
         named = self.named(name)
         waiting = [subscription for subscription in self._subscriptions(named) if subscription.state == PENDING]
-        found = [one for one in waiting if topic is None or one.topic == topic]
+        found = [one for one in waiting if not topic or one.topic == topic]
         if not found:
             raise UsageError(f"no subscription of {name} waits to be confirmed. 'shroff sources list' shows them.")
         source = self.opened(named)
@@ -207,8 +206,8 @@ class PushedSources:
             source.confirm(Push(SUBSCRIBE, one.id, b"", topic=one.topic, confirm=one.confirm))
             one.state, one.at_ms, one.confirm = CONFIRMED, self._opened.now_ms(), ""
             self.files.keep_subscription(name, one)
-            ProjectPeople(self._opened).record(Action("source.confirm", name, None, {"topic": one.topic}), who)
-        return found
+            ProjectPeople(self._opened).record(Action("source.confirm", name, None, {"topic": one.topic}))
+        return [one.topic for one in found]
 
     def troubles(self) -> Iterator[tuple[str, str, int]]:
         """List problems that block messages, with their source and since when."""

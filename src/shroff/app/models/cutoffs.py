@@ -151,7 +151,7 @@ class ScoreCutoffs(ProjectPart):
             ProjectPeople(self._opened).record(Action(APPLY, f"policy of {event}", before, after | more))
             config.write_text(own(self._opened.places.folder, POLICY), changed)
         self._opened.reload()
-        in_force, why_not = WriterRequests(self._opened).put_in_force(self._opened.waits, WRITTEN)
+        in_force, why_not = WriterRequests(self._opened).put_in_force(WRITTEN)
         return AppliedCutoffs.of(self.policy_tag, in_force=in_force, why_not=why_not or None)
 
     @property

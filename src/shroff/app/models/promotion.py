@@ -400,7 +400,7 @@ class Promotions(ProjectPart):
             if after != found:
                 config.write_text(own(self._opened.places.folder, FILE), text)
         self._opened.reload()
-        done, why_not = WriterRequests(self._opened).put_in_force(self._opened.waits, WRITTEN)
+        done, why_not = WriterRequests(self._opened).put_in_force(WRITTEN)
         active = (self._logged() or {}).get(event, InForce()) if done else after
         if active.meaning() != after.meaning():
             done, why_not = False, OVERTAKEN

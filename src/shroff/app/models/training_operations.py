@@ -261,7 +261,7 @@ def _watched(
     training: Training, progress: ProgressSteps, request: TrainModel, cluster: Cluster | None, *, is_table: bool
 ) -> TrainedFiles:
     """Take files until somebody ends it, or with `once` until those that are there are taken."""
-    from shroff.app.live.sync_sources import ASIDE
+    from shroff.app.live.pulled_files import ASIDE
     from shroff.app.models.retraining import POLL_S, Options
     from shroff.runtime.process_wide import ended_cleanly
     from shroff.streams.pull import SETTLED_MS
@@ -312,7 +312,7 @@ def _is_new(report: FileReport) -> bool:
 
 def _status(reports: Sequence[FileReport], *, is_of_file: bool) -> tuple[int, str]:
     """Exit status and hint by what became of files; or of the first, and of the models that learned from it."""
-    from shroff.app.live.sync_sources import ASIDE
+    from shroff.app.live.pulled_files import ASIDE
 
     asked = reports[:1] if is_of_file else reports
     made = [report for report in reports if report.model]
@@ -340,7 +340,7 @@ def _entry(report: FileReport) -> TrainedFile:
 
 
 def _line(report: FileReport) -> str:
-    from shroff.app.live.sync_sources import ASIDE
+    from shroff.app.live.pulled_files import ASIDE
 
     name, why = one_line(report.name), one_line(report.why)
     if report.state == ASIDE:

@@ -15,7 +15,6 @@ from shroff.events.event import TimeText, time_text
 from shroff.operations.declaration import OperationAnswer, OperationRequest, Param, group, operation
 from shroff.people.audit import Action, checked_reason
 from shroff.rules.texts import tag_of
-from shroff.runtime.progress import unheard
 from shroff.runtime.texts import many, table
 
 if TYPE_CHECKING:
@@ -267,7 +266,7 @@ def drop_draft(
     new_lines, _ = _of_draft(drafts, rules, request.rule)
     action = Action("draft.drop", subject_of(request.rule), {"draft": request.etag, "lines": new_lines})
     drafts.drop(request.rule, request.etag, lambda file, tag: people.record(action))
-    requests.put_in_force(unheard, WRITTEN, rows_alone=False)
+    requests.put_in_force(WRITTEN, rows_alone=False)
     return DroppedDraft(dropped=request.rule)
 
 
@@ -365,7 +364,7 @@ def activate_draft(
 
 def adopted(requests: WriterRequests, file: str) -> AdoptedFile:
     """Make a written file active; says whether it is."""
-    in_force, why_not = requests.put_in_force(unheard, WRITTEN, rows_alone=False)
+    in_force, why_not = requests.put_in_force(WRITTEN, rows_alone=False)
     return AdoptedFile(file=file, in_force=in_force, why_not=why_not or None)
 
 

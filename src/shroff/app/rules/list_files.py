@@ -100,7 +100,7 @@ class ListFiles(ProjectPart):
             ProjectPeople(self._opened).record(Action("list.make", f"list {name}"))
             self._write_list(name, lists.EMPTY)
         self._opened.reload()
-        in_force, why_not = WriterRequests(self._opened).put_in_force(self._opened.waits, WRITTEN)
+        in_force, why_not = WriterRequests(self._opened).put_in_force(WRITTEN)
         return lists.ListChange(
             list=name, added=0, changed=0, removed=0, in_force=in_force, why_not=why_not or None, what=lists.SAME
         )
@@ -201,7 +201,7 @@ class ListFiles(ProjectPart):
         edit, known = self._written(name, put, out, is_whole=is_whole, makes=makes, before=recorded)
         requests = WriterRequests(self._opened)
         end = requests.end_of_log()
-        in_force, why_not = requests.put_in_force(self._opened.waits, WRITTEN, known=known)
+        in_force, why_not = requests.put_in_force(WRITTEN, known=known)
         behind = requests.changed_behind(end) if in_force and end else set()
         values = [*(entry.value for entry in put), *out]
         stands = self._stands_for(name, (known or self._opened.definitions).look_ups)

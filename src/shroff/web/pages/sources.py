@@ -7,8 +7,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
+from msgspec import UNSET
 from starlette.responses import Response
 
+from shroff.app.live.source_operations import ConfirmSubscriptions, ListSources
 from shroff.errors import ShroffError, UsageError
 from shroff.people.access import Right
 from shroff.runtime.logs import scrubbed
@@ -44,7 +46,7 @@ async def confirm(service: Service, request: Request) -> Response:
     if name not in service.project.opened.systems.sources:
         raise ProblemError(404, "no-source", "There is no such source", "shroff.yaml has no source of this name")
     try:
-        await service.in_thread(service.project.pushed.confirm, name, topic, request.who)
+        await service.operations.run(request.who, ConfirmSubscriptions(source=name, topic=topic))
     except ShroffError as error:
         return await _page(service, request, mistake=sentence(str(error)))
     return see_other(PATH)
@@ -52,21 +54,21 @@ async def confirm(service: Service, request: Request) -> Response:
 
 async def _page(service: Service, request: Request, mistake: str = "") -> Response:
     await service.in_thread(service.pushed.save)
-    found = await service.in_thread(service.project.pushed.all)
-    read = await service.in_thread(service.project.source.named)
+    sources = (await service.operations.run(request.who, ListSources())).sources
+    pushed = [source for source in sources if source.path]
     may_mend = request.who.may(Right.MEND_INPUT)
     kept = await service.in_thread(service.project.quarantine.newest, ENTRIES_LOOKED) if may_mend else []
     return await page(
         service,
         request,
         "sources.html",
-        sources=found,
-        pulled=await service.in_thread(service.project.pulled.all),
-        read=read,
+        pushed=pushed,
+        pulled=[source for source in sources if source.set_aside is not UNSET],
+        read=[source for source in sources if source.state],
         reasons=_reasons(kept, has_values=request.who.may(Right.READ_PERSONAL)),
-        unopened={named.name: words for named, _, _ in found if (words := _why_unopened(service, named.name))},
-        failing=sum(bool(one.counts.failing) for one in read),
-        waiting=sum(subscription.state == "pending" for _, _, subscriptions in found for subscription in subscriptions),
+        unopened={source.name: words for source in pushed if (words := _why_unopened(service, source.name))},
+        failing=sum(bool(source.failing) for source in sources),
+        waiting=sum(topic["state"] == "pending" for source in pushed for topic in source.subscriptions or ()),
         may_confirm=may_mend,
         may_sync=request.who.may(Right.RUN_JOBS),
         mistake=mistake,

@@ -1,0 +1,593 @@
+"""Operations on sources: those with names, and the read positions of the parts that a worker reads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from shroff.app.live.webhook_sources import JudgedMessage
+from shroff.errors import TransientError, UsageError
+from shroff.events.event import TimeText, time_text
+from shroff.language.values import parse_time
+from shroff.operations.declaration import OperationAnswer, OperationRequest, Param, ProgressSteps, group, operation
+from shroff.runtime.texts import argument, many, one_line, table
+from shroff.streams.source import shown
+
+if TYPE_CHECKING:
+    from shroff.app.live.source_views import SourceParts
+    from shroff.app.live.sync_sources import PulledSources, SyncedFile
+    from shroff.app.live.webhook_sources import PushedSources, SourceCounts
+    from shroff.log.read_positions import Forgotten
+    from shroff.operations.declaration import Clock
+    from shroff.project.settings.systems import Systems
+
+REFUSED: Final = 1  # exit status: a message is refused, or something keeps messages away
+QUARANTINED: Final = 4
+FILE_BYTES_MAX: Final = 1024 * 1024
+FILES_MAX: Final = 1_000
+SourceName = Annotated[str, msgspec.Meta(min_length=1, max_length=100), Param("The source.", metavar="NAME")]
+Document = dict[str, Any]
+
+group(
+    "sources",
+    """Show named sources, sync pulled ones, confirm subscriptions, and verify saved messages.""",
+    examples=(
+        "shroff sources list",
+        "shroff sources sync nightly",
+        "shroff sources test savings_topic message.json",
+    ),
+)
+group(
+    "source",
+    """Show the read position of each part of the live source, or reset one.""",
+    examples=("shroff source list", "shroff source forget payments/0"),
+)
+
+
+# ---- named sources
+
+
+class ListSources(OperationRequest["NamedSources"]):
+    """All named sources."""
+
+
+class SourceShown(OperationAnswer, kw_only=True):
+    """A named source, with the results of its messages on this machine.
+
+    A pushed source has `path`, `refused` and `subscriptions`; a pulled one `last_sync`, and its files that are set
+    aside or suspicious; one that a worker reads `state`, `failing` and `waiting`.
+    """
+
+    name: str
+    kind: str
+    state: str | UnsetType = UNSET
+    failing: Document | UnsetType | None = UNSET
+    path: str | UnsetType = UNSET
+    events: Sequence[str] | UnsetType = UNSET
+    others: str | UnsetType = UNSET
+    last_sync: TimeText | UnsetType | None = UNSET
+    last_message: TimeText | UnsetType | None = UNSET
+    last_event: TimeText | UnsetType | None = UNSET
+    waiting: int | UnsetType | None = UNSET
+    appended: int
+    duplicates: int
+    quarantined: int
+    skipped: dict[str, int]
+    refused: dict[str, int] | UnsetType = UNSET
+    subscriptions: list[Document] | UnsetType = UNSET
+    set_aside: list[Document] | UnsetType = UNSET
+    suspicious: list[Document] | UnsetType = UNSET
+
+    def notes(self) -> Iterator[str]:
+        """What is to be known of it beside its counts, line by line."""
+        for row in self.subscriptions or ():
+            yield f"{row['topic']} {row['state']} since {row['at']}"
+        for did, by in (("skipped", self.skipped), ("refused", self.refused or {})):
+            yield from (f"{did} {many(count, 'time')}: {one_line(words)}" for words, count in by.items() if count)
+        for row in self.set_aside or ():
+            yield f"{one_line(row['file'])} is skipped: {one_line(row['why'])}"
+        for row in self.suspicious or ():
+            yield f"{row['file']} is suspicious: {one_line(row['why'])}"
+        if self.failing:
+            yield f"failing since {self.failing['since']}: {one_line(self.failing['why'])}"
+        if self.waiting:
+            yield f"{many(self.waiting, 'message')} waiting"
+
+
+class NamedSources(OperationAnswer):
+    """All named sources: pushed, pulled, and those that a worker reads."""
+
+    sources: list[SourceShown]
+
+    def text(self) -> str:
+        if not self.sources:
+            return "No named sources. Name one under 'sources:' in shroff.yaml."
+        rows = [
+            (
+                source.name,
+                source.kind,
+                source.last_message or source.last_sync or "never",
+                source.appended,
+                source.duplicates,
+                source.quarantined,
+                sum(source.skipped.values()),
+                sum((source.refused or {}).values()),
+            )
+            for source in self.sources
+        ]
+        heads = ("source", "kind", "last message", "new", "duplicates", "quarantined", "skipped", "refused")
+        notes = [f"{source.name}: {note}" for source in self.sources for note in source.notes()]
+        return "\n".join([table(rows, heads), *notes])
+
+    def hints(self) -> Sequence[str]:
+        pulled = next((source.name for source in self.sources if source.set_aside is not UNSET), None)
+        return [f"shroff sources sync {pulled}" if pulled else "shroff sources check"]
+
+
+@operation("sources list", right="read:metrics", examples=["shroff sources list", "shroff sources list --json"])
+def list_sources(
+    pushed: PushedSources, pulled: PulledSources, source: SourceParts, request: ListSources
+) -> NamedSources:
+    """List named sources: their last message or sync, its results, and which of them fail.
+
+    'shroff source list' lists the read positions of sources that a worker reads (Kafka, Redis, Pub/Sub).
+    """
+    rows = [
+        SourceShown(
+            name=named.name,
+            kind=named.system.kind,
+            path=f"/hooks/{named.name}",
+            events=named.events,
+            others=named.others,
+            refused=counts.refused,
+            subscriptions=[
+                {"topic": subscription.topic, "state": subscription.state, "at": time_text(subscription.at_ms)}
+                for subscription in subscriptions
+            ],
+            **_messages(counts),
+        )
+        for named, counts, subscriptions in pushed.all()
+    ]
+    rows += [
+        SourceShown(
+            name=named.name,
+            kind=named.system.kind,
+            events=named.events,
+            others=named.others,
+            last_sync=_time(counts.received_ms),
+            set_aside=[{"file": file, "why": progress.why} for file, progress in aside.items()],
+            suspicious=[
+                {"file": file, "why": progress.suspicious, "since": time_text(progress.since_ms)}
+                for file, progress in suspicious.items()
+            ],
+            **_counts(counts),
+        )
+        for named, counts, aside, suspicious in pulled.all()
+    ]
+    rows += [
+        SourceShown(
+            name=name,
+            kind=system.kind,
+            state="failing" if counts.failing else "not read yet" if counts.received_ms is None else "read",
+            failing={"why": counts.failing, "since": _time(counts.failing_ms)} if counts.failing else None,
+            waiting=counts.waiting,
+            **_messages(counts),
+        )
+        for name, system, counts in source.named()
+    ]
+    return NamedSources(sources=rows)
+
+
+def _messages(counts: SourceCounts) -> Document:
+    return {"last_message": _time(counts.received_ms), "last_event": _time(counts.event_ms), **_counts(counts)}
+
+
+def _counts(counts: SourceCounts) -> Document:
+    return {name: getattr(counts, name) for name in ("appended", "duplicates", "quarantined", "skipped")}
+
+
+def _time(at_ms: int | None) -> str | None:
+    return None if at_ms is None else time_text(at_ms)
+
+
+class CheckSources(OperationRequest["SourceTroubles"]):
+    """All named sources, to be opened."""
+
+
+class SourceTrouble(msgspec.Struct):
+    """What keeps messages of a source away."""
+
+    source: str
+    since: TimeText
+    message: str
+
+
+class SourceTroubles(OperationAnswer):
+    """What keeps messages away, source by source."""
+
+    ok: bool
+    troubles: list[SourceTrouble]
+
+    def text(self) -> str:
+        lines = [f"{trouble.source}: {trouble.message}" for trouble in self.troubles]
+        return "\n".join(lines) or "All sources are healthy."
+
+    def exit_status(self) -> int:
+        return 0 if self.ok else REFUSED
+
+
+@operation("sources check", right="read:metrics", examples=["shroff sources check"])
+def check_sources(
+    pushed: PushedSources,
+    pulled: PulledSources,
+    source: SourceParts,
+    systems: Systems,
+    now_ms: Clock,
+    request: CheckSources,
+) -> SourceTroubles:
+    """Check that each source can be opened and that nothing blocks its messages.
+
+    Exit status 1: a subscription is unconfirmed or ended, a file is set aside or suspicious, or a source does not
+    answer or cannot be opened.
+    """
+    found = [*pushed.troubles(), *pulled.troubles(), *source.troubles()]
+    opens: dict[str, Callable[[], object]] = {
+        name: partial(pushed.opened, named) for name, named in systems.sources.items()
+    }
+    opens |= {name: partial(pulled.look_at, name) for name in systems.pulled}
+    for name, look in opens.items():
+        try:
+            look()
+        except (TransientError, UsageError) as error:
+            found.append((name, f"{error}".rstrip("."), now_ms()))
+    troubles = [SourceTrouble(name, time_text(at_ms), words) for name, words, at_ms in found]
+    return SourceTroubles(ok=not troubles, troubles=troubles)
+
+
+class SyncSource(OperationRequest["SyncedFiles"]):
+    """A pulled source, and which of its files."""
+
+    source: SourceName
+    day: Annotated[
+        str, Param("Only this day of an export, or this file, even if taken before.", flags="--day", metavar="NAME")
+    ] = ""
+    to: Annotated[str, Param("With --day: up to this day or file.", flags="--to", metavar="NAME")] = ""
+    from_backup: Annotated[bool, Param("With --day: take the archive kept at the download again.")] = False
+    no_decide: Annotated[bool, Param("Do not decide the new events; they count only in windows.")] = False
+
+
+class FileSynced(msgspec.Struct):
+    """Result of a file; `appended` counts what was appended now, as `shroff ingest` does."""
+
+    file: str
+    state: str
+    why: str
+    suspicious: str
+    appended: Document | None
+
+    @property
+    def refused(self) -> int:
+        """Lines in quarantine."""
+        return self.appended["quarantined"] + self.appended["labels"]["quarantined"] if self.appended else 0
+
+
+class SyncedFiles(OperationAnswer):
+    """Results of the files of a source, in their order."""
+
+    source: str
+    files: list[FileSynced]
+
+    def text(self) -> str:
+        taken = sum(file.appended is not None for file in self.files)
+        return f"{many(taken, 'file')} ingested.{'' if self.files else ' No new files.'}"
+
+    def hints(self) -> Sequence[str]:
+        if self._has("set aside"):
+            return ["shroff sources check"]
+        return ["shroff quarantine list" if self._refused else "shroff export decisions"]
+
+    def exit_status(self) -> int:
+        if self._has("not kept"):
+            return REFUSED
+        return QUARANTINED if self._has("set aside") or self._refused else 0
+
+    def _has(self, state: str) -> bool:
+        return any(file.state == state for file in self.files)
+
+    @property
+    def _refused(self) -> int:
+        return sum(file.refused for file in self.files)
+
+    def brief(self) -> Document:
+        taken = [file.appended for file in self.files if file.appended is not None]
+        counts = [counts for document in taken for counts in (document, document["labels"])]
+        names = ("appended", "duplicates", "quarantined")
+        return {"files": len(taken), **{name: sum(found[name] for found in counts) for name in names}}
+
+
+@operation(
+    "sources sync",
+    right="submit:events",
+    is_long=True,
+    kind="sync",
+    job_fields=("source",),
+    examples=[
+        "shroff sources sync nightly",
+        "shroff sources sync core --no-decide --json",
+        "shroff sources sync app --day 2026-03-01 --to 2026-03-07",
+        "shroff sources sync app --day 2026-03-01 --from-backup",
+    ],
+)
+def sync_source(pulled: PulledSources, progress: ProgressSteps, request: SyncSource) -> SyncedFiles:
+    """Append the new data of the pulled source NAME; each file or range of rows is taken whole and once.
+
+    A sync is idempotent: the log knows what it has. An interrupted sync continues, and a repeated one does nothing. If
+    a service runs, it appends the lines. To sync on a schedule, use a schedule of kind 'sync'.
+
+    Exit status 1: no archive of a day is kept; 4: lines were quarantined, or a file was set aside.
+    """
+    if request.from_backup and not request.day:
+        raise UsageError("--from-backup goes with --day.")
+    if request.to and not request.day:
+        raise UsageError("--to goes with --day, which is the first one.")
+    files, count = [], progress.counting("taking files")
+    for file in pulled.sync(
+        request.source,
+        first=request.day,
+        last=request.to,
+        from_backup=request.from_backup,
+        decide=not request.no_decide,
+        say=lambda words: progress.warn(f"{words}."),
+    ):
+        appended = None if file.appended is None else file.appended.document()
+        files.append(FileSynced(file.name, file.state, file.why, file.suspicious, appended))
+        progress.say(_line(file))
+        count(appended is not None)
+    return SyncedFiles(source=request.source, files=files)
+
+
+def _line(file: SyncedFile) -> str:
+    name, why = one_line(file.name), one_line(file.why).rstrip(".")
+    if file.appended is None:
+        return f"{name}: {file.state}{', since ' + why if why else ''}."
+    events, labels = file.appended.events, file.appended.labels
+    parts = [f"{many(events.appended, 'event')} appended"] if events.read or not labels.read else []
+    parts += [f"{many(labels.appended, 'label')} appended"] if labels.read else []
+    duplicates, refused = events.duplicates + labels.duplicates, events.quarantined + labels.quarantined
+    parts += [f"{many(duplicates, 'duplicate')}"] if duplicates else []
+    parts += [f"{many(refused, 'line')} quarantined"] if refused else []
+    parts += [f"{file.appended.untaken:,} of no event type"] if file.appended.untaken else []
+    doubt = f" Suspicious: {one_line(file.suspicious)}." if file.suspicious else ""
+    return f"{name}: {', '.join(parts)}.{doubt}"
+
+
+class VerifyMessages(OperationRequest["JudgedMessages"]):
+    """Saved messages of a source, each the body of one request."""
+
+    source: SourceName
+    files: Annotated[tuple[Path, ...], Param("The messages.", metavar="FILE...", is_local=True)]
+    at: Annotated[
+        str,
+        Param("When the messages arrived, as 2026-03-01T12:00:00Z.  [default: now]", flags="--at", metavar="TIME"),
+    ] = ""
+    certificates: Annotated[
+        Path | None,
+        Param("A folder of certificates (*.pem), named as in their URLs.", metavar="DIRECTORY", is_local=True),
+    ] = None
+
+
+class JudgedMessages(OperationAnswer):
+    """The result that each message would have."""
+
+    messages: list[JudgedMessage]
+
+    def text(self) -> str:
+        rows = []
+        for message in self.messages:
+            fetch = f" (would fetch {message.would_fetch})" if message.would_fetch else ""
+            sign, reason = "accepted" if message.accepted else "refused", one_line(message.reason) + fetch
+            rows.append((one_line(message.file), sign, one_line(message.type), reason.strip()))
+        return table(rows, ("file", "", "type", "reason"))
+
+    def exit_status(self) -> int:
+        return 0 if all(message.accepted for message in self.messages) else REFUSED
+
+
+@operation(
+    "sources test",
+    right="read:metrics",
+    examples=[
+        "shroff sources test savings_topic message.json --certificates certs",
+        "shroff sources test savings_topic saved/*.json --at 2026-03-01T12:00:00Z --json",
+    ],
+)
+def verify_messages(pushed: PushedSources, now_ms: Clock, request: VerifyMessages) -> JudgedMessages:
+    """Verify the signatures of saved messages of source NAME. Nothing is stored, and no request is sent.
+
+    Each FILE is the body of one request. Certificates are read from the folder of '--certificates' by file name. A
+    missing one is listed under 'would_fetch', and its message is not accepted.
+
+    Exit status 1: a message is refused.
+    """
+    try:
+        at_ms = parse_time(request.at) if request.at else now_ms()
+    except ValueError:
+        raise UsageError(f"--at: {request.at!r} is not a time. Write it as 2026-03-01T12:00:00Z.") from None
+    if len(request.files) > FILES_MAX:
+        raise UsageError(f"these are {len(request.files):,} files; at most {FILES_MAX:,} are judged at once.")
+    folder = request.certificates
+    if folder is not None and not folder.is_dir():
+        raise UsageError(f"--certificates: there is no folder {folder}.")
+    bodies = {str(file): _read(file) for file in request.files}
+    known = {} if folder is None else {path.name: _read(path) for path in folder.glob("*.pem")}
+    return JudgedMessages(messages=pushed.judged(request.source, bodies, at_ms, known))
+
+
+def _read(file: Path) -> bytes:
+    try:
+        with file.open("rb") as opened:
+            found = opened.read(FILE_BYTES_MAX + 1)
+    except OSError as error:
+        raise UsageError(f"{file} cannot be read: {error.strerror}.") from None
+    if len(found) > FILE_BYTES_MAX:
+        raise UsageError(f"{file} has more than {FILE_BYTES_MAX:,} bytes, the limit of a message.")
+    return found
+
+
+class ConfirmSubscriptions(OperationRequest["ConfirmedTopics"]):
+    """Subscriptions of a source that wait to be confirmed."""
+
+    source: SourceName
+    topic: Annotated[str, Param("Only the subscription of this topic.", flags="--topic", metavar="ARN")] = ""
+
+
+class ConfirmedTopics(OperationAnswer):
+    """The topics whose subscriptions were confirmed."""
+
+    confirmed: list[str]
+
+    def text(self) -> str:
+        return "\n".join(f"{topic}: confirmed." for topic in self.confirmed)
+
+    def hints(self) -> Sequence[str]:
+        return ["shroff sources list"]
+
+
+@operation(
+    "sources confirm",
+    right="mend:input",
+    examples=[
+        "shroff sources confirm savings_topic",
+        "shroff sources confirm savings_topic --topic arn:aws:sns:eu-west-1:123456789012:savings",
+    ],
+)
+def confirm_subscriptions(pushed: PushedSources, request: ConfirmSubscriptions) -> ConfirmedTopics:
+    """Confirm the pending subscriptions of source NAME, so that the sender starts to deliver."""
+    return ConfirmedTopics(confirmed=pushed.confirm(request.source, request.topic))
+
+
+# ---- read positions
+
+
+class ListPositions(OperationRequest["SourcePositions"]):
+    """All parts of sources that a worker reads."""
+
+
+class PartPosition(msgspec.Struct):
+    """A part with its read position; `trouble` says why it cannot be read on from there."""
+
+    source: str
+    part: str
+    offset: str | None
+    waiting: int | None
+    trouble: str | None
+    forgotten: Document | None
+
+
+class SourcePositions(OperationAnswer):
+    """The live source, and the read position of each part."""
+
+    source: str | None
+    parts: list[PartPosition]
+
+    def text(self) -> str:
+        if not self.parts and self.source is not None:
+            return f"Nothing was read from the source {self.source} yet."
+        if not self.parts:
+            return "No live source yet: shroff.yaml has no 'source:'."
+        rows = [
+            (part.source, part.part, part.offset or "nothing", "?" if part.waiting is None else f"{part.waiting:,}")
+            for part in self.parts
+        ]
+        lines = [table(rows, ("source", "part", "read up to", "waiting"))]
+        for part in self.parts:
+            if part.trouble:
+                lines.append(one_line(f"{part.part}: {part.trouble}"))
+            if (reset := part.forgotten) is not None:
+                lines.append(one_line(f"{part.part}: read position reset at {reset['at']}; it was {reset['offset']}."))
+        return "\n".join(lines)
+
+    @property
+    def _stuck(self) -> str | None:
+        return next((part.part for part in self.parts if part.trouble), None)
+
+    def hints(self) -> Sequence[str]:
+        if self._stuck is not None:
+            return [f"shroff source forget {argument(self._stuck)}"]
+        return ["shroff run" if self.parts else "shroff check"]
+
+    def exit_status(self) -> int:
+        return 0 if self._stuck is None else 1
+
+
+@operation("source list", right="read:metrics", examples=["shroff source list"])
+def list_positions(source: SourceParts, systems: Systems, request: ListPositions) -> SourcePositions:
+    """List the parts (partitions, streams, files) with their read position and number of waiting messages.
+
+    Exit status 1: a part cannot be read on from its position; the output says why.
+    """
+    parts = [
+        PartPosition(
+            kind,
+            part.part,
+            shown(part.offset) or None,
+            part.waiting,
+            part.trouble or None,
+            _reset(part.forgotten),
+        )
+        for kind, found in source.all().items()
+        for part in found
+    ]
+    return SourcePositions(source=None if systems.source is None else systems.source.kind, parts=parts)
+
+
+def _reset(forgotten: Forgotten | None) -> Document | None:
+    return None if forgotten is None else {"offset": shown(forgotten.offset), "at": time_text(forgotten.at_ms)}
+
+
+class ForgetPosition(OperationRequest["ForgottenPosition"]):
+    """A part whose read position is to be reset."""
+
+    part: Annotated[str, Param("The part.")]
+    is_sure: Annotated[
+        bool,
+        Param(
+            "Do not ask for confirmation.",
+            flags="--yes",
+            asks="This resets the read position of {part}.",
+            is_local=True,
+        ),
+    ] = False
+
+
+class ForgottenPosition(OperationAnswer):
+    """A part with the read position that it had."""
+
+    part: str
+    offset: str
+
+    def text(self) -> str:
+        return f"The read position of {one_line(self.part)} is reset; it was {one_line(self.offset)}."
+
+    def hints(self) -> Sequence[str]:
+        return "shroff source list", "shroff run"
+
+
+@operation(
+    "source forget",
+    right="mend:input",
+    examples=["shroff source forget payments/0", "shroff source forget payments/0 --yes"],
+)
+def forget_position(source: SourceParts, request: ForgetPosition) -> ForgottenPosition:
+    """Reset the read position of a PART, for example after its topic was deleted and created again.
+
+    The next worker reads the PART from its first message, or from the source's 'start'. The log knows its events by
+    id, so messages read twice change nothing. Deleted messages stay lost. No worker may run meanwhile. The log keeps
+    the time of the reset and the old position; 'shroff source list' shows them.
+    """
+    return ForgottenPosition(part=request.part, offset=shown(source.forget(request.part)))
