@@ -439,8 +439,8 @@ def make_folder(path: Path) -> None:
     """
     if is_kept(path):
         missing = [parent for parent in (path, *path.parents) if not parent.exists()]
-        for one in reversed(missing):
-            one.mkdir(FOLDER_MODE if is_kept(one) else 0o777, exist_ok=True)
+        for folder in reversed(missing):
+            folder.mkdir(FOLDER_MODE if is_kept(folder) else 0o777, exist_ok=True)
         _close_off(path)
     path.mkdir(parents=True, exist_ok=True)
     sync_folder(path.parent)
@@ -483,10 +483,10 @@ def copy_template(name: str, folder: Path) -> list[str]:
     names = sorted(path.relative_to(source).as_posix() for path in found)
     is_new = not folder.exists()
     try:
-        for one in names:
-            target = folder / one
+        for file in names:
+            target = folder / file
             target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes((source / one).read_bytes())
+            target.write_bytes((source / file).read_bytes())
     except OSError as error:
         for child in folder.iterdir() if folder.is_dir() else ():
             shutil.rmtree(child) if child.is_dir() else child.unlink()

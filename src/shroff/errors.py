@@ -101,7 +101,7 @@ class InputError(ShroffError):
     def __init__(self, mistakes: Iterable[tuple[str, str]]) -> None:
         self.mistakes = tuple(mistakes)
         told = [f"{path}: {words}" if path else words for path, words in self.mistakes]
-        super().__init__("; ".join([*(one.rstrip(".") for one in told[:-1]), *told[-1:]]))
+        super().__init__("; ".join([*(text.rstrip(".") for text in told[:-1]), *told[-1:]]))
 
 
 class UsageError(ShroffError):
@@ -218,11 +218,11 @@ def trace_of(error: BaseException) -> str:
     Its own words are left out: they may hold something of what was sent.
     """
     told, seen = list[str](), set[int]()
-    one: BaseException | None = error
-    while one is not None and id(one) not in seen:  # an error may be among those before it
-        seen.add(id(one))
-        told.append(f"{type(one).__name__} at {' > '.join(stack_of(one))}")
-        one = one.__cause__ or (None if one.__suppress_context__ else one.__context__)
+    cause: BaseException | None = error
+    while cause is not None and id(cause) not in seen:  # an error may be among those before it
+        seen.add(id(cause))
+        told.append(f"{type(cause).__name__} at {' > '.join(stack_of(cause))}")
+        cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
     return "; after ".join(told)
 
 

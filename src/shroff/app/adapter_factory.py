@@ -318,10 +318,10 @@ def reached(url: str, limit_s: float, ports: Mapping[str, int | None]) -> str:
     scheme, _, rest = url.partition("://")
     hosts = rest.partition("/")[0].partition("?")[0].rpartition("@")[2].split(",")
     reasons = []
-    for one in hosts:
+    for address in hosts:
         host, port = None, None
         with suppress(ValueError):
-            parts = urlsplit(f"//{one}")
+            parts = urlsplit(f"//{address}")
             host, port = parts.hostname, parts.port or ports.get(scheme)
         if not host or port is None:
             raise UsageError("its address has no host and port that can be read.")

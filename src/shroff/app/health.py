@@ -142,9 +142,11 @@ class HealthChecks(ProjectPart):
         )
         found = look(project, seen)
         tried = asked(self._tries(can_read=definitions is not None and not errors, has_log=is_there), LIMIT_S)
-        known = {one.subject: one.state for one in found}
+        known = {finding.subject: finding.state for finding in found}
         found += [
-            one for one in tried if one.subject not in known or (one.state != "ok" and known[one.subject] != "wrong")
+            finding
+            for finding in tried
+            if finding.subject not in known or (finding.state != "ok" and known[finding.subject] != "wrong")
         ]
         if is_there and definitions is not None and not errors:
             found.append(SentLetters(self._opened).look_at_mail())
@@ -166,7 +168,7 @@ class HealthChecks(ProjectPart):
         systems, tries = self._opened.systems, list[Try]()
         online, read = systems.online, systems.named_read
         for _, source in systems.all_read:
-            name = next((name for name, one in read.items() if one is source), "")
+            name = next((name for name, candidate in read.items() if candidate is source), "")
             if is_set(source) and can_read:
                 look = partial(self._look_at_source, name, source, has_log=has_log)
                 tries.append(Try(f"source {name}".strip(), look))

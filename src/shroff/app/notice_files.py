@@ -77,7 +77,7 @@ class NoticeFiles(ProjectPart):
 
     def case_notices(self, people: PeopleStore, log: Log) -> CaseNotifications | None:
         """Get the writer of notifications for opened cases; None if no notice is on cases."""
-        found = [one for one in self.declared.values() if one.on == "case"]
+        found = [notice for notice in self.declared.values() if notice.on == "case"]
         if not found:
             return None
         from shroff.notices.case_notifications import CaseNotifications
@@ -228,7 +228,7 @@ class SentLetters(ProjectPart):
         if wrong:
             return Finding("mail", WRONG, "; ".join(wrong), " ".join(cures))
         since_ms = self._opened.now_ms() - DAY_MS
-        failed = [one for one in sent if one.done_ms > since_ms and SHIPPED in one.reason]
+        failed = [message for message in sent if message.done_ms > since_ms and SHIPPED in message.reason]
         if failed:
             words = f"{_many(len(failed))} sent in the last day without the project's own text: {failed[0].reason}"
             return Finding("mail", WRONG, words, "Correct the text, then 'shroff check' and 'shroff apply'.")
@@ -278,7 +278,7 @@ class SentLetters(ProjectPart):
             state, refused = DROPPED, list[str]()
             try:
                 with closing(self.open_mailer()) as mailer:
-                    refused = [one.reason for one in mailer.send(mail)]
+                    refused = [undelivered.reason for undelivered in mailer.send(mail)]
                 state = REFUSED if len(refused) >= len(to) else SENT
             except DoubtError:
                 state = UNKNOWN

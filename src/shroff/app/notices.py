@@ -162,7 +162,7 @@ class NoticeViews(ProjectPart):
             self.services()
 
     def _on_decisions(self) -> list[Notice]:
-        return [one for one in NoticeFiles(self._opened).declared.values() if one.on == "decision"]
+        return [notice for notice in NoticeFiles(self._opened).declared.values() if notice.on == "decision"]
 
     def confirming(self) -> Confirming:
         """Get the handler of customers' answers; the caller closes it. It opens nothing before its first use."""
@@ -251,4 +251,4 @@ class NoticeViews(ProjectPart):
 
         mail = addressed(self.preview(name, event, day), to)
         with closing(SentLetters(self._opened).open_mailer()) as mailer:
-            return [one.reason for one in mailer.send(mail)]
+            return [undelivered.reason for undelivered in mailer.send(mail)]

@@ -126,7 +126,7 @@ def _events_of(
     keyed = KeyFinder(definitions, records)
     named: list[Named] = []
     for part in _all(log, progress):
-        named += [(one.type, one.id) for one in part if keyed.has(one, entity, key)]
+        named += [(event.type, event.id) for event in part if keyed.has(event, entity, key)]
         while len(named) >= AT_ONCE:
             yield named[:AT_ONCE]
             del named[:AT_ONCE]

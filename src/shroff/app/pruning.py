@@ -200,7 +200,7 @@ def compare(log: Log, lake: LakeReader, after: int, upto: int) -> None:
         pairs = zip_longest(chain.from_iterable(ours), chain.from_iterable(theirs))
         wrong = next((pair for pair in pairs if pair[0] != pair[1]), None)
         if wrong is not None:
-            seq = min(one.seq for one in wrong if one is not None)
+            seq = min(row.seq for row in wrong if row is not None)
             raise StateError(
                 f"{lake.objects.address} differs from the log at sequence number {seq:,}, so records from there on "
                 "stay in the store. 'shroff lake check' checks the whole lake; write a new one into an empty folder "

@@ -74,7 +74,7 @@ def id_problems(events: Events, systems: Systems, text: str) -> list[Problem]:
                 mistake = f"{' and '.join(read)} in an id: {words}."
                 found.append(((name, "from", "json", field), source.name, mistake, _cures(source, name)))
     tree = yamltext.read(text, "events.yaml", []) if found else None
-    return [_problem(tree, *one) for one in found]
+    return [_problem(tree, *problem) for problem in found]
 
 
 def _cures(source: NamedSource, event: str) -> str:

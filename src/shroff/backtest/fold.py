@@ -131,7 +131,7 @@ class BacktestFold:
     @property
     def computes(self) -> bool:
         """Whether anything has to be computed."""
-        return any(one.by_columns or one.by_rows for one in self._passes)
+        return any(computation.by_columns or computation.by_rows for computation in self._passes)
 
     def run(self, take: Callable[[LogPiece], None], progress: Progress | None = None) -> dict[str, TypeRows]:
         """Read the whole log, and give what came of it by event type.
@@ -140,9 +140,9 @@ class BacktestFold:
             take: Is given each piece of the log.
             progress: Called with how many events something was computed.
         """
-        for one in self._passes:
-            self._pass(one, take if one is self._passes[0] else None, progress)
-        return {name: self._whole(name, one) for name, one in self._gathered.items() if one.seqs}
+        for computation in self._passes:
+            self._pass(computation, take if computation is self._passes[0] else None, progress)
+        return {name: self._whole(name, gathered) for name, gathered in self._gathered.items() if gathered.seqs}
 
     def beside(self, rows: Mapping[str, TypeRows]) -> dict[str, TypeRows]:
         """What comes of the log where nothing is computed, given the events and scores of the other side."""
@@ -228,7 +228,7 @@ class BacktestFold:
         self, work: Computation, computed: Sequence[Computed], frames: Mapping[str, Frame], firsts: Mapping[str, int]
     ) -> None:
         """Keep the hits and scores of some frames, which begin at these rows of their types."""
-        names = {one.name for one in computed}
+        names = {feature.name for feature in computed}
         start, end = work.stretches[0].start, work.stretches[-1].end
         for name, frame in frames.items():
             if name not in self._gathered:
@@ -246,7 +246,7 @@ class BacktestFold:
         hit = np.flatnonzero(frame.computed[rule.computed.name].values.astype(np.bool_) & inside)
         effective = np.ones(len(hit), np.bool_)
         if rule.id in work.keys:
-            parts = [values_of(frame.computed[one].take(hit)) for one in work.keys[rule.id]]
+            parts = [values_of(frame.computed[key].take(hit)) for key in work.keys[rule.id]]
             keys = [None if key is None else key_text(key) for key in joined_key(parts, len(hit))]
             effective = np.array([is_rolled_out(rule, key) for key in keys], np.bool_)
             if rule.computed.looks_since_flag:

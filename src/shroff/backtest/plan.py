@@ -87,9 +87,9 @@ def versions_of(
         own = {event for event in draft.events.decided if models_of(draft, event) != models_of(base, event)}
         own |= set(how.own_models)
         versions = []
-        for one in found:
-            if one.end > after and one.start < upto:
-                then, ends = one.definitions, (max(one.start, after), min(one.end, upto))
+        for version in found:
+            if version.end > after and version.start < upto:
+                then, ends = version.definitions, (max(version.start, after), min(version.end, upto))
                 versions.append(DecidingVersion(*ends, then, as_of(draft, then, own), as_of(base, then)))
     return versions or [DecidingVersion(after, upto, base, draft, base)]
 
@@ -197,7 +197,7 @@ def computations(stretches: Sequence[Stretch], known: Collection[str], *, has_sc
                 passes[-1].append(stretch)
                 continue
         passes.append([stretch])
-    return [_computation(found, rules, sorted(events)) for found in passes]
+    return [_computation(computed, rules, sorted(events)) for computed in passes]
 
 
 def _computation(stretches: Sequence[Stretch], rules: Sequence[Rule], events: Sequence[str]) -> Computation:
@@ -208,13 +208,13 @@ def _computation(stretches: Sequence[Stretch], rules: Sequence[Rule], events: Se
     wanted = [needed(computed_of(stretch.definitions), [*_names(others), *scores]) for stretch in stretches]
     found: list[Computed] = []
     for each in wanted:
-        found += [one for one in each if one not in found]
-    found.sort(key=lambda one: (one.rule is not None, one.is_score))  # each stays behind what it reads
+        found += [item for item in each if item not in found]
+    found.sort(key=lambda feature: (feature.rule is not None, feature.is_score))  # each stays behind what it reads
     return Computation(
         stretches,
         [*found, *(key for rule in others for key in keys.get(rule.id, ()))],
         [*needed(computed_of(first), _names(looking)), *(key for rule in looking for key in keys[rule.id])],
-        [[one for one in found if one.is_score and one not in each] for each in wanted],
+        [[feature for feature in found if feature.is_score and feature not in each] for each in wanted],
         {id_: tuple(part.name for part in parts) for id_, parts in keys.items()},
     )
 

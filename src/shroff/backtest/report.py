@@ -173,8 +173,8 @@ def _what_it_comes_to(report: BacktestReport, balance: ReportBalance) -> str:
     return f"{text} (95 % confidence interval {_signed(balance.low)} to {_signed(balance.high)})."
 
 
-def _more(count: int, one: str, many: str) -> str:
-    return f"{abs(count):,} {'fewer' if count < 0 else 'more'} {one if abs(count) == 1 else many}"
+def _more(count: int, singular: str, many: str) -> str:
+    return f"{abs(count):,} {'fewer' if count < 0 else 'more'} {singular if abs(count) == 1 else many}"
 
 
 def _span(report: BacktestReport) -> str:

@@ -91,7 +91,7 @@ def backtest(
         judged = list(verdicts.types.values())
         if not any(map(len, judged)):
             raise UsageError(_nothing_judged(log, start_ms, end_ms, verdicts.undecided))
-        learnt = [np.zeros(len(one), np.bool_) for one in judged]
+        learnt = [np.zeros(len(piece), np.bool_) for piece in judged]
         if how.judges_models:
             learnt = learnt_rows(verdicts.versions, judged)
         report = _report(log, draft, verdicts, learnt, judges_models=how.judges_models)
@@ -265,9 +265,9 @@ def first_place(log: LogReader, moment_ms: int, lateness_ms: int, last: int) -> 
         else:
             before = record.seq
     for records in log.read(before, min(end, last)):
-        for one in records:
-            if one.kind == "event" and one.time_ms >= moment_ms:
-                return one.seq
+        for event in records:
+            if event.kind == "event" and event.time_ms >= moment_ms:
+                return event.seq
     return end
 
 

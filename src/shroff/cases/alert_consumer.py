@@ -58,7 +58,7 @@ def take_in(
         upto: The place up to which that was read.
         last_case: The number of the newest case.
     """
-    open_cases = change.open_about({one.about for one in alerts})
+    open_cases = change.open_about({alert.about for alert in alerts})
     snoozed = [open_case for open_case in open_cases.values() if open_case.state == SNOOZED]
     escalated = {case.number for case in snoozed if past_of(change, case).is_escalated}
     gathered = gather(alerts, open_cases, last_case, now_ms, escalated)
@@ -73,7 +73,10 @@ def take_in(
         first.setdefault(alert.case, alert)
     said_ms = {label.seq: label.known_ms for label in labels}  # a customer's "no" is news of when it was said
     opened = [_opening(case, first[case.number], said_ms) for case in gathered.new]
-    again = [Opening(one.case.number, one.label.seq, one.label.known_ms, one.label.event, NOT_THEM) for one in reopened]
+    again = [
+        Opening(reopening.case.number, reopening.label.seq, reopening.label.known_ms, reopening.label.event, NOT_THEM)
+        for reopening in reopened
+    ]
     return [*opened, *again]
 
 
@@ -152,15 +155,22 @@ class AlertConsumer:
         with self._store.change() as change:
             place, last_case = change.place()
             if place == self._kept:
-                for one in take_in(change, raised, found.labels, self._now_ms(), end, last_case):
-                    self._tell(change, one)
+                for opening in take_in(change, raised, found.labels, self._now_ms(), end, last_case):
+                    self._tell(change, opening)
         is_ours = place == self._kept
         self._kept = self._seen = end if is_ours else place
         return is_ours
 
-    def _tell(self, change: CaseChange, one: Opening) -> None:
+    def _tell(self, change: CaseChange, opening: Opening) -> None:
         if self._tells is not None:
-            self._tells(change.people, case=one.case, seq=one.seq, at_ms=one.at_ms, event=one.event, why=one.why)
+            self._tells(
+                change.people,
+                case=opening.case,
+                seq=opening.seq,
+                at_ms=opening.at_ms,
+                event=opening.event,
+                why=opening.why,
+            )
 
 
 def _parts(alerts: Sequence[Alert], labels: Sequence[FeedLabel], upto: int) -> Iterator[_Part]:

@@ -176,7 +176,7 @@ class AlertRules:
         for start in range(0, len(ordered), AT_ONCE):
             part = ordered[start : start + AT_ONCE]
             known: dict[int, tuple[Record, DecisionRow | None]] = {
-                seq: one for seq in part if (one := self._recent.at(seq)) is not None
+                seq: record for seq in part if (record := self._recent.at(seq)) is not None
             }
             known |= self._read([seq for seq in part if seq not in known])
             for seq in part:
@@ -197,7 +197,7 @@ class AlertRules:
         first = min((record.seq for record in records.values()), default=labels[-1].seq)
         before = standings_before(self._log, labels, first)
         found = [(label, records[label.event], before.get(label.event)) for label in labels if label.event in records]
-        return [alert for one in found if (alert := self._denied(*one)) is not None]
+        return [alert for denial in found if (alert := self._denied(*denial)) is not None]
 
     def _denied_records(self, labels: Sequence[FeedLabel]) -> dict[str, Record]:
         ids: dict[str, list[str]] = {}
@@ -362,8 +362,8 @@ class _Made:
     def _stake(self) -> int | None:
         """The amount of its first field of money."""
         type_ = self.version.definitions.events.types[self.event.type]
-        for at, one in enumerate(type_.fields):
-            if one.type.kind == "money":
+        for at, declared in enumerate(type_.fields):
+            if declared.type.kind == "money":
                 units = self.event.values[at]
                 places = self.version.definitions.settings.money_places
                 return None if units is None else rescale_half_even(_whole(units), places, self.money_places)

@@ -89,7 +89,7 @@ def _claimable(wanted: CaseFilter, who: Who) -> CaseFilter | None:
     """Cases of a filter that can be claimed next; None if there can be none."""
     named = (OPEN,) if wanted.states == UNCLOSED else wanted.states
     states = tuple(state for state in named if state in _CLAIMABLE)
-    assignees = tuple(one for one in ("", who.id) if one in wanted.assignees or not wanted.assignees)
+    assignees = tuple(assignee for assignee in ("", who.id) if assignee in wanted.assignees or not wanted.assignees)
     return replace(wanted, states=states, assignees=assignees, not_for=who.id) if states and assignees else None
 
 

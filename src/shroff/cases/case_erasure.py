@@ -27,7 +27,7 @@ def written_about(desk: CaseService, events: Sequence[str]) -> WrittenNotes:
     with desk.store.look() as look:
         named = [(type_, id_) for type_, _, id_ in (event.partition("/") for event in events)]
         for number in sorted({alert.case for alert in look.alerts_of(named)}):
-            said = sum(one.what in WRITTEN and bool(one.words) for one in look.history(number, ALL))
+            said = sum(line.what in WRITTEN and bool(line.words) for line in look.history(number, ALL))
             attached = len(look.attached(number))
             cases += [number] if said or attached else []
             notes, files = notes + said, files + attached

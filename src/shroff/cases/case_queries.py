@@ -262,7 +262,7 @@ def undoable(desk: CaseService, who: Who) -> Pending | None:
     """The user's last action that can still be undone. Raises: NotAllowedError."""
     who.require(Right.READ_CASES)
     with desk.store.look() as look:
-        own = [one for one in look.due(desk.now_ms() + UNDO_MS, PENDING_READ) if one.who == who.id]
+        own = [pending for pending in look.due(desk.now_ms() + UNDO_MS, PENDING_READ) if pending.who == who.id]
     return own[-1] if own else None
 
 
@@ -300,7 +300,7 @@ def put_view(desk: CaseService, who: Who, name: str, query: str, *, is_shared: b
     order_of(query_of(known))
     view = View(who.id, who.shown_name, kept, is_shared, known, now_ms)
     with desk.store.change() as change:
-        own = {one.name: one for one in change.views(who.id) if one.owner == who.id}
+        own = {view.name: view for view in change.views(who.id) if view.owner == who.id}
         if kept not in own and len(own) >= VIEWS_MAX:
             raise UsageError(f"one person has at most {VIEWS_MAX} views.")
         change.put_view(view)

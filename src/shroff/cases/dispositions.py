@@ -152,12 +152,12 @@ def bulk(
         raise UsageError(f"1 to {BULK_MAX} cases can be changed at once.")
     with desk.store.change() as change:
         hand = CaseTransaction(change, who, desk.now_ms())
-        one = _one_of(hand, desk, action, verdict, reason, until_ms)
+        act = _one_of(hand, desk, action, verdict, reason, until_ms)
         done: list[tuple[Case, Undoable]] = []
         failed: list[Failed] = []
         for number, tag in numbers.items():
             try:
-                done.append(one(number, tag))
+                done.append(act(number, tag))
             except UsageError as error:
                 failed.append(Failed(number, error))
         body = Body([undoable for _, undoable in done], verdict, reason.strip())
@@ -194,34 +194,34 @@ def undo(desk: CaseService, who: Who, number: int, case: int = 0) -> Undone:
         if pending is None or pending.who != who.id:
             raise TooLateError("there is no action of yours left to undo; reopen the case to answer it again.")
         body = body_of(pending)
-        if case and case not in {one.case for one in body.cases}:
+        if case and case not in {undoable.case for undoable in body.cases}:
             raise NoCaseError(f"action {number} does not belong to case {case}.")
         restored: list[Case] = []
         left: list[Undoable] = []
-        for one in body.cases:
-            now = change.case(one.case)
-            if now is None or now.version != one.version:
-                left.append(one)
+        for undoable in body.cases:
+            now = change.case(undoable.case)
+            if now is None or now.version != undoable.version:
+                left.append(undoable)
             else:
-                restored.append(_restored(hand, now, one))
+                restored.append(_restored(hand, now, undoable))
         change.end_pending(number)
         if left and pending.kind == "decide":  # somebody has gone on with it: what was decided is written
             body.cases = left
             change.add_pending(replace(pending, body=msgspec.json.encode(body)))
         listed = () if left else body.also.listed
-        return Undone(restored, list(change.cases([one.case for one in left]).values()), listed)
+        return Undone(restored, list(change.cases([undoable.case for undoable in left]).values()), listed)
 
 
-def _restored(hand: CaseTransaction, case: Case, one: Undoable) -> Case:
+def _restored(hand: CaseTransaction, case: Case, undoable: Undoable) -> Case:
     """The case as before, with later alerts: amounts and times are those of all unanswered alerts."""
-    answered = set(one.alerts)
+    answered = set(undoable.alerts)
     alerts = hand.change.alerts(case.number, ALL)
     unsaid: dict[str, Any] = {"verdict": "", "decided_ms": None, "decided_by": ""}
     again = {alert.place: replace(alert, **unsaid) for alert in alerts if alert.place in answered}
     hand.change.put_alerts(list(again.values()))
     counted = recounted(case, [again.get(alert.place, alert) for alert in alerts])
-    now = hand.put(case, "undone", "", **{**one.before, "stake": counted.stake, "due_ms": counted.due_ms})
-    follow(hand.change, hand.who, now, one.version - 1)
+    now = hand.put(case, "undone", "", **{**undoable.before, "stake": counted.stake, "due_ms": counted.due_ms})
+    follow(hand.change, hand.who, now, undoable.version - 1)
     return settle_again(hand.change, now, answered)
 
 

@@ -73,7 +73,11 @@ def write_labels(change: CaseChange, labels: Sequence[FeedLabel]) -> list[Reopen
             continue
         heard_it = list[Alert]()
         for alert in by_event[label.event]:
-            anew = [one for one in denied.get(alert.case, ()) if one.event == label.event and one.seq not in raised]
+            anew = [
+                denial
+                for denial in denied.get(alert.case, ())
+                if denial.event == label.event and denial.seq not in raised
+            ]
             heard_it.append(_labelled(change, alert, cases[alert.case], label, anew))
         by_event[label.event] = _denied(heard_it, label, denied) if label.is_denial else heard_it
     change.put_alerts([alert for alerts in by_event.values() for alert in alerts])

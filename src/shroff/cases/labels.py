@@ -152,11 +152,11 @@ def conflicts_in(histories: Histories) -> list[Conflict]:
     """The same for labels that are at hand."""
     found = []
     for (type_, id_), history in histories.items():
-        if {one.verdict for one in history.said} >= SETTLED:
+        if {label.verdict for label in history.said} >= SETTLED:
             said = list(history.said)
             said[history.force] = replace(said[history.force], in_force=True)
             found.append(Conflict(type_, id_, history.time_ms, _kind(said), tuple(said)))
-    return sorted(found, key=lambda one: one.labels[-1].seq)
+    return sorted(found, key=lambda conflict: conflict.labels[-1].seq)
 
 
 def maturity(
@@ -199,9 +199,9 @@ def maturity_in(
         for (type_, _), history in histories.items()
         if (fraud := _fraud(history, as_of_ms, (friendly or {}).get(type_, ()))) is not None
     ]
-    old_enough = [one for one in frauds if one.days <= one.age_days]
+    old_enough = [fraud for fraud in frauds if fraud.days <= fraud.age_days]
     last = _last_day(old_enough) if days is None else days
-    kept = [one for one in old_enough if one.days <= last]
+    kept = [fraud for fraud in old_enough if fraud.days <= last]
     points = _curve(kept, last) if kept else ()
     return Maturity(as_of_ms, len(frauds), len(frauds) - len(old_enough), len(old_enough) - len(kept), points)
 
@@ -245,7 +245,7 @@ def held_of(histories: Histories, source: str) -> list[HeldAnswers]:
     judged, held = Counter[str](), Counter[str]()
     stronger = SOURCES[: SOURCES.index(source)]
     for history in histories.values():
-        own = [one for one in history.said if one.source == source and one.verdict in SETTLED]
+        own = [label for label in history.said if label.source == source and label.verdict in SETTLED]
         force = history.said[history.force]
         if own and force.source in stronger and force.verdict in SETTLED:
             judged[own[-1].verdict] += 1
@@ -260,8 +260,8 @@ def _in_force(said: Sequence[LabelSaid]) -> int:
     """The active label of an event."""
     current: VerdictInForce | None = None
     found = 0
-    for at, one in enumerate(said):
-        new = VerdictInForce(one.verdict, one.source, one.known_at_ms)
+    for at, label in enumerate(said):
+        new = VerdictInForce(label.verdict, label.source, label.known_at_ms)
         if current is None or current.gives_way_to(new):
             current, found = new, at
     return found
@@ -269,8 +269,8 @@ def _in_force(said: Sequence[LabelSaid]) -> int:
 
 def _kind(said: Sequence[LabelSaid]) -> str:
     last: dict[str, list[LabelSaid]] = {}
-    for one in said:
-        last.setdefault(one.source, []).append(one)
+    for label in said:
+        last.setdefault(label.source, []).append(label)
     words = {of[_in_force(of)].verdict for of in last.values()}
     return "sources" if words >= SETTLED else "taken back"
 
@@ -282,11 +282,11 @@ def _fraud(history: LabelHistory, as_of_ms: int, friendly: Collection[str]) -> _
     def is_fraud(said: LabelSaid) -> bool:
         return counted_verdict(said.verdict, said.reason, friendly) == "fraud"
 
-    known = [one for one in history.said if one.known_at_ms <= as_of_ms]
+    known = [label for label in history.said if label.known_at_ms <= as_of_ms]
     if not known or not is_fraud(known[_in_force(known)]):
         return None
-    telling = [one for one in known if is_fraud(one)]
-    first = min(telling, key=lambda one: (one.known_at_ms, SOURCES.index(one.source)))
+    telling = [label for label in known if is_fraud(label)]
+    first = min(telling, key=lambda label: (label.known_at_ms, SOURCES.index(label.source)))
     event_ms = history.time_ms
     return _Fraud(-((event_ms - first.known_at_ms) // DAY_MS), (as_of_ms - event_ms) // DAY_MS, first.source)
 

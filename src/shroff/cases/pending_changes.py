@@ -94,9 +94,9 @@ def follow(change: CaseChange, who: Who, case: Case, version: int) -> None:
     """
     for pending, body in _of_case(change, case.number):
         if pending.who == who.id:
-            for one in body.cases:
-                if one.case == case.number and one.version == version:
-                    one.version = case.version
+            for undoable in body.cases:
+                if undoable.case == case.number and undoable.version == version:
+                    undoable.version = case.version
                     change.put_pending(replace(pending, body=msgspec.json.encode(body)))
 
 
@@ -105,7 +105,7 @@ def withdraw(change: CaseChange, case: int) -> None:
     for pending, body in _of_case(change, case):
         if pending.kind != "decide":
             continue
-        body.cases = [one for one in body.cases if one.case != case]
+        body.cases = [undoable for undoable in body.cases if undoable.case != case]
         if body.cases:
             change.put_pending(replace(pending, body=msgspec.json.encode(body)))
         else:
@@ -119,7 +119,7 @@ def _of_case(change: CaseChange, case: int) -> Iterator[tuple[Pending, Body]]:
             body = body_of(pending)
         except UsageError:
             continue
-        if any(one.case == case for one in body.cases):
+        if any(undoable.case == case for undoable in body.cases):
             yield pending, body
 
 

@@ -88,17 +88,19 @@ def _write(desk: CaseService, change: CaseChange, pending: Pending, body: Body, 
     """Ask the log for the labels of an answer, and draw which of its cases are looked at again."""
     now_ms = desk.now_ms()
     found = dict.fromkeys(body.events)
-    for one in body.cases:
-        answered = {tuple(alert) for alert in one.alerts}
-        found |= {(alert.event, alert.id): None for alert in change.alerts(one.case, ALL) if alert.place in answered}
+    for undoable in body.cases:
+        answered = {tuple(alert) for alert in undoable.alerts}
+        found |= {
+            (alert.event, alert.id): None for alert in change.alerts(undoable.case, ALL) if alert.place in answered
+        }
     events = list(found)
     named = [f"{event}/{id_}" for event, id_ in events]
     for start in range(0, len(events), ROWS_MAX):
         part = events[start : start + ROWS_MAX]
-        request = labels_request([_label(*one, body, pending) for one in part], desk.money_places)
+        request = labels_request([_label(*event, body, pending) for event in part], desk.money_places)
         change.people.ask(LABELS, request, now_ms)
     told = {"verdict": body.verdict, "events": len(named), "shown": named[:SHOWN]}
-    cases = [one.case for one in body.cases]
+    cases = [undoable.case for undoable in body.cases]
     subject = f"case {cases[0]}" if len(cases) == 1 else f"{len(cases)} cases" if cases else named[0]
     change.people.audit(Act(who, "label.add", subject, None, told), now_ms)
     if body.also.refund:
@@ -126,8 +128,10 @@ def _draw(desk: CaseService, change: CaseChange, body: Body, now_ms: int) -> Non
     """
     closed = [
         case
-        for one in body.cases
-        if (case := change.case(one.case)) is not None and case.version == one.version and case.state == CLOSED
+        for undoable in body.cases
+        if (case := change.case(undoable.case)) is not None
+        and case.version == undoable.version
+        and case.state == CLOSED
     ]
     able = {user.id for user in change.people.users() if not user.is_disabled and Right.WORK_CASES in RIGHTS[user.role]}
     for case in closed:

@@ -78,19 +78,28 @@ def check(session: Session, file: Path | None, as_type: str | None, labels: Path
     return 0 if report.is_ok and not refused and not stops else 1
 
 
-def _row(one: Submission, answer: Answer, definitions: Definitions) -> dict[str, Any]:
+def _row(submission: Submission, answer: Answer, definitions: Definitions) -> dict[str, Any]:
     """A line of a file as it was understood: its place, its type, and its fields or the reason why it is refused."""
-    places, head = definitions.settings.money_places, {"place": one.place, "type": one.type}
+    places, head = definitions.settings.money_places, {"place": submission.place, "type": submission.type}
     if answer.reason:
         return head | {"reason": answer.reason}
-    if one.label is not None:
-        known_at = time_text(one.label.known_at_ms)
-        named = f"{one.label.event_type}/{one.label.event_id}" if one.label.event_id else dict(one.label.unique)
-        fields = {"event": named, "verdict": one.label.verdict, "source": one.label.source, "known_at": known_at}
+    if submission.label is not None:
+        known_at = time_text(submission.label.known_at_ms)
+        named = (
+            f"{submission.label.event_type}/{submission.label.event_id}"
+            if submission.label.event_id
+            else dict(submission.label.unique)
+        )
+        fields = {
+            "event": named,
+            "verdict": submission.label.verdict,
+            "source": submission.label.source,
+            "known_at": known_at,
+        }
         return head | {"fields": fields}
-    if one.event is None:
+    if submission.event is None:
         return head | {"skipped": True}
-    typed = zip(definitions.events.types[one.type].fields, one.event.values, strict=True)
+    typed = zip(definitions.events.types[submission.type].fields, submission.event.values, strict=True)
     return head | {"fields": {field.name: show(value, field.type, places) for field, value in typed}}
 
 

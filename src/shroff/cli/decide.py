@@ -108,8 +108,8 @@ class ArrivingLines(io.RawIOBase):
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
         self._signalled, self._wakes = os.pipe()
-        for one in (self._signalled, self._wakes):
-            os.set_blocking(one, False)
+        for end in (self._signalled, self._wakes):
+            os.set_blocking(end, False)
         self._woke_before = signal.set_wakeup_fd(self._wakes, warn_on_full_buffer=False)
         self._bytes = bytearray()
         self._at = 0
@@ -155,6 +155,6 @@ class ArrivingLines(io.RawIOBase):
     def close(self) -> None:
         if not self.closed:
             signal.set_wakeup_fd(self._woke_before)
-            for one in (self._descriptor, self._signalled, self._wakes):
-                os.close(one)
+            for descriptor in (self._descriptor, self._signalled, self._wakes):
+                os.close(descriptor)
         super().close()

@@ -66,7 +66,7 @@ def natives(listed: Sequence[str] = NATIVE) -> list[Native]:
     for line in listed:
         module, _, names = line.partition(":")
         named = [getattr(import_module(module), name) for name in names.split()]
-        found += [kernel for one in named for kernel in ([one] if isinstance(one, Native) else one())]
+        found += [kernel for native in named for kernel in ([native] if isinstance(native, Native) else native())]
     return found
 
 

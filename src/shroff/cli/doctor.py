@@ -25,7 +25,7 @@ def doctor(session: Session, bundle: Path | None) -> int:
     packed = {}
     if bundle is not None:
         packed = {"bundle": str(bundle), "parts": session.project.health.bug_report(found, bundle)}
-    session.answer({"ok": not wrong, "findings": [asdict(one) for one in found], **packed}, repr(found))
+    session.answer({"ok": not wrong, "findings": [asdict(finding) for finding in found], **packed}, repr(found))
     if bundle is not None:
         session.say(
             f"The bug report is in {one_line(bundle)}. It has no events and no secrets; read it before you send it."

@@ -47,7 +47,9 @@ def _text(found: Explained, durations: Collection[str]) -> str:
     row, document = found.row, found.document
     parts = [f"{row.event} {one_line(row.id)}, sequence number {row.seq:,}: {row.outcome}"]
     told = found.rule_words
-    reasons = [(one["code"], one["effect"], told.get(one["code"], one["text"])) for one in document["reasons"]]
+    reasons = [
+        (reason["code"], reason["effect"], told.get(reason["code"], reason["text"])) for reason in document["reasons"]
+    ]
     model = found.explanation.model
     if model is None:
         parts.append("Reasons\n" + (table(reasons) if reasons else "  No rule hit."))

@@ -88,7 +88,7 @@ def features(session: Session, files: tuple[Path, ...], options: FeaturesArgumen
         "too_late": report.left.too_late,
         "duplicates": report.left.doubled,
         "untaken": report.left.untaken,
-        "left_out": [{"file": one.source, "line": one.place, "reason": one.reason} for one in report.left.first],
+        "left_out": [{"file": row.source, "line": row.place, "reason": row.reason} for row in report.left.first],
     }
     text = f"{options.out}: {many(report.rows, 'row')} of {len(report.columns)} columns in {report.seconds:.1f} s."
     session.answer(document, text + _left_out(report.left))
@@ -101,7 +101,7 @@ def _left_out(left: LeftOut) -> str:
     if not left.count:
         return ""
     counts = f"{left.refused:,} refused, {left.too_late:,} too late, {left.doubled:,} duplicates"
-    rows = [(f"{one.source}:{one.place}", one.reason) for one in left.first]
+    rows = [(f"{row.source}:{row.place}", row.reason) for row in left.first]
     more = f"\n  … and {left.count - len(rows):,} more." if left.count > len(rows) else ""
     body = table(rows, ("line", "reason"))
     lines = many(left.count, "line gave", "lines gave")

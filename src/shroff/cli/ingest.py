@@ -127,7 +127,7 @@ def text_of(report: IngestReport) -> str:
         shares = [f"{name} {report.by_outcome[name]:,}" for name in order if name in report.by_outcome]
         lines.append(f"{many(report.decisions, 'decision')}: {', '.join(shares)}.")
     lines += labels_text(report) if report.labels.read else []
-    skipped = report.untaken - sum(one.lines for one in report.unmatched)
+    skipped = report.untaken - sum(unmatched.lines for unmatched in report.unmatched)
     if skipped:
         lines.append(f"{many(skipped, 'line')} skipped: no event type's 'when' accepts them.")
     return "\n".join([*lines, *unmatched_text(report.unmatched)])
@@ -151,9 +151,12 @@ def next_steps(refused: int, report: IngestReport) -> list[str]:
 def unmatched_text(found: Sequence[Unmatched]) -> list[str]:
     """Lines for people: what each `when` wanted and what the first line of the file has."""
     lines: list[str] = []
-    for one in found:
-        lines.append(f"{one.source}: no event type accepts any of its {many(one.lines, 'line')}:")
-        lines += [f"  {asked.event}: when {asked.when}; in line {one.line}, {asked.found}" for asked in one.asked()]
+    for unmatched in found:
+        lines.append(f"{unmatched.source}: no event type accepts any of its {many(unmatched.lines, 'line')}:")
+        lines += [
+            f"  {asked.event}: when {asked.when}; in line {unmatched.line}, {asked.found}"
+            for asked in unmatched.asked()
+        ]
     if found:
         lines.append("Correct 'when' in events.yaml. If such files are expected, set 'untaken: skip' in shroff.yaml.")
     return lines

@@ -111,15 +111,15 @@ def _pending(session: Session, as_of: str | None) -> int:
     waiting = session.project.label_reports.pending(as_of=as_of)
     labels = [
         {
-            "event": one.event,
-            "unique": dict(one.unique),
-            "verdict": one.verdict,
-            "source": one.source,
-            "known_at": time_text(one.known_at_ms),
+            "event": label.event,
+            "unique": dict(label.unique),
+            "verdict": label.verdict,
+            "source": label.source,
+            "known_at": time_text(label.known_at_ms),
         }
-        for one in waiting
+        for label in waiting
     ]
-    rows = [(_waits_for(one), one.verdict, one.source, time_text(one.known_at_ms)) for one in waiting]
+    rows = [(_waits_for(label), label.verdict, label.source, time_text(label.known_at_ms)) for label in waiting]
     text = f"{many(len(labels), 'label has', 'labels have')} no matching event yet."
     body = table(rows, ("event", "verdict", "source", "known at"))
     session.answer(_counts(pending=len(labels)) | {"labels": labels}, f"{text}\n{body}" if rows else text)
@@ -205,13 +205,13 @@ def _maturity_text(found: Maturity) -> Iterator[str]:
     shown = [point for point in found.points if point.days in DAYS_SHOWN or point.days == last]
     rows = [
         (
-            one.days,
-            f"{one.share:.1%}",
-            "█" * round(one.share * BAR),
-            *(f"{one.by_source[source]:.1%}" for source in sources),
-            sum(each.became_known for each in found.points[: one.days + 1]),
+            point.days,
+            f"{point.share:.1%}",
+            "█" * round(point.share * BAR),
+            *(f"{point.by_source[source]:.1%}" for source in sources),
+            sum(each.became_known for each in found.points[: point.days + 1]),
         )
-        for one in shown
+        for point in shown
     ]
     yield table(rows, ("days", "known", " " * BAR, *sources, "frauds"))
     kept = found.frauds - found.too_young - found.later

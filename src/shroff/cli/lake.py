@@ -110,14 +110,14 @@ def publish(session: Session, to: str | None) -> int:
         address = found.address
     document = {"lake": address, "formats": to_builtins(done)}
     lines = [address]
-    for one in done:
-        commits = many(sum(one.commits.values()), "new commit")
-        lines.append(f"{one.tables} are at manifest {one.manifest:,}, {commits}.")
-        lines += [f"  {table}: version {version:,}" for table, version in one.versions.items()]
-        lines += [f"  {problem}" for problem in one.problems]
+    for published in done:
+        commits = many(sum(published.commits.values()), "new commit")
+        lines.append(f"{published.tables} are at manifest {published.manifest:,}, {commits}.")
+        lines += [f"  {table}: version {version:,}" for table, version in published.versions.items()]
+        lines += [f"  {problem}" for problem in published.problems]
     session.answer(document, "\n".join(lines))
     session.next("shroff lake files")
-    return 1 if any(one.problems for one in done) else 0
+    return 1 if any(published.problems for published in done) else 0
 
 
 @command("check", "shroff lake check", "shroff lake check --to gs://mybank/shroff --json", group=lake)
@@ -161,21 +161,21 @@ def files(session: Session, folder: str, to: str | None) -> None:
         "upto": state.upto,
         "files": [
             {
-                "file": f"{start}/{one.path}",
-                "rows": one.rows,
-                "bytes": one.bytes,
-                "sha256": one.sha256,
-                "first": one.first,
-                "last": one.last,
+                "file": f"{start}/{file.path}",
+                "rows": file.rows,
+                "bytes": file.bytes,
+                "sha256": file.sha256,
+                "first": file.first,
+                "last": file.last,
             }
-            for one in named
+            for file in named
         ],
     }
     if session.is_json:
         session.answer(document, "")
         return
-    for one in named:
-        session.show(f"{start}/{one.path}")
+    for file in named:
+        session.show(f"{start}/{file.path}")
     session.flush()
     session.next("shroff lake check")
 

@@ -165,7 +165,7 @@ def _unsent(session: Session) -> tuple[int, str | None]:
     except ShroffError as error:
         session.say(f"shroff: the number of unsent messages is unknown: {one_line(error)}")
         return 0, None
-    return len(found), next((one.reason for one in found if one.reason), None)
+    return len(found), next((sink.reason for sink in found if sink.reason), None)
 
 
 def _unsent_text(count: int, reason: str | None) -> list[str]:

@@ -81,7 +81,7 @@ def check(
     FILE is a schema (.avsc) or an Avro file; without it, the newest schemas of the topics in the registry are checked.
     """
     found = list(_looked(session, file, subject, event, topics, registry))
-    is_ok = all(one["readable"] for one, _ in found)
+    is_ok = all(checked["readable"] for checked, _ in found)
     text = "\n\n".join(_checked_text(document, compared) for document, compared in found)
     session.answer({"ok": is_ok, "types": [document for document, _ in found]}, text)
     session.next("shroff schema register" if is_ok and file is None else "shroff schema diff")
@@ -132,13 +132,19 @@ def register(session: Session, event: str | None, topics: tuple[str, ...], regis
 
     types, subjects = _types(session), _subjects(session, topics)
     settings = session.project.definitions.settings
-    wanted = [(one, _subject(one, subjects)) for one in _wanted(types, event, subjects)]
+    wanted = [(type_, _subject(type_, subjects)) for type_ in _wanted(types, event, subjects)]
     with closing(_registry(session, registry)) as schemas:
-        found = [settle(schemas, subject, one, settings) for one, subject in wanted]
-    refused = [one for one in found if one.outcome == REFUSED]
+        found = [settle(schemas, subject, type_, settings) for type_, subject in wanted]
+    refused = [settled for settled in found if settled.outcome == REFUSED]
     documents = [
-        {"event": one.type, "subject": one.subject, "outcome": one.outcome, "id": one.id, "words": one.words}
-        for one in found
+        {
+            "event": settled.type,
+            "subject": settled.subject,
+            "outcome": settled.outcome,
+            "id": settled.id,
+            "words": settled.words,
+        }
+        for settled in found
     ]
     session.answer({"types": documents}, "\n".join(map(_settled_text, found)))
     session.next("shroff schema diff" if refused else "shroff schema check")
@@ -187,10 +193,10 @@ def _topics(session: Session, given: tuple[str, ...]) -> dict[str, str]:
         found |= single
         if labels := source.text("labels"):
             found[_LABEL] = labels
-    for one in given:
-        name, equals, topic = one.partition("=")
+    for text in given:
+        name, equals, topic = text.partition("=")
         if not equals or not topic:
-            raise UsageError(f"--topic is EVENT=TOPIC, such as payment=payments, not {one!r}.")
+            raise UsageError(f"--topic is EVENT=TOPIC, such as payment=payments, not {text!r}.")
         if name not in _types(session):
             raise _no_type(name, _types(session))
         found[name] = topic
@@ -235,10 +241,10 @@ def _looked(
         return
     subjects = _subjects(session, topics)
     wanted = [_of_file(types, event)] if subject else _wanted(types, event, subjects)
-    named = [(one, subject or _subject(one, subjects)) for one in wanted]
+    named = [(type_, subject or _subject(type_, subjects)) for type_ in wanted]
     with closing(_registry(session, address)) as schemas:
-        for one, name in named:
-            yield _of_subject(session, schemas, one, name)
+        for type_, name in named:
+            yield _of_subject(session, schemas, type_, name)
 
 
 def _subject(event_type: EventType, subjects: Mapping[str, str]) -> str:
@@ -323,8 +329,8 @@ def _checked_text(document: Mapping[str, Any], compared: SchemaComparison | None
     if compared is None:
         return ended(head + document["words"])
     lines = [head + ("can be read." if document["readable"] else "cannot be read.")]
-    lines += [f"  {one['field']}: {ended(one['words'])}" for one in document["misfits"]]
-    lines += [f"  {ended(one)}" for one in document["remarks"]]
+    lines += [f"  {misfit['field']}: {ended(misfit['words'])}" for misfit in document["misfits"]]
+    lines += [f"  {ended(remark)}" for remark in document["remarks"]]
     if not document["readable"]:
         lines += ["Both schemas:", _changes_table(compared.changes)]
     return "\n".join(lines)
@@ -343,21 +349,21 @@ def _changes_table(changes: tuple[FieldChange, ...] | list[FieldChange]) -> str:
     return table(rows, ("field", "theirs", "ours", ""))
 
 
-def _change(one: FieldChange) -> dict[str, Any]:
+def _change(change: FieldChange) -> dict[str, Any]:
     return {
-        "field": one.field,
-        "theirs": one.theirs or None,
-        "ours": one.ours or None,
-        "kind": one.kind,
-        "readable": one.is_readable,
-        "words": one.words,
+        "field": change.field,
+        "theirs": change.theirs or None,
+        "ours": change.ours or None,
+        "kind": change.kind,
+        "readable": change.is_readable,
+        "words": change.words,
     }
 
 
-def _settled_text(one: Settled) -> str:
+def _settled_text(settled: Settled) -> str:
     what: Mapping[str, Callable[[], str]] = {
-        "registered": lambda: f"registered, id {one.id}",
-        "unchanged": lambda: f"already registered, id {one.id}",
-        "refused": lambda: f"not registered. {one.words}",
+        "registered": lambda: f"registered, id {settled.id}",
+        "unchanged": lambda: f"already registered, id {settled.id}",
+        "refused": lambda: f"not registered. {settled.words}",
     }
-    return ended(f"{one.type} under {one.subject}: {what[one.outcome]()}")
+    return ended(f"{settled.type} under {settled.subject}: {what[settled.outcome]()}")

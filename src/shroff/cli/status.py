@@ -102,9 +102,9 @@ def _events(found: StoreLook, hour: LiveFigures | None) -> list[Row]:
     outcomes = ", ".join(f"{count:,} {outcome}" for outcome, count in sorted(hour.outcomes.items()))
     least = "" if hour.is_whole else "at least "
     rows = [("newest event", f"{_span(age_s)} ago", ""), ("last hour", f"{least}{hour.decided:,} decided", outcomes)]
-    for one in [rule for rule in hour.rules if rule.hits][:RULES_SHOWN]:
-        note = "far more than usual" if one.is_spike else "in shadow" if one.is_shadow else ""
-        rows.append(_row(f"rule {one.rule}", many(one.hits, "hit"), note, is_bad=one.is_spike))
+    for rule in [rule for rule in hour.rules if rule.hits][:RULES_SHOWN]:
+        note = "far more than usual" if rule.is_spike else "in shadow" if rule.is_shadow else ""
+        rows.append(_row(f"rule {rule.rule}", many(rule.hits, "hit"), note, is_bad=rule.is_spike))
     refused = int(found.values["shroff_quarantine_entries"] or 0)
     why = "'shroff quarantine' shows why" if refused else ""
     rows.append(_row("quarantine", f"{refused:,}", why, is_bad=bool(refused)))

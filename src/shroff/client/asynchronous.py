@@ -66,8 +66,8 @@ class AsyncClient:
         """Close the client after pending retries or `wait_s` seconds; gives the number of undelivered events."""
         pending = set(self._pending)
         _, left = await asyncio.wait(pending, timeout=wait_s) if pending else (pending, pending)
-        for one in left:
-            one.cancel()
+        for task in left:
+            task.cancel()
         await self._http.aclose()
         return len(left)
 

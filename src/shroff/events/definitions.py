@@ -119,7 +119,7 @@ class EventType:
 
     @property
     def field_names(self) -> tuple[str, ...]:
-        return tuple(one.name for one in self.fields)
+        return tuple(field.name for field in self.fields)
 
     def at(self, name: str) -> int:
         """Index of a field."""
@@ -169,9 +169,9 @@ class Events:
     def _unique(self) -> dict[str, list[EventType]]:
         found: dict[str, list[EventType]] = {}
         for type_ in self.types.values():
-            for one in type_.fields:
-                if one.shape.is_unique and not one.shape.within_ms:
-                    found.setdefault(one.name, []).append(type_)
+            for declared in type_.fields:
+                if declared.shape.is_unique and not declared.shape.within_ms:
+                    found.setdefault(declared.name, []).append(type_)
         return found
 
     @property
@@ -180,7 +180,7 @@ class Events:
         naming = self.naming
         if not naming:
             return self.label
-        own = [replace(one, shape=replace(one.shape, is_optional=True)) for one in self.label.fields[:1]]
+        own = [replace(field, shape=replace(field.shape, is_optional=True)) for field in self.label.fields[:1]]
         more = [
             Field(name, replace(type_.fields[type_.at(name)].shape, is_optional=True, is_unique=False, bounds=None))
             for name, type_ in naming.items()
@@ -189,7 +189,7 @@ class Events:
 
     def has_unique(self, event: str) -> bool:
         """Whether any field of this type is unique."""
-        return any(one.shape.is_unique for one in self.types[event].fields)
+        return any(field.shape.is_unique for field in self.types[event].fields)
 
     @property
     def has_personal(self) -> bool:
@@ -199,19 +199,19 @@ class Events:
     @property
     def has_hashed(self) -> bool:
         """Whether any field is hashed."""
-        return any(one.shape.is_hashed for type_ in self.types.values() for one in type_.fields)
+        return any(field.shape.is_hashed for type_ in self.types.values() for field in type_.fields)
 
     def names(self, lists: frozenset[str], money_places: int) -> DeclaredNames:
         """Names of it that expressions see."""
         types = {**self.types, "label": self.label}
         return DeclaredNames(
-            events={name: {one.name: one.read_type for one in type_.fields} for name, type_ in types.items()},
+            events={name: {field.name: field.read_type for field in type_.fields} for name, type_ in types.items()},
             entities={name: frozenset(entity.keys) for name, entity in self.entities.items()},
             decided=frozenset(self.decided),
             lists=lists,
             tables=self.tables,
             money_places=money_places,
-            personal={name: frozenset(one.name for one in type_.personal) for name, type_ in self.types.items()},
+            personal={name: frozenset(field.name for field in type_.personal) for name, type_ in self.types.items()},
             keys={
                 name: parts[0].type
                 for name, entity in self.entities.items()
@@ -260,12 +260,12 @@ def _event_type(key: Scalar, node: Node, scope: Scope, places: int, problems: li
         return None
     loader.check_keys(found, EVENT_TYPE, problems, f"event type {name}")
     declared = _fields(found.get("fields"), places, problems, name)
-    fields = tuple(one for one in declared if not one.shape.is_personal)
+    fields = tuple(field for field in declared if not field.shape.is_personal)
     id_field = _named_field(found.get("id"), fields, ("text",), problems, f"id of {name}")
     time_field = _named_field(found.get("time"), fields, ("time",), problems, f"time of {name}")
     decided = loader.boolean(found.get("decide"), problems, "decide")
-    mappings = _mappings(found.get("from"), {one.name for one in declared}, scope, problems, name)
-    personal = tuple(one for one in declared if one.shape.is_personal)
+    mappings = _mappings(found.get("from"), {field.name for field in declared}, scope, problems, name)
+    personal = tuple(field for field in declared if field.shape.is_personal)
     summary = load_summary(found.get(SUMMARY), fields, personal, problems, name)
     if id_field is None or time_field is None:
         return None
@@ -293,10 +293,10 @@ def _named_field(
     found = loader.scalar(node, problems, what)
     if found is None:
         return None
-    by_name = {one.name: one for one in fields}
+    by_name = {field.name: field for field in fields}
     if found.text not in by_name:
         likely = nearest(found.text, list(by_name)) or next(
-            (f"Did you mean {one.name}?" for one in fields if one.type.kind in kinds), ""
+            (f"Did you mean {field.name}?" for field in fields if field.type.kind in kinds), ""
         )
         problems.append(found.problem(f"the {what} is {found.text!r}, which is not a field of it.", likely))
         return None
@@ -456,7 +456,7 @@ def _entities(
             if read and all(part is not None for part in read):
                 keys[event.text] = tuple(part for part in read if part is not None)
         for each in zip(*keys.values(), strict=False):
-            if len({one.type.hashing for one in each}) > 1:
+            if len({field.type.hashing for field in each}) > 1:
                 words = f"{name}: the key is hashed for some event types and not for others, so it is never the same."
                 problems.append(key.problem(words, "Mark the field hashed in each of them, or in none."))
         entities[name] = Entity(name, keys)

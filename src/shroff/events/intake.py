@@ -64,9 +64,13 @@ class Submission(msgspec.Struct, frozen=True, gc=False):
         return self.event or self.refused
 
 
-def undated(one: Submission) -> Submission:
+def undated(submission: Submission) -> Submission:
     """The same, of a label of which nobody said when it became known: `known_at` is when it was sent."""
-    return one if one.label is None else msgspec.structs.replace(one, label=replace(one.label, is_undated=True))
+    return (
+        submission
+        if submission.label is None
+        else msgspec.structs.replace(submission, label=replace(submission.label, is_undated=True))
+    )
 
 
 @dataclass(slots=True)
@@ -373,9 +377,11 @@ class Intake:
                 event, personal = validator.admit_with_personal(type_name, fields, is_strict=False, hidden=hidden)
                 return Submission(source, line.place, kept, type_name, event, None, None, None, personal)
             except InputError as error:
-                one = Submission(source, line.place, kept, type_name, refusal=str(error), refused=_event_of(error))
+                submission = Submission(
+                    source, line.place, kept, type_name, refusal=str(error), refused=_event_of(error)
+                )
                 return msgspec.structs.replace(
-                    one,
+                    submission,
                     mistakes=error.mistakes,
                     id="" if is_label else _id_in(validator, self.events.types[type_name], fields),
                 )

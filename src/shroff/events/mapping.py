@@ -131,7 +131,7 @@ class Mapper:
 
     @property
     def names(self) -> tuple[str, ...]:
-        return tuple(one.name for one in self._event_type.declared)
+        return tuple(field.name for field in self._event_type.declared)
 
     @property
     def layout(self) -> CsvLayout:
@@ -175,7 +175,7 @@ class Mapper:
 
     def is_cell(self, name: str) -> bool:
         """Whether a field is the text of one column of a CSV file, as it stands there; times without offset in UTC."""
-        type_ = next(one.type for one in self._event_type.declared if one.name == name)
+        type_ = next(field.type for field in self._event_type.declared if field.name == name)
         is_changed = (self._mapping.decimal and type_.is_numeric) or (self.has_zone and type_ == TIME)
         return self.is_column(name) and not is_changed
 
@@ -240,7 +240,7 @@ class Dispatcher:
         """Values read by the first `when` that finds any in a line, as `row.kind is 'x'`; not at secret paths."""
         whens = (type_.mappings.get(self._format, _NO_MAPPING).when for type_ in self._all.values())
         found = next((list(_values(when, row, secret)) for when in whens if when is not None), [])
-        return next((one for one in found if not one.endswith(_MISSING)), None)
+        return next((text for text in found if not text.endswith(_MISSING)), None)
 
     def leaves(self, type_name: str, row: MappedRow) -> bool:
         """Whether the mapping of a type has a `when`, and it is not true of a line."""
@@ -288,9 +288,9 @@ def place_values(event_type: EventType, name: str, format: str = "jsonl") -> lis
     return sorted({f"row.{part.path[0]}" for part in parts if isinstance(part, RowValue) and _of_line(part)})
 
 
-def overlap(one: Path, two: Path) -> bool:
+def overlap(path: Path, two: Path) -> bool:
     """Whether one path leads to the other's value or into it."""
-    return all(a == b for a, b in zip(one, two, strict=False))
+    return all(a == b for a, b in zip(path, two, strict=False))
 
 
 def _values(when: Node, row: MappedRow, secret: Collection[Path]) -> Iterator[str]:
@@ -299,7 +299,7 @@ def _values(when: Node, row: MappedRow, secret: Collection[Path]) -> Iterator[st
 
 
 def _told(path: Path, row: MappedRow, secret: Collection[Path]) -> str:
-    if any(overlap(path, one) for one in secret):
+    if any(overlap(path, hidden) for hidden in secret):
         return "is not shown"
     value = value_at(path)(row)
     return _MISSING if value is None or value == "" else f"is {shown(value)}"

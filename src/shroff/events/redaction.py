@@ -96,7 +96,7 @@ class LineRedactor:
         named = label.secret_paths if label.is_mapped else frozenset()
         self._paths = {name: _shortest_first(_of_type(mapper, declared | named)) for name, mapper in mappers.items()}
         every = {
-            name: frozenset(path for one in mapper.names for path in mapper.paths(one))
+            name: frozenset(path for field in mapper.names for path in mapper.paths(field))
             for name, mapper in mappers.items()
         }
         self._any = conditions.union(*every.values())

@@ -92,7 +92,7 @@ class EventSummary(msgspec.Struct, frozen=True):
     @property
     def line(self) -> str:
         """All of it in one line, such as `389.90 EUR to Corvane Electronics, web`."""
-        return ", ".join(one for one in (self.title, *self.rest) if one)
+        return ", ".join(part for part in (self.title, *self.rest) if part)
 
 
 NOTHING: Final = EventSummary("", "", ())
@@ -111,9 +111,11 @@ def summary_of(type_: EventType | None, fields: MappingOf[str, Any], currency: s
     money = amount_field(type_)
     amount = money if money in shown else None
     parts = tuple(
-        SummaryPart(one.name, label_of(one.name), _text(one, fields[one.name], currency), one.type.kind in _BARE)
-        for one in shown
-        if one is not amount
+        SummaryPart(
+            field.name, label_of(field.name), _text(field, fields[field.name], currency), field.type.kind in _BARE
+        )
+        for field in shown
+        if field is not amount
     )
     names = {
         field.name.removesuffix(ending): str(fields[field.name])[:TEXT_MAX]

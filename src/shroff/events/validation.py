@@ -166,7 +166,7 @@ class EventValidator:
         )
         known = (verdict, source or DEFAULT_SOURCE, known_at_ms, reason, amount)
         is_day = is_plain_day(fields.get("known_at"))
-        named = [one for one, value in zip(self._naming, more, strict=True) if value is not None]
+        named = [name for name, value in zip(self._naming, more, strict=True) if value is not None]
         if not named:
             type_name, event_id = self._named_event(event)
             return LabelInput(type_name, event_id, *known, is_day=is_day)
@@ -231,9 +231,9 @@ class EventValidator:
         reads = tuple((step.name, step.read, step) for step in steps)
         beside = tuple(self._step(field, event_type, optional) for field in event_type.personal)
         personal = tuple((step.name, step.read, step) for step in beside)
-        names = frozenset(one.name for one in event_type.declared)
+        names = frozenset(field.name for field in event_type.declared)
         fields = enumerate(event_type.fields)
-        bounded = tuple((at, one.shape.bounds, one.type) for at, one in fields if one.shape.bounds is not None)
+        bounded = tuple((at, field.shape.bounds, field.type) for at, field in fields if field.shape.bounds is not None)
         return _Plan(event_type.name, steps, reads, names, id_at, time_at, personal, bounded)
 
     def _step(self, field: Field, event_type: EventType, optional: frozenset[str]) -> _Step:

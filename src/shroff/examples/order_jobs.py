@@ -110,7 +110,7 @@ def partitions(made: GeneratedOrders) -> list[dict[str, Any]]:
             found.append({"file": path.name, "orders": 0, "first": None, "last": None})
             continue
         span = pc.min_max(times).as_py()
-        before = max((one["last"] for one in found if one["orders"]), default=None)
+        before = max((partition["last"] for partition in found if partition["orders"]), default=None)
         if before is not None and span["min"].isoformat() < before:
             raise UsageError(f"{path.name} has orders of the file before.")
         ends = {"first": span["min"].isoformat(), "last": span["max"].isoformat()}

@@ -170,7 +170,7 @@ def orders_table(period: OrderPeriod) -> pa.Table:
 
     import pyarrow as pa
 
-    orders = [one for _, one in period.orders]
+    orders = [order for _, order in period.orders]
     return pa.table(
         {
             "order_id": pa.array([id_ for id_, _ in period.orders], pa.string()),

@@ -93,41 +93,41 @@ class Shop:
         for _ in range(self._how_many(0.0004 * len(self.customers))):
             yield from self._services(self._moment(start_ms))
 
-    def _orders(self, one: Customer, at_ms: int) -> Iterator[ShopOrder]:
+    def _orders(self, customer: Customer, at_ms: int) -> Iterator[ShopOrder]:
         """Mostly one; now and then a basket in parts, from the sofa and from the train."""
         chance = self.chance
         dear = chance.uniform(2.0, 7.0) if chance.random() < 0.02 else 1.0
-        yield self._order(one, at_ms, factor=dear)
+        yield self._order(customer, at_ms, factor=dear)
         if chance.random() < 0.05:
             for _ in range(chance.randint(1, 4)):
                 at_ms += chance.randrange(3 * MINUTE_MS, 50 * MINUTE_MS)
-                yield self._order(one, at_ms, factor=0.7)
+                yield self._order(customer, at_ms, factor=0.7)
 
     def _services(self, at_ms: int) -> Iterator[ShopOrder]:
         """Colleagues order together: one address on the net, one domain, one place, each with an account."""
         chance = self.chance
         domain, ip, town = chance.choice(self._domains), self._address("10.64"), chance.choice(TOWNS)
         for _ in range(chance.randint(2, 6)):
-            one = chance.choice(self.customers)
-            order = self._order(one, at_ms)
-            yield order._replace(email=f"{one.id}@{domain}", ip=ip, town=town)
+            customer = chance.choice(self.customers)
+            order = self._order(customer, at_ms)
+            yield order._replace(email=f"{customer.id}@{domain}", ip=ip, town=town)
             at_ms += chance.randrange(MINUTE_MS, 15 * MINUTE_MS)
 
-    def _order(self, one: Customer, at_ms: int, factor: float = 1.0) -> ShopOrder:
+    def _order(self, customer: Customer, at_ms: int, factor: float = 1.0) -> ShopOrder:
         chance = self.chance
         # A present goes elsewhere; what is fetched at the counter goes nowhere.
-        town = chance.choice(TOWNS) if chance.random() < 0.06 else None if chance.random() < 0.05 else one.town
-        email = None if chance.random() < 0.04 else one.email
-        cents = max(199, round(one.cents * factor * exp(chance.gauss(0.0, 0.55))))
-        return ShopOrder(at_ms, one.id, email, self._ip(one), town, cents)
+        town = chance.choice(TOWNS) if chance.random() < 0.06 else None if chance.random() < 0.05 else customer.town
+        email = None if chance.random() < 0.04 else customer.email
+        cents = max(199, round(customer.cents * factor * exp(chance.gauss(0.0, 0.55))))
+        return ShopOrder(at_ms, customer.id, email, self._ip(customer), town, cents)
 
-    def _ip(self, one: Customer) -> str | None:
+    def _ip(self, customer: Customer) -> str | None:
         draw = self.chance.random()
         if draw < 0.03:
             return None
-        if one.has_relay:
+        if customer.has_relay:
             return self.chance.choice(self._relays)
-        return self._address("100.64") if draw < 0.03 + one.on_the_move else one.ip
+        return self._address("100.64") if draw < 0.03 + customer.on_the_move else customer.ip
 
     # ---- fraud
 

@@ -112,7 +112,7 @@ class EntityLook:
         found = found[:limit]
         looked_to = found[-1].seq - 1 if is_full else looked_to
         rows = self._decisions(found)
-        seen = [_seen(one, rows.get(one.seq), entity) for one in found]
+        seen = [_seen(record, rows.get(record.seq), entity) for record in found]
         newest = next((record for record in seen if record.outcome is not None), None)
         if newest is None:
             return Timeline(seen, looked_to, looked_to > 0)

@@ -199,16 +199,16 @@ class HitRecords:
             chosen = found if before is None else [seq for seq in found if seq < before]
             return [self.events[seq] for seq in reversed(chosen[-limit:])]
 
-    def is_immature(self, one: HitEvent, definitions: Definitions) -> bool:
+    def is_immature(self, event: HitEvent, definitions: Definitions) -> bool:
         """Whether an event is younger than the label delay: what is known of it is not all that will be."""
-        model = definitions.models.get(one.event)
+        model = definitions.models.get(event.event)
         delay_ms = LABEL_DELAY_MS if model is None else model.label_delay_ms
-        return one.time_ms > self.now_ms - delay_ms
+        return event.time_ms > self.now_ms - delay_ms
 
-    def _verdict(self, one: HitEvent, definitions: Definitions) -> str:
-        if self.is_immature(one, definitions):
+    def _verdict(self, event: HitEvent, definitions: Definitions) -> str:
+        if self.is_immature(event, definitions):
             return "immature"
-        return one.verdict or "genuine"
+        return event.verdict or "genuine"
 
     def _begin(self, log: Log, last: int) -> None:
         self.events, self._named, self._unplaced, self._made, self.since_ms = {}, {}, {}, {}, None

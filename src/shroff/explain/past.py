@@ -272,7 +272,7 @@ def amounts_before(
     entities = dict.fromkeys([*(rule.by for rule in hit), *definitions.events.entities])
     for entity in (record for record in entities if not any(word in record for word in PAID)):
         past = earlier.get(entity, ())
-        amounts = [_amount(one, name, shape) for one in past if one.event == event]
+        amounts = [_amount(record, name, shape) for record in past if record.event == event]
         found = [amount for amount in amounts if amount and own.time_ms - REACH_MS < amount.time_ms <= own.time_ms]
         if found:
             limits = ((rule.id, _limit(rule.when, name, definitions)) for rule in hit)

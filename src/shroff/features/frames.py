@@ -308,7 +308,7 @@ class ColumnFrame(Frame):
         if len(parts) == 1:
             return self.value_codes(parts[0], codes)
         fields = [part.name for part in parts if isinstance(part, ThisField | ItemField)]
-        coded = [found for name in fields if (found := self.coded(name)) is not None]
+        coded = [column for name in fields if (column := self.coded(name)) is not None]
         if not coded or len(coded) < len(parts):
             return super()._coded_keys(entity, codes)
         return _codes_of_tuples(coded, codes)

@@ -139,16 +139,16 @@ def _plan(groups: tuple[Group, ...], placed: Sequence[tuple[int, Computed]]) -> 
     return Plan(groups, tuple(placed), max((stage for stage, _ in placed), default=0) + 1)
 
 
-def _placed(one: Computed, stages: Mapping[str, int]) -> tuple[int, Computed, list[tuple[GroupKey, Aggregate]]]:
+def _placed(feature: Computed, stages: Mapping[str, int]) -> tuple[int, Computed, list[tuple[GroupKey, Aggregate]]]:
     """The stage of a value, how it is computed, and its aggregates in order, by the stages of what stands before it."""
-    if any(AGGREGATES[part.function].state == "events" for part in aggregates(one.node)):
-        one = replace(one, node=_shares_as_quotients(one.node))
-    read = [part.name for part in walk(one.node) if isinstance(part, FeatureValue)]
-    if any(isinstance(part, Score) for part in walk(one.node)):
-        read += [score_name(event) for event in one.events]
-    own = [(_stage(aggregate, stages), aggregate) for aggregate in aggregates(one.node)]
-    found = [(group_key(each, at, one.rule if each.since_flag else None), each) for at, each in own]
-    return max([*(stages.get(name, 0) for name in read), *(at for at, _ in own)], default=0), one, found
+    if any(AGGREGATES[part.function].state == "events" for part in aggregates(feature.node)):
+        feature = replace(feature, node=_shares_as_quotients(feature.node))
+    read = [part.name for part in walk(feature.node) if isinstance(part, FeatureValue)]
+    if any(isinstance(part, Score) for part in walk(feature.node)):
+        read += [score_name(event) for event in feature.events]
+    own = [(_stage(aggregate, stages), aggregate) for aggregate in aggregates(feature.node)]
+    found = [(group_key(each, at, feature.rule if each.since_flag else None), each) for at, each in own]
+    return max([*(stages.get(name, 0) for name in read), *(at for at, _ in own)], default=0), feature, found
 
 
 def with_rules(plan: Plan, rules: Mapping[str, Sequence[Computed] | None]) -> Plan | None:
@@ -166,7 +166,7 @@ def with_rules(plan: Plan, rules: Mapping[str, Sequence[Computed] | None]) -> Pl
     if [rule for rule in before if rule and rule in asking] != [rule for rule in rules if rule in asking]:
         return None
     placed = before.get(None, [])
-    stages, changed = {one.name: at for at, one in placed}, dict[str, Computed]()
+    stages, changed = {feature.name: at for at, feature in placed}, dict[str, Computed]()
     for rule, new in rules.items():
         if new is None:
             placed += before[rule]
@@ -182,15 +182,15 @@ def with_rules(plan: Plan, rules: Mapping[str, Sequence[Computed] | None]) -> Pl
         elif any(feature for _, _, feature in made):
             return None
         placed += [(at, askers) for at, askers, _ in made]
-    for found in (asker for group in plan.groups for asker in group.askers.values() if changed):
-        found[:] = [changed.get(askers.name, askers) for askers in found]
+    for askers in (asker for group in plan.groups for asker in group.askers.values() if changed):
+        askers[:] = [changed.get(feature.name, feature) for feature in askers]
     return _plan(plan.groups, placed)
 
 
 def _asking(placed: tuple[int, Computed, list[tuple[GroupKey, Aggregate]]]) -> tuple[object, ...]:
     """What groups know of a value that has aggregates."""
-    _, one, found = placed
-    return one.name, one.entity, one.events, found
+    _, feature, found = placed
+    return feature.name, feature.entity, feature.events, found
 
 
 def _events_of(computed: Iterable[Computed]) -> frozenset[str]:

@@ -52,8 +52,8 @@ def due_times(schedule: Schedule, after_ms: int) -> Iterator[int]:
     from cronsim import CronSim
 
     start = datetime.fromtimestamp(after_ms / 1_000, ZoneInfo(schedule.zone))
-    for one in CronSim(schedule.cron, start):
-        at_ms = round(one.timestamp() * 1_000)
+    for moment in CronSim(schedule.cron, start):
+        at_ms = round(moment.timestamp() * 1_000)
         if at_ms > after_ms:
             yield at_ms
 

@@ -96,13 +96,13 @@ def _look_at(
     objects: RetriedObjects, wanted: list[_Wanted], found: DocumentCheck, progress: Callable[[int], None] | None
 ) -> None:
     with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="documents") as pool:
-        there = list(pool.map(lambda one: objects.get(one[0]), wanted))
-    for (path, data, count), one in zip(wanted, there, strict=True):
+        there = list(pool.map(lambda file: objects.get(file[0]), wanted))
+    for (path, data, count), stored in zip(wanted, there, strict=True):
         found.documents += count
-        found.bytes += 0 if one is None else len(one.data)
-        if one is None:
+        found.bytes += 0 if stored is None else len(stored.data)
+        if stored is None:
             found.problems.append(f"{path}: the document is not there")
-        elif one.data != data:
+        elif stored.data != data:
             found.problems.append(f"{path}: the document is not as it was written")
         if progress is not None:
             progress(1)

@@ -115,10 +115,10 @@ def replay_plan(
     """
     upto = reader.last_seq
     segments = segments_of(list(reader.controls(upto=upto)), upto, Registry(models).load)
-    found = [one.definitions for one in segments]
+    found = [segment.definitions for segment in segments]
     for definitions, segment in zip(found, segments, strict=True):
         _check(definitions, segment)
-    usual_ms = max((one.settings.lateness_ms for one in found), default=0)
+    usual_ms = max((definitions.settings.lateness_ms for definitions in found), default=0)
     lateness_ms = int(with_set_backs(usual_ms, reader.controls(upto=upto)))
     folds = _folds(found, lateness_ms)
     stages = [
@@ -131,8 +131,8 @@ def replay_plan(
         opened,
         models,
         upto,
-        tuple(one.start for one in segments),
-        tuple(one.files for one in segments),
+        tuple(segment.start for segment in segments),
+        tuple(segment.files for segment in segments),
         tuple(folds),
         {fold: segment.end for fold, segment in zip(folds, segments, strict=True)},
         tuple(stages),
@@ -263,10 +263,10 @@ def _rows(work: ReplayProcess, fold: int, records: Sequence[Record]) -> Iterator
         for frame in (frames[name] for name in sorted(keyed.events & frames.keys())):
             has_answers = bool(keyed.asked(frame.type.name))
             for row, (home, seen) in zip(frame.rows.tolist(), keyed.partitions(frame, replay.partitions), strict=True):
-                one = known[row][0]
-                is_asked = has_answers and one.decided and replay.folds[work.version_at(one.seq)] == fold
+                record = known[row][0]
+                is_asked = has_answers and record.decided and replay.folds[work.version_at(record.seq)] == fold
                 for partition in sorted(seen):
-                    told = one.seq, one.kind, one.type, one.id, one.time_ms, one.body
+                    told = record.seq, record.kind, record.type, record.id, record.time_ms, record.body
                     yield PartitionEvent(number, partition, *told, is_asked and partition == home)
 
 
@@ -352,11 +352,11 @@ def _compared(reader: LakeReader, after: int, upto: int, effects: Effects) -> De
     differing = sorted(recorded ^ found, key=lambda row: (row.seq, repr(row)))
     first = ""
     if differing:
-        one = differing[0]
-        what = type(one).__name__.removesuffix("Row").lower()
+        row = differing[0]
+        what = type(row).__name__.removesuffix("Row").lower()
         first = (
-            f"the {what} at sequence number {one.seq:,}, which "
-            f"{'the log' if one in recorded else 'this run'} has so alone"
+            f"the {what} at sequence number {row.seq:,}, which "
+            f"{'the log' if row in recorded else 'this run'} has so alone"
         )
     places = {(type(row), row.seq) for row in differing}
     return Decided(effects.decisions, len(places), first)

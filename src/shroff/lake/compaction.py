@@ -38,19 +38,19 @@ class Compaction:
 def groups_of(state: LakeState, files_min: int, target_bytes: int, left: Collection[str]) -> list[list[str]]:
     """Files that are to become one each: small ones of one folder with the same columns, in the order of places."""
     alike: dict[tuple[str, str], list[File]] = {}
-    for one in state.files.values():
-        if one.bytes < target_bytes // 2 and one.path not in left:
-            alike.setdefault((one.folder, one.schema), []).append(one)
+    for file in state.files.values():
+        if file.bytes < target_bytes // 2 and file.path not in left:
+            alike.setdefault((file.folder, file.schema), []).append(file)
     groups: list[list[str]] = []
     for key in sorted(alike):
         group: list[str] = []
         size = 0
-        for one in sorted(alike[key], key=lambda file: (file.first, file.path)):
-            if size + one.bytes > target_bytes and group:
+        for file in sorted(alike[key], key=lambda file: (file.first, file.path)):
+            if size + file.bytes > target_bytes and group:
                 groups.append(group)
                 group, size = [], 0
-            group.append(one.path)
-            size += one.bytes
+            group.append(file.path)
+            size += file.bytes
         groups.append(group)
     return [group for group in groups if len(group) >= files_min][:GROUPS_MAX]
 
@@ -91,14 +91,14 @@ def sweep(objects: RetriedObjects, state: LakeState) -> int:
     """Remove files that are nobody's, and old checkpoints; gives how many files."""
     gone = 0
     for kind in KINDS:
-        for one in objects.list(kind):
-            known = written_for(one.name)
+        for stored in objects.list(kind):
+            known = written_for(stored.name)
             if known is None or known[0] != state.lane or known[1] > state.number:
                 continue
-            if one.name not in state.files and one.name not in state.replaced:
-                objects.delete(one.name)
+            if stored.name not in state.files and stored.name not in state.replaced:
+                objects.delete(stored.name)
                 gone += 1
-    checkpoints = [one.name for one in objects.list(f"checkpoint/lane={state.lane}")]
+    checkpoints = [stored.name for stored in objects.list(f"checkpoint/lane={state.lane}")]
     for name in checkpoints[:-CHECKPOINTS_KEPT]:
         objects.delete(name)
     return gone

@@ -60,8 +60,8 @@ def _head(objects: RetriedObjects, table: str, known: int) -> TableHead:
     """
     data = objects.get(commit_name(table, known)) if known >= 0 else None
     if data is None:
-        named = (_COMMIT.fullmatch(one.name.rpartition("/")[2]) for one in objects.list(f"{table}/_delta_log"))
-        known = max((int(one[1]) for one in named if one), default=-1)
+        named = (_COMMIT.fullmatch(stored.name.rpartition("/")[2]) for stored in objects.list(f"{table}/_delta_log"))
+        known = max((int(match[1]) for match in named if match), default=-1)
         data = objects.get(commit_name(table, known)) if known >= 0 else None
     if data is None:
         return TableHead()

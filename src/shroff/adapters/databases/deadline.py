@@ -59,9 +59,9 @@ class _Watch:
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
 
-    def add(self, one: Deadline) -> None:
+    def add(self, deadline: Deadline) -> None:
         with self._lock:
-            self._deadlines.add(one)
+            self._deadlines.add(deadline)
             if self._thread is None or not self._thread.is_alive():  # also in a process that was forked
                 self._thread = threading.Thread(target=self._run, name="shroff deadlines", daemon=True)
                 self._thread.start()

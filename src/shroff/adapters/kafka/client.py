@@ -152,10 +152,10 @@ class KafkaCluster:
     def words_of(self, error: KafkaError) -> str:
         """An error of the library in words, without a secret."""
         said = self.harmless(error.str())
-        one = _OF_ONE.fullmatch(said)
+        match = _OF_ONE.fullmatch(said)
         match error.name():
-            case "_TRANSPORT" | "_RESOLVE" | "_TIMED_OUT" if one is not None:
-                return f"broker {one[1]} does not answer: {one[2]}"
+            case "_TRANSPORT" | "_RESOLVE" | "_TIMED_OUT" if match is not None:
+                return f"broker {match[1]} does not answer: {match[2]}"
             case "_ALL_BROKERS_DOWN" | "_TRANSPORT" | "_RESOLVE" | "_TIMED_OUT" | "_TIMED_OUT_QUEUE":
                 return f"no answer from the brokers ({self.brokers}): {said}"
             case "_AUTHENTICATION" | "SASL_AUTHENTICATION_FAILED":
@@ -244,7 +244,7 @@ def topic_error(cluster: KafkaCluster, topic: str, found: Any, known: Callable[[
         return None
     name = "UNKNOWN_TOPIC_OR_PART" if found is None else found.error.name()
     if name in _UNKNOWN:
-        names = [one for one in known() if not one.startswith("__") and one != topic]
+        names = [name for name in known() if not name.startswith("__") and name != topic]
         hint = nearest(topic, names) or (f"It has {', '.join(sorted(names)[:10])}." if names else "It has none.")
         return NoTopicError(topic, cluster.brokers, hint)
     words = cluster.words_of(found.error)

@@ -40,9 +40,9 @@ class KafkaDeadLetters:
         open_ones: dict[int, Refused] = {}
 
         def told(number: int, error: Any) -> None:
-            one = open_ones.pop(number)
+            letter = open_ones.pop(number)
             if error is not None:
-                failed.append((one, error))
+                failed.append((letter, error))
 
         for number, (refused, raw) in enumerate(letters):
             open_ones[number] = refused
@@ -70,14 +70,14 @@ class KafkaDeadLetters:
         self._producer = None
 
 
-def _headers(one: Refused, *, is_whole: bool) -> list[tuple[str, bytes]]:
+def _headers(refused: Refused, *, is_whole: bool) -> list[tuple[str, bytes]]:
     told = {
-        "source": one.source,
-        "place": one.place,
-        "type": one.type,
-        "reason": one.reason,
-        "at": time_text(one.at_ms),
+        "source": refused.source,
+        "place": refused.place,
+        "type": refused.type,
+        "reason": refused.reason,
+        "at": time_text(refused.at_ms),
     }
     if not is_whole:
-        told["left_out"] = f"{len(one.raw)} bytes, which are in quarantine"
+        told["left_out"] = f"{len(refused.raw)} bytes, which are in quarantine"
     return [(name, value.encode()[:HEADER_BYTES_MAX]) for name, value in told.items()]

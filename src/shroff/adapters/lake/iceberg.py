@@ -324,9 +324,9 @@ def _expire(table: Table) -> None:
     old = [snapshot for snapshot in old if snapshot.snapshot_id not in named]
     with suppress(CommitFailedException):  # another publisher was quicker: the next commit tries again
         table.maintenance.expire_snapshots().by_ids([snapshot.snapshot_id for snapshot in old]).commit()
-        for one in old:
+        for snapshot in old:
             with suppress(OSError):
-                table.io.delete(one.manifest_list)
+                table.io.delete(snapshot.manifest_list)
 
 
 def settings_in(options: Mapping[str, Any], folder: Path, lake: Mapping[str, str]) -> CatalogSettings:

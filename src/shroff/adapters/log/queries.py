@@ -387,10 +387,10 @@ class LogQuestions(ABC):
 
     def _decision(self, row: Any, names: Mapping[int, tuple[str, str]]) -> DecisionRow:
         seq, outcome, receipt, document, crc = row
-        one = DecisionRow(seq, *self._name(names, seq), outcome, receipt, document)
-        if crc != decision_sum(seq, one.event, one.id, outcome, receipt, document):
+        decision = DecisionRow(seq, *self._name(names, seq), outcome, receipt, document)
+        if crc != decision_sum(seq, decision.event, decision.id, outcome, receipt, document):
             raise self._damaged(NOT_AS_WRITTEN.format(seq))
-        return one
+        return decision
 
     def _flag(self, row: Any) -> FlagRow:
         flag = FlagRow(*row[:-1])

@@ -122,11 +122,11 @@ def refused_once(rows: Iterable[Refused]) -> list[Refused]:
 def added_up(remarks: Iterable[Remark]) -> list[Remark]:
     """Remarks of the same about the same as one."""
     found: dict[Hashable, Remark] = {}
-    for one in remarks:
-        key = one.what, one.asker
+    for remark in remarks:
+        key = remark.what, remark.asker
         if (first := found.get(key)) is not None:
-            one = replace(first, count=first.count + one.count, last_seq=one.last_seq, last_ms=one.last_ms)
-        found[key] = one
+            remark = replace(first, count=first.count + remark.count, last_seq=remark.last_seq, last_ms=remark.last_ms)
+        found[key] = remark
     return list(found.values())
 
 

@@ -279,9 +279,9 @@ def _parts(keys: Collection[str]) -> Iterator[list[str]]:
     return (listed[at : at + _KEYS_MAX] for at in range(0, len(listed), _KEYS_MAX))
 
 
-def _values(table: Table, one: Due | OutgoingMessage | Question) -> dict[str, Any]:
+def _values(table: Table, row: Due | OutgoingMessage | Question) -> dict[str, Any]:
     """The columns of a value, in the order of its fields; flags are numbers in every database."""
-    found = [getattr(one, name) for name in one.__slots__]
+    found = [getattr(row, name) for name in row.__slots__]
     plain = [int(value) if isinstance(value, bool) else value for value in found]
     return dict(zip(table.c.keys(), plain, strict=True))
 

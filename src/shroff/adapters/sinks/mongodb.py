@@ -111,7 +111,7 @@ class MongoSink:
         return []
 
     def _one_by_one(self, rows: Sequence[Outgoing]) -> list[Undelivered]:
-        return [one for row in rows for one in self.send([row])]
+        return [undelivered for row in rows for undelivered in self.send([row])]
 
 
 def document(row: Outgoing, readers: Mapping[str, Read] = MappingProxyType({})) -> dict[str, Any]:

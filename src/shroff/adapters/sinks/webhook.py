@@ -71,10 +71,10 @@ class WebhookSink:
         """
         refused: list[Undelivered] = []
         for row in rows:
-            one = self._judged(row, *self._called(row))
-            if one is not None and one.may_pass:
-                return [one]
-            refused += [one] if one is not None else []
+            undelivered = self._judged(row, *self._called(row))
+            if undelivered is not None and undelivered.may_pass:
+                return [undelivered]
+            refused += [undelivered] if undelivered is not None else []
         return refused
 
     def close(self) -> None:

@@ -169,10 +169,13 @@ class BackupWriter:
 
         follow()
         found = {name: self._file(name, tail_every_s, follow) for name in project_files.snapshots(self._folder)}
-        snapshots = {name: one for name, one in found.items() if one is not None}
+        snapshots = {name: changes for name, changes in found.items() if changes is not None}
         is_followed = tail_every_s is not None and self._last is not None
         logged = {name: self._logged(name, is_followed=is_followed) for name in project_files.databases(self._folder)}
-        whole, changed = {name: list[str]() for name in logged}, {name: one.changed for name, one in logged.items()}
+        whole, changed = (
+            {name: list[str]() for name in logged},
+            {name: changes.changed for name, changes in logged.items()},
+        )
         positions = _positions(self._last[0].databases if is_followed and self._last is not None else logged)
         for name, log in logged.items():
             blocks = self._reader(name).file_blocks(PIECE_PAGES * log.page_bytes)
@@ -192,10 +195,10 @@ class BackupWriter:
     def _logged(self, name: str, *, is_followed: bool) -> BackedUpDatabase:
         """The pages in a write-ahead log, stored: the file that is read from now on may lack them."""
         reader = self._reader(name)
-        one = reader.logged() if is_followed else reader.changes(None)
-        if one is None:
+        changes = reader.logged() if is_followed else reader.changes(None)
+        if changes is None:
             raise StorageError(f"{name} cannot be read. Run 'shroff doctor'")
-        return self._stored(name, one, self._written(one.blocks(PIECE_PAGES)))
+        return self._stored(name, changes, self._written(changes.blocks(PIECE_PAGES)))
 
     def _since(self, positions: Mapping[str, PagePosition], snapshots: dict[str, StoredFile]) -> StoredNow | None:
         """The project, with the pages that changed since these positions stored; None where they cannot be known."""
@@ -234,11 +237,11 @@ class BackupWriter:
             self._pages[name] = SqlitePages(self._folder / name)
         return self._pages[name]
 
-    def _stored(self, name: str, one: PageChanges, changed: list[str]) -> BackedUpDatabase:
-        ends = ("SELECT max(seq) FROM events", "SELECT max(seq) FROM event_frames") if one.pages else ()
+    def _stored(self, name: str, changes: PageChanges, changed: list[str]) -> BackedUpDatabase:
+        ends = ("SELECT max(seq) FROM events", "SELECT max(seq) FROM event_frames") if changes.pages else ()
         last_seq = max(map(self._reader(name).number, ends), default=0)
-        at = (one.at.salt, one.at.frames, one.at.check)
-        return BackedUpDatabase(one.page_bytes, one.pages, at, None, changed, last_seq)
+        at = (changes.at.salt, changes.at.frames, changes.at.check)
+        return BackedUpDatabase(changes.page_bytes, changes.pages, at, None, changed, last_seq)
 
     def _written(self, blocks: Iterator[dict[int, bytes]]) -> list[str]:
         return self._vault.put_all(pages_bytes(block) for block in blocks)

@@ -27,7 +27,7 @@ _MARK_WITHIN: Final = 65_536  # bytes of a file in which a private key is looked
 
 def databases(folder: Path) -> list[str]:
     """The SQLite files of a project."""
-    return [one for one in _walk(folder) if one.startswith(f"{STATE_FOLDER}/") and one.rpartition("/")[2] == LOG]
+    return [path for path in _walk(folder) if path.startswith(f"{STATE_FOLDER}/") and path.rpartition("/")[2] == LOG]
 
 
 def files(folder: Path) -> tuple[list[str], list[str]]:
@@ -46,9 +46,9 @@ def files(folder: Path) -> tuple[list[str], list[str]]:
 def snapshots(folder: Path) -> list[str]:
     """Files of saved state."""
     return [
-        one
-        for one in _walk(folder)
-        if one.startswith(f"{STATE_FOLDER}/") and SNAPSHOTS in one.split("/")[1:3] and not _is_passing(one)
+        path
+        for path in _walk(folder)
+        if path.startswith(f"{STATE_FOLDER}/") and SNAPSHOTS in path.split("/")[1:3] and not _is_passing(path)
     ]
 
 
@@ -71,11 +71,11 @@ def _walk(folder: Path) -> Iterator[str]:
         seen.add(real)
         is_top = here == folder
         folders[:] = sorted(
-            one for one in folders if (is_top and one == STATE_FOLDER) or not one.startswith((".", "__pycache__"))
+            name for name in folders if (is_top and name == STATE_FOLDER) or not name.startswith((".", "__pycache__"))
         )
-        links = [one for one in folders if (here / one).is_symlink() and here / one != state]
+        links = [name for name in folders if (here / name).is_symlink() and here / name != state]
         away = {link for link in links if leads_out(folder, here / link)}
-        folders[:] = [one for one in folders if one not in away]
+        folders[:] = [name for name in folders if name not in away]
         for name in sorted({*names, *away}):
             if name in away or (here / name).is_file():  # also behind a link; no pipe or socket
                 yield (here / name).relative_to(folder).as_posix()

@@ -209,7 +209,7 @@ def _given(point: BackupPoint, folder: Path | None) -> dict[str, bytes]:
             break
         short = Path(name).name
         named = (folder / name, folder / short) if last_parts[short] == 1 else (folder / name,)
-        path = next((one for one in named if one.is_file()), None)
+        path = next((candidate for candidate in named if candidate.is_file()), None)
         if path is not None:
             data = path.read_bytes()
             if mark and fingerprint(name, data) != mark:

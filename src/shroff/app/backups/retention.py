@@ -153,14 +153,14 @@ def _gone(points: list[BackupPoint], rules: KeepRules, now_ms: int) -> list[Back
     full = [point for point in points if point.is_full]
     if not full:
         return []
-    recent = [one for one in full if one.at_ms <= now_ms - rules.all_ms]
+    recent = [point for point in full if point.at_ms <= now_ms - rules.all_ms]
     start = recent[-1].number if recent else full[0].number  # the last full one before: later tails need it
     start = min(start, full[-1].number)
     kept: set[int] = set()
     for form, count in (("%Y-%m-%d", rules.days), ("%Y-%m", rules.months)):
         newest: dict[str, int] = {}
-        for one in full:
-            newest[datetime.fromtimestamp(one.at_ms / 1_000, UTC).strftime(form)] = one.number
+        for point in full:
+            newest[datetime.fromtimestamp(point.at_ms / 1_000, UTC).strftime(form)] = point.number
         kept |= set(list(newest.values())[-count:]) if count else set()
     return [point for point in points if point.number < start and not (point.is_full and point.number in kept)]
 

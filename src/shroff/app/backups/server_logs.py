@@ -147,11 +147,11 @@ def tools_folder(opened: Opened) -> Path | None:
     return opened.places.folder / config.filled(named, "backup") if named else None
 
 
-def restore_log(tool: DumpTool, vault: Vault, one: BackedUpDatabase, reason: str, progress: Progress) -> int:
+def restore_log(tool: DumpTool, vault: Vault, database: BackedUpDatabase, reason: str, progress: Progress) -> int:
     """Restore one log; gives how many letters are held."""
 
     def pieces() -> Iterator[bytes]:
-        for data in vault.contents(one.whole or ()):
+        for data in vault.contents(database.whole or ()):
             yield data
             progress(1)
 

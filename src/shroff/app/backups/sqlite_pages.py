@@ -152,9 +152,9 @@ class SqlitePages:
         return f"{state.st_mtime_ns:x}-{state.st_size:x}-{state.st_ino:x}" if is_certain else ""
 
     def _hold(self, opened: sqlite3.Connection | None) -> None:
-        for one in (self._held, self._beside):
-            if one is not None:
-                one.close()
+        for connection in (self._held, self._beside):
+            if connection is not None:
+                connection.close()
         self._held, self._beside = opened, None
 
     def file_blocks(self, size: int) -> Iterator[bytes]:
@@ -170,9 +170,9 @@ class SqlitePages:
         Writers wait for about a millisecond. Gives what was committed meanwhile, as `changes` does.
         """
         with closing(self._connect("rw")) as writer, closing(self._connect("rw")) as beside:
-            for one in (writer, beside):
-                one.execute("PRAGMA wal_autocheckpoint = 0")
-                one.execute("PRAGMA busy_timeout = 0")
+            for connection in (writer, beside):
+                connection.execute("PRAGMA wal_autocheckpoint = 0")
+                connection.execute("PRAGMA busy_timeout = 0")
             beside.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()  # the most of it, while others write
             try:
                 begin_between(writer)

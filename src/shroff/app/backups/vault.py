@@ -201,7 +201,7 @@ class Vault:
 
     def pieces(self) -> dict[str, int]:
         """All pieces with their bytes."""
-        return {one.name.rpartition("/")[2]: one.size for one in self._objects.list(PIECES)}
+        return {piece.name.rpartition("/")[2]: piece.size for piece in self._objects.list(PIECES)}
 
     def remove_piece(self, name: str) -> None:
         self._objects.delete(_piece(name))
@@ -212,7 +212,7 @@ class Vault:
 
     def numbers(self) -> list[int]:
         """The points that are there, oldest first."""
-        names = (one.name.rpartition("/")[2] for one in self._objects.list(POINTS))
+        names = (point.name.rpartition("/")[2] for point in self._objects.list(POINTS))
         return [int(name) for name in names if name.isdecimal()]
 
     def point(self, number: int) -> tuple[BackupPoint, str]:
@@ -341,8 +341,8 @@ def _ahead(read: Callable[[Asked], Read], wanted: Iterable[Asked], most: int) ->
     """What is read, in order, while up to so many others are being read."""
     with ThreadPoolExecutor(most) as pool:
         waiting: deque[Future[Read]] = deque()
-        for one in wanted:
-            waiting.append(pool.submit(read, one))
+        for asked in wanted:
+            waiting.append(pool.submit(read, asked))
             if len(waiting) >= most:
                 yield waiting.popleft().result()
         while waiting:

@@ -319,38 +319,38 @@ def _score(millionths: int | None) -> float | None:
     return None if millionths is None else millionths / SCORE_PARTS
 
 
-def fields_of(desk: CaseService, one: StoredCase) -> dict[str, Any]:
+def fields_of(desk: CaseService, case: StoredCase) -> dict[str, Any]:
     """The fields of `CaseBase`."""
     return {
-        "id": one.number,
-        "tag": one.tag,
-        "entity": one.entity,
-        "key": one.key,
-        "state": one.state,
-        "opened": time_text(one.opened_ms),
-        "due": time_text(one.due_ms),
-        "left_s": (one.due_ms - desk.now_ms()) // 1_000,
-        "assignee": Person(one.assignee, one.assignee_name) if one.assignee else None,
-        "lock_until": _time(one.lock_ms),
-        "snoozed_until": _time(one.snoozed_ms),
-        "outcome": one.outcome or None,
-        "score": _score(one.score),
-        "rule": one.rule or None,
-        "reason": one.reason,
-        "stake": money(desk, one.stake),
-        "customer": one.customer or None,
-        "verdict": one.verdict or None,
-        "closed": _time(one.closed_ms),
-        "closed_by": Person(one.closed_by, one.closed_name) if one.closed_ms is not None else None,
-        "second_look": one.look == SECOND,
-        "disagreement": one.look == DISPUTED,
-        "first_verdict": one.first_verdict or None,
+        "id": case.number,
+        "tag": case.tag,
+        "entity": case.entity,
+        "key": case.key,
+        "state": case.state,
+        "opened": time_text(case.opened_ms),
+        "due": time_text(case.due_ms),
+        "left_s": (case.due_ms - desk.now_ms()) // 1_000,
+        "assignee": Person(case.assignee, case.assignee_name) if case.assignee else None,
+        "lock_until": _time(case.lock_ms),
+        "snoozed_until": _time(case.snoozed_ms),
+        "outcome": case.outcome or None,
+        "score": _score(case.score),
+        "rule": case.rule or None,
+        "reason": case.reason,
+        "stake": money(desk, case.stake),
+        "customer": case.customer or None,
+        "verdict": case.verdict or None,
+        "closed": _time(case.closed_ms),
+        "closed_by": Person(case.closed_by, case.closed_name) if case.closed_ms is not None else None,
+        "second_look": case.look == SECOND,
+        "disagreement": case.look == DISPUTED,
+        "first_verdict": case.first_verdict or None,
     }
 
 
-def case_of(desk: CaseService, one: StoredCase) -> Case:
+def case_of(desk: CaseService, stored: StoredCase) -> Case:
     """One case as anybody may see it."""
-    seen = shown(one)
+    seen = shown(stored)
     return Case(**fields_of(desk, seen), alerts=seen.alerts)
 
 
@@ -359,34 +359,42 @@ def cases_of(desk: CaseService, those: Iterable[StoredCase]) -> list[Case]:
     return [case_of(desk, case) for case in those]
 
 
-def _alert(desk: CaseService, one: Alert) -> CaseAlert:
+def _alert(desk: CaseService, alert: Alert) -> CaseAlert:
     return CaseAlert(
-        event=one.named,
-        seq=one.seq,
-        time=time_text(one.time_ms),
-        due=time_text(one.due_ms),
-        outcome=one.outcome or None,
-        score=_score(one.score),
-        rule=one.rule or None,
-        rules=list(one.rules),
-        reason=one.reason,
-        amount=money(desk, one.stake),
-        verdict=one.verdict or None,
-        decided=_time(one.decided_ms),
-        label=AlertLabel(one.label, one.label_source, _time(one.label_ms)) if one.label else None,
-        customer=one.customer or None,
+        event=alert.named,
+        seq=alert.seq,
+        time=time_text(alert.time_ms),
+        due=time_text(alert.due_ms),
+        outcome=alert.outcome or None,
+        score=_score(alert.score),
+        rule=alert.rule or None,
+        rules=list(alert.rules),
+        reason=alert.reason,
+        amount=money(desk, alert.stake),
+        verdict=alert.verdict or None,
+        decided=_time(alert.decided_ms),
+        label=AlertLabel(alert.label, alert.label_source, _time(alert.label_ms)) if alert.label else None,
+        customer=alert.customer or None,
     )
 
 
-def _line(one: Happened) -> CaseLine:
-    by = Person(one.who, one.name) if one.who else None  # what nobody did has no name
-    return CaseLine(time_text(one.at_ms), by, one.what, one.words, msgspec.json.decode(one.more))
+def _line(happened: Happened) -> CaseLine:
+    by = Person(happened.who, happened.name) if happened.who else None  # what nobody did has no name
+    return CaseLine(time_text(happened.at_ms), by, happened.what, happened.words, msgspec.json.decode(happened.more))
 
 
-def file_of(one: Attached) -> CaseFile:
+def file_of(attached: Attached) -> CaseFile:
     """A file of a case."""
-    by = Person(one.who, one.who_name)
-    return CaseFile(one.number, one.name, one.media_type, one.size, one.sha256.hex(), by, time_text(one.at_ms))
+    by = Person(attached.who, attached.who_name)
+    return CaseFile(
+        attached.number,
+        attached.name,
+        attached.media_type,
+        attached.size,
+        attached.sha256.hex(),
+        by,
+        time_text(attached.at_ms),
+    )
 
 
 def whole_of(desk: CaseService, found: Detail, questions: list[CaseQuestion]) -> CaseWhole:

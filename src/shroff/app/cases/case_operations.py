@@ -420,7 +420,10 @@ def change_cases(desk: CaseService, who: Who, request: CasesAction) -> CasesActe
     )
     return CasesActed(
         cases=cases_of(desk, found.cases if found else ()),
-        failed=[CaseFailed(one.case, str(one.error), isinstance(one.error, CaseChangedError)) for one in failed],
+        failed=[
+            CaseFailed(failure.case, str(failure.error), isinstance(failure.error, CaseChangedError))
+            for failure in failed
+        ],
         undo=found.undo if found else None,
         undo_until=time_text(found.until_ms) if found else None,
     )

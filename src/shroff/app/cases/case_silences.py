@@ -59,7 +59,7 @@ def silence_of_case(desk: CaseService, project: Project, request: SilenceOfCase)
     case = case_queries.detail(desk, who, request.number).case
     if not why:
         raise UsageError("give a reason for the silence.")
-    if not any(one.id == rule and one.by == case.entity for one in project.definitions.rules):
+    if not any(declared.id == rule and declared.by == case.entity for declared in project.definitions.rules):
         words = f"case {case.number} is about a {case.entity}, and no rule {rule[:100]!r} has that as its key."
         raise UsageError(words)
     told = {"until": request.until}
@@ -160,4 +160,4 @@ def silences_of(project: Project, case: Case, now_ms: int) -> dict[str, Silence]
     """The rules that are silent now for whom a case is about, by their ids, with until when."""
     whose = (case.entity, case.key)
     found = [silence for silence in project.silences.all() if (silence.entity, silence.key) == whose]
-    return {one.rule: one for one in found if one.holds(now_ms)}
+    return {silence.rule: silence for silence in found if silence.holds(now_ms)}

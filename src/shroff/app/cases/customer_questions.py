@@ -72,13 +72,13 @@ def asked_in(notices: NoticeStore, alerts: Mapping[int, Sequence[Alert]], now_ms
     """
     found = asked_about(notices, [alert for those in alerts.values() for alert in those], now_ms)
     events = {number: {alert.named for alert in those} for number, those in alerts.items()}
-    asked = {number: [one for one in found if one.event in names] for number, names in events.items()}
+    asked = {number: [question for question in found if question.event in names] for number, names in events.items()}
     return {number: foremost(those) for number, those in asked.items() if those}
 
 
 def foremost(asked: Sequence[Asked]) -> Asked:
     """Of questions, newest first, the one that says most: a "no" before any other answer, that before none."""
-    return max(asked, key=lambda one: (one.said == FRAUD, bool(one.said)))
+    return max(asked, key=lambda question: (question.said == FRAUD, bool(question.said)))
 
 
 def _asked(look: NoticeLook, question: Question, now_ms: int) -> Asked:

@@ -97,14 +97,14 @@ class JobDesk:
     def run_now(self, who: Who, name: str) -> Job:
         """Run the job of a schedule now, beside its due times. Raises: as `begin`; NoJobError."""
         who.require(Right.RUN_JOBS)
-        one = self._schedule(name)
-        return self._added(who, _job_of(one, 0), "schedule.run")
+        schedule = self._schedule(name)
+        return self._added(who, _job_of(schedule, 0), "schedule.run")
 
     def _added(self, who: Who, job: Job, action: str) -> Job:
         now_ms = self._now_ms()
         with self._store.change() as change:
             there = change.open_jobs()
-            same = next((one for one in there if one.kind == job.kind), None)
+            same = next((queued for queued in there if queued.kind == job.kind), None)
             if same is not None:
                 raise JobBusyError(same)
             id_ = new_id(now_ms, len(there))
@@ -181,26 +181,28 @@ class JobDesk:
             for schedule in schedules.values():
                 self._queue_due(change, schedule, marks.get(schedule.name), now_ms)
 
-    def _queue_due(self, change: JobChange, one: Schedule, mark: ScheduleMark | None, now_ms: int) -> None:
-        if not _is_due(one, mark, now_ms):
+    def _queue_due(self, change: JobChange, schedule: Schedule, mark: ScheduleMark | None, now_ms: int) -> None:
+        if not _is_due(schedule, mark, now_ms):
             return
         is_new = mark is None or mark.seen_ms > now_ms
-        if mark is None or is_new or mark.is_paused or one.is_paused:  # what was due before is not made up for
-            change.mark(one.name, ScheduleMark(now_ms, mark is not None and mark.is_paused))
+        if mark is None or is_new or mark.is_paused or schedule.is_paused:  # what was due before is not made up for
+            change.mark(schedule.name, ScheduleMark(now_ms, mark is not None and mark.is_paused))
             return
-        planned = plan(one, mark.seen_ms, now_ms)
+        planned = plan(schedule, mark.seen_ms, now_ms)
         there = change.open_jobs()
-        waiting = sum(job.schedule == one.name for job in there)
+        waiting = sum(job.schedule == schedule.name for job in there)
         for number, due_ms in enumerate(planned.run, len(there)):
-            if (waiting and one.overlap != QUEUE and one.catch_up != ALL) or waiting >= QUEUED_MAX:
-                _leave_out(change, one, due_ms, now_ms, "the previous run still waits or runs")
+            if (waiting and schedule.overlap != QUEUE and schedule.catch_up != ALL) or waiting >= QUEUED_MAX:
+                _leave_out(change, schedule, due_ms, now_ms, "the previous run still waits or runs")
             else:
-                job = _job_of(one, due_ms)
+                job = _job_of(schedule, due_ms)
                 change.add(replace(job, id=new_id(now_ms, number), made_ms=now_ms, begins_ms=now_ms))
                 waiting += 1
         if planned.missed is not None:
-            _leave_out(change, one, planned.missed, now_ms, "no process ran jobs at that time, and catch_up is skip")
-        change.mark(one.name, ScheduleMark(planned.seen_ms))
+            _leave_out(
+                change, schedule, planned.missed, now_ms, "no process ran jobs at that time, and catch_up is skip"
+            )
+        change.mark(schedule.name, ScheduleMark(planned.seen_ms))
 
     def claim(self, only: str = "") -> Job | None:
         """Take the oldest job that may begin: one at a time of each kind, two at a time of all; its lease begins.
@@ -248,10 +250,10 @@ def _is_of(job: Job, attempt: int) -> bool:
     return job.state == RUNNING and job.attempt == attempt
 
 
-def _is_due(one: Schedule, mark: ScheduleMark | None, now_ms: int) -> bool:
+def _is_due(schedule: Schedule, mark: ScheduleMark | None, now_ms: int) -> bool:
     if mark is None or mark.seen_ms > now_ms + SET_BACK_MS:
         return True
-    next_ms = next_due_ms(one, mark.seen_ms)
+    next_ms = next_due_ms(schedule, mark.seen_ms)
     return next_ms is not None and next_ms <= now_ms
 
 
@@ -271,15 +273,23 @@ def _known(look: JobLook, id: str) -> Job:
     return job
 
 
-def _job_of(one: Schedule, due_ms: int) -> Job:
+def _job_of(schedule: Schedule, due_ms: int) -> Job:
     """A job of a schedule, its parameters as its kind has them. Raises: UsageError for a kind that there is not."""
-    params = kind_named(one.kind).read(msgspec.json.decode(one.params), is_text=True)
+    params = kind_named(schedule.kind).read(msgspec.json.decode(schedule.params), is_text=True)
     text = msgspec.json.encode(params).decode()
-    return Job("", one.kind, text, schedule=one.name, due_ms=due_ms, retries=one.retries, timeout_ms=one.timeout_ms)
+    return Job(
+        "",
+        schedule.kind,
+        text,
+        schedule=schedule.name,
+        due_ms=due_ms,
+        retries=schedule.retries,
+        timeout_ms=schedule.timeout_ms,
+    )
 
 
-def _leave_out(change: JobChange, one: Schedule, due_ms: int, now_ms: int, why: str) -> None:
-    job = replace(_job_of(one, due_ms), id=new_id(now_ms), made_ms=now_ms)
+def _leave_out(change: JobChange, schedule: Schedule, due_ms: int, now_ms: int, why: str) -> None:
+    job = replace(_job_of(schedule, due_ms), id=new_id(now_ms), made_ms=now_ms)
     change.add(ended(job, now_ms, SKIPPED, why=why))
 
 

@@ -221,9 +221,9 @@ def schedule_problems(tree: Node | None, schedules: Mapping[str, Schedule]) -> l
     """Mistakes in the kinds and parameters of schedules."""
     problems = []
     for key, _ in tree.entries if isinstance(tree, YamlMapping) else ():
-        if (one := schedules.get(key.text)) is not None:
+        if (schedule := schedules.get(key.text)) is not None:
             try:
-                kind_named(one.kind).read(msgspec.json.decode(one.params), is_text=True)
+                kind_named(schedule.kind).read(msgspec.json.decode(schedule.params), is_text=True)
             except UsageError as error:
                 problems.append(key.problem(str(error)))
     return problems

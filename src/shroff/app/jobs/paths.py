@@ -23,9 +23,9 @@ def paths_of(params: type[msgspec.Struct]) -> dict[str, str]:
     found = {}
     for field in msgspec.structs.fields(params):
         type_ = msgspec.inspect.type_info(field.type)
-        for one in type_.types if isinstance(type_, msgspec.inspect.UnionType) else (type_,):
-            if isinstance(one, msgspec.inspect.Metadata) and "below" in (one.extra or {}):
-                found[field.name] = str((one.extra or {})["below"])
+        for part in type_.types if isinstance(type_, msgspec.inspect.UnionType) else (type_,):
+            if isinstance(part, msgspec.inspect.Metadata) and "below" in (part.extra or {}):
+                found[field.name] = str((part.extra or {})["below"])
     return found
 
 

@@ -58,7 +58,7 @@ class JobProcess:
     def work(self, kind: JobKind) -> None:
         """Do the work, and keep what came of it."""
         beating = Thread(target=self._beat, name="lease", daemon=True)
-        before = {one: signal.signal(one, self._signalled) for one in (signal.SIGTERM, signal.SIGINT)}
+        before = {number: signal.signal(number, self._signalled) for number in (signal.SIGTERM, signal.SIGINT)}
         beating.start()
         try:
             end = self._worked(kind)

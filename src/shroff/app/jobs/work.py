@@ -92,7 +92,7 @@ def path_of(project: Project, params: msgspec.Struct, name: str, feeds: Collecti
     path = (home / text).resolve()
     if leads_out(home, path) or not path.is_relative_to(home / below):
         raise UsageError(f"{name}: {text!r} leads to a place that jobs do not {'write' if below else 'read'}.")
-    if below and any(path.is_relative_to(one) or one.is_relative_to(path) for one in _named(home, feeds)):
+    if below and any(path.is_relative_to(named) or named.is_relative_to(path) for named in _named(home, feeds)):
         words = f"{config.PROJECT_FILE} has something else there. Write another path below {below}/."
         raise UsageError(f"{name}: {text!r} is taken: {words}")
     return path
@@ -111,7 +111,7 @@ def _named(home: Path, feeds: Collection[str]) -> Iterator[Path]:
             if path != home:
                 yield path
         else:
-            nodes += [one for _, one in node.entries] if isinstance(node, yamltext.Mapping) else node.items
+            nodes += [entry for _, entry in node.entries] if isinstance(node, yamltext.Mapping) else node.items
 
 
 def features(project: Project, params: FeaturesParams, run: JobRun) -> Result:

@@ -87,7 +87,7 @@ class _InLake:
         return None if found is None else found.data
 
     def names(self, folder: str) -> list[str]:
-        return [one.name for one in self._objects.list(folder)]
+        return [stored.name for stored in self._objects.list(folder)]
 
 
 class KeptArchives:
@@ -99,8 +99,8 @@ class KeptArchives:
     def keep(self, name: str, paths: Sequence[Path]) -> None:
         kept = [f"{name}-{number}-{_digest(path)}{path.suffix}" for number, path in enumerate(paths, 1)]
         with self._places() as (place, *_):
-            for one, path in zip(kept, paths, strict=True):
-                place.put(self._named(one), path)
+            for file, path in zip(kept, paths, strict=True):
+                place.put(self._named(file), path)
             place.write(self._named(f"{name}.json"), msgspec.json.encode(kept))
 
     def bring(self, name: str, folder: Path) -> list[Path]:
@@ -108,7 +108,7 @@ class KeptArchives:
             for place in places:
                 kept = self._kept(place, name)
                 if kept is not None:
-                    return [self._brought(place, one, folder) for one in kept]
+                    return [self._brought(place, file, folder) for file in kept]
         raise NotKeptError(f"there is no stored archive of {name} of {self._source}. Omit --from-backup to get it.")
 
     @contextmanager
@@ -121,23 +121,23 @@ class KeptArchives:
             else:
                 yield [_InLake(held.enter_context(Lakes(self._opened).open()).objects), beside]
 
-    def _named(self, one: str) -> str:
-        return f"{RAW}/{self._source}/{one}"
+    def _named(self, name: str) -> str:
+        return f"{RAW}/{self._source}/{name}"
 
     def _kept(self, place: _Place, name: str) -> list[str] | None:
         """The parts that came last, without a list all that are kept; None where nothing is."""
         listed = place.read(self._named(f"{name}.json"))
         if listed is not None:
             return msgspec.json.decode(listed, type=list[str])
-        found = [one.rpartition("/")[2] for one in place.names(f"{RAW}/{self._source}")]
-        return [one for one in found if one.startswith(f"{name}-")] or None
+        found = [stored.rpartition("/")[2] for stored in place.names(f"{RAW}/{self._source}")]
+        return [file for file in found if file.startswith(f"{name}-")] or None
 
-    def _brought(self, place: _Place, one: str, folder: Path) -> Path:
-        path = folder / one
+    def _brought(self, place: _Place, name: str, folder: Path) -> Path:
+        path = folder / name
         with private(path) as file:
-            file.write(place.read(self._named(one)) or b"")
-        if _digest(path) not in one:
-            raise UsageError(f"{self._named(one)} is damaged or gone: its SHA-256 is not the one in its name.")
+            file.write(place.read(self._named(name)) or b"")
+        if _digest(path) not in name:
+            raise UsageError(f"{self._named(name)} is damaged or gone: its SHA-256 is not the one in its name.")
         return path
 
 

@@ -214,7 +214,7 @@ class EventIngest(ProjectPart):
             for group in in_groups(submissions, has_more):
                 with inbox.turn():
                     answers = writer.write(group)
-                yield [(one.place, answer) for one, answer in zip(group, answers, strict=True)]
+                yield [(submission.place, answer) for submission, answer in zip(group, answers, strict=True)]
                 with inbox.turn():
                     log.maintain()
 

@@ -175,13 +175,13 @@ class Productions(ProjectPart):
         """
         made: list[str] = []
         events = self._opened.definitions.events
-        for system in (one for _, one in self._opened.systems.all_read if can_send(one)):
+        for system in (system for _, system in self._opened.systems.all_read if can_send(system)):
             sender, _ = AdapterFactory(self._opened).open_sender(system)
             with closing(sender):
                 made += sender.prepare(sorted(_read_by_a_worker(sender, events, system)), partitions)
-        for name, one in self._opened.systems.sinks.items():
-            if settings_of("sink", one.kind).is_prepared:
-                with closing(AdapterFactory(self._opened).open_sink(name, one)) as sink:
+        for name, sink_system in self._opened.systems.sinks.items():
+            if settings_of("sink", sink_system.kind).is_prepared:
+                with closing(AdapterFactory(self._opened).open_sink(name, sink_system)) as sink:
                     made += sink.prepare(partitions) if isinstance(sink, PreparedSink) else ()
         return made
 

@@ -74,11 +74,11 @@ class PulledFiles:
         """Each source, with what came of its files."""
         return [self._view(source) for source in self._opened.systems.pulled.values()]
 
-    def _view(self, one: NamedSource) -> PulledView:
-        found = {file: read_progress(text) for file, text in self.known(one.name).items()}
+    def _view(self, source: NamedSource) -> PulledView:
+        found = {file: read_progress(text) for file, text in self.known(source.name).items()}
         aside = {file: progress for file, progress in found.items() if progress.state == ASIDE}
         suspicious = {file: progress for file, progress in found.items() if progress.suspicious}
-        return PulledView(one, self._counts.counts(one.name), aside, suspicious)
+        return PulledView(source, self._counts.counts(source.name), aside, suspicious)
 
     def troubles(self) -> Iterator[tuple[str, str, int]]:
         """The files that are set aside, with the name of their source, and when it was synced last; suspicious ones."""

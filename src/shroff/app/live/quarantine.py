@@ -72,7 +72,9 @@ class QuarantineEntries(ProjectPart):
         """The header of a file, None where it has none; where its ending says nothing, it is CSV."""
         events = self._opened.definitions.events
         found = [type_.mappings.get("csv") for type_ in (*events.types.values(), events.label)]
-        layouts = {one.layout for one in found if one is not None and (one.layout.columns or one.layout.skip)}
+        layouts = {
+            header.layout for header in found if header is not None and (header.layout.columns or header.layout.skip)
+        }
         with read_lines(path, format_by_name(path.name) or "csv") as lines:
             if len(layouts) == 1:
                 lines.lay_out(next(iter(layouts)))
@@ -138,19 +140,19 @@ def _texts(raw: bytes) -> set[str]:
         found = [cell.strip() for cell in cells if cell.strip()]
     else:
         found = [str(scalar) for scalar in islice(_scalars(value), VALUES_MAX)] if isinstance(value, dict) else []
-    return {one for one in found[:VALUES_MAX] if len(one) <= ID_LENGTH_MAX and "\0" not in one}
+    return {text for text in found[:VALUES_MAX] if len(text) <= ID_LENGTH_MAX and "\0" not in text}
 
 
 def _scalars(value: object) -> Iterator[str | float]:
     """The texts and numbers of a JSON value, also those of objects and lists inside, and of objects in a text."""
     waiting = [value]
     while waiting:
-        one = waiting.pop()
-        if isinstance(one, str) and isinstance(inside := parsed(one), dict):
-            one = inside
-        if isinstance(one, dict):
-            waiting += reversed(one.values())
-        elif isinstance(one, list):
-            waiting += reversed(one)
-        elif isinstance(one, str | float) or (isinstance(one, int) and one.bit_length() <= 64):
-            yield one
+        item = waiting.pop()
+        if isinstance(item, str) and isinstance(inside := parsed(item), dict):
+            item = inside
+        if isinstance(item, dict):
+            waiting += reversed(item.values())
+        elif isinstance(item, list):
+            waiting += reversed(item)
+        elif isinstance(item, str | float) or (isinstance(item, int) and item.bit_length() <= 64):
+            yield item

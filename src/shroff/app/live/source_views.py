@@ -39,7 +39,9 @@ def notes_of(opened: Opened) -> Note:
         for words, count in news.skipped.items():
             counts.skipped[words] = counts.skipped.get(words, 0) + count
         counts.received_ms = opened.now_ms() if news.has_come else counts.received_ms
-        counts.event_ms = max((one for one in (counts.event_ms, news.event_ms) if one is not None), default=None)
+        counts.event_ms = max(
+            (event_ms for event_ms in (counts.event_ms, news.event_ms) if event_ms is not None), default=None
+        )
         counts.failing_ms = (counts.failing_ms or opened.now_ms()) if news.failing else None
         counts.failing, counts.waiting = news.failing, news.waiting
         with suppress(OSError):
@@ -61,7 +63,7 @@ class SourceParts(ProjectPart):
         for name, system, counts in self.named():
             failing = counts.failing
             try:
-                lacking = [f"{one.part}: {one.trouble}" for one in self.look(name, system) if one.trouble]
+                lacking = [f"{part.part}: {part.trouble}" for part in self.look(name, system) if part.trouble]
             except (TransientError, UsageError) as error:
                 lacking = [str(error)]
             for words in lacking or ([failing] if failing else []):
@@ -94,14 +96,14 @@ class SourceParts(ProjectPart):
                 found = {name: parts for name in self._source_names() if (parts := parts_read(log, name))}
         system = self._opened.systems.source
         named = {part_read.part: part_read for part_read in found.pop(READ, ())}
-        for name, one in self._opened.systems.named_read.items():
+        for name, source in self._opened.systems.named_read.items():
             begin = f"{READ}/{name}/"
-            standings = self._answered(partial(self.look, name, one))
+            standings = self._answered(partial(self.look, name, source))
             own = {part: read for part, read in named.items() if part.startswith(begin)}
             found[name] = _joined(own, [each._replace(part=f"{begin}{each.part}") for each in standings])
         if system is not None and not self._opened.systems.named_read:
-            read = {one.part: one for one in found.get(system.kind, ())}
-            standings = self._standings(system, known({name: one.offset for name, one in read.items()}))
+            read = {part.part: part for part in found.get(system.kind, ())}
+            standings = self._standings(system, known({name: part.offset for name, part in read.items()}))
             found[system.kind] = _joined(read, standings)
         return found
 

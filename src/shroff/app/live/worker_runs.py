@@ -110,7 +110,7 @@ class WorkerRuns(ProjectPart):
         definitions = self._opened.checked()  # a project with mistakes does not ask anybody outside
         files, system = self._chosen(sources, as_type, format)
         several = self._opened.systems.named_read if system is not None and not sources else {}
-        for words in dict.fromkeys(chain(*(remarks(definitions, one) for one in several.values() or [system]))):
+        for words in dict.fromkeys(chain(*(remarks(definitions, read) for read in several.values() or [system]))):
             tell(words)
         is_live = system is not None
         outside = AdapterFactory(self._opened)
@@ -127,7 +127,9 @@ class WorkerRuns(ProjectPart):
             options = replace(
                 self._options(0.0 if end.until_idle_s is None and not is_live else end.until_idle_s, end.limit),
                 keeps_late=_late_kept(several) if several else system is not None and system.text("late") == "keep",
-                source_name=next((name for name, one in self._opened.systems.read.items() if one.system is system), ""),
+                source_name=next(
+                    (name for name, named in self._opened.systems.read.items() if named.system is system), ""
+                ),
                 stands_by=stands_by,
             )
             snapshots = self._snapshots()
@@ -170,7 +172,7 @@ class WorkerRuns(ProjectPart):
         with ExitStack() as held:
             feed = self._feed(place, held, tell) if reads_source else None
             read = [system for _, system in self._opened.systems.all_read] if feed else []
-            for words in dict.fromkeys(chain(*(remarks(definitions, one) for one in read))):
+            for words in dict.fromkeys(chain(*(remarks(definitions, system) for system in read))):
                 tell(words)
             hooks = ServiceHooks(begun, between)
             answerer = RequestLeader(place, posts, hooks, options, stop=stop, tell=tell, feed=feed)
@@ -216,7 +218,7 @@ class WorkerRuns(ProjectPart):
         if sources and not live:
             return [Path(source) for source in sources], None
         if not sources and self._opened.systems.source is None:
-            named = (f" 'shroff sources sync {one}' reads {one}." for one in self._opened.systems.pulled)
+            named = (f" 'shroff sources sync {pulled}' reads {pulled}." for pulled in self._opened.systems.pulled)
             raise UsageError("".join((NO_SOURCE, *named)))
         if len(sources) > 1:
             raise UsageError("--from takes one live source, or files. Name several under 'sources:' in shroff.yaml.")

@@ -58,21 +58,21 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sciki
         scores = self.model.scores(columns)
         return np.column_stack([1.0 - scores, scores])
 
-    def _column(self, table: pa.Table, one: InputColumn) -> Any:
+    def _column(self, table: pa.Table, wanted: InputColumn) -> Any:
         """The values of an input as the model reads them, NaN where one is missing."""
-        if one.name not in table.column_names:
-            hint = nearest(one.name, table.column_names) or f"It has {', '.join(table.column_names[:8])}."
-            raise UsageError(f"the frame has no column {one.name!r}, which {self.model.id} reads. {hint}")
-        column = table[one.name]
+        if wanted.name not in table.column_names:
+            hint = nearest(wanted.name, table.column_names) or f"It has {', '.join(table.column_names[:8])}."
+            raise UsageError(f"the frame has no column {wanted.name!r}, which {self.model.id} reads. {hint}")
+        column = table[wanted.name]
         try:
-            if one.kind == CATEGORY:
+            if wanted.kind == CATEGORY:
                 texts = pc.cast(column, pa.string())
-                column = pc.index_in(texts, value_set=pa.array(one.categories, pa.string()), skip_nulls=True)
+                column = pc.index_in(texts, value_set=pa.array(wanted.categories, pa.string()), skip_nulls=True)
             elif pa.types.is_timestamp(column.type):
                 column = pc.divide(pc.cast(pc.cast(column, pa.timestamp("ms", column.type.tz)), pa.int64()), 1_000.0)
             elif pa.types.is_decimal(column.type):  # by way of text, which gives the nearest float
                 column = pc.cast(column, pa.string())
             return pc.cast(column, pa.float64()).to_numpy(zero_copy_only=False)
         except pa.ArrowException as error:
-            kind = "texts" if one.kind == CATEGORY else "numbers"
-            raise UsageError(f"the column {one.name!r} should hold {kind}: {error}.") from None
+            kind = "texts" if wanted.kind == CATEGORY else "numbers"
+            raise UsageError(f"the column {wanted.name!r} should hold {kind}: {error}.") from None

@@ -179,7 +179,7 @@ class Promotions(ProjectPart):
         unused: dict[str, Problem] = {}
         with suppress(DefinitionError):  # models can be listed beside mistakes
             unused = self._opened.definitions.unused_scores()
-            scorers = (one for scoring in self._opened.definitions.scoring.values() for one in scoring.all)
+            scorers = (scorer for scoring in self._opened.definitions.scoring.values() for scorer in scoring.all)
             changed = {scorer.id: scorer.redefined for scorer in scorers}
         found = sorted(
             self._opened.registry.summaries(), key=lambda summary: summary.made_at, reverse=True
@@ -272,7 +272,7 @@ class Promotions(ProjectPart):
             return self._change(self._event_tried(id_), id_, OUT_OF_SHADOW, change)
         stored = self._loadable(id_)
         named = Named(id_, stored.digest)
-        return self._change(stored.event, id_, IN_SHADOW, lambda found, _then: shadowed(found, named))
+        return self._change(stored.event, id_, IN_SHADOW, lambda active, _then: shadowed(active, named))
 
     def challenge(self, id_: str, share: float, entity: str) -> Deployment:
         """Let a model score a share of an entity's keys instead of the champion, by a hash of model and key.
@@ -351,7 +351,9 @@ class Promotions(ProjectPart):
     ) -> str:
         """Resolve the event type among those with a champion; with `is_logged`, also those in the log."""
         scored = [self.in_force(), (self._logged() or {}) if is_logged else {}]
-        known = list(dict.fromkeys(name for part in scored for name, one in part.items() if one.champion is not None))
+        known = list(
+            dict.fromkeys(name for part in scored for name, roles in part.items() if roles.champion is not None)
+        )
         if event in known or (not event and len(known) == 1):
             return event or known[0]
         if not known:
@@ -388,7 +390,7 @@ class Promotions(ProjectPart):
             after = change(found, before)
             is_new = after != found or after.meaning() != before.meaning()
             before = found if after != found else before
-            now, then = ("" if one.champion is None else one.champion.id for one in (after, before))
+            now, then = ("" if roles.champion is None else roles.champion.id for roles in (after, before))
             text = text_of({**in_force, event: after})
             if after != found:
                 self._opened.check_with({FILE: text})

@@ -43,7 +43,7 @@ def _one_role(found: InForce) -> InForce:
     """Without the champion among those that are tried."""
     id_ = "" if found.champion is None else found.champion.id
     challenger = found.challenger if found.challenger is None or found.challenger.id != id_ else None
-    shadow = tuple(one for one in found.shadow if one.id != id_)
+    shadow = tuple(model for model in found.shadow if model.id != id_)
     return msgspec.structs.replace(found, challenger=challenger, shadow=shadow)
 
 
@@ -52,15 +52,15 @@ def shadowed(found: InForce, model: Named) -> InForce:
     role = role_of(found, model.id)
     if role in {"champion", "challenger"}:
         raise UsageError(f"{model.id} is the {role} and its scores take effect, so it cannot be in shadow.")
-    others = tuple(one for one in found.shadow if one.id != model.id)
+    others = tuple(other for other in found.shadow if other.id != model.id)
     return msgspec.structs.replace(found, shadow=(*others, model))
 
 
 def unshadowed(found: InForce, id_: str) -> InForce:
     """Without a model in shadow."""
-    if id_ not in {one.id for one in found.shadow}:
+    if id_ not in {shadowed_model.id for shadowed_model in found.shadow}:
         raise UsageError(f"{id_} is not in shadow.")
-    return msgspec.structs.replace(found, shadow=tuple(one for one in found.shadow if one.id != id_))
+    return msgspec.structs.replace(found, shadow=tuple(model for model in found.shadow if model.id != id_))
 
 
 def challenged(found: InForce, challenger: Challenger) -> InForce:
@@ -69,7 +69,7 @@ def challenged(found: InForce, challenger: Challenger) -> InForce:
         raise UsageError("there is no champion to challenge; promote a model first.")
     if found.champion.id == challenger.id:
         raise UsageError(f"{challenger.id} is the champion; choose another model as challenger.")
-    shadow = tuple(one for one in found.shadow if one.id != challenger.id)
+    shadow = tuple(model for model in found.shadow if model.id != challenger.id)
     return msgspec.structs.replace(found, challenger=challenger, shadow=shadow)
 
 

@@ -322,8 +322,10 @@ def left_out(taken: IngestReport, log: Log) -> list[str]:
     found = []
     if refused := taken.events.quarantined + taken.labels.quarantined + taken.untaken:
         words = "were" if refused != 1 else "was"
-        listed = [one for _, one in log.refused_list()]
-        places = "; ".join(f"{one.source}, {one.place}: {one.reason.rstrip('.')}" for one in listed[:REFUSED_SHOWN])
+        listed = [rejected for _, rejected in log.refused_list()]
+        places = "; ".join(
+            f"{rejected.source}, {rejected.place}: {rejected.reason.rstrip('.')}" for rejected in listed[:REFUSED_SHOWN]
+        )
         rest = "; and so on" if places and refused > REFUSED_SHOWN else ""
         said = f": {places}{rest}" if places else ": no event type accepts them"
         found.append(f"{refused:,} of the lines {words} refused, and left out{said}.")

@@ -85,7 +85,7 @@ class Agreements(ProjectPart):
 
     def asked(self, subject: str) -> list[PendingApproval]:
         """List the waiting requests about one subject, oldest first."""
-        return [one for one in self._asked() if one.subject == subject]
+        return [approval for approval in self._asked() if approval.subject == subject]
 
     def agrees(self, subject: str, change: object, says: str, right: Right | None = None) -> bool:
         """Check whether this call approves a requested change; otherwise record and store the request.
@@ -95,7 +95,7 @@ class Agreements(ProjectPart):
         """
         authors = self.authors(of_two=True)
         wanted = PendingApproval(subject, change, says, authors, self._opened.now_ms())
-        known = next((one for one in self.asked(subject) if one.tag == wanted.tag), None)
+        known = next((approval for approval in self.asked(subject) if approval.tag == wanted.tag), None)
         earlier = [] if known is None else [author for author in known.authors if author not in authors]
         who = self._opened.who
         may_approve = who.kind == "user" and (right is None or who.may(right))
@@ -103,7 +103,7 @@ class Agreements(ProjectPart):
             return True
         with config.editing(self._opened.places):
             ProjectPeople(self._opened).record(Action("change.ask", subject, None, {"says": says}))
-            others = [one for one in self._asked() if one.tag != wanted.tag]
+            others = [approval for approval in self._asked() if approval.tag != wanted.tag]
             self._put_asked([*others, msgspec.structs.replace(wanted, authors=[*earlier, *authors])][-KEPT:])
         return False
 
@@ -130,7 +130,9 @@ class Agreements(ProjectPart):
         """Delete requests about one subject: those of a completed change, or all."""
         tag = None if change is None else PendingApproval(subject, change, "", [], 0).tag
         with config.editing(self._opened.places):
-            left = [one for one in self._asked() if one.subject != subject or tag not in {None, one.tag}]
+            left = [
+                approval for approval in self._asked() if approval.subject != subject or tag not in {None, approval.tag}
+            ]
             self._put_asked(left)
 
     def _asked(self) -> list[PendingApproval]:
@@ -141,7 +143,7 @@ class Agreements(ProjectPart):
         except msgspec.MsgspecError:
             words = "Delete it: changes that wait for approval must then be requested again"
             raise StorageError(f"{self._asked_file} cannot be read. {words}.") from None
-        return [one for one in found if one.at_ms + LASTS_MS > self._opened.now_ms()]
+        return [approval for approval in found if approval.at_ms + LASTS_MS > self._opened.now_ms()]
 
     @property
     def _asked_file(self) -> Path:

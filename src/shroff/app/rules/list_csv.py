@@ -37,7 +37,7 @@ def read(text: str, added_by: str) -> list[Entry]:
     rows = csv.reader(io.StringIO(text.removeprefix("\ufeff"), newline=""), strict=True)
     found: list[Entry] = []
     try:
-        header = [one.strip() for one in next(rows, [])]
+        header = [name.strip() for name in next(rows, [])]
         if "value" not in header or set(header) - set(LIST_COLUMNS):
             raise UsageError(f"line 1 must name columns, of {', '.join(LIST_COLUMNS)}; value is required.")
         for row in rows:

@@ -254,8 +254,8 @@ class ListFiles(ProjectPart):
         before: Callable[[lists.Edited], None],
     ) -> tuple[lists.Edited, CheckedFiles | None]:
         """The same, with what is known of the files then, where it took no reading of all of them."""
-        for one in put:
-            _check(name, one)
+        for entry in put:
+            _check(name, entry)
         with config.editing(self._opened.places):
             self._opened.reload()
             known = self._known_files(name)
@@ -269,7 +269,7 @@ class ListFiles(ProjectPart):
             read = self._opened.read_once.list_known(lists.file_of(name), text)
             rows = self._opened.read_once.plain_rows(lists.file_of(name), text)
             found = lists.edited(text, put, out, stands_for, is_whole=is_whole, known=read, rows=rows)
-            gone = {stands_for(one.value) for one in found.before} if out else set()
+            gone = {stands_for(entry.value) for entry in found.before} if out else set()
             if lacking := [value for value in out if stands_for(value) not in gone]:
                 raise UsageError(f"{lacking[0]!r} is not in the list {name}.")
             if found.text != text:

@@ -109,12 +109,14 @@ class RuleDraftFiles(ProjectPart):
         """Get all drafts, by id."""
         notes = self._notes()
         found = sorted(path for path in self._folder.glob("*.yaml") if _can_be_id(path.stem))
-        texts = {one.stem: config.read_text(own(self._opened.places.folder, f"{DRAFTS}/{one.name}")) for one in found}
+        texts = {
+            path.stem: config.read_text(own(self._opened.places.folder, f"{DRAFTS}/{path.name}")) for path in found
+        }
         return [StoredDraft(id_, text, notes.get(id_, Note())) for id_, text in texts.items()]
 
     def one(self, id: str) -> StoredDraft | None:
         """Get the draft of a rule, or None."""
-        return next((one for one in self.all() if one.id == id), None)
+        return next((draft for draft in self.all() if draft.id == id), None)
 
     def write(
         self, id: str, text: str, tag: str, authors: Sequence[Author], before: Before = unrecorded
@@ -164,7 +166,7 @@ class RuleDraftFiles(ProjectPart):
         """
         with config.editing(self._opened.places):
             draft = self._there(id, tag)
-            if author.id in {one.id for one in draft.note.authors}:
+            if author.id in {editor.id for editor in draft.note.authors}:
                 raise NotApprovedError(f"{author.name} wrote part of this draft; another person must approve it")
             self._require_ok(draft)
             note = msgspec.structs.replace(
@@ -196,7 +198,11 @@ class RuleDraftFiles(ProjectPart):
         elsewhere = [problem for problem in loaded.problems if problem.file != name]
         warnings = [warning for warning in loaded.warnings if warning.file == name]
         definitions = loaded.definitions
-        rule = None if definitions is None else next((one for one in definitions.rules if one.id == id), None)
+        rule = (
+            None
+            if definitions is None
+            else next((declared for declared in definitions.rules if declared.id == id), None)
+        )
         tests = (
             [] if mine or definitions is None or rule is None else run_tests_of(rule, definitions, self._opened.hasher)
         )
@@ -224,7 +230,7 @@ class RuleDraftFiles(ProjectPart):
             name, there = standing.file.name, standing.file.text
             if standing.trial:
                 there = texts.without_rule(there, standing.trial)
-            numbers = [trial_number(one) for one in (*used, standing.trial) if trial_of(one) == id]
+            numbers = [trial_number(trial) for trial in (*used, standing.trial) if trial_of(trial) == id]
             trial = f"{id}_try{max(numbers, default=0) + 1}"
             return Rules(self._opened).put(name, texts.beside_rule(there, id, texts.renamed(text, trial)), before)
 

@@ -106,7 +106,7 @@ class Rules(ProjectPart):
 
     def file(self, name: str) -> RuleFile | None:
         """Get one rule file, or None."""
-        return next((one for one in self.files() if one.name == name), None)
+        return next((file for file in self.files() if file.name == name), None)
 
     def write(self, name: str, text: str, tag: str, before: Before = unrecorded) -> None:
         """Write a rule file, if its version is still `tag`; an empty tag is for a new file.
@@ -145,7 +145,7 @@ class Rules(ProjectPart):
         found: dict[str, RuleLocation] = {}
         for file in self.files():
             there = texts.rule_texts(file.text)
-            trials = {trial_of(one): one for one in sorted(there, key=trial_number) if trial_of(one)}
+            trials = {trial_of(trial): trial for trial in sorted(there, key=trial_number) if trial_of(trial)}
             for id, rule in there.items():
                 trial = trials.get(id, "")
                 trial_text = there[trial].text if trial else ""

@@ -66,14 +66,14 @@ class PendingSilences(ProjectPart):
         Raises: as `silence`.
         """
         entry = Silences(self._opened).entry(rule, key, until, note, authors[-1].name)
-        entity = next(one.by for one in self._opened.definitions.rules if one.id == rule)
+        entity = next(declared.by for declared in self._opened.definitions.rules if declared.id == rule)
         with config.editing(self._opened.places):
             requests = self.all()
-            was = next((one for one in requests if (one.rule, one.key) == (rule, key)), None)
+            was = next((earlier for earlier in requests if (earlier.rule, earlier.key) == (rule, key)), None)
             hands = [] if was is None else [author for author in was.authors if author not in authors]
             request = PendingSilence(rule, entity, key, entry.expires_at, note, [*hands, *authors])
             before()
-            self._put([one for one in requests if one != was], request)
+            self._put([other for other in requests if other != was], request)
         return request
 
     def approve(self, rule: str, key: str, tag: str, author: Author, before: Recorded) -> None:
@@ -83,7 +83,7 @@ class PendingSilences(ProjectPart):
             NotAllowedError for who had a hand in it.
         """
         request = self._known_request(rule, key, tag)
-        if author.id in {one.id for one in request.authors}:
+        if author.id in {requester.id for requester in request.authors}:
             raise NotAllowedError(f"{author.name} requested this silence; another person must approve it")
 
         def still_asked(_: object) -> None:
@@ -115,7 +115,7 @@ class PendingSilences(ProjectPart):
             raise StorageError(f"{self._requests_file} cannot be read. {words}.") from None
 
     def _known_request(self, rule: str, key: str, tag: str | None = None) -> PendingSilence:
-        found = next((one for one in self.all() if (one.rule, one.key) == (rule, key)), None)
+        found = next((request for request in self.all() if (request.rule, request.key) == (rule, key)), None)
         if found is None:
             raise UsageError(f"there is no request any more to silence rule {rule[:100]!r} for this key.")
         if tag not in {None, found.tag}:
@@ -124,7 +124,7 @@ class PendingSilences(ProjectPart):
 
     def _drop(self, request: PendingSilence) -> None:
         with config.editing(self._opened.places):
-            self._put([one for one in self.all() if one != request])
+            self._put([other for other in self.all() if other != request])
 
     def _put(self, requests: Sequence[PendingSilence], *more: PendingSilence) -> None:
         config.make_folder(self._opened.places.state)

@@ -74,7 +74,7 @@ def fit(schema: Avro, event_type: EventType, settings: Settings) -> Fit:
             misfits.append(misfit)
             continue
         remarks += _remarks(field, mapper, schema)
-    if event_type.name == LABEL and "event" in lacking and not any(one.field == "event" for one in misfits):
+    if event_type.name == LABEL and "event" in lacking and not any(misfit.field == "event" for misfit in misfits):
         misfits.append(Misfit("event", "nothing", "string", "nothing in it names the event of a label"))
     return Fit(tuple(misfits), tuple(remarks))
 

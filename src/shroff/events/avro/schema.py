@@ -132,7 +132,7 @@ class _Reader:
         if isinstance(found, str):
             return Avro(found) if found in PRIMITIVES else self._used(found, space, depth, within)
         if isinstance(found, list):
-            parts = tuple(self.type_of(one, space, depth + 1, within) for one in found)
+            parts = tuple(self.type_of(part, space, depth + 1, within) for part in found)
             if any(part.kind == "union" for part in parts):
                 raise ValueError("a union in it has a union as a branch")
             return Avro("union", parts=parts)
@@ -216,15 +216,15 @@ def _with_logical(inner: Avro, found: Mapping[str, Any]) -> Avro:
     return Avro(inner.kind, logical, precision, scale, inner.name, inner.size)
 
 
-def _takes_bytes(one: Avro) -> bool:
+def _takes_bytes(schema: Avro) -> bool:
     """Whether each value of it takes at least a byte."""
-    match one.kind:
+    match schema.kind:
         case "null":
             return False
         case "fixed":
-            return one.size > 0
+            return schema.size > 0
         case "record":
-            return any(map(_takes_bytes, one.parts))
+            return any(map(_takes_bytes, schema.parts))
         case _:
             return True
 
@@ -237,26 +237,27 @@ def bare(schema: Avro) -> dict[str, Any]:
     return found
 
 
-def _bare(one: Avro, numbers: Iterator[int]) -> Any:
-    match one.kind:
+def _bare(schema: Avro, numbers: Iterator[int]) -> Any:
+    match schema.kind:
         case "union":
-            return [_bare(part, numbers) for part in one.parts]
+            return [_bare(part, numbers) for part in schema.parts]
         case "array":
-            return {"type": "array", "items": _bare(one.parts[0], numbers)}
+            return {"type": "array", "items": _bare(schema.parts[0], numbers)}
         case "map":
-            return {"type": "map", "values": _bare(one.parts[0], numbers)}
+            return {"type": "map", "values": _bare(schema.parts[0], numbers)}
         case "enum":
-            return {"type": "enum", "name": f"t{next(numbers)}", "symbols": list(one.symbols)}
+            return {"type": "enum", "name": f"t{next(numbers)}", "symbols": list(schema.symbols)}
         case "fixed":
-            return {"type": "fixed", "name": f"t{next(numbers)}", "size": one.size}
+            return {"type": "fixed", "name": f"t{next(numbers)}", "size": schema.size}
         case "record":
             name = f"t{next(numbers)}"
             fields = [
-                {"name": field, "type": _bare(part, numbers)} for field, part in zip(one.names, one.parts, strict=True)
+                {"name": field, "type": _bare(part, numbers)}
+                for field, part in zip(schema.names, schema.parts, strict=True)
             ]
             return {"type": "record", "name": name, "fields": fields}
         case _:
-            return one.kind
+            return schema.kind
 
 
 # ---- schemas of our own
@@ -268,7 +269,7 @@ def schema_of(event_type: EventType, settings: Settings) -> dict[str, Any]:
     Money and numbers are decimals, never floats; a choice is a string, since an enum with a further symbol could not
     be read by those who know the old one.
     """
-    fields = [_field(one, settings) for one in event_type.declared]
+    fields = [_field(field, settings) for field in event_type.declared]
     return {"type": "record", "name": event_type.name, "namespace": namespace(settings.name), "fields": fields}
 
 
@@ -313,26 +314,26 @@ def avro_type(type_: Type) -> Any:
             raise AssertionError(f"no field has the type {kind}")
 
 
-def _field(one: Field, settings: Settings) -> dict[str, Any]:
-    type_, doc = avro_type(one.type), _doc(one, settings)
+def _field(field: Field, settings: Settings) -> dict[str, Any]:
+    type_, doc = avro_type(field.type), _doc(field, settings)
     told = {"doc": doc} if doc else {}
-    if one.shape.is_optional:
-        return {"name": one.name, "type": ["null", type_], **told, "default": None}
-    return {"name": one.name, "type": type_, **told}
+    if field.shape.is_optional:
+        return {"name": field.name, "type": ["null", type_], **told, "default": None}
+    return {"name": field.name, "type": type_, **told}
 
 
-def _doc(one: Field, settings: Settings) -> str:
-    return ", ".join(words for words in (_told(one, settings), str(one.shape.bounds or "")) if words)
+def _doc(field: Field, settings: Settings) -> str:
+    return ", ".join(words for words in (_told(field, settings), str(field.shape.bounds or "")) if words)
 
 
-def _told(one: Field, settings: Settings) -> str:
-    match one.type.kind:
+def _told(field: Field, settings: Settings) -> str:
+    match field.type.kind:
         case "money":
             return settings.currency
         case "choice":
-            return f"one of {', '.join(one.type.choices)}{', or another text' if one.type.is_open else ''}"
+            return f"one of {', '.join(field.type.choices)}{', or another text' if field.type.is_open else ''}"
         case "duration":
             return "milliseconds"
-    if one.shape.is_personal:
+    if field.shape.is_personal:
         return "personal; it lies beside the log"
-    return "in the clear; it is hashed where it is received" if one.shape.is_hashed else ""
+    return "in the clear; it is hashed where it is received" if field.shape.is_hashed else ""

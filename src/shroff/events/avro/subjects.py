@@ -110,10 +110,10 @@ def refused(latest: Registered, event_type: EventType, settings: Settings) -> st
     return "" if found.is_readable else refusal(found, latest.schema, event_type, settings)
 
 
-def is_same(one: str, other: str) -> bool:
+def is_same(text: str, other: str) -> bool:
     """Whether two schemas differ in nothing but what people read."""
     try:
-        return bool(_meaning(json.loads(one)) == _meaning(json.loads(other)))
+        return bool(_meaning(json.loads(text)) == _meaning(json.loads(other)))
     except (ValueError, RecursionError):
         return False
 
@@ -130,16 +130,16 @@ def changes(schema: Avro, event_type: EventType, found: Fit, settings: Settings)
         paths = sorted(mapper.paths(field.name))
         used |= {path[0] for path in paths}
         is_own = paths == [(field.name,)]
-        there = {".".join(path): one for path in paths if (one := found_at(schema, path)) is not None}
-        theirs = ", ".join(str(one) if is_own else f"{name}: {one}" for name, one in there.items())
+        there = {".".join(path): part for path in paths if (part := found_at(schema, path)) is not None}
+        theirs = ", ".join(str(part) if is_own else f"{name}: {part}" for name, part in there.items())
         kind = MAPPED if not is_own else ONLY_OURS if not there else SAME if theirs == ours else CHANGED
         words = misfits.get(field.name, "")
         listed.append(FieldChange(field.name, theirs, ours, kind, field.name not in misfits, words))
     others = [(name, row) for name, row in schema.fields.items() if name not in used]
-    return listed + [FieldChange(name, str(one), "", ONLY_THEIRS, is_readable=True) for name, one in others]
+    return listed + [FieldChange(name, str(field), "", ONLY_THEIRS, is_readable=True) for name, field in others]
 
 
 def _meaning(found: Any) -> Any:
     if isinstance(found, dict):
         return {name: _meaning(value) for name, value in found.items() if name not in _PASSED_OVER}
-    return [_meaning(one) for one in found] if isinstance(found, list) else found
+    return [_meaning(item) for item in found] if isinstance(found, list) else found

@@ -91,23 +91,23 @@ def schema_name(line: Line) -> str:
     return line.shape.schema.name if type(line) is AvroLine and line.shape is not None else ""
 
 
-def conversion(one: Avro) -> Convert | None:
+def conversion(schema: Avro) -> Convert | None:
     """Conversion of a value of this type, not null, for validation; None where it needs none."""
-    match one.kind:
+    match schema.kind:
         case "union":
-            return _of_union(one)
+            return _of_union(schema)
         case "record":
-            return _of_record(one)
+            return _of_record(schema)
         case "array" | "map":
-            inside = _or_none(one.parts[0])
+            inside = _or_none(schema.parts[0])
             if inside is None:
                 return None
-            if one.kind == "array":
+            if schema.kind == "array":
                 return lambda values: [inside(value) for value in values]
             return lambda values: {name: inside(value) for name, value in values.items()}
         case "float":
             return Float32
-    return _LOGICAL.get(one.logical, _decimal)(one) if one.logical else None
+    return _LOGICAL.get(schema.logical, _decimal)(schema) if schema.logical else None
 
 
 def divisor(logical: str) -> int:
@@ -115,25 +115,25 @@ def divisor(logical: str) -> int:
     return _PER_MS[logical.rpartition("-")[2]]
 
 
-def _decimal(one: Avro) -> Convert:
-    scale = one.scale
+def _decimal(schema: Avro) -> Convert:
+    scale = schema.scale
     return lambda value: Exact(int.from_bytes(value, "big", signed=True), scale)
 
 
-def _timestamp(one: Avro) -> Convert:
+def _timestamp(schema: Avro) -> Convert:
     """Milliseconds; what is finer is cut off, toward the past, as of a Parquet file."""
-    per_ms = divisor(one.logical)
+    per_ms = divisor(schema.logical)
     return Instant if per_ms == 1 else lambda value: Instant(value // per_ms)
 
 
-def _local_timestamp(one: Avro) -> Convert:
+def _local_timestamp(schema: Avro) -> Convert:
     """The same, of a clock without a zone."""
-    per_ms = divisor(one.logical)
+    per_ms = divisor(schema.logical)
     return lambda value: LocalTime(value // per_ms)
 
 
-def _time_of_day(one: Avro) -> Convert:
-    micros = 1_000 // divisor(one.logical)  # of one unit
+def _time_of_day(schema: Avro) -> Convert:
+    micros = 1_000 // divisor(schema.logical)  # of one unit
     midnight = datetime(1970, 1, 1, tzinfo=UTC)
 
     def convert(value: int) -> time:
@@ -144,7 +144,7 @@ def _time_of_day(one: Avro) -> Convert:
     return convert
 
 
-def _date(one: Avro) -> Convert:
+def _date(schema: Avro) -> Convert:
     def convert(value: int) -> date:
         try:
             return date.fromordinal(_EPOCH_DAY + value)
@@ -165,18 +165,18 @@ _LOGICAL: Final[Mapping[str, Callable[[Avro], Convert]]] = {
     "local-timestamp-millis": _local_timestamp,
     "local-timestamp-micros": _local_timestamp,
     "local-timestamp-nanos": _local_timestamp,
-    DURATION_MS: lambda one: RawDuration,
+    DURATION_MS: lambda schema: RawDuration,
 }
 
 
-def _or_none(one: Avro) -> Convert | None:
+def _or_none(schema: Avro) -> Convert | None:
     """The same for values that may be null."""
-    convert = conversion(one)
+    convert = conversion(schema)
     return None if convert is None else lambda value: None if value is None else convert(value)
 
 
-def _of_record(one: Avro) -> Convert | None:
-    converts = [(name, convert) for name, part in one.fields.items() if (convert := _or_none(part)) is not None]
+def _of_record(schema: Avro) -> Convert | None:
+    converts = [(name, convert) for name, part in schema.fields.items() if (convert := _or_none(part)) is not None]
     if not converts:
         return None
 
@@ -189,9 +189,9 @@ def _of_record(one: Avro) -> Convert | None:
     return read
 
 
-def _of_union(one: Avro) -> Convert | None:
+def _of_union(schema: Avro) -> Convert | None:
     """By the value's own type, where several branches are there; `alike` says where that does not tell them apart."""
-    branches = one.values
+    branches = schema.values
     if len(branches) == 1:
         return conversion(branches[0])
     converts = {STORED[branch.kind]: conversion(branch) for branch in branches}
@@ -216,10 +216,10 @@ STORED: Final[Mapping[str, type]] = {
 }
 
 
-def alike(one: Avro) -> tuple[Avro, Avro] | None:
+def alike(schema: Avro) -> tuple[Avro, Avro] | None:
     """Two branches of a union that mean different things and that stored values do not tell apart."""
     seen: dict[type, Avro] = {}
-    for branch in one.values:
+    for branch in schema.values:
         stored = STORED.get(branch.kind, object)
         other = seen.setdefault(stored, branch)
         if other is not branch and (conversion(other) is not None or conversion(branch) is not None):

@@ -105,9 +105,9 @@ class AvroDecoder:
     def _looked_at(self, id_: int, text: str) -> _Known | str:
         shape = Shape(text)
         found = [(fit(shape.schema, type_, self._settings), type_) for type_ in self._types]
-        if any(one.is_readable for one, _ in found):
+        if any(fit.is_readable for fit, _ in found):
             return shape, partial(_columns_of, shape, id_)
-        nearest, event_type = min(found, key=lambda one: len(one[0].misfits))
+        nearest, event_type = min(found, key=lambda candidate: len(candidate[0].misfits))
         return f"schema {id_} is refused: {refusal(nearest, text, event_type, self._settings)}"
 
 
@@ -149,7 +149,7 @@ class _Writer:
         self._head = b"\0" + id_.to_bytes(4)
         self._write = fastavro.schemaless_writer
         self._parsed = fastavro.parse_schema(bare(as_tree(schema_of(event_type, settings))))
-        self._forms = [(one.name, _form(one.type)) for one in event_type.declared]
+        self._forms = [(field.name, _form(field.type)) for field in event_type.declared]
 
     def message(self, fields: Mapping[str, Value]) -> bytes:
         stream = BytesIO()

@@ -353,12 +353,12 @@ def _keys_in(value: object) -> int:
     """How many keys all objects of a decoded value have together."""
     count, ahead = 0, [value]
     while ahead:
-        one = ahead.pop()
-        if type(one) is dict:
-            count += len(one)
-            ahead.extend(one.values())
-        elif type(one) is list:
-            ahead.extend(one)
+        item = ahead.pop()
+        if type(item) is dict:
+            count += len(item)
+            ahead.extend(item.values())
+        elif type(item) is list:
+            ahead.extend(item)
     return count
 
 

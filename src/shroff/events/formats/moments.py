@@ -37,9 +37,9 @@ def moment_reader(events: Events, settings: Settings, type_name: str | None, for
     reads = {name: Mapper(mapping, format).reader_of(mapping.time_field) for name, mapping in asked.items()}
     own = {}  # records of our own schemas, which tell their types and need no mapping
     if format == "avro":
-        for name, one in asked.items():
-            bare = replace(one, mappings={})
-            own[schema_name_of(name, settings)] = Mapper(bare, format).reader_of(one.time_field)
+        for name, event_type in asked.items():
+            bare = replace(event_type, mappings={})
+            own[schema_name_of(name, settings)] = Mapper(bare, format).reader_of(event_type.time_field)
     dispatcher, read_time = Dispatcher(events, format), as_of_label(reader(TIME, currency=""), "known_at")
 
     def moment(line: Line) -> int | None:

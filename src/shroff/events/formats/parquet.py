@@ -172,9 +172,9 @@ def _decoded(value: Any) -> Any:
     if isinstance(value, bytes):
         return value.decode("utf-8", "surrogateescape")
     if isinstance(value, dict):
-        return {name: _decoded(one) for name, one in value.items()}
+        return {name: _decoded(part) for name, part in value.items()}
     if isinstance(value, list | tuple):
-        return type(value)(_decoded(one) for one in value)
+        return type(value)(_decoded(part) for part in value)
     return value
 
 

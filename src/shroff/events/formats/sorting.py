@@ -58,8 +58,8 @@ def in_order_of_time(submissions: Iterable[Submission], run_bytes: int = RUN_BYT
                 packed, size = [], 0
         packed.sort()
         # Numbers differ, so no comparison looks behind them.
-        for found in heapq.merge(*runs.entries(), _entries(_blocks(packed))):
-            yield _submission(found)
+        for kept in heapq.merge(*runs.entries(), _entries(_blocks(packed))):
+            yield _submission(kept)
 
 
 class _Runs:
@@ -121,19 +121,35 @@ def _entries(blocks: Iterable[bytes]) -> Iterator[_Entry]:
     return chain.from_iterable(map(_DECODER.decode, blocks))
 
 
-def _time_of(one: Submission) -> int | None:
-    if one.event is not None:
-        return one.event.time_ms
-    return None if one.label is None else one.label.known_at_ms
+def _time_of(submission: Submission) -> int | None:
+    if submission.event is not None:
+        return submission.event.time_ms
+    return None if submission.label is None else submission.label.known_at_ms
 
 
-def _fields(one: Submission) -> tuple[str, str, bytes, str, str | None, tuple[Any, ...], tuple[Named, ...]]:
-    event, label = one.event, one.label
+def _fields(submission: Submission) -> tuple[str, str, bytes, str, str | None, tuple[Any, ...], tuple[Named, ...]]:
+    event, label = submission.event, submission.label
     if event is not None:
-        return one.source, one.place, one.raw(), one.type, event.id, event.values, one.personal
+        return (
+            submission.source,
+            submission.place,
+            submission.raw(),
+            submission.type,
+            event.id,
+            event.values,
+            submission.personal,
+        )
     assert label is not None
     fields = (label.event_type, label.event_id, label.verdict, label.source, label.known_at_ms, label.reason)
-    return one.source, one.place, one.raw(), one.type, None, (*fields, label.amount, label.unique), ()
+    return (
+        submission.source,
+        submission.place,
+        submission.raw(),
+        submission.type,
+        None,
+        (*fields, label.amount, label.unique),
+        (),
+    )
 
 
 def _submission(entry: _Entry) -> Submission:

@@ -58,10 +58,10 @@ def first_younger(times: Words, low: Word, high: Word, cut_ms: Word) -> Word:
 @compiled
 def steps_to(times: Words, place: Word, cut_ms: Word) -> Word:
     """Number of the next `AHEAD` cells before the first younger one, without a branch."""
-    one = np.int64(times[np.uint64(place)] <= cut_ms)
-    two = one & np.int64(times[np.uint64(place + 1)] <= cut_ms)
+    first = np.int64(times[np.uint64(place)] <= cut_ms)
+    two = first & np.int64(times[np.uint64(place + 1)] <= cut_ms)
     three = two & np.int64(times[np.uint64(place + 2)] <= cut_ms)
-    return one + two + three
+    return first + two + three
 
 
 @compiled

@@ -70,10 +70,10 @@ def move_cell(position: Word, slot: Word, times: Words, series: Words, maps: Pro
         times[i] = times[i - 1]
     times[position] = time_ms
     for number in range(series.shape[0]):
-        one = series[number]
-        if one[BASE] < 0:
+        layout = series[number]
+        if layout[BASE] < 0:
             continue
-        of_map, words = one[OF_MAP], one[WORDS]
+        of_map, words = layout[OF_MAP], layout[WORDS]
         source, target = mapped(maps, of_map, slot), mapped(maps, of_map, position)
         is_kept = np.int64(1)
         if of_map >= 0:
@@ -82,12 +82,12 @@ def move_cell(position: Word, slot: Word, times: Words, series: Words, maps: Pro
                 maps[of_map, i] = maps[of_map, i - 1] + is_kept
         if is_kept == 0:
             continue
-        if one[OF_SUM] >= 0:
-            move_total(cells, one[BASE] + one[OF_SUM], words, one[IS_WIDE] != 0, target, source)
-        if one[OF_SQUARES] >= 0:
-            move_total(cells, one[BASE] + one[OF_SQUARES], words, one[IS_WIDE] != 0, target, source)
-        if one[OF_VALUE] >= 0:
-            at = one[BASE] + one[OF_VALUE] + source * words
+        if layout[OF_SUM] >= 0:
+            move_total(cells, layout[BASE] + layout[OF_SUM], words, layout[IS_WIDE] != 0, target, source)
+        if layout[OF_SQUARES] >= 0:
+            move_total(cells, layout[BASE] + layout[OF_SQUARES], words, layout[IS_WIDE] != 0, target, source)
+        if layout[OF_VALUE] >= 0:
+            at = layout[BASE] + layout[OF_VALUE] + source * words
             value = cells[at]
             for _ in range(target, source):
                 cells[at] = cells[at - words]
@@ -140,11 +140,11 @@ def insert_in_stacks(
 ) -> None:
     """Tell every stack that was fed beyond it of a late cell, which is at its position by now."""
     for t in range(tracks.shape[0]):
-        one = series[tracks[t, TRACK_SERIES]]
-        cell = mapped(maps, one[OF_MAP], position)
-        is_kept = one[OF_MAP] < 0 or maps[one[OF_MAP], position + 1] > cell
+        layout = series[tracks[t, TRACK_SERIES]]
+        cell = mapped(maps, layout[OF_MAP], position)
+        is_kept = layout[OF_MAP] < 0 or maps[layout[OF_MAP], position + 1] > cell
         if is_kept and cell < stacks[t, STACK_FED]:
-            key = cells[one[BASE] + one[OF_VALUE] + cell * one[WORDS]] ^ tracks[t, TRACK_FLIP]
+            key = cells[layout[BASE] + layout[OF_VALUE] + cell * layout[WORDS]] ^ tracks[t, TRACK_FLIP]
             first, lanes = tracks[t, TRACK_FIRST], tracks[t, TRACK_LANES]
             insert_in_stack(stacks[t], at[t], keys[t], heads, first, first + lanes, cell, key)
 
@@ -363,9 +363,9 @@ def take_late_records(
                 ask += 1
             place_run_edges(start, have, times, begin, count, ask_times, edges, places)
             for t in range(tracks.shape[0]):
-                one = series[tracks[t, TRACK_SERIES]]
+                layout = series[tracks[t, TRACK_SERIES]]
                 place_run_extremes(
-                    count, is_late, one, maps, cells, tracks[t], lanes, heads, stacks[t], at[t], keys[t], places
+                    count, is_late, layout, maps, cells, tracks[t], lanes, heads, stacks[t], at[t], keys[t], places
                 )
             near = places[:, :TOGETHER]
             take_words(count, groups, queries, series, maps, cells, near, windows, records[begin : begin + count])

@@ -132,11 +132,13 @@ def take_words(
         for i in range(rows):
             records[i, group[N_WORD]] = ends[i] - begins[i]
         if group[SUM_WORD] >= 0:
-            one = series[number]
-            base, words, wide = one[BASE], one[WORDS], one[IS_WIDE] != 0
-            take_total(rows, begins, ends, cells, base + one[OF_SUM], words, wide, records, group[SUM_WORD])
+            layout = series[number]
+            base, words, wide = layout[BASE], layout[WORDS], layout[IS_WIDE] != 0
+            take_total(rows, begins, ends, cells, base + layout[OF_SUM], words, wide, records, group[SUM_WORD])
             if group[SQUARES_WORD] >= 0:
-                take_total(rows, begins, ends, cells, base + one[OF_SQUARES], words, wide, records, group[SQUARES_WORD])
+                take_total(
+                    rows, begins, ends, cells, base + layout[OF_SQUARES], words, wide, records, group[SQUARES_WORD]
+                )
         for q in range(group[GROUP_FIRST], group[GROUP_FIRST] + group[GROUP_QUERIES]):
             if queries[q, QUERY_WORD] >= 0:
                 take_value(rows, begins, ends, queries[q], series[number], cells, places, records)
@@ -200,13 +202,13 @@ def take_records(
                 start, stop = starts[key], ends[key]
                 place_edges(start, stop, rows, times, begin, end, ask_rows, ask_times, edges, base, places)
                 for t in range(tracks.shape[0]):
-                    one = series[tracks[t, TRACK_SERIES]]
-                    place_extremes(begin, end, one, maps, cells, tracks[t], lanes, heads, at, keys, base, places)
+                    layout = series[tracks[t, TRACK_SERIES]]
+                    place_extremes(begin, end, layout, maps, cells, tracks[t], lanes, heads, at, keys, base, places)
                 for p in range(sets.shape[0]):
                     place_distinct(begin, end, series[sets[p, PART_SERIES]], maps, links, sets[p], base, places)
                 for p in range(quantiles.shape[0]):
-                    one = series[quantiles[p, PART_SERIES]]
-                    place_ranks(start, stop, begin, end, one, maps, ranks, quantiles[p], tree, base, places)
+                    layout = series[quantiles[p, PART_SERIES]]
+                    place_ranks(start, stop, begin, end, layout, maps, ranks, quantiles[p], tree, base, places)
             key += 1
         for low in range(base, done, TOGETHER):
             high: Word = min(low + TOGETHER, done)

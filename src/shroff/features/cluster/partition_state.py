@@ -165,18 +165,18 @@ def entities_of(plan: Plan) -> list[str]:
 def check_keyed(computed: Sequence[Computed]) -> None:
     """Check that partitions by key can compute this. Raises: UsageError that names what they cannot."""
     features = {feature.name: feature for feature in computed}
-    for one in computed:
-        if one.looks_since_flag:
+    for feature in computed:
+        if feature.looks_since_flag:
             raise UsageError(
-                f"{one.asker} uses 'since flag': each hit affects later events, so it depends on all entities and "
+                f"{feature.asker} uses 'since flag': each hit affects later events, so it depends on all entities and "
                 f"cannot be partitioned by key. One process decides it: "
                 "'shroff verify'."
             )
-        for aggregate in aggregates(one.node):
+        for aggregate in aggregates(feature.node):
             for inner in _stacked(aggregate, features):
                 if inner.entity != aggregate.entity or aggregate.matching is not None:
                     raise UsageError(
-                        f"{one.asker} aggregates a feature of {inner.entity} over the events of "
+                        f"{feature.asker} aggregates a feature of {inner.entity} over the events of "
                         f"{aggregate.entity}: the partitions would wait for each other at every event. "
                         "One process decides it: 'shroff verify'."
                     )
@@ -264,8 +264,8 @@ def _columns(asked: Sequence[Aggregate], frame: Frame, given: Sequence[EntityAns
     words = np.ascontiguousarray(raw[:, : width * 8]).view(np.int64).reshape(count, width)
     valid = raw[:, width * 8 :].astype(np.bool_)
     others: dict[int, dict[int, Any]] = {}
-    for row, one in enumerate(found):
-        parts = unpack(one.others) if one.others else []
+    for row, row_answer in enumerate(found):
+        parts = unpack(row_answer.others) if row_answer.others else []
         for at, value in zip(parts[::2], parts[1::2], strict=True):
             others.setdefault(at, {})[row] = value
     return [

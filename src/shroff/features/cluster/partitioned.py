@@ -258,8 +258,8 @@ class _Exchanged:
             self.group.deliver_answers(values, piece.frames)
             return
         out, valid = np.zeros((width, piece.size), np.int64), np.zeros((width, piece.size), np.uint8)
-        for found in self._joined.take(begin, end):
-            out[:, found.rows - begin], valid[:, found.rows - begin] = found.out, found.valid
+        for block in self._joined.take(begin, end):
+            out[:, block.rows - begin], valid[:, block.rows - begin] = block.out, block.valid
         self.group.deliver(out, valid, piece.frames)
 
     def close(self) -> None:

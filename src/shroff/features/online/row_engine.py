@@ -126,9 +126,9 @@ class RowEngine:
             if row[at] is not True:
                 return
             code = codes.add(key(row))
-            for one in groups if code >= 0 else ():
-                one.group.link_pairs()
-                one.group.clear(code)
+            for cleared in groups if code >= 0 else ():
+                cleared.group.link_pairs()
+                cleared.group.clear(code)
 
         reads.steps.append(step)
 

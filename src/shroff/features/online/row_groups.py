@@ -144,7 +144,10 @@ class RowGroup:
         if node.type.kind == "real":
             return self._filled(at, value, None, is_real=True)
         askers = [
-            one for aggregate, asker in self.group.group.askers.items() if node in walk(aggregate) for one in asker
+            feature
+            for aggregate, asker in self.group.group.askers.items()
+            if node in walk(aggregate)
+            for feature in asker
         ]
         remarks, number_at = self._remarks, reads.number_at
 
@@ -160,7 +163,7 @@ class RowGroup:
     def _coded(self, value: Evaluate) -> Evaluate:
         """The code of a text; None where it is missing."""
         texts = self.group.texts
-        return lambda row: None if (found := value(row)) is None else texts.add(found)
+        return lambda row: None if (text := value(row)) is None else texts.add(text)
 
     def _filled(self, at: int, value: Evaluate, where: Evaluate | None, *, is_real: bool) -> Fill:
         words, there = self._floats if is_real else self._words, self._there

@@ -108,13 +108,13 @@ def _step(
         if fed.inserts[row] < 0 and fed.asks[row] < 0:
             now.update(dict.fromkeys(group.group.aggregates))
             return
-        one = slice(row, row + 1)
+        here = slice(row, row + 1)
         out, valid = history.run(
-            times[one],
-            fed.inserts[one],
-            fed.asks[one],
-            np.ascontiguousarray(fed.values[:, one]),
-            np.ascontiguousarray(fed.kept[:, one]),
+            times[here],
+            fed.inserts[here],
+            fed.asks[here],
+            np.ascontiguousarray(fed.values[:, here]),
+            np.ascontiguousarray(fed.kept[:, here]),
             watermark_ms,
             room,
         )

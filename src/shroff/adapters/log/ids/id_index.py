@@ -154,20 +154,20 @@ class ReadRuns:
         if self._runs is None or not self._is_writer:
             runs, unfinished = dict[int, IdRun](), dict[int, Unfinished]()
             for run, crc, *row in self._tables.runs():
-                one = IdRun(*row)
-                bits = one.bits % UNFINISHED
+                entry = IdRun(*row)
+                bits = entry.bits % UNFINISHED
                 if (
-                    crc != one.crc(run)
+                    crc != entry.crc(run)
                     or not 0 <= bits <= 32
-                    or one.bits > bits + UNFINISHED
+                    or entry.bits > bits + UNFINISHED
                     or not 0 < run < _RUNS_END
                 ):
                     raise self._damaged(f"run {run} of the index of ids has changed since it was written")
-                if one.bits == bits:
-                    runs[run] = one
+                if entry.bits == bits:
+                    runs[run] = entry
                 elif self._is_writer:
-                    done, *merged = np.frombuffer(self._filter(run, one), "<u8").tolist()
-                    unfinished[run] = Unfinished(bits, tuple(merged), done, one.size, one.last_seq, is_stored=True)
+                    done, *merged = np.frombuffer(self._filter(run, entry), "<u8").tolist()
+                    unfinished[run] = Unfinished(bits, tuple(merged), done, entry.size, entry.last_seq, is_stored=True)
             self._check_missing()
             for missing in {each for merge in unfinished.values() for each in merge.merged}.difference(runs):
                 raise self._damaged(f"run {missing} of the index of ids is missing")
@@ -204,7 +204,7 @@ class ReadRuns:
             return np.unique(np.concatenate([part_of(wanted[:, 0], run, id_run.bits) for run, id_run in runs.items()]))
         memory = self._remembered()
         keys = list[Numbers]()
-        for known in [one for one in (memory.young, memory.old) if one.may_have(wanted[:, 0])]:
+        for known in [table for table in (memory.young, memory.old) if table.may_have(wanted[:, 0])]:
             heads = np.sort(wanted[:, 0])
             at = np.searchsorted(known.heads, heads)
             while True:
@@ -241,18 +241,18 @@ class ReadRuns:
             raise self._damaged(f"parts of run {run} of the index of ids are missing")
         return entries
 
-    def _sum_up(self, run: int, one: IdRun, sums: PlaceSums) -> None:
+    def _sum_up(self, run: int, entry: IdRun, sums: PlaceSums) -> None:
         """Add what a run has, whose entries are in order."""
-        self._filter(run, one)
-        left, last = one.size, 0
-        for first in range(0, 1 << one.bits, _AT_ONCE):
-            end = min(first + _AT_ONCE, 1 << one.bits)
+        self._filter(run, entry)
+        left, last = entry.size, 0
+        for first in range(0, 1 << entry.bits, _AT_ONCE):
+            end = min(first + _AT_ONCE, 1 << entry.bits)
             entries = self._between(run, first, end)
             heads = entries[:, 0]
             left -= len(heads)
             if len(heads):
                 is_sorted = int(heads[0]) >= last and (heads[1:] >= heads[:-1]).all()
-                parts = part_of(heads[[0, -1]], run, one.bits) - np.uint64(run << 32)
+                parts = part_of(heads[[0, -1]], run, entry.bits) - np.uint64(run << 32)
                 if not is_sorted or parts[0] < first or parts[1] >= end:
                     raise self._damaged(f"run {run} of the index of ids is not in order")
                 last = int(heads[-1])
@@ -260,9 +260,9 @@ class ReadRuns:
         if left:
             raise self._damaged(f"parts of run {run} of the index of ids are missing")
 
-    def _filter(self, run: int, one: IdRun) -> bytes:
+    def _filter(self, run: int, entry: IdRun) -> bytes:
         kept = self._tables.filter(run)
-        if one.filter_crc != crc32(kept):
+        if entry.filter_crc != crc32(kept):
             raise self._damaged(f"the filter of run {run} of the index of ids has changed since it was written")
         return kept
 
@@ -286,9 +286,9 @@ class ReadRuns:
     def _of(self, type: str, ids: Sequence[str]) -> _Asked:
         """Ids with their digests: a batch is looked for before it is written."""
         names = tuple(ids)
-        for one in self._asked:
-            if one.type == type and one.ids == names:
-                return one
+        for answer in self._asked:
+            if answer.type == type and answer.ids == names:
+                return answer
         asked = _Asked(type, names, self._digests(type, names))
         self._asked.append(asked)
         return asked
@@ -366,8 +366,8 @@ class IdRuns(ReadRuns):
         """Write entries as a run of their own."""
         entries, bits, run = in_order_of_digests(entries), bits_of(len(entries)), self._next_run()
         filter_ = filter_of(entries) if len(entries) >= FINAL else None
-        one = IdRun(bits, len(entries), int(entries[:, 2].max()), 0)
-        self._put(run, one, filter_, entries[:, 0], parts_of(run, bits, entries))
+        entry = IdRun(bits, len(entries), int(entries[:, 2].max()), 0)
+        self._put(run, entry, filter_, entries[:, 0], parts_of(run, bits, entries))
 
     def _next_run(self) -> int:
         return max([*self._current(), *self._unfinished], default=0) + 1
@@ -375,7 +375,7 @@ class IdRuns(ReadRuns):
     def _put(
         self,
         run: int,
-        one: IdRun,
+        entry: IdRun,
         filter_: Numbers | None,
         heads: Numbers,
         parts: Sequence[tuple[int, bytes, int]],
@@ -384,14 +384,14 @@ class IdRuns(ReadRuns):
         self._is_changed = True
         memory = self._remembered()
         kept = b""
-        if filter_ is not None and one.size >= FINAL:
+        if filter_ is not None and entry.size >= FINAL:
             kept = filter_.astype("<u8").tobytes()
             memory.filters.add(run, filter_)
         else:
-            memory.heads(one.size).add(run, heads)
-        one = replace(one, filter_crc=crc32(kept))
-        self._tables.add(row_of(run, one, kept), parts)
-        self._current()[run] = one
+            memory.heads(entry.size).add(run, heads)
+        entry = replace(entry, filter_crc=crc32(kept))
+        self._tables.add(row_of(run, entry, kept), parts)
+        self._current()[run] = entry
 
     def _merge(self, ids: int, pruned: int) -> None:
         """Begin the merges that are due, and go on with each by so many ids."""
@@ -411,41 +411,41 @@ class IdRuns(ReadRuns):
     def _continue(self, run: int, ids: int, pruned: int) -> None:
         """Make the next pieces of a run, and put it in place of those that it is made of if it is whole then."""
         self._is_changed = True
-        runs, one = self._current(), self._unfinished[run]
-        merged = {each: runs[each] for each in one.merged}
+        runs, unfinished = self._current(), self._unfinished[run]
+        merged = {each: runs[each] for each in unfinished.merged}
         size = sum(each.size for each in merged.values())
         piece_bits = min(max(size.bit_length() - _PIECE_BITS, 0), *(each.bits for each in merged.values()))
         pieces = max(1, (ids << piece_bits) // size)
-        end = min(one.parts, one.done + (pieces << one.bits - piece_bits))
+        end = min(unfinished.parts, unfinished.done + (pieces << unfinished.bits - piece_bits))
         found = list[Numbers]()
         for number, each in merged.items():
-            less = one.bits - each.bits
-            found.append(self._between(number, one.done >> less, end >> less))
+            less = unfinished.bits - each.bits
+            found.append(self._between(number, unfinished.done >> less, end >> less))
         entries = np.concatenate(found)
         entries = in_order_of_digests(entries[entries[:, 2] > pruned])
-        parts = parts_of(run, one.bits, entries, one.done, end)
+        parts = parts_of(run, unfinished.bits, entries, unfinished.done, end)
         if size >= FINAL:
-            one.filter = filter_of(entries, one.filter)
-        one.done, one.size = end, one.size + len(entries)
-        one.last_seq = max(one.last_seq, int(entries[:, 2].max(initial=0)))
-        if one.is_stored:
+            unfinished.filter = filter_of(entries, unfinished.filter)
+        unfinished.done, unfinished.size = end, unfinished.size + len(entries)
+        unfinished.last_seq = max(unfinished.last_seq, int(entries[:, 2].max(initial=0)))
+        if unfinished.is_stored:
             self._tables.drop(run)
-        if end < one.parts:
-            self._tables.add(one.row(run), parts)
-            one.is_stored = True
+        if end < unfinished.parts:
+            self._tables.add(unfinished.row(run), parts)
+            unfinished.is_stored = True
             return
         heads = self._remembered().take({number: each.size for number, each in merged.items()})
         del self._unfinished[run]
-        self._put(run, IdRun(one.bits, one.size, one.last_seq, 0), one.filter, heads, parts)
+        self._put(run, IdRun(unfinished.bits, unfinished.size, unfinished.last_seq, 0), unfinished.filter, heads, parts)
         self._retire([*merged])
 
     def _retire(self, gone: Iterable[int]) -> None:
         """Ask these runs no longer, and delete them from now on."""
         self._is_changed = True
         for run in gone:
-            one = self._current().pop(run)
+            entry = self._current().pop(run)
             self._tables.drop(run)
-            self._unfinished[run] = Unfinished(one.bits)
+            self._unfinished[run] = Unfinished(entry.bits)
 
     def _delete(self) -> None:
         """Delete some parts of runs that are not asked any longer."""

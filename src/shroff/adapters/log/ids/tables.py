@@ -115,5 +115,5 @@ class Unfinished:
         return row_of(run, IdRun(self.bits + UNFINISHED, self.size, self.last_seq, crc32(kept)), kept)
 
 
-def row_of(run: int, one: IdRun, kept: bytes) -> tuple[Any, ...]:
-    return (run, one.crc(run), one.bits, one.size, one.last_seq, one.filter_crc, kept)
+def row_of(run: int, entry: IdRun, kept: bytes) -> tuple[Any, ...]:
+    return (run, entry.crc(run), entry.bits, entry.size, entry.last_seq, entry.filter_crc, kept)
