@@ -77,7 +77,7 @@ def functions_page() -> str:
         f"{MADE}# Functions\n\n"
         "A function of missing is missing. In rules and features so is one that has no result, such as\n"
         "`integer('many')`; in the mapping of a file that is a mistake of the line, which goes to quarantine.\n"
-        "Arguments shown as zone, format and places are written out; the last ones may be left out where an\n"
+        "Arguments shown as pattern, format and places are written out; the last ones may be left out where an\n"
         "example does so. [The language](language.md) has everything else.\n\n"
         f"{markdown_table(('function', 'gives', 'example', 'which is'), rows)}"
     )

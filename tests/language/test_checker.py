@@ -261,7 +261,7 @@ def test_an_expression_of_a_wanted_type_is_refused_with_another():
         ("round(this.weight, 2ms)", "2ms", "a number of places, written out"),
         ("round(this.weight, 13)", "13", "0 to 12 places"),
         ("round(this.weight, -1)", "-1", "0 to 12 places"),
-        ("hour(this.paid_at, this.card)", "this.card", "written out"),
+        ("hour(this.paid_at, this.points)", "this.points", "takes text here"),
         ("hour(this.paid_at, '../../etc/passwd')", "'../../etc/passwd'", "no time zone"),
         ("time(this.card, '%d %d')", "'%d %d'", "cannot read times by the format"),
         ("time(this.card, '%Q')", "'%Q'", "cannot read times by the format"),

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import math
+import unicodedata
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal, localcontext
 from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rapidfuzz.distance import JaroWinkler, Levenshtein
 
+from shroff.language import calls
 from shroff.language.calls import TEXT_LENGTH_MAX, local_ms
 from shroff.language.checker import check
 from shroff.language.columns import ColumnSource, column_of, evaluate_columns, values_of
@@ -17,6 +22,7 @@ from shroff.language.expression import Node, RowValue
 from shroff.language.functions import FUNCTIONS
 from shroff.language.names import DeclaredNames, Scope
 from shroff.language.row import Evaluate, Reference, compile_row
+from shroff.language.syntax import ExpressionError
 from shroff.language.values import Value
 
 SCOPE = Scope(DeclaredNames(), "a test", reads_row=True)
@@ -63,7 +69,21 @@ def test_a_function_of_missing_is_missing(function):
     }
     for name in ("abs", "floor", "sqrt"):
         form[name] = f"{name}(integer(row.x))"
-    for name in ("hour", "weekday", "day"):
+    for name in ("similarity", "name_similarity"):
+        form[name] = f"{name}('a', row.x)"
+    form |= {
+        "right": "right(row.x, 2)",
+        "middle": "middle(row.x, 1, 2)",
+        "matches": "matches(row.x, '*')",
+        "mod": "mod(integer(row.x), 2)",
+        "log": "log(integer(row.x))",
+        "exp": "exp(integer(row.x))",
+        "power": "power(integer(row.x), 0)",
+        "distance": "distance(integer(row.x), 0, 0, 0)",
+        "speed": "speed(integer(row.x), 1h)",
+        "seconds": "seconds(time(row.x) - time('0'))",
+    }
+    for name in ("hour", "minute", "weekday", "day", "day_of_month", "month"):
         form[name] = f"{name}(time(row.x), 'Europe/Berlin')"
 
     assert value(form.get(function.name, f"{function.name}(row.x)"), x=None) is None
@@ -152,6 +172,68 @@ def test_a_function_of_missing_is_missing(function):
         ("hour(time('2026-03-29T00:59:59.999Z'), 'Europe/Berlin')", 1),
         ("hour(time('2026-03-01T22:30:00Z'), 'Asia/Kathmandu')", 4),
         ("day(time('2026-03-01T23:30:00Z'), 'Europe/Berlin')", 20_514),
+        ("minute(time('2026-03-01T22:30:59.999Z'), 'Asia/Kathmandu')", 15),
+        ("month(time('1969-12-31T23:59:59Z'))", -1),
+        ("month(time('1969-12-31T23:59:59Z'), 'Europe/Berlin')", 0),
+        ("day_of_month(time('2024-02-29T12:00:00Z'))", 29),
+        ("month(time('0') + 100_000_000 * 100000d)", None),
+        ("hour(time('2026-03-01T22:30:00Z'), lower('UTC'))", None),
+        ("hour(time('2026-03-01T22:30:00Z'), join('Asia/', 'Kathmandu'))", 4),
+        ("hour(time('2026-03-01T22:30:00Z'), join('../', 'UTC'))", None),
+        ("seconds(1h500ms)", 3_600.5),
+        ("trim(' \t\u00a0é ')", "é"),
+        ("right('abc', 2)", "bc"),
+        ("right('abc', 0)", ""),
+        ("right('abc', 9)", "abc"),
+        ("middle('a🙂bc', 2, 2)", "🙂b"),
+        ("middle('abc', 0, 2)", "a"),
+        ("middle('abc', 3, 9)", "c"),
+        ("middle('abc', 1, -1)", ""),
+        ("middle('abc', 4, 1)", ""),
+        ("digits('a1٣²')", 2),
+        ("entropy('')", 0),
+        ("entropy('aaaa')", 0),
+        ("entropy('aabb')", 1_000_000),
+        ("entropy('abcabc')", 1_584_963),
+        ("log(0)", None),
+        ("log(1)", 0.0),
+        ("log(0 - 1)", None),
+        ("exp(0)", 1.0),
+        ("exp(710)", None),
+        ("exp(0 - 800)", 0.0),
+        ("power(4, 0.5)", 2.0),
+        ("power(-8, 1 / 3)", None),
+        ("power(-2, 3)", -8.0),
+        ("power(0, -1)", None),
+        ("power(0, 0)", 1.0),
+        ("mod(7, -3)", -2),
+        ("mod(7, 0)", None),
+        ("speed(1_000, 0s)", 3_600.0),
+        ("speed(1_000, -1h)", 1.0),
+        ("distance(0, 0, 0, 180)", 20_015_114),
+        ("distance(90, 17, -90, 4)", 20_015_114),
+        ("distance(52.5, 13.4, 52.5, 13.4)", 0),
+        ("distance(0, 180, 0, -180)", 0),
+        ("distance(90.1, 0, 0, 0)", None),
+        ("distance(0, 0, 0, -180.000001)", None),
+        ("matches('2026-03', '9999-99')", True),
+        ("matches('2026-03x', '9999-99')", False),
+        ("matches('', '*')", True),
+        ("matches('', '?')", False),
+        ("matches('a.b', 'A.A')", True),
+        ("matches('axb', 'A.A')", False),
+        ("matches('9A?*', '\\9\\A\\?\\*')", True),
+        ("matches('8A', '\\9A')", False),
+        ("matches('é1', 'A9')", True),
+        ("matches('a1b2c', '*9*9*')", True),
+        ("matches('xabcabd', '*ab*abd')", True),
+        ("matches('ab\ncd', 'ab*d')", True),
+        ("similarity('', '')", 1.0),
+        ("similarity('', 'a')", 0.0),
+        ("similarity('ＡＢ', 'ab')", 1.0),
+        ("similarity('straße', 'STRASSE')", 1.0),
+        ("name_similarity('', ' ')", 1.0),
+        ("name_similarity('Müller  Anna', 'anna MÜLLER')", 1.0),
         ("hour(time('0') + 100_000_000 * 100000d, 'Europe/Berlin')", None),
         ("hour(time('0001-01-01T00:00:00Z'), 'America/New_York')", None),
     ],
@@ -161,6 +243,82 @@ def test_a_function_gives(text, wanted):
 
     assert found == wanted
     assert type(found) is type(wanted)
+
+
+def test_a_run_of_any_characters_costs_no_more_for_being_written_often():
+    assert value(f"matches(row.x, '{'*a' * 200}b')", x="a" * 20_000) is False
+
+
+@pytest.mark.parametrize("text", ["matches(row.x, 'a\\')", "matches(row.x, row.x)", "hour(time(row.x), 'Mars')"])
+def test_a_pattern_and_a_zone_that_are_wrong_are_mistakes_of_the_definition(text):
+    with pytest.raises(ExpressionError, match=r"matches takes|cannot read the pattern|knows no time zone"):
+        check(text, SCOPE)
+
+
+_TEXTS = st.text("abcdefÄéß ﬁΩжяか中\u0301-'", max_size=12)
+
+
+@given(_TEXTS, _TEXTS)
+def test_similarity_is_what_rapidfuzz_says(a, b):
+    def folded(text):
+        return unicodedata.normalize("NFKC", text).casefold()
+
+    def words(text):
+        return " ".join(sorted(folded(text).split()))
+
+    assert value("similarity(row.a, row.b)", a=a, b=b) == Levenshtein.normalized_similarity(folded(a), folded(b))
+    assert value("name_similarity(row.a, row.b)", a=a, b=b) == JaroWinkler.similarity(words(a), words(b))
+
+
+PI = Decimal("3.14159265358979323846264338327950288419716939937510")
+
+
+def sine(x):
+    total, term, power = Decimal(0), x, 1
+    while abs(term) > Decimal("1e-45"):
+        total, power = total + term, power + 2
+        term = -term * x * x / (power * (power - 1))
+    return total
+
+
+def great_circle(lat1, lon1, lat2, lon2):
+    """Meters, with forty digits: a float is near the angle, and what is left is its own sine."""
+    with localcontext(prec=50):
+        a, b, c, d = (Decimal(angle) * PI / 180 for angle in (lat1, lon1, lat2, lon2))
+        square = sine((c - a) / 2) ** 2 + sine(a + PI / 2) * sine(c + PI / 2) * sine((d - b) / 2) ** 2
+        across, along = square.sqrt(), max(1 - square, Decimal(0)).sqrt()
+        near = Decimal(math.atan2(across, along))
+        return Decimal("6371008.8") * 2 * (near + across * sine(near + PI / 2) - along * sine(near))
+
+
+def degrees(most):
+    return st.floats(-most, most) | st.sampled_from([0.0, 45.0, 90.0, -most, most]) | st.floats(-1e-6, 1e-6)
+
+
+@given(degrees(90), degrees(180), degrees(90), degrees(180), st.sampled_from(["free", "near", "opposite"]))
+def test_distance_is_within_a_meter_of_a_calculation_with_forty_digits(lat1, lon1, lat2, lon2, kind):
+    if kind == "near":
+        lat2, lon2 = (max(min(a + b * 1e-5, most), -most) for a, b, most in ((lat1, lat2, 90), (lon1, lon2, 180)))
+    if kind == "opposite":
+        lat2, lon2 = -lat1, lon1 - 180 if lon1 > 0 else lon1 + 180
+
+    assert abs(calls.distance(lat1, lon1, lat2, lon2) - great_circle(lat1, lon1, lat2, lon2)) < 0.501
+
+
+@given(st.floats(1e-300, 1e300), st.floats(-300, 300))
+def test_logarithm_and_powers_are_the_nearest_floats(x, y):
+    with localcontext(prec=80):
+        log, exp, power = Decimal(x).ln(), Decimal(y).exp(), Decimal(x) ** Decimal(y)
+
+    assert (calls.log(x), calls.exp(y)) == (float(log), float(exp))
+    assert calls.power(x, y) == (float(power) if math.isfinite(float(power)) else None)
+
+
+@given(st.text("abcdef1", max_size=40))
+def test_entropy_is_that_of_shannon(text):
+    shares = [text.count(sign) / len(text) for sign in set(text)]
+
+    assert calls.entropy(text) == pytest.approx(-sum(share * math.log2(share) for share in shares) * 1e6, abs=0.51)
 
 
 def test_a_text_that_is_no_value_is_missing_in_a_rule_and_a_mistake_in_a_mapping():

@@ -13,6 +13,8 @@ EVENTS = declare(PAYMENT + "    paid_at: time?\n    since: time?\n" + "entities:
 DAY_MS = 86_400_000
 _SEEN_BEFORE = "count(payment where payment.colour == this.colour) over last 10 > 0"
 _NEW = "distinct(payment.colour) over 30d including this > distinct(payment.colour) over 30d"
+_HERE = "payment.points, payment.points"
+_THERE = "last(payment.points) over 7d, last(payment.points) over 7d"
 _SMALL = "payment.amount > 0 and payment.amount <= 2"
 
 
@@ -58,6 +60,14 @@ def told(text, value, features=None):
             True,
             "different colours in 7 days is above different colours in 30 days",
         ),
+        (f"distance({_HERE}, {_THERE})", 4_120_400, "4,120 km from the last payment in 7 days"),
+        (f"distance({_HERE}, {_THERE})", 850, "0.8 km from the last payment in 7 days"),
+        (f"distance({_HERE}, {_THERE}) > 500_000", True, "distance from the last payment in 7 days is above 500 km"),
+        (f"distance({_HERE}, 52.5, 13.4)", 12_000, "distance from points, points to 52.5, 13.4: 12 km"),
+        (f"speed(distance({_HERE}, {_THERE}), 2h)", 750.4, "750 km/h from the last payment in 7 days"),
+        ("similarity(payment.colour, payment.channel) < 0.7", True, "similarity of colour and channel is below 0.7"),
+        ("matches(payment.colour, 'A9')", False, "colour of the form A9: no"),
+        ("hour(payment.paid_at, payment.colour)", 3, "paid at 03:00 local time"),
         ("count(payment) over 1h >= 4", True, "4 or more payments in 1 h"),
         ("count(payment) over 1h >= 4", False, "fewer than 4 payments in 1 h"),
         ("payment.amount > 300", True, "amount is above 300 EUR"),

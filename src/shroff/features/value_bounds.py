@@ -26,7 +26,8 @@ _KINDS: Final[Mapping[str, Bounds]] = {
     "time": _TIMES,
     "duration": _WORD,
 }
-_CALLS: Final[Mapping[str, Bounds]] = {"length": _FEW, "hour": _FEW, "weekday": _FEW, "day": _FEW, "time": _TIMES}
+_SMALL: Final = ("length", "digits", "entropy", "distance", "hour", "minute", "weekday", "day", "day_of_month", "month")
+_CALLS: Final[Mapping[str, Bounds]] = {**dict.fromkeys(_SMALL, _FEW), "time": _TIMES}
 
 
 def fits_word(bounds: Bounds | None) -> bool:

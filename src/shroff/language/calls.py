@@ -11,18 +11,22 @@ from __future__ import annotations
 import ipaddress
 import math
 import re
+import unicodedata
+from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from decimal import MAX_EMAX, MIN_EMIN, ROUND_HALF_EVEN, Context, Decimal
 from functools import lru_cache, partial
+from itertools import takewhile
+from operator import eq
 from typing import Any, Final
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, available_timezones
 
 import msgspec
 
 from shroff.language.types import WIDE_MAX, WIDE_MIN, Type
 from shroff.language.values import (
     DAY_MS,
-    HOUR_MS,
     check_integer,
     check_units,
     parse_integer,
@@ -41,7 +45,17 @@ TEXT_LENGTH_MAX: Final = 65_536  # characters of a text that `join` or `replace`
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
 _TIME_LENGTH_MAX: Final = 200  # characters of a written time; what is read is kept in a cache
+_EARTH_RADIUS_M: Final = 6_371_008.8
+_ENTROPY_PLACES: Final = 6
+_DECIMAL: Final = Context(prec=40, rounding=ROUND_HALF_EVEN, Emin=MIN_EMIN, Emax=MAX_EMAX, traps=[])
+_RADIAN: Final = math.pi / 180
+_HALVINGS: Final = 2
+# Taylor coefficients, highest power first: enough for arguments up to pi/4 (sine, cosine) and tan(pi/16) (arc tangent).
+_SINE: Final = tuple((-1) ** k / math.factorial(2 * k + 1) for k in range(8, -1, -1))
+_COSINE: Final = tuple((-1) ** k / math.factorial(2 * k) for k in range(9, -1, -1))
+_ARC: Final = tuple((-1) ** k / (2 * k + 1) for k in range(12, -1, -1))
 _QUARTERS_SINCE_S: Final = 94_694_400  # 1973-01-01
+_PREFIX_MAX, _PREFIX_WEIGHT, _BONUS_FROM = 4, 0.1, 0.7  # of Winkler's bonus for names that begin alike
 
 
 class Signature(msgspec.Struct, frozen=True):
@@ -50,6 +64,9 @@ class Signature(msgspec.Struct, frozen=True):
     type: Type
     takes: tuple[Type, ...]
     options: Options = ()
+
+
+Make = Callable[[tuple[Type, ...], Signature], Callable[..., Any]]
 
 
 def root(value: float) -> float | None:
@@ -205,23 +222,88 @@ def local_ms(time_ms: int, zone: str) -> int:
     return time_ms + _offset_ms(zone, second - second % 900 if second >= _QUARTERS_SINCE_S else second)
 
 
-def make_hour(types: tuple[Type, ...], signature: Signature) -> Callable[..., Any]:
-    zone = str(signature.options[0]) if signature.options else "UTC"
-    return lambda time_ms, *_: local_ms(time_ms, zone) // HOUR_MS % 24
+def make_time_part(part: Callable[[int], int]) -> Make:
+    """The maker of a function of a time and a zone, which may differ from row to row; no such zone is missing."""
+
+    def make(types: tuple[Type, ...], signature: Signature) -> Callable[..., Any]:
+        if len(types) == 1 or signature.options:
+            zone = str(signature.options[0]) if signature.options else "UTC"
+            return lambda time_ms, *_: part(local_ms(time_ms, zone))
+        zones = available_timezones()
+        return lambda time_ms, zone: part(local_ms(time_ms, zone)) if zone in zones else None
+
+    return make
 
 
-def make_weekday(types: tuple[Type, ...], signature: Signature) -> Callable[..., Any]:
-    zone = str(signature.options[0]) if signature.options else "UTC"
-    return lambda time_ms, *_: (local_ms(time_ms, zone) // DAY_MS + 3) % 7  # 1970-01-01 was a Thursday
+def month(local: int) -> int:
+    """Months since January 1970 of a local time in ms."""
+    date = _date(local)
+    return (date.year - _EPOCH.year) * 12 + date.month - 1
 
 
-def make_day(types: tuple[Type, ...], signature: Signature) -> Callable[..., Any]:
-    zone = str(signature.options[0]) if signature.options else "UTC"
-    return lambda time_ms, *_: local_ms(time_ms, zone) // DAY_MS
+def day_of_month(local: int) -> int:
+    return _date(local).day
+
+
+def _date(local_ms: int) -> datetime:
+    """Raises: OverflowError outside the years 1 to 9999."""
+    return _EPOCH + timedelta(days=local_ms // DAY_MS)
 
 
 def left(text: str, count: int) -> str:
     return text[: max(count, 0)]
+
+
+_SIGNS: Final = {"9": r"\d", "A": r"[^\W\d_]", "?": "."}
+
+
+def make_matches(types: tuple[Type, ...], signature: Signature) -> Callable[..., Any]:
+    """A run of any characters is followed by what comes next at its first place, so that nothing is tried twice."""
+    first, *rest = [
+        "".join(re.escape(sign[1]) if sign[0] == "\\" else _SIGNS.get(sign, re.escape(sign)) for sign in signs)
+        for signs in pattern_parts(str(signature.options[0]))
+    ]
+    last = f".*{rest.pop()}" if rest else ""
+    match = re.compile(first + "".join(f"(?>.*?{part})" for part in rest) + last, re.DOTALL).fullmatch
+    return lambda text, _: match(text) is not None
+
+
+def pattern_parts(pattern: str) -> list[list[str]]:
+    """The signs of a pattern between its `*`. Raises: ValueError where it ends in a single backslash."""
+    parts: list[list[str]] = [[]]
+    for sign in re.findall(r"\\.|.|\\", pattern, re.DOTALL):
+        if sign == "\\":
+            raise ValueError("a backslash stands before the sign that it is for")
+        if sign == "*":
+            parts.append([])
+        else:
+            parts[-1].append(sign)
+    return parts
+
+
+def folded(text: str) -> str:
+    """A text as similarities compare it: NFKC, case folded."""
+    return unicodedata.normalize("NFKC", text).casefold()
+
+
+def make_similarity(types: tuple[Type, ...], signature: Signature) -> Callable[..., Any]:
+    from rapidfuzz.distance import Levenshtein  # 75 ms that most projects need not wait
+
+    measure: Callable[[str, str], float] = Levenshtein.normalized_similarity
+    return lambda a, b: measure(folded(a), folded(b))
+
+
+def make_name_similarity(types: tuple[Type, ...], signature: Signature) -> Callable[..., Any]:
+    """Jaro by the library, Winkler's bonus here: compilers for arm64 may join its product and sum into one rounding."""
+    from rapidfuzz.distance import Jaro  # 75 ms that most projects need not wait
+
+    def similarity(a: str, b: str) -> float:
+        a, b = (" ".join(sorted(folded(name).split())) for name in (a, b))
+        jaro = float(Jaro.similarity(a, b))
+        same = sum(takewhile(bool, map(eq, a[:_PREFIX_MAX], b)))
+        return jaro + same * _PREFIX_WEIGHT * (1.0 - jaro) if jaro > _BONUS_FROM else jaro
+
+    return similarity
 
 
 def part(text: str, separator: str, at: int) -> str | None:
@@ -256,3 +338,91 @@ def subnet(text: str, bits: int) -> str | None:
         return str(ipaddress.ip_network(f"{text}/{bits}", strict=False))
     except ValueError:
         return None
+
+
+# ---- the same bits on every platform: without the transcendental functions of the C library, which differ. A distance
+# uses only what IEEE 754 rounds correctly everywhere: `+ - * /` and the square root. The others are calculated in
+# `decimal` with 40 digits and rounded once.
+
+
+def _polynomial(coefficients: tuple[float, ...], x: float) -> float:
+    total = 0.0
+    for coefficient in coefficients:
+        total = total * x + coefficient
+    return total
+
+
+def _sine_cosine(degrees: float) -> tuple[float, float]:
+    """Sine and cosine of an angle of at most 180 degrees; the reduction to 45 degrees is exact."""
+    quarter = round(degrees / 90)
+    angle = (degrees - 90 * quarter) * _RADIAN
+    square = angle * angle
+    sine, cosine = angle * _polynomial(_SINE, square), _polynomial(_COSINE, square)
+    turned = ((sine, cosine), (cosine, -sine), (-sine, -cosine), (-cosine, sine))
+    return turned[quarter % 4]
+
+
+def _arc_tangent(ratio: float) -> float:
+    """Arc tangent of a ratio from 0 to 1, which is halved twice first."""
+    for _ in range(_HALVINGS):
+        ratio = ratio / (1 + math.sqrt(1 + ratio * ratio))
+    return 2**_HALVINGS * ratio * _polynomial(_ARC, ratio * ratio)
+
+
+def distance(lat1: float, lon1: float, lat2: float, lon2: float) -> int | None:
+    """Whole meters between two places on the great circle; None outside the ranges of latitude and longitude.
+
+    The angle comes from the chords to the other place and to its antipode, so it is as exact for near places as for
+    opposite ones: within 1 mm before it is rounded.
+    """
+    if not (max(abs(lat1), abs(lat2)) <= 90 and max(abs(lon1), abs(lon2)) <= 180):
+        return None
+    near = far = 0.0
+    for a, b in zip(_unit_vector(lat1, lon1), _unit_vector(lat2, lon2), strict=True):
+        near += (a - b) * (a - b)
+        far += (a + b) * (a + b)
+    near, far = math.sqrt(near), math.sqrt(far)
+    angle = 2 * _arc_tangent(near / far) if near <= far else math.pi - 2 * _arc_tangent(far / near)
+    return round(_EARTH_RADIUS_M * angle)
+
+
+def _unit_vector(lat: float, lon: float) -> tuple[float, float, float]:
+    (up, flat), (sine, cosine) = _sine_cosine(lat), _sine_cosine(lon)
+    return flat * cosine, flat * sine, up
+
+
+def _as_real(value: Decimal) -> float | None:
+    """The nearest float; None where there is no finite one."""
+    result = float(value) + 0.0
+    return result if math.isfinite(result) else None
+
+
+def log(value: float) -> float | None:
+    """Natural logarithm; None of zero and below."""
+    return _as_real(_DECIMAL.ln(Decimal(value))) if value > 0 else None
+
+
+def exp(value: float) -> float | None:
+    """The power of e."""
+    return _as_real(_DECIMAL.exp(Decimal(value)))
+
+
+def power(base: float, exponent: float) -> float | None:
+    """A power; None where it is not a real number. Anything to the power of 0 is 1."""
+    return _as_real(_DECIMAL.power(Decimal(base), Decimal(exponent))) if exponent else 1.0
+
+
+def entropy(text: str) -> int:
+    """Shannon entropy of the code points in bits, in millionths, rounded half-even; 0 of an empty text."""
+    if not text:
+        return 0
+    counts = list(Counter(text).values())
+    shared = math.gcd(*counts)
+    counts = [count // shared for count in counts]
+    total, bits, nats = sum(counts), 0, Decimal(0)
+    for weight, count in ((total, total), *((-count, count) for count in counts)):
+        twos = (count & -count).bit_length() - 1  # powers of two are exact, so that a tie is one
+        bits += weight * twos
+        nats = _DECIMAL.add(nats, _DECIMAL.multiply(Decimal(weight), _DECIMAL.ln(Decimal(count >> twos))))
+    scaled = _DECIMAL.add(Decimal(bits), _DECIMAL.divide(nats, _DECIMAL.ln(Decimal(2))))
+    return int(_DECIMAL.to_integral_value(_DECIMAL.divide(scaled.scaleb(_ENTROPY_PLACES), Decimal(total))))

@@ -37,7 +37,10 @@ OF_OTHERS: Final = {  # what other languages have as functions, and how it is wr
     **dict.fromkeys(("float", "decimal", "numeric"), "Write number(x)."),
     **dict.fromkeys(("len", "strlen"), "Write length(text)."),
     **dict.fromkeys(("stddev", "stdev"), "Write std(x) over a window."),
-    **dict.fromkeys(("substr", "substring"), "Write left(text, n), or part(text, separator, n)."),
+    **dict.fromkeys(("substr", "substring", "mid"), "Write middle(text, start, n), or part(text, separator, n)."),
+    **dict.fromkeys(("levenshtein", "fuzzy", "jaro_winkler"), "Write similarity(a, b), or name_similarity(a, b)."),
+    **dict.fromkeys(("regex", "regexp", "like", "match"), "Write matches(text, 'AA99*')."),
+    **dict.fromkeys(("pow", "strip", "ln"), "Write power(x, y), trim(text) or log(x)."),
     "mode": "No aggregate gives the most frequent value; last(x) gives the newest, share(… where …) how often it held.",
 }
 _ORDERED: Final = frozenset(["integer", "number", "money", "real", "time", "duration", "text", "choice"])

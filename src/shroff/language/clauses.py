@@ -160,7 +160,9 @@ def limit_words(teller: ValueWording, left: Node, right: Literal) -> str:
     wording, exact = teller.wording(left), right.type.kind in {"integer", "number"}
     if right.value is None:
         return teller.noun(right)
-    if left.type.kind == "money" and exact:
+    if wording.measure:
+        value = teller.value(left.type, right.value, wording)
+    elif left.type.kind == "money" and exact:
         whole = "." + "0" * teller.money_places
         value = teller.value(money(right.type.places), right.value).removesuffix(whole)
     elif wording.is_share and not isinstance(right.value, str | bool):
@@ -236,13 +238,15 @@ def done_by(call: Call) -> str:
 
 
 def zone_of(call: Call) -> str:
-    """The time zone in which a call takes the hour or the day."""
-    return str(call.options[0]) if call.options else "UTC"
+    """The time zone in which a call takes the hour or the day; empty where each event has its own."""
+    return str(call.options[0]) if call.options else "" if len(call.arguments) > 1 else "UTC"
 
 
 def zone_words(call: Call) -> str:
     """Whose clock that is: `Berlin time`, `UTC`, `UTC-5`."""
     area, _, place = zone_of(call).rpartition("/")
+    if not place:
+        return "local time"
     if area == "Etc" and place.startswith(("GMT+", "GMT-")):
         return f"UTC{'-' if place[3] == '+' else '+'}{place[4:]}"  # POSIX counts from there to UTC
     return f"{words_of(place)} time" if area not in {"", "Etc"} else place

@@ -314,7 +314,7 @@ _UTC_PARTS: Final[dict[str, Callable[[Array], Array]]] = {
 
 def _call(node: typed.Call, source: ColumnSource) -> Column:
     arguments = [evaluate_columns(argument, source) for argument in node.arguments]
-    if node.function in _UTC_PARTS and not node.options:
+    if node.function in _UTC_PARTS and len(arguments) == 1:
         return _clean(_UTC_PARTS[node.function](arguments[0].values), arguments[0].valid)
     function = value_function(node)
     rows = zip(*(values_of(argument) for argument in arguments), strict=True)

@@ -93,10 +93,23 @@ _AT_LEAST: Final = {
     "!=": "not",
     "==": "",
 }
-_AS_IT_IS: Final = frozenset({"lower", "upper"})  # letters of another size are the same to people
+_AS_IT_IS: Final = frozenset({"lower", "upper", "trim"})  # letters of another size are the same to people
 _UNITS: Final = ((DAY_MS, "day", "days"), (HOUR_MS, "h", "h"), (MINUTE_MS, "min", "min"), (1_000, "s", "s"))
 _SPENT: Final = ("payment", "purchase", "order")  # money that goes out: its sum is what was spent
-_OF_TIME: Final = frozenset({"hour", "weekday", "day"})
+_OF_TIME: Final = frozenset({"hour", "minute", "weekday", "day", "day_of_month", "month"})
+_CALLS: Final = {  # functions of several arguments in words
+    "distance": "distance from {0}, {1} to {2}, {3}",
+    "speed": "speed over {0} in {1}",
+    "similarity": "similarity of {0} and {1}",
+    "name_similarity": "similarity of the names {0} and {1}",
+    "matches": "{0} of the form {1}",
+    "right": "last {1} characters of {0}",
+    "left": "first {1} characters of {0}",
+    "power": "{0} to the power of {1}",
+    "mod": "rest of {0} by {1}",
+}
+_MEASURES: Final = {"distance": "km", "speed": "km/h"}
+_NEAR_M: Final = 10_000  # below, a distance is told by tenths of a kilometer
 _SHORT_DIGITS: Final = 4
 
 
@@ -104,7 +117,8 @@ class Wording(msgspec.Struct, frozen=True):
     """Text around a value.
 
     `one` replaces `after` where the value is 1. A share is told in percent, a mean of money as money, and by `clock` an
-    hour as a time of the day, a weekday by its name; a ratio of money is so many times.
+    hour as a time of the day, a weekday by its name; a ratio of money is so many times. `measure` is the unit of a
+    distance or a speed.
     `name` is the noun where the text around a value is none.
     """
 
@@ -115,6 +129,7 @@ class Wording(msgspec.Struct, frozen=True):
     is_money: bool = False
     is_ratio: bool = False
     clock: str = ""
+    measure: str = ""
     name: str = ""
 
     @property
@@ -152,20 +167,23 @@ class ValueWording(msgspec.Struct, frozen=True):
         after = wording.one if value == 1 and wording.one else wording.after
         shown = self.value(node.type, value, wording)
         call = self.plain(node)
-        if isinstance(call, Call) and wording.clock == "hour" and time_ms is not None:
+        if isinstance(call, Call) and wording.clock == "hour" and time_ms is not None and zone_of(call):
             shown = f"{shown[:3]}{local_ms(time_ms, zone_of(call)) // MINUTE_MS % 60:02d}"
         return f"{wording.before}{shown}{self.unit(node.type, wording)}{after}"
 
     def unit(self, type_: Type, wording: Wording) -> str:
         """Unit behind a value: the currency of money, `times` of a ratio."""
-        if wording.is_ratio:
-            return " times"
+        if wording.is_ratio or wording.measure:
+            return f" {wording.measure or 'times'}"
         return f" {self.currency}" if type_.kind == "money" or wording.is_money else ""
 
     def value(self, type_: Type, value: Value, wording: Wording | None = None) -> str:
         """A value alone: money without its currency, reals short, durations in words, truths as yes and no."""
         if value is None:
             return "missing"
+        if wording is not None and wording.measure and isinstance(value, int | float):
+            size = value / 1_000 if type_.kind == "integer" else value
+            return f"{size:,.{1 if type_.kind == 'integer' and abs(value) < _NEAR_M else 0}f}"
         if type_.kind == "money":
             units = rescale_half_even(int(value), type_.places, self.money_places)
             return f"{Decimal(show_decimal(units, self.money_places)):,f}"
@@ -200,6 +218,10 @@ class ValueWording(msgspec.Struct, frozen=True):
             what = self.noun(node.arguments[0])
             before = f"{done} {'at' if is_hour else 'on'} ".lstrip() if done or what == "at" else f"{what}: "
             return Wording(before, f" {zone}" if is_hour else f" ({zone})", clock=node.function, name=self.noun(node))
+        if isinstance(node, Call) and node.function in _MEASURES:
+            noun, measure = self.noun(node), _MEASURES[node.function]
+            _, since, place = noun.partition(" from the ")
+            return Wording("" if since else f"{noun}: ", since + place, measure=measure, name=noun)
         return Wording(before=f"{self.noun(node)}: ")
 
     def _is_ratio(self, node: Node) -> TypeGuard[Arithmetic]:
@@ -294,12 +316,14 @@ class ValueWording(msgspec.Struct, frozen=True):
             case Logic() | Not() | IsMissing() | InList() | InValues():
                 return self._truth(node)
             case Call() if node.function in _OF_TIME:
-                zone = f" in {zone_words(node)}" if node.options else ""
+                zone = f" in {zone_words(node)}" if len(node.arguments) > 1 else ""
                 return f"{node.function} of {self.noun(node.arguments[0])}{zone}"
             case Call() if node.function in _AS_IT_IS:
                 return self.noun(node.arguments[0])
             case Call() if len(node.arguments) == 1:
                 return f"{node.function} of {self.noun(node.arguments[0])}"
+            case Call() if node.function in _CALLS:
+                return self._place(node) or _CALLS[node.function].format(*map(self.noun, node.arguments))
             case Lookup():
                 return f"{words_of(node.column)} of {self.noun(node.key)}"
             case Else():
@@ -312,6 +336,18 @@ class ValueWording(msgspec.Struct, frozen=True):
                 return "score"
             case _:
                 return text_of(node)
+
+    def _place(self, node: Call) -> str:
+        """`distance from the last payment`, where that is what the way begins or ends with; and the speed of it."""
+        inner = self.plain(node.arguments[0])
+        if node.function == "speed" and isinstance(inner, Call) and inner.function == "distance":
+            return self._place(inner).replace("distance", "speed", 1)
+        for half in (node.arguments[:2], node.arguments[2:]) if node.function == "distance" else ():
+            ends = [past for past in map(self.plain, half) if isinstance(past, Aggregate)]
+            row = AGGREGATES[ends[0].function] if ends else None
+            if row is not None and row.state == "ends" and len(ends) == 2 and ends[0].event == ends[1].event:
+                return f"distance from the {row.words} {ends[0].event}{self._window(ends[0])}"
+        return ""
 
     def beside(self, node: Node, other: Node) -> str:
         """A side of a comparison; a number that is compared with money is an amount: `200 EUR`."""

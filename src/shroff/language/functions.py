@@ -16,8 +16,9 @@ import msgspec
 from msgspec.structs import replace
 
 from shroff.language import calls
-from shroff.language.calls import Signature
+from shroff.language.calls import Make, Signature
 from shroff.language.types import BOOLEAN, INTEGER, REAL, TEXT, TIME, Type, money, number
+from shroff.language.values import DAY_MS, HOUR_MS, MINUTE_MS
 
 
 class SignatureError(Exception):
@@ -37,7 +38,6 @@ class Argument(msgspec.Struct, frozen=True):
 
 
 Sign = Callable[[tuple[Argument, ...], int], Signature]
-Make = Callable[[tuple[Type, ...], Signature], Callable[..., Any]]
 
 
 class Function(msgspec.Struct, frozen=True):
@@ -141,10 +141,27 @@ def _sign_fixed(
     return Signature(result, tuple(_need(arguments, at, taken) for at, taken in enumerate(kinds)))
 
 
-def _sign_root(arguments: tuple[Argument, ...], places: int) -> Signature:
-    _count(arguments, 1)
+def _sign_reals(arguments: tuple[Argument, ...], places: int, *, count: int = 1, result: Type = REAL) -> Signature:
+    _count(arguments, count)
+    for at in range(count):
+        _need(arguments, at, _NUMERIC)
+    return Signature(result, (REAL,) * count)
+
+
+def _sign_speed(arguments: tuple[Argument, ...], places: int) -> Signature:
+    _count(arguments, 2)
     _need(arguments, 0, _NUMERIC)
-    return Signature(REAL, (REAL,))
+    return Signature(REAL, (REAL, _need(arguments, 1, ("duration",))))
+
+
+def _sign_matches(arguments: tuple[Argument, ...], places: int) -> Signature:
+    _count(arguments, 2)
+    text, pattern = _need(arguments, 0, ("text",)), str(_literal(arguments, 1, "text", "a pattern such as '+49*'"))
+    try:
+        calls.pattern_parts(pattern)
+    except ValueError as error:
+        raise SignatureError(f"cannot read the pattern: {error}", 1) from None
+    return Signature(BOOLEAN, (text, TEXT), (pattern,))
 
 
 def _sign_join(arguments: tuple[Argument, ...], places: int) -> Signature:
@@ -178,7 +195,10 @@ def _sign_time(arguments: tuple[Argument, ...], places: int) -> Signature:
 def _sign_time_part(arguments: tuple[Argument, ...], places: int) -> Signature:
     _count(arguments, 1, 2)
     _need(arguments, 0, ("time",))
-    options = (_zone_name(arguments, 1),) if len(arguments) > 1 else ()
+    zone = arguments[1] if len(arguments) > 1 else None
+    if zone is not None and not zone.is_literal:
+        return Signature(INTEGER, (TIME, _need(arguments, 1, ("text",))))
+    options = () if zone is None else (_zone_name(arguments, 1),)
     return Signature(INTEGER, (TIME,) + (TEXT,) * len(options), options)
 
 
@@ -213,6 +233,7 @@ def _texts(
 
 _T: Final = ("text",)
 _I: Final = ("integer",)
+_SIGN_TWO_TEXTS: Final = partial(_sign_fixed, kinds=(_T, _T), result=REAL)
 _FUNCTIONS: Final[tuple[tuple[tuple[str, str, Sign, Make], str, str], ...]] = (
     (("abs", "abs(x)", _sign_same, _plain(calls.size)), "The value without its sign.", "abs(-5)"),
     (
@@ -236,7 +257,7 @@ _FUNCTIONS: Final[tuple[tuple[tuple[str, str, Sign, Make], str, str], ...]] = (
         "floor(-1.5)",
     ),
     (
-        ("sqrt", "sqrt(x)", _sign_root, _plain(calls.root)),
+        ("sqrt", "sqrt(x)", _sign_reals, _plain(calls.root)),
         "The real root; of a negative number missing.",
         "sqrt(2)",
     ),
@@ -313,19 +334,131 @@ _FUNCTIONS: Final[tuple[tuple[tuple[str, str, Sign, Make], str, str], ...]] = (
         "money('12.50')",
     ),
     (
-        ("hour", "hour(time, zone)", _sign_time_part, calls.make_hour),
-        "The hour of the day, 0 to 23, in UTC or the zone.",
+        ("hour", "hour(time, zone)", _sign_time_part, calls.make_time_part(lambda local: local // HOUR_MS % 24)),
+        "The hour of the day, 0 to 23, in UTC or the zone, which may be any text; missing where it is no zone.",
         "hour(time('2026-03-01T22:30:00Z'), 'Europe/Berlin')",
     ),
     (
-        ("weekday", "weekday(time, zone)", _sign_time_part, calls.make_weekday),
+        ("minute", "minute(time, zone)", _sign_time_part, calls.make_time_part(lambda local: local // MINUTE_MS % 60)),
+        "The minute of the hour, 0 to 59; zones as with `hour`.",
+        "minute(time('2026-03-01T22:30:00Z'), 'Asia/Kathmandu')",
+    ),
+    (  # 1970-01-01 was a Thursday
+        ("weekday", "weekday(time, zone)", _sign_time_part, calls.make_time_part(lambda ms: (ms // DAY_MS + 3) % 7)),
         "The day of the week: Monday is 0, Sunday 6.",
         "weekday(time('2026-03-01T22:30:00Z'))",
     ),
     (
-        ("day", "day(time, zone)", _sign_time_part, calls.make_day),
+        ("day", "day(time, zone)", _sign_time_part, calls.make_time_part(lambda local: local // DAY_MS)),
         "The date as days since 1970-01-01.",
         "day(time('2026-03-01T22:30:00Z'))",
+    ),
+    (
+        ("day_of_month", "day_of_month(time, zone)", _sign_time_part, calls.make_time_part(calls.day_of_month)),
+        "The day of the month, from 1.",
+        "day_of_month(time('2026-03-31T22:30:00Z'), 'Europe/Berlin')",
+    ),
+    (
+        ("month", "month(time, zone)", _sign_time_part, calls.make_time_part(calls.month)),
+        "Months since January 1970.",
+        "month(time('2026-03-01T22:30:00Z'))",
+    ),
+    (
+        (
+            "seconds",
+            "seconds(duration)",
+            partial(_sign_fixed, kinds=(("duration",),), result=REAL),
+            _plain(lambda span_ms: span_ms / 1_000.0),
+        ),
+        "A duration in seconds.",
+        "seconds(1m500ms)",
+    ),
+    (_texts("trim", "trim(text)", (_T,), TEXT, str.strip), "Without white space at both ends.", "trim(' Bär ')"),
+    (
+        _texts("right", "right(text, n)", (_T, _I), TEXT, lambda text, count: text[-count:] if count > 0 else ""),
+        "The last n code points.",
+        "right('411111', 2)",
+    ),
+    (
+        _texts(
+            "middle",
+            "middle(text, start, n)",
+            (_T, _I, _I),
+            TEXT,
+            lambda text, start, n: text[max(start - 1, 0) : max(start - 1 + n, 0)],
+        ),
+        "The n code points from `start` on, counted from 1.",
+        "middle('411122', 4, 2)",
+    ),
+    (
+        _texts("digits", "digits(text)", (_T,), INTEGER, lambda text: sum(map(str.isdecimal, text))),
+        "How many code points are decimal digits.",
+        "digits('ab12@example.com')",
+    ),
+    (
+        _texts("entropy", "entropy(text)", (_T,), number(), calls.entropy),
+        "The Shannon entropy of its code points in bits, rounded half-even to six places; 0 of an empty text.",
+        "entropy('aab')",
+    ),
+    (
+        ("matches", "matches(text, pattern)", _sign_matches, calls.make_matches),
+        (
+            "Whether the whole text has a form, which is written out: `9` is a digit, `A` a letter, `?` any character, "
+            "`*` any run of characters, none too; a sign after `\\` stands for itself."
+        ),
+        "matches('DE44 5001', 'AA99 *')",
+    ),
+    (
+        ("similarity", "similarity(a, b)", _SIGN_TWO_TEXTS, calls.make_similarity),
+        (
+            "How alike two texts are, 0 to 1, both in NFKC and case folded: 1 less the Levenshtein distance by the "
+            "length of the longer; 1 of two empty texts."
+        ),
+        "similarity('Meier', 'meyer')",
+    ),
+    (
+        ("name_similarity", "name_similarity(a, b)", _SIGN_TWO_TEXTS, calls.make_name_similarity),
+        (
+            "How alike two names are, 0 to 1, whatever the order of their words: Jaro-Winkler of the words, folded as "
+            "by `similarity`, sorted and joined by a space; above 0.7, each of up to 4 equal first characters "
+            "adds a tenth of the rest to 1."
+        ),
+        "name_similarity('Meier, Ann', 'Ann Meier')",
+    ),
+    (
+        (
+            "distance",
+            "distance(lat1, lon1, lat2, lon2)",
+            partial(_sign_reals, count=4, result=INTEGER),
+            _plain(calls.distance),
+        ),
+        (
+            "Meters between two places on the great circle of a sphere of radius 6,371,008.8 m; missing outside 90 "
+            "degrees of latitude and 180 of longitude."
+        ),
+        "distance(40.6413, -73.7781, -37.0082, 174.785)",
+    ),
+    (
+        (
+            "speed",
+            "speed(meters, duration)",
+            _sign_speed,
+            _plain(lambda meters, span_ms: meters * 3_600.0 / max(abs(span_ms), 1_000)),
+        ),
+        "Kilometers per hour. Less than a second counts as one second; the sign of the duration does not matter.",
+        "speed(14_202_000, 2h)",
+    ),
+    (("log", "log(x)", _sign_reals, _plain(calls.log)), "The natural logarithm; missing of 0 and below.", "log(10)"),
+    (("exp", "exp(x)", _sign_reals, _plain(calls.exp)), "The power of e; missing if too large.", "exp(1)"),
+    (
+        ("power", "power(x, y)", partial(_sign_reals, count=2), _plain(calls.power)),
+        "A power; missing if it is no finite real number.",
+        "power(2, 0.5)",
+    ),
+    (
+        _texts("mod", "mod(a, b)", (_I, _I), INTEGER, lambda a, b: a % b if b else None),
+        "The rest of a by b, with the sign of b; missing by 0.",
+        "mod(-7, 3)",
     ),
 )
 DECIMALS: Final = frozenset(["integer", "number", "money"])  # functions that read a decimal from text
