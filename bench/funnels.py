@@ -37,11 +37,10 @@ from shroff.adapters.lake.folder import FolderObjects
 from shroff.lake.files import put_table
 from shroff.lake.reader import LakeReader
 from shroff.language.values import DAY_MS
-from shroff.language.yaml import text as yamltext
 from shroff.project.definitions import load_definitions
-from shroff.project.funnels import load_funnels
 from shroff.streams.lake import RetriedObjects
 from shroff.streams.lake_manifest import LakeState
+from shroff_plugins.analytics.funnel_file import FUNNELS_FILE
 from shroff_plugins.analytics.funnels import FunnelQuestion, ask_funnel, document_of
 from tests.support.log_memory import MemoryLog
 
@@ -133,8 +132,7 @@ def table(seqs: Any, times: Any, users: Any) -> pa.Table:
 def by_shroff(folder: Path) -> Numbers:
     """As `shroff funnel` answers, from the files to the document."""
     definitions = load_definitions(FILES).or_raise()
-    names = definitions.events.names(frozenset(), 2)
-    (funnel,) = load_funnels(yamltext.read(FUNNEL, "funnels.yaml", []), definitions.events, names, []).values()
+    (funnel,) = FUNNELS_FILE.content(FUNNEL, definitions).values()
     lake = LakeReader(RetriedObjects(FolderObjects(str(folder))), state=state_of(folder))
     question = FunnelQuestion(funnel, FIRST, FIRST + timedelta(DAYS - 1))
     found = document_of([question], [ask_funnel(question, definitions, (MemoryLog(), lake))])

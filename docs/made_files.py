@@ -18,7 +18,7 @@ from shroff.language.keys import Either, Key, Keys, Late, Many, Shape
 from shroff.notices.keys import NOTICE_FILE
 from shroff.notices.texts.text_check import NAMES_OF
 from shroff.project.file_kinds import ProjectFile
-from shroff.project.schema import FILES
+from shroff.project.schema import project_files
 
 MADE: Final = "<!-- Made from the program by `make docs`; what is changed here is lost. -->\n"
 PAGES: Final = {
@@ -78,7 +78,7 @@ def page_of(file: ProjectFile) -> str:
 
 def file_pages() -> dict[str, str]:
     """The page of each kind of project file, by its name."""
-    return {page_of(file): file_page(file) for file in (*FILES, NOTICE_FILE)}
+    return {page_of(file): file_page(file) for file in (*project_files(), NOTICE_FILE)}
 
 
 def file_page(file: ProjectFile) -> str:

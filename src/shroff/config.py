@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from shroff.errors import DefinitionError, LogBusyError, Problem, StorageError, UsageError, nearest, refused
+from shroff.runtime.entry_points import FILES, entry_point, own_points
 from shroff.runtime.whole_files import (
     UnsyncedError,
     foreign,
@@ -43,7 +44,7 @@ _UTF16_MARKS: Final = (b"\xff\xfe", b"\xfe\xff")
 TextReader = Callable[[str, str, list[Problem]], str]  # gives the text of a file, by its path and its name
 _FOLDERS: Final = (("rules", ".yaml"), ("lists", ".csv"), ("tables", ".csv"), ("notices", ".yaml"), ("notices", ".j2"))
 _FILES: Final = (
-    *map("{}.yaml".format, "shroff events features policy model calls funnels schedules".split()),
+    *map("{}.yaml".format, "shroff events features policy model schedules".split()),
     "models/in_force.json",
 )
 
@@ -102,11 +103,6 @@ class ProjectPaths:
     def downloads(self) -> Path:
         """Files of a watched list on their way into the log, which may be removed at any time."""
         return self.state / "downloads"
-
-    @property
-    def marts(self) -> Path:
-        """Folder of the built marts (see `analytics.marts`); may be removed at any time."""
-        return self.state / "marts"
 
     @property
     def audit_head(self) -> Path:
@@ -222,9 +218,19 @@ def file_stamps(folder: Path) -> list[tuple[str, int, int]]:
     return found
 
 
+def files_of(folder: Path) -> list[str]:
+    """Names of the project files that a folder may have itself: shroff's, and `KIND.yaml` of plug-ins.
+
+    Other packages are searched only where the folder has a YAML file that is none of shroff's.
+    """
+    known = [*_FILES, *(f"{point.name}.yaml" for point in own_points() if point.group == FILES)]
+    there = (path.name for path in _there(folder, partial(_is_file, ".yaml")))
+    return [*known, *(name for name in there if name not in known and entry_point(name.removesuffix(".yaml"), FILES))]
+
+
 def _names(folder: Path, only: tuple[str, ...] = ("",)) -> list[str]:
     """The project files that are there, by their names inside the folder; folders that have none of `only` left out."""
-    found = [name for name in _FILES if foreign(folder, folder / name) is None]
+    found = [name for name in files_of(folder) if foreign(folder, folder / name) is None]
     for name, suffix in _FOLDERS:
         if any(f"{name}/".startswith(folder_name) or folder_name.startswith(f"{name}/") for folder_name in only):
             is_away = leads_out(folder, folder / name)
@@ -246,11 +252,11 @@ def look_alikes(folder: Path) -> tuple[list[Problem], list[Problem]]:
 
     A rule that nobody reads decides nothing, so where there can be no doubt it is a mistake, and not passed over.
     """
-    mistakes, warnings = [], []
-    for name, path in ((file, folder / file) for file in (*_FILES, *dict(_FOLDERS)) if os.path.lexists(folder / file)):
+    mistakes, warnings, files = [], [], files_of(folder)
+    for name, path in ((file, folder / file) for file in (*files, *dict(_FOLDERS)) if os.path.lexists(folder / file)):
         if (why := foreign(folder, path)) and (leads_out(folder, path) or not path.is_dir()):
             mistakes.append(Problem(name, 0, 0, "", *why))
-    known = [name for name in _FILES if "/" not in name]
+    known = [name for name in files if "/" not in name]
     for path in (folder / entry.name for entry in _there(folder, lambda entry: not entry.name.startswith("."))):
         meant = _meant(path.name, known)
         if path.name in known and path.is_dir():
@@ -406,14 +412,6 @@ def delivering(places: ProjectPaths) -> AbstractContextManager[None]:
     """
     words = "another process, such as 'shroff run', already delivers to the sinks of this project"
     return alone(places.state / "delivery.lock", words)
-
-
-def building_marts(places: ProjectPaths) -> AbstractContextManager[None]:
-    """A project's marts for this process alone among those that build them. The lock ends with the process.
-
-    Raises: LogBusyError where another one does; StorageError where their folder cannot be written.
-    """
-    return alone(places.marts / "build.lock", "another 'shroff marts build' runs for this project; wait until it ends")
 
 
 @contextmanager

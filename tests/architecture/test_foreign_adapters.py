@@ -9,7 +9,7 @@ import pytest
 from shroff.app.jobs.kinds import kind_named
 from shroff.app.project import open_exactly
 from shroff.errors import UsageError
-from shroff.project.settings.installed import ROUTES, installed
+from shroff.runtime.entry_points import ROUTES, installed
 from tests.support import foreign
 
 

@@ -29,8 +29,7 @@ from shroff.models.evaluation.folds import evaluate
 from shroff.models.evaluation.metrics import Terms
 from shroff.models.learners.training import learn_by
 from shroff.notices.mailer import Mailer
-from shroff.project.schema import FILES as SCHEMAS
-from shroff.project.schema import schema_of
+from shroff.project.schema import project_files, schema_of
 from shroff.project.settings.system import System
 from shroff.streams.sink import Outgoing, Sink
 from shroff.testing.contracts.mailer import MailerContract
@@ -182,7 +181,7 @@ def test_a_foreign_log_keeps_what_is_decided_and_has_settings_of_its_own(bank, t
 
 
 def test_editors_are_told_of_foreign_settings():
-    (shroff,) = [schema_of(one) for one in SCHEMAS if one.kind == "shroff"]
+    (shroff,) = [schema_of(one) for one in project_files() if one.kind == "shroff"]
     sinks = shroff["properties"]["sinks"]["patternProperties"]
     (kinds,) = [one["properties"] for one in sinks.values()]
 
@@ -198,7 +197,7 @@ def test_a_package_that_is_broken_is_named_where_it_is_used_and_nowhere_else(ban
         (broken,) = mistakes(bank, SINK.format("{ file: x }"))
         (plain,) = mistakes(bank, "sinks: { decided: { plain: { file: x } } }\n")
         sound = mistakes(bank, "sinks: { decided: { sql: { url: 'sqlite:///x', table: t } } }\n")
-        schema_of(next(one for one in SCHEMAS if one.kind == "shroff"))
+        schema_of(next(one for one in project_files() if one.kind == "shroff"))
 
     assert broken.startswith("the adapter 'sink.spool' of the package bank-spool cannot be loaded: ModuleNotFoundError")
     assert plain.startswith("the adapter 'sink.plain' of the package bank-spool does not declare its settings")
@@ -213,6 +212,23 @@ def test_two_packages_with_one_name_are_both_named(bank, tmp_path):
         open_exactly(bank).check()
 
 
+# ---- project files
+
+
+def test_a_foreign_project_file_is_checked_decides_nothing_and_is_known_to_editors(bank):
+    before = open_exactly(bank).definitions.versions
+    (bank / "spool.yaml").write_text("payment: 3\npaymnt: 1\n", encoding="utf-8")
+    assert mistakes(bank) == ["'paymnt' is not an event type."]
+    (bank / "spool.yaml").write_text("payment: 3\n", encoding="utf-8")
+    project = open_exactly(bank)
+    kinds = {kind.kind: kind for kind in project_files()}
+
+    assert mistakes(bank) == []
+    assert (project.definitions.added, project.definitions.versions) == ({"spool": {"payment": 3}}, before)
+    assert project.spool.count().text() == "0 of 3 lines."
+    assert schema_of(kinds["spool"])["patternProperties"]
+
+
 # ---- pages, routes and jobs
 
 
@@ -224,7 +240,7 @@ def test_a_foreign_page_stands_in_the_top_bar_beside_a_route_that_openapi_docume
         told = await browser.get("/spool")
         document = (await browser.get("/api/openapi.json")).json()
 
-        assert (told.status, (await browser.get("/api/v1/spool")).json()) == (200, {"lines": 2})
+        assert (told.status, (await browser.get("/api/v1/spool")).json()) == (200, {"lines": 2, "expected": 0})
         assert b"2 decisions were written." in told.body
         assert b'href="/spool"' in (await browser.get("/live")).body
         assert document["paths"]["/api/v1/spool"]["get"]["summary"] == "Count the lines of the spool."
@@ -234,8 +250,8 @@ def test_a_foreign_page_stands_in_the_top_bar_beside_a_route_that_openapi_docume
 
 def test_a_foreign_operation_is_a_command_and_a_call(bank, capsys):
     assert run_command(["-C", str(bank), "spool", "count", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == {"lines": 0}
-    assert open_exactly(bank).spool.count().text() == "0 lines."
+    assert json.loads(capsys.readouterr().out) == {"lines": 0, "expected": 0}
+    assert open_exactly(bank).spool.count().text() == "0 of 0 lines."
     assert run_command(["--help"]) == 0
     assert "count what the sink has written" in capsys.readouterr().out
 
@@ -282,6 +298,7 @@ def test_a_package_that_is_installed_is_checked_run_delivered_to_and_looked_at(b
     site = foreign.built(tmp_path)
     now = time_text(int(time.time() * 1_000) - 60_000)
     (bank / "in").mkdir()
+    (bank / "spool.yaml").write_text("payment: 3\n", encoding="utf-8")
     lines = [
         {"id": f"p-{n}", "at": now, "card": "c-1", "amount": amount, "email": "ann@customers.example"}
         for n, amount in enumerate(("189.90", "5.00"), 1)
@@ -305,7 +322,7 @@ def test_a_package_that_is_installed_is_checked_run_delivered_to_and_looked_at(b
     (mail,) = (bank / "relay").iterdir()
 
     assert [(one["id"], one["outcome"]) for one in decided] == [("p-1", "review"), ("p-2", "approve")]
-    assert counted == {"lines": 2}
+    assert counted == {"lines": 2, "expected": 3}
     assert re.search(r"  spool +count what the sink has written\n", told)
     assert (job["state"], job["result"]) == ("done", {"lines": 2})
     assert b"ann@customers.example" in mail.read_bytes()

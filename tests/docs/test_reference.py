@@ -23,7 +23,7 @@ from shroff.language.types import NAMES, PLACES_MAX
 from shroff.operations.manifest import commands as all_commands
 from shroff.project.definitions import Versions, load_definitions
 from shroff.project.policy import OUTCOMES
-from shroff.project.schema import FILES
+from shroff.project.schema import project_files
 from shroff.rules.keys import EFFECTS
 from tests.docs.pages import ROOT
 
@@ -119,12 +119,12 @@ def test_every_decision_is_linked_from_its_index():
 
 
 def test_the_examples_of_the_file_pages_make_a_project():
-    files = {file.place.replace("*", "example"): EXAMPLES[file.kind] for file in FILES}
+    files = {file.place.replace("*", "example"): EXAMPLES[file.kind] for file in project_files()}
 
     assert load_definitions(files).problems == []
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda file: file.kind)
+@pytest.mark.parametrize("file", project_files(), ids=lambda file: file.kind)
 def test_every_key_of_a_file_has_its_row(file):
     text = (REFERENCE / page_of(file)).read_text(encoding="utf-8")
     keys = {key.name for _, table in tables_of(file.shape, "") for key in table.keys}
@@ -155,7 +155,9 @@ def test_every_table_of_the_log_stands_on_the_page_about_sql():
 def test_every_schema_stands_on_the_page_about_editors():
     text = page("reference/schema.md")
 
-    assert [file.kind for file in FILES if text.count(f"{file.schema_file}") < 3 or file.place not in text] == []
+    assert [
+        file.kind for file in project_files() if text.count(f"{file.schema_file}") < 3 or file.place not in text
+    ] == []
 
 
 @pytest.mark.slow

@@ -18,7 +18,7 @@ from shroff.project import lists
 from shroff.runtime.whole_files import own
 
 SECRET = "TOP_OF_SECRETS"
-DEFINITIONS = (*config._FILES, *(f"{name}/zz{ending}" for name, ending in config._FOLDERS))
+DEFINITIONS = (*config.files_of(Path()), *(f"{name}/zz{ending}" for name, ending in config._FOLDERS))
 OTHERS = ("marts/zz.sql", "marts/zz.yaml", "warehouse/zz.sql", "drafts/zz.yaml", "models/m-1/manifest.json")
 EACH = ("policy.yaml", "lists/zz.csv")  # with each way to lead elsewhere; the others with one
 ELSEWHERE = ("outside", "chain", "hash.key", "secrets", "environ", "gone", "pipe", "device")

@@ -26,7 +26,7 @@ from shroff.notices.keys import NOTICE_FILE
 from shroff.project.definitions import load_definitions
 from shroff.project.file_kinds import ProjectFile
 from shroff.project.parse_cache import ReadOnce
-from shroff.project.schema import FILES, schema_of
+from shroff.project.schema import project_files, schema_of
 from shroff.web.http.schemas import event_schema
 from tests.conformance.cases import all_cases
 from tests.support.projects import FILES as SMALL
@@ -35,6 +35,7 @@ from tests.support.projects import definitions
 if TYPE_CHECKING:
     import jsonschema
 
+FILES = project_files()
 KINDS = {file.kind: file for file in FILES}
 READ = ReadOnce()  # most of a test here is YAML, and of a project one file differs from the test before
 CORE = {"true": True, "false": False, "null": None, "~": None, "": None}

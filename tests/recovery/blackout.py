@@ -126,7 +126,7 @@ def take_in(
 ) -> None:
     """Ingest the parts in one start, with frequent checkpoints and snapshots."""
     with ExitStack() as changed:
-        changed.enter_context(patch.object(adapter_factory, "load_adapter", lambda _name: open_log))
+        changed.enter_context(patch.object(adapter_factory, "load_entry", lambda _name: open_log))
         changed.enter_context(patch.object(opened, "Snapshots", open_snapshots))
         changed.enter_context(patch.object(snapshots, "EVERY", SAVED_EVERY))
         for name in ("_CHECKPOINT_PAGES", "_BESIDE_PAGES"):

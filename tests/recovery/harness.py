@@ -130,7 +130,7 @@ def ingest_in_a_process(
 
     def ingest_all() -> None:
         options = {} if on_step is None else {"on_step": on_step}
-        adapter_factory.load_adapter = lambda name: partial(SqliteLog, **options)
+        adapter_factory.load_entry = lambda name: partial(SqliteLog, **options)
         ingest.ingest.__kwdefaults__["batch_size"] = BATCH_SIZE
         app.open(project).ingest([events], order="file")  # some lines are too late on purpose
 

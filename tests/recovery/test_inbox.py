@@ -73,7 +73,7 @@ def ingest(project: Path, file: Path, on_step: Callable[[str], None] = lambda _s
             time.sleep(0.005)
         on_step(step)
 
-    adapter_factory.load_adapter = lambda name: partial(SqliteLog, on_step=slowly)
+    adapter_factory.load_entry = lambda name: partial(SqliteLog, on_step=slowly)
     ingesting.ingest.__kwdefaults__["batch_size"] = BATCH_SIZE
     app.open(project).ingest([file])
 

@@ -55,7 +55,7 @@ def ingest_and_save(project: Path, events: Path, switch: KillSwitch | None = Non
 
     def whole() -> None:
         options = {} if switch is None else {"on_step": switch}
-        adapter_factory.load_adapter = lambda name: partial(SqliteLog, **options)
+        adapter_factory.load_entry = lambda name: partial(SqliteLog, **options)
         snapshots.EVERY = 0
         ingest.ingest.__kwdefaults__["batch_size"] = BATCH_SIZE
         app.open(project).ingest([events])

@@ -101,7 +101,7 @@ def record(project: app.Project, *, careless: Callable[[sqlite3.Connection], obj
     with ExitStack() as opened:
         kept = opened.enter_context(recording(project.opened.places.state))
         opened.enter_context(patch.object(log_sqlite, "connect_beside", beside))
-        opened.enter_context(patch.object(adapter_factory, "load_adapter", lambda _name: open_log))
+        opened.enter_context(patch.object(adapter_factory, "load_entry", lambda _name: open_log))
         writer, log = opened.enter_context(project.opened.writing())
         inbox = opened.enter_context(closing(project.inboxes.brief(writer, log)))
         reader = opened.enter_context(closing(project.opened.open_log(read_only=True)))

@@ -62,10 +62,8 @@ def watch(project: Path, folder: Path, *, promote: bool = False, on_step: Callab
 
     def take_all() -> None:
         options = {} if on_step is None else {"on_step": on_step}
-        real = adapter_factory.load_adapter
-        adapter_factory.load_adapter = lambda name: (
-            partial(SqliteLog, **options) if name == "log.sqlite" else real(name)
-        )
+        real = adapter_factory.load_entry
+        adapter_factory.load_entry = lambda name: partial(SqliteLog, **options) if name == "log.sqlite" else real(name)
         ingest.ingest.__kwdefaults__["batch_size"] = BATCH_SIZE
         take(project, folder, promote=promote)
 
@@ -174,10 +172,8 @@ def sync(project: Path, source: str, on_step: Callable[[str], None] | None = Non
 
     def take_all() -> None:
         options = {} if on_step is None else {"on_step": on_step}
-        real = adapter_factory.load_adapter
-        adapter_factory.load_adapter = lambda name: (
-            partial(SqliteLog, **options) if name == "log.sqlite" else real(name)
-        )
+        real = adapter_factory.load_entry
+        adapter_factory.load_entry = lambda name: partial(SqliteLog, **options) if name == "log.sqlite" else real(name)
         ingest.ingest.__kwdefaults__["batch_size"] = BATCH_SIZE
         list(app.open(project).pulled.sync(source, decide=False, **how))
 

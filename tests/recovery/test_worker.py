@@ -35,7 +35,7 @@ def work_in_a_process(
 
     def work() -> None:
         options = {} if on_step is None else {"on_step": on_step}
-        adapter_factory.load_adapter = lambda name: partial(SqliteLog, **options)
+        adapter_factory.load_entry = lambda name: partial(SqliteLog, **options)
         before, snapshots_of = WorkerRuns._options, WorkerRuns._snapshots
         WorkerRuns._options = lambda self, *rest: replace(
             before(self, *rest), batch_size=BATCH_SIZE, snapshot_places=SNAPSHOT_PLACES

@@ -12,9 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from unittest.mock import patch
 
-from shroff.models import definitions
 from shroff.operations import declaration, manifest
 from shroff.project.settings import installed, systems_keys
+from shroff.runtime import entry_points
 
 ROOT = Path(__file__).resolve().parent.parent / "foreign_adapters"
 MODULES = "bank_spool"
@@ -97,7 +97,7 @@ def found(folder: Path) -> Iterator[None]:
 
 def _forget() -> None:
     importlib.invalidate_caches()
-    for module in (installed, systems_keys, manifest, definitions):
+    for module in (entry_points, installed, systems_keys, manifest):
         for one in vars(module).values():
             if hasattr(one, "cache_clear"):
                 one.cache_clear()

@@ -15,16 +15,9 @@ from shroff.errors import LogBusyError, StorageError, TransientError, UsageError
 from shroff.events import hash_keys
 from shroff.events.mapping import LABEL
 from shroff.project.definitions import Definitions
-from shroff.project.settings.installed import (
-    ADAPTERS,
-    adapter_point,
-    adapters,
-    first_schemes,
-    kind_at,
-    online_mistake,
-    settings_of,
-)
+from shroff.project.settings.installed import first_schemes, kind_at, online_mistake, settings_of
 from shroff.project.settings.system import System, filled
+from shroff.runtime.entry_points import entries, entry_point, load_entry
 from shroff.runtime.progress import unheard
 
 if TYPE_CHECKING:
@@ -87,7 +80,7 @@ class AdapterFactory(ProjectPart):
 
     def open_store(self, *, read_only: bool) -> Log:
         if (store := self._store()) is None:
-            kept: Log = load_adapter("log.sqlite")(self._opened.places.log, read_only=read_only)
+            kept: Log = load_entry("log.sqlite")(self._opened.places.log, read_only=read_only)
             return kept
         lease_s = store.duration_ms("lease", "3s") / 1_000
         url = config.filled(store.text("url"), "store")
@@ -135,7 +128,7 @@ class AdapterFactory(ProjectPart):
         is_json = settled.text("format", "json") == "json"
         decoder: Decoder = JsonDecoder() if is_json else self._avro_of(system)
         merge = merge_of(events, settings, decoder.format, settled.duration_ms("wait", "0s"))
-        source: Source = load_adapter(f"source.{system.kind}")(settled, decoder, project=settings.name, merge=merge)
+        source: Source = load_entry(f"source.{system.kind}")(settled, decoder, project=settings.name, merge=merge)
         return source
 
     def open_sender(self, system: System) -> tuple[Sender, Callable[[bool], Encoder]]:
@@ -144,11 +137,11 @@ class AdapterFactory(ProjectPart):
         Raises: UsageError where nothing sends to a source of this kind.
         """
         if not can_send(system):
-            there = ", ".join(name.removeprefix(_SENDER) for name in sorted(adapters()) if name.startswith(_SENDER))
+            there = ", ".join(name.removeprefix(_SENDER) for name in sorted(entries()) if name.startswith(_SENDER))
             raise UsageError(f"shroff does not send to a source of the kind {system.kind}; it sends to {there}.")
         definitions = self._opened.definitions
         settled = self._opened.systems.source_in(self._opened.places.folder, system)
-        sender: Sender = load_adapter(f"{_SENDER}{system.kind}")(settled, project=definitions.settings.name)
+        sender: Sender = load_entry(f"{_SENDER}{system.kind}")(settled, project=definitions.settings.name)
         return sender, lambda names_type: encoder_of(
             settled, definitions, sender, lambda _: self.open_registry(system), names_type=names_type
         )
@@ -163,7 +156,7 @@ class AdapterFactory(ProjectPart):
         scheme = online.text("url").partition(":")[0]
         if not (kind := kind_at("features", scheme)):
             raise UsageError(online_mistake(scheme))
-        store: OnlineStore = load_adapter(f"features.{kind}")(
+        store: OnlineStore = load_entry(f"features.{kind}")(
             online.text("url"),
             prefix=online.text("prefix") or self._opened.definitions.settings.name,
             log="" if log is None else origin_of(log),
@@ -175,7 +168,7 @@ class AdapterFactory(ProjectPart):
     def open_sink(self, name: str, system: System) -> Sink:
         """A sink by its settings, and a name that no other project's has. Raises: UsageError where they cannot be."""
         settled = self._opened.systems.settled("sink", system, self._opened.places.folder)
-        sink: Sink = load_adapter(f"sink.{system.kind}")(name, settled)
+        sink: Sink = load_entry(f"sink.{system.kind}")(name, settled)
         return sink
 
     def open_files(self, paths: Sequence[Path], type: str | None, format: str | None) -> Source:
@@ -200,7 +193,7 @@ class AdapterFactory(ProjectPart):
         return None if self._opened.places.is_elsewhere else self._opened.systems.store
 
     def adapter_named(self, name: str) -> Callable[..., Any]:
-        found: Callable[..., Any] = load_adapter(name)
+        found: Callable[..., Any] = load_entry(name)
         return found
 
     def prepare_state(self) -> None:
@@ -290,15 +283,7 @@ def targets(sender: Sender, events: Events) -> dict[str, str]:
 
 def can_send(system: System) -> bool:
     """Whether an adapter sends to a source of this kind."""
-    return adapter_point(f"{_SENDER}{system.kind}") is not None
-
-
-def load_adapter(name: str, group: str = ADAPTERS) -> Any:
-    """The adapter, or importer, of this name. Raises: UsageError where no installed package has it."""
-    found = adapter_point(name, group)
-    if found is None:
-        raise UsageError(f"no adapter {name!r} is installed; there is {', '.join(sorted(adapters(group))) or 'none'}.")
-    return found.load()
+    return entry_point(f"{_SENDER}{system.kind}") is not None
 
 
 def store_adapter(url: str) -> Any:
@@ -306,7 +291,7 @@ def store_adapter(url: str) -> Any:
     kind = kind_at("log", url.partition(":")[0])
     if not kind:
         raise UsageError(f"a store is {first_schemes('log')}, and this address is none.")
-    return load_adapter(f"log.{kind}")
+    return load_entry(f"log.{kind}")
 
 
 def reached(url: str, limit_s: float, ports: Mapping[str, int | None]) -> str:

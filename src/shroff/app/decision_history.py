@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from shroff.app.parts import ProjectPart
 from shroff.errors import StorageError, UsageError
-from shroff.project.settings.installed import adapters
+from shroff.runtime.entry_points import entries
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -137,5 +137,5 @@ class DecisionHistory(ProjectPart):
         """The backend on which the batch engine runs (see `replay.clusters.cluster_of`)."""
         from shroff.replay.clusters import LOCAL, cluster_of
 
-        found = {} if backend == LOCAL else adapters()  # which looks through all installed packages
+        found = {} if backend == LOCAL else entries()  # which looks through all installed packages
         return cluster_of(backend, address, partitions, found)

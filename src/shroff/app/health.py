@@ -23,7 +23,7 @@ from shroff.errors import ShroffError, StorageError, UsageError
 from shroff.events.event import time_text
 from shroff.language.values import DAY_MS, HOUR_MS, named_duration, show_duration
 from shroff.project.definitions import Definitions
-from shroff.project.settings.installed import CHECKS, installed
+from shroff.runtime.entry_points import CHECKS, installed
 from shroff.streams.log import Log
 
 if TYPE_CHECKING:

@@ -15,12 +15,9 @@ from shroff.app.parts import ProjectPart
 from shroff.errors import Problem, ShroffError, UsageError, nearest
 from shroff.events.event import time_text
 from shroff.language.values import DAY_MS
-from shroff.language.yaml import text as yamltext
-from shroff.language.yaml.nodes import Mapping as YamlMapping
-from shroff.project.funnels import FILE as FUNNELS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from shroff.monitoring.doctor import Finding
     from shroff.notices.case_notifications import CaseNotifications
@@ -314,7 +311,8 @@ def with_notices(files: Mapping[str, str], loaded: Loaded) -> Loaded:
     problems: list[Problem] = []
     warnings: list[Problem] = []
     found = load_notices(files, loaded.definitions, problems, warnings)
-    problems += _unknown_funnels(files, found)
+    if (funnels := loaded.definitions.added.get("funnels")) is not None:
+        problems += _unknown_funnels(funnels, found)
     if any(name.startswith(FOLDER) and name.endswith(".j2") for name in files):
         from shroff.notices.texts.templates import NoticeTemplates
         from shroff.notices.texts.text_check import check_texts
@@ -326,13 +324,10 @@ def with_notices(files: Mapping[str, str], loaded: Loaded) -> Loaded:
     return loaded.beside(problems, warnings) if problems or warnings else loaded
 
 
-def _unknown_funnels(files: Mapping[str, str], notices: Mapping[str, Notice]) -> Iterator[Problem]:
+def _unknown_funnels(known: Collection[str], notices: Mapping[str, Notice]) -> Iterator[Problem]:
     """Funnels of reports that funnels.yaml does not have; a version has no such file, and is not held against it."""
-    if FUNNELS in files:
-        tree = yamltext.read(files[FUNNELS], FUNNELS, [])
-        known = [key.text for key, _ in tree.entries] if isinstance(tree, YamlMapping) else []
-        for notice in notices.values():
-            for name in notice.funnels:
-                if name not in known and notice.place is not None:
-                    hint = nearest(name, known) or f"There is {', '.join(known) or 'none'}."
-                    yield notice.place.problem(f"there is no funnel {name!r} in {FUNNELS}.", hint)
+    for notice in notices.values():
+        for name in notice.funnels:
+            if name not in known and notice.place is not None:
+                hint = nearest(name, known) or f"There is {', '.join(known) or 'none'}."
+                yield notice.place.problem(f"there is no funnel {name!r} in funnels.yaml.", hint)

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from shroff import config
-from shroff.app.adapter_factory import AdapterFactory, load_adapter
+from shroff.app.adapter_factory import AdapterFactory
 from shroff.app.cases.project_cases import ProjectCases
 from shroff.app.jobs.project_jobs import failing_schedules
 from shroff.app.label_reports import LabelReports
@@ -21,8 +21,8 @@ from shroff.app.parts import ProjectPart
 from shroff.errors import DefinitionError
 from shroff.events import hash_keys
 from shroff.language.values import day_named
-from shroff.project.settings.installed import FIGURES
 from shroff.project.settings.system import System
+from shroff.runtime.entry_points import FIGURES, load_entry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -83,7 +83,7 @@ class NoticeViews(ProjectPart):
             self._lake_of_documents,
             LabelReports(self._opened).known_by,
             ProjectCases(self._opened).backlog,
-            load_adapter("counted", FIGURES)(self._opened),
+            load_entry("counted", FIGURES)(self._opened),
             SentLetters(self._opened).sweep,
             SentLetters(self._opened).remove,
             lambda files: load_definitions(files, self._opened.hasher, read=self._opened.read_once).or_raise(),

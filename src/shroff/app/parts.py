@@ -6,7 +6,7 @@ from functools import cached_property
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from shroff.project.settings.installed import CHECKS, installed
+from shroff.runtime.entry_points import CHECKS, installed
 
 if TYPE_CHECKING:
     from shroff.app.adapter_factory import AdapterFactory

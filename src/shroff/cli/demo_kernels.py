@@ -14,7 +14,7 @@ from importlib import import_module
 from typing import Final
 
 from shroff.features.kernels.native import Native
-from shroff.project.settings.installed import KERNELS, installed
+from shroff.runtime.entry_points import KERNELS, installed
 from shroff.runtime.process_wide import give_way, threads
 
 _STORE: Final = (

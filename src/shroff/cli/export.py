@@ -73,10 +73,9 @@ def export(
     if what == WAREHOUSE:
         if out is None or as_of is not None or personal is not None:
             raise UsageError("a warehouse takes --out FOLDER, and neither --as-of nor --personal.")
-        from shroff.app.adapter_factory import load_adapter
-        from shroff.project.settings.installed import EXPORTERS
+        from shroff.runtime.entry_points import EXPORTERS, load_entry
 
-        tell(session, load_adapter(what, EXPORTERS)(session.project, out, format_ or "parquet", **warehouse))
+        tell(session, load_entry(what, EXPORTERS)(session.project, out, format_ or "parquet", **warehouse))
         return
     if any(value is not None for value in warehouse.values()):
         raise UsageError("--behind, --load and --endpoint are for a warehouse.")

@@ -45,9 +45,9 @@ def _write(session: Session, out: Path) -> None:
 
     from shroff.errors import StorageError
     from shroff.notices.keys import NOTICE_FILE
-    from shroff.project.schema import FILES, schema_of
+    from shroff.project.schema import project_files, schema_of
 
-    files = (*FILES, NOTICE_FILE)
+    files = (*project_files(), NOTICE_FILE)
     try:
         out.mkdir(parents=True, exist_ok=True)
         for file in files:

@@ -18,6 +18,7 @@ from shroff.config import PROJECT_FILE
 from shroff.errors import ShroffError, UsageError
 from shroff.log.history import Control
 from shroff.project.definitions import Definitions, load_definitions
+from shroff.project.file_kinds import added_files
 from shroff.project.parse_cache import ReadOnce
 from shroff.project.scoring import LoadModel
 from shroff.project.settings.systems import Systems
@@ -26,8 +27,6 @@ from shroff.streams.log import Log, LogReader, Offset, Outbox, Record
 ACTIVE: Final = "active"  # among the sources of offsets
 BEGUN: Final = "begun"  # among those, where a process noted what it began with, be it nothing
 NOTICES: Final = "notices/"
-CALLS: Final = "calls.yaml"
-BESIDE: Final = (NOTICES, CALLS)
 SETTING: Final = f"{PROJECT_FILE}: "  # before the name of a setting
 # Settings that a running service takes up; `http` where nothing is open by it for as long as the process runs.
 LIVE: Final = ("mail", "second_person", "sinks", "online", "sources", "web", "sessions", "sign_in", "http", "zone")
@@ -83,8 +82,7 @@ class ActiveFilesInUse:
 def beside(files: Mapping[str, str], systems: Systems) -> dict[str, str]:
     """Stored files and settings that belong to no version; nothing of a setting that is left out."""
     found = {name: text for name, text in files.items() if name.startswith(NOTICES)}
-    if CALLS in files:
-        found[CALLS] = _hash(files[CALLS].encode())
+    found |= {name: _hash(files[name].encode()) for name, kind in added_files(files).items() if kind.is_kept}
     usual = Systems()
     for setting in fields(systems):
         value = msgspec.json.encode(getattr(systems, setting.name))
@@ -96,11 +94,6 @@ def beside(files: Mapping[str, str], systems: Systems) -> dict[str, str]:
 def notice_files(files: Mapping[str, str]) -> dict[str, str]:
     """The notices and texts among files."""
     return {name: text for name, text in files.items() if name.startswith(NOTICES)}
-
-
-def is_beside(name: str) -> bool:
-    """Whether a file or a setting is not part of a version."""
-    return name.startswith((*BESIDE, SETTING))
 
 
 def is_live(name: str, *kept: Mapping[str, str]) -> bool:
@@ -211,7 +204,7 @@ def _compared(before: Mapping[str, str], after: Mapping[str, str], takes: str) -
         old, new = before.get(name), after.get(name)
         if old != new:
             kind = "added" if old is None else "removed" if new is None else "changed"
-            is_text = not name.startswith(SETTING) and name != CALLS
+            is_text = takes == NOW or name.startswith(NOTICES)
             found.append(FileDifference(name, kind, takes, *((old, new) if is_text else ())))
     return found
 

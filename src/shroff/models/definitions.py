@@ -4,35 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cache
-from importlib.metadata import entry_points
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
-from shroff.errors import UsageError
 from shroff.language.expression import Node
+from shroff.runtime.entry_points import LEARNERS as LEARNER_ENTRIES
+from shroff.runtime.entry_points import installed
 
 LEARNERS: Final = ("xgboost", "forest", "lightgbm", "logistic", "isolation")
-ADDED_LEARNERS: Final = "shroff.learners"  # entry points NAME: a function of TrainingRows and LearningPlan
-ADDED_METRICS: Final = "shroff.metrics"  # entry points NAME: a Metric that computes
-
-
-@cache
-def added(group: str) -> Mapping[str, Any]:
-    """What other packages add by entry points, by name. Raises: UsageError naming what cannot be loaded."""
-    found = {}
-    for point in entry_points(group=group):
-        try:
-            found[point.name] = point.load()
-        except Exception as error:  # whatever another package's import raises
-            raise UsageError(f"{group} {point.name!r} cannot be loaded: {type(error).__name__}: {error}") from error
-    return found
 
 
 def learners(name: str) -> tuple[str, ...]:
     """The names of learners; those of other packages are looked for where `name` is none of ours."""
-    return LEARNERS if name in LEARNERS else (*LEARNERS, *added(ADDED_LEARNERS))
+    return LEARNERS if name in LEARNERS else (*LEARNERS, *installed(LEARNER_ENTRIES))
 
 
 class ModelInput(msgspec.Struct, frozen=True):

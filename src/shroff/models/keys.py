@@ -30,7 +30,9 @@ from shroff.language.keys import (
     choice,
     own_names,
 )
-from shroff.models.definitions import ADDED_METRICS, LEARNERS, added
+from shroff.models.definitions import LEARNERS
+from shroff.runtime.entry_points import METRICS as METRIC_ENTRIES
+from shroff.runtime.entry_points import installed
 
 CALIBRATIONS: Final = ("auto", "isotonic", "platt", "none")
 REQUIRED: Final = "required"
@@ -175,7 +177,7 @@ def metric_of(name: str) -> Metric | None:
     """The metric that is measured under a name, at a threshold too."""
     base = name.partition("_at_")[0]
     own = METRICS_BY_NAME.get(name) or (METRICS_BY_NAME[base] if base in AT_CUT_OFF else None)
-    return own or added(ADDED_METRICS).get(name)
+    return own or installed(METRIC_ENTRIES).get(name)
 
 
 _AT_LEAST: Final = "Minimum value to pass."
@@ -248,7 +250,7 @@ GATES: Final = Keys(
 
 def gate_keys(names: Iterable[str]) -> Keys:
     """The keys of gates, with the metrics of other packages where a name is none of ours."""
-    more = added(ADDED_METRICS).values() if set(names) - METRICS_BY_NAME.keys() else ()
+    more = installed(METRIC_ENTRIES).values() if set(names) - METRICS_BY_NAME.keys() else ()
     return Keys(GATES.what, (*GATES.keys, *(Key(metric.name, metric.meaning, _gate(metric)) for metric in more)))
 
 

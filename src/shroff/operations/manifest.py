@@ -12,12 +12,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cache
 from importlib import import_module
-from importlib.metadata import entry_points
 from typing import Final
 
-from shroff.errors import UsageError
+from shroff.runtime.entry_points import OPERATIONS, installed
 
-GROUP: Final = "shroff.operations"
 COMMANDS: Final[Mapping[str, tuple[str, str]]] = {  # word: (module below shroff, what it does)
     "demo": ("cli.demo", "score payments of a synthetic bank live, with reasons"),
     "init": ("cli.init", "create a new project that runs"),
@@ -80,15 +78,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {  # word: (module below shroff
 @cache
 def _added() -> Mapping[str, tuple[str, ...]]:
     """The words of plug-ins, with their modules. Raises: UsageError naming a package that is broken."""
-    found: dict[str, tuple[str, ...]] = {}
-    for point in sorted(entry_points(group=GROUP), key=lambda point: point.name):
-        try:
-            found |= point.load()
-        except Exception as error:  # whatever another package's import raises
-            package = point.dist.name if point.dist is not None else point.value
-            words = f"{type(error).__name__}: {error}"
-            raise UsageError(f"{GROUP} {point.name!r} of the package {package} cannot be loaded: {words}") from error
-    return found
+    return {word: row for rows in installed(OPERATIONS).values() for word, row in rows.items()}
 
 
 @cache

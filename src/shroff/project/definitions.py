@@ -26,6 +26,7 @@ from shroff.language.expression import Node, ThisField
 from shroff.language.names import DeclaredNames, Scope
 from shroff.language.row import Reference, Tables
 from shroff.language.syntax import ExpressionError
+from shroff.language.types import NOTHING
 from shroff.language.yaml import text as yamltext
 from shroff.language.yaml.text import Mapping as YamlMapping
 from shroff.language.yaml.text import Scalar
@@ -35,8 +36,7 @@ from shroff.models.definitions import ModelInput, ModelSettings
 from shroff.models.loader import ModelContext, load_models
 from shroff.project.dependency_hash import meaning_of, read_by, redefined
 from shroff.project.draft_overlay import DraftFile, laid_over
-from shroff.project.file_kinds import NOT_CARRIED, YAML_FILES, added_file, load_added
-from shroff.project.funnels import load_funnels
+from shroff.project.file_kinds import DECIDING, YAML_FILES, FileContext, added_files
 from shroff.project.look_ups import LookUps, look_ups
 from shroff.project.parse_cache import LISTS, ReadOnce, text_version
 from shroff.project.policy import Policy, load_policy
@@ -140,7 +140,8 @@ class Definitions:
 
     def _answers_score(self, event: str) -> bool:
         """Whether a file that a plug-in reads, such as calls.yaml, answers with the score of a type."""
-        nodes = [node for kind, content in self.added.items() for node in added_file(kind).nodes(content, event)]
+        kinds = added_files(map("{}.yaml".format, self.added)).values()
+        nodes = [node for kind in kinds for node in kind.nodes(self.added[kind.kind], event)]
         return read_by(nodes, self.features.get).reads_score
 
     def unused_scores(self) -> dict[str, Problem]:
@@ -302,7 +303,9 @@ def _declared(
     problems: list[Problem] = []
     warnings: list[Problem] = []
     rule_files = sorted(name for name in files if name.startswith("rules/"))
-    trees = {name: read.tree(name, files[name], problems) for name in (*YAML_FILES, *rule_files) if name in files}
+    kinds = added_files(files)
+    yaml_files = (name for name in (*YAML_FILES, *kinds, *rule_files) if name in files)
+    trees = {name: read.tree(name, files[name], problems) for name in yaml_files}
     if draft:
         trees = laid_over(trees, draft, problems)
         rule_files = sorted(name for name in trees if name.startswith("rules/"))
@@ -321,9 +324,9 @@ def _declared(
     known = ModelContext(events, types, names, {event: policy.given for event, policy in policies.items()})
     models = load_models(trees.get("model.yaml"), known, problems, warnings)
     named = in_force.read_in_force(files.get(in_force.FILE), problems)
-    added = load_added(trees, events, types, names, problems)
-    load_funnels(trees.get("funnels.yaml"), events, names, problems)  # for its mistakes: it is read when it is asked
-    load_schedules(trees.get("schedules.yaml"), problems)  # as well
+    context = FileContext(events, names, {name: types.type_of(name) or NOTHING for name in types.names()})
+    added = {kind.kind: kind.load(trees[name], context, problems) for name, kind in kinds.items()}
+    load_schedules(trees.get("schedules.yaml"), problems)  # for its mistakes: it is read when it is asked
     _warn_of_names(events, warnings)
     warnings += source_warnings(features.values(), ())
     for name, each in loaded.items():
@@ -368,7 +371,7 @@ def _notices(files: Iterable[str]) -> list[str]:
 
 
 def _counts(name: str) -> bool:
-    is_yaml = (name in YAML_FILES and name not in NOT_CARRIED) or name.startswith("rules/")
+    is_yaml = name in DECIDING or name.startswith("rules/")
     return is_yaml or _is(name, "tables") or name == in_force.FILE
 
 

@@ -9,6 +9,7 @@ from typing import Final, TypedDict
 import msgspec
 
 from shroff.errors import Problem, ShroffError, nearest
+from shroff.events.definitions import Events
 from shroff.language import loader
 from shroff.language.expression import FeatureValue, Node, walk
 from shroff.language.keys import ANY, EXPRESSION, NAME, SWITCH, WHOLE, Either, Key, Keys, Many, choice, own_names
@@ -20,7 +21,6 @@ from shroff.language.yaml.text import Node as YamlNode
 from shroff.language.yaml.text import Scalar
 from shroff.language.yaml.text import Sequence as YamlSequence
 from shroff.project.definitions import Definitions
-from shroff.project.funnels import split_mistake
 
 SHOWN: Final = 7  # days of a figure, that of the report the last of them
 BEFORE: Final = 3  # days that a drop-off is held against
@@ -323,3 +323,16 @@ def _text(tree: YamlMapping, name: str) -> str:
 
 def _names_in(node: Node) -> set[str]:
     return {part.name for part in walk(node) if isinstance(part, FeatureValue)}
+
+
+def split_mistake(events: Events, types: Sequence[str], field: str) -> str:
+    """Why numbers cannot be split by a field; empty where they can."""
+    found = [declared for name in types for declared in events.types[name].fields if declared.name == field]
+    if types and not found:
+        every = sorted({name for type_ in types for name in events.types[type_].field_names})
+        return f"no event type of the steps has a field {field!r}. {nearest(field, every)}".rstrip()
+    odd = [declared for declared in found if declared.type.kind not in {"text", "choice", "boolean", "integer"}]
+    if odd:
+        return f"{field} is of type {odd[0].type}: split by a text, choice, boolean or integer."
+    kinds = {"text" if declared.type.is_text else declared.type.kind for declared in found}
+    return f"{field} is of several types: {' and '.join(sorted(kinds))}." if len(kinds) > 1 else ""

@@ -3,24 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from shroff.errors import Problem, StateError
+from shroff.errors import DefinitionError, Problem
 from shroff.events.definitions import Events
-from shroff.features.definitions import FeatureTypes
 from shroff.language.expression import Node
 from shroff.language.keys import Shape
 from shroff.language.names import DeclaredNames
+from shroff.language.types import Type
 from shroff.language.yaml.text import Node as YamlNode
-from shroff.project.settings.installed import FILES, STALE, adapter_point
+from shroff.language.yaml.text import read
+from shroff.runtime.entry_points import FILES, entry_point
 
-YAML_FILES: Final = tuple(map("{}.yaml".format, "shroff events features policy model calls funnels schedules".split()))
-ADDED: Final = ("calls",)  # whose content a plug-in reads
-NOT_CARRIED: Final = ("model.yaml", "calls.yaml", "funnels.yaml", "schedules.yaml")  # decide nothing
+if TYPE_CHECKING:
+    from shroff.project.definitions import Definitions
 
-Load = Callable[[YamlNode | None, Events, FeatureTypes, DeclaredNames, list[Problem]], Any]
+DECIDING: Final = tuple(map("{}.yaml".format, "shroff events features policy".split()))  # carried by control events
+YAML_FILES: Final = (*DECIDING, "model.yaml", "schedules.yaml")
+
+
+class FileContext(msgspec.Struct, frozen=True):
+    """What a project file of a plug-in may name.
+
+    Args:
+        events: The event types and entities of events.yaml.
+        names: What expressions may read.
+        features: The type of each feature, by its name `ENTITY.NAME`.
+    """
+
+    events: Events
+    names: DeclaredNames
+    features: Mapping[str, Type]
+
+
+Load = Callable[[YamlNode | None, FileContext, list[Problem]], Any]
 
 
 class ProjectFile(msgspec.Struct, frozen=True):
@@ -42,28 +60,34 @@ class AddedFile(ProjectFile, frozen=True):
     Args:
         load: Gives the content of the file, and adds its mistakes to the problems.
         nodes: The expressions of the content that are about an event type: a score that they read is used.
+        is_kept: The log keeps what a service began with, so that `shroff diff` names a change, which takes a restart.
+            Else the file is read when it is asked.
     """
 
     load: Load
-    nodes: Callable[[Any, str], Iterable[Node]]
+    nodes: Callable[[Any, str], Iterable[Node]] = lambda _content, _event: ()
+    is_kept: bool = False
+
+    def content(self, text: str | None, definitions: Definitions) -> Any:
+        """The content of the file as it is now; None: there is no file. Raises: DefinitionError with every mistake."""
+        problems: list[Problem] = []
+        names = definitions.events.names(frozenset(definitions.reference.lists), definitions.settings.money_places)
+        types = {name: feature.type for name, feature in definitions.features.items()}
+        node = None if text is None else read(text, self.place, problems)
+        found = self.load(node, FileContext(definitions.events, names, types), problems)
+        if problems:
+            raise DefinitionError(problems)
+        return found
 
 
-def added_file(kind: str) -> AddedFile:
-    """The kind of file that a plug-in reads. Raises: StateError where none is installed."""
-    point = adapter_point(kind, FILES)
-    if point is None:
-        raise StateError(STALE)
-    found: AddedFile = point.load()
-    return found
+def added_file(name: str) -> AddedFile | None:
+    """The kind of a file that a plug-in reads; None for all others."""
+    if "/" in name or not name.endswith(".yaml") or name in YAML_FILES:
+        return None
+    point = entry_point(name.removesuffix(".yaml"), FILES)
+    return None if point is None else point.load()
 
 
-def load_added(
-    trees: Mapping[str, YamlNode | None],
-    events: Events,
-    types: FeatureTypes,
-    names: DeclaredNames,
-    problems: list[Problem],
-) -> dict[str, Any]:
-    """The content of each file that a plug-in reads, by its kind."""
-    there = [kind for kind in ADDED if f"{kind}.yaml" in trees]
-    return {kind: added_file(kind).load(trees[f"{kind}.yaml"], events, types, names, problems) for kind in there}
+def added_files(names: Iterable[str]) -> dict[str, AddedFile]:
+    """Those of these files that plug-ins read, with their kinds."""
+    return {name: kind for name in names if (kind := added_file(name)) is not None}

@@ -12,13 +12,11 @@ from shroff.events.keys import EVENTS, FIELD_EXAMPLES, FIELD_TYPE
 from shroff.language.keys import EXPRESSION, TEXT, Either, Key, Keys, Late, Many, One, Shape, own_names
 from shroff.models.keys import MODELS
 from shroff.project.file_kinds import ProjectFile
-from shroff.project.funnels import FUNNELS
 from shroff.project.policy import POLICIES
 from shroff.project.schedules import SCHEDULES
-from shroff.project.settings.installed import FILES as ADDED
-from shroff.project.settings.installed import installed
 from shroff.project.settings.project_keys import SETTINGS
 from shroff.rules.keys import RULES
+from shroff.runtime.entry_points import FILES, installed
 
 DRAFT: Final = "http://json-schema.org/draft-07/schema#"
 
@@ -26,17 +24,20 @@ FEATURES: Final = own_names(
     "entities with their features",
     own_names("features of this entity: a name, and the expression that computes it", EXPRESSION),
 )
-FILES: Final = (
+OWN_FILES: Final = (
     ProjectFile("shroff", "shroff.yaml", "The project: its name, its currency, and the lateness of events.", SETTINGS),
     ProjectFile("events", "events.yaml", "Event types and their file mappings, entities and tables.", EVENTS),
     ProjectFile("features", "features.yaml", "Features, one line each, under their entity.", FEATURES),
     ProjectFile("rules", "rules/*.yaml", "Rules and their tests.", RULES),
     ProjectFile("policy", "policy.yaml", "How rule effects and the score become an outcome.", POLICIES),
     ProjectFile("model", "model.yaml", "Models: inputs, time split, training and gates.", MODELS),
-    ProjectFile("funnels", "funnels.yaml", "User funnels: steps, drop-off, recovery and time taken.", FUNNELS),
     ProjectFile("schedules", "schedules.yaml", "Scheduled jobs.", SCHEDULES),
-    *installed(ADDED).values(),
 )
+
+
+def project_files() -> tuple[ProjectFile, ...]:
+    """All kinds of project files, those of installed plug-ins last."""
+    return *OWN_FILES, *installed(FILES).values()
 
 
 def schema_of(file: ProjectFile) -> dict[str, Any]:

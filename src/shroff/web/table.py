@@ -8,8 +8,8 @@ from pkgutil import walk_packages
 from types import ModuleType
 from typing import TYPE_CHECKING, Final
 
-from shroff.project.settings.installed import ROUTES as ADDED
-from shroff.project.settings.installed import installed
+from shroff.runtime.entry_points import ROUTES as ADDED
+from shroff.runtime.entry_points import installed
 from shroff.web import api, pages
 from shroff.web.api import operations
 from shroff.web.http import openapi, static

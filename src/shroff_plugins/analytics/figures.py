@@ -24,9 +24,9 @@ from shroff.language.values import DAY_MS, Value, day_starts_ms
 from shroff.log.event_notes import DayCounts
 from shroff.project.definitions import Definitions
 from shroff.project.figures import BEFORE, SHOWN, CountedEvents, DropOff, Figure, FigureValues, figure_of, why_not
-from shroff.project.funnels import Funnel
 from shroff.streams.log import Log
 from shroff_plugins.analytics.funnel_events import History, ReadTimes, Words, read_frames, user_codes, user_fields
+from shroff_plugins.analytics.funnel_file import Funnel
 from shroff_plugins.analytics.funnels import FunnelQuestion, ask_funnel
 
 _CODES: Final = 40  # bits of a user's code; the day stands above them

@@ -26,10 +26,10 @@ from shroff.language.expression import ThisField, fields_of_this, walk
 from shroff.language.values import DAY_MS
 from shroff.log.columns.stored import LineReader, log_columns
 from shroff.project.definitions import Definitions
-from shroff.project.funnels import Funnel
 from shroff.runtime.progress import ahead
 from shroff.streams.lake_manifest import File
 from shroff.streams.log import Log
+from shroff_plugins.analytics.funnel_file import Funnel
 
 GROUPS: Final = 16  # row groups of a file that are read at once: half a million rows
 Words = NDArray[np.int64]

@@ -14,19 +14,18 @@ from typing import TYPE_CHECKING, Annotated, Final
 import msgspec
 
 from shroff import config
-from shroff.errors import DefinitionError, Problem, UsageError, nearest
+from shroff.errors import UsageError, nearest
 from shroff.language.values import day_at, day_named
-from shroff.language.yaml import text as yamltext
 from shroff.operations.declaration import OperationAnswer, OperationRequest, Param, operation
-from shroff.project.funnels import FILE, load_funnels
 from shroff.runtime.texts import many, one_line
+from shroff_plugins.analytics.funnel_file import FILE, FUNNELS_FILE
 from shroff_plugins.analytics.funnels import FunnelAnswer, FunnelDocument, FunnelQuestion, ask_funnel, document_of
 from shroff_plugins.analytics.histories import history_of, is_served
 
 if TYPE_CHECKING:
     from shroff.app.opened import Opened
     from shroff.app.project import Project
-    from shroff.project.funnels import Funnel
+    from shroff_plugins.analytics.funnel_file import Funnel
 
 EXAMPLE: Final = "onboarding: { user: customer, steps: [signed_up, payment] }"
 DAYS: Final = 3  # up to yesterday, where nobody names any
@@ -188,14 +187,8 @@ def funnels_of(opened: Opened) -> dict[str, Funnel]:
 
     Raises: DefinitionError with every mistake of the file.
     """
-    problems: list[Problem] = []
-    text = config.read_files(opened.places.folder, problems, (FILE,)).get(FILE)
-    definitions = opened.definitions
-    names = definitions.events.names(frozenset(definitions.reference.lists), definitions.settings.money_places)
-    node = None if text is None else yamltext.read(text, FILE, problems)
-    funnels = load_funnels(node, definitions.events, names, problems)
-    if problems:
-        raise DefinitionError(problems)
+    text = config.read_files(opened.places.folder, [], (FILE,)).get(FILE)
+    funnels: dict[str, Funnel] = FUNNELS_FILE.content(text, opened.definitions)
     return funnels
 
 

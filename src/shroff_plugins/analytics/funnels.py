@@ -20,10 +20,11 @@ from shroff.errors import UsageError, nearest
 from shroff.language.values import DAYS_MAX, day_starts_ms, key_text, show_duration
 from shroff.operations.declaration import OperationAnswer
 from shroff.project.definitions import Definitions
-from shroff.project.funnels import Funnel, split_mistake
+from shroff.project.figures import split_mistake
 from shroff.runtime.texts import one_line, table
 from shroff_plugins.analytics.counts import ROWS_MAX, VALUES_MAX, shown_value
 from shroff_plugins.analytics.funnel_events import History, ReadTimes, StepEvents, Words, read_steps, reads
+from shroff_plugins.analytics.funnel_file import Funnel
 from shroff_plugins.analytics.funnel_steps import DropOffDay, Reached, Truths, drop_offs, reached
 
 DROPPED_OFF, RECOVERED, STILL_OUT, REACHED, LOST = KINDS = (

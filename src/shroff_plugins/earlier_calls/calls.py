@@ -15,16 +15,15 @@ import msgspec
 
 from shroff.errors import Problem, nearest
 from shroff.events.definitions import Events, EventType, FileMapping
-from shroff.features.definitions import FeatureTypes
 from shroff.language import loader
 from shroff.language.expression import Node, RowValue, walk
 from shroff.language.keys import ANY, EXPRESSION, NAME, SWITCH, Either, Key, Keys, Many, own_names
 from shroff.language.names import DeclaredNames, Scope
-from shroff.language.types import INTEGER, NOTHING, TEXT, Type
+from shroff.language.types import INTEGER, TEXT, Type
 from shroff.language.yaml.text import Mapping as YamlMapping
 from shroff.language.yaml.text import Node as YamlNode
 from shroff.language.yaml.text import Scalar, Sequence
-from shroff.project.file_kinds import AddedFile
+from shroff.project.file_kinds import AddedFile, FileContext
 from shroff.project.policy import OUTCOMES
 from shroff_plugins.earlier_calls.questions import QUESTION, SENDING, AskingCall, load_question, load_sending
 
@@ -180,13 +179,7 @@ class MappedCall(msgspec.Struct, frozen=True):
 Call = MappedCall | AskingCall
 
 
-def load_calls(
-    node: YamlNode | None,
-    events: Events,
-    features: FeatureTypes,
-    names: DeclaredNames,
-    problems: list[Problem],
-) -> dict[str, Call]:
+def load_calls(node: YamlNode | None, context: FileContext, problems: list[Problem]) -> dict[str, Call]:
     """Read calls.yaml: each call by its path."""
     top = loader.mapping(node, problems, FILE)
     calls: dict[str, Call] = {}
@@ -198,19 +191,19 @@ def load_calls(
         if found is None:
             continue
         if found.get("event") is None and any(found.get(name) is not None for name in ("sends", "recipients")):
-            sending = load_sending(key.text, found, names, problems)
+            sending = load_sending(key.text, found, context, problems)
             if sending is not None:
                 calls[key.text] = sending
             continue
         if found.get("event") is None and any(found.get(name) is not None for name in ("reads", "ask", "each")):
-            question = load_question(key.text, found, features, names, problems)
+            question = load_question(key.text, found, context, problems)
             if question is not None:
                 calls[key.text] = question
             continue
         loader.check_keys(found, CALL, problems, what)
-        event = _event(found.get("event"), events, problems)
+        event = _event(found.get("event"), context.events, problems)
         if event is not None:
-            calls[key.text] = _CallLoader(event, events, features, names, problems).load(key.text, found)
+            calls[key.text] = _CallLoader(event, context, problems).load(key.text, found)
     return calls
 
 
@@ -222,7 +215,7 @@ def answered(calls: Mapping[str, Call], event: str) -> Iterator[Node]:
 
 
 CALLS_FILE: Final = AddedFile(
-    "calls", FILE, "Calls of earlier services: their requests and responses.", CALLS, load_calls, answered
+    "calls", FILE, "Calls of earlier services: their requests and responses.", CALLS, load_calls, answered, is_kept=True
 )
 
 
@@ -263,20 +256,16 @@ class _CallLoader:
     def __init__(
         self,
         event: EventType,
-        events: Events,
-        features: FeatureTypes,
-        names: DeclaredNames,
+        context: FileContext,
         problems: list[Problem],
     ) -> None:
         self._event, self._problems, self._has_mistake = event, problems, False
         self._may_lack: set[str] = set()
-        keyed = {name for name, entity in events.entities.items() if event.name in entity.keys}
-        self._shown = {
-            name: features.type_of(name) or NOTHING for name in features.names() if name.partition(".")[0] in keyed
-        }
+        keyed = {name for name, entity in context.events.entities.items() if event.name in entity.keys}
+        self._shown = {name: type_ for name, type_ in context.features.items() if name.partition(".")[0] in keyed}
         self._names = replace(
-            names,
-            entities={**names.entities, OF_DECISION: frozenset([event.name])},
+            context.names,
+            entities={**context.names.entities, OF_DECISION: frozenset([event.name])},
             lists=frozenset(),
             tables={},
         )

@@ -14,7 +14,6 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 
 from shroff.errors import Problem, nearest
-from shroff.features.definitions import FeatureTypes
 from shroff.language import loader as loading
 from shroff.language.expression import Node, RowValue, walk
 from shroff.language.keys import ANY, EXPRESSION, Either, Key, Keys, Many, choice, own_names
@@ -22,6 +21,7 @@ from shroff.language.names import DeclaredNames, Scope
 from shroff.language.yaml.text import Mapping as YamlMapping
 from shroff.language.yaml.text import Node as YamlNode
 from shroff.language.yaml.text import Scalar, Sequence
+from shroff.project.file_kinds import FileContext
 
 REQUEST: Final = "request"  # what an answer reads of the request: row.request.NAME
 ITEMS_MAX: Final = 20  # of a list each of whose items asks
@@ -268,9 +268,7 @@ class AskingCall(msgspec.Struct, frozen=True):
     recipients: tuple[str, ...] = ()
 
 
-def load_question(
-    path: str, found: YamlMapping, features: FeatureTypes, names: DeclaredNames, problems: list[Problem]
-) -> AskingCall | None:
+def load_question(path: str, found: YamlMapping, context: FileContext, problems: list[Problem]) -> AskingCall | None:
     """Load a call that queries data; None if it has errors."""
     what = f"the call {path}"
     loading.check_keys(found, QUESTION, problems, what)
@@ -283,7 +281,7 @@ def load_question(
     if reads is None:
         return None
     kind = READS[reads]
-    loader = _Loader(kind, features if reads == "facts" else None, names.money_places, problems)
+    loader = _Loader(kind, context.features if reads == "facts" else None, context.names.money_places, problems)
     ask = loader.ask(found.get("ask"))
     if (each is None) == (answer is None):
         problems.append(
@@ -301,13 +299,13 @@ def load_question(
     return AskingCall(path, reads, method or "post", many.text if many else "", unread, ask, part, each is not None)
 
 
-def load_sending(path: str, found: YamlMapping, names: DeclaredNames, problems: list[Problem]) -> AskingCall | None:
+def load_sending(path: str, found: YamlMapping, context: FileContext, problems: list[Problem]) -> AskingCall | None:
     """Load a call that sends; None if it has errors."""
     loading.check_keys(found, SENDING, problems, f"the call {path}")
     sends = loading.one_of(found.get("sends"), SENDS, problems, "sends")
     if sends is None:
         return None
-    loader = _Loader(SENDS[sends], None, names.money_places, problems)
+    loader = _Loader(SENDS[sends], None, context.names.money_places, problems)
     ask, part = loader.ask(found.get("ask")), loader.part(found.get("answer"), SENDS[sends].names)
     node = found.get("recipients")
     recipients = _names(node, problems, "recipients")
@@ -329,7 +327,7 @@ class _Loader:
     """Reads the expressions of a call that asks."""
 
     def __init__(
-        self, kind: CallKind, features: FeatureTypes | None, money_places: int, problems: list[Problem]
+        self, kind: CallKind, features: Collection[str] | None, money_places: int, problems: list[Problem]
     ) -> None:
         self._kind, self._features, self._problems = kind, features, problems
         self._scope = Scope(DeclaredNames(money_places=money_places), what="a call", reads_row=True)
@@ -374,10 +372,9 @@ class _Loader:
         elif names is not None and path[0] not in {*names, REQUEST}:
             hint = nearest(path[0], names) or f"There is {', '.join(names)} and {REQUEST}."
             self._problems.append(node.problem(f"the result has nothing named {path[0]!r}.", hint))
-        elif self._features is not None and names is not None and path[0] == "features" and len(path) > 1:
-            known = self._features.names()
-            if path[1] not in known:
-                self._problems.append(node.problem(f"{path[1]!r} is not a feature.", nearest(path[1], known)))
+        elif names is not None and path[0] == "features" and self._features is not None:
+            for name in set(path[1:2]).difference(self._features):
+                self._problems.append(node.problem(f"{name!r} is not a feature.", nearest(name, self._features)))
 
 
 def paths_of(part: Part) -> Iterator[tuple[str, ...]]:

@@ -24,7 +24,7 @@ from shroff.operations import manifest
 from shroff.operations.declaration import OPERATIONS, Operation, OperationAnswer, struct_of
 from shroff.people.access import Right
 from shroff.project.schedules import FILE, load_schedules
-from shroff.project.settings.installed import JOBS, installed
+from shroff.runtime.entry_points import JOBS, installed
 
 if TYPE_CHECKING:
     from shroff.app.jobs.work import JobRun

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from msgspec.structs import replace
 
-from shroff.app.adapter_factory import load_adapter
 from shroff.app.live.archives import KeptArchives
 from shroff.app.live.file_sync import FileTaking, TakingRules
 from shroff.app.live.pulled_files import DONE, PulledFiles
@@ -19,6 +18,7 @@ from shroff.config import alone
 from shroff.errors import UsageError, nearest
 from shroff.events.formats.encodings import read_lines
 from shroff.events.formats.lines import Line, Lines
+from shroff.runtime.entry_points import load_entry
 from shroff.runtime.progress import unheard
 from shroff.streams.pull import NotKeptError, PulledSource, PullPlace
 
@@ -78,12 +78,12 @@ class PulledSources(PulledFiles):
             raise UsageError(f"there is no pulled source {name!r}. {nearest(name, found) or there}")
         system = found[name].system
         options = self._opened.systems.settled("pull", system, self._opened.places.folder)
-        adapter: PulledSource = load_adapter(f"pull.{system.kind}")(options, self._place(name))
+        adapter: PulledSource = load_entry(f"pull.{system.kind}")(options, self._place(name))
         return adapter
 
     def at(self, address: str, options: Mapping[str, Any]) -> PulledSource:
         """Open the files at a location that is not a source of shroff.yaml. Raises: UsageError if nothing is there."""
-        adapter: PulledSource = load_adapter("pull.files")({**options, "from": address}, self._place(""))
+        adapter: PulledSource = load_entry("pull.files")({**options, "from": address}, self._place(""))
         return adapter
 
     def _place(self, name: str) -> PullPlace:

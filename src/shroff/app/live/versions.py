@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 from shroff import config
 from shroff.app.parts import ProjectPart
 from shroff.log.active_files import (
-    BESIDE,
+    NOTICES,
     FileDifference,
     beside,
     changes,
     followed,
 )
 from shroff.project.definitions import Definitions, load_definitions
+from shroff.project.file_kinds import added_files
 from shroff.project.loader import line_of
 from shroff.streams.log import Log
 
@@ -51,7 +52,9 @@ class FileVersions(ProjectPart):
 
     def beside(self) -> dict[str, str]:
         """Get the content of project files and settings that are not part of a version."""
-        return beside(config.read_files(self._opened.places.folder, [], BESIDE), self._opened.systems)
+        folder = self._opened.places.folder
+        names = NOTICES, *added_files(config.files_of(folder))
+        return beside(config.read_files(folder, [], names), self._opened.systems)
 
     def load_active(self, files: Mapping[str, str]) -> Definitions:
         """Load the definitions from the files in the log. Raises: DefinitionError."""

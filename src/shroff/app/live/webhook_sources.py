@@ -11,12 +11,12 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from shroff.app.adapter_factory import load_adapter
 from shroff.app.opened import intake_of
 from shroff.app.people import ProjectPeople
 from shroff.errors import InputError, TransientError, UsageError, nearest
 from shroff.people.audit import Action
 from shroff.project.settings.system import filled
+from shroff.runtime.entry_points import load_entry
 from shroff.runtime.whole_files import whole_file
 from shroff.streams.push import SUBSCRIBE, UNSUBSCRIBE, FetchNeededError, Push, PushRefusedError, PushSource
 from shroff.worker.pushed import PushReader, own_types
@@ -161,7 +161,7 @@ class PushedSources:
         options = self._opened.systems.settled("push", source.system, self._opened.places.folder)
         if fetch is not None:
             options = {name: value for name, value in options.items() if name not in {"certificates", "password"}}
-        adapter: PushSource = load_adapter(f"push.{source.system.kind}")(options, fetch or fetching(options))
+        adapter: PushSource = load_entry(f"push.{source.system.kind}")(options, fetch or fetching(options))
         return adapter
 
     def judged(

@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypedDict, Unpack
 
 from shroff import config
-from shroff.app.adapter_factory import load_adapter
 from shroff.app.arrow_tables import FileOptions, InputFiles, paths
 from shroff.app.live.ingest import scratch_log
 from shroff.app.models.promotion import Promotions
 from shroff.app.parts import ProjectPart
 from shroff.errors import UsageError, nearest
 from shroff.events.formats.encodings import file_format
-from shroff.project.settings.installed import IMPORTERS, adapters
+from shroff.runtime.entry_points import IMPORTERS, entries, load_entry
 from shroff.runtime.process_wide import threads
 from shroff.runtime.progress import unheard
 from shroff.streams.log import Log
@@ -213,8 +212,8 @@ class Training(ProjectPart):
 
         path, definitions, calibrate = Path(file), self._opened.definitions, about.get("calibrate", False)
         event = self._event_of(event)
-        names = [name for name in reversed([*adapters(IMPORTERS)]) if name.startswith("model.")]  # shroff's own last
-        foreign, digest = foreign_file(path, about.get("rounds"), (load_adapter(name, IMPORTERS) for name in names))
+        names = [name for name in reversed([*entries(IMPORTERS)]) if name.startswith("model.")]  # shroff's own last
+        foreign, digest = foreign_file(path, about.get("rounds"), (load_entry(name, IMPORTERS) for name in names))
         read = read_by(
             foreign, path.name, definitions, event, _declared(about.get("inputs")), dict(about.get("categories") or {})
         )

@@ -10,15 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from shroff import config
-from shroff.app.adapter_factory import load_adapter
 from shroff.app.parts import ProjectPart
 from shroff.errors import DefinitionError, Problem, RefusalError, UsageError
 from shroff.project.definitions import load_definitions
 from shroff.project.draft_overlay import RULES, DraftFile
-from shroff.project.settings.installed import IMPORTERS
 from shroff.rules import texts
 from shroff.rules.silences import trial_number, trial_of
 from shroff.rules.texts import tag_of
+from shroff.runtime.entry_points import IMPORTERS, load_entry
 from shroff.runtime.whole_files import own
 
 if TYPE_CHECKING:
@@ -202,7 +201,7 @@ class Rules(ProjectPart):
 
         Returns: the `event` type, the `outcome` with carried and refused rules, and the `files` by their names.
         """
-        carry_over = load_adapter("rules.radar", IMPORTERS)
+        carry_over = load_entry("rules.radar", IMPORTERS)
         where = None if mapping is None else Path(mapping)
         imported = carry_over(
             self._opened.definitions, Path(file), event=event, by=by, mapping=where, shadow=shadow, apart=apart

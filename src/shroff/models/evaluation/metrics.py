@@ -14,10 +14,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from shroff.models.definitions import ADDED_METRICS, added
 from shroff.models.evaluation.daily import found_in_budget
 from shroff.models.keys import at_cut_off
 from shroff.models.sets import Flags, Floats, Words
+from shroff.runtime.entry_points import METRICS, installed
 
 REVIEW: Final = 2  # codes of outcomes, as `sets.RecordedDecisions` has them: their places in `project.policy.OUTCOMES`
 DECLINE: Final = 3
@@ -145,7 +145,7 @@ def measure(judged: Judged, terms: Terms, weights: Floats | None = None) -> dict
         found["brier"] = _ratio(float((weight * (judged.scores - frauds) ** 2).sum()), total)
     else:
         found["calibration_error"] = found["brier"] = np.nan
-    for name, metric in added(ADDED_METRICS).items():
+    for name, metric in installed(METRICS).items():
         found[name] = metric.compute(judged.scores, frauds, weight)
     return found | _money(judged, terms, weight)
 

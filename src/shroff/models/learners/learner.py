@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 
 from shroff.errors import UsageError
 from shroff.models.columns import CATEGORY
-from shroff.models.definitions import ADDED_LEARNERS, added, learners
+from shroff.models.definitions import learners
 from shroff.models.learners.filed import Filed, Values, coded_by
 from shroff.models.learners.learned import Fitted, Learned, LearningPlan, TrainingRows
 from shroff.models.model import InputColumn
 from shroff.models.sets import FRAUD, GENUINE, Floats, Input
+from shroff.runtime.entry_points import LEARNERS, installed
 from shroff.runtime.process_wide import threads_asleep
 
 if TYPE_CHECKING:
@@ -174,7 +175,7 @@ def _learn(learner: str, rows: TrainingRows, plan: LearningPlan) -> Learned:
         from shroff.models.learners import isolation as learners_isolation
 
         return learners_isolation.learn(rows, plan)
-    learned: Learned = added(ADDED_LEARNERS)[learner](rows, plan)
+    learned: Learned = installed(LEARNERS)[learner](rows, plan)
     return learned
 
 

@@ -28,6 +28,7 @@ NO_LAKE: Final = (
     "marts read the lake, and this project has none. Add 'lake: ./lake' to shroff.yaml and run 'shroff lake write'."
 )
 NOT_WRITTEN: Final = "marts read the lake, and this one has no events yet. Run 'shroff lake write'."
+BUILDING: Final = "another 'shroff marts build' runs for this project; wait until it ends"
 NO_MODELS: Final = (
     "there are no marts. Write one SELECT as marts/payments_by_day.sql, such as: "
     "SELECT date, count(*) AS payments FROM payment GROUP BY date"
@@ -57,10 +58,15 @@ class Marts:
         self._opened = opened
 
     @property
+    def _state(self) -> Path:
+        """Folder of the built marts; may be removed at any time."""
+        return self._opened.places.state / "marts"
+
+    @property
     def _files(self) -> MartFiles:
         from shroff_plugins.analytics.marts.build import MartFiles
 
-        return MartFiles(self._opened.places.marts)
+        return MartFiles(self._state)
 
     def build(self, *, memory: str | None = None, is_full: bool = False, progress: Progress | None = None) -> MartBuild:
         """Build every mart from the lake, and run its tests (see `analytics.marts.build`).
@@ -78,7 +84,7 @@ class Marts:
         limits = QueryLimits(memory or MEMORY, threads())
         with ExitStack() as held:
             log, reader = self._history(held)
-            held.enter_context(config.building_marts(self._opened.places))
+            held.enter_context(config.alone(self._state / "build.lock", BUILDING))
             shutil.rmtree(self._files.work, ignore_errors=True)
             (self._files.work / "spill").mkdir(parents=True)
             held.callback(shutil.rmtree, self._files.work, ignore_errors=True)
@@ -173,7 +179,7 @@ class Marts:
     @property
     def _copies(self) -> Path | None:
         """Where files of a bucket are kept; None for a lake in a folder."""
-        return None if self._folder is not None else self._opened.places.marts / "lake"
+        return None if self._folder is not None else self._state / "lake"
 
     @property
     def _folder(self) -> Path | None:

@@ -13,7 +13,6 @@ from starlette.responses import Response
 
 from shroff.errors import DefinitionError, UsageError
 from shroff.people.access import Right
-from shroff.project.funnels import Funnel
 from shroff.runtime.whole_files import csv_line
 from shroff.web.http.messages import Request
 from shroff.web.http.problems import ProblemError
@@ -22,6 +21,7 @@ from shroff.web.pages.charts.bars import Bars, signed_bars
 from shroff.web.pages.renderer import days_zone, page
 from shroff.web.pages.words import sentence
 from shroff_plugins.analytics.count_operations import ShowCountable
+from shroff_plugins.analytics.funnel_file import Funnel
 from shroff_plugins.analytics.funnel_operations import FunnelDays, UserNames, funnels_of
 from shroff_plugins.analytics.funnels import DropOffRow, FunnelDocument
 from shroff_plugins.analytics.pages.counts import CSV, day_of

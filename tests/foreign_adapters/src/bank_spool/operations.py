@@ -17,16 +17,18 @@ class CountSpool(OperationRequest["Spooled"]):
 
 
 class Spooled(OperationAnswer):
-    """How many there are."""
+    """How many there are, and how many spool.yaml expects."""
 
     lines: int
+    expected: int
 
     def text(self) -> str:
-        return f"{self.lines} lines."
+        return f"{self.lines} of {self.expected} lines."
 
 
 @operation("spool count", right="read:decisions", http="GET /spool", examples=["shroff spool count"])
 def count_spool(project: Project, request: CountSpool) -> Spooled:
     """Count the lines of the spool."""
     file = project.opened.places.folder / "out" / "decisions.jsonl"
-    return Spooled(lines=len(file.read_bytes().splitlines()) if file.exists() else 0)
+    expected = project.definitions.added.get("spool", {}).values()
+    return Spooled(lines=len(file.read_bytes().splitlines()) if file.exists() else 0, expected=sum(expected))

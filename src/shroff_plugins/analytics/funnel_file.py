@@ -12,16 +12,17 @@ from typing import Final
 import msgspec
 
 from shroff.errors import Problem, nearest
-from shroff.events.definitions import Events
 from shroff.language import loader
 from shroff.language.expression import Node
 from shroff.language.keys import DURATION, EXPRESSION, NAME, Either, Key, Keys, Many, choice, own_names
-from shroff.language.names import DeclaredNames, Scope
+from shroff.language.names import Scope
 from shroff.language.types import BOOLEAN
 from shroff.language.yaml.text import Mapping as YamlMapping
 from shroff.language.yaml.text import Node as YamlNode
 from shroff.language.yaml.text import Scalar
 from shroff.language.yaml.text import Sequence as YamlSequence
+from shroff.project.figures import split_mistake
+from shroff.project.file_kinds import AddedFile, FileContext
 
 FILE: Final = "funnels.yaml"
 STEPS: Final = (2, 20)  # of a funnel
@@ -101,18 +102,25 @@ class Funnel(msgspec.Struct, frozen=True):
         return tuple(dict.fromkeys(name for step in self.steps for name in step.events))
 
 
-def load_funnels(
-    node: YamlNode | None, events: Events, names: DeclaredNames, problems: list[Problem]
-) -> dict[str, Funnel]:
+def load_funnels(node: YamlNode | None, context: FileContext, problems: list[Problem]) -> dict[str, Funnel]:
     """Read funnels.yaml: each funnel by its name. What cannot be read is left out, with a problem for each mistake."""
-    return loader.by_name(node, FILE, FUNNELS_MAX, FUNNEL, _FunnelLoader(events, names, problems).load, problems)
+    return loader.by_name(node, FILE, FUNNELS_MAX, FUNNEL, _FunnelLoader(context, problems).load, problems)
+
+
+FUNNELS_FILE: Final = AddedFile(
+    "funnels",
+    FILE,
+    "User funnels: steps, drop-off, recovery and time taken.",
+    FUNNELS,
+    load_funnels,
+)
 
 
 class _FunnelLoader:
     """Reads one funnel."""
 
-    def __init__(self, events: Events, names: DeclaredNames, problems: list[Problem]) -> None:
-        self._events, self._names, self._problems = events, names, problems
+    def __init__(self, context: FileContext, problems: list[Problem]) -> None:
+        self._events, self._names, self._problems = context.events, context.names, problems
 
     def load(self, name: str, found: YamlMapping) -> Funnel:
         steps = self._steps(found.get("steps"))
@@ -198,16 +206,3 @@ class _FunnelLoader:
             self._problems.append(user.problem(f"{lacking[0]} has {what}, so its users are not known.", hint))
         elif entity is None and (mistake := split_mistake(self._events, types, user.text)):
             self._problems.append(user.problem(mistake.replace("split by", "a user is")))
-
-
-def split_mistake(events: Events, types: Sequence[str], field: str) -> str:
-    """Why numbers cannot be split by a field; empty where they can."""
-    found = [declared for name in types for declared in events.types[name].fields if declared.name == field]
-    if types and not found:
-        every = sorted({name for type_ in types for name in events.types[type_].field_names})
-        return f"no event type of the steps has a field {field!r}. {nearest(field, every)}".rstrip()
-    odd = [declared for declared in found if declared.type.kind not in {"text", "choice", "boolean", "integer"}]
-    if odd:
-        return f"{field} is of type {odd[0].type}: split by a text, choice, boolean or integer."
-    kinds = {"text" if declared.type.is_text else declared.type.kind for declared in found}
-    return f"{field} is of several types: {' and '.join(sorted(kinds))}." if len(kinds) > 1 else ""

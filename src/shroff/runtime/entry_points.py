@@ -1,0 +1,89 @@
+"""What installed packages add to shroff by entry points: shroff's own, then those of other packages.
+
+Reading shroff's own takes 4 ms. Other packages are searched only for a name that shroff has not, and where all names
+are asked for, which takes 10 to 30 ms. A name of shroff's own cannot be taken by another package.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from importlib.metadata import EntryPoint, PackageNotFoundError, distribution, entry_points
+from typing import Any, Final
+
+from shroff.errors import UsageError
+
+PACKAGE: Final = "shroff"
+# The groups, with the names of their entry points and what these name; docs/reference/plugins.md.
+ADAPTERS: Final = "shroff.adapters"  # CONTRACT.TECHNOLOGY: the adapter
+CHECKS: Final = "shroff.checks"  # NAME: a class over an opened project, with `tries` and `values`
+EXPORTERS: Final = "shroff.exporters"  # NAME: a function that exports what `shroff export` names
+FIGURES: Final = "shroff.figures"  # `counted`: what counts the figures of reports
+FILES: Final = "shroff.files"  # KIND of KIND.yaml: an AddedFile
+IMPORTERS: Final = "shroff.importers"  # rules.SYSTEM or model.FORMAT: a function
+JOBS: Final = "shroff.jobs"  # KIND: a JobKind
+KERNELS: Final = "shroff.kernels"  # NAME: kernels as `module:function function`
+LEARNERS: Final = "shroff.learners"  # NAME: a function of TrainingRows and LearningPlan
+METRICS: Final = "shroff.metrics"  # NAME: a Metric that computes
+OPERATIONS: Final = "shroff.operations"  # NAME: words with their modules and help
+ROUTES: Final = "shroff.routes"  # NAME: a function that gives routes
+SETTINGS: Final = "shroff.settings"  # CONTRACT or CONTRACT.NAME: a mapping of technologies to declarations
+
+
+@cache
+def own_points() -> tuple[EntryPoint, ...]:
+    """Entry points of shroff itself, of all groups; none where it runs without being installed."""
+    try:
+        return tuple(distribution(PACKAGE).entry_points)
+    except PackageNotFoundError:
+        return ()
+
+
+@cache
+def entries(group: str = ADAPTERS) -> Mapping[str, EntryPoint]:
+    """Entry points of a group by name, of all packages.
+
+    Raises: UsageError where two packages have one of the same name.
+    """
+    found = {point.name: point for point in own_points() if point.group == group}
+    own = set(found)
+    for point in sorted(entry_points(group=group), key=lambda point: point.name):
+        if point.name in own:
+            continue
+        if point.name in found:
+            both = " and ".join(sorted({package_of(point), package_of(found[point.name])}))
+            raise UsageError(f"the packages {both} both have an adapter {point.name!r}: uninstall one of them.")
+        found[point.name] = point
+    return found
+
+
+def entry_point(name: str, group: str = ADAPTERS) -> EntryPoint | None:
+    """The entry point of a name; None where no installed package has it."""
+    own = next((point for point in own_points() if point.group == group and point.name == name), None)
+    return own or entries(group).get(name)
+
+
+def load_entry(name: str, group: str = ADAPTERS) -> Any:
+    """What the entry point of a name names, loaded. Raises: UsageError where no installed package has it."""
+    found = entry_point(name, group)
+    if found is None:
+        raise UsageError(f"no adapter {name!r} is installed; there is {', '.join(sorted(entries(group))) or 'none'}.")
+    return found.load()
+
+
+@cache
+def installed(group: str) -> Mapping[str, Any]:
+    """Everything that the entry points of a group name, loaded. Raises: UsageError naming a package that is broken."""
+    found = {}
+    for name, point in entries(group).items():
+        try:
+            found[name] = point.load()
+        except Exception as error:  # whatever another package's import raises
+            where = f"{group} {name!r} of the package {package_of(point)}"
+            raise UsageError(f"{where} cannot be loaded: {type(error).__name__}: {error}") from error
+    return found
+
+
+def package_of(point: EntryPoint) -> str:
+    """The package that has an entry point."""
+    return point.dist.name if point.dist is not None else point.value
