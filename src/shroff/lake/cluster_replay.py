@@ -298,9 +298,9 @@ def answers_of(
             for partition_event in part
         )
         events = [event for record in records if (event := work.decode(version, record)) is not None]
-        for one, answer in zip(part, partition.take(events), strict=True):
-            if one.is_asked and answer is not None:
-                found.append((one.seq, answer))
+        for asked, answer in zip(part, partition.take(events), strict=True):
+            if asked.is_asked and answer is not None:
+                found.append((asked.seq, answer))
     return partition.state(), found
 
 

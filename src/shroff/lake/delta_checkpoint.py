@@ -127,5 +127,6 @@ def _pairs(value: Any) -> Any:
     if not isinstance(value, dict):
         return value
     return {
-        key: list(dict(one).items()) if key in _MAPS and one is not None else _pairs(one) for key, one in value.items()
+        key: list(dict(part).items()) if key in _MAPS and part is not None else _pairs(part)
+        for key, part in value.items()
     }

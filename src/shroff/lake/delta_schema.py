@@ -27,17 +27,17 @@ def schema_of(schema: pa.Schema, partition: Collection[str]) -> Fields:
     """
     if taken := sorted(set(partition) & set(schema.names)):
         raise ValueError(f"column {taken[0]!r} is in the files and in the names of their folders.")
-    fields = [_field(one.name, _type(one.name, one.type)) for one in schema]
+    fields = [_field(field.name, _type(field.name, field.type)) for field in schema]
     return [*fields, *(_field(name, "date" if name == "date" else "string") for name in partition)]
 
 
 def widened(fields: Fields, more: Fields) -> Fields:
     """The fields of both, the new ones behind. Raises: ValueError where one has two types."""
     known = {field["name"]: field for field in fields}
-    for one in more:
-        before = known.setdefault(one["name"], one)
-        if before["type"] != one["type"]:
-            raise ValueError(f"column {one['name']!r} was {_text(before['type'])} and is {_text(one['type'])} now.")
+    for field in more:
+        before = known.setdefault(field["name"], field)
+        if before["type"] != field["type"]:
+            raise ValueError(f"column {field['name']!r} was {_text(before['type'])} and is {_text(field['type'])} now.")
     return list(known.values())
 
 

@@ -28,7 +28,7 @@ TAKEN: Final = frozenset(
 FOLDER: Final = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 ALL: Final = ("decisions", "flags", "labels")  # what a folder is of, where it is not of an event type
 _PLAIN: Final = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-.")
-_ESCAPED: Final = [chr(one) if one in _PLAIN else f"={one:02X}" for one in range(256)]
+_ESCAPED: Final = [chr(code) if code in _PLAIN else f"={code:02X}" for code in range(256)]
 
 
 def file_name(id_: str) -> str:

@@ -25,8 +25,8 @@ def parquet(table: pa.Table) -> bytes:
     Whole numbers by their differences, texts coded but long ones, with the range of places only: that halves what
     writing costs, and every reader of Parquet has these encodings.
     """
-    whole = [one.name for one in table.schema if pa.types.is_integer(one.type)]
-    coded = [one.name for one in table.schema if pa.types.is_string(one.type) and one.name not in LONG_TEXTS]
+    whole = [field.name for field in table.schema if pa.types.is_integer(field.type)]
+    coded = [field.name for field in table.schema if pa.types.is_string(field.type) and field.name not in LONG_TEXTS]
     out = pa.BufferOutputStream()
     pq.write_table(
         table,
@@ -59,7 +59,7 @@ def put_table(objects: RetriedObjects, lane: int, number: int, folder: str, tabl
 
 def schema_mark(schema: pa.Schema) -> str:
     """Equal for equal columns."""
-    words = "\n".join(f"{one.name} {one.type}" for one in schema)
+    words = "\n".join(f"{field.name} {field.type}" for field in schema)
     return sha256(words.encode()).hexdigest()[:12]
 
 

@@ -199,7 +199,7 @@ class _Manifests:
 
     def behind(self, number: int) -> list[Manifest]:
         """Those behind a number, and behind what all tables have, up to the state's."""
-        return [self.at(one) for one in range(max(number, self._since) + 1, self._state.number + 1)]
+        return [self.at(at) for at in range(max(number, self._since) + 1, self._state.number + 1)]
 
     def at(self, number: int) -> Manifest:
         if number not in self._read:

@@ -51,11 +51,11 @@ class LakeReader:
             raise NoLakeError(f"there is no lake in {objects.address}; 'shroff lake write' makes one")
         if not self.state.is_whole:
             raise StateError(f"{objects.address} has JSON documents only, so it cannot replace the log")
-        for path in [one for one in self._held if one not in self.state.files]:
+        for path in [path for path in self._held if path not in self.state.files]:
             del self._held[path]
         self._files = {}
-        for one in sorted(self.state.files.values(), key=lambda file: (file.first, file.path)):
-            self._files.setdefault(one.kind, []).append(one)
+        for lake_file in sorted(self.state.files.values(), key=lambda file: (file.first, file.path)):
+            self._files.setdefault(lake_file.kind, []).append(lake_file)
 
     @property
     def last_seq(self) -> int:

@@ -125,7 +125,7 @@ def tables_of(span: SeqRange, versions: VersionsBySeq, lane: int) -> Iterator[tu
             decisions.setdefault(row.event, []).append(row)
             decided += 1
         for name, rows in decisions.items():
-            times = np.fromiter((span.time_at(one.seq) for one in rows), np.int64, len(rows))
+            times = np.fromiter((span.time_at(row.seq) for row in rows), np.int64, len(rows))
             for folder, table in _decisions(name, rows, times, definitions, lane):
                 yield from _by_day(folder, times, table)
 
@@ -232,7 +232,7 @@ def _labels(records: list[Record], lane: int) -> tuple[Words, pa.Table]:
         [record.body for record in records], _Said, lambda row: f"the label at sequence number {records[row].seq}"
     )
     for name in _Said.__struct_fields__:
-        columns[name] = pa.array([getattr(one, name) for one in said], pa.string())
+        columns[name] = pa.array([getattr(label, name) for label in said], pa.string())
     return times, pa.table(columns | {"body": _bodies(records).column()})
 
 

@@ -194,8 +194,8 @@ class LakeWriter:
                     put.append(pool.submit(self._put_document, path, data))
                     counts[name] += count
             added = [future.result() for future in files]
-            for one in put:
-                one.result()
+            for upload in put:
+                upload.result()
         for file in added:
             found.rows[file.kind] += file.rows
             found.bytes += file.bytes
@@ -243,7 +243,7 @@ _OTHER_LAKE: Final = "Write this log into an empty location, or restore the log 
 
 def _mark(log: LogReader, seq: int) -> str:
     """A hash of the record at a place. The first one, a version that stays when others are pruned, has the time."""
-    records = log.controls(seq - 1, seq) or [one for batch in log.read(seq - 1, seq) for one in batch]
+    records = log.controls(seq - 1, seq) or [record for batch in log.read(seq - 1, seq) for record in batch]
     return mark_of(records)
 
 

@@ -294,7 +294,7 @@ def _in_list(node: typed.InList, source: ColumnSource) -> Column:
 def _lookup(node: typed.Lookup, source: ColumnSource) -> Column:
     rows = source.reference.tables.get(node.table, {})
     keys = values_of(evaluate_columns(node.key, source))
-    return column_of([None if (found := rows.get(key)) is None else found[node.column] for key in keys], node.type)
+    return column_of([None if (row := rows.get(key)) is None else row[node.column] for key in keys], node.type)
 
 
 def _in_share(node: typed.InShare, source: ColumnSource) -> Column:

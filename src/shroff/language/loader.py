@@ -105,12 +105,12 @@ def by_name(
         return {}
     for key, value in top.entries if top else ():
         named, what = name(key, problems, keys.what), f"the {noun} {key.text}"
-        one = mapping(value, problems, what)
-        if named is None or one is None:
+        tree = mapping(value, problems, what)
+        if named is None or tree is None:
             continue
         before = len(problems)
-        check_keys(one, keys, problems, what)
-        loaded = load(named, one)
+        check_keys(tree, keys, problems, what)
+        loaded = load(named, tree)
         if len(problems) == before:
             found[named] = loaded
     return found

@@ -178,57 +178,59 @@ class BatchInProgress:
 
     # ---- one submission
 
-    def _take(self, one: Submission) -> Answer:
-        event = one.event or one.refused
+    def _take(self, submission: Submission) -> Answer:
+        event = submission.event or submission.refused
         if event is not None:
-            return self._event(one, event)
-        if one.refusal is not None:
-            return self._refuse(one, one.refusal)
-        if one.label is not None:
-            return self._label(one, one.label)
+            return self._event(submission, event)
+        if submission.refusal is not None:
+            return self._refuse(submission, submission.refusal)
+        if submission.label is not None:
+            return self._label(submission, submission.label)
         return Answer(UNTAKEN)
 
-    def _refuse(self, one: Submission, reason: str, *, is_conflict: bool = False) -> Answer:
-        self._batch.refused.append(Refused(one.source, one.place, one.type, reason, one.raw(), self._now_ms()))
-        id_ = one.sent.id if one.sent else ""
-        is_label = one.type == "label"
-        return Answer(REFUSED, one.type, id_, reason=reason, is_conflict=is_conflict, is_label=is_label)
+    def _refuse(self, submission: Submission, reason: str, *, is_conflict: bool = False) -> Answer:
+        self._batch.refused.append(
+            Refused(submission.source, submission.place, submission.type, reason, submission.raw(), self._now_ms())
+        )
+        id_ = submission.sent.id if submission.sent else ""
+        is_label = submission.type == "label"
+        return Answer(REFUSED, submission.type, id_, reason=reason, is_conflict=is_conflict, is_label=is_label)
 
-    def _event(self, one: Submission, event: Event) -> Answer:
+    def _event(self, submission: Submission, event: Event) -> Answer:
         state, type_, id_, time_ms = self._state, event.type, event.id, event.time_ms
         key = type_, id_
-        body = one.body if one.body is not None else state.records.encode(event)
+        body = submission.body if submission.body is not None else state.records.encode(event)
         earlier = self._events[key][1] if key in self._events else self._known.records.get(key)
         if earlier is not None:
-            return self._again(one, event, body, earlier)
+            return self._again(submission, event, body, earlier)
         if key in self._late:
-            return self._late_again(one, event, body, self._late[key])
+            return self._late_again(submission, event, body, self._late[key])
         if self._unique and (earlier := self._unique.repeated(event, self._named_record, _time_ms)) is not None:
             return self._repeat(event, earlier)
         names = self._unique.keys(event) if self._unique else []
         doubled = self._doubled(type_, names) if names else ""
-        if doubled or one.refusal is not None:
-            return self._refuse(one, doubled or one.refusal or "")
+        if doubled or submission.refusal is not None:
+            return self._refuse(submission, doubled or submission.refusal or "")
         if time_ms > self._latest_ms:
             field_name = state.engine.definitions.events.types[type_].time_field
-            return self._refuse(one, too_early(event.time_ms, field_name, self._settings, self._now_ms()))
+            return self._refuse(submission, too_early(event.time_ms, field_name, self._settings, self._now_ms()))
         watermark_ms = state.watermark_ms
         if watermark_ms is None or watermark_ms < time_ms:
             state.watermark_ms = time_ms
         elif watermark_ms - time_ms > self._lateness_ms:
             kept = self._keeps_late
-            if kept if isinstance(kept, bool) else "/".join(one.source.split("/", 2)[:2]) in kept:
-                return self._keep(one, event, body)
-            return self._refuse(one, self._lateness(event, watermark_ms))
+            if kept if isinstance(kept, bool) else "/".join(submission.source.split("/", 2)[:2]) in kept:
+                return self._keep(submission, event, body)
+            return self._refuse(submission, self._lateness(event, watermark_ms))
         seq = self._seq = self._seq + 1
-        if one.source != self._coming.where:
-            self._coming.note(seq, one.source)
+        if submission.source != self._coming.where:
+            self._coming.note(seq, submission.source)
         record = Record(seq, "event", type_, id_, time_ms, body, self._decide)
         self._records.append(record)
         self._events[key] = event, record
         self._placed.append(SequencedEvent(seq, event, body, self._past_hits))
-        if one.personal:
-            self._lay_beside(one, event)
+        if submission.personal:
+            self._lay_beside(submission, event)
         for name, value in names:
             self._batch.unique.append(UniqueValue(type_, name, value, seq))
             self._named[type_, name, value] = event, record
@@ -254,7 +256,7 @@ class BatchInProgress:
         self._repeated.append((answer, (earlier.type, earlier.id)))
         return answer
 
-    def _again(self, one: Submission, event: Event, body: bytes, earlier: Record) -> Answer:
+    def _again(self, submission: Submission, event: Event, body: bytes, earlier: Record) -> Answer:
         """Answer a known id: with the existing decision for equal content, else with a refusal.
 
         Bytes that differ may still be the same content, written when the type had other
@@ -262,28 +264,28 @@ class BatchInProgress:
         """
         if earlier.body != body and self._state.records.decode(earlier) != event:
             words = f"{event.type} {event.id!r} already exists with different content"
-            return self._refuse(one, words, is_conflict=True)
+            return self._refuse(submission, words, is_conflict=True)
         return self._repeat(event, earlier)
 
-    def _keep(self, one: Submission, event: Event, body: bytes) -> Answer:
+    def _keep(self, submission: Submission, event: Event, body: bytes) -> Answer:
         """Keep a late event without a sequence number, so that nothing reads it."""
         late = LateEvent(event.type, event.id, event.time_ms, body, self._now_ms())
         self._batch.late.append(late)
         self._late[event.type, event.id] = late
-        self._lay_beside(one, event)
+        self._lay_beside(submission, event)
         return Answer(LATE, event.type, event.id)
 
-    def _late_again(self, one: Submission, event: Event, body: bytes, kept: LateEvent) -> Answer:
+    def _late_again(self, submission: Submission, event: Event, body: bytes, kept: LateEvent) -> Answer:
         """An id that an event has which was too late and is kept: as with one of the log."""
         stored = Record(0, "event", kept.type, kept.id, kept.time_ms, kept.body, decided=False)
         if kept.body != body and self._state.records.decode(stored) != event:
             words = f"{event.type} {event.id!r} came too late and is kept with different content"
-            return self._refuse(one, words, is_conflict=True)
+            return self._refuse(submission, words, is_conflict=True)
         return Answer(DUPLICATE, event.type, event.id)
 
-    def _lay_beside(self, one: Submission, event: Event) -> None:
+    def _lay_beside(self, submission: Submission, event: Event) -> None:
         """Keep the personal fields of an event, where no fold sees them."""
-        self._batch.personal += [PersonalValue(event.type, event.id, name, text) for name, text in one.personal]
+        self._batch.personal += [PersonalValue(event.type, event.id, name, text) for name, text in submission.personal]
 
     def _lateness(self, event: Event, watermark_ms: int) -> str:
         """Why an event is too late."""
@@ -297,12 +299,12 @@ class BatchInProgress:
 
     # ---- labels
 
-    def _label(self, one: Submission, label: LabelInput) -> Answer:
+    def _label(self, submission: Submission, label: LabelInput) -> Answer:
         places = self._state.records.money_places
         forms = self._unique.forms
         lacking = next((name for name, _ in label.unique if (label.event_type or "", name) not in forms), "")
         if lacking:
-            return self._refuse(one, f"{lacking}: no unique field of {label.event_type} in the active version")
+            return self._refuse(submission, f"{lacking}: no unique field of {label.event_type} in the active version")
         event, record = self._event_of(label)
         label = label if record is None else label.dated(record.time_ms)
         id_ = label_id(label, places, "" if record is None else record.id)
@@ -312,11 +314,11 @@ class BatchInProgress:
             self._repeated_labels.append(answer)
             return answer
         if record is None:
-            return self._wait(one, label, id_)
+            return self._wait(submission, label, id_)
         event = event or self._decoded(record)
         misfit = misfit or _too_early(label, event)
         if misfit:
-            return self._refuse(one, misfit)
+            return self._refuse(submission, misfit)
         seq = self._join(label, id_, event, record.body)
         standing = self._state.standings[f"{event.type}/{event.id}"]
         in_force = standing.verdict, standing.source
@@ -362,12 +364,12 @@ class BatchInProgress:
                 return f"{name}: {event.type} {event.id!r} has {'another one' if name in has else 'none'}{whose}"
         return ""
 
-    def _wait(self, one: Submission, label: LabelInput, id_: str) -> Answer:
+    def _wait(self, submission: Submission, label: LabelInput, id_: str) -> Answer:
         """Keep a label until its event arrives, by the event's id if it has one."""
         type_, name, value = key = label_key(label)
         answer = Answer(WAITING, "label", id_, is_label=True)
         body = waiting_body(label, self._state.records.money_places, self._now_ms())
-        waiting = WaitingLabel(type_, value, id_, body, one.source, one.place, one.raw(), name)
+        waiting = WaitingLabel(type_, value, id_, body, submission.source, submission.place, submission.raw(), name)
         self._early[id_] = _Early(label, answer, waiting)
         self._early_of[key].append(id_)
         return answer

@@ -93,7 +93,7 @@ class EventSources(NamedTuple):
 def sources_of(log: Outbox) -> EventSources:
     """Load the sources of a log's events. Cost: 1 µs per change of source."""
     stored = sorted((part, text) for part, text in log.offsets(EVENT_SOURCES).items() if part != NEWEST)
-    changes = list(chain.from_iterable(kept_offset(EVENT_SOURCES, *one, list[_Change]) for one in stored))
+    changes = list(chain.from_iterable(kept_offset(EVENT_SOURCES, *note, list[_Change]) for note in stored))
     return EventSources(np.array([seq for seq, _ in changes], np.int64), [name for _, name in changes])
 
 

@@ -198,8 +198,8 @@ def is_said(log: Log, label: LabelInput, money_places: int) -> bool:
     if event is not None:
         last = said_last(log, f"{type_}/{event.id}", event.seq, label.source)
         return last == Said(label.verdict, label.source, label.reason, amount)
-    waiting = [waiting_label(one.body, money_places) for one in log.waiting_for(type_, [label.event_id])]
-    waits = next((one for one in reversed(waiting) if one.source == label.source), None)
+    waiting = [waiting_label(row.body, money_places) for row in log.waiting_for(type_, [label.event_id])]
+    waits = next((candidate for candidate in reversed(waiting) if candidate.source == label.source), None)
     return waits is not None and replace(waits, known_at_ms=label.known_at_ms, is_undated=True) == label
 
 

@@ -32,9 +32,9 @@ class LaterLabel(msgspec.Struct, frozen=True):
     @property
     def words(self) -> str:
         """The note about them."""
-        one = "1 label says that it becomes known only after now, at"
+        single = "1 label says that it becomes known only after now, at"
         many = f"{self.count:,} labels say that they become known only after now, the last at"
-        return f"{one if self.count == 1 else many} {time_text(self.last_ms)} ({self.event}); until then none counts"
+        return f"{single if self.count == 1 else many} {time_text(self.last_ms)} ({self.event}); until then none counts"
 
 
 def now_of(log: LogReader, now_ms: int) -> int:

@@ -91,7 +91,7 @@ def run_rule_tests(
     if isinstance(passed, _Passed) and passed.holds(definitions):
         rules, answers = passed.others(definitions), {**passed.answers}
     runner = _Runner(replace(definitions, rules=rules), hasher)
-    problems = [one for rule in rules for test in rule.tests if (one := runner.run(rule, test)) is not None]
+    problems = [problem for rule in rules for test in rule.tests if (problem := runner.run(rule, test)) is not None]
     if read is not None and not problems:
         new = {name: {**answers.get(name, {}), **list_.answers} for name, list_ in runner.lists.items()}
         read.keep("tests", _Passed(definitions, {**answers, **new}))
@@ -227,7 +227,7 @@ class _Runner:
                     first_wrong = test.places[number - 1], f" Event {number}: {self._read_by(rule, naive)}."
         if tuple(hits) == test.hits:
             return None
-        expected, found = (", ".join(str(hit).lower() for hit in one) for one in (test.hits, hits))
+        expected, found = (", ".join(str(hit).lower() for hit in side) for side in (test.hits, hits))
         place, there = first_wrong or (test.place, "")
         return place.problem(
             f"test {test.name!r} of rule {rule.id} fails: expected hits [{expected}], found [{found}].{there}"

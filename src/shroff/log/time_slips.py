@@ -71,10 +71,10 @@ def marked(submissions: Iterable[Submission], definitions: Definitions, now_ms: 
     runs = submissions.runs if isinstance(submissions, InRuns) else _parts(iter(submissions))
     until_ms, types = latest_ms(definitions.settings, now_ms), definitions.events.types
 
-    def refused(one: Submission) -> Submission:
-        assert one.event is not None
-        words = slip_words(types[one.event.type].time_field, one.event.time_ms)
-        return msgspec.structs.replace(one, event=None, body=None, refused=one.event, refusal=words)
+    def refused(submission: Submission) -> Submission:
+        assert submission.event is not None
+        words = slip_words(types[submission.event.type].time_field, submission.event.time_ms)
+        return msgspec.structs.replace(submission, event=None, body=None, refused=submission.event, refusal=words)
 
     def found() -> Iterator[Sequence[Submission]]:
         dated = ((run, _row_times(run, until_ms)) for run in runs)

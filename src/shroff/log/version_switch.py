@@ -168,5 +168,5 @@ def changed_look_ups(before: Definitions, now: Definitions) -> frozenset[tuple[s
         (kind, name)
         for kind, old, new in both
         for name in (*old, *new)
-        if (was := old.get(name)) is not (found := new.get(name)) and was != found
+        if (was := old.get(name)) is not (after := new.get(name)) and was != after
     )

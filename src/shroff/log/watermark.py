@@ -74,7 +74,7 @@ def set_back_record(set_back: SetBack, versions: dict[str, str], seq: int, now_m
 
 def with_set_backs(usual_ms: int, controls: Iterable[Record]) -> Lateness:
     """How late events of a log with these control events may be, where so late is usual."""
-    found = [one for record in controls if (one := set_back_of(record)) is not None]
+    found = [set_back for record in controls if (set_back := set_back_of(record)) is not None]
     ranges = tuple(sorted({(low, high) for span in found for low, high in span.beyond}))
     if not ranges:
         return Lateness(usual_ms)

@@ -110,9 +110,9 @@ class InputLoader:
             found = self._matches(item, *pattern)
             yield from ((model_input, InputSource(item, is_pattern=True)) for model_input in found)
             return
-        one = self.expression(item, f"an input of {self._event.name}")
-        if one is not None and isinstance(item, Scalar):
-            yield one, InputSource(item, is_pattern=False)
+        input_ = self.expression(item, f"an input of {self._event.name}")
+        if input_ is not None and isinstance(item, Scalar):
+            yield input_, InputSource(item, is_pattern=False)
 
     def _is_new(self, name: str, written: InputSource, places: dict[str, InputSource]) -> bool:
         """Whether an input is not listed yet. Patterns may overlap; all else that is used twice is a mistake."""
@@ -276,11 +276,11 @@ class InputLoader:
         listed = loader.sequence(node, self._problems, "slices")
         found: dict[str, ModelInput] = {}
         for item in listed.items if listed else ():
-            one = self._slice(item)
-            if one is not None and one.name in found:
-                self._problems.append(item.problem(f"{one.name} is used twice among the slices."))
-            elif one is not None:
-                found[one.name] = one
+            part = self._slice(item)
+            if part is not None and part.name in found:
+                self._problems.append(item.problem(f"{part.name} is used twice among the slices."))
+            elif part is not None:
+                found[part.name] = part
         return tuple(found.values())
 
     def _slice(self, item: YamlNode) -> ModelInput | None:
@@ -296,14 +296,14 @@ class InputLoader:
             refusal = self._refusal(node)
             if refusal is not None:
                 self._problems.append(item.problem(*refusal))
-            one = None if refusal is not None else self._named(node)
+            part = None if refusal is not None else self._named(node)
         else:
-            one = self.expression(item, what)
-        if one is not None and one.node.type.kind not in _SLICED:
-            words = f"{what} is a text, a truth or an integer; {one.name} is {one.node.type}."
-            self._problems.append(item.problem(words, f"Cut it into bands, as {one.name} > …"))
+            part = self.expression(item, what)
+        if part is not None and part.node.type.kind not in _SLICED:
+            words = f"{what} is a text, a truth or an integer; {part.name} is {part.node.type}."
+            self._problems.append(item.problem(words, f"Cut it into bands, as {part.name} > …"))
             return None
-        return one
+        return part
 
     def give_away(self, node: YamlNode | None, inputs: Iterable[ModelInput]) -> tuple[str, ...]:
         """Names of the inputs that are listed as giving the answer away, in the order of the inputs."""

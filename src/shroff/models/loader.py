@@ -283,13 +283,19 @@ class _ModelLoader:
         known = parameters_of(learner)
         read: dict[str, str] = {}
         for key, value in found.entries if found else ():
-            one = known.get(key.text)
-            if one is None:
+            parameter = known.get(key.text)
+            if parameter is None:
                 hint = nearest(key.text, known) or f"It takes {', '.join(known)}."
                 self._problems.append(key.problem(f"{learner} has no parameter {key.text!r}.", hint))
                 continue
             number = loader.decimal(
-                value, self._problems, key.text, one.low, one.high, is_above=one.is_above, is_whole=one.is_whole
+                value,
+                self._problems,
+                key.text,
+                parameter.low,
+                parameter.high,
+                is_above=parameter.is_above,
+                is_whole=parameter.is_whole,
             )
             if number is not None and isinstance(value, Scalar):
                 read[key.text] = value.text

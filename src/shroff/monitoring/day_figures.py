@@ -42,7 +42,7 @@ class OutcomeTally:
 
     def stopped(self) -> tuple[int, int]:
         """How many were not approved, and their money."""
-        return sum(self.counts[one] for one in STOPPED), sum(self.money[one] for one in STOPPED)
+        return sum(self.counts[outcome] for outcome in STOPPED), sum(self.money[outcome] for outcome in STOPPED)
 
 
 @dataclass(slots=True)
@@ -63,7 +63,7 @@ class DayFigures:
 def amount_reader(definitions: Definitions) -> Callable[[Record], int | None]:
     """Reads the amount of an event from its record, in smallest units of money; None where it has none."""
     places = definitions.settings.money_places
-    fields = {name: found.name for name, type_ in definitions.events.types.items() if (found := amount_field(type_))}
+    fields = {name: amount.name for name, type_ in definitions.events.types.items() if (amount := amount_field(type_))}
 
     def read(record: Record) -> int | None:
         name = fields.get(record.type)
@@ -158,7 +158,7 @@ def _add_labels(
                 days[day].labels[label.source, label.verdict] += 1
                 if label.changes:
                     known[day][label.event] = label.verdict
-    outcomes = _outcomes(log, {name for one in known for name in one}, amount_of)
+    outcomes = _outcomes(log, {name for named in known for name in named}, amount_of)
     for figures, verdicts in zip(days, known, strict=True):
         for name, verdict in verdicts.items():
             if name in outcomes and verdict in ("fraud", "genuine"):

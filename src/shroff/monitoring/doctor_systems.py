@@ -81,15 +81,15 @@ class _Answer(Generic[Given]):
             self._error = error
 
 
-def _finding(one: Try, answer: _Answer[Finding], until_s: float, limit_s: float) -> Finding:
+def _finding(tried: Try, answer: _Answer[Finding], until_s: float, limit_s: float) -> Finding:
     try:
         return answer.within(until_s, limit_s, "it")
     except (UsageError, StateError) as error:
-        return Finding(one.subject, WRONG, str(error), MEND)
+        return Finding(tried.subject, WRONG, str(error), MEND)
     except ShroffError as error:
-        return Finding(one.subject, WRONG, str(error), AWAY)
+        return Finding(tried.subject, WRONG, str(error), AWAY)
     except OSError as error:
-        return Finding(one.subject, WRONG, f"it cannot be reached: {error.strerror or type(error).__name__}", AWAY)
+        return Finding(tried.subject, WRONG, f"it cannot be reached: {error.strerror or type(error).__name__}", AWAY)
 
 
 # ---- variables

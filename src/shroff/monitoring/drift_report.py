@@ -216,15 +216,15 @@ def _inputs_of(given: TrainingSet, rows: Words) -> list[Input]:
     return [_taken(input_, rows) for input_ in given.inputs]
 
 
-def _taken(one: Input, rows: Words) -> Input:
-    values = one.values[rows]
-    if not one.categories:
-        return replace(one, values=values)
+def _taken(input_: Input, rows: Words) -> Input:
+    values = input_.values[rows]
+    if not input_.categories:
+        return replace(input_, values=values)
     known = np.unique(values[~np.isnan(values)]).astype(np.int64)
-    place = np.full(len(one.categories) + 1, np.nan)
+    place = np.full(len(input_.categories) + 1, np.nan)
     place[known] = np.arange(len(known))
-    codes = np.where(np.isnan(values), len(one.categories), values).astype(np.int64)
-    return replace(one, values=place[codes], categories=tuple(one.categories[code] for code in known.tolist()))
+    codes = np.where(np.isnan(values), len(input_.categories), values).astype(np.int64)
+    return replace(input_, values=place[codes], categories=tuple(input_.categories[code] for code in known.tolist()))
 
 
 def _scores(

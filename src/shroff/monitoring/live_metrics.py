@@ -287,10 +287,10 @@ def usual_of(values: Iterable[int]) -> Usual | None:
     return Usual(len(found), found[low], found[len(found) // 2], found[-1 - cut])
 
 
-def _distance(one: RuleHitRate) -> float:
+def _distance(rate: RuleHitRate) -> float:
     """How many times the usual most the hits are."""
-    most = 0 if one.usual is None else int(str(one.usual.highest))
-    return one.hits / max(most, 1)
+    most = 0 if rate.usual is None else int(str(rate.usual.highest))
+    return rate.hits / max(most, 1)
 
 
 def _amount_fields(definitions: Definitions) -> dict[str, str]:

@@ -77,10 +77,10 @@ def look_at_order(log: LogReader, definitions: Definitions, source: System | Non
     if source is None:
         return
     newest_ms, behind_ms = None, list[int]()
-    for one in chain.from_iterable(log.read(max(log.last_seq() - LOOKED_AT, log.pruned_to(), 0))):
-        if one.kind == "event":
-            newest_ms = max(one.time_ms, newest_ms or one.time_ms)
-            behind_ms.append(newest_ms - one.time_ms)
+    for record in chain.from_iterable(log.read(max(log.last_seq() - LOOKED_AT, log.pruned_to(), 0))):
+        if record.kind == "event":
+            newest_ms = max(record.time_ms, newest_ms or record.time_ms)
+            behind_ms.append(newest_ms - record.time_ms)
     if not behind_ms:
         return
     behind_ms.sort()

@@ -57,9 +57,9 @@ class CaseNotifications:
         news = replace(told, time_ms=at_ms)
         more = {"case": case, "words": why}
         return [
-            due_of(one, "case", f"case-{case}-{seq}", now_ms, event=event, told=more)
-            for one in fresh
-            if is_news(one, self.facts, news, now_ms)
+            due_of(notice, "case", f"case-{case}-{seq}", now_ms, event=event, told=more)
+            for notice in fresh
+            if is_news(notice, self.facts, news, now_ms)
         ]
 
     def escalated(self, change: Change, *, case: Case, event: str, why: str) -> None:

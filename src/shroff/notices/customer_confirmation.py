@@ -55,7 +55,9 @@ class Confirming:
     def answer(self, token: str, said: str, language: str = "") -> Page:
         """Answer by a link, once; gives the page that comes of it."""
         services, store = self._at_hand()
-        found = answer(store, services.key, token, said, services.now_ms(), lambda one: self._effect(services, one))
+        found = answer(
+            store, services.key, token, said, services.now_ms(), lambda question: self._effect(services, question)
+        )
         return self._shown(services, found, language, is_new=True)
 
     def asked(self, token: str) -> tuple[str, str]:
@@ -123,7 +125,7 @@ class Confirming:
 
     def _common(self, services: NoticeServices, language: str) -> dict[str, Any]:
         sender = services.sender
-        others = [(one, WORDS[one]["language"]) for one in LANGUAGES if one != language]
+        others = [(other, WORDS[other]["language"]) for other in LANGUAGES if other != language]
         return {
             "words": WORDS[language],
             "language": language,

@@ -153,10 +153,10 @@ def load_notices(
                 found[name] = notice
     _hold_against_rules(found, definitions, problems, warnings)
     problems += [
-        one.place.problem(f"there is no notice {name!r}.", nearest(name, found))
-        for one in found.values()
-        for name in sorted(one.of - found.keys())
-        if one.place is not None
+        notice.place.problem(f"there is no notice {name!r}.", nearest(name, found))
+        for notice in found.values()
+        for name in sorted(notice.of - found.keys())
+        if notice.place is not None
     ]
     return found
 
@@ -294,11 +294,11 @@ class _Loader:
     def _expressions(self, node: Node | None, what: str) -> dict[str, Expression]:
         entries = node.entries if isinstance(node, YamlMapping) else ()
         found = {key.text: self._expression(value, f"{what}.{key.text}") for key, value in entries}
-        return {name: one for name, one in found.items() if one is not None}
+        return {name: expression for name, expression in found.items() if expression is not None}
 
     def _amount(self) -> dict[str, Expression]:
         type_ = self._definitions.events.types.get(self._event)
-        money = [one for one in type_.fields if one.type.kind == "money"] if type_ is not None else []
+        money = [field for field in type_.fields if field.type.kind == "money"] if type_ is not None else []
         return {"amount": ThisField(money[0].type, money[0].name)} if money else {}
 
     def _from_event(self, node: Node, plain: Mapping[str, Any], what: str) -> FromEvent:
@@ -307,7 +307,7 @@ class _Loader:
         name, type_ = str(plain["field"]), self._definitions.events.types.get(self._event)
         if type_ is None:
             self._problems.append(node.problem(f"{what} reads a field, but its event type is not named."))
-        elif name not in (known := [one.name for one in type_.declared]):
+        elif name not in (known := [field.name for field in type_.declared]):
             self._problems.append(node.problem(f"{self._event} has no field {name!r}.", nearest(name, known)))
         return FromEvent(name)
 
@@ -342,46 +342,46 @@ class _Loader:
             words = f"{zone!r} is not a time zone."
             self._problems.append(node.problem(words, "Use a name of the tz database: Europe/Berlin, UTC."))
 
-    def _check(self, tree: YamlMapping, one: Notice) -> None:
+    def _check(self, tree: YamlMapping, notice: Notice) -> None:
         """What must stand beside what."""
-        for key, words in _misfits(one):
+        for key, words in _misfits(notice):
             node = tree.get(key)
             self._problems.append((tree if node is None else node).problem(words))
 
 
-def _misfits(one: Notice) -> Iterable[tuple[str, str]]:
+def _misfits(notice: Notice) -> Iterable[tuple[str, str]]:
     """Keys and words of what does not fit together."""
-    has_to = bool(one.to.addresses or one.to.of_event or one.to.role)
-    if one.channel == "mail" and not has_to:
+    has_to = bool(notice.to.addresses or notice.to.of_event or notice.to.role)
+    if notice.channel == "mail" and not has_to:
         yield "to", "a notice by mail lacks 'to': an address, { field: … }, { look_up: … } or { role: … }."
-    if one.channel == "webhook" and not (one.url and one.secret):
+    if notice.channel == "webhook" and not (notice.url and notice.secret):
         yield "url", "a notice by webhook needs 'url' and 'secret', which signs the calls."
-    if one.channel == "lake" and not (one.folder and one.document):
+    if notice.channel == "lake" and not (notice.folder and notice.document):
         yield "folder", "a notice into the lake needs 'folder' and 'document', its content."
-    if one.channel != "mail" and (one.asks or one.digest_ms or one.is_verbose):
+    if notice.channel != "mail" and (notice.asks or notice.digest_ms or notice.is_verbose):
         yield "channel", "'ask', 'digest' and 'verbose' are for mails."
-    if one.of and one.on not in DONE:
+    if notice.of and notice.on not in DONE:
         yield "of", "'of' names notices whose messages are sent or refused: write 'on: sent' or 'on: refused'."
-    if one.on in DONE and one.to.of_event is not None:
-        yield "to", f"a notice on {one.on} is for people and systems here: an address, or {{ role: … }}."
-    if one.has_figures and one.on != "report":
+    if notice.on in DONE and notice.to.of_event is not None:
+        yield "to", f"a notice on {notice.on} is for people and systems here: an address, or {{ role: … }}."
+    if notice.has_figures and notice.on != "report":
         yield (
-            "figures" if one.figures else "funnels",
+            "figures" if notice.figures else "funnels",
             "'figures' and 'funnels' are for a daily mail: write 'on: report'.",
         )
-    if one.asks and one.on not in {"flag", "decision"}:
+    if notice.asks and notice.on not in {"flag", "decision"}:
         yield "ask", "'ask' needs 'on: flag' or 'on: decision'."
-    if one.asks and one.to.of_event is None:
+    if notice.asks and notice.to.of_event is None:
         yield "to", "a question must go to an address from the event: { field: … } or { look_up: … }."
-    if one.asks and one.digest_ms:
+    if notice.asks and notice.digest_ms:
         yield "digest", "each question has its own link, so questions cannot be sent as a digest."
-    if one.on not in OF_EVENTS and (one.to.of_event is not None or one.channel == "lake"):
-        yield "to", f"a notice on {one.on} has no event, so 'to' must name the recipient."
-    if one.is_verbose and not one.digest_ms and one.on != "report":
+    if notice.on not in OF_EVENTS and (notice.to.of_event is not None or notice.channel == "lake"):
+        yield "to", f"a notice on {notice.on} has no event, so 'to' must name the recipient."
+    if notice.is_verbose and not notice.digest_ms and notice.on != "report":
         yield "verbose", "'verbose' reports that nothing happened, so it needs 'digest', its interval."
-    if one.limit is not None and (one.limit.count < 1 or one.limit.per_ms < 1):
+    if notice.limit is not None and (notice.limit.count < 1 or notice.limit.per_ms < 1):
         yield "limit", "a limit must allow at least one mail, within a time above zero."
-    if one.lasts_ms > 30 * DAY_MS or one.lasts_ms < HOUR_MS // 12:
+    if notice.lasts_ms > 30 * DAY_MS or notice.lasts_ms < HOUR_MS // 12:
         yield "lasts", "a link must be valid for five minutes to thirty days."
 
 

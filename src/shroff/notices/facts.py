@@ -107,8 +107,8 @@ class Facts:
             personal,
             "" if row is None else row.outcome,
             "" if row is None else f"sha256:{row.receipt.hex()}",
-            [(str(one["code"]), str(one["text"])) for one in (document or {}).get("reasons", ())],
-            [one for rows in log.flags_after(record.seq - 1, record.seq) for one in rows],
+            [(str(reason["code"]), str(reason["text"])) for reason in (document or {}).get("reasons", ())],
+            [flag for rows in log.flags_after(record.seq - 1, record.seq) for flag in rows],
         )
 
     def _seen(self, log: Log, record: Record, event: Event, document: Mapping[str, Any] | None) -> PastDecision:

@@ -32,8 +32,8 @@ class StoredMail:
 
 def kept_mails(folder: Path, limit: int = 100) -> list[StoredMail]:
     """The newest mails by their dates, the newest first; what is no mail of ours is passed over."""
-    found = [one for path in _newest(folder, limit) if (one := _read(path)) is not None]
-    return sorted(found, key=lambda one: (-one.at_ms, one.name))
+    found = [mail for path in _newest(folder, limit) if (mail := _read(path)) is not None]
+    return sorted(found, key=lambda mail: (-mail.at_ms, mail.name))
 
 
 def kept_mail(folder: Path, name: str) -> StoredMail | None:

@@ -69,7 +69,7 @@ def plan(services: NoticeServices, facts: Facts, store: NoticeStore, log: Log, n
         else:
             with store.look() as look:
                 dues = _together(notice, look, dues, now_ms)
-            found = [one for part in _parts(dues) for one in _addressed(services, facts, notice, part, log)]
+            found = [addressed for part in _parts(dues) for addressed in _addressed(services, facts, notice, part, log)]
             made += _letters(services, notice, store, found, now_ms)
     return made
 
@@ -81,16 +81,16 @@ def _together(notice: Notice, look: NoticeLook, dues: list[Due], now_ms: int) ->
     is_of_customers = bool(notice.digest_ms) and notice.to.of_event is not None
     waiting = look.waiting(notice.name, OF_CUSTOMERS_AT_ONCE if is_of_customers else AT_ONCE)
     is_begun = is_of_customers and max(due.due_ms for due in dues) <= look.last_made_ms(notice.name)
-    return [one for one in waiting if one.due_ms <= now_ms] if is_begun or not notice.digest_ms else waiting
+    return [due for due in waiting if due.due_ms <= now_ms] if is_begun or not notice.digest_ms else waiting
 
 
 def _letters(
     services: NoticeServices, notice: Notice, store: NoticeStore, found: Sequence[_Addressed], now_ms: int
 ) -> int:
-    _take(store, [one.due for one in found if not one.is_wanted], PASSED)
-    groups = _groups(notice, [one for one in found if one.is_wanted])
+    _take(store, [addressed.due for addressed in found if not addressed.is_wanted], PASSED)
+    groups = _groups(notice, [addressed for addressed in found if addressed.is_wanted])
     if len(groups) > TOGETHER:  # written before the first mail, so that who goes on knows what goes with it
-        _hold(store, [one.due for one in found if one.due.due_ms > now_ms], now_ms)
+        _hold(store, [addressed.due for addressed in found if addressed.due.due_ms > now_ms], now_ms)
     made = 0
     for at in range(0, len(groups), TOGETHER):
         with store.change() as change:
@@ -101,13 +101,13 @@ def _letters(
 def _take(store: NoticeStore, dues: Sequence[Due], letter: str) -> None:
     for part in _parts(dues):
         with store.change() as change:
-            change.take([one.key for one in part], letter)
+            change.take([due.key for due in part], letter)
 
 
 def _hold(store: NoticeStore, dues: Sequence[Due], due_ms: int) -> None:
     for part in _parts(dues):
         with store.change() as change:
-            change.hold([one.key for one in part], due_ms)
+            change.hold([due.key for due in part], due_ms)
 
 
 def _parts(dues: Sequence[Due]) -> Iterator[Sequence[Due]]:
@@ -118,7 +118,7 @@ def _addressed(
     services: NoticeServices, facts: Facts, notice: Notice, dues: Sequence[Due], log: Log
 ) -> Iterator[_Addressed]:
     is_read = notice.asks or notice.to.of_event is not None
-    events = facts.told_all(log, [one.event for one in dues]) if is_read else {}
+    events = facts.told_all(log, [due.event for due in dues]) if is_read else {}
     for due in dues:
         told = events.get(due.event)
         is_said = notice.to.of_event is not None and bool(facts.said(notice.to.of_event, told))
@@ -146,14 +146,14 @@ def addresses_of(
 def _groups(notice: Notice, found: Iterable[_Addressed]) -> list[list[_Addressed]]:
     """What goes together: all of a digest for one recipient; what was held, of one rule; else each alone."""
     groups: dict[tuple[object, ...], list[_Addressed]] = {}
-    for one in found:
+    for addressed in found:
         if notice.asks or notice.channel != "mail":
-            key: tuple[object, ...] = (one.due.key,)
+            key: tuple[object, ...] = (addressed.due.key,)
         elif notice.digest_ms:
-            key = (one.addresses,)
+            key = (addressed.addresses,)
         else:
-            key = (one.addresses, one.due.rule) if one.due.is_held else (one.due.key,)
-        groups.setdefault(key, []).append(one)
+            key = (addressed.addresses, addressed.due.rule) if addressed.due.is_held else (addressed.due.key,)
+        groups.setdefault(key, []).append(addressed)
     return list(groups.values())
 
 
@@ -165,9 +165,9 @@ class _Plan:
         self._made: list[tuple[OutgoingMessage, Sequence[str]]] = []  # that are not in the store yet
 
     def letters(self, groups: Sequence[Sequence[_Addressed]]) -> int:
-        now = self._change.dues_of([one.due.key for group in groups for one in group])
+        now = self._change.dues_of([addressed.due.key for group in groups for addressed in group])
         waiting = {key for key, due in now.items() if due.letter == WAITING}
-        found = [[one for one in group if one.due.key in waiting] for group in groups]
+        found = [[addressed for addressed in group if addressed.due.key in waiting] for group in groups]
         made = sum(self._letter(group) for group in found if group)
         self._store()
         return made
@@ -248,7 +248,7 @@ def quiet_end_ms(quiet: Quiet, now_ms: int) -> int | None:
 
 
 def _keys(found: Iterable[_Addressed]) -> list[str]:
-    return [one.due.key for one in found]
+    return [addressed.due.key for addressed in found]
 
 
 def _listed(keys: Sequence[str]) -> str:

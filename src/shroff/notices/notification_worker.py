@@ -119,10 +119,10 @@ class NoticeWorker:
 
     def close(self) -> None:
         """Let go of everything. Closing twice does nothing."""
-        for one in (self._sending, self._store, self._log):
-            if one is not None:
+        for part in (self._sending, self._store, self._log):
+            if part is not None:
                 with suppress(Exception):  # what is broken may not close either
-                    one.close()
+                    part.close()
         self._log = self._store = self._sending = None
 
     def _work(self) -> bool:

@@ -109,7 +109,7 @@ class Sending:
     @property
     def away(self) -> Away | None:
         """The way that has been away for longest; None where all are there, as far as is known."""
-        return min(self._away.values(), key=lambda one: one.since_ms, default=None)
+        return min(self._away.values(), key=lambda away: away.since_ms, default=None)
 
     def send(self, limit: int = AT_ONCE) -> int:
         """Hand over what is due by the ways that are there; gives how many letters left."""
@@ -117,7 +117,7 @@ class Sending:
         if self._letters.facts.definitions is not self._services.definitions:
             self._letters = self._services.letters
         notices = self._services.notices
-        shut = {way for way, one in self._away.items() if now_ms < one.until_ms}
+        shut = {way for way, away in self._away.items() if now_ms < away.until_ms}
         without = [name for name, notice in notices.items() if _way(notice) in shut]
         with self._store.look() as look:
             found = look.open_letters(now_ms, limit, without)
@@ -136,12 +136,16 @@ class Sending:
             self._dues = look.dues_of([key for letter in claimed for key in keys_of(letter)])
         with self._letters.facts.read(self._log, [due.event for due in self._dues.values() if due.event]):
             ready = [self._ready(letter, notices.get(letter.notice)) for letter in claimed]
-        self._hand_over([one for one in ready if one.outcome is None])
-        self._put_back([self._came_of(one) for one in ready])
-        mistakes = [one.outcome for one in ready if isinstance(one.outcome, Exception) and not _is_told(one.outcome)]
+        self._hand_over([message for message in ready if message.outcome is None])
+        self._put_back([self._came_of(message) for message in ready])
+        mistakes = [
+            message.outcome
+            for message in ready
+            if isinstance(message.outcome, Exception) and not _is_told(message.outcome)
+        ]
         if mistakes:
             raise mistakes[0]
-        return sum(isinstance(one.outcome, str) for one in ready)
+        return sum(isinstance(message.outcome, str) for message in ready)
 
     def close(self) -> None:
         """Let go of all connections."""
@@ -162,10 +166,10 @@ class Sending:
     def _hand_over(self, ready: Sequence[_Ready]) -> None:
         """Have letters leave, those of one lane one after the other; by one lane until the first mail has left."""
         lanes = dict[tuple[str, int], list[_Ready]]()
-        is_wide = (MAIL, 0) in self._open and sum(one.way == MAIL for one in ready) > FEW
-        for one in ready:
-            lane = int.from_bytes(one.letter.who[:4], "big") % LANES if is_wide and one.way == MAIL else 0
-            lanes.setdefault((one.way, lane), []).append(one)
+        is_wide = (MAIL, 0) in self._open and sum(message.way == MAIL for message in ready) > FEW
+        for message in ready:
+            lane = int.from_bytes(message.letter.who[:4], "big") % LANES if is_wide and message.way == MAIL else 0
+            lanes.setdefault((message.way, lane), []).append(message)
         runs = [partial(self._run_lane, *key, letters) for key, letters in lanes.items()]
         for _ in map(_called, runs) if len(runs) == 1 else self._threads.map(_called, runs):
             pass
@@ -182,13 +186,13 @@ class Sending:
                 if isinstance(error, AwayError | UsageError) or not _is_told(error):
                     return
 
-    def _came_of(self, one: _Ready) -> OutgoingMessage:
+    def _came_of(self, message: _Ready) -> OutgoingMessage:
         """The letter as it is kept, and what its outcome says of its way."""
-        letter, outcome, now_ms = one.letter, one.outcome, self._services.now_ms()
+        letter, outcome, now_ms = message.letter, message.outcome, self._services.now_ms()
         if outcome is None:  # it was not tried
             return replace(letter, attempts=letter.attempts - 1, claimed_ms=0)
         if isinstance(outcome, str):
-            self._away.pop(one.way, None)
+            self._away.pop(message.way, None)
             return _done(letter, SENT, outcome, now_ms)
         if isinstance(outcome, AnsweredError):
             return _done(letter, SENT, "", now_ms)
@@ -197,7 +201,7 @@ class Sending:
         if isinstance(outcome, TextError | _AllRefusedError):
             return _done(letter, REFUSED, str(outcome), now_ms)
         if isinstance(outcome, AwayError | UsageError):
-            self._shut(one.way, outcome)
+            self._shut(message.way, outcome)
         if isinstance(outcome, DoubtError):
             return _doubted(letter, str(outcome), now_ms)
         return _put_off(letter, str(outcome), now_ms) if isinstance(outcome, TransientError | UsageError) else letter
@@ -290,7 +294,7 @@ class Sending:
     def _mailed(self, mail: Mail, trouble: str, way: str, lane: int) -> str:
         mailer = self._open.get((way, lane)) or self._open.setdefault((way, lane), self._services.open_mailer())
         refused = cast("Mailer", mailer).send(mail)
-        words = "; ".join(f"{one.address}: {one.reason}" for one in refused)
+        words = "; ".join(f"{recipient.address}: {recipient.reason}" for recipient in refused)
         if len(refused) == len(mail.recipients):
             raise _AllRefusedError(words)
         return "; ".join(said for said in (words, trouble) if said)
@@ -298,10 +302,10 @@ class Sending:
     def _call(self, notice: Notice, due: Due, body: bytes, way: str, lane: int) -> str:
         hook = self._open.get((way, lane)) or self._open.setdefault((way, lane), self._services.hook(notice))
         row = _Keyed(0, 0, due.kind, *_parted(due.event), "", body, due=due.key)
-        for one in cast("Sink", hook).send([row]):
-            if one.may_pass:
-                raise TransientError(one.reason)
-            raise _AllRefusedError(one.reason)
+        for undelivered in cast("Sink", hook).send([row]):
+            if undelivered.may_pass:
+                raise TransientError(undelivered.reason)
+            raise _AllRefusedError(undelivered.reason)
         return ""
 
     def _mail(self, notice: Notice, letter: OutgoingMessage) -> tuple[Mail, str]:
@@ -345,7 +349,7 @@ class Sending:
         if told is None:
             raise LetterGoneError("its event is no longer there")
         with self._store.change() as change:
-            question = next((one for one in change.questions_about([told.name]) if one.letter == letter.id), None)
+            question = next((asked for asked in change.questions_about([told.name]) if asked.letter == letter.id), None)
             if question is not None and question.answer:
                 raise AnsweredError("its question has been answered")
             if question is None or self._services.now_ms() > question.ends_ms - MINUTE_MS:

@@ -62,8 +62,8 @@ class Watching:
         if not new:
             return 0
         with self._store.change() as change:
-            added = sum(change.add_due(one) for one in new)
-        if any(f"/failure-{QUARANTINE}" in one.key for one in new):
+            added = sum(change.add_due(due) for due in new)
+        if any(f"/failure-{QUARANTINE}" in due.key for due in new):
             self._refused = self._refused_now
         return added
 
@@ -115,8 +115,8 @@ class Watching:
     def _usual(self, rule: str, hour: int) -> float:
         """The mean of the hours before this one, of a week at most, from the first that there was."""
         hours = self._hours[rule]
-        earlier = [one for one in hours if hour - HOURS <= one < hour]
-        return sum(hours[one] for one in earlier) / (hour - min(earlier)) if earlier else 0.0
+        earlier = [at for at in hours if hour - HOURS <= at < hour]
+        return sum(hours[at] for at in earlier) / (hour - min(earlier)) if earlier else 0.0
 
     def _count_flags(self) -> None:
         last = self._log.last_seq()
@@ -184,10 +184,16 @@ class Watching:
         """Letters that did not leave, once an hour, and those without the project's own text, once a day."""
         with self._store.look() as look:
             lost, sent = look.letters([REFUSED, UNKNOWN], limit=LOOKED_AT), look.letters([SENT], limit=LOOKED_AT)
-        for one in lost:
-            if one.done_ms > now_ms - HOUR_MS:
-                words = f"a message of notice {one.notice} was not sent: {one.reason}; 'shroff notices letters' has all"
-                yield f"letters-{one.done_ms // HOUR_MS}", plain(words)
-        for one in sent:
-            if one.done_ms > now_ms - DAY_MS and SHIPPED in one.reason:
-                yield f"text-{one.notice}-{one.done_ms // DAY_MS}", plain(f"notice {one.notice}: {one.reason}")
+        for message in lost:
+            if message.done_ms > now_ms - HOUR_MS:
+                words = (
+                    f"a message of notice {message.notice} was not sent: {message.reason}; "
+                    f"'shroff notices letters' has all"
+                )
+                yield f"letters-{message.done_ms // HOUR_MS}", plain(words)
+        for message in sent:
+            if message.done_ms > now_ms - DAY_MS and SHIPPED in message.reason:
+                yield (
+                    f"text-{message.notice}-{message.done_ms // DAY_MS}",
+                    plain(f"notice {message.notice}: {message.reason}"),
+                )

@@ -43,12 +43,12 @@ def flagged(services: NoticeServices, facts: Facts, log: Log, rows: Sequence[Out
         notice = services.notices.get(row.kind.removeprefix(KIND)) if row.kind.startswith(KIND) else None
         if notice is not None and notice.on == "flag" and row.seq > begun:
             of.append((row, notice, msgspec.json.decode(row.body, type=_Flagged)))
-    events = facts.told_all(log, [found.event for _, _, found in of])
-    for row, notice, found in of:
-        told = events.get(found.event)
+    events = facts.told_all(log, [flag.event for _, _, flag in of])
+    for row, notice, flag in of:
+        told = events.get(flag.event)
         if told is not None and is_news(notice, facts, told, now_ms):
-            more = {"reason": found.reason}
-            yield due_of(notice, "flag", row.key, now_ms, event=found.event, rule=found.rule, told=more)
+            more = {"reason": flag.reason}
+            yield due_of(notice, "flag", row.key, now_ms, event=flag.event, rule=flag.rule, told=more)
 
 
 def is_news(notice: Notice, facts: Facts, told: NoticeEvent, now_ms: int) -> bool:
@@ -92,9 +92,9 @@ class DecisionsTold:
 
     def close(self) -> None:
         """Let go of the log and the store."""
-        for one in (self._log, self._store):
-            if one is not None:
-                one.close()
+        for part in (self._log, self._store):
+            if part is not None:
+                part.close()
         self._log = self._store = None
 
 

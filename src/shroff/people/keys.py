@@ -81,8 +81,8 @@ def rotate(desk: Desk, who: Who, id_or_name: str, *, overlap_ms: int, lasts_ms: 
         key, text = _new(desk, who, old.name, old.role, scopes=old.scopes, lasts_ms=lasts_ms)
         ends_at_ms = now_ms + overlap_ms
         ending = replace(old, ends_at_ms=min(ends_at_ms, old.ends_at_ms or ends_at_ms))
-        for one in (key, ending):
-            change.put(one)
+        for changed in (key, ending):
+            change.put(changed)
         change.audit(Act(who, "key.create", f"key {key.id}", None, shown(key)), now_ms)
         change.audit(Act(who, "key.rotate", f"key {old.id}", shown(old), shown(ending)), now_ms)
     return Rotated(key, text, ending)
@@ -161,7 +161,7 @@ def _named(keys: list[ApiKey], text: str, now_ms: int) -> ApiKey:
         raise UsageError(f"there is no key {shown_as}. 'shroff keys list' shows all.")
     if len(found) > 1:
         raise UsageError(
-            f"{len(found)} keys have the name {text!r}. Name one by its id: {', '.join(one.id for one in found)}."
+            f"{len(found)} keys have the name {text!r}. Name one by its id: {', '.join(named.id for named in found)}."
         )
     return found[0]
 

@@ -218,4 +218,4 @@ def _name_of(claims: Claims) -> str:
 
 def texts_of(value: Any) -> tuple[str, ...]:
     """The texts of a claim, which may be one or a list of them."""
-    return tuple(one for one in (value if isinstance(value, list) else [value]) if isinstance(one, str))
+    return tuple(text for text in (value if isinstance(value, list) else [value]) if isinstance(text, str))

@@ -173,7 +173,7 @@ def open_sessions(desk: Desk) -> list[Open]:
             for session in look.sessions()
             if session.user in users
         ]
-    return [one for one in found if _holds(desk, one.session, one.user, now_ms)]
+    return [session for session in found if _holds(desk, session.session, session.user, now_ms)]
 
 
 def end_named(desk: Desk, who: Who, id_: str) -> Open:

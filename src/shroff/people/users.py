@@ -223,7 +223,7 @@ def in_look(look: PeopleQueries, name: str) -> User:
     """The user of this name, as a look or a change sees them. Raises: UsageError where there is none."""
     user = look.user_named(name)
     if user is None:
-        raise _nobody(name, [one.name for one in look.users()])
+        raise _nobody(name, [user.name for user in look.users()])
     return user
 
 
@@ -252,7 +252,9 @@ def _changed(desk: Desk, who: Who, name: str, action: str, now: Callable[[User],
 def _check_admins(change: Change, user: User) -> None:
     """Raises: UsageError where nobody could manage users any more without this one."""
     others = [
-        one for one in change.users() if one.role is Role.ADMIN and not one.is_disabled and one.number != user.number
+        other
+        for other in change.users()
+        if other.role is Role.ADMIN and not other.is_disabled and other.number != user.number
     ]
     if user.role is Role.ADMIN and not user.is_disabled and not others:
         raise UsageError(

@@ -114,9 +114,9 @@ def meaning_of(node: Node, event: str, events: Events, find: FindFeature) -> str
     looked_at = {event, *(part.event for part in reads.parts if isinstance(part, Aggregate))}
     keys = {
         name: {
-            one: [text_of(part) for part in parts]
-            for one, parts in events.entities[name].keys.items()
-            if one in looked_at
+            key: [text_of(part) for part in parts]
+            for key, parts in events.entities[name].keys.items()
+            if key in looked_at
         }
         for name in reads.entities
         if name in events.entities

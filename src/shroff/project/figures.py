@@ -227,7 +227,7 @@ class _FigureLoader:
             return None
         if not node.type.is_numeric:
             self._problems.append(written.problem(f"the value of a figure is a number, not {node.type}."))
-        reads = tuple(one for one in self._known if figure_of(one) in _names_in(node))
+        reads = tuple(figure for figure in self._known if figure_of(figure) in _names_in(node))
         return Figure(name, node.type, value=node, reads=reads, **_shown(tree))
 
     # ---- parts

@@ -126,8 +126,8 @@ class ReadOnce:
         """The newest result of a function, where all that is given is the same, or equal and no tree."""
         kept: tuple[tuple[object, ...], Value] | None = self.last(kind)
         if kept is not None and all(
-            one is other or (isinstance(one, str | frozenset | tuple) and one == other)
-            for one, other in zip(kept[0], given, strict=True)
+            kept_value is other or (isinstance(kept_value, str | frozenset | tuple) and kept_value == other)
+            for kept_value, other in zip(kept[0], given, strict=True)
         ):
             return kept[1]
         value = make()

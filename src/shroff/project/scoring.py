@@ -126,8 +126,8 @@ def problems_of(unloaded: Sequence[Scorer]) -> list[Problem]:
 
 def redefined_words(scorer: Scorer) -> str:
     """Message that inputs of an active model have changed definitions."""
-    names, one = ", ".join(scorer.redefined), len(scorer.redefined) == 1
-    means = "means something else" if one else "mean something else"
+    names, is_single = ", ".join(scorer.redefined), len(scorer.redefined) == 1
+    means = "means something else" if is_single else "mean something else"
     return f"the active model {scorer.id} reads {names}, which {means} now than when it was trained"
 
 
@@ -159,22 +159,22 @@ class _Loader(msgspec.Struct, frozen=True):
     problems: list[Problem]
     warnings: list[Problem]
 
-    def scoring(self, event: str, one: InForce) -> Scoring:
+    def scoring(self, event: str, active: InForce) -> Scoring:
         if event not in self.events.decided:
             hint = nearest(event, self.events.decided) or "Only events with `decide: true` get a score."
             self.problems.append(Problem(FILE, 0, 0, event, f"{event!r} is not an event type that is decided.", hint))
             return Scoring(event)
-        champion = None if one.champion is None else self.scorer(event, "champion", one.champion)
-        shadow = tuple(self.scorer(event, f"shadow[{at}]", scorer) for at, scorer in enumerate(one.shadow))
-        if one.challenger is None:
+        champion = None if active.champion is None else self.scorer(event, "champion", active.champion)
+        shadow = tuple(self.scorer(event, f"shadow[{at}]", scorer) for at, scorer in enumerate(active.shadow))
+        if active.challenger is None:
             return Scoring(event, champion, shadow=shadow)
-        by = one.challenger.by
+        by = active.challenger.by
         if event not in self.names.entities.get(by, frozenset()):
             hint = nearest(by, [name for name, keyed in self.names.entities.items() if event in keyed])
             words = f"{by!r} is not an entity that a {event} has a key of."
             self.problems.append(Problem(FILE, 0, 0, f"{event}.challenger.by", words, hint))
-        challenger = self.scorer(event, "challenger", one.challenger)
-        return Scoring(event, champion, challenger, one.challenger.share, by, shadow)
+        challenger = self.scorer(event, "challenger", active.challenger)
+        return Scoring(event, champion, challenger, active.challenger.share, by, shadow)
 
     def scorer(self, event: str, place: str, named: Promotion | Challenger | Named) -> Scorer:
         id_, digest = named.id, named.digest

@@ -364,8 +364,8 @@ def verify_by_keys(
                 naive = Naive(definitions.events, computed_of(definitions), definitions.reference)
                 folded = empty(definitions)
                 for record in records:
-                    if (one := take(record, folded, {})) is not None:
-                        naive.append(one.event)
+                    if (taken := take(record, folded, {})) is not None:
+                        naive.append(taken.event)
                 asked = take(log.records_at([place])[place], folded, {})
                 assert asked is not None, "a decided record is an event"
                 values = naive.take(asked.event, {}, is_asked=True)

@@ -91,7 +91,7 @@ def reason_words(rule: Rule, stored: str, teller: ValueWording) -> str:
     parts = rule.reason
     if not parts or len(stored) > _TOLD_MAX:
         return stored
-    shapes = "".join(re.escape(one) if isinstance(one, str) else _SHAPES.get(one.type.kind, _TEXT) for one in parts)
+    shapes = "".join(re.escape(part) if isinstance(part, str) else _SHAPES.get(part.type.kind, _TEXT) for part in parts)
     # A text ends where what follows it first fits, and is not tried again: else each text would multiply the work.
     runs = shapes.replace(_TEXT, f")(?>{_TEXT}")
     found = re.match(rf"(?>{runs}\Z)", stored, re.DOTALL)
@@ -228,10 +228,10 @@ class _Speaker:
         """What a chain of one operator joins; neighbors that limit the same hour or weekday are one."""
         found: list[Node] = []
         for side in map(_inward, (node.left, node.right)):
-            for one in self._sides(side) if isinstance(side, Logic) and side.operator == node.operator else [side]:
-                joined = replace(node, left=found[-1], right=one) if found else one
+            for operand in self._sides(side) if isinstance(side, Logic) and side.operator == node.operator else [side]:
+                joined = replace(node, left=found[-1], right=operand) if found else operand
                 is_one = bool(found) and bool(clock_words_of(self._teller, joined, OF_RULE))
-                found[-1 if is_one else len(found) :] = [joined if is_one else one]
+                found[-1 if is_one else len(found) :] = [joined if is_one else operand]
         return found
 
     def _side(self, node: Node, entity: str) -> str:

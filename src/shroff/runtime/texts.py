@@ -82,9 +82,9 @@ def _is_number(text: str) -> bool:
     return text.replace(",", "").replace(".", "").removeprefix("-").isdigit() or text in {"", "-"}
 
 
-def many(count: int, one: str, more: str = "") -> str:
+def many(count: int, singular: str, more: str = "") -> str:
     """`1 event`, `2 events`, `1,200 entries`."""
-    return f"{count:,} {one if count == 1 else more or one + 's'}"
+    return f"{count:,} {singular if count == 1 else more or singular + 's'}"
 
 
 def shown(value: object) -> str:
@@ -167,12 +167,12 @@ def _ends_line(text: str, start: int, end: int) -> bool:
     return end == start or text[end - 1] == "\n"
 
 
-def _same(one: str, other: str, most: int, *, from_end: bool = False) -> int:
+def _same(text: str, other: str, most: int, *, from_end: bool = False) -> int:
     """How many of the first characters of two texts are the same, or of the last; at most so many."""
 
     def is_same(low: int, high: int) -> bool:
         start, end = (-high, -low or None) if from_end else (low, high)
-        return one.startswith(other[start:end], start)
+        return text.startswith(other[start:end], start)
 
     low = 0
     while low + _PIECE <= most and is_same(low, low + _PIECE):

@@ -115,7 +115,7 @@ class _SdkLog(logging.Handler):
 
 
 def _begin(version: str) -> None:
-    receiver = next((found for name in reversed(ENDPOINTS) if (found := os.environ.get(name))), "")
+    receiver = next((endpoint for name in reversed(ENDPOINTS) if (endpoint := os.environ.get(name))), "")
     if not receiver:
         return
     try:
@@ -145,18 +145,20 @@ def batch(found: TracedBatch, traced: Sequence[TracedEvent]) -> list[tuple[str, 
     return [_spans(found, event) for event in given]
 
 
-def _spans(found: TracedBatch, one: TracedEvent) -> tuple[str, float]:
+def _spans(found: TracedBatch, event: TracedEvent) -> tuple[str, float]:
     from opentelemetry.trace import SpanKind, set_span_in_context
     from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-    places = [seq for seq in (found.places if one.number < 0 else found.places[one.number : one.number + 1]) if seq]
+    places = [
+        seq for seq in (found.places if event.number < 0 else found.places[event.number : event.number + 1]) if seq
+    ]
     told: Mapping[str, Any] = {"shroff.batch.size": len(found.places)}
     if places:
         told = {**told, "shroff.seq.first": min(places), "shroff.seq.last": max(places)}
-    parent = TraceContextTextMapPropagator().extract({HEADER: one.parent}) if one.parent else None
+    parent = TraceContextTextMapPropagator().extract({HEADER: event.parent}) if event.parent else None
     at_ns = _at_ns()
     span = _State.tracer.start_span(
-        "ingest", context=parent, kind=SpanKind.CONSUMER, attributes=told, start_time=at_ns(one.arrived_s)
+        "ingest", context=parent, kind=SpanKind.CONSUMER, attributes=told, start_time=at_ns(event.arrived_s)
     )
     inside = set_span_in_context(span)
     for name, end_s, seconds in (
@@ -169,7 +171,7 @@ def _spans(found: TracedBatch, one: TracedEvent) -> tuple[str, float]:
     context = span.get_span_context()
     if places and context.trace_flags.sampled:
         _State.recent.append(_Commit(min(places), max(places), context))
-    return (f"{context.trace_id:032x}" if context.trace_flags.sampled else ""), found.committed_s - one.arrived_s
+    return (f"{context.trace_id:032x}" if context.trace_flags.sampled else ""), found.committed_s - event.arrived_s
 
 
 @contextmanager

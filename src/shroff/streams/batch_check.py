@@ -47,9 +47,9 @@ def check_batch(batch: Batch, last_seq: int) -> None:
             raise StateError(_gap(found, last_seq))
     if not _is_of_all(decisions, records):
         _check_decisions(decisions, records, last_seq)
-    for one in batch.unique:
-        if not 0 < one.seq <= last_seq + len(places):
-            raise StateError(f"the value of {one.type}.{one.field} names place {one.seq}, which there is not")
+    for value in batch.unique:
+        if not 0 < value.seq <= last_seq + len(places):
+            raise StateError(f"the value of {value.type}.{value.field} names place {value.seq}, which there is not")
     for what, seq in _named_places(batch):
         if not last_seq < seq <= last_seq + len(places):
             raise StateError(f"{what} names place {seq}, and the batch brings {_span(places)}")

@@ -70,7 +70,7 @@ class KeyRuns:
 
     def cover(self) -> list[Run]:
         """Runs that follow each other from the first place that there is, the largest ones. Damaged ones count not."""
-        named = sorted(self._named(), key=lambda one: (one[0], -one[1]))
+        named = sorted(self._named(), key=lambda run: (run[0], -run[1]))
         found: list[Run] = []
         for after, upto, path in named:
             is_next = after == found[-1].upto if found else True

@@ -176,7 +176,7 @@ class LakeState:
         if manifest.number != self.number + 1 or gone or (isinstance(plan, Write) and plan.after != self.upto):
             raise StateError(f"manifest {manifest.number:,} of the lake does not follow manifest {self.number:,}")
         files = {path: file for path, file in self.files.items() if path not in set(manifest.removed)}
-        files |= {one.path: one for one in manifest.added}
+        files |= {file.path: file for file in manifest.added}
         forgotten = set(plan.forget) if isinstance(plan, Compact) else set()
         replaced = {path: at_ms for path, at_ms in self.replaced.items() if path not in forgotten}
         replaced |= dict.fromkeys(manifest.removed, manifest.at_ms)
@@ -223,14 +223,14 @@ def read_state(objects: RetriedObjects, lane: int = 0, known: LakeState | None =
 
 
 def _from_checkpoint(objects: RetriedObjects, lane: int) -> LakeState:
-    names = [one.name for one in objects.list(f"checkpoint/lane={lane}")]
+    names = [stored.name for stored in objects.list(f"checkpoint/lane={lane}")]
     for name in reversed(names):
         found = objects.get(name)
         if found is None:  # removed since; a newer one is there
             return _from_checkpoint(objects, lane)
         read = _read(objects, name, found, Checkpoint)
         files = {file.path: file for file in read.files}
-        replaced = {one.path: one.at_ms for one in read.replaced}
+        replaced = {file.path: file.at_ms for file in read.replaced}
         return LakeState(lane, read.number, read.upto, read.is_whole, read.log, read.tip, files, replaced, read.number)
     return LakeState(lane)
 

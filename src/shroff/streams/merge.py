@@ -86,12 +86,12 @@ class Merge:
 
     def add(self, part: str, lines: Sequence[Line], sent_ms: Sequence[int] = ()) -> None:
         """Further lines of a part, behind those it has, and when each was sent, where the source says so."""
-        one = self.parts[part]
-        one.lines += lines
-        one.sent += [one.first_sent_ms + at_ms for at_ms in sent_ms] or [one.first_sent_ms] * len(lines)
+        known = self.parts[part]
+        known.lines += lines
+        known.sent += [known.first_sent_ms + at_ms for at_ms in sent_ms] or [known.first_sent_ms] * len(lines)
         if self.wait_s:
-            one.came.append((one.gone + len(one.lines), self.clock()))
-        one.is_passed = one.is_passed and not lines
+            known.came.append((known.gone + len(known.lines), self.clock()))
+        known.is_passed = known.is_passed and not lines
         self.count += len(lines)
 
     def pass_by(self, part: str) -> None:
@@ -133,12 +133,12 @@ def take_together(merges: Sequence[Merge], limit: int) -> list[tuple[Merge, Run]
     parts = [part for merge in merges for part in merge.parts.values()]
     for merge in merges:
         merge.waits_for = [part.name for part in merge.parts.values() if part.lacks] if len(parts) > 1 else []
-    if limit <= 0 or not any(one.count for one in merges) or any(one.waits_for for one in merges):
+    if limit <= 0 or not any(merge.count for merge in merges) or any(merge.waits_for for merge in merges):
         return []
     runs = [(parts[0], parts[0].given(limit))] if len(parts) == 1 else _merged(merges, parts, limit)
-    for one in parts:
-        one.of.count -= one.at
-        one.forget_given()
+    for part in parts:
+        part.of.count -= part.at
+        part.forget_given()
     last = {part: at for at, (part, _) in enumerate(runs)}
     return [
         (part.of, (part.name, lines, part.before if last[part] == at else "")) for at, (part, lines) in enumerate(runs)
@@ -147,11 +147,11 @@ def take_together(merges: Sequence[Merge], limit: int) -> list[tuple[Merge, Run]
 
 def _merged(merges: Sequence[Merge], all_parts: Sequence[_Part], limit: int) -> list[tuple[_Part, list[Line]]]:
     runs: list[tuple[_Part, list[Line]]] = []
-    reached_ms = max(one.reached_ms for one in merges)
+    reached_ms = max(merge.reached_ms for merge in merges)
     parts = [all_part for all_part in all_parts if all_part.lines]
     for part in parts:
         part.find_due()
-    heap = [(one.due[0], one.sent[0], one.order, at, one) for at, one in enumerate(parts)]
+    heap = [(part.due[0], part.sent[0], part.order, at, part) for at, part in enumerate(parts)]
     heapq.heapify(heap)
     while heap and limit > 0:
         _, _, order, number, first = heap[0]

@@ -217,10 +217,10 @@ class Courier:
     def close(self) -> None:
         """Let go of the sink and the log. Closing twice does nothing."""
         self._parts.clear()
-        for one in (self._sink, self._log):
-            if one is not None:
+        for part in (self._sink, self._log):
+            if part is not None:
                 with suppress(Exception):  # what is broken may not close either
-                    one.close()
+                    part.close()
         self._sink = self._log = None
 
     # Below: one step
@@ -304,15 +304,19 @@ class Courier:
             )
         self._in_a_row += tried
 
-    def _is_out_of_patience(self, one: Undelivered) -> bool:
+    def _is_out_of_patience(self, undelivered: Undelivered) -> bool:
         now, failing = self.clock(), self._failing
-        if failing.key != one.row.key:
-            failing.key, failing.since, failing.attempts = one.row.key, now, 0
+        if failing.key != undelivered.row.key:
+            failing.key, failing.since, failing.attempts = undelivered.row.key, now, 0
         failing.attempts += 1
         return failing.attempts >= PATIENCE_COUNT and now - failing.since >= PATIENCE_S
 
-    def _reason(self, one: Undelivered) -> str:
-        return f"{one.reason}, after {self._failing.attempts} attempts" if one.may_pass else one.reason
+    def _reason(self, undelivered: Undelivered) -> str:
+        return (
+            f"{undelivered.reason}, after {self._failing.attempts} attempts"
+            if undelivered.may_pass
+            else undelivered.reason
+        )
 
     def _try_again(self, log: Log, sink: Sink) -> None:
         """Send what somebody put back, each row alone; what is not taken is stuck again."""

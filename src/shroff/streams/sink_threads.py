@@ -120,16 +120,16 @@ class Delivery:
             self._runs = [run for run in self._runs if run not in ended]
         if self._next:
             busy = {run.courier.route.name for run in self._runs}
-            free = [one for one in self._next if one.route.name not in busy]
-            self._next = [one for one in self._next if one.route.name in busy]
-            self._runs += [self._begun(one) for one in free]
+            free = [courier for courier in self._next if courier.route.name not in busy]
+            self._next = [courier for courier in self._next if courier.route.name in busy]
+            self._runs += [self._begun(courier) for courier in free]
 
     def _tell(self) -> None:
-        moved = [(courier, one) for courier in self.couriers if (one := courier.moved()) is not None]
+        moved = [(courier, move) for courier in self.couriers if (move := courier.moved()) is not None]
         if moved:
-            self._record([one for _, one in moved])
-        for courier, one in moved:
-            courier.recorded(one)
+            self._record([move for _, move in moved])
+        for courier, move in moved:
+            courier.recorded(move)
         self._told_at = self._clock()
 
     def _run(self, run: _Run) -> None:

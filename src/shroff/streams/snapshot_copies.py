@@ -55,7 +55,7 @@ class SnapshotCopies:
 
     def all(self) -> list[str]:
         """The names of the copies, newest place first. Raises: as `Objects.list`."""
-        names = (one.name.removeprefix(f"{self.log}/") for one in self.objects.list(self.log))
+        names = (stored.name.removeprefix(f"{self.log}/") for stored in self.objects.list(self.log))
         found = [name.removesuffix(".json") for name in names if name.endswith(".json")]
         return sorted((name for name in found if _NAME.fullmatch(name)), reverse=True)
 
@@ -137,7 +137,7 @@ class SnapshotCopies:
     def _remove_all_but(self, newest: str) -> None:
         """Remove older copies, and older parts that nothing names. What is newer is another process's."""
         keep = set(self.all()[: self._kept])
-        names = [one.name for one in self.objects.list(self.log)]
+        names = [stored.name for stored in self.objects.list(self.log)]
         for name in sorted(names, key=lambda name: not name.endswith(".json")):  # what names parts goes before them
             copy = _NAME.match(name.removeprefix(f"{self.log}/"))
             if copy is not None and copy[0] < newest and copy[0] not in keep:

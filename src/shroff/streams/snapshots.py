@@ -95,7 +95,7 @@ class Snapshots:
             words = "Nothing is lost; the next start reads more of the log"
             raise StorageError(f"{target} cannot be written: {error.strerror}. {words}") from error
         # What is named after a later place is of a log that lost it: it is not whole, or could not be taken up.
-        beyond = [one for one in self.files() if int(one.stem) > header.seq]
+        beyond = [file for file in self.files() if int(file.stem) > header.seq]
         for useless in (*beyond, *self.files()[len(beyond) + self._kept :]):
             with suppress(StorageError):  # it does no harm
                 self.remove(useless)

@@ -313,11 +313,11 @@ def _text(found: Comparison) -> str:
     return "\n".join(lines)
 
 
-def _row(one: Paired) -> tuple[str, ...]:
-    interval = "-" if one.low is None or one.high is None else f"{_number(one.low)} to {_number(one.high)}"
-    wanted = "-" if one.frauds_wanted is None else f"{one.frauds_wanted:,}"
-    values = (_number(value) for value in (one.champion, one.challenger, one.mean))
-    return metric_words(one.name), *values, interval, one.why or one.verdict, _number(one.seen_from), wanted
+def _row(pair: Paired) -> tuple[str, ...]:
+    interval = "-" if pair.low is None or pair.high is None else f"{_number(pair.low)} to {_number(pair.high)}"
+    wanted = "-" if pair.frauds_wanted is None else f"{pair.frauds_wanted:,}"
+    values = (_number(value) for value in (pair.champion, pair.challenger, pair.mean))
+    return metric_words(pair.name), *values, interval, pair.why or pair.verdict, _number(pair.seen_from), wanted
 
 
 def _number(value: float | None) -> str:

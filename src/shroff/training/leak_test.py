@@ -112,25 +112,25 @@ def leak_test(
     return LeakReport(tuple(parts))
 
 
-def difference_of(one: TrainingSet, other: TrainingSet) -> str | None:
+def difference_of(rows: TrainingSet, other: TrainingSet) -> str | None:
     """The first thing in which two sets differ, to the bit, in words; None where their files would be equal."""
-    if one.ids.tolist() != other.ids.tolist():
-        return f"one has {len(one)} rows and the other {len(other)}, or other ones: {_first_alone(one, other)}"
-    for what, mine, theirs in zip(_names(one), _columns(one), _columns(other), strict=False):
+    if rows.ids.tolist() != other.ids.tolist():
+        return f"one has {len(rows)} rows and the other {len(other)}, or other ones: {_first_alone(rows, other)}"
+    for what, mine, theirs in zip(_names(rows), _columns(rows), _columns(other), strict=False):
         if len(mine) != len(theirs):
             return f"{what}: {len(mine)} and {len(theirs)} of them"
         differing = np.flatnonzero(~_equal(mine, theirs))
         if len(differing):
             place = int(differing[0])
-            return f"{what}{_at(one, what, place)}: {mine[place]} and {theirs[place]}"
-    if _names(one) != _names(other) or _texts(one) != _texts(other):
+            return f"{what}{_at(rows, what, place)}: {mine[place]} and {theirs[place]}"
+    if _names(rows) != _names(other) or _texts(rows) != _texts(other):
         return "their columns, or the texts that occur, differ"
     return None
 
 
-def _first_alone(one: TrainingSet, other: TrainingSet) -> str:
-    alone = sorted(set(one.ids.tolist()) ^ set(other.ids.tolist()))
-    return f"{one.event} {alone[0]} is in only one of them" if alone else "in another order"
+def _first_alone(rows: TrainingSet, other: TrainingSet) -> str:
+    alone = sorted(set(rows.ids.tolist()) ^ set(other.ids.tolist()))
+    return f"{rows.event} {alone[0]} is in only one of them" if alone else "in another order"
 
 
 def _names(given: TrainingSet) -> list[str]:
@@ -162,11 +162,11 @@ def _texts(given: TrainingSet) -> object:
     )
 
 
-def _equal(one: Any, other: Any) -> Any:
+def _equal(column: Any, other: Any) -> Any:
     """Where two columns are equal to the bit, but for the many forms of NaN."""
-    if one.dtype == np.float64:
-        return (one.view(np.int64) == other.view(np.int64)) | (np.isnan(one) & np.isnan(other))
-    return one == other
+    if column.dtype == np.float64:
+        return (column.view(np.int64) == other.view(np.int64)) | (np.isnan(column) & np.isnan(other))
+    return column == other
 
 
 def _at(given: TrainingSet, what: str, place: int) -> str:

@@ -92,8 +92,10 @@ def _mean(metrics: Mapping[str, Estimate], name: str) -> str:
     return "-" if found is None or found.mean is None else _number(found.mean)
 
 
-def _interval(one: Estimate) -> str:
-    return "-" if one.low is None or one.high is None else f"{_number(one.low)} to {_number(one.high)}"
+def _interval(estimate: Estimate) -> str:
+    return (
+        "-" if estimate.low is None or estimate.high is None else f"{_number(estimate.low)} to {_number(estimate.high)}"
+    )
 
 
 def _number(value: float) -> str:

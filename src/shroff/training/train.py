@@ -443,8 +443,8 @@ def _latency_ms(trained: Trained, given: TrainingSet) -> float:
     model.scores([column[:1] for column in columns])
     taken = np.empty(len(rows))
     for row in range(len(rows)):
-        one = [np.ascontiguousarray(column[row : row + 1]) for column in columns]
-        taken[row] = min(_spent_ns(partial(model.scores, one)) for _ in range(3))
+        single = [np.ascontiguousarray(column[row : row + 1]) for column in columns]
+        taken[row] = min(_spent_ns(partial(model.scores, single)) for _ in range(3))
     return float(np.percentile(taken, 99) / 1e6)
 
 

@@ -105,13 +105,13 @@ class WorkMetrics:
         yield counters("shroff_decisions_total", "Decisions, by outcome.", ("outcome",), decided)
         taken = {
             (kind, became): float(count)
-            for kind, one in (("event", work.counts.events), ("label", work.counts.labels))
+            for kind, counted in (("event", work.counts.events), ("label", work.counts.labels))
             for became, count in (
-                ("appended", one.appended),
-                ("duplicate", one.duplicates),
-                ("quarantined", one.quarantined),
-                ("late", one.late),
-                ("waiting", one.pending),
+                ("appended", counted.appended),
+                ("duplicate", counted.duplicates),
+                ("quarantined", counted.quarantined),
+                ("late", counted.late),
+                ("waiting", counted.pending),
             )
         }
         yield counters(
@@ -151,7 +151,7 @@ def _of_batches(tally: BatchTally) -> Iterator[Family]:
     words = "Amount of decided events in the project's currency, by event type and outcome: their first money field."
     yield counters("shroff_decided_amount_total", words, ("event", "outcome"), tally.money.copy())
     words = "Time from an event to its label, by verdict."
-    delays = {(verdict,): one for verdict, one in tally.label_s.copy().items()}
+    delays = {(verdict,): delay for verdict, delay in tally.label_s.copy().items()}
     yield histograms("shroff_label_delay_seconds", words, ("verdict",), delays)
     words = "Time to decide a batch, without reading its input."
     yield histograms("shroff_batch_decide_seconds", words, (), {(): tally.decide_s})
@@ -170,9 +170,9 @@ class EarlierMetrics:
     def collect(self) -> Iterator[Family]:
         tally, labels = self._work().counts.tally or BatchTally(), ("transaction_type", "country")
         found, declined = tally.earlier.copy(), Counter[tuple[str]]()
-        for (_, country), one in found.items():
-            declined[(country,)] += one.declined
-        decided = {key: float(sum(one.counts)) for key, one in found.items()}
+        for (_, country), figures in found.items():
+            declined[(country,)] += figures.declined
+        decided = {key: float(sum(figures.counts)) for key, figures in found.items()}
         yield counters("transactions_total", "Decided events, by transaction type and country.", labels, decided)
         yield counters("fraudulent_transactions_total", "Declined events, by country.", ("country",), declined)
         words = "Amounts of decided events, by transaction type and country."

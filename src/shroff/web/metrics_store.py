@@ -216,9 +216,9 @@ def _deliveries(project: Project, found: StoreLook, now_ms: int) -> None:
 
 
 def _files(project: Project, found: StoreLook, now_ms: int) -> None:
-    for one in project.pulled.all():
-        came_ms = one.counts.received_ms
-        found.files[one.source.name] = None if came_ms is None else (now_ms - came_ms) / 1_000, len(one.aside)
+    for pulled in project.pulled.all():
+        came_ms = pulled.counts.received_ms
+        found.files[pulled.source.name] = None if came_ms is None else (now_ms - came_ms) / 1_000, len(pulled.aside)
 
 
 def _cases(project: Project, found: StoreLook, now_ms: int) -> None:
@@ -237,9 +237,9 @@ def _cases(project: Project, found: StoreLook, now_ms: int) -> None:
 
 def _models(project: Project, found: StoreLook, now_ms: int) -> None:
     in_force = read_in_force(project.definitions.files.get(FILE), [])
-    for event, one in in_force.items():
-        if one.champion is not None and one.champion.at:
-            found.models[event, one.champion.id] = (now_ms - parse_time(one.champion.at)) / 1_000
+    for event, active in in_force.items():
+        if active.champion is not None and active.champion.at:
+            found.models[event, active.champion.id] = (now_ms - parse_time(active.champion.at)) / 1_000
     registry = project.opened.registry
     if ids := registry.ids():
         newest = registry.read(max(ids, key=lambda id_: (registry.folder / id_).stat().st_mtime))

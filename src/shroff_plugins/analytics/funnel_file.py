@@ -178,12 +178,12 @@ class _FunnelLoader:
         items: Sequence[YamlNode] = node.items if isinstance(node, YamlSequence) else () if node is None else (node,)
         types = dict[str, None]()
         for item in items:
-            one = loader.scalar(item, self._problems, "an event type of a step")
-            if one is not None and one.text not in self._events.types:
-                hint = nearest(one.text, self._events.types) or f"There is {', '.join(self._events.types) or 'none'}."
-                self._problems.append(one.problem(f"{one.text!r} is not an event type.", hint))
-            elif one is not None:
-                types[one.text] = None
+            type_ = loader.scalar(item, self._problems, "an event type of a step")
+            if type_ is not None and type_.text not in self._events.types:
+                hint = nearest(type_.text, self._events.types) or f"There is {', '.join(self._events.types) or 'none'}."
+                self._problems.append(type_.problem(f"{type_.text!r} is not an event type.", hint))
+            elif type_ is not None:
+                types[type_.text] = None
         if isinstance(node, YamlSequence) and not node.items:
             self._problems.append(node.problem("a step has at least one event type."))
         return tuple(types)

@@ -107,32 +107,32 @@ def _step(part: Avro, field: Field | None, symbols: int) -> list[int] | None:
         return [kernel.UNREAD, 0, 0, -1, -1, 0, 0] if field is None else None
     if len(part.values) != 1 or (part.kind == "union" and len(part.parts) > 2):
         return None  # of several nulls only one would be passed over
-    (one,) = part.values
+    (branch,) = part.values
     branches = len(part.parts) if part.kind == "union" else 0
     null_at = next((at for at, branch in enumerate(part.parts) if branch.kind == "null"), -1) if branches else -1
-    size = kernel.VARYING if one.kind in _WORDS or one.kind == "enum" else _SIZES.get(one.kind, one.size)
-    if one.kind in {"record", "array", "map", "union"}:
+    size = kernel.VARYING if branch.kind in _WORDS or branch.kind == "enum" else _SIZES.get(branch.kind, branch.size)
+    if branch.kind in {"record", "array", "map", "union"}:
         return None
-    found = _unread(one) if field is None else _read(field, one, symbols)
+    found = _unread(branch) if field is None else _read(field, branch, symbols)
     return None if found is None else [found[0], size, branches, null_at, -1, *found[1:]]
 
 
-def _unread(one: Avro) -> tuple[int, int, int]:
+def _unread(schema: Avro) -> tuple[int, int, int]:
     """Kind of a value that nobody reads: whether it can be one is looked at, as validation does."""
-    if one.logical in _BOUNDS:
-        return kernel.BOUNDED, *_BOUNDS[one.logical]
-    if one.kind == "enum":
-        return kernel.BOUNDED, 0, len(one.symbols)
-    return kernel.TEXT if one.kind == "string" else kernel.UNREAD, 0, 0
+    if schema.logical in _BOUNDS:
+        return kernel.BOUNDED, *_BOUNDS[schema.logical]
+    if schema.kind == "enum":
+        return kernel.BOUNDED, 0, len(schema.symbols)
+    return kernel.TEXT if schema.kind == "string" else kernel.UNREAD, 0, 0
 
 
-def _read(field: Field, one: Avro, symbols: int) -> tuple[int, int, int] | None:
+def _read(field: Field, schema: Avro, symbols: int) -> tuple[int, int, int] | None:
     """Kind of a value whose text in JSON means the same; None of one that validation reads in a way of its own."""
-    type_, stored = field.type, one.logical or one.kind
+    type_, stored = field.type, schema.logical or schema.kind
     if stored == "string":
         return kernel.TEXT, 0, 0
-    if stored == "enum" and all(symbol.isascii() and symbol.isidentifier() for symbol in one.symbols):
-        return kernel.SYMBOL, symbols, symbols + len(one.symbols)
+    if stored == "enum" and all(symbol.isascii() and symbol.isidentifier() for symbol in schema.symbols):
+        return kernel.SYMBOL, symbols, symbols + len(schema.symbols)
     if type_.kind == stored == "boolean":
         return kernel.TRUTH, 0, 0
     if type_.kind == "time" and (stored in _WORDS or "timestamp-" in stored):
@@ -142,7 +142,7 @@ def _read(field: Field, one: Avro, symbols: int) -> tuple[int, int, int] | None:
             case "int" | "long":
                 return kernel.INTEGER, 0, 0
             case "decimal":
-                return kernel.DECIMAL, one.scale, type_.places
+                return kernel.DECIMAL, schema.scale, type_.places
             case "double":
                 return kernel.DOUBLE, 0, 0
             case "float" if type_.kind == "money" and type_.places == _CENT_PLACES:

@@ -165,14 +165,14 @@ class _Frames:
         given = [(name, admitted_rows) for name, admitted_rows in part.admitted.items() if len(admitted_rows.rows)]
         at = [admitted_rows.rows for _, admitted_rows in given]
         times = [admitted_rows.columns[types[name].time_field].values for name, admitted_rows in given]
-        hashes = [found for name, _ in given if (found := part.hashes[name]) is not None]
+        hashes = [digests for name, _ in given if (digests := part.hashes[name]) is not None]
         if len(given) == 1:
             order, when = at[0], times[0]
             if hashes:
                 fates = self.arrivals.take(hashes[0], when)
             else:
-                name, one = given[0]
-                fates = self.arrivals.take_ascending(name, one.columns[types[name].id_field], when)
+                name, first = given[0]
+                fates = self.arrivals.take_ascending(name, first.columns[types[name].id_field], when)
         else:
             order = np.concatenate([np.zeros(0, np.int64), *at])
             by_place = np.argsort(order, kind="stable")

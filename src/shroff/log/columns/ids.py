@@ -84,11 +84,11 @@ def hash_texts(data: Any, begins: Any, ends: Any, key0: Word, key1: Word, hashes
 
 
 @compiled
-def find(slots: Any, one: Word, two: Word) -> Word:
+def find(slots: Any, first: Word, two: Word) -> Word:
     """The slot of a hash, or the free one where it belongs."""
     mask = np.uint64(len(slots) - 1)
-    at = one & mask
-    while slots[at, 1] != U0 and (slots[at, 0] != one or slots[at, 1] != two):
+    at = first & mask
+    while slots[at, 1] != U0 and (slots[at, 0] != first or slots[at, 1] != two):
         at = (at + U1) & mask
     return at
 

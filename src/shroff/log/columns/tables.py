@@ -194,13 +194,13 @@ def _by_definition(definitions: Definitions, event: str, history: WindowState, w
     naive = Naive(definitions.events, _computed(definitions, event), definitions.reference)
     for batch in history:
         values = [naive.add(event) for _, event in batch]
-        (one,) = taken(iter([batch]), definitions, event)
-        frame = one.frames.get(event)
+        (events,) = taken(iter([batch]), definitions, event)
+        frame = events.frames.get(event)
         if frame is not None:
             for name in definitions.feature_names(event):
                 listed = [values[row].get(name) for row in frame.rows.tolist()]
                 frame.computed[name] = column_of(listed, definitions.features[name].type)
-        yield _table(definitions, event, one.ids, one.seqs, frame, way)
+        yield _table(definitions, event, events.ids, events.seqs, frame, way)
 
 
 def _table(

@@ -90,12 +90,12 @@ def late_words(lateness_ms: int) -> str:
     return f"too late: more than {show_duration(lateness_ms)} behind the newest event before it"
 
 
-def left_submission(one: Submission) -> tuple[str, Left]:
+def left_submission(submission: Submission) -> tuple[str, Left]:
     """The count for a line that is no event, and the line."""
-    if one.refusal is not None:
-        return "refused", Left(one.source, one.place, one.refusal)
-    words = "a label, and files are looked at for events" if one.label is not None else "no event type takes it"
-    return "untaken", Left(one.source, one.place, words)
+    if submission.refusal is not None:
+        return "refused", Left(submission.source, submission.place, submission.refusal)
+    words = "a label, and files are looked at for events" if submission.label is not None else "no event type takes it"
+    return "untaken", Left(submission.source, submission.place, words)
 
 
 @dataclass(frozen=True, slots=True)

@@ -122,7 +122,9 @@ def fold(
 def _set_backs(log: LogReader, after: int, upto: int) -> list[tuple[SetBack, int]]:
     """The watermarks that were set in (after, upto], with their places."""
     return [
-        (found, control.seq) for control in log.controls(after, upto) if (found := set_back_of(control)) is not None
+        (set_back, control.seq)
+        for control in log.controls(after, upto)
+        if (set_back := set_back_of(control)) is not None
     ]
 
 
@@ -135,7 +137,7 @@ def take_past(folded: Folded, records: Sequence[Record]) -> None:
         piece = LineReader(definitions).piece_of(records)
         folded.engine.pass_over(piece.frames, piece.size, {})
         _note(piece, folded)
-    elif events := [one.event for record in records if (one := take(record, folded, {})) is not None]:
+    elif events := [placed.event for record in records if (placed := take(record, folded, {})) is not None]:
         frames = frames_of(events, definitions.events, definitions.reference)
         folded.engine.pass_over(frames, len(events), {})
     folded.engine.passed()
@@ -159,9 +161,9 @@ def placed_batches(
             recorded: Hits | None = rules if place == record.seq else {}
             if decide_after is not None and record.seq > decide_after and record.decided:
                 recorded = None
-            one = take(record, folded, recorded)
-            if one is not None:
-                placed.append(one)
+            event = take(record, folded, recorded)
+            if event is not None:
+                placed.append(event)
         folded.seq = records[-1].seq
         if placed:
             yield placed

@@ -151,8 +151,10 @@ def _add_by_day(
         ]
     )
     values = [_ratio(a.sum(), b.sum()) for a, b in zip(above, below, strict=True)]
-    one = _estimate(name, values, drawn, blocks.count, why)
-    found.by_name[name] = Estimate(one.mean, one.low, one.high, one.spread, one.folds, _plain(best), one.why)
+    estimate = _estimate(name, values, drawn, blocks.count, why)
+    found.by_name[name] = Estimate(
+        estimate.mean, estimate.low, estimate.high, estimate.spread, estimate.folds, _plain(best), estimate.why
+    )
     found.drawn[name], found.blocks[name] = drawn, blocks.count
 
 

@@ -281,8 +281,8 @@ def _measured_of(stored: Stored) -> GateFigures:
     )
 
 
-def _compared(one: _Beside) -> Compared:
-    return Compared("", {}, {}, one.above, one.rows, one.frauds)
+def _compared(beside: _Beside) -> Compared:
+    return Compared("", {}, {}, beside.above, beside.rows, beside.frauds)
 
 
 def _new(result: GateResult) -> GateResult:

@@ -257,14 +257,18 @@ def _leak_table(parts: Sequence[LeakLine]) -> str:
     return table(("Part", "Compared", "", "First difference"), rows, numbers=[1], wide=[3]) if rows else ""
 
 
-def _mean(one: Estimate) -> str:
+def _mean(estimate: Estimate) -> str:
     """The mean over folds with its spread, and the interval below."""
-    spread = "" if one.spread is None else f" \N{PLUS-MINUS SIGN} {_number(one.spread)}"
-    return f"{_number(one.mean)}{spread}" + ("" if one.low is None else f"\n{_interval(one)}")
+    spread = "" if estimate.spread is None else f" \N{PLUS-MINUS SIGN} {_number(estimate.spread)}"
+    return f"{_number(estimate.mean)}{spread}" + ("" if estimate.low is None else f"\n{_interval(estimate)}")
 
 
-def _interval(one: Estimate) -> str:
-    return _MISSING if one.low is None or one.high is None else f"{_number(one.low)} to {_number(one.high)}"
+def _interval(estimate: Estimate) -> str:
+    return (
+        _MISSING
+        if estimate.low is None or estimate.high is None
+        else f"{_number(estimate.low)} to {_number(estimate.high)}"
+    )
 
 
 def _number(value: float | None) -> str:

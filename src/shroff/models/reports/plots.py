@@ -123,15 +123,16 @@ def _distribution(scores: Floats, frauds: Flags) -> str:
     return lines("Where scores lie", ChartAxis("score", _SCORE_LEAST, 1.0, is_log=True), y, drawn)
 
 
-def _dependence(one: Dependence) -> str:
-    is_there = ~np.isnan(one.values)
-    away = one.contributions[~is_there]
+def _dependence(dependence: Dependence) -> str:
+    is_there = ~np.isnan(dependence.values)
+    away = dependence.contributions[~is_there]
     under = ""
     if len(away):
-        under = f"Missing in {100 * len(away) / len(one.values):.3g} %: {away.mean():+.{_places(one)}f} on average."
-    if one.categories:
-        return _by_category(one, is_there, under)
-    values, moved = one.values[is_there], one.contributions[is_there]
+        mean = f"{away.mean():+.{_places(dependence)}f}"
+        under = f"Missing in {100 * len(away) / len(dependence.values):.3g} %: {mean} on average."
+    if dependence.categories:
+        return _by_category(dependence, is_there, under)
+    values, moved = dependence.values[is_there], dependence.contributions[is_there]
     if len(values) == 0:
         return ""
     order = np.argsort(values, kind="stable")
@@ -145,27 +146,40 @@ def _dependence(one: Dependence) -> str:
         under = f"{under} 0 stands at the left end.".strip() if low == 0 else under
     else:
         x = ChartAxis("value", low, high if high > low else low + 1)
-    edge = max(0.05 if one.gives == LOG_ODDS else 1e-4, float(np.abs(moved).max())) * 1.1
+    edge = max(0.05 if dependence.gives == LOG_ODDS else 1e-4, float(np.abs(moved).max())) * 1.1
     parts = [part for part in np.array_split(np.arange(len(values)), _PARTS) if len(part)]
     through = ChartLine(
         "mean", [float(values[part].mean()) for part in parts], [float(moved[part].mean()) for part in parts], REF
     )
-    return dots(one.name, x, ChartAxis(f"adds to the {one.gives}", -edge, edge), (values, moved), through, under=under)
+    return dots(
+        dependence.name,
+        x,
+        ChartAxis(f"adds to the {dependence.gives}", -edge, edge),
+        (values, moved),
+        through,
+        under=under,
+    )
 
 
-def _places(one: Dependence) -> int:
+def _places(dependence: Dependence) -> int:
     """Decimal places of a contribution: probabilities are small if frauds are rare."""
-    return 2 if one.gives == LOG_ODDS else 4
+    return 2 if dependence.gives == LOG_ODDS else 4
 
 
-def _by_category(one: Dependence, is_there: Flags, under: str) -> str:
-    codes = one.values[is_there].astype(np.int64)
-    moved = one.contributions[is_there]
-    counts = np.bincount(codes, minlength=len(one.categories))
-    sums = np.bincount(codes, moved, len(one.categories))
+def _by_category(dependence: Dependence, is_there: Flags, under: str) -> str:
+    codes = dependence.values[is_there].astype(np.int64)
+    moved = dependence.contributions[is_there]
+    counts = np.bincount(codes, minlength=len(dependence.categories))
+    sums = np.bincount(codes, moved, len(dependence.categories))
     shown = [code for code in np.argsort(-counts, kind="stable")[:_CATEGORIES_SHOWN].tolist() if counts[code]]
     rows = []
     for code in shown:
         mean = float(sums[code] / counts[code])
-        rows.append((f"{one.categories[code]} ({short(float(counts[code]))} rows)", mean, f"{mean:+.{_places(one)}f}"))
-    return bars(one.name, rows, under=under)
+        rows.append(
+            (
+                f"{dependence.categories[code]} ({short(float(counts[code]))} rows)",
+                mean,
+                f"{mean:+.{_places(dependence)}f}",
+            )
+        )
+    return bars(dependence.name, rows, under=under)

@@ -156,8 +156,8 @@ def cuts_of(forest: Forest, input_count: int) -> tuple[Floats, ...]:
 
 
 def _leaf(value: float) -> Tree:
-    one = np.zeros(1, np.int64)
-    return Tree(np.full(1, LEAF), one, one, np.zeros(1), one, np.array([value]))
+    root = np.zeros(1, np.int64)
+    return Tree(np.full(1, LEAF), root, root, np.zeros(1), root, np.array([value]))
 
 
 def check_inputs(count: int, names: Sequence[str], inputs: Sequence[InputColumn]) -> None:

@@ -82,7 +82,7 @@ def margins_of_linear(linear: Linear, columns: Floats) -> Floats:
     return total
 
 
-def _weights(one: Mapping[str, Any]) -> Weights:
-    if one["kind"] == CATEGORY:
-        return Weights(0.0, 1.0, 0.0, float(one["missing"]), np.array(one["weights"], np.float64))
-    return Weights(float(one["mean"]), float(one["scale"]), float(one["weight"]), float(one["missing"]), None)
+def _weights(term: Mapping[str, Any]) -> Weights:
+    if term["kind"] == CATEGORY:
+        return Weights(0.0, 1.0, 0.0, float(term["missing"]), np.array(term["weights"], np.float64))
+    return Weights(float(term["mean"]), float(term["scale"]), float(term["weight"]), float(term["missing"]), None)

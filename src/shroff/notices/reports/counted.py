@@ -147,16 +147,16 @@ def _note(found: CountedReport, start_ms: int, day: str, zone: str, language: st
     return WORDS[language]["newest"].format(moment=moment_text(found.newest_ms, zone, language), day=day)
 
 
-def _figure(services: NoticeServices, one: CountedFigure, language: str) -> dict[str, Any]:
-    numbers = [value if isinstance(value, int | float) else None for value in one.values]
+def _figure(services: NoticeServices, figure: CountedFigure, language: str) -> dict[str, Any]:
+    numbers = [value if isinstance(value, int | float) else None for value in figure.values]
     has_chart = sum(number is not None for number in numbers) > 1
     lengths = _lengths([number or 0 for number in numbers]) if has_chart else []
     return {
-        "name": one.name,
-        "label": plain(one.label),
-        "is_there": not one.why,
-        "value": "" if one.why else _text(services, one.form, one.values[-1], language),
-        "why": covered(one.why),
+        "name": figure.name,
+        "label": plain(figure.label),
+        "is_there": not figure.why,
+        "value": "" if figure.why else _text(services, figure.form, figure.values[-1], language),
+        "why": covered(figure.why),
         "bars": [{"percent": length} for length in lengths],
         "marks": "".join(BARS[min(length * len(BARS) // 100, len(BARS) - 1)] for length in lengths),
     }
@@ -197,10 +197,10 @@ def _decimal(value: float, language: str, places: int = 2) -> str:
     return f"{MINUS if value < 0 else ''}{text}"
 
 
-def _steps(one: CountedFunnel, language: str) -> dict[str, Any]:
+def _steps(funnel: CountedFunnel, language: str) -> dict[str, Any]:
     words = WORDS[language]
-    means = [sum(step.before) / BEFORE if step.before else None for step in one.steps]
-    most = max([*(step.count for step in one.steps), *(mean or 0 for mean in means)], default=0) or 1
+    means = [sum(step.before) / BEFORE if step.before else None for step in funnel.steps]
+    most = max([*(step.count for step in funnel.steps), *(mean or 0 for mean in means)], default=0) or 1
     rows = [
         {
             "step": step.step.replace("_", " ").capitalize(),
@@ -211,10 +211,10 @@ def _steps(one: CountedFunnel, language: str) -> dict[str, Any]:
             "percent": round(100 * step.count / most),
             "mean_percent": round(100 * (mean or 0) / most),
         }
-        for step, mean in zip(one.steps, means, strict=True)
+        for step, mean in zip(funnel.steps, means, strict=True)
     ]
     note = words["no_days_before"] if None in means else ""
-    return {"name": one.name.replace("_", " "), "why": covered(one.why), "note": note, "steps": rows}
+    return {"name": funnel.name.replace("_", " "), "why": covered(funnel.why), "note": note, "steps": rows}
 
 
 def _change(count: int, mean: float | None, language: str) -> str:

@@ -154,7 +154,7 @@ class Letters:
         if due.kind == "case" and "case" in named and notice.text_kind != RECEIPT:
             facts.append((words["the_case"], f"{self._sender.url.rstrip('/')}/cases/{named['case']}"))
         recorded = told.reasons if told is not None and due.kind == "decision" else []
-        reasons = [self.facts.reason(*one) for one in recorded]
+        reasons = [self.facts.reason(*reason) for reason in recorded]
         title = sentence if due.kind in {"failure", "spike"} else plain(str(named.get("event", ""))) or sentence
         none = dict.fromkeys(notice.show, words["none"])
         shown = none if told is None else self.facts.shown(notice, told, language)
@@ -200,7 +200,9 @@ def _named(due: Due, told: NoticeEvent | None, reason_of: Callable[[str, str], s
     """
     own: dict[str, Any] = msgspec.json.decode(due.told) if due.told else {}
     found = {name: plain(value) if isinstance(value, str) else value for name, value in own.items()}
-    flag = next((one for one in told.flags if one.rule == due.rule), None) if told is not None else None
+    flag = (
+        next((candidate for candidate in told.flags if candidate.rule == due.rule), None) if told is not None else None
+    )
     entity, key = ("", "") if flag is None else (flag.entity, flag.key)
     recorded = str(own.get("reason", "" if flag is None else flag.reason))
     reason = reason_of(due.rule, recorded)

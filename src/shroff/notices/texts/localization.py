@@ -102,9 +102,9 @@ def covered(text: str) -> str:
     >>> covered("paid with 4000 1234 1234 4417 today"), covered("PAN4111.1111.1111.1111, from 192.168.100.200")
     ('paid with •••• 4417 today', 'PAN•••• 1111, from 192.168.100.200')
     """
-    text = HASHED.sub(lambda found: f"{_HIDDEN} {found[1]}".rstrip(), text)
-    text = _CARD.sub(lambda found: f"{_HIDDEN} {found[0][-4:]}", text)
-    return _HIDDEN_CARD.sub(lambda found: f"{_HIDDEN} {found[0][-4:]}" if _is_card(found[0]) else found[0], text)
+    text = HASHED.sub(lambda match: f"{_HIDDEN} {match[1]}".rstrip(), text)
+    text = _CARD.sub(lambda match: f"{_HIDDEN} {match[0][-4:]}", text)
+    return _HIDDEN_CARD.sub(lambda match: f"{_HIDDEN} {match[0][-4:]}" if _is_card(match[0]) else match[0], text)
 
 
 def has_card(text: str) -> bool:
@@ -113,11 +113,11 @@ def has_card(text: str) -> bool:
     >>> has_card("4111111111111111@bank.example"), has_card("900011112222@bank.example")
     (True, False)
     """
-    return any(_is_card(one) for one in _HIDDEN_CARD.findall(text))
+    return any(_is_card(digits) for digits in _HIDDEN_CARD.findall(text))
 
 
 def _is_card(text: str) -> bool:
     """Whether digits end in the check digit of a card: ISO/IEC 7812-1, annex B."""
-    digits = [int(one) for one in reversed(text) if one.isdigit()]
+    digits = [int(digit) for digit in reversed(text) if digit.isdigit()]
     doubled = (sum(divmod(2 * digit, 10)) for digit in digits[1::2])
     return (sum(digits[::2]) + sum(doubled)) % 10 == 0

@@ -77,7 +77,10 @@ class Sandbox(ImmutableSandboxedEnvironment):
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
         """Multiply small numbers."""
-        if not all(isinstance(one, int | float) and abs(one) < 10**6 for one in (left, right)) or operator != "*":
+        if (
+            not all(isinstance(operand, int | float) and abs(operand) < 10**6 for operand in (left, right))
+            or operator != "*"
+        ):
             raise SecurityError(f"{operator} is allowed for small numbers only, and ** for none")
         return left * right
 
@@ -128,11 +131,11 @@ def _lines(found: re.Match[str]) -> str:
 
 
 def _growing(tree: nodes.Template) -> Iterator[tuple[str, int]]:
-    for one in tree.find_all((nodes.Macro, nodes.CallBlock, nodes.AssignBlock, nodes.FilterBlock)):
-        yield "a template cannot have macros, set blocks or filter blocks", one.lineno
-    for one in tree.find_all(nodes.Assign):
-        if any(one.node.find_all(nodes.Name)) or isinstance(one.node, nodes.Name):
-            yield "'set' takes a literal text or number only", one.lineno
+    for node in tree.find_all((nodes.Macro, nodes.CallBlock, nodes.AssignBlock, nodes.FilterBlock)):
+        yield "a template cannot have macros, set blocks or filter blocks", node.lineno
+    for node in tree.find_all(nodes.Assign):
+        if any(node.node.find_all(nodes.Name)) or isinstance(node.node, nodes.Name):
+            yield "'set' takes a literal text or number only", node.lineno
     yield from _nested(tree, 0)
 
 

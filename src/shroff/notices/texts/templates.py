@@ -99,11 +99,11 @@ class NoticeTemplates:
         name, plain = self._found(names, language, ".txt.j2")
         waiting, found = [plain, self._beside(name, plain, language)], dict[str, None]()
         while waiting:
-            one = waiting.pop()
-            source = self._own.get(one) or _shipped(one) or ""
-            if one not in found and source:
-                found[one] = None
-                waiting += [str(two) for two in meta.find_referenced_templates(self._parsed(one, source)) if two]
+            template = waiting.pop()
+            source = self._own.get(template) or _shipped(template) or ""
+            if template not in found and source:
+                found[template] = None
+                waiting += [str(two) for two in meta.find_referenced_templates(self._parsed(template, source)) if two]
         return [one for one in found if one in self._own]
 
     def named_in(self, name: str) -> list[tuple[str, int]]:
@@ -150,7 +150,7 @@ class NoticeTemplates:
 
     def _named(self, name: str, language: str, ending: str) -> str:
         """The template of a name for a language, or for all; empty where there is none."""
-        own = [one for one in (f"{name}.{language}{ending}", f"{name}{ending}") if one in self._own]
+        own = [file for file in (f"{name}.{language}{ending}", f"{name}{ending}") if file in self._own]
         return own[0] if own else f"{name}{ending}" if _shipped(f"{name}{ending}") is not None else ""
 
     def _text(self, name: str, values: Mapping[str, Any]) -> str:

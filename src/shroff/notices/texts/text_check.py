@@ -171,7 +171,7 @@ def samples(notice: Notice, language: str) -> Iterator[dict[str, Any]]:
         }
         may_be_many = bool(notice.digest_ms or notice.limit or notice.quiet)
         found = [{"items": [item], "more": 0}, {"items": [item, item], "more": 2}][: 1 + may_be_many]
-    yield from ({**given, **one} for one in found)
+    yield from ({**given, **sample} for sample in found)
 
 
 def _figures_sample(*, is_there: bool) -> dict[str, Any]:

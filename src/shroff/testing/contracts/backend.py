@@ -42,9 +42,9 @@ class BackendContract(Contract):
     def test_items_and_results_keep_their_values_and_types(self, backend: Backend) -> None:
         given: list[object] = [None, (1, -0.0, "ü"), 2**80, frozenset({b"\0"}), {"a": [1.5, True]}]
 
-        found = {repr(one) for one in backend.run(itself, given)}
+        found = {repr(result) for result in backend.run(itself, given)}
 
-        assert found == {repr(one) for one in given}
+        assert found == {repr(item) for item in given}
 
     @promise("errors keep their type")
     @pytest.mark.parametrize("kind", [StateError, UsageError, ZeroDivisionError])

@@ -103,14 +103,14 @@ class ObjectsContract:
         for name in NAMES:
             assert objects.put(name, name.encode()) is True
 
-        assert [one.name for one in objects.list()] == sorted(NAMES)
+        assert [stored.name for stored in objects.list()] == sorted(NAMES)
         assert all(_data(objects, name) == name.encode() for name in NAMES)
 
     @pytest.mark.parametrize(
         "name", ["", "/a", "a/", "a//b", "../a", "a/../b", ".a", "a/.b", "a b", "é", "a\n", "a%2F"]
     )
     def test_what_is_no_name_is_refused(self, objects: Objects, name: str) -> None:
-        for call in (objects.get, objects.delete, lambda one: objects.put(one, b"")):
+        for call in (objects.get, objects.delete, lambda key: objects.put(key, b"")):
             with pytest.raises(StateError, match="is not a name of an object"):
                 call(name)
 
@@ -120,16 +120,16 @@ class ObjectsContract:
         for name in ("b/2", "b/10", "b.c/1", "b/1/x", "bc/1", "a/1", "c"):
             objects.put(name, b"")
 
-        assert [one.name for one in objects.list("b")] == ["b/1/x", "b/10", "b/2"]
-        assert [one.name for one in objects.list("b/1")] == ["b/1/x"]
-        assert [one.name for one in objects.list()] == ["a/1", "b.c/1", "b/1/x", "b/10", "b/2", "bc/1", "c"]
+        assert [stored.name for stored in objects.list("b")] == ["b/1/x", "b/10", "b/2"]
+        assert [stored.name for stored in objects.list("b/1")] == ["b/1/x"]
+        assert [stored.name for stored in objects.list()] == ["a/1", "b.c/1", "b/1/x", "b/10", "b/2", "bc/1", "c"]
 
     def test_a_list_of_more_than_a_page_is_whole_and_in_order(self, objects: Objects) -> None:
         names = [f"many/{number:05d}" for number in range(MANY)]
         with ThreadPoolExecutor(AT_ONCE) as pool:
             assert all(pool.map(lambda name: objects.put(name, b""), reversed(names)))
 
-        assert [one.name for one in objects.list("many")] == names
+        assert [stored.name for stored in objects.list("many")] == names
 
     def test_every_reader_sees_at_once_what_was_put_and_deleted(self, open: Callable[[], Objects]) -> None:
         writer, reader = open(), open()
@@ -137,7 +137,7 @@ class ObjectsContract:
             name = f"a/{turn}"
             assert [reader.get(name), list(reader.list("a"))] == [None, []]
             writer.put(name, b"x")
-            assert [one.name for one in reader.list("a")] == [name]
+            assert [stored.name for stored in reader.list("a")] == [name]
             assert _data(reader, name) == b"x"
             writer.delete(name)
             assert [reader.get(name), list(reader.list("a"))] == [None, []]

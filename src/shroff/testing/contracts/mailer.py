@@ -52,7 +52,7 @@ class MailerContract(Contract):
         assert not mailer.send(mail())
         mailer.close()
 
-        (found,) = [_read(one) for one in self.arrived(place)]
+        (found,) = [_read(mail) for mail in self.arrived(place)]
         plain, html = (found.get_body((kind,)) for kind in ("plain", "html"))
         assert str(found["Subject"]) == "Was this you? m-1"
         assert str(found["From"]) == "Bank <notices@bank.example>"
@@ -68,7 +68,7 @@ class MailerContract(Contract):
             assert not mailer.send(mail("m-7"))
         mailer.close()
 
-        assert {str(_read(one)["Message-ID"]) for one in self.arrived(place)} == {"<m-7@bank.example>"}
+        assert {str(_read(mail)["Message-ID"]) for mail in self.arrived(place)} == {"<m-7@bank.example>"}
 
     def test_many_mails_each_arrive_once(self, place: str) -> None:
         mailer = self.made(place)
@@ -76,7 +76,7 @@ class MailerContract(Contract):
             assert not mailer.send(mail(f"m-{number}"))
         mailer.close()
 
-        ids = [str(_read(one)["Message-ID"]) for one in self.arrived(place)]
+        ids = [str(_read(mail)["Message-ID"]) for mail in self.arrived(place)]
         assert sorted(ids) == sorted(f"<m-{number}@bank.example>" for number in range(120))
 
     def test_several_recipients_are_one_mail(self, place: str) -> None:
@@ -84,7 +84,7 @@ class MailerContract(Contract):
         assert not mailer.send(mail("m-1", "ann@bank.example", "bob@bank.example"))
         mailer.close()
 
-        (found,) = [_read(one) for one in self.arrived(place)]
+        (found,) = [_read(mail) for mail in self.arrived(place)]
         assert str(found["To"]) == "ann@bank.example, bob@bank.example"
 
     @promise("knows who is refused")
@@ -93,18 +93,18 @@ class MailerContract(Contract):
         refused = mailer.send(mail("m-1", "ann@bank.example", "nobody-here@bank.example"))
         mailer.close()
 
-        assert [one.address for one in refused] == ["nobody-here@bank.example"]
+        assert [recipient.address for recipient in refused] == ["nobody-here@bank.example"]
         assert len(self.arrived(place)) == 1
 
     @promise("knows who is refused")
     def test_a_mail_that_nobody_takes_is_refused_and_the_next_one_leaves(self, place: str) -> None:
         mailer = self.made(place)
         refused = mailer.send(mail("m-1", "nobody-here@bank.example"))
-        assert [one.address for one in refused] == ["nobody-here@bank.example"]
+        assert [recipient.address for recipient in refused] == ["nobody-here@bank.example"]
         assert not mailer.send(mail("m-2"))
         mailer.close()
 
-        assert [str(_read(one)["Message-ID"]) for one in self.arrived(place)] == ["<m-2@bank.example>"]
+        assert [str(_read(mail)["Message-ID"]) for mail in self.arrived(place)] == ["<m-2@bank.example>"]
 
     @promise("knows who is refused")
     def test_a_recipient_that_may_be_taken_later_has_the_whole_mail_come_again(self, place: str) -> None:
@@ -114,7 +114,7 @@ class MailerContract(Contract):
         assert not mailer.send(mail("m-2"))
         mailer.close()
 
-        assert [str(_read(one)["Message-ID"]) for one in self.arrived(place)] == ["<m-2@bank.example>"]
+        assert [str(_read(mail)["Message-ID"]) for mail in self.arrived(place)] == ["<m-2@bank.example>"]
 
     @promise("knows who is refused")
     def test_a_mail_that_may_part_waits_for_nobody(self, place: str) -> None:
@@ -124,8 +124,8 @@ class MailerContract(Contract):
             mailer.send(replace(mail("m-2", "later@bank.example"), may_part=True))
         mailer.close()
 
-        assert [one.address for one in left_out] == ["later@bank.example"]
-        assert [str(_read(one)["Message-ID"]) for one in self.arrived(place)] == ["<m-1@bank.example>"]
+        assert [recipient.address for recipient in left_out] == ["later@bank.example"]
+        assert [str(_read(mail)["Message-ID"]) for mail in self.arrived(place)] == ["<m-1@bank.example>"]
 
     def test_a_mailer_that_reaches_nobody_says_so_without_its_password(self, place: str) -> None:
         with self.away(place) as mailer:

@@ -76,15 +76,15 @@ class OnlineContract(Contract):
         store.write(rows)
         store.write([])
 
-        assert store.read("card", [one.key for one in rows]) == rows
+        assert store.read("card", [sent.key for sent in rows]) == rows
 
     def test_an_older_row_changes_nothing_and_neither_does_the_same_again(self, open: Opens) -> None:
         store, other = open(), open()
         for seq, seen in ((5, 5), (4, 5), (5, 5), (9, 9), (10, 10), (1, 10), (100, 100), (99, 100)):
-            one = store if seq % 2 else other
-            one.write([row("c", seq)])
+            writer = store if seq % 2 else other
+            writer.write([row("c", seq)])
 
-            assert one.read("card", ["c"]) == [row("c", seen)]
+            assert writer.read("card", ["c"]) == [row("c", seen)]
         store.write([row("c", 100)._replace(event="payment/another")])
         assert store.read("card", ["c"]) == [row("c", 100)]
 
@@ -119,7 +119,7 @@ class OnlineContract(Contract):
                 places, key=lambda place: place[1] * (2 * number + 1) * 7_919 % 2_003
             )  # each in an order of its own
             for at in range(0, len(mine), 50):
-                newest = dict(sorted(mine[at : at + 50], key=lambda one: one[1]))
+                newest = dict(sorted(mine[at : at + 50], key=lambda pair: pair[1]))
                 store.write([row(key, seq) for key, seq in newest.items()])
 
         at_once([partial(write, number) for number in range(WRITERS)])

@@ -50,7 +50,7 @@ class PullContract(Contract):
         assert self.unread(taken) == [0, 1, 2, 3, 4]
         assert self.unread(taken) == []
         self.put(3, rows(range(10, 12)))
-        assert [one for one in self.unread(taken) if one > 4] == [10, 11]
+        assert [number for number in self.unread(taken) if number > 4] == [10, 11]
         assert self.unread(taken) == []
 
     def test_a_process_that_goes_on_finds_the_same_file_with_the_same_rows(self) -> None:

@@ -85,7 +85,7 @@ class SenderContract(Contract):
         for number in range(5):
             sender.send("payment", b"k", b"%d" % number)
             assert sender.flush(WITHIN_S) == 0
-            assert self.arrived(sender.target("payment").name) == [b"%d" % one for one in range(number + 1)]
+            assert self.arrived(sender.target("payment").name) == [b"%d" % at for at in range(number + 1)]
 
     # Targets
 

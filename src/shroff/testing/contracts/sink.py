@@ -85,14 +85,17 @@ class SinkContract(Contract):
 
         assert sink.send(sent) == []
         sink.close()
-        assert self.arrived(place) == [one.body for one in sent]
+        assert self.arrived(place) == [outgoing.body for outgoing in sent]
 
     def test_what_is_refused_for_good_is_named_and_the_rest_arrives(self, place: str) -> None:
         sink = self.made(place)
         sent = [*rows(1, 2), self.poison(3), *rows(4, 4), self.poison(8)]
         refused = sink.send(sent)
-        assert [(one.row, one.may_pass) for one in refused] == [(sent[2], False), (sent[7], False)]
-        assert all(one.reason for one in refused)
+        assert [(undelivered.row, undelivered.may_pass) for undelivered in refused] == [
+            (sent[2], False),
+            (sent[7], False),
+        ]
+        assert all(undelivered.reason for undelivered in refused)
         assert sink.send(rows(9, 1)) == []
         sink.close()
 
@@ -130,7 +133,7 @@ class SinkContract(Contract):
         assert sink.mark() == ""
         assert sink.send_marked(rows(1, 2), "log-a 2") == []
         assert sink.mark() == "log-a 2"
-        assert [one.row.seq for one in sink.send_marked([row(3), self.poison(4)], "log-a 4")] == [4]
+        assert [undelivered.row.seq for undelivered in sink.send_marked([row(3), self.poison(4)], "log-a 4")] == [4]
         sink.close()
 
         assert self._marked(place).mark() == "log-a 4"

@@ -146,8 +146,8 @@ class SourceContract(Contract):
         source = start()
         found = read(source, count + 3, limit=count // 50)
 
-        last = max(at for at, one in enumerate(found) if one.part == few)
-        assert len(lines([one for one in found[:last] if one.part == many])) < count // 2
+        last = max(at for at, chunk in enumerate(found) if chunk.part == few)
+        assert len(lines([chunk for chunk in found[:last] if chunk.part == many])) < count // 2
 
     # Looking
 
@@ -157,11 +157,11 @@ class SourceContract(Contract):
         outside.put(first, [message(n) for n in range(9)])
         outside.put(second, [message(n) for n in range(3)])
         source = open()
-        before = {one.part: one.waiting for one in source.look({})}
+        before = {look.part: look.waiting for look in source.look({})}
         source.start({})
-        offsets = {one.part: one.offset for one in read(source, 12)}
+        offsets = {chunk.part: chunk.offset for chunk in read(source, 12)}
         outside.put(first, [message(n) for n in range(9, 11)])
-        behind = {one.part: (one.waiting, one.trouble) for one in source.look(offsets)}
+        behind = {look.part: (look.waiting, look.trouble) for look in source.look(offsets)}
 
         assert (before[first], before[second]) == (9, 3)
         assert (behind[first], behind[second], source.health().lag) == ((2, ""), (0, ""), 2)
@@ -174,7 +174,7 @@ class SourceContract(Contract):
         source = start()
         offset = read(source, 4, limit=4, is_all=False)[-1].offset
         outside.remove_first(part, 7)
-        found = {one.part: one.trouble for one in open().look({part: offset})}
+        found = {look.part: look.trouble for look in open().look({part: offset})}
 
         assert ("3" in found[part], found[other]) == (True, "")
 
@@ -210,7 +210,7 @@ class SourceContract(Contract):
         source = start()
         some = read(source, 100, limit=100, is_all=False)
         source.poll(50, 5.0)
-        stored = {one.part: one.offset for one in some}
+        stored = {chunk.part: chunk.offset for chunk in some}
         count = len(lines(some))
         for _ in range(3):
             source.start(stored)
@@ -223,7 +223,7 @@ class SourceContract(Contract):
         part = outside.parts[0]
         outside.put(part, [message(0)])
         source = start()
-        stored = {one.part: one.offset for one in read(source, 1)}
+        stored = {chunk.part: chunk.offset for chunk in read(source, 1)}
         source.close()
         other = start(stored)
 
@@ -238,8 +238,8 @@ class SourceContract(Contract):
         source = start()
         source.acknowledge({})
         found = read(source, 20)
-        for one in found:
-            source.acknowledge({one.part: one.offset})
+        for chunk in found:
+            source.acknowledge({chunk.part: chunk.offset})
         source.close()
         other = start()
 
@@ -249,17 +249,17 @@ class SourceContract(Contract):
     def test_two_sources_read_everything_both(self, outside: Outside, open: Opens, start: Opens) -> None:
         part = outside.parts[0]
         outside.put(part, [message(n) for n in range(40)])
-        one = start()
-        first = read(one, 10, limit=10, is_all=False)
+        first_source = start()
+        first = read(first_source, 10, limit=10, is_all=False)
         two = open()
-        self.let_read(one, two)
+        self.let_read(first_source, two)
         two.start({})
-        one_name = one.name
+        one_name = first_source.name
 
         assert numbers(read(two, 40), part) == list(range(40))
         assert two.name == one_name != ""
-        self.let_read(two, one)
-        rest = read(one, 40 - len(lines(first)))
+        self.let_read(two, first_source)
+        rest = read(first_source, 40 - len(lines(first)))
         assert numbers([*first, *rest], part) == list(range(40))
 
     def let_read(self, former: Source, latter: Source) -> None:
@@ -277,14 +277,14 @@ class SourceContract(Contract):
         outside.remove_first(part, len(lines(some)) + 15)
 
         with pytest.raises(StateError, match=r"\b15\b.*(gone|removed)"):
-            read_from(open(), {one.part: one.offset for one in some})
+            read_from(open(), {chunk.part: chunk.offset for chunk in some})
 
     @promise("knows a part that was recreated")
     def test_an_offset_behind_the_end_of_a_part_is_refused(self, outside: Outside, open: Opens, start: Opens) -> None:
         part = outside.parts[0]
         outside.put(part, [message(n) for n in range(10)])
         source = start()
-        stored = {one.part: one.offset for one in read(source, 10)}
+        stored = {chunk.part: chunk.offset for chunk in read(source, 10)}
         source.close()
         anew = self.make_outside()
         try:
@@ -346,8 +346,10 @@ class SourceContract(Contract):
         source.refuse(refused)
         source.refuse([])
         found = outside.dead_letters()
-        assert [(one["place"], one["raw"]) for one in found] == [(one.place.encode(), one.raw) for one in refused]
-        assert {(one["source"], one["type"], one["reason"]) for one in found} == {
+        assert [(letter["place"], letter["raw"]) for letter in found] == [
+            (message.place.encode(), message.raw) for message in refused
+        ]
+        assert {(letter["source"], letter["type"], letter["reason"]) for letter in found} == {
             (part.encode(), b"payment", "amount: é".encode())
         }
 
@@ -417,7 +419,7 @@ class SourceContract(Contract):
         for count in (35, 1, 1, 1, 1):
             source.start(offsets)
             taken = read(source, count, 5 if count > 1 else 1, is_all=False)
-            offsets |= {one.part: one.offset for one in taken}
+            offsets |= {chunk.part: chunk.offset for chunk in taken}
             found += places(taken)
         source.start(offsets)
         found += places(read(source, 60 - len(found)))

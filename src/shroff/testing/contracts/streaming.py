@@ -106,9 +106,9 @@ class StreamingContract(Contract):
         told = run(streaming, recorded, tmp_path / "checkpoint", 3 * PLACES, Keeping(out))
 
         assert kept(out) == recorded.decisions()
-        follow([(one.first, one.last) for one in told])
-        assert sum(one.decisions for one in told) == len(recorded.decisions())
-        assert [(one.differing, one.example) for one in told] == [(0, "")] * len(told)
+        follow([(report.first, report.last) for report in told])
+        assert sum(report.decisions for report in told) == len(recorded.decisions())
+        assert [(report.differing, report.example) for report in told] == [(0, "")] * len(told)
 
     def test_a_run_that_was_stopped_goes_on_where_it_was(
         self, streaming: Streaming, recorded: Recorded, out: Path, tmp_path: Path
@@ -125,7 +125,7 @@ class StreamingContract(Contract):
         again = start(PLACES, Keeping(out))
 
         assert kept(out) == recorded.decisions()
-        assert [(one.differing, one.example) for one in told] == [(0, "")] * len(told)
+        assert [(report.differing, report.example) for report in told] == [(0, "")] * len(told)
         assert (again, written) == ([], len(list(out.glob("*.json"))))
 
 
@@ -153,5 +153,5 @@ def follow(stretches: Sequence[tuple[int, int]]) -> None:
     assert all(later[0] == before[1] for before, later in pairwise(ends)), ends
 
 
-def _row(one: DecisionRow) -> Row:
-    return one.seq, one.id, one.receipt.hex(), one.document.decode()
+def _row(decision: DecisionRow) -> Row:
+    return decision.seq, decision.id, decision.receipt.hex(), decision.document.decode()

@@ -207,11 +207,11 @@ def _reason(rows: CheckRows, foreign: Foreign, model: LoadedModel, allowed: floa
     part = CheckRows(rows.file, rows.places[some], rows.columns[:, some], rows.answer, rows.expected[some])
     names = [input_.name for input_ in model.inputs]
     numbers = [at for at, input_ in enumerate(model.inputs) if input_.kind != CATEGORY]
-    for one, other in combinations(numbers if len(names) <= _SWAPS_INPUTS_MAX else [], 2):
+    for column, other in combinations(numbers if len(names) <= _SWAPS_INPUTS_MAX else [], 2):
         swapped = part.columns.copy()
-        swapped[[one, other]] = swapped[[other, one]]
+        swapped[[column, other]] = swapped[[other, column]]
         if np.all(_off(_answers(swapped, part.answer, foreign, model), part) <= allowed):
-            return f"They agree with {names[one]} and {names[other]} swapped: fix the order of the inputs."
+            return f"They agree with {names[column]} and {names[other]} swapped: fix the order of the inputs."
     order = ", ".join(f"{at} {name}" for at, name in enumerate(names, 1))
     stops = f" {' '.join(foreign.remarks)}" if foreign.remarks else ""
     return f"Its features were taken as {order}; name them with --inputs if they stand otherwise.{stops}"

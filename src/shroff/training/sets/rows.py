@@ -177,16 +177,16 @@ class _Maker:
     def _read(self, source: HistorySource, way: Way) -> Iterator[FeatureEvents]:
         event = self._settings.event
         for whole in batched(iter(source.taken()), way.reading):
-            one = known_at(whole, self._as_of_ms, self._definitions, event)
-            if event in one.frames:
-                frame = one.frames[event]
-                self._ids.append(one.ids)
-                self._seqs.append(one.seqs)
+            known = known_at(whole, self._as_of_ms, self._definitions, event)
+            if event in known.frames:
+                frame = known.frames[event]
+                self._ids.append(known.ids)
+                self._seqs.append(known.seqs)
                 self._times_ms.append(frame.times)
                 self._keys.append(self._keys_of(frame))
-            if "label" in one.frames:
-                self._labels.add_events(one.frames["label"].events)
-            yield one
+            if "label" in known.frames:
+                self._labels.add_events(known.frames["label"].events)
+            yield known
         for label in source.labels():
             if label.known_at_ms <= self._as_of_ms and label.event_type == event:
                 self._labels.add(label.event_id, label.verdict, label.source, label.known_at_ms, label.reason)

@@ -151,35 +151,37 @@ def _label_rows(
 # ---- parts of what was taken
 
 
-def known_at(one: FeatureEvents, as_of_ms: int, definitions: Definitions, event: str) -> FeatureEvents:
+def known_at(events: FeatureEvents, as_of_ms: int, definitions: Definitions, event: str) -> FeatureEvents:
     """The same without what happened, or was known, after a moment."""
-    kept = {name: frame.times <= as_of_ms for name, frame in one.frames.items()}
+    kept = {name: frame.times <= as_of_ms for name, frame in events.frames.items()}
     if all(is_kept.all() for is_kept in kept.values()):
-        return one
+        return events
     return _some(
-        one, {name: np.flatnonzero(is_kept) for name, is_kept in kept.items()}, 0, one.size, definitions, event
+        events, {name: np.flatnonzero(is_kept) for name, is_kept in kept.items()}, 0, events.size, definitions, event
     )
 
 
-def rows_between(one: FeatureEvents, first: int, end: int, definitions: Definitions, event: str) -> FeatureEvents:
+def rows_between(events: FeatureEvents, first: int, end: int, definitions: Definitions, event: str) -> FeatureEvents:
     """The events of [first, end) alone."""
-    if (first, end) == (0, one.size):
-        return one
-    inside = {name: np.flatnonzero((frame.rows >= first) & (frame.rows < end)) for name, frame in one.frames.items()}
-    return _some(one, inside, first, end - first, definitions, event)
+    if (first, end) == (0, events.size):
+        return events
+    inside = {name: np.flatnonzero((frame.rows >= first) & (frame.rows < end)) for name, frame in events.frames.items()}
+    return _some(events, inside, first, end - first, definitions, event)
 
 
 def _some(
-    one: FeatureEvents, places: Mapping[str, Rows], first: int, size: int, definitions: Definitions, event: str
+    events: FeatureEvents, places: Mapping[str, Rows], first: int, size: int, definitions: Definitions, event: str
 ) -> FeatureEvents:
     """Some events of each type, their rows counted from the row `first`."""
     import pyarrow as pa
 
     frames = {
-        name: _part(frame, places[name], first, definitions) for name, frame in one.frames.items() if len(places[name])
+        name: _part(frame, places[name], first, definitions)
+        for name, frame in events.frames.items()
+        if len(places[name])
     }
     mine = places.get(event, np.zeros(0, np.int64))
-    return FeatureEvents(frames, size, one.ids.take(pa.array(mine)), one.seqs[mine])
+    return FeatureEvents(frames, size, events.ids.take(pa.array(mine)), events.seqs[mine])
 
 
 def _part(frame: Frame, places: Rows, first: int, definitions: Definitions) -> Frame:

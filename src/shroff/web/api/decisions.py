@@ -78,7 +78,9 @@ def summaries_of(project: Project, events: Iterable[tuple[str, str]]) -> dict[tu
             found = [record for event, wanted in ids.items() for record in log.find(event, wanted).values()]
     except UsageError:  # there is no log yet
         return {}
-    return {(one.type, one.id): summary_of(types.get(one.type), fields_of(one), currency) for one in found}
+    return {
+        (record.type, record.id): summary_of(types.get(record.type), fields_of(record), currency) for record in found
+    }
 
 
 ROUTES: Final = (

@@ -87,18 +87,18 @@ async def entity(service: Service, request: Request) -> Json[EntityView]:
     )
 
 
-def event_shown(one: KeyEvent) -> EntityEvent:
+def event_shown(event: KeyEvent) -> EntityEvent:
     """An event of a key, as the caller may see it."""
     return {
-        "event": one.record.type,
-        "id": one.record.id,
-        "seq": one.record.seq,
-        "time": time_text(one.record.time_ms),
-        "fields": fields_of(one.record),
-        "outcome": one.outcome,
-        "score": one.score,
-        "rules": list(one.rules),
-        "features": dict(one.features),
+        "event": event.record.type,
+        "id": event.record.id,
+        "seq": event.record.seq,
+        "time": time_text(event.record.time_ms),
+        "fields": fields_of(event.record),
+        "outcome": event.outcome,
+        "score": event.score,
+        "rules": list(event.rules),
+        "features": dict(event.features),
     }
 
 
@@ -122,9 +122,9 @@ def looked(
         return timeline, with_fields(log, log.flags_of(name, key, limit=FLAGS_SHOWN)), look.links(name, key, timeline)
 
 
-def _neighbour(one: Neighbour) -> EntityNeighbour:
-    through: list[EntityKey] = [{"entity": entity_name, "key": text} for entity_name, text in one.through]
-    return {"key": one.key, "through": through, "events": one.events}
+def _neighbour(neighbour: Neighbour) -> EntityNeighbour:
+    through: list[EntityKey] = [{"entity": entity_name, "key": text} for entity_name, text in neighbour.through]
+    return {"key": neighbour.key, "through": through, "events": neighbour.events}
 
 
 ROUTES: Final = (

@@ -124,7 +124,7 @@ async def taken_labels(service: Service, who: Who, submissions: Sequence[Submiss
         return []
     named = [submission.label for submission in submissions if submission.label is not None]
     subject = _labelled(named[0]) if len(named) == 1 else f"{len(submissions)} labels"
-    after = [{"event": _labelled(one), "verdict": one.verdict, "source": one.source} for one in named]
+    after = [{"event": _labelled(label), "verdict": label.verdict, "source": label.source} for label in named]
     act = Act(who, "label.add", subject, None, after[:LABELS_TOLD])
     places = service.project.definitions.settings.money_places
     bodies = [labels_request(part, places) for part in batches(submissions, ROWS_MAX)]
@@ -132,11 +132,11 @@ async def taken_labels(service: Service, who: Who, submissions: Sequence[Submiss
     return [answer for result in results for answer in answers_of(result)]
 
 
-def _labelled(one: LabelInput) -> str:
+def _labelled(label: LabelInput) -> str:
     """Which event a label names: `payment/p-1`; or by fields that are unique, those that are hashed by their hashes."""
-    if one.event_id or not one.unique:
-        return f"{one.event_type}/{one.event_id}"
-    return f"{one.event_type} with {', '.join(f'{name} {text[:ID_LENGTH_MAX]}' for name, text in one.unique)}"
+    if label.event_id or not label.unique:
+        return f"{label.event_type}/{label.event_id}"
+    return f"{label.event_type} with {', '.join(f'{name} {text[:ID_LENGTH_MAX]}' for name, text in label.unique)}"
 
 
 async def score(service: Service, request: Request) -> Response:
@@ -155,7 +155,7 @@ async def score(service: Service, request: Request) -> Response:
         raise ProblemError(413, "too-many", "There are too many events", words)
     check_rate(service, request, len(submissions))
     answers = await service.foreseen(submissions)
-    found = [_foreseen(*shown(*one)) for one in zip(answers, mistakes, strict=True)]
+    found = [_foreseen(*shown(*answered)) for answered in zip(answers, mistakes, strict=True)]
     return _response(found, is_list=is_list, are_lines=are_lines)
 
 
@@ -179,9 +179,9 @@ async def _taken(
         raise ProblemError(400, "bad-query", "Only one event is explained at a time", words)
     if not is_list:
         own: list[tuple[str, str]] = []
-        one = await read_one(service, reader.one, type_name, raw, request.who.id, own)
+        submission = await read_one(service, reader.one, type_name, raw, request.who.id, own)
         check_rate(service, request, 1)
-        (answer,) = await service.decided((one,), reader)
+        (answer,) = await service.decided((submission,), reader)
         return _response([shown(answer, own)], is_list=False, are_lines=False)
     submissions, mistakes = await _read(
         service, reader, type_name, raw, request.who.id, is_list=True, are_lines=are_lines

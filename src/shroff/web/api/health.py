@@ -203,7 +203,7 @@ async def health(service: Service, request: Request) -> Json[Health]:
                 for sink in leaving.states
             ],
             "drift": found.drift.looks,
-            "alerts": [shown(one) for one in service.operator_alerts.firing(service.project.opened.now_ms())],
+            "alerts": [shown(alert) for alert in service.operator_alerts.firing(service.project.opened.now_ms())],
         }
     )
 

@@ -136,23 +136,25 @@ async def _subscribed(service: Service, named: NamedSource, source: PushSource, 
 async def _taken(service: Service, named: NamedSource, push: Push) -> Response:
     reader = service.reader_now()
     messages = service.pushed.reader(reader.definitions)
-    one = messages.read(named, push)
+    submission = messages.read(named, push)
     counts = service.pushed.counts(named.name)
-    if one.event is None and one.refusal is None and one.label is None:
+    if submission.event is None and submission.refusal is None and submission.label is None:
         counts.add(counts.skipped, messages.found_in(named, push))
         return _answer({"state": SKIPPED})
-    (answer,) = await service.decided((one,), reader)
+    (answer,) = await service.decided((submission,), reader)
     if answer.kind == REFUSED:
         counts.quarantined += 1
         if named.system.kind == "webhook":
-            status, body = shown(answer, one.mistakes)
+            status, body = shown(answer, submission.mistakes)
             return Response(body, status, media_type=PROBLEM)
         return _answer({"state": QUARANTINED})
     if answer.kind == DUPLICATE:
         counts.duplicates += 1
     else:
         counts.appended += 1
-        counts.event_ms = max(counts.event_ms or 0, one.event.time_ms) if one.event is not None else counts.event_ms
+        counts.event_ms = (
+            max(counts.event_ms or 0, submission.event.time_ms) if submission.event is not None else counts.event_ms
+        )
     state = DUPLICATE if answer.kind == DUPLICATE else APPENDED
     return _answer({"state": state, "event": answer.type, "id": answer.id, "seq": answer.seq or None})
 

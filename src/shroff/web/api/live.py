@@ -49,8 +49,8 @@ class Period:
 
 
 PERIODS: Final = {
-    one.code: one
-    for one in (
+    period.code: period
+    for period in (
         Period("1h", "Last hour", HOUR_MS, MINUTE_MS, "a minute"),
         Period("24h", "24 hours", DAY_MS, 15 * MINUTE_MS, "15 minutes"),
         Period("7d", "7 days", 7 * DAY_MS, 2 * HOUR_MS, "2 hours"),

@@ -69,7 +69,7 @@ def route_of(declared: Operation[..., Any]) -> Route:
         answer=declared.answer,
         status=declared.status,
         others={409: (declared.conflict, declared.answer)} if declared.conflict else {},
-        headers={"If-Match": one.about.help} if (one := next(iter(declared.fields_in("header")), None)) else {},
+        headers={"If-Match": etag.about.help} if (etag := next(iter(declared.fields_in("header")), None)) else {},
         required=[field.wire for field in declared.fields_in("query") if field.is_required],
     )
 
@@ -115,7 +115,9 @@ def routes() -> list[Route]:
     """The routes of all operations that have one, by their paths."""
     manifest.load_all()
     declared = [operation for operation in OPERATIONS.values() if operation.http]
-    return [route_of(one) for one in sorted(declared, key=lambda one: (one.path, one.method))]
+    return [
+        route_of(operation) for operation in sorted(declared, key=lambda operation: (operation.path, operation.method))
+    ]
 
 
 # ---- threads

@@ -90,35 +90,35 @@ class OperatorAlerts:
         return sorted(self._firing.values(), key=_urgency)
 
 
-def _urgency(one: OperatorAlert) -> tuple[int, int, str]:
-    return _ORDER.get(one.severity, len(_ORDER)), one.since_ms, one.name
+def _urgency(alert: OperatorAlert) -> tuple[int, int, str]:
+    return _ORDER.get(alert.severity, len(_ORDER)), alert.since_ms, alert.name
 
 
-def _alert(one: PostedAlert, now_ms: int) -> OperatorAlert:
+def _alert(alert: PostedAlert, now_ms: int) -> OperatorAlert:
     def text(values: dict[str, str], name: str) -> str:
         return values.get(name, "")[:TEXT_MAX]
 
-    runbook_url = text(one.annotations, "runbook_url")
+    runbook_url = text(alert.annotations, "runbook_url")
     return OperatorAlert(
-        text(one.labels, "alertname") or "unnamed alert",
-        text(one.labels, "severity"),
-        text(one.annotations, "summary") or text(one.annotations, "description"),
-        text(one.labels, "instance"),
+        text(alert.labels, "alertname") or "unnamed alert",
+        text(alert.labels, "severity"),
+        text(alert.annotations, "summary") or text(alert.annotations, "description"),
+        text(alert.labels, "instance"),
         runbook_url if runbook_url.startswith(("https://", "http://")) else "",
-        min(max(int(one.starts_at.timestamp() * 1_000), 0), now_ms),
+        min(max(int(alert.starts_at.timestamp() * 1_000), 0), now_ms),
         now_ms,
     )
 
 
-def shown(one: OperatorAlert) -> FiringAlert:
+def shown(alert: OperatorAlert) -> FiringAlert:
     """An alert as programs get it."""
     return {
-        "name": one.name,
-        "severity": one.severity or None,
-        "summary": one.summary or None,
-        "instance": one.instance or None,
-        "runbook_url": one.runbook_url or None,
-        "since": time_text(one.since_ms),
+        "name": alert.name,
+        "severity": alert.severity or None,
+        "summary": alert.summary or None,
+        "instance": alert.instance or None,
+        "runbook_url": alert.runbook_url or None,
+        "since": time_text(alert.since_ms),
     }
 
 

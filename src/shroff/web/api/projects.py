@@ -146,8 +146,8 @@ def _count_hits(service: Service) -> None:
         service.project.rule_looks.follow(is_whole=True)
 
 
-def _shown(one: RuleFile, service: Service) -> RuleFileShown:
-    definitions = service.project.definitions if one.rules else None
+def _shown(file: RuleFile, service: Service) -> RuleFileShown:
+    definitions = service.project.definitions if file.rules else None
 
     def shown(rule: Rule) -> RuleOfFile:
         found = RuleRecord() if definitions is None else service.project.rule_looks.records.record(rule.id, definitions)
@@ -166,7 +166,7 @@ def _shown(one: RuleFile, service: Service) -> RuleFileShown:
             **found.precision,
         }
 
-    return {"file": one.name, "etag": one.tag, "rules": [shown(rule) for rule in one.rules]}
+    return {"file": file.name, "etag": file.tag, "rules": [shown(rule) for rule in file.rules]}
 
 
 # ---- the audit log

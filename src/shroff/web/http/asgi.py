@@ -39,7 +39,7 @@ OF_ALL_MAX: Final = 12_000
 SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 CSRF: Final = "x-csrf-token"
 SIGN_IN: Final = Route("GET", "/login", None, login.ask, is_page=True)
-_OPEN: Final = tuple(f"/{one}/" for one in OPEN_BELOW)
+_OPEN: Final = tuple(f"/{folder}/" for folder in OPEN_BELOW)
 _UNQUOTED: Final = "!$&'()*+,;=:@"  # what a segment may hold as it is, beside letters, digits and -._~
 STANDING: Final = (
     (b"x-content-type-options", b"nosniff"),

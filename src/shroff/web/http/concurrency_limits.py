@@ -88,7 +88,7 @@ class Turns:
         if turn.count >= self._of_sender_max:
             words = f"{self._what} runs one at a time for each sender, and {turn.count} of yours are not done yet"
             raise too_many(words)
-        if sum(one.count for one in self._turns.values()) >= OF_ALL_MAX:
+        if sum(turn.count for turn in self._turns.values()) >= OF_ALL_MAX:
             words = f"too many requests for {self._what} now; try again"
             raise ProblemError(503, "overload", "Too many requests at once", words, RETRY_AFTER)
         turn.count += 1

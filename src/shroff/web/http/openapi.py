@@ -108,11 +108,11 @@ def kind_of(schema: Mapping[str, Any], link: Callable[[str], str]) -> str:
     if "$ref" in schema:
         return link(schema["$ref"].rpartition("/")[2])
     if "anyOf" in schema:
-        return " or ".join(dict.fromkeys(kind_of(one, link) for one in schema["anyOf"]))
+        return " or ".join(dict.fromkeys(kind_of(kind, link) for kind in schema["anyOf"]))
     kinds = schema.get("type", "any JSON")
     kind = " or ".join(kinds) if isinstance(kinds, list) else schema.get("format", kinds)
     if "enum" in schema:
-        return f"{kind} ({', '.join(str(one) for one in schema['enum'] if one is not None)})"
+        return f"{kind} ({', '.join(str(choice) for choice in schema['enum'] if choice is not None)})"
     inner = schema.get({"array": "items", "object": "additionalProperties"}.get(kind, ""))
     return f"{'list' if kind == 'array' else kind} of {kind_of(inner, link)}" if inner else kind
 
@@ -122,9 +122,9 @@ def _types(routes: Sequence[Route]) -> Iterator[Any]:
     yield Problem
     for route in routes:
         if (told := route.told) is not None:
-            for one in (told.body, route.answer, *(type_ for _, type_ in told.others.values())):
-                if one is not None and not isinstance(one, Mapping):
-                    yield from _members(one)
+            for type_ in (told.body, route.answer, *(type_ for _, type_ in told.others.values())):
+                if type_ is not None and not isinstance(type_, Mapping):
+                    yield from _members(type_)
 
 
 def _members(type_: Any) -> tuple[Any, ...]:
@@ -135,7 +135,7 @@ def _members(type_: Any) -> tuple[Any, ...]:
 def _components(types: tuple[Any, ...]) -> dict[str, Any]:
     """The schemas of types and of all that they are made of, by name."""
     found = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")[1]
-    return {name: {**one, "description": cleandoc(one.get("description", ""))} for name, one in found.items()}
+    return {name: {**schema, "description": cleandoc(schema.get("description", ""))} for name, schema in found.items()}
 
 
 def schema_of(type_: Any) -> Mapping[str, Any]:
@@ -208,10 +208,10 @@ def _answer(status: int, route: Route, event: str) -> dict[str, Any]:
 
 
 def _content(schema: Mapping[str, Any], event: str, *, is_many: bool) -> dict[str, Any]:
-    one = ref(f"event.{event}") if event and schema == EVENT else schema
+    single = ref(f"event.{event}") if event and schema == EVENT else schema
     if not is_many:
-        return {"application/json": {"schema": one}}
-    many = {"oneOf": [one, {"type": "array", "items": one}]}
+        return {"application/json": {"schema": single}}
+    many = {"oneOf": [single, {"type": "array", "items": single}]}
     lines = {"type": "string", "description": "JSON lines: one on each."}
     return {"application/json": {"schema": many}, "application/x-ndjson": {"schema": lines}}
 
@@ -233,15 +233,15 @@ def _page(found: Mapping[str, Any]) -> Iterator[str]:
     yield "<p>Send a key as <code>Authorization: Bearer KEY</code>. Errors are problem documents (RFC 9457). "
     yield 'The same as a document: <a href="/api/openapi.json">/api/openapi.json</a>.</p>'
     for path, methods in found["paths"].items():
-        for method, one in methods.items():
-            yield f"<h2><code>{method.upper()} {escape(path)}</code></h2><p>{escape(one['summary'])} "
-            yield f"{escape(one.get('description', 'Public.')).replace('`', '')}</p>"
-            yield from _parameters(one["parameters"])
-            if "requestBody" in one:
-                kinds = ", ".join(f"<code>{escape(kind)}</code>" for kind in one["requestBody"]["content"])
-                yield f"<p>Body: {kinds}, {_named(one['requestBody']['content'])}</p>"
+        for method, act in methods.items():
+            yield f"<h2><code>{method.upper()} {escape(path)}</code></h2><p>{escape(act['summary'])} "
+            yield f"{escape(act.get('description', 'Public.')).replace('`', '')}</p>"
+            yield from _parameters(act["parameters"])
+            if "requestBody" in act:
+                kinds = ", ".join(f"<code>{escape(kind)}</code>" for kind in act["requestBody"]["content"])
+                yield f"<p>Body: {kinds}, {_named(act['requestBody']['content'])}</p>"
             yield "<table>"
-            for status, answer in one["responses"].items():
+            for status, answer in act["responses"].items():
                 yield f"<tr><td>{status}</td><td>{escape(answer['description'])}</td>"
                 yield f"<td>{_named(answer['content'])}</td></tr>"
             yield "</table>"
@@ -255,9 +255,9 @@ def _parameters(parameters: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     told = [parameter for parameter in parameters if parameter["in"] != "path"]
     if told:
         yield "<table>"
-        for one in told:
-            yield f"<tr><td><code>{escape(one['name'])}</code></td><td>{one['in']}</td>"
-            yield f"<td>{escape(one['description'])}</td></tr>"
+        for parameter in told:
+            yield f"<tr><td><code>{escape(parameter['name'])}</code></td><td>{parameter['in']}</td>"
+            yield f"<td>{escape(parameter['description'])}</td></tr>"
         yield "</table>"
 
 
@@ -274,19 +274,19 @@ def _refs(value: object) -> Iterator[str]:
     if isinstance(value, Mapping):
         if "$ref" in value:
             yield str(value["$ref"]).rpartition("/")[2]
-        for one in value.values():
-            yield from _refs(one)
+        for part in value.values():
+            yield from _refs(part)
     elif isinstance(value, list):
-        for one in value:
-            yield from _refs(one)
+        for part in value:
+            yield from _refs(part)
 
 
 def _properties(schema: Mapping[str, Any]) -> Iterator[str]:
     yield "<table>"
-    for name, one in schema.get("properties", {}).items():
-        words = one.get("description", "")
+    for name, field in schema.get("properties", {}).items():
+        words = field.get("description", "")
         is_required = "" if name in schema.get("required", ()) else "may be missing"
-        yield f"<tr><td><code>{escape(name)}</code></td><td>{kind_of(one, _link)}</td>"
+        yield f"<tr><td><code>{escape(name)}</code></td><td>{kind_of(field, _link)}</td>"
         yield f"<td>{is_required}</td><td>{escape(words)}</td></tr>"
     yield "</table>"
 

@@ -94,14 +94,14 @@ def places_of(error: DefinitionError) -> list[Mistake]:
     """Mistakes of definitions with the place of each, as problem documents have them."""
     return [
         {
-            "file": one.file,
-            "line": one.line,
-            "column": one.column,
-            "path": one.path,
-            "message": one.message,
-            "hint": one.hint,
+            "file": mistake.file,
+            "line": mistake.line,
+            "column": mistake.column,
+            "path": mistake.path,
+            "message": mistake.message,
+            "hint": mistake.hint,
         }
-        for one in error.problems
+        for mistake in error.problems
     ]
 
 

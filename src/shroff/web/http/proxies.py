@@ -88,7 +88,7 @@ class Proxies:
             if self._header == FORWARDED_FOR:
                 yield from reversed(value.rsplit(",", HOPS_MAX)[-HOPS_MAX:])
             else:
-                yield from reversed([one[0] for one in _PART.finditer(value)])
+                yield from reversed([match[0] for match in _PART.finditer(value)])
 
 
 def proxies_of(web: System) -> Proxies:
@@ -98,7 +98,7 @@ def proxies_of(web: System) -> Proxies:
 
 def _named(name: str, part: str) -> str:
     """What one proxy wrote of something into the standard header: by the name of a pair, never within a text."""
-    return next((one[2] or one[3] for one in _PAIR.finditer(part) if one[1].lower() == name), "")
+    return next((match[2] or match[3] for match in _PAIR.finditer(part) if match[1].lower() == name), "")
 
 
 def _address(text: str) -> IP | None:

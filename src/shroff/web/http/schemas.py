@@ -114,31 +114,31 @@ def ref(name: str) -> dict[str, str]:
 
 def event_schema(type_: EventType) -> dict[str, Any]:
     """The JSON Schema of the events of a type, as they are posted."""
-    required = [one.name for one in type_.declared if not one.shape.is_optional]
+    required = [field.name for field in type_.declared if not field.shape.is_optional]
     return {
         "type": "object",
         "required": required,
         "additionalProperties": False,
-        "properties": {one.name: field_schema(one, type_) for one in type_.declared},
+        "properties": {field.name: field_schema(field, type_) for field in type_.declared},
     }
 
 
-def field_schema(one: Field, type_: EventType) -> dict[str, Any]:
+def field_schema(field: Field, type_: EventType) -> dict[str, Any]:
     """The schema of the values of a field, as they are posted."""
-    found = dict(_value_schema(one))
-    if one.name == type_.id_field:
+    found = dict(_value_schema(field))
+    if field.name == type_.id_field:
         found |= {
             "maxLength": ID_LENGTH_MAX,
             "minLength": 1,
             "description": "The event's id; sending it again returns the same answer (idempotent).",
         }
-    elif one.shape.is_hashed:
+    elif field.shape.is_hashed:
         found["description"] = "Hashed on input; the clear value is not stored."
-    elif one.shape.is_personal:
+    elif field.shape.is_personal:
         found["description"] = "Personal; stored apart from the event, and can be erased."
-    if one.shape.bounds is not None:
-        found |= _limits(one.shape.bounds, one, str(found.get("description", "")))
-    if one.shape.is_optional:
+    if field.shape.bounds is not None:
+        found |= _limits(field.shape.bounds, field, str(found.get("description", "")))
+    if field.shape.is_optional:
         kinds = found.get("type")
         found["type"] = [*(kinds if isinstance(kinds, list) else [kinds]), "null"]
         if "enum" in found:
@@ -146,19 +146,19 @@ def field_schema(one: Field, type_: EventType) -> dict[str, Any]:
     return found
 
 
-def _limits(bounds: Bounds, one: Field, words: str) -> Schema:
+def _limits(bounds: Bounds, field: Field, words: str) -> Schema:
     """What a number keeps to; of a text, as money may be sent, the words say it."""
     told = str(bounds)
     found: dict[str, Any] = {"description": f"{words} {told[:1].upper()}{told[1:]}.".lstrip()}
-    for end in bounds.ends if one.type.kind not in {"time", "duration"} else ():
+    for end in bounds.ends if field.type.kind not in {"time", "duration"} else ():
         key = "minimum" if end.is_lower else "maximum"
-        limit = end.limit if isinstance(end.limit, float) else to_real(end.limit, one.type.places)
+        limit = end.limit if isinstance(end.limit, float) else to_real(end.limit, field.type.places)
         found[f"exclusive{key.capitalize()}" if end.is_strict else key] = int(limit) if limit == int(limit) else limit
     return found
 
 
-def _value_schema(one: Field) -> Schema:
-    type_ = one.type
+def _value_schema(field: Field) -> Schema:
+    type_ = field.type
     match type_.kind:
         case "integer":
             return {"type": ["integer", "string"]}

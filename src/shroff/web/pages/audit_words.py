@@ -83,10 +83,10 @@ def _text(value: Any, names: Mapping[str, str], of: str = "") -> str:
         case int() if of.endswith("_ms"):
             return time_text(value) if value >= INSTANT_MS_MIN else lasting(value / 1_000)
         case dict():
-            parts = [(_name(name), _text(one, names, name)) for name, one in value.items() if name not in _TAGS]
+            parts = [(_name(name), _text(part, names, name)) for name, part in value.items() if name not in _TAGS]
             return ", ".join(f"{name} {text}" for name, text in parts if text not in {"", "no"})
         case list():
-            return "; ".join(_text(one, names) for one in value)
+            return "; ".join(_text(part, names) for part in value)
         case str() if _USER.match(value):
             return names.get(value, value)
         case str() if _DIGEST.match(value):

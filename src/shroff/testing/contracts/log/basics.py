@@ -82,7 +82,7 @@ class LogContract(
         assert read[:2] == [3, NOW_MS + 3]
         assert read[2:6] == [batch.records, batch.decisions, [batch.flags], [batch.hits]]
         assert [entry for _, entry in log.refused_list()] == batch.refused
-        beside = {one.id: {one.field: one.value} for one in batch.personal}
+        beside = {value.id: {value.field: value.value} for value in batch.personal}
         assert read[7:] == [batch.waiting, batch.outbox, "1", batch.remarks, batch.stuck, beside, batch.late]
         assert all(type(each.decided) is bool for each in next(log.read()))
         assert all(type(each.shadow) is bool for each in next(log.hits_after()))
@@ -153,9 +153,9 @@ class LogContract(
         log.append(Batch(records=[record(4, kind="control", type="control"), record(5, kind="label", type="label")]))
         log.append(payments(6, 2))
         lines = [
-            b"%s%d%s %s\n" % (one.kind[0].encode(), one.decided, one.type.encode(), one.body)
+            b"%s%d%s %s\n" % (record.kind[0].encode(), record.decided, record.type.encode(), record.body)
             for records in log.read()
-            for one in records
+            for record in records
         ]
 
         assert [text.splitlines(keepends=True) for text in log.lines(size=3)] == [lines[:3], lines[3:6], lines[6:]]

@@ -39,10 +39,10 @@ class LogBesideContract(LogCase):
 
     def test_what_is_erased_is_gone_and_nothing_else(self, log: Log) -> None:
         batch = payments(1, 3)
-        batch.personal = [personal(one.id) for one in batch.records]
+        batch.personal = [personal(record.id) for record in batch.records]
         log.append(batch)
         before = contents(log)[:6]
-        ids = [one.id for one in batch.records]
+        ids = [record.id for record in batch.records]
         log.append(Batch(erased=[("payment", ids[0]), ("login", ids[1]), ("payment", "never there")]))
 
         assert sorted(log.personal("payment", ids)) == sorted(ids[1:])

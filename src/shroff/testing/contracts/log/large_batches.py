@@ -24,10 +24,10 @@ class LogLargeBatchContract(LogCase):
     def test_decisions_of_large_batches_read_as_those_of_small_ones(self, log: Log, tmp_path: Path) -> None:
         mixed = payments(4, 700)
         mixed.records = [  # a label and what is not decided stand between them
-            one if at % 7 else record(at + 4, kind="label", type="label", id=f"l-{at}")
-            for at, one in enumerate(mixed.records)
+            row if at % 7 else record(at + 4, kind="label", type="label", id=f"l-{at}")
+            for at, row in enumerate(mixed.records)
         ]
-        undecided = {one.seq for one in mixed.records if one.kind == "label" or one.seq % 11 == 0}
+        undecided = {record.seq for record in mixed.records if record.kind == "label" or record.seq % 11 == 0}
         made = [_sealed(decision) for decision in mixed.decisions if decision.seq not in undecided]
         mixed.decisions, mixed.hits = made, [hit for hit in mixed.hits if hit.seq not in undecided]
         batches = [payments(1, 3), mixed, payments(704, 5), payments(709, 300)]
@@ -40,13 +40,13 @@ class LogLargeBatchContract(LogCase):
         for each in (log, reader):
             for after, upto, size in ((0, None, 4_096), (0, None, 100), (2, 700, 256), (300, 301, 9), (3, 4, 1)):
                 last = upto or 10_000
-                found = [one for part in each.decisions_after(after, upto, size) for one in part]
+                found = [row for part in each.decisions_after(after, upto, size) for row in part]
                 assert found == [decision for decision in decisions if after < decision.seq <= last]
                 assert all(len(part) <= size for part in each.decisions_after(after, upto, size))
                 lines = b"".join(each.outcome_lines(after, upto, size))
                 assert lines == b"".join([line for seq, line in outcomes.items() if after < seq <= last])
             for wanted in (decisions[1:500:3], decisions[-1:], decisions[:2] + decisions[400:402]):
-                ids = [one.id for one in wanted]
+                ids = [record.id for record in wanted]
                 assert each.decisions("payment", [*ids, "nobody", "p-22"]) == dict(zip(ids, wanted, strict=True))
             assert each.decisions("login", [decisions[0].id]) == {}
         reader.close()
@@ -57,7 +57,7 @@ class LogLargeBatchContract(LogCase):
         ]
         for batch in batches:
             log.append(batch)
-        records = [one for batch in batches for one in batch.records]
+        records = [record for batch in batches for record in batch.records]
         lines = [b"%c%d%s %s\n" % (ord(x.kind[0]), x.decided, x.type.encode(), x.body) for x in records]
 
         reader = self.make_reader(tmp_path)
@@ -75,12 +75,16 @@ class LogLargeBatchContract(LogCase):
                 assert all(len(part) <= size for part in parts)
                 assert b"".join(each.lines(after, upto, size)) == b"".join(lines[after:last])
                 labels = list(chain.from_iterable(each.labels_after(after, upto, size)))
-                assert labels == [one for one in records[after:last] if one.kind == "label"]
-                assert each.controls(after, upto) == [one for one in records[after:last] if one.kind == "control"]
+                assert labels == [record for record in records[after:last] if record.kind == "label"]
+                assert each.controls(after, upto) == [
+                    record for record in records[after:last] if record.kind == "control"
+                ]
             for wanted in (records[1:2_000:3], records[-1:], records[:2] + records[400:402] + records[2_502:2_510]):
-                assert each.records_at([9_999, *(one.seq for one in wanted)]) == {one.seq: one for one in wanted}
-                payments_ = {one.id: one for one in wanted if one.type == "payment"}
-                assert each.find("payment", [*(one.id for one in wanted), "nobody"]) == payments_
+                assert each.records_at([9_999, *(record.seq for record in wanted)]) == {
+                    record.seq: record for record in wanted
+                }
+                payments_ = {record.id: record for record in wanted if record.type == "payment"}
+                assert each.find("payment", [*(record.id for record in wanted), "nobody"]) == payments_
             assert each.find("login", [records[0].id]) == {}
         reader.close()
 
@@ -114,12 +118,16 @@ class LogLargeBatchContract(LogCase):
             assert list(chain.from_iterable(log.read(stop))) == records[stop:]
             assert b"".join(log.lines(stop)).count(b"\n") == 602 - stop
             assert log.controls() == [control]
-            assert log.find("payment", ids) == {one.id: one for one in records[stop:] if one.type == "payment"}
-            assert log.pruned_places("payment", ids) == {one.id: one.seq for one in records[:stop] if one != control}
-            kept = [one for one in before if one.seq > stop]
+            assert log.find("payment", ids) == {
+                record.id: record for record in records[stop:] if record.type == "payment"
+            }
+            assert log.pruned_places("payment", ids) == {
+                record.id: record.seq for record in records[:stop] if record != control
+            }
+            kept = [decision for decision in before if decision.seq > stop]
             assert list(chain.from_iterable(log.decisions_after(stop))) == kept
-            assert b"".join(log.outcome_lines(stop)) == b"".join([b"%d approve\n" % one.seq for one in kept])
-            assert log.decisions("payment", ids) == {one.id: one for one in kept}
+            assert b"".join(log.outcome_lines(stop)) == b"".join([b"%d approve\n" % decision.seq for decision in kept])
+            assert log.decisions("payment", ids) == {decision.id: decision for decision in kept}
         log.append(payments(603, 300))
         log.close()
         again = self.make_log(tmp_path)
@@ -131,20 +139,22 @@ class LogLargeBatchContract(LogCase):
 def _mixed(first: int, count: int) -> list[Record]:
     """Records of all kinds; ids that their bodies have, and have not; times that go back, and that are far apart."""
     records = [record(seq, at=(-seq if seq % 5 else seq * 10**9)) for seq in range(first, first + count)]
-    for at, one in enumerate(records):
-        if one.seq % 50 == 7:
-            records[at] = replace(one, kind="label", type="label", id=f"l-{one.seq}", decided=False)
-        elif one.seq % 900 == 8:
-            records[at] = replace(one, kind="control", type="control", id=f"c-{one.seq}", decided=False)
-        elif one.seq % 3 == 0:
-            id_ = f'{one.seq} caf\u00e9 "{"x" * (one.seq % 40)}"'
-            records[at] = replace(one, id=id_, body=b'{"id":"%s"}' % id_.encode(), decided=one.seq % 2 == 0)
+    for at, row in enumerate(records):
+        if row.seq % 50 == 7:
+            records[at] = replace(row, kind="label", type="label", id=f"l-{row.seq}", decided=False)
+        elif row.seq % 900 == 8:
+            records[at] = replace(row, kind="control", type="control", id=f"c-{row.seq}", decided=False)
+        elif row.seq % 3 == 0:
+            id_ = f'{row.seq} caf\u00e9 "{"x" * (row.seq % 40)}"'
+            records[at] = replace(row, id=id_, body=b'{"id":"%s"}' % id_.encode(), decided=row.seq % 2 == 0)
     return records
 
 
-def _sealed(one: DecisionRow) -> DecisionRow:
+def _sealed(decision: DecisionRow) -> DecisionRow:
     """A decision whose document ends with its receipt, or has it elsewhere, or not at all."""
-    receipt = sha256(one.document).digest()
+    receipt = sha256(decision.document).digest()
     shown = [b'{"receipt":"sha256:%s"}', b'{"receipt":"sha256:%s","exploration":{"explored":true}}', b'{"no":"%.9s"}']
-    document = shown[one.seq % 3] % receipt.hex().encode()
-    return replace(one, receipt=receipt, document=document, outcome=("approve", "review", "decline")[one.seq % 3])
+    document = shown[decision.seq % 3] % receipt.hex().encode()
+    return replace(
+        decision, receipt=receipt, document=document, outcome=("approve", "review", "decline")[decision.seq % 3]
+    )

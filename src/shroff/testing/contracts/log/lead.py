@@ -86,8 +86,8 @@ class LogLeadContract(LogCase):
         self.make_log(tmp_path).close()
         for turn in range(3):
             opened = self._opened_at_once(tmp_path)
-            assert [type(one) for one in opened].count(LogBusyError) == OPENERS - 1
-            (log,) = [one for one in opened if not isinstance(one, Exception)]
+            assert [type(result) for result in opened].count(LogBusyError) == OPENERS - 1
+            (log,) = [result for result in opened if not isinstance(result, Exception)]
             log.append(payments(1 + turn, 1))
             log.close()
 

@@ -74,14 +74,14 @@ class LogPruningContract(LogCase):
     def test_a_reader_that_is_overtaken_by_pruning_is_told(self, log: Log) -> None:
         log.append(payments(1, 9))
         read = log.read(size=3)
-        assert [one.seq for one in next(read)] == [1, 2, 3]
+        assert [record.seq for record in next(read)] == [1, 2, 3]
         lines = log.lines(size=3)
         next(lines)
         log.prune(7)
 
         seen = []
         with pytest.raises(PrunedError):
-            seen += [one.seq for part in log.read(size=3) for one in part]
+            seen += [record.seq for part in log.read(size=3) for record in part]
         assert seen == []
         rest = _until_pruned(read)
         assert rest in ([], list(range(4, 10)))  # what was read at once, or nothing: never places 8 and 9 behind 3
@@ -95,8 +95,8 @@ class LogPruningContract(LogCase):
 
         assert log.controls() == controls
         assert log.find("control", ["1", "3", "5"]) == {control.id: control for control in controls}
-        assert [one.seq for one in _flat(log.read(4))] == [5, 6]
-        assert log.records_at(range(8)) == {one.seq: one for one in (*controls, rest[-1])}
+        assert [record.seq for record in _flat(log.read(4))] == [5, 6]
+        assert log.records_at(range(8)) == {record.seq: record for record in (*controls, rest[-1])}
 
     def test_ids_are_remembered_for_ever(self, tmp_path: Path) -> None:
         log = self.make_log(tmp_path)
@@ -122,11 +122,13 @@ class LogPruningContract(LogCase):
 
     def test_decisions_of_pruned_events_are_gone_and_no_others(self, log: Log) -> None:
         records = [record(seq) for seq in range(1, 5)]
-        log.append(Batch(records=records, decisions=[decision(one) for one in records]))
+        log.append(Batch(records=records, decisions=[decision(record) for record in records]))
         log.prune(2)
 
-        assert list(log.decisions("payment", [one.id for one in records])) == [one.id for one in records[2:]]
-        assert _flat(log.decisions_after(2)) == [decision(one) for one in records[2:]]
+        assert list(log.decisions("payment", [record.id for record in records])) == [
+            record.id for record in records[2:]
+        ]
+        assert _flat(log.decisions_after(2)) == [decision(record) for record in records[2:]]
 
     def test_unique_values_of_pruned_events_keep_their_places(self, log: Log) -> None:
         values = [UniqueValue("payment", "arn", f"v{seq}", seq) for seq in (1, 2, 3)]
@@ -145,7 +147,7 @@ class LogPruningContract(LogCase):
         log.append(payments(1, 9))
 
         assert [log.prune(6, 4), log.prune(6, 4), log.prune(6, 4), log.prune(2)] == [4, 6, 6, 6]
-        assert [one.seq for one in _flat(log.read(6))] == [7, 8, 9]
+        assert [record.seq for record in _flat(log.read(6))] == [7, 8, 9]
 
     def test_the_last_place_is_never_pruned(self, log: Log) -> None:
         with pytest.raises(StateError):
@@ -180,7 +182,7 @@ class LogPruningContract(LogCase):
 
         assert (log.pruned_to(), log.last_seq()) == (3, 5)
         log.append(payments(6, 1))
-        assert [one.seq for one in _flat(log.read(3))] == [4, 5, 6]
+        assert [record.seq for record in _flat(log.read(3))] == [4, 5, 6]
         log.close()
 
 
@@ -193,7 +195,7 @@ def _until_pruned(parts: Iterable[Any]) -> list[object]:
     found: list[object] = []
     try:
         for part in parts:
-            found += [part] if isinstance(part, bytes) else [one.seq for one in part]
+            found += [part] if isinstance(part, bytes) else [record.seq for record in part]
     except PrunedError:
         pass
     return found

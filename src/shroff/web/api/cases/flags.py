@@ -92,9 +92,14 @@ async def flags(service: Service, request: Request) -> Json[Flags]:
 
 async def shown(service: Service, found: Sequence[Flagged]) -> list[FlagShown]:
     """Flags for who asks."""
-    standings = await verdicts(service, [one.row.event for one in found])
+    standings = await verdicts(service, [flagged_row.row.event for flagged_row in found])
     return [
-        {**document(one.row, standings.get(one.row.event)), "fields": one.fields, "also": one.also} for one in found
+        {
+            **document(flagged_row.row, standings.get(flagged_row.row.event)),
+            "fields": flagged_row.fields,
+            "also": flagged_row.also,
+        }
+        for flagged_row in found
     ]
 
 
@@ -123,7 +128,7 @@ def flagged(
     found: list[Flagged] = []
     key, size = known_key(project, entity, key), max(limit, LIMIT_MAX) if wanted else limit
     while len(found) < limit and (page := _page(project, entity, key, before, size)):
-        found += [one for one in page if not wanted or is_wanted(one.fields)]
+        found += [flagged_row for flagged_row in page if not wanted or is_wanted(flagged_row.fields)]
         before = (page[-1].row.seq, page[-1].row.rule)
         if len(page) < size:
             break
@@ -158,11 +163,11 @@ async def judge(service: Service, request: Request) -> Json[FlagShown]:
         **({"reason": given.reason} if given.reason else {}),
     }
     reader = service.label_reader()
-    one = undated(reader.one(LABEL, msgspec.json.encode(label), request.who.id))
+    submission = undated(reader.one(LABEL, msgspec.json.encode(label), request.who.id))
     then = document(row, before)
     act = Act(request.who, "flag.judge", f"flag {then['id']}", then["accuracy"], given.accuracy)
     places = service.project.definitions.settings.money_places
-    (result,) = await service.asked_of_log(act, LABELS, [labels_request([one], places)])
+    (result,) = await service.asked_of_log(act, LABELS, [labels_request([submission], places)])
     status, body = label_shown(answers_of(result)[0])
     if status != 200:
         return Json(msgspec.Raw(body), status, media_type=PROBLEM)

@@ -120,7 +120,7 @@ class LabelBoard:
                     0, 0, 0, _NONE, came_since({}, 0), 0, (), (0,) * len(AGES), QuestionCounts(), {}, 0, ()
                 )
             together = self._known.get(labels.count, lambda: self._together(labels, as_of_ms))
-            newest_ms = max((one for one in labels.known_at_ms() if one <= as_of_ms), default=0)
+            newest_ms = max((known_ms for known_ms in labels.known_at_ms() if known_ms <= as_of_ms), default=0)
             since_ms = -1 if period_ms is None else newest_ms - period_ms
             return LabelLook(
                 labels.after,
@@ -162,7 +162,7 @@ class LabelBoard:
 def _answers(labels: LabelsInMemory, since_ms: int) -> Counter[str]:
     """The labels of customers since a moment, by verdict."""
     said = (said for history in labels.histories.values() for said in history.said)
-    return Counter(one.verdict for one in said if one.source == CUSTOMER and one.known_at_ms > since_ms)
+    return Counter(label.verdict for label in said if label.source == CUSTOMER and label.known_at_ms > since_ms)
 
 
 def _days(labels: LabelsInMemory, since_ms: int, newest_ms: int, zone: str) -> tuple[int, list[tuple[int, int]]]:
@@ -282,11 +282,11 @@ def document(found: LabelLook) -> LabelsTogether:
         "in_force": dict(sorted(together.in_force.items())),
         "came": [
             {
-                "source": one.source,
-                "verdicts": dict(sorted(one.verdicts.items())),
-                "newest": None if one.newest_ms is None else time_text(one.newest_ms),
+                "source": received.source,
+                "verdicts": dict(sorted(received.verdicts.items())),
+                "newest": None if received.newest_ms is None else time_text(received.newest_ms),
             }
-            for one in together.came
+            for received in together.came
         ],
         "conflicts": len(together.conflicts),
         "newest_conflicts": [_conflict(conflict) for conflict in together.conflicts[:SHOWN]],
@@ -313,11 +313,11 @@ def document(found: LabelLook) -> LabelsTogether:
     }
 
 
-def _conflict(one: Conflict) -> LabelConflict:
+def _conflict(conflict: Conflict) -> LabelConflict:
     return {
-        "event": one.event,
-        "id": one.id,
-        "kind": one.kind,
+        "event": conflict.event,
+        "id": conflict.id,
+        "kind": conflict.kind,
         "labels": [
             {
                 "verdict": said.verdict,
@@ -325,7 +325,7 @@ def _conflict(one: Conflict) -> LabelConflict:
                 "known_at": time_text(said.known_at_ms),
                 "in_force": said.in_force,
             }
-            for said in one.labels
+            for said in conflict.labels
         ],
     }
 

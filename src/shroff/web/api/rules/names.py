@@ -56,7 +56,9 @@ def _names(definitions: Definitions) -> Iterator[Name]:
     teller = teller_of(definitions)
     for name, feature in definitions.features.items():
         yield _one(name, str(feature.type), teller.wording(feature.node).noun)
-    fields = sorted({(one.name, str(one.type)) for type_ in definitions.events.types.values() for one in type_.fields})
+    fields = sorted(
+        {(field.name, str(field.type)) for type_ in definitions.events.types.values() for field in type_.fields}
+    )
     for field, kind in fields:
         yield _one(f"this.{field}", kind, "of the event that is decided")
     for type_ in definitions.events.types.values():
@@ -110,7 +112,7 @@ def palette(definitions: Definitions) -> dict[str, list[PalettePart]]:
         if row.name in _OVER:
             return _OVER[row.name].format(event=event.name, truth=truth)
         fitting = [value for value in values if value.type.kind in (row.takes or ())]
-        argument = min(fitting, key=lambda one: one.name != amount, default=None)
+        argument = min(fitting, key=lambda field: field.name != amount, default=None)
         if argument is None or row.has_rank:
             return ""
         return compared(f"{row.name}({event.name}.{argument.name}) over 1d", row.type or argument.type)

@@ -335,8 +335,8 @@ def _then(desk: CaseService, body: Body) -> Iterator[str]:
     labels = sum(len(case.alerts) for case in body.cases) + len(body.events)
     if labels:
         yield f"{labels} labels follow." if labels > 1 else "A label follows."
-    for one in body.also.listed:
-        yield f"{one.value} {'waits for approval in' if one.is_asked else 'is added to'} {one.list}."
+    for entry in body.also.listed:
+        yield f"{entry.value} {'waits for approval in' if entry.is_asked else 'is added to'} {entry.list}."
     if body.also.refund:
         yield f"Refund {amount(desk, body.also.refund)} {desk.currency}."
 

@@ -112,7 +112,7 @@ def _case_of(service: Service, who: Who, event: str, id_: str) -> InCase | None:
     if not who.may(Right.READ_CASES):
         return None
     with service.cases.store.look() as look:
-        alerts = [one for one in look.alerts_of([(event, id_)]) if one.case]
+        alerts = [alert for alert in look.alerts_of([(event, id_)]) if alert.case]
         if not alerts:
             return None
         alert = max(alerts, key=lambda alert: alert.case)
@@ -136,9 +136,9 @@ def _together(project: Project, found: Looked, row: DecisionRow) -> list[Related
 
     Cost: some ms each, by the index of keys.
     """
-    own = [one for one in found.subjects if not any(word in one.entity for word in PAID)]
+    own = [subject for subject in found.subjects if not any(word in subject.entity for word in PAID)]
     charted = "" if found.amounts is None else found.amounts.entity
-    own.sort(key=lambda one: one.entity != charted)  # the chart stands beside the events that it shows
+    own.sort(key=lambda subject: subject.entity != charted)  # the chart stands beside the events that it shows
     definitions = project.definitions
     types, currency = definitions.events.types, definitions.settings.currency
     told = list[RelatedEvents]()
@@ -191,7 +191,7 @@ async def why(service: Service, request: Request) -> Response:
     row = await service.in_thread(row_of, service.project, request.path_params["event"], request.path_params["id"])
     found = await service.in_thread(service.reasons.of, [(row.event, row.id)], None)
     document = msgspec.json.decode(row.document)
-    told = [str(one["text"]) for one in document["reasons"]]
+    told = [str(reason["text"]) for reason in document["reasons"]]
     if not told and row.outcome != "approve" and document["score"] is not None:
         told = [f"score {document['score']:.4f}"]
     stored = told[0] if told else ""

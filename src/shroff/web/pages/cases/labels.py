@@ -90,7 +90,7 @@ async def show(service: Service, request: Request) -> Response:
         zone=zone,
         curve=_curve(together.maturity, delay_ms),
         conflicts=[_row(conflict) for conflict in together.conflicts[:SHOWN]],
-        held={one.verdict: one for one in together.held},
+        held={held.verdict: held for held in together.held},
         asked_days=ASKED_MS // DAY_MS,
         ages=list(zip(AGE_WORDS, found.without_label, strict=True)),
         delay_days=-(-delay_ms // DAY_MS),

@@ -79,7 +79,9 @@ def _newest(service: Service, case: Case) -> list[OtherEvent]:
     except ShroffError:  # it is about an event alone, or an entity that the project has no more
         return []
     with service.cases.store.look() as looks:
-        alerts = {one.named: one for one in looks.alerts_of([(one.record.type, one.record.id) for one in events])}
+        alerts = {
+            alert.named: alert for alert in looks.alerts_of([(event.record.type, event.record.id) for event in events])
+        }
         cases = looks.cases({one.case for one in alerts.values()})
     types, currency, found = definitions.events.types, definitions.settings.currency, list[OtherEvent]()
     for event in events:
