@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from functools import lru_cache
 from pathlib import Path
 
 import msgspec
 
+from shroff.app import project as app
 from shroff.events.intake import Intake, Submission
 from shroff.events.redaction import keeping_hashed
 from shroff.language.yaml import text as yamltext
@@ -100,6 +102,18 @@ def submission(type_name: str, number: int, fields: Mapping[str, object]) -> Sub
 def documents(answers: Sequence[object]) -> list[dict[str, object]]:
     """The decisions among answers, read."""
     return [msgspec.json.decode(one.document) for one in answers if one.document]
+
+
+@contextmanager
+def at_work(bank: Path) -> Iterator[app.Project]:
+    """Another process, as good as, that writes the log and looks into its inbox."""
+    project = app.open(bank)
+    with (
+        project.opened.writing() as (held, log),
+        closing(project.inboxes.brief(held, log)) as served,
+        served.attended(),
+    ):
+        yield project
 
 
 def intake_of(given):

@@ -43,7 +43,7 @@ from shroff.worker.inbox import (
     retry_request,
 )
 from tests.support.log_memory import MemoryLog, MemoryStore
-from tests.support.projects import FILES, NOW_MS, intake_of, label, payment, write_files, writer
+from tests.support.projects import FILES, NOW_MS, at_work, intake_of, label, payment, write_files, writer
 
 Changes = Mapping[str, str | None]
 OTHER_TYPE = "\nrefund:\n  id: id\n  time: at\n  fields: { id: text, at: time }\n"
@@ -103,18 +103,6 @@ def bank(tmp_path: Path) -> Path:
     fields = [{"id": f"p{n}", "at": "2026-03-01T12:00:00Z", "card": "c", "amount": "1.00"} for n in (1, 2)]
     app.open(tmp_path / "small").decide(fields, as_type="payment")
     return tmp_path / "small"
-
-
-@contextmanager
-def at_work(bank: Path) -> Iterator[app.Project]:
-    """Another process, as good as, that writes the log and looks into its inbox."""
-    project = app.open(bank)
-    with (
-        project.opened.writing() as (held, log),
-        closing(project.inboxes.brief(held, log)) as served,
-        served.attended(),
-    ):
-        yield project
 
 
 # ---- labels

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from shroff.streams.log import Batch, Refused
 from shroff.worker import quarantine_retry
 from shroff.worker.quarantine_retry import Retried, retry
 from tests.support.log_memory import MemoryLog
-from tests.support.projects import FILES, NOW_MS, definitions, write_files, writer
+from tests.support.projects import FILES, NOW_MS, at_work, definitions, write_files, writer
 
 GOOD = b'{"id":"p8","at":"2026-03-01T12:00:00Z","card":"c","amount":"1.00"}\n'
 BAD = GOOD.replace(b"1.00", b"much")
@@ -29,8 +30,10 @@ TWO = b"1,2026-03-01T12:00:00Z,c,1.00\n2,2026-03-01T12:00:00Z,c,1.00\n"
 COLUMNS = ("id", "at", "card", "amount")
 
 
-def entry(raw: bytes, source: str = "a.jsonl", place: str = "1", type_name: str = "payment") -> Refused:
-    return Refused(source, place, type_name, "because", raw, NOW_MS - 5)
+def entry(
+    raw: bytes, source: str = "a.jsonl", place: str = "1", type_name: str = "payment", header: str = ""
+) -> Refused:
+    return Refused(source, place, type_name, "because", raw, NOW_MS - 5, header)
 
 
 def retried(log: MemoryLog, headers: Mapping[str, CsvHeader] | None = None) -> list[Retried]:
@@ -56,7 +59,10 @@ def bank(tmp_path: Path) -> app.Project:
         (entry(b"", "a.csv"), "empty"),
         (entry(TWO, "a.csv"), "more than one line"),
         (entry(b'1,2026-03-01T12:00:00Z,"c,1.00\n', "a.csv"), "does not end"),
-        (entry(b"1,2026-03-01T12:00:00Z,c,1.00\n", "b.csv"), "add --file"),
+        (
+            entry(b"1,2026-03-01T12:00:00Z\n", "b.csv", header=CsvHeader(COLUMNS).text),
+            "has 2 columns, the header has 4",
+        ),
         (entry(GOOD, type_name="gone"), "gone"),
         (entry(b"{}", "waiting labels", "payment/p1", "label"), "missing"),
         (entry(b"[" * 100_000), "nested too deep"),
@@ -79,7 +85,7 @@ def test_what_is_refused_again_has_its_newest_reason():
     (one,) = retried(log)
 
     ((number, kept),) = log.refused_list()
-    assert (number, kept.at_ms) == (1, NOW_MS)
+    assert (number, kept.at_ms) == (1, NOW_MS - 5), "nobody sent it again"
     assert kept.reason == one.reason
     assert kept.reason.startswith("amount: expected an amount")
 
@@ -126,15 +132,19 @@ def test_a_json_object_is_no_line_of_csv_whatever_its_file_is_called(source):
 # ---- in a project
 
 
-def test_refused_csv_lines_are_fixed_by_a_corrected_file_and_retried_without_it(bank, capsys):
-    folder = bank.opened.places.folder
-    moment = "2026-03-01T12:00:00Z"
-
-    def asked(*words: str) -> dict[str, Any]:
-        run(["-C", str(folder), *words, "--json"])
+@pytest.fixture
+def asked(bank: app.Project, capsys: pytest.CaptureFixture[str]) -> Callable[..., dict[str, Any]]:
+    def ask(*words: str) -> dict[str, Any]:
+        run(["-C", str(bank.opened.places.folder), *words, "--json"])
         found: dict[str, Any] = json.loads(capsys.readouterr().out)
         return found
 
+    return ask
+
+
+def test_refused_csv_lines_are_fixed_by_a_corrected_file_and_retried_without_it(bank, asked):
+    folder = bank.opened.places.folder
+    moment = "2026-03-01T12:00:00Z"
     (folder / "bad.csv").write_text(f"card,id,at,amount\nc,p1,{moment},much\nc,p2,{moment},1.00\nc,p3,{moment},more\n")
     (folder / "good.csv").write_text(f"id,at,card,amount\np1,{moment},c,7.00\n")
     asked("ingest", str(folder / "bad.csv"), "--as", "payment")
@@ -144,14 +154,47 @@ def test_refused_csv_lines_are_fixed_by_a_corrected_file_and_retried_without_it(
     # a later file of that name with other columns: each line is read by the header that its own file had
     (folder / "bad.csv").write_text(f"id,card,amount,at\np4,c,lots,{moment}\n")
     asked("ingest", str(folder / "bad.csv"), "--as", "payment")
-    reasons = [entry["reason"] for entry in asked("quarantine", "retry")["entries"]]
-
     assert (before, after) == ([None, None], ["payment/p1", None])
-    assert [next(word for word in ("much", "more", "lots") if word in reason) for reason in reasons] == [
-        "much",
-        "more",
-        "lots",
-    ]
+    for _ in range(2):
+        reasons = [entry["reason"].rpartition(" ")[2] for entry in asked("quarantine", "retry")["entries"]]
+        assert reasons == ["'much'", "'more'", "'lots'"]
+    assert [entry["fixed_by"] for entry in asked("quarantine", "list")["entries"]] == ["payment/p1", None, None]
+
+
+PAYMENTS = "id;at;card;amount\np1;2026-03-01T12:00:00Z;c;{}\n"
+LABELS = "event;verdict;known_at;amount\np0;fraud;2026-03-02T12:00:00Z;{}\n"
+
+
+SYNC, LABEL = ["sources", "sync", "nightly"], ["label", "{}"]
+
+
+@pytest.mark.parametrize(
+    ("way", "text", "fixed_by", "is_beside"),
+    [
+        (["ingest", "{}", "--as", "payment"], PAYMENTS, "payment/p1", False),
+        (["run", "--from", "{}", "--as", "payment"], PAYMENTS, "payment/p1", False),
+        (["decide", "{}", "--as", "payment"], PAYMENTS, "payment/p1", False),
+        (SYNC, PAYMENTS, "payment/p1", False),
+        (SYNC, PAYMENTS, "payment/p1", True),
+        (LABEL, LABELS, "payment/p0", False),
+        (LABEL, LABELS, "payment/p0", True),
+    ],
+    ids=["ingest", "run", "decide", "sync", "sync beside a writer", "label", "label beside a writer"],
+)
+def test_a_line_of_csv_keeps_its_columns_whatever_way_it_came(bank, asked, way, text, fixed_by, is_beside):
+    folder = bank.opened.places.folder
+    (folder / "shroff.yaml").write_text(
+        FILES["shroff.yaml"] + "sources: { nightly: { files: { from: ., settled: 0s } } }"
+    )
+    bank.decide([{"id": "p0", "at": "2026-03-01T12:00:00Z", "card": "c", "amount": "1.00"}], as_type="payment")
+    with at_work(folder) if is_beside else nullcontext():
+        for name, amount in (("bad.csv", "much"), ("good.csv", "1.00")):
+            (folder / name).write_text(text.format(amount))
+            asked(*(word.format(folder / name) for word in way))
+            (listed,) = asked("quarantine", "list")["entries"]
+            assert listed["fixed_by"] == (None if name == "bad.csv" else fixed_by)
+        (again,) = asked("quarantine", "retry")["entries"]
+    assert again["reason"].endswith("found 'much'")
 
 
 def test_nothing_of_quarantine_and_no_refused_label_makes_a_log(bank, capsys):

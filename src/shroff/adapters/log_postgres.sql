@@ -127,6 +127,7 @@ CREATE TABLE quarantine (
     place  text   COLLATE "C" NOT NULL,
     type   text   COLLATE "C" NOT NULL,
     reason text   COLLATE "C" NOT NULL,
+    header text   COLLATE "C" NOT NULL,
     raw    bytea  NOT NULL
 );
 
@@ -140,7 +141,8 @@ CREATE TABLE waiting_labels (
     source     text   COLLATE "C" NOT NULL,
     place      text   COLLATE "C" NOT NULL,
     raw        bytea  NOT NULL,
-    field      text   COLLATE "C" NOT NULL
+    field      text   COLLATE "C" NOT NULL,
+    header     text   COLLATE "C" NOT NULL
 );
 CREATE INDEX waiting_labels_by_event ON waiting_labels (digest);
 

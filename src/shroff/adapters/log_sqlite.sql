@@ -143,12 +143,13 @@ CREATE TABLE quarantine (
     reason TEXT    NOT NULL,
     raw    BLOB    NOT NULL,
     at_ms  INTEGER NOT NULL,
-    digest BLOB    NOT NULL UNIQUE
+    digest BLOB    NOT NULL UNIQUE,
+    header TEXT    NOT NULL
 );
 
 -- Labels whose event is not in the log yet, numbered in the order of their arrival. With a `field`, a unique one,
--- `event_id` is its value. Where a label does not fit its event in the end, `source`, `place` and `raw` are those of its
--- entry in quarantine.
+-- `event_id` is its value. Where a label does not fit its event in the end, `source`, `place`, `raw` and `header` are
+-- those of its entry in quarantine.
 CREATE TABLE waiting_labels (
     number     INTEGER PRIMARY KEY,
     event_type TEXT NOT NULL,
@@ -158,7 +159,8 @@ CREATE TABLE waiting_labels (
     source     TEXT NOT NULL,
     place      TEXT NOT NULL,
     raw        BLOB NOT NULL,
-    field      TEXT NOT NULL
+    field      TEXT NOT NULL,
+    header     TEXT NOT NULL
 );
 CREATE INDEX waiting_labels_by_event ON waiting_labels (event_type, event_id);
 

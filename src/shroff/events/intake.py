@@ -16,8 +16,7 @@ from shroff.events.avro.schema import Avro, schema_name_of
 from shroff.events.avro.values import schema_name
 from shroff.events.definitions import Events, EventType, Settings
 from shroff.events.event import Event, has_column_form
-from shroff.events.formats.csv_records import SEPARATORS
-from shroff.events.formats.lines import CsvHeader, Line, Lines
+from shroff.events.formats.lines import Line, Lines
 from shroff.events.line_types import (
     LineReading,
     check_columns,
@@ -42,7 +41,8 @@ class Submission(msgspec.Struct, frozen=True, gc=False):
     the event's canonical body, where reading it gave that too. `personal` are the fields that lie beside the log, by
     their names. `refused` is an event whose types are right, and whose time or values are not: refused only if its id
     is new, since one that the log has is a duplicate, whatever the clock, the settings or the bounds of fields say now.
-    `id` is that of an event that is refused for another field, as far as it can be read.
+    `id` is that of an event that is refused for another field, as far as it can be read; of a label the event that it
+    names. `header` is that of the CSV file of a line, as `CsvHeader.text`.
     """
 
     source: str
@@ -54,6 +54,7 @@ class Submission(msgspec.Struct, frozen=True, gc=False):
     refusal: str | None = None
     body: bytes | None = None
     personal: tuple[Named, ...] = ()
+    header: str = ""
     refused: Event | None = None
     mistakes: tuple[tuple[str, str], ...] = ()  # of a refused line's fields: path and words
     id: str = ""
@@ -133,7 +134,6 @@ class Intake:
         self.events, self.settings, self._own_types = events, settings, own
         self.money_places = settings.money_places
         self._unmatched: dict[str, Unmatched] = {}
-        self.headers: dict[str, CsvHeader] = {}  # of the CSV files that were read, by their names
         self._validator = EventValidator(events, settings, hasher)
         self._secret = {name: secret_fields(events, name) for name in (*events.types, LABEL)}
         self._hasher: Callable[[str], str] | None = None  # for what is kept: set where the project hashes
@@ -220,8 +220,6 @@ class Intake:
         """The reader of a source's lines, and which type it has them be."""
         self.lay_out(lines, source, as_type)
         source = source_name(source)
-        if lines.format == "csv" and lines.columns is not None:
-            self.headers[source] = CsvHeader(lines.columns, lines.separator)
         own = self._own_types.get(_owner(source))
         if own is not None and as_type is None:
             as_type, is_default = own.default
@@ -238,8 +236,9 @@ class Intake:
         is_owned = own is not None or source.startswith(f"{READ}/")
         file = source.removeprefix(f"{_owner(source)}/") if is_owned else source
         dispatcher = Dispatcher(events, lines.format)
+        header = "" if (csv_header := lines.header) is None else csv_header.text
         return as_type, LineReading(
-            source, file, lines.format, dispatcher, mappers, keeper, seals, is_default, keeps_untaken
+            source, file, lines.format, dispatcher, mappers, keeper, seals, is_default, keeps_untaken, header
         )
 
     def submit(
@@ -268,12 +267,13 @@ class Intake:
                 mistakes.found += error.mistakes
             return Submission(source, place, kept, type_name, refusal=str(error), refused=_event_of(error))
 
-    def unreadable(self, line: Line, source: str, type_name: str, words: str) -> Submission:
+    def unreadable(self, line: Line, source: str, type_name: str, words: str, header: str = "") -> Submission:
         """A line that nothing here can read, for a reason that the caller has; without one, that of the line."""
         if self._hasher is None:
-            return Submission(source, line.place, line.original, type_name, refusal=words or line.error or "")
+            words = words or line.error or ""
+            return Submission(source, line.place, line.original, type_name, refusal=words, header=header)
         kept, told = unread(line, self._hasher, words)
-        return Submission(source, line.place, lambda: kept, type_name, refusal=told)
+        return Submission(source, line.place, lambda: kept, type_name, refusal=told, header=header)
 
     def refused(
         self, mapped: EventType, columns: Mapping[str, object], *, source: str, place: str, raw: bytes, words: str
@@ -306,7 +306,7 @@ class Intake:
             own_type, own_take = own_takers.get(schema_name(line), ("", None)) if own_takers else ("", None)
             has_taken = has_taken or own_take is not None
             if line.columns is None:
-                yield self.unreadable(line, source, own_type or as_type or "", "")
+                yield self.unreadable(line, source, own_type or as_type or "", "", reading.header)
                 continue
             row = MappedRow(reading.file, line.number, line.columns)
             if own_take is not None:
@@ -318,7 +318,8 @@ class Intake:
                 else:
                     picked = dispatcher.pick(row)
             except InputError as error:
-                yield Submission(source, line.place, _untaken_bytes(line, row, reading), refusal=str(error))
+                kept = _untaken_bytes(line, row, reading)
+                yield Submission(source, line.place, kept, refusal=str(error), header=reading.header)
                 continue
             if picked is None:
                 if not has_taken and _owner(source) not in self._own_types:
@@ -358,6 +359,7 @@ class Intake:
     ) -> Callable[[Line, MappedRow, Mapping[str, object] | None], Submission]:
         """What makes a submission of a line of one type; with fields where the line names its type itself."""
         validator, source, keeper, seals = self._validator, reading.source, reading.keeper, reading.seals
+        header = reading.header
         mapper, is_label = reading.mappers[type_name], type_name == LABEL
         hidden = mapper.hidden
 
@@ -373,17 +375,17 @@ class Intake:
                     fields = opened(type_name, mapper, row.columns if named is None else named, fields, seals)
                 if is_label:
                     label = validator.admit_label(fields, hidden=hidden)
-                    return Submission(source, line.place, kept, LABEL, None, label)
+                    return Submission(source, line.place, kept, LABEL, None, label, header=header)
                 event, personal = validator.admit_with_personal(type_name, fields, is_strict=False, hidden=hidden)
-                return Submission(source, line.place, kept, type_name, event, None, None, None, personal)
+                return Submission(source, line.place, kept, type_name, event, None, None, None, personal, header)
             except InputError as error:
-                submission = Submission(
-                    source, line.place, kept, type_name, refusal=str(error), refused=_event_of(error)
-                )
-                return msgspec.structs.replace(
-                    submission,
+                return Submission(
+                    *(source, line.place, kept, type_name),
+                    refusal=str(error),
+                    header=header,
+                    refused=_event_of(error),
                     mistakes=error.mistakes,
-                    id="" if is_label else _id_in(validator, self.events.types[type_name], fields),
+                    id=_id_in(validator, None if is_label else self.events.types[type_name], fields),
                 )
 
         return take
@@ -420,16 +422,6 @@ def _check_type(as_type: str | None, events: Events) -> None:
         raise UsageError(f"{as_type!r} is not an event type. {cure}")
 
 
-def named_header(events: Events, type_name: str, raw: bytes) -> CsvHeader | None:
-    """The columns of a CSV line of a type, where its mapping names them."""
-    type_ = {**events.types, LABEL: events.label}.get(type_name)
-    mapping = None if type_ is None else type_.mappings.get("csv")
-    if mapping is None or mapping.layout.columns is None:
-        return None
-    separator = max(SEPARATORS, key=lambda sign: raw.count(sign.encode()))
-    return CsvHeader(mapping.layout.columns, mapping.layout.separator or separator)
-
-
 def _check_beginning(lines: Lines, as_type: str | None, reading: LineReading) -> None:
     """Raises: UsageError where the columns of a file are not those of its type."""
     if as_type is not None and lines.columns is not None:
@@ -441,9 +433,11 @@ def _event_of(error: InputError) -> Event | None:
     return error.event if isinstance(error, OutOfBoundsError) else None
 
 
-def _id_in(validator: EventValidator, type_: EventType, fields: Mapping[str, object]) -> str:
-    """The id among the fields of a refused event; nothing where it cannot be read."""
+def _id_in(validator: EventValidator, type_: EventType | None, fields: Mapping[str, object]) -> str:
+    """The id among the fields of a refused event, the event of a label; nothing where it cannot be read."""
     try:
+        if type_ is None:
+            return "/".join(validator.named_event(str(fields.get("event") or "")))
         return validator.hashed(type_.name, type_.id_field, fields.get(type_.id_field)) or ""
     except (InputError, ValueError, OverflowError):
         return ""
@@ -467,7 +461,8 @@ def _untaken(line: Line, row: MappedRow, reading: LineReading, as_type: str | No
     """A line that no type takes; one that is left out of the given type alone is another one's, and is not kept."""
     is_kept = reading.keeps_untaken and as_type != LABEL and (as_type is None or not reading.dispatcher.takes(row))
     refusal = "no event type matches: the condition 'when' of none is true" if is_kept else None
-    return Submission(reading.source, line.place, _untaken_bytes(line, row, reading), refusal=refusal)
+    kept = _untaken_bytes(line, row, reading)
+    return Submission(reading.source, line.place, kept, refusal=refusal, header=reading.header)
 
 
 def _untaken_bytes(line: Line, row: MappedRow, reading: LineReading) -> Callable[[], bytes]:

@@ -36,6 +36,7 @@ class LineReading:
     seals: RedactedValues | None
     is_default: bool
     keeps_untaken: bool
+    header: str = ""  # of CSV, as `CsvHeader.text`
 
     def is_short_for(self, type_name: str) -> bool:
         """Whether lines may be read as columns: nothing is hashed, and every line is of this type."""

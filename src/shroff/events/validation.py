@@ -168,7 +168,7 @@ class EventValidator:
         is_day = is_plain_day(fields.get("known_at"))
         named = [name for name, value in zip(self._naming, more, strict=True) if value is not None]
         if not named:
-            type_name, event_id = self._named_event(event)
+            type_name, event_id = self.named_event(event)
             return LabelInput(type_name, event_id, *known, is_day=is_day)
         unique = [
             (name, text(value)) for (name, _, text), value in zip(self._naming, more, strict=True) if value is not None
@@ -176,7 +176,7 @@ class EventValidator:
         (first, type_name, _), event_id = named[0], ""
         types = {name: of for name, of, _ in named}
         if event is not None:
-            types["event"], event_id = self._named_event(event)
+            types["event"], event_id = self.named_event(event)
         other = next((name for name, of in types.items() if of != type_name), "")
         if other:
             words = f"it names one of the type {types[other]}, and {first} one of the type {type_name}"
@@ -193,7 +193,7 @@ class EventValidator:
             return None
         read = next(step.read for step in plan.steps if step.name == name)
         is_event = plan is self._label_plan and name == "event"
-        return "/".join(self._named_event(read(value))) if is_event else read(value)
+        return "/".join(self.named_event(read(value))) if is_event else read(value)
 
     def _values(
         self, plan: _Plan, reads: Reads, fields: Mapping[str, object], hidden: frozenset[str], *, is_strict: bool
@@ -251,7 +251,7 @@ class EventValidator:
         is_secret = field.shape.is_personal or field.name in secret_fields(self._events, event_type.name)
         return _Step(field.name, read, expected, is_optional, is_secret, field.shape.is_personal)
 
-    def _named_event(self, event: str | None) -> tuple[str, str]:
+    def named_event(self, event: str | None) -> tuple[str, str]:
         """The type and the id that a label names: `payment/p-1`, or a bare id, which may hold a slash too.
 
         What stands before a slash and is nearly an event type is a mistake: it would wait for its event for ever.

@@ -189,9 +189,12 @@ class BatchInProgress:
         return Answer(UNTAKEN)
 
     def _refuse(self, submission: Submission, reason: str, *, is_conflict: bool = False) -> Answer:
-        self._batch.refused.append(
-            Refused(submission.source, submission.place, submission.type, reason, submission.raw(), self._now_ms())
+        origin, raw, header = (
+            (submission.source, submission.place, submission.type),
+            submission.raw(),
+            submission.header,
         )
+        self._batch.refused.append(Refused(*origin, reason, raw, self._now_ms(), header))
         id_ = submission.sent.id if submission.sent else ""
         is_label = submission.type == "label"
         return Answer(REFUSED, submission.type, id_, reason=reason, is_conflict=is_conflict, is_label=is_label)
@@ -369,7 +372,8 @@ class BatchInProgress:
         type_, name, value = key = label_key(label)
         answer = Answer(WAITING, "label", id_, is_label=True)
         body = waiting_body(label, self._state.records.money_places, self._now_ms())
-        waiting = WaitingLabel(type_, value, id_, body, submission.source, submission.place, submission.raw(), name)
+        origin = submission.source, submission.place, submission.raw()
+        waiting = WaitingLabel(type_, value, id_, body, *origin, name, submission.header)
         self._early[id_] = _Early(label, answer, waiting)
         self._early_of[key].append(id_)
         return answer
@@ -425,7 +429,7 @@ class BatchInProgress:
     def _refuse_waiting(self, waiting: WaitingLabel, reason: str) -> None:
         """Refuse a label as if it had come now: the same line again is then the same entry."""
         of = waiting
-        self._batch.refused.append(Refused(of.source, of.place, "label", reason, of.raw, self._now_ms()))
+        self._batch.refused.append(Refused(of.source, of.place, "label", reason, of.raw, self._now_ms(), of.header))
 
     def _join(self, label: LabelInput, id_: str, event: Event, body: bytes) -> int:
         """Append a label to its event; gives its sequence number."""

@@ -1,26 +1,18 @@
-"""Notes on files among the log's offsets: headers of CSV files, and files of which no event type accepted a line.
-
-A line in quarantine is kept without its file's header, which 'quarantine retry' needs. The other notes are kept until a
-file of that name is accepted.
-"""
+"""Files of which no event type accepted a line, noted among the log's offsets until one of that name is accepted."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 import msgspec
 
-from shroff.events.formats.lines import CsvHeader
 from shroff.events.intake import Intake
 from shroff.events.mapping import Unmatched
 from shroff.streams.log import Batch, Log, Offset, Outbox, kept_offset
 from shroff.streams.source import Taken
 
 UNMATCHED: Final = "unmatched"  # among the sources of offsets
-HEADERS: Final = "headers"
-HEADERS_MAX: Final = 20  # of files of one name, the newest
-Headers = Mapping[str, Sequence[tuple[int, CsvHeader]]]  # by file: since when, in milliseconds, and the header
 
 
 class PassedOver(msgspec.Struct, frozen=True):
@@ -45,29 +37,11 @@ def note_unmatched(log: Log, files: Iterable[str], unmatched: Iterable[Unmatched
         log.append(Batch(offsets=offsets))
 
 
-def headers_of(log: Outbox) -> Headers:
-    """The headers of CSV files, by their names, oldest first."""
-    known = log.offsets(HEADERS)
-    return {name: kept_offset(HEADERS, name, text, list[tuple[int, CsvHeader]]) for name, text in known.items() if text}
-
-
-def header_offsets(known: Headers, headers: Mapping[str, CsvHeader], now_ms: int) -> list[Offset]:
-    """Offsets that note headers from now on; none of those that are noted already."""
-    found = []
-    for name, header in headers.items():
-        before = known.get(name, ())
-        if not before or before[-1][1] != header:
-            kept = [*before, (now_ms, header)][-HEADERS_MAX:]
-            found.append(Offset(HEADERS, name, msgspec.json.encode(kept).decode()))
-    return found
-
-
 class PassingOver:
     """Which of the files that a worker reads it passes over, for the commits that say how far they are read."""
 
     def __init__(self, log: Log, intake: Intake, now_ms: Callable[[], int]) -> None:
         self._intake, self._now_ms = intake, now_ms
-        self._headers = headers_of(log)
         self._kept = {name: over.lines for name, over in unmatched_of(log).items()}
         self._before: dict[str, int | None] = {}  # lines passed over before this process; None where one was accepted
 
@@ -84,6 +58,4 @@ class PassingOver:
                 text = msgspec.json.encode(PassedOver(before + now[name], self._now_ms())).decode()
             if text or taken.begins or name in self._kept:
                 offsets[name] = Offset(UNMATCHED, name, text)
-        begun = {taken.part for taken in found if taken.begins}
-        headers = {name: header for name, header in self._intake.headers.items() if name in begun}
-        return [*offsets.values(), *header_offsets(self._headers, headers, self._now_ms())]
+        return list(offsets.values())

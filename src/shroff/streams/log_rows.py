@@ -79,7 +79,8 @@ class Refused:
     """Input that was not taken: its place, its reason and its original bytes.
 
     `source` and `place` say where it stood (`march.csv`, `17`). The same bytes at the same place of the same source,
-    read as the same type, are one entry, however often they are read; its reason and time are those of the last time.
+    read as the same type, are one entry, however often they are read; its reason and time are those of the last time,
+    and so is `header`, the column names of a line of CSV (as `CsvHeader.text`).
     """
 
     source: str
@@ -88,6 +89,7 @@ class Refused:
     reason: str
     raw: bytes
     at_ms: int
+    header: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +97,7 @@ class WaitingLabel:
     """A label whose event is not in the log yet; kept in the order of arrival.
 
     With a `field`, a unique one of the type, `event_id` is the text of that field's value, and not an id.
-    `source`, `place` and `raw` are for quarantine, if the label does not fit its event in the end.
+    `source`, `place`, `raw` and `header` are for quarantine, if the label does not fit its event in the end.
     """
 
     event_type: str
@@ -106,6 +108,7 @@ class WaitingLabel:
     place: str
     raw: bytes
     field: str = ""
+    header: str = ""
 
 
 class UniqueValue(msgspec.Struct, frozen=True, gc=False):

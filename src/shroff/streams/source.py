@@ -38,6 +38,7 @@ class Taken(NamedTuple):
     offset: str
     columns: tuple[str, ...] | None = None  # the names in the head of a file that has one
     begins: bool = False  # whether these are the first lines of a file
+    separator: str = ","  # of the columns of CSV
 
 
 @dataclass(frozen=True, slots=True)

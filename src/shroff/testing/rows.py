@@ -68,13 +68,14 @@ def flag(seq: int, rule: str = "card_testing", key: str = "c1") -> FlagRow:
 
 def refused(place: str = "17", raw: bytes = b"step,type\xff", source: str = "march.csv") -> Refused:
     """A line that was not taken; its bytes are no UTF-8."""
-    return Refused(source, place, "payment", "amount: expected a number, found 'x'", raw, NOW_MS)
+    header = '{"columns":["schritt é","type"],"separator":";"}'
+    return Refused(source, place, "payment", "amount: expected a number, found 'x'", raw, NOW_MS, header)
 
 
 def label(id: str, event_id: str, event_type: str = "payment", field: str = "") -> WaitingLabel:
     """A label that waits, for an id or for a unique field's value; the bytes that it was read from are no UTF-8."""
     raw = b"%s,fraud\xff" % event_id.encode()
-    return WaitingLabel(event_type, event_id, id, b'{"verdict":"fraud"}', "labels.csv", event_id, raw, field)
+    return WaitingLabel(event_type, event_id, id, b'{"verdict":"fraud"}', "labels.csv", event_id, raw, field, "h")
 
 
 def remark(first: int, last: int, asker: str = "card.spent_24h", count: int = 2) -> Remark:

@@ -40,6 +40,7 @@ class HandedLine(msgspec.Struct, omit_defaults=True):
     type: str = "label"
     event: msgspec.Raw = _NOTHING
     personal: tuple[Named, ...] = ()
+    header: str = ""
 
 
 class HandedLines(msgspec.Struct):
@@ -71,7 +72,7 @@ def _given(one: Submission, money_places: int, codecs: Mapping[str, Codec]) -> H
     label = _NOTHING if one.label is None else msgspec.Raw(waiting_body(one.label, money_places))
     sent = one.sent
     event = _NOTHING if sent is None else msgspec.Raw(one.body or codecs[sent.type].encode(sent))
-    return HandedLine(one.source, one.place, one.raw(), one.refusal, label, one.type, event, one.personal)
+    return HandedLine(one.source, one.place, one.raw(), one.refusal, label, one.type, event, one.personal, one.header)
 
 
 def submissions(asked: Sequence[HandedLine], definitions: Definitions) -> list[Submission]:
@@ -85,7 +86,12 @@ def submissions(asked: Sequence[HandedLine], definitions: Definitions) -> list[S
 
 
 def _submission(one: HandedLine, definitions: Definitions, codecs: dict[str, Codec]) -> Submission:
-    found = Submission(one.source, one.place, lambda: one.raw, one.type, refusal=one.refusal, personal=one.personal)
+    found = Submission(
+        *(one.source, one.place, lambda: one.raw, one.type),
+        refusal=one.refusal,
+        personal=one.personal,
+        header=one.header,
+    )
     if bytes(one.event) != b"null":
         if one.type not in codecs:
             return _refused(found, f"{one.type!r} is not an event type of the active version")

@@ -126,7 +126,8 @@ class TopicChooser:
 
     def watched(self, lines: Lines, source: str) -> Lines:
         """The same lines; the topic of each is chosen while it is read."""
-        return Lines(lines.format, lines.columns, self._looked_at(lines, source), lines.close, lines.extent)
+        read = self._looked_at(lines, source)
+        return Lines(lines.format, lines.columns, read, lines.close, lines.extent, separator=lines.separator)
 
     def _looked_at(self, lines: Lines, source: str) -> Iterator[Line]:
         for line in lines:

@@ -8,7 +8,6 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
-from types import MappingProxyType
 from typing import Final
 
 import msgspec
@@ -17,12 +16,11 @@ from shroff.errors import SchemasAwayError, UsageError
 from shroff.events.avro.wire import AvroDecoder
 from shroff.events.event import time_text
 from shroff.events.formats.encodings import format_by_name, read_stream
-from shroff.events.formats.lines import CsvHeader, Line, Lines, line_and_row
-from shroff.events.intake import Intake, Submission, named_header, source_name
+from shroff.events.formats.lines import CsvHeader, Line, Lines, header_of, line_and_row
+from shroff.events.intake import Intake, Submission, source_name
 from shroff.events.redaction import RedactedValues, unmarked
 from shroff.log.event_notes import POSTED, UNKNOWN
 from shroff.log.time_slips import STRAY
-from shroff.log.unmatched_files import Headers, headers_of
 from shroff.log.writer import REFUSED, UNTAKEN, Answer, Writer
 from shroff.streams.log import Log, Quarantine, Refused, Reply
 from shroff.worker.answers import GROUP_MAX
@@ -67,11 +65,11 @@ def retry(
 
     Raises: UsageError for a number that is not there.
     """
-    wanted, noted = known_numbers(log, numbers) if numbers else log.refused_numbers(), headers_of(log)
+    wanted = known_numbers(log, numbers) if numbers else log.refused_numbers()
     found: list[Retried] = []
     for at in range(0, max(len(wanted), 1), GROUP_MAX):
         entries = log.refused(wanted[at : at + GROUP_MAX])
-        prepared = writer.prepare(submissions(entries, intake, headers, decoder, noted), by=UNKNOWN)
+        prepared = writer.prepare(submissions(entries, intake, headers, decoder), by=UNKNOWN)
         tried = outcomes(entries, prepared.answers)
         found += tried
         prepared.batch.refused = _as_before(prepared.batch.refused, entries)
@@ -83,14 +81,14 @@ def retry(
 
 
 def _as_before(rows: Iterable[Refused], entries: Iterable[Entry]) -> list[Refused]:
-    """What was refused again: the same entry, also where it had no type and this version knows one."""
-    known = {(entry.source, entry.place, entry.type, entry.raw) for _, entry in entries}
-    return [
-        replace(row, type="")
-        if (row.source, row.place, row.type, row.raw) not in known and (row.source, row.place, "", row.raw) in known
-        else row
-        for row in rows
-    ]
+    """What was refused again: the same entry of the same time, also where it had no type and this version knows one."""
+    before = {(entry.source, entry.place, entry.raw, entry.type): entry.at_ms for _, entry in entries}
+    found = []
+    for row in rows:
+        type_ = row.type if (row.source, row.place, row.raw, row.type) in before else ""
+        at_ms = before.get((row.source, row.place, row.raw, type_))
+        found.append(row if at_ms is None else replace(row, type=type_, at_ms=at_ms))
+    return found
 
 
 def known_numbers(log: Quarantine, numbers: Sequence[int]) -> list[int]:
@@ -108,7 +106,6 @@ def submissions(
     intake: Intake,
     headers: Mapping[str, CsvHeader],
     decoder: Decoders = lambda: None,
-    noted: Headers = MappingProxyType({}),
 ) -> list[Submission]:
     """The entries as they would come from their files: exactly one submission for each, in their order.
 
@@ -116,8 +113,7 @@ def submissions(
     One that cannot be read here keeps the reason why it was refused, and has why it could not be read behind it.
 
     Args:
-        headers: The headers of CSV files that a caller names, by their names.
-        noted: The headers that the log noted when the files were read; a quarantined line alone does not have them.
+        headers: The headers of CSV files that a caller names, by their names, before those that entries have.
     """
     named = {source_name(name): header for name, header in headers.items()}
     found = []
@@ -125,7 +121,7 @@ def submissions(
         for _, entry in entries:
             try:
                 name = entry.source.rpartition("/")[2]  # of a file of a pulled source, by its own name
-                header = named.get(name) or _noted(entry, noted)
+                header = named.get(name) or header_of(entry.header)
                 one = _submission(entry, intake, header, live)
                 if STRAY in entry.reason and one.event is not None and time_text(one.event.time_ms) in entry.reason:
                     # alone it is right, so nobody would see that its time is the same slip
@@ -133,7 +129,8 @@ def submissions(
             except (UsageError, SchemasAwayError, ValueError) as error:
                 first, why = entry.reason.partition(RETRIED)[0], str(error).rstrip(".")
                 one = Submission(entry.source, entry.place, lambda: b"", entry.type, refusal=f"{first}{RETRIED}{why}")
-            found.append(msgspec.structs.replace(one, source=entry.source, place=entry.place, raw=partial(_raw, entry)))
+            own = {"source": entry.source, "place": entry.place, "raw": partial(_raw, entry)}
+            found.append(msgspec.structs.replace(one, **own, header=one.header or entry.header))
     return found
 
 
@@ -163,7 +160,7 @@ class _Live:
 
         Raises: UsageError where nothing says where its schema is; SchemasAwayError.
         """
-        if entry.source in _JSON_SOURCES or format_by_name(entry.source) is not None:
+        if entry.header or entry.source in _JSON_SOURCES or format_by_name(entry.source) is not None:
             return None
         is_framed = entry.raw.startswith(_FRAME)
         if self._decoder is None:
@@ -189,7 +186,7 @@ def _submission(entry: Refused, intake: Intake, header: CsvHeader | None, live: 
 
     Raises: UsageError, ValueError where it is none.
     """
-    lines, seals = live.lines(entry) or _read(entry, header, intake)
+    lines, seals = live.lines(entry) or _read(entry, header)
     is_record = entry.raw.startswith(_FRAME) and lines.format == "avro"  # which has all its values, and no mark
     seals_of = None if is_record else seals
     found = list(islice(intake.submissions(lines, entry.source, entry.type or None, seals=seals_of), 2))
@@ -200,48 +197,16 @@ def _submission(entry: Refused, intake: Intake, header: CsvHeader | None, live: 
     return found[0]
 
 
-def _read(entry: Refused, header: CsvHeader | None, intake: Intake) -> tuple[Lines, RedactedValues]:
-    """An entry as the only line of its file. Raises: UsageError where its columns are not known."""
-    if header is None and _is_csv(entry):
-        header = named_header(intake.events, entry.type, entry.raw)
-    if header is None and not _is_csv(entry):
-        raw, seals = unmarked(entry.raw, "jsonl")
-        found = format_by_name(entry.source)
-        format = found if found in _TYPED else "jsonl"
-        # Behind an empty line, since bytes that mark the encoding of a whole file are read where it begins only.
-        return _only(entry, format, read_stream(io.BytesIO(b"\n" + raw), "jsonl")), seals
-    if header is None:
-        raise UsageError(f"its column names are in the first line of {entry.source}; add --file with that file")
-    raw, seals = unmarked(entry.raw, "csv", header.separator)
-    stream = io.BytesIO(b"\n" + raw)
-    return _only(entry, "csv", read_stream(stream, "csv", name=entry.source, header=header)), seals
-
-
-def _noted(entry: Refused, noted: Headers) -> CsvHeader | None:
-    """The header that the file of a CSV line had when the line was refused; None where the log has none."""
-    before = [header for since_ms, header in noted.get(entry.source, ()) if since_ms <= entry.at_ms]
-    return before[-1] if before and _is_csv(entry) else None
-
-
-def _is_csv(entry: Refused) -> bool:
-    """Whether an entry is a line of a CSV file.
-
-    A JSON object is none whatever its file is called, as `--format` may have said so. Else its name says it, and
-    where that says nothing, its first character. A name with a slash and no ending is no file's: a part of a source.
-    """
-    if entry.source in _JSON_SOURCES or _is_object(entry.raw):
-        return False
-    format = format_by_name(entry.source)
-    is_unknown = format is None and "/" not in entry.source
-    return format == "csv" or (is_unknown and not entry.raw.lstrip().startswith(b"{"))
-
-
-def _is_object(raw: bytes) -> bool:
-    try:
-        msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
-    except (ValueError, RecursionError):
-        return False
-    return True
+def _read(entry: Refused, header: CsvHeader | None) -> tuple[Lines, RedactedValues]:
+    """An entry as the only line of its file: a line of CSV where it has a header, else one of JSON."""
+    # Behind an empty line, since bytes that mark the encoding of a whole file are read where it begins only.
+    if header is not None:
+        raw, seals = unmarked(entry.raw, "csv", header.separator)
+        lines = read_stream(io.BytesIO(b"\n" + raw), "csv", name=entry.source, header=header)
+        return _only(entry, "csv", lines), seals
+    raw, seals = unmarked(entry.raw, "jsonl")
+    named = format_by_name(entry.source)
+    return _only(entry, named if named in _TYPED else "jsonl", read_stream(io.BytesIO(b"\n" + raw), "jsonl")), seals
 
 
 def _only(entry: Refused, format: str, lines: Lines) -> Lines:
@@ -252,4 +217,4 @@ def _only(entry: Refused, format: str, lines: Lines) -> Lines:
             line.number = line_and_row(entry.place)[1] or line.number
             yield line
 
-    return Lines(format, lines.columns, numbered(), lines.close)
+    return Lines(format, lines.columns, numbered(), lines.close, separator=lines.separator)

@@ -104,7 +104,7 @@ class BatchRows(RowFraming):
         self._put(FLAGS, numbered(batch.flags))
         self._put(HITS, numbered(batch.hits))
         self._on_step("flags")
-        self._put(REFUSED, refused_once(batch.refused), newest_wins=("reason", "at_ms"))
+        self._put(REFUSED, refused_once(batch.refused), newest_wins=("reason", "at_ms", "header"))
         self._put(WAITING, batch.waiting)
         self._take_out(JOINED, batch.joined)
         self._on_step("refused")

@@ -56,7 +56,7 @@ def _of_hit_row(row: tuple[HitRow, int]) -> tuple[Any, ...]:
 def _of_refused(row: Refused) -> tuple[Any, ...]:
     """The row of an entry in quarantine, with its digest: each reading of a line is one."""
     key = digest(row.source.encode(), row.place.encode(), row.type.encode(), row.raw)
-    return (row.source, row.place, row.type, row.reason, row.raw, row.at_ms, key)
+    return (row.source, row.place, row.type, row.reason, row.raw, row.at_ms, key, row.header)
 
 
 def id_digest(type_: str, id_: str) -> bytes:
@@ -183,12 +183,16 @@ FRAMES: Final = RowTable(
 FLAGS: Final = RowTable("flags", (*_FLAG, "crc", "number"), "itttttitii", _of_flag_row)
 HITS: Final = RowTable("hits", (*_HIT, "crc", "number"), "itTiii", _of_hit_row)
 REFUSED: Final = RowTable(
-    "quarantine", ("source", "place", "type", "reason", "raw", "at_ms", "digest"), "ttttbib", _of_refused, ("digest",)
+    "quarantine",
+    ("source", "place", "type", "reason", "raw", "at_ms", "digest", "header"),
+    "ttttbibt",
+    _of_refused,
+    ("digest",),
 )
 WAITING: Final = _fields(
     "waiting_labels",
-    ("event_type", "event_id", "id", "body", "source", "place", "raw", "field"),
-    "tttjttbt",
+    ("event_type", "event_id", "id", "body", "source", "place", "raw", "field", "header"),
+    "tttjttbtt",
     digest_of=lambda row: digest(row.event_id.encode()),
 )
 UNIQUE: Final = _fields(

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 _FRAME: Final = "seq, first_seq, outcomes, data, crc"
 _EVENT_FRAME: Final = "seq, first_seq, labels, controls, chain, crc, data"
-_REFUSED: Final = "number, source, place, type, reason, raw, at_ms"
+_REFUSED: Final = "number, source, place, type, reason, raw, at_ms, header"
 
 
 def overlapping(after: int, upto: int) -> tuple[int, ...]:
@@ -33,7 +33,7 @@ class SqlWording:
         body = as_bytes.format("body")
         event = f"seq, kind, type, id, time_ms, {body}, decided, crc"
         decision = f"seq, outcome, receipt, {as_bytes.format('document')}, crc"
-        waiting = f"number, event_type, event_id, id, {body}, source, place, raw, field"
+        waiting = f"number, event_type, event_id, id, {body}, source, place, raw, field, header"
         late = f"type, id, time_ms, {body}, at_ms"
         between, tables = "seq > ? AND seq <= ?", ("decisions", "events")
         # The first condition alone is one that every database finds its place in the index by.

@@ -111,7 +111,8 @@ class FileSource:
                     raise
             if lines:
                 begins, offset = file.is_at_begin, file.read(len(lines))
-                return [Taken(file.part, self._type, reader.format, lines, offset, reader.columns, begins)]
+                header = reader.columns, begins, reader.separator
+                return [Taken(file.part, self._type, reader.format, lines, offset, *header)]
             self._waiting.popleft().close()
         return []
 

@@ -120,8 +120,7 @@ class EventIngest(ProjectPart):
             hooks: `progress`, `sorting`, `meter`, `restoring` and `on_batch`, as `IngestProgress` has them.
         """
         from shroff.log.columns.file_runs import counted_in_runs, submissions_in_runs
-        from shroff.log.unmatched_files import header_offsets, headers_of, note_unmatched
-        from shroff.streams.log import Batch
+        from shroff.log.unmatched_files import note_unmatched
         from shroff.worker.file_order import Overlaps, arranged, with_labels
         from shroff.worker.ingest import ingest
 
@@ -170,8 +169,6 @@ class EventIngest(ProjectPart):
                 submissions = with_labels(submissions, counted(rows, shown.sorting))
             if overlaps is not None:
                 submissions = overlaps.noted(submissions)
-            if headers := header_offsets(headers_of(log), intake.headers, self._opened.now_ms()):
-                log.append(Batch(offsets=headers))
             inbox = opened.enter_context(closing(Inboxes(self._opened).brief(writer, log)))
             report = ingest(
                 writer, counted_in_runs(submissions, shown.progress), decide=decide, on_batch=told, inbox=inbox

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Sequence
-from itertools import islice
+from bisect import bisect_left
+from collections.abc import Collection, Iterator, Sequence
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -15,7 +16,7 @@ from shroff.app.parts import ProjectPart
 from shroff.errors import UsageError
 from shroff.events.formats.encodings import format_by_name, read_lines
 from shroff.events.formats.lines import CsvHeader
-from shroff.events.mapping import parsed
+from shroff.events.mapping import LABEL, parsed
 from shroff.events.readers import ID_LENGTH_MAX
 from shroff.people.audit import Action
 
@@ -78,30 +79,35 @@ class QuarantineEntries(ProjectPart):
         with read_lines(path, format_by_name(path.name) or "csv") as lines:
             if len(layouts) == 1:
                 lines.lay_out(next(iter(layouts)))
-            return None if lines.columns is None else CsvHeader(lines.columns, lines.separator)
+            return lines.header
 
     def fixed(self, log: Log, entries: Sequence[tuple[int, Refused]]) -> dict[int, str]:
         """Find which entries were corrected and sent again: the accepted event of each, such as payment/p-1, by number.
 
         That is an event of the entry's type with the id that the mapping reads in the refused input, accepted after
         it was refused, with at least two more of its values (a file's name and line alone say little: files change).
-        A line of CSV is read by the header that its file had. Where the id cannot be read, there is none.
+        A refused label is fixed by the event that it names, where that got such a label. Where the id cannot be read,
+        there is none.
         """
-        from shroff.log.unmatched_files import headers_of
         from shroff.worker.quarantine_retry import submissions
 
-        found, intake, noted = dict[int, str](), intake_of(self._opened, keeps_hashes=False), headers_of(log)
+        found, intake = dict[int, str](), intake_of(self._opened, keeps_hashes=False)
         for at in range(0, len(entries), TOGETHER):
-            group = [(number, refused) for number, refused in entries[at : at + TOGETHER] if refused.type != "label"]
+            group = entries[at : at + TOGETHER]
             read = [
                 (submission.type, submission.sent.id if submission.sent else submission.id)
-                for submission in submissions(group, intake, {}, noted=noted)
+                for submission in submissions(group, intake, {})
             ]
             for type_ in {type_ for type_, id_ in read if id_}:
-                records = log.find(type_, sorted({id_ for of, id_ in read if of == type_ and id_}))
-                for (number, entry), (of, id_) in zip(group, read, strict=True):
-                    if of == type_ and id_ in records and _is_sent_again(log, entry, records[id_]):
-                        found[number] = f"{type_}/{id_}"
+                asked = [(*row, id_) for row, (of, id_) in zip(group, read, strict=True) if of == type_ and id_]
+                if type_ == LABEL:
+                    records = _labels_since(log, {id_ for *_, id_ in asked}, min(entry.at_ms for _, entry, _ in asked))
+                else:
+                    named = log.find(type_, sorted({id_ for *_, id_ in asked}))
+                    records = {id_: [record] for id_, record in named.items()}
+                for number, entry, id_ in asked:
+                    if any(_is_sent_again(log, entry, record, id_) for record in records.get(id_, ())):
+                        found[number] = id_ if type_ == LABEL else f"{type_}/{id_}"
         return found
 
     def drop(self, numbers: Sequence[int]) -> int:
@@ -120,11 +126,26 @@ class QuarantineEntries(ProjectPart):
         return dropped_of(WriterRequests(self._opened).ask_of_log(DROP, body, drop, action))
 
 
-def _is_sent_again(log: LogReader, entry: Refused, record: Record) -> bool:
+def _labels_since(log: LogReader, events: Collection[str], at_ms: int) -> dict[str, list[Record]]:
+    """The labels of events such as payment/p-1 that were ingested from this time on, by their events.
+
+    Cost: 3 µs for each label since then.
+    """
+    found: dict[str, list[Record]] = {}
+    first = bisect_left(range(log.pruned_to(), log.last_seq()), at_ms, key=lambda seq: _ingested_ms(log, seq + 1))
+    for record in chain.from_iterable(log.labels_after(log.pruned_to() + first)):
+        if (event := record.id.rpartition("#")[0]) in events:
+            found.setdefault(event, []).append(record)
+    return found
+
+
+def _ingested_ms(log: LogReader, seq: int) -> int:
+    return max((at_ms or 0 for _, at_ms in log.ingested(seq - 1, seq)), default=0)
+
+
+def _is_sent_again(log: LogReader, entry: Refused, record: Record, id_: str) -> bool:
     same = _texts(entry.raw) & {str(value) for value in msgspec.json.decode(record.body).values()}
-    if len(same - {record.id}) < SAME_MIN:
-        return False
-    return any((at_ms or 0) >= entry.at_ms for _, at_ms in log.ingested(record.seq - 1, record.seq))
+    return len(same - {id_}) >= SAME_MIN and _ingested_ms(log, record.seq) >= entry.at_ms
 
 
 def _texts(raw: bytes) -> set[str]:

@@ -47,8 +47,8 @@ class QuarantineEntry(OperationAnswer):
     """A refused input.
 
     `place` is its line, `row` its number among the lines of data. `fixed_by` is the event that was accepted after the
-    input was corrected and sent again, such as payment/p-1. `raw` is null if it may contain personal data that the
-    caller may not see, and `raw_base64` has bytes that are no text.
+    input was corrected and sent again, such as payment/p-1; of a label the event that got it. `raw` is null if it may
+    contain personal data that the caller may not see, and `raw_base64` has bytes that are no text.
     """
 
     number: int
@@ -203,7 +203,7 @@ class RetryQuarantined(OperationRequest["RetriedEntries"]):
     files: Annotated[
         tuple[Path, ...],
         Param(
-            "The CSV file of the lines, if the log has not noted its column names.",
+            "A CSV file with the name of the lines' file: its column names are used instead of those they came with.",
             flags="--file",
             metavar="FILE",
             is_local=True,

@@ -208,7 +208,7 @@ class SourceReader:
                 yield intake.submissions(lines, file)
                 return
             intake.lay_out(lines, file)
-            placed = Lines(lines.format, lines.columns, self._placed(lines), lines.close)
+            placed = Lines(*(lines.format, lines.columns, self._placed(lines), lines.close), separator=lines.separator)
             yield (replace(submission, source=self._source) for submission in intake.submissions(placed, file))
 
     def _placed(self, lines: Lines) -> Iterator[Line]:

@@ -124,6 +124,16 @@ class CsvHeader(msgspec.Struct, frozen=True):
     columns: tuple[str, ...]
     separator: str = ","
 
+    @property
+    def text(self) -> str:
+        """The form that stands beside a line in quarantine; `header_of` reads it."""
+        return msgspec.json.encode(self).decode()
+
+
+def header_of(text: str) -> CsvHeader | None:
+    """The header of `CsvHeader.text`; None of an empty text."""
+    return msgspec.json.decode(text, type=CsvHeader) if text else None
+
 
 class Lines:
     """The lines of one file, read as they are asked for.
@@ -163,6 +173,11 @@ class Lines:
     @property
     def separator(self) -> str:
         return self._separator if self.records is None else self.records.header.separator
+
+    @property
+    def header(self) -> CsvHeader | None:
+        """That of CSV; None of other formats. Raises: as `columns`."""
+        return None if self.format != "csv" or self.columns is None else CsvHeader(self.columns, self.separator)
 
     def lay_out(self, layout: CsvLayout) -> Self:
         """Read the beginning of CSV so, if it is not read yet; gives itself."""

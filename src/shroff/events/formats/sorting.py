@@ -25,8 +25,8 @@ _ARRAY_OF: Final = b"\xdd"  # msgpack: an array, whose length follows in four by
 _COUNT_BYTES: Final = 4
 
 # Time, number, source, place, the bytes that are kept, type, id; a label has none, and its fields in place of values;
-# what is personal.
-_Entry = tuple[int, int, str, str, bytes, str, str | None, tuple[Any, ...], tuple[Named, ...]]
+# what is personal, the number of the header.
+_Entry = tuple[int, int, str, str, bytes, str, str | None, tuple[Any, ...], tuple[Named, ...], int]
 _Packed = tuple[int, int, bytes]  # time, number, all of it
 _ENCODER: Final = msgspec.msgpack.Encoder()
 _DECODER: Final = msgspec.msgpack.Decoder(list[_Entry])
@@ -44,13 +44,15 @@ def in_order_of_time(submissions: Iterable[Submission], run_bytes: int = RUN_BYT
     """
     with _Runs() as runs:
         packed: list[_Packed] = []
+        headers: dict[str, int] = {}
         size = 0
         for number, submission in enumerate(submissions):
             time_ms = _time_of(submission)
             if time_ms is None:
                 yield submission
                 continue
-            entry = _ENCODER.encode((time_ms, number, *_fields(submission)))
+            header = headers.setdefault(submission.header, len(headers))
+            entry = _ENCODER.encode((time_ms, number, *_fields(submission), header))
             packed.append((time_ms, number, entry))
             size += len(entry)
             if size >= run_bytes:
@@ -58,8 +60,9 @@ def in_order_of_time(submissions: Iterable[Submission], run_bytes: int = RUN_BYT
                 packed, size = [], 0
         packed.sort()
         # Numbers differ, so no comparison looks behind them.
+        known = list(headers)
         for kept in heapq.merge(*runs.entries(), _entries(_blocks(packed))):
-            yield _submission(kept)
+            yield _submission(kept, known)
 
 
 class _Runs:
@@ -152,14 +155,15 @@ def _fields(submission: Submission) -> tuple[str, str, bytes, str, str | None, t
     )
 
 
-def _submission(entry: _Entry) -> Submission:
-    time_ms, _, source, place, raw, type_, id_, values, personal = entry
+def _submission(entry: _Entry, headers: Sequence[str]) -> Submission:
+    time_ms, _, source, place, raw, type_, id_, values, personal, header = entry
     kept = partial(_same, raw)
     if id_ is None:
         *fields, unique = values
         label = replace(LabelInput(*fields), unique=tuple((name, value) for name, value in unique))
-        return Submission(source, place, kept, type_, label=label)
-    return Submission(source, place, kept, type_, Event(type_, id_, time_ms, values), personal=personal)
+        return Submission(source, place, kept, type_, label=label, header=headers[header])
+    event = Event(type_, id_, time_ms, values)
+    return Submission(source, place, kept, type_, event, personal=personal, header=headers[header])
 
 
 def _same(raw: bytes) -> bytes:

@@ -52,8 +52,8 @@ def counted_in_runs(submissions: Iterable[Submission], progress: Progress | None
 class _Runs:
     """Reads lines in runs; where that fails, first what was read and then the error."""
 
-    def __init__(self, source: str, type_: EventType, careful: Callable[[Line], Submission]) -> None:
-        self._source, self._type, self._careful = source_name(source), type_, careful
+    def __init__(self, source: str, type_: EventType, careful: Callable[[Line], Submission], header: str = "") -> None:
+        self._source, self._type, self._careful, self._header = source_name(source), type_, careful, header
         self._forms = LineForms()
 
     def _run(
@@ -69,7 +69,7 @@ class _Runs:
         def careful(at: int) -> Submission:
             return self._careful(line(at))
 
-        origin = LineOrigin(self._source, len(raws), partial(_place, first, lines))
+        origin = LineOrigin(self._source, len(raws), partial(_place, first, lines), self._header)
         run = None
         if len(raws) >= COLUMNS_MIN:
             run = self._forms.run(self._type, raws, careful, [origin], texts=texts)
@@ -104,8 +104,8 @@ class _CsvRuns(_Runs):
     """
 
     def __init__(self, source: str, type_: EventType, careful: Callable[[Line], Submission], lines: Lines) -> None:
-        super().__init__(source, type_, careful)
         assert lines.records is not None
+        super().__init__(source, type_, careful, lines.records.header.text)
         self._records, self._form = lines.records, cell_form(lines, type_)
 
     def runs(self) -> Iterator[Sequence[Submission]]:

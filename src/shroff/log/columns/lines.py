@@ -43,11 +43,15 @@ class InRuns(Iterator[One]):
 
 
 class LineOrigin(NamedTuple):
-    """Where lines that follow each other stand: in which source, how many they are, and the place of each by number."""
+    """Where lines that follow each other stand: in which source, how many they are, and the place of each by number.
+
+    `header` is that of CSV, as `CsvHeader.text`.
+    """
 
     source: str
     size: int
     place: Callable[[int], str]
+    header: str = ""
 
 
 class EventRun(Sequence[Submission]):
@@ -132,22 +136,23 @@ class EventRun(Sequence[Submission]):
 
     def _origins_of(self, first: int, stop: int) -> Iterator[LineOrigin]:
         begin = 0
-        for source, size, place in self.origins:
+        for source, size, place, header in self.origins:
             skipped, end = max(first - begin, 0), min(stop - begin, size)
             if skipped < end:
-                yield LineOrigin(source, end - skipped, partial(_behind, place, skipped))
+                yield LineOrigin(source, end - skipped, partial(_behind, place, skipped), header)
             begin += size
 
     def _made(self, lines: Sequence[int], events: Iterable[Event], bodies: Iterable[bytes]) -> Iterator[Submission]:
         """The submissions of some lines, in order, whose events these are."""
         none, name, raws = repeat(None), repeat(self.type.name), map(self.read.lines.__getitem__, lines)
         stand = (
-            (origin.source, origin.place(line - begin))
+            (origin.source, origin.place(line - begin), origin.header)
             for origin, begin, mine in self._by_origin(lines)
             for line in mine
         )
-        sources, places = zip(*stand, strict=True) if lines else ((), ())
-        return map(Submission, sources, places, map(partial, repeat(bytes), raws), name, events, none, none, bodies)
+        sources, places, headers = zip(*stand, strict=True) if lines else ((), (), ())
+        kept = map(partial, repeat(bytes), raws)
+        return map(Submission, sources, places, kept, name, events, none, none, bodies, repeat(()), headers)
 
     def _by_origin(self, lines: Sequence[int]) -> Iterator[tuple[LineOrigin, int, Sequence[int]]]:
         """Each origin of some lines, which are in order: where its lines begin, and which of these are of it."""

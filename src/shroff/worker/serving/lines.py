@@ -138,9 +138,7 @@ class _Reader:
         self._intake, self._kind, self._reason = intake, first, reason
         self._source, self.short = source_name(first.part), None
         if first.format == "jsonl":
-            self.short = intake.plain_type(
-                Lines(first.format, first.columns, iter(()), _nothing), first.part, first.type
-            )
+            self.short = intake.plain_type(self._lines(iter(())), first.part, first.type)
         self._forms = dict[Shape, RecordForm | None]()
         self._given: deque[Line] = deque()
         self._read = self._begun()
@@ -151,8 +149,7 @@ class _Reader:
             return None
         if shape not in self._forms:
             kind = self._kind
-            lines = Lines(kind.format, kind.columns, iter(()), _nothing)
-            read = self._intake.record_type(lines, kind.part, kind.type, shape.schema)
+            read = self._intake.record_type(self._lines(iter(())), kind.part, kind.type, shape.schema)
             self._forms[shape] = None if read is None else record_form(shape.schema, *read)
         return self._forms[shape]
 
@@ -173,13 +170,18 @@ class _Reader:
 
     def refused(self, line: Line, words: str) -> Submission:
         """A line that is not read, for this reason."""
-        return self._intake.unreadable(line, self._source, self._kind.type or "", words)
+        header = self._lines(iter(())).header
+        told = "" if header is None else header.text
+        return self._intake.unreadable(line, self._source, self._kind.type or "", words, told)
 
     def _begun(self) -> Iterator[Submission]:
         """What reads the lines that are given, one each time it is asked, as many as were given and no more."""
+        lines = self._lines(iter(self._given.popleft, None))
+        return self._intake.submissions(lines, self._kind.part, self._kind.type)
+
+    def _lines(self, lines: Iterator[Line]) -> Lines:
         kind = self._kind
-        lines = Lines(kind.format, kind.columns, iter(self._given.popleft, None), _nothing)
-        return self._intake.submissions(lines, kind.part, kind.type)
+        return Lines(kind.format, kind.columns, lines, _nothing, separator=kind.separator)
 
 
 def reason_of(error: Exception, *, shows_words: bool) -> str:
