@@ -57,10 +57,10 @@ def main() -> int:
         said = subprocess.run(command, check=True, env=environment, stdout=subprocess.PIPE, text=True).stdout
         seconds, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
         os.environ.update(environment)
-        opened = shroff.open(folder).opened
-        if not opened.has_log():
+        context = shroff.open(folder).context
+        if not context.log.exists():
             raise SystemExit(f"nothing was taken; it says: {said}; asked: {server.asked}; from {day:%Y-%m-%d}")
-        with opened.reading() as log:
+        with context.log.reading() as log:
             taken = sum(one.kind == "event" for some in log.read() for one in some)
     if taken != asked.events:
         raise SystemExit(f"{taken:,} of {asked.events:,} events are in the log")

@@ -69,11 +69,11 @@ def measured(folder: Path, rounds: int, seconds: float) -> dict[tuple[int, bool]
     """The times by size, and by whether events went one by one."""
     found: dict[tuple[int, bool], Times] = defaultdict(Times)
     project = app.open_exactly(folder)
-    reader = RequestReader(project.definitions, project.taking.intake(keeps_hashes=False), project.opened.now_ms)
+    reader = RequestReader(project.definitions, project.taking.intake(keeps_hashes=False), project.context.now_ms)
     encode = msgspec.json.Encoder().encode
     events = (encode(one.event) for one in islice(bank(3_000_000, seed=1), LEARNED_FROM, None))
     given = (reader.one("payment", event, "bench") for event in events)
-    with project.opened.writing() as (writer, log):
+    with project.log.writing() as (writer, log):
         writer.write(list(islice(given, WARM)))
         for _ in range(rounds):
             for size in SIZES:

@@ -136,7 +136,7 @@ def measure(
         with with_log(name, folder, server) as project:
             result.ours.append(events / ingest_process(project, lines))
             result.peak_mb = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1_024
-            with closing(app.open(project).opened.open_log(read_only=True)) as log:
+            with closing(app.open(project).log.open(read_only=True)) as log:
                 result.log_bytes = log.size_bytes() / events
                 documents = [row.document for row in next(iter(log.decisions_after(size=BATCH_SIZE)))]
             result.document_bytes = statistics.mean(map(len, documents))
@@ -242,9 +242,9 @@ def time_stages(folder: Path, lines: Path) -> Stages:
     project = app.open(folder)
     spent = [0.0, 0.0, 0.0]
     count = 0
-    with project.opened.writing() as (writer, _), calm_collector():
+    with project.log.writing() as (writer, _), calm_collector():
         definitions = project.definitions
-        intake = Intake(definitions.events, definitions.settings, project.opened.hasher)
+        intake = Intake(definitions.events, definitions.settings, project.log.hasher)
         with read_lines(lines) as opened:
             read = batches(submissions_in_runs(intake, opened, lines.name, "payment"), BATCH_SIZE)
             for number, seconds in enumerate(islice(_timed(writer, read), STAGED_BATCHES + 1)):

@@ -72,7 +72,7 @@ def main() -> None:
         shutil.copytree(PROJECTS / "forty_features", folder)
         project = app.open(folder)
         project.ingest(write_lines(Path(scratch) / "bank.jsonl", given.events), as_type="payment")
-        with closing(project.opened.open_log(read_only=True)) as log:
+        with closing(project.log.open(read_only=True)) as log:
             rows = decisions(log, 0, log.last_seq(), wants_fields=True)
             kept = RedisFeatures(server.address, prefix="bank", log=origin_of(log))
             lines = []

@@ -88,7 +88,7 @@ def make(folder: Path, decisions: int) -> None:
 def prepare(folder: Path) -> str:
     """Raise cases, note keys, and let somebody in; gives their password. What was done before is not done again."""
     project, password = app.open_exactly(folder), secrets.token_urlsafe(12)
-    with project.people.open() as people, project.opened.reading() as log:
+    with project.people.open() as people, project.log.reading() as log:
         project.cases.follower(project.cases.desk(people), log).follow()
         with people.store.look() as look:
             is_known = any(one.name == NAME for one in look.users())
@@ -104,7 +104,7 @@ def drawn(folder: Path, count: int) -> list[str]:
     """The paths of decisions all over the log."""
     project, found = app.open_exactly(folder), list[str]()
     chance, decided = random.Random(1), project.definitions.events.decided
-    with project.opened.reading() as log:
+    with project.log.reading() as log:
         last = log.last_seq()
         while len(found) < count:
             seq = chance.randint(1, last)
@@ -196,7 +196,7 @@ def run(folder: Path, loads: int, *, keep: bool) -> None:
     began = time.perf_counter()
     password = prepare(folder)
     paths = drawn(folder, loads)
-    with app.open_exactly(folder).opened.reading() as log:
+    with app.open_exactly(folder).log.reading() as log:
         places = log.last_seq()
     print(f"{places:,} places, prepared in {time.perf_counter() - began:.0f} s", flush=True)
     with running([str(SHROFF), "-C", str(folder), "serve", "--port", "0"], 0) as port:

@@ -60,7 +60,7 @@ def measure(project: app.Project, lines: Path, rounds: int) -> list[tuple[str, S
     def times(read: Callable[[], object]) -> list[float]:
         return [timed(read) for _ in range(rounds + 1)][1:]
 
-    with project.opened.reading() as log:
+    with project.log.reading() as log:
         look = EntityLook(log, project.definitions, project.history.key_index(project.definitions))
         count = min(MANY, len(ids))
         return [

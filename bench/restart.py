@@ -56,7 +56,7 @@ def measured(scratch: Path, name: str, events: int, runs: int) -> list[str]:
     if not old.exists():
         prepare(scratch, name, events, old)
     project = app.open(folder)
-    kept = project.opened.places.snapshots
+    kept = project.context.paths.snapshots
     seconds: dict[str, list[float]] = {"whole log": [], "old snapshot": [], "snapshot": []}
     saved: list[Saved] = []
     for _ in range(runs):
@@ -67,7 +67,7 @@ def measured(scratch: Path, name: str, events: int, runs: int) -> list[str]:
         seconds["old snapshot"].append(start(folder))
         saved.append(project.retention.snapshot())
         seconds["snapshot"].append(start(folder))
-    with project.opened.reading() as log:
+    with project.log.reading() as log:
         log_bytes = log.size_bytes()
     written = statistics.median(one.seconds for one in saved)
     size = f"{saved[0].bytes / 2**20:,.0f} MiB, written in {written:.2f} s; the log has {log_bytes / 2**20:,.0f} MiB"
@@ -90,7 +90,7 @@ def prepare(scratch: Path, name: str, events: int, old: Path) -> None:
         project.ingest([lines], as_type="payment")
     for file in (whole, earlier, newest):
         file.unlink()
-    shutil.copytree(project.opened.places.snapshots, old)
+    shutil.copytree(project.context.paths.snapshots, old)
 
 
 def cut(whole: Path, first: Path, rest: Path, count: int) -> Path:
@@ -113,7 +113,7 @@ def seconds_to_start(folder: Path) -> float:
 
     project = app.open(folder)
     began = time.perf_counter()
-    with project.opened.writing():
+    with project.log.writing():
         return time.perf_counter() - began
 
 

@@ -66,7 +66,7 @@ def measured(scratch: Path, chosen: argparse.Namespace, key: bytes | None) -> st
 
     take(0, chosen.events)
     tails = []
-    with BackupWriter(project.opened, Vault(FolderObjects(str(scratch / "vault")), key)) as writer:
+    with BackupWriter(project.context, Vault(FolderObjects(str(scratch / "vault")), key)) as writer:
         began = time.perf_counter()
         writer.create()
         full_s = time.perf_counter() - began

@@ -36,18 +36,18 @@ def filled(folder: Path, events: int) -> Project:
             at = f"2026-05-28T20:30:{n * 60 // events:02d}Z"
             payment = like | own | {"payment_id": f"p{n}", "amount": f"{n % 99_999 / 100:.2f}", "paid_at": at}
             made.write(json.dumps({"payment": payment}) + "\n")
-    project.opened.now_ms = lambda: BEGIN_MS + 60_000
+    project.context.now_ms = lambda: BEGIN_MS + 60_000
     project.ingest([file])
     return project
 
 
 def seconds(project: Project, runs: int) -> tuple[list[float], list[float]]:
     """Of each build, and of the processor; the first one writes the rows."""
-    project.opened.now_ms = lambda: BEGIN_MS + 600_000
+    project.context.now_ms = lambda: BEGIN_MS + 600_000
     found, processor = [], []
     for _ in range(runs + 1):
         began, used = time.perf_counter(), time.process_time()
-        Summaries(project.opened).build()
+        Summaries(project.context).build()
         found.append(time.perf_counter() - began)
         processor.append(time.process_time() - used)
     return found, processor

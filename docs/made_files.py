@@ -13,7 +13,7 @@ from typing import Final
 
 import shroff
 from shroff import config
-from shroff.app.opened import Opened
+from shroff.app.context import ProjectContext
 from shroff.language.keys import Either, Key, Keys, Late, Many, Shape
 from shroff.notices.keys import NOTICE_FILE
 from shroff.notices.texts.text_check import NAMES_OF
@@ -176,7 +176,7 @@ def python_page() -> str:
 
 def part_section(name: str) -> str:
     """One part of a project: what it is for, and its calls."""
-    part = getattr(shroff.Project(Opened(config.ProjectPaths(Path("nowhere")))), name)
+    part = getattr(shroff.Project(ProjectContext(config.ProjectPaths(Path("nowhere")))), name)
     calls = inspect.getmembers(type(part), inspect.isfunction)
     found = [call_part(f"{name}.{call}", member, "####") for call, member in calls if not call.startswith("_")]
     return f"### {name}\n\n{prose(type(part))}\n{''.join(found)}"

@@ -108,7 +108,7 @@ def figures(folder: Path) -> dict[str, Any]:
     import shroff
     from shroff_plugins.analytics.marts.project_marts import Marts
 
-    marts = Marts(shroff.open(folder).opened)
+    marts = Marts(shroff.open(folder).context)
     overview = marts.rows("overview")
     found: dict[str, Any] = dict(zip(overview.columns, overview.rows[0], strict=True))
     found |= {row[0]: row[1] for row in marts.rows("customer_status").rows}

@@ -153,7 +153,7 @@ def project(tmp_path, monkeypatch):
     (tmp_path / "bank" / "rules" / "all.yaml").write_text(rule)
     event = json.loads((tmp_path / "bank" / "examples" / "payment.json").read_text()) | {"payment_id": "p-1"}
     (tmp_path / "payment.jsonl").write_text(json.dumps(event))
-    opened.opened.reload()
+    opened.context.reload()
     opened.ingest([tmp_path / "payment.jsonl"], as_type="payment")
     monkeypatch.chdir(tmp_path / "bank")
     yield opened
@@ -167,13 +167,13 @@ def writable(folder, rights):
 
 def typed(project, *commands):
     """Exit status, standard output and standard error of each, where nothing can be written."""
-    before = {path: path.stat().st_mtime_ns for path in project.opened.places.folder.rglob("*")}
-    writable(project.opened.places.folder, 0o500)
+    before = {path: path.stat().st_mtime_ns for path in project.context.paths.folder.rglob("*")}
+    writable(project.context.paths.folder, 0o500)
     words = [forks.PYTHON, "-c", COMMANDS, json.dumps(commands)]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.stderr == ""
-    writable(project.opened.places.folder, 0o700)
-    assert {path: path.stat().st_mtime_ns for path in project.opened.places.folder.rglob("*")} == before
+    writable(project.context.paths.folder, 0o700)
+    assert {path: path.stat().st_mtime_ns for path in project.context.paths.folder.rglob("*")} == before
     return json.loads(done.stdout)
 
 
@@ -191,7 +191,7 @@ def test_commands_that_only_read_do_so_where_nothing_can_be_written(project):
 
 def test_what_others_wrote_is_read_where_nothing_can_be_written(project):
     with project.cases.open(), project.people.open() as desk:
-        users.add(desk, project.opened.who, "ann", Role.ANALYST)
+        users.add(desk, project.context.who, "ann", Role.ANALYST)
     found = typed(project, "users list --json", "audit verify --json", "cases list --json", *WRITING)
 
     assert [one["name"] for one in json.loads(found["users list --json"][1])["users"]] == ["ann"]

@@ -224,8 +224,8 @@ def test_the_settings_of_a_project_name_files_from_its_folder(tmp_path, certific
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_text(text, encoding="utf-8")
         project = app.open(folder)
-        assert project.opened.systems.source is not None
-        with closing(project.outside.open_registry(project.opened.systems.source)) as registry:
+        assert project.context.systems.source is not None
+        with closing(project.outside.open_registry(project.context.systems.source)) as registry:
             assert registry.schema(7) == ANSWERED["schema"]
 
 

@@ -14,8 +14,8 @@ from zoneinfo import ZoneInfo
 import pytest
 
 import shroff
-from shroff.app.opened import intake_of
 from shroff.app.project import Project
+from shroff.app.project_files import intake_of
 from shroff.errors import StateError, UsageError
 from shroff.log.event_notes import EVENT_SOURCES, NEWEST
 from shroff_plugins.analytics import count_operations, counts
@@ -139,14 +139,14 @@ WHERE = {"app": "pulled/app/2026-03-01", "partner": "hooks/partner", "api": "htt
 
 def append(bank: Path, events: list[dict[str, Any]], names: list[str], size: int) -> None:
     """Take events that came by these sources, in batches of a process of their own."""
-    opened = shroff.open(bank).opened
-    intake = intake_of(opened, keeps_hashes=False)
+    context = shroff.open(bank).context
+    intake = intake_of(context, keeps_hashes=False)
     given = [
         intake.submit(type_, fields, source=WHERE[name], place="1", raw=b"", is_strict=True)
         for one, name in zip(events, names, strict=True)
         for type_, fields in one.items()
     ]
-    with opened.writing() as (writer, _):
+    with context.log.writing() as (writer, _):
         writer.by = "kafka"
         for at in range(0, len(given), size):
             writer.write(given[at : at + size])
@@ -184,7 +184,7 @@ def test_counts_by_source_are_those_of_the_definition_and_old_events_have_none(b
 def test_a_log_of_one_source_keeps_one_line_about_it(bank: Path) -> None:
     for begin in range(0, 60, 20):
         append(bank, lines(3, 60)[begin : begin + 20], ["app"] * 20, 5)
-    with shroff.open(bank).opened.reading() as log:
+    with shroff.open(bank).log.reading() as log:
         assert log.offsets(EVENT_SOURCES) == {f"{2:019}": '[[2,"app"]]', NEWEST: "app"}
 
 

@@ -124,7 +124,7 @@ def test_figures_are_those_of_the_definition_wherever_events_lie(shop: Path, whe
     spread(shop, events, 200, where)
     project = shroff.open(shop)
     figures = project.notice_files.declared["kpi"].figures
-    found = ReportFigures(project.opened).figures(figures, DAY, zone)
+    found = ReportFigures(project.context).figures(figures, DAY, zone)
 
     for back in range(7):
         truth = by_definition(events, DAY - timedelta(back), zone)
@@ -141,10 +141,10 @@ def test_counts_are_those_of_shroff_counts_and_drop_offs_those_of_shroff_funnel(
     figures = project.notice_files.declared["kpi"].figures
     days = [DAY - timedelta(back) for back in (3, 2, 1, 0)]
 
-    found = ReportFigures(project.opened).figures(figures, DAY, zone)
+    found = ReportFigures(project.context).figures(figures, DAY, zone)
     counts = project.run(CountQuestion(start_date=days[0], end_date=DAY, zone=zone)).rows
     assert list(found["events"].values[-4:]) == [sum(one.count for one in counts if one.day == day) for day in days]
-    (step,) = ReportFigures(project.opened).drop_offs("buying", DAY, zone)
+    (step,) = ReportFigures(project.context).drop_offs("buying", DAY, zone)
     asked = [FunnelDays(funnel="buying", start_date=day, end_date=day, zone=zone) for day in days]
     alone = [project.run(one).rows[0].dropped_off for one in asked]
     assert [*step.before, step.count] == alone
@@ -153,7 +153,7 @@ def test_counts_are_those_of_shroff_counts_and_drop_offs_those_of_shroff_funnel(
 def test_drop_offs_have_days_before_only_where_the_log_had_begun(shop: Path):
     #   27 March 12:00  the first event      a report of the 30th has three days before it, one of the 29th has not
     ingest(shop, [{"step": {"id": "s", "at": "2026-03-27T12:00:00Z", "user": "u", "shop": "s", "name": "seen"}}])
-    figures = ReportFigures(shroff.open(shop).opened)
+    figures = ReportFigures(shroff.open(shop).context)
 
     assert [figures.drop_offs("buying", day, "UTC")[0].before for day in (DAY, date(2026, 3, 29))] == [(1, 0, 0), ()]
 
@@ -167,7 +167,7 @@ def test_a_figure_that_cannot_be_had_says_why_and_the_others_stay(shop: Path):
     shroff.open(shop).lake.write()
     for one in (shop / "lake").rglob("*.parquet"):
         one.write_bytes(b"cut off")
-    found = ReportFigures(shroff.open(shop).opened).figures(figures, DAY, "UTC")
+    found = ReportFigures(shroff.open(shop).context).figures(figures, DAY, "UTC")
 
     assert "Bring it back from a copy of the lake" in found["events"].why
     assert found["share"].why == "it needs opened_3d, which is not available."
@@ -180,11 +180,11 @@ def test_a_damaged_file_of_one_event_type_takes_away_no_figure_of_another(shop: 
         file.write("lake: ./lake\n")
     project = shroff.open(shop)
     figures = dict(project.notice_files.declared["kpi"].figures)
-    before = ReportFigures(project.opened).figures(figures, DAY, "UTC")
+    before = ReportFigures(project.context).figures(figures, DAY, "UTC")
     project.lake.write()
     for one in (shop / "lake" / "events" / "type=bought").rglob("*.parquet"):
         one.write_bytes(b"cut off")
-    found = ReportFigures(shroff.open(shop).opened).figures(figures, DAY, "UTC")
+    found = ReportFigures(shroff.open(shop).context).figures(figures, DAY, "UTC")
 
     read = {name: figure.events for name, figure in figures.items() if figure.events}
     assert any("bought" in types for types in read.values())

@@ -382,7 +382,7 @@ def test_a_day_has_its_first_moment_and_not_its_last(shop: Path):
 def test_without_days_the_three_up_to_yesterday_are_counted(shop: Path):
     ingest(shop, lines(1, 5))
     project = shroff.open(shop)
-    project.opened.now_ms = lambda: 1_772_409_600_000  # 2026-03-02T00:00Z
+    project.context.now_ms = lambda: 1_772_409_600_000  # 2026-03-02T00:00Z
 
     found = funnel(project, "typed")
     assert (found["first"], found["last"]) == ("2026-02-27", "2026-03-01")

@@ -161,43 +161,43 @@ def test_after_a_failed_test_the_last_good_build_stays(bank, capsys):
 
     assert run(["-C", str(bank), "marts", "build", "--json"]) == 1
     assert json.loads(capsys.readouterr().out)["marts"][0]["failed"] == 1
-    assert [row[1] for row in Marts(project.opened).rows("by_day").rows] == [1]
-    assert [row[1] for row in Marts(project.opened).rows("by_day", failed=True).rows] == [2]
+    assert [row[1] for row in Marts(project.context).rows("by_day").rows] == [1]
+    assert [row[1] for row in Marts(project.context).rows("by_day", failed=True).rows] == [2]
     write(bank, by_day_yaml="not_null: [day]\n")
     assert run(["-C", str(bank), "marts", "build"]) == 0
     with pytest.raises(UsageError, match="no build since the last good one has failed tests"):
-        Marts(project.opened).built(failed=True)
+        Marts(project.context).built(failed=True)
 
 
 @pytest.mark.slow
 def test_what_marts_need_is_said(bank, monkeypatch):
     project = shroff.open(bank)
     with pytest.raises(UsageError, match=r"not built yet. Run 'shroff marts build'"):
-        Marts(project.opened).built()
+        Marts(project.context).built()
     write(bank, by_day=BY_DAY)
     (bank / "first.jsonl").write_text(json.dumps(payment(1, 1)), encoding="utf-8")
     project.ingest(bank / "first.jsonl")
     with pytest.raises(UsageError, match=r"this one has no events yet. Run 'shroff lake write'"):
-        Marts(project.opened).build()
+        Marts(project.context).build()
     (bank / "marts" / "by_day.sql").unlink()
     project = brought(bank, payment(1, 1))
     with pytest.raises(UsageError, match=r"there are no marts. Write one SELECT as marts/"):
-        Marts(project.opened).build()
+        Marts(project.context).build()
     write(bank, by_day=BY_DAY)
     with pytest.raises(UsageError, match=r"'1 TB' is not a size of memory. Write it as 500MB or 4GB"):
-        Marts(project.opened).build(memory="1 TB")
-    Marts(project.opened).build()
+        Marts(project.context).build(memory="1 TB")
+    Marts(project.context).build()
     with pytest.raises(UsageError, match=r"there is no mart 'by_dya'. Did you mean by_day?"):
-        Marts(project.opened).rows("by_dya")
+        Marts(project.context).rows("by_dya")
     write(bank, by_day=BY_DAY + "LIMIT 1")
     with pytest.raises(UsageError, match=r"by_day changed since the last build. Run 'shroff marts build'"):
-        Marts(project.opened).test()
+        Marts(project.context).test()
     next((bank / "lake" / "events").rglob("*.parquet")).write_bytes(b"")
     with pytest.raises(StateError, match=r"is not as long as the lake says. Run 'shroff lake check'"):
-        Marts(project.opened).build()
+        Marts(project.context).build()
     monkeypatch.setitem(sys.modules, "duckdb", None)
     with pytest.raises(UsageError, match=r"needs the extra 'analytics': pip install 'shroff\[analytics\]'"):
-        Marts(project.opened).build()
+        Marts(project.context).build()
 
 
 # ---- each row of the lake once
@@ -226,11 +226,11 @@ def test_built_day_by_day_marts_are_those_that_are_built_whole(bank):
         (bank / "lake" / "events" / "type=payment" / "date=2026-03-01" / "stray.parquet").write_bytes(
             b"no manifest names it"
         )
-        assert Marts(project.opened).build().marts.is_passed
-        by_parts = sorted(Marts(project.opened).rows("by_day", 99).rows)
-        Marts(project.opened).build(is_full=True)
+        assert Marts(project.context).build().marts.is_passed
+        by_parts = sorted(Marts(project.context).rows("by_day", 99).rows)
+        Marts(project.context).build(is_full=True)
 
-        assert by_parts == sorted(Marts(project.opened).rows("by_day", 99).rows)
+        assert by_parts == sorted(Marts(project.context).rows("by_day", 99).rows)
         by_definition: dict[str, list[int]] = {}
         for one in all_of:
             by_definition.setdefault(one["payment"]["at"][:10], []).append(
@@ -246,18 +246,18 @@ def test_files_of_a_bucket_are_fetched_once_and_go_with_it(bank, monkeypatch):
     """A bucket is a lake without a folder here: its objects are fetched by name, and checked."""
     monkeypatch.setattr(Lakes, "folder", property(lambda self: None))
     write(bank, by_day=BY_DAY)
-    Marts(brought(bank, payment(1, 1), payment(2, 2)).opened).build()
+    Marts(brought(bank, payment(1, 1), payment(2, 2)).context).build()
     copies = bank / ".shroff" / "marts" / "lake"
     before = {one.name: one.stat().st_mtime_ns for one in copies.rglob("*.parquet")}
     project = brought(bank, payment(3, 2))
-    Marts(project.opened).build()
+    Marts(project.context).build()
     after = {one.name: one.stat().st_mtime_ns for one in copies.rglob("*.parquet")}
 
-    assert [str(row[2]) for row in Marts(project.opened).rows("by_day").rows] == ["1.10", "2.20"]
+    assert [str(row[2]) for row in Marts(project.context).rows("by_day").rows] == ["1.10", "2.20"]
     assert before.items() <= after.items()
     with project.lake.open() as lake:
         lake.compact(files_min=2, grace="0s")
-    assert Marts(project.opened).build(is_full=True).marts.is_passed
+    assert Marts(project.context).build(is_full=True).marts.is_passed
     with project.lake.open() as lake:
         counted = {Path(one.path).name for one in lake.files()}
     assert {one.name for one in copies.rglob("*.parquet")} == counted
@@ -267,12 +267,12 @@ def test_files_of_a_bucket_are_fetched_once_and_go_with_it(bank, monkeypatch):
 def test_a_build_that_was_killed_leaves_the_last_one_and_nothing_else(bank):
     write(bank, by_day=BY_DAY)
     project = brought(bank, payment(1, 1))
-    Marts(project.opened).build()
+    Marts(project.context).build()
     part = bank / ".shroff" / "marts" / "work" / "marts.duckdb"
     part.parent.mkdir()
     part.write_bytes(b"half of a file")
-    assert [row[1] for row in Marts(project.opened).rows("by_day").rows] == [1]
-    Marts(project.opened).build()
+    assert [row[1] for row in Marts(project.context).rows("by_day").rows] == [1]
+    Marts(project.context).build()
 
     assert sorted(one.name for one in part.parent.parent.iterdir()) == ["build.lock", "marts.duckdb"]
 
@@ -280,19 +280,19 @@ def test_a_build_that_was_killed_leaves_the_last_one_and_nothing_else(bank):
 @pytest.mark.slow
 def test_days_without_new_files_are_copied_and_not_made_again(bank):
     write(bank, by_day=BY_DAY.replace("sum(amount)", "random()"), by_day_yaml="by_day: day\n")
-    Marts(brought(bank, payment(1, 1), payment(2, 2)).opened).build()
-    before = dict(Marts(shroff.open(bank).opened).rows("by_day").rows[at][::2] for at in range(2))
+    Marts(brought(bank, payment(1, 1), payment(2, 2)).context).build()
+    before = dict(Marts(shroff.open(bank).context).rows("by_day").rows[at][::2] for at in range(2))
     project = brought(bank, payment(3, 2))
-    Marts(project.opened).build()
-    after = dict(row[::2] for row in Marts(project.opened).rows("by_day").rows)
+    Marts(project.context).build()
+    after = dict(row[::2] for row in Marts(project.context).rows("by_day").rows)
 
     assert [before[day] == after[day] for day in sorted(before)] == [True, False]
 
 
 def twice(bank: Path, project: Project) -> None:
     """Build whole, then by day."""
-    Marts(project.opened).build()
-    Marts(brought(bank, payment(2, 2)).opened).build()
+    Marts(project.context).build()
+    Marts(brought(bank, payment(2, 2)).context).build()
 
 
 @pytest.mark.parametrize(
@@ -470,4 +470,4 @@ def test_dbt_gets_the_files_that_count_as_sources(bank, capsys):
     (source,) = YAML(typ="safe").load(bank / "sources.yml")["sources"]
     locations = {one["name"]: one["config"]["external_location"].format() for one in source["tables"]}
     assert str(duckdb.sql(f"SELECT sum(amount) FROM {locations['payment']}").fetchall()[0][0]) == "2.20"
-    assert Marts(project.opened).sources() == (bank / "sources.yml").read_text(encoding="utf-8")
+    assert Marts(project.context).sources() == (bank / "sources.yml").read_text(encoding="utf-8")

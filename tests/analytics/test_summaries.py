@@ -16,6 +16,7 @@ from sqlalchemy.engine import Engine
 
 from shroff.adapters.databases.sql_database import SqlDatabase
 from shroff.adapters.log.sqlite import SqliteLog
+from shroff.app.project_files import check
 from shroff.errors import UsageError
 from shroff.log import event_notes
 from shroff.project.settings.summaries import SummarySettings
@@ -53,7 +54,7 @@ def payment(name: str, at_ms: int, amount: str = "1.00") -> tuple[str, dict[str,
 def once(bank: Bank) -> int:
     """One round of `run`, whose process then ends; gives how many rows are new or changed."""
 
-    (built,) = itertools.islice(Summaries(bank.project.opened).run(), 1)
+    (built,) = itertools.islice(Summaries(bank.project.context).run(), 1)
     return built.changed
 
 
@@ -84,7 +85,7 @@ def test_every_window_of_a_week_has_the_row_of_the_definition(tmp_path: Path, by
     bank.write(week(seed))
     first, last = FIRST_MS - 72 * EVERY_MS, bank.now_ms - bank.now_ms % EVERY_MS + EVERY_MS
 
-    built = Summaries(bank.project.opened).build(text_of(first), text_of(last))
+    built = Summaries(bank.project.context).build(text_of(first), text_of(last))
 
     assert built == ((last - first) // EVERY_MS, 2 * built.windows, built.rows)
     found = summarized(bank)
@@ -108,7 +109,7 @@ def test_a_run_with_pauses_and_restarts_misses_no_window_and_doubles_none(tmp_pa
 
     while pieces:
         with pytest.raises(KilledError):
-            list(Summaries(bank.project.opened).run(wait=wait))
+            list(Summaries(bank.project.context).run(wait=wait))
     bank.now_ms += 4 * EVERY_MS  # also for what the slow clock took
     once(bank)
 
@@ -140,12 +141,12 @@ def test_the_logs_of_several_lanes_are_one(tmp_path: Path):
     one, other = bank_in(tmp_path / "one"), bank_in(tmp_path / "other")
     one.write(week(9, 20))
     other.write(week(10, 20))
-    settings = Summaries(one.project.opened).settings
+    settings = Summaries(one.project.context).settings
     last = max(one.now_ms, other.now_ms)
     with (
-        closing(open_summaries(one.project.opened, settings)) as store,
-        one.project.opened.reading() as first,
-        other.project.opened.reading() as second,
+        closing(open_summaries(one.project.context, settings)) as store,
+        one.project.log.reading() as first,
+        other.project.log.reading() as second,
     ):
         SummaryWriter(settings, store, 2, lambda: last).build([first, second], None, last + 1, None)
 
@@ -160,11 +161,11 @@ def test_a_rebuild_leaves_every_row_as_it_is_and_a_correction_counts(tmp_path: P
     bank = bank_in(tmp_path / "bank")
     bank.write(week(5, 30))
     bank.now_ms += EVERY_MS
-    assert Summaries(bank.project.opened).build().changed > 0
+    assert Summaries(bank.project.context).build().changed > 0
     before = [rows_of(bank.address, table) for table in bank.tables]
     bank.now_ms += 3_600_000
 
-    assert Summaries(bank.project.opened).build(text_of(FIRST_MS), text_of(before[0][-1]["window_end"])).changed == 0
+    assert Summaries(bank.project.context).build(text_of(FIRST_MS), text_of(before[0][-1]["window_end"])).changed == 0
     assert [rows_of(bank.address, table) for table in bank.tables] == before
 
     name = next(one["id"] for one in bank.events if bank.verdicts.get(one["id"]) != "fraud")
@@ -214,7 +215,7 @@ def test_a_runner_that_is_killed_between_any_two_statements_does_no_harm(tmp_pat
 def test_what_the_settings_have_wrong_is_told_with_its_place_and_its_cure(tmp_path: Path, more, path: str, words: str):
     bank = bank_in(tmp_path / "bank", **more)
 
-    (problem,) = bank.project.opened.check().errors
+    (problem,) = check(bank.project.context).errors
 
     assert problem.path.startswith(f"summaries.{path}")
     assert words in f"{problem.message} {problem.hint}"
@@ -262,12 +263,12 @@ def test_doctor_says_how_far_summaries_are_behind(tmp_path: Path):
     bank = bank_in(tmp_path / "bank")
     bank.write([(FIRST_MS, [payment("a", FIRST_MS)])])
     bank.now_ms = FIRST_MS + EVERY_MS + 10_000
-    assert Summaries(bank.project.opened).finding().words == "not there yet; 'shroff summaries run' writes them"
+    assert Summaries(bank.project.context).finding().words == "not there yet; 'shroff summaries run' writes them"
     once(bank)
-    assert Summaries(bank.project.opened).finding().state == "ok"
+    assert Summaries(bank.project.context).finding().state == "ok"
 
     bank.now_ms += 3 * EVERY_MS
-    found = Summaries(bank.project.opened).finding()
+    found = Summaries(bank.project.context).finding()
     assert (found.state, found.words) == ("note", "written up to 2026-03-28T22:00:00Z, 3 windows behind")
 
 
@@ -283,7 +284,7 @@ def test_rows_that_differ_from_the_log_are_counted_window_by_window(tmp_path: Pa
     monkeypatch.setattr(summary_writer, "_BACK", 2)
     bank, times = bank_in(tmp_path / "bank"), [FIRST_MS + n * EVERY_MS for n in range(6)]
     bank.write([(at, [payment(f"{at}-{n}", at) for n in range(2)]) for at in times[:5]])
-    summaries = Summaries(bank.project.opened)
+    summaries = Summaries(bank.project.context)
     before = summaries.unreconciled()
     bank.now_ms = times[5] + 10_000
     once(bank)
@@ -307,7 +308,7 @@ def test_rows_that_differ_from_the_log_are_counted_window_by_window(tmp_path: Pa
 def test_windows_that_are_written_later_and_events_that_were_committed_late_are_compared(tmp_path: Path, monkeypatch):
     bank = bank_in(tmp_path / "bank")
     bank.write([(FIRST_MS, [payment("a", FIRST_MS), label("a", FIRST_MS)])])
-    summaries = Summaries(bank.project.opened)
+    summaries = Summaries(bank.project.context)
     bank.now_ms = FIRST_MS + EVERY_MS + 10_000
     once(bank)
     found = [summaries.unreconciled()]
@@ -315,7 +316,7 @@ def test_windows_that_are_written_later_and_events_that_were_committed_late_are_
     found.append(summaries.unreconciled())
     bank.now_ms = FIRST_MS + 2 * EVERY_MS + 10_000
     once(bank)
-    found.append(Summaries(bank.project.opened).unreconciled())
+    found.append(Summaries(bank.project.context).unreconciled())
     read: list[int] = []
     monkeypatch.setattr(SqliteLog, "lines", lambda log, after, upto, size: read.append(upto - after) or [])
     found.append(summaries.unreconciled())
@@ -328,7 +329,7 @@ def test_a_run_to_a_moment_that_has_passed_waits_for_nothing(tmp_path: Path):
     bank, waited = bank_in(tmp_path / "bank"), []
     bank.write([(FIRST_MS, [payment("a", FIRST_MS)])])
     bank.now_ms = FIRST_MS + 3 * EVERY_MS
-    built = list(Summaries(bank.project.opened).run(last=text_of(FIRST_MS + EVERY_MS), wait=waited.append))
+    built = list(Summaries(bank.project.context).run(last=text_of(FIRST_MS + EVERY_MS), wait=waited.append))
 
     assert ([one.windows for one in built], waited) == ([1], [])
 
@@ -340,7 +341,7 @@ def test_a_run_that_begins_before_the_first_event_waits_for_it(tmp_path: Path):
         bank.write([(FIRST_MS, [payment("a", FIRST_MS)])])
         bank.now_ms = FIRST_MS + 3 * EVERY_MS
 
-    built = next(iter(Summaries(bank.project.opened).run(wait=wait, say=said.append)))
+    built = next(iter(Summaries(bank.project.context).run(wait=wait, say=said.append)))
 
     assert built.windows > 0
     assert [words.partition(";")[0] for words in said] == ["no event yet"]
@@ -349,7 +350,7 @@ def test_a_run_that_begins_before_the_first_event_waits_for_it(tmp_path: Path):
 def test_most_events_are_compared_by_the_counts_that_the_log_notes(tmp_path: Path, monkeypatch):
     monkeypatch.setattr(event_notes, "EVERY", 1)
     bank, chance, found, read = bank_in(tmp_path / "bank"), random.Random(5), [], []
-    summaries, lines, written = Summaries(bank.project.opened), SqliteLog.lines, 0
+    summaries, lines, written = Summaries(bank.project.context), SqliteLog.lines, 0
 
     def look() -> None:
         with monkeypatch.context() as here:
@@ -374,7 +375,7 @@ def test_most_events_are_compared_by_the_counts_that_the_log_notes(tmp_path: Pat
     assert 0 < sum(read) < 0.7 * written
     (_, _, noted), *_ = summaries._counted._places
     assert noted._noted[max(noted._noted)] == written
-    with bank.project.opened.reading() as log:
+    with bank.project.log.reading() as log:
         places = [record.seq for records in log.read() for record in records if record.kind == "event"]
         for _ in range(30):
             after, upto = sorted(chance.choices(range(log.last_seq() + 1), k=2))
@@ -386,8 +387,8 @@ def test_a_build_by_event_time_ends_with_the_newest_event_and_leaves_no_empty_ro
     bank.write([(FIRST_MS, [payment("a", FIRST_MS), payment("b", FIRST_MS + 2 * EVERY_MS)])])
     bank.now_ms += 1_000 * EVERY_MS
     built = [
-        Summaries(bank.project.opened).build().windows,
-        Summaries(bank.project.opened).build(None, "2100-01-01").windows,
+        Summaries(bank.project.context).build().windows,
+        Summaries(bank.project.context).build(None, "2100-01-01").windows,
     ]
     rows = rows_of(bank.address, bank.tables[0])
 
@@ -398,7 +399,7 @@ def test_a_build_by_event_time_ends_with_the_newest_event_and_leaves_no_empty_ro
 def test_summaries_by_event_time_are_compared_in_windows_that_began_since(tmp_path: Path):
     bank = bank_in(tmp_path / "bank", by="event_time")
     bank.write([(FIRST_MS, [payment("a", FIRST_MS)])])
-    summaries, times = Summaries(bank.project.opened), [FIRST_MS + n * EVERY_MS for n in range(4)]
+    summaries, times = Summaries(bank.project.context), [FIRST_MS + n * EVERY_MS for n in range(4)]
     found = [summaries.unreconciled()]
     bank.now_ms = times[1] + 10_000
     once(bank)

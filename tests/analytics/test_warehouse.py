@@ -91,11 +91,11 @@ def once_each(rows: dict[str, list[dict[str, Any]]]) -> None:
 @pytest.mark.parametrize("format_", ["parquet", "ndjson"])
 def test_each_row_is_written_once_and_the_same_bytes_come_again_also_behind_a_compaction(format_, app, tmp_path):
     project = shroff.open(app)
-    done = export_warehouse(project.opened, tmp_path / "one", format_)
+    done = export_warehouse(project.context, tmp_path / "one", format_)
     with project.lake.open() as lake:
         lake.compact(files_min=2, grace="0s")
-    again = export_warehouse(project.opened, tmp_path / "two", format_)
-    later = export_warehouse(project.opened, tmp_path / "three", format_, behind=2)
+    again = export_warehouse(project.context, tmp_path / "two", format_)
+    later = export_warehouse(project.context, tmp_path / "three", format_, behind=2)
 
     assert contents(tmp_path / "one") == contents(tmp_path / "two")
     assert (done.rows, done.files["saving"]) == (again.rows, 3)
@@ -125,8 +125,8 @@ def test_the_published_tables_have_their_columns_and_modes(app, tmp_path):
 
 
 def load(app: Path, out: Path, there: BigQueryStandIn, **more: Any) -> dict[str, int]:
-    opened = shroff.open(app).opened
-    return load_warehouse(opened, export_warehouse(opened, out), "parquet", "bank.fraud", there.url, **more)
+    context = shroff.open(app).context
+    return load_warehouse(context, export_warehouse(context, out), "parquet", "bank.fraud", there.url, **more)
 
 
 @pytest.mark.slow
@@ -272,7 +272,7 @@ def test_a_row_without_a_required_value_or_one_that_does_not_fit_is_refused(app,
     file.write_text(sql.replace("coalesce(account, '')", "account"))
     try:
         with pytest.raises(StateError, match=r"user_behaviour, places .*'account_id' has no value in 10 of 10 rows"):
-            export_warehouse(shroff.open(app).opened, tmp_path)
+            export_warehouse(shroff.open(app).context, tmp_path)
     finally:
         file.write_text(sql)
     with pytest.raises(ShroffError, match="column 'a' does not fit"):

@@ -276,7 +276,7 @@ def test_a_day_is_as_suspicious_wherever_its_sync_was_killed(
                 sync(bank, first="2026-03-01")
 
     killed()
-    assert app.open(bank).opened.has_log(), "some of its lines are in the log"
+    assert app.open(bank).log.exists(), "some of its lines are in the log"
     (rest, *_) = sync(bank)
     assert (counts([rest]), rest.suspicious) == ({"2026-03-01": (30, 0, 0)}, "3 of 50 lines cannot be read")
 
@@ -364,7 +364,7 @@ def test_an_archive_that_is_an_attack_is_refused(
 
     with pytest.raises(UsageError, match=r"and is refused|zip bomb"):
         sync(bank)
-    assert not app.open(bank).opened.has_log() or app.open(bank).opened.last_seq() == 0
+    assert not app.open(bank).log.exists() or app.open(bank).context.last_seq() == 0
     assert sorted((bank / ".shroff" / "downloads" / "app").iterdir()) == []
 
 

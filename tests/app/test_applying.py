@@ -21,7 +21,7 @@ RULE = FILES["rules/large.yaml"]
 def running(bank: Bank) -> Iterator[Writer]:
     """Another process that writes the log and looks into its inbox."""
     project = bank.project
-    with project.opened.writing() as (writer, log):
+    with project.log.writing() as (writer, log):
         project.inboxes.begin_active(log)
         with closing(project.inboxes.running(writer, log)) as inbox, inbox.attended():
             yield writer
@@ -68,7 +68,7 @@ def test_apply_makes_files_active_in_a_process_that_runs(tmp_path):
         assert (list(services.notices), services.mail_from) == (["customer"], "New Bank <new@bank.example>")
         assert services.texts.names == ["customer.txt.j2"]
         assert active(bank) == (WRONG, "1 change in files only: shroff.yaml: lake")
-        assert bank.project.opened.systems.lake is None
+        assert bank.project.context.systems.lake is None
 
 
 def test_apply_without_a_process_that_runs_is_done_at_once(tmp_path):
@@ -120,30 +120,30 @@ def test_settings_of_sinks_and_of_the_service_are_taken_up_by_every_process(tmp_
     bank = Bank(tmp_path)
     bank.pay()
     beside = app.open_exactly(tmp_path)  # which stands by
-    before = beside.opened.systems
-    with running(bank), beside.opened.reading() as log:
+    before = beside.context.systems
+    with running(bank), beside.log.reading() as log:
         assert beside.inboxes.follow_active(log) == ""
         settings = FILES["shroff.yaml"] + "sessions: { idle: 5m }\nhttp: { timeout: 3s }\n"
         write(bank, "shroff.yaml", f"{settings}sinks: {{ table: {TABLE % 'a'} }}\n")
-        assert (beside.inboxes.follow_active(log), beside.opened.systems) == ("", before)  # nobody applied it
+        assert (beside.inboxes.follow_active(log), beside.context.systems) == ("", before)  # nobody applied it
         found = app.open_exactly(tmp_path).applying.apply()
 
         assert {takes for *_, takes in changed(found)} == {NOW}
         assert [one.name for one in bank.project.routes.all()] == ["table"]
-        assert bank.project.opened.systems.sessions.idle_ms == 300_000
+        assert bank.project.context.systems.sessions.idle_ms == 300_000
         applied = (tmp_path / "shroff.yaml").read_text()
         write(bank, "shroff.yaml", FILES["shroff.yaml"] + "sessions: { idle: 6m }\n")
-        assert (beside.inboxes.follow_active(log), beside.opened.systems) == ("", before)  # nobody applied that
+        assert (beside.inboxes.follow_active(log), beside.context.systems) == ("", before)  # nobody applied that
         write(bank, "shroff.yaml", applied)
         assert beside.inboxes.follow_active(log) == ""
-        assert (beside.opened.systems, active(bank)[0]) == (bank.project.opened.systems, OK)
+        assert (beside.context.systems, active(bank)[0]) == (bank.project.context.systems, OK)
 
         for secret in ("'${NO_SUCH_NAME}'", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"):
             hook = f"{{ webhook: {{ url: 'http://localhost:9/', secret: {secret} }} }}"
             write(bank, "shroff.yaml", f"{settings}sinks: {{ table: {TABLE % 'a'}, hook: {hook} }}\n")
             found = app.open_exactly(tmp_path).applying.apply()
             assert ("NO_SUCH_NAME" in (found.why_not or "")) == ("NO_SUCH_NAME" in secret)
-            assert ("hook" in bank.project.opened.systems.sinks) == (not found.why_not)
+            assert ("hook" in bank.project.context.systems.sinks) == (not found.why_not)
 
         write(bank, "shroff.yaml", f"{settings.replace('3s', '4s')}lake: ./l\n")
         assert changed(app.open_exactly(tmp_path).applying.apply()) == [
@@ -151,17 +151,17 @@ def test_settings_of_sinks_and_of_the_service_are_taken_up_by_every_process(tmp_
             ("shroff.yaml: lake", "added", RESTART),
             ("shroff.yaml: sinks", "removed", NOW),
         ]
-        assert bank.project.opened.systems.http.text("timeout") == "3s"
+        assert bank.project.context.systems.http.text("timeout") == "3s"
 
 
 def test_whoever_takes_over_has_the_settings_that_were_applied_meanwhile(tmp_path):
     bank = Bank(tmp_path)
     bank.pay()
-    assert not bank.project.opened.systems.sinks
+    assert not bank.project.context.systems.sinks
     write(bank, "shroff.yaml", FILES["shroff.yaml"] + f"sinks: {{ table: {TABLE % 'a'} }}\nlake: ./l\n")
     app.open_exactly(tmp_path).applying.apply()
     with running(bank):
-        assert list(bank.project.opened.systems.sinks) == ["table"]
+        assert list(bank.project.context.systems.sinks) == ["table"]
         assert active(bank) == (WRONG, "1 change in files only: shroff.yaml: lake")
 
 

@@ -35,7 +35,7 @@ KEY = bytes(range(32))
 
 @contextmanager
 def backing_up(bank, place, key=None):
-    with BackupWriter(bank.project.opened, Vault(FolderObjects(str(place)), key)) as writer:
+    with BackupWriter(bank.project.context, Vault(FolderObjects(str(place)), key)) as writer:
         yield writer
 
 
@@ -56,7 +56,7 @@ def add_setting(bank, text):
 
 
 def receipts(folder):
-    with app.open_exactly(folder).opened.reading() as log:
+    with app.open_exactly(folder).log.reading() as log:
         return [(row.seq, row.document) for rows in log.decisions_after() for row in rows]
 
 
@@ -134,7 +134,7 @@ def test_a_letter_that_may_have_left_after_the_backup_waits_for_a_person(bank, s
     bank.post.failing = [OSError("the server went away")]
     bank.tell(steps=2)
     assert [one.state for one in bank.letters()] == [OPEN]
-    with NoticeFiles(bank.project.opened).told() as store, store.change() as change:
+    with NoticeFiles(bank.project.context).told() as store, store.change() as change:
         for number in range(100):
             change.put_letter(replace(bank.letters()[0], id=f"more-{number}"))
     with backing_up(bank, tmp_path / "vault") as writer:
@@ -149,7 +149,7 @@ def test_a_letter_that_may_have_left_after_the_backup_waits_for_a_person(bank, s
 
 @pytest.mark.slow
 def test_secrets_are_named_and_never_stored(bank, tmp_path):
-    bank.project.opened.hasher("a value")
+    bank.project.log.hasher("a value")
     own = {".shroff/hash.key", ".env", "certs/bank.pem", "tls.txt"}
     (bank.folder / ".env").write_text("TOKEN=planted-secret-1\n")
     (bank.folder / "certs").mkdir()
@@ -437,10 +437,10 @@ def test_backups_inside_the_project_are_refused(bank):
 def test_a_log_of_an_adapter_without_programs_is_left_to_those_of_its_server(bank, tmp_path, monkeypatch):
     monkeypatch.delattr(PostgresLog, "dump_tool")
     add_setting(bank, "store: postgresql://shroff@localhost/shroff\n")
-    opened = app.open_exactly(bank.folder).opened
+    context = app.open_exactly(bank.folder).context
     with (
         pytest.raises(UsageError, match=r"does not copy\. Use its own program"),
-        writer_of(opened, vault(tmp_path / "vault")) as writer,
+        writer_of(context, vault(tmp_path / "vault")) as writer,
     ):
         writer.create()
 
@@ -481,15 +481,15 @@ def test_old_backups_are_removed_by_rules(tmp_path, rules, left):
 
 @pytest.mark.slow
 def test_doctor_says_how_old_the_newest_backup_is(bank, tmp_path):
-    assert finding(bank.project.opened).words == "this project was never backed up"
+    assert finding(bank.project.context).words == "this project was never backed up"
     with backing_up(bank, tmp_path / "vault") as writer:
         writer.create()
     bank.clock_ms += 3_600_000
-    assert (found := finding(bank.project.opened)).state == "ok"
+    assert (found := finding(bank.project.context)).state == "ok"
     assert "1h ago" in found.words
 
     bank.clock_ms += 2 * DAY_MS
-    assert finding(bank.project.opened).state == "note"
+    assert finding(bank.project.context).state == "note"
     assert not [one for one in bank.project.health.doctor() if one.subject == "backup"], "nobody asked for backups"
     add_setting(bank, f"backup: {tmp_path / 'vault'}\n")
     assert [one.state for one in app.open_exactly(bank.folder).health.doctor() if one.subject == "backup"]

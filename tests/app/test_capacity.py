@@ -8,7 +8,15 @@ from pathlib import Path
 import pytest
 
 import shroff
-from shroff.app.capacity import CORES, PROCESS_BYTES, SPARE, CapacityEstimate, EventRate, MeasuredEvents, measure
+from shroff.app.maintenance.capacity import (
+    CORES,
+    PROCESS_BYTES,
+    SPARE,
+    CapacityEstimate,
+    EventRate,
+    MeasuredEvents,
+    measure,
+)
 from shroff.cli.main import run
 from shroff.errors import UsageError
 from shroff.monitoring.doctor import bytes_text
@@ -71,12 +79,12 @@ def payments(path: Path, count: int) -> Path:
 @pytest.mark.slow
 def test_a_sample_of_a_file_or_of_the_log_is_decided_and_the_log_stays_as_it_is(small: Path, tmp_path: Path):
     file = payments(tmp_path / "payments.jsonl", 1_500)
-    by_file = measure(shroff.open(small).opened, file, "payment")
-    has_log_after_file = shroff.open(small).opened.has_log()
+    by_file = measure(shroff.open(small).context, file, "payment")
+    has_log_after_file = shroff.open(small).log.exists()
     shroff.open(small).ingest(file, as_type="payment")
-    with shroff.open(small).opened.reading() as log:
+    with shroff.open(small).log.reading() as log:
         before = log.last_seq()
-        by_log = measure(shroff.open(small).opened)
+        by_log = measure(shroff.open(small).context)
         after = log.last_seq()
 
     assert (has_log_after_file, after) == (False, before)

@@ -133,7 +133,7 @@ def test_a_project_that_hashes_from_now_on_gets_a_key(project):
     (project / "events.yaml").write_text(FILES["events.yaml"])
     assert ingest(project, "one.jsonl") == 0
     (project / "shroff.yaml").write_text("shroff: 1\nname: renamed\nmoney: EUR\n")
-    with app.open_exactly(project).opened.writing():
+    with app.open_exactly(project).log.writing():
         pass
     (project / "events.yaml").write_text(
         FILES["events.yaml"].replace("amount: money }", "amount: money, iban: text? hashed }")
@@ -155,7 +155,7 @@ def test_lines_of_a_file_whose_name_is_not_utf8_are_taken_and_refused_like_other
     (project / name).write_text(LINE % "1" + LINE.replace("5.00", "bad") % "2")
 
     assert ingest(project, name) == 4
-    with app.open_exactly(project).opened.reading() as log:
+    with app.open_exactly(project).log.reading() as log:
         assert [one.source for _, one in log.refused_list()] == ["b\\xff.jsonl"]
 
 

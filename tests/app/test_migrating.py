@@ -16,7 +16,7 @@ from shroff.app import project as app
 from shroff.app.backups.migration import KNOWN, apply, plan
 from shroff.app.backups.restoration import restore
 from shroff.app.backups.vault import Vault
-from shroff.app.opened import Opened
+from shroff.app.context import ProjectContext
 from shroff.cli.main import run
 from shroff.errors import DefinitionError, LogBusyError, StorageError
 from shroff.people.audit_operations import VerifyAudit
@@ -25,7 +25,7 @@ from tests.support.next_version import use_version_2
 
 
 def versions(folder: Path) -> dict[str, int]:
-    return {one.part: one.found for one in plan(app.open_exactly(folder).opened)}
+    return {one.part: one.found for one in plan(app.open_exactly(folder).context)}
 
 
 def old_project(folder: Path) -> Path:
@@ -60,8 +60,8 @@ def vault(place: Path) -> Vault:
 
 
 def applied(folder: Path, place: Path) -> int | None:
-    opened = app.open_exactly(folder).opened
-    return apply(opened, vault(place), plan(opened))
+    context = app.open_exactly(folder).context
+    return apply(context, vault(place), plan(context))
 
 
 def test_an_old_project_is_backed_up_and_migrated(old, tmp_path):
@@ -122,14 +122,14 @@ def test_a_newer_store_is_refused_and_stays_as_it_is(old, tmp_path, part, capfd)
     assert f"a newer shroff wrote these tables: .shroff/log.db: {part} version" in capfd.readouterr().err
     assert not (tmp_path / "vault").exists()
     with pytest.raises(StorageError, match=r"newer|Install the version of shroff that wrote them"):
-        used(app.open_exactly(old).opened)
+        used(app.open_exactly(old).context)
 
 
-def used(opened: Opened) -> None:
+def used(context: ProjectContext) -> None:
     """What each command does first: the log, and people."""
-    with opened.reading():
+    with context.log.reading():
         pass
-    app.Project(opened).run(VerifyAudit())
+    app.Project(context).run(VerifyAudit())
 
 
 def test_nothing_begins_while_a_worker_runs(old, tmp_path):

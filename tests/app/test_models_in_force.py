@@ -71,7 +71,7 @@ def at_work(bank: Path) -> Iterator[None]:
     """Another process, as good as, that writes the log and looks into its inbox."""
     project = app.open(bank)
     with (
-        project.opened.writing() as (held, log),
+        project.log.writing() as (held, log),
         closing(project.inboxes.brief(held, log)) as served,
         served.attended(),
     ):
@@ -295,7 +295,7 @@ def test_a_model_that_failed_a_gate_is_not_promoted_without_a_waiver(bank: Path,
     waived = [{"gate": one.name, "reason": "small sample", "by": "ann", "limit": one.limit} for one in FAILED]
     assert (champion["by"], champion["waived"]) == ("ann", waived)
     decide(bank, 1)
-    with app.open(bank).opened.reading() as log:
+    with app.open(bank).log.reading() as log:
         control = json.loads(log.controls()[-1].body)
     assert '"limit": "at most 0.02"' in control["files"][FILE], "the control event carries what was waived"
     shown = asked(capsys, bank, "models", "show", "m-4")[1]["promotions"][0]["waived"]

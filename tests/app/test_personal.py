@@ -59,7 +59,7 @@ def mistakes(changes: dict[str, str]) -> str:
 
 def test_what_is_personal_is_in_no_event_decision_or_receipt(project):
     with_values = taken(project)
-    with project.opened.reading() as log:
+    with project.log.reading() as log:
         records = [one for part in log.read() for one in part if one.kind == "event"]
         documents = [row.document for part in log.decisions_after() for row in part]
         beside = log.personal("payment", ["p0", "p3"])
@@ -77,7 +77,7 @@ def test_the_same_event_with_other_personal_values_is_a_duplicate_and_changes_no
     taken(project)
     project.decide([ROWS[0] | {"name": "Bob"}], as_type="payment")
 
-    with project.opened.reading() as log:
+    with project.log.reading() as log:
         assert log.personal("payment", ["p0"])["p0"]["name"] == "Ann 0"
 
 
@@ -113,7 +113,7 @@ def test_export_shows_what_is_named_and_nothing_else(project, capsys):
     taken(project)
 
     def exported(*options: str) -> list[dict[str, dict[str, str]]]:
-        assert run(["-C", str(project.opened.places.folder), "export", "events", *options]) == 0
+        assert run(["-C", str(project.context.paths.folder), "export", "events", *options]) == 0
         return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
 
     assert all(set(one["payment"]) == {"id", "at", "card", "amount"} for one in exported())
@@ -121,14 +121,14 @@ def test_export_shows_what_is_named_and_nothing_else(project, capsys):
         f"p{n}@example.org" for n in range(4)
     ]
     assert "name" not in exported("--personal", "email")[0]["payment"]
-    assert run(["-C", str(project.opened.places.folder), "export", "events", "--personal", "emial"]) == 2
+    assert run(["-C", str(project.context.paths.folder), "export", "events", "--personal", "emial"]) == 2
     assert "Did you mean email?" in capsys.readouterr().err
-    assert run(["-C", str(project.opened.places.folder), "export", "labels", "--personal", "email"]) == 2
+    assert run(["-C", str(project.context.paths.folder), "export", "labels", "--personal", "email"]) == 2
 
 
 def test_what_is_exported_with_its_personal_fields_comes_back_as_the_same(project, tmp_path, capsysbinary):
     taken(project)
-    run(["-C", str(project.opened.places.folder), "export", "events", "--personal", "email,name"])
+    run(["-C", str(project.context.paths.folder), "export", "events", "--personal", "email,name"])
     (tmp_path / "copy.jsonl").write_bytes(capsysbinary.readouterr().out)
     report = project.ingest(tmp_path / "copy.jsonl", is_hashed=True)
 
@@ -139,7 +139,7 @@ def test_what_is_personal_stays_with_its_event_when_a_file_is_sorted(project, tm
     (tmp_path / "day.jsonl").write_text("".join(json.dumps(row) + "\n" for row in reversed(ROWS)))
     project.ingest(tmp_path / "day.jsonl", as_type="payment", order="time")
 
-    with project.opened.reading() as log:
+    with project.log.reading() as log:
         assert {id_: one["name"] for id_, one in log.personal("payment", ["p0", "p3"]).items()} == {
             "p0": "Ann 0",
             "p3": "Ann 3",
@@ -150,11 +150,11 @@ def test_erase_takes_away_one_key_and_changes_no_receipt(project, capsys):
     taken(project)
     before = {one["id"]: one["receipt"] for one in project.decisions().to_pylist()}
     for options in (["--dry-run", "--json"], ["--json"]):
-        assert run(["-C", str(project.opened.places.folder), "erase", "card", "4111111111111", *options]) == 0
+        assert run(["-C", str(project.context.paths.folder), "erase", "card", "4111111111111", *options]) == 0
         told = {"events": 2, "erased": 2, "quarantined": [], "mails": 0, "letters": 0}
         assert json.loads(capsys.readouterr().out) == told
 
-    with project.opened.reading() as log:
+    with project.log.reading() as log:
         assert sorted(log.personal("payment", [f"p{n}" for n in range(4)])) == ["p0", "p2"]
     assert {one["id"]: one["receipt"] for one in project.decisions().to_pylist()} == before
     assert project.verify().mismatches == 0
@@ -165,9 +165,9 @@ def test_erase_finds_what_people_wrote_in_cases_and_takes_it_away_when_asked(pro
     project.decide([ROWS[0] | {"amount": "500.00"}, ROWS[1] | {"amount": "600.00"}], as_type="payment")
     with project.cases.open() as desk:
         for number in (1, 2):
-            case_actions.note(desk, project.opened.who, number, f"Ann {number} called")
-            case_actions.attach(desk, project.opened.who, number, "id.txt", "text/plain", b"Ann")
-    folder, key = ["-C", str(project.opened.places.folder)], "4111111111110"
+            case_actions.note(desk, project.context.who, number, f"Ann {number} called")
+            case_actions.attach(desk, project.context.who, number, "id.txt", "text/plain", b"Ann")
+    folder, key = ["-C", str(project.context.paths.folder)], "4111111111110"
     found = {"cases": [1], "notes": 1, "files": 1, "notes_erased": False}
     for options, is_erased in (["--notes", "--dry-run"], False), ([], False), (["--notes"], True):
         assert run([*folder, "erase", "card", key, "--json", *options]) == 0
@@ -197,7 +197,7 @@ def test_erase_names_what_it_cannot_reach_and_what_it_does_not_know(project):
 
 def test_quarantine_shows_bytes_that_may_be_personal_to_who_asks_for_them(project, capsys):
     project.decide([ROWS[0] | {"id": "bad", "amount": "x"}], as_type="payment")
-    command = ["-C", str(project.opened.places.folder), "quarantine", "show", "1"]
+    command = ["-C", str(project.context.paths.folder), "quarantine", "show", "1"]
 
     assert run([*command, "--json"]) == 0
     assert "Ann" not in capsys.readouterr().out
@@ -209,25 +209,25 @@ def test_quarantine_shows_bytes_that_may_be_personal_to_who_asks_for_them(projec
 
 def test_erase_beside_a_writer_is_carried_out_by_it(project):
     taken(project)
-    with project.opened.writing() as (held, log), project.inboxes.brief(held, log).attended():
-        other = shroff.open(project.opened.places.folder)
+    with project.log.writing() as (held, log), project.inboxes.brief(held, log).attended():
+        other = shroff.open(project.context.paths.folder)
         assert other.erasing.erase("card", "4111111111110").erased == 2
 
-    with project.opened.reading() as log:
+    with project.log.reading() as log:
         assert sorted(log.personal("payment", [f"p{n}" for n in range(4)])) == ["p1", "p3"]
 
 
 def test_a_field_that_the_log_has_in_clear_does_not_become_personal(project):
     taken(project)
-    (project.opened.places.folder / "events.yaml").write_text(
+    (project.context.paths.folder / "events.yaml").write_text(
         EVENTS.replace("amount: money", "amount: money, note: text?")
     )
-    project.opened.reload()
+    project.context.reload()
     project.decide([ROWS[0] | {"id": "n1", "note": "seen"}], as_type="payment")
-    (project.opened.places.folder / "events.yaml").write_text(
+    (project.context.paths.folder / "events.yaml").write_text(
         EVENTS.replace("amount: money", "amount: money, note: text? personal")
     )
-    project.opened.reload()
+    project.context.reload()
 
     with pytest.raises(DefinitionError, match="note: it is personal now, but the payment at sequence number"):
         project.decide([ROWS[0] | {"id": "n2"}], as_type="payment")
@@ -295,15 +295,15 @@ def test_a_source_that_does_not_keep_them_quarantines_late_events():
 
 def test_late_events_are_exported_with_the_time_of_their_arrival(project, capsys):
     taken(project)
-    with project.opened.writing() as (held, _):
+    with project.log.writing() as (held, _):
         held.keeps_late = True
         late = submission("payment", 9, {**ROWS[0], "id": "late", "at": "2026-01-01T00:00:00Z"})
         held.write([msgspec.structs.replace(late, personal=(("name", "Ann"),))])
-    assert run(["-C", str(project.opened.places.folder), "export", "late", "--format", "csv"]) == 0
+    assert run(["-C", str(project.context.paths.folder), "export", "late", "--format", "csv"]) == 0
     header, row = capsys.readouterr().out.splitlines()
 
     assert header == "event,id,time,arrived,fields"
     assert row.startswith("payment,late,2026-01-01T00:00:00Z,")
-    with project.opened.reading() as log:
+    with project.log.reading() as log:
         assert isinstance(log.late("payment", ["late"])["late"], LateEvent)
         assert log.personal("payment", ["late"]) == {"late": {"name": "Ann"}}

@@ -110,7 +110,7 @@ def test_a_text_is_a_file_where_a_mapping_reads_csv_and_another_encoding_is_told
 
     project = app.open(bank)
     assert counts(list(project.pulled.sync("nightly"))) == [("a.txt", 1, 0, 0)]
-    assert project.opened.warnings == ["a.txt is not UTF-8; it is read as windows-1252."]
+    assert project.context.warnings == ["a.txt is not UTF-8; it is read as windows-1252."]
     assert project.events("payment")["card"].to_pylist() == ["“c”"]
 
 
@@ -120,7 +120,7 @@ def test_whoever_reads_files_tells_of_another_encoding_once(bank: Path, tmp_path
     for engine in ("batch", "naive"):
         project = app.open(bank)
         project.features("payment", files=[bank / "inbox" / "a.csv"], engine=engine)
-        assert project.opened.warnings == ["a.csv is not UTF-8; it is read as windows-1252."]
+        assert project.context.warnings == ["a.csv is not UTF-8; it is read as windows-1252."]
     said: list[str] = []
     (bank / "model.yaml").write_text(FILES["model.yaml"])
     options = Options(once=True, settled_ms=0)
@@ -181,7 +181,7 @@ def fill(bank: Path, numbers: Sequence[int], **changes: Any) -> None:
 
 def refused(bank: Path) -> list[tuple[str, str]]:
     """Source and place of each line in quarantine."""
-    with app.open(bank).opened.reading() as log:
+    with app.open(bank).log.reading() as log:
         return [(one.source, one.place) for _, one in log.refused_list()]
 
 
@@ -312,7 +312,7 @@ def test_one_process_syncs_at_a_time(bank: Path):
     write(bank, "a.jsonl", [row(1)])
 
     with (
-        config.alone(app.open(bank).opened.places.state / LOCK, ""),
+        config.alone(app.open(bank).context.paths.state / LOCK, ""),
         pytest.raises(LogBusyError, match="another process already syncs"),
     ):
         sync(bank)

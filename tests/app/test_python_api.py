@@ -62,7 +62,7 @@ def test_each_event_gets_its_answer_in_order(project):
 def test_a_decision_has_the_fields_of_its_document(project):
     (decision,) = project.decide([payment(1)], as_type="payment")
 
-    with project.opened.reading() as log:
+    with project.log.reading() as log:
         document = log.decisions("payment", ["p1"])["p1"].document
     assert msgspec.json.encode(asdict(decision)) == document
 
@@ -76,7 +76,7 @@ def test_a_decision_cannot_be_changed(project):
 
 def files_of(project):
     """All files of a project, but those that SQLite makes for whoever reads."""
-    files = (path for path in project.opened.places.folder.rglob("*") if path.is_file())
+    files = (path for path in project.context.paths.folder.rglob("*") if path.is_file())
     return {path: path.read_bytes() for path in files if not path.name.endswith(("-shm", "-wal"))}
 
 
@@ -97,7 +97,7 @@ def test_what_is_scored_is_what_would_be_decided_and_nothing_is_written(project,
 def test_a_score_stands_beside_a_process_that_writes(project):
     project.decide([payment(1)])
 
-    with project.opened.writing():
+    with project.log.writing():
         (scored,) = project.score([payment(2)])
     assert (scored.id, scored.seq, scored.features["card.payments_1h"]) == ("p2", None, 1)
 
@@ -230,7 +230,7 @@ def test_events_may_name_their_type_themselves(project):
 def test_what_is_decided_is_durable_and_the_same_event_gets_the_same_answer(project):
     first = project.decide([payment(1)], as_type="payment")
 
-    again = shroff.open(project.opened.places.folder).decide([payment(1)], as_type="payment")
+    again = shroff.open(project.context.paths.folder).decide([payment(1)], as_type="payment")
 
     assert again == first
     assert project.decisions()["id"].to_pylist() == ["p1"]
@@ -244,12 +244,12 @@ def test_an_id_with_other_content_is_refused_and_the_rest_goes_on(project):
 
 
 def test_an_event_of_a_type_that_is_not_decided_is_undecided(project):
-    events = project.opened.places.folder / "events.yaml"
+    events = project.context.paths.folder / "events.yaml"
     events.write_text(events.read_text().replace("decide: true", "decide: false"))
     for name in ("rules/large.yaml", "features.yaml"):
-        (project.opened.places.folder / name).unlink()
+        (project.context.paths.folder / name).unlink()
 
-    assert shroff.open(project.opened.places.folder).decide([payment(1)], as_type="payment") == [
+    assert shroff.open(project.context.paths.folder).decide([payment(1)], as_type="payment") == [
         shroff.Undecided("payment", "p1", 2)
     ]
 
@@ -279,7 +279,7 @@ def test_what_is_no_list_of_events_is_refused_before_anything_is_taken(project, 
     with pytest.raises(UsageError, match=words):
         project.decide(events, as_type="payment")
 
-    assert not project.opened.places.log.exists()
+    assert not project.context.paths.log.exists()
 
 
 @pytest.mark.parametrize(
@@ -295,7 +295,7 @@ def test_what_is_no_list_of_events_is_refused_before_anything_is_taken(project, 
 def test_a_value_that_json_would_change_is_refused_before_anything_is_taken(project, field, value, words):
     with pytest.raises(UsageError, match=words):
         project.decide([payment(1), payment(2, **{field: value})], as_type="payment")
-    with pytest.raises(UsageError, match="no log yet"), project.opened.reading():
+    with pytest.raises(UsageError, match="no log yet"), project.log.reading():
         pass
 
 
@@ -437,7 +437,7 @@ def test_the_accuracy_of_a_flag_follows_from_the_verdict_in_force_of_its_event(p
     assert table["accuracy"].to_pylist() == [pending, false, right, right, right, pending]
     assert [moment.minute for moment in table["updated"].to_pylist()] == [1, 10, 11, 13, 14, 17]
     out = subprocess.run(
-        [str(forks.SHROFF), "-C", project.opened.places.folder, "export", "flags", "--as-of", f"{DAY}12:30Z"],
+        [str(forks.SHROFF), "-C", project.context.paths.folder, "export", "flags", "--as-of", f"{DAY}12:30Z"],
         capture_output=True,
         check=True,
     )
@@ -452,7 +452,7 @@ def test_the_accuracy_of_a_flag_follows_from_the_verdict_in_force_of_its_event(p
 
 def label(project, event, verdict, known_at, source="import"):
     rows = {"event": event, "verdict": verdict, "source": source, "known_at": known_at}
-    file = project.opened.places.folder / "labels.jsonl"
+    file = project.context.paths.folder / "labels.jsonl"
     file.write_bytes(msgspec.json.encode(rows) + b"\n")
     project.ingest(file, as_type="label")
 
@@ -618,7 +618,7 @@ def test_what_is_no_number_of_an_entry_is_refused_before_it_is_asked(project, ca
     project.decide([payment(1)], as_type="payment")
     with pytest.raises(UsageError, match="quarantine entries are named by number"):
         getattr(project.quarantine, call)([number])
-    with project.opened.reading() as log:
+    with project.log.reading() as log:
         assert log.asked() == []
 
 
@@ -636,7 +636,7 @@ def test_a_sample_of_no_events_is_refused(project, sample):
 
 def test_a_folder_that_is_not_there_opens_no_project_above_it(project):
     with pytest.raises(UsageError, match=r"the folder .*/mybnak does not exist\."):
-        shroff.open(project.opened.places.folder / "mybnak")
+        shroff.open(project.context.paths.folder / "mybnak")
 
 
 def test_a_replay_says_whether_it_matches(project):
@@ -663,14 +663,14 @@ def test_a_replay_reads_the_whole_log_where_the_events_of_the_keys_do_not_give_t
 REPORTS = {
     "check": lambda project: project.check(),
     "doctor": lambda project: project.health.doctor(),
-    "backtest": lambda project: project.backtest(rules=project.opened.places.folder / "draft"),
+    "backtest": lambda project: project.backtest(rules=project.context.paths.folder / "draft"),
 }
 
 
 @pytest.mark.parametrize("command", REPORTS)
 def test_a_report_shows_itself_as_its_command_prints_it(project, command, capsys):
     project.decide([payment(1), payment(2, amount=250)])
-    folder = project.opened.places.folder
+    folder = project.context.paths.folder
     (folder / "draft").mkdir()
     (folder / "draft/large.yaml").write_text(projects.FILES["rules/large.yaml"].replace("> 100", "> 1"))
 
@@ -688,7 +688,7 @@ def without_seconds(text):
 
 
 def test_a_project_names_itself_its_folder_and_how_much_it_has(project):
-    folder = project.opened.places.folder
+    folder = project.context.paths.folder
     assert repr(project) == f"<shroff project small in {folder}: 3 features, 1 rule>"
     assert project._repr_html_() == f"<pre>&lt;shroff project small in {folder}: 3 features, 1 rule&gt;</pre>"
 
@@ -705,6 +705,6 @@ def test_every_public_name_is_found(name):
 
 @pytest.mark.slow
 def test_opening_a_project_loads_no_pyarrow(project):
-    code = f"import shroff, sys; shroff.open({str(project.opened.places.folder)!r}); print('pyarrow' in sys.modules)"
+    code = f"import shroff, sys; shroff.open({str(project.context.paths.folder)!r}); print('pyarrow' in sys.modules)"
 
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"

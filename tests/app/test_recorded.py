@@ -54,13 +54,13 @@ def told(project: Project) -> list[tuple[str, str, str, object]]:
 
 
 def waiting(project: Project) -> list[str]:
-    with project.opened.reading() as log:
+    with project.log.reading() as log:
         return [request.kind for request in log.asked()]
 
 
 def test_a_label_is_recorded_by_the_way_it_came(project, capsys):
     project.label("payment/p0", "fraud", source="chargeback")
-    assert run(["-C", str(project.opened.places.folder), "label", "payment/p1", "genuine"]) == 0
+    assert run(["-C", str(project.context.paths.folder), "label", "payment/p1", "genuine"]) == 0
 
     assert told(project) == [
         ("program", "label.add", "payment/p0", {"verdict": "fraud", "source": "chargeback"}),
@@ -108,8 +108,8 @@ def test_erasing_is_recorded_without_whom(project):
 
 def test_a_list_is_recorded_once_there_is_a_log(shop):
     shop.lists.add("blocked_cards", Entry("c-1", "", "", ""))
-    assert not shop.opened.has_log()
-    example = json.loads((shop.opened.places.folder / "examples" / "payment.json").read_text())
+    assert not shop.log.exists()
+    example = json.loads((shop.context.paths.folder / "examples" / "payment.json").read_text())
     shop.decide([example], as_type="payment")
     shop.lists.add("blocked_cards", Entry("c-2", "stolen", "", ""))
     shop.lists.add("blocked_cards", Entry("c-2", "stolen", "", ""))
@@ -125,21 +125,21 @@ def test_a_list_is_recorded_once_there_is_a_log(shop):
 
 def unrecordable(project: Project) -> None:
     """From now on nothing can be recorded: the head of the record is gone."""
-    with closing(sqlite3.connect(project.opened.places.log)) as shell:
+    with closing(sqlite3.connect(project.context.paths.log)) as shell:
         shell.execute("DELETE FROM audit_head")
         shell.commit()
 
 
 def files_of(project: Project) -> dict[str, str]:
     """The project's files by their names, but for what lies beside them."""
-    whole = [one for one in project.opened.places.folder.rglob("*") if one.is_file() and ".shroff" not in one.parts]
+    whole = [one for one in project.context.paths.folder.rglob("*") if one.is_file() and ".shroff" not in one.parts]
     return {
-        str(one.relative_to(project.opened.places.folder)): one.read_text() for one in whole if one.suffix != ".ubj"
+        str(one.relative_to(project.context.paths.folder)): one.read_text() for one in whole if one.suffix != ".ubj"
     }
 
 
 def test_a_list_that_cannot_be_recorded_is_not_changed(shop):
-    example = json.loads((shop.opened.places.folder / "examples" / "payment.json").read_text())
+    example = json.loads((shop.context.paths.folder / "examples" / "payment.json").read_text())
     shop.decide([example], as_type="payment")
     shop.lists.add("blocked_cards", Entry("c-1", "", "", ""))
     before = files_of(shop)
@@ -157,7 +157,7 @@ def test_a_list_that_cannot_be_recorded_is_not_changed(shop):
 def test_a_request_that_waits_is_there_with_its_row(project, monkeypatch):
     monkeypatch.setattr(inbox, "PATIENCE_S", 0.2)
     with (
-        closing(project.opened.open_log(read_only=False)),
+        closing(project.log.open(read_only=False)),
         pytest.raises(LogBusyError, match="queued for the active writer"),
     ):
         project.label("payment/p0", "fraud")

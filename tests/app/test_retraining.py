@@ -83,7 +83,7 @@ def test_each_file_is_appended_learnt_from_and_recorded_in_order(bank: Path, fol
     found = take(bank, folder)
 
     assert list(found) == ["0.jsonl", "1.jsonl", "2.jsonl"]
-    registry = app.open(bank).opened.registry
+    registry = app.open(bank).context.registry
     for name, report in found.items():
         brought_by = registry.read(report.model).manifest["brought_by"]
         assert (brought_by["file"], brought_by["source"]) == (name, f"watched {folder.resolve()}")
@@ -157,7 +157,7 @@ def test_a_broken_file_is_set_aside_with_its_reason_and_the_rest_goes_on(bank: P
     assert found["z.jsonl"].model
     project = app.open(bank)
     assert project.events("payment").num_rows == 8 * A_DAY
-    with project.opened.reading() as log:
+    with project.log.reading() as log:
         assert log.counts().refused == 0, "no line of it was taken"
     assert take(bank, folder) == {}
 
@@ -204,8 +204,8 @@ def test_a_file_of_which_every_line_is_refused_is_in_quarantine_and_trains_nothi
     assert found["1.jsonl"].model == ""
     assert "no new event and no new label" in found["1.jsonl"].why
     project = app.open(bank)
-    assert len(project.opened.registry.ids()) == 1
-    with project.opened.reading() as log:
+    assert len(project.context.registry.ids()) == 1
+    with project.log.reading() as log:
         assert log.counts().refused == 2
 
 
@@ -368,14 +368,14 @@ def test_it_goes_on_with_what_comes_until_it_is_left(bank: Path, folder: Path):
 
 def test_a_second_watch_is_refused_and_the_first_goes_on(bank: Path, folder: Path, capsys: pytest.CaptureFixture[str]):
     write_days(folder / "0.jsonl", [0])
-    with config.watching(app.open(bank).opened.places):
+    with config.watching(app.open(bank).context.paths):
         assert run(["-C", str(bank), "train", "--watch", str(folder), "--once"]) == 3
         assert "another 'shroff train --watch' runs for this project" in capsys.readouterr().err
     assert not (bank / ".shroff" / "log.db").exists()
 
 
 def records(bank: Path) -> list[tuple[Any, ...]]:
-    with app.open(bank).opened.reading() as log:
+    with app.open(bank).log.reading() as log:
         return [(one.kind, one.type, one.id, one.body) for part in log.read(0, log.last_seq()) for one in part]
 
 
@@ -391,7 +391,7 @@ def test_beside_a_process_that_writes_that_one_takes_the_same_lines(bank: Path, 
     project = app.open(bank)
     said: list[str] = []
     with (
-        project.opened.writing() as (writer, log),
+        project.log.writing() as (writer, log),
         closing(project.inboxes.brief(writer, log)) as inbox,
         inbox.attended(),
     ):
@@ -411,14 +411,14 @@ def test_beside_a_process_that_writes_that_one_takes_the_same_lines(bank: Path, 
 @pytest.mark.parametrize("place", ["0", "elsewhere"])
 def test_lines_that_another_process_brought_already_are_not_taken(bank: Path, place: str):
     project = app.open(bank)
-    with project.opened.writing() as (_, log):
+    with project.log.writing() as (_, log):
         log.append(Batch(offsets=[Offset("watched x", "f", "1")]))
     lines = HandedLines(
         [HandedLine("f", "1", b"no JSON", "no JSON")], "watched x", "f", "2", place, decide=True, is_first=True
     )
 
     assert project.labelling.hand(lines) is None
-    with project.opened.reading() as log:
+    with project.log.reading() as log:
         assert (log.offset("watched x", "f"), log.counts().refused) == ("1", 0)
 
 
@@ -428,7 +428,7 @@ def test_beside_a_process_that_takes_nothing_up_it_waits_or_with_once_says_so(
     write_days(folder / "0.jsonl", [0])
     monkeypatch.setattr("shroff.worker.inbox.PATIENCE_S", 0.0)
     said: list[str] = []
-    with app.open(bank).opened.writing():
+    with app.open(bank).log.writing():
         with pytest.raises(LogBusyError):
             take(bank, folder)
         slept: list[float] = []

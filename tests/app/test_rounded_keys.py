@@ -38,7 +38,7 @@ def test_a_key_that_looks_rounded_is_told_by_check_and_by_ingest(tmp_path, value
     ):
         project = app.open(tmp_path)
         read(project)
-        said = " ".join(project.opened.warnings)
+        said = " ".join(project.context.warnings)
 
         assert words in said
         assert "note" not in said

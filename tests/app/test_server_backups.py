@@ -173,7 +173,7 @@ def test_a_backup_is_of_the_moment_at_which_it_began(bank, databases, tmp_path, 
     paying = Thread(target=lambda: bank.pay(payment("as it begins")))
     monkeypatch.setattr(postgres_dump, "dumped", dumped)
     monkeypatch.setattr(BackupWriter, "_scan", scan)
-    with writer_of(bank.project.opened, vault(tmp_path / "vault")) as writer:
+    with writer_of(bank.project.context, vault(tmp_path / "vault")) as writer:
         point = writer.create()
     if paying.ident is not None:
         paying.join()
@@ -192,7 +192,7 @@ def test_what_is_not_empty_or_of_another_kind_is_refused(bank, databases, tmp_pa
     backed_up(bank, place)
     files = Bank(tmp_path / "files")
     files.pay(payment())
-    with BackupWriter(files.project.opened, vault(tmp_path / "of-files")) as writer:
+    with BackupWriter(files.project.context, vault(tmp_path / "of-files")) as writer:
         writer.create()
     for store, words in (
         (None, f"the schema {TABLES} is not empty"),
@@ -211,13 +211,13 @@ def test_what_is_not_empty_or_of_another_kind_is_refused(bank, databases, tmp_pa
     settings.write_text(FILES["shroff.yaml"])
     with (
         pytest.raises(UsageError, match="has backups of this project's log in a database server"),
-        writer_of(app.open_exactly(bank.folder).opened, vault(place)),
+        writer_of(app.open_exactly(bank.folder).context, vault(place)),
     ):
         pass
 
 
 def test_a_damaged_piece_leaves_the_database_empty(bank, databases, tmp_path):
-    with writer_of(bank.project.opened, vault(tmp_path / "vault")) as writer:
+    with writer_of(bank.project.context, vault(tmp_path / "vault")) as writer:
         name = writer.create().databases[LOG].whole[-1]
     path = tmp_path / "vault" / "pieces" / name[:2] / name
     path.write_bytes(path.read_bytes()[:-7])
@@ -234,7 +234,7 @@ def test_a_killed_backup_leaves_the_one_before(bank, databases, tmp_path):
 
     def backed_up_by(switch):
         place = Vault(FolderObjects(str(tmp_path / "vault"), on_step=switch))
-        with writer_of(app.open_exactly(bank.folder).opened, place) as writer:
+        with writer_of(app.open_exactly(bank.folder).context, place) as writer:
             writer.create()
 
     assert in_a_process(lambda: backed_up_by(KillSwitch("named", 1))) == signal.SIGKILL
@@ -313,10 +313,10 @@ def test_tables_of_an_older_version_are_backed_up_and_migrated(bank, databases, 
 
     assert run(["-C", str(bank.folder), "migrate"]) == 0
     assert "Tables of an older version." in capfd.readouterr().out
-    (tool,) = dump_tools_of(bank.project.opened).values()
+    (tool,) = dump_tools_of(bank.project.context).values()
     with tool.alone():  # as while a worker of the older version runs
         with pytest.raises(LogBusyError):
-            bank.project.opened.open_log(read_only=False)
+            bank.project.log.open(read_only=False)
         assert migrate() == 3
     assert "is being written by" in capfd.readouterr().err
     assert (versions(bank.folder)["log"], (tmp_path / "vault").exists()) == (1, False)
@@ -364,8 +364,8 @@ def test_a_program_that_is_missing_old_or_fails_is_named_with_its_cure(bank, tmp
         (program(tmp_path / "fails", names, fails), StorageError, rf"{dump} ended with 3: no: \*\*\*$"),
     ):
         settings.write_text(f"{known}backup: {{ to: '{tmp_path / 'vault'}', tools: '{folder}' }}\n")
-        opened = app.open_exactly(bank.folder).opened
-        with pytest.raises(error, match=words) as found, writer_of(opened, vault(tmp_path / "vault")) as writer:
+        context = app.open_exactly(bank.folder).context
+        with pytest.raises(error, match=words) as found, writer_of(context, vault(tmp_path / "vault")) as writer:
             writer.create()
         assert databases.password not in str(found.value)
         assert vault(tmp_path / "vault").numbers() == []

@@ -44,7 +44,7 @@ def bank(request: pytest.FixtureRequest, tmp_path: Path) -> app.Project:
 def project(folder: Path, files: dict[str, str]) -> app.Project:
     write_files(folder, files)
     bank = app.open(folder)
-    bank.opened.now_ms = lambda: NOW_MS
+    bank.context.now_ms = lambda: NOW_MS
     return bank
 
 
@@ -99,9 +99,9 @@ def test_an_ended_silence_lets_the_rule_speak_again_at_once(bank):
 
 def test_a_silence_whose_end_was_taken_out_by_hand_holds_for_good(bank):
     bank.silences.add("large", "c1", UNTIL)
-    path = bank.opened.places.folder / "lists" / "silence.large.csv"
+    path = bank.context.paths.folder / "lists" / "silence.large.csv"
     path.write_text(path.read_text(encoding="utf-8").replace(UNTIL, ""), encoding="utf-8")
-    bank.opened.reload()
+    bank.context.reload()
 
     (found,) = bank.silences.all()
     assert (found.until, found.until_ms, found.holds(2**50)) == ("", None, True)
@@ -136,7 +136,7 @@ def test_a_first_silence_that_cannot_be_recorded_makes_no_list(bank):
         with pytest.raises(TransientError):
             bank.silences.write("large", f"c{number}", UNTIL, note="", by="ann", before=away)
 
-    assert list((bank.opened.places.folder / "lists").glob("*")) == []
+    assert list((bank.context.paths.folder / "lists").glob("*")) == []
     assert bank.silences.all() == []
 
 
@@ -149,7 +149,7 @@ def test_the_first_silence_of_a_rule_folds_nothing(bank, rule, monkeypatch):
     def folds(*_: object) -> NoReturn:
         raise AssertionError("the log is folded")
 
-    with bank.opened.writing() as (writer, log):
+    with bank.log.writing() as (writer, log):
         bank.silences.write(rule, "c1", UNTIL, note="", by="ann", before=lambda _: None)
         monkeypatch.setattr(version_switch, "fold", folds)
         with closing(bank.inboxes.brief(writer, log)) as inbox:
@@ -197,7 +197,7 @@ def test_the_rules_own_tests_hold_whatever_is_silenced(tmp_path):
 def test_what_cannot_be_silenced_is_refused_and_writes_nothing(bank, rule, key, until, words):
     with pytest.raises(UsageError, match=words):
         bank.silences.add(rule, key, until)
-    assert not (bank.opened.places.folder / "lists").exists()
+    assert not (bank.context.paths.folder / "lists").exists()
 
 
 def test_a_key_of_several_parts_cannot_be_silenced(tmp_path):
@@ -261,11 +261,11 @@ def test_a_list_that_silences_no_rule_is_told():
 def test_the_command_silences_shows_and_ends(tmp_path, capsys):
     files = {**FILES, "rules/again.yaml": SINCE}
     bank = project(tmp_path / "small", files)
-    later = app.open(bank.opened.places.folder).opened.now_ms() + 3_600_000
+    later = app.open(bank.context.paths.folder).context.now_ms() + 3_600_000
     until = bank_time(later)
 
     def asked(*words: str) -> dict[str, object]:
-        assert run(["-C", str(bank.opened.places.folder), "silences", *words, "--json"]) == 0
+        assert run(["-C", str(bank.context.paths.folder), "silences", *words, "--json"]) == 0
         return json.loads(capsys.readouterr().out)
 
     assert asked("add", "large", "c1", "--until", until, "--note", "a wedding")["list"] == "silence.large"
@@ -277,15 +277,15 @@ def test_the_command_silences_shows_and_ends(tmp_path, capsys):
 
 def test_a_command_silences_nothing_where_a_second_person_approves_that(tmp_path, capsys):
     bank = project(tmp_path / "small", {**FILES, "rules/again.yaml": SINCE})
-    until = bank_time(app.open(bank.opened.places.folder).opened.now_ms() + 3_600_000)
+    until = bank_time(app.open(bank.context.paths.folder).context.now_ms() + 3_600_000)
 
     def code(*words: str) -> int:
-        return run(["-C", str(bank.opened.places.folder), *words])
+        return run(["-C", str(bank.context.paths.folder), *words])
 
     assert code("silences", "add", "large", "c1", "--until", until) == 0
     settings = FILES["shroff.yaml"] + "second_person: [silences]\n"
-    (bank.opened.places.folder / "shroff.yaml").write_text(settings, encoding="utf-8")
-    lists = bank.opened.places.folder / "lists"
+    (bank.context.paths.folder / "shroff.yaml").write_text(settings, encoding="utf-8")
+    lists = bank.context.paths.folder / "lists"
     before = {one.name: one.read_bytes() for one in lists.iterdir()}
     capsys.readouterr()
 

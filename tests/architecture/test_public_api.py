@@ -16,7 +16,7 @@ from typing import Any
 
 import shroff
 from shroff import config
-from shroff.app.opened import Opened
+from shroff.app.context import ProjectContext
 from shroff.app.project import Project
 from tests.architecture.test_plugins import public as public_to_plugins
 
@@ -47,7 +47,7 @@ def public_names() -> Iterator[str]:
 
 def made() -> Project:
     """A project of a folder that is not there: neither it nor its parts open anything."""
-    return Project(Opened(config.ProjectPaths(Path("nowhere"))))
+    return Project(ProjectContext(config.ProjectPaths(Path("nowhere"))))
 
 
 def parts_of(project: Project) -> dict[str, object]:

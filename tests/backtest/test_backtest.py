@@ -372,13 +372,13 @@ def project(tmp_path: Path) -> app.Project:
 
 
 def test_a_notebook_backtests_a_folder(project: app.Project):
-    report = project.backtest(rules=project.opened.places.folder / "drafts", as_of="2026-03-20")
+    report = project.backtest(rules=project.context.paths.folder / "drafts", as_of="2026-03-20")
 
     assert (report.events, len(changes(report))) == (3, 3)
 
 
 def test_a_folder_without_rules_and_one_with_events_are_refused(project: app.Project):
-    folder = project.opened.places.folder
+    folder = project.context.paths.folder
     with pytest.raises(UsageError, match="no folder"):
         project.backtest(rules=folder / "nowhere")
     (folder / "empty").mkdir()
@@ -390,7 +390,7 @@ def test_a_folder_without_rules_and_one_with_events_are_refused(project: app.Pro
 
 
 def test_files_are_judged_alone_and_leave_the_log_as_it_is(project: app.Project):
-    folder = project.opened.places.folder
+    folder = project.context.paths.folder
     events = [{"id": f"f{at}", "at": f"2026-04-01T12:0{at}:00Z", "card": "c", "amount": "150.00"} for at in range(2)]
     (folder / "april.jsonl").write_text("\n".join(map(json.dumps, events)), encoding="utf-8")
     (folder / "labels.csv").write_text("event,verdict,known_at\nf1,fraud,2026-04-02T12:00:00Z\n", encoding="utf-8")
@@ -405,7 +405,7 @@ def test_files_are_judged_alone_and_leave_the_log_as_it_is(project: app.Project)
 
 
 def test_files_in_any_order_are_judged_by_time_where_that_is_asked(project: app.Project):
-    folder = project.opened.places.folder
+    folder = project.context.paths.folder
     events = [{"id": f"f{day}", "at": f"2026-04-{day:02}T12:00:00Z", "card": "c", "amount": "9"} for day in (20, 1)]
     (folder / "april.jsonl").write_text("\n".join(map(json.dumps, events)), encoding="utf-8")
     asked = partial(project.backtest, rules=folder / "drafts", files=folder / "april.jsonl", as_type="payment")
@@ -416,10 +416,10 @@ def test_files_in_any_order_are_judged_by_time_where_that_is_asked(project: app.
 
 
 def test_a_model_takes_the_champions_place(project: app.Project):
-    folder = project.opened.places.folder
-    models = registry(project.opened.places.models)
-    project.opened.models_kept.forget()
-    project.opened.models_kept.get(lambda: models)
+    folder = project.context.paths.folder
+    models = registry(project.context.paths.models)
+    project.context.models_kept.forget()
+    project.context.models_kept.get(lambda: models)
     put(models, "m-20260301-aaaa", {"payment.amount": 1.0})
     (folder / "score.yaml").write_text("payment: { score: { decline_at: 0.9975 } }\n", encoding="utf-8")
     report = project.backtest(model="m-20260301-aaaa", policy=folder / "score.yaml", as_of="2026-03-20")
@@ -437,7 +437,7 @@ def test_a_model_that_is_not_there_is_refused(project: app.Project):
 def test_the_command_answers_in_json_and_writes_its_files(
     project: app.Project, name: str, capsys: pytest.CaptureFixture[str]
 ):
-    folder = project.opened.places.folder
+    folder = project.context.paths.folder
     out, html = folder / name, folder / "backtest.html"
     words = ["-C", str(folder), "backtest", "--rules", str(folder / "drafts"), "--json", "--rows", "1"]
     code = run([*words, "--out", str(out), "--report", str(html)])
@@ -461,7 +461,7 @@ def test_the_command_answers_in_json_and_writes_its_files(
 
 
 def test_parquet_has_moments_and_amounts_as_they_are(project: app.Project, tmp_path: Path):
-    report = project.backtest(rules=project.opened.places.folder / "drafts")
+    report = project.backtest(rules=project.context.paths.folder / "drafts")
     write_changed(report, tmp_path / "changed.parquet")
     table = pq.read_table(tmp_path / "changed.parquet")
 
@@ -472,7 +472,7 @@ def test_parquet_has_moments_and_amounts_as_they_are(project: app.Project, tmp_p
 
 
 def test_without_a_label_no_worth_is_told(project: app.Project):
-    report = project.backtest(rules=project.opened.places.folder / "drafts", as_of="2026-03-20")
+    report = project.backtest(rules=project.context.paths.folder / "drafts", as_of="2026-03-20")
     document = report.document()
     (remark,) = report.remarks
 
@@ -493,10 +493,10 @@ def test_what_is_too_young_to_be_known_has_no_worth_either(log: MemoryLog):
 
 
 def test_of_files_without_labels_it_is_told_however_young_they_are(project: app.Project):
-    (project.opened.places.folder / "april.jsonl").write_text(
+    (project.context.paths.folder / "april.jsonl").write_text(
         '{"id": "f1", "at": "2026-04-01T12:00:00Z", "card": "c", "amount": "150.00"}\n', encoding="utf-8"
     )
-    folder = project.opened.places.folder
+    folder = project.context.paths.folder
     (remark,) = project.backtest(rules=folder / "drafts", files=folder / "april.jsonl", as_type="payment").remarks
 
     assert "NOT ONE HAS A LABEL" in remark
@@ -518,7 +518,7 @@ def test_what_was_only_taken_is_told_apart():
 
 
 def test_the_command_tells_people_the_answer_first(project: app.Project, capsys: pytest.CaptureFixture[str]):
-    folder = project.opened.places.folder
+    folder = project.context.paths.folder
     code = run(["-C", str(folder), "backtest", "--policy", str(folder / "policy.yaml")])
     text = capsys.readouterr().out
 
@@ -530,8 +530,8 @@ def test_the_command_tells_people_the_answer_first(project: app.Project, capsys:
 def test_the_command_that_is_proposed_asks_for_the_same_draft(
     project: app.Project, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):
-    folder = project.opened.places.folder
-    train(project.opened.registry, "m-20260301-aaaa")
+    folder = project.context.paths.folder
+    train(project.context.registry, "m-20260301-aaaa")
     (folder / "score now.yaml").write_text("payment: { score: { decline_at: 0.0 } }\n", encoding="utf-8")
     monkeypatch.chdir(folder)
     draft = ["--policy", "score now.yaml", "--model", "m-20260301-aaaa"]

@@ -138,7 +138,7 @@ def test_a_model_that_does_not_say_what_it_knows_is_named(learnt: tuple[Path, st
     folder, _ = learnt
     project = app.open(folder)
     if not (folder / "models" / "m-foreign").exists():
-        train(project.opened.registry, "m-foreign", inputs=("payment.amount",))
+        train(project.context.registry, "m-foreign", inputs=("payment.amount",))
     report = app.open(folder).backtest(model="m-foreign")
 
     assert report.learnt_from is not None

@@ -27,8 +27,8 @@ def answered(folder: Path, broken: str) -> tuple[Bank, list[Refused], list[str]]
     bank.pay(payment("p-1"), payment("p-2", card="c-2"), payment("p-3", card="c-3"))
     with bank.project.cases.open() as desk:
         for number in (1, 2, 3):
-            dispositions.decide(desk, bank.project.opened.who, number, "fraud")
-        with closing(sqlite3.connect(bank.project.opened.places.log)) as shell:
+            dispositions.decide(desk, bank.project.context.who, number, "fraud")
+        with closing(sqlite3.connect(bank.project.context.paths.log)) as shell:
             shell.execute(f"UPDATE case_pending SET {broken} WHERE number = (SELECT min(number) FROM case_pending)")
             shell.commit()
         bank.clock_ms += UNDO_MS
@@ -36,7 +36,7 @@ def answered(folder: Path, broken: str) -> tuple[Bank, list[Refused], list[str]]
         assert carry_out(desk) == 0
         acts = [row.action for row in rows_of(desk.people)]
     bank.project.label("payment/p-3", "genuine", source="customer")  # behind all that waits in the inbox
-    with bank.project.opened.reading() as log:
+    with bank.project.log.reading() as log:
         return bank, [one for _, one in log.refused_list()], acts
 
 
@@ -66,11 +66,11 @@ def test_an_answer_is_taken_back_by_its_own_case_alone(tmp_path):
     bank = Bank(tmp_path, {"notices/customer.yaml": None, "rules/large.yaml": RULE})
     bank.pay(payment("p-1"), payment("p-2", card="c-2"))
     with bank.project.cases.open() as desk:
-        done = dispositions.decide(desk, bank.project.opened.who, 1, "fraud")
+        done = dispositions.decide(desk, bank.project.context.who, 1, "fraud")
         with pytest.raises(NoCaseError, match="does not belong to case 2"):
-            dispositions.undo(desk, bank.project.opened.who, done.undo, 2)
+            dispositions.undo(desk, bank.project.context.who, done.undo, 2)
 
-        assert [one.number for one in dispositions.undo(desk, bank.project.opened.who, done.undo, 1).restored] == [1]
+        assert [one.number for one in dispositions.undo(desk, bank.project.context.who, done.undo, 1).restored] == [1]
 
 
 def test_a_yes_lets_go_by_the_policy_that_is_in_force_when_it_is_said(tmp_path):
@@ -95,7 +95,7 @@ def test_cases_keep_no_version_of_a_list_however_often_it_is_changed(tmp_path):
     for number in range(3):
         bank.project.lists.write("known", [Entry(f"c-{number}-{each}") for each in range(1_000)])
         bank.pay(payment(f"p-1{number}", card=f"c-{number}"))
-    with bank.project.opened.reading() as log:
+    with bank.project.log.reading() as log:
         raiser = AlertRules(log, bank.project.cases.settings, 2)
         alerts = raiser.alerts(0, log.last_seq())
 
@@ -106,7 +106,7 @@ def test_cases_keep_no_version_of_a_list_however_often_it_is_changed(tmp_path):
 def test_alerts_are_the_same_however_many_decisions_are_read_together(tmp_path, monkeypatch):
     bank = Bank(tmp_path, {"notices/customer.yaml": None, "rules/large.yaml": RULE})
     bank.pay(*(payment(f"p-{number}", card=f"c-{number % 3}") for number in range(7)))
-    with bank.project.opened.reading() as log:
+    with bank.project.log.reading() as log:
         raiser = AlertRules(log, bank.project.cases.settings, 2)
         together = raiser.alerts(0, log.last_seq())
         for at_once in (1, 3):
@@ -120,7 +120,7 @@ def test_alerts_are_the_same_however_many_decisions_are_read_together(tmp_path, 
 def test_alerts_of_what_this_process_has_just_written_are_those_that_the_log_gives(tmp_path, monkeypatch, as_columns):
     bank = Bank(tmp_path, {"notices/customer.yaml": None, "rules/large.yaml": RULE})
     bank.pay(*(payment(f"p-{number}", "1.00" if number % 2 else "200.00") for number in range(6)))
-    with bank.project.opened.reading() as log:
+    with bank.project.log.reading() as log:
         found = AlertRules(log, bank.project.cases.settings, 2).alerts(0, log.last_seq())
         records = [one for part in log.read() for one in part if one.kind == "event"]
         batch = Batch(records=records, decisions=[one for part in log.decisions_after() for one in part])

@@ -183,7 +183,7 @@ class Mortal(SqlCases):
 @contextmanager
 def follower(bank: Bank, *, is_doomed: bool = False) -> Iterator[AlertConsumer]:
     """A follower of the bank's log, in a process of its own."""
-    with bank.project.people.open() as people, closing(bank.project.opened.open_log(read_only=True)) as log:
+    with bank.project.people.open() as people, closing(bank.project.log.open(read_only=True)) as log:
         desk = bank.project.cases.desk(people)
         assert isinstance(people.store, SqlPeople)
         store = Mortal(people.store) if is_doomed else beside(people.store)
@@ -198,7 +198,7 @@ def told(bank: Bank) -> list[str]:
 
 def begun(bank: Bank) -> None:
     """Somebody is to be told from here on."""
-    with closing(bank.project.opened.open_log(read_only=False)) as log:
+    with closing(bank.project.log.open(read_only=False)) as log:
         log.append(Batch(offsets=[Offset("notices", "begun", str(log.last_seq()), before=None)]))
 
 
@@ -259,7 +259,7 @@ def test_a_closed_case_that_a_customer_opens_again_is_told_again(tmp_path):
     begun(bank)
     bank.pay(payment("p-1"))
     with bank.project.cases.open() as desk:
-        dispositions.decide(dataclasses.replace(desk, undo_ms=0), bank.project.opened.who, 1, "genuine")
+        dispositions.decide(dataclasses.replace(desk, undo_ms=0), bank.project.context.who, 1, "genuine")
     assert [one.state for one in cases(bank)] == [CLOSED]
     bank.clock_ms += 2 * DAY_MS  # the event is no news any more, and what the customer says is
     denied(bank, "p-1")
@@ -291,7 +291,7 @@ def test_whoever_a_case_is_escalated_to_gets_one_mail_with_the_reason_and_nobody
     bank.pay(payment("p-1"))
     with bank.project.people.open() as people:
         for name in ("eve", "ben"):
-            users.add(people, bank.project.opened.who, name, Role.ANALYST, email=f"{name}@bank.example")
+            users.add(people, bank.project.context.who, name, Role.ANALYST, email=f"{name}@bank.example")
     cases(bank)
     bank.tell()
     before = len(bank.post.mails)
@@ -300,7 +300,7 @@ def test_whoever_a_case_is_escalated_to_gets_one_mail_with_the_reason_and_nobody
         assert isinstance(people.store, SqlPeople)
         doomed = dataclasses.replace(bank.project.cases.desk(people), store=Mortal(people.store))
         with pytest.raises(KilledError):
-            case_actions.escalate(doomed, bank.project.opened.who, 1, "x", to="ben")
+            case_actions.escalate(doomed, bank.project.context.who, 1, "x", to="ben")
     for _ in range(2):
         bank.tell()
     mails = bank.post.mails[before:]

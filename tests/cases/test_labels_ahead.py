@@ -30,21 +30,21 @@ def bank_with(folder, *payments):
 
 def known_at(bank):
     """When each label of the log was known, by its event."""
-    with bank.project.opened.reading() as log:
+    with bank.project.log.reading() as log:
         assert log.refused_list() == []
         bodies = [msgspec.json.decode(one.body) for rows in log.labels_after(0) for one in rows]
     return {one["event"]: one["known_at"] for one in bodies}
 
 
 def accuracies(bank):
-    with bank.project.opened.reading() as log:
+    with bank.project.log.reading() as log:
         return {flag.row.event: flag.accuracy for rows in flags(log) for flag in rows}
 
 
 def test_an_answer_about_an_event_ahead_of_the_clock_is_known_when_that_happens(tmp_path):
     bank = bank_with(tmp_path, payment("p-1", at=NOW_MS + AHEAD_MS), payment("p-2"))
     with bank.project.cases.open() as desk:
-        dispositions.decide(desk, bank.project.opened.who, 1, "fraud")
+        dispositions.decide(desk, bank.project.context.who, 1, "fraud")
         bank.clock_ms += UNDO_MS
         assert carry_out(desk) == 1
     assert [label[:2] for label in bank.labels()] == [("payment/p-1", "fraud"), ("payment/p-2", "fraud")]
@@ -118,7 +118,7 @@ def test_in_batches_that_are_under_way_the_same_label_is_the_same(tmp_path):
         fields = {"event": "payment/p-1", "verdict": "fraud", "known_at": time_text(sent_ms)}
         return undated(submitted("label", **fields))
 
-    with bank.project.opened.writing() as (writer, _):
+    with bank.project.log.writing() as (writer, _):
         event = writer.prepare([label(NOW_MS), submitted("payment", **payment("p-1", at=NOW_MS + AHEAD_MS))])
         first = writer.prepare([label(NOW_MS + 1)], known=writer.look_up([label(NOW_MS + 1)]))
         writer.commit(event)

@@ -29,14 +29,14 @@ def bank(tmp_path: Path) -> Bank:
 
 
 def decided(bank: Bank, *words: str) -> int:
-    return run(["-C", str(bank.project.opened.places.folder), "cases", "decide", "1", "fraud", *words])
+    return run(["-C", str(bank.project.context.paths.folder), "cases", "decide", "1", "fraud", *words])
 
 
 def test_an_answer_blocks_and_records_a_refund(bank: Bank, capsys: pytest.CaptureFixture[str]):
     code = decided(bank, "--block", "blocked=c-1", "--refund", "40.00", "--reason", "stolen card", "--json")
     found = json.loads(capsys.readouterr().out)
     with bank.project.cases.open() as desk:
-        history = case_queries.detail(desk, bank.project.opened.who, 1).history
+        history = case_queries.detail(desk, bank.project.context.who, 1).history
         refunded = case_queries.refunded_by(history)
 
     assert code == 0
@@ -46,11 +46,11 @@ def test_an_answer_blocks_and_records_a_refund(bank: Bank, capsys: pytest.Captur
         True,
     )
     assert refunded == 4_000
-    assert "c-1,stolen card" in (bank.project.opened.places.folder / "lists" / "blocked.csv").read_text()
+    assert "c-1,stolen card" in (bank.project.context.paths.folder / "lists" / "blocked.csv").read_text()
 
 
 def test_what_is_blocked_already_stays_as_it_is(bank: Bank, capsys: pytest.CaptureFixture[str]):
-    file = bank.project.opened.places.folder / "lists" / "blocked.csv"
+    file = bank.project.context.paths.folder / "lists" / "blocked.csv"
     file.write_text("value,note,added_by,expires_at\nc-1,seen before,ann,\n")
 
     code = decided(bank, "--block", "blocked=c-1", "--reason", "stolen card", "--json")
@@ -74,7 +74,7 @@ def test_what_cannot_go_with_an_answer_leaves_the_case_open(
 ):
     code = decided(bank, *words)
     with bank.project.cases.open() as desk:
-        state = case_queries.detail(desk, bank.project.opened.who, 1).case.state
+        state = case_queries.detail(desk, bank.project.context.who, 1).case.state
 
     assert code == 2
     assert said in capsys.readouterr().err

@@ -198,7 +198,7 @@ def test_an_untouched_audit_is_whole_and_noted(project, capsys):
         answer(capsys, "users", "add", name, "--role", "viewer")
 
     assert answer(capsys, "audit", "verify") == {"ok": True, "rows": 4, "broken_at": None, "why": None}
-    number, _ = noted_head(app.open(project).opened.places)
+    number, _ = noted_head(app.open(project).context.paths)
     assert number == 4
     assert run(["audit", "verify"]) == 0
     assert "4 rows" in capsys.readouterr().out

@@ -15,8 +15,9 @@ import pyarrow.parquet as pq
 
 from shroff import config
 from shroff.adapters.log.sqlite import SqliteLog
-from shroff.app.opened import Opened
+from shroff.app.context import ProjectContext
 from shroff.app.project import Project
+from shroff.app.project_files import checked
 from shroff.engine.step import is_rolled_out
 from shroff.events import hash_keys
 from shroff.events.event import canonical_value
@@ -98,7 +99,7 @@ def write_project(folder: Path, files: Mapping[str, str]) -> Project:
         path = folder / name
         path.parent.mkdir(exist_ok=True)
         path.write_text(text, encoding="utf-8")
-    return Project(Opened(places, lambda: NOW_MS))
+    return Project(ProjectContext(places, lambda: NOW_MS))
 
 
 def run_case(case: Case, folder: Path, batch_size: int) -> Run:
@@ -107,7 +108,7 @@ def run_case(case: Case, folder: Path, batch_size: int) -> Run:
     is_file = batch_size == 3  # one size on disk, the others in memory
     for number, stretch in enumerate(stretches(case)):
         project = write_project(folder, stretch.files)
-        definitions = project.opened.checked()
+        definitions = checked(project.context)
         with closing(SqliteLog(folder.parent / "log.db") if is_file else MemoryLog(store)) as log:
             writer = Writer(log, definitions, lambda: NOW_MS)
             if number:
@@ -127,7 +128,7 @@ def run_case(case: Case, folder: Path, batch_size: int) -> Run:
 def submissions(case: Case, stretch: Chunk, project: Project, folder: Path) -> Iterator[Submission]:
     """What the project's reading makes of a stretch of input or of the case's file."""
     definitions = project.definitions
-    intake = Intake(definitions.events, definitions.settings, hash_keys.hasher(project.opened.places))
+    intake = Intake(definitions.events, definitions.settings, hash_keys.hasher(project.context.paths))
     if case.file is None:
         path = folder / "input.jsonl"
         path.write_bytes(b"".join(msgspec.json.encode({kind: fields}) + b"\n" for kind, fields in stretch.lines))
@@ -182,8 +183,8 @@ def by_definition(log: Log, project: Project) -> dict[int, dict[str, Any]]:
     hits: dict[int, Hits] = {}
     versions = [(dict(files), place) for files, place in _versions(log)]
     for number, (files, start) in enumerate(versions):
-        write_project(project.opened.places.folder, files)
-        definitions = Project(Opened(project.opened.places)).definitions
+        write_project(project.context.paths.folder, files)
+        definitions = Project(ProjectContext(project.context.paths)).definitions
         end = versions[number + 1][1] if number + 1 < len(versions) else log.last_seq()
         naive = Naive(definitions.events, computed_of(definitions), definitions.reference)
         records = Records(definitions.events, definitions.settings.money_places)
@@ -212,8 +213,8 @@ def by_batch(log: Log, project: Project) -> dict[int, dict[str, Any]]:
     found: dict[int, dict[str, Any]] = {}
     versions = [(dict(files), place) for files, place in _versions(log)]
     for number, (files, start) in enumerate(versions):
-        write_project(project.opened.places.folder, files)
-        definitions = Project(Opened(project.opened.places)).definitions
+        write_project(project.context.paths.folder, files)
+        definitions = Project(ProjectContext(project.context.paths)).definitions
         end = versions[number + 1][1] if number + 1 < len(versions) else log.last_seq()
         late_ms = lateness_of(log, definitions)
         records = Records(definitions.events, definitions.settings.money_places)

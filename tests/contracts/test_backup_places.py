@@ -37,7 +37,7 @@ def test_a_project_comes_back_from_a_bucket(
 ) -> None:
     bucket = bucket_of(request.getfixturevalue(kind), BUCKET)
     with closing(RetriedObjects(bucket(own(tmp_path)))) as place:
-        with BackupWriter(bank.project.opened, Vault(place, bytes(range(32)))) as writer:
+        with BackupWriter(bank.project.context, Vault(place, bytes(range(32)))) as writer:
             writer.create()
             bank.pay(payment("p-2"))
             newest = writer.create()
@@ -46,7 +46,7 @@ def test_a_project_comes_back_from_a_bucket(
             bank.pay(payment("p-3"))
             Vault(place, bytes(range(32))).begin(newest.project, "")
             restored = restore(Vault(place, bytes(range(32))), tmp_path / "again")
-            with BackupWriter(Bank(restored.folder).project.opened, Vault(place, bytes(range(32)))) as other:
+            with BackupWriter(Bank(restored.folder).project.context, Vault(place, bytes(range(32)))) as other:
                 assert other.create(is_full=True) is not None
             with pytest.raises(UsageError, match="another process made the backup 3 meanwhile"):
                 writer.create()

@@ -283,7 +283,7 @@ def bank(tmp_path: Path, redis: Any, place: str) -> app.Project:
         f"{settings_file.read_text()}\nonline: {{ url: '{redis.address}', prefix: {place}, ttl: 30d }}\n",
         encoding="utf-8",
     )
-    return app.open(opened.opened.places.folder)
+    return app.open(opened.context.paths.folder)
 
 
 def payment(number: int, card: str = "c-1", amount: str = "10.00") -> dict[str, Any]:
@@ -315,9 +315,9 @@ def test_a_project_gives_the_features_of_a_key_typed_and_as_the_decision_shows_t
 
 
 def test_only_the_entities_that_are_asked_for_are_written(bank, client, place):
-    file = bank.opened.places.folder / "shroff.yaml"
+    file = bank.context.paths.folder / "shroff.yaml"
     file.write_text(file.read_text().replace("ttl: 30d", "entities: [merchant]"), encoding="utf-8")
-    bank = app.open(bank.opened.places.folder)
+    bank = app.open(bank.context.paths.folder)
     bank.decide([payment(1)], as_type="payment")
     bank.online.write()
     (key,) = client.keys(f"{place}:*")
@@ -329,7 +329,7 @@ def test_only_the_entities_that_are_asked_for_are_written(bank, client, place):
 def test_a_log_that_is_begun_anew_takes_the_place_of_the_former_one(bank):
     bank.decide([payment(number) for number in range(9)], as_type="payment")
     bank.online.write()
-    bank.opened.places.log.unlink()
+    bank.context.paths.log.unlink()
     time.sleep(0.002)
     (decided,) = bank.decide([payment(20)], as_type="payment")
     bank.online.write()
@@ -383,7 +383,7 @@ def test_where_features_are_is_an_address_or_a_mapping_with_one():
 def test_the_route_of_a_project_writes_as_its_deliveries_come(bank):
     bank.decide([payment(number) for number in range(3)], as_type="payment")
     route = bank.online.route()
-    with closing(route.opened()) as sink, bank.opened.reading() as log:
+    with closing(route.opened()) as sink, bank.log.reading() as log:
         assert sink.wants_fields
         assert sink.send(decisions(log, 0, log.last_seq(), wants_fields=True)) == []
 

@@ -152,13 +152,13 @@ def test_an_address_names_a_foreign_source(bank):
         ),
         encoding="utf-8",
     )
-    source = open_exactly(bank).opened.systems.source
+    source = open_exactly(bank).context.systems.source
 
     assert source == System("spool", {"folder": "in", "files": {"any": "all.jsonl"}})
 
 
 def test_a_file_of_a_foreign_adapter_arrives_as_a_whole_path(bank):
-    systems = open_exactly(bank).opened.systems
+    systems = open_exactly(bank).context.systems
 
     assert systems.settled("sink", systems.sinks["decided"], bank) == {"file": str(bank / "out/decisions.jsonl")}
     assert systems.settled("mailer", systems.mailer, bank) == {"folder": str(bank / "relay")}

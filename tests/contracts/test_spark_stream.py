@@ -63,7 +63,7 @@ def written(out: Path) -> Rows:
 
 
 def recorded(found: app.Project) -> Rows:
-    with found.opened.reading() as log:
+    with found.log.reading() as log:
         return rows_of([row for rows in log.decisions_after() for row in rows])
 
 

@@ -161,7 +161,7 @@ def test_a_window_that_another_process_writes_while_one_corrects_is_corrected(ad
         patched.setattr(SqlSummaries, "written", just_before)
         for begin in range(0, len(batches), 8):
             bank.write(batches[begin : begin + 8])
-            next(Summaries(bank.project.opened).run(wait=lambda _: None))
+            next(Summaries(bank.project.context).run(wait=lambda _: None))
 
     found = summarized(bank)
     assert unseen
@@ -188,9 +188,9 @@ def test_two_runners_beside_a_log_that_grows_write_each_row_right(address: str, 
         project, found = bank.project, []
         while not is_over.is_set():
             found += islice(
-                Summaries(project.opened).run(say=said.append, wait=lambda _: None), 2
+                Summaries(project.context).run(say=said.append, wait=lambda _: None), 2
             )  # a new process after two rounds, without waiting
-        return [*found, *islice(Summaries(project.opened).run(say=said.append, wait=lambda _: None), 1)]
+        return [*found, *islice(Summaries(project.context).run(say=said.append, wait=lambda _: None), 1)]
 
     with ThreadPoolExecutor(2) as pool:
         runners = [pool.submit(run) for _ in range(2)]

@@ -56,7 +56,7 @@ def payments(count):
 
 def logged(folder) -> list[Record]:
     """The events of a log, without what put the project in force, which has the time of day in it."""
-    with shroff.open(folder).opened.reading() as log:
+    with shroff.open(folder).log.reading() as log:
         return [one for batch in log.read() for one in batch if one.type != "control"]
 
 

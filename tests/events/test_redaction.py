@@ -465,17 +465,17 @@ def test_a_list_about_a_hashed_field_keeps_neither_clear_values_nor_notes(mark):
 def test_a_sender_cannot_write_a_hash_that_was_seen_somewhere(tmp_path):
     """A value in the form of a hash is hashed like any other, unless the caller says that it is one."""
     project, _ = make_project(tmp_path / "bank", "blank")
-    events = project.opened.places.folder / "events.yaml"
+    events = project.context.paths.folder / "events.yaml"
     declared = events.read_text(encoding="utf-8").replace("account: text", "account: text hashed")
     events.write_text(declared, encoding="utf-8")
     line = {"payment_id": "p", "paid_at": "2026-03-01T10:00:00Z", "amount": "1.00"}
     forged = f"hashed:{'4' * 32}:4444"
     (tmp_path / "one.jsonl").write_bytes(msgspec.json.encode({**line, "account": forged}))
     (tmp_path / "two.jsonl").write_bytes(msgspec.json.encode({**line, "payment_id": "q", "account": forged}))
-    project = shroff.open(project.opened.places.folder)
+    project = shroff.open(project.context.paths.folder)
     project.ingest([tmp_path / "one.jsonl"], as_type="payment")
     project.ingest([tmp_path / "two.jsonl"], as_type="payment", is_hashed=True)
-    with project.opened.reading() as log:
+    with project.log.reading() as log:
         stored = {id_: record.body for id_, record in log.find("payment", ["p", "q"]).items()}
 
     assert forged.encode() not in stored["p"]

@@ -113,7 +113,7 @@ def test_the_models_reasons_stand_behind_those_of_rules_and_nothing_else_changes
     decision = next(one for one in decide(bank, 12, first=100) if one.rules)
     project = app.open(bank)
     text = project.explain(decision.id).json()
-    with project.opened.reading() as log:
+    with project.log.reading() as log:
         recorded = log.decisions("payment", [decision.id])[decision.id].document
     shown, was = (msgspec.json.decode(one, type=dict[str, msgspec.Raw]) for one in (text, recorded))
 

@@ -26,7 +26,7 @@ def test_who_looks_after_long_is_shown_what_is_near_the_end(tmp_path, monkeypatc
     monkeypatch.setattr(hit_records, "LOOK_BACK", 5)
     bank, records = Bank(tmp_path), HitRecords()
     pay(bank, 1, 2)
-    with closing(bank.project.opened.open_log(read_only=True)) as log:
+    with closing(bank.project.log.open(read_only=True)) as log:
         records.follow(log, bank.project.definitions)
         assert ids_of(records) == ["p-1", "p-2"]
 
@@ -54,7 +54,7 @@ def test_no_more_is_kept_than_there_is_room_for_while_it_is_read(tmp_path, monke
 
     bank, records = Bank(tmp_path), Watched()
     pay(bank, 1, 9)
-    with closing(bank.project.opened.open_log(read_only=True)) as log:
+    with closing(bank.project.log.open(read_only=True)) as log:
         records.follow(log, bank.project.definitions)
 
     assert most <= 6
@@ -66,7 +66,7 @@ def test_no_precision_is_shown_before_all_hits_are_counted(tmp_path, monkeypatch
     bank, records = Bank(tmp_path), HitRecords()
     pay(bank, 1, 9)
     bank.project.label("payment/p-9", "fraud", known_at="2026-12-01T00:00:00Z")
-    with closing(bank.project.opened.open_log(read_only=True)) as log:
+    with closing(bank.project.log.open(read_only=True)) as log:
         records.follow(log, bank.project.definitions, 0.0)
         rule = next(iter(records.by_rule))
         newest = records.record(rule, bank.project.definitions)
@@ -81,7 +81,7 @@ def test_a_label_of_the_future_makes_no_event_old_enough_to_judge(tmp_path):
     bank, records = Bank(tmp_path), HitRecords()
     pay(bank, 1, 1)
     bank.project.label("payment/p-1", "genuine", known_at="2999-01-01T00:00:00Z")
-    with closing(bank.project.opened.open_log(read_only=True)) as log:
+    with closing(bank.project.log.open(read_only=True)) as log:
         records.follow(log, bank.project.definitions, clock_ms=bank.clock_ms)
         (event,) = records.events.values()
 

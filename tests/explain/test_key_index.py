@@ -86,7 +86,7 @@ def take(folder, first, count):
 def places(project, index, wanted, end=None):
     """The places of all events that are found, newest first."""
     definitions = project.definitions
-    with project.opened.reading() as log:
+    with project.log.reading() as log:
         records = Records(definitions.events, definitions.settings.money_places)
         events = KeyEvents(log, definitions, records, index)
         end = log.last_seq() if end is None else end
@@ -147,7 +147,7 @@ def test_further_events_are_taken_in_and_runs_put_together(bank):
     assert project.history.index_keys() == 3 * LINES
     assert project.history.index_keys() == 0
 
-    with project.opened.reading() as log:
+    with project.log.reading() as log:
         runs = of(project).runs(log)
     assert runs[0].after == 0
     assert runs[-1].upto == (EVENTS + 3 * LINES) // LINES * LINES
@@ -163,7 +163,7 @@ def test_who_has_the_index_open_sees_what_another_process_adds(bank):
 
     first.history.index_keys()
 
-    with second.opened.reading() as log:
+    with second.log.reading() as log:
         assert of(second).lacks(log) < LINES
     assert places(second, of(second), QUESTIONS[0]) == places(second, None, QUESTIONS[0])
 
@@ -183,7 +183,7 @@ def test_a_damaged_run_is_not_believed(bank, damage):
 
     assert places(project, of(project), QUESTIONS[0]) == places(project, None, QUESTIONS[0])
     project.history.index_keys()
-    with project.opened.reading() as log:
+    with project.log.reading() as log:
         assert of(project).lacks(log) < LINES
 
 
@@ -192,14 +192,14 @@ def test_the_index_of_another_log_is_made_anew(bank):
     app.open(bank).history.index_keys()
     for path in (bank / ".shroff").glob("log.*"):
         path.unlink()
-    assert not app.open(bank).opened.has_log()
+    assert not app.open(bank).log.exists()
     take(bank, 1_000, EVENTS + LINES)
     project = app.open(bank)
 
     assert places(project, of(project), QUESTIONS[0]) == places(project, None, QUESTIONS[0])
 
     project.history.index_keys()
-    with project.opened.reading() as log:
+    with project.log.reading() as log:
         assert of(project).runs(log)[-1].upto == (EVENTS + LINES) // LINES * LINES
     assert places(project, of(project), QUESTIONS[0]) == places(project, None, QUESTIONS[0])
 
@@ -232,7 +232,7 @@ def test_what_shares_a_hash_is_not_taken_for_the_key(bank, monkeypatch):
 def test_a_timeline_goes_on_where_it_ended_and_no_event_is_left_out(bank):
     project = app.open(bank)
     project.history.index_keys()
-    with project.opened.reading() as log:
+    with project.log.reading() as log:
         look = EntityLook(log, project.definitions, of(project))
         seen, before = [], None
         while before != 1:
@@ -247,7 +247,7 @@ def test_a_timeline_goes_on_where_it_ended_and_no_event_is_left_out(bank):
 def test_the_decisions_of_a_timeline_and_of_neighbors_are_read_together(bank, monkeypatch):
     project, asked = app.open(bank), []
     project.history.index_keys()
-    with project.opened.reading() as log:
+    with project.log.reading() as log:
         decisions = log.decisions
         monkeypatch.setattr(log, "decisions", lambda of_type, ids: asked.append(len(ids)) or decisions(of_type, ids))
         look = EntityLook(log, project.definitions, of(project))
@@ -271,7 +271,7 @@ def test_a_key_that_more_than_twenty_others_share_links_nobody(bank):
     assert run(["-C", str(bank), "ingest", str(path)]) == 0
     project = app.open(bank)
     project.history.index_keys()
-    with project.opened.reading() as log:
+    with project.log.reading() as log:
         for index in (None, of(project)):
             look = EntityLook(log, project.definitions, index)
             found, totals = look.links("card", "x-1", look.timeline("card", "x-1")), look.totals("card", "x-1")
@@ -293,7 +293,7 @@ def test_entities_of_which_an_event_has_a_key_are_found_with_and_without_it(bank
     project = app.open(bank)
 
     def found(index):
-        with project.opened.reading() as log:
+        with project.log.reading() as log:
             return EntityLook(log, project.definitions, index).entities_with(text)[0]
 
     assert found(None) == entities
@@ -370,7 +370,7 @@ def test_a_replay_finds_the_labels_of_its_keys_in_the_index_and_reads_only_those
         return labels_after(log, after, upto, size)
 
     monkeypatch.setattr(SqliteLog, "labels_after", noted)
-    with project.opened.reading() as log:
+    with project.log.reading() as log:
         covered = of(project).runs(log)[-1].upto
         decided = [row.seq for rows in log.decisions_after(covered) for row in rows][-6:]
         for seq in decided:
@@ -392,7 +392,7 @@ def test_a_replay_reads_hardly_more_of_a_busy_key_than_its_window_has(bank, monk
     project = app.open(bank)
     project.history.index_keys()
     monkeypatch.setattr(finding_keys, "_MANY", 4)
-    with project.opened.reading() as log:
+    with project.log.reading() as log:
         decided = [row for rows in log.decisions_after(0) for row in rows]
         for row in decided[::7]:
             found = looked_back(log, project.definitions, row.seq, of(project))

@@ -69,13 +69,13 @@ def _bank(tmp_path_factory):
 
 
 def found(project, text, upto=None, *, may_see=True):
-    with project.opened.reading() as log:
+    with project.log.reading() as log:
         part = search_parts(log, project.definitions, text, upto, may_see=may_see)
     return [one.id for one, _ in part.events], [key[:3] for key in part.keys], part.looked_to
 
 
 def matched(project, text):
-    with project.opened.reading() as log:
+    with project.log.reading() as log:
         part = search_parts(log, project.definitions, text, may_see=True)
     return {by for _, by in part.events} | {key[3] for key in part.keys}
 
@@ -132,7 +132,7 @@ def test_a_result_says_which_field_has_the_text(bank, text, fields):
 def test_a_search_reads_the_newest_part_and_goes_on_where_it_ended(bank, monkeypatch):
     monkeypatch.setattr(event_search, "PLACES", 20)
     monkeypatch.setattr(event_search, "_BLOCK", 8)
-    with bank.opened.reading() as log:
+    with bank.log.reading() as log:
         end = log.last_seq()
 
     assert found(bank, "1001") == ([], [], end - 20)
@@ -141,7 +141,7 @@ def test_a_search_reads_the_newest_part_and_goes_on_where_it_ended(bank, monkeyp
 
 def test_a_search_ends_with_its_time_and_with_enough_results(bank, monkeypatch):
     monkeypatch.setattr(event_search, "_BLOCK", 8)
-    with bank.opened.reading() as log:
+    with bank.log.reading() as log:
         end = log.last_seq()
     events, _, looked_to = found(bank, "p-1")
 

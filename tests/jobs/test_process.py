@@ -55,7 +55,7 @@ class MartsParams(kinds.JobParams, frozen=True):
 
 
 def well(project, params, run):
-    assert project.opened.who.name == ADMIN.name
+    assert project.context.who.name == ADMIN.name
     run.step("first", 0, 3)
     run.count(3)
     return {"due": run.due_ms, "full": params.full}
@@ -142,7 +142,7 @@ from shroff.app.jobs import kinds, process
 class NapParams(kinds.JobParams, frozen=True):
     pass
 def nap(project, params, run):
-    mark = project.opened.places.folder / "naps"
+    mark = project.context.paths.folder / "naps"
     with mark.open("a") as file:
         file.write("x")
     run.step("sleeping", 1, 2)

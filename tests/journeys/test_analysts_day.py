@@ -66,7 +66,7 @@ def champion(folder: Path) -> None:
     inputs = [{"name": "payment.amount", "kind": "number", "categories": []}]
     manifest = {"id": "m-1", "event": "payment", "format": fitted.format, "learner": "xgboost", "inputs": inputs}
     project = app.open_exactly(folder)
-    project.opened.registry.write(manifest, {**fitted.files, TESTED: file_of(pa.table(rows))})
+    project.context.registry.write(manifest, {**fitted.files, TESTED: file_of(pa.table(rows))})
     project.models.promote("m-1", by="ann")
 
 

@@ -77,12 +77,12 @@ def folder(tmp_path, monkeypatch, capfd, kafka, registry):
 
 def logged(folder) -> dict[str, bytes]:
     """The body of each payment by its id."""
-    with shroff.open(folder).opened.reading() as log:
+    with shroff.open(folder).log.reading() as log:
         return {one.id: one.body for batch in log.read() for one in batch if one.type == "payment"}
 
 
 def topic_of(folder) -> str:
-    return str(shroff.open(folder).opened.systems.source.options["topics"]["payment"])
+    return str(shroff.open(folder).context.systems.source.options["topics"]["payment"])
 
 
 def send(address, topic, values):

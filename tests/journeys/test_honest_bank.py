@@ -66,7 +66,7 @@ def judged(seed: int) -> Judged:
         project, _ = app.make_project(Path(folder) / "bank", TEMPLATE)
         tally = Tally(truth, {rule.id: rule.effect for rule in project.definitions.rules})
         submissions = listened(stream(project.taking.intake(keeps_hashes=False), EVENTS, seed, truth))
-        with project.opened.writing() as (writer, _):
+        with project.log.writing() as (writer, _):
             ingest(writer, submissions, on_batch=on_batch)
     assert [one["id"] for one in decisions] == [one["payment_id"] for one in payments]
     paid_at = [datetime.fromisoformat(one["paid_at"]) for one in payments]

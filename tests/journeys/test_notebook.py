@@ -53,7 +53,7 @@ def code(path: Path) -> str:
 def learnable(tmp_path):
     """A project with eight weeks of payments and labels, whose model is learnt within seconds."""
     project, _ = app.make_project(tmp_path / "bank", "payments")
-    path = project.opened.places.folder / "model.yaml"
+    path = project.context.paths.folder / "model.yaml"
     text = path.read_text(encoding="utf-8").replace("learner: xgboost", "learner: logistic")
     path.write_text(re.sub(r"(?m)^  split:.*$", "  split: { train: 28d, delay: 7d, test: 7d, folds: 1 }", text))
     lines = [
@@ -62,14 +62,14 @@ def learnable(tmp_path):
     ]
     file = tmp_path / "past.jsonl"
     file.write_bytes(b"\n".join(lines))
-    project.opened.reload()
+    project.context.reload()
     assert project.ingest(file).events.quarantined == 0
     return project
 
 
 @pytest.mark.slow
 def test_every_cell_runs_and_shows_what_it_is_about(learnable, capsys):
-    folder = learnable.opened.places.folder
+    folder = learnable.context.paths.folder
     status, out, _ = write_notebook("-C", str(folder), "notebook", "--json", capsys=capsys)
     file = Path(json.loads(out)["file"])
 
@@ -88,8 +88,8 @@ def test_every_cell_runs_and_shows_what_it_is_about(learnable, capsys):
 
 def test_the_notebook_has_the_form_that_notebooks_have(tmp_path, capsys):
     project, _ = app.make_project(tmp_path / "bank", "payments")
-    write_notebook("-C", str(project.opened.places.folder), "notebook", capsys=capsys)
-    found = json.loads((project.opened.places.folder / "notebook.ipynb").read_text(encoding="utf-8"))
+    write_notebook("-C", str(project.context.paths.folder), "notebook", capsys=capsys)
+    found = json.loads((project.context.paths.folder / "notebook.ipynb").read_text(encoding="utf-8"))
 
     # nbformat 4.5: what its schema requires of a notebook and of each of the two kinds of cells.
     assert (found["nbformat"], found["nbformat_minor"]) == (4, 5)
@@ -110,7 +110,7 @@ def test_a_notebook_elsewhere_opens_the_project_from_there(tmp_path, capsys):
     project, _ = app.make_project(tmp_path / "bank", "blank")
     (tmp_path / "notes").mkdir()
     file = tmp_path / "notes" / "mine.ipynb"
-    status, _, _ = write_notebook("-C", str(project.opened.places.folder), "notebook", str(file), capsys=capsys)
+    status, _, _ = write_notebook("-C", str(project.context.paths.folder), "notebook", str(file), capsys=capsys)
 
     assert status == 0
     assert 'shroff.open("../bank")' in code(file)

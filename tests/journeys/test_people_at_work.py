@@ -59,14 +59,14 @@ def payment(id_: str, card: str, amount: str, at: datetime | None = None) -> dic
 def ask_long_ago(folder: Path) -> None:
     """A customer was asked two days ago, and their link has ended."""
     project = app.open_exactly(folder)
-    then_ms = project.opened.now_ms() - 2 * DAY_MS
-    project.opened.now_ms, project.opened.served_at = lambda: then_ms, "http://127.0.0.1:1"
+    then_ms = project.context.now_ms() - 2 * DAY_MS
+    project.context.now_ms, project.context.served_at = lambda: then_ms, "http://127.0.0.1:1"
     long_ago = datetime.fromtimestamp(then_ms / 1_000, UTC)
     project.decide([{"payment": payment("p-late", "c-late", "180.00", long_ago)}])
     teller = NoticeWorker(project.notices.services(), 0)
     for _ in range(4):
         teller.step()
-    with closing(project.opened.open_log(read_only=False)) as log:
+    with closing(project.log.open(read_only=False)) as log:
         teller.tend(log)
     teller.close()
 
@@ -80,7 +80,7 @@ def bank(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     (folder / "model.yaml").write_text("payment: { inputs: [payment.amount], gates: none }\n", encoding="utf-8")
     project = app.open_exactly(folder)
     for seed, (name, gate) in enumerate((("m-first", PASSED), ("m-second", PASSED), ("m-weak", FAILED))):
-        train(project.opened.registry, name, seed=seed, gates=[gate])
+        train(project.context.registry, name, seed=seed, gates=[gate])
     project.models.promote("m-first", by="ann")
     with project.people.open() as desk:
         for name, role in (("ann", Role.ADMIN), ("ben", Role.ANALYST), ("cem", Role.ANALYST), ("vic", Role.VIEWER)):
@@ -213,7 +213,7 @@ def question_of(page: Page, payment: str) -> str:
 
 def said_of(bank: Served, event: str) -> list[tuple[str, str]]:
     """Verdict and source of each label of a payment."""
-    with app.open_exactly(bank.folder).opened.reading() as log:
+    with app.open_exactly(bank.folder).log.reading() as log:
         bodies = [msgspec.json.decode(row.body) for rows in log.labels_after(0) for row in rows]
     return [(one["verdict"], one["source"]) for one in bodies if one["event"] == f"payment/{event}"]
 

@@ -128,11 +128,11 @@ def test_a_shuffled_file_is_told_and_sorted_where_that_is_asked(bank, asked, cap
 
 
 def brokers(bank):
-    return shroff.open(bank).opened.systems.source.text("brokers")
+    return shroff.open(bank).context.systems.source.text("brokers")
 
 
 def topic(bank):
-    return shroff.open(bank).opened.systems.source.options["topics"]["payment"]
+    return shroff.open(bank).context.systems.source.options["topics"]["payment"]
 
 
 def arrived(bank):

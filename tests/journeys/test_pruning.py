@@ -58,7 +58,7 @@ def csv(numbers):
 
 
 def exported(project):
-    with project.opened.reading() as log:
+    with project.log.reading() as log:
         return [
             [one for part in read() for one in part]
             for read in (log.read, log.decisions_after, log.hits_after, log.flags_after)
@@ -109,7 +109,7 @@ def test_an_old_event_again_is_answered_and_its_label_joins_and_another_content_
     assert (events.duplicates, events.appended, events.quarantined) == (len(range(0, COUNT, 9)), 0, 1)
     answer = project.label("payment/p-7", "fraud")
     assert (answer.kind, answer.seq) == ("taken", COUNT + 5)
-    with project.opened.reading() as log:
+    with project.log.reading() as log:
         assert next(one.id for part in log.labels_after(COUNT + 4) for one in part).startswith("payment/p-7")
     assert project.verify(engines="online").first_mismatch is None
 
@@ -134,14 +134,15 @@ def test_a_kill_at_any_step_harms_nothing(bank, step):
 
 KILLED = """
 import os, signal, sys
-from shroff.app import project as app, pruning
+from shroff.app import project as app
+from shroff.app.maintenance import log_retention
 from shroff.adapters.log import sqlite as log_sqlite
 from shroff.lake import writer as lake_writer
 from shroff.streams import snapshots
 bank, step = sys.argv[1:]
 def kill(*_):
     os.kill(os.getpid(), signal.SIGKILL)
-pruning.COMPARED = 100
+log_retention.COMPARED = 100
 opened = log_sqlite.SqliteLog.__init__
 def with_step(self, path, **more):
     reached = []
@@ -163,7 +164,7 @@ def test_a_lake_that_has_something_else_keeps_everything_in_the_store(bank):
     project = app.open(bank)
     with project.lake.open() as lake:
         lake.write()
-    with closing(project.opened.open_log(read_only=False)) as log:
+    with closing(project.log.open(read_only=False)) as log:
         connection = log.store._connection
         columns = "SELECT seq, first_seq, outcomes, data, crc FROM decision_frames ORDER BY seq LIMIT 1"
         frame = DecisionFrame(*connection.execute(columns).fetchone())
@@ -283,12 +284,12 @@ def test_beside_a_worker_that_writes_its_writer_takes_the_places_out(bank):
     before = exported(project)
     told: list[str] = []
     with (
-        project.opened.writing() as (writer, log),
+        project.log.writing() as (writer, log),
         closing(project.inboxes.brief(writer, log)) as inbox,
         inbox.attended(),
     ):
         project = app.open(bank)
-        project.opened.waits = told.append
+        project.context.waits = told.append
         done = project.retention.prune()
 
     assert done.places == pruned_to(bank) > 250

@@ -83,7 +83,7 @@ def handbook(tmp_path: Path) -> app.Project:
 def test_paysim_goes_in_whole_once_and_verifies(paysim: app.Project, data: Path) -> None:
     file = data / "paysim_first19998.csv"
     first = paysim.ingest([file], as_type="payment", labels=file)
-    second = app.open(paysim.opened.places.folder).ingest([file], as_type="payment", labels=file)
+    second = app.open(paysim.context.paths.folder).ingest([file], as_type="payment", labels=file)
     found = {engine: paysim.verify([engine], sample=PAYSIM_ROWS) for engine in ENGINES}
 
     assert (first.events.read, first.events.appended, first.decisions) == (PAYSIM_ROWS,) * 3
@@ -108,7 +108,7 @@ def test_all_card_payments_verify(handbook: app.Project, data: Path) -> None:
 def test_rules_on_paysim_hit_what_sql_finds(paysim: app.Project, data: Path) -> None:
     file = data / "paysim_first19998.csv"
     paysim.ingest([file], as_type="payment")
-    with paysim.opened.reading() as log:
+    with paysim.log.reading() as log:
         documents = [msgspec.json.decode(row.document) for rows in log.decisions_after() for row in rows]
     hits = {rule: sum(rule in one["rules"] for one in documents) for rule in ("large_transfer", "account_emptied")}
     counted = duckdb.sql(f"""

@@ -46,7 +46,7 @@ def opened(folder: Path, redis: Any, name: str) -> app.Project:
 
 
 def documents(project: app.Project) -> list[bytes]:
-    with project.opened.reading() as log:
+    with project.log.reading() as log:
         return [row.document for rows in log.decisions_after() for row in rows]
 
 
@@ -94,9 +94,9 @@ def test_a_worker_stops_where_entries_were_removed_unread_and_goes_on_with_anoth
         client.xadd(f"{name}.2", {"event": event})
     for _, entry in client.xrange(name):
         client.xadd(f"{name}.2", entry)
-    settings = project.opened.places.folder / "shroff.yaml"
+    settings = project.context.paths.folder / "shroff.yaml"
     settings.write_text(settings.read_text().replace(f"payment: {name}", f"payment: {name}.2"), encoding="utf-8")
-    project = app.open(project.opened.places.folder)
+    project = app.open(project.context.paths.folder)
     for event in events:
         client.xadd(f"{name}.2", {"event": event})
 

@@ -30,7 +30,7 @@ def test_the_lake_has_all_that_the_log_has_when_a_worker_ends(project: shroff.Pr
     with project.live.worker([tmp_path / "day.jsonl"], as_type="payment", tell=told.append) as worker:
         worker.run()
 
-    with project.lake.open() as lake, project.opened.reading() as log:
+    with project.lake.open() as lake, project.log.reading() as log:
         assert lake.state.upto == log.last_seq() > ROWS
         assert lake.check().problems == []
     assert told == []

@@ -62,7 +62,7 @@ def opened(folder: Path, **systems: Any) -> app.Project:
 
 def decided(project: app.Project) -> list[tuple[Any, ...]]:
     """Place, name, receipt and document of every decision, in the order of places."""
-    with project.opened.reading() as log:
+    with project.log.reading() as log:
         return [
             (row.seq, row.event, row.id, row.receipt, row.document) for rows in log.decisions_after() for row in rows
         ]
@@ -70,7 +70,7 @@ def decided(project: app.Project) -> list[tuple[Any, ...]]:
 
 def recorded(project: app.Project) -> list[tuple[Any, ...]]:
     """Place, name, time and body of every event, in the order of places."""
-    with project.opened.reading() as log:
+    with project.log.reading() as log:
         rows = (row for rows in log.read() for row in rows if row.kind == "event")
         return [(row.seq, row.type, row.id, row.time_ms, row.body) for row in rows]
 

@@ -76,7 +76,7 @@ def project_at(folder: Path, **systems: Any) -> app.Project:
 
 
 def receipts(project: app.Project) -> list[tuple[str, bytes]]:
-    with project.opened.reading() as log:
+    with project.log.reading() as log:
         return [(row.id, row.receipt) for rows in log.decisions_after() for row in rows]
 
 
@@ -95,7 +95,7 @@ def until(is_so: Any, limit_s: float = 60.0) -> None:
 
 
 def by_source(project: app.Project) -> Counter[str | None]:
-    with project.opened.reading() as log:
+    with project.log.reading() as log:
         return Counter(sources_of(log).of([row.seq for rows in log.decisions_after() for row in rows]))
 
 
@@ -104,7 +104,7 @@ def test_a_backlog_of_both_gives_the_receipts_of_one_file_however_often_the_work
     project = project_at(tmp_path / "bank", sources=sources)
     for count in (1, len(bodies) // 3):
         worker = subprocess.Popen([SHROFF, "-C", tmp_path / "bank", "run"])
-        until(lambda count=count: project.opened.has_log() and len(receipts(project)) >= count)
+        until(lambda count=count: project.log.exists() and len(receipts(project)) >= count)
         os.kill(pid_of(worker), 9)
         worker.wait()
     work = project.live.run(until_idle_s=1.0)

@@ -73,7 +73,7 @@ def test_a_new_project_is_called_as_its_folder(template, tmp_path):
 def test_a_display_name_is_any_text(name, tmp_path):
     project, _ = app.make_project(tmp_path / "bank", "blank", name)
 
-    assert app.open(project.opened.places.folder).definitions.settings.name == name
+    assert app.open(project.context.paths.folder).definitions.settings.name == name
 
 
 def test_the_tutorials_files_come_where_they_are_asked_for_and_fit(tmp_path):
@@ -91,13 +91,13 @@ def test_the_tutorials_files_come_where_they_are_asked_for_and_fit(tmp_path):
 
 def decisions(project):
     """The decisions of a project's log by id, in its order."""
-    with project.opened.reading() as log:
+    with project.log.reading() as log:
         documents = (msgspec.json.decode(row.document) for rows in log.decisions_after() for row in rows)
         return {one["id"]: one for one in documents}
 
 
 def refused(project):
-    with project.opened.reading() as log:
+    with project.log.reading() as log:
         return [kept for _, kept in log.refused_list()]
 
 
@@ -113,14 +113,14 @@ def assert_computed_again(project, events, sample=60):
 def test_a_template_has_an_example_of_each_type_that_is_answered_at_once(template, made):
     project = made(template)
     types = list(project.definitions.events.types)
-    examples = sorted((project.opened.places.folder / "examples").glob("*.json"))
+    examples = sorted((project.context.paths.folder / "examples").glob("*.json"))
     answers = []
     for path in examples:
         fields = json.loads(path.read_text(encoding="utf-8"))
         one = project.taking.intake(keeps_hashes=False).submit(
             path.stem, fields, source="test", place="1", raw=path.read_bytes(), is_strict=True
         )
-        with project.opened.writing() as (writer, _):
+        with project.log.writing() as (writer, _):
             answers += writer.write([one])
 
     assert [path.stem for path in examples] == sorted(types)
@@ -131,7 +131,7 @@ def test_a_template_has_an_example_of_each_type_that_is_answered_at_once(templat
 @pytest.mark.parametrize("template", config.TEMPLATES)
 def test_the_readme_of_a_template_names_each_of_its_rules(template, made):
     project = made(template)
-    text = (project.opened.places.folder / "README.md").read_text(encoding="utf-8")
+    text = (project.context.paths.folder / "README.md").read_text(encoding="utf-8")
     lacking = [rule.id for rule in project.definitions.rules if f"`{rule.id}`" not in text]
 
     assert lacking == []
@@ -139,7 +139,7 @@ def test_the_readme_of_a_template_names_each_of_its_rules(template, made):
 
 def test_the_rule_that_the_docs_show_is_that_of_the_template(made):
     shown = (Path(__file__).parents[2] / "docs" / "howto" / "tell-people.md").read_text(encoding="utf-8")
-    rules = (made("payments").opened.places.folder / "rules" / "customers.yaml").read_text(encoding="utf-8")
+    rules = (made("payments").context.paths.folder / "rules" / "customers.yaml").read_text(encoding="utf-8")
     (when,) = [line.strip() for line in rules.splitlines() if line.strip().startswith("when:")]
 
     assert when in shown
@@ -148,7 +148,7 @@ def test_the_rule_that_the_docs_show_is_that_of_the_template(made):
 @pytest.mark.parametrize("template", config.TEMPLATES)
 def test_an_example_on_one_line_is_read_as_the_readme_shows_it(template, made, tmp_path):
     project = made(template)
-    for path in sorted((project.opened.places.folder / "examples").glob("*.json")):
+    for path in sorted((project.context.paths.folder / "examples").glob("*.json")):
         line = tmp_path / f"{path.stem}.jsonl"
         line.write_text(path.read_text(encoding="utf-8").replace("\n", ""), encoding="utf-8")
 
@@ -223,7 +223,7 @@ def test_fractions_of_a_cent_are_rounded_half_even_and_the_original_is_kept(made
     project = made("savings")
     project.ingest([file])
 
-    with project.opened.reading() as log:
+    with project.log.reading() as log:
         found = [json.loads(one.body) for some in log.read() for one in some if one.kind == "event"]
     kept = [(f"{int(sent) / 10_000:.4f}".rstrip("0"), amount) for sent, amount in cents.items() if amount]
     assert [(one["exact_amount"], one["amount"]) for one in found] == 2 * kept
@@ -323,7 +323,7 @@ def test_cards_mend_the_bank_and_keep_the_double_ids_apart(made, data, tmp_path)
         lines = list(csv.DictReader(file))
     project.ingest([data / name], as_type="payment", order="time")
     (kept,) = refused(project)
-    with project.opened.reading() as log:
+    with project.log.reading() as log:
         ids = [f"{name}:{number}" for number, line in enumerate(lines, 1) if line["Transaction ID"] == "#2842 118"]
         doubled = [msgspec.json.decode(one.body) for one in log.find("payment", ids).values()]
         bodies = (msgspec.json.decode(one.body) for rows in log.read() for one in rows if one.kind == "event")
@@ -353,13 +353,13 @@ def test_the_mapping_of_the_how_to_reads_every_line_of_an_amplitude_export(made,
     page = (Path(__file__).parents[2] / "docs" / "howto" / "read-amplitude-exports.md").read_text(encoding="utf-8")
     mapping = page.partition("cat > app/events.yaml <<'END'\n")[2].partition("\nEND\n")[0]
     project = made("blank")
-    (project.opened.places.folder / "features.yaml").write_text("user:\n  bought_24h: count(purchase) over 24h\n")
-    (project.opened.places.folder / "events.yaml").write_text(mapping)
-    project.opened.reload()
+    (project.context.paths.folder / "features.yaml").write_text("user:\n  bought_24h: count(purchase) over 24h\n")
+    (project.context.paths.folder / "events.yaml").write_text(mapping)
+    project.context.reload()
     found = project.ingest(data / "amplitude_export_sample.jsonl")
 
     assert (found.events.read, found.events.appended, found.events.quarantined, found.unmatched) == (5, 5, 0, [])
-    with project.opened.reading() as log:
+    with project.log.reading() as log:
         bodies = [json.loads(record.body) for rows in log.read() for record in rows if record.type == "purchase"]
     assert [(one["user"], one["amount"], one["bought_at"]) for one in bodies] == [
         ("user-1", "173.84", "2025-03-05T14:36:36.916Z")

@@ -205,7 +205,7 @@ def test_files_give_the_model_that_the_log_gives(trained, asked, files):
     (payments, labels), (bank, by_log) = files, trained
     _, by_files = asked("train", str(payments), "--labels", str(labels), "--as-of", AS_OF)
 
-    models = [shroff.open(bank).opened.registry.read(one["model"]).files["model.json"] for one in (by_log, by_files)]
+    models = [shroff.open(bank).context.registry.read(one["model"]).files["model.json"] for one in (by_log, by_files)]
     assert models[0] == models[1]
     assert by_log["metrics"]["auc_roc"] == by_files["metrics"]["auc_roc"]
 

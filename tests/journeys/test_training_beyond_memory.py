@@ -36,11 +36,11 @@ def bank(tmp_path_factory) -> Path:
 
 def set_of(bank: Path, spill: Path):
     project = shroff.open(bank)
-    with project.opened.reading() as log:
+    with project.log.reading() as log:
         settings = project.definitions.models["payment"]
         source = log_source(log, project.definitions, "payment")
         return build_set(
-            project.definitions, settings, source, last_moment(log, project.opened.now_ms()) or 0, Way(spill=spill)
+            project.definitions, settings, source, last_moment(log, project.context.now_ms()) or 0, Way(spill=spill)
         )
 
 
@@ -65,7 +65,7 @@ def test_a_model_learnt_from_a_file_has_the_same_bytes_and_figures(bank, monkeyp
 
     there = shroff.open(bank).train()
 
-    folder = shroff.open(bank).opened.places.models
+    folder = shroff.open(bank).context.paths.models
     for name in ("model.json", "tested.parquet"):
         assert (folder / there.stored.id / name).read_bytes() == (folder / held.stored.id / name).read_bytes()
     assert there.evaluation.metrics == held.evaluation.metrics
@@ -78,12 +78,12 @@ def test_where_there_is_no_room_it_says_so_and_writes_no_model(bank, monkeypatch
     def full(*_: object) -> int:
         raise OSError(28, "No space left on device")
 
-    before = sorted(path.name for path in shroff.open(bank).opened.places.models.glob("*"))
+    before = sorted(path.name for path in shroff.open(bank).context.paths.models.glob("*"))
     monkeypatch.setattr(training_gathered, "HELD_BYTES", 0)
     monkeypatch.setattr(filed.os, "pwrite", full)
 
     with pytest.raises(StorageError, match="no room for a training set of 4,000 rows: No space left on device"):
         shroff.open(bank).train()
 
-    assert sorted(path.name for path in shroff.open(bank).opened.places.models.glob("*")) == before
-    assert not list(shroff.open(bank).opened.places.state.glob("shroff-*"))
+    assert sorted(path.name for path in shroff.open(bank).context.paths.models.glob("*")) == before
+    assert not list(shroff.open(bank).context.paths.state.glob("shroff-*"))

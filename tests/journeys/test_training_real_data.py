@@ -59,7 +59,7 @@ def test_a_set_of_card_payments_is_what_sql_finds_and_has_no_leak(data: Path, tm
     project.ingest(payments, as_type="payment", labels=labels, decide=False)
     split = Split(5 * DAY_MS, WEEK, DAY_MS, 1)
     settings = replace(definitions.models["payment"], label_delay_ms=WEEK, split=split)
-    with project.opened.reading() as log:
+    with project.log.reading() as log:
         source = log_source(log, definitions, settings.event)
         manifest = write_set(tmp_path / "set", definitions, settings, source, AS_OF_MS)
         leak = leak_test(definitions, settings, source, AS_OF_MS)

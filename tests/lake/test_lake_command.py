@@ -148,7 +148,7 @@ def test_without_a_lake_the_command_says_where_to_name_one(bank: Path, capsys: p
 
 def test_a_program_reads_the_lake_as_the_log(bank: Path):
     project = app.open(bank)
-    with project.lake.open() as lake, project.opened.reading() as log:
+    with project.lake.open() as lake, project.log.reading() as log:
         lake.write()
         reader = lake.reader()
         assert list(chain(*reader.records())) == list(chain(*log.read()))

@@ -99,7 +99,7 @@ def test_posts_give_what_a_file_gives(tmp_path_factory, lines, sizes, at_once):
     for part in ("records", "decisions", "hits", "flags", "outbox"):
         assert posted[part] == ingested[part], part
     documents = {one["id"]: one for one in answered if isinstance(one, dict) and "outcome" in one}
-    with app.open_exactly(folder / "ingested").opened.reading() as log:
+    with app.open_exactly(folder / "ingested").log.reading() as log:
         recorded = {row.id: msgspec.json.decode(row.document) for rows in log.decisions_after() for row in rows}
     assert documents == recorded
     shutil.rmtree(folder)

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shroff.adapters.log.sqlite import SqliteLog
-from shroff.app.pruning import compare
+from shroff.app.maintenance.log_retention import compare
 from shroff.cases.alert_rules import AlertRules
 from shroff.errors import StateError
 from shroff.events.event import Event

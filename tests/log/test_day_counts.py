@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import shroff
-from shroff.app.opened import intake_of
+from shroff.app.project_files import intake_of
 from shroff.events.intake import Submission
 from shroff.language.values import DAY_MS
 from shroff.log import event_notes
@@ -92,11 +92,11 @@ def test_noted_days_are_those_of_the_records(tmp_path: Path, monkeypatch: pytest
         if chance.random() < 0.3:
             other = f"other{number}"
         write_version(bank, other)
-        opened = shroff.open(bank).opened
-        with opened.writing() as (writer, log):
+        context = shroff.open(bank).context
+        with context.log.writing() as (writer, log):
             writer.keeps_late = chance.random() < 0.5
-            step(writer, log, sender.some(opened, other, 40), chance)
-        with opened.reading() as log:
+            step(writer, log, sender.some(context, other, 40), chance)
+        with context.log.reading() as log:
             assert told(DayCounts(log).read_on(log)) == counted(log)
             assert log.last_seq() - DayCounts(log).upto < 5 + 30
         if chance.random() < 0.4:
@@ -112,14 +112,14 @@ def test_a_log_of_an_older_version_is_counted_by_the_next_writer_as_far_as_it_is
 ):
     monkeypatch.setattr(event_notes, "EVERY", 5)
     write_version(bank := tmp_path / "bank", "login")
-    sender, opened = Sender(random.Random(1)), shroff.open(bank).opened
-    with opened.writing() as (writer, log):
-        writer.write(sender.some(opened, "login", 60))
+    sender, context = Sender(random.Random(1)), shroff.open(bank).context
+    with context.log.writing() as (writer, log):
+        writer.write(sender.some(context, "login", 60))
     with sqlite3.connect(bank / ".shroff" / "log.db") as file:
         file.execute("DELETE FROM offsets WHERE source = ?", (DAY_COUNTS,))
-    with opened.reading() as log:
+    with context.log.reading() as log:
         assert DayCounts(log).days == {}
-    with opened.writing() as (writer, log):
-        writer.write(sender.some(opened, "login", 20))
+    with context.log.writing() as (writer, log):
+        writer.write(sender.some(context, "login", 20))
         assert (DayCounts(log).after, DayCounts(log).upto) == (0, log.last_seq())
         assert told(DayCounts(log)) == counted(log)

@@ -400,9 +400,9 @@ def test_the_layout_is_the_same_in_every_process():
 @pytest.fixture
 def bank(tmp_path: Path, capsys) -> Path:
     project, _ = app.make_project(tmp_path / "bank", "payments")
-    example = project.opened.places.folder / "examples" / "payment.json"
+    example = project.context.paths.folder / "examples" / "payment.json"
     project.ingest([example], as_type="payment")
-    return project.opened.places.folder
+    return project.context.paths.folder
 
 
 def test_the_command_says_what_it_wrote(bank, capsys):

@@ -110,10 +110,10 @@ def test_the_doctor_says_when_a_snapshot_was_read(tmp_path):
     project, seen = app.open_exactly(tmp_path), EarlierFindings()
     project.decide([{"id": "p1", "at": "2026-03-01T12:00:00Z", "amount": "1.00"}], as_type="payment")
     project.retention.snapshot()
-    begun_ms = project.opened.now_ms()
+    begun_ms = project.context.now_ms()
 
     def words(at_ms: int) -> str:
-        project.opened.now_ms = lambda: at_ms
+        project.context.now_ms = lambda: at_ms
         (found,) = [one for one in project.health.doctor(seen) if one.subject == "snapshots"]
         return found.words
 

@@ -17,7 +17,7 @@ import pytest
 from shroff.adapters.log.sqlite import SqliteLog
 from shroff.app import project as app
 from shroff.app.adapter_factory import AdapterFactory, reached
-from shroff.app.opened import Opened
+from shroff.app.project_log import ProjectLog
 from shroff.cli.main import run
 from shroff.errors import StateError, TransientError, UsageError
 from shroff.language.values import DAY_MS
@@ -140,7 +140,7 @@ def test_whoever_does_not_answer_is_away_after_the_limit_and_holds_up_nobody():
 
 def test_a_store_that_does_not_answer_is_a_finding_after_the_limit(tmp_path, monkeypatch):
     monkeypatch.setattr(doctor_systems, "LIMIT_S", 0.2)
-    monkeypatch.setattr(Opened, "has_log", lambda _: time.sleep(60))
+    monkeypatch.setattr(ProjectLog, "exists", lambda _: time.sleep(60))
     (log,) = found(bank(tmp_path / "bank", ""))["log"]
 
     assert (log.state, log.words) == ("wrong", "the store did not answer within 0.2 s")
@@ -165,7 +165,7 @@ def test_a_source_that_answers_says_how_much_waits_by_what_the_log_has(tmp_path,
     project = bank(tmp_path / "bank", "source: kafka://127.0.0.1:9/p\n")
     (before,) = found(project)["source"]
     project.decide([], as_type="payment")
-    with closing(SqliteLog(project.opened.places.log)) as log:
+    with closing(SqliteLog(project.context.paths.log)) as log:
         log.append(Batch(offsets=[Offset("kafka", "p/0", "3"), Offset("kafka", "p/1", "9")]))
     (behind,) = found(project)["source"]
 
@@ -207,8 +207,8 @@ def test_a_lake_that_has_not_had_the_log_for_a_day_is_wrong_and_says_what_writes
     (folder / "two.jsonl").write_text(PAYMENT.replace("p-1", "p-2"))
     assert run(["-C", str(folder), "ingest", str(folder / "two.jsonl"), "--as", "payment"]) == 0
     project = app.open(folder)
-    then_ms = project.opened.now_ms() + 2 * DAY_MS
-    project.opened.now_ms = lambda: then_ms
+    then_ms = project.context.now_ms() + 2 * DAY_MS
+    project.context.now_ms = lambda: then_ms
     (late,) = found(project)["lake"]
 
     assert (written.state, "has the log up to sequence number" in written.words) == ("ok", True)

@@ -65,7 +65,7 @@ def test_days_as_before_have_not_moved(bank: Path):
     assert report.reference.rows == 8 * 150, "the window of training"
     assert report.recent.rows == 7 * 150
     assert [one.state for one in doctor_says(bank)] == [OK]
-    assert read_record(app.open(bank).opened.places).alerts == ()
+    assert read_record(app.open(bank).context.paths).alerts == ()
 
 
 def test_the_recent_stretch_ends_at_the_newest_event_of_the_type(bank: Path):
@@ -148,7 +148,7 @@ def test_an_alert_is_raised_once_goes_on_and_ends(bank: Path):
     more(bank)
     more(bank, first=23, times=4).health.drift()
     more(bank, first=30, days=1, times=4, channels=("post",)).health.drift()
-    places = app.open(bank).opened.places
+    places = app.open(bank).context.paths
     [alert] = read_record(places).alerts
     assert not alert.until
     assert {"payment.amount", "payment.channel"} <= set(alert.moved)
@@ -173,10 +173,10 @@ def test_an_alert_is_raised_once_goes_on_and_ends(bank: Path):
 def test_a_look_back_changes_nothing_that_is_kept(bank: Path):
     project = more(bank, times=4)
     project.health.drift()
-    before = read_record(project.opened.places)
+    before = read_record(project.context.paths)
     assert moved(project.health.drift(as_of="2026-03-15", reference="10d", recent="2d")) == set()
 
-    assert read_record(project.opened.places) == before
+    assert read_record(project.context.paths) == before
 
 
 def test_an_input_that_was_declared_anew_is_named(bank: Path, capsys: pytest.CaptureFixture[str]):
@@ -243,7 +243,7 @@ def test_a_log_without_events_has_no_drift(tmp_path: Path):
 
 def test_a_damaged_record_is_named_and_keeps_nobody_from_looking(bank: Path):
     project = more(bank)
-    project.opened.places.drift.write_text("{", encoding="utf-8")
+    project.context.paths.drift.write_text("{", encoding="utf-8")
 
     assert [one.state for one in doctor_says(bank)] == [WRONG]
     assert project.health.drift().event == "payment"
@@ -266,5 +266,5 @@ def test_the_command_answers_with_a_table_json_and_its_status(bank: Path, capsys
 
 def test_drift_is_read_beside_a_writer(bank: Path):
     project = more(bank)
-    with project.opened.writing():
+    with project.log.writing():
         assert app.open(bank).health.drift().recent.rows

@@ -114,7 +114,7 @@ def test_a_version_without_a_field_that_a_notice_names_changes_no_address(tmp_pa
     bank.write({"events.yaml": FILES["events.yaml"].replace(", zone: text?", ""), "notices/customer.yaml": None})
     bank.write({"rules/large.yaml": FILES["rules/large.yaml"].replace("  notify: customer\n", "")})
     bank.pay({name: value for name, value in payment("p-2").items() if name != "zone"})
-    with bank.project.opened.reading() as log:
+    with bank.project.log.reading() as log:
         services.follow(log)
 
     assert services.definitions is before
@@ -146,6 +146,6 @@ def test_an_answer_about_an_event_ahead_of_the_clock_is_a_label_of_its_time(tmp_
     answered(bank, token, "no")
 
     assert bank.labels() == [("payment/p-1", "fraud", "customer")]
-    with bank.project.opened.reading() as log:
+    with bank.project.log.reading() as log:
         times = [one.time_ms for rows in log.labels_after() for one in rows if one.id.startswith("payment/p-1#")]
     assert times == [NOW_MS + 600_000]

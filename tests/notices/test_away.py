@@ -6,6 +6,7 @@ from itertools import pairwise
 
 import pytest
 
+from shroff.app.project_files import checked
 from shroff.errors import DefinitionError
 from shroff.language.values import HOUR_MS, MINUTE_MS
 from shroff.notices.definitions import Quiet
@@ -46,7 +47,7 @@ def test_of_a_way_that_is_away_one_letter_is_tried_each_time_and_less_and_less_o
     bank.pay(*(payment(f"p-{number}", card=f"c-{number}", email=None) for number in range(10)))
     bank.tell(steps=1)
     tries = []
-    with bank.project.notice_files.told() as store, bank.project.opened.reading() as log:
+    with bank.project.notice_files.told() as store, bank.project.log.reading() as log:
         sending, before = Sending(bank.services, store, log), 0
         for _ in range(250):
             bank.clock_ms += 1_000
@@ -129,4 +130,4 @@ def test_hours_that_end_when_they_begin_are_refused(tmp_path):
     bank = Bank(tmp_path, notice(TEAM + 'quiet: { from: "07:00", to: "07:00" }\n'))
 
     with pytest.raises(DefinitionError, match="hours from 07:00 to 07:00 are empty, or the whole day"):
-        bank.project.opened.checked()
+        checked(bank.project.context)

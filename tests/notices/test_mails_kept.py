@@ -26,7 +26,7 @@ def mailed(tmp_path: Path, *cards: str) -> tuple[Bank, list[Path]]:
     for number, card in enumerate(cards):
         bank.pay(payment(f"p-{number}", card=card, email=f"{card}@customers.example"))
         bank.tell()
-        files += set(bank.project.opened.places.mail.glob("*.eml")) - set(files)
+        files += set(bank.project.context.paths.mail.glob("*.eml")) - set(files)
     return bank, files
 
 
@@ -40,7 +40,7 @@ def test_erasing_removes_the_mails_of_a_customer_and_who_was_asked(tmp_path):
     found = bank.project.erasing.erase("card", "c-1")
 
     assert (found.mails, found.letters) == (2, 1), "her mail and a test, of which nobody knows whom it shows"
-    assert [one.name for one in bank.project.opened.places.mail.iterdir()] == [his.name]
+    assert [one.name for one in bank.project.context.paths.mail.iterdir()] == [his.name]
     assert {(one.who == NO_ONE, one.shown == "") for one in bank.letters()} == {(True, True), (False, False)}
     assert token is not None
     assert bank.project.notices.confirming().answer(token[1], "yes").kind == "forged"
@@ -51,7 +51,7 @@ class Erases(FolderMailer):
     """A mailbox that is slow: while a mail is on its way, whom it is for is forgotten."""
 
     def __init__(self, bank: Bank) -> None:
-        super().__init__(bank.project.opened.places.mail)
+        super().__init__(bank.project.context.paths.mail)
         self.bank = bank
 
     def send(self, mail: Mail) -> Sequence[Unmailed]:
@@ -65,7 +65,7 @@ def test_who_is_forgotten_while_a_mail_is_on_its_way_stays_forgotten(tmp_path):
     bank.pay(payment("p-1"))
     bank.tell()
 
-    assert list(bank.project.opened.places.mail.glob("*.eml")) == []
+    assert list(bank.project.context.paths.mail.glob("*.eml")) == []
     assert [(one.state, one.who == NO_ONE, one.shown) for one in bank.letters()] == [(SENT, True, "")]
 
 

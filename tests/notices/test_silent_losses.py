@@ -52,7 +52,7 @@ def version_not_active(bank: Bank) -> None:
 
 
 def row_stuck(bank: Bank) -> None:
-    with bank.project.opened.writing() as (_, log):
+    with bank.project.log.writing() as (_, log):
         row = StuckRow("table", 1, 0, "decision", "payment", "p-1", "review", b"{}", b"", "it is full", 1, 0)
         log.append(Batch(stuck=[row]))
 

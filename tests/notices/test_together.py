@@ -26,7 +26,7 @@ def pay(bank: Bank, count: int) -> None:
     """Payments of rising amounts, which are told of but have not left."""
     emails = [f"c{number % 4}@bank.example" for number in range(count)]
     bank.pay(*(payment(f"p-{number}", f"{number + 1}.00", email=email) for number, email in enumerate(emails)))
-    with closing(bank.project.opened.open_log(read_only=True)) as log:
+    with closing(bank.project.log.open(read_only=True)) as log:
         (route,) = bank.project.notices.routes()
         sink = route.opened()
         sink.send(decisions(log, 0, log.last_seq()))
@@ -39,7 +39,7 @@ def test_letters_leave_in_the_order_of_the_log_for_each_recipient_by_several_con
     pay(bank, MANY + AT_ONCE)
     services = bank.services
     monkeypatch.setattr(services, "open_mailer", lambda: opened.append(1) or bank.post)
-    with closing(bank.project.opened.open_log(read_only=True)) as log:
+    with closing(bank.project.log.open(read_only=True)) as log:
         worker = NoticeWorker(services, 0, clock=iter(range(0, 10_000, 100)).__next__)
         while len(bank.post.mails) < MANY + AT_ONCE:
             worker.step()
@@ -60,7 +60,7 @@ def test_letters_leave_in_the_order_of_the_log_for_each_recipient_by_several_con
 def test_many_letters_take_few_transactions(bank):
     pay(bank, 40)
     changes = []
-    with closing(bank.project.opened.open_log(read_only=True)) as log, bank.project.notice_files.told() as store:
+    with closing(bank.project.log.open(read_only=True)) as log, bank.project.notice_files.told() as store:
 
         class Counted:
             look, beside, close = store.look, store.beside, store.close
@@ -72,7 +72,7 @@ def test_many_letters_take_few_transactions(bank):
                     yield change
 
         worker = NoticeWorker(bank.services, 0, clock=lambda: 100.0)
-        worker._log, worker._store = bank.project.opened.open_log(read_only=True), Counted()
+        worker._log, worker._store = bank.project.log.open(read_only=True), Counted()
         worker.step()
         worker._log.close()
         assert log.last_seq() >= 40
@@ -92,7 +92,7 @@ def test_a_process_that_ends_in_the_middle_loses_no_letter_and_sends_each_twice_
     assert len(sent_before) == 4
     assert {letter.state for letter in bank.letters()} == {OPEN}
     bank.clock_ms += CLAIM_MS
-    with closing(bank.project.opened.open_log(read_only=True)) as log, bank.project.notice_files.told() as store:
+    with closing(bank.project.log.open(read_only=True)) as log, bank.project.notice_files.told() as store:
         sending = Sending(bank.services, store, log)
         while sending.send():
             pass

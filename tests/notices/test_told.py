@@ -54,7 +54,7 @@ def test_a_flag_asks_the_customer_whom_the_event_names(tmp_path):
 def test_what_was_there_before_is_told_from_a_place_on_where_somebody_says_so(tmp_path):
     bank = Bank(tmp_path)
     bank.pay(payment("p-1", "111.00"), payment("p-2", "222.00"), payment("p-3", "333.00"))
-    with closing(bank.project.opened.open_log(read_only=False)) as log:
+    with closing(bank.project.log.open(read_only=False)) as log:
         places = [row.seq for row in log.outbox()]
         begin_behind(log, places[0])
         begin_behind(log, places[2])  # too late, there is a place already
@@ -75,7 +75,7 @@ def test_an_end_that_is_to_finish_all_tries_what_is_due_once(tmp_path, is_away):
     bank.pay(*(payment(f"p-{number}", card=f"c-{number}", email=f"c{number}@bank.example") for number in range(30)))
     if is_away:
         bank.post.failing = [AwayError("connection refused")]
-    with closing(bank.project.opened.open_log(read_only=False)) as log:
+    with closing(bank.project.log.open(read_only=False)) as log:
         begin_behind(log, 0)
         with telling(bank.services, log) as teller:
             teller.finish_all()
@@ -350,7 +350,7 @@ def test_a_process_that_is_killed_while_it_sends_leaves_the_mail_to_the_next_onc
         """Ends a process in the middle."""
 
     def killed() -> None:
-        with closing(bank.project.opened.open_log(read_only=True)) as log, bank.project.notice_files.told() as store:
+        with closing(bank.project.log.open(read_only=True)) as log, bank.project.notice_files.told() as store:
             Sending(bank.services, store, log).send()
 
     bank.post.failing = [AwayError("later")]
@@ -516,7 +516,7 @@ def test_two_processes_hand_a_letter_over_once(tmp_path):
     bank.post.failing = [AwayError("later")]
     bank.tell()
     bank.clock_ms += HOUR_MS
-    with closing(bank.project.opened.open_log(read_only=True)) as log, bank.project.notice_files.told() as store:
+    with closing(bank.project.log.open(read_only=True)) as log, bank.project.notice_files.told() as store:
         one, other = Sending(bank.services, store, log), Sending(bank.services, store, log)
         (letter,) = bank.letters()
         assert len(one._claimed([letter])) == 1
@@ -545,7 +545,7 @@ def test_a_test_goes_to_the_address_that_is_named_and_says_that_it_is_one(tmp_pa
     texts = []
     for _ in range(2):
         assert bank.project.notices.test("customer", "me@bank.example") == []
-        (file,) = bank.project.opened.places.mail.glob("*.eml")
+        (file,) = bank.project.context.paths.mail.glob("*.eml")
         texts.append(file.read_text())
     text, ids = texts[1], {re.search(r"Message-ID: <[0-9a-f]{12}\.preview-customer@\S+>", one)[0] for one in texts}
 
@@ -571,7 +571,7 @@ def test_links_lead_to_the_service_that_is_one_where_no_address_is_set(tmp_path)
     bank = Bank(tmp_path, {"shroff.yaml": "shroff: 1\nname: small\nmoney: EUR\n"})
     bank.pay()
     assert b"http://localhost:8080/confirm/" in bank.project.notices.preview("customer").data
-    bank.project.opened.served_at = "http://127.0.0.1:9999"
+    bank.project.context.served_at = "http://127.0.0.1:9999"
 
     assert b"http://127.0.0.1:9999/confirm/" in bank.project.notices.preview("customer").data
 

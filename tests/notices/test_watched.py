@@ -189,8 +189,8 @@ def test_the_report_says_what_waits_for_people(tmp_path):
     bank = reported(tmp_path)
     bank.pay(payment("p-1"), payment("p-2", "150.00", card="c-2"), payment("p-3", card="c-3"))
     with bank.project.cases.open() as desk:
-        dispositions.decide(desk, bank.project.opened.who, 3, "genuine")
-        case_actions.escalate(desk, bank.project.opened.who, 2, "hard")
+        dispositions.decide(desk, bank.project.context.who, 3, "genuine")
+        case_actions.escalate(desk, bank.project.context.who, 2, "hard")
     shown = lines_of(text_after(bank, DAY_MS - NOW_MS % DAY_MS + 7 * HOUR_MS))
     at = shown.index("Open work")
 
@@ -285,7 +285,7 @@ def test_a_sink_that_fails_for_a_minute_is_told_once(tmp_path):
 def test_input_that_is_refused_is_told(tmp_path):
     bank = Bank(tmp_path, notice(f"{TEAM}on: failure\n", "failing") | {"notices/customer.yaml": None})
     bank.pay(payment(amount="1.00"))
-    with closing(bank.project.opened.open_log(read_only=True)) as log, bank.project.notice_files.told() as store:
+    with closing(bank.project.log.open(read_only=True)) as log, bank.project.notice_files.told() as store:
         watching = Watching(bank.services, store, log, tuple)
         assert watching.look() == 0
         bank.pay(payment("p-2", amount="1.005"), payment("p-3", amount="none"))

@@ -190,7 +190,7 @@ def test_one_that_may_take_long_is_a_kind_of_job(made, bank):
     assert (kind.meaning, params.rights) == ("Compare the values of two lists.", (Right.READ_DEFINITIONS,))
     assert kind.parameters == ("first", "second", "from", "most", "side", "is_loud", "skip")
     project = app.open(bank)
-    assert kind.load()(project, params, JobRun(0)) == {"only": ["c"], "by": project.opened.who.name}
+    assert kind.load()(project, params, JobRun(0)) == {"only": ["c"], "by": project.context.who.name}
     with pytest.raises(UsageError, match="lists-compare has no such parameter"):
         kind.read({"first": "one", "second": "two", "by": "eve"})
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from shroff import config
 from shroff.app import project as app
-from shroff.app.opened import Opened
+from shroff.app.project_log import ProjectLog
 from shroff.cli.main import run
 from shroff.engine.step import Engine
 from shroff.errors import DefinitionError, Problem, StorageError, UsageError
@@ -141,7 +141,7 @@ def test_an_entry_decides_from_the_next_event_on(folder, capsys):
     assert ingested(folder, 2, "c2") == "decline"
     assert asked(capsys, folder, "remove", "blocked", "c2")[1]["what"] == "removed"
     assert ingested(folder, 3, "c2") == "approve"
-    with app.open(folder).opened.reading() as log:
+    with app.open(folder).log.reading() as log:
         assert [one.seq for one in log.controls()] == [1, 3, 5]
     assert app.open(folder).verify().mismatches == 0
 
@@ -149,7 +149,7 @@ def test_an_entry_decides_from_the_next_event_on(folder, capsys):
 def test_the_answer_names_what_else_came_into_force_with_it(folder, capsys):
     ingested(folder, 1, "c1")
     with (
-        app.open(folder).opened.writing() as (writer, log),
+        app.open(folder).log.writing() as (writer, log),
         closing(app.open(folder).inboxes.brief(writer, log)) as inbox,
     ):
         (folder / "rules" / "listed.yaml").write_text(RULE.replace("decline", "review"), encoding="utf-8")
@@ -168,7 +168,7 @@ def test_the_answer_names_what_else_came_into_force_with_it(folder, capsys):
 
 
 def test_who_runs_the_command_adds_an_entry_where_nobody_else_is_named_and_the_list_has_a_column_for_it(folder, capsys):
-    me = app.open(folder).opened.who.name
+    me = app.open(folder).context.who.name
     (folder / "lists" / "bare.csv").write_text("value\n", encoding="utf-8")
     asked(capsys, folder, "add", "blocked", "c2")
     code, _ = asked(capsys, folder, "add", "bare", "c2")
@@ -192,7 +192,7 @@ def test_an_entry_that_is_there_changes_nothing_and_is_no_version(folder, capsys
     ingested(folder, 1, "c2")
 
     assert asked(capsys, folder, "add", "blocked", "c1", "--by", "ann")[1]["what"] == "same"
-    with app.open(folder).opened.reading() as log:
+    with app.open(folder).log.reading() as log:
         assert len(log.controls()) == 1
 
 
@@ -201,7 +201,7 @@ def test_without_a_log_the_file_waits_for_the_first_events(folder, capsys):
 
     assert (code, found["in_force"]) == (0, False)
     assert "no log yet" in str(found["why_not"])
-    assert not app.open(folder).opened.places.log.exists()
+    assert not app.open(folder).context.paths.log.exists()
 
 
 def test_lists_are_shown_with_what_reads_them(folder, capsys):
@@ -299,7 +299,7 @@ def test_a_change_whose_project_does_not_fit_the_log_is_written_and_says_what_it
 
 
 def test_a_change_that_the_log_cannot_take_is_written_and_says_why(folder, monkeypatch, capsys):
-    opened = Opened.open_log
+    opened = ProjectLog.open
 
     def fail(project: app.Project, *, read_only: bool) -> Log:
         if read_only:
@@ -307,7 +307,7 @@ def test_a_change_that_the_log_cannot_take_is_written_and_says_why(folder, monke
         raise StorageError("log.db: there is no room. Make room and start again.")
 
     ingested(folder, 1, "c2")
-    monkeypatch.setattr(Opened, "open_log", fail)
+    monkeypatch.setattr(ProjectLog, "open", fail)
     assert run(["-C", str(folder), "lists", "add", "blocked", "c2"]) == 0
 
     said = capsys.readouterr().out
@@ -401,7 +401,7 @@ def test_what_was_checked_before_hides_no_mistake(folder, capsys):
     (folder / "shroff.yaml").write_text(settings + "second_person: [lists]\n")
     assert "a second person approves changes of lists here" in json.dumps(asked(capsys, folder, "add", "blocked", "c3"))
     (folder / "shroff.yaml").write_text(settings)
-    path = app.open(folder).opened.places.checked
+    path = app.open(folder).context.paths.checked
     path.write_text(path.read_text()[:-5])
     assert asked(capsys, folder, "add", "blocked", "c3")[1]["in_force"] is True
     (folder / "rules" / "listed.yaml").write_text(TESTED.replace("decline", "review"))
@@ -420,7 +420,7 @@ def test_a_row_of_a_long_list_is_recorded_by_itself(folder, capsys):
     ingested(folder, 1, "c2")
     for words in (["add", "c2"], ["add", "b-7", "--note", "why"], ["remove", "b-999"], ["add", "c3"]):
         assert asked(capsys, folder, words[0], "blocked", *words[1:])[1]["in_force"] is True
-    with app.open(folder).opened.reading() as log:
+    with app.open(folder).log.reading() as log:
         sizes = [len(one.body) for one in log.controls()]
         found, changed = control_at(log), changed_by(log.controls()[-1])
 
@@ -508,7 +508,7 @@ def test_lines_behind_a_list_are_read_as_the_whole_list_is(before):
 
 
 def test_ctrl_c_behind_the_change_says_that_it_is_written(folder, monkeypatch, capsys):
-    opened = Opened.open_log
+    opened = ProjectLog.open
 
     def interrupted(project: app.Project, *, read_only: bool) -> Log:
         if read_only:
@@ -516,7 +516,7 @@ def test_ctrl_c_behind_the_change_says_that_it_is_written(folder, monkeypatch, c
         raise KeyboardInterrupt
 
     ingested(folder, 1, "c2")
-    monkeypatch.setattr(Opened, "open_log", interrupted)
+    monkeypatch.setattr(ProjectLog, "open", interrupted)
     code, found = asked(capsys, folder, "add", "blocked", "c2")
 
     assert (code, found["detail"]) == (
@@ -537,7 +537,7 @@ def test_check_finds_a_project_that_does_not_fit_its_log(folder, monkeypatch, ca
     def fail(*_arguments: object, **_options: object) -> None:
         raise StorageError("the disk fails")
 
-    monkeypatch.setattr(Opened, "open_log", fail)
+    monkeypatch.setattr(ProjectLog, "open", fail)
     (folder / "events.yaml").write_text(FILES["events.yaml"])
     assert run(["-C", str(folder), "check", "--json"]) == 0
     assert warned(capsys) == ["these files were not checked: the disk fails."]

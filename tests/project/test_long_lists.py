@@ -208,8 +208,8 @@ def test_a_row_of_a_long_list_goes_on_from_what_is_known(tmp_path, monkeypatch, 
     payment = {"id": "p1", "at": "2026-03-01T12:00:01Z", "card": "c-1", "amount": "1.00"}
     project = app.open(folder)
     assert project.decide([payment], as_type="payment")[0].outcome == "decline"
-    opened = project.opened
-    load_definitions(in_the_log(project), opened.hasher, read=opened.read_once).or_raise()
+    context = project.context
+    load_definitions(in_the_log(project), context.log.hasher, read=context.read_once).or_raise()
     read, rows_of, digests = list[int](), reference._rows, list[None]()
 
     def noted(file: str, text: str, problems: list[Problem]) -> object:
@@ -229,8 +229,8 @@ def test_a_row_of_a_long_list_goes_on_from_what_is_known(tmp_path, monkeypatch, 
         for value in out:
             assert one.lists.remove("blocked", value).in_force
         if not is_new:  # what a service knows: its files, and those of the log
-            opened.reload()
-            in_force = load_definitions(in_the_log(project), opened.hasher, read=opened.read_once).or_raise()
+            context.reload()
+            in_force = load_definitions(in_the_log(project), context.log.hasher, read=context.read_once).or_raise()
             assert in_force.reference == project.definitions.reference
     monkeypatch.undo()
 
@@ -241,7 +241,7 @@ def test_a_row_of_a_long_list_goes_on_from_what_is_known(tmp_path, monkeypatch, 
 
 
 def in_the_log(project: app.Project) -> Mapping[str, str]:
-    with project.opened.reading() as log:
+    with project.log.reading() as log:
         return control_at(log).files
 
 

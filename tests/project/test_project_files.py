@@ -155,10 +155,10 @@ def use(bank, id_):
     (bank / "lists" / "blocked.csv").write_text("value,note,added_by,expires_at\n")
     assert run([*folder, "lists", "add", "blocked", id_]) == 0
     project = app.open(bank)
-    project.opened.hasher("a value")
+    project.log.hasher("a value")
     with project.people.open():
-        note_head(project.opened.places, 7, b"hash")
-    FolderMailer(project.opened.places.mail).send(Mail(id_, "a@b.example", ("c@d.example",), b"text"))
+        note_head(project.context.paths, 7, b"hash")
+    FolderMailer(project.context.paths.mail).send(Mail(id_, "a@b.example", ("c@d.example",), b"text"))
 
 
 def open_to_others(folder):

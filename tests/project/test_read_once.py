@@ -57,7 +57,7 @@ def test_a_draft_is_checked_without_reading_the_project_again(project, read):
 
 def test_what_was_changed_is_read_again_with_its_mistakes(project, read):
     project.drafts.check("small", RULE.format(amount=5))
-    rules, was = project.opened.places.folder / "rules" / "large.yaml", FILES["rules/large.yaml"]
+    rules, was = project.context.paths.folder / "rules" / "large.yaml", FILES["rules/large.yaml"]
     read.clear()
     found = []
     for text in (was.replace("this.amount > 100", "this.amuont > 100"), was):
@@ -71,15 +71,15 @@ def test_what_was_changed_is_read_again_with_its_mistakes(project, read):
 
 def test_a_list_of_hashed_values_is_hashed_again_only_where_it_was_changed(project):
     text = FILES["events.yaml"].replace("card: text?", "card: text? hashed")
-    (project.opened.places.folder / "events.yaml").write_text(text)
+    (project.context.paths.folder / "events.yaml").write_text(text)
     rule = "- { id: known, on: payment, by: card, when: this.card in lists.blocked, effect: review }\n"
-    (project.opened.places.folder / "rules" / "known.yaml").write_text(rule)
-    project.opened.reload()
+    (project.context.paths.folder / "rules" / "known.yaml").write_text(rule)
+    project.context.reload()
     first = project.definitions.reference.lists["blocked"]
-    project.opened.reload()
+    project.context.reload()
     again = project.definitions.reference.lists["blocked"]
-    (project.opened.places.folder / LIST).write_text("value\nc-1\nc-2\n")
-    project.opened.reload()
+    (project.context.paths.folder / LIST).write_text("value\nc-1\nc-2\n")
+    project.context.reload()
 
     assert first is again
     assert [one.startswith("hashed:") for one in project.definitions.reference.lists["blocked"]] == [True, True]
@@ -119,7 +119,7 @@ def test_after_any_edits_a_project_is_what_reading_it_from_scratch_gives(edits):
 
 
 def test_an_edit_of_a_rule_types_that_rule_alone_and_runs_its_tests_alone(project, monkeypatch):
-    folder, typed, tested = project.opened.places.folder, list[str](), list[str]()
+    folder, typed, tested = project.context.paths.folder, list[str](), list[str]()
     event = "{ payment: { at: 2026-03-01T12:00:00Z, card: c1, amount: 1.00 } }"
     rule = "- id: ID\n  on: payment\n  by: card\n  when: this.amount > AMOUNT\n  effect: review\n"
     rule += f"  tests: [{{ name: t, events: [{event}], hits: [false] }}]\n"
@@ -133,7 +133,7 @@ def test_an_edit_of_a_rule_types_that_rule_alone_and_runs_its_tests_alone(projec
     )
     for amount, is_ok in (("6", True), ("0", False), ("7", True)):
         (folder / "rules" / "r1.yaml").write_text(rule.replace("ID", "r1").replace("AMOUNT", amount))
-        project.opened.reload()
+        project.context.reload()
         assert project.check().is_ok is is_ok
 
     assert [node.get("id").text for node in typed] == ["r1"] * 3

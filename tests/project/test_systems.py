@@ -208,10 +208,10 @@ def test_a_variable_may_stand_for_a_whole_address(tmp_path, monkeypatch):
     project = shroff.open(tmp_path)
 
     with pytest.raises(UsageError, match="reads \\$\\{DATABASE_URL\\}, and that variable is not set"):
-        project.opened.has_log()
+        project.log.exists()
     monkeypatch.setenv("DATABASE_URL", "oracle://scott:tiger@h/d")
     with pytest.raises(UsageError, match="a store is postgresql://, and this address is none") as raised:
-        project.opened.has_log()
+        project.log.exists()
     assert "tiger" not in str(raised.value)
 
 

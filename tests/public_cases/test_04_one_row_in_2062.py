@@ -15,7 +15,7 @@ CASE = "04-one-row-in-2062"
 
 
 def refused(project: app.Project) -> list[tuple[str, str]]:
-    with project.opened.reading() as log:
+    with project.log.reading() as log:
         return [(one.place, one.reason) for _, one in log.refused_list()]
 
 

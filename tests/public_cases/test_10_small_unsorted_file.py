@@ -19,7 +19,7 @@ def test_the_file_is_stopped_and_sorted_when_that_is_asked_for(tmp_path):
     file, project = folder / "registrations.csv", app.open(folder)
     with pytest.raises(UsageError, match=r"3 of the first 5 lines .* No event was written\. Add --order time"):
         project.ingest([file], as_type="payment")
-    with project.opened.reading() as log:
+    with project.log.reading() as log:
         assert (log.counts().refused, log.watermark_ms()) == (0, None)
     report = project.ingest([file], as_type="payment", order="time")
 

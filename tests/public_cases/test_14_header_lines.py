@@ -127,4 +127,4 @@ def test_what_is_no_utf_8_is_windows_1252_and_said(folder):
     project.ingest([folder / "euro.csv"], as_type="payment")
 
     assert project.events("payment")["id"].to_pylist() == ["“1” €"]
-    assert "euro.csv is not UTF-8; it is read as windows-1252." in project.opened.warnings
+    assert "euro.csv is not UTF-8; it is read as windows-1252." in project.context.warnings

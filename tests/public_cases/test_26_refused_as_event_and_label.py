@@ -23,7 +23,7 @@ def test_the_retry_brings_the_event_and_its_label(tmp_path, order, names_file_fi
     folder = project_of(CASE, tmp_path)
     file, events = folder / "both.csv", folder / "events.yaml"
     report = app.open(folder).ingest([file], as_type="payment", labels=file, order=order)
-    with app.open(folder).opened.reading() as log:
+    with app.open(folder).log.reading() as log:
         entries = [one for _, one in log.refused_list()]
     first = {one.type: one.reason.partition(":")[0] for one in entries}
     if names_file_first:  # a retry that cannot read the lines leaves them as they are
@@ -34,7 +34,7 @@ def test_the_retry_brings_the_event_and_its_label(tmp_path, order, names_file_fi
     assert (report.events.quarantined, report.labels.quarantined) == (1, 1)
     assert first == {"payment": "amount", "label": "known_at"}
     assert [one.stays for one in retried] == [False, False]
-    with app.open(folder).opened.reading() as log:
+    with app.open(folder).log.reading() as log:
         assert log.refused_list() == []
         assert log.counts().waiting == 0
         assert [(one.kind, one.id) for records in log.read() for one in records if one.kind == "event"] == [
@@ -48,12 +48,12 @@ def test_a_retry_of_a_line_whose_header_the_log_lacks_keeps_the_reason_and_adds_
     folder = project_of(CASE, tmp_path)
     project = app.open(folder)
     project.ingest([folder / "both.csv"], as_type="payment")
-    with closing(project.opened.open_log(read_only=False)) as log:
+    with closing(project.log.open(read_only=False)) as log:
         log.append(Batch(offsets=[Offset(HEADERS, "both.csv", "")]))
-    with project.opened.reading() as log:
+    with project.log.reading() as log:
         ((_, before),) = log.refused_list()
     told = [project.quarantine.retry([])[0].reason for _ in range(2)]
-    with project.opened.reading() as log:
+    with project.log.reading() as log:
         ((_, after),) = log.refused_list()
 
     assert after.reason == f"{before.reason}. Not retried: {told[1]}"

@@ -11,7 +11,7 @@ CASE = "29-fixed-by-another"
 
 
 def fixed(project) -> list[str | None]:
-    with project.opened.reading() as log:
+    with project.log.reading() as log:
         entries = log.refused_list()
         found = project.quarantine.fixed(log, entries)
     return [found.get(number) for number, _ in entries]

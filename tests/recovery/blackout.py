@@ -16,7 +16,7 @@ from unittest.mock import patch
 
 from shroff.adapters.databases import write_ahead
 from shroff.adapters.log.sqlite import SqliteLog
-from shroff.app import adapter_factory, opened
+from shroff.app import adapter_factory, project_log
 from shroff.app import project as app
 from shroff.errors import ShroffError
 from shroff.log.state import snapshots
@@ -81,9 +81,9 @@ def record(
     The last three break promises of the program on purpose: how SQLite syncs, the step at which a batch counts as
     answered, and the step behind which a second transaction begins.
     """
-    project.opened.places.state.mkdir(exist_ok=True)
+    project.context.paths.state.mkdir(exist_ok=True)
     states: list[str] = []
-    with recording(project.opened.places.state) as kept:
+    with recording(project.context.paths.state) as kept:
 
         def open_log(path: Path, *, read_only: bool) -> SqliteLog:
             def on_step(step: str) -> None:
@@ -113,7 +113,7 @@ def record(
 
         for part in parts:
             take_in(project, [part], open_log, open_snapshots)
-    return Run(kept.start, kept.operations, states, files_in(project.opened.places.state))
+    return Run(kept.start, kept.operations, states, files_in(project.context.paths.state))
 
 
 def take_in(
@@ -127,7 +127,7 @@ def take_in(
     """Ingest the parts in one start, with frequent checkpoints and snapshots."""
     with ExitStack() as changed:
         changed.enter_context(patch.object(adapter_factory, "load_entry", lambda _name: open_log))
-        changed.enter_context(patch.object(opened, "Snapshots", open_snapshots))
+        changed.enter_context(patch.object(project_log, "Snapshots", open_snapshots))
         changed.enter_context(patch.object(snapshots, "EVERY", SAVED_EVERY))
         for name in ("_CHECKPOINT_PAGES", "_BESIDE_PAGES"):
             changed.enter_context(patch.object(write_ahead, name, CHECKPOINT_PAGES))
@@ -142,9 +142,9 @@ def state_of(log: SqliteLog) -> str:
 
 def loss(project: app.Project, run: Run, moment: Moment, image: Files) -> str:
     """What is wrong with these files, in words; nothing where all that was answered is there, and no half batch."""
-    put_files(project.opened.places.state, image)
+    put_files(project.context.paths.state, image)
     try:
-        with closing(SqliteLog(project.opened.places.log)) as log:
+        with closing(SqliteLog(project.context.paths.log)) as log:
             state = state_of(log)
     except ShroffError as error:
         return f"the log cannot be read: {error}"
@@ -152,11 +152,11 @@ def loss(project: app.Project, run: Run, moment: Moment, image: Files) -> str:
         if state in run.states:
             return f"{moment.stored} batches were answered, and the log has {run.states.index(state)}"
         return "the log holds a part of a batch"
-    with closing(sqlite3.connect(project.opened.places.log)) as database:
+    with closing(sqlite3.connect(project.context.paths.log)) as database:
         (words,) = database.execute("PRAGMA integrity_check").fetchone()
     if words != "ok":
         return f"SQLite says {words}"
-    saved = Snapshots(project.opened.places.snapshots)
+    saved = Snapshots(project.context.paths.snapshots)
     if moment.saved and not any(_is_whole(saved, file) and int(file.stem) >= moment.saved for file in saved.files()):
         there = [(file.name, _is_whole(saved, file)) for file in saved.files()]
         return f"the snapshot of place {moment.saved}, which was said to be saved, is not there: {there}"
@@ -173,4 +173,4 @@ def _is_whole(saved: Snapshots, file: Path) -> bool:
 def finished(project: app.Project, parts: Sequence[Path]) -> Contents:
     """What the log holds after the whole input was given once more."""
     take_in(project, parts, batch_size=USUAL_BATCH_SIZE)
-    return contents(project.opened.places.folder)
+    return contents(project.context.paths.folder)

@@ -73,7 +73,7 @@ class Twin:
         """`folder` has the same definitions, and no log yet."""
         self._project = app.open(folder)
         self._open = ExitStack()
-        self._writer, self._log = self._open.enter_context(self._project.opened.writing())
+        self._writer, self._log = self._open.enter_context(self._project.log.writing())
         self._intake = self._project.taking.intake(keeps_hashes=False)
         self._seq = 0
 

@@ -77,7 +77,7 @@ class PubsubWorld(World):
         """How many lines are in the log, and in quarantine or waiting beside it."""
         names = {line.raw: line.name for line in self.sent.lines.values() if line.kind == "label"}
         try:
-            with self.project.opened.reading() as log:
+            with self.project.log.reading() as log:
                 self._there = Counter(name_of(one) for part in log.read() for one in part if one.kind != "control")
                 self._there.update(one.raw.decode() for _, one in log.refused_list())
                 self._there.update(names[one.raw] for one in log.waiting_all())

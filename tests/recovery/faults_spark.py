@@ -62,7 +62,7 @@ class SparkWorld:
 
     def begin(self) -> None:
         """Start a driver, with nobody waiting for what the one before it started."""
-        command = [str(SHROFF), "-C", str(self.recorded.project.opened.places.folder), "lake", "decide", "--json"]
+        command = [str(SHROFF), "-C", str(self.recorded.project.context.paths.folder), "lake", "decide", "--json"]
         command += ["--out", str(self.out), "--partitions", "2", "--places", str(PLACES)]
         self._reports.append(self.folder / f"report-{len(self._reports)}.json")
         with self._reports[-1].open("wb") as report, self.errors.open("ab") as errors:
@@ -166,7 +166,7 @@ def look(out: Path, project: Any) -> Found:
     ends = [(0, 0), *(tuple(map(int, re.findall(r"\d+", file.stem))) for file in files)]
     found.wrong += [f"{one[1]} is followed by {other[0]}" for one, other in pairwise(ends) if other[0] != one[1] + 1]
     has = Counter(row for file in files for row in _rows_of(file))
-    with project.opened.reading() as log:
+    with project.log.reading() as log:
         must = {
             row.seq: (row.seq, row.event, row.id, row.outcome, row.receipt, row.document.decode())
             for rows in log.decisions_after()

@@ -198,7 +198,7 @@ class StreamWorld(World):
 
     def n_settled(self) -> int:
         """How many messages are behind the offsets that the store has."""
-        with self.project.opened.reading() as log:
+        with self.project.log.reading() as log:
             found = log.offsets("kafka")
         return sum(int(shown(offset)) for offset in found.values())
 
@@ -265,10 +265,10 @@ class StreamWorld(World):
         if looks_at_lake:
             writing = self.write_lake()
             assert writing.wait() == 0, f"the lake was not written though all was well:\n{self.last_words()}"
-        with self.project.opened.reading() as log:
+        with self.project.log.reading() as log:
             self._wait(lambda: not self.topic.is_behind(log), "all decisions in the sink", SINK_WITHIN_S)
         found = super().look()
-        with self.project.opened.reading() as log:
+        with self.project.log.reading() as log:
             self.topic.look(log, found)
             if looks_at_lake:
                 look_at_lake(self.project, log.last_seq(), found)

@@ -137,7 +137,7 @@ class SecondWorld(StreamWorld):
         return self._settled() >= self._last
 
     def _settled(self) -> tuple[int, int]:
-        with self.project.opened.reading() as log:
+        with self.project.log.reading() as log:
             offset = log.offsets("redis").get(self.name, "0-0")
         ms, _, at = offset.partition("/")[0].partition("-")
         return int(ms), int(at)

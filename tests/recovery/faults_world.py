@@ -66,7 +66,7 @@ class World(ABC):
 
     @property
     def log(self) -> Path:
-        return self.project.opened.places.log
+        return self.project.context.paths.log
 
     # ---- the sender
 
@@ -211,7 +211,7 @@ class World(ABC):
 
     def look(self) -> Found:
         """Everything that is not as it must be. All must be settled."""
-        with self.project.opened.reading() as log, self.project.notice_files.told() as notices:
+        with self.project.log.reading() as log, self.project.notice_files.told() as notices:
             found = look(log, notices, self.sent, self.twin)
         self.n_looks += 1
         verified(self.project, found, ENGINES if self.n_looks % COMPUTED_AGAIN_EVERY == 0 else ENGINES[:1], 50)

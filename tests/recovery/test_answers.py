@@ -128,7 +128,7 @@ def _tell_what_was_in_doubt(bank: Bank, server: Mail, answers: dict[str, tuple[s
     """What a killed process had in its hands leaves once its claim has ended: the clock goes on by so much."""
     project = app.open_exactly(bank.folder)
     offset_ms = 0
-    project.opened.now_ms = lambda: time.time_ns() // 1_000_000 + offset_ms
+    project.context.now_ms = lambda: time.time_ns() // 1_000_000 + offset_ms
     bank.project, bank._services = project, project.notices.services()
     for _ in range(3):
         offset_ms += CLAIM_MS
@@ -149,7 +149,7 @@ def _hold(bank: Bank, server: Mail, answers: dict[str, tuple[str, int]]) -> None
     with project.notice_files.told() as store, store.look() as look:
         letters = look.letters(limit=500)
         questions = [one for number in range(EVENTS) for one in look.questions_about([f"payment/p-{number}"])]
-    with project.opened.reading() as log:
+    with project.log.reading() as log:
         bodies = [msgspec.json.decode(one.body) for rows in log.labels_after(0) for one in rows]
     with closing(project.outside.open_people()) as people:
         record = Counter(one.subject for one in rows_of(people) if one.action == "confirmation.answer")

@@ -37,7 +37,7 @@ def backed_up(project: Path, place: Path, switch: KillSwitch | None = None, *, w
                 (project / "rules" / "meanwhile.yaml").write_text(f"# {time.monotonic_ns()}\n[]\n")
             switch(step)
 
-    with BackupWriter(app.open_exactly(project).opened, Vault(FolderObjects(str(place), on_step=on_step))) as writer:
+    with BackupWriter(app.open_exactly(project).context, Vault(FolderObjects(str(place), on_step=on_step))) as writer:
         writer.create(is_full=switch is None or with_tails, tail_every_s=0.0 if with_tails else None)
 
 
@@ -55,7 +55,7 @@ def test_a_lost_disk_costs_the_tail_at_most(tmp_path: Path) -> None:
     first.write_bytes(b"\n".join(events.read_bytes().split(b"\n")[:100]) + b"\n")
     assert ingest_in_a_process(bank, first) == 0
     project = app.open_exactly(bank)
-    project.opened.hasher("a value")
+    project.log.hasher("a value")
     project.run(VerifyAudit())
     shutil.copytree(bank / ".shroff", secrets, ignore=lambda _, names: [one for one in names if one != "hash.key"])
     follower = subprocess.Popen(

@@ -148,7 +148,7 @@ def seen(folder: Path) -> dict[str, object]:
     project = app.open(folder)
     champion = next(one for one in project.models.all() if one.role == "champion")
     snapshots = Snapshots(folder / ".shroff" / "snapshots")
-    with project.opened.reading() as log, project.lake.open() as lake:
+    with project.log.reading() as log, project.lake.open() as lake:
         kept, checked = contents_of(log), lake.check()
         assert checked.problems == []
         return {
@@ -157,7 +157,7 @@ def seen(folder: Path) -> dict[str, object]:
             "versions": len(log.controls()),
             "pruned": log.pruned_to(),
             "rows": [one.value for one in project.lists.entries("blocked")],
-            "model": project.opened.registry.read(champion.id).files["logistic.json"],
+            "model": project.context.registry.read(champion.id).files["logistic.json"],
             "lake": (checked.rows, checked.upto),
             "files": checked.files,  # of which compaction makes fewer, day by day
             "snapshots": [(file.name, snapshots.check(file) is not None) for file in snapshots.files()],
@@ -220,5 +220,5 @@ def test_a_command_that_is_killed_before_any_of_its_writes_is_done_whole_by_the_
             os.utime(path, (time.time() - TWO_DAYS_S,) * 2)
         writer.later(app.open(folder))
         assert litter(folder) == [], told
-        with app.open(folder).opened.reading() as log:
+        with app.open(folder).log.reading() as log:
             assert log.asked() == [], told

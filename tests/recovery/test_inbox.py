@@ -130,7 +130,7 @@ def test_a_label_beside_an_ingest_is_taken_within_three_batches(bank: Path, even
 
 
 def is_asked(project: Path) -> bool:
-    with app.open(project).opened.reading() as log:
+    with app.open(project).log.reading() as log:
         return bool(log.asked())
 
 
@@ -175,7 +175,7 @@ def test_a_writer_that_is_killed_around_a_new_version_puts_it_in_force_once(bank
         "card:\n  listed_1d: count(payment where payment.card in lists.blocked_cards) over 1d"  # so it takes a fold
     )
     features.write_text(features.read_text(encoding="utf-8").replace("card:", listed, 1), encoding="utf-8")
-    with app.open(bank).opened.writing():
+    with app.open(bank).log.writing():
         kills = 0
     for number, step in enumerate(TRIED_STEPS * ROUNDS):
         writer = begun(bank, events, KillSwitch(step, 1 + number % 3))
@@ -185,7 +185,7 @@ def test_a_writer_that_is_killed_around_a_new_version_puts_it_in_force_once(bank
         assert ended(asker) == 0
     ended(forked(lambda: ingest(bank, events)))
 
-    with app.open(bank).opened.reading() as log:
+    with app.open(bank).log.reading() as log:
         lists = ROUNDS * len(TRIED_STEPS)
         assert len(log.controls()) == 2 + lists  # the first version, and the one with the feature
         assert log.asked() == []
@@ -218,8 +218,8 @@ def test_a_request_that_nobody_waits_for_is_carried_out_by_the_next_that_writes(
     intake = project.taking.intake(keeps_hashes=True)
     fields = {"event": "payment/p-7", "verdict": "fraud", "reason": ASKED, "known_at": "2027-01-01T00:00:00Z"}
     one = intake.submit("label", fields, source="test", place="1", raw=b"{}", is_strict=True)
-    with project.opened.reading() as log:
-        log.ask(LABELS, labels_request([one], intake.money_places), project.opened.now_ms())
+    with project.log.reading() as log:
+        log.ask(LABELS, labels_request([one], intake.money_places), project.context.now_ms())
     ended(forked(lambda: ingest(bank, events)))
 
     assert labels_of(bank) == {"p-7": 1}

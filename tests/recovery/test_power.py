@@ -262,10 +262,10 @@ def test_the_folder_of_a_log_is_safe_before_the_log_is_made(tmp_path: Path) -> N
     synced: list[tuple[int, bool]] = []
 
     def sync(descriptor: int) -> None:
-        synced.append((os.fstat(descriptor).st_ino, project.opened.places.log.exists()))
+        synced.append((os.fstat(descriptor).st_ino, project.context.paths.log.exists()))
 
-    with patch.object(os, "fsync", sync), project.opened.writing():
-        assert (project.opened.places.folder.stat().st_ino, False) in synced
+    with patch.object(os, "fsync", sync), project.log.writing():
+        assert (project.context.paths.folder.stat().st_ino, False) in synced
 
 
 @pytest.mark.slow

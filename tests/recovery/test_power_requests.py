@@ -99,12 +99,12 @@ def record(project: app.Project, *, careless: Callable[[sqlite3.Connection], obj
 
     requests: list[Request] = []
     with ExitStack() as opened:
-        kept = opened.enter_context(recording(project.opened.places.state))
+        kept = opened.enter_context(recording(project.context.paths.state))
         opened.enter_context(patch.object(log_sqlite, "connect_beside", beside))
         opened.enter_context(patch.object(adapter_factory, "load_entry", lambda _name: open_log))
-        writer, log = opened.enter_context(project.opened.writing())
+        writer, log = opened.enter_context(project.log.writing())
         inbox = opened.enter_context(closing(project.inboxes.brief(writer, log)))
-        reader = opened.enter_context(closing(project.opened.open_log(read_only=True)))
+        reader = opened.enter_context(closing(project.log.open(read_only=True)))
         for count in ROUNDS:
             for _ in range(count):
                 kind, body = asked_for(project, len(requests) + 1)
@@ -129,9 +129,9 @@ def asked_for(project: app.Project, number: int) -> tuple[str, bytes]:
 
 def loss(project: app.Project, run: Run, told: dict[str, int], image: Files) -> str:
     """What is wrong with these files, in words."""
-    put_files(project.opened.places.state, image)
+    put_files(project.context.paths.state, image)
     try:
-        with closing(SqliteLog(project.opened.places.log)) as log:
+        with closing(SqliteLog(project.context.paths.log)) as log:
             waiting = {one.number for one in log.asked()}
             replied = {one.number for one in run.requests if log.reply_to(one.number) is not None}
             done = carried_out(log)
@@ -168,7 +168,7 @@ def losses(project: app.Project, run: Run) -> Iterator[str]:
 
 def left_undone(project: app.Project) -> str:
     """What is wrong behind the next process that writes: it carries out what waited, and all of it once."""
-    with project.opened.writing() as (writer, log), closing(project.inboxes.brief(writer, log)) as inbox:
+    with project.log.writing() as (writer, log), closing(project.inboxes.brief(writer, log)) as inbox:
         waiting, before = [one.number for one in log.asked()], carried_out(log)
         inbox.serve()
         after = carried_out(log)
@@ -179,7 +179,7 @@ def left_undone(project: app.Project) -> str:
 def project(bank: app.Project, tmp_path: Path) -> app.Project:
     """The same project elsewhere, its definitions read once for all images."""
     copy = app.open(make_project(tmp_path / "bank"))
-    put_files(copy.opened.places.state, files_in(bank.opened.places.state))
+    put_files(copy.context.paths.state, files_in(bank.context.paths.state))
     return copy
 
 

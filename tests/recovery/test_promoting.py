@@ -51,7 +51,7 @@ def put_in_force(change: Callable[[], Deployment]) -> None:
 def models_of(project: Path) -> list[str]:
     """The ids of the models in the order in which they scored decisions, each stretch once."""
     found: list[str] = []
-    with app.open(project).opened.reading() as log:
+    with app.open(project).log.reading() as log:
         for rows in log.decisions_after():
             for row in rows:
                 model = msgspec.json.decode(row.document)["versions"]["model"]
@@ -61,7 +61,7 @@ def models_of(project: Path) -> list[str]:
 
 
 def controls(project: Path) -> int:
-    with app.open(project).opened.reading() as log:
+    with app.open(project).log.reading() as log:
         assert log.asked() == []
         return len(log.controls())
 

@@ -96,7 +96,7 @@ def test_what_was_answered_is_there_after_a_kill(project, tmp_path, seed):
         for one in senders:
             one.join()
         service.kill()
-        with app.open_exactly(project).opened.reading() as log:
+        with app.open_exactly(project).log.reading() as log:
             there = {row.id: row.document for rows in log.decisions_after() for row in rows}
         for document in answered.values():
             found = msgspec.json.decode(document)
@@ -111,7 +111,7 @@ def test_what_was_answered_is_there_after_a_kill(project, tmp_path, seed):
 
     other = patient(make_project(tmp_path / "other"))
     in_order = tmp_path / "events.jsonl"
-    with app.open_exactly(project).opened.reading() as log:
+    with app.open_exactly(project).log.reading() as log:
         lines = [one.body for records in log.read() for one in records if one.kind == "event"]
     in_order.write_bytes(b"\n".join(lines))
     app.open_exactly(other).ingest(in_order, as_type="payment")

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from shroff.app import opened
 from shroff.app import project as app
+from shroff.app import project_log
 from shroff.log.state import snapshots
 from shroff.streams.snapshots import STEPS, Snapshots
 from shroff.worker.ingest import ingest
@@ -57,7 +57,7 @@ def ingest_saving(
 
     def ingest_part() -> None:
         snapshots.EVERY = every
-        opened.Snapshots = lambda folder: Snapshots(folder, on_step=on_step)
+        project_log.Snapshots = lambda folder: Snapshots(folder, on_step=on_step)
         ingest.__kwdefaults__["batch_size"] = BATCH_SIZE
         app.open(project).ingest([events])
 

@@ -84,7 +84,7 @@ def port_of(service: Served) -> int:
 def check(folder: Path, told: RouteDoc) -> None:
     """Every event that was sent has exactly one decision, as it was answered; and the log gives the same again."""
     project = app.open_exactly(folder)
-    with project.opened.reading() as log:
+    with project.log.reading() as log:
         there = [row.document for rows in log.decisions_after() for row in rows]
         records = [one.id for some in log.read() for one in some if one.kind == "event"]
     ids = sorted(msgspec.json.decode(one)["payment_id"] for one in told.events)

@@ -98,12 +98,12 @@ def undisturbed(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Conte
 
 def trained_for(project: Path) -> Counter[str]:
     """How many models there are for each file."""
-    registry = app.open(project).opened.registry
+    registry = app.open(project).context.registry
     return Counter(registry.read(id_).manifest["brought_by"]["file"] for id_ in registry.ids())
 
 
 def progress_of(project: Path, folder: Path) -> list[Progress]:
-    with app.open(project).opened.reading() as log:
+    with app.open(project).log.reading() as log:
         texts = [log.offset(f"watched {folder.resolve()}", name) for name in NAMES]
     return [msgspec.json.decode(text, type=Progress) for text in texts if text is not None]
 
@@ -144,7 +144,7 @@ def test_kills_between_commits_change_nothing(folder: Path, tmp_path: Path, mome
     models = {one.id: one.role for one in found.models.all()}
     assert sorted(models.values()) == ["before", "before", "champion"], "each was promoted once"
     [champion] = [id_ for id_, role in models.items() if role == "champion"]
-    assert found.opened.registry.read(champion).manifest["brought_by"]["file"] == NAMES[-1]
+    assert found.context.registry.read(champion).manifest["brought_by"]["file"] == NAMES[-1]
     assert len(found.models.one(champion).promotions) == 1
     events = Counter(found.events("payment")["id"].to_pylist())
     assert len(events) == 9 * 150

@@ -23,7 +23,7 @@ class Desks:
     def open(self, now: bool = False) -> JobDesk:
         project = app.open_exactly(self.folder)
         if not now:
-            project.opened.now_ms = lambda: self.now_ms
+            project.context.now_ms = lambda: self.now_ms
         return self._held.enter_context(project.jobs.open())
 
     def schedule(self, text: str) -> None:

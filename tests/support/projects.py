@@ -109,7 +109,7 @@ def at_work(bank: Path) -> Iterator[app.Project]:
     """Another process, as good as, that writes the log and looks into its inbox."""
     project = app.open(bank)
     with (
-        project.opened.writing() as (held, log),
+        project.log.writing() as (held, log),
         closing(project.inboxes.brief(held, log)) as served,
         served.attended(),
     ):

@@ -20,7 +20,7 @@ def signed_in(service: Served, browser: Browser, name: str = "mira", width: int 
     """The first admin's first page, in a context of its own. Whatever a script says is wrong fails the test."""
     project = app.open_exactly(service.folder)
     with project.people.open() as desk:
-        link = links.first(desk, project.opened.who)
+        link = links.first(desk, project.context.who)
     with browser.new_context(viewport={"width": width, "height": 900}) as context:
         page = context.new_page()
         page.set_default_timeout(PATIENCE_MS)

@@ -16,7 +16,7 @@ from typing import Any, Final
 import msgspec
 
 from shroff.adapters.databases.sql_database import SqlDatabase
-from shroff.app.opened import Opened
+from shroff.app.context import ProjectContext
 from shroff.app.project import Project
 from shroff.config import ProjectPaths
 from shroff.events.intake import Intake
@@ -66,13 +66,13 @@ class Bank:
 
     @property
     def project(self) -> Project:
-        return Project(Opened(ProjectPaths(self.folder), now_ms=lambda: self.now_ms))
+        return Project(ProjectContext(ProjectPaths(self.folder), now_ms=lambda: self.now_ms))
 
     def write(self, batches: Sequence[tuple[int, Sequence[tuple[str, Mapping[str, Any]]]]]) -> None:
         """Append batches, each at its time."""
-        opened = self.project.opened
-        intake = Intake(opened.definitions.events, opened.definitions.settings, None)
-        with opened.writing() as (writer, _):
+        context = self.project.context
+        intake = Intake(context.definitions.events, context.definitions.settings, None)
+        with context.log.writing() as (writer, _):
             for at_ms, rows in batches:
                 self.now_ms = at_ms
                 submissions = [

@@ -120,7 +120,7 @@ class Bank:
             else:
                 path.write_text(text, encoding="utf-8")
         self.project = app.open_exactly(self.folder)
-        self.project.opened.now_ms = lambda: self.clock_ms
+        self.project.context.now_ms = lambda: self.clock_ms
         self._services: NoticeServices | None = None
 
     @property
@@ -143,7 +143,7 @@ class Bank:
         teller = NoticeWorker(self.services, 0, clock=lambda: 100.0 * next(seconds), draw=lambda: 0.0)
         for _ in range(steps):
             teller.step()
-        with closing(self.project.opened.open_log(read_only=False)) as log:
+        with closing(self.project.log.open(read_only=False)) as log:
             teller.tend(log)
         self.teller = teller
         teller.close()
@@ -158,7 +158,7 @@ class Bank:
         """The labels of the log, once all requests to it are carried out: event, verdict, source."""
         self.pay(payment("p-tiny", "0.01", card="c-none", email=None))
         self.project.label("payment/p-tiny", "genuine", source="import")  # waits for its turn behind all others
-        with self.project.opened.reading() as log:
+        with self.project.log.reading() as log:
             bodies = [msgspec.json.decode(one.body) for rows in log.labels_after(0) for one in rows]
         found = [(one["event"], one["verdict"], one["source"]) for one in bodies]
         return [one for one in found if one[2] != "import"]

@@ -70,7 +70,7 @@ async def owned(asks: Asker, key: str, by: str) -> Who:
     """Let a new user have made the key of a role; gives the user, an admin."""
 
     def step() -> Who:
-        desk, admin = asks.service.desk, asks.service.project.opened.who
+        desk, admin = asks.service.desk, asks.service.project.context.who
         user = users.add(desk, admin, by, Role.ADMIN, password=PASSWORD)
         with desk.store.change() as change:
             change.put(ApiKey(key, key, b"", Role(key), (), 0, by, None))
@@ -185,7 +185,7 @@ async def asker(
     """
     project, told = app.open_exactly(folder), list[str]()
     with ThreadPoolExecutor(4) as threads, project.people.open() as desk, gate(desk) as at_gate:
-        project.opened.now_ms = now_ms or project.opened.now_ms
+        project.context.now_ms = now_ms or project.context.now_ms
         routes = table(project.definitions)
         options = ServiceOptions(limits or Limits())
         service = Service(project, at_gate, desk, threads, options, routes=routes, tell=told.append)
@@ -208,7 +208,7 @@ Steps = Callable[[Asker, Browser], Awaitable[None]]
 
 async def first_link(asks: Asker) -> str:
     """The link by which the first admin comes in."""
-    found = await asyncio.to_thread(links.first, asks.service.desk, asks.service.project.opened.who)
+    found = await asyncio.to_thread(links.first, asks.service.desk, asks.service.project.context.who)
     assert found is not None
     return found
 

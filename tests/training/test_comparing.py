@@ -153,7 +153,7 @@ def test_models_that_are_not_there_are_named(bank: Path, ids: tuple[str, ...]):
 
 
 def test_what_cannot_be_compared_is_said(bank: Path, good: str, bad: str):
-    train(app.open(bank).opened.registry, "m-foreign", inputs=("payment.amount",))
+    train(app.open(bank).context.registry, "m-foreign", inputs=("payment.amount",))
     project = app.open(bank)
     with pytest.raises(UsageError, match="two different models"):
         project.models.compare(good, good)

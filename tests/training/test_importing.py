@@ -82,7 +82,7 @@ def test_it_is_judged_gated_and_kept_as_one_of_ours(project, tmp_path):
     manifest = report.stored.manifest
     origin = manifest["imported"]
 
-    assert report.stored.id in project.opened.registry.ids()
+    assert report.stored.id in project.context.registry.ids()
     assert [gate.name for gate in report.gates] == ["auc_roc"]
     assert report.passed
     assert report.evaluation.metrics["auc_roc"].mean > 0.6
@@ -118,7 +118,7 @@ def test_the_report_says_where_it_comes_from(project, tmp_path):
 
 def test_scores_are_those_of_its_library(project, tmp_path):
     some = bring_files(tmp_path)
-    model = project.opened.registry.load(import_it(project, tmp_path).stored.id)
+    model = project.context.registry.load(import_it(project, tmp_path).stored.id)
     _, booster = rows_and_booster()
     codes = some.channel.cat.codes.to_numpy(np.float64)
     columns = [some.amount.to_numpy(), codes, some.n.to_numpy(np.float64)]
@@ -316,11 +316,11 @@ WRONG = {
 @pytest.mark.parametrize("options, words", WRONG.values(), ids=WRONG)
 def test_what_does_not_fit_is_told_with_what_to_write(project, tmp_path, options, words):
     bring_files(tmp_path)
-    before = project.opened.registry.ids()
+    before = project.context.registry.ids()
 
     with pytest.raises(UsageError, match=words):
         import_it(project, tmp_path, **options)
-    assert project.opened.registry.ids() == before
+    assert project.context.registry.ids() == before
 
 
 def test_a_broken_file_of_inputs_is_told_with_line_and_column(project, tmp_path):

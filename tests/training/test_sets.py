@@ -40,7 +40,7 @@ def _days(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(name="decided", scope="module")
 def _decided(tmp_path_factory: pytest.TempPathFactory, days: Path) -> Path:
-    return bank_of(tmp_path_factory.mktemp("decided"), days).opened.places.folder
+    return bank_of(tmp_path_factory.mktemp("decided"), days).context.paths.folder
 
 
 @pytest.fixture(name="bank")
@@ -71,8 +71,8 @@ def split(folder: Path, days: Path) -> tuple[Path, Path]:
 def changed(project: app.Project, **texts: str) -> app.Project:
     """The project with other files."""
     for name, text in texts.items():
-        (project.opened.places.folder / f"{name}.yaml").write_text(text, encoding="utf-8")
-    return app.open(project.opened.places.folder)
+        (project.context.paths.folder / f"{name}.yaml").write_text(text, encoding="utf-8")
+    return app.open(project.context.paths.folder)
 
 
 def bytes_of(folder: Path) -> list[bytes]:
@@ -92,7 +92,7 @@ def test_rows_have_the_roles_and_labels_by_which_training_itself_takes_them(
 ) -> None:
     bank.training_sets.write(tmp_path / "set", as_of=AS_OF, fold=fold)
     settings, as_of_ms = bank.definitions.models["payment"], parse_time(f"{AS_OF}T00:00:00Z")
-    with bank.opened.reading() as log:
+    with bank.log.reading() as log:
         given = build_set(bank.definitions, settings, log_source(log, bank.definitions, "payment"), as_of_ms)
     windows = {
         None if number == 2 and fold is None else number: one
@@ -274,10 +274,10 @@ def test_what_has_changed_is_named(bank: app.Project, tmp_path: Path, changes: d
 
 def test_a_rule_that_was_changed_changes_no_byte(bank: app.Project, tmp_path: Path) -> None:
     bank.training_sets.write(tmp_path / "set", as_of=AS_OF)
-    (bank.opened.places.folder / "rules").mkdir()
+    (bank.context.paths.folder / "rules").mkdir()
     rule = "- { id: large, on: payment, by: card, when: this.amount > 60, effect: review }\n"
-    (bank.opened.places.folder / "rules" / "large.yaml").write_text(rule, encoding="utf-8")
-    again = app.open(bank.opened.places.folder).training_sets.again(tmp_path / "set")
+    (bank.context.paths.folder / "rules" / "large.yaml").write_text(rule, encoding="utf-8")
+    again = app.open(bank.context.paths.folder).training_sets.again(tmp_path / "set")
 
     assert again.is_equal
     assert again.why == ()
@@ -379,7 +379,7 @@ def asked(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, dict[st
 def test_the_command_writes_a_set_and_makes_it_again(
     bank: app.Project, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(bank.opened.places.folder)
+    monkeypatch.chdir(bank.context.paths.folder)
     code, report, _ = asked(capsys, "training-set", "--as-of", AS_OF, "--out", "march")
     manifest = report["manifest"]
     assert isinstance(manifest, dict)
@@ -398,7 +398,7 @@ def test_the_command_writes_a_set_and_makes_it_again(
 def test_the_command_tells_what_is_in_it(
     bank: app.Project, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(bank.opened.places.folder)
+    monkeypatch.chdir(bank.context.paths.folder)
     assert run(["training-set", "--as-of", AS_OF, "--out", "march"]) == 0
     told = capsys.readouterr()
     fold = read_manifest(Path("march")).fold
@@ -415,7 +415,7 @@ def test_lines_that_were_refused_give_their_own_exit_status(
     files: tuple[Path, Path],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.chdir(bank.opened.places.folder)
+    monkeypatch.chdir(bank.context.paths.folder)
     payments, labels = files
     payments.write_text(payments.read_text(encoding="utf-8") + '{"id": "x"}\n', encoding="utf-8")
     words = ("training-set", str(payments), "--labels", str(labels), "--out", str(tmp_path / "set"))
@@ -445,7 +445,7 @@ def test_options_that_do_not_go_together_are_refused(
     words: tuple[str, ...],
     said: str,
 ) -> None:
-    monkeypatch.chdir(bank.opened.places.folder)
+    monkeypatch.chdir(bank.context.paths.folder)
 
     assert run(["training-set", *words]) == 2
     assert said in capsys.readouterr().err

@@ -21,7 +21,7 @@ def scores(bank: Path, *ids: str, after: int = 0) -> dict[str, dict[int, float]]
     project = app.open(bank)
     known = {one.id: one for one in project.definitions.scoring["payment"].all}
     found: dict[str, dict[int, float]] = {id_: {} for id_ in ids}
-    with project.opened.reading() as log:
+    with project.log.reading() as log:
         for part in scores_of(log, project.definitions, "payment", [known[id_] for id_ in ids], after=after):
             for id_, values in part.by_model.items():
                 found[id_] |= dict(zip(part.seqs.tolist(), values.tolist(), strict=True))
@@ -29,7 +29,7 @@ def scores(bank: Path, *ids: str, after: int = 0) -> dict[str, dict[int, float]]
 
 
 def recorded(bank: Path) -> list[tuple[int, str, str, object]]:
-    with app.open(bank).opened.reading() as log:
+    with app.open(bank).log.reading() as log:
         rows = [row for rows in log.decisions_after() for row in rows]
     return [(row.seq, row.id, row.outcome, row.document) for row in rows]
 
@@ -77,7 +77,7 @@ def test_the_log_knows_since_when_a_model_is_tried(bank: Path):
     decide(bank, 3)
     project.models.promote("m-2")
 
-    with app.open(bank).opened.reading() as log:
+    with app.open(bank).log.reading() as log:
         assert [tried_since(log, "payment", id_) for id_ in ("m-1", "m-2", "m-3")] == [None, 5, None]
         assert log.last_seq() == 7
 
@@ -85,5 +85,5 @@ def test_the_log_knows_since_when_a_model_is_tried(bank: Path):
 def test_a_model_that_cannot_be_loaded_scores_nothing(bank: Path):
     decide(bank, 1)
     project = app.open(bank)
-    with project.opened.reading() as log, pytest.raises(StateError, match="it is not there"):
+    with project.log.reading() as log, pytest.raises(StateError, match="it is not there"):
         next(scores_of(log, project.definitions, "payment", [Scorer("m-9", "0" * 64, failure="it is not there")]))

@@ -106,9 +106,9 @@ RULES = "- { id: large, on: payment, by: card, when: this.amount > 60, effect: r
 
 def test_files_that_were_not_decided_have_no_rules_beside(tmp_path: Path, days: Path):
     project = bank(tmp_path, days)
-    (project.opened.places.folder / "rules").mkdir()
-    (project.opened.places.folder / "rules" / "large.yaml").write_text(RULES, encoding="utf-8")
-    project = app.open(project.opened.places.folder)
+    (project.context.paths.folder / "rules").mkdir()
+    (project.context.paths.folder / "rules" / "large.yaml").write_text(RULES, encoding="utf-8")
+    project = app.open(project.context.paths.folder)
     for kind in ("payment", "label"):
         lines = [json.loads(line) for line in days.read_text(encoding="utf-8").splitlines()]
         text = "".join(f"{json.dumps(line[kind])}\n" for line in lines if kind in line)
@@ -200,7 +200,7 @@ def test_a_label_that_is_known_only_after_now_moves_no_windows(tmp_path: Path, d
     report = project.train()
     (remark,) = (one for one in report.remarks if "after now" in one)
 
-    assert report.as_of_ms <= project.opened.now_ms()
+    assert report.as_of_ms <= project.context.now_ms()
     assert report.as_of_ms >= before.as_of_ms
     assert remark.startswith(
         "1 label says that it becomes known only after now, at 2999-01-01T00:00:00Z (payment/p3-7)"
@@ -278,7 +278,7 @@ def test_a_moment_before_all_events_is_told_when_they_begin(
     words = "by 2020-01-01T00:00:00Z no payment had happened: the oldest is of 2026-03-01T00:00:00Z. Give a later time"
     with pytest.raises(UsageError, match=words):
         project.train(as_of="2020-01-01")
-    assert run(["-C", str(project.opened.places.folder), "train", "--as-of", "soon"]) == 2
+    assert run(["-C", str(project.context.paths.folder), "train", "--as-of", "soon"]) == 2
     assert capsys.readouterr().err.startswith("shroff: --as-of: 'soon' is not a time")
 
 

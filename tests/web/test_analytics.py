@@ -113,7 +113,7 @@ def test_a_day_and_a_week_that_are_not_over_are_marked_in_the_chart_and_the_tabl
     async def steps(asks: Asker, browser: Browser) -> None:
         await fill(browser)
         now_ms = int(datetime(2026, 1, 3, 22, tzinfo=UTC).timestamp() * 1_000)
-        asks.service.project.opened.now_ms = lambda: now_ms
+        asks.service.project.context.now_ms = lambda: now_ms
         tomorrow = "?type=payment"
         for query, marked, says in (
             ("", ["2026-01-03"], "3 January 2026: 3 so far"),

@@ -122,7 +122,7 @@ def test_a_message_of_sixteen_texts_is_one_payment_and_its_label_is_known_a_week
     labels = tmp_path / "labels.jsonl"
     labels.write_text("".join(json.dumps(one) + "\n" for one in (CARD, stolen)))
     report = project.ingest(file, as_type="payment", labels=labels)
-    with project.opened.reading() as log:
+    with project.log.reading() as log:
         records = [one for found in log.read() for one in found]
     found = {one.id: json.loads(one.body) for one in records if one.kind == "event"}
     said = [json.loads(one.body) for one in records if one.kind == "label"]
@@ -140,7 +140,7 @@ def test_a_message_of_sixteen_texts_is_one_payment_and_its_label_is_known_a_week
 def test_a_decision_is_the_document_of_the_earlier_collection(monkeypatch):
     for name in ("KAFKA_BROKERS", "MONGO"):
         monkeypatch.setenv(name, "host:1")
-    options = app.open(ROOT / "examples" / "cards-mongo").opened.systems.sinks["cards"].options
+    options = app.open(ROOT / "examples" / "cards-mongo").context.systems.sinks["cards"].options
     own = {"transaction_id": "#3577 209", "amount": "5.00", "age": "25.2", "card_type": "Visa"}
     body, fields = json.dumps({"id": "x", "outcome": "decline"}), json.dumps(own)
     row = Outgoing(7, 0, "decision", "payment", "x", "decline", body.encode(), fields.encode(), 1_602_702_000_000, None)

@@ -50,7 +50,7 @@ def says(found: Answered) -> str:
 async def settled(asks: Asker) -> list[tuple[str, str]]:
     """The labels in the log, once all that was asked of it is done: event and verdict."""
     for _ in range(600):
-        with asks.service.project.opened.reading() as log:
+        with asks.service.project.log.reading() as log:
             if not log.asked(limit=100):
                 rows = [one for part in log.labels_after(0) for one in part]
                 return [(one.id.partition("#")[0], one.body.decode()) for one in rows]
@@ -83,14 +83,14 @@ def test_what_is_wrong_with_the_project_is_no_news_for_customers(tmp_path):
 
     async def steps(asks: Asker, browser: Browser) -> None:
         (bank.folder / "rules" / "wrong.yaml").write_text("- id: wrong\n  when: this.nothing\n", encoding="utf-8")
-        asks.service.project.opened.reload()
+        asks.service.project.context.reload()
         for found in (await browser.get(path), await browser.post(path, {"answer": "no"})):
             assert found.status == 503
             assert b"wrong" not in found.body
             assert b"nothing" not in found.body
         assert any("customers cannot answer" in one and "rules/wrong.yaml" in one for one in asks.told)
         (bank.folder / "rules" / "wrong.yaml").unlink()
-        asks.service.project.opened.reload()
+        asks.service.project.context.reload()
         assert (await browser.get(path)).status == 200
 
     run(bank, steps)

@@ -13,7 +13,7 @@ import pytest
 
 from shroff import config
 from shroff.app import project as app
-from shroff.app.health import HealthChecks
+from shroff.app.maintenance.health import HealthChecks
 from shroff.config import TEMPLATE_FOLDER
 from shroff.errors import StorageError
 from shroff.monitoring.doctor import OK, WRONG, Finding
@@ -164,7 +164,7 @@ def test_a_line_of_a_file_is_fixed_by_the_event_with_its_own_id_and_two_more_of_
     ]
     entries.append((len(entries), Refused("march.csv", "3", "payment", "amount", cells, 0)))
     project.decide([event], as_type="payment")
-    with project.opened.reading() as log:
+    with project.log.reading() as log:
         assert project.quarantine.fixed(log, entries) == {0: "payment/p-1"}
 
 
@@ -198,7 +198,7 @@ def test_entries_of_quarantine_are_retried_and_dropped_by_their_numbers(bank):
 def test_quarantine_is_for_who_may_mend_it(bank):
     async def steps(asks: Asker, browser: Browser) -> None:
         await refuse(browser, "p-1")
-        me = asks.service.project.opened.who
+        me = asks.service.project.context.who
         await asyncio.to_thread(users.add, asks.service.desk, me, "art", Role.AUTHOR, password=PASSWORD)
         await browser.post("/login", {"name": "art", "password": PASSWORD})
         page = (await browser.get("/checks")).body.decode()
@@ -299,7 +299,7 @@ def test_what_is_known_of_drift_is_shown_furthest_first(bank):
     (bank / ".shroff").mkdir()
 
     async def steps(asks: Asker, browser: Browser) -> None:
-        config.write_text(asks.service.project.opened.places.drift, msgspec.json.encode(record).decode())
+        config.write_text(asks.service.project.context.paths.drift, msgspec.json.encode(record).decode())
         page = await looked(browser)
         assert page.index("card.b") < page.index("card.a")
         assert "Drifted" in page

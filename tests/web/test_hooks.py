@@ -96,12 +96,12 @@ def saving(amount: str = "2500::HUNDREDTH_CENT::ZAR", **more: Any) -> str:
 
 
 def stored(bank: Path) -> list[tuple[str, str]]:
-    with app.open(bank).opened.reading() as log:
+    with app.open(bank).log.reading() as log:
         return [(one.type, one.id) for records in log.read(0) for one in records if one.kind == "event"]
 
 
 def refused(bank: Path) -> list[tuple[str, str]]:
-    with app.open(bank).opened.reading() as log:
+    with app.open(bank).log.reading() as log:
         return [(one.source, one.place) for _, one in log.refused(log.refused_numbers())]
 
 
@@ -502,7 +502,7 @@ def test_the_screen_shows_what_came_and_why_the_rest_did_not_and_has_actions(ban
         monkeypatch.delenv("PARTNER_SECRET")
         settings.write_text(settings.read_text().replace("subscribe: auto", "subscribe: ask"))
         await asyncio.to_thread(asks.service.project.applying.apply)
-        asks.service.project.opened.reload()
+        asks.service.project.context.reload()
         after = (await browser.get("/sources")).body.decode()
         assert "Messages are answered with 503: " in after
         assert "PARTNER_SECRET" in after

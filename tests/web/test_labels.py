@@ -70,7 +70,7 @@ def test_the_day_that_is_not_over_is_marked_in_the_chart_and_the_table_of_labels
         labeled = (said(number, "fraud", "analyst", day) for number, day in ((1, 6), (2, 6), (3, 9)))
         await post(browser, "/api/v1/labels", *labeled)
         assert "not over" not in (await browser.get("/labels")).body.decode()
-        monkeypatch.setattr(type(asks.service.project.opened), "now_ms", lambda self: now_ms)
+        monkeypatch.setattr(type(asks.service.project.context), "now_ms", lambda self: now_ms)
         page = (await browser.get("/labels")).body.decode()
 
         assert page.count('class="bar open"') == 1
@@ -167,7 +167,7 @@ def test_customers_answers_of_a_week_are_counted(bank):
     async def steps(asks: Asker, browser: Browser) -> None:
         await post(browser, "/api/v1/events/payment", payment(1))
         project = asks.service.project
-        now_ms = project.opened.now_ms()
+        now_ms = project.context.now_ms()
 
         def ask() -> None:
             with project.notice_files.told() as store, store.change() as change:
@@ -191,7 +191,7 @@ def test_of_a_long_log_the_newest_part_is_counted_and_the_page_says_so(bank, mon
     async def steps(asks: Asker, browser: Browser) -> None:
         await post(browser, "/api/v1/events/payment", *(payment(number) for number in range(10)))
         await post(browser, "/api/v1/labels", *(said(one, "fraud", "analyst", 6) for one in range(10)))
-        with asks.service.project.opened.reading() as log:
+        with asks.service.project.log.reading() as log:
             last = log.last_seq()
         monkeypatch.setattr(labels, "LOOK_BACK", 4)
         found = await figures(browser)

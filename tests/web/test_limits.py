@@ -70,7 +70,7 @@ def test_whoever_is_told_that_a_service_has_begun_can_connect_to_it(bank, monkey
             socket.create_connection(listening.getsockname(), 30).close()
             os.kill(os.getpid(), signal.SIGTERM)
 
-        project.opened.served_at = "http://127.0.0.1"
+        project.context.served_at = "http://127.0.0.1"
         server.serve(project, gate, desk, listening, tell=told.append, begun=begun)
 
     assert told == []

@@ -261,7 +261,7 @@ def test_what_cannot_be_recorded_is_not_changed(bank, monkeypatch):
 @pytest.mark.slow
 def test_who_may_only_look_sees_lists_and_changes_none(bank):
     async def steps(asks: Asker, browser: Browser) -> None:
-        me = asks.service.project.opened.who
+        me = asks.service.project.context.who
         await asyncio.to_thread(users.add, asks.service.desk, me, "vic", Role.VIEWER, password=PASSWORD)
         await browser.post("/login", {"name": "vic", "password": PASSWORD})
         page = await browser.get(f"/lists/{LIST}")

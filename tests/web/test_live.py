@@ -178,7 +178,7 @@ def test_a_log_that_was_there_before_is_counted_backwards_and_then_followed(bank
     async def steps(asks: Asker, browser: Browser) -> None:
         await post(browser, *[payment(one, f"2026-01-05T08:{one:02d}:00Z", "1200.00") for one in range(10, 20)])
         project, pulse = asks.service.project, Pulse()
-        with project.opened.reading() as log:
+        with project.log.reading() as log:
             assert pulse.follow(log, project.definitions)
             first = pulse.figures(HOUR_MS, MINUTE_MS)
             assert not first.is_whole
@@ -190,7 +190,7 @@ def test_a_log_that_was_there_before_is_counted_backwards_and_then_followed(bank
             assert {one.rule for one in whole.rules} == {rule.id for rule in project.definitions.rules}
             assert [one.id for one in whole.newest] == [f"p-{one}" for one in range(19, 9, -1)]
         await post(browser, payment(20, "2026-01-05T08:20:00Z", "1200.00"))
-        with project.opened.reading() as log:
+        with project.log.reading() as log:
             pulse.follow(log, project.definitions)
         assert pulse.figures(DAY_MS, HOUR_MS).newest[0].id == "p-20"
 

@@ -170,7 +170,7 @@ def test_a_notice_is_looked_at_and_sent_as_a_test(tmp_path):
         assert "Sent to me@bank.example." in says(await browser.post("/mails/notices/customer/test", form))
         wrong = await browser.post("/mails/notices/customer/test", {**form, "to": "nobody"})
         assert "is not a mail address" in says(wrong)
-        assert len(list(bank.project.opened.places.mail.glob("*.eml"))) == 1
+        assert len(list(bank.project.context.paths.mail.glob("*.eml"))) == 1
         acts = [*rows_of(asks.service.desk.store, AuditFilter(action="notice.test"))]
         assert {(act.subject, act.after) for act in acts} == {("notice customer", '{"event":"payment/p-1"}')}
 

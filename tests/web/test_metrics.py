@@ -107,7 +107,7 @@ def test_what_cannot_be_read_is_missing_and_named(bank, monkeypatch):
     )
     project.ingest(bank / "payments.jsonl")
     never = look_at_store(project, is_quick=True)
-    write_note(bank / ".shroff", BackupNote("b", at_ms=project.opened.now_ms() - 60_000))
+    write_note(bank / ".shroff", BackupNote("b", at_ms=project.context.now_ms() - 60_000))
     monkeypatch.setattr(metrics_store, "read_record", _away)
     found = look_at_store(project)
 

@@ -104,12 +104,12 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, tuple[str, ...
         return ModelDetails(stored)
 
     def promote(self: Promotions, id_: str, *, waive: tuple[str, ...], reason: str, by: str) -> Deployment:
-        deeds.append(("promote", self._opened.who.name, tuple(waive)))
+        deeds.append(("promote", self._context.who.name, tuple(waive)))
         failed = () if waive else (gate,)
         return Deployment("payment", id_, "promoted", id_, "", failed, in_force=not failed)
 
     def shadow(self: Promotions, id_: str, *, stop: bool = False) -> Deployment:
-        deeds.append(("unshadow" if stop else "shadow", self._opened.who.name, ()))
+        deeds.append(("unshadow" if stop else "shadow", self._context.who.name, ()))
         return Deployment("payment", id_, "shadow", in_force=False, why_not="the log is away")
 
     monkeypatch.setattr(Promotions, "one", shown)
@@ -211,7 +211,7 @@ def test_versions_stand_side_by_side_with_their_intervals_and_a_model_is_trained
 
     fitted = fitted_to((("payment.amount", ()),), 1)
     manifest = {"event": "payment", "format": fitted.format, "learner": "xgboost", "inputs": [INPUT]}
-    registry = app.open_exactly(bank).opened.registry
+    registry = app.open_exactly(bank).context.registry
     for id_, mean in (("m-1", 0.4), ("m-2", 0.6)):
         metrics = {
             "metrics": {"average_precision": value(mean)},

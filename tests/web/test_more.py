@@ -104,7 +104,7 @@ def test_flags_are_read_in_parts_and_judged(bank):
         ):
             body = {"accuracy": accuracy, "reason": reason}
             assert (await asks.ask("PATCH", "/api/v1/flags/4-any_payment", body, key="analyst")).status == 200
-            with asks.service.project.opened.reading() as log:
+            with asks.service.project.log.reading() as log:
                 assert len([one for part in log.labels_after(0) for one in part]) == labels
 
         for path, body, status in (

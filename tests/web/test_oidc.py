@@ -262,7 +262,7 @@ def test_links_of_new_users_are_below_the_address_that_is_set(bank):
     async def steps(asks: Asker, browser: Browser) -> None:
         from shroff.people import links
 
-        link = await asyncio.to_thread(links.first, asks.service.desk, asks.service.project.opened.who)
+        link = await asyncio.to_thread(links.first, asks.service.desk, asks.service.project.context.who)
         assert link is not None
         form = {"name": "bo", "password": "correct horse battery", "again": "correct horse battery"}
         assert (await browser.post(link, form, origin=PUBLIC)).status == 303

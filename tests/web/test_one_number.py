@@ -159,8 +159,8 @@ class Bank:
         return " ".join(text_of(message_from_bytes(found.data, policy=SMTP)).split())
 
     async def day(self) -> Any:
-        opened, day = self.asks.service.project.opened, date.fromisoformat(DAY)
-        figures = await asyncio.to_thread(figures_of_days, opened, day, day, opened.systems.time_zone)
+        context, day = self.asks.service.project.context, date.fromisoformat(DAY)
+        figures = await asyncio.to_thread(figures_of_days, context, day, day, context.systems.time_zone)
         return next(iter(figures.values()))
 
 
@@ -538,7 +538,7 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> WhatIsShown:
             await bank.act(cases[0], "escalate", {"text": "a second bank"})
             await bank.act(cases[1], "snooze", {"until": time_text(asks.service.cases.now_ms() + DAY_MS)})
             answers = {Role.ADMIN: await answers_of(bank)}
-            me = asks.service.project.opened.who
+            me = asks.service.project.context.who
             for role in (Role.ANALYST, Role.AUTHOR, Role.VIEWER):
                 await asyncio.to_thread(users.add, asks.service.desk, me, role.value, role, password=PASSWORD)
                 theirs = Browser(asks)

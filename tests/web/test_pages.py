@@ -139,7 +139,7 @@ def test_a_link_signs_in_once_by_one_button_and_leads_to_the_queue(bank):
     async def steps(asks: Asker, browser: Browser) -> None:
         await let_in(asks, browser)
         browser.cookies.clear()
-        link = await asyncio.to_thread(links.for_signing_in, asks.service.desk, asks.service.project.opened.who, "ann")
+        link = await asyncio.to_thread(links.for_signing_in, asks.service.desk, asks.service.project.context.who, "ann")
         for _ in range(2):  # opening it changes nothing
             assert b"signed in as Ann Lee" in (await browser.get(link)).body
         assert (await browser.post(link, {}, origin="https://evil.example")).status == 403
@@ -353,7 +353,7 @@ def test_what_is_personal_is_for_who_may_see_it_and_no_key_opens_a_page(bank):
         for given in ({}, {"payment_id": "p-2", "amount": "1.005"}):
             sent = msgspec.json.encode({**PAYMENT, "holder": name, **given})
             await browser.send("POST", "/api/v1/events/payment", sent, csrf)
-        desk, me = asks.service.desk, asks.service.project.opened.who
+        desk, me = asks.service.desk, asks.service.project.context.who
         scopes = {Right.MEND_INPUT, Right.READ_DECISIONS}
         _, mends = await asyncio.to_thread(keys.create, desk, me, "mends", Role.ADMIN, scopes=scopes)
         _, sees = await asyncio.to_thread(keys.create, desk, me, "sees", Role.ADMIN)

@@ -67,7 +67,7 @@ def test_somebody_is_let_in_by_a_link_that_is_shown_once(bank):
 
 def test_a_role_is_changed_somebody_shut_out_and_removed_and_their_session_ends(bank):
     async def steps(asks: Asker, browser: Browser) -> None:
-        me = asks.service.project.opened.who
+        me = asks.service.project.context.who
         await asyncio.to_thread(users.add, asks.service.desk, me, "ben", Role.ANALYST, password=PASSWORD)
         other = Browser(asks)
         await other.post("/login", {"name": "ben", "password": PASSWORD})
@@ -207,7 +207,7 @@ def test_the_record_says_who_did_what_from_what_to_what(bank):
 def test_settings_are_for_who_may_change_them(bank):
     async def steps(asks: Asker, browser: Browser) -> None:
         assert (await browser.get("/settings")).headers["location"] == "/settings/audit"
-        me = asks.service.project.opened.who
+        me = asks.service.project.context.who
         await asyncio.to_thread(users.add, asks.service.desk, me, "art", Role.AUTHOR, password=PASSWORD)
         await browser.post("/login", {"name": "art", "password": PASSWORD})
         for path in ("/settings", "/settings/audit", "/settings/users", "/settings/keys"):

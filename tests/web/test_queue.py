@@ -373,7 +373,7 @@ def test_what_is_not_there_is_named_by_what_it_is(bank):
 
 def test_who_may_only_look_sees_no_button_and_is_refused(bank):
     async def steps(asks: Asker, browser: Browser) -> None:
-        desk, here = asks.service.desk, asks.service.project.opened.who
+        desk, here = asks.service.desk, asks.service.project.context.who
         user = await asyncio.to_thread(users.add, desk, here, "vera", Role.VIEWER)
         link = await asyncio.to_thread(links.for_password, desk, here, user.name)
         other = Browser(asks)
@@ -422,7 +422,7 @@ def test_a_rule_is_silenced_for_whom_a_case_is_about_and_speaks_for_others(bank)
         by_hand = bank / "lists" / "silence.any_payment.csv"
         endless = re.sub(r"20[^,]*Z\n", "\n", by_hand.read_text(encoding="utf-8"))
         by_hand.write_text(endless, encoding="utf-8")
-        asks.service.project.opened.reload()
+        asks.service.project.context.reload()
         assert "silent for this card for good" in (await browser.get("/cases/1")).body.decode()
         assert '<p class="small second">with no end, by' in (await browser.get("/rules/any_payment")).body.decode()
 
@@ -485,7 +485,7 @@ def test_a_silence_that_is_long_in_coming_into_force_stands_in_its_case_all_the_
                 True,
             )
         headers = {"x-csrf-token": await browser.csrf(), "content-type": "application/json"}
-        until = time_text(asks.service.project.opened.now_ms() + DAY_MS)
+        until = time_text(asks.service.project.context.now_ms() + DAY_MS)
         body = msgspec.json.encode({"rule": "any_payment", "until": until, "text": "a wedding"})
         said = (await browser.send("POST", "/api/v1/cases/1/silence", body, headers)).json()
         assert (said["in_force"], said["why_not"]) == (False, "the active writer has not run this request yet")
@@ -503,7 +503,7 @@ def test_a_silence_that_cannot_be_recorded_is_not_written(bank, monkeypatch):
         csrf = {"x-csrf-token": await browser.csrf(), "content-type": "application/json"}
         given = {
             "rule": "any_payment",
-            "until": time_text(asks.service.project.opened.now_ms() + DAY_MS),
+            "until": time_text(asks.service.project.context.now_ms() + DAY_MS),
             "text": "a wedding",
         }
         with monkeypatch.context() as held:

@@ -396,7 +396,7 @@ def test_the_day_that_is_not_over_is_marked_in_the_chart_and_the_table_of_hits(b
         assert (await browser.send("POST", "/api/v1/events/payment", sent, headers)).status == 200
         assert "not over" not in (await browser.get("/rules/dear_one")).body.decode()
         now_ms = int(datetime(2026, 1, 5, 22, tzinfo=UTC).timestamp() * 1_000)
-        monkeypatch.setattr(type(asks.service.project.opened), "now_ms", lambda self: now_ms)
+        monkeypatch.setattr(type(asks.service.project.context), "now_ms", lambda self: now_ms)
         page = (await browser.get("/rules/dear_one")).body.decode()
 
         assert page.count('class="bar open"') == 1
@@ -463,7 +463,7 @@ def test_a_backtest_goes_on_by_itself_and_is_kept(bank):
 async def signed_in(folder: Path) -> AsyncIterator[Browser]:
     async with asker(folder, gate=gate_of) as asks:
         browser = Browser(asks)
-        link = await asyncio.to_thread(links.first, asks.service.desk, asks.service.project.opened.who)
+        link = await asyncio.to_thread(links.first, asks.service.desk, asks.service.project.context.who)
         assert link is not None
         await browser.post(link, {"name": "ann", "password": PASSWORD, "again": PASSWORD})
         yield browser

@@ -33,7 +33,7 @@ async def post(browser: Browser, path: str, body: object) -> Answered:
 
 async def another(asks: Asker, name: str) -> Browser:
     """Another analyst, who is signed in."""
-    desk, admin = asks.service.desk, asks.service.project.opened.who
+    desk, admin = asks.service.desk, asks.service.project.context.who
     await asyncio.to_thread(lambda: users.add(desk, admin, name, Role.ANALYST, password="another horse battery"))
     found = Browser(asks)
     await found.post("/login", {"name": name, "password": "another horse battery"})
@@ -87,7 +87,7 @@ def test_what_was_asked_for_is_taken_back_and_no_list_goes_past_a_second_person(
     second(bank)
 
     async def steps(asks: Asker, browser: Browser) -> None:
-        until = time_text(asks.service.project.opened.now_ms() + DAY_MS)
+        until = time_text(asks.service.project.context.now_ms() + DAY_MS)
         asked = await post(browser, "/api/v1/cases/1/silence", {"rule": "any_payment", "until": until, "text": "a"})
         assert (asked.status, asked.json()["in_force"]) == (200, False)
         assert "second person" in asked.json()["why_not"]
@@ -118,7 +118,7 @@ def test_a_key_may_ask_for_a_silence_and_approves_none(bank):
                 if (await asks.ask("GET", "/api/v1/cases")).json()["totals"]["count"]:
                     break
                 await asyncio.sleep(0.05)
-            until = time_text(asks.service.project.opened.now_ms() + DAY_MS)
+            until = time_text(asks.service.project.context.now_ms() + DAY_MS)
             wish = {"rule": "any_payment", "until": until, "text": "a wedding"}
             assert (await asks.ask("POST", "/api/v1/cases/1/silence", wish, key="analyst")).status == 403, (
                 "nobody's key"

@@ -56,7 +56,7 @@ def bank(tmp_path: Path) -> Path:
         "learner": "xgboost",
         "inputs": [{"name": "payment.amount", "kind": "number", "categories": []}],
     }
-    app.open_exactly(folder).opened.registry.write(manifest, {**fitted.files, TESTED: file_of(pa.table(rows))})
+    app.open_exactly(folder).context.registry.write(manifest, {**fitted.files, TESTED: file_of(pa.table(rows))})
     return folder
 
 
@@ -155,7 +155,7 @@ def test_the_page_gives_what_the_command_gives_and_a_form_without_a_script_weigh
         policy = bank / "policy.yaml"
         dearer = policy.read_text().replace("false_decline: 15", "false_decline: 90")
         policy.write_text(dearer.replace("reviews_a_day: 100", "reviews_a_day: 2"))
-        asks.service.project.opened.reload()
+        asks.service.project.context.reload()
         written = (await browser.get(f"/api/v1/thresholds?{WHICH}")).json()
         assert {**other, "tried": None} == written, "costs that are tried weigh as costs that are written"
 
@@ -275,7 +275,7 @@ def test_a_what_if_changes_nothing_until_its_cut_offs_are_used_and_its_costs_are
         assert (told[2]["review"], told[2]["reason"]) == ("4", "Undo: reviews are dear")
 
         policy.write_text(active.replace("0.8", "0.7"))
-        asks.service.project.opened.reload()
+        asks.service.project.context.reload()
         late = await browser.get(f"/thresholds?{WHICH}")
         assert b'name="undo"' not in late.body, "somebody wrote others by hand"
         refused = await send(browser, tag=hidden(await browser.get(f"/thresholds?{WHICH}&use=1"), "tag"), undo="1")
@@ -335,7 +335,7 @@ def test_without_a_name_the_champion_is_weighed(bank):
 
 def test_who_may_not_set_cut_offs_sees_them_and_no_form(bank):
     async def steps(asks: Asker, browser: Browser) -> None:
-        desk, admin = asks.service.desk, asks.service.project.opened.who
+        desk, admin = asks.service.desk, asks.service.project.context.who
         await asyncio.to_thread(lambda: users.add(desk, admin, "vera", Role.VIEWER, password="another horse battery"))
         vera = Browser(asks)
         await vera.post("/login", {"name": "vera", "password": "another horse battery"})

@@ -89,7 +89,7 @@ async def reached(asks: Asker, count: int) -> None:
 
 def stored(folder: Path) -> tuple[list[str], dict[str, str], list[bytes]]:
     """What the log has: the ids that were decided, how far the source was read, and what was refused."""
-    with app.open_exactly(folder).opened.reading() as log:
+    with app.open_exactly(folder).log.reading() as log:
         ids = sorted(row.id for rows in log.decisions_after() for row in rows)
         return ids, log.offsets("kafka"), [one.raw for _, one in log.refused(log.refused_numbers())]
 
@@ -259,5 +259,5 @@ def test_a_service_reads_several_sources_and_its_screen_and_metrics_show_one_tha
 
     run_signed_in(bank, steps)
 
-    with app.open_exactly(bank).opened.reading() as log:
+    with app.open_exactly(bank).log.reading() as log:
         assert log.offsets("read") == {f"read/cards/{PARTS[0]}": "30"}

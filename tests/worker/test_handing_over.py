@@ -41,7 +41,7 @@ def lead_is_free(folder: Path) -> bool:
     end_s = time.monotonic() + WAITS_S
     while time.monotonic() < end_s:
         try:
-            with closing(app.open_exactly(folder).opened.open_log(read_only=False)):
+            with closing(app.open_exactly(folder).log.open(read_only=False)):
                 return True
         except LogBusyError:
             time.sleep(0.02)
@@ -68,7 +68,7 @@ def test_the_log_is_free_before_the_service_has_ended_and_later_posts_are_turned
             assert await asyncio.to_thread(lead_is_free, bank)
             status, words = await post(asks, "p-late")
             assert (status, "is stopping" in words) == (503, True)
-            with app.open_exactly(bank).opened.reading() as log:
+            with app.open_exactly(bank).log.reading() as log:
                 there = sum(len(rows) for rows in log.decisions_after())
             assert there == 1 + len(answered)
 

@@ -18,7 +18,7 @@ from shroff.adapters.databases.sqlite_file import PAGE_BYTES, connect_beside
 from shroff.adapters.log.sqlite import SqliteLog
 from shroff.adapters.people import database as people_database
 from shroff.app import project as app
-from shroff.app.opened import Opened
+from shroff.app.project_log import ProjectLog
 from shroff.cli.main import run
 from shroff.cli.session import Session
 from shroff.errors import LogBusyError, StateError, StorageError, UsageError
@@ -420,7 +420,7 @@ def test_commands_that_wait_say_for_whom_and_what_holds(bank, monkeypatch, capsy
     monkeypatch.setattr(inbox, "PATIENCE_S", 0.6)
     monkeypatch.setattr(inbox, "QUIET_S", 0.02)
     monkeypatch.setattr(inbox, "_TURN_S", 0.02)
-    with app.open(bank).opened.writing():
+    with app.open(bank).log.writing():
         code = run(["-C", str(bank), *words])
         said = capsys.readouterr()
 
@@ -458,7 +458,7 @@ def test_ctrl_c_while_waiting_says_that_the_request_stays(bank, monkeypatch, cap
 
     project = app.open(bank)
     monkeypatch.setattr(inbox, "_awaited", interrupted)
-    with project.opened.writing() as (_, log):
+    with project.log.writing() as (_, log):
         assert run(["-C", str(bank), "label", "p1", "fraud"]) == 130
         waiting = log.asked()
 
@@ -480,7 +480,7 @@ def test_single_labels_and_files_of_them_come_in_beside_a_writer(bank, capsys):
 
     found = msgspec.json.decode(capsys.readouterr().out)
     assert found == {"read": 5, "appended": 2, "pending": 1, "duplicates": 1, "quarantined": 1}
-    with app.open(bank).opened.reading() as log:
+    with app.open(bank).log.reading() as log:
         assert (log.asked(), len(log.waiting_all()), len(log.refused_list())) == ([], 1, 1)
 
 
@@ -504,7 +504,7 @@ def test_a_snapshot_is_saved_by_the_process_that_writes(bank, capsys):
     found = msgspec.json.decode(capsys.readouterr().out)
 
     assert (found["seq"], Path(found["file"]).stat().st_size) == (3, found["bytes"])
-    with app.open(bank).opened.writing() as (held, _):
+    with app.open(bank).log.writing() as (held, _):
         assert held.unsaved == 0
 
 
@@ -530,7 +530,7 @@ def test_who_asks_beside_a_writer_that_has_just_begun_waits_for_its_log(bank):
 @pytest.mark.parametrize("room", [150_000, 20_000])
 def test_a_label_that_a_full_disk_does_not_take_says_whether_it_waits(bank, monkeypatch, capsys, room):
     #  a request of 120 kB, and half as much again where it is carried out: the disk is full in between, or before
-    path = app.open(bank).opened.places.log
+    path = app.open(bank).context.paths.log
     app.open(bank).people.record(Action("test.begin", "the tables of people"))
     with closing(SqliteLog(path)):
         size = path.stat().st_size
@@ -545,7 +545,7 @@ def test_a_label_that_a_full_disk_does_not_take_says_whether_it_waits(bank, monk
         return connection
 
     with monkeypatch.context() as full:
-        full.setattr(Opened, "open_log", small)
+        full.setattr(ProjectLog, "open", small)
         full.setattr(people_database, "connect_beside", small_beside)
         assert run(words) == 3
         said = capsys.readouterr().err
@@ -563,7 +563,7 @@ def test_what_goes_wrong_in_the_inbox_is_raised_where_the_log_is_used_next(bank,
 
     monkeypatch.setattr(InboxServer, "serve", fail)
     with (
-        project.opened.writing() as (held, log),
+        project.log.writing() as (held, log),
         closing(project.inboxes.brief(held, log)) as served,
         served.attended(),
     ):

@@ -85,7 +85,7 @@ def read_all(stream: IO[bytes], found: list[bytes]) -> None:
 
 
 def events_of(project: app.Project) -> int:
-    with project.opened.reading() as log:
+    with project.log.reading() as log:
         return sum(one.kind == "event" for records in log.read() for one in records)
 
 
@@ -417,11 +417,11 @@ def test_one_that_waited_since_an_earlier_ingest_is_counted_too():
 
 def test_dropping_from_quarantine_puts_no_new_version_in_force(project: app.Project, tmp_path: Path):
     project.ingest([csv(tmp_path / "a.csv", [20, 1])], as_type="payment", order="file")
-    rules = project.opened.places.folder / "rules" / "large.yaml"
+    rules = project.context.paths.folder / "rules" / "large.yaml"
     rules.write_text(rules.read_text(encoding="utf-8").replace("100", "200"), encoding="utf-8")
-    changed = app.open_exactly(project.opened.places.folder)
+    changed = app.open_exactly(project.context.paths.folder)
     dropped = changed.quarantine.drop([])
-    with changed.opened.reading() as log:
+    with changed.log.reading() as log:
         left, versions = log.refused_list(), len(log.controls())
 
     assert (dropped, left, versions) == (1, [], 1)
@@ -431,14 +431,14 @@ def test_dropping_where_no_log_is_makes_none(project: app.Project):
     with pytest.raises(UsageError, match="no log yet"):
         project.quarantine.drop([])
 
-    assert not project.opened.places.log.exists()
+    assert not project.context.paths.log.exists()
 
 
 def test_lines_for_which_the_when_of_labels_is_not_true_give_no_label(project: app.Project, tmp_path: Path) -> None:
     mapping = (
         "label:\n  from:\n    csv: { when: row.fraud == '1', event: row.id, verdict: \"'fraud'\", known_at: row.at }\n"
     )
-    events = project.opened.places.folder / "events.yaml"
+    events = project.context.paths.folder / "events.yaml"
     events.write_text(events.read_text(encoding="utf-8") + mapping, encoding="utf-8")
     file = tmp_path / "payments.csv"
     rows = [f"p{at},2026-03-01T00:00:{at:02d}Z,c,5.00,{at % 2}\n" for at in range(6)]
@@ -476,10 +476,10 @@ def test_times_that_are_seconds_are_told_with_the_mapping_that_reads_them(
     assert told.startswith(f"a.{kind}: at has numbers such as 1772359200. They count as milliseconds, so")
     assert events_of(project) == 0
     named = "json" if kind == "jsonl" else kind
-    events, mapping = project.opened.places.folder / "events.yaml", cure.rpartition("yaml: ")[2]
+    events, mapping = project.context.paths.folder / "events.yaml", cure.rpartition("yaml: ")[2]
     text = events.read_text(encoding="utf-8").replace("entities:", f"  from: {{ {named}: {{ {mapping} }} }}\nentities:")
     events.write_text(text, encoding="utf-8")
-    mended = app.open(project.opened.places.folder)
+    mended = app.open(project.context.paths.folder)
     assert mended.ingest(file, as_type="payment").events.appended == 5
     assert not mended.warnings
     assert mended.events("payment")["at"].to_pylist()[0].isoformat() == "2026-03-01T10:00:00+00:00"
@@ -526,7 +526,7 @@ Correct 'when' in events.yaml. If such files are expected, set 'untaken: skip' i
 def test_a_file_of_which_no_line_is_accepted_is_an_error_unless_skipping_was_written(
     project: app.Project, capfd: pytest.CaptureFixture[str], untaken, kinds, command, status, words
 ) -> None:
-    folder = project.opened.places.folder
+    folder = project.context.paths.folder
     events = FILES["events.yaml"].replace("entities:", TAKES).replace("card: text?", "card: text? hashed")
     (folder / "events.yaml").write_text(events, encoding="utf-8")
     (folder / "shroff.yaml").write_text(f"{FILES['shroff.yaml']}{untaken}\n", encoding="utf-8")
@@ -535,7 +535,7 @@ def test_a_file_of_which_no_line_is_accepted_is_an_error_unless_skipping_was_wri
     assert run(["-C", str(folder), *command, str(file)]) == status
     assert words in capfd.readouterr().out
     noted = {"card.jsonl": 2} if words == NO_MATCH else {}
-    with project.opened.reading() as log:
+    with project.log.reading() as log:
         assert {name: one.lines for name, one in unmatched_of(log).items()} == noted
 
 
@@ -544,12 +544,12 @@ def test_what_a_worker_noted_of_a_file_goes_on_with_the_next_worker(
     project: app.Project, kinds: list[str], noted: dict[str, int]
 ) -> None:
     events = FILES["events.yaml"].replace("entities:", TAKES)
-    (project.opened.places.folder / "events.yaml").write_text(events, encoding="utf-8")
-    file = _kinds(project.opened.places.folder, kinds)
+    (project.context.paths.folder / "events.yaml").write_text(events, encoding="utf-8")
+    file = _kinds(project.context.paths.folder, kinds)
 
     for _ in kinds:
         project.live.run([file], limit=1)
-    with project.opened.reading() as log:
+    with project.log.reading() as log:
         assert {name: one.lines for name, one in unmatched_of(log).items()} == noted
 
 

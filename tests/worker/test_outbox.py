@@ -49,7 +49,7 @@ def bank(folder: Path, sinks: str = SINKS) -> app.Project:
 
 
 def rows(project: app.Project, sql: str) -> list[tuple[object, ...]]:
-    with closing(sqlite3.connect(project.opened.places.folder / "out.db")) as connection:
+    with closing(sqlite3.connect(project.context.paths.folder / "out.db")) as connection:
         return connection.execute(sql).fetchall()
 
 
@@ -134,7 +134,7 @@ def test_a_project_without_sinks_or_without_a_log_says_so(tmp_path):
 
 def test_two_processes_do_not_deliver_at_once_on_one_machine(project):
     project.decide(events(1, 1), as_type="payment")
-    with config.delivering(project.opened.places), pytest.raises(LogBusyError, match="already delivers to the sinks"):
+    with config.delivering(project.context.paths), pytest.raises(LogBusyError, match="already delivers to the sinks"):
         project.sinks.deliver()
 
 
@@ -142,7 +142,7 @@ def test_deliver_works_beside_a_process_that_writes(project):
     project.decide(events(1, 3), as_type="payment")
     go_on = threading.Event()
     with (
-        project.opened.writing() as (writer, log),
+        project.log.writing() as (writer, log),
         closing(project.inboxes.brief(writer, log)) as inbox,
         inbox.attended(),
     ):
@@ -176,7 +176,7 @@ def test_of_two_that_deliver_the_one_that_fell_behind_is_told(project):
     project.decide(events(1, 3), as_type="payment")
     project.sinks.deliver()
     stale = DeliveryProgress("table", before=1, through=2)
-    with closing(project.opened.open_log(read_only=False)) as log:
+    with closing(project.log.open(read_only=False)) as log:
         request = log.ask(OUTBOX, outbox_request(moved=[stale]), 0)
         reply = json.loads(tend_outbox(log, Request(request, OUTBOX, outbox_request(moved=[stale]), 0)))
         assert log.offset("sink:table", "") == "4"
@@ -189,7 +189,7 @@ def test_of_two_that_deliver_the_one_that_fell_behind_is_told(project):
 
 def test_a_writer_that_delivers_on_its_way_has_delivered_all_at_its_end(project):
     project.decide(events(1, 2), as_type="payment")
-    with project.opened.writing() as (_, log), project.sinks.delivering(log) as delivery:
+    with project.log.writing() as (_, log), project.sinks.delivering(log) as delivery:
         deadline = time.monotonic() + 60
         while any(one.lag for one in delivery.health(log.last_seq())):
             delivery.tend()
@@ -212,11 +212,11 @@ def test_sinks_that_are_applied_beside_a_writer_go_on_where_they_were(project):
         raise AssertionError("it does not come")
 
     def applied(sinks: str) -> None:
-        (project.opened.places.folder / "shroff.yaml").write_text(FILES["shroff.yaml"] + sinks)
+        (project.context.paths.folder / "shroff.yaml").write_text(FILES["shroff.yaml"] + sinks)
         inbox.replied(log.ask(ADOPT, b"null", 0))
         delivery.tend()
 
-    with project.opened.writing() as (writer, log), project.sinks.delivering(log) as delivery:
+    with project.log.writing() as (writer, log), project.sinks.delivering(log) as delivery:
         project.inboxes.begin_active(log)
         with closing(project.inboxes.running(writer, log)) as inbox:
             take(project, writer, 1)
@@ -230,7 +230,7 @@ def test_sinks_that_are_applied_beside_a_writer_go_on_where_they_were(project):
             delivered()
 
     assert rows(project, "SELECT id FROM decisions") == [("p1",), ("p3",)]
-    with closing(sqlite3.connect(project.opened.places.folder / "other.db")) as other:
+    with closing(sqlite3.connect(project.context.paths.folder / "other.db")) as other:
         assert other.execute("SELECT id FROM decisions").fetchall() == [("p2",)]
     assert [(one.name, one.lag) for one in project.sinks.states()] == [("table", 0), ("flagged", 0)]
 
@@ -251,13 +251,13 @@ def test_a_service_notes_from_where_on_is_delivered_and_told_before_it_takes_any
     stop, noted = threading.Event(), {}
 
     def begun(writer: object) -> None:
-        with project.opened.reading() as log:
+        with project.log.reading() as log:
             for sink in ("table", "hook"):
                 noted[sink] = log.offset(source_of(sink), THROUGH)
             noted["told"] = log.offset(SOURCE, BEGUN)
         stop.set()
 
-    elsewhere = config.delivering(project.opened.places) if is_delivered_elsewhere else nullcontext()
+    elsewhere = config.delivering(project.context.paths) if is_delivered_elsewhere else nullcontext()
     with elsewhere, project.live.answerer(RequestQueue(print), begun, lambda writer, log: None, stop=stop) as answerer:
         answerer.run()
 
@@ -271,10 +271,10 @@ def test_a_service_notes_from_where_on_is_delivered_and_told_before_it_takes_any
 def stuck(project):
     """A project with a table that would not have p2 and p4."""
     project.decide(events(1, 5), as_type="payment")
-    with project.opened.reading() as log:
+    with project.log.reading() as log:
         assert log.counts().stuck == 0
     project.routes.all()[0].opened().send([])  # which makes the table
-    with closing(sqlite3.connect(project.opened.places.folder / "out.db")) as connection:
+    with closing(sqlite3.connect(project.context.paths.folder / "out.db")) as connection:
         connection.execute(
             "CREATE TRIGGER evens BEFORE INSERT ON decisions WHEN new.id IN ('p2', 'p4') "
             "BEGIN SELECT RAISE(ABORT, 'no evens'); END"
@@ -283,13 +283,13 @@ def stuck(project):
 
 
 def shell(project: app.Project, sql: str) -> None:
-    with closing(sqlite3.connect(project.opened.places.folder / "out.db")) as connection:
+    with closing(sqlite3.connect(project.context.paths.folder / "out.db")) as connection:
         connection.execute(sql)
         connection.commit()
 
 
 def called(project: app.Project, capsys, *words: str) -> tuple[int, dict]:
-    status = run(["-C", str(project.opened.places.folder), "outbox", *words, "--json"])
+    status = run(["-C", str(project.context.paths.folder), "outbox", *words, "--json"])
     out = capsys.readouterr().out
     assert out, words
     return status, json.loads(out)
@@ -335,13 +335,13 @@ def test_what_is_dropped_stays_away_and_in_the_log(stuck, capsys):
     called(stuck, capsys, "deliver")
 
     assert rows(stuck, "SELECT id FROM decisions ORDER BY seq") == [("p1",), ("p3",), ("p5",)]
-    with stuck.opened.reading() as log:
+    with stuck.log.reading() as log:
         assert set(log.decisions("payment", ["p2"])) == {"p2"}
 
 
 @pytest.mark.parametrize("words", [["drop"], ["drop", "--all", "table/3-0"], ["retry", "table/3-0", "--sink", "table"]])
 def test_rows_are_named_in_one_way(stuck, words):
-    assert run(["-C", str(stuck.opened.places.folder), "outbox", *words]) == 2
+    assert run(["-C", str(stuck.context.paths.folder), "outbox", *words]) == 2
 
 
 @pytest.mark.parametrize("name", ["table/99-0", "nobody/3-0"])
@@ -350,7 +350,7 @@ def test_a_row_that_is_not_stuck_is_told(stuck, name):
     for change in (stuck.sinks.retry, stuck.sinks.drop):
         with pytest.raises(UsageError, match=f"row {name} is not stuck"):
             change([key_of(name)])
-    assert run(["-C", str(stuck.opened.places.folder), "outbox", "show", name]) == 2
+    assert run(["-C", str(stuck.context.paths.folder), "outbox", "show", name]) == 2
 
 
 @pytest.mark.parametrize("name", ["3", "table", "table/3", "/3-0", "table/3-x", "table/-3-0", "table/²-0"])
@@ -363,10 +363,10 @@ def test_what_names_no_row_is_told(name):
 def test_people_see_how_far_each_sink_is_and_what_is_wrong(tmp_path, capsys, received):
     project = bank(tmp_path / "bank", SINKS + HOOK % "http://127.0.0.1:9/key-in-path")
     project.decide(events(1, 3), as_type="payment")
-    assert run(["-C", str(project.opened.places.folder), "outbox", "deliver"]) == 3
+    assert run(["-C", str(project.context.paths.folder), "outbox", "deliver"]) == 3
     told = capsys.readouterr().out
     assert "hook: 0 rows delivered; 4 records left" in told
-    run(["-C", str(project.opened.places.folder), "outbox", "list"])
+    run(["-C", str(project.context.paths.folder), "outbox", "list"])
     listed = capsys.readouterr().out
     assert "hook has been failing since" in listed
     findings = {one.subject: one for one in project.health.doctor()}
@@ -381,11 +381,11 @@ def test_people_see_how_far_each_sink_is_and_what_is_wrong(tmp_path, capsys, rec
 
 def test_the_list_of_what_leaves_has_notices_and_the_lake(tmp_path, capsys):
     project = bank(tmp_path / "bank", SINKS + "lake: ./lake\n")
-    (project.opened.places.folder / "notices").mkdir()
+    (project.context.paths.folder / "notices").mkdir()
     text = "on: decision\nevent: payment\nto: [a@b.example]\n"
-    (project.opened.places.folder / "notices" / "all.yaml").write_text(text)
+    (project.context.paths.folder / "notices" / "all.yaml").write_text(text)
     project.decide(events(1, 3), as_type="payment")
-    assert run(["-C", str(project.opened.places.folder), "outbox", "list", "--json"]) == 0
+    assert run(["-C", str(project.context.paths.folder), "outbox", "list", "--json"]) == 0
     listed = {one["name"]: one for one in json.loads(capsys.readouterr().out)["sinks"]}
 
     assert [(name, one["kind"], one["lag"], one["stuck"]) for name, one in listed.items()] == [

@@ -87,7 +87,7 @@ def test_what_a_commit_has_failed_of_is_decided_again_and_answered_once(tmp_path
     served.run()
 
     assert served.told == [0, 1]
-    with served.project.opened.reading() as log:
+    with served.project.log.reading() as log:
         found = [(one.id, one.seq) for part in log.decisions_after() for one in part]
     assert served.answered() == found
     assert len(found) == 2 * LIVE_MIN

@@ -12,7 +12,7 @@ import pytest
 
 from shroff.adapters.log.sqlite import SqliteLog
 from shroff.app import project as app
-from shroff.app.opened import Opened
+from shroff.app.project_log import ProjectLog
 from shroff.cli.main import run
 from shroff.errors import UsageError
 from shroff.events.formats.lines import CsvHeader
@@ -135,7 +135,7 @@ def test_a_json_object_is_no_line_of_csv_whatever_its_file_is_called(source):
 @pytest.fixture
 def asked(bank: app.Project, capsys: pytest.CaptureFixture[str]) -> Callable[..., dict[str, Any]]:
     def ask(*words: str) -> dict[str, Any]:
-        run(["-C", str(bank.opened.places.folder), *words, "--json"])
+        run(["-C", str(bank.context.paths.folder), *words, "--json"])
         found: dict[str, Any] = json.loads(capsys.readouterr().out)
         return found
 
@@ -143,7 +143,7 @@ def asked(bank: app.Project, capsys: pytest.CaptureFixture[str]) -> Callable[...
 
 
 def test_refused_csv_lines_are_fixed_by_a_corrected_file_and_retried_without_it(bank, asked):
-    folder = bank.opened.places.folder
+    folder = bank.context.paths.folder
     moment = "2026-03-01T12:00:00Z"
     (folder / "bad.csv").write_text(f"card,id,at,amount\nc,p1,{moment},much\nc,p2,{moment},1.00\nc,p3,{moment},more\n")
     (folder / "good.csv").write_text(f"id,at,card,amount\np1,{moment},c,7.00\n")
@@ -182,7 +182,7 @@ SYNC, LABEL = ["sources", "sync", "nightly"], ["label", "{}"]
     ids=["ingest", "run", "decide", "sync", "sync beside a writer", "label", "label beside a writer"],
 )
 def test_a_line_of_csv_keeps_its_columns_whatever_way_it_came(bank, asked, way, text, fixed_by, is_beside):
-    folder = bank.opened.places.folder
+    folder = bank.context.paths.folder
     (folder / "shroff.yaml").write_text(
         FILES["shroff.yaml"] + "sources: { nightly: { files: { from: ., settled: 0s } } }"
     )
@@ -198,11 +198,11 @@ def test_a_line_of_csv_keeps_its_columns_whatever_way_it_came(bank, asked, way, 
 
 
 def test_nothing_of_quarantine_and_no_refused_label_makes_a_log(bank, capsys):
-    folder = str(bank.opened.places.folder)
+    folder = str(bank.context.paths.folder)
     for asked in (["quarantine", "retry"], ["label", "p1", "fraud", "--known-at", "soon"]):
         assert run(["-C", folder, *asked]) == 2
         assert "no log yet" in capsys.readouterr().err
-    assert not bank.opened.places.log.exists()
+    assert not bank.context.paths.log.exists()
 
     assert run(["-C", folder, "label", "p1", "fraud"]) == 0  # waits for its event
 
@@ -211,7 +211,7 @@ def test_dropping_all_drops_what_was_there_when_it_was_asked(bank, tmp_path, mon
     lines = tmp_path / "a.jsonl"
     lines.write_bytes(BAD)
     bank.ingest([lines], as_type="payment")
-    opened = bank.opened.open_log
+    opened = bank.log.open
 
     def later(*, read_only: bool) -> object:
         """Opens the log when two things happened meanwhile: one more entry came, and one was dropped."""
@@ -222,12 +222,12 @@ def test_dropping_all_drops_what_was_there_when_it_was_asked(bank, tmp_path, mon
 
     lines.write_bytes(BAD.replace(b"p8", b"p9"))
     bank.ingest([lines], as_type="payment")
-    monkeypatch.setattr(Opened, "open_log", lambda _self, *, read_only: later(read_only=read_only))
+    monkeypatch.setattr(ProjectLog, "open", lambda _self, *, read_only: later(read_only=read_only))
     dropped = bank.quarantine.drop([])
     monkeypatch.undo()
 
     assert dropped == 1
-    with bank.opened.reading() as log:
+    with bank.log.reading() as log:
         assert [one.place for _, one in log.refused_list()] == ["9"]
     with pytest.raises(UsageError, match="no entry 1 in quarantine"):
         bank.quarantine.drop([1])
@@ -235,7 +235,7 @@ def test_dropping_all_drops_what_was_there_when_it_was_asked(bank, tmp_path, mon
 
 def test_a_label_that_waits_is_named_as_it_was_understood(bank, capsys):
     bank.decide([{"id": "p1", "at": "2026-03-01T12:00:00Z", "card": "c", "amount": "1.00"}], as_type="payment")
-    folder = str(bank.opened.places.folder)
+    folder = str(bank.context.paths.folder)
     assert run(["-C", folder, "label", "payments/x", "fraud"]) == 4
     said = capsys.readouterr().out.splitlines()[0]
     assert said == "The label was refused: event: 'payments' is not an event type. Did you mean payment?"
@@ -252,7 +252,7 @@ def test_a_label_that_waits_is_named_as_it_was_understood(bank, capsys):
 
 
 def test_waiting_labels_that_name_a_type_that_is_not_declared_are_told_with_an_example(bank, tmp_path, capsys):
-    folder, file = str(bank.opened.places.folder), tmp_path / "labels.csv"
+    folder, file = str(bank.context.paths.folder), tmp_path / "labels.csv"
     names = ("login/1", "x", "nosuch/2", "payment/x2", "2026/3", "p/q")
     rows = "".join(f"{name},fraud,2026-03-01T12:00:00Z\n" for name in names)
     file.write_text(f"event,verdict,known_at\n{rows}p1,fraud,2026-03-01T12:00:00Z\n", encoding="utf-8")
@@ -278,13 +278,13 @@ def test_waiting_labels_that_name_a_type_that_is_not_declared_are_told_with_an_e
 
 def test_a_label_by_hand_may_have_an_amount(bank, capsys):
     bank.decide([{"id": "p1", "at": "2026-03-01T12:00:00Z", "card": "c", "amount": "1.00"}], as_type="payment")
-    folder = str(bank.opened.places.folder)
+    folder = str(bank.context.paths.folder)
 
     assert run(["-C", folder, "label", "p1", "fraud", "--amount", "0.005"]) == 4
     assert "amount" in capsys.readouterr().out
     assert run(["-C", folder, "label", "p1", "fraud", "--amount", "0.50"]) == 0
     assert run(["-C", folder, "label", "a.csv", "--amount", "0.50"]) == 2
-    with bank.opened.reading() as log:
+    with bank.log.reading() as log:
         (record,) = (one for part in log.read() for one in part if one.kind == "label")
     assert b'"amount":"0.50"' in record.body
 
@@ -303,7 +303,7 @@ def test_nothing_is_read_as_a_whole_to_count_it_or_to_take_one(bank, tmp_path, m
         patched.setattr(SqliteLog, "read", fail)
         patched.setattr(doctor_rows, "_check", lambda *_: None)  # it reads rows for a second at most
         found = {one.subject: one for one in bank.health.doctor()}
-        assert run(["-C", str(bank.opened.places.folder), "quarantine", "show", "2"]) == 0
+        assert run(["-C", str(bank.context.paths.folder), "quarantine", "show", "2"]) == 0
         dropped = bank.quarantine.drop([1])
 
     assert found["quarantine"].words == "2 refused"

@@ -23,7 +23,7 @@ from shroff.runtime.progress import unheard
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from shroff.app.opened import Opened
+    from shroff.app.context import ProjectContext
     from shroff.cases.store import CaseStore
     from shroff.events.avro.wire import AvroDecoder
     from shroff.events.definitions import Events
@@ -51,13 +51,13 @@ class AdapterFactory(ProjectPart):
 
     def avro_decoder(self) -> AvroDecoder | None:
         """The decoder of Avro messages of the project's live source; None where that has none."""
-        each = [system for _, system in self._opened.systems.all_read if system.text("format", "json") == "avro"]
+        each = [system for _, system in self._context.systems.all_read if system.text("format", "json") == "avro"]
         return self._avro_of(each[0]) if each else None
 
     def _avro_of(self, system: System) -> AvroDecoder:
         from shroff.events.avro.wire import AvroDecoder
 
-        definitions = self._opened.definitions
+        definitions = self._context.definitions
         return AvroDecoder(self.open_registry(system), definitions.events, settings=definitions.settings)
 
     def open_registry(self, system: System | None, address: str = "") -> SchemaRegistry:
@@ -71,7 +71,7 @@ class AdapterFactory(ProjectPart):
         told = {"url": address} if address or system is None else dict(system.registry)
         if not told.get("url"):
             raise UsageError("source: Avro messages need 'registry:', the address of their schemas.")
-        found = self._opened.systems.called(System("registry", told), self._opened.places.folder)
+        found = self._context.systems.called(System("registry", told), self._context.paths.folder)
         return HttpRegistry(found.text("url"), Calls.of(found.options))
 
     def reach(self, system: System, limit_s: float, contract: str = "sink") -> str:
@@ -80,11 +80,11 @@ class AdapterFactory(ProjectPart):
 
     def open_store(self, *, read_only: bool) -> Log:
         if (store := self._store()) is None:
-            kept: Log = load_entry("log.sqlite")(self._opened.places.log, read_only=read_only)
+            kept: Log = load_entry("log.sqlite")(self._context.paths.log, read_only=read_only)
             return kept
         lease_s = store.duration_ms("lease", "3s") / 1_000
         url = config.filled(store.text("url"), "store")
-        own = self._opened.systems.beside("log", store, self._opened.places.folder)
+        own = self._context.systems.beside("log", store, self._context.paths.folder)
         held: Log = store_adapter(url)(url, read_only=read_only, lease_s=lease_s, **own)
         return held
 
@@ -93,15 +93,15 @@ class AdapterFactory(ProjectPart):
         from shroff.adapters.people.sql import SqlPeople
         from shroff.people.audit import sealing_by
 
-        if not self._opened.has_log():
+        if not self._log.exists():
             self.prepare_state()
             with suppress(LogBusyError):  # another process is making it
-                self._opened.open_log(read_only=False).close()
+                self._log.open(read_only=False).close()
         seal = sealing_by(
-            lambda: hash_keys.key_for(self._opened.places, "shroff audit 1", self._opened.refuse_a_second_key)
+            lambda: hash_keys.key_for(self._context.paths, "shroff audit 1", self._log.refuse_a_second_key)
         )
         store = self._store()
-        return SqlPeople(self._opened.places.log if store is None else config.filled(store.text("url"), "store"), seal)
+        return SqlPeople(self._context.paths.log if store is None else config.filled(store.text("url"), "store"), seal)
 
     def open_cases(self, people: PeopleStore) -> CaseStore:
         """Where cases are kept: in the database of people, whose store closes it."""
@@ -111,19 +111,19 @@ class AdapterFactory(ProjectPart):
 
     def open_provider(self) -> Provider | None:
         """The OpenID provider by which people sign in, None where there is none. Raises: UsageError as its adapter."""
-        if self._opened.systems.sign_in is None:
+        if self._context.systems.sign_in is None:
             return None
         from shroff.adapters.people.oidc import provider_of
 
-        return provider_of(self._opened.systems.called(self._opened.systems.sign_in, self._opened.places.folder))
+        return provider_of(self._context.systems.called(self._context.systems.sign_in, self._context.paths.folder))
 
     def open_source(self, system: System) -> Source:
         """The live source of these settings. Raises: UsageError where they contradict each other."""
         from shroff.events.formats.wire import JsonDecoder
         from shroff.streams.merge import merge_of
 
-        definitions = self._opened.definitions
-        settled = self._opened.systems.source_in(self._opened.places.folder, system)
+        definitions = self._context.definitions
+        settled = self._context.systems.source_in(self._context.paths.folder, system)
         events, settings = definitions.events, definitions.settings
         is_json = settled.text("format", "json") == "json"
         decoder: Decoder = JsonDecoder() if is_json else self._avro_of(system)
@@ -139,8 +139,8 @@ class AdapterFactory(ProjectPart):
         if not can_send(system):
             there = ", ".join(name.removeprefix(_SENDER) for name in sorted(entries()) if name.startswith(_SENDER))
             raise UsageError(f"shroff does not send to a source of the kind {system.kind}; it sends to {there}.")
-        definitions = self._opened.definitions
-        settled = self._opened.systems.source_in(self._opened.places.folder, system)
+        definitions = self._context.definitions
+        settled = self._context.systems.source_in(self._context.paths.folder, system)
         sender: Sender = load_entry(f"{_SENDER}{system.kind}")(settled, project=definitions.settings.name)
         return sender, lambda names_type: encoder_of(
             settled, definitions, sender, lambda _: self.open_registry(system), names_type=names_type
@@ -150,24 +150,24 @@ class AdapterFactory(ProjectPart):
         """Where features for other services are. Raises: UsageError where the project names no place."""
         from shroff.worker.online_features import origin_of
 
-        if self._opened.systems.online is None:
+        if self._context.systems.online is None:
             raise UsageError(NOT_THERE)
-        online = filled(self._opened.systems.online)
+        online = filled(self._context.systems.online)
         scheme = online.text("url").partition(":")[0]
         if not (kind := kind_at("features", scheme)):
             raise UsageError(online_mistake(scheme))
         store: OnlineStore = load_entry(f"features.{kind}")(
             online.text("url"),
-            prefix=online.text("prefix") or self._opened.definitions.settings.name,
+            prefix=online.text("prefix") or self._context.definitions.settings.name,
             log="" if log is None else origin_of(log),
             ttl_ms=online.duration_ms("ttl", "0ms"),
-            **self._opened.systems.beside("features", online, self._opened.places.folder),
+            **self._context.systems.beside("features", online, self._context.paths.folder),
         )
         return store
 
     def open_sink(self, name: str, system: System) -> Sink:
         """A sink by its settings, and a name that no other project's has. Raises: UsageError where they cannot be."""
-        settled = self._opened.systems.settled("sink", system, self._opened.places.folder)
+        settled = self._context.systems.settled("sink", system, self._context.paths.folder)
         sink: Sink = load_entry(f"sink.{system.kind}")(name, settled)
         return sink
 
@@ -176,44 +176,43 @@ class AdapterFactory(ProjectPart):
         from shroff.adapters.sources.files import FileSource
         from shroff.events.intake import Intake
 
-        definitions = self._opened.definitions
+        definitions = self._context.definitions
         return FileSource(paths, type, format, Intake(definitions.events, definitions.settings, None).lay_out)
 
     def has_store(self) -> bool:
         """Whether the log of this project is there already."""
         store = self._store()
         if store is None:
-            return self._opened.places.log.exists()
+            return self._context.paths.log.exists()
         url = config.filled(store.text("url"), "store")
-        own = self._opened.systems.beside("log", store, self._opened.places.folder)
+        own = self._context.systems.beside("log", store, self._context.paths.folder)
         return bool(store_adapter(url).is_there(url, **own))
 
     def _store(self) -> System | None:
         """Where the log is kept; None where that is a file."""
-        return None if self._opened.places.is_elsewhere else self._opened.systems.store
-
-    def adapter_named(self, name: str) -> Callable[..., Any]:
-        found: Callable[..., Any] = load_entry(name)
-        return found
+        return None if self._context.paths.is_elsewhere else self._context.systems.store
 
     def prepare_state(self) -> None:
         """Make the folder of state, and the key of hashed fields before a log says that it has such values."""
-        make_state_folder(self._opened.places)
-        if self._opened.definitions.events.has_hashed:
-            self._opened.hasher("")
+        make_state_folder(self._context.paths)
+        if self._context.definitions.events.has_hashed:
+            self._log.hasher("")
 
 
 def open_sources(
-    opened: Opened, systems: Mapping[str, System], tell: Callable[[str], None] = unheard, note: Note | None = None
+    context: ProjectContext,
+    systems: Mapping[str, System],
+    tell: Callable[[str], None] = unheard,
+    note: Note | None = None,
 ) -> SeveralSources:
     """Sources that are read at once, by their names. Raises: as `AdapterFactory.open_source`."""
     from shroff.worker.serving.multi_source import SeveralSources
 
-    outside = AdapterFactory(opened)
+    outside = AdapterFactory(context)
     with ExitStack() as held:
         sources = {name: held.enter_context(closing(outside.open_source(system))) for name, system in systems.items()}
         held.pop_all()
-    claims = {system.kind: _claims(system.kind, systems, opened.systems.source) for system in systems.values()}
+    claims = {system.kind: _claims(system.kind, systems, context.systems.source) for system in systems.values()}
     return SeveralSources(sources, claims, tell, note)
 
 

@@ -123,7 +123,7 @@ class ArrowTables(ProjectPart):
         left = self._left_out()
         with nullcontext(files) if events is None else as_file(events) as of:
             tables = self.feature_parts(event, paths(of), Way(engine), as_of_ms=moment_ms(as_of), left=left)
-            found = whole(feature_schema(self._opened.definitions, event), tables)
+            found = whole(feature_schema(self._context.definitions, event), tables)
         if left.count:
             warnings.warn(f"{left}.", stacklevel=3)
         return found
@@ -138,7 +138,7 @@ class ArrowTables(ProjectPart):
         check_out(out, given)
         out_format(out, None, ["parquet"])
         started = time.monotonic()
-        schema = feature_schema(self._opened.definitions, event, is_narrow=True)
+        schema = feature_schema(self._context.definitions, event, is_narrow=True)
         way = replace(way or Way(), spill=out.parent, is_narrow=True)
         with calm_collector():
             rows = write_tables(out, schema, self.feature_parts(event, given, way, left=left))
@@ -151,9 +151,9 @@ class ArrowTables(ProjectPart):
         """
         from shroff.replay.notebook import all_events, events_table
 
-        with self._opened.reading() as log:
+        with self._log.reading() as log:
             return (
-                all_events(log, as_of) if event is None else events_table(log, self._opened.definitions, event, as_of)
+                all_events(log, as_of) if event is None else events_table(log, self._context.definitions, event, as_of)
             )
 
     def labels(self, *, as_of: Moment | None = None) -> pa.Table:
@@ -163,8 +163,8 @@ class ArrowTables(ProjectPart):
         """
         from shroff.replay.notebook import labels_table
 
-        with self._opened.reading() as log:
-            return labels_table(log, self._opened.definitions, as_of)
+        with self._log.reading() as log:
+            return labels_table(log, self._context.definitions, as_of)
 
     def decisions(self) -> pa.Table:
         """Get all decisions, as in `shroff export decisions --format parquet`."""
@@ -181,13 +181,13 @@ class ArrowTables(ProjectPart):
     def _exported(self, name: str) -> pa.Table:
         from shroff.replay.notebook import exported
 
-        with self._opened.reading() as log:
+        with self._log.reading() as log:
             return exported(log, name)
 
     def _left_out(self) -> LeftOut:
         from shroff.log.state.feature_events import LeftOut
 
-        return LeftOut(tell=self._opened.warnings.once, now_ms=self._opened.now_ms())
+        return LeftOut(tell=self._context.warnings.once, now_ms=self._context.now_ms())
 
     def feature_parts(
         self, event: str, files: Sequence[Path], way: Way, *, as_of_ms: int | None = None, left: LeftOut | None = None
@@ -201,17 +201,17 @@ class ArrowTables(ProjectPart):
         from shroff.log.state.fold import lateness_of
 
         left = self._left_out() if left is None else left
-        definitions = self._opened.definitions
+        definitions = self._context.definitions
         if files and way.engine in {"batch", "online"}:
             from shroff.log.columns.files import file_columns
 
-            found = file_columns(files, definitions, self._opened.hasher, event, as_of_ms, left, format=way.format)
+            found = file_columns(files, definitions, self._log.hasher, event, as_of_ms, left, format=way.format)
             yield from tables_of(definitions, event, found, definitions.settings.lateness_ms, way)
         elif files:
             lines = ((path.name, read_lines(path, way.format, left.tell)) for path in files)
-            batches = known_by(file_batches(lines, definitions, self._opened.hasher, event, left), as_of_ms)
+            batches = known_by(file_batches(lines, definitions, self._log.hasher, event, left), as_of_ms)
             yield from feature_tables(definitions, event, batches, definitions.settings.lateness_ms, way)
         else:
-            with self._opened.reading() as log:
+            with self._log.reading() as log:
                 batches = known_by(log_batches(log, definitions), as_of_ms)
                 yield from feature_tables(definitions, event, batches, lateness_of(log, definitions), way)

@@ -37,9 +37,9 @@ class DecisionHistory(ProjectPart):
         from shroff.log.history import find
         from shroff.replay.decision_replay import Replayed, replay
 
-        with self._opened.reading() as log:
-            row = find(log, self._opened.definitions.events, reference)
-            load = self._opened.registry.load
+        with self._log.reading() as log:
+            row = find(log, self._context.definitions.events, reference)
+            load = self._context.registry.load
             if not is_full and (past := self._looked_back(log, row.seq)) is not None:
                 found = Replayed(row, replay(log, row.seq, load, past))
                 if found.match:
@@ -51,9 +51,9 @@ class DecisionHistory(ProjectPart):
         from shroff.explain.explanation import explain
         from shroff.log.history import find
 
-        with self._opened.reading() as log:
-            row = find(log, self._opened.definitions.events, reference)
-            return explain(log, row, progress, self._opened.registry.load, self.key_index)
+        with self._log.reading() as log:
+            row = find(log, self._context.definitions.events, reference)
+            return explain(log, row, progress, self._context.registry.load, self.key_index)
 
     def first_reason(self, event: str, id_: str) -> ModelReason | None:
         """Get the first reason of a decision, as in `explain`; None if there is none.
@@ -64,9 +64,9 @@ class DecisionHistory(ProjectPart):
         from shroff.log.history import find
 
         reference = f"{event}/{id_}"
-        with self._opened.reading() as log:
-            row = find(log, self._opened.definitions.events, reference)
-            return first_reason(log, row, self._opened.registry.load, self.key_index)
+        with self._log.reading() as log:
+            row = find(log, self._context.definitions.events, reference)
+            return first_reason(log, row, self._context.registry.load, self.key_index)
 
     def index_keys(self, progress: Progress | None = None) -> int:
         """Index the log by key, except for its newest events; gives the number of added log positions.
@@ -75,7 +75,7 @@ class DecisionHistory(ProjectPart):
         """
         from shroff.explain.explanation import definitions_at
 
-        with self._opened.reading() as log:
+        with self._log.reading() as log:
             definitions = definitions_at(log, log.last_seq())  # models are not asked; what they need takes longest
             return self.key_index(definitions).extend(log, progress)
 
@@ -100,11 +100,11 @@ class DecisionHistory(ProjectPart):
         names = engines_for(engines, last)
         if sample is not None and sample < 1:
             raise UsageError(f"a sample must have at least 1 event, not {sample}.")
-        with self._opened.reading() as log:
+        with self._log.reading() as log:
             if "naive" in names and log.last_seq() > LONG and self._looks_back(log):
                 with suppress(StorageError):  # where it cannot be written, keys are looked for without it
                     self.index_keys(progress)
-            load = self._opened.registry.load
+            load = self._context.registry.load
             look_back = partial(self._looked_back, log, most=LONG)
             return verify(log, names, sample, progress, load, last=last, look_back=look_back)
 
@@ -121,15 +121,15 @@ class DecisionHistory(ProjectPart):
         from shroff.explain.explanation import definitions_at
         from shroff.explain.finding_keys import MOST, looked_back
 
-        definitions = definitions_at(log, seq, self._opened.registry.load)
+        definitions = definitions_at(log, seq, self._context.registry.load)
         return looked_back(log, definitions, seq, self.key_index(definitions), most or MOST)
 
     def key_index(self, definitions: Definitions) -> KeyIndex:
         from shroff.explain.key_index import KeyIndex, form_of
 
-        if self._opened.index is None or self._opened.index.form != form_of(definitions):
-            self._opened.index = KeyIndex(self._opened.places.key_index, definitions)
-        return self._opened.index
+        if self._context.index is None or self._context.index.form != form_of(definitions):
+            self._context.index = KeyIndex(self._context.paths.key_index, definitions)
+        return self._context.index
 
     def cluster(
         self, backend: str, address: str | None = None, partitions: int | None = None

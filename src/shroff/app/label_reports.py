@@ -23,7 +23,7 @@ class LabelReports(ProjectPart):
         from shroff.replay.notebook import moment_ms
 
         as_of_ms = moment_ms(as_of)
-        with self._opened.reading() as log:
+        with self._log.reading() as log:
             rows = [waiting_row(label) for label in log.waiting_all()]
         return [row for row in rows if as_of_ms is None or row.known_at_ms <= as_of_ms]
 
@@ -32,8 +32,8 @@ class LabelReports(ProjectPart):
         from shroff.cases.labels import conflicts
         from shroff.replay.notebook import moment_ms
 
-        with self._opened.reading() as log:
-            return conflicts(log, self._opened.definitions, moment_ms(as_of))
+        with self._log.reading() as log:
+            return conflicts(log, self._context.definitions, moment_ms(as_of))
 
     def maturity(self, *, as_of: Moment | None = None, days: int | None = None) -> Maturity:
         """Get the number of frauds known n days after their event (see `cases.labels.maturity`)."""
@@ -41,11 +41,11 @@ class LabelReports(ProjectPart):
         from shroff.log.later_labels import last_moment
         from shroff.replay.notebook import moment_ms
 
-        definitions = self._opened.definitions
+        definitions = self._context.definitions
         friendly = {name: model.friendly_reasons for name, model in definitions.models.items()}
-        with self._opened.reading() as log:
+        with self._log.reading() as log:
             as_of_ms = moment_ms(as_of)
-            as_of_ms = last_moment(log, self._opened.now_ms()) if as_of_ms is None else as_of_ms
+            as_of_ms = last_moment(log, self._context.now_ms()) if as_of_ms is None else as_of_ms
             return maturity(log, definitions, as_of_ms or 0, days, friendly)
 
     def known_by(self, ages_days: Sequence[int]) -> dict[int, float]:
@@ -56,12 +56,12 @@ class LabelReports(ProjectPart):
         from shroff.cases.labels import LabelsInMemory, maturity_in
         from shroff.log.later_labels import latest
 
-        definitions = self._opened.definitions
+        definitions = self._context.definitions
         friendly = {name: model.friendly_reasons for name, model in definitions.models.items()}
-        with self._opened.reading() as log:
+        with self._log.reading() as log:
             labels = LabelsInMemory(max(0, log.last_seq() - LOOK_BACK))
             labels.follow(log, definitions)
-            as_of_ms = latest(log.watermark_ms(), labels.known_at_ms(), self._opened.now_ms()) or 0
+            as_of_ms = latest(log.watermark_ms(), labels.known_at_ms(), self._context.now_ms()) or 0
         points = {
             point.days: point.share for point in maturity_in(labels.histories, as_of_ms, friendly=friendly).points
         }

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from shroff import config
-from shroff.app.adapter_factory import AdapterFactory
 from shroff.app.parts import ProjectPart
 from shroff.errors import UsageError
 from shroff.language.values import named_duration
 from shroff.project.settings.installed import first_schemes, kind_at, settings_of
 from shroff.project.settings.system import System, filled
+from shroff.runtime.entry_points import load_entry
 from shroff.streams.lake import Objects, RetriedObjects
 from shroff.streams.settings import ALONE
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from shroff.adapters.lake.iceberg import IcebergTables
-    from shroff.app.opened import Opened
+    from shroff.app.context import ProjectContext
     from shroff.features.cluster.partitioned import Cluster
     from shroff.lake.check import LakeCheck
     from shroff.lake.cluster_replay_files import ReplayRun
@@ -48,7 +48,7 @@ class Lake(msgspec.Struct, frozen=True):
     `opened` opens its objects again, in any process. Each commit is published in the `formats`.
     """
 
-    project: Opened
+    project: ProjectContext
     objects: RetriedObjects
     layout: Layout
     opened: Callable[[], Objects]
@@ -117,7 +117,7 @@ class Lake(msgspec.Struct, frozen=True):
                     formats.remove(format_)
                     problems[str(error)] = None
 
-        with self.project.reading() as log:
+        with self.project.log.reading() as log:
             yield LakeWriter(self.objects, log, self.project.now_ms, publish=told)
         self.project.warnings += problems
 
@@ -132,7 +132,7 @@ class Lake(msgspec.Struct, frozen=True):
         state = self.state
         if state.is_whole:
             return check(self.objects, state, progress)
-        with self.project.reading() as log:
+        with self.project.log.reading() as log:
             LakeWriter(self.objects, log, self.project.now_ms).check_log(state)
             return check(self.objects, state, progress, log)
 
@@ -148,7 +148,7 @@ class Lake(msgspec.Struct, frozen=True):
         """Decide its recorded log by a cluster, into a folder of files (see `spread_files`)."""
         from shroff.lake.cluster_replay_files import decide_on_cluster
 
-        models = self.project.places.models
+        models = self.project.paths.models
         return decide_on_cluster(
             self.objects, self.opened, models, cluster, out.absolute(), places=places, progress=progress
         )
@@ -173,13 +173,13 @@ class Lakes(ProjectPart):
         Raises: UsageError where no lake is named, or its address is none.
         """
         options: dict[str, Any] = (
-            dict(self._opened.systems.lake.options) if self._opened.systems.lake is not None else {}
+            dict(self._context.systems.lake.options) if self._context.systems.lake is not None else {}
         )
         if to is None and not options:
             raise UsageError("no lake is named. Add 'lake: ./lake' or 'lake: s3://bucket/prefix' to shroff.yaml.")
         layout = _layout(options)
         with self.objects_at(options, to) as objects, self._formats(objects, options, to) as formats:
-            yield Lake(self._opened, objects, layout, self._opening(options, to), formats)
+            yield Lake(self._context, objects, layout, self._opening(options, to), formats)
 
     @contextmanager
     def _formats(
@@ -199,9 +199,9 @@ class Lakes(ProjectPart):
         """The tables of the lake of shroff.yaml in its Iceberg catalog, which is asked when they are used."""
         from shroff.adapters.lake.iceberg import IcebergTables, location_of, settings_in
 
-        assert self._opened.systems.lake is not None
-        options = filled(self._opened.systems.lake).options
-        settings = settings_in(options["catalog"], self._opened.places.folder, options)
+        assert self._context.systems.lake is not None
+        options = filled(self._context.systems.lake).options
+        settings = settings_in(options["catalog"], self._context.paths.folder, options)
         account = options.get("account") or os.environ.get("AZURE_STORAGE_ACCOUNT_NAME", "")
         with closing(IcebergTables(objects, settings, location_of(objects.address, account))) as tables:
             yield tables
@@ -210,8 +210,8 @@ class Lakes(ProjectPart):
         """Check the lake of shroff.yaml, its tables and their catalog included."""
         from shroff.monitoring.doctor import look_at_lake
 
-        assert self._opened.systems.lake is not None
-        options = self._opened.systems.lake.options
+        assert self._context.systems.lake is not None
+        options = self._context.systems.lake.options
 
         def formats(objects: RetriedObjects) -> AbstractContextManager[list[TableFormat]]:
             return self._formats(objects, options)
@@ -223,8 +223,8 @@ class Lakes(ProjectPart):
         """Open the lake of shroff.yaml for reading; works even if the project has errors."""
         from shroff.lake.reader import LakeReader
 
-        assert self._opened.systems.lake is not None
-        with self.objects_at(self._opened.systems.lake.options) as objects:
+        assert self._context.systems.lake is not None
+        with self.objects_at(self._context.systems.lake.options) as objects:
             yield LakeReader(objects)
 
     @contextmanager
@@ -242,16 +242,16 @@ class Lakes(ProjectPart):
     def _opening(self, options: Mapping[str, Any], to: str | None) -> Callable[[], Objects]:
         """What opens it, in this process or, as it can be pickled, in another one."""
         address = config.filled(str(options["to"]), "lake") if to is None else to
-        kind, at = _adapter(address, Path.cwd() if to else self._opened.places.folder)
-        adapter = AdapterFactory(self._opened).adapter_named(f"lake.{kind}")
+        kind, at = _adapter(address, Path.cwd() if to else self._context.paths.folder)
+        adapter = load_entry(f"lake.{kind}")
         if kind == IN_FOLDER:
             return partial(adapter, at)
         declared = settings_of("lake", kind)
         own = filled(System("lake", {key.name: options[key.name] for key in declared.keys if key.name in options}))
-        told = dict(declared.settled(own.options, self._opened.places.folder))
+        told = dict(declared.settled(own.options, self._context.paths.folder))
         if declared.is_called:
-            called = self._opened.systems.called(
-                System("lake", {"url": told.get("endpoint", "")}), self._opened.places.folder
+            called = self._context.systems.called(
+                System("lake", {"url": told.get("endpoint", "")}), self._context.paths.folder
             )
             told |= {name: called.text(name) for name in ("proxy", "ca") if called.text(name)}
         return partial(adapter, at, **told)
@@ -259,9 +259,9 @@ class Lakes(ProjectPart):
     @property
     def folder(self) -> Path | None:
         """The folder of the lake that shroff.yaml names; None where that is a bucket."""
-        assert self._opened.systems.lake is not None
-        address = config.filled(str(self._opened.systems.lake.options["to"]), "lake")
-        kind, at = _adapter(address, self._opened.places.folder)
+        assert self._context.systems.lake is not None
+        address = config.filled(str(self._context.systems.lake.options["to"]), "lake")
+        kind, at = _adapter(address, self._context.paths.folder)
         return Path(at) if kind == IN_FOLDER else None
 
     def write(self, progress: Progress | None = None) -> LakeReport:

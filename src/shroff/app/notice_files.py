@@ -15,6 +15,7 @@ from shroff.app.parts import ProjectPart
 from shroff.errors import Problem, ShroffError, UsageError, nearest
 from shroff.events.event import time_text
 from shroff.language.values import DAY_MS
+from shroff.runtime.entry_points import load_entry
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -46,13 +47,13 @@ class NoticeFiles(ProjectPart):
         """
         from shroff.notices.definitions import load_notices
 
-        return load_notices(self.files(), self._opened.definitions, [], [], self._opened.systems.time_zone)
+        return load_notices(self.files(), self._context.definitions, [], [], self._context.systems.time_zone)
 
     def files(self) -> Mapping[str, str]:
         from shroff.log.active_files import NOTICES
 
-        active = self._opened.taken.files
-        return config.read_files(self._opened.places.folder, [], (NOTICES,)) if active is None else active
+        active = self._context.taken.files
+        return config.read_files(self._context.paths.folder, [], (NOTICES,)) if active is None else active
 
     def one(self, name: str) -> Notice:
         """Get one notice. Raises: UsageError if there is none with this name."""
@@ -65,12 +66,12 @@ class NoticeFiles(ProjectPart):
     @property
     def mail_folder(self) -> str | None:
         """The folder of the built-in mailbox, in that of the project; None where a server takes the mails."""
-        places = self._opened.places
-        return str(places.mail).removeprefix(f"{places.folder}/") if self._opened.systems.mails_are_files else None
+        places = self._context.paths
+        return str(places.mail).removeprefix(f"{places.folder}/") if self._context.systems.mails_are_files else None
 
     def open_store(self) -> NoticeStore:
         """Open the store of notices; the caller closes it."""
-        return self.store_beside(AdapterFactory(self._opened).open_people())
+        return self.store_beside(AdapterFactory(self._context).open_people())
 
     def case_notices(self, people: PeopleStore, log: Log) -> CaseNotifications | None:
         """Get the writer of notifications for opened cases; None if no notice is on cases."""
@@ -79,16 +80,16 @@ class NoticeFiles(ProjectPart):
             return None
         from shroff.notices.case_notifications import CaseNotifications
 
-        return CaseNotifications(found, self._opened.definitions, self.store_beside(people), log, self._opened.now_ms)
+        return CaseNotifications(found, self._context.definitions, self.store_beside(people), log, self._context.now_ms)
 
     def store_beside(self, people: PeopleStore) -> NoticeStore:
         """Open the store of notices with the database connections of people; that store closes them."""
-        store: NoticeStore = AdapterFactory(self._opened).adapter_named("notices.sql")(people)
+        store: NoticeStore = load_entry("notices.sql")(people)
         return store
 
     def tells(self) -> bool:
         """Check whether there are notices, or rules that notify somebody."""
-        return bool(self.declared) or any(rule.notify for rule in self._opened.definitions.rules)
+        return bool(self.declared) or any(rule.notify for rule in self._context.definitions.rules)
 
     @contextmanager
     def told(self) -> Iterator[NoticeStore]:
@@ -102,25 +103,25 @@ class SentLetters(ProjectPart):
 
     def open_mailer(self) -> Mailer:
         """Open the mailer; the caller closes it. Raises: UsageError for invalid settings."""
-        system = self._opened.systems.mailer
-        adapter = AdapterFactory(self._opened).adapter_named(f"mailer.{system.kind}")
-        if self._opened.systems.mails_are_files:
-            folder: Mailer = adapter(self._opened.places.mail)
+        system = self._context.systems.mailer
+        adapter = load_entry(f"mailer.{system.kind}")
+        if self._context.systems.mails_are_files:
+            folder: Mailer = adapter(self._context.paths.mail)
             return folder
-        own: Mailer = adapter(self._opened.systems.settled("mailer", system, self._opened.places.folder))
+        own: Mailer = adapter(self._context.systems.settled("mailer", system, self._context.paths.folder))
         return own
 
     def mails(self, limit: int) -> list[StoredMail]:
         """Get the newest mails of the built-in mailbox."""
         from shroff.notices.mailbox import kept_mails
 
-        return kept_mails(self._opened.places.mail, limit)
+        return kept_mails(self._context.paths.mail, limit)
 
     def mail(self, name: str) -> StoredMail | None:
         """Get one of them; None if there is none of this name."""
         from shroff.notices.mailbox import kept_mail
 
-        return kept_mail(self._opened.places.mail, name)
+        return kept_mail(self._context.paths.mail, name)
 
     def page(
         self, states: str, before: tuple[int, str] | None, limit: int
@@ -136,13 +137,13 @@ class SentLetters(ProjectPart):
         chosen = [state for state in states.split(",") if state]
         if not set(chosen) <= set(STATES):
             raise BadQueryError(f"state: of {', '.join(STATES)}")
-        with NoticeFiles(self._opened).told() as store, store.look() as look:
+        with NoticeFiles(self._context).told() as store, store.look() as look:
             counts = look.count_letters((OPEN, *FAILED))
             return look.count_waiting(), counts, look.letters(chosen, before=before, limit=limit), look.failing()
 
     def questions(self, event: str) -> list[Question]:
         """Get the questions to customers about a decision, oldest first."""
-        with NoticeFiles(self._opened).told() as store, store.look() as look:
+        with NoticeFiles(self._context).told() as store, store.look() as look:
             return look.questions_about([event])
 
     def look_at_server(self) -> Finding:
@@ -151,19 +152,19 @@ class SentLetters(ProjectPart):
         from shroff.notices.mailer import MailServer
 
         with closing(self.open_mailer()) as mailer:
-            where = mailer.greet() if isinstance(mailer, MailServer) else self._opened.systems.mailer.kind
+            where = mailer.greet() if isinstance(mailer, MailServer) else self._context.systems.mailer.kind
         return Finding("mail server", OK, f"{where} answers")
 
     def sweep(self) -> int:
         from shroff.notices.mailbox import remove_older
 
-        kept_ms = self._opened.systems.mails_kept_ms
-        return remove_older(self._opened.places.mail, self._opened.now_ms() - kept_ms)
+        kept_ms = self._context.systems.mails_kept_ms
+        return remove_older(self._context.paths.mail, self._context.now_ms() - kept_ms)
 
     def remove(self, id: str) -> None:
         from shroff.notices.mailbox import kept_of
 
-        for path in kept_of(self._opened.places.mail, [id]):
+        for path in kept_of(self._context.paths.mail, [id]):
             path.unlink(missing_ok=True)
 
     def forget(self, events: Sequence[str], of: str | None) -> tuple[int, int]:
@@ -175,20 +176,20 @@ class SentLetters(ProjectPart):
         from shroff.notices.preview import preview_id
         from shroff.people.audit import Act
 
-        with NoticeFiles(self._opened).told() as store:
+        with NoticeFiles(self._context).told() as store:
             with store.look() as look:
                 letters = [letter.id for letter in look.letters_about(events)]
                 asked = look.questions_about(events)
             ids = [
                 *letters,
                 *(question.letter for question in asked),
-                *map(preview_id, NoticeFiles(self._opened).declared),
+                *map(preview_id, NoticeFiles(self._context).declared),
             ]
-            files = kept_of(self._opened.places.mail, ids)
+            files = kept_of(self._context.paths.mail, ids)
             if of is not None and (files or letters or asked):
                 told = {"mails": len(files), "letters": len(letters)}
                 with store.change() as change:
-                    change.people.audit(Act(self._opened.who, "mail.erase", of, None, told), self._opened.now_ms())
+                    change.people.audit(Act(self._context.who, "mail.erase", of, None, told), self._context.now_ms())
                     change.forget(letters, events)
                 for path in files:
                     path.unlink(missing_ok=True)
@@ -199,12 +200,12 @@ class SentLetters(ProjectPart):
         from shroff.monitoring.doctor import NOTE, OK, WRONG, Finding
         from shroff.notices.store import OPEN, REFUSED, SENT, SHIPPED, UNKNOWN
 
-        own = {"smtp": "a mail server"}.get(self._opened.systems.mailer.kind, self._opened.systems.mailer.kind)
-        where = f"files in {self._opened.places.mail}" if self._opened.systems.mails_are_files else own
-        if not NoticeFiles(self._opened).declared:
+        own = {"smtp": "a mail server"}.get(self._context.systems.mailer.kind, self._context.systems.mailer.kind)
+        where = f"files in {self._context.paths.mail}" if self._context.systems.mails_are_files else own
+        if not NoticeFiles(self._context).declared:
             return Finding("mail", OK, f"no notice is declared; mails would go to {where}")
         try:
-            with NoticeFiles(self._opened).told() as store, store.look() as look:
+            with NoticeFiles(self._context).told() as store, store.look() as look:
                 counts = Counter(look.count_letters([OPEN, SENT, REFUSED, UNKNOWN]))
                 sent, failing = look.letters([SENT], limit=LETTERS_SHOWN), look.failing()
         except (ShroffError, OSError) as error:
@@ -224,7 +225,7 @@ class SentLetters(ProjectPart):
             )
         if wrong:
             return Finding("mail", WRONG, "; ".join(wrong), " ".join(cures))
-        since_ms = self._opened.now_ms() - DAY_MS
+        since_ms = self._context.now_ms() - DAY_MS
         failed = [message for message in sent if message.done_ms > since_ms and SHIPPED in message.reason]
         if failed:
             words = f"{_many(len(failed))} sent in the last day without the project's own text: {failed[0].reason}"
@@ -236,15 +237,15 @@ class SentLetters(ProjectPart):
         """Drop a letter that was refused, or whose delivery is unknown. Raises: UsageError for any other."""
         from shroff.notices.preview import given_up
 
-        with NoticeFiles(self._opened).told() as store:
-            return given_up(store, id, self._opened.now_ms())
+        with NoticeFiles(self._context).told() as store:
+            return given_up(store, id, self._context.now_ms())
 
     def retry(self, id: str) -> OutgoingMessage:
         """Send a letter again that was refused, or whose delivery is unknown. Raises: UsageError for any other."""
         from shroff.notices.preview import again
 
-        with NoticeFiles(self._opened).told() as store:
-            return again(store, id, self._opened.now_ms())
+        with NoticeFiles(self._context).told() as store:
+            return again(store, id, self._context.now_ms())
 
     def send_once(self, call: str, to: Sequence[str], subject: str, text: str, key: str = "") -> list[str]:
         """Send a mail now, once per key; gives the reasons of refused addresses, also from an earlier attempt.
@@ -261,12 +262,12 @@ class SentLetters(ProjectPart):
         from shroff.notices.store import DROPPED, REFUSED, SENT, UNKNOWN, OutgoingMessage
         from shroff.notices.texts.mails import RenderedText, mail_of
 
-        now_ms, content = self._opened.now_ms(), sha256(repr((call, *to, subject, text)).encode()).digest()
+        now_ms, content = self._context.now_ms(), sha256(repr((call, *to, subject, text)).encode()).digest()
         id = f"call-{sha256(repr((call, key)).encode()).hexdigest()[:24] if key else token_hex(12)}"
-        sender = config.filled(self._opened.systems.mail.text("from", SENDER), "mail")
+        sender = config.filled(self._context.systems.mail.text("from", SENDER), "mail")
         mail = mail_of(RenderedText(subject, text, ""), id=id, sender=sender, recipients=to, made_ms=now_ms)
         claimed = OutgoingMessage(id, call, "", content, now_ms, now_ms, "[]", UNKNOWN, shown=_many(len(to)))
-        with NoticeFiles(self._opened).told() as store:
+        with NoticeFiles(self._context).told() as store:
             with store.change() as change:
                 before = change.letter(id)
                 if before is not None and before.state != DROPPED:

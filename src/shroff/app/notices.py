@@ -16,8 +16,8 @@ from shroff.app.live.pulled_files import PulledFiles
 from shroff.app.live.versions import FileVersions
 from shroff.app.live.webhook_sources import PushedSources
 from shroff.app.notice_files import SENDER, NoticeFiles, SentLetters
-from shroff.app.opened import intake_of
 from shroff.app.parts import ProjectPart
+from shroff.app.project_files import intake_of
 from shroff.errors import DefinitionError
 from shroff.events import hash_keys
 from shroff.language.values import day_named
@@ -59,72 +59,72 @@ class NoticeViews(ProjectPart):
         from shroff.notices.texts.templates import NoticeTemplates
         from shroff.project.definitions import load_definitions
 
-        definitions, systems = self._opened.definitions, self._opened.systems
-        files = NoticeFiles(self._opened).files()
+        definitions, systems = self._context.definitions, self._context.systems
+        files = NoticeFiles(self._context).files()
         web = systems.web
         sender = LetterSender(
             web.text("name", definitions.settings.name),
-            systems.public_url or self._opened.served_at or URL,
+            systems.public_url or self._context.served_at or URL,
             web.text("help"),
         )
         return NoticeServices(
             definitions,
-            NoticeFiles(self._opened).declared,
+            NoticeFiles(self._context).declared,
             NoticeTemplates(files),
             sender,
             config.filled(systems.mail.text("from", SENDER), "mail"),
-            hash_keys.key_for(self._opened.places, KEY, self._opened.refuse_a_second_key),
-            self._opened.now_ms,
-            lambda: self._opened.open_log(read_only=True),
-            NoticeFiles(self._opened).open_store,
-            SentLetters(self._opened).open_mailer,
+            hash_keys.key_for(self._context.paths, KEY, self._log.refuse_a_second_key),
+            self._context.now_ms,
+            lambda: self._log.open(read_only=True),
+            NoticeFiles(self._context).open_store,
+            SentLetters(self._context).open_mailer,
             self._addresses_of,
             self._hook,
             self._lake_of_documents,
-            LabelReports(self._opened).known_by,
-            ProjectCases(self._opened).backlog,
-            load_entry("counted", FIGURES)(self._opened),
-            SentLetters(self._opened).sweep,
-            SentLetters(self._opened).remove,
-            lambda files: load_definitions(files, self._opened.hasher, read=self._opened.read_once).or_raise(),
-            self._opened.taken,
+            LabelReports(self._context).known_by,
+            ProjectCases(self._context).backlog,
+            load_entry("counted", FIGURES)(self._context),
+            SentLetters(self._context).sweep,
+            SentLetters(self._context).remove,
+            lambda files: load_definitions(files, self._log.hasher, read=self._context.read_once).or_raise(),
+            self._context.taken,
             self.services,
             self.inactive,
-            FileVersions(self._opened).file_stamps,
+            FileVersions(self._context).file_stamps,
             self._source_troubles,
-            partial(failing_schedules, self._opened),
+            partial(failing_schedules, self._context),
         )
 
     def _source_troubles(self) -> Iterator[tuple[str, str, int]]:
         """What keeps messages of sources away, and files of which more is bad than may be."""
-        yield from PushedSources(self._opened).troubles()
-        yield from PulledFiles(self._opened).suspicions()
+        yield from PushedSources(self._context).troubles()
+        yield from PulledFiles(self._context).suspicions()
 
     def _addresses_of(self, who: str) -> list[str]:
         """The addresses of the users of a role, or of this id, that have one and may sign in."""
         from shroff.people.addresses import is_address
 
-        with closing(AdapterFactory(self._opened).open_people()) as store, store.look() as look:
+        with closing(AdapterFactory(self._context).open_people()) as store, store.look() as look:
             users = [user for user in look.users() if who in {user.role.value, user.id} and not user.is_disabled]
         return sorted({user.email for user in users if is_address(user.email)})
 
     def _hook(self, notice: Notice) -> Sink:
         options = {"url": notice.url, "secret": notice.secret}
-        return AdapterFactory(self._opened).open_sink(
-            f"{self._opened.definitions.settings.name}-{notice.name}", System("webhook", options)
+        return AdapterFactory(self._context).open_sink(
+            f"{self._context.definitions.settings.name}-{notice.name}", System("webhook", options)
         )
 
     def _lake_of_documents(self) -> AbstractContextManager[RetriedObjects]:
         """The lake, or a folder of the project where none is named."""
-        return Lakes(self._opened).objects_at(
-            {"to": LAKE} if self._opened.systems.lake is None else self._opened.systems.lake.options
+        return Lakes(self._context).objects_at(
+            {"to": LAKE} if self._context.systems.lake is None else self._context.systems.lake.options
         )
 
     # ---- telling
 
     def begin_telling(self, log: Log) -> None:
         """Record in the log where notices begin, if it is not known yet. Raises: as the log's `append`."""
-        if NoticeFiles(self._opened).tells():
+        if NoticeFiles(self._context).tells():
             from shroff.notices.notification_worker import begun_at
 
             begun_at(log)
@@ -133,7 +133,7 @@ class NoticeViews(ProjectPart):
         self, log: Log, others: Callable[[], Sequence[DeliveryHealth]]
     ) -> AbstractContextManager[NoticeWorker | None]:
         """Send notices while this process writes the log (see `notices.notification_worker.telling`)."""
-        if not NoticeFiles(self._opened).tells():
+        if not NoticeFiles(self._context).tells():
             return nullcontext(None)
         from shroff.notices.notification_worker import telling
 
@@ -158,11 +158,11 @@ class NoticeViews(ProjectPart):
 
     def check(self) -> None:
         """Raises: UsageError if these files cannot notify anybody, because a variable is not set."""
-        if NoticeFiles(self._opened).tells():
+        if NoticeFiles(self._context).tells():
             self.services()
 
     def _on_decisions(self) -> list[Notice]:
-        return [notice for notice in NoticeFiles(self._opened).declared.values() if notice.on == "decision"]
+        return [notice for notice in NoticeFiles(self._context).declared.values() if notice.on == "decision"]
 
     def confirming(self) -> Confirming:
         """Get the handler of customers' answers; the caller closes it. It opens nothing before its first use."""
@@ -177,8 +177,8 @@ class NoticeViews(ProjectPart):
         from shroff.worker.inbox import LABELS, labels_request
         from shroff.worker.request_bodies import RequestReader
 
-        definitions = self._opened.definitions
-        reader = RequestReader(definitions, intake_of(self._opened, keeps_hashes=True), self._opened.now_ms)
+        definitions = self._context.definitions
+        reader = RequestReader(definitions, intake_of(self._context, keeps_hashes=True), self._context.now_ms)
         submission = undated(reader.one(LABEL, label, "confirm"))
         return LABELS, labels_request([submission], definitions.settings.money_places)
 
@@ -190,26 +190,26 @@ class NoticeViews(ProjectPart):
         from shroff.streams.sink_cursor import Trouble
         from shroff.worker.outbox import SinkState, sink_states
 
-        if not NoticeFiles(self._opened).declared:
+        if not NoticeFiles(self._context).declared:
             return []
         routes = {f"notice {on_decision.name}": System(on_decision.channel, {}) for on_decision in self._on_decisions()}
-        with self._opened.reading() as log:
+        with self._log.reading() as log:
             found, rows = sink_states(log, routes), log.counts().outbox
-        with NoticeFiles(self._opened).told() as store, store.look() as look:
+        with NoticeFiles(self._context).told() as store, store.look() as look:
             counts, waiting, failing = (
                 look.count_letters([OPEN, REFUSED, UNKNOWN]),
                 look.count_waiting(),
                 look.failing(),
             )
         waiting, lost = waiting + counts.pop(OPEN, 0), sum(counts.values())
-        kind = "files" if self._opened.systems.mails_are_files else self._opened.systems.mailer.kind
+        kind = "files" if self._context.systems.mails_are_files else self._context.systems.mailer.kind
         trouble = Trouble(failing[0].reason, failing[0].made_ms) if failing else None
         return [*found, SinkState("notices", kind, "messages", None, rows + waiting, trouble, lost)]
 
     def inactive(self, log: Log) -> list[str]:
         """List inactive notices of the project's files by name; none if the files have errors."""
         with suppress(DefinitionError):
-            fresh = FileVersions(self._opened).as_in_files()
+            fresh = self._context.afresh()
             return [change.file for change in FileVersions(fresh).changes_in(log, fresh.definitions)]
         return []
 
@@ -221,9 +221,9 @@ class NoticeViews(ProjectPart):
         """
         from shroff.notices.preview import preview
 
-        with closing(self._opened.open_log(read_only=True)) as log:
+        with closing(self._log.open(read_only=True)) as log:
             return preview(
-                self.services(), NoticeFiles(self._opened).one(name), log, event, day_named(day or None, "the day")
+                self.services(), NoticeFiles(self._context).one(name), log, event, day_named(day or None, "the day")
             )
 
     def make_report(self, name: str, day: str = "", at_ms: int | None = None) -> tuple[date, bool]:
@@ -237,9 +237,9 @@ class NoticeViews(ProjectPart):
         """
         from shroff.notices.preview import make_report
 
-        notice = NoticeFiles(self._opened).one(name)
-        of, now_ms = day_named(day or None, "the day"), self._opened.now_ms()
-        with closing(self._opened.open_log(read_only=True)) as log:
+        notice = NoticeFiles(self._context).one(name)
+        of, now_ms = day_named(day or None, "the day"), self._context.now_ms()
+        with closing(self._log.open(read_only=True)) as log:
             return make_report(self.services(), notice, log, of, now_ms if at_ms is None else at_ms)
 
     def test(self, name: str, to: str, event: str = "", day: str = "") -> list[str]:
@@ -250,5 +250,5 @@ class NoticeViews(ProjectPart):
         from shroff.notices.preview import addressed
 
         mail = addressed(self.preview(name, event, day), to)
-        with closing(SentLetters(self._opened).open_mailer()) as mailer:
+        with closing(SentLetters(self._context).open_mailer()) as mailer:
             return [undelivered.reason for undelivered in mailer.send(mail)]

@@ -26,7 +26,7 @@ def _cases(project: Project, held: ExitStack) -> CaseService:
 
 
 def _log(project: Project, held: ExitStack) -> Log:
-    return held.enter_context(project.opened.reading())
+    return held.enter_context(project.log.reading())
 
 
 def _desk(project: Project, held: ExitStack) -> Desk:
@@ -39,17 +39,17 @@ PARTS: Final = {kind[len("cached_property[") : -1]: name for name, kind in Proje
 # What else an operation can take; a log is open for as long as it runs.
 VALUES: Final[Mapping[str, Callable[[Project, ExitStack], object]]] = {
     "CaseService": _cases,
-    "Clock": lambda project, _: project.opened.now_ms,
+    "Clock": lambda project, _: project.context.now_ms,
     "Desk": _desk,
     "Definitions": lambda project, _: project.definitions,
     "Log": _log,
     "Project": lambda project, _: project,
-    "ProjectPaths": lambda project, _: project.opened.places,
-    "Registry": lambda project, _: project.opened.registry,
-    "ServiceUrl": lambda project, _: project.opened.asked_at or project.opened.systems.public_url,
-    "Systems": lambda project, _: project.opened.systems,
-    "Warn": lambda project, _: project.opened.warnings.append,
-    "Who": lambda project, _: project.opened.who,
+    "ProjectPaths": lambda project, _: project.context.paths,
+    "Registry": lambda project, _: project.context.registry,
+    "ServiceUrl": lambda project, _: project.context.asked_at or project.context.systems.public_url,
+    "Systems": lambda project, _: project.context.systems,
+    "Warn": lambda project, _: project.context.warnings.append,
+    "Who": lambda project, _: project.context.who,
 }
 
 

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from shroff.app.adapter_factory import AdapterFactory
     from shroff.app.arrow_tables import ArrowTables
     from shroff.app.cases.project_cases import ProjectCases
+    from shroff.app.context import ProjectContext
     from shroff.app.decision_history import DecisionHistory
-    from shroff.app.health import HealthChecks
     from shroff.app.jobs.project_jobs import ProjectJobs
     from shroff.app.label_reports import LabelReports
     from shroff.app.lakes import Lakes
@@ -31,16 +31,17 @@ if TYPE_CHECKING:
     from shroff.app.live.versions import FileVersions
     from shroff.app.live.webhook_sources import PushedSources
     from shroff.app.live.worker_runs import WorkerRuns
+    from shroff.app.maintenance.health import HealthChecks
+    from shroff.app.maintenance.log_retention import Retention
     from shroff.app.models.cutoffs import ScoreCutoffs
     from shroff.app.models.promotion import Promotions
     from shroff.app.models.training_sets import TrainingSets
     from shroff.app.models.trainings import Training
     from shroff.app.notice_files import NoticeFiles, SentLetters
     from shroff.app.notices import NoticeViews
-    from shroff.app.opened import Opened
     from shroff.app.people import ProjectPeople
     from shroff.app.privacy_erasure import Erasing
-    from shroff.app.pruning import Retention
+    from shroff.app.project_log import ProjectLog
     from shroff.app.rules.agreements import Agreements
     from shroff.app.rules.backtests import LogBacktests
     from shroff.app.rules.list_files import ListFiles
@@ -55,8 +56,9 @@ if TYPE_CHECKING:
 class ProjectPart:
     """A part of a project: what can be done with one subject of it."""
 
-    def __init__(self, opened: Opened) -> None:
-        self._opened = opened
+    def __init__(self, context: ProjectContext) -> None:
+        self._context = context
+        self._log = context.log
 
 
 def part(path: str) -> cached_property[Any]:
@@ -64,16 +66,16 @@ def part(path: str) -> cached_property[Any]:
     module, _, name = path.partition(":")
 
     def made(project: ProjectParts) -> object:
-        return getattr(import_module(f"shroff.app.{module}"), name)(project.opened)
+        return getattr(import_module(f"shroff.app.{module}"), name)(project.context)
 
     return cached_property(made)
 
 
 class ProjectParts:
-    """The parts of an opened project by subject: each is a plain class over one `Opened`."""
+    """The parts of an opened project by subject: each is a plain class over one `ProjectContext`."""
 
-    def __init__(self, opened: Opened) -> None:
-        self.opened = opened
+    def __init__(self, context: ProjectContext) -> None:
+        self.context = context
 
     agreements: cached_property[Agreements] = part("rules.agreements:Agreements")
     applying: cached_property[Applying] = part("live.deployment:Applying")
@@ -82,7 +84,7 @@ class ProjectParts:
     cutoffs: cached_property[ScoreCutoffs] = part("models.cutoffs:ScoreCutoffs")
     drafts: cached_property[RuleDraftFiles] = part("rules.rule_drafts:RuleDraftFiles")
     erasing: cached_property[Erasing] = part("privacy_erasure:Erasing")
-    health: cached_property[HealthChecks] = part("health:HealthChecks")
+    health: cached_property[HealthChecks] = part("maintenance.health:HealthChecks")
     history: cached_property[DecisionHistory] = part("decision_history:DecisionHistory")
     inboxes: cached_property[Inboxes] = part("live.request_inbox:Inboxes")
     jobs: cached_property[ProjectJobs] = part("jobs.project_jobs:ProjectJobs")
@@ -103,7 +105,7 @@ class ProjectParts:
     pushed: cached_property[PushedSources] = part("live.webhook_sources:PushedSources")
     quarantine: cached_property[QuarantineEntries] = part("live.quarantine:QuarantineEntries")
     requests: cached_property[WriterRequests] = part("live.requests:WriterRequests")
-    retention: cached_property[Retention] = part("pruning:Retention")
+    retention: cached_property[Retention] = part("maintenance.log_retention:Retention")
     routes: cached_property[Routes] = part("live.routes:Routes")
     rule_looks: cached_property[RuleLooks] = part("rules.rule_looks:RuleLooks")
     rules: cached_property[Rules] = part("rules.rule_files:Rules")
@@ -118,6 +120,10 @@ class ProjectParts:
     versions: cached_property[FileVersions] = part("live.versions:FileVersions")
 
     @cached_property
+    def log(self) -> ProjectLog:
+        return self.context.log
+
+    @cached_property
     def checks(self) -> list[AddedChecks]:
         """The checks of plug-ins, which keep what they saw."""
-        return [kind(self.opened) for kind in installed(CHECKS).values()]
+        return [kind(self.context) for kind in installed(CHECKS).values()]

@@ -25,13 +25,13 @@ class ProjectPeople(ProjectPart):
         """Open users, sessions, keys and the audit log, in the database of the log; it is created if necessary. It
         can stay open as long as the process runs.
         """
-        if self._opened.desk is not None:
-            yield self._opened.desk
+        if self._context.desk is not None:
+            yield self._context.desk
             return
         from shroff.people.store import Desk
 
-        with closing(AdapterFactory(self._opened).open_people()) as store:
-            yield Desk(store, self._opened.now_ms, times_now=lambda: self._opened.systems.sessions)
+        with closing(AdapterFactory(self._context).open_people()) as store:
+            yield Desk(store, self._context.now_ms, times_now=lambda: self._context.systems.sessions)
 
     def put_request(self, log: Log, kind: str, body: bytes, at_ms: int, action: Action | None) -> int:
         """Put a request into the log's inbox, and its audit entry into the audit log, in one transaction.
@@ -46,11 +46,11 @@ class ProjectPeople(ProjectPart):
 
     def record(self, action: Action, who: Who | None = None) -> None:
         """Record an action in the audit log, of this user or of the current one; nothing happens without a log."""
-        if self._opened.has_log():
+        if self._log.exists():
             with self.open() as desk, desk.store.change() as change:
-                change.audit(self._act(action, who), self._opened.now_ms())
+                change.audit(self._act(action, who), self._context.now_ms())
 
     def _act(self, action: Action, who: Who | None = None) -> Act:
         from shroff.people.audit import Act
 
-        return Act(who or self._opened.who, action.action, action.subject, action.before, action.after)
+        return Act(who or self._context.who, action.action, action.subject, action.before, action.after)

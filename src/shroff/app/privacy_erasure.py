@@ -71,13 +71,13 @@ class Erasing(ProjectPart):
         Raises: UsageError for an entity that there is not, or where no event type of it has a personal field.
         Cost: one pass over the log.
         """
-        WriterRequests(self._opened).needs_log("so nothing lies beside one")
-        definitions = self._opened.definitions
-        wanted = _key(definitions, self._opened.hasher, entity, key)
+        WriterRequests(self._context).needs_log("so nothing lies beside one")
+        definitions = self._context.definitions
+        wanted = _key(definitions, self._log.hasher, entity, key)
         events = erased = mails = letters = 0
         names: list[str] = []
-        of = f"{entity} {_unnamed(self._opened.hasher, key)}"
-        with self._opened.reading() as log:
+        of = f"{entity} {_unnamed(self._log.hasher, key)}"
+        with self._log.reading() as log:
             for named in _events_of(log, definitions, entity, wanted, progress):
                 events += len(named)
                 there = _with_personal(log, named)
@@ -87,21 +87,21 @@ class Erasing(ProjectPart):
                 names += (f"{type_}/{id_}" for type_, id_ in named)
             mentioned = _mentioned(log, key, wanted)
         if names:  # no new mail finds an address by now
-            mails, letters = SentLetters(self._opened).forget(names, None if is_dry else of)
+            mails, letters = SentLetters(self._context).forget(names, None if is_dry else of)
         return Erased(
             events,
             erased,
             mentioned,
             mails,
             letters,
-            ProjectCases(self._opened).written_about(names) if names else None,
+            ProjectCases(self._context).written_about(names) if names else None,
             of,
         )
 
     def _erase(self, named: Sequence[Named], action: Action) -> None:
         from shroff.worker.inbox import ERASE, erase
 
-        WriterRequests(self._opened).ask_of_log(ERASE, msgspec.json.encode(named), erase, action)
+        WriterRequests(self._context).ask_of_log(ERASE, msgspec.json.encode(named), erase, action)
 
 
 def _unnamed(hasher: Callable[[str], str], key: str) -> str:

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from shroff import config
-from shroff.app.opened import Opened
+from shroff.app.context import ProjectContext
 from shroff.app.parts import ProjectParts
+from shroff.app.project_files import check
 from shroff.engine.decision import Decision, Reason, Refusal, Undecided
 from shroff.errors import DefinitionError, ShroffError, UsageError
 from shroff.log.ruletests import counts_of
@@ -64,7 +65,7 @@ class _Parts(ProjectParts):
         """
         from shroff.app.models.classifiers import Classifier
 
-        return Classifier(self.opened.registry.load(id_))
+        return Classifier(self.context.registry.load(id_))
 
     def sql(self) -> sqlite3.Connection:
         """Open the log for SQL queries; close it when done. For the tables see docs/howto/read-the-log-with-sql.md.
@@ -73,7 +74,7 @@ class _Parts(ProjectParts):
 
         Raises: UsageError where there is no log yet, or it is in a database, which is asked by its own programs.
         """
-        with self.opened.reading() as log:
+        with self.log.reading() as log:
             connect = getattr(getattr(log, "store", log), "sql_connection", None)  # of logs in a file
             if connect is None:
                 raise UsageError(f"{log.place} is a database: connect to it with a client of its own")
@@ -96,19 +97,19 @@ class _Parts(ProjectParts):
             cases: Where the service has cases open.
             asked_at: The address at which this person reaches the service.
         """
-        opened = replace(self.opened, asked_by=who, desk=desk, adopt=adopt, case_service=cases, asked_at=asked_at)
-        return Project(opened)
+        context = replace(self.context, asked_by=who, desk=desk, adopt=adopt, case_service=cases, asked_at=asked_at)
+        return Project(context)
 
 
 class Project(Printed, _Parts):
     """One project folder, opened: a facade of parts, one for each subject, and the calls that programs make most.
 
-    `opened` is what the parts share. Definitions are read when first needed, and once. A log is opened for each call
+    `context` is what the parts share. Definitions are read when first needed, and once. The log is opened for each call
     and closed after it, so several programs may read beside one writer.
     """
 
     def __repr__(self) -> str:
-        folder = self.opened.places.folder
+        folder = self.context.paths.folder
         try:
             found = self.definitions
         except DefinitionError as error:
@@ -141,12 +142,12 @@ class Project(Printed, _Parts):
     @property
     def definitions(self) -> Definitions:
         """The project's definitions. Raises: DefinitionError with every mistake."""
-        return self.opened.definitions
+        return self.context.definitions
 
     @property
     def warnings(self) -> list[str]:
         """Warnings of calls that succeeded."""
-        return self.opened.warnings
+        return self.context.warnings
 
     def check(self, *, with_log: bool = True) -> CheckReport:
         """Check all project files and run the rules' tests; with a log, also compare its event types.
@@ -154,7 +155,7 @@ class Project(Printed, _Parts):
         A log that cannot be read is a warning. An active model that cannot be loaded is an error, though only
         decisions need it.
         """
-        return self.opened.check(with_log=with_log)
+        return check(self.context, with_log=with_log)
 
     def ingest(self, files: Files, **how: Unpack[IngestOptions]) -> IngestReport:
         """Append the events of files to the log and decide them.
@@ -305,7 +306,7 @@ class Project(Printed, _Parts):
 
 def open(folder: str | Path = ".") -> Project:
     """Open the project in a folder or above it. Raises: UsageError where there is none."""
-    return Project(Opened(config.find_project(Path(folder))))
+    return Project(ProjectContext(config.find_project(Path(folder))))
 
 
 def open_exactly(folder: Path) -> Project:
@@ -313,7 +314,7 @@ def open_exactly(folder: Path) -> Project:
     if not (folder / config.PROJECT_FILE).is_file():
         what = f"there is no {config.PROJECT_FILE} in {folder}" if folder.is_dir() else f"there is no folder {folder}"
         raise UsageError(f"{what}. Make a project with 'shroff init {folder} --template payments'.")
-    return Project(Opened(config.ProjectPaths(folder.resolve())))
+    return Project(ProjectContext(config.ProjectPaths(folder.resolve())))
 
 
 def make_project(
@@ -331,13 +332,13 @@ def make_project(
     if has_tutorial:
         shutil.copytree(config.TEMPLATE_FOLDER.with_name(TUTORIAL), folder / TUTORIAL)
         files += sorted(f"{TUTORIAL}/{path.name}" for path in (folder / TUTORIAL).iterdir())
-    project = Project(Opened(config.ProjectPaths(folder.resolve())))
+    project = Project(ProjectContext(config.ProjectPaths(folder.resolve())))
     settings = folder / config.PROJECT_FILE
     line = f"name: {_yaml_text(name or folder.resolve().name or template)}"
     settings.write_text(_NAME_LINE.sub(lambda _: line, settings.read_text("utf-8"), count=1), "utf-8")
     if project.definitions.events.has_hashed:
-        project.opened.hasher("")
-        files.append(project.opened.places.hash_key.relative_to(project.opened.places.folder).as_posix())
+        project.log.hasher("")
+        files.append(project.context.paths.hash_key.relative_to(project.context.paths.folder).as_posix())
     return project, files
 
 

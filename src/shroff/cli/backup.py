@@ -18,7 +18,7 @@ from shroff.errors import TransientError, UsageError
 
 if TYPE_CHECKING:
     from shroff.app.backups.vault import BackupPoint, Vault
-    from shroff.app.opened import Opened
+    from shroff.app.context import ProjectContext
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 SHOWN: Final = 20
@@ -77,10 +77,10 @@ def create(session: Session, place: str | None, key: Path | None, is_full: bool,
         session.answer(_document(point), _line(point))
         session.flush()
 
-    opened, seconds = session.project.opened, _stopwatch()
+    context, seconds = session.project.context, _stopwatch()
     if follow:
-        check_follows(opened)
-    with vault_of(opened, place, key) as vault, writer_of(opened, vault) as writer:
+        check_follows(context)
+    with vault_of(context, place, key) as vault, writer_of(context, vault) as writer:
         if follow:
             with finished_first() as stop:
                 wait_s = every_s
@@ -89,7 +89,7 @@ def create(session: Session, place: str | None, key: Path | None, is_full: bool,
                         if (point := writer.create(tail_every_s=every_s, made=say)) is not None:
                             say(point)
                             if point.is_full:  # once a day, as it reads every point
-                                pruned(vault, KeepRules(), opened.now_ms())
+                                pruned(vault, KeepRules(), context.now_ms())
                         wait_s = every_s
                     except TransientError as error:
                         session.say(f"shroff: {error} The next try is in {TRIED_AGAIN_S:.0f} s.")
@@ -188,11 +188,11 @@ def prune(
     from shroff.language.values import named_duration
     from shroff.monitoring.doctor import bytes_text
 
-    opened, seconds = _opened(session, place), _stopwatch()
-    has_project = (opened.places.folder / config.PROJECT_FILE).is_file()
+    context, seconds = _opened(session, place), _stopwatch()
+    has_project = (context.paths.folder / config.PROJECT_FILE).is_file()
     rules = replace(KeepRules(), all_ms=named_duration("--keep", keep), days=days, months=months)
-    with vault_of(opened, place, key) as vault, writer_of(opened, vault) if has_project else nullcontext():
-        gone, freed = pruned(vault, rules, opened.now_ms(), is_dry=is_dry)
+    with vault_of(context, place, key) as vault, writer_of(context, vault) if has_project else nullcontext():
+        gone, freed = pruned(vault, rules, context.now_ms(), is_dry=is_dry)
         address, newest = vault.address, _newest(vault, vault.readable()[0])
     verb = "would be removed" if is_dry else "removed"
     document = {**newest, "backups": address, "removed": gone, "bytes": freed, "dry_run": is_dry, "seconds": seconds()}
@@ -205,16 +205,16 @@ def _at(place: str | None, option: str = "--at") -> str:
     return "" if place is None else f" {option} {argument(place)}"
 
 
-def _opened(session: Session, place: str | None) -> Opened:
+def _opened(session: Session, place: str | None) -> ProjectContext:
     """The project; with `--at` backups can be looked at where there is none, for example because its disk was lost."""
-    from shroff.app.opened import Opened
+    from shroff.app.context import ProjectContext
 
     try:
-        return session.project.opened
+        return session.project.context
     except UsageError:
         if place is None:
             raise
-        return Opened(config.ProjectPaths(session.folder or Path.cwd()))
+        return ProjectContext(config.ProjectPaths(session.folder or Path.cwd()))
 
 
 def _row(points: list[BackupPoint]) -> tuple[object, ...]:

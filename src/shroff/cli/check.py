@@ -71,7 +71,7 @@ def check(session: Session, file: Path | None, as_type: str | None, labels: Path
     session.answer(document, text)
     if not report.is_ok:
         session.next("Fix the first error, then run 'shroff check' again")
-    elif session.project.opened.systems.source is not None:
+    elif session.project.context.systems.source is not None:
         session.next("shroff run")
     else:
         session.next("shroff ingest FILE --as EVENT", "shroff decide FILE --as EVENT")

@@ -155,11 +155,11 @@ def run_demo(
         _load_kernels(progress)
         from shroff.examples.bank import START_MS, BankPeriod, stretch_upto
 
-        stretch = stretch_upto(events, seed, past.opened.now_ms()) if is_served else BankPeriod(START_MS, 0)
+        stretch = stretch_upto(events, seed, past.context.now_ms()) if is_served else BankPeriod(START_MS, 0)
         past_seed = SEED_OF_THE_RULES + (seed == SEED_OF_THE_RULES)
         learnt = learn_from_past(past, past_seed, progress, stretch.start_ms, wait)
-        shutil.copytree(past.opened.places.folder, folder, ignore=shutil.ignore_patterns(config.STATE_FOLDER))
-        shutil.rmtree(past.opened.places.folder, ignore_errors=True)
+        shutil.copytree(past.context.paths.folder, folder, ignore=shutil.ignore_patterns(config.STATE_FOLDER))
+        shutil.rmtree(past.context.paths.folder, ignore_errors=True)
         project = app.open_exactly(folder)
         if is_served:
             demo_served.declare_names(project)
@@ -198,15 +198,15 @@ def learn_from_past(
     from shroff.training.train import Steps
     from shroff.worker.ingest import ingest
 
-    edit(project.opened.places.folder / "model.yaml", r"(?m)^  split:.*$", f"{SPLIT}\n{PARAMETERS}")
-    project.opened.reload()
-    project.opened.now_ms = lambda: upto_ms  # a demo gives the same each time, the model's id too
+    edit(project.context.paths.folder / "model.yaml", r"(?m)^  split:.*$", f"{SPLIT}\n{PARAMETERS}")
+    project.context.reload()
+    project.context.now_ms = lambda: upto_ms  # a demo gives the same each time, the model's id too
     truth = Truth()
     words = f"training data: {PAST_EVENTS:,} payments of another bank, seed {seed}, with their labels"
     progress.phase(words, PAST_EVENTS)
     _, on_batch = _counted(project, truth, progress)
     intake = project.taking.intake(keeps_hashes=False)
-    with project.opened.writing() as (writer, _log):
+    with project.log.writing() as (writer, _log):
         past = stream(intake, PAST_EVENTS, seed, truth, upto_ms - BEFORE_MS, ends_at_once=True)
         taken = ingest(writer, past, on_batch=on_batch)
     wait()
@@ -255,7 +255,7 @@ def _decide(
     if is_served:
         going = named(with_labels(bank_from(events, seed, stretch), seed), events, seed)
         submissions = submitted(intake, analysts.beside(known_at_the_end(going, events)), truth)
-    with project.opened.writing() as (writer, log):
+    with project.log.writing() as (writer, log):
         first = ingest(writer, islice(submissions, max(0, events - demo_served.TAIL)), on_batch=on_batch)
         size = demo_served.AT_ONCE if is_served else BATCH_SIZE
         last = ingest(writer, submissions, batch_size=size, on_batch=on_batch)

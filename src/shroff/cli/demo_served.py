@@ -51,7 +51,7 @@ API: Final = "/api/v1"
 
 def declare_names(project: Project) -> None:
     """Name the bank and declare the names in its payments. Customers get mails, also about payments of weeks ago."""
-    folder = project.opened.places.folder
+    folder = project.context.paths.folder
     edit(folder / "shroff.yaml", r"(?m)^name: .*$", f"name: {BANK}")
     edit(folder / "events.yaml", r"(?m)^(    device: .*\n)", rf"\1{FIELDS}")
     edit(folder / "events.yaml", r"(?m)^  summary: .*$", f"  summary: [{', '.join(SUMMARY)}]")
@@ -59,7 +59,7 @@ def declare_names(project: Project) -> None:
     shown = "show: { amount: this.amount, merchant: this.merchant_name, card: this.card_label }"
     edit(folder / QUESTIONS_FILE, r"(?m)^show: .*$", shown)
     edit(folder / QUESTIONS_FILE, r"(?m)^(when: .*\n)", rf"\1{WITHIN}")
-    project.opened.reload()
+    project.context.reload()
 
 
 def edit(path: Path, pattern: str, replacement: str) -> None:
@@ -115,10 +115,10 @@ class Analysts:
 
 def raise_cases(project: Project) -> int:
     """Raise the cases of the log; gives how many are open."""
-    with project.people.open() as people, project.opened.reading() as log:
+    with project.people.open() as people, project.log.reading() as log:
         desk = project.cases.desk(people)
         project.cases.follower(desk, log).follow()
-        return case_queries.totals(desk, project.opened.who, CaseFilter()).count
+        return case_queries.totals(desk, project.context.who, CaseFilter()).count
 
 
 # ---- served
@@ -139,13 +139,13 @@ def serve_bank(
     from shroff.web.server import gate_of, serve
 
     host, port = listening.getsockname()[:2]
-    project.opened.served_at = f"http://{host}:{port}"
+    project.context.served_at = f"http://{host}:{port}"
     with project.people.open() as desk, gate_of(desk) as gate:
-        users.add(desk, project.opened.who, GUEST, Role.ADMIN, display_name="Guest", email=ADDRESS)
-        _, key = keys.create(desk, project.opened.who, "the synthetic bank", Role.SERVICE)
-        link = links.for_signing_in(desk, project.opened.who, GUEST)
+        users.add(desk, project.context.who, GUEST, Role.ADMIN, display_name="Guest", email=ADDRESS)
+        _, key = keys.create(desk, project.context.who, "the synthetic bank", Role.SERVICE)
+        link = links.for_signing_in(desk, project.context.who, GUEST)
         with going_on(host, port, key, going):
-            serve(project, gate, desk, listening, tell=tell, begun=lambda: begun(f"{project.opened.served_at}{link}"))
+            serve(project, gate, desk, listening, tell=tell, begun=lambda: begun(f"{project.context.served_at}{link}"))
 
 
 @contextmanager

@@ -94,7 +94,7 @@ def export(
     format_ = (format_ or "jsonl") if out is None else out_format(out, format_, exports.FORMATS)
     if format_ == "parquet" and out is None:
         raise UsageError("a Parquet file needs a name: add --out FILE.")
-    with session.project.opened.reading() as log:
+    with session.project.log.reading() as log:
         if out is None:
             for batch in exports.lines(log, kind, format_):
                 session.write(b"".join(batch))

@@ -40,11 +40,11 @@ def init(session: Session, folder: Path, template: str, name: str | None, extra:
         table([[file] for file in files]),
         f"Mails and reports call it {called}: 'name' in {folder / 'shroff.yaml'} changes that.",
     ]
-    key = project.opened.places.hash_key
+    key = project.context.paths.hash_key
     if key.exists():
         lines.append(f"{key} is secret, and hashed values depend on it: keep a copy of it in a safe place.")
     session.answer(
-        {"files": files, "folder": str(project.opened.places.folder), "template": template, "name": called},
+        {"files": files, "folder": str(project.context.paths.folder), "template": template, "name": called},
         "\n".join(lines),
     )
     session.next(f"shroff -C {argument(folder)} check")

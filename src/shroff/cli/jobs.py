@@ -41,7 +41,7 @@ def run(session: Session, kind: str | None, params: tuple[str, ...], schedule: s
     if (kind is None) == (schedule is None):
         raise UsageError("name either a kind of job, as 'shroff jobs run marts', or a --schedule.")
     with session.project.jobs.open() as desk:
-        who = session.project.opened.who
+        who = session.project.context.who
         if kind is None:
             job = desk.run_now(who, str(schedule))
         else:
@@ -62,7 +62,7 @@ def work(session: Session) -> None:
     from shroff.app.jobs.worker import JobWorker, command_of
     from shroff.runtime.process_wide import ended_cleanly
 
-    folder = session.project.opened.places.folder
+    folder = session.project.context.paths.folder
     with session.project.jobs.open() as desk, ended_cleanly():
         session.say(f"shroff runs the jobs of {one_line(folder)}. Ctrl-C ends it.")
         JobWorker(desk, command_of(str(folder)), lambda words: session.say(f"shroff: {one_line(words)}")).run()
@@ -77,7 +77,7 @@ def _waited(session: Session, desk: JobDesk, id: str) -> Job:
     """The job at its end; run here where nobody else begins it."""
     from shroff.app.jobs.worker import JobWorker, command_of
 
-    worker = JobWorker(desk, command_of(str(session.project.opened.places.folder)), session.say)
+    worker = JobWorker(desk, command_of(str(session.project.context.paths.folder)), session.say)
     said = ""
     try:
         while (job := desk.job(id)).is_open:

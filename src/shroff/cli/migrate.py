@@ -33,14 +33,14 @@ def migrate(session: Session, is_plan: bool, is_compared: bool, place: str | Non
     from shroff.app.backups.migration import apply, plan
     from shroff.app.backups.retention import vault_of
 
-    opened, began = session.project.opened, time.monotonic()
-    planned = plan(opened, is_compared=is_compared)
+    context, began = session.project.context, time.monotonic()
+    planned = plan(context, is_compared=is_compared)
     number, made = None, unmade()
     if not is_plan:
-        with vault_of(opened, place, key) as vault:
-            number = apply(opened, vault, planned)
+        with vault_of(context, place, key) as vault:
+            number = apply(context, vault, planned)
             made = unmade() if number is None else stored(vault, vault.point(number)[0])
-        planned = plan(opened)
+        planned = plan(context)
     rows = [(version.database, version.part, version.found, version.known, version.action) for version in planned]
     keys = ("database", "tables", "found", "known", "action")
     document = {

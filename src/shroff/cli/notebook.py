@@ -34,12 +34,12 @@ def notebook(session: Session, file: Path | None, event: str | None) -> None:
     from shroff.app.notebook_file import notebook_of
 
     project = session.project
-    path = project.opened.places.folder / FILE if file is None else file
+    path = project.context.paths.folder / FILE if file is None else file
     if path.exists():
         raise UsageError(f"{path} exists already and is not overwritten. Choose another file.")
     if not path.absolute().parent.is_dir():
         raise UsageError(f"there is no folder {path.parent} for the notebook.")
-    folder = Path(os.path.relpath(project.opened.places.folder, path.resolve().parent)).as_posix()
+    folder = Path(os.path.relpath(project.context.paths.folder, path.resolve().parent)).as_posix()
     config.write_text(path, notebook_of(project.definitions, folder, event))
     session.answer({"file": str(path)}, f"{path} is written. Open it in Jupyter or VS Code.")
     session.next(f"jupyter lab {argument(path)}")

@@ -58,14 +58,16 @@ def restore(
     from shroff.app.backups.restoration import restore as restored
     from shroff.app.backups.retention import vault_of
     from shroff.app.backups.vault import point_name
-    from shroff.app.opened import Opened
+    from shroff.app.context import ProjectContext
     from shroff.events.event import time_text
     from shroff.replay.notebook import moment_ms
 
-    opened = session.project.opened if place is None else Opened(config.ProjectPaths(session.folder or Path.cwd()))
+    context = (
+        session.project.context if place is None else ProjectContext(config.ProjectPaths(session.folder or Path.cwd()))
+    )
     began, to_ms = time.monotonic(), moment_ms(to, "to")
-    with vault_of(opened, place, key) as vault, bars("restoring, pieces") as (progress,):
-        into = ServerTarget.named(opened, **target)
+    with vault_of(context, place, key) as vault, bars("restoring, pieces") as (progress,):
+        into = ServerTarget.named(context, **target)
         found = restored(vault, folder.absolute(), to_ms=to_ms, secrets=secrets, into=into, progress=progress)
     seconds = time.monotonic() - began
     document = {

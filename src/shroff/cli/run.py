@@ -143,7 +143,7 @@ def _text(work: WorkerCounts) -> str:
 def _sinks(session: Session) -> list[SinkState] | None:
     """Where the store has the sinks at the end; None where it cannot be asked any more, which ends no work badly."""
     project = session.project
-    if not project.opened.systems.sinks and project.opened.systems.online is None:
+    if not project.context.systems.sinks and project.context.systems.online is None:
         return []
     try:
         return project.sinks.states()

@@ -183,7 +183,7 @@ def _subjects(session: Session, given: tuple[str, ...]) -> dict[str, str]:
 
 def _topics(session: Session, given: tuple[str, ...]) -> dict[str, str]:
     """The topic of each event type: those of the source, and over them those that were given."""
-    source = session.project.opened.systems.source
+    source = session.project.context.systems.source
     found: dict[str, str] = {}
     if source is not None:
         declared: Mapping[str, Any] = source.options.get("topics", source.options.get("streams", {}))
@@ -220,7 +220,7 @@ def _no_type(name: str, types: Mapping[str, EventType]) -> UsageError:
 
 
 def _registry(session: Session, address: str | None) -> SchemaRegistry:
-    source = session.project.opened.systems.source
+    source = session.project.context.systems.source
     if not address and (source is None or not source.registry):
         raise UsageError("no schema registry is named: add --registry URL, or registry: to the source in shroff.yaml.")
     return session.project.outside.open_registry(source, address or "")

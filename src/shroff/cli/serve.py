@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from shroff import __version__
+from shroff.app.project_files import checked
 from shroff.cli.session import Session, command, many, one_line
 from shroff.errors import UsageError
 from shroff.runtime import logs, traces
@@ -67,21 +68,21 @@ def serve(session: Session, host: str, port: int, rate: float, guest: str | None
     from shroff.web.server import At, Limits, ServiceOptions, bound, gate_of, serve
 
     project = session.project
-    project.opened.checked()
+    checked(project.context)
     session.stopped = "Answered events are stored."
     with bound(At(host, port)) as listening, project.people.open() as desk, gate_of(desk) as gate:
         where = f"http://{_shown(host)}:{listening.getsockname()[1]}"
-        project.opened.served_at = where
-        public = project.opened.systems.public_url or where
+        project.context.served_at = where
+        public = project.context.systems.public_url or where
         if guest is not None and logs.is_json():  # which others read
             raise UsageError("--sign-in prints a link that signs somebody in; logs as JSON do not get one.")
-        entry = None if guest is None else links.for_signing_in(desk, project.opened.who, guest)
+        entry = None if guest is None else links.for_signing_in(desk, project.context.who, guest)
 
         def begun() -> None:
-            session.say(f"shroff serves {one_line(project.opened.places.folder)} at {where}")
+            session.say(f"shroff serves {one_line(project.context.paths.folder)} at {where}")
             if logs.is_json():  # which others read: no link stands there that makes an admin
                 session.say("A first admin is created with 'shroff users add NAME --role admin' if there is none.")
-            elif (link := links.first(desk, project.opened.who)) is not None:
+            elif (link := links.first(desk, project.context.who)) is not None:
                 session.say(
                     f"No user exists yet. Open this link within one hour to create the first admin: {public}{link}"
                 )

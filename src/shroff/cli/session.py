@@ -53,9 +53,9 @@ class Session:
             from shroff.app import project as app
 
             self._project = app.open() if self.folder is None else app.open_exactly(self.folder)
-            opened = self._project.opened
-            opened.waiting, opened.waits, opened.via = self.lasts, self.waits, "command"
-            logs.keep_errors_in(self._project.opened.places.state)
+            context = self._project.context
+            context.waiting, context.waits, context.via = self.lasts, self.waits, "command"
+            logs.keep_errors_in(self._project.context.paths.state)
         return self._project
 
     @property

@@ -57,10 +57,10 @@ def status(session: Session, watch: str | None) -> None:
 
 def _last_hour(project: Project, pulse: Pulse | None = None) -> LiveFigures | None:
     """Figures of the last hour; None before the first event."""
-    if not project.opened.has_log():
+    if not project.log.exists():
         return None
     pulse = pulse or Pulse()
-    with project.opened.reading() as log:
+    with project.log.reading() as log:
         for _ in range(LOOKS):
             if not pulse.follow(log, project.definitions) or pulse.figures(HOUR_MS, HOUR_MS).is_whole:
                 break
@@ -89,7 +89,7 @@ def _document(found: StoreLook, hour: LiveFigures | None) -> dict[str, Any]:
 def _text(project: Project, found: StoreLook, hour: LiveFigures | None) -> str:
     from shroff.events.event import time_text
 
-    head = f"{project.definitions.settings.name}, {time_text(project.opened.now_ms())}"
+    head = f"{project.definitions.settings.name}, {time_text(project.context.now_ms())}"
     rows = [*_events(found, hour), *_cases(found), *_deliveries(found), *_models(found), *_machine(found)]
     rows += [("! unread", part, "see 'shroff doctor'") for part, is_failed in found.failed.items() if is_failed]
     return f"{head}\n{table(rows)}"

@@ -38,9 +38,9 @@ def verify(session: Session, engines: str | None, sample: int | None, last: int 
     from shroff.replay.verification import engines_for
 
     began, names = time.monotonic(), engines_for(engines, last)
-    opened, done, total = session.project.opened, 0, 0
-    if opened.has_log():
-        with opened.reading() as log:
+    context, done, total = session.project.context, 0, 0
+    if context.log.exists():
+        with context.log.reading() as log:
             total = len(names) * log.last_seq()
 
     def counted(number: int) -> None:

@@ -195,7 +195,7 @@ class BuildMetrics:
 def of_process(project: Project, work: Callable[[], WorkerCounts], is_ready: Callable[[], bool]) -> list[Collector]:
     """Collectors that every process has: its work, the store, the build; and the earlier names where they are set."""
     found: list[Collector] = [WorkMetrics(work, is_ready), StoreMetrics(lambda: look_at_store(project)), BuildMetrics()]
-    if project.opened.systems.metrics.options.get("earlier_names"):
+    if project.context.systems.metrics.options.get("earlier_names"):
         found.append(EarlierMetrics(work))
     return found
 
@@ -208,7 +208,7 @@ def of_service(service: Service) -> list[Collector]:
 
 def tally_of(project: Project) -> BatchTally:
     """What counts batches for these metrics."""
-    named = project.opened.systems.metrics.options.get("earlier_names") or {}
+    named = project.context.systems.metrics.options.get("earlier_names") or {}
     return BatchTally([str(named[name]) for name in ("transaction_type", "country") if name in named])
 
 

@@ -61,7 +61,7 @@ def service_port(service: Service) -> Iterator[None]:
 
 
 def _place(project: Project, port: int | None) -> tuple[str, int] | None:
-    settings = project.opened.systems.metrics
+    settings = project.context.systems.metrics
     if port is None:
         if not settings.text("port"):
             return None

@@ -146,10 +146,10 @@ def look_at_store(project: Project, *, is_quick: bool = False) -> StoreLook:
     Args:
         is_quick: Events are not counted.
     """
-    found, now_ms, has_log = StoreLook(), project.opened.now_ms(), False
+    found, now_ms, has_log = StoreLook(), project.context.now_ms(), False
     parts = {"host": _host, "backup": _backup, "models": _models, "drift": _drift, "store": _log}
     with suppress(ShroffError, OSError):
-        has_log = project.opened.has_log()
+        has_log = project.log.exists()
         if has_log:
             parts |= {"deliveries": _deliveries, "files": _files, "cases": _cases}
             parts |= {} if is_quick else {"summaries": _added}
@@ -171,7 +171,7 @@ def _beyond_s(watermark_ms: int | None, project: Project, now_ms: int) -> float:
 
 
 def _log(project: Project, found: StoreLook, now_ms: int) -> None:
-    with project.opened.reading() as log:
+    with project.log.reading() as log:
         counts, newest_ms = log.counts(), log.watermark_ms()
         found.values |= {
             "shroff_quarantine_entries": counts.refused,
@@ -186,7 +186,7 @@ def _log(project: Project, found: StoreLook, now_ms: int) -> None:
 
 
 def _host(project: Project, found: StoreLook, now_ms: int) -> None:
-    places = project.opened.places
+    places = project.context.paths
     disk = shutil.disk_usage(places.state if places.state.exists() else places.folder)
     found.values |= {"shroff_disk_free_bytes": disk.free, "shroff_disk_size_bytes": disk.total}
     found.values["shroff_log_write_ahead_bytes"] = write_ahead_bytes(places.log)
@@ -195,12 +195,12 @@ def _host(project: Project, found: StoreLook, now_ms: int) -> None:
 
 
 def _backup(project: Project, found: StoreLook, now_ms: int) -> None:
-    opened = project.opened
-    note = read_note(opened.places.folder / STATE_FOLDER)
+    context = project.context
+    note = read_note(context.paths.folder / STATE_FOLDER)
     if note is not None and note.at_ms:
         found.values["shroff_backup_age_seconds"] = (now_ms - note.at_ms) / 1_000
-    elif opened.systems.store is None and opened.has_log():
-        with opened.reading() as log:
+    elif context.systems.store is None and context.log.exists():
+        with context.log.reading() as log:
             for _, began_ms in log.ingested(0, 1):
                 missing_s = None if began_ms is None else (now_ms - began_ms) / 1_000
                 found.values["shroff_backup_missing_seconds"] = missing_s
@@ -240,7 +240,7 @@ def _models(project: Project, found: StoreLook, now_ms: int) -> None:
     for event, active in in_force.items():
         if active.champion is not None and active.champion.at:
             found.models[event, active.champion.id] = (now_ms - parse_time(active.champion.at)) / 1_000
-    registry = project.opened.registry
+    registry = project.context.registry
     if ids := registry.ids():
         newest = registry.read(max(ids, key=lambda id_: (registry.folder / id_).stat().st_mtime))
         failed = [gate.name for gate in newest.failed]
@@ -249,7 +249,7 @@ def _models(project: Project, found: StoreLook, now_ms: int) -> None:
 
 
 def _drift(project: Project, found: StoreLook, now_ms: int) -> None:
-    for event, look in read_record(project.opened.places).looks.items():
+    for event, look in read_record(project.context.paths).looks.items():
         worst = max((figure.psi for figure in look.figures), default=0.0)
         moved = sum(figure.has_moved for figure in look.figures)
         found.drift[event] = worst, moved, (now_ms - parse_time(look.looked_at)) / 1_000

@@ -188,7 +188,7 @@ async def _serve(
         if await service.has_begun():
             listening.listen(BACKLOG)  # whoever is told of it finds it
             begun()
-        worker = JobWorker(service.jobs, command_of(str(project.opened.places.folder)), tell)
+        worker = JobWorker(service.jobs, command_of(str(project.context.paths.folder)), tell)
         worker.begin()
         chores = [asyncio.create_task(keep(service)) for keep in (keep_indexed, keep_warm)]
         chores += [asyncio.create_task(keep_applied(service))] if options.watches else []

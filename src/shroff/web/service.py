@@ -154,7 +154,7 @@ class Service:
         self.check_draft = options.check or (lambda rule, text: project.run(CheckDraft(rule=rule, source=text)))
         self.project, self.gate, self.desk = project, gate, desk
         self.cases, self.notices = project.cases.desk(desk), project.notice_files.store_beside(desk.store)
-        self.by_settings = _BySettings.of(project.opened.systems, project.outside.open_provider())
+        self.by_settings = _BySettings.of(project.context.systems, project.outside.open_provider())
         self._threads = ConcurrencyLimits(threads, THREADS_OF_SENDER_MAX)
         self._readers = ThreadPoolExecutor(READ_THREADS, thread_name_prefix="body")
         self._long, self.limits = ConcurrencyLimits(self._readers, 1), options.limits
@@ -184,10 +184,10 @@ class Service:
         self._writer_tasks = WriterTasks()
         self._copies = asyncio.Semaphore(COPIES_MAX)
         self.jobs = project.jobs.desk(desk.store)
-        self.backtests = Backtests(project.opened.places.state)
+        self.backtests = Backtests(project.context.paths.state)
         self._steps: list[tuple[Step, asyncio.Future[None]]] = []
         self._recording: asyncio.Future[None] | None = None
-        self.pushed = ServedPushes(project.opened)
+        self.pushed = ServedPushes(project.context)
         self._stop = Event()
         self._thread: Thread | None = None
         self._keeper = CaseKeeper(project, self.cases, self.queue.wake, tell)
@@ -213,7 +213,7 @@ class Service:
         return self._active().provider
 
     def _active(self) -> _BySettings:
-        systems, known = self.project.opened.systems, self.by_settings
+        systems, known = self.project.context.systems, self.by_settings
         if systems is not known.systems:
             try:
                 is_same = (systems.sign_in, systems.http) == (known.systems.sign_in, known.systems.http)
@@ -303,7 +303,7 @@ class Service:
         now, before = writer.definitions, self.reader
         if before is None or (before.definitions.events, before.definitions.settings) != (now.events, now.settings):
             intake = self.project.taking.intake(keeps_hashes=False)
-            before = self.reader = RequestReader(now, intake, self.project.opened.now_ms, self.tell)
+            before = self.reader = RequestReader(now, intake, self.project.context.now_ms, self.tell)
         return before
 
     @property
@@ -347,7 +347,7 @@ class Service:
         finally:
             # Where it changed files of the project, they are read here, and not when the event loop asks for them.
             with suppress(ShroffError):
-                _ = self.project.opened.loaded
+                _ = self.project.context.loaded
 
     async def decided(self, submissions: Sequence[Submission], reader: RequestReader) -> list[Answer]:
         """Results of these submissions, once they are durable; they are done even if nobody waits any more.
@@ -403,7 +403,7 @@ class Service:
         definitions = self.project.definitions
         if self._label_reader is None or self._label_reader.definitions is not definitions:
             self._label_reader = RequestReader(
-                definitions, self.project.taking.intake(keeps_hashes=True), self.project.opened.now_ms
+                definitions, self.project.taking.intake(keeps_hashes=True), self.project.context.now_ms
             )
         return self._label_reader
 
@@ -440,7 +440,7 @@ class Service:
     def record_now(self, act: Act) -> None:
         """The same, for a thread: what it is about to do is in the record first. Raises: where it cannot be."""
         with self.desk.store.change() as change:
-            change.audit(act, self.project.opened.now_ms())
+            change.audit(act, self.project.context.now_ms())
 
     async def changed(self, step: Step) -> None:
         """Change what is kept of people, durable on return; what many requests change at once, in one transaction.
@@ -466,13 +466,13 @@ class Service:
                     done.set_result(None)
 
     def _take_steps(self, steps: Sequence[Step]) -> None:
-        now_ms = self.project.opened.now_ms()
+        now_ms = self.project.context.now_ms()
         with self.desk.store.change() as change:
             for step in steps:
                 step(change, now_ms)
 
     def _ask(self, act: Act | None, kind: str, bodies: Sequence[bytes]) -> list[int]:
-        now_ms = self.project.opened.now_ms()
+        now_ms = self.project.context.now_ms()
         with self.desk.store.change() as change:
             if act is not None:
                 change.audit(act, now_ms)
@@ -480,7 +480,7 @@ class Service:
 
     def _replies(self, numbers: Sequence[int]) -> list[msgspec.Raw] | None:
         """What came of all of them; None while one waits."""
-        with self.project.opened.reading() as log:
+        with self.project.log.reading() as log:
             found = [log.reply_to(number) for number in numbers]
         there = [one for one in found if one is not None]
         return None if len(there) < len(found) else [result_of(one) for one in there]

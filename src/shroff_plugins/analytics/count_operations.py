@@ -17,7 +17,7 @@ from shroff_plugins.analytics.histories import days_asked, history_of, is_served
 if TYPE_CHECKING:
     from datetime import date
 
-    from shroff.app.opened import Opened
+    from shroff.app.context import ProjectContext
     from shroff.app.project import Project
     from shroff.monitoring.day_figures import DayFigures
 
@@ -44,21 +44,23 @@ def event_counts(project: Project, request: CountQuestion) -> CountRows:
     are read from the lake and the log, at 5 µs an event of theirs in the log.
     A source has its name in shroff.yaml, else 'api', 'files', 'kafka' and the like. Old events have none.
     """
-    opened = project.opened
-    request = msgspec.structs.replace(request, zone=request.zone or opened.systems.time_zone)
+    context = project.context
+    request = msgspec.structs.replace(request, zone=request.zone or context.systems.time_zone)
     with ExitStack() as held:
-        log, lake = history_of(opened, held)
-        days = days_asked(opened, request.start_date, request.end_date, request.zone, log)
-        if request.source is not None and request.source not in (there := event_sources(opened)):
+        log, lake = history_of(context, held)
+        days = days_asked(context, request.start_date, request.end_date, request.zone, log)
+        if request.source is not None and request.source not in (there := event_sources(context)):
             known = nearest(request.source, there) or (
                 f"There is {', '.join(there)}." if there else "No source has sent events yet."
             )
             raise UsageError(f"no event came from a source {request.source!r}. {known}")
-        most = PLACES_MAX if is_served(opened) else None
-        return count_events(request, days, opened.definitions, log, lake, most)
+        most = PLACES_MAX if is_served(context) else None
+        return count_events(request, days, context.definitions, log, lake, most)
 
 
-def figures_of_days(opened: Opened, first: date | None, last: date | None, zone: str) -> dict[date, DayFigures]:
+def figures_of_days(
+    context: ProjectContext, first: date | None, last: date | None, zone: str
+) -> dict[date, DayFigures]:
     """Decisions by outcome with their money, and labels, by day (see `monitoring.day_figures`).
 
     Raises: UsageError for days that are none, or too many events in them, or where there is no log.
@@ -68,10 +70,10 @@ def figures_of_days(opened: Opened, first: date | None, last: date | None, zone:
     from shroff.language.values import day_starts_ms, days_of
     from shroff.monitoring.day_figures import figures_by_day
 
-    with opened.reading() as log:
-        begin, end = days_asked(opened, first, last, zone, log)
+    with context.log.reading() as log:
+        begin, end = days_asked(context, first, last, zone, log)
         starts_ms = day_starts_ms(begin, days_of(begin, end), zone)
-        figures = figures_by_day(log, opened.definitions, starts_ms, PLACES_MAX)
+        figures = figures_by_day(log, context.definitions, starts_ms, PLACES_MAX)
     return {begin + timedelta(at): one_day for at, one_day in enumerate(figures)}
 
 
@@ -103,18 +105,18 @@ def event_types(project: Project, request: ShowCountable) -> CountableTypes:
     types = project.definitions.events.types.values()
     return CountableTypes(
         types=[CountableType(type_.name, type_.is_decided, counted_fields(type_)) for type_ in types],
-        sources=event_sources(project.opened),
+        sources=event_sources(project.context),
     )
 
 
-def event_sources(opened: Opened) -> list[str]:
+def event_sources(context: ProjectContext) -> list[str]:
     """The names of the sources of events in the log, and of those in shroff.yaml."""
     from shroff.log.event_notes import sources_of
 
-    systems = opened.systems
+    systems = context.systems
     names = {*systems.sources, *systems.pulled, *systems.read}
-    if opened.has_log():
-        with opened.reading() as log:
+    if context.log.exists():
+        with context.log.reading() as log:
             names.update(name for name in sources_of(log).names if name)
     return sorted(names)
 
@@ -173,24 +175,24 @@ def key_facts(project: Project, request: KeyAtMoment) -> FactsDocument:
     That event itself does not count, also not with `including this`. Features that read a field of the current event
     (`this.amount`) have no value between events and are left out.
     """
-    return facts_asked(project.opened, request)
+    return facts_asked(project.context, request)
 
 
-def facts_asked(opened: Opened, request: KeyAtMoment) -> FactsDocument:
+def facts_asked(context: ProjectContext, request: KeyAtMoment) -> FactsDocument:
     """Compute what is asked for. Raises: UsageError for what has no answer, or where there is no log."""
     from shroff.app.decision_history import DecisionHistory
     from shroff.features.key_texts import stored_text
     from shroff.replay.notebook import moment_ms
 
     since = request.since
-    key = stored_text(opened.definitions.events, opened.hasher, request.entity, request.key)
+    key = stored_text(context.definitions.events, context.log.hasher, request.entity, request.key)
     cut: int | dict[str, int] | None
     if isinstance(since, Mapping):
         cut = {name: ms for name, time in since.items() if (ms := moment_ms(time, f"since {name}")) is not None}
     else:
         cut = moment_ms(since, "since")
     question = FactsQuestion(request.entity, key, moment_ms(request.as_of), request.features, cut)
-    index = DecisionHistory(opened).key_index(opened.definitions)
-    with opened.reading() as log:
-        most = KEY_EVENTS_MAX if is_served(opened) else EVENTS_MAX
-        return facts_of(question, opened.definitions, log, opened.now_ms(), index, most)
+    index = DecisionHistory(context).key_index(context.definitions)
+    with context.log.reading() as log:
+        most = KEY_EVENTS_MAX if is_served(context) else EVENTS_MAX
+        return facts_of(question, context.definitions, log, context.now_ms(), index, most)

@@ -60,7 +60,7 @@ def export_dashboards(project: Project, request: ExportDashboards) -> DashboardF
     """
     files = (resources.files("shroff") / "monitoring" / "dashboards").iterdir()
     texts = {file.name: file.read_text(encoding="utf-8") for file in files}
-    summaries = Summaries(project.opened).declared
+    summaries = Summaries(project.context).declared
     if summaries is None or not set(summaries.columns) >= COLUMNS:
         del texts[CARDS]
     request.folder.mkdir(parents=True, exist_ok=True)

@@ -23,7 +23,7 @@ from shroff_plugins.analytics.funnels import FunnelAnswer, FunnelDocument, Funne
 from shroff_plugins.analytics.histories import history_of, is_served
 
 if TYPE_CHECKING:
-    from shroff.app.opened import Opened
+    from shroff.app.context import ProjectContext
     from shroff.app.project import Project
     from shroff_plugins.analytics.funnel_file import Funnel
 
@@ -98,11 +98,11 @@ def count_funnels(project: Project, request: FunnelDays) -> FunnelDocument | Use
     all days, it shows the users who reached each step, and the quartiles of the time since the previous step.
     """
     if not request.users:
-        questions, answers = _asked(project.opened, request)
+        questions, answers = _asked(project.context, request)
         return document_of(questions, answers)
     if request.funnel is None:
         raise UsageError("name the funnel whose users are wanted.")
-    return UserNames(funnel=request.funnel, users=_users(project.opened, request, request.users, request.day))
+    return UserNames(funnel=request.funnel, users=_users(project.context, request, request.users, request.day))
 
 
 class FunnelUsers(OperationRequest["UsersPage"], rename="camel"):
@@ -140,7 +140,7 @@ def funnel_users(project: Project, request: FunnelUsers) -> UsersPage:
     days = FunnelDays(
         funnel=request.funnel, start_date=request.start_date, end_date=request.end_date, zone=request.zone
     )
-    users = _users(project.opened, days, request.number, request.day)
+    users = _users(project.context, days, request.number, request.day)
     start = bisect_right(users, request.after) if request.after else 0
     part = users[start : start + request.limit]
     return UsersPage(users=part, total=len(users), next=part[-1] if start + len(part) < len(users) else None)
@@ -170,7 +170,7 @@ class DeclaredFunnels(OperationAnswer):
 )
 def show_funnels(project: Project, request: ShowFunnels) -> DeclaredFunnels:
     """List the funnels of funnels.yaml."""
-    funnels = funnels_of(project.opened).values()
+    funnels = funnels_of(project.context).values()
     return DeclaredFunnels(
         funnels=[
             DeclaredFunnel(funnel.name, funnel.user, [step.name for step in funnel.steps], funnel.split or None)
@@ -182,19 +182,19 @@ def show_funnels(project: Project, request: ShowFunnels) -> DeclaredFunnels:
 # ---- of the project's files
 
 
-def funnels_of(opened: Opened) -> dict[str, Funnel]:
+def funnels_of(context: ProjectContext) -> dict[str, Funnel]:
     """The funnels of the project's file as it is now; none where there is no file.
 
     Raises: DefinitionError with every mistake of the file.
     """
-    text = config.read_files(opened.places.folder, [], (FILE,)).get(FILE)
-    funnels: dict[str, Funnel] = FUNNELS_FILE.content(text, opened.definitions)
+    text = config.read_files(context.paths.folder, [], (FILE,)).get(FILE)
+    funnels: dict[str, Funnel] = FUNNELS_FILE.content(text, context.definitions)
     return funnels
 
 
-def funnel_named(opened: Opened, name: str) -> Funnel:
+def funnel_named(context: ProjectContext, name: str) -> Funnel:
     """A funnel. Raises: UsageError where there is none of this name, or none at all; as `funnels_of`."""
-    funnels = funnels_of(opened)
+    funnels = funnels_of(context)
     if not funnels:
         raise UsageError(f"this project has no funnels. Declare one in {FILE}: {EXAMPLE}")
     if name not in funnels:
@@ -203,7 +203,7 @@ def funnel_named(opened: Opened, name: str) -> Funnel:
 
 
 def _asked(
-    opened: Opened, request: FunnelDays, split: str | None = None
+    context: ProjectContext, request: FunnelDays, split: str | None = None
 ) -> tuple[list[FunnelQuestion], list[FunnelAnswer]]:
     """The questions, one for each funnel that is asked for, and their answers.
 
@@ -211,20 +211,20 @@ def _asked(
         funnels.yaml; StateError where the lake is another log's.
     """
     first, last = day_named(request.start_date, "the first day"), day_named(request.end_date, "the last day")
-    funnels = funnels_of(opened)
+    funnels = funnels_of(context)
     if request.funnel is not None or not funnels:
-        funnels = {"": funnel_named(opened, request.funnel or "")}
-    zone = request.zone or opened.systems.time_zone
-    end = day_at(opened.now_ms(), zone) - timedelta(1) if last is None else last
+        funnels = {"": funnel_named(context, request.funnel or "")}
+    zone = request.zone or context.systems.time_zone
+    end = day_at(context.now_ms(), zone) - timedelta(1) if last is None else last
     begin = end - timedelta(DAYS - 1) if first is None else first
     split = request.split if split is None else split
     questions = [FunnelQuestion(funnel, begin, end, zone, split) for funnel in funnels.values()]
-    most = EVENTS_MAX if is_served(opened) else None
+    most = EVENTS_MAX if is_served(context) else None
     with ExitStack() as held:
-        history = history_of(opened, held)
-        return questions, [ask_funnel(question, opened.definitions, history, most) for question in questions]
+        history = history_of(context, held)
+        return questions, [ask_funnel(question, context.definitions, history, most) for question in questions]
 
 
-def _users(opened: Opened, request: FunnelDays, number: str, day: date | None) -> list[str]:
-    _, (answer,) = _asked(opened, request, split="")
+def _users(context: ProjectContext, request: FunnelDays, number: str, day: date | None) -> list[str]:
+    _, (answer,) = _asked(context, request, split="")
     return answer.users(number, day_named(day, "the day"))

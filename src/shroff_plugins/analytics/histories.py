@@ -9,39 +9,41 @@ from typing import TYPE_CHECKING, Final
 from shroff.language.values import day_at, day_named
 
 if TYPE_CHECKING:
-    from shroff.app.opened import Opened
+    from shroff.app.context import ProjectContext
     from shroff.lake.reader import LakeReader
     from shroff.streams.log import Log
 
 DAYS: Final = 7  # that are counted where nobody names any, up to the newest event
 
 
-def history_of(opened: Opened, held: ExitStack) -> tuple[Log, LakeReader | None]:
+def history_of(context: ProjectContext, held: ExitStack) -> tuple[Log, LakeReader | None]:
     """The log, and its lake where one was written. Raises: StateError where the lake is another log's."""
     from shroff.app.lakes import Lakes
     from shroff.lake.reader import NoLakeError
     from shroff.lake.writer import LakeWriter
 
-    log = held.enter_context(opened.reading())
-    if opened.systems.lake is None:
+    log = held.enter_context(context.log.reading())
+    if context.systems.lake is None:
         return log, None
     try:
-        lake = held.enter_context(Lakes(opened).reader())
+        lake = held.enter_context(Lakes(context).reader())
     except NoLakeError:
         return log, None
-    LakeWriter(lake.objects, log, opened.now_ms).check_log(lake.state)
+    LakeWriter(lake.objects, log, context.now_ms).check_log(lake.state)
     return log, lake
 
 
-def days_asked(opened: Opened, first: date | None, last: date | None, zone: str, log: Log) -> tuple[date, date]:
+def days_asked(
+    context: ProjectContext, first: date | None, last: date | None, zone: str, log: Log
+) -> tuple[date, date]:
     """The days that are asked for; where they are not named, those up to the newest event. Raises: UsageError."""
     begin, end = day_named(first, "the first day"), day_named(last, "the last day")
     if end is None:
         newest_ms = log.watermark_ms()
-        end = day_at(opened.now_ms() if newest_ms is None else newest_ms, zone)
+        end = day_at(context.now_ms() if newest_ms is None else newest_ms, zone)
     return end - timedelta(DAYS - 1) if begin is None else begin, end
 
 
-def is_served(opened: Opened) -> bool:
+def is_served(context: ProjectContext) -> bool:
     """Whether a service asks, whose other callers wait meanwhile: then an answer reads only so many events."""
-    return opened.desk is not None
+    return context.desk is not None

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import date
 
-    from shroff.app.opened import Opened
+    from shroff.app.context import ProjectContext
     from shroff.events.event import Scalar
     from shroff.language.types import Type
     from shroff.language.values import Value
@@ -26,15 +26,15 @@ if TYPE_CHECKING:
 class ReportFigures:
     """Counts what reports show."""
 
-    def __init__(self, opened: Opened) -> None:
-        self._opened = opened
+    def __init__(self, context: ProjectContext) -> None:
+        self._context = context
 
     def figures(self, figures: Mapping[str, Figure], day: date, zone: str) -> dict[str, FigureValues]:
         """The values of figures on a day and the days before it (see `analytics.figures`)."""
         question = FigureQuestion(figures, day, zone)
         with ExitStack() as held:
             return answer_figures(
-                question, self._opened.definitions, lambda: history_of(self._opened, held), self._fact
+                question, self._context.definitions, lambda: history_of(self._context, held), self._fact
             )
 
     def drop_offs(self, funnel: str, day: date, zone: str) -> list[DropOff]:
@@ -43,19 +43,19 @@ class ReportFigures:
         Raises: UsageError where there is none of this name; DefinitionError for a mistake in funnels.yaml; others as
             `funnel_operations.count_funnels`.
         """
-        asked = funnel_named(self._opened, funnel)
+        asked = funnel_named(self._context, funnel)
         with ExitStack() as held:
-            return drop_offs_of(asked, day, zone, self._opened.definitions, history_of(self._opened, held))
+            return drop_offs_of(asked, day, zone, self._context.definitions, history_of(self._context, held))
 
     def newest_ms(self) -> int | None:
         """The time of the newest event; None without one."""
-        with self._opened.reading() as log:
+        with self._context.log.reading() as log:
             return log.watermark_ms()
 
     def _fact(self, figure: Figure, at_ms: int) -> Value:
         entity, _, _ = figure.fact.partition(".")
         facts = facts_asked(
-            self._opened,
+            self._context,
             KeyAtMoment(entity=entity, key=figure.key, as_of=time_text(at_ms), features=(figure.fact,)),
         )
         return _typed(facts.features[figure.fact], figure.type)

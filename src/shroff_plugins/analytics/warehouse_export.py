@@ -14,7 +14,7 @@ from shroff.operations.declaration import OperationAnswer
 from shroff.runtime.texts import many
 
 if TYPE_CHECKING:
-    from shroff.app.opened import Opened
+    from shroff.app.context import ProjectContext
     from shroff.app.project import Project
     from shroff_plugins.analytics.warehouse import WarehouseFiles
 
@@ -27,7 +27,7 @@ NO_LAKE: Final = (
 )
 
 
-def export_warehouse(opened: Opened, out: Path, format_: str = "parquet", behind: int = 0) -> WarehouseFiles:
+def export_warehouse(context: ProjectContext, out: Path, format_: str = "parquet", behind: int = 0) -> WarehouseFiles:
     """Write the lake as files that BigQuery loads, into a folder (see `analytics.warehouse`).
 
     Args:
@@ -44,18 +44,18 @@ def export_warehouse(opened: Opened, out: Path, format_: str = "parquet", behind
 
     if format_ not in FORMATS:
         raise UsageError(f"there is no format {format_!r}. {nearest(format_, FORMATS) or 'Use parquet or ndjson.'}")
-    if opened.systems.lake is None:
+    if context.systems.lake is None:
         raise UsageError(NO_LAKE)
-    empty = empty_tables(opened.definitions)
-    texts = config.read_sql(opened.places.folder, FOLDER)
+    empty = empty_tables(context.definitions)
+    texts = config.read_sql(context.paths.folder, FOLDER)
     models = load_models(texts, LakeFiles({}, empty).views) if texts else []
     with ExitStack() as held:
-        reader = held.enter_context(Lakes(opened).reader())
+        reader = held.enter_context(Lakes(context).reader())
         return write_warehouse(reader, Wanted(out, format_, behind, empty, models))
 
 
 def load_warehouse(
-    opened: Opened, done: WarehouseFiles, format_: str, target: str, endpoint: str = ""
+    context: ProjectContext, done: WarehouseFiles, format_: str, target: str, endpoint: str = ""
 ) -> dict[str, int]:
     """Load files that were written into a dataset of BigQuery; how many of each table were not loaded before.
 
@@ -71,7 +71,7 @@ def load_warehouse(
     from shroff_plugins.analytics.bigquery import ENDPOINT, BigQuery, LoadFile
 
     at = endpoint or ENDPOINT
-    called = opened.systems.called(System("bigquery", {"url": at, "timeout": TIMEOUT}), opened.places.folder)
+    called = context.systems.called(System("bigquery", {"url": at, "timeout": TIMEOUT}), context.paths.folder)
     loaded: dict[str, int] = {}
     if config.unset(VARIABLE):
         raise UsageError("BIGQUERY_TOKEN is not set in the environment; it has the access token.")
@@ -102,14 +102,14 @@ def export(
     project: Project, out: Path, format_: str, *, behind: int | None, load: str | None, endpoint: str | None
 ) -> WarehouseExport:
     """Write the lake for a warehouse, and load it where a dataset is named."""
-    done = export_warehouse(project.opened, out, format_, behind or 0)
+    done = export_warehouse(project.context, out, format_, behind or 0)
     lines = [f"{out}: {many(len(done.schemas), 'schema')}"]
     lines += [
         f"  {name}: {many(done.rows[name], 'row')} in {many(done.files[name], 'file')}" for name in sorted(done.rows)
     ]
     answer = WarehouseExport(out=str(out), format=format_, manifests=done.manifests, files=done.files, rows=done.rows)
     if load is not None:
-        answer.loaded = load_warehouse(project.opened, done, format_, load, endpoint or "")
+        answer.loaded = load_warehouse(project.context, done, format_, load, endpoint or "")
         count = sum(answer.loaded.values())
         lines.append(f"{load}: {many(count, 'file')} loaded, {len(done.paths) - count:,} loaded before.")
     vars(answer)["lines"] = lines

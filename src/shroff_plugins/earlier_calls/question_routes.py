@@ -158,7 +158,7 @@ async def _funnel(service: Service, project: Project, asked: FunnelAsked) -> Fou
 async def _events(service: Service, project: Project, asked: EventsAsked) -> Found:
     def read() -> Sequence[KeyEvent]:
         _check_entity(project, asked.entity)
-        with project.opened.reading() as log:
+        with project.log.reading() as log:
             look = EntityLook(log, project.definitions, project.history.key_index(project.definitions))
             if asked.key.endswith("*"):
                 return look.with_prefix(asked.entity, asked.key[:-1], asked.limit)

@@ -87,7 +87,7 @@ def _call_reader(path: str, definitions: Definitions) -> CallReader:
 async def _answered(service: Service, request: Request, reader: RequestReader, calls: CallReader) -> Response:
     call, raw = calls.call, await body_of_call(request, ONE_BYTES_MAX)
     check_rate(service, request, 1)
-    place, now_ms = request.who.id, service.project.opened.now_ms()
+    place, now_ms = request.who.id, service.project.context.now_ms()
     is_short = len(raw) <= READ_AT_ONCE
     one, mistakes = (
         _read(reader, calls, raw, place, now_ms)

@@ -25,7 +25,7 @@ from shroff.language.values import DAY_MS
 from shroff.runtime.whole_files import whole_file
 
 if TYPE_CHECKING:
-    from shroff.app.opened import Opened
+    from shroff.app.context import ProjectContext
 
 PIECE_PAGES: Final = 512  # of a piece: 4 MB
 TRIES: Final = 3  # of a full backup
@@ -59,8 +59,8 @@ class BackupWriter:
 
     format = FILE_FORMAT
 
-    def __init__(self, opened: Opened, vault: Vault) -> None:
-        self._opened, self._vault, self._folder = opened, vault, opened.places.folder
+    def __init__(self, context: ProjectContext, vault: Vault) -> None:
+        self._context, self._vault, self._folder = context, vault, context.paths.folder
         self._pages: dict[str, SqlitePages] = {}
         self._seen: dict[str, tuple[tuple[int, ...], StoredFile]] = {}
         self._last: tuple[BackupPoint, str] | None = None
@@ -73,7 +73,7 @@ class BackupWriter:
         address = Path(self._vault.address)
         if address.is_absolute() and address.resolve().is_relative_to(self._folder.resolve()):
             raise UsageError(f"{address} is in the project's folder, and would be lost with it. Name another place.")
-        state = self._opened.places.state
+        state = self._context.paths.state
         words = "another process, such as 'shroff backup create --follow', makes backups of this project"
         self._open.enter_context(config.alone(state / "backup.lock", words))
         try:
@@ -132,7 +132,7 @@ class BackupWriter:
 
     def _moment_ms(self) -> int:
         """Now, and not before the last point."""
-        now_ms = self._opened.now_ms()
+        now_ms = self._context.now_ms()
         return now_ms if self._last is None else max(now_ms, self._last[0].at_ms)
 
     def _tail(self, last: BackupPoint) -> tuple[bool, BackupPoint | None]:
@@ -203,7 +203,7 @@ class BackupWriter:
     def _since(self, positions: Mapping[str, PagePosition], snapshots: dict[str, StoredFile]) -> StoredNow | None:
         """The project, with the pages that changed since these positions stored; None where they cannot be known."""
         at_ms = self._moment_ms()
-        with config.editing(self._opened.places):
+        with config.editing(self._context.paths):
             changes = self._tail_of(positions)
             if changes is None or changes.keys() != set(project_files.databases(self._folder)):
                 return None
@@ -305,7 +305,7 @@ class BackupWriter:
         return point
 
     def _write_note(self, number: int, at_ms: int) -> None:
-        write_note(self._opened.places.state, BackupNote(self._id, self._vault.address, number, at_ms))
+        write_note(self._context.paths.state, BackupNote(self._id, self._vault.address, number, at_ms))
 
 
 def _positions(databases: Mapping[str, BackedUpDatabase]) -> dict[str, PagePosition]:

@@ -22,6 +22,7 @@ from shroff.app.backups import project_files
 from shroff.app.backups.retention import writer_of
 from shroff.app.backups.server_logs import dump_tools
 from shroff.app.notice_files import NoticeFiles
+from shroff.app.project_files import checked
 from shroff.errors import StorageError
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
     from shroff.app.backups.server_logs import DumpTool
     from shroff.app.backups.vault import Vault
-    from shroff.app.opened import Opened
+    from shroff.app.context import ProjectContext
     from shroff.streams.log import Log
 
 LOG: Final = "log"
@@ -58,7 +59,7 @@ class TableVersion:
         return "migrate" if self.found < self.known else "refuse"
 
 
-def plan(opened: Opened, *, is_compared: bool = False) -> list[TableVersion]:
+def plan(context: ProjectContext, *, is_compared: bool = False) -> list[TableVersion]:
     """The versions of all tables that a project has; nothing is changed.
 
     Args:
@@ -66,14 +67,14 @@ def plan(opened: Opened, *, is_compared: bool = False) -> list[TableVersion]:
     Raises: DefinitionError where this program does not take the project's files; StorageError where a database cannot
         be read; as `dump_tools`.
     """
-    opened.checked()
-    if opened.systems.store is not None:
+    checked(context)
+    if context.systems.store is not None:
         return [
             version
-            for name, tool in dump_tools(opened).items()
-            for version in _versions_of(opened, tool, name, is_compared=is_compared)
+            for name, tool in dump_tools(context).items()
+            for version in _versions_of(context, tool, name, is_compared=is_compared)
         ]
-    folder = opened.places.folder
+    folder = context.paths.folder
     return [
         version
         for name in project_files.databases(folder)
@@ -81,7 +82,7 @@ def plan(opened: Opened, *, is_compared: bool = False) -> list[TableVersion]:
     ]
 
 
-def apply(opened: Opened, vault: Vault, planned: list[TableVersion]) -> int | None:
+def apply(context: ProjectContext, vault: Vault, planned: list[TableVersion]) -> int | None:
     """Back up, then migrate; gives the number of the backup, None where nothing was due.
 
     Each set of tables is migrated in a transaction of its own. A killed call leaves each old or new, and the next call
@@ -103,22 +104,22 @@ def apply(opened: Opened, vault: Vault, planned: list[TableVersion]) -> int | No
     due = {version.part for version in planned if version.action in {"migrate", "index"}}
     if not due:
         return None
-    folder = opened.places.folder
+    folder = context.paths.folder
     with ExitStack() as held:
-        if opened.systems.store is not None:
-            for tool in dump_tools(opened).values():
+        if context.systems.store is not None:
+            for tool in dump_tools(context).values():
                 held.enter_context(tool.alone())
         else:
             for name in project_files.databases(folder):
                 held.callback(WriterLock((folder / name).with_suffix(".lock"), guards=folder / name).release)
-        with writer_of(opened, vault) as writer:
+        with writer_of(context, vault) as writer:
             writer.create()
-    with closing(AdapterFactory(opened).open_store(read_only=False)) as log:
+    with closing(AdapterFactory(context).open_store(read_only=False)) as log:
         getattr(log, "index_again", int)()
-    with closing(AdapterFactory(opened).open_people()) as people:
+    with closing(AdapterFactory(context).open_people()) as people:
         looks: dict[str, Callable[[], AbstractContextManager[Any]]] = {
             "people": people.look,
-            "notices": NoticeFiles(opened).store_beside(people).look,
+            "notices": NoticeFiles(context).store_beside(people).look,
             "jobs": jobs_beside(people).look,
         }
         for part in sorted(looks.keys() & due):
@@ -127,13 +128,13 @@ def apply(opened: Opened, vault: Vault, planned: list[TableVersion]) -> int | No
     return vault.numbers()[-1]
 
 
-def _versions_of(opened: Opened, tool: DumpTool, name: str, *, is_compared: bool) -> list[TableVersion]:
+def _versions_of(context: ProjectContext, tool: DumpTool, name: str, *, is_compared: bool) -> list[TableVersion]:
     """The versions of a log in a server."""
     tables = {part: "version" if part == LOG else f"{part}_version" for part in KNOWN}
     found = tool.versions(list(tables.values()))
     known = {**KNOWN, LOG: tool.version}
     versions = [TableVersion(name, part, found[tables[part]], known[part]) for part in KNOWN if tables[part] in found]
-    read = partial(AdapterFactory(opened).open_store, read_only=True)
+    read = partial(AdapterFactory(context).open_store, read_only=True)
     return _looked_at(versions, tool.version, read, is_compared=is_compared)
 
 

@@ -28,7 +28,7 @@ from shroff.runtime.progress import Progress
 from shroff.runtime.whole_files import sync_folder
 
 if TYPE_CHECKING:
-    from shroff.app.opened import Opened
+    from shroff.app.context import ProjectContext
 
 IN_DOUBT: Final = "the project was restored from a backup: it may have been sent after that"
 
@@ -45,9 +45,9 @@ class ServerTarget:
     again: bool = False
 
     @classmethod
-    def named(cls, opened: Opened, *, store: str | None, again: bool) -> ServerTarget:
+    def named(cls, context: ProjectContext, *, store: str | None, again: bool) -> ServerTarget:
         """With the programs' folder of a project's settings."""
-        return cls(store, tools_folder(opened), again)
+        return cls(store, tools_folder(context), again)
 
 
 BY_SETTINGS: Final = ServerTarget()

@@ -20,7 +20,7 @@ from shroff.language.values import DAY_MS, show_duration
 from shroff.runtime.progress import Progress
 
 if TYPE_CHECKING:
-    from shroff.app.opened import Opened
+    from shroff.app.context import ProjectContext
     from shroff.monitoring.doctor import Finding
 
 OLD_MS: Final = 2 * DAY_MS  # a full backup is due each day
@@ -46,9 +46,9 @@ class KeepRules:
 
 
 @contextmanager
-def vault_of(opened: Opened, to: str | None = None, key: Path | None = None) -> Iterator[Vault]:
+def vault_of(context: ProjectContext, to: str | None = None, key: Path | None = None) -> Iterator[Vault]:
     """The backups that shroff.yaml names, or those at another address. Raises: UsageError where neither is named."""
-    settings = opened.systems.backup
+    settings = context.systems.backup
     if to is None and settings is None:
         raise UsageError(
             "this project does not say where its backups are. Set 'backup:' in shroff.yaml to a folder, "
@@ -58,20 +58,20 @@ def vault_of(opened: Opened, to: str | None = None, key: Path | None = None) -> 
     named = str(options.pop("key", ""))
     options.pop("tools", None)
     if key is None and named and to is None:
-        key = opened.places.folder / config.filled(named, "backup")
-    with Lakes(opened).objects_at(options, to) as objects:
+        key = context.paths.folder / config.filled(named, "backup")
+    with Lakes(context).objects_at(options, to) as objects:
         yield Vault(objects, None if key is None else read_key(key))
 
 
-def writer_of(opened: Opened, vault: Vault) -> BackupWriter:
+def writer_of(context: ProjectContext, vault: Vault) -> BackupWriter:
     """What makes the backups of a project, by where its log is."""
-    return (BackupWriter if opened.systems.store is None else ServerBackupWriter)(opened, vault)
+    return (BackupWriter if context.systems.store is None else ServerBackupWriter)(context, vault)
 
 
-def check_follows(opened: Opened) -> None:
+def check_follows(context: ProjectContext) -> None:
     """Raises: UsageError where the log is in a server, which ships changes by its own means."""
-    if opened.systems.store is not None:
-        others = next(iter(dump_tools(opened).values())).others
+    if context.systems.store is not None:
+        others = next(iter(dump_tools(context).values())).others
         raise UsageError(
             f"--follow ships the changes of a log in a file. The log of this project is in a database server: use its "
             f"own {others}, and run 'shroff backup create' on a schedule."
@@ -165,15 +165,15 @@ def _gone(points: list[BackupPoint], rules: KeepRules, now_ms: int) -> list[Back
     return [point for point in points if point.number < start and not (point.is_full and point.number in kept)]
 
 
-def finding(opened: Opened) -> Finding:
+def finding(context: ProjectContext) -> Finding:
     """How old the newest backup is, for `doctor`; by what this machine knows, so that no place is asked."""
     from shroff.monitoring.doctor import NOTE, OK, Finding
 
-    note = read_note(opened.places.folder / config.STATE_FOLDER)
+    note = read_note(context.paths.folder / config.STATE_FOLDER)
     cure = "Run 'shroff backup create', or let 'shroff backup create --follow' run beside the service."
     if note is None or not note.number:
         return Finding("backup", NOTE, "this project was never backed up", cure)
-    age_ms = max(0, opened.now_ms() - note.at_ms)
+    age_ms = max(0, context.now_ms() - note.at_ms)
     words = f"the newest of {time_text(note.at_ms)}, {show_duration(age_ms - age_ms % 1_000)} ago, at {note.address}"
     return Finding("backup", OK, words) if age_ms <= OLD_MS else Finding("backup", NOTE, words, cure)
 

@@ -18,7 +18,7 @@ from shroff.notices.store import OPEN, UNKNOWN
 from shroff.runtime.progress import Progress
 
 if TYPE_CHECKING:
-    from shroff.app.opened import Opened
+    from shroff.app.context import ProjectContext
 
 LOG: Final = "log"
 
@@ -85,8 +85,8 @@ class ServerBackupWriter(BackupWriter):
         """
         at_ms, before, kept = self._moment_ms(), self._vault.stored, dict[str, BackedUpDatabase]()
         with ExitStack() as held:
-            with config.editing(self._opened.places):
-                tools = dump_tools(self._opened)
+            with config.editing(self._context.paths):
+                tools = dump_tools(self._context)
                 begun = {name: held.enter_context(tool.dump()) for name, tool in tools.items()}
                 files, secrets = self._scan({})
             pool = held.enter_context(ThreadPoolExecutor(len(begun)))  # a server waits a minute for its reader
@@ -97,11 +97,11 @@ class ServerBackupWriter(BackupWriter):
         return self._add(StoredNow(at_ms, kept, files, secrets), self._vault.stored - before, is_full=True)
 
 
-def dump_tools(opened: Opened) -> dict[str, DumpTool]:
+def dump_tools(context: ProjectContext) -> dict[str, DumpTool]:
     """The programs for each log of a project. Raises: UsageError where there are none for its kind."""
-    assert opened.systems.store is not None, "asked for a log in a server"
-    url = config.filled(opened.systems.store.text("url"), "store")
-    return {LOG: _tool(url, tools_folder(opened))}
+    assert context.systems.store is not None, "asked for a log in a server"
+    url = config.filled(context.systems.store.text("url"), "store")
+    return {LOG: _tool(url, tools_folder(context))}
 
 
 def restored_tools(point: BackupPoint, folder: Path, url: str | None, tools: Path | None) -> dict[str, DumpTool]:
@@ -114,11 +114,11 @@ def restored_tools(point: BackupPoint, folder: Path, url: str | None, tools: Pat
 
     Raises: UsageError where no database is named, or it is of another kind.
     """
-    from shroff.app.opened import Opened
+    from shroff.app.context import ProjectContext
 
-    opened = Opened(config.ProjectPaths(folder))
+    context = ProjectContext(config.ProjectPaths(folder))
     if url is None:
-        store = opened.systems.store
+        store = context.systems.store
         url = None if store is None else store.text("url")
     dumps = {name: database.dump for name, database in point.databases.items() if database.dump is not None}
     if not dumps or url is None:
@@ -131,7 +131,7 @@ def restored_tools(point: BackupPoint, folder: Path, url: str | None, tools: Pat
         raise UsageError("--store has a password. Write ${NAME} instead, and set that environment variable.")
     filled, found = config.filled(url, "store"), dict[str, DumpTool]()
     for name, dump in dumps.items():
-        found[name] = tool = _tool(filled, tools or tools_folder(opened))
+        found[name] = tool = _tool(filled, tools or tools_folder(context))
         if (tool.kind, tool.tables) != (dump.kind, dump.tables):
             raise UsageError(
                 f"the backup is of tables {dump.tables} in {dump.kind}, and {tool.place} is of tables {tool.tables} "
@@ -140,11 +140,11 @@ def restored_tools(point: BackupPoint, folder: Path, url: str | None, tools: Pat
     return found
 
 
-def tools_folder(opened: Opened) -> Path | None:
+def tools_folder(context: ProjectContext) -> Path | None:
     """The folder of the programs that the settings name."""
-    settings = opened.systems.backup
+    settings = context.systems.backup
     named = "" if settings is None else settings.text("tools")
-    return opened.places.folder / config.filled(named, "backup") if named else None
+    return context.paths.folder / config.filled(named, "backup") if named else None
 
 
 def restore_log(tool: DumpTool, vault: Vault, database: BackedUpDatabase, reason: str, progress: Progress) -> int:

@@ -344,7 +344,7 @@ def decide_case(desk: CaseService, project: Project, who: Who, request: DecideCa
         answer.undo, answer.undo_until = acted.undo, time_text(acted.until_ms)
     else:
         project.cases.carry_out_now(desk, acted)
-        with suppress(LogBusyError), project.opened.writing() as (writer, log):  # another writer does it anyhow
+        with suppress(LogBusyError), project.log.writing() as (writer, log):  # another writer does it anyhow
             project.inboxes.brief(writer, log).serve()
         if also.refund:
             answer.__dict__["refund"] = money(desk, also.refund)

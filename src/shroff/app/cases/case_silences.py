@@ -55,7 +55,7 @@ class SilenceOfCase(OfCase["CaseSilenced"]):
 )
 def silence_of_case(desk: CaseService, project: Project, request: SilenceOfCase) -> CaseSilenced:
     """Silence a rule for the key of the case, for events before a time; the answer says whether it is active."""
-    who, rule, why = project.opened.who, request.rule, request.text.strip()
+    who, rule, why = project.context.who, request.rule, request.text.strip()
     case = case_queries.detail(desk, who, request.number).case
     if not why:
         raise UsageError("give a reason for the silence.")
@@ -90,7 +90,7 @@ class SilenceApproval(OfCase["CaseSilenced"]):
 )
 def approve_silence(desk: CaseService, project: Project, request: SilenceApproval) -> CaseSilenced:
     """Approve, as the second person, a silence that somebody else requested; needs a signed-in user."""
-    who, rule = project.opened.who, request.rule
+    who, rule = project.context.who, request.rule
     if who.kind != "user":
         raise NotAllowedError("approving a silence needs a signed-in user, not an API key")
     case = case_queries.detail(desk, who, request.number).case
@@ -111,7 +111,7 @@ class SilenceEnd(OfCase["CaseSilenced"]):
 )
 def end_silence_of_case(desk: CaseService, project: Project, request: SilenceEnd) -> CaseSilenced:
     """End the silence of a rule for the key of the case; the answer says whether that is active."""
-    rule, case = request.rule, case_queries.detail(desk, project.opened.who, request.number).case
+    rule, case = request.rule, case_queries.detail(desk, project.context.who, request.number).case
     silence = silences_of(project, case, desk.now_ms()).get(rule)
     if silence is not None:
         before = {"until": silence.until}
@@ -133,7 +133,7 @@ def _record(
     """What writes the act down in the case and in the record: it is called before the file is written."""
     told = {"entity": case.entity, "key": case.key, "case": case.number, **more}
     change = (told, None) if verb == "silence_end" else (None, told)
-    act = Act(project.opened.who, f"rule.{verb}", f"rule {rule}", *change)
+    act = Act(project.context.who, f"rule.{verb}", f"rule {rule}", *change)
     words = f"{rule}, {why}" if why else rule
     return lambda *_: case_actions.silenced(desk, act, case.number, words, HAPPENED[verb])
 

@@ -38,40 +38,40 @@ class ProjectCases(ProjectPart):
     @property
     def settings(self) -> CaseSettings:
         """The project's settings of cases. Mistakes in them are reported with the other files."""
-        text = config.read_files(self._opened.places.folder, []).get(config.PROJECT_FILE, "")
+        text = config.read_files(self._context.paths.folder, []).get(config.PROJECT_FILE, "")
         return load_case_settings(yamltext.read(text, config.PROJECT_FILE, []), [])
 
     def desk(self, people: Desk) -> CaseService:
         """Get the store of cases with its functions, beside that of people."""
         from shroff.cases.desk import CaseService
 
-        definitions = self._opened.definitions
+        definitions = self._context.definitions
         budgets = [policy.reviews_a_day for policy in definitions.policies.values() if policy.reviews_a_day is not None]
         return CaseService(
-            AdapterFactory(self._opened).open_cases(people.store),
+            AdapterFactory(self._context).open_cases(people.store),
             people.store,
             people.now_ms,
             self.settings,
             definitions.settings.currency,
             definitions.settings.money_places,
             sum(budgets) if budgets else None,
-            zone=self._opened.systems.time_zone,
+            zone=self._context.systems.time_zone,
             escalations=partial(self._escalations, people),
         )
 
     @contextmanager
     def _escalations(self, people: Desk) -> Iterator[NotesEscalations | None]:
         """What notifies the user to whom a case is escalated; its log is open meanwhile."""
-        with self._opened.reading() as log:
-            yield NoticeFiles(self._opened).case_notices(people.store, log)
+        with self._log.reading() as log:
+            yield NoticeFiles(self._context).case_notices(people.store, log)
 
     @contextmanager
     def open(self) -> Iterator[CaseService]:
         """Open the cases, after raising new alerts of the log and running due tasks, as a service does all the time."""
         from shroff.cases.timers import carry_out
 
-        if self._opened.case_service is not None:
-            yield self._opened.case_service
+        if self._context.case_service is not None:
+            yield self._context.case_service
             return
         with self._raised() as desk:
             with self._as_far_as_written("due tasks were not run"):
@@ -81,7 +81,7 @@ class ProjectCases(ProjectPart):
     @property
     def are_carried_out(self) -> bool:
         """Whether a service writes the labels of answers, once nobody undoes them any more."""
-        return self._opened.case_service is not None
+        return self._context.case_service is not None
 
     def carry_out_now(self, desk: CaseService, acted: CaseAction) -> None:
         """Ask the log for the labels of an answer, which can no longer be undone then."""
@@ -95,27 +95,27 @@ class ProjectCases(ProjectPart):
 
     def notices(self, desk: CaseService) -> NoticeStore:
         """The store of notices, with the database connections of cases."""
-        return NoticeFiles(self._opened).store_beside(desk.people)
+        return NoticeFiles(self._context).store_beside(desk.people)
 
     def written_about(self, events: Sequence[str]) -> WrittenNotes:
         """List notes and files in cases about these events."""
         from shroff.cases.case_erasure import written_about
 
-        with ProjectPeople(self._opened).open() as people:
+        with ProjectPeople(self._context).open() as people:
             return written_about(self.desk(people), events)
 
     def forget_written(self, found: WrittenNotes, of: str) -> None:
         """Remove notes and files. `of` is their entity key, for the audit log."""
         from shroff.cases.case_erasure import forget
 
-        with ProjectPeople(self._opened).open() as people:
-            forget(self.desk(people), self._opened.who, found, of)
+        with ProjectPeople(self._context).open() as people:
+            forget(self.desk(people), self._context.who, found, of)
 
     def follower(self, desk: CaseService, log: Log, recent: RecentDecisions | None = None) -> AlertConsumer:
         """Get an object that raises alerts from a log opened for reading, whose newest decisions may be at hand."""
         from shroff.cases.alert_consumer import AlertConsumer
 
-        tells = NoticeFiles(self._opened).case_notices(desk.people, log)
+        tells = NoticeFiles(self._context).case_notices(desk.people, log)
         return AlertConsumer(log, desk.store, desk.settings, desk.money_places, desk.now_ms, tells, recent)
 
     def backlog(self) -> Backlog:
@@ -128,10 +128,10 @@ class ProjectCases(ProjectPart):
     @contextmanager
     def _raised(self) -> Iterator[CaseService]:
         """Cases, with all alerts of the log that may be written."""
-        with ProjectPeople(self._opened).open() as people:
+        with ProjectPeople(self._context).open() as people:
             desk = self.desk(people)
             with (
-                self._opened.reading() as log,
+                self._log.reading() as log,
                 self._as_far_as_written("alerts without a case yet are left out"),
             ):
                 self.follower(desk, log).follow()
@@ -143,4 +143,4 @@ class ProjectCases(ProjectPart):
         try:
             yield
         except ReadOnlyError as error:
-            self._opened.warnings.append(f"{words}: {error}.")
+            self._context.warnings.append(f"{words}: {error}.")

@@ -50,7 +50,7 @@ def checked(
 ) -> SideEffects:
     """What goes with an answer. Raises: NotAllowedError; UsageError for what it cannot do."""
     if entries:
-        project.opened.who.require(Right.EDIT_LISTS)
+        project.context.who.require(Right.EDIT_LISTS)
     for entry in entries:
         if not entry.note.strip():
             raise UsageError(f"Adding {entry.value[:100]!r} to a list needs a reason.")
@@ -74,7 +74,7 @@ def written(project: Project, desk: CaseService, acted: dispositions.CaseAction,
         try:
             changes.append(project.lists.add(entry.list, _entry(project, entry)))
         except ShroffError:
-            dispositions.undo(desk, project.opened.who, acted.undo)
+            dispositions.undo(desk, project.context.who, acted.undo)
             take_out(project, also.listed[:at])
             raise
     return changes
@@ -94,4 +94,4 @@ def take_out(project: Project, entries: Sequence[ListAddition]) -> None:
 
 
 def _entry(project: Project, added: ListAddition) -> Entry:
-    return Entry(added.value, added.note, project.opened.who.name, added.expires_at)
+    return Entry(added.value, added.note, project.context.who.name, added.expires_at)

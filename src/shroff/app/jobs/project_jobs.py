@@ -16,8 +16,8 @@ from shroff.language.yaml import text as yamltext
 from shroff.project.schedules import FILE, Schedule, load_schedules
 
 if TYPE_CHECKING:
+    from shroff.app.context import ProjectContext
     from shroff.app.jobs.desk import JobDesk
-    from shroff.app.opened import Opened
     from shroff.people.store import PeopleStore
 
 READ_EVERY_S: Final = 2.0
@@ -26,15 +26,15 @@ READ_EVERY_S: Final = 2.0
 class ProjectJobs:
     """Background jobs of a project."""
 
-    def __init__(self, opened: Opened) -> None:
-        self._opened = opened
+    def __init__(self, context: ProjectContext) -> None:
+        self._context = context
         self._read_s, self._text = -READ_EVERY_S, ""
         self._schedules: Mapping[str, Schedule] = {}
 
     @contextmanager
     def open(self) -> Iterator[JobDesk]:
         """Open the job desk, with the service's database connections or with its own."""
-        with ProjectPeople(self._opened).open() as people:
+        with ProjectPeople(self._context).open() as people:
             yield self.desk(people.store)
 
     def desk(self, people: PeopleStore) -> JobDesk:
@@ -42,14 +42,14 @@ class ProjectJobs:
         from shroff.adapters.jobs.sql import beside
         from shroff.app.jobs.desk import JobDesk
 
-        return JobDesk(beside(people), self._opened.now_ms, self.schedules)
+        return JobDesk(beside(people), self._context.now_ms, self.schedules)
 
     def schedules(self) -> Mapping[str, Schedule]:
         """Get the schedules of schedules.yaml; the file is read again after changes. Raises: DefinitionError."""
         now_s = time.monotonic()
         if now_s - self._read_s < READ_EVERY_S:
             return self._schedules
-        text = config.read_files(self._opened.places.folder, [], (FILE,)).get(FILE, "")
+        text = config.read_files(self._context.paths.folder, [], (FILE,)).get(FILE, "")
         if text != self._text:
             self._schedules = _checked(text)
             self._text = text
@@ -57,9 +57,9 @@ class ProjectJobs:
         return self._schedules
 
 
-def failing_schedules(opened: Opened) -> list[tuple[str, str]]:
+def failing_schedules(context: ProjectContext) -> list[tuple[str, str]]:
     """The schedules whose newest run failed, with why; none where schedules.yaml or the jobs cannot be read."""
-    jobs, found = ProjectJobs(opened), list[Job]()
+    jobs, found = ProjectJobs(context), list[Job]()
     with suppress(ShroffError):
         if jobs.schedules():
             with jobs.open() as desk:

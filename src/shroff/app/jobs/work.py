@@ -88,7 +88,7 @@ def path_of(project: Project, params: msgspec.Struct, name: str, feeds: Collecti
     """
     text: str = getattr(params, name)
     below = paths_of(type(params))[name]
-    home = project.opened.places.folder.resolve()
+    home = project.context.paths.folder.resolve()
     path = (home / text).resolve()
     if leads_out(home, path) or not path.is_relative_to(home / below):
         raise UsageError(f"{name}: {text!r} leads to a place that jobs do not {'write' if below else 'read'}.")

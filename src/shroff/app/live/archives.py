@@ -22,7 +22,7 @@ from shroff.streams.pull import NotKeptError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from shroff.app.opened import Opened
+    from shroff.app.context import ProjectContext
     from shroff.streams.lake import Objects
 
 RAW: Final = "raw"
@@ -93,8 +93,8 @@ class _InLake:
 class KeptArchives:
     """The archives of one source, as `streams.pull.Archives`."""
 
-    def __init__(self, opened: Opened, source: str) -> None:
-        self._opened, self._source = opened, source
+    def __init__(self, context: ProjectContext, source: str) -> None:
+        self._context, self._source = context, source
 
     def keep(self, name: str, paths: Sequence[Path]) -> None:
         kept = [f"{name}-{number}-{_digest(path)}{path.suffix}" for number, path in enumerate(paths, 1)]
@@ -114,12 +114,12 @@ class KeptArchives:
     @contextmanager
     def _places(self) -> Iterator[list[_Place]]:
         """Where files are kept, then where they were kept before there was a lake."""
-        beside = _Beside(self._opened.places.state)
+        beside = _Beside(self._context.paths.state)
         with ExitStack() as held:
-            if self._opened.systems.lake is None:
+            if self._context.systems.lake is None:
                 yield [beside]
             else:
-                yield [_InLake(held.enter_context(Lakes(self._opened).open()).objects), beside]
+                yield [_InLake(held.enter_context(Lakes(self._context).open()).objects), beside]
 
     def _named(self, name: str) -> str:
         return f"{RAW}/{self._source}/{name}"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import msgspec
 
 from shroff.app.parts import ProjectPart
+from shroff.app.project_files import checked
 from shroff.errors import NotAllowedError, RefusalError
 from shroff.log.active_files import NOTICES, NOW, RESTART, SETTING, FileDifference
 from shroff.operations.declaration import OperationAnswer, OperationRequest, Param, operation
@@ -158,30 +159,30 @@ class Applying(ProjectPart):
         from shroff.app.live.versions import FileVersions
         from shroff.app.people import ProjectPeople
 
-        requests, why_not = WriterRequests(self._opened), ""
+        requests, why_not = WriterRequests(self._context), ""
         requests.needs_log("so no version is active; the first event activates the files")
-        self._opened.reload()
-        self._opened.checked()
-        found = FileVersions(self._opened).unapplied()
+        self._context.reload()
+        checked(self._context)
+        found = FileVersions(self._context).unapplied()
         if tag not in {None, tag_of(found)}:
             raise FilesChangedError("the files were changed meanwhile; reload the changes and apply them")
         if words := self.why_refused(found):
             raise NotAllowedError(words)
         if found:
             files = [change.file for change in found]
-            ProjectPeople(self._opened).record(Action("project.apply", "project", None, {"files": files}))
+            ProjectPeople(self._context).record(Action("project.apply", "project", None, {"files": files}))
             _, why_not = requests.put_in_force(WAITS, rows_alone=False)
-        seq = FileVersions(self._opened).active_seq()
+        seq = FileVersions(self._context).active_seq()
         return AppliedChanges(changed=file_changes(found), seq=seq, applied=not why_not, why_not=why_not or None)
 
     def why_refused(self, found: Sequence[FileDifference]) -> str:
         """Why the caller does not make these active; empty where it may."""
         from shroff.app.rules.list_files import RULES_APART
 
-        is_apart = self._opened.desk is not None and RULES_APART in self._opened.systems.second_person
+        is_apart = self._context.desk is not None and RULES_APART in self._context.systems.second_person
         if is_apart and any(change.file.startswith(RULES) for change in found):  # in a service
             return "rules need approval by a second person here, so changed rule files take effect at a restart"
-        missing = sorted(right.value for right in needed(found) if not self._opened.who.may(right))
+        missing = sorted(right.value for right in needed(found) if not self._context.who.may(right))
         return f"this also needs the permission {' and '.join(missing)}" if missing else ""
 
 

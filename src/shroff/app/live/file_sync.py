@@ -28,7 +28,7 @@ from shroff.worker.ingest import IngestReport, batches, ingest
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from shroff.app.opened import Opened
+    from shroff.app.context import ProjectContext
     from shroff.events.intake import Submission
     from shroff.log.writer import Prepared, Writer
     from shroff.streams.pull import PulledSource, Stamp
@@ -108,7 +108,7 @@ class FileTaking:
 
     def __init__(
         self,
-        opened: Opened,
+        context: ProjectContext,
         given: PulledSource,
         read: ReadFile,
         tell: Callable[[str], None],
@@ -116,7 +116,7 @@ class FileTaking:
         *,
         decide: bool = True,
     ) -> None:
-        self._opened, self._given, self._read, self._say = opened, given, read, tell
+        self._context, self._given, self._read, self._say = context, given, read, tell
         self._decide, self._rules = decide, rules
         self._said: set[str] = set()
         self._settled: dict[str, Stamp] = {}  # files that need no further look while they stay as they are
@@ -129,12 +129,12 @@ class FileTaking:
 
     @property
     def _version(self) -> str:
-        return self._opened.definitions.versions.definitions
+        return self._context.definitions.versions.definitions
 
     def known(self, names: Sequence[str]) -> dict[str, Progress]:
-        if not self._opened.has_log():
+        if not self._context.log.exists():
             return {}
-        with self._opened.reading() as log:
+        with self._context.log.reading() as log:
             offsets = {name: log.offset(self._given.source, name) for name in names}
         return {name: read_progress(text) for name, text in offsets.items() if text is not None}
 
@@ -172,11 +172,11 @@ class FileTaking:
 
     def record(self, name: str, progress: Progress, before: Progress | None) -> None:
         """Record how far a file is; where another process writes the log, by a request to it."""
-        if not self._opened.has_log():
-            with self._opened.writing():  # which makes it
+        if not self._context.log.exists():
+            with self._context.log.writing():  # which makes it
                 pass
         try:
-            with closing(self._opened.open_log(read_only=False)) as log:
+            with closing(self._context.log.open(read_only=False)) as log:
                 log.append(Batch(offsets=[self._offset(name, progress)]))
         except LogBusyError:
             self._hand(name, (), progress, before, is_first=False)
@@ -194,8 +194,8 @@ class FileTaking:
         is_first: bool,
     ) -> Prepared:
         """Have the process that writes the log take lines of a file. Raises: ReadOnError where another one did."""
-        definitions = self._opened.definitions
-        taken = Labelling(self._opened).hand(
+        definitions = self._context.definitions
+        taken = Labelling(self._context).hand(
             HandedLines(
                 given(submissions, definitions.settings.money_places, definitions.events.types),
                 self._given.source,
@@ -246,9 +246,9 @@ class FileTaking:
 
     def _check_new(self, name: str, sha256: str) -> None:
         """Raises: BrokenFileError where another file of this place had the same content: its rows would count twice."""
-        if not sha256 or not self._opened.has_log():
+        if not sha256 or not self._context.log.exists():
             return
-        with self._opened.reading() as log:
+        with self._context.log.reading() as log:
             known = log.offsets(self._given.source)
         for other, text in known.items():
             progress = read_progress(text)
@@ -290,10 +290,10 @@ class FileTaking:
             try:
                 submissions = islice(read.counted(held.enter_context(self._read(name, path))), skipped, None)
                 try:
-                    writer, log = held.enter_context(self._opened.writing())
+                    writer, log = held.enter_context(self._context.log.writing())
                 except LogBusyError as error:
                     self.tell(f"{error.by} writes the log, and ingests these lines between its own batches")
-                    slips = marked(submissions, self._opened.definitions, self._opened.now_ms())
+                    slips = marked(submissions, self._context.definitions, self._context.now_ms())
                     return self._append_beside(name, slips, now, before, read)
                 return self._append_here(name, submissions, now, writer, log, read)
             except UsageError as error:  # too many of its lines are too late, or it cannot be read further
@@ -314,7 +314,7 @@ class FileTaking:
             now = _with(now, lines=now.lines + len(batch))
             return [self._offset(name, now)]
 
-        with closing(Inboxes(self._opened).brief(writer, log)) as inbox:
+        with closing(Inboxes(self._context).brief(writer, log)) as inbox:
             report = ingest(
                 writer,
                 arranged([(name, submissions)], writer, late_min=LATE_LINES_MIN),
@@ -330,7 +330,7 @@ class FileTaking:
         self, name: str, submissions: Iterator[Submission], now: Progress, before: Progress | None, read: _Lines
     ) -> TakenFile:
         """Have the process that writes the log take a file: a thousand lines at a time, each with how far that is."""
-        with self._opened.reading() as log:
+        with self._context.log.reading() as log:
             last_seq = log.last_seq()
         report, is_first = IngestReport(), True
         is_new = 0 < now.after < last_seq  # lines that a process before this one brought, or another one's meanwhile
@@ -352,7 +352,7 @@ class FileTaking:
 
     def _appended(self, progress: Progress, read: _Lines, *, is_new: bool) -> Progress:
         suspicious = self._suspicions(read)
-        since_ms = progress.since_ms if progress.suspicious == suspicious else self._opened.now_ms()
+        since_ms = progress.since_ms if progress.suspicious == suspicious else self._context.now_ms()
         return _with(
             progress,
             state=self._rules.then if is_new else DONE,

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypedDict, Unpack
 
 from shroff.app.arrow_tables import Files, paths
 from shroff.app.live.request_inbox import Inboxes
-from shroff.app.opened import ScratchPaths, intake_of
 from shroff.app.parts import ProjectPart
+from shroff.app.project_files import checked, intake_of
+from shroff.app.project_log import ScratchPaths
 from shroff.engine.decision import Refusal
 from shroff.errors import UsageError
 from shroff.events.formats.encodings import read_lines
@@ -26,7 +27,7 @@ from shroff.runtime.progress import Meter, Progress, counted
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Sequence
 
-    from shroff.app.opened import Opened
+    from shroff.app.context import ProjectContext
     from shroff.engine.decision import Decision, Undecided
     from shroff.events.formats.lines import Lines
     from shroff.events.intake import Intake, Submission
@@ -128,7 +129,7 @@ class EventIngest(ProjectPart):
         if order not in {None, "file", "time"}:
             raise UsageError(f"there is no order {order!r}. Use file or time.")
         intake, by_time, meter = (
-            intake_of(self._opened, keeps_hashes=is_hashed),
+            intake_of(self._context, keeps_hashes=is_hashed),
             order == "time",
             shown.meter or Meter(),
         )
@@ -143,7 +144,7 @@ class EventIngest(ProjectPart):
         with ExitStack() as opened:
 
             def read(path: Path, type_name: str | None) -> Iterator[Submission]:
-                lines = meter.opened(opened.enter_context(read_lines(path, format, self._opened.warnings.once)))
+                lines = meter.opened(opened.enter_context(read_lines(path, format, self._context.warnings.once)))
                 if type_name == "label" and path in paths(files):
                     intake.lay_out(lines, path.name, "label", beside=as_type)
                 return submissions_in_runs(intake, lines, path.name, type_name)
@@ -153,31 +154,31 @@ class EventIngest(ProjectPart):
 
             inputs = [(path.name, read(path, as_type)) for path in paths(files)]
             rows = None if labels is None else read(Path(labels), "label")
-            writer, log = opened.enter_context(self._opened.writing(shown.restoring))
+            writer, log = opened.enter_context(self._log.writing(shown.restoring))
             if decide and as_type != "label":
                 writer.definitions.require_models()
-                self._opened.warnings += writer.definitions.remarks()
+                self._context.warnings += writer.definitions.remarks()
             if by_time:
                 submissions = meter.given(
                     arranged([(name, sort(lines)) for name, lines in inputs], writer, order=order)
                 )
             else:
                 submissions = arranged(
-                    inputs, writer, order=order, warn=self._opened.warnings.append, overlaps=overlaps
+                    inputs, writer, order=order, warn=self._context.warnings.append, overlaps=overlaps
                 )
             if rows is not None:
                 submissions = with_labels(submissions, counted(rows, shown.sorting))
             if overlaps is not None:
                 submissions = overlaps.noted(submissions)
-            inbox = opened.enter_context(closing(Inboxes(self._opened).brief(writer, log)))
+            inbox = opened.enter_context(closing(Inboxes(self._context).brief(writer, log)))
             report = ingest(
                 writer, counted_in_runs(submissions, shown.progress), decide=decide, on_batch=told, inbox=inbox
             )
-            note_unmatched(log, [name for name, _ in inputs], intake.unmatched, self._opened.now_ms())
+            note_unmatched(log, [name for name, _ in inputs], intake.unmatched, self._context.now_ms())
         report.unmatched = intake.unmatched
         for path in paths(files):
-            self._opened.warnings += _rounded_keys(self._opened, path, as_type, format)
-        self._opened.warnings += [] if overlaps is None else overlaps.warnings()
+            self._context.warnings += _rounded_keys(self._context, path, as_type, format)
+        self._context.warnings += [] if overlaps is None else overlaps.warnings()
         return report
 
     def answers(
@@ -201,12 +202,12 @@ class EventIngest(ProjectPart):
 
         submissions = self._submissions(lines, source, as_type, keeps_hashes=is_hashed)
         with (
-            self._opened.writing(restoring) as (writer, log),
-            closing(Inboxes(self._opened).brief(writer, log)) as inbox,
+            self._log.writing(restoring) as (writer, log),
+            closing(Inboxes(self._context).brief(writer, log)) as inbox,
             inbox.attended(),
         ):
             writer.definitions.require_models()
-            self._opened.warnings += writer.definitions.remarks()
+            self._context.warnings += writer.definitions.remarks()
             ready()
             for group in in_groups(submissions, has_more):
                 with inbox.turn():
@@ -246,14 +247,14 @@ class EventIngest(ProjectPart):
         from shroff.log.writer import Writer, unwritten
         from shroff.streams.snapshots import Snapshots
 
-        opened = self._opened
-        rows, definitions = list(self._submissions(lines, source, as_type, keeps_hashes=is_hashed)), opened.checked()
+        context = self._context
+        rows, definitions = list(self._submissions(lines, source, as_type, keeps_hashes=is_hashed)), checked(context)
         definitions.require_models()
-        snapshots = Snapshots(opened.places.snapshots)
+        snapshots = Snapshots(context.paths.snapshots)
         with self._log_or_none() as log:
-            writer = Writer(unwritten(log), definitions, opened.now_ms, restoring, snapshots)
+            writer = Writer(unwritten(log), definitions, context.now_ms, restoring, snapshots)
             answers = writer.prepare(rows).answers
-        opened.warnings += [*writer.warnings, *definitions.remarks()]
+        context.warnings += [*writer.warnings, *definitions.remarks()]
         return [(row.place, answer) for row, answer in zip(rows, answers, strict=True)]
 
     def score(self, events: Events, *, as_type: str | None = None, is_hashed: bool = False) -> AnswerList:
@@ -277,51 +278,51 @@ class EventIngest(ProjectPart):
         from shroff.log.writer import LogEnd, foreseen, unknown
         from shroff.worker.file_order import PROBED_LINES, FirstLook, marked, with_labels
 
-        opened, now_ms = self._opened, self._opened.now_ms()
+        context, now_ms = self._context, self._context.now_ms()
         with ExitStack() as stack:
 
             def first_of(path: Path, type_name: str | None) -> list[Submission]:
-                lines = stack.enter_context(read_lines(path, format, opened.warnings.once))
+                lines = stack.enter_context(read_lines(path, format, context.warnings.once))
                 found = list(islice(self._submissions(lines, path.name, type_name, keeps_hashes=False), PROBED_LINES))
-                opened.warnings += _rounded_keys(opened, path, type_name, format)
+                context.warnings += _rounded_keys(context, path, type_name, format)
                 return found
 
             log = stack.enter_context(self._log_or_none())
-            rows = list(marked(first_of(file, as_type), opened.definitions, now_ms))
-            end = LogEnd(opened.definitions, log.watermark_ms(), now_ms, partial(unknown, log))
+            rows = list(marked(first_of(file, as_type), context.definitions, now_ms))
+            end = LogEnd(context.definitions, log.watermark_ms(), now_ms, partial(unknown, log))
             obstacles = FirstLook(end).at(rows, file.name)
             if labels is not None:
                 rows = list(with_labels(rows, first_of(labels, "label")))
-            return FileLook(rows, foreseen(rows, log, opened.definitions, now_ms), obstacles)
+            return FileLook(rows, foreseen(rows, log, context.definitions, now_ms), obstacles)
 
     @contextmanager
     def _log_or_none(self) -> Iterator[Log]:
         """The log to read; where there is none yet, one without records that is gone afterwards."""
         with ExitStack() as stack:
-            held = self._opened
-            if not held.has_log():
+            held = self._context
+            if not held.log.exists():
                 folder = stack.enter_context(TemporaryDirectory(prefix="shroff-"))
-                held = held.at(ScratchPaths(held.places.folder, Path(folder)))
-            yield stack.enter_context(closing(held.open_log(read_only=held is self._opened)))
+                held = held.at(ScratchPaths(held.paths.folder, Path(folder)))
+            yield stack.enter_context(closing(held.log.open(read_only=held is self._context)))
 
     def _submissions(
         self, lines: Lines, source: str, as_type: str | None, *, keeps_hashes: bool
     ) -> Iterator[Submission]:
         """What lines are; those that do not name their type are of the only one, unless a `when` chooses lines."""
-        intake, types = intake_of(self._opened, keeps_hashes=keeps_hashes), self._opened.definitions.events.types
+        intake, types = intake_of(self._context, keeps_hashes=keeps_hashes), self._context.definitions.events.types
         has_when = any(mapping.when is not None for type_ in types.values() for mapping in type_.mappings.values())
         if as_type is not None or len(types) != 1 or has_when:
             return intake.submissions(lines, source, as_type)
         return intake.submissions(lines, source, next(iter(types)), is_default=True)
 
     def intake(self, *, keeps_hashes: bool) -> Intake:
-        """Validation of files and lines (see `opened.intake_of`)."""
-        return intake_of(self._opened, keeps_hashes=keeps_hashes)
+        """Validation of files and lines (see `project_files.intake_of`)."""
+        return intake_of(self._context, keeps_hashes=keeps_hashes)
 
 
 @contextmanager
 def scratch_log(
-    opened: Opened,
+    context: ProjectContext,
     files: Files,
     as_type: str | None,
     labels: str | Path | None,
@@ -337,21 +338,21 @@ def scratch_log(
     Raises: what `ingest` raises. Cost: that of an ingest; the log is in the system's temporary folder.
     """
     with TemporaryDirectory(prefix="shroff-") as folder:
-        held = opened.at(ScratchPaths(opened.places.folder, Path(folder)))
+        held = context.at(ScratchPaths(context.paths.folder, Path(folder)))
         order = None if order == "file" else order
         report = EventIngest(held).ingest(
             files, as_type=as_type, labels=labels, order=order, decide=decide, progress=progress
         )
-        with held.reading() as log:
+        with held.log.reading() as log:
             yield log, report
 
 
-def _rounded_keys(opened: Opened, path: Path, as_type: str | None, format: str | None) -> list[str]:
+def _rounded_keys(context: ProjectContext, path: Path, as_type: str | None, format: str | None) -> list[str]:
     """Remarks on keys of entities that look like numbers which a spreadsheet rounded, in the first lines of a file."""
-    events, found = opened.definitions.events, dict[str, str]()
+    events, found = context.definitions.events, dict[str, str]()
     types = [type_ for name, type_ in events.types.items() if as_type in {None, name}]
     with read_lines(path, format) as lines:
-        intake_of(opened, keeps_hashes=True).lay_out(lines, path.name, as_type)
+        intake_of(context, keeps_hashes=True).lay_out(lines, path.name, as_type)
         reads: list[tuple[str, bool, Callable[[MappedRow], object]]] = []
         for type_ in types:
             mapper = Mapper(type_, lines.format)

@@ -111,10 +111,10 @@ class Productions(ProjectPart):
             raise UsageError("the order is file or time; --from N works in file order only.")
         done, meter = sending.done or Production(), Meter()
         done.next_row = sending.first_row
-        definitions = self._opened.definitions
+        definitions = self._context.definitions
         events, settings = definitions.events, definitions.settings
-        system = self._opened.systems.source
-        named = self._opened.systems.named_read
+        system = self._context.systems.source
+        named = self._context.systems.named_read
         if sending.to is not None and sending.to in named:
             system = named[sending.to]
         elif sending.to is not None:
@@ -129,7 +129,7 @@ class Productions(ProjectPart):
         keys = keys_of(events, settings, definitions.reference, sending.key)
         with ExitStack() as opened:
             intake, path = self._intake(), Path(file)
-            lines = meter.opened(opened.enter_context(read_lines(path, format, self._opened.warnings.once)))
+            lines = meter.opened(opened.enter_context(read_lines(path, format, self._context.warnings.once)))
             lines = _from_row(intake.lay_out(lines, path.name, as_type), sending.first_row)
             if topics is not None:
                 lines = topics.watched(lines, path.name)
@@ -148,7 +148,7 @@ class Productions(ProjectPart):
                         if submission.label is not None or submission.refusal is not None
                     )
                 submissions = with_labels(submissions, found)
-            sender, encoder = AdapterFactory(self._opened).open_sender(system)
+            sender, encoder = AdapterFactory(self._context).open_sender(system)
             opened.enter_context(closing(sender))
             wanted = {as_type} if as_type else targets(sender, events).keys() - {LABEL}
             if topics is not None:
@@ -174,21 +174,21 @@ class Productions(ProjectPart):
         Raises: UsageError where one cannot be made; TransientError where nobody answers.
         """
         made: list[str] = []
-        events = self._opened.definitions.events
-        for system in (system for _, system in self._opened.systems.all_read if can_send(system)):
-            sender, _ = AdapterFactory(self._opened).open_sender(system)
+        events = self._context.definitions.events
+        for system in (system for _, system in self._context.systems.all_read if can_send(system)):
+            sender, _ = AdapterFactory(self._context).open_sender(system)
             with closing(sender):
                 made += sender.prepare(sorted(_read_by_a_worker(sender, events, system)), partitions)
-        for name, sink_system in self._opened.systems.sinks.items():
+        for name, sink_system in self._context.systems.sinks.items():
             if settings_of("sink", sink_system.kind).is_prepared:
-                with closing(AdapterFactory(self._opened).open_sink(name, sink_system)) as sink:
+                with closing(AdapterFactory(self._context).open_sink(name, sink_system)) as sink:
                     made += sink.prepare(partitions) if isinstance(sink, PreparedSink) else ()
         return made
 
     def _intake(self) -> Intake:
         from shroff.events.intake import Intake
 
-        return Intake(self._opened.definitions.events, self._opened.definitions.settings, None)
+        return Intake(self._context.definitions.events, self._context.definitions.settings, None)
 
 
 def _read_by_a_worker(sender: Sender, events: Events, system: System) -> set[str]:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 from shroff.app.arrow_tables import as_file
 from shroff.app.live.ingest import EventIngest
 from shroff.app.live.requests import WriterRequests
-from shroff.app.opened import intake_of
 from shroff.app.parts import ProjectPart
 from shroff.app.people import ProjectPeople
+from shroff.app.project_files import intake_of
 from shroff.errors import LogBusyError
 from shroff.events.event import time_text
 from shroff.events.formats.encodings import read_lines
@@ -78,35 +78,35 @@ class Labelling(ProjectPart):
         from shroff.worker.inbox import LABELS, answers_of, labels_request
 
         more = {"source": source, "known_at": known_at, "reason": reason, "amount": amount}
-        given = {"event": event, "verdict": verdict, "known_at": time_text(self._opened.now_ms())}
+        given = {"event": event, "verdict": verdict, "known_at": time_text(self._context.now_ms())}
         given |= {name: text for name, value in more.items() if (text := text_of(value)) is not None}
         raw = msgspec.json.encode({"label": given})
-        intake = intake_of(self._opened, keeps_hashes=True)
+        intake = intake_of(self._context, keeps_hashes=True)
         one = intake.submit("label", given, source="shroff label", place="1", raw=raw, is_strict=True)
         one = undated(one) if known_at is None else one
         if one.refusal is not None:
-            WriterRequests(self._opened).needs_log(f"and the label was refused: {one.refusal}")
+            WriterRequests(self._context).needs_log(f"and the label was refused: {one.refusal}")
         if known_at is None and one.label is not None and self._is_said(one.label):
             return Answer(DUPLICATE, "label", event, is_label=True)
         action = Action("label.add", event, None, {"verdict": verdict, "source": source})
-        return answers_of(WriterRequests(self._opened).ask(LABELS, labels_request([one], intake.money_places), action))[
-            0
-        ]
+        return answers_of(
+            WriterRequests(self._context).ask(LABELS, labels_request([one], intake.money_places), action)
+        )[0]
 
     def _is_said(self, label: LabelInput) -> bool:
         from shroff.log.history import is_said
 
-        if not self._opened.has_log():
+        if not self._log.exists():
             return False
-        with self._opened.reading() as log:
-            return is_said(log, label, self._opened.definitions.settings.money_places)
+        with self._log.reading() as log:
+            return is_said(log, label, self._context.definitions.settings.money_places)
 
     def add_file(self, file: Path, progress: Progress | None = None) -> IngestReport:
         """Record the labels of a file, as `ingest` does; beside a writer, through the inbox in batches."""
         if file.is_file():
-            ProjectPeople(self._opened).record(Action("label.file", f"file {file.name}"))
+            ProjectPeople(self._context).record(Action("label.file", f"file {file.name}"))
         try:
-            return EventIngest(self._opened).ingest(file, as_type="label", is_hashed=True, progress=progress)
+            return EventIngest(self._context).ingest(file, as_type="label", is_hashed=True, progress=progress)
         except LogBusyError:
             return self._label_file_beside(file, progress)
 
@@ -118,7 +118,7 @@ class Labelling(ProjectPart):
         """
         from shroff.worker.answers import rows_of
 
-        now = time_text(self._opened.now_ms())
+        now = time_text(self._context.now_ms())
         said = {name: value for name, value in {"verdict": verdict, **given}.items() if value is not None}
         rows = ({"known_at": now, **said, **_given(row)} for row in rows_of(labels))
         with as_file(rows) as file:
@@ -127,7 +127,7 @@ class Labelling(ProjectPart):
     def _label_file_beside(self, file: Path, progress: Progress | None) -> IngestReport:
         from shroff.worker.inbox import LABELS, answers_of, labels_request
 
-        places, requests = self._opened.definitions.settings.money_places, WriterRequests(self._opened)
+        places, requests = self._context.definitions.settings.money_places, WriterRequests(self._context)
         return self._label_file(
             file, progress, lambda part: answers_of(requests.ask(LABELS, labels_request(part, places)))
         )
@@ -139,8 +139,8 @@ class Labelling(ProjectPart):
         from shroff.worker.inbox import ROWS_MAX
         from shroff.worker.ingest import IngestReport, batches
 
-        intake, report = intake_of(self._opened, keeps_hashes=True), IngestReport()
-        with read_lines(file, tell=self._opened.warnings.once) as lines:
+        intake, report = intake_of(self._context, keeps_hashes=True), IngestReport()
+        with read_lines(file, tell=self._context.warnings.once) as lines:
             submissions = counted(intake.submissions(lines, file.name, "label"), progress)
             for part in batches(submissions, ROWS_MAX):
                 report.add(Prepared(Batch(), put(part)))
@@ -156,7 +156,7 @@ class Labelling(ProjectPart):
 
         from shroff.worker.inbox import LINES, taken_of
 
-        return taken_of(WriterRequests(self._opened).ask(LINES, msgspec.json.encode(lines)))
+        return taken_of(WriterRequests(self._context).ask(LINES, msgspec.json.encode(lines)))
 
 
 def _given(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,8 +14,8 @@ from shroff.operations.declaration import OperationAnswer, OperationRequest, Par
 from shroff.runtime.texts import cut, many, one_line, table
 
 if TYPE_CHECKING:
-    from shroff.app.health import HealthChecks
     from shroff.app.live.sink_delivery import Sinks
+    from shroff.app.maintenance.health import HealthChecks
     from shroff.streams.log import StuckKey, StuckRow
     from shroff.streams.sink_cursor import DeliveryHealth, Trouble
     from shroff.worker.outbox import SinkState

@@ -12,8 +12,8 @@ from shroff.streams.log import kept_offset
 from shroff.streams.pull import PULLED
 
 if TYPE_CHECKING:
+    from shroff.app.context import ProjectContext
     from shroff.app.live.webhook_sources import SourceCounts
-    from shroff.app.opened import Opened
     from shroff.project.settings.sources import NamedSource
 
 APPENDING: Final = "appending"
@@ -66,13 +66,13 @@ class PulledView(NamedTuple):
 class PulledFiles:
     """The files of a project's pulled sources."""
 
-    def __init__(self, opened: Opened) -> None:
-        self._opened = opened
-        self._counts = SourceFiles(opened.places.state / "sources")
+    def __init__(self, context: ProjectContext) -> None:
+        self._context = context
+        self._counts = SourceFiles(context.paths.state / "sources")
 
     def all(self) -> list[PulledView]:
         """Each source, with what came of its files."""
-        return [self._view(source) for source in self._opened.systems.pulled.values()]
+        return [self._view(source) for source in self._context.systems.pulled.values()]
 
     def _view(self, source: NamedSource) -> PulledView:
         found = {file: read_progress(text) for file, text in self.known(source.name).items()}
@@ -86,7 +86,7 @@ class PulledFiles:
             for file, progress in aside.items():
                 cure = f"Fix the file, or its mapping in events.yaml, then run 'shroff sources sync {named.name}'"
                 words = f"{file} is skipped: {progress.why}. {cure}"
-                yield named.name, words, counts.received_ms or self._opened.now_ms()
+                yield named.name, words, counts.received_ms or self._context.now_ms()
         yield from self.suspicions()
 
     def suspicions(self) -> Iterator[tuple[str, str, int]]:
@@ -98,7 +98,7 @@ class PulledFiles:
 
     def known(self, name: str) -> Mapping[str, str]:
         """How far each file of a source is, as the log has it."""
-        if not self._opened.has_log():
+        if not self._context.log.exists():
             return {}
-        with self._opened.reading() as log:
+        with self._context.log.reading() as log:
             return log.offsets(f"{PULLED}/{name}")

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from shroff.app.live.requests import WriterRequests
-from shroff.app.opened import intake_of
 from shroff.app.parts import ProjectPart
+from shroff.app.project_files import intake_of
 from shroff.errors import UsageError
 from shroff.events.formats.encodings import format_by_name, read_lines
 from shroff.events.formats.lines import CsvHeader
@@ -36,9 +36,9 @@ class QuarantineEntries(ProjectPart):
 
     def newest(self, most: int, before: int | None = None) -> list[tuple[int, Refused, str | None]]:
         """Get the newest entries, from before this number on, each with the event that fixed it, if any."""
-        if not self._opened.has_log():
+        if not self._log.exists():
             return []
-        with self._opened.reading() as log:
+        with self._log.reading() as log:
             numbers = [number for number in log.refused_numbers() if before is None or number < before]
             entries = log.refused(numbers[-most:])
             fixed = self.fixed(log, entries)
@@ -56,22 +56,22 @@ class QuarantineEntries(ProjectPart):
         self._check(numbers)
         headers = {path.name: header for path in files if (header := self._header(path)) is not None}
         action = Action("quarantine.retry", "quarantine", None, list(numbers) or "all")
-        return retried_of(WriterRequests(self._opened).ask(RETRY, retry_request(numbers, headers), action))
+        return retried_of(WriterRequests(self._context).ask(RETRY, retry_request(numbers, headers), action))
 
     def _check(self, numbers: Sequence[int]) -> None:
         """Raises: UsageError for what is no entry, before anything is asked and recorded."""
         from shroff.worker.quarantine_retry import known_numbers
 
-        WriterRequests(self._opened).needs_log("so nothing is in quarantine")
+        WriterRequests(self._context).needs_log("so nothing is in quarantine")
         for number in numbers:
             if type(number) is not int:
                 raise UsageError(f"quarantine entries are named by number, and {number!r} is not a number of one.")
-        with self._opened.reading() as log:
+        with self._log.reading() as log:
             known_numbers(log, numbers)
 
     def _header(self, path: Path) -> CsvHeader | None:
         """The header of a file, None where it has none; where its ending says nothing, it is CSV."""
-        events = self._opened.definitions.events
+        events = self._context.definitions.events
         found = [type_.mappings.get("csv") for type_ in (*events.types.values(), events.label)]
         layouts = {
             header.layout for header in found if header is not None and (header.layout.columns or header.layout.skip)
@@ -91,7 +91,7 @@ class QuarantineEntries(ProjectPart):
         """
         from shroff.worker.quarantine_retry import submissions
 
-        found, intake = dict[int, str](), intake_of(self._opened, keeps_hashes=False)
+        found, intake = dict[int, str](), intake_of(self._context, keeps_hashes=False)
         for at in range(0, len(entries), TOGETHER):
             group = entries[at : at + TOGETHER]
             read = [
@@ -120,10 +120,10 @@ class QuarantineEntries(ProjectPart):
         self._check(numbers)
         body = drop_request(numbers)
         if not numbers:  # what comes in while the request waits stays
-            with self._opened.reading() as log:
+            with self._log.reading() as log:
                 body = drop_request(log.refused_numbers(), is_all=True)
         action = Action("quarantine.drop", "quarantine", None, list(numbers) or "all")
-        return dropped_of(WriterRequests(self._opened).ask_of_log(DROP, body, drop, action))
+        return dropped_of(WriterRequests(self._context).ask_of_log(DROP, body, drop, action))
 
 
 def _labels_since(log: LogReader, events: Collection[str], at_ms: int) -> dict[str, list[Record]]:

@@ -11,8 +11,8 @@ from shroff.app.adapter_factory import AdapterFactory
 from shroff.app.live.routes import Routes
 from shroff.app.live.versions import FileVersions
 from shroff.app.notices import NoticeViews
-from shroff.app.opened import intake_of
 from shroff.app.parts import ProjectPart
+from shroff.app.project_files import checked, intake_of
 from shroff.errors import DefinitionError, UsageError
 from shroff.log.active_files import (
     ACTIVE,
@@ -28,7 +28,7 @@ from shroff.streams.log import Batch, Log, Offset
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from shroff.app.opened import Opened
+    from shroff.app.context import ProjectContext
     from shroff.log.writer import Writer
     from shroff.project.settings.systems import Systems
     from shroff.worker.inbox import InboxServer
@@ -51,8 +51,8 @@ class Inboxes(ProjectPart):
         loaded: list[_Afresh] = []
 
         def load() -> Definitions:
-            fresh = self._opened.afresh()
-            definitions = fresh.checked()
+            fresh = self._context.afresh()
+            definitions = checked(fresh)
             definitions.require_models()
             loaded[:] = [self._renewed(fresh, log) if is_running else _Afresh(fresh, FileVersions(fresh).beside())]
             NoticeViews(fresh).check()
@@ -64,10 +64,10 @@ class Inboxes(ProjectPart):
         return InboxServer(
             log,
             writer,
-            lambda definitions: intake_of(self._opened, keeps_hashes=True, definitions=definitions),
+            lambda definitions: intake_of(self._context, keeps_hashes=True, definitions=definitions),
             load,
-            lambda: self._opened.open_log(read_only=True),
-            AdapterFactory(self._opened).avro_decoder,
+            lambda: self._log.open(read_only=True),
+            AdapterFactory(self._context).avro_decoder,
             took_up,
         )
 
@@ -76,8 +76,8 @@ class Inboxes(ProjectPart):
         had applied since it was started. Raises: as the log's `append`.
         """
         with suppress(UsageError, DefinitionError):  # it goes on with what it has, and says so by what it notes
-            self._take_over(self._renewed(self._opened.afresh(), log).project.systems)
-        offsets = taken_up(log, FileVersions(self._opened).beside(), is_running=False)
+            self._take_over(self._renewed(self._context.afresh(), log).project.systems)
+        offsets = taken_up(log, FileVersions(self._context).beside(), is_running=False)
         if offsets:
             log.append(Batch(offsets=offsets))
 
@@ -87,46 +87,46 @@ class Inboxes(ProjectPart):
         Gives why it cannot, empty where it can. Cost: one query; reading the files where something else is active.
         """
         active = log.offsets(ACTIVE)
-        if not active or active == self._opened.taken.followed:
+        if not active or active == self._context.taken.followed:
             return ""
-        fresh = self._opened.afresh()
+        fresh = self._context.afresh()
         now = FileVersions(fresh).beside()
         if any(now.get(name, "") != text for name, text in active.items() if is_live(name, active, now)):
             return ""
-        self._opened.taken.followed = active
+        self._context.taken.followed = active
         try:
             self._take_over(self._renewed(fresh, log).project.systems)
         except (UsageError, DefinitionError) as error:
             return f"settings that are active now are not taken up here: {error}"
         return ""
 
-    def _renewed(self, fresh: Opened, log: Log) -> _Afresh:
+    def _renewed(self, fresh: ProjectContext, log: Log) -> _Afresh:
         """The project with its files read anew, by the settings that this process has once it took those up.
 
         Raises: UsageError where something of it cannot be opened by them, such as a variable that is not set here.
         """
         now = FileVersions(fresh).beside()
-        systems = renewed(self._opened.systems, fresh.systems, log.offsets(ACTIVE), now)
+        systems = renewed(self._context.systems, fresh.systems, log.offsets(ACTIVE), now)
         fresh.systems_read.put(systems)
-        if systems != self._opened.systems:
+        if systems != self._context.systems:
             Routes(fresh).all()
-            if self._opened.served_at:
+            if self._context.served_at:
                 _ = systems.public_url
                 AdapterFactory(fresh).open_provider()
         return _Afresh(fresh, now)
 
     def _take_over(self, systems: Systems) -> None:
         """Work with these settings from now on, and with the notices that the files have."""
-        files = notice_files(config.read_files(self._opened.places.folder, [], (NOTICES,)))
-        if (systems, files) != (self._opened.systems, self._opened.taken.files):
-            self._opened.systems_read.put(systems)
-            self._opened.taken.files = files
-            self._opened.taken.number += 1
+        files = notice_files(config.read_files(self._context.paths.folder, [], (NOTICES,)))
+        if (systems, files) != (self._context.systems, self._context.taken.files):
+            self._context.systems_read.put(systems)
+            self._context.taken.files = files
+            self._context.taken.number += 1
 
     def _took_up(self, found: _Afresh, log: Log, *, is_running: bool) -> list[Offset]:
         """Work with what the files have now; gives what the log is to keep of that."""
         offsets = taken_up(log, found.beside, is_running=is_running)
-        self._opened.files_read.put(found.project.loaded)
+        self._context.files_read.put(found.project.loaded)
         if offsets and is_running:
             self._take_over(found.project.systems)
         return offsets
@@ -136,5 +136,5 @@ class Inboxes(ProjectPart):
 class _Afresh:
     """A project whose files were read anew, and what they have beside versions."""
 
-    project: Opened
+    project: ProjectContext
     beside: Mapping[str, str]

@@ -27,27 +27,27 @@ class WriterRequests(ProjectPart):
 
     def needs_log(self, why: str) -> None:
         """Raises: UsageError where there is no log yet; what can be about nothing makes none."""
-        if not self._opened.has_log():
+        if not self._log.exists():
             raise UsageError(ended(f"this project has no log yet, {why}"))
 
     def ask(self, kind: str, body: bytes, action: Action | None = None) -> msgspec.Raw:
         """Result of a request, carried out by the process that writes the log, or by this one if there is none."""
         from shroff.worker.inbox import ask, staying
 
-        now_ms = self._opened.now_ms()
+        now_ms = self._context.now_ms()
 
         def put(log: Log) -> int:
-            return ProjectPeople(self._opened).put_request(log, kind, body, now_ms, action)
+            return ProjectPeople(self._context).put_request(log, kind, body, now_ms, action)
 
         def alone(number: int | None) -> bytes:
-            with self._opened.writing() as (writer, log), closing(Inboxes(self._opened).brief(writer, log)) as inbox:
+            with self._log.writing() as (writer, log), closing(Inboxes(self._context).brief(writer, log)) as inbox:
                 if number is not None:
                     return inbox.replied(number)
                 number = put(log)
                 with staying():
                     return inbox.replied(number)
 
-        return ask(put, alone, self.beside, self._opened.waits, self._opened.waiting)
+        return ask(put, alone, self.beside, self._context.waits, self._context.waiting)
 
     def ask_of_log(self, kind: str, body: bytes, carry_out: CarryOut, action: Action | None = None) -> msgspec.Raw:
         """Result of a request that needs the log alone: carried out by its writer, or here where no process writes.
@@ -56,13 +56,13 @@ class WriterRequests(ProjectPart):
         """
         from shroff.worker.inbox import ask, staying
 
-        now_ms = self._opened.now_ms()
+        now_ms = self._context.now_ms()
 
         def put(log: Log) -> int:
-            return ProjectPeople(self._opened).put_request(log, kind, body, now_ms, action)
+            return ProjectPeople(self._context).put_request(log, kind, body, now_ms, action)
 
         def alone(number: int | None) -> bytes:
-            with closing(self._opened.open_log(read_only=False)) as log:
+            with closing(self._log.open(read_only=False)) as log:
                 if number is None:
                     number = put(log)
                     with staying():
@@ -70,28 +70,28 @@ class WriterRequests(ProjectPart):
                 reply = log.reply_to(number)
                 return reply if reply is not None else carry_out(log, Request(number, kind, body, now_ms))
 
-        return ask(put, alone, self.beside, self._opened.waits, self._opened.waiting)
+        return ask(put, alone, self.beside, self._context.waits, self._context.waiting)
 
     @contextmanager
     def beside(self) -> Iterator[Log]:
         """The log, to read, where another process writes it: one that has just begun may still have to make it."""
         deadline = time.monotonic() + MADE_WITHIN_S
-        while not self._opened.has_log() and time.monotonic() < deadline:
+        while not self._log.exists() and time.monotonic() < deadline:
             time.sleep(0.01)
-        with self._opened.reading() as log:
+        with self._log.reading() as log:
             yield log
 
     def files_in_force(self) -> Mapping[str, str]:
         """The project's files as the log has them in force; none where there is no log, or none that can be read."""
         from shroff.log.history import control_at
 
-        with suppress(ShroffError), self._opened.reading() as log:
+        with suppress(ShroffError), self._log.reading() as log:
             return control_at(log).files
         return {}
 
     def end_of_log(self) -> int:
         """The last place of the log; 0 where there is none, or none that can be read."""
-        with suppress(ShroffError), self._opened.reading() as log:
+        with suppress(ShroffError), self._log.reading() as log:
             return log.last_seq()
         return 0
 
@@ -99,7 +99,7 @@ class WriterRequests(ProjectPart):
         """The files of the project that came into force with another text behind a place of the log, or went."""
         from shroff.log.history import changed_by
 
-        with suppress(ShroffError), self._opened.reading() as log:
+        with suppress(ShroffError), self._log.reading() as log:
             return {name for control in log.controls(seq) for name in changed_by(control)}
         return set()
 
@@ -117,12 +117,12 @@ class WriterRequests(ProjectPart):
         """
         from shroff.worker.inbox import ADOPT
 
-        if self._opened.adopt is not None:
-            why_not = self._opened.adopt()
+        if self._context.adopt is not None:
+            why_not = self._context.adopt()
             return not why_not, why_not
-        if not self._opened.has_log():
+        if not self._log.exists():
             return False, "this project has no log yet; its files become active with the first event"
-        self._opened.waits(written)
+        self._context.waits(written)
         try:
             if not (rows_alone and self._rows_in_force(known)):
                 self.ask(ADOPT, b"null")
@@ -142,23 +142,23 @@ class WriterRequests(ProjectPart):
         from shroff.project.look_ups import differs_in_rows
 
         try:
-            with closing(self._opened.open_log(read_only=False)) as log:
-                control, _ = followed(log, self._opened.read_once)
+            with closing(self._log.open(read_only=False)) as log:
+                control, _ = followed(log, self._context.read_once)
                 rows = known and known.rows(control.versions, control.files, self.hashing())
-                now = rows or self._opened.definitions
+                now = rows or self._context.definitions
                 if log.asked(limit=1) or not differs_in_rows(control.versions, control.files, now):
                     return False
-                if record := control_of(control, now, log.last_seq() + 1, self._opened.now_ms()):
+                if record := control_of(control, now, log.last_seq() + 1, self._context.now_ms()):
                     log.append(Batch(records=[record], at_ms=record.time_ms))
                 if known:
-                    known.keep(self._opened.places.checked, now.versions.lists)
+                    known.keep(self._context.paths.checked, now.versions.lists)
                 return True
         except LogBusyError:
             return False
 
     def hashing(self) -> Callable[[str], str]:
         """Gives what stands for a value of a list that is compared with a hashed field; each is hashed once."""
-        hasher = self._opened.hasher
+        hasher = self._log.hasher
         return cache(lambda value: value if HASHED.fullmatch(value) else hasher(value))
 
 

@@ -17,7 +17,7 @@ from shroff.project.settings.system import System
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from shroff.app.opened import Opened
+    from shroff.app.context import ProjectContext
     from shroff.language.values import Value
     from shroff.project.definitions import Definitions
     from shroff.streams.sink import Sink
@@ -62,7 +62,9 @@ class OnlineFeatures(ProjectPart):
     @contextmanager
     def open(self) -> Iterator[OnlineReader]:
         """Open a reader of the online features. Raises: UsageError if the project writes none."""
-        with closing(OnlineReader(AdapterFactory(self._opened).open_online(None), self._opened.definitions)) as reader:
+        with closing(
+            OnlineReader(AdapterFactory(self._context).open_online(None), self._context.definitions)
+        ) as reader:
             yield reader
 
     def get(self, entity: str, key: Value | tuple[Value, ...]) -> EntityFeatures | None:
@@ -77,7 +79,7 @@ class OnlineFeatures(ProjectPart):
         """
         from shroff.streams.delivering_rows import decisions
 
-        with closing(self._opened_sink()) as sink, self._opened.reading() as log:
+        with closing(self._opened_sink()) as sink, self._log.reading() as log:
             last = log.last_seq()
             for after in range(0, last, sink.places_max):
                 sink.send(decisions(log, after, min(after + sink.places_max, last), wants_fields=True))
@@ -87,21 +89,21 @@ class OnlineFeatures(ProjectPart):
         """Get the writer of online features; None if the project has no online store."""
         from shroff.streams.sink_cursor import SinkRoute
 
-        online = self._opened.systems.online
+        online = self._context.systems.online
         return (
             None
             if online is None
-            else SinkRoute(ROUTE, self._opened_sink, settings=(self._opened.definitions.settings.name, online))
+            else SinkRoute(ROUTE, self._opened_sink, settings=(self._context.definitions.settings.name, online))
         )
 
     def _opened_sink(self) -> OnlineSink:
         from shroff.worker.online_features import OnlineSink
 
-        log = self._opened.open_log(read_only=True)
+        log = self._log.open(read_only=True)
         try:
-            online = self._opened.systems.online
+            online = self._context.systems.online
             entities = [] if online is None else online.options.get("entities", [])
-            return OnlineSink(AdapterFactory(self._opened).open_online(log), log, entities)
+            return OnlineSink(AdapterFactory(self._context).open_online(log), log, entities)
         except BaseException:
             log.close()
             raise
@@ -110,8 +112,8 @@ class OnlineFeatures(ProjectPart):
 class Routes:
     """The sinks of a project, each with its adapter and the records that it receives."""
 
-    def __init__(self, opened: Opened) -> None:
-        self._opened = opened
+    def __init__(self, context: ProjectContext) -> None:
+        self._context = context
 
     def all(self) -> list[SinkRoute]:
         """Routes to the sinks of shroff.yaml. No outside system is contacted.
@@ -121,17 +123,17 @@ class Routes:
         from shroff.streams.sink_cursor import SinkRoute
 
         found = []
-        for name, system in self._opened.systems.sinks.items():
-            outside = _UNSAID.sub("-", f"{self._opened.definitions.settings.name}-{name}")
+        for name, system in self._context.systems.sinks.items():
+            outside = _UNSAID.sub("-", f"{self._context.definitions.settings.name}-{name}")
 
             def opened(outside: str = outside, system: System = system) -> Sink:
-                return AdapterFactory(self._opened).open_sink(outside, system)
+                return AdapterFactory(self._context).open_sink(outside, system)
 
             opened().close()  # so that what can never be is told before anything runs
             is_called = settings_of("sink", system.kind).is_called
             from_now = system.starts_now
             outcomes = frozenset(system.options.get("outcomes", ()))
-            by = outside, system, self._opened.systems.http if is_called else None
+            by = outside, system, self._context.systems.http if is_called else None
             found.append(SinkRoute(name, opened, system.text("take", "decisions"), outcomes, from_now, by))
-        online = OnlineFeatures(self._opened).route()
-        return [*found, *([] if online is None else [online]), *NoticeViews(self._opened).routes()]
+        online = OnlineFeatures(self._context).route()
+        return [*found, *([] if online is None else [online]), *NoticeViews(self._context).routes()]

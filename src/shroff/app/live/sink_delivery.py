@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     import msgspec
 
-    from shroff.app.opened import Opened
+    from shroff.app.context import ProjectContext
     from shroff.streams.log import StuckKey, StuckRow
     from shroff.streams.sink_cursor import Courier, DeliveryHealth, DeliveryProgress
     from shroff.streams.sink_threads import Delivery
@@ -52,22 +52,22 @@ class SinkDelivery:
 
     def __init__(
         self,
-        opened: Opened,
+        context: ProjectContext,
         log: Log,
         delivery: Delivery,
         couriers: Callable[[], Sequence[Courier]],
         held: ExitStack,
     ) -> None:
-        self._opened, self._log, self._delivery, self._held = opened, log, delivery, held
+        self._context, self._log, self._delivery, self._held = context, log, delivery, held
         self._couriers = couriers
-        self._taken = opened.taken.number
+        self._taken = context.taken.number
         self._telling: SinkNotices | None = None
         self._tell_people()
 
     def tend(self) -> None:
         """For the thread of the log, between two batches and while it is idle. Raises: as the log's `append`."""
-        if self._taken != self._opened.taken.number:
-            self._taken = self._opened.taken.number
+        if self._taken != self._context.taken.number:
+            self._taken = self._context.taken.number
             self._delivery.change(self._couriers())
             self._tell_people()
         self._delivery.tend()
@@ -87,10 +87,10 @@ class SinkDelivery:
 
     def _tell_people(self) -> None:
         """Start sending notices where the active settings have some, and stop where they have none."""
-        if NoticeFiles(self._opened).tells() != (self._telling is not None):
+        if NoticeFiles(self._context).tells() != (self._telling is not None):
             self._held.close()
-            NoticeViews(self._opened).begin_telling(self._log)
-            telling = NoticeViews(self._opened).telling(self._log, lambda: self._delivery.health(0))
+            NoticeViews(self._context).begin_telling(self._log)
+            telling = NoticeViews(self._context).telling(self._log, lambda: self._delivery.health(0))
             self._telling = self._held.enter_context(telling)
 
 
@@ -112,17 +112,17 @@ class Sinks(ProjectPart):
         from shroff.streams.sink_threads import begin, couriers_of, delivering
 
         def couriers() -> list[Courier]:
-            return couriers_of(Routes(self._opened).all(), log, self._reader, self._opened.now_ms)
+            return couriers_of(Routes(self._context).all(), log, self._reader, self._context.now_ms)
 
-        routes = Routes(self._opened).all()
+        routes = Routes(self._context).all()
         begin(routes, log)
-        NoticeViews(self._opened).begin_telling(log)
+        NoticeViews(self._context).begin_telling(log)
         with (
-            config.delivering(self._opened.places),
+            config.delivering(self._context.paths),
             ExitStack() as held,  # what tells people ends last: delivery brings notices on decisions
-            delivering(routes, log, self._reader, self._opened.now_ms) as delivery,
+            delivering(routes, log, self._reader, self._context.now_ms) as delivery,
         ):
-            yield SinkDelivery(self._opened, log, delivery, couriers, held)
+            yield SinkDelivery(self._context, log, delivery, couriers, held)
 
     def deliver(
         self, on_progress: Callable[[list[DeliveryHealth]], object] = lambda _states: None
@@ -138,19 +138,19 @@ class Sinks(ProjectPart):
         from shroff.streams.sink_threads import Delivery
         from shroff.worker.outbox import outbox_request
 
-        WriterRequests(self._opened).needs_log("so nothing can be delivered")
-        routes = Routes(self._opened).all()
+        WriterRequests(self._context).needs_log("so nothing can be delivered")
+        routes = Routes(self._context).all()
         if not routes:
             raise UsageError("this project has no sinks. Name one in shroff.yaml under 'sinks:'.")
 
         def record(moved: Sequence[DeliveryProgress]) -> None:
             self._ask_outbox(outbox_request(moved=moved))
 
-        with config.delivering(self._opened.places):
+        with config.delivering(self._context.paths):
             self._ask_outbox(outbox_request({route.name: route.from_now for route in routes}))
-            with self._opened.reading() as log:
+            with self._log.reading() as log:
                 target = log.last_seq()
-            delivery = Delivery([Courier(route, self._reader, self._opened.now_ms) for route in routes], record)
+            delivery = Delivery([Courier(route, self._reader, self._context.now_ms) for route in routes], record)
             try:
                 while not all(
                     courier.attempts >= TRIES or (courier.steps and courier.through >= target)
@@ -169,17 +169,17 @@ class Sinks(ProjectPart):
         """Get the position of each sink. Raises: UsageError if there is no log yet."""
         from shroff.worker.outbox import sink_states
 
-        sinks, online = dict(self._opened.systems.sinks), OnlineFeatures(self._opened).route()
-        if online is not None and self._opened.systems.online is not None:
-            sinks[online.name] = self._opened.systems.online
-        with self._opened.reading() as log:
+        sinks, online = dict(self._context.systems.sinks), OnlineFeatures(self._context).route()
+        if online is not None and self._context.systems.online is not None:
+            sinks[online.name] = self._context.systems.online
+        with self._log.reading() as log:
             return sink_states(log, sinks)
 
     def stuck(self, sink: str = "") -> list[StuckRow]:
         """List stuck rows, of one sink or of all. Raises: UsageError if there is no log yet."""
         from shroff.worker.outbox import all_stuck
 
-        with self._opened.reading() as log:
+        with self._log.reading() as log:
             return [row for rows in all_stuck(log, sink) for row in rows]
 
     def retry(self, keys: Sequence[StuckKey] = (), sink: str = "") -> int:
@@ -199,10 +199,10 @@ class Sinks(ProjectPart):
 
         from shroff.worker.outbox import KEYS_MAX, outbox_request
 
-        WriterRequests(self._opened).needs_log("so nothing is stuck")
+        WriterRequests(self._context).needs_log("so nothing is stuck")
         chosen = keys or [row.key for row in self.stuck(sink)]
         action = Action(f"outbox.{what}", f"sink {sink}" if sink else "outbox", None, {"rows": len(chosen)})
-        ProjectPeople(self._opened).record(action)
+        ProjectPeople(self._context).record(action)
         moved = 0
         for at in range(0, len(chosen), KEYS_MAX):
             page = chosen[at : at + KEYS_MAX]
@@ -216,7 +216,7 @@ class Sinks(ProjectPart):
         from shroff.worker.inbox import tend_outbox
         from shroff.worker.outbox import OUTBOX
 
-        return WriterRequests(self._opened).ask_of_log(OUTBOX, body, tend_outbox)
+        return WriterRequests(self._context).ask_of_log(OUTBOX, body, tend_outbox)
 
     def _reader(self) -> Log:
-        return self._opened.open_log(read_only=True)
+        return self._log.open(read_only=True)

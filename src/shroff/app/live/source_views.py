@@ -17,7 +17,7 @@ from shroff.events.intake import READ
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from shroff.app.opened import Opened
+    from shroff.app.context import ProjectContext
     from shroff.log.read_positions import PartRead
     from shroff.project.settings.system import System
     from shroff.streams.source import Standing
@@ -27,9 +27,9 @@ FILES: Final = "files"  # the name of those that end, among a log's offsets
 LEADS: Final = "The active worker keeps its position in memory: stop it first, and its standby"
 
 
-def notes_of(opened: Opened) -> Note:
+def notes_of(context: ProjectContext) -> Note:
     """What keeps news of sources that are read, for commands and the screen."""
-    files = SourceFiles(opened.places.state / "sources")
+    files = SourceFiles(context.paths.state / "sources")
 
     def note(name: str, news: ReadNews) -> None:
         counts = files.counts(name)
@@ -38,11 +38,11 @@ def notes_of(opened: Opened) -> Note:
         counts.quarantined += news.quarantined
         for words, count in news.skipped.items():
             counts.skipped[words] = counts.skipped.get(words, 0) + count
-        counts.received_ms = opened.now_ms() if news.has_come else counts.received_ms
+        counts.received_ms = context.now_ms() if news.has_come else counts.received_ms
         counts.event_ms = max(
             (event_ms for event_ms in (counts.event_ms, news.event_ms) if event_ms is not None), default=None
         )
-        counts.failing_ms = (counts.failing_ms or opened.now_ms()) if news.failing else None
+        counts.failing_ms = (counts.failing_ms or context.now_ms()) if news.failing else None
         counts.failing, counts.waiting = news.failing, news.waiting
         with suppress(OSError):
             files.keep_counts(name, counts)
@@ -55,8 +55,8 @@ class SourceParts(ProjectPart):
 
     def named(self) -> list[ReadView]:
         """List the sources that a worker reads by their names, with the results of their messages."""
-        files = SourceFiles(self._opened.places.state / "sources")
-        return [ReadView(name, system, files.counts(name)) for name, system in self._opened.systems.named_read.items()]
+        files = SourceFiles(self._context.paths.state / "sources")
+        return [ReadView(name, system, files.counts(name)) for name, system in self._context.systems.named_read.items()]
 
     def troubles(self) -> Iterator[tuple[str, str, int]]:
         """Contact each source; list those that cannot be read, with the reason and since when."""
@@ -67,7 +67,7 @@ class SourceParts(ProjectPart):
             except (TransientError, UsageError) as error:
                 lacking = [str(error)]
             for words in lacking or ([failing] if failing else []):
-                yield name, words, counts.failing_ms or self._opened.now_ms()
+                yield name, words, counts.failing_ms or self._context.now_ms()
 
     def look(self, name: str, system: System) -> list[Standing]:
         """Get the state of the parts of a source, by name. Raises: as `Source.look`."""
@@ -75,11 +75,11 @@ class SourceParts(ProjectPart):
 
         offsets: dict[str, str] = {}
         begin = f"{READ}/{name}/"
-        if self._opened.has_log():
-            with self._opened.reading() as log:
+        if self._log.exists():
+            with self._log.reading() as log:
                 own = {part: at for part, at in log.offsets(READ).items() if part.startswith(begin)}
                 offsets = known(log.offsets(system.kind)) | {part.removeprefix(begin): at for part, at in own.items()}
-        with closing(AdapterFactory(self._opened).open_source(system)) as source:
+        with closing(AdapterFactory(self._context).open_source(system)) as source:
             return source.look(known(offsets))
 
     def all(self) -> dict[str, list[PartRead]]:
@@ -91,17 +91,17 @@ class SourceParts(ProjectPart):
         from shroff.log.read_positions import known, parts_read
 
         found: dict[str, list[PartRead]] = {}
-        if self._opened.has_log():
-            with self._opened.reading() as log:
+        if self._log.exists():
+            with self._log.reading() as log:
                 found = {name: parts for name in self._source_names() if (parts := parts_read(log, name))}
-        system = self._opened.systems.source
+        system = self._context.systems.source
         named = {part_read.part: part_read for part_read in found.pop(READ, ())}
-        for name, source in self._opened.systems.named_read.items():
+        for name, source in self._context.systems.named_read.items():
             begin = f"{READ}/{name}/"
             standings = self._answered(partial(self.look, name, source))
             own = {part: read for part, read in named.items() if part.startswith(begin)}
             found[name] = _joined(own, [each._replace(part=f"{begin}{each.part}") for each in standings])
-        if system is not None and not self._opened.systems.named_read:
+        if system is not None and not self._context.systems.named_read:
             read = {part.part: part for part in found.get(system.kind, ())}
             standings = self._standings(system, known({name: part.offset for name, part in read.items()}))
             found[system.kind] = _joined(read, standings)
@@ -109,7 +109,7 @@ class SourceParts(ProjectPart):
 
     def _standings(self, system: System, offsets: Mapping[str, str]) -> list[Standing]:
         def look() -> list[Standing]:
-            with closing(AdapterFactory(self._opened).open_source(system)) as source:
+            with closing(AdapterFactory(self._context).open_source(system)) as source:
                 return source.look(offsets)
 
         return self._answered(look)
@@ -118,7 +118,7 @@ class SourceParts(ProjectPart):
         try:
             return look()
         except (TransientError, UsageError) as error:
-            self._opened.warnings.append(f"the number of waiting messages is unknown: {error}")
+            self._context.warnings.append(f"the number of waiting messages is unknown: {error}")
             return []
 
     def forget(self, part: str) -> str:
@@ -130,23 +130,23 @@ class SourceParts(ProjectPart):
         from shroff.log.read_positions import forget, known
         from shroff.people.audit import Action
 
-        if not self._opened.has_log():
+        if not self._log.exists():
             raise UsageError("this project has no log yet, so nothing was read from its source.")
-        system = self._opened.systems.source
+        system = self._context.systems.source
         # That of shroff.yaml first.
         names = sorted(self._source_names(), key=lambda name: system is None or name != system.kind)
         try:
-            opened = self._opened.open_log(read_only=False)
+            opened = self._log.open(read_only=False)
         except LogBusyError as busy:
             raise LogBusyError(f"{busy}. {LEADS}", busy.by) from busy
         with closing(opened) as log:
             owner = next((name for name in names if part in known(log.offsets(name))), names[0])
             before = known(log.offsets(owner)).get(part)
             if before is not None:
-                ProjectPeople(self._opened).record(
+                ProjectPeople(self._context).record(
                     Action("source.forget", f"part {part}", {"source": owner, "offset": before})
                 )
-            return forget(log, owner, part, self._opened.now_ms())
+            return forget(log, owner, part, self._context.now_ms())
 
     def _source_names(self) -> tuple[str, ...]:
         """The names that sources have among a log's offsets: those of installed adapters, and that of files."""

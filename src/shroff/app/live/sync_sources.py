@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from shroff.app.live.archives import KeptArchives
 from shroff.app.live.file_sync import FileTaking, TakingRules
 from shroff.app.live.pulled_files import DONE, PulledFiles
-from shroff.app.opened import intake_of
+from shroff.app.project_files import intake_of
 from shroff.config import alone
 from shroff.errors import UsageError, nearest
 from shroff.events.formats.encodings import read_lines
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
+    from shroff.app.context import ProjectContext
     from shroff.app.live.file_sync import TakenFile
-    from shroff.app.opened import Opened
     from shroff.events.intake import Submission
     from shroff.monitoring.doctor import Finding
     from shroff.worker.ingest import IngestReport
@@ -72,12 +72,12 @@ class PulledSources(PulledFiles):
 
     def opened(self, name: str) -> PulledSource:
         """Open the adapter of a source. Raises: UsageError if there is none, or it cannot be opened."""
-        found = self._opened.systems.pulled
+        found = self._context.systems.pulled
         if name not in found:
             there = f"There is {', '.join(found)}." if found else "shroff.yaml has no pulled source under 'sources:'."
             raise UsageError(f"there is no pulled source {name!r}. {nearest(name, found) or there}")
         system = found[name].system
-        options = self._opened.systems.settled("pull", system, self._opened.places.folder)
+        options = self._context.systems.settled("pull", system, self._context.paths.folder)
         adapter: PulledSource = load_entry(f"pull.{system.kind}")(options, self._place(name))
         return adapter
 
@@ -87,13 +87,13 @@ class PulledSources(PulledFiles):
         return adapter
 
     def _place(self, name: str) -> PullPlace:
-        opened = self._opened
-        folder = opened.places.downloads / name if name else opened.places.downloads
-        definitions = opened.loaded.definitions  # a source is looked at in a project with mistakes, too
+        context = self._context
+        folder = context.paths.downloads / name if name else context.paths.downloads
+        definitions = context.loaded.definitions  # a source is looked at in a project with mistakes, too
         types = () if definitions is None else (definitions.events.label, *definitions.events.types.values())
         has_csv = any("csv" in type_.mappings for type_ in types)
         known = partial(self.known, name)
-        return PullPlace(name, folder, opened.now_ms, known, KeptArchives(opened, name), has_csv)
+        return PullPlace(name, folder, context.now_ms, known, KeptArchives(context, name), has_csv)
 
     def sync(
         self,
@@ -117,10 +117,10 @@ class PulledSources(PulledFiles):
         Raises: UsageError where there is no such source, or no such file; TransientError where it cannot be reached;
             LogBusyError where another process syncs a source of this project.
         """
-        with alone(self._opened.places.state / LOCK, SYNCING), closing(self.opened(name)) as source:
+        with alone(self._context.paths.state / LOCK, SYNCING), closing(self.opened(name)) as source:
             given = _Kept(source) if from_backup else source
             rules = TakingRules(DONE, needs_lines=False, takes_changed=True, takes_same=from_backup)
-            taking = FileTaking(self._opened, given, SourceReader(self._opened, source), say, rules, decide=decide)
+            taking = FileTaking(self._context, given, SourceReader(self._context, source), say, rules, decide=decide)
             yield from self._sync(name, given, taking) if not first else self._again(name, given, taking, first, last)
 
     def _again(self, name: str, given: PulledSource, taking: FileTaking, first: str, last: str) -> Iterator[SyncedFile]:
@@ -171,7 +171,7 @@ class PulledSources(PulledFiles):
             counts.duplicates += one.duplicates
             counts.quarantined += one.quarantined
         counts.skipped["rows of no event type"] = counts.skipped.get("rows of no event type", 0) + report.untaken
-        counts.received_ms = self._opened.now_ms()
+        counts.received_ms = self._context.now_ms()
         self._counts.keep_counts(name, counts)
 
 
@@ -197,13 +197,13 @@ class SourceReader:
     Where the source has a `row_id`, quarantine knows a row by its value there, whichever file it came in.
     """
 
-    def __init__(self, opened: Opened, source: PulledSource) -> None:
-        self._opened, self._source, self._row_id = opened, source.source, source.row_id
+    def __init__(self, context: ProjectContext, source: PulledSource) -> None:
+        self._context, self._source, self._row_id = context, source.source, source.row_id
 
     @contextmanager
     def __call__(self, name: str, path: Path, *, is_look: bool = False) -> Iterator[Iterator[Submission]]:
-        intake, file = intake_of(self._opened, keeps_hashes=False), f"{self._source}/{name}"
-        with read_lines(path, tell=self._opened.warnings.once) as lines:
+        intake, file = intake_of(self._context, keeps_hashes=False), f"{self._source}/{name}"
+        with read_lines(path, tell=self._context.warnings.once) as lines:
             if not self._row_id:
                 yield intake.submissions(lines, file)
                 return

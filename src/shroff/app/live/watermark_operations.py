@@ -95,9 +95,9 @@ def set_watermark(project: Project, requests: WriterRequests, request: SetWaterm
     requests.needs_log("so it has no watermark")
     if request.to:
         return _set_back(requests, request)
-    now_ms = project.opened.now_ms()  # looking takes a pass over the log where an event is beyond the clock
+    now_ms = project.context.now_ms()  # looking takes a pass over the log where an event is beyond the clock
     clock, until_ms = time_text(now_ms), latest_ms(project.definitions.settings, now_ms)
-    with project.opened.reading() as log:
+    with project.log.reading() as log:
         at_ms = log.watermark_ms()
         if at_ms is None or at_ms <= until_ms:
             return Watermark(watermark=None if at_ms is None else time_text(at_ms), clock=clock)

@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from shroff.app.opened import intake_of
 from shroff.app.people import ProjectPeople
+from shroff.app.project_files import intake_of
 from shroff.errors import InputError, TransientError, UsageError, nearest
 from shroff.people.audit import Action
 from shroff.project.settings.system import filled
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from asyncio import Future
     from collections.abc import Callable, Iterator, Mapping
 
-    from shroff.app.opened import Opened
+    from shroff.app.context import ProjectContext
     from shroff.project.definitions import Definitions
     from shroff.project.settings.sources import NamedSource
     from shroff.project.settings.system import System
@@ -131,13 +131,13 @@ class SourceFiles:
 class PushedSources:
     """Pushed sources of a project."""
 
-    def __init__(self, opened: Opened) -> None:
-        self._opened = opened
-        self.files = SourceFiles(opened.places.state / "sources")
+    def __init__(self, context: ProjectContext) -> None:
+        self._context = context
+        self.files = SourceFiles(context.paths.state / "sources")
 
     def all(self) -> list[tuple[NamedSource, SourceCounts, list[Subscription]]]:
         """List the sources with the results of their messages, and their subscriptions."""
-        named = self._opened.systems.sources
+        named = self._context.systems.sources
         return [(text, self.files.counts(name), self._subscriptions(text)) for name, text in named.items()]
 
     def _subscriptions(self, source: NamedSource) -> list[Subscription]:
@@ -150,7 +150,7 @@ class PushedSources:
 
     def named(self, name: str) -> NamedSource:
         """Get a source by its name. Raises: UsageError if there is none."""
-        found = self._opened.systems.sources
+        found = self._context.systems.sources
         if name not in found:
             there = f"There is {', '.join(found)}." if found else "shroff.yaml has no pushed source under 'sources:'."
             raise UsageError(f"there is no pushed source {name!r}. {nearest(name, found) or there}")
@@ -158,7 +158,7 @@ class PushedSources:
 
     def opened(self, source: NamedSource, fetch: Callable[[str], bytes] | None = None) -> PushSource:
         """Open the adapter of a source. Raises: UsageError if its library or a variable is missing."""
-        options = self._opened.systems.settled("push", source.system, self._opened.places.folder)
+        options = self._context.systems.settled("push", source.system, self._context.paths.folder)
         if fetch is not None:
             options = {name: value for name, value in options.items() if name not in {"certificates", "password"}}
         adapter: PushSource = load_entry(f"push.{source.system.kind}")(options, fetch or fetching(options))
@@ -204,14 +204,14 @@ class PushedSources:
         source = self.opened(named)
         for one in found:
             source.confirm(Push(SUBSCRIBE, one.id, b"", topic=one.topic, confirm=one.confirm))
-            one.state, one.at_ms, one.confirm = CONFIRMED, self._opened.now_ms(), ""
+            one.state, one.at_ms, one.confirm = CONFIRMED, self._context.now_ms(), ""
             self.files.keep_subscription(name, one)
-            ProjectPeople(self._opened).record(Action("source.confirm", name, None, {"topic": one.topic}))
+            ProjectPeople(self._context).record(Action("source.confirm", name, None, {"topic": one.topic}))
         return [one.topic for one in found]
 
     def troubles(self) -> Iterator[tuple[str, str, int]]:
         """List problems that block messages, with their source and since when."""
-        for name, named in self._opened.systems.sources.items():
+        for name, named in self._context.systems.sources.items():
             for subscription in self._subscriptions(named):
                 if subscription.state == PENDING:
                     yield (
@@ -230,8 +230,8 @@ class PushedSources:
 class ServedPushes:
     """Pushed sources while a service runs. For its event loop, but for `fetch`, `subscribe` and `save`."""
 
-    def __init__(self, opened: Opened) -> None:
-        self._opened, self._project = opened, PushedSources(opened)
+    def __init__(self, context: ProjectContext) -> None:
+        self._context, self._project = context, PushedSources(context)
         self._systems: Systems | None = None
         self._sources: dict[str, PushSource | UsageError] = {}
         self._counts: dict[str, SourceCounts] = {}
@@ -245,12 +245,12 @@ class ServedPushes:
 
     def open(self) -> None:
         """Open all. Raises: UsageError as `PushedSources.opened`."""
-        for name in self._opened.systems.sources:
+        for name in self._context.systems.sources:
             self.of(name)
 
     def of(self, name: str) -> tuple[NamedSource, PushSource] | None:
         """A source and its adapter; None where there is none of this name. Raises: as `PushedSources.opened`."""
-        systems = self._opened.systems
+        systems = self._context.systems
         if systems is not self._systems:
             self._systems, self._sources = systems, {}
         named = systems.sources.get(name)
@@ -270,10 +270,10 @@ class ServedPushes:
         """The reader of messages, by the current definitions of events."""
         before, systems = self._read_for
         if self._reader is None or before is not definitions or systems is not self._systems:
-            opened = self._opened
-            own = own_types(opened.systems, definitions.events)
-            intake = intake_of(opened, keeps_hashes=False, definitions=definitions)
-            self._reader = PushReader(definitions, intake, own, opened.now_ms)
+            context = self._context
+            own = own_types(context.systems, definitions.events)
+            intake = intake_of(context, keeps_hashes=False, definitions=definitions)
+            self._reader = PushReader(definitions, intake, own, context.now_ms)
             self._read_for = definitions, self._systems
         return self._reader
 
@@ -282,7 +282,7 @@ class ServedPushes:
 
         A message that comes again, or is older than the last of its topic, changes nothing, and asks nobody.
         """
-        files, now_ms = self._project.files, self._opened.now_ms()
+        files, now_ms = self._project.files, self._context.now_ms()
         is_auto = push.kind != UNSUBSCRIBE and named.system.text("subscribe", "ask") == "auto"
         with self._lock:
             before = next(

@@ -16,8 +16,8 @@ from shroff.app.live.request_inbox import Inboxes
 from shroff.app.live.routes import Routes
 from shroff.app.live.sink_delivery import Sinks
 from shroff.app.live.source_views import notes_of
-from shroff.app.opened import intake_of
 from shroff.app.parts import ProjectPart
+from shroff.app.project_files import checked, intake_of
 from shroff.errors import StorageError, TransientError, UsageError, nearest
 from shroff.events.intake import READ
 from shroff.monitoring.live_order import remarks
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from threading import Event
 
-    from shroff.app.opened import Opened
+    from shroff.app.context import ProjectContext
     from shroff.events.intake import Intake
     from shroff.log.writer import Writer
     from shroff.project.definitions import Definitions
@@ -107,34 +107,34 @@ class WorkerRuns(ProjectPart):
         from shroff.worker.serving.worker import Worker
 
         end = WorkEnd(**ends)
-        definitions = self._opened.checked()  # a project with mistakes does not ask anybody outside
+        definitions = checked(self._context)  # a project with mistakes does not ask anybody outside
         files, system = self._chosen(sources, as_type, format)
-        several = self._opened.systems.named_read if system is not None and not sources else {}
+        several = self._context.systems.named_read if system is not None and not sources else {}
         for words in dict.fromkeys(chain(*(remarks(definitions, read) for read in several.values() or [system]))):
             tell(words)
         is_live = system is not None
-        outside = AdapterFactory(self._opened)
+        outside = AdapterFactory(self._context)
         opened: Source = (
             outside.open_files(files, as_type, format)
             if system is None
-            else open_sources(self._opened, several, tell, notes_of(self._opened))
+            else open_sources(self._context, several, tell, notes_of(self._context))
             if several
             else outside.open_source(system)
         )
         with closing(opened) as source:
-            Routes(self._opened).all()  # what is wrong with a sink is told before anything is taken
-            AdapterFactory(self._opened).prepare_state()
+            Routes(self._context).all()  # what is wrong with a sink is told before anything is taken
+            AdapterFactory(self._context).prepare_state()
             options = replace(
                 self._options(0.0 if end.until_idle_s is None and not is_live else end.until_idle_s, end.limit),
                 keeps_late=_late_kept(several) if several else system is not None and system.text("late") == "keep",
                 source_name=next(
-                    (name for name, named in self._opened.systems.read.items() if named.system is system), ""
+                    (name for name, named in self._context.systems.read.items() if named.system is system), ""
                 ),
                 stands_by=stands_by,
             )
             snapshots = self._snapshots()
             self._fetch_snapshot(snapshots, tell)
-            place = _Workplace(self._opened, snapshots)
+            place = _Workplace(self._context, snapshots)
             worker = Worker(place, source, options, is_live=is_live, stop=end.stop, tell=tell)
             with BackgroundTasks(self._chores(snapshots, worker), tell):
                 yield worker
@@ -163,15 +163,15 @@ class WorkerRuns(ProjectPart):
         from shroff.worker.request_loop import RequestLeader, ServiceHooks
         from shroff.worker.serving.background_tasks import BackgroundTasks
 
-        definitions = self._opened.checked()
-        Routes(self._opened).all()
-        AdapterFactory(self._opened).prepare_state()
+        definitions = checked(self._context)
+        Routes(self._context).all()
+        AdapterFactory(self._context).prepare_state()
         snapshots = self._snapshots()
         self._fetch_snapshot(snapshots, tell)
-        place, options = _Workplace(self._opened, snapshots), replace(self._options(None, None), stands_by=stands_by)
+        place, options = _Workplace(self._context, snapshots), replace(self._options(None, None), stands_by=stands_by)
         with ExitStack() as held:
             feed = self._feed(place, held, tell) if reads_source else None
-            read = [system for _, system in self._opened.systems.all_read] if feed else []
+            read = [system for _, system in self._context.systems.all_read] if feed else []
             for words in dict.fromkeys(chain(*(remarks(definitions, system) for system in read))):
                 tell(words)
             hooks = ServiceHooks(begun, between)
@@ -184,16 +184,16 @@ class WorkerRuns(ProjectPart):
         from shroff.worker.serving.lines import Inflow
         from shroff.worker.serving.live_feed import SourceFeed
 
-        system = self._opened.systems.source
+        system = self._context.systems.source
         if system is None:
             return None
 
         def opened(writer: Writer) -> Inflow:
             return Inflow(place.intake(), writer.definitions, place.now_ms, is_live=True, tell=tell)
 
-        several, outside = self._opened.systems.named_read, AdapterFactory(self._opened)
+        several, outside = self._context.systems.named_read, AdapterFactory(self._context)
         if several:
-            readers = open_sources(self._opened, several, tell, notes_of(self._opened))
+            readers = open_sources(self._context, several, tell, notes_of(self._context))
             return SourceFeed(held.enter_context(closing(readers)), opened, _late_kept(several))
         source = held.enter_context(closing(outside.open_source(system)))
         return SourceFeed(source, opened, system.text("late") == "keep")
@@ -217,8 +217,8 @@ class WorkerRuns(ProjectPart):
         live = [source for source in sources if isinstance(source, str) and "://" in source]
         if sources and not live:
             return [Path(source) for source in sources], None
-        if not sources and self._opened.systems.source is None:
-            named = (f" 'shroff sources sync {pulled}' reads {pulled}." for pulled in self._opened.systems.pulled)
+        if not sources and self._context.systems.source is None:
+            named = (f" 'shroff sources sync {pulled}' reads {pulled}." for pulled in self._context.systems.pulled)
             raise UsageError("".join((NO_SOURCE, *named)))
         if len(sources) > 1:
             raise UsageError("--from takes one live source, or files. Name several under 'sources:' in shroff.yaml.")
@@ -231,8 +231,8 @@ class WorkerRuns(ProjectPart):
                 raise UsageError(
                     "--as is for files and addresses; 'source:' in shroff.yaml names its event types itself."
                 )
-            return [], self._opened.systems.source
-        types = (*self._opened.definitions.events.types, "label")
+            return [], self._context.systems.source
+        types = (*self._context.definitions.events.types, "label")
         if as_type is not None and as_type not in types:
             raise UsageError(f"{as_type!r} is not an event type. {nearest(as_type, types) or ', '.join(types)}")
         return [], _at_address(live[0], as_type)
@@ -240,7 +240,7 @@ class WorkerRuns(ProjectPart):
     def _options(self, until_idle_s: float | None, limit: int | None) -> WorkerOptions:
         from shroff.worker.serving.counts import WorkerOptions
 
-        saved = self._opened.systems.snapshots
+        saved = self._context.systems.snapshots
         return WorkerOptions(
             until_idle_s=until_idle_s,
             limit=limit,
@@ -256,19 +256,19 @@ class WorkerRuns(ProjectPart):
         def leads() -> bool:
             return leader.work.state == LEADING
 
-        shroff: tuple[str, ...] = (sys.executable, "-m", "shroff", "-C", str(self._opened.places.folder))
+        shroff: tuple[str, ...] = (sys.executable, "-m", "shroff", "-C", str(self._context.paths.folder))
 
         found: list[BackgroundTask] = []
-        if self._opened.systems.snapshots.text("to"):
+        if self._context.systems.snapshots.text("to"):
             found.append(Copying(snapshots, self._copies))
-        lake = None if self._opened.places.is_elsewhere else self._opened.systems.lake
+        lake = None if self._context.paths.is_elsewhere else self._context.systems.lake
         if lake is not None:
             every_s, words = lake.duration_ms("every", "1m") / 1_000, "the lake is behind the log"
             command = (*shroff, "lake", "write", "--json")
             found.append(
                 BesideCommand(command, leads, every_s=every_s, first_s=every_s, otherwise=words, at_the_end=True)
             )
-        if self._opened.systems.keep_ms is not None and not self._opened.places.is_elsewhere:
+        if self._context.systems.keep_ms is not None and not self._context.paths.is_elsewhere:
             prune, words = (*shroff, "prune", "--json"), "old events stay in the store"
             found.append(BesideCommand(prune, leads, every_s=PRUNE_EVERY_S, first_s=PRUNE_FIRST_S, otherwise=words))
         return found
@@ -278,48 +278,48 @@ class WorkerRuns(ProjectPart):
         from shroff.log.state.snapshots import mark
         from shroff.streams.snapshot_copies import SnapshotCopies
 
-        if not self._opened.has_log():
+        if not self._log.exists():
             return None
-        with closing(self._opened.open_log(read_only=True)) as log:
+        with closing(self._log.open(read_only=True)) as log:
             if not log.last_seq():
                 return None
             first = mark(log, 1)[:16]
-        options = self._opened.systems.snapshots.options
-        objects = held.enter_context(Lakes(self._opened).objects_at(options))
-        return SnapshotCopies(objects, first, kept=int(self._opened.systems.snapshots.text("kept", str(KEPT))))
+        options = self._context.systems.snapshots.options
+        objects = held.enter_context(Lakes(self._context).objects_at(options))
+        return SnapshotCopies(objects, first, kept=int(self._context.systems.snapshots.text("kept", str(KEPT))))
 
     def _fetch_snapshot(self, snapshots: Snapshots, tell: Callable[[str], None]) -> None:
         """Bring a copy of a snapshot here that is newer than those that are; without it, a start reads more."""
-        if not self._opened.systems.snapshots.text("to"):
+        if not self._context.systems.snapshots.text("to"):
             return
         try:
             with ExitStack() as held:
                 copies = self._copies(held)
                 if copies is None:
                     return
-                with closing(self._opened.open_log(read_only=True)) as log:
+                with closing(self._log.open(read_only=True)) as log:
                     copies.fetch(snapshots, log.last_seq(), tell)
         except (TransientError, StorageError) as error:
             tell(f"no copy of a snapshot was fetched, so more of the log is read: {error}")
 
     def _snapshots(self) -> Snapshots:
-        kept = int(self._opened.systems.snapshots.text("kept", str(KEPT)))
-        return Snapshots(self._opened.places.snapshots, kept=kept)
+        kept = int(self._context.systems.snapshots.text("kept", str(KEPT)))
+        return Snapshots(self._context.paths.snapshots, kept=kept)
 
 
 @dataclass(frozen=True, slots=True)
 class _Workplace:
     """An opened project as a worker sees it (see `worker.serving.worker.Workplace`)."""
 
-    project: Opened
+    project: ProjectContext
     snapshots: Snapshots
 
     def open_log(self, *, read_only: bool) -> Log:
-        return self.project.open_log(read_only=read_only)
+        return self.project.log.open(read_only=read_only)
 
     def definitions(self) -> Definitions:
         self.project.reload()
-        return self.project.checked()
+        return checked(self.project)
 
     def intake(self) -> Intake:
         return intake_of(self.project, keeps_hashes=False)

@@ -15,6 +15,7 @@ from shroff.app.live.requests import WriterRequests
 from shroff.app.models.promotion import Promotions
 from shroff.app.parts import ProjectPart
 from shroff.app.people import ProjectPeople
+from shroff.app.project_files import checked_with
 from shroff.app.rules.rule_files import ChangedMeanwhileError
 from shroff.operations.declaration import ReportAnswer
 from shroff.people.audit import Action
@@ -98,9 +99,9 @@ class ScoreCutoffs(ProjectPart):
         """
         from shroff.training.cutoffs import AS_IT_IS, cutoffs_of
 
-        stored = self._opened.registry.read(model) if model else self._champion(event)
-        settings = self._opened.definitions.models.get(stored.event)
-        found = cutoffs_of(self._opened.definitions, settings, stored, what_if or AS_IT_IS)
+        stored = self._context.registry.read(model) if model else self._champion(event)
+        settings = self._context.definitions.models.get(stored.event)
+        found = cutoffs_of(self._context.definitions, settings, stored, what_if or AS_IT_IS)
         if not apply:
             return found, None
         best = found.found.best
@@ -137,35 +138,35 @@ class ScoreCutoffs(ProjectPart):
         """
         from shroff.project.policy_text import POLICY, costs_of
 
-        with config.editing(self._opened.places):
+        with config.editing(self._context.paths):
             if tag and self.policy_tag not in tag.split(","):
                 raise ChangedMeanwhileError(f"{POLICY} was changed meanwhile; run the command again.")
-            self._opened.reload()
-            policy = self._opened.definitions.policy(event)
+            self._context.reload()
+            policy = self._context.definitions.policy(event)
             text, changed = self.proposed(event, cuts, costs)
-            self._opened.check_with({POLICY: changed})
+            checked_with(self._context, {POLICY: changed})
             before, after = _cuts_told((policy.review_at, policy.decline_at)), _cuts_told(cuts) | dict(costs)
             there = costs_of(text, event) if costs else {}
             before |= {name: there[name] for name in costs if name in there}
             more = {name: text for name, text in (("model", model), ("reason", reason)) if text}
-            ProjectPeople(self._opened).record(Action(APPLY, f"policy of {event}", before, after | more))
-            config.write_text(own(self._opened.places.folder, POLICY), changed)
-        self._opened.reload()
-        in_force, why_not = WriterRequests(self._opened).put_in_force(WRITTEN)
+            ProjectPeople(self._context).record(Action(APPLY, f"policy of {event}", before, after | more))
+            config.write_text(own(self._context.paths.folder, POLICY), changed)
+        self._context.reload()
+        in_force, why_not = WriterRequests(self._context).put_in_force(WRITTEN)
         return AppliedCutoffs.of(self.policy_tag, in_force=in_force, why_not=why_not or None)
 
     @property
     def folder(self) -> Path:
         """The project's."""
-        return self._opened.places.folder
+        return self._context.paths.folder
 
     def active_ids(self) -> tuple[str, ...]:
         """The models that have a role."""
-        return tuple(model.id for model in Promotions(self._opened).all() if model.role)
+        return tuple(model.id for model in Promotions(self._context).all() if model.role)
 
     def model_ids(self) -> list[str]:
         """The models that can be named where none is active, the newest first."""
-        return [model.id for model in Promotions(self._opened).all()]
+        return [model.id for model in Promotions(self._context).all()]
 
     def proposed(self, event: str, cuts: Cuts, costs: Costs = NO_COSTS) -> tuple[str, str]:
         """The text of policy.yaml, and what `write` would make of it. Raises: UsageError as `write`."""
@@ -189,14 +190,14 @@ class ScoreCutoffs(ProjectPart):
     def _policy_text(self) -> str:
         from shroff.project.policy_text import POLICY
 
-        path = own(self._opened.places.folder, POLICY)
+        path = own(self._context.paths.folder, POLICY)
         return config.read_text(path) if path.exists() else ""
 
     def _champion(self, event: str) -> Stored:
-        event = Promotions(self._opened).one_event(event, "so there is no score to choose thresholds for")
-        champion = Promotions(self._opened).in_force()[event].champion
+        event = Promotions(self._context).one_event(event, "so there is no score to choose thresholds for")
+        champion = Promotions(self._context).in_force()[event].champion
         assert champion is not None, "an event type with an active model"
-        return self._opened.registry.read(champion.id, champion.digest)
+        return self._context.registry.read(champion.id, champion.digest)
 
 
 def _cuts_told(cuts: Cuts) -> dict[str, str]:

@@ -11,7 +11,7 @@ from shroff.operations.declaration import OperationRequest, Param, ReportAnswer,
 from shroff.runtime.texts import argument, many, one_line, table
 
 if TYPE_CHECKING:
-    from shroff.app.health import HealthChecks
+    from shroff.app.maintenance.health import HealthChecks
     from shroff.monitoring.drift import Drift
     from shroff.monitoring.drift_report import DriftPeriod, DriftReport
     from shroff.operations.declaration import ProgressSteps

@@ -22,6 +22,7 @@ from shroff.app.models.role_changes import (
 )
 from shroff.app.parts import ProjectPart
 from shroff.app.people import ProjectPeople
+from shroff.app.project_files import checked_with
 from shroff.errors import DefinitionError, Problem, UsageError, nearest
 from shroff.events.event import time_text
 from shroff.models.in_force import (
@@ -178,11 +179,11 @@ class Promotions(ProjectPart):
         changed: dict[str, tuple[str, ...]] = {}
         unused: dict[str, Problem] = {}
         with suppress(DefinitionError):  # models can be listed beside mistakes
-            unused = self._opened.definitions.unused_scores()
-            scorers = (scorer for scoring in self._opened.definitions.scoring.values() for scorer in scoring.all)
+            unused = self._context.definitions.unused_scores()
+            scorers = (scorer for scoring in self._context.definitions.scoring.values() for scorer in scoring.all)
             changed = {scorer.id: scorer.redefined for scorer in scorers}
         found = sorted(
-            self._opened.registry.summaries(), key=lambda summary: summary.made_at, reverse=True
+            self._context.registry.summaries(), key=lambda summary: summary.made_at, reverse=True
         )  # of equal ones by id
         return [
             ListedModel(
@@ -197,12 +198,12 @@ class Promotions(ProjectPart):
 
     def one(self, id_: str) -> ModelDetails:
         """Get one model. Raises: UsageError if there is none; RegistryError if it is damaged."""
-        stored, in_force = self._opened.registry.read(id_), self.in_force()
+        stored, in_force = self._context.registry.read(id_), self.in_force()
         found = in_force.get(stored.event, InForce())
         promotions = tuple(champion for champion in found.champions if champion.id == id_)
         changed: tuple[str, ...] = ()
         with suppress(DefinitionError):
-            changed = self._opened.definitions.redefined(stored.event, stored.manifest)
+            changed = self._context.definitions.redefined(stored.event, stored.manifest)
         return ModelDetails(stored, role_of(found, id_), promotions, changed)
 
     def promote(self, id_: str, *, waive: Sequence[str] = (), reason: str = "", by: str = "") -> Deployment:
@@ -235,7 +236,7 @@ class Promotions(ProjectPart):
             left = tuple(gate for gate in failed if (gate.name, gate.limit) not in names)
             if left:
                 raise _GatesError(left, "" if found.champion is None else found.champion.id)
-            return promoted(found, Promotion(id_, stored.digest, time_text(self._opened.now_ms()), by, tuple(waived)))
+            return promoted(found, Promotion(id_, stored.digest, time_text(self._context.now_ms()), by, tuple(waived)))
 
         try:
             return self._change(stored.event, id_, PROMOTED, change, by)
@@ -256,7 +257,7 @@ class Promotions(ProjectPart):
         def back(found: InForce, then: InForce) -> InForce:
             changed = found if is_rollback(then, found) else rolled_back(found, event)
             if changed.champion is not None:
-                self._opened.registry.load(changed.champion.id, changed.champion.digest)
+                self._context.registry.load(changed.champion.id, changed.champion.digest)
             return changed
 
         return self._change(event, "", ROLLED_BACK, back, by)
@@ -311,18 +312,18 @@ class Promotions(ProjectPart):
     # ---- how
 
     def _loadable(self, id_: str) -> Stored:
-        stored = self._opened.registry.read(id_)
-        self._opened.registry.load(id_, stored.digest)
+        stored = self._context.registry.read(id_)
+        self._context.registry.load(id_, stored.digest)
         return stored
 
     def _asked_again(self, stored: Stored) -> list[GateResult]:
         """The gates of a model as the project asks them today."""
         from shroff.models.evaluation.gates import CURE, asked_again
 
-        self._opened.reload()
-        settings = self._opened.definitions.models.get(stored.event)
+        self._context.reload()
+        settings = self._context.definitions.models.get(stored.event)
         gates = asked_again(stored, settings.gates if settings else ())
-        changed = self._opened.definitions.redefined(stored.event, stored.manifest)
+        changed = self._context.definitions.redefined(stored.event, stored.manifest)
         if changed:
             note = f"{', '.join(changed)}: changed since the model was trained; {CURE}"
             gates.append(GateResult(INPUTS, None, "as trained", passed=False, note=note))
@@ -330,7 +331,7 @@ class Promotions(ProjectPart):
 
     def in_force(self) -> Everything:
         problems: list[Problem] = []
-        text = config.read_files(self._opened.places.folder, []).get(FILE)
+        text = config.read_files(self._context.paths.folder, []).get(FILE)
         found = read_in_force(text, problems)
         if problems:
             raise DefinitionError(problems)
@@ -341,9 +342,9 @@ class Promotions(ProjectPart):
 
         It may be behind the file: a process that was killed, or told to wait, changed that one alone.
         """
-        if not self._opened.has_log():
+        if not self._log.exists():
             return None
-        files = WriterRequests(self._opened).files_in_force()
+        files = WriterRequests(self._context).files_in_force()
         return read_in_force(files.get(FILE), []) if files else None
 
     def one_event(
@@ -383,7 +384,7 @@ class Promotions(ProjectPart):
         Args:
             change: What is to stand in the file, of what stands there and what the log has in force.
         """
-        with config.editing(self._opened.places):
+        with config.editing(self._context.paths):
             in_force, logged = self.in_force(), self._logged()
             found = in_force.get(event, InForce())
             before = found if logged is None else logged.get(event, InForce())
@@ -393,20 +394,20 @@ class Promotions(ProjectPart):
             now, then = ("" if roles.champion is None else roles.champion.id for roles in (after, before))
             text = text_of({**in_force, event: after})
             if after != found:
-                self._opened.check_with({FILE: text})
+                checked_with(self._context, {FILE: text})
             if is_new:
                 told = {"champion": now, "what": what, **({"by": by} if by else {})}
-                ProjectPeople(self._opened).record(
+                ProjectPeople(self._context).record(
                     Action("model.change", f"model {id_ or now or then}", {"champion": then}, told)
                 )
             if after != found:
-                config.write_text(own(self._opened.places.folder, FILE), text)
-        self._opened.reload()
-        done, why_not = WriterRequests(self._opened).put_in_force(WRITTEN)
+                config.write_text(own(self._context.paths.folder, FILE), text)
+        self._context.reload()
+        done, why_not = WriterRequests(self._context).put_in_force(WRITTEN)
         active = (self._logged() or {}).get(event, InForce()) if done else after
         if active.meaning() != after.meaning():
             done, why_not = False, OVERTAKEN
-        unused = _words(self._opened.definitions.unused_scores().get(now))
+        unused = _words(self._context.definitions.unused_scores().get(now))
         return Deployment(event, id_ or now, what if is_new else SAME, now, then, (), done, why_not, unused)
 
     def compare(
@@ -430,19 +431,19 @@ class Promotions(ProjectPart):
         if len(models) > 2 or len(set(models)) != len(models):
             raise UsageError("name two different models to compare.")
         otherwise = "so name two: shroff models compare ONE OTHER"
-        event = self._opened.registry.read(models[-1]).event if models else self.one_event("", otherwise)
-        scoring = self._opened.definitions.scoring_of(event)
+        event = self._context.registry.read(models[-1]).event if models else self.one_event("", otherwise)
+        scoring = self._context.definitions.scoring_of(event)
         pair = tried_pair(scoring, models)
         if pair is not None:
-            with self._opened.reading() as log:
+            with self._log.reading() as log:
                 as_of_ms = moment_ms(as_of)
-                as_of_ms = last_moment(log, self._opened.now_ms()) if as_of_ms is None else as_of_ms
+                as_of_ms = last_moment(log, self._context.now_ms()) if as_of_ms is None else as_of_ms
                 return compare_tried(
-                    log, self._opened.definitions, *pair, event, as_of_ms=as_of_ms or 0, reading=reading
+                    log, self._context.definitions, *pair, event, as_of_ms=as_of_ms or 0, reading=reading
                 )
         first = models[0] if len(models) == 2 or scoring.champion is None else scoring.champion.id
         return compare_tested(
-            self._opened.definitions, self._opened.registry.read(first), self._opened.registry.read(models[-1])
+            self._context.definitions, self._context.registry.read(first), self._context.registry.read(models[-1])
         )
 
 

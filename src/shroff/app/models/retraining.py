@@ -14,7 +14,7 @@ import msgspec
 from shroff.app.live.file_sync import FileTaking, ReadOnError, TakingRules
 from shroff.app.live.pulled_files import APPENDED, ASIDE, DONE, Progress
 from shroff.app.models.promotion import Deployment, Promotions, failure_of
-from shroff.app.opened import intake_of
+from shroff.app.project_files import intake_of
 from shroff.errors import TransientError, UsageError
 from shroff.events.formats.encodings import read_lines
 from shroff.language.expression import RowValue, walk
@@ -107,12 +107,12 @@ class Watch:
         steps: Steps | None,
         read: ReadFile | None = None,
     ) -> None:
-        self._training, self._opened = training, training.opened
+        self._training, self._context = training, training.context
         self._given, self._options, self._steps = given, options, steps
-        self._event = settings_of(self._opened.definitions, options.event).event
+        self._event = settings_of(self._context.definitions, options.event).event
         self._is_named, self._took, self._waits_for = read is not None, False, ""
         rules = TakingRules(takes_changed=self._is_named, labels_inside=options.labels_inside)
-        self._files = FileTaking(self._opened, given, read or self._submissions, say, rules, decide=options.decide)
+        self._files = FileTaking(self._context, given, read or self._submissions, say, rules, decide=options.decide)
 
     def reports(self) -> Iterator[FileReport]:
         """Result of each file, as it comes.
@@ -165,7 +165,7 @@ class Watch:
             if name not in complete:
                 self._waits_for = name
                 return
-            self._opened.reload()
+            self._context.reload()
             report = self._take(name, known.get(name))
             if report is not None:
                 self._took = self._took or report.appended is not None
@@ -188,7 +188,7 @@ class Watch:
     def _submissions(self, name: str, path: Path, *, is_look: bool = False) -> Iterator[Iterator[Submission]]:
         """The lines of a file as events, or as labels where its name says that; as both where they are asked for."""
         are_labels = LABELS.search(path.name)
-        intake = intake_of(self._opened, keeps_hashes=False)
+        intake = intake_of(self._context, keeps_hashes=False)
         with ExitStack() as opened:
             lines = opened.enter_context(read_lines(path, tell=self._files.tell))
             found = intake.submissions(lines, path.name, "label" if are_labels else self._event, is_default=True)
@@ -231,7 +231,7 @@ class Watch:
 
     def _hint(self, name: str) -> str:
         """What is to be known of labels where no model was made of a file of events that was read without any."""
-        events = self._opened.definitions.events
+        events = self._context.definitions.events
         if self._options.labels_inside or self._is_named or LABELS.search(name):
             return ""
         type_ = events.types[self._event]
@@ -248,11 +248,11 @@ class Watch:
 
     def _made_before(self, name: str, brought_by: dict[str, str]) -> FileReport | None:
         """The model that a process made for this file before it was killed; promoted now if it did not come to that."""
-        opened = self._opened
-        for summary in opened.registry.summaries():
+        context = self._context
+        for summary in context.registry.summaries():
             if summary.problem:
                 continue
-            stored = opened.registry.read(summary.id)
+            stored = context.registry.read(summary.id)
             if stored.manifest.get("brought_by") == brought_by:
                 break
         else:
@@ -261,7 +261,7 @@ class Watch:
 
     def _of_model(self, name: str, id_: str) -> FileReport:
         """The same, by its id."""
-        stored, models = self._opened.registry.read(id_), Promotions(self._opened)
+        stored, models = self._context.registry.read(id_), Promotions(self._context)
         deployed: Deployment | None = None
         if self._options.promote and not models.one(stored.id).role:
             deployed = models.promote(stored.id, by=self._options.by)

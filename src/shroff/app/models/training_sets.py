@@ -96,11 +96,11 @@ class TrainingSets(ProjectPart):
         from shroff.replay.notebook import moment_ms
         from shroff.training.sets.wanted import settings_of
 
-        settings = settings_of(self._opened.definitions, event)
+        settings = settings_of(self._context.definitions, event)
         _check_new(Path(out))
         with self._source(settings, InputFiles(**given)) as found:
             as_of_ms = moment_ms(as_of)
-            as_of_ms = found.history.newest(self._opened.now_ms()) if as_of_ms is None else as_of_ms
+            as_of_ms = found.history.newest(self._context.now_ms()) if as_of_ms is None else as_of_ms
             if as_of_ms is None:
                 raise UsageError(NO_EVENTS)
             return self._write(Path(out), settings, found, as_of_ms, fold, way)
@@ -127,7 +127,7 @@ class TrainingSets(ProjectPart):
         from shroff.training.sets.wanted import settings_of
 
         then = read_manifest(Path(manifest))
-        settings = settings_of(self._opened.definitions, then.event)
+        settings = settings_of(self._context.definitions, then.event)
         given = InputFiles(files=files, labels=labels, order=then.source.order)
         _check_given(Path(manifest), then, given)
         if out is not None:
@@ -158,7 +158,7 @@ class TrainingSets(ProjectPart):
         is_new = not out.exists()
         way = replace(way or Way(), spill=out.parent)
         try:
-            manifest = write_set(out, self._opened.definitions, settings, found.history, as_of_ms, way, fold)
+            manifest = write_set(out, self._context.definitions, settings, found.history, as_of_ms, way, fold)
         except BaseException:
             if is_new:  # what was begun is no set
                 shutil.rmtree(out, ignore_errors=True)
@@ -173,13 +173,13 @@ class TrainingSets(ProjectPart):
         from shroff.log.state.feature_events import LeftOut
         from shroff.training.sets.sources import file_source, log_source, reads_labels
 
-        definitions, event = self._opened.definitions, settings.event
-        left = LeftOut(tell=self._opened.warnings.once, now_ms=self._opened.now_ms())
+        definitions, event = self._context.definitions, settings.event
+        left = LeftOut(tell=self._context.warnings.once, now_ms=self._context.now_ms())
         given.check()
         files, order, labels = given.paths, given.order, None if given.labels is None else Path(given.labels)
         is_by_columns = order == "file" and not reads_labels(definitions, settings)
         if not files:
-            with self._opened.reading() as log:
+            with self._log.reading() as log:
                 end = log.last_seq() if then is None or then.source.log_seq is None else then.source.log_seq
                 if end > log.last_seq():
                     words = f"this log ends at sequence number {log.last_seq():,}, and the set was built up to {end:,}"
@@ -189,11 +189,11 @@ class TrainingSets(ProjectPart):
             from shroff.app.live.ingest import scratch_log
             from shroff.app.models.trainings import left_out
 
-            with scratch_log(self._opened, files, event, labels, decide=False, order=order) as (log, taken):
+            with scratch_log(self._context, files, event, labels, decide=False, order=order) as (log, taken):
                 source = replace(log_source(log, definitions, event), log=None, files=tuple(files), labels_file=labels)
                 yield SetInputs(replace(source, order=order), left, tuple(left_out(taken, log)))
         else:
-            yield SetInputs(file_source(files, labels, definitions, settings, self._opened.hasher, left), left)
+            yield SetInputs(file_source(files, labels, definitions, settings, self._log.hasher, left), left)
 
 
 def _check_new(out: Path) -> None:

@@ -21,8 +21,8 @@ from shroff.runtime.progress import unheard
 from shroff.streams.log import Log
 
 if TYPE_CHECKING:
+    from shroff.app.context import ProjectContext
     from shroff.app.models.retraining import FileReport, Options, Said, Watch
-    from shroff.app.opened import Opened
     from shroff.features.cluster.partitioned import Cluster
     from shroff.log.columns.tables import Way
     from shroff.models.learners.cluster import Growing
@@ -66,9 +66,9 @@ class Training(ProjectPart):
     """Training and import of models."""
 
     @property
-    def opened(self) -> Opened:
+    def context(self) -> ProjectContext:
         """The project that is trained for."""
-        return self._opened
+        return self._context
 
     def train(
         self,
@@ -104,7 +104,7 @@ class Training(ProjectPart):
         from shroff.training.sets.wanted import settings_of
         from shroff.training.train import at_stage, train_model
 
-        settings = settings_of(self._opened.definitions, event)
+        settings = settings_of(self._context.definitions, event)
         inputs = InputFiles(**given)
         inputs.check()
         files, labels = inputs.paths, inputs.labels
@@ -118,23 +118,23 @@ class Training(ProjectPart):
                 at_stage(steps, "reading files")
                 reading = None if steps is None else steps.reading
                 taking = scratch_log(
-                    self._opened, files, settings.event, labels, decide=False, order=inputs.order, progress=reading
+                    self._context, files, settings.event, labels, decide=False, order=inputs.order, progress=reading
                 )
                 log, taken = opened.enter_context(taking)
                 said = left_out(taken, log)
             else:
-                log = opened.enter_context(self._opened.reading())
-            source = log_source(log, self._opened.definitions, settings.event)
+                log = opened.enter_context(self._log.reading())
+            source = log_source(log, self._context.definitions, settings.event)
             source = replace(source, log=None) if files else source  # nothing of the files was decided
             as_of_ms = moment_ms(as_of)
             told: list[str] = []
             if as_of_ms is None:
-                as_of_ms = last_moment(log, self._opened.now_ms())
-                told = told_of(labels_after(log, now_of(log, self._opened.now_ms())))
+                as_of_ms = last_moment(log, self._context.now_ms())
+                told = told_of(labels_after(log, now_of(log, self._context.now_ms())))
             if as_of_ms is None:
                 raise UsageError(" ".join([NO_EVENTS_IN_FILES, *said]) if files else NO_EVENTS)
             report = train_model(
-                self._opened.definitions,
+                self._context.definitions,
                 settings,
                 source,
                 self._run(steps, Way(spill=folder, cluster=cluster), growing),
@@ -147,17 +147,17 @@ class Training(ProjectPart):
     def _run(self, steps: Steps | None, way: Way, growing: Growing | None = None) -> TrainingRun:
         from shroff.training.train import Steps, TrainingRun
 
-        registry, now_ms = self._opened.registry, self._opened.now_ms()
+        registry, now_ms = self._context.registry, self._context.now_ms()
         return TrainingRun(registry, now_ms, threads(), steps or Steps(), way, growing)
 
     def _spill_folder(self) -> Path:
         """Where what memory does not hold lies: beside the log, where the room is, and not on a small disk."""
-        config.make_folder(self._opened.places.state)
-        return self._opened.places.state
+        config.make_folder(self._context.paths.state)
+        return self._context.paths.state
 
     def _promoted(self, report: TrainReport, by: str) -> TrainReport:
         """What became of a model, put in force if its gates passed."""
-        deployed = Promotions(self._opened).promote(report.stored.id, by=by)
+        deployed = Promotions(self._context).promote(report.stored.id, by=by)
         why_not = deployed.failure or deployed.why_not
         is_champion = deployed.champion == report.stored.id
         is_promoted = deployed.in_force and is_champion
@@ -210,7 +210,7 @@ class Training(ProjectPart):
         from shroff.training.sets.sources import log_source
         from shroff.training.train import train_model
 
-        path, definitions, calibrate = Path(file), self._opened.definitions, about.get("calibrate", False)
+        path, definitions, calibrate = Path(file), self._context.definitions, about.get("calibrate", False)
         event = self._event_of(event)
         names = [name for name in reversed([*entries(IMPORTERS)]) if name.startswith("model.")]  # shroff's own last
         foreign, digest = foreign_file(path, about.get("rounds"), (load_entry(name, IMPORTERS) for name in names))
@@ -230,9 +230,9 @@ class Training(ProjectPart):
             by,
             tuple(said),
         )
-        with self._opened.reading() as log:
+        with self._log.reading() as log:
             as_of_ms = moment_ms(as_of)
-            as_of_ms = last_moment(log, self._opened.now_ms()) if as_of_ms is None else as_of_ms
+            as_of_ms = last_moment(log, self._context.now_ms()) if as_of_ms is None else as_of_ms
             if as_of_ms is None:
                 raise UsageError(NO_EVENTS)
             report = train_model(
@@ -247,7 +247,7 @@ class Training(ProjectPart):
 
     def _event_of(self, event: str | None) -> str:
         """The event type that is meant."""
-        definitions = self._opened.definitions
+        definitions = self._context.definitions
         decided = list(definitions.events.decided)
         if event is None and len(definitions.models) == 1:
             return next(iter(definitions.models))
@@ -284,16 +284,18 @@ class Training(ProjectPart):
         options = options or Options()
         if options.cluster is not None:  # a learner that it has nothing for is told before a file is taken
             growing_on(
-                options.cluster, settings_of(self._opened.definitions, options.event).learner, self._opened.places.state
+                options.cluster,
+                settings_of(self._context.definitions, options.event).learner,
+                self._context.paths.state,
             )
-        sources, name = PulledSources(self._opened), str(place)
-        if name in self._opened.systems.pulled:
+        sources, name = PulledSources(self._context), str(place)
+        if name in self._context.systems.pulled:
             if options.labels_inside or options.has_markers:
                 raise UsageError(
                     f"the source {name!r} in shroff.yaml says how it is read: leave out the other options."
                 )
             given = sources.opened(name)
-            return self._watching(given, Watch(self, given, options, say, steps, SourceReader(self._opened, given)))
+            return self._watching(given, Watch(self, given, options, say, steps, SourceReader(self._context, given)))
         given = sources.at(
             name, {"settled": f"{options.settled_ms}ms", "markers": "true" if options.has_markers else "false"}
         )
@@ -301,7 +303,7 @@ class Training(ProjectPart):
 
     def _watching(self, given: PulledSource, watch: Watch) -> Iterator[FileReport]:
         """The reports of one process that watches for this project, while it goes on."""
-        with config.watching(self._opened.places), closing(given):
+        with config.watching(self._context.paths), closing(given):
             yield from watch.reports()
 
 

@@ -94,15 +94,15 @@ class Agreements(ProjectPart):
         the approved change is made, call `forget`. Raises: NotAllowedError for a key whose creator is unknown.
         """
         authors = self.authors(of_two=True)
-        wanted = PendingApproval(subject, change, says, authors, self._opened.now_ms())
+        wanted = PendingApproval(subject, change, says, authors, self._context.now_ms())
         known = next((approval for approval in self.asked(subject) if approval.tag == wanted.tag), None)
         earlier = [] if known is None else [author for author in known.authors if author not in authors]
-        who = self._opened.who
+        who = self._context.who
         may_approve = who.kind == "user" and (right is None or who.may(right))
         if known is not None and may_approve and len(earlier) == len(known.authors):
             return True
-        with config.editing(self._opened.places):
-            ProjectPeople(self._opened).record(Action("change.ask", subject, None, {"says": says}))
+        with config.editing(self._context.paths):
+            ProjectPeople(self._context).record(Action("change.ask", subject, None, {"says": says}))
             others = [approval for approval in self._asked() if approval.tag != wanted.tag]
             self._put_asked([*others, msgspec.structs.replace(wanted, authors=[*earlier, *authors])][-KEPT:])
         return False
@@ -113,11 +113,11 @@ class Agreements(ProjectPart):
         Raises: NotAllowedError where it takes two people (`of_two`) and the creator of the key is unknown: they could
             approve what it wrote.
         """
-        who = self._opened.who
+        who = self._context.who
         asks = Author(who.id, who.name)
         if who.kind != "key":
             return [asks]
-        with ProjectPeople(self._opened).open() as desk, desk.store.look() as look:
+        with ProjectPeople(self._context).open() as desk, desk.store.look() as look:
             key = look.find(ApiKey, key_of(who))
             user = None if key is None else look.user_named(key.made_by)
         if user is not None:
@@ -129,7 +129,7 @@ class Agreements(ProjectPart):
     def forget(self, subject: str, change: object | None = None) -> None:
         """Delete requests about one subject: those of a completed change, or all."""
         tag = None if change is None else PendingApproval(subject, change, "", [], 0).tag
-        with config.editing(self._opened.places):
+        with config.editing(self._context.paths):
             left = [
                 approval for approval in self._asked() if approval.subject != subject or tag not in {None, approval.tag}
             ]
@@ -143,12 +143,12 @@ class Agreements(ProjectPart):
         except msgspec.MsgspecError:
             words = "Delete it: changes that wait for approval must then be requested again"
             raise StorageError(f"{self._asked_file} cannot be read. {words}.") from None
-        return [approval for approval in found if approval.at_ms + LASTS_MS > self._opened.now_ms()]
+        return [approval for approval in found if approval.at_ms + LASTS_MS > self._context.now_ms()]
 
     @property
     def _asked_file(self) -> Path:
-        return self._opened.places.state / LEDGER
+        return self._context.paths.state / LEDGER
 
     def _put_asked(self, asked: Sequence[PendingApproval]) -> None:
-        config.make_folder(self._opened.places.state)
+        config.make_folder(self._context.paths.state)
         config.write_text(self._asked_file, msgspec.json.encode([*asked]).decode())

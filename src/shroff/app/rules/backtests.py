@@ -77,25 +77,25 @@ class LogBacktests(ProjectPart):
         names = [str(part) for part in (rules, policy, model) if part is not None]
         definitions, files_laid = self._draft(rules=rules, policy=policy, model=model)
         without = self._draft()[0] if names else None
-        own_models = () if model is None else (self._opened.registry.load(model).event,)
+        own_models = () if model is None else (self._context.registry.load(model).event,)
         # Who tries a rule beside the model in force asks what the rule is worth, not the model.
         judges_models = model is not None or not names or "policy.yaml" in files_laid or definitions.reads_score()
         start_ms, end_ms = moment_ms(how.get("start"), "start"), moment_ms(how.get("end"), "end")
         with ExitStack() as opened:
             if files := paths(how.get("files", ())):
                 given = how.get("as_type"), how.get("labels")
-                taking = scratch_log(self._opened, files, *given, decide=True, order=how.get("order", "file"))
+                taking = scratch_log(self._context, files, *given, decide=True, order=how.get("order", "file"))
                 log, _ = opened.enter_context(taking)
             else:
-                log = opened.enter_context(self._opened.reading())
+                log = opened.enter_context(self._log.reading())
             as_of_ms = moment_ms(how.get("as_of"))
-            as_of_ms = last_moment(log, self._opened.now_ms()) if as_of_ms is None else as_of_ms
+            as_of_ms = last_moment(log, self._context.now_ms()) if as_of_ms is None else as_of_ms
             report = backtest(
                 log,
                 definitions,
                 names,
                 period=JudgedPeriod(as_of_ms, start_ms, end_ms),
-                how=DraftComparison(without, self._opened.registry.load, own_models, judges_models),
+                how=DraftComparison(without, self._context.registry.load, own_models, judges_models),
                 reading=how.get("reading"),
                 computing=how.get("computing"),
             )
@@ -111,19 +111,19 @@ class LogBacktests(ProjectPart):
         Raises: DefinitionError with every mistake; UsageError.
         """
         problems: list[Problem] = []
-        files = config.read_files(self._opened.places.folder, problems)
+        files = config.read_files(self._context.paths.folder, problems)
         draft = [] if rules is None else _files_of(Path(rules))
         if policy is not None:
             path = Path(policy)
             draft.append(DraftFile("policy.yaml", str(path), config.lines_ended(config.read_text(path))))
         if model is not None:
-            chosen = self._opened.registry.load(model)
+            chosen = self._context.registry.load(model)
             known = in_force.read_in_force(files.get(in_force.FILE), problems)
             now = known.get(chosen.event, in_force.InForce())
             draft_of = msgspec.structs.replace(now, champion=in_force.Promotion(chosen.id, chosen.digest))
             found = {**known, chosen.event: draft_of}
             files[in_force.FILE] = in_force.text_of(found)
-        loaded = load_definitions(files, self._opened.hasher, self._opened.registry.load, draft)
+        loaded = load_definitions(files, self._log.hasher, self._context.registry.load, draft)
         return loaded.beside(problems).or_raise(), frozenset(file.over for file in draft)
 
 

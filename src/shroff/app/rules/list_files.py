@@ -13,6 +13,7 @@ from shroff import config
 from shroff.app.live.requests import WriterRequests
 from shroff.app.parts import ProjectPart
 from shroff.app.people import ProjectPeople
+from shroff.app.project_files import checked, checked_with
 from shroff.app.rules.agreements import Agreements
 from shroff.errors import DefinitionError, NotAllowedError, RefusalError, UsageError
 from shroff.language.yaml import text as yamltext
@@ -68,20 +69,20 @@ class ListFiles(ProjectPart):
 
     def all(self) -> list[lists.ListSummary]:
         """List the project's lists and what reads them."""
-        definitions = self._opened.definitions
+        definitions = self._context.definitions
         texts = {lists.file_of(name): self._list_text(name) for name in definitions.reference.lists}
         return lists.summaries(definitions, texts)
 
     def entries(self, name: str) -> list[lists.Entry]:
         """Get the entries of a list as stored. Raises: UsageError if there is no such list."""
-        return lists.entries(self._list_text(lists.known_list(name, self._opened.definitions)))
+        return lists.entries(self._list_text(lists.known_list(name, self._context.definitions)))
 
     def holding(self, value: str) -> dict[str, lists.Entry]:
         """Find the lists with a value, by name, with its entry."""
-        definitions, found = self._opened.definitions, {}
+        definitions, found = self._context.definitions, {}
         for name in definitions.reference.lists:
             text = self._list_text(name)
-            read = self._opened.read_once.list_known(lists.file_of(name), text)
+            read = self._context.read_once.list_known(lists.file_of(name), text)
             found[name] = lists.entry_of(text, value, self._stands_for(name, definitions.look_ups), read)
         return {name: entry for name, entry in found.items() if entry is not None}
 
@@ -92,15 +93,15 @@ class ListFiles(ProjectPart):
         """
         if not _NAME.fullmatch(name):
             raise UsageError("a list's name begins with a small letter and has small letters, digits and _.")
-        with config.editing(self._opened.places):
-            self._opened.reload()
-            if name in self._opened.definitions.reference.lists:
+        with config.editing(self._context.paths):
+            self._context.reload()
+            if name in self._context.definitions.reference.lists:
                 raise UsageError(f"there is a list {name} already.")
-            self._opened.check_with({lists.file_of(name): lists.EMPTY})
-            ProjectPeople(self._opened).record(Action("list.make", f"list {name}"))
+            checked_with(self._context, {lists.file_of(name): lists.EMPTY})
+            ProjectPeople(self._context).record(Action("list.make", f"list {name}"))
             self._write_list(name, lists.EMPTY)
-        self._opened.reload()
-        in_force, why_not = WriterRequests(self._opened).put_in_force(WRITTEN)
+        self._context.reload()
+        in_force, why_not = WriterRequests(self._context).put_in_force(WRITTEN)
         return lists.ListChange(
             list=name, added=0, changed=0, removed=0, in_force=in_force, why_not=why_not or None, what=lists.SAME
         )
@@ -132,9 +133,9 @@ class ListFiles(ProjectPart):
             for a silence there; StorageError, TransientError where it cannot be recorded, and nothing is changed.
         """
         is_silence = rule_of(name) is not None
-        if not ((SILENCES if is_silence else LISTS) in self._opened.systems.second_person and (put or not is_silence)):
+        if not ((SILENCES if is_silence else LISTS) in self._context.systems.second_person and (put or not is_silence)):
             return self._changed(name, put, out, is_whole=is_whole, makes=makes, reason=reason)
-        if self._opened.who.kind not in {"user", "key"}:  # names of this machine's users: two may be one person
+        if self._context.who.kind not in {"user", "key"}:  # names of this machine's users: two may be one person
             what, way = ("silences", SILENCE_WAY) if is_silence else ("changes of lists", LIST_WAY)
             words = (
                 f"a second person approves {what} here (shroff.yaml: second_person), so this works only in the service"
@@ -146,8 +147,8 @@ class ListFiles(ProjectPart):
 
     def approve(self, name: str, tag: str) -> lists.ListChange:
         """Make a change of a list that somebody else requested. Raises: NotRequestedError; NotAllowedError."""
-        name, who = lists.known_list(name, self._opened.definitions), self._opened.who
-        waiting = {request.tag: request for request in Agreements(self._opened).asked(f"list {name}")}
+        name, who = lists.known_list(name, self._context.definitions), self._context.who
+        waiting = {request.tag: request for request in Agreements(self._context).asked(f"list {name}")}
         if tag not in waiting:
             raise NotRequestedError("reload the list")
         if who.kind != "user":
@@ -175,7 +176,7 @@ class ListFiles(ProjectPart):
         parts = [f"put {len(put)} in" if len(put) != 1 else f"put {values[0]} in"] if put or is_whole else []
         parts += [f"take {', '.join(gone)} out{f' ({reason})' if reason else ''}"] if gone else []
         says = " and ".join(parts) + (", and nothing else is to be in it" if is_whole else "")
-        agreements = Agreements(self._opened)
+        agreements = Agreements(self._context)
         if not agreements.agrees(subject, wanted, says):
             return lists.ListChange(
                 list=name, added=0, changed=0, removed=0, in_force=False, why_not=WAITS, what=lists.SAME
@@ -196,16 +197,16 @@ class ListFiles(ProjectPart):
     ) -> lists.ListChange:
         def recorded(edit: lists.Edited) -> None:
             after = _told(edit.after) or ({"reason": reason} if reason else None)
-            ProjectPeople(self._opened).record(Action("list.change", f"list {name}", _told(edit.before), after))
+            ProjectPeople(self._context).record(Action("list.change", f"list {name}", _told(edit.before), after))
 
         edit, known = self._written(name, put, out, is_whole=is_whole, makes=makes, before=recorded)
-        requests = WriterRequests(self._opened)
+        requests = WriterRequests(self._context)
         end = requests.end_of_log()
         in_force, why_not = requests.put_in_force(WRITTEN, known=known)
         behind = requests.changed_behind(end) if in_force and end else set()
         values = [*(entry.value for entry in put), *out]
-        stands = self._stands_for(name, (known or self._opened.definitions).look_ups)
-        over = [entry.expires_at for entry in put if entry.is_over(self._opened.now_ms())]
+        stands = self._stands_for(name, (known or self._context.definitions).look_ups)
+        over = [entry.expires_at for entry in put if entry.is_over(self._context.now_ms())]
         is_one = len(values) == 1 and not is_whole
         return lists.ListChange(
             list=name,
@@ -256,18 +257,18 @@ class ListFiles(ProjectPart):
         """The same, with what is known of the files then, where it took no reading of all of them."""
         for entry in put:
             _check(name, entry)
-        with config.editing(self._opened.places):
-            self._opened.reload()
+        with config.editing(self._context.paths):
+            self._context.reload()
             known = self._known_files(name)
-            is_new = makes and known is None and name not in self._opened.definitions.reference.lists
+            is_new = makes and known is None and name not in self._context.definitions.reference.lists
             if is_new:
-                asked, text = self._opened.check_with({lists.file_of(name): lists.EMPTY}).look_ups, lists.EMPTY
+                asked, text = checked_with(self._context, {lists.file_of(name): lists.EMPTY}).look_ups, lists.EMPTY
             else:
-                asked = (known or self._opened.definitions).look_ups
-                text = self._list_text(name if known else lists.known_list(name, self._opened.definitions))
+                asked = (known or self._context.definitions).look_ups
+                text = self._list_text(name if known else lists.known_list(name, self._context.definitions))
             stands_for = self._stands_for(name, asked)
-            read = self._opened.read_once.list_known(lists.file_of(name), text)
-            rows = self._opened.read_once.plain_rows(lists.file_of(name), text)
+            read = self._context.read_once.list_known(lists.file_of(name), text)
+            rows = self._context.read_once.plain_rows(lists.file_of(name), text)
             found = lists.edited(text, put, out, stands_for, is_whole=is_whole, known=read, rows=rows)
             gone = {stands_for(entry.value) for entry in found.before} if out else set()
             if lacking := [value for value in out if stands_for(value) not in gone]:
@@ -275,56 +276,56 @@ class ListFiles(ProjectPart):
             if found.text != text:
                 if known is None or not known.allows(lists.file_of(name), found, stands_for):
                     known = None
-                    self._opened.check_with({lists.file_of(name): found.text})
+                    checked_with(self._context, {lists.file_of(name): found.text})
                 before(found)
                 self._write_list(name, found.text)
                 if found.is_plain:
-                    self._opened.read_once.keep_plain(lists.file_of(name), found.text, found.entries)
+                    self._context.read_once.keep_plain(lists.file_of(name), found.text, found.entries)
                 if known is not None:
                     known = known.edited(lists.file_of(name), config.lines_ended(found.text))
-                    known.keep(self._opened.places.checked)
-        self._opened.reload()
+                    known.keep(self._context.paths.checked)
+        self._context.reload()
         if known is None:
             with suppress(DefinitionError):  # whoever puts them in force tells of it
-                self._opened.checked()
+                checked(self._context)
         return found, known
 
     def _known_files(self, name: str) -> CheckedFiles | None:
         """What was kept of the last check, where it says all that a change of the rows of this list takes."""
-        if self._opened.places.is_elsewhere:
+        if self._context.paths.is_elsewhere:
             return None
-        files, problems, _ = files_of(self._opened.places.folder, self._opened.read_once.texts.text)
+        files, problems, _ = files_of(self._context.paths.folder, self._context.read_once.texts.text)
         top = yamltext.read(files.get(config.PROJECT_FILE, ""), config.PROJECT_FILE, problems)
         if lists.file_of(name) not in files or not isinstance(top, yamltext.Mapping):
             return None
         load_systems(top, problems, [])  # variables of the environment may be set no more
-        hashing, read = WriterRequests(self._opened).hashing(), self._opened.read_once
-        return None if problems else checked_files(self._opened.places.checked, files, hashing, read)
+        hashing, read = WriterRequests(self._context).hashing(), self._context.read_once
+        return None if problems else checked_files(self._context.paths.checked, files, hashing, read)
 
     def hashed(self, name: str, values: Sequence[str]) -> list[str]:
         """Get values as the list stores them: hashed if compared with a hashed field. Raises: UsageError."""
-        definitions = self._opened.definitions
+        definitions = self._context.definitions
         return [*map(self._stands_for(lists.known_list(name, definitions), definitions.look_ups), values)]
 
     def _list_text(self, name: str) -> str:
-        path = own(self._opened.places.folder, lists.file_of(name))
-        written = self._opened.read_once.texts.written(str(path))
+        path = own(self._context.paths.folder, lists.file_of(name))
+        written = self._context.read_once.texts.written(str(path))
         return config.read_text(path) if written is None else written
 
     def _write_list(self, name: str, text: str) -> None:
-        path = own(self._opened.places.folder, lists.file_of(name))
+        path = own(self._context.paths.folder, lists.file_of(name))
         config.make_folder(path.parent)
         config.write_text(path, text)
-        self._opened.read_once.texts.wrote(str(path), text)
+        self._context.read_once.texts.wrote(str(path), text)
 
     def _stands_for(self, name: str, look_ups: LookUps) -> Callable[[str], str]:
         """What a value of the list is compared by: its hash, where the list is asked about a hashed field."""
-        return WriterRequests(self._opened).hashing() if name in look_ups.hashed else str
+        return WriterRequests(self._context).hashing() if name in look_ups.hashed else str
 
     @property
     def need_second_person(self) -> bool:
         """Whether a list changes only when somebody approves it who did not ask for it."""
-        return LISTS in self._opened.systems.second_person
+        return LISTS in self._context.systems.second_person
 
 
 def _check(name: str, entry: lists.Entry) -> None:

@@ -91,11 +91,11 @@ class RuleDraftFiles(ProjectPart):
     @property
     def need_second_person(self) -> bool:
         """Whether a rule comes into force only when somebody who did not write it approves it."""
-        return RULES_APART in self._opened.systems.second_person
+        return RULES_APART in self._context.systems.second_person
 
     def refuse_rules_in(self, folder: Path) -> None:
         """Raises: NotAllowedError for the folder of the project's rules, where a second person approves those."""
-        if self.need_second_person and folder.resolve() == (self._opened.places.folder / FOLDER).resolve():
+        if self.need_second_person and folder.resolve() == (self._context.paths.folder / FOLDER).resolve():
             words = "a second person approves rules here (shroff.yaml: approve), so this works only in the service"
             raise NotAllowedError(f"{words}; name another folder, and make drafts of it on the page of rules")
 
@@ -110,7 +110,7 @@ class RuleDraftFiles(ProjectPart):
         notes = self._notes()
         found = sorted(path for path in self._folder.glob("*.yaml") if _can_be_id(path.stem))
         texts = {
-            path.stem: config.read_text(own(self._opened.places.folder, f"{DRAFTS}/{path.name}")) for path in found
+            path.stem: config.read_text(own(self._context.paths.folder, f"{DRAFTS}/{path.name}")) for path in found
         }
         return [StoredDraft(id_, text, notes.get(id_, Note())) for id_, text in texts.items()]
 
@@ -132,14 +132,14 @@ class RuleDraftFiles(ProjectPart):
         _require_id(id)
         text = config.lines_ended(text).strip("\n") + "\n"
         _require_short(text)
-        with config.editing(self._opened.places):
+        with config.editing(self._context.paths):
             kept = self._require(id, tag)
             if kept is not None and kept.text == text:
                 return kept
             notes = self._notes()
             note = Note() if kept is None else notes.get(id, Note())
             note.authors = [*note.authors, *(author for author in authors if author not in note.authors)]
-            note.saved_at_ms = self._opened.now_ms()
+            note.saved_at_ms = self._context.now_ms()
             before("", tag_of(text))
             config.make_folder(self._folder)
             self._put_notes({**notes, id: note})
@@ -148,11 +148,11 @@ class RuleDraftFiles(ProjectPart):
 
     def drop(self, id: str, tag: str, before: Before = unrecorded) -> None:
         """Delete a draft, and remove its trial from the project's files. Raises: ChangedMeanwhileError."""
-        with config.editing(self._opened.places):
+        with config.editing(self._context.paths):
             self._require(id, tag)
-            standing = Rules(self._opened).standing(id)
+            standing = Rules(self._context).standing(id)
             if standing is not None and standing.trial:
-                Rules(self._opened).put(
+                Rules(self._context).put(
                     standing.file.name, texts.without_rule(standing.file.text, standing.trial), before
                 )
             else:
@@ -164,13 +164,13 @@ class RuleDraftFiles(ProjectPart):
 
         Raises: ChangedMeanwhileError; NotApprovedError for its authors; DefinitionError for a draft with errors.
         """
-        with config.editing(self._opened.places):
+        with config.editing(self._context.paths):
             draft = self._there(id, tag)
             if author.id in {editor.id for editor in draft.note.authors}:
                 raise NotApprovedError(f"{author.name} wrote part of this draft; another person must approve it")
             self._require_ok(draft)
             note = msgspec.structs.replace(
-                draft.note, approved_tag=draft.tag, approved_by=author, approved_at_ms=self._opened.now_ms()
+                draft.note, approved_tag=draft.tag, approved_by=author, approved_at_ms=self._context.now_ms()
             )
             before("", draft.tag)
             self._put_notes({**self._notes(), id: note})
@@ -188,9 +188,9 @@ class RuleDraftFiles(ProjectPart):
         _require_short(text)
         name = f"{DRAFTS}/{id}.yaml"
         text = config.lines_ended(text)
-        files = config.read_files(self._opened.places.folder, [], text=self._opened.read_once.texts.text)
+        files = config.read_files(self._context.paths.folder, [], text=self._context.read_once.texts.text)
         draft = [DraftFile(RULES, name, text)]
-        loaded = load_definitions(files, self._opened.hasher, self._opened.registry.load, draft, self._opened.read_once)
+        loaded = load_definitions(files, self._log.hasher, self._context.registry.load, draft, self._context.read_once)
         mine = [problem for problem in loaded.problems if problem.file == name]
         mine += [] if mine else texts.not_one_rule(text, id, name)
         if not text.strip():
@@ -203,9 +203,7 @@ class RuleDraftFiles(ProjectPart):
             if definitions is None
             else next((declared for declared in definitions.rules if declared.id == id), None)
         )
-        tests = (
-            [] if mine or definitions is None or rule is None else run_tests_of(rule, definitions, self._opened.hasher)
-        )
+        tests = [] if mine or definitions is None or rule is None else run_tests_of(rule, definitions, self._log.hasher)
         return Checked(mine, elsewhere, warnings, rule, tests, definitions)
 
     # ---- in shadow, in force
@@ -218,38 +216,40 @@ class RuleDraftFiles(ProjectPart):
 
         Raises: ChangedMeanwhileError; DefinitionError for mistakes.
         """
-        with config.editing(self._opened.places):
+        with config.editing(self._context.paths):
             draft = self._there(id, tag)
             self._require_ok(draft)
-            text, standing = texts.in_shadow(draft.text, shadow=True), Rules(self._opened).standing(id)
+            text, standing = texts.in_shadow(draft.text, shadow=True), Rules(self._context).standing(id)
             if standing is None or standing.is_shadow:
                 name = file if standing is None else standing.file.name
-                return Rules(self._opened).put(
-                    name, texts.with_rule(Rules(self._opened).text_of(name), id, text), before
+                return Rules(self._context).put(
+                    name, texts.with_rule(Rules(self._context).text_of(name), id, text), before
                 )
             name, there = standing.file.name, standing.file.text
             if standing.trial:
                 there = texts.without_rule(there, standing.trial)
             numbers = [trial_number(trial) for trial in (*used, standing.trial) if trial_of(trial) == id]
             trial = f"{id}_try{max(numbers, default=0) + 1}"
-            return Rules(self._opened).put(name, texts.beside_rule(there, id, texts.renamed(text, trial)), before)
+            return Rules(self._context).put(name, texts.beside_rule(there, id, texts.renamed(text, trial)), before)
 
     def activate(self, id: str, tag: str, file: str, before: Before = unrecorded) -> str:
         """Make a draft active: it replaces the rule and its trial, and is no longer a draft.
 
         Raises: ChangedMeanwhileError; DefinitionError for mistakes; NotApprovedError where nobody did.
         """
-        with config.editing(self._opened.places):
+        with config.editing(self._context.paths):
             draft = self._there(id, tag)
             self._require_ok(draft)
             if self.need_second_person and not draft.is_approved:
                 raise NotApprovedError("a second person has to approve this draft first: shroff.yaml says so")
-            standing = Rules(self._opened).standing(id)
+            standing = Rules(self._context).standing(id)
             name = file if standing is None else standing.file.name
-            there = Rules(self._opened).text_of(name)
+            there = Rules(self._context).text_of(name)
             if standing is not None and standing.trial:
                 there = texts.without_rule(there, standing.trial)
-            Rules(self._opened).put(name, texts.with_rule(there, id, texts.in_shadow(draft.text, shadow=False)), before)
+            Rules(self._context).put(
+                name, texts.with_rule(there, id, texts.in_shadow(draft.text, shadow=False)), before
+            )
             self._forget(id)
         return name
 
@@ -257,11 +257,11 @@ class RuleDraftFiles(ProjectPart):
 
     @property
     def _folder(self) -> Path:
-        return self._opened.places.folder / DRAFTS
+        return self._context.paths.folder / DRAFTS
 
     @property
     def _ledger(self) -> Path:
-        return self._opened.places.state / LEDGER
+        return self._context.paths.state / LEDGER
 
     def _notes(self) -> dict[str, Note]:
         if not self._ledger.exists():
@@ -273,7 +273,7 @@ class RuleDraftFiles(ProjectPart):
             raise StorageError(f"{self._ledger} cannot be read. {words}.") from None
 
     def _put_notes(self, notes: dict[str, Note]) -> None:
-        config.make_folder(self._opened.places.state)
+        config.make_folder(self._context.paths.state)
         config.write_text(self._ledger, msgspec.json.encode(notes).decode())
 
     def _forget(self, id: str) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from shroff import config
 from shroff.app.parts import ProjectPart
+from shroff.app.project_files import checked_with
 from shroff.errors import DefinitionError, Problem, RefusalError, UsageError
 from shroff.project.definitions import load_definitions
 from shroff.project.draft_overlay import RULES, DraftFile
@@ -89,10 +90,10 @@ class Rules(ProjectPart):
 
     def files(self) -> list[RuleFile]:
         """Get all rule files, by name."""
-        texts = config.read_files(self._opened.places.folder, [])
+        texts = config.read_files(self._context.paths.folder, [])
         rules: Sequence[Rule] = ()
         with suppress(DefinitionError):
-            rules = self._opened.definitions.rules
+            rules = self._context.definitions.rules
         return [
             RuleFile(
                 name.removeprefix(FOLDER),
@@ -117,8 +118,8 @@ class Rules(ProjectPart):
             have mistakes.
         """
         _require_name(name)
-        with config.editing(self._opened.places):
-            self._opened.reload()
+        with config.editing(self._context.paths):
+            self._context.reload()
             now = self.file(name)
             if (now.tag if now is not None else "") != tag:
                 raise ChangedMeanwhileError(f"{FOLDER}{name} was changed meanwhile; read it again, and change that.")
@@ -129,11 +130,11 @@ class Rules(ProjectPart):
         _require_name(name)
         if len(text.encode()) > TEXT_BYTES_MAX:
             raise UsageError(f"a file of rules has at most {TEXT_BYTES_MAX:,} bytes.")
-        self._opened.check_with({f"{FOLDER}{name}": text})
+        checked_with(self._context, {f"{FOLDER}{name}": text})
         before(name, tag_of(config.lines_ended(text)))
-        config.make_folder(self._opened.places.folder / FOLDER)
-        config.write_text(own(self._opened.places.folder, f"{FOLDER}{name}"), text)
-        self._opened.reload()
+        config.make_folder(self._context.paths.folder / FOLDER)
+        config.write_text(own(self._context.paths.folder, f"{FOLDER}{name}"), text)
+        self._context.reload()
 
     def standing(self, id: str) -> RuleLocation | None:
         """Find a rule in the project's files; None if no file has it."""
@@ -157,7 +158,7 @@ class Rules(ProjectPart):
         It was active before, so no second approval is needed. Raises: DefinitionError for a text that does not fit the
         project now.
         """
-        with config.editing(self._opened.places):
+        with config.editing(self._context.paths):
             standing = self.standing(id)
             name = file if standing is None else standing.file.name
             there = self.text_of(name)
@@ -173,10 +174,10 @@ class Rules(ProjectPart):
         if text.strip():
             self.write_held(name, text, before)
         else:
-            self._opened.check_with({}, without=[f"{FOLDER}{name}"])
+            checked_with(self._context, {}, without=[f"{FOLDER}{name}"])
             before(name, tag_of(""))
-            (self._opened.places.folder / FOLDER / name).unlink(missing_ok=True)
-            self._opened.reload()
+            (self._context.paths.folder / FOLDER / name).unlink(missing_ok=True)
+            self._context.reload()
         return name
 
     def import_rules(
@@ -204,15 +205,15 @@ class Rules(ProjectPart):
         carry_over = load_entry("rules.radar", IMPORTERS)
         where = None if mapping is None else Path(mapping)
         imported = carry_over(
-            self._opened.definitions, Path(file), event=event, by=by, mapping=where, shadow=shadow, apart=apart
+            self._context.definitions, Path(file), event=event, by=by, mapping=where, shadow=shadow, apart=apart
         )
         if imported.files:
             draft = [
                 DraftFile(name if name == FEATURES else RULES, name, text) for name, text in imported.files.items()
             ]
             problems: list[Problem] = []
-            own_files = config.read_files(self._opened.places.folder, problems)
-            loaded = load_definitions(own_files, self._opened.hasher, self._opened.registry.load, draft)
+            own_files = config.read_files(self._context.paths.folder, problems)
+            loaded = load_definitions(own_files, self._log.hasher, self._context.registry.load, draft)
             loaded.beside(problems).or_raise()
         return imported
 

@@ -25,7 +25,7 @@ from shroff.rules.silences import trial_of
 if TYPE_CHECKING:
     from asyncio import Future
 
-    from shroff.app.opened import Opened
+    from shroff.app.context import ProjectContext
     from shroff.people.audit import AuditEntry
     from shroff.project.definitions import Definitions
     from shroff.rules.definitions import Rule
@@ -116,8 +116,8 @@ class RuleLook:
 class RuleLooks:
     """Rules of a project with what they did; figures are kept by all who open it in this process."""
 
-    def __init__(self, opened: Opened) -> None:
-        self._opened, self.kept = opened, opened.rule_statistics.get(RuleStatistics)
+    def __init__(self, context: ProjectContext) -> None:
+        self._context, self.kept = context, context.rule_statistics.get(RuleStatistics)
 
     @property
     def records(self) -> HitRecords:
@@ -131,10 +131,10 @@ class RuleLooks:
         while True:
             with self.kept.lock:
                 try:
-                    with self._opened.reading() as log:
+                    with self._context.log.reading() as log:
                         self.kept.histories.follow(log)
-                        self.records.zone = self._opened.systems.time_zone
-                        self.records.follow(log, self._opened.definitions, SLICE_S, self._opened.now_ms())
+                        self.records.zone = self._context.systems.time_zone
+                        self.records.follow(log, self._context.definitions, SLICE_S, self._context.now_ms())
                 except UsageError:  # there is no log yet
                     return True
             if self.records.is_whole or not is_whole:
@@ -144,9 +144,13 @@ class RuleLooks:
         """The results of a rule's tests, which are the same as long as the definitions are. May take seconds."""
         if rule is None:
             return ()
-        definitions, known = self._opened.definitions, self.kept.tests.get(rule.id)
+        definitions, known = self._context.definitions, self.kept.tests.get(rule.id)
         if known is None or known[0] is not definitions or known[1] is not rule:
-            known = self.kept.tests[rule.id] = definitions, rule, run_tests_of(rule, definitions, self._opened.hasher)
+            known = self.kept.tests[rule.id] = (
+                definitions,
+                rule,
+                run_tests_of(rule, definitions, self._context.log.hasher),
+            )
         return known[2]
 
     def all(self, *, is_whole: bool = False) -> list[RuleLook]:
@@ -155,8 +159,8 @@ class RuleLooks:
         `is_whole`: with hits counted as far back as they go; else each says whether they are.
         """
         has_all = self.follow(is_whole=is_whole)
-        drafts = {draft.id: draft for draft in RuleDraftFiles(self._opened).all()}
-        standings = Rules(self._opened).standings()
+        drafts = {draft.id: draft for draft in RuleDraftFiles(self._context).all()}
+        standings = Rules(self._context).standings()
         ids = {rule.id for rule in self._rules()} | standings.keys() | drafts.keys() | self.kept.histories.of.keys()
         found = [self._look(id_, drafts.get(id_), standings.get(id_), has_all=has_all) for id_ in sorted(ids)]
         return sorted(found, key=lambda look: look.state == OFF)
@@ -172,21 +176,21 @@ class RuleLooks:
         """The same, also of a rule that nobody knows yet."""
         has_all = self.follow(is_whole=is_whole)
         return self._look(
-            id_, RuleDraftFiles(self._opened).one(id_), Rules(self._opened).standing(id_), has_all=has_all
+            id_, RuleDraftFiles(self._context).one(id_), Rules(self._context).standing(id_), has_all=has_all
         )
 
     def _look(self, id_: str, draft: StoredDraft | None, standing: RuleLocation | None, *, has_all: bool) -> RuleLook:
         rule = next((rule for rule in self._rules() if rule.id == id_), None)
         try:
-            record = self.records.record(id_, self._opened.definitions)
+            record = self.records.record(id_, self._context.definitions)
         except DefinitionError:
             record = RuleRecord()
-        says = "" if rule is None else in_words(rule, teller_of(self._opened.definitions))
+        says = "" if rule is None else in_words(rule, teller_of(self._context.definitions))
         return RuleLook(id_, rule, standing, draft, record, self.kept.histories.versions(id_), says, has_all)
 
     def _rules(self) -> Sequence[Rule]:
         try:
-            return self._opened.definitions.rules
+            return self._context.definitions.rules
         except DefinitionError:
             return ()
 
@@ -197,7 +201,7 @@ class RuleLooks:
         yet.
         """
         acts: defaultdict[str, list[AuditEntry]] = defaultdict(list)
-        with ProjectPeople(self._opened).open() as desk:
+        with ProjectPeople(self._context).open() as desk:
             for row in rows_of(desk.store, AuditFilter(subject=subject_of(look.id))):
                 acts[_file_tag(row)].append(row)
         return {version.seq: acts[version.file_tag].pop() for version in look.versions if acts[version.file_tag]}

@@ -52,7 +52,7 @@ class PendingSilences(ProjectPart):
 
     def all(self) -> list[PendingSilence]:
         """List the requests that have not expired, by rule and key."""
-        now_ms = self._opened.now_ms()
+        now_ms = self._context.now_ms()
         return sorted(
             (request for request in self._requests() if parse_time(request.until) > now_ms),
             key=lambda request: (request.rule, request.key),
@@ -65,9 +65,9 @@ class PendingSilences(ProjectPart):
 
         Raises: as `silence`.
         """
-        entry = Silences(self._opened).entry(rule, key, until, note, authors[-1].name)
-        entity = next(declared.by for declared in self._opened.definitions.rules if declared.id == rule)
-        with config.editing(self._opened.places):
+        entry = Silences(self._context).entry(rule, key, until, note, authors[-1].name)
+        entity = next(declared.by for declared in self._context.definitions.rules if declared.id == rule)
+        with config.editing(self._context.paths):
             requests = self.all()
             was = next((earlier for earlier in requests if (earlier.rule, earlier.key) == (rule, key)), None)
             hands = [] if was is None else [author for author in was.authors if author not in authors]
@@ -90,7 +90,7 @@ class PendingSilences(ProjectPart):
             self._known_request(rule, key, tag)  # nobody took it back meanwhile
             before()
 
-        Silences(self._opened).write(rule, key, request.until, note=request.note, by=request.by, before=still_asked)
+        Silences(self._context).write(rule, key, request.until, note=request.note, by=request.by, before=still_asked)
         self._drop(request)
 
     def drop(self, rule: str, key: str, before: Recorded) -> None:
@@ -103,7 +103,7 @@ class PendingSilences(ProjectPart):
 
     @property
     def _requests_file(self) -> Path:
-        return self._opened.places.state / LEDGER
+        return self._context.paths.state / LEDGER
 
     def _requests(self) -> list[PendingSilence]:
         if not self._requests_file.exists():
@@ -123,9 +123,9 @@ class PendingSilences(ProjectPart):
         return found
 
     def _drop(self, request: PendingSilence) -> None:
-        with config.editing(self._opened.places):
+        with config.editing(self._context.paths):
             self._put([other for other in self.all() if other != request])
 
     def _put(self, requests: Sequence[PendingSilence], *more: PendingSilence) -> None:
-        config.make_folder(self._opened.places.state)
+        config.make_folder(self._context.paths.state)
         config.write_text(self._requests_file, msgspec.json.encode([*requests, *more]).decode())

@@ -51,12 +51,12 @@ class Silences(ProjectPart):
 
     def all(self) -> list[Silence]:
         """List all silences, by rule and line; expired ones stay until they are ended."""
-        by = {rule.id: rule.by for rule in self._opened.definitions.rules}
+        by = {rule.id: rule.by for rule in self._context.definitions.rules}
         return [
             Silence(rule, by.get(rule, ""), entry.value, entry.expires_at, entry.note, entry.added_by)
-            for name in sorted(self._opened.definitions.reference.lists)
+            for name in sorted(self._context.definitions.reference.lists)
             if (rule := rule_of(name)) is not None
-            for entry in ListFiles(self._opened).entries(name)
+            for entry in ListFiles(self._context).entries(name)
         ]
 
     def add(self, rule: str, key: str, until: str, *, note: str = "", by: str = "") -> ListChange:
@@ -66,22 +66,22 @@ class Silences(ProjectPart):
             within a year from now; NotAllowedError where a second person approves silences.
         """
         entry = self.entry(rule, key, until, note, by)
-        return ListFiles(self._opened).change(list_of(rule), [entry], makes=True)
+        return ListFiles(self._context).change(list_of(rule), [entry], makes=True)
 
     def end(self, rule: str, key: str) -> ListChange:
         """End the silence of a rule for a key. Raises: UsageError if there is none."""
         self._known_silence(rule)
-        return ListFiles(self._opened).remove(list_of(rule), key)
+        return ListFiles(self._context).remove(list_of(rule), key)
 
     def write(self, rule: str, key: str, until: str, *, note: str, by: str, before: Callable[[Edited], None]) -> None:
         """The same as `silence`, written alone: as `write_list`. Raises: as `silence`."""
         entry = self.entry(rule, key, until, note, by)
-        ListFiles(self._opened).write(list_of(rule), [entry], makes=True, before=before)
+        ListFiles(self._context).write(list_of(rule), [entry], makes=True, before=before)
 
     def write_end(self, rule: str, key: str, before: Callable[[Edited], None]) -> None:
         """The same as `end_silence`, written alone: as `write_list`. Raises: as `end_silence`."""
         self._known_silence(rule)
-        ListFiles(self._opened).write(list_of(rule), out=[key], before=before)
+        ListFiles(self._context).write(list_of(rule), out=[key], before=before)
 
     def entry(self, rule: str, key: str, until: str, note: str, by: str) -> Entry:
         """The line for it. Raises: as `silence`."""
@@ -93,11 +93,11 @@ class Silences(ProjectPart):
         return Entry(key, note, by, time_text(self._until_ms(until)))
 
     def _known_silence(self, rule: str) -> None:
-        if list_of(rule) not in self._opened.definitions.reference.lists:
+        if list_of(rule) not in self._context.definitions.reference.lists:
             raise UsageError(f"rule {rule[:100]!r} is silent for no key.")
 
     def _silenced(self, id_: str) -> Rule:
-        definitions = self._opened.definitions
+        definitions = self._context.definitions
         rules = {rule.id: rule for rule in definitions.rules}
         rule = rules.get(id_)
         if rule is None:
@@ -110,7 +110,7 @@ class Silences(ProjectPart):
 
     def _until_ms(self, text: str) -> int:
         try:
-            until_ms, now_ms = parse_time(text), self._opened.now_ms()
+            until_ms, now_ms = parse_time(text), self._context.now_ms()
         except ValueError as error:
             raise UsageError(f"until: {error}.") from None
         if not now_ms < until_ms <= now_ms + DAYS_MAX * DAY_MS:
@@ -120,4 +120,4 @@ class Silences(ProjectPart):
     @property
     def need_second_person(self) -> bool:
         """Whether a rule is silent only when somebody approves it who did not ask for it."""
-        return SILENCES in self._opened.systems.second_person
+        return SILENCES in self._context.systems.second_person

@@ -59,11 +59,11 @@ class Recorded:
         """All that is recorded so far, for an engine."""
         opened = partial(FolderObjects, str(self._lake))
         reader = LakeReader(RetriedObjects(opened()))
-        return replay_plan(uuid4().hex, opened, reader, self.project.opened.places.models, PARTITIONS)
+        return replay_plan(uuid4().hex, opened, reader, self.project.context.paths.models, PARTITIONS)
 
     def decisions(self) -> list[Row]:
         """What the process that took the events decided."""
-        with self.project.opened.reading() as log:
+        with self.project.log.reading() as log:
             return [_row(row) for rows in log.decisions_after() for row in rows]
 
 

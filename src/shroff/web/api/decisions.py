@@ -56,7 +56,7 @@ async def _row(service: Service, request: Request) -> DecisionRow:
 def row_of(project: Project, event: str, id_: str) -> DecisionRow:
     """The row of a decision. Raises: ProblemError with 404, which says whether there is such an event at all."""
     try:
-        with project.opened.reading() as log:
+        with project.log.reading() as log:
             row = log.decisions(event, [id_]).get(id_)
             if row is not None:
                 return row
@@ -74,7 +74,7 @@ def summaries_of(project: Project, events: Iterable[tuple[str, str]]) -> dict[tu
         ids.setdefault(event, []).append(id_)
     types, currency = project.definitions.events.types, project.definitions.settings.currency
     try:
-        with project.opened.reading() as log:
+        with project.log.reading() as log:
             found = [record for event, wanted in ids.items() for record in log.find(event, wanted).values()]
     except UsageError:  # there is no log yet
         return {}

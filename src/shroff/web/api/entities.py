@@ -114,7 +114,7 @@ def looked(
     project: Project, name: str, key: str, before: int | None, limit: int
 ) -> tuple[Timeline, list[Flagged], KeyLinks]:
     """The log's data about a key; flags and neighbors with the first part only."""
-    with project.opened.reading() as log:
+    with project.log.reading() as log:
         look = EntityLook(log, project.definitions, project.history.key_index(project.definitions))
         timeline = look.timeline(name, key, before=before, limit=limit)
         if before is not None:

@@ -128,7 +128,7 @@ class HealthBoard:
             return len(project.quarantine.fixed(log, log.refused(numbers)))
 
         try:
-            with project.opened.reading() as log:
+            with project.log.reading() as log:
                 known = log.refused_numbers()
                 numbers = known[-FIXED_LOOKED:]
                 fixed = self._fixed.get(tuple(numbers), counted, FIXED_FRESH_S)
@@ -144,10 +144,10 @@ class HealthBoard:
         except UsageError:  # there is no log yet
             leaving = Deliveries()
         try:
-            drift = read_record(project.opened.places)
+            drift = read_record(project.context.paths)
         except StorageError:  # which is among the findings
             drift = DriftRecord()
-        return Look(project.opened.now_ms(), findings, leaving, drift)
+        return Look(project.context.now_ms(), findings, leaving, drift)
 
 
 def _worst_first(finding: Finding) -> tuple[int, int]:
@@ -203,7 +203,7 @@ async def health(service: Service, request: Request) -> Json[Health]:
                 for sink in leaving.states
             ],
             "drift": found.drift.looks,
-            "alerts": [shown(alert) for alert in service.operator_alerts.firing(service.project.opened.now_ms())],
+            "alerts": [shown(alert) for alert in service.operator_alerts.firing(service.project.context.now_ms())],
         }
     )
 

@@ -61,7 +61,7 @@ async def receive(service: Service, request: Request) -> Response:
     named, source = known
     with _place(service, request):
         push = await _verified(service, request, named, source)
-    service.pushed.counts(name).received_ms = service.project.opened.now_ms()
+    service.pushed.counts(name).received_ms = service.project.context.now_ms()
     check_rate_of(service, f"hooks/{name}", 1)
     try:
         if push.kind != MESSAGE:
@@ -74,7 +74,7 @@ async def receive(service: Service, request: Request) -> Response:
 async def _verified(service: Service, request: Request, named: NamedSource, source: PushSource) -> Push:
     """What a request brings. Raises: ProblemError where it is refused; its sender waits for that as for a wrong key."""
     body = await request.body(BODY_BYTES_MAX)
-    headers, now_ms = dict(request.headers), service.project.opened.now_ms()
+    headers, now_ms = dict(request.headers), service.project.context.now_ms()
     try:
         try:
             return source.verified(headers, body, now_ms)

@@ -151,13 +151,13 @@ class Board:
 
     def read_on(self) -> None:
         """Count one more part of the log, so that a look need not."""
-        with self._lock, suppress(UsageError), self._project.opened.reading() as log:
+        with self._lock, suppress(UsageError), self._project.log.reading() as log:
             self._pulse.follow(log, self._project.definitions)
 
     def _follow(self, now_s: float) -> float:
         """Read the log on; gives the moment."""
         with suppress(UsageError):  # there is no log yet
-            with self._project.opened.reading() as log:
+            with self._project.log.reading() as log:
                 self._pulse.follow(log, self._project.definitions)
                 self._counts = log.counts()
             changes = self._desk.store.changes

@@ -141,7 +141,7 @@ class OperationThreads:
                 return self.acting(who, loop, asked_at).run(request)
             finally:
                 with suppress(ShroffError):  # files that it changed are read here, and not by the event loop
-                    _ = self._service.project.opened.loaded
+                    _ = self._service.project.context.loaded
 
         declared = operation_of(request)
         if declared.is_check:

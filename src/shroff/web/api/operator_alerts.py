@@ -125,7 +125,7 @@ def shown(alert: OperatorAlert) -> FiringAlert:
 async def receive(service: Service, request: Request) -> Json[AlertCount]:
     """Take a webhook of Alertmanager."""
     posted = decoded(await request.body(BODY_BYTES_MAX), PostedAlerts)
-    now_ms = service.project.opened.now_ms()
+    now_ms = service.project.context.now_ms()
     service.operator_alerts.take(posted.alerts, now_ms)
     return Json({"firing": len(service.operator_alerts.firing(now_ms))})
 

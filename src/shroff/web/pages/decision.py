@@ -94,7 +94,7 @@ class Looked:
 def looked(project: Project, event: str, id_: str, reasons: FirstReasons | None = None) -> Looked:
     """The page's view of a decision. Raises: UsageError where there is none."""
     explained = project.explain(f"{event}/{id_}") if reasons is None else reasons.explained(event, id_)
-    with project.opened.reading() as log:
+    with project.log.reading() as log:
         record = log.find(event, [id_])[id_]
     type_ = project.definitions.events.types.get(event)
     fields = fields_of(record)

@@ -152,7 +152,7 @@ async def show(service: Service, request: Request) -> Response:
     part = await service.in_thread(_part, service, wanted, before)
     definitions = service.project.definitions
     zone = given["zone"] or days_zone(service, request)
-    today = day_at(service.project.opened.now_ms(), zone)
+    today = day_at(service.project.context.now_ms(), zone)
     return await page(
         service,
         request,
@@ -183,7 +183,7 @@ async def download(service: Service, request: Request) -> Response:
 
 def _for_csv(service: Service, wanted: DecisionsWanted) -> Sequence[Line]:
     try:
-        with service.project.opened.reading() as log:
+        with service.project.log.reading() as log:
             return _read(service.project, log, wanted, log.last_seq(), CSV_ROWS, CSV_LOOKED_AT).lines
     except UsageError:  # there is no log yet
         return []
@@ -236,7 +236,7 @@ def _unreadable(words: str) -> ProblemError:
 
 def _part(service: Service, wanted: DecisionsWanted, upto: int | None) -> DecisionsPart:
     try:
-        with service.project.opened.reading() as log:
+        with service.project.log.reading() as log:
             part = _read(service.project, log, wanted, log.last_seq() if upto is None else upto)
     except UsageError:  # there is no log yet
         return DecisionsPart([], 0)
@@ -257,7 +257,7 @@ def _totals(service: Service, wanted: DecisionsWanted, lines: Sequence[Line]) ->
     definitions, found = service.project.definitions, OutcomeTally()
     places, amount_of = definitions.settings.money_places, amount_reader(definitions)
     is_whole = False
-    with suppress(UsageError), service.project.opened.reading() as log:  # there is no log yet
+    with suppress(UsageError), service.project.log.reading() as log:  # there is no log yet
         is_whole = wanted.starts_ms is not None and _add_day(log, definitions, wanted, amount_of, found)
     if not is_whole:
         for line in lines:

@@ -194,7 +194,7 @@ async def show(service: Service, request: Request) -> Response:
 
 def _looked(project: Project, name: str, key: str, before: int | None, limit: int, may_see: bool) -> _Found:  # noqa: FBT001 - run in a thread
     """What the log has of a key; flags, links and totals with the first part only."""
-    with project.opened.reading() as log:
+    with project.log.reading() as log:
         look = EntityLook(log, project.definitions, project.history.key_index(project.definitions))
         timeline = look.timeline(name, key, before=before, limit=limit)
         if before is not None:

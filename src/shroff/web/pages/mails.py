@@ -82,7 +82,7 @@ async def mailbox(service: Service, request: Request) -> Response:
     project = service.project
     mails, last = parted(await service.in_thread(project.letters.mails, SHOWN + 1), SHOWN)
     asked = await service.in_thread(_asked, service, mails)
-    has_server = not project.opened.systems.mails_are_files
+    has_server = not project.context.systems.mails_are_files
     shown: dict[str, Any] = {"mails": mails, "asked": asked, "is_cut": last is not None, "masked": masked}
     return await page(service, request, "mails.html", **shown, has_server=has_server)
 

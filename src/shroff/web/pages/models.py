@@ -106,7 +106,7 @@ def _versions(service: Service, found: Sequence[ListedModel]) -> list[ComparedMo
     baselines: Mapping[str, Any] = {}
     for model in found[:VERSIONS_SHOWN]:
         with suppress(ShroffError):
-            stored = service.project.opened.registry.read(model.id)
+            stored = service.project.context.registry.read(model.id)
             read.append((stored.id, model, _facts(stored.manifest), _by_name(stored.metrics)))
             if model.role == "champion" or not baselines:
                 baselines = stored.metrics.get("baselines", {})

@@ -83,7 +83,7 @@ def tabs(routes: Iterable[Route]) -> list[Tab]:
 def days_zone(service: Service, request: Request) -> str:
     """The time zone of the days on somebody's pages: their own, else the project's."""
     own = "" if request.signed_in is None else request.signed_in.user.zone
-    return own or service.project.opened.systems.time_zone
+    return own or service.project.context.systems.time_zone
 
 
 def screens_of(service: Service, who: Who) -> list[Tab]:
@@ -161,7 +161,7 @@ def _page(
     here = next((screen.path for screen in screens if request.path.startswith((screen.path, *screen.below))), "")
     place = service.work.seq if service.is_ready else None
     user = signed_in.user
-    zone, is_calibrated = user.zone or service.project.opened.systems.zone, service.project.definitions.is_calibrated
+    zone, is_calibrated = user.zone or service.project.context.systems.zone, service.project.definitions.is_calibrated
     seen = Seen(user.display_name, signed_in.csrf, screens, here, place, count, zone, user.theme, is_calibrated)
     currency = service.project.definitions.settings.currency
     status = 422 if status == 200 and shown.get("mistake") else status

@@ -83,7 +83,7 @@ def _found(service: Service, who: Who, text: str, before: int | None) -> SearchR
         return SearchResults(list(_cases(service, who, int(named[1]))), is_whole=True)
     hits = list(_named(service, who, text, is_whole=True))
     try:
-        with service.project.opened.reading() as log:
+        with service.project.log.reading() as log:
             hits += [] if before is not None else _whole(service, log, text, is_key=not hits)
             if hits and before is None:
                 return SearchResults([*hits, *_case_too(service, who, text)], is_whole=True)
@@ -162,7 +162,7 @@ def _cases(service: Service, who: Who, number: int) -> Iterator[SearchHit]:
 def _about(service: Service, case: Case) -> str:
     """Whom a case is about, by its name where events have one."""
     try:
-        with service.project.opened.reading() as log:
+        with service.project.log.reading() as log:
             return f"{case.entity} {_name(service, _look(service, log), case.entity, case.key)}"
     except UsageError:  # an entity that the project has no more, or no log
         return f"{case.entity} {case.key}"

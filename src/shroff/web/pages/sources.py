@@ -43,7 +43,7 @@ async def confirm(service: Service, request: Request) -> Response:
     """Tell a sender that the messages of a topic are wanted."""
     form = await request.form()
     name, topic = form.get("source", ""), form.get("topic", "")
-    if name not in service.project.opened.systems.sources:
+    if name not in service.project.context.systems.sources:
         raise ProblemError(404, "no-source", "There is no such source", "shroff.yaml has no source of this name")
     try:
         await service.operations.run(request.who, ConfirmSubscriptions(source=name, topic=topic))

@@ -84,13 +84,13 @@ class CaseKeeper:
         """Whether there is more to read."""
         if carry_out(self._desk):
             self._asked()
-        if self._taken != self._project.opened.taken.number:
+        if self._taken != self._project.context.taken.number:
             self._let_go()  # which has the notices of before
         if self._follower is None:
-            self._taken = self._project.opened.taken.number
-            if not self._project.opened.has_log():
+            self._taken = self._project.context.taken.number
+            if not self._project.log.exists():
                 return False
-            self._log = self._project.opened.open_log(read_only=True)
+            self._log = self._project.log.open(read_only=True)
             self._follower = self._project.cases.follower(self._desk, self._log, self.recent)
         return self._follower.step()
 
@@ -121,14 +121,14 @@ async def keep_indexed(service: Service, every_s: float = EVERY_S) -> None:
 def _lacks(service: Service) -> int:
     project = service.project
     try:
-        with project.opened.reading() as log:
+        with project.log.reading() as log:
             return project.history.key_index(project.definitions).lacks(log)
     except ShroffError:  # whoever asks for a page is told
         return 0
 
 
 async def _index(service: Service) -> None:
-    words = (sys.executable, "-m", "shroff", "-C", str(service.project.opened.places.folder), "index")
+    words = (sys.executable, "-m", "shroff", "-C", str(service.project.context.paths.folder), "index")
     # Not by the loop: uvloop copies this process to begin another one, for which every event would wait 30 ms.
     process = await asyncio.to_thread(_begun, words)
     try:

@@ -140,6 +140,6 @@ class DraftCheckers:
             if (process := self._free.pop()).runs:
                 return process
             self._all.discard(process)
-        process = OperationProcess(self._project.opened.places.folder, MEMORY_MAX)
+        process = OperationProcess(self._project.context.paths.folder, MEMORY_MAX)
         self._all.add(process)
         return process

@@ -109,7 +109,7 @@ def _answer(project: app.Project, name: str, values: dict[str, Any]) -> SaidLine
 
 
 def _size(project: app.Project) -> int:
-    with project.opened.reading() as log:
+    with project.log.reading() as log:
         return log.last_seq()
 
 

@@ -151,7 +151,7 @@ def build_marts(project: Project, progress: ProgressSteps, request: BuildMarts) 
 
     The file with all tables is replaced only if every test passes; until then the last good one stays.
     """
-    done = Marts(project.opened).build(
+    done = Marts(project.context).build(
         memory=request.memory, is_full=request.full, progress=progress.counting("building, models")
     )
     return MartsBuilt(marts=_listed(done.marts), upto=sum(done.marts.upto.values()), behind=done.behind)
@@ -164,7 +164,7 @@ class RunMartTests(OperationRequest[MartList]):
 @operation("marts test", right="read:decisions", examples=["shroff marts test", "shroff marts test --json"])
 def run_mart_tests(project: Project, request: RunMartTests) -> MartList:
     """Run the tests, as they are written now, on the last build. Exit status 1 if a test fails."""
-    return MartList(marts=_listed(Marts(project.opened).test()))
+    return MartList(marts=_listed(Marts(project.context).test()))
 
 
 class ShowMarts(OperationRequest["MartsShown"]):
@@ -192,7 +192,7 @@ class MartsShown(MartList):
 )
 def show_marts(project: Project, request: ShowMarts) -> MartsShown:
     """List the marts, or show the columns and first rows of one."""
-    marts = Marts(project.opened)
+    marts = Marts(project.context)
     built = marts.built(failed=request.failed)
     if not request.name:
         return MartsShown(marts=_listed(built))
@@ -234,7 +234,7 @@ def write_dbt_sources(project: Project, request: WriteDbtSources) -> DbtSources:
     """Write a sources.yml for dbt-duckdb with the current files of the lake."""
     from shroff.runtime.whole_files import write_lines
 
-    text, out = Marts(project.opened).sources(), request.out
+    text, out = Marts(project.context).sources(), request.out
     if out is not None:
         write_lines(out, [[text.encode()]])
     answer = DbtSources(file=None if out is None else str(out), tables=text.count("\n      - name: "))
@@ -255,7 +255,7 @@ class MartsParams(JobParams, frozen=True):
 def run_mart_job(project: Project, params: MartsParams, run: JobRun) -> Mapping[str, Any]:
     """As `shroff marts build`. Raises: StateError where a test failed; the last good build stays then."""
     progress = run.counting("building models")
-    done = Marts(project.opened).build(memory=params.memory, is_full=params.full, progress=progress)
+    done = Marts(project.context).build(memory=params.memory, is_full=params.full, progress=progress)
     failed = [f"{mart.name}: {test}" for mart in done.marts.marts for test, _, _ in mart.failures]
     if failed:
         raise StateError(f"tests failed, so the last good build is kept: {'; '.join(failed[:5])}")

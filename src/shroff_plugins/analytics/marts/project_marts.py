@@ -14,7 +14,7 @@ from shroff.runtime.process_wide import threads
 from shroff_plugins.analytics.histories import history_of
 
 if TYPE_CHECKING:
-    from shroff.app.opened import Opened
+    from shroff.app.context import ProjectContext
     from shroff.lake.reader import LakeReader
     from shroff.runtime.progress import Progress
     from shroff.streams.log import Log
@@ -54,13 +54,13 @@ class MartRows:
 class Marts:
     """SQL tables built from the lake. One process builds them; any number can read them meanwhile."""
 
-    def __init__(self, opened: Opened) -> None:
-        self._opened = opened
+    def __init__(self, context: ProjectContext) -> None:
+        self._context = context
 
     @property
     def _state(self) -> Path:
         """Folder of the built marts; may be removed at any time."""
-        return self._opened.places.state / "marts"
+        return self._context.paths.state / "marts"
 
     @property
     def _files(self) -> MartFiles:
@@ -90,7 +90,7 @@ class Marts:
             held.callback(shutil.rmtree, self._files.work, ignore_errors=True)
             lake = self._local(reader)
             models = self.models(lake)
-            origin = Origin(lake, {str(reader.state.lane): reader.last_seq}, self._opened.now_ms())
+            origin = Origin(lake, {str(reader.state.lane): reader.last_seq}, self._context.now_ms())
             built = build(models, origin, self._files, limits, is_full=is_full, progress=progress)
             return MartBuild(built, log.last_seq() - reader.last_seq)
 
@@ -99,7 +99,7 @@ class Marts:
         from shroff_plugins.analytics.marts.models import load_models
 
         lake = lake or self._recorded([])
-        texts = config.read_sql(self._opened.places.folder, "marts")
+        texts = config.read_sql(self._context.paths.folder, "marts")
         if not any(name.endswith(".sql") for name in texts):
             raise UsageError(NO_MODELS)
         return load_models(texts, lake.views)
@@ -148,13 +148,13 @@ class Marts:
         with ExitStack() as held:
             _, lake = self._history(held)
             names, address = sorted(lake.state.files), lake.objects.address
-        return sources_yml(self._opened.definitions.settings.name, address, self._recorded(names))
+        return sources_yml(self._context.definitions.settings.name, address, self._recorded(names))
 
     def _history(self, held: ExitStack) -> tuple[Log, LakeReader]:
         """The log and its lake. Raises: UsageError where there is none."""
-        log, lake = history_of(self._opened, held)
+        log, lake = history_of(self._context, held)
         if lake is None:
-            raise UsageError(NO_LAKE if self._opened.systems.lake is None else NOT_WRITTEN)
+            raise UsageError(NO_LAKE if self._context.systems.lake is None else NOT_WRITTEN)
         return log, lake
 
     def _local(self, lake: LakeReader) -> LakeFiles:
@@ -185,9 +185,9 @@ class Marts:
     def _folder(self) -> Path | None:
         from shroff.app.lakes import Lakes
 
-        if self._opened.systems.lake is None:
+        if self._context.systems.lake is None:
             raise UsageError(NO_LAKE)
-        return Lakes(self._opened).folder
+        return Lakes(self._context).folder
 
     def _recorded(self, names: list[str]) -> LakeFiles:
         from shroff.lake.rows import empty_tables
@@ -196,4 +196,4 @@ class Marts:
         folder = self._folder or self._copies
         if folder is None:
             raise StateError("a lake is in a folder or a bucket")
-        return LakeFiles({name: folder / name for name in names}, empty_tables(self._opened.definitions))
+        return LakeFiles({name: folder / name for name in names}, empty_tables(self._context.definitions))

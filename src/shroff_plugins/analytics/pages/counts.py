@@ -140,10 +140,10 @@ class DayRow:
 def _day_rows(project: Project, question: CountQuestion) -> list[DayRow]:
     """The days, newest first; none where there is no log, or the days have too many events."""
     try:
-        found = figures_of_days(project.opened, question.start_date, question.end_date, question.zone)
+        found = figures_of_days(project.context, question.start_date, question.end_date, question.zone)
     except UsageError:
         return []
-    today, places = day_at(project.opened.now_ms(), question.zone), project.definitions.settings.money_places
+    today, places = day_at(project.context.now_ms(), question.zone), project.definitions.settings.money_places
 
     def row(day: date, figures: DayFigures) -> DayRow:
         def part(count: int, units: int) -> tuple[int, str]:
@@ -209,7 +209,7 @@ def _is_open(project: Project, question: CountQuestion) -> Callable[[date], bool
 
     None is open where the counts end before today: they no longer grow.
     """
-    today = day_at(project.opened.now_ms(), question.zone)
+    today = day_at(project.context.now_ms(), question.zone)
     days = 7 if question.by == WEEK else 1
     grows = question.end_date is None or question.end_date >= today
     return lambda day: grows and day <= today < day + timedelta(days)
@@ -282,7 +282,7 @@ def _events(project: Project, wanted: EventsWanted, upto: int | None) -> tuple[l
     days = days_of(wanted.first, wanted.last)
     start_ms, *_, end_ms = day_starts_ms(wanted.first, days, wanted.zone)
     found, ends_s = list[CountedEvent](), time.monotonic() + LOOKS_S
-    with project.opened.reading() as log:
+    with project.log.reading() as log:
         sources = sources_of(log) if wanted.source else None
         end = log.last_seq() if upto is None else min(upto, log.last_seq())
         least = end - LOOKED_AT

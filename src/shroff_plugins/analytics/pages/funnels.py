@@ -40,7 +40,7 @@ async def show(service: Service, request: Request) -> Response:
     funnels, found, mistake = dict[str, Funnel](), _NOTHING, ""
     asked = FunnelDays()
     try:
-        funnels = await service.in_thread(funnels_of, service.project.opened)
+        funnels = await service.in_thread(funnels_of, service.project.context)
         if funnels:
             asked = _question(service, request, next(iter(funnels)))
             answer = await service.operations.run(request.who, asked)

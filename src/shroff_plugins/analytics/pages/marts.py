@@ -34,14 +34,14 @@ async def show(service: Service, request: Request) -> Response:
     """All marts; how to build them where there are none."""
     found: BuiltMarts | None = None
     with suppress(UsageError):  # nothing is built yet
-        found = await service.in_thread(Marts(service.project.opened).built)
+        found = await service.in_thread(Marts(service.project.context).built)
     may_build = request.who.may(Right.RUN_JOBS)
     return await page(service, request, f"{HERE}:marts.html", built=found, may_build=may_build, path=PATH)
 
 
 async def show_one(service: Service, request: Request) -> Response:
     """One mart."""
-    marts, name = Marts(service.project.opened), request.path_params["name"]
+    marts, name = Marts(service.project.context), request.path_params["name"]
     try:
         built = await service.in_thread(marts.built)
         mart = built.named(name)

@@ -44,7 +44,7 @@ def build(session: Session, first: str | None, last: str | None) -> None:
     Rows with the same content stay unchanged. Rows that differ are replaced, and their revision increases by one.
     """
     with bars("summarizing, windows") as (progress,):
-        built = Summaries(session.project.opened).build(first, last, progress)
+        built = Summaries(session.project.context).build(first, last, progress)
     session.answer(document_of(built), _text(built))
     session.next("shroff summaries run")
 
@@ -72,7 +72,7 @@ def run(session: Session, first: str | None, last: str | None) -> None:
 
     total = Built(0, 0, 0)
     with ended_cleanly() as stopped, bars("summarizing, windows") as (progress,):
-        for built in Summaries(session.project.opened).run(
+        for built in Summaries(session.project.context).run(
             first, last, progress, say=lambda words: session.say(f"shroff: {words}.")
         ):
             total = Built(*(one + other for one, other in zip(total, built, strict=True)))

@@ -16,8 +16,8 @@ from shroff.project.settings.summaries import INGEST_TIME, SummarySettings, load
 from shroff.runtime.progress import unheard
 
 if TYPE_CHECKING:
+    from shroff.app.context import ProjectContext
     from shroff.app.jobs.work import JobRun
-    from shroff.app.opened import Opened
     from shroff.app.project import Project
     from shroff.monitoring.doctor import Finding
     from shroff.monitoring.doctor_systems import Try
@@ -34,8 +34,8 @@ AGAIN_S: Final = 5.0  # after which something that was away is asked again
 class Summaries:
     """Five-minute summaries of a project."""
 
-    def __init__(self, opened: Opened) -> None:
-        self._opened = opened
+    def __init__(self, context: ProjectContext) -> None:
+        self._context = context
         self._counted: CountedWindows | None = None
 
     @property
@@ -48,8 +48,8 @@ class Summaries:
     @property
     def declared(self) -> SummarySettings | None:
         """The same; None where it says nothing."""
-        definitions = self._opened.definitions  # which tells its mistakes
-        text = config.read_files(self._opened.places.folder, []).get(config.PROJECT_FILE, "")
+        definitions = self._context.definitions  # which tells its mistakes
+        text = config.read_files(self._context.paths.folder, []).get(config.PROJECT_FILE, "")
         return load_summary_settings(yamltext.read(text, config.PROJECT_FILE, []), [], definitions.events)
 
     def build(self, first: Moment | None = None, last: Moment | None = None, progress: Progress | None = None) -> Built:
@@ -90,7 +90,7 @@ class Summaries:
         first_ms, last_ms = moment_ms(first, "--from"), moment_ms(last, "--to")
         settings = self.settings
         with self._writer() as writer:
-            while not self._opened.has_log():
+            while not self._context.log.exists():
                 if last_ms is not None and writer.complete_ms() >= last_ms:
                     break  # and say that there is none
                 say(f"no event yet; looking again in {AGAIN_S:.0f} s")
@@ -110,7 +110,7 @@ class Summaries:
                 if last_ms is not None and complete_ms >= last_ms:
                     return
                 due_ms = complete_ms + settings.every_ms + settings.delay_ms
-                wait(max(due_ms - self._opened.now_ms(), 0) / 1_000)
+                wait(max(due_ms - self._context.now_ms(), 0) / 1_000)
 
     def tries(self) -> Iterator[Try]:
         """What `doctor` asks."""
@@ -129,11 +129,11 @@ class Summaries:
         from shroff_plugins.analytics.summaries.summaries import window_of
 
         settings = self.settings
-        with closing(open_summaries(self._opened, settings)) as store:
+        with closing(open_summaries(self._context, settings)) as store:
             found = store.followed()
         if found is None or found.next_ms is None:
             return Finding("summaries", OK, "not there yet; 'shroff summaries run' writes them")
-        due_ms = window_of(self._opened.now_ms() - settings.delay_ms, settings.every_ms)
+        due_ms = window_of(self._context.now_ms() - settings.delay_ms, settings.every_ms)
         behind = max(due_ms - found.next_ms, 0) // settings.every_ms
         words = f"written up to {time_text(found.next_ms)}"
         if behind <= BEHIND:
@@ -156,7 +156,7 @@ class Summaries:
         settings = self.declared
         if settings is None:
             return None
-        with closing(open_summaries(self._opened, settings)) as store, self._logs() as logs:
+        with closing(open_summaries(self._context, settings)) as store, self._logs() as logs:
             found = store.followed()
             if found is None or found.next_ms is None:
                 return None
@@ -165,7 +165,7 @@ class Summaries:
                     last = range(found.next_ms - FIRST_WINDOWS * settings.every_ms, found.next_ms, settings.every_ms)
                     self._counted = CountedByIngestTime(settings, min(store.counts(last), default=found.next_ms))
                 else:
-                    self._counted = CountedByEventTime(settings, logs, self._opened.definitions)
+                    self._counted = CountedByEventTime(settings, logs, self._context.definitions)
             starts = self._counted.starts(found.next_ms)
             return self._counted.difference(logs, starts, store.counts(starts), found.position)
 
@@ -174,24 +174,24 @@ class Summaries:
         from shroff_plugins.analytics.summaries.summary_writer import SummaryWriter
 
         settings = self.settings
-        with closing(open_summaries(self._opened, settings)) as store:
-            places = self._opened.definitions.settings.money_places
-            yield SummaryWriter(settings, store, places, self._opened.now_ms)
+        with closing(open_summaries(self._context, settings)) as store:
+            places = self._context.definitions.settings.money_places
+            yield SummaryWriter(settings, store, places, self._context.now_ms)
 
     @contextmanager
     def _logs(self) -> Iterator[list[Log]]:
         """The log."""
         with ExitStack() as held:
-            yield [held.enter_context(self._opened.reading())]
+            yield [held.enter_context(self._context.log.reading())]
 
 
-def open_summaries(opened: Opened, settings: SummarySettings) -> SummaryStore:
+def open_summaries(context: ProjectContext, settings: SummarySettings) -> SummaryStore:
     """Where summaries are kept. Raises: UsageError where there is no such database, or its library is missing."""
     from shroff_plugins.analytics.summaries.summary_tables import SUMMARIES, SqlSummaries
 
-    project = opened.definitions.settings
-    placed = SUMMARIES.placed({"url": config.filled(settings.url, "summaries")}, opened.places.folder)
-    return SqlSummaries(placed["url"], settings, (project.currency, project.money_places), opened.now_ms)
+    project = context.definitions.settings
+    placed = SUMMARIES.placed({"url": config.filled(settings.url, "summaries")}, context.paths.folder)
+    return SqlSummaries(placed["url"], settings, (project.currency, project.money_places), context.now_ms)
 
 
 # ---- as a job
@@ -207,7 +207,7 @@ class SummariesParams(JobParams, frozen=True, rename={"start": "from", "end": "t
 def run_summary_job(project: Project, params: SummariesParams, run: JobRun) -> Mapping[str, Any]:
     """As `shroff summaries build`."""
     progress = run.counting("summarizing windows")
-    return Summaries(project.opened).build(params.start, params.end, progress)._asdict()
+    return Summaries(project.context).build(params.start, params.end, progress)._asdict()
 
 
 SUMMARIES: Final = JobKind("summaries", SummariesParams, f"{__name__}:run_summary_job")

@@ -29,6 +29,6 @@ class Spooled(OperationAnswer):
 @operation("spool count", right="read:decisions", http="GET /spool", examples=["shroff spool count"])
 def count_spool(project: Project, request: CountSpool) -> Spooled:
     """Count the lines of the spool."""
-    file = project.opened.places.folder / "out" / "decisions.jsonl"
+    file = project.context.paths.folder / "out" / "decisions.jsonl"
     expected = project.definitions.added.get("spool", {}).values()
     return Spooled(lines=len(file.read_bytes().splitlines()) if file.exists() else 0, expected=sum(expected))

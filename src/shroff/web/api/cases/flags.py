@@ -115,7 +115,7 @@ def flagged(
 
     A key or value in clear is hashed where the log has it hashed. Raises: UsageError where no event type has a field.
     """
-    types, hasher = project.definitions.events.types, project.opened.hasher
+    types, hasher = project.definitions.events.types, project.log.hasher
     fields = {field.name: field.shape.is_hashed for type_ in types.values() for field in type_.fields}
     for name in wanted.keys() - fields.keys():
         raise UsageError(f"no event type has a field {name!r}. {nearest(name, fields)}".rstrip())
@@ -159,7 +159,7 @@ async def judge(service: Service, request: Request) -> Json[FlagShown]:
         "event": row.event,
         "verdict": said.verdict,
         "source": said.source,
-        "known_at": time_text(service.project.opened.now_ms()),
+        "known_at": time_text(service.project.context.now_ms()),
         **({"reason": given.reason} if given.reason else {}),
     }
     reader = service.label_reader()
@@ -178,7 +178,7 @@ async def _judged(service: Service, row: FlagRow) -> FlagShown:
     """A flag as its event's label has it now."""
 
     def read() -> list[Flagged]:
-        with service.project.opened.reading() as log:
+        with service.project.log.reading() as log:
             return with_fields(log, [row])
 
     (flag,) = await shown(service, await service.in_thread(read))
@@ -194,7 +194,7 @@ async def verdicts(service: Service, events: Sequence[str]) -> Mapping[str, Verd
         return {name: known[name] for name in wanted if name in known}
 
     def read() -> dict[str, VerdictInForce]:
-        with service.project.opened.reading() as log:
+        with service.project.log.reading() as log:
             return service.verdicts.of(log, wanted)
 
     if not wanted:
@@ -204,7 +204,7 @@ async def verdicts(service: Service, events: Sequence[str]) -> Mapping[str, Verd
 
 def known_key(project: Project, entity: str, key: str) -> str:
     """The key of an entity as the log has it: what is given in clear is hashed where the entity's keys are."""
-    return stored_text(project.definitions.events, project.opened.hasher, entity, key)
+    return stored_text(project.definitions.events, project.log.hasher, entity, key)
 
 
 def document(row: FlagRow, standing: VerdictInForce | None) -> Flag:
@@ -215,7 +215,7 @@ def document(row: FlagRow, standing: VerdictInForce | None) -> Flag:
 
 def _page(project: Project, entity: str, key: str, before: tuple[int, str] | None, limit: int) -> list[Flagged]:
     try:
-        with project.opened.reading() as log:
+        with project.log.reading() as log:
             return with_fields(log, log.flags_of(entity, key, before, limit))
     except UsageError:  # no log yet
         return []
@@ -244,7 +244,7 @@ def _flag(project: Project, id_: str) -> FlagRow:
     place, sign, rule = id_.partition("-")
     if sign and place.isdecimal() and place.isascii() and 0 < len(place) < 19:
         seq = int(place)
-        with project.opened.reading() as log:
+        with project.log.reading() as log:
             for rows in log.flags_after(seq - 1, seq):
                 for row in rows:
                     if row.rule == rule:
@@ -254,7 +254,7 @@ def _flag(project: Project, id_: str) -> FlagRow:
 
 def _said_last(project: Project, row: FlagRow) -> Said | None:
     """What an analyst said last of a flag's event, but for its amount."""
-    with project.opened.reading() as log:
+    with project.log.reading() as log:
         last = said_last(log, row.event, row.seq, ANALYST)
     return None if last is None else msgspec.structs.replace(last, amount=None)
 

@@ -107,9 +107,9 @@ class LabelBoard:
         """Label statistics of a period up to the newest label or of all; from any thread."""
         with self._lock:
             try:
-                with self.project.opened.reading() as log:
+                with self.project.log.reading() as log:
                     labels = self._followed(log)
-                    now_ms = self.project.opened.now_ms()
+                    now_ms = self.project.context.now_ms()
                     as_of_ms = latest(log.watermark_ms(), labels.known_at_ms(), now_ms) or 0
                     waits = log.counts().waiting
                     rows = log.waiting_all()[:SHOWN] if 0 < waits <= LISTED_MAX else []
@@ -128,7 +128,7 @@ class LabelBoard:
                 newest_ms,
                 together,
                 came_since(labels.histories, since_ms),
-                *_days(labels, since_ms, newest_ms, self.project.opened.systems.time_zone),
+                *_days(labels, since_ms, newest_ms, self.project.context.systems.time_zone),
                 _without_label(self._decided, together.labeled, as_of_ms // DAY_MS),
                 asked,
                 _answers(labels, now_ms - ASKED_MS),

@@ -195,7 +195,7 @@ class Backtests:
 
 def new_run(service: Service, who: Who) -> BacktestRun:
     """A back-test that is about to begin, with an id by which they stand in the order of time."""
-    now_ms = service.project.opened.now_ms()
+    now_ms = service.project.context.now_ms()
     id_ = f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime(now_ms / 1_000))}-{token_hex(3)}"
     return BacktestRun(id_, "", who.name, now_ms)
 
@@ -214,7 +214,7 @@ async def computed(service: Service, draft: BacktestRequest, run: BacktestRun) -
     def told(done: int, total: int) -> None:
         run.done, run.total = done, total
 
-    process = await asyncio.to_thread(OperationProcess, service.project.opened.places.folder)
+    process = await asyncio.to_thread(OperationProcess, service.project.context.paths.folder)
     try:
         report = await asyncio.to_thread(_report, process, draft, told)
     except ProcessEndedError as error:

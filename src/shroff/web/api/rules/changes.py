@@ -38,7 +38,7 @@ async def _apply_now(service: Service) -> tuple[str, bool]:
         found = await service.in_thread(service.project.versions.unapplied)
         if not any(change.takes == "now" for change in found):
             return (f"changed files wait for a restart: {_named(found)}" if found else ""), False
-        done = await service.operations.run(service.project.opened.who, ApplyFiles())
+        done = await service.operations.run(service.project.context.who, ApplyFiles())
     except DefinitionError as error:
         return f"changed files have {len(error.problems)} mistakes and are not active: {error.problems[0]}", False
     except ShroffError as error:

@@ -142,7 +142,7 @@ def _together(project: Project, found: Looked, row: DecisionRow) -> list[Related
     definitions = project.definitions
     types, currency = definitions.events.types, definitions.settings.currency
     told = list[RelatedEvents]()
-    with project.opened.reading() as log:
+    with project.log.reading() as log:
         look = EntityLook(log, definitions, project.history.key_index(definitions))
         for at, subject in enumerate(own):
             try:

@@ -103,7 +103,7 @@ def _there(service: Service, labels: Sequence[Submission]) -> set[str]:
         type_, field, value = _name(label.label)
         named.setdefault((type_, field), {}).setdefault(value, []).append(label.place)
     found = set[str]()
-    with service.project.opened.reading() as log:
+    with service.project.log.reading() as log:
         for (type_, field), places in named.items():
             known = log.find_unique(type_, field, [*places]) if field else log.find(type_, [*places])
             found.update(place for value in known for place in places[value])

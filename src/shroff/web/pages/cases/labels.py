@@ -71,8 +71,8 @@ async def show(service: Service, request: Request) -> Response:
     delay_ms = max(
         (model.label_delay_ms for model in service.project.definitions.models.values()), default=LABEL_DELAY_MS
     )
-    zone = service.project.opened.systems.time_zone
-    today = day_number(service.project.opened.now_ms(), zone)
+    zone = service.project.context.systems.time_zone
+    today = day_number(service.project.context.now_ms(), zone)
     return await page(
         service,
         request,

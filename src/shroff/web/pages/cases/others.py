@@ -73,7 +73,7 @@ def _newest(service: Service, case: Case) -> list[OtherEvent]:
     project = service.project
     definitions = project.definitions
     try:
-        with project.opened.reading() as log:
+        with project.log.reading() as log:
             look = EntityLook(log, definitions, project.history.key_index(definitions))
             events = look.timeline(case.entity, case.key, limit=LOOKED_AT).events
     except ShroffError:  # it is about an event alone, or an entity that the project has no more

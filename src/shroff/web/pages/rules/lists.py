@@ -184,7 +184,7 @@ def entry_of(service: Service, request: Request, form: Mapping[str, str]) -> Ent
     if lasts:
         if lasts not in LASTS:
             raise UsageError(f"An entry lasts {', '.join(filter(None, LASTS))}, or has no end.")
-        expires_at = time_text(service.project.opened.now_ms() + parse_duration(lasts))
+        expires_at = time_text(service.project.context.now_ms() + parse_duration(lasts))
     return Entry(form.get("value", "").strip(), note, request.who.name, expires_at)
 
 
@@ -260,7 +260,7 @@ async def _list(service: Service, request: Request, mistake: str = "", form: Map
 
 def _look(project: Project, name: str, text: str) -> Look:
     """What a list has. Reads all of it."""
-    entity, now_ms, text = _entity_of(project.definitions, name), project.opened.now_ms(), text.lower()
+    entity, now_ms, text = _entity_of(project.definitions, name), project.context.now_ms(), text.lower()
     found = project.lists.entries(name)
     wanted = [one for one in found if text in f"{one.value}\n{one.note}\n{one.added_by}".lower()] if text else found
     lines = [
@@ -303,7 +303,7 @@ def said_of(request: Request) -> str:
 def standings(project: Project, entity: str, key: str) -> list[Standing]:
     """The lists that keys of an entity are looked for in, each with the entry of this one that has not ended."""
     names = [name for name in lists_of(project.definitions, entity) if rule_of(name) is None]
-    now_ms = project.opened.now_ms()
+    now_ms = project.context.now_ms()
     there = {
         name: entry
         for name, entry in (project.lists.holding(key) if names else {}).items()

@@ -114,7 +114,7 @@ async def rule_page(service: Service, request: Request, mistake: str = "", statu
     tests = await service.checked(request.who, service.project.rule_looks.tests_of, look.rule)
     earlier = await service.in_thread(_earlier, service, look)
     records = service.project.rule_looks.records
-    definitions, now_ms = service.project.definitions, service.project.opened.now_ms()
+    definitions, now_ms = service.project.definitions, service.project.context.now_ms()
     newest = records.newest(id_, None, NEWEST_SHOWN)
     silences = [one for one in await service.in_thread(service.project.silences.all) if one.rule == id_]
     trial = look.standing.trial if look.standing is not None else ""

@@ -19,6 +19,7 @@ from shroff.app.live.webhook_sources import PushedSources
 from shroff.app.notice_files import NoticeFiles, SentLetters
 from shroff.app.notices import NoticeViews
 from shroff.app.parts import ProjectPart
+from shroff.app.project_files import check
 from shroff.errors import ShroffError, StorageError, UsageError
 from shroff.events.event import time_text
 from shroff.language.values import DAY_MS, HOUR_MS, named_duration, show_duration
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from shroff.app.arrow_tables import Files
-    from shroff.app.capacity import CapacityEstimate
+    from shroff.app.maintenance.capacity import CapacityEstimate
     from shroff.log.active_files import FileDifference
     from shroff.monitoring.doctor import EarlierFindings, Finding, Findings
     from shroff.monitoring.doctor_systems import Try
@@ -62,22 +63,22 @@ class HealthChecks(ProjectPart):
         from shroff.worker.outbox import leaving
 
         lake = self._lake_states() if lake is None else lake
-        return leaving([*Sinks(self._opened).states(), *NoticeViews(self._opened).states(), *lake])
+        return leaving([*Sinks(self._context).states(), *NoticeViews(self._context).states(), *lake])
 
     def _lake_states(self) -> list[SinkState]:
         from shroff.streams.sink_cursor import Trouble
         from shroff.worker.outbox import LAKE, SinkState
 
-        if self._opened.systems.lake is None:
+        if self._context.systems.lake is None:
             return []
-        with self._opened.reading() as log:
+        with self._log.reading() as log:
             last = log.last_seq()
         try:
-            with Lakes(self._opened).reader() as lake:
+            with Lakes(self._context).reader() as lake:
                 through, trouble = lake.last_seq, None
         except ShroffError as error:
-            through, trouble = 0, Trouble(str(error), self._opened.now_ms())
-        kind = self._opened.systems.lake.text("layout", "parquet")
+            through, trouble = 0, Trouble(str(error), self._context.now_ms())
+        kind = self._context.systems.lake.text("layout", "parquet")
         return [SinkState(LAKE, kind, "log", through, max(last - through, 0), trouble, 0)]
 
     def bug_report(self, findings: Findings, file: Path) -> list[str]:
@@ -85,9 +86,9 @@ class HealthChecks(ProjectPart):
         from shroff.monitoring.bug_report import write_bug_report
 
         def log() -> AbstractContextManager[Log | None]:
-            return self._opened.reading() if self._opened.has_log() else nullcontext()
+            return self._log.reading() if self._log.exists() else nullcontext()
 
-        return write_bug_report(self._opened.places, log, findings, file)
+        return write_bug_report(self._context.paths, log, findings, file)
 
     def doctor(self, seen: EarlierFindings | None = None) -> Findings:
         """Run all checks of `doctor`. Something that cannot be read is a finding, not an error.
@@ -111,9 +112,9 @@ class HealthChecks(ProjectPart):
         from shroff.monitoring.drift_record import findings
         from shroff.monitoring.live_order import look_at_order
 
-        systems, away = self._opened.systems, list[ShroffError]()
+        systems, away = self._context.systems, list[ShroffError]()
         try:
-            is_there = within(LIMIT_S, self._opened.has_log, "the store")
+            is_there = within(LIMIT_S, self._log.exists, "the store")
         except ShroffError as error:
             is_there = False
             away.append(error)
@@ -123,20 +124,20 @@ class HealthChecks(ProjectPart):
                 raise away[0]
             return is_there
 
-        report = self._opened.check(with_log=is_there)
+        report = check(self._context, with_log=is_there)
         definitions, errors = report.definitions, report.errors
 
         def unapplied(log: Log) -> Sequence[FileDifference]:
-            fresh = FileVersions(self._opened).as_in_files()  # a service works with the files that it took up
+            fresh = self._context.afresh()  # a service works with the files that it took up
             return FileVersions(fresh).changes_in(log, fresh.definitions)
 
         project = ExaminedProject(
-            self._opened.places,
+            self._context.paths,
             definitions,
             errors,
             has_log,
-            self._opened.reading,
-            self._opened.now_ms(),
+            self._log.reading,
+            self._context.now_ms(),
             systems.sinks,
             unapplied,
         )
@@ -149,23 +150,23 @@ class HealthChecks(ProjectPart):
             if finding.subject not in known or (finding.state != "ok" and known[finding.subject] != "wrong")
         ]
         if is_there and definitions is not None and not errors:
-            found.append(SentLetters(self._opened).look_at_mail())
+            found.append(SentLetters(self._context).look_at_mail())
             if known.get("log") != "wrong":
-                with self._opened.reading() as log:
+                with self._log.reading() as log:
                     found += look_at_order(log, definitions, _widest(systems))
-        found += look_at_write_ahead(self._opened.places.log)
+        found += look_at_write_ahead(self._context.paths.log)
         if systems.backup is not None:
-            found.append(finding(self._opened))
-        failing = failing_schedules(self._opened) if is_there else []
+            found.append(finding(self._context))
+        failing = failing_schedules(self._context) if is_there else []
         found += [Finding(f"schedule {name}", WRONG, words, RUN_AGAIN) for name, words in failing]
-        found += look_at_pushed(systems.sources, PushedSources(self._opened).troubles())
-        return Findings([*found, *look_at_variables(systems), *findings(self._opened.places)])
+        found += look_at_pushed(systems.sources, PushedSources(self._context).troubles())
+        return Findings([*found, *look_at_variables(systems), *findings(self._context.paths)])
 
     def _tries(self, *, can_read: bool, has_log: bool) -> list[Try]:
         """What is to be asked outside; nothing of what reads a variable that is not set."""
         from shroff.monitoring.doctor_systems import Try, is_set
 
-        systems, tries = self._opened.systems, list[Try]()
+        systems, tries = self._context.systems, list[Try]()
         online, read = systems.online, systems.named_read
         for _, source in systems.all_read:
             name = next((name for name, candidate in read.items() if candidate is source), "")
@@ -176,20 +177,20 @@ class HealthChecks(ProjectPart):
                 tries.append(Try("registry", partial(self._look_at_registry, source)))
         for name, named in systems.pulled.items():
             if is_set(named.system):
-                tries.append(Try(f"source {name}", partial(PulledSources(self._opened).look_at, name)))
+                tries.append(Try(f"source {name}", partial(PulledSources(self._context).look_at, name)))
         snapshots = systems.snapshots
-        has_mail = can_read and not systems.mails_are_files and NoticeFiles(self._opened).declared
+        has_mail = can_read and not systems.mails_are_files and NoticeFiles(self._context).declared
         tries += [
             Try(name, ask)
             for name, system, is_due, ask in (
                 ("lake", systems.lake, True, partial(self._look_at_lake, systems.keep_ms, has_log=has_log)),
-                ("mail server", systems.mailer, has_mail, SentLetters(self._opened).look_at_server),
+                ("mail server", systems.mailer, has_mail, SentLetters(self._context).look_at_server),
                 ("copies of snapshots", snapshots, snapshots.text("to"), self._look_at_copies),
             )
             if system is not None and is_due and is_set(system)
         ]
         if can_read:
-            tries += [look for checks in installed(CHECKS).values() for look in checks(self._opened).tries()]
+            tries += [look for checks in installed(CHECKS).values() for look in checks(self._context).tries()]
         tries += [
             Try(f"sink {name}", self._sink_try(name, sink)) for name, sink in systems.sinks.items() if is_set(sink)
         ]
@@ -201,7 +202,7 @@ class HealthChecks(ProjectPart):
         from shroff.monitoring.doctor import OK, Finding
         from shroff.monitoring.doctor_systems import LIMIT_S
 
-        named = AdapterFactory(self._opened).reach(system, LIMIT_S, *filter(None, [default]))
+        named = AdapterFactory(self._context).reach(system, LIMIT_S, *filter(None, [default]))
         return Finding(subject, OK, f"{named} accepts connections")
 
     def _look_at_source(self, name: str, system: System, *, has_log: bool) -> Finding:
@@ -209,19 +210,19 @@ class HealthChecks(ProjectPart):
         from shroff.monitoring.doctor_systems import source_finding
 
         if name:
-            found = source_finding(system.kind, SourceParts(self._opened).look(name, system))
+            found = source_finding(system.kind, SourceParts(self._context).look(name, system))
             return replace(found, subject=f"source {name}")
-        with closing(AdapterFactory(self._opened).open_source(system)) as source:
+        with closing(AdapterFactory(self._context).open_source(system)) as source:
             offsets = {}
             if has_log:
-                with self._opened.reading() as log:
+                with self._log.reading() as log:
                     offsets = known(log.offsets(source.name))
             return source_finding(system.kind, source.look(offsets))
 
     def _look_at_registry(self, system: System) -> Finding:
         from shroff.monitoring.doctor import OK, Finding
 
-        with closing(AdapterFactory(self._opened).open_registry(system)) as registry:
+        with closing(AdapterFactory(self._context).open_registry(system)) as registry:
             registry.schema(1)
             return Finding("registry", OK, f"{registry.address} answers")
 
@@ -229,16 +230,16 @@ class HealthChecks(ProjectPart):
         """The lake, and whether it goes on: what the log has had for long should be in it."""
         from shroff.monitoring.doctor import NOTE, OK, WRONG, Finding
 
-        found = Lakes(self._opened).look(keep_ms)
+        found = Lakes(self._context).look(keep_ms)
         if not has_log or found.state == WRONG:
             return found
         (state,) = self._lake_states()
         if not state.lag:
             return found
         through = state.through or 0
-        with self._opened.reading() as log:
+        with self._log.reading() as log:
             came_ms = next((at_ms for _, at_ms in log.ingested(through, through + 1)), None)
-        age_ms = 0 if came_ms is None else self._opened.now_ms() - came_ms
+        age_ms = 0 if came_ms is None else self._context.now_ms() - came_ms
         if age_ms < LAKE_LATE_MS:
             return found
         words = f"{state.lag:,} records are not in it, the oldest for {show_duration(age_ms // 1_000 * 1_000)}"
@@ -249,7 +250,7 @@ class HealthChecks(ProjectPart):
     def _look_at_copies(self) -> Finding:
         from shroff.monitoring.doctor import OK, Finding
 
-        with Lakes(self._opened).objects_at(self._opened.systems.snapshots.options) as objects:
+        with Lakes(self._context).objects_at(self._context.systems.snapshots.options) as objects:
             count = sum(1 for _ in objects.list())
             return Finding("copies of snapshots", OK, f"{objects.address} answers: {count:,} objects")
 
@@ -258,7 +259,7 @@ class HealthChecks(ProjectPart):
         from shroff.streams.sink import PreparedSink
 
         def ask() -> Finding:
-            with closing(AdapterFactory(self._opened).open_sink(name, system)) as sink:
+            with closing(AdapterFactory(self._context).open_sink(name, system)) as sink:
                 if isinstance(sink, PreparedSink):
                     sink.prepare(None)
                     return Finding(f"sink {name}", OK, "answers, and has what it needs")
@@ -295,13 +296,13 @@ class HealthChecks(ProjectPart):
         from shroff.replay.notebook import moment_ms
         from shroff.training.sets.sources import log_source
 
-        definitions = self._opened.definitions
+        definitions = self._context.definitions
         name = _event_of(definitions, event)
         lengths = (
             (None if reference == MODEL else named_duration("reference", reference, is_positive=True)),
             named_duration("recent", recent, is_positive=True),
         )
-        with self._opened.reading() as log:
+        with self._log.reading() as log:
             as_of_ms = moment_ms(as_of)
             end_ms = log.watermark_ms() if as_of_ms is None else as_of_ms
             if end_ms is None:
@@ -310,15 +311,15 @@ class HealthChecks(ProjectPart):
                 definitions,
                 log_source(log, definitions, name),
                 name,
-                self._opened.registry.read,
+                self._context.registry.read,
                 as_of_ms=end_ms,
                 compared=ComparedPeriods(*lengths, to_newest=as_of_ms is None),
                 reading=reading,
             )
         try:
-            keep_look(self._opened.places, report, time_text(self._opened.now_ms()))
+            keep_look(self._context.paths, report, time_text(self._context.now_ms()))
         except StorageError as error:
-            self._opened.warnings.append(f"the result is not stored: {error}")
+            self._context.warnings.append(f"the result is not stored: {error}")
         return report
 
     def capacity(
@@ -334,13 +335,13 @@ class HealthChecks(ProjectPart):
 
         Raises: UsageError for rates that cannot be, and for fewer than 1,000 events.
         """
-        from shroff.app.capacity import CapacityEstimate, EventRate, measure
+        from shroff.app.maintenance.capacity import CapacityEstimate, EventRate, measure
 
-        default_ms = self._opened.systems.keep_ms or 400 * DAY_MS
+        default_ms = self._context.systems.keep_ms or 400 * DAY_MS
         rate = EventRate(
             per_day, peak, (default_ms if keep is None else named_duration("keep", keep, is_positive=True)) / DAY_MS
         )
-        return CapacityEstimate.of(measure(self._opened, files, as_type), rate)
+        return CapacityEstimate.of(measure(self._context, files, as_type), rate)
 
 
 def _widest(systems: Systems) -> System | None:

@@ -16,9 +16,9 @@ import msgspec
 
 from shroff.app.lakes import Lakes
 from shroff.app.live.requests import WriterRequests
-from shroff.app.opened import FIRST_EVENTS
 from shroff.app.parts import ProjectPart
 from shroff.app.people import ProjectPeople
+from shroff.app.project_log import FIRST_EVENTS
 from shroff.errors import LogBusyError, StateError, UsageError
 from shroff.events.validation import latest_ms
 from shroff.people.audit import Action
@@ -80,20 +80,20 @@ class Retention(ProjectPart):
         Raises: UsageError where the project has no log, no `keep` or no lake; StateError where the lake does not have
             what the store has, which leaves the store as it is.
         """
-        WriterRequests(self._opened).needs_log("so nothing is kept")
-        keep_ms = self._opened.systems.keep_ms
+        WriterRequests(self._context).needs_log("so nothing is kept")
+        keep_ms = self._context.systems.keep_ms
         if keep_ms is None:
             raise UsageError(NO_KEEP)
-        with Lakes(self._opened).open() as lake, self._opened.reading() as log:
+        with Lakes(self._context).open() as lake, self._log.reading() as log:
             if not is_dry:
                 lake.write(writing)
             upto = log.last_seq() if is_dry else lake.state.upto
-            until_ms = latest_ms(self._opened.definitions.settings, self._opened.now_ms())
-            plan = planned(log, keep_ms, upto, self._opened.systems.sinks, until_ms)
+            until_ms = latest_ms(self._context.definitions.settings, self._context.now_ms())
+            plan = planned(log, keep_ms, upto, self._context.systems.sinks, until_ms)
             if plan.upto > plan.pruned and not is_dry:
-                if not _has_snapshot(Snapshots(self._opened.places.snapshots), plan.upto):
+                if not _has_snapshot(Snapshots(self._context.paths.snapshots), plan.upto):
                     self.snapshot()
-                ProjectPeople(self._opened).record(
+                ProjectPeople(self._context).record(
                     Action("log.prune", "log", {"from": plan.pruned + 1}, {"upto": plan.upto})
                 )
                 self._prune(log, lake.reader(), plan, pruning)
@@ -110,7 +110,7 @@ class Retention(ProjectPart):
     def _prune_to(self, after: int, stop: int) -> None:
         """Have the writer let go of places; a few at a time, since events wait meanwhile."""
         try:
-            with closing(self._opened.open_log(read_only=False)) as log:
+            with closing(self._log.open(read_only=False)) as log:
                 while log.prune(stop) < stop:
                     pass
         except LogBusyError:
@@ -121,22 +121,22 @@ class Retention(ProjectPart):
         from shroff.streams.log import Request
         from shroff.worker.inbox import PRUNE, ask, prune, staying
 
-        body, now_ms = msgspec.json.encode(stop), self._opened.now_ms()
+        body, now_ms = msgspec.json.encode(stop), self._context.now_ms()
 
         def put(log: Log) -> int:
-            return ProjectPeople(self._opened).put_request(
+            return ProjectPeople(self._context).put_request(
                 log, PRUNE, body, now_ms, None
             )  # the whole of it is in the record
 
         def alone(number: int | None) -> bytes:
-            with closing(self._opened.open_log(read_only=False)) as log:
+            with closing(self._log.open(read_only=False)) as log:
                 if number is None:
                     number = put(log)
                 with staying():
                     reply = log.reply_to(number)
                     return reply if reply is not None else prune(log, Request(number, PRUNE, body, now_ms))
 
-        ask(put, alone, WriterRequests(self._opened).beside, self._opened.waits, self._opened.waiting)
+        ask(put, alone, WriterRequests(self._context).beside, self._context.waits, self._context.waiting)
 
     def snapshot(self, progress: Progress | None = None) -> Saved:
         """Save a snapshot of the state, so that the next start reads only later events; a running writer saves its own.
@@ -145,13 +145,13 @@ class Retention(ProjectPart):
         """
         from shroff.worker.inbox import SNAPSHOT, saved_of
 
-        if not self._opened.has_log():
+        if not self._log.exists():
             raise UsageError(f"this project has no log yet, so there is no state to save. {FIRST_EVENTS}")
         try:
-            with self._opened.writing(progress) as (writer, _):
+            with self._log.writing(progress) as (writer, _):
                 return writer.snapshot()
         except LogBusyError:
-            return saved_of(WriterRequests(self._opened).ask(SNAPSHOT, b"null"))
+            return saved_of(WriterRequests(self._context).ask(SNAPSHOT, b"null"))
 
 
 def planned(log: Log, keep_ms: int, upto: int, sinks: Iterable[str], until_ms: int) -> PruningPlan:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Final
 
 from shroff.app.arrow_tables import paths
 from shroff.app.live.ingest import EventIngest
-from shroff.app.opened import ScratchPaths
+from shroff.app.project_files import checked
+from shroff.app.project_log import ScratchPaths
 from shroff.errors import UsageError
 from shroff.language.values import DAY_MS
 from shroff.runtime.texts import many
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from shroff.app.arrow_tables import Files
-    from shroff.app.opened import Opened
+    from shroff.app.context import ProjectContext
 
 SAMPLE: Final = 20_000  # events
 LEAST: Final = 1_000  # fewer say little: a file of SQLite grows by pages, a state by blocks
@@ -97,18 +98,18 @@ class CapacityEstimate:
         return cls(measured, rate, processes, CORES * processes, math.ceil(memory), math.ceil(disk))
 
 
-def measure(opened: Opened, files: Files = (), as_type: str | None = None) -> MeasuredEvents:
+def measure(context: ProjectContext, files: Files = (), as_type: str | None = None) -> MeasuredEvents:
     """Decide a sample of events in a scratch log: those of files, else the newest ones of the project's log.
 
     Raises: UsageError for fewer than LEAST events; what `ingest` raises.
     """
     from shroff.log.state.fold import fold, reach_ms
 
-    definitions, named = opened.checked(), paths(files)
+    definitions, named = checked(context), paths(files)
 
     def decided(given: Sequence[Path]) -> MeasuredEvents:
         with TemporaryDirectory(prefix="shroff-") as folder:
-            held = opened.at(ScratchPaths(opened.places.folder, Path(folder)))
+            held = context.at(ScratchPaths(context.paths.folder, Path(folder)))
             began_s = time.perf_counter()
             report = EventIngest(held).ingest(given, as_type=as_type, order="file", is_hashed=not named)
             took_s, events = time.perf_counter() - began_s, report.events.appended
@@ -119,7 +120,7 @@ def measure(opened: Opened, files: Files = (), as_type: str | None = None) -> Me
                     f"a sample of {many(events, 'event')} says little. {cure}Name a file with {LEAST:,} or more."
                 )
             reach = reach_ms(definitions)
-            with held.reading() as log:
+            with held.log.reading() as log:
                 state = fold(log, definitions).engine.online.memory_bytes
                 return MeasuredEvents(
                     events,
@@ -130,18 +131,18 @@ def measure(opened: Opened, files: Files = (), as_type: str | None = None) -> Me
                 )
 
     with ExitStack() as stack:
-        given = named or [stack.enter_context(_newest(opened))]
+        given = named or [stack.enter_context(_newest(context))]
         decided(given)  # loads what the second one shall find loaded
         return decided(given)
 
 
 @contextmanager
-def _newest(opened: Opened) -> Iterator[Path]:
+def _newest(context: ProjectContext) -> Iterator[Path]:
     """The newest events of the log as a file, with hashes where they have them."""
     from shroff.replay.exports import kind_of
 
     line = kind_of("events").line
-    with TemporaryDirectory(prefix="shroff-") as folder, opened.reading() as log:
+    with TemporaryDirectory(prefix="shroff-") as folder, context.log.reading() as log:
         file, last = Path(folder) / "newest.jsonl", log.last_seq()
         with file.open("wb") as out:
             for records in log.read(max(log.pruned_to(), last - SAMPLE), last):

@@ -1,0 +1,112 @@
+"""Files of an opened project: loaded, checked with their rule tests, and held against the log."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+from shroff import config
+from shroff.app.system_names import id_problems, name_problems, unread_mappings
+from shroff.errors import DefinitionError, Problem, ShroffError, ended
+from shroff.events.intake import Intake
+from shroff.events.redaction import keeping_hashed
+from shroff.log import ruletests
+from shroff.monitoring.live_order import warnings_of
+from shroff.project.definitions import Definitions, Loaded, load_definitions
+from shroff.project.loader import MadeOnce, files_of, line_of
+from shroff.project.scoring import problems_of
+from shroff.project.settings.loader import currency_warning
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from shroff.app.context import ProjectContext
+
+
+def load(context: ProjectContext) -> Loaded:
+    """The project's files, with their mistakes and warnings, those about outside systems included."""
+    from shroff.app.jobs.kinds import with_schedules
+    from shroff.app.notice_files import with_notices
+
+    files, problems, warnings = files_of(context.paths.folder, context.read_once.texts.text)
+    loaded = with_schedules(files, with_notices(files, _loaded(context, files)))
+    if (found := loaded.definitions) is not None:
+        if not context.paths.is_elsewhere:
+            problems += name_problems(found.events, context.systems, files.get(config.PROJECT_FILE, ""))
+            problems += id_problems(found.events, context.systems, files.get("events.yaml", ""))
+            warnings += unread_mappings(found.events, context.systems) + currency_warning(found.settings)
+        warnings += warnings_of(found, context.systems.source)
+    return loaded.beside(problems, warnings, None if context.paths.is_elsewhere else files)
+
+
+def _loaded(context: ProjectContext, files: Mapping[str, str]) -> Loaded:
+    hasher = context.log.hasher
+    return load_definitions(files, hasher, context.registry.load, read=context.read_once)
+
+
+def check(context: ProjectContext, *, with_log: bool = True) -> ruletests.CheckReport:
+    """Load everything, type every expression, run every rule test; where there is a log, hold the types against it.
+
+    A log that cannot be read is a warning; a model in force that cannot be loaded is a mistake, though only
+    deciding needs it.
+    """
+    report = ruletests.check(context.loaded, context.log.hasher, context.read_once)
+    if report.definitions is not None:
+        report = replace(report, errors=(*report.errors, *problems_of(report.definitions.unloaded())))
+    report = replace(report, source_line=partial(line_of, context.paths.folder))
+    return _held_against_log(context, report) if with_log else report
+
+
+def _held_against_log(context: ProjectContext, report: ruletests.CheckReport) -> ruletests.CheckReport:
+    """The report, with event types held against the log (see `activation`).
+
+    A log that cannot be read is a warning, also where a variable of its address is not set.
+    """
+    from shroff.log.writer import check_change
+
+    if report.definitions is None or report.errors:
+        return report
+    try:
+        if (log_file := context.log).exists():
+            with closing(log_file.open(read_only=True)) as log:
+                check_change(log, report.definitions)
+    except DefinitionError as error:
+        return replace(report, errors=error.problems)
+    except ShroffError as error:
+        is_file = context.systems.store is None or context.paths.is_elsewhere
+        place = context.paths.log.relative_to(context.paths.folder).as_posix() if is_file else "the log"
+        unread = Problem(place, 0, 0, "", f"these files were not checked: {ended(str(error))}")
+        return replace(report, warnings=(*report.warnings, unread))
+    return report
+
+
+def checked(context: ProjectContext) -> Definitions:
+    """The definitions, rule tests run. Raises: DefinitionError."""
+    report = ruletests.check(context.loaded, context.log.hasher, context.read_once, context.paths.checked)
+    if report.definitions is None or report.errors:
+        raise DefinitionError(report.errors)
+    return report.definitions
+
+
+def checked_with(context: ProjectContext, changes: Mapping[str, str], without: Collection[str] = ()) -> Definitions:
+    """The definitions with these texts, and without some files. Raises: DefinitionError for mistakes in them."""
+    changed = {name: config.lines_ended(text) for name, text in changes.items()}
+    there = config.read_files(context.paths.folder, [], text=context.read_once.texts.text)
+    files = {name: text for name, text in there.items() if name not in without}
+    return checked(replace(context, files_read=MadeOnce(_loaded(context, files | changed))))
+
+
+def intake_of(context: ProjectContext, *, keeps_hashes: bool, definitions: Definitions | None = None) -> Intake:
+    """The validator of files and lines, by the project's definitions or by others.
+
+    With `keeps_hashes` values that look like hashes are kept, as exports and quarantine have them; without, a
+    sender could write a hash that was seen somewhere and so into the history of somebody else's card.
+    """
+    from shroff.worker.pushed import own_types
+
+    definitions = definitions or context.definitions
+    hasher = context.log.hasher
+    own = own_types(context.systems, definitions.events)
+    return Intake(definitions.events, definitions.settings, keeping_hashed(hasher) if keeps_hashes else hasher, own)
