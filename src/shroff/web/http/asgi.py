@@ -77,11 +77,11 @@ class Application:
         """Answer a request by the routes that are at its path, by their methods."""
         began_s = time.perf_counter()
         name = "none"
-        IDS.set(ids_of(request.headers))  # of this task, which answers one request
-        if traces.is_on():
-            traces.PARENT.set(request.headers.get(traces.HEADER, ""))
         try:
             request.check_head()
+            IDS.set(ids_of(request.headers))  # of this task, which answers one request
+            if traces.is_on():
+                traces.PARENT.set(request.headers.get(traces.HEADER, ""))
             route = await self._allowed(here, request)
             name = route.path
             if request.method not in SAFE and request.scope["query_string"]:
