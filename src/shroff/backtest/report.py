@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 from decimal import Decimal
-from html import escape
 from typing import TYPE_CHECKING, Final
 
 from shroff.backtest.outcomes import LABELS
 from shroff.models.reports import pages
-from shroff.models.reports.charts import ChartColumn, columns
+from shroff.models.reports.charts import ChartAxis, ChartColumn
 from shroff.project.policy import OUTCOMES
 from shroff.runtime.texts import many, one_line, table
 
@@ -33,21 +32,30 @@ def page(report: BacktestReport, project: str = "", rows: list[ReportRow] | None
         project: The project's display name.
         rows: The changed events to show, where they are not those of the report.
     """
-    title = f"Backtest of {', '.join(report.draft) or 'the project as it is'}"
+    weeks = [ChartColumn(week.day, float(week.net), not week.events) for week in report.balance.weeks]
+    low, high = min([0.0, *(week.value for week in weeks)]), max([0.0, *(week.value for week in weeks)])
     events = sorted({cell.event for cell in report.outcomes})
-    parts = [
-        f"<h1>{escape(title)}</h1>",
-        f'<p class="ink2">{escape(_span(report))}</p>',
-        pages.section("In one sentence", _answer(report)),
-        *(pages.section(f"From old outcome to new: {name}", _matrix(report, name)) for name in events),
-        pages.section("What the changed events turned out to be", _changes(report)),
-        pages.section(f"Net money a week, {report.money}", _weeks(report)),
-        pages.section("Rules", _rules(report)),
-        pages.section("Events that change", _rows(report, report.changed_rows if rows is None else rows)),
-        pages.section("Exploration", _explorations(report) if report.exploration else ""),
-        pages.section("What cannot be known", f"<p>{escape(UNKNOWABLE)}</p>"),
-    ]
-    return pages.page(title, project, parts)
+    return pages.page(
+        __package__,
+        "backtest.html",
+        {"money": shown_money, "precision": _precision, "signed": _signed},
+        title=f"Backtest of {', '.join(report.draft) or 'the project as it is'}",
+        project=project,
+        report=report,
+        rows=report.changed_rows if rows is None else rows,
+        span=_span(report),
+        answer=sentence(report),
+        learnt=learnt_sentence(report),
+        other_reasons=other_reasons(report),
+        matrices=[(name, matrix(cell for cell in report.outcomes if cell.event == name)) for name in events],
+        outcomes=OUTCOMES,
+        changes=changes_of(report),
+        labels=(*LABELS, "immature"),
+        weeks=weeks,
+        week_axis=ChartAxis(report.money, low, high if high > low else 1.0),
+        explorations=list(explorations(report)),
+        unknowable=UNKNOWABLE,
+    )
 
 
 def text(report: BacktestReport) -> str:
@@ -185,132 +193,11 @@ def _span(report: BacktestReport) -> str:
     return text
 
 
-def _answer(report: BacktestReport) -> str:
-    warned = "".join(f'<p class="warn">{escape(text)}</p>' for text in report.remarks)
-    note = f"{report.immature:,} events are newer than the label delay and left out here. {other_reasons(report)}"
-    shown = f'{warned}<p class="lead">{escape(sentence(report))}</p>'
-    shown += _sides(report, report.balance) if report.balance.mature else ""
-    learnt = learnt_sentence(report)
-    if report.learnt_from is not None and learnt:
-        shown += f"<h3>Training data</h3><p>{escape(learnt)}</p>{_sides(report, report.learnt_from.balance)}"
-    return f'{shown}<p class="ink3">{note}</p>'
-
-
-def _sides(report: BacktestReport, parts: ReportBalance) -> str:
-    rows = [
-        ("Frauds reviewed or declined", *(f"{side.frauds_stopped:,}" for side in (parts.old, parts.new))),
-        (
-            f"Fraud stopped, {report.money}",
-            *(shown_money(side.fraud_money_stopped) for side in (parts.old, parts.new)),
-        ),
-        ("Reviews", *(f"{side.reviews:,}" for side in (parts.old, parts.new))),
-        ("Declined and no known fraud", *(f"{side.false_declines:,}" for side in (parts.old, parts.new))),
-    ]
-    return pages.table(("", "Without the draft", "Draft"), rows, numbers={1, 2})
-
-
-def _matrix(report: BacktestReport, event: str) -> str:
-    sums = matrix(cell for cell in report.outcomes if cell.event == event)
-    rows = []
-    for at, old in enumerate(OUTCOMES):
-        cells = []
-        for to, new in enumerate(OUTCOMES):
-            count, amount = sums[old, new]
-            kind, arrow = ("same", "") if at == to else ("up", "▲ ") if to > at else ("down", "▼ ")
-            shown = f'{count:,}<br><span class="ink3">{shown_money(str(amount))}</span>'
-            cells.append(f'<td class="num {kind}">{arrow}{shown}</td>' if count else '<td class="num ">0</td>')
-        rows.append(f'<tr><th scope="row">{old}</th>{"".join(cells)}</tr>')
-    heads = "".join(f'<th scope="col" class="num">{new}</th>' for new in OUTCOMES)
-    caption = f"Rows: without the draft. Columns: with it. Events, and {report.money} below; ▲ is stricter, ▼ milder."
-    head = f"<caption>{caption}</caption><thead><tr><th></th>{heads}</tr></thead>"
-    return f'<div class="scroll"><table>{head}<tbody>{"".join(rows)}</tbody></table></div>'
-
-
-def _changes(report: BacktestReport) -> str:
-    rows = [
-        (event, f"{old} to {new}", *(f"{count:,}" for count in counts.values()), shown_money(str(fraud)))
-        for (event, old, new), (counts, fraud) in changes_of(report).items()
-    ]
-    if not rows:
-        return "<p>No outcome changes.</p>"
-    heads = ("Event", "Change", *map(str.capitalize, (*LABELS, "immature")), f"Fraud, {report.money}")
-    return pages.table(heads, rows, numbers=set(range(2, len(heads))))
-
-
-def _weeks(report: BacktestReport) -> str:
-    weeks, currency = report.balance.weeks, report.money
-    if not weeks:
-        return "<p>Not known, see above.</p>"
-    drawn = [ChartColumn(week.day, float(week.net), not week.events) for week in weeks]
-    under = "By the first day of each week. A gray week has no mature event."
-    rows = [(week.day, _signed(week.net) if week.events else "no events", f"{week.events:,}") for week in weeks]
-    table = pages.table(("Week from", f"Net, {currency}", "Events"), rows, numbers={1, 2})
-    chart = columns("With the draft minus without it", currency, drawn, under=under)
-    return f"{chart}<details><summary>As a table</summary>{table}</details>"
-
-
-def _rules(report: BacktestReport) -> str:
-    rows = []
-    for rule in report.rules:
-        shared = ", ".join(f"{other} {count:,}" for other, count in rule.overlap.items())
-        counts = (rule.old.hits, rule.hits, rule.fraud, rule.genuine, rule.immature)
-        rows.append(
-            (
-                rule.id,
-                "shadow" if rule.shadow else rule.effect,
-                *(f"{count:,}" for count in counts),
-                _precision(rule, "missing"),
-                shown_money(rule.money),
-                f"{rule.only.hits:,}, {rule.only.fraud:,} fraud",
-                shown_money(rule.only.fraud_money),
-                shared,
-            )
-        )
-    rows += [(rule, "gone", f"{count:,}", *([""] * 9)) for rule, count in report.rules_gone.items()]
-    first = "Rule", "Effect", "Hits before", "Hits", "Fraud", "Genuine", "Immature", "Precision, %"
-    note = (
-        "Precision: the share of mature hits that were fraud, with its 95 % confidence interval. Unlabeled hits count "
-        "as genuine, unclear ones not."
-    )
-    more = f"Money, {report.money}", "Only this rule", f"Fraud only it finds, {report.money}", "Also hit by"
-    shown = pages.table((*first, *more), rows, numbers=set(range(2, 11)), wide={0, 11})
-    return f'{shown}<p class="ink3">{note}</p>'
-
-
 def _precision(hits: ReportHits, missing: str) -> str:
     """Percentages: precision, and in brackets its 95 % confidence interval."""
     shares = [hits.precision, hits.precision_low, hits.precision_high]
     texts = [f"{100 * share:.0f}" for share in shares if share is not None]
     return "{} ({} to {})".format(*texts) if texts else missing
-
-
-def _rows(report: BacktestReport, rows: list[ReportRow]) -> str:
-    if not rows:
-        return "<p>No outcome changes.</p>"
-    heads = ("Event", "Time", "Change", "Label", f"Money, {report.money}", "Rules before", "Rules of the draft")
-    shown = [
-        (
-            f"{row.event}/{row.id}",
-            row.time,
-            f"{row.old} to {row.new}",
-            row.label + (", immature" if row.immature else ""),
-            row.money,
-            " ".join(row.old_rules),
-            " ".join(row.rules),
-        )
-        for row in rows
-    ]
-    said = f"<p>The first {len(rows):,} of {report.changed:,}.</p>"
-    return said + pages.table(heads, shown, numbers={4}, wide={0, 5, 6})
-
-
-def _explorations(report: BacktestReport) -> str:
-    note = (
-        "Each event represents 1 / propensity declines, with Wilson's interval. Events beyond a day's cap are not "
-        "explored."
-    )
-    texts = "".join(f"<p>{escape(text)}</p>" for text in explorations(report))
-    return f'{texts}<p class="ink3">{note}</p>'
 
 
 def shown_money(text: str) -> str:

@@ -6,13 +6,15 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 import numpy as np
+from markupsafe import Markup
 
 from shroff.models.evaluation.folds import Evaluation
 from shroff.models.evaluation.metrics import Bin, precision_by_recall
 from shroff.models.evaluation.thresholds import Thresholds
 from shroff.models.model import LOG_ODDS, Floats
 from shroff.models.model_contributions import Dependence
-from shroff.models.reports.charts import FRAUD, MARK, REF, ChartAxis, ChartLine, bars, dots, lines, short, steps_of
+from shroff.models.reports.charts import FRAUD, MARK, REF, ChartAxis, ChartLine, short, steps_of
+from shroff.models.reports.pages import drawn
 from shroff.models.sets import Flags
 
 INPUTS_SHOWN: Final = 15
@@ -25,7 +27,7 @@ _COST_SHOWN: Final = 2.5  # times the cost without the score
 _SKEWED: Final = 20.0  # times the median: from there on values stand on a logarithmic axis
 
 
-def curves(evaluation: Evaluation) -> str:
+def curves(evaluation: Evaluation) -> Markup:
     """Precision by recall, calibration, and score distributions of frauds and genuine events."""
     tested = evaluation.tested
     points = zip(*precision_by_recall(tested.scores, tested.frauds), strict=True)
@@ -33,23 +35,23 @@ def curves(evaluation: Evaluation) -> str:
     recall, precision = [name for name, _ in found], [value for _, value in found]
     share = ChartAxis("recall", 0, 1)
     base = float(tested.frauds.mean()) if len(tested.frauds) else 0.0
-    drawn = [ChartLine("model", recall, precision), ChartLine("by lot", [0, 1], [base, base], REF)]
+    lines = [ChartLine("model", recall, precision), ChartLine("by lot", [0, 1], [base, base], REF)]
     return (
-        lines("Precision by recall", share, ChartAxis("precision", 0, 1), drawn)
+        drawn("xy", "Precision by recall", share, ChartAxis("precision", 0, 1), lines)
         + _calibration(evaluation.curve)
         + _distribution(tested.scores, tested.frauds)
     )
 
 
-def cost_chart(found: Thresholds | None, currency: str) -> str:
+def cost_chart(found: Thresholds | None, currency: str) -> Markup:
     """What a day costs by the score from which events are reviewed; nothing where costs are not known."""
     if found is None:
-        return ""
+        return Markup("")
     points = sorted(
         (point for point in (*found.curve, found.best) if point.review_at), key=lambda point: point.review_at or 0.0
     )
     if len(points) < 2:
-        return ""
+        return Markup("")
     # Who reviews nearly everything pays many times more: that would press the rest flat.
     most = _COST_SHOWN * max(found.without.cost, found.best.cost, 0.01)
     shown = [point for point in points if point.cost <= most] or points
@@ -58,13 +60,12 @@ def cost_chart(found: Thresholds | None, currency: str) -> str:
     x = ChartAxis("reviewed from this score", min(at), max(*at, 2 * min(at)), is_log=True)
     y = ChartAxis(f"{currency} a day".strip(), 0, max(*costs, found.without.cost) * 1.05)
     without = [found.without.cost] * 2
-    drawn = [ChartLine("with the score", at, costs), ChartLine("without it", [min(at), max(at)], without, REF)]
+    lines = [ChartLine("with the score", at, costs), ChartLine("without it", [min(at), max(at)], without, REF)]
     under = f"Cheapest: {found.best.cost:,.2f} a day"
     under += "" if found.best.review_at is None else f", reviewing from {found.best.review_at:.6g}"
     under += "" if found.best.decline_at is None else f", declining from {found.best.decline_at:.6g}"
-    return lines(
-        "Cost of a day", x, y, drawn, under=f"{under}{_interval(found.cost_low, found.cost_high)}.{_elsewhere(found)}"
-    )
+    under = f"{under}{_interval(found.cost_low, found.cost_high)}.{_elsewhere(found)}"
+    return drawn("xy", "Cost of a day", x, y, lines, under)
 
 
 def _elsewhere(found: Thresholds) -> str:
@@ -82,48 +83,47 @@ def _interval(low: float | None, high: float | None) -> str:
     return "" if low is None or high is None else f" (95 %: {low:,.2f} to {high:,.2f})"
 
 
-def importance_bars(gains: Mapping[str, float], found: Sequence[Dependence]) -> str:
+def importance_bars(gains: Mapping[str, float], found: Sequence[Dependence]) -> Markup:
     """Importance of each input: mean contribution, and gain in training."""
-    parts = ""
+    parts = Markup("")
     if found:
         rows = [(dependence.name, dependence.size, f"{dependence.size:.3g}") for dependence in found[:INPUTS_SHOWN]]
         under = f"On {len(found[0].values):,} test rows drawn by lot; in {found[0].gives}, exact TreeSHAP."
-        parts += bars("Mean size of the contribution", rows, under=under)
+        parts += drawn("bars", "Mean size of the contribution", rows, under)
     shown = sorted(gains.items(), key=lambda gain: (-gain[1], gain[0]))[:INPUTS_SHOWN]
     by_gain = [(name, value, f"{100 * value:.1f} %") for name, value in shown]
-    parts += bars("Share of the gain in training", by_gain) if by_gain else ""
-    return f'<div class="charts">{parts}</div>' if parts else ""
+    return parts + drawn("bars", "Share of the gain in training", by_gain) if by_gain else parts
 
 
-def dependence_plots(found: Sequence[Dependence]) -> str:
+def dependence_plots(found: Sequence[Dependence]) -> Markup:
     """Contribution by value, for the most important inputs."""
-    return "".join(_dependence(dependence) for dependence in found[:DEPENDENCES_SHOWN])
+    return Markup("").join(_dependence(dependence) for dependence in found[:DEPENDENCES_SHOWN])
 
 
-def _calibration(curve: Sequence[Bin]) -> str:
+def _calibration(curve: Sequence[Bin]) -> Markup:
     scores, rates = [bin_.score for bin_ in curve], [bin_.fraud_rate for bin_ in curve]
     top = max([*scores, *rates, 1e-6]) * 1.05
-    drawn = [
+    lines = [
         ChartLine("model", scores, rates, has_dots=True),
         ChartLine("as it should be", [0.0, top], [0.0, top], REF),
     ]
-    return lines("Calibration", ChartAxis("mean score", 0, top), ChartAxis("share of frauds", 0, top), drawn)
+    return drawn("xy", "Calibration", ChartAxis("mean score", 0, top), ChartAxis("share of frauds", 0, top), lines)
 
 
-def _distribution(scores: Floats, frauds: Flags) -> str:
+def _distribution(scores: Floats, frauds: Flags) -> Markup:
     """Score distributions of frauds and genuine events, each as a share of its kind."""
     edges = np.logspace(np.log10(_SCORE_LEAST), 0.0, _BINS + 1)
-    drawn, top = [], 0.0
+    lines, top = [], 0.0
     for name, mine, kind in (("genuine", ~frauds, MARK), ("fraud", frauds, FRAUD)):
         counts, _ = np.histogram(np.clip(scores[mine], _SCORE_LEAST, 1.0), edges)
         shares = 100.0 * counts / max(int(np.count_nonzero(mine)), 1)
         top = max(top, float(shares.max()))
-        drawn.append(ChartLine(name, *steps_of(edges, shares), kind))
+        lines.append(ChartLine(name, *steps_of(edges, shares), kind))
     y = ChartAxis("% of its kind", 0, top * 1.05 or 1.0)
-    return lines("Where scores lie", ChartAxis("score", _SCORE_LEAST, 1.0, is_log=True), y, drawn)
+    return drawn("xy", "Where scores lie", ChartAxis("score", _SCORE_LEAST, 1.0, is_log=True), y, lines)
 
 
-def _dependence(dependence: Dependence) -> str:
+def _dependence(dependence: Dependence) -> Markup:
     is_there = ~np.isnan(dependence.values)
     away = dependence.contributions[~is_there]
     under = ""
@@ -134,7 +134,7 @@ def _dependence(dependence: Dependence) -> str:
         return _by_category(dependence, is_there, under)
     values, moved = dependence.values[is_there], dependence.contributions[is_there]
     if len(values) == 0:
-        return ""
+        return Markup("")
     order = np.argsort(values, kind="stable")
     values, moved = values[order], moved[order]
     low, high = float(values[0]), float(values[-1])
@@ -151,14 +151,8 @@ def _dependence(dependence: Dependence) -> str:
     through = ChartLine(
         "mean", [float(values[part].mean()) for part in parts], [float(moved[part].mean()) for part in parts], REF
     )
-    return dots(
-        dependence.name,
-        x,
-        ChartAxis(f"adds to the {dependence.gives}", -edge, edge),
-        (values, moved),
-        through,
-        under=under,
-    )
+    y = ChartAxis(f"adds to the {dependence.gives}", -edge, edge)
+    return drawn("xy", dependence.name, x, y, [through], under, ChartLine("", values, moved))
 
 
 def _places(dependence: Dependence) -> int:
@@ -166,7 +160,7 @@ def _places(dependence: Dependence) -> int:
     return 2 if dependence.gives == LOG_ODDS else 4
 
 
-def _by_category(dependence: Dependence, is_there: Flags, under: str) -> str:
+def _by_category(dependence: Dependence, is_there: Flags, under: str) -> Markup:
     codes = dependence.values[is_there].astype(np.int64)
     moved = dependence.contributions[is_there]
     counts = np.bincount(codes, minlength=len(dependence.categories))
@@ -182,4 +176,4 @@ def _by_category(dependence: Dependence, is_there: Flags, under: str) -> str:
                 f"{mean:+.{_places(dependence)}f}",
             )
         )
-    return bars(dependence.name, rows, under=under)
+    return drawn("bars", dependence.name, rows, under)
