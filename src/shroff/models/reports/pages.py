@@ -34,6 +34,6 @@ def page(package: str, template: str, filters: Mapping[str, Callable[..., str]],
 
 
 def drawn(chart: str, /, *arguments: Any, **more: Any) -> Markup:
-    """A chart by a macro of `parts.html`."""
+    """A chart, by a macro of the shared templates."""
     found: Markup = getattr(environment().get_template("parts.html").module, chart)(*arguments, **more)
     return found
