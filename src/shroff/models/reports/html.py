@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
@@ -167,7 +167,7 @@ def _signed(value: float) -> str:
     return f"{MINUS if value < 0 else '+'}{f'{size:,.0f}' if size >= 100 else f'{size:.3f}'}"
 
 
-_FILTERS: Final = {
+_FILTERS: Final[Mapping[str, Callable[..., str]]] = {
     "beside": _beside,
     "day": _day,
     "mean": _mean,
