@@ -67,7 +67,7 @@ def verify(
         raise InputError([(TIMESTAMP, f"the call was signed more than {tolerance_s} s from now")])
     wanted = [_signature(key, given[ID], stamp, body).encode() for key in keys_of(secret)]
     found = [word.encode() for word in given[SIGNATURE].split(" ", SIGNATURES_MAX)[:SIGNATURES_MAX]]
-    if not any([hmac.compare_digest(one, other) for one in found for other in wanted]):  # noqa: C419 - all are compared
+    if not any([hmac.compare_digest(digest, other) for digest in found for other in wanted]):  # noqa: C419 - all are compared
         raise InputError([(SIGNATURE, "the call was not signed with this secret")])
     return given[ID]
 

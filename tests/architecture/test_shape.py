@@ -28,6 +28,7 @@ KERNELS = (
 ACTS = frozenset(
     "mapping monitoring pruning retraining scoring serving sorting streaming testing training".split()
 )  # what the field itself calls by an act: ten, and no more
+LOOPS = ast.For | ast.AsyncFor | ast.comprehension
 LEEWAY = 0.9  # a count that fell below this part of its limit lowers it
 SHOWN = 400  # of what is counted, where it is too many
 
@@ -96,14 +97,16 @@ def modules_in_ing(modules: list[Module]) -> list[str]:
 
 
 def loop_variables(modules: list[Module]) -> list[str]:
-    """Loops and comprehensions whose variable does not say what it is."""
+    """Loops whose variable does not say what it is, and any other variable named `one`."""
     return [
-        f"{module.name}:{target.lineno}"
+        f"{module.name}:{node.lineno}"
         for module in modules
-        for node in ast.walk(module.tree)
-        if isinstance(node, ast.For | ast.AsyncFor | ast.comprehension)
-        for target in ast.walk(node.target)
-        if isinstance(target, ast.Name) and target.id in {"one", "found"}
+        for nodes in (list(ast.walk(module.tree)),)
+        for targets in ({id(name) for node in nodes if isinstance(node, LOOPS) for name in ast.walk(node.target)},)
+        for node in nodes
+        if (isinstance(node, ast.arg) and node.arg == "one")
+        or (isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) and node.id == "one")
+        or (isinstance(node, ast.Name) and node.id == "found" and id(node) in targets)
     ]
 
 
@@ -235,9 +238,12 @@ def test_each_check_finds_what_is_planted():
     assert modules_in_ing(planted("", "shroff.attic.tidying") + planted("", "shroff.training")) == [
         "shroff.attic.tidying"
     ]
-    assert loop_variables(planted("for number, one in a:\n    b = [found for found in c]\none = 1\n")) == [
+    assert sorted(
+        loop_variables(planted("for number, one in a:\n    b = [found for found in c]\none = found = 1\n"))
+    ) == [
         "shroff.attic.box:1",
         "shroff.attic.box:2",
+        "shroff.attic.box:3",
     ]
     assert functions(planted("class A:\n    def f(self): ...\nasync def g(): ...\n")) == ["g", "f"]
 

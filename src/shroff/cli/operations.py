@@ -39,17 +39,17 @@ def command_of(word: str) -> click.Command:
         return _command(alone)
     about = GROUPS[word]
 
-    @click.group(word, cls=ExampleGroup, invoke_without_command=any(one.name == word for one in declared))
+    @click.group(word, cls=ExampleGroup, invoke_without_command=any(operation.name == word for operation in declared))
     @json_option
     @click.pass_context
     def made(context: click.Context) -> int | None:
-        first = next((one for one in declared if one.name == word), None)
+        first = next((operation for operation in declared if operation.name == word), None)
         return _run(first, context.obj, {}) if first is not None and context.invoked_subcommand is None else None
 
     made.help, made.examples = about.words, about.examples
-    for one in declared:
-        if one.name != word:
-            made.add_command(_command(one))
+    for operation in declared:
+        if operation.name != word:
+            made.add_command(_command(operation))
     for by_hand in _by_hand(word):
         made.add_command(by_hand)
     return made
@@ -131,54 +131,54 @@ class DrawnSteps(ProgressSteps):
 # ---- parameters
 
 
-def _parameter(one: RequestField) -> click.Parameter:
-    about, (kind, is_many) = one.about, _kind(one)
+def _parameter(field: RequestField) -> click.Parameter:
+    about, (kind, is_many) = field.about, _kind(field)
     if about.is_secret:
-        secret = partial(_secret, one)
-        return click.Option([about.flags, one.name], is_flag=True, callback=secret, help=about.help)
+        secret = partial(_secret, field)
+        return click.Option([about.flags, field.name], is_flag=True, callback=secret, help=about.help)
     if about.asks:
         return click.Option(
-            [about.flags, one.name], is_flag=True, callback=partial(_meant, about.asks), help=about.help
+            [about.flags, field.name], is_flag=True, callback=partial(_meant, about.asks), help=about.help
         )
     offer = getattr(completion, about.complete) if about.complete else None
-    is_argument = one.is_required and not about.flags if about.is_argument is None else about.is_argument
+    is_argument = field.is_required and not about.flags if about.is_argument is None else about.is_argument
     if is_argument:
         return click.Argument(
-            [one.name],
+            [field.name],
             type=kind,
-            required=one.is_required and not (is_many and about.is_argument),
+            required=field.is_required and not (is_many and about.is_argument),
             nargs=-1 if is_many else 1,
             metavar=about.metavar or None,
             shell_complete=offer,
         )
     read = about.read
     return click.Option(
-        [about.flags or f"--{one.name.replace('_', '-')}", one.name],
+        [about.flags or f"--{field.name.replace('_', '-')}", field.name],
         type=kind if read is None else click.STRING,
         is_flag=kind is click.BOOL,
         multiple=is_many if read is None else about.is_repeated,
-        required=one.is_required,
+        required=field.is_required,
         metavar=about.metavar or None,
-        default=None if one.is_required or read is not None else one.default,
+        default=None if field.is_required or read is not None else field.default,
         callback=None if read is None else lambda _context, _option, text: read(text) if text else None,
         help=about.help,
-        show_default=bool(one.default) and kind is not click.BOOL,
+        show_default=bool(field.default) and kind is not click.BOOL,
         shell_complete=offer,
     )
 
 
-def _secret(one: RequestField, context: click.Context, parameter: click.Parameter, is_given: bool) -> str:
+def _secret(field: RequestField, context: click.Context, parameter: click.Parameter, is_given: bool) -> str:
     """The first line of standard input where the flag is given; what a terminal asks for where it is required."""
-    if context.resilient_parsing or not (is_given or one.is_required):
+    if context.resilient_parsing or not (is_given or field.is_required):
         return ""
     if is_given:
         text = sys.stdin.readline().rstrip("\r\n")
         if not text:
-            raise UsageError(f"the first line of standard input is empty; it must be the {one.name}.")
+            raise UsageError(f"the first line of standard input is empty; it must be the {field.name}.")
         return text
     if not sys.stdin.isatty():
-        raise UsageError(f"there is no terminal to ask for a {one.name}: add {one.about.flags}.")
-    asked: str = click.prompt(f"New {one.name}", hide_input=True, confirmation_prompt=True, err=True)
+        raise UsageError(f"there is no terminal to ask for a {field.name}: add {field.about.flags}.")
+    asked: str = click.prompt(f"New {field.name}", hide_input=True, confirmation_prompt=True, err=True)
     return asked
 
 
@@ -192,16 +192,16 @@ def _meant(asks: str, context: click.Context, _option: click.Parameter, is_sure:
     return is_sure
 
 
-def _kind(one: RequestField) -> tuple[click.ParamType[Any], bool]:
+def _kind(field: RequestField) -> tuple[click.ParamType[Any], bool]:
     """How click reads a field, and whether it may be repeated."""
-    type_, is_many = _bare(one.type), False
+    type_, is_many = _bare(field.type), False
     if get_origin(type_) in {list, tuple}:
         type_, is_many = _bare(get_args(type_)[0]), True
-    if one.about.is_file:
+    if field.about.is_file:
         return _TextFile(), is_many
     if get_origin(type_) is Literal:
         return click.Choice([str(word) for word in get_args(type_)]), is_many
-    if type_ in {int, float} and (bounds := _bounds(one.type)) is not None:
+    if type_ in {int, float} and (bounds := _bounds(field.type)) is not None:
         range_: Any = click.IntRange if type_ is int else click.FloatRange
         return range_(bounds.ge, bounds.le), is_many
     kinds: dict[Any, click.ParamType[Any]] = {int: click.INT, float: click.FLOAT, bool: click.BOOL, Path: _PATH}
@@ -213,7 +213,7 @@ def _bare(type_: Any) -> Any:
     if get_origin(type_) is Annotated:
         return _bare(get_args(type_)[0])
     if get_origin(type_) in {Union, UnionType}:
-        return _bare(next(one for one in get_args(type_) if one is not NoneType))
+        return _bare(next(part for part in get_args(type_) if part is not NoneType))
     return type_
 
 

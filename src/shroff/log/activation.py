@@ -65,9 +65,9 @@ def _check(record: Record, type_: EventType) -> None:
         raise changed_type(type_.name, type_.id_field, f"it is the id now, and {where} has another one.")
     if _time_ms(body.get(type_.time_field)) != record.time_ms:
         raise changed_type(type_.name, type_.time_field, f"it is the time now, and {where} has another one.")
-    for one in type_.personal:
-        if one.name in body:
-            raise changed_type(type_.name, one.name, f"it is personal now, but {where} already has its values.")
+    for declared in type_.personal:
+        if declared.name in body:
+            raise changed_type(type_.name, declared.name, f"it is personal now, but {where} already has its values.")
     for field in type_.fields:
         value = body.get(field.name)
         if isinstance(value, str) and (HASHED.fullmatch(value) is not None) != field.shape.is_hashed:

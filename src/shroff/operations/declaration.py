@@ -249,8 +249,8 @@ class Operation(Generic[Given, Outcome]):
         """The fields of its request, in their order."""
         hints = get_type_hints(self.request, include_extras=True)
         return [
-            RequestField(one.name, one.encode_name, _default(one), *_parts(hints[one.name]))
-            for one in msgspec.structs.fields(self.request)
+            RequestField(field.name, field.encode_name, _default(field), *_parts(hints[field.name]))
+            for field in msgspec.structs.fields(self.request)
         ]
 
     @property
@@ -263,14 +263,14 @@ class Operation(Generic[Given, Outcome]):
 
     def fields_in(self, place: str) -> Sequence[RequestField]:
         """The fields that a request over HTTP has in its `path`, `query`, `header` or `body`."""
-        return [one for one in self.fields if not one.about.is_local and self._place(one) == place]
+        return [field for field in self.fields if not field.about.is_local and self._place(field) == place]
 
-    def _place(self, one: RequestField) -> str:
-        if f"{{{one.wire}}}" in self.path:
+    def _place(self, field: RequestField) -> str:
+        if f"{{{field.wire}}}" in self.path:
             return "path"
-        if one.about.is_etag:
+        if field.about.is_etag:
             return "header"
-        return "query" if one.about.in_query or self.method in {"GET", "DELETE"} else "body"
+        return "query" if field.about.in_query or self.method in {"GET", "DELETE"} else "body"
 
     @cached_property
     def body(self) -> type[msgspec.Struct] | None:
@@ -289,7 +289,7 @@ class Operation(Generic[Given, Outcome]):
 
     def read(self, values: Mapping[str, Any]) -> OperationRequest[Any]:
         """A request of values by their Python names, texts where they come from a line. Raises: RefusalError."""
-        wire = {one.name: one.wire for one in self.fields}
+        wire = {field.name: field.wire for field in self.fields}
         given = {wire[name]: value for name, value in values.items() if value is not None}
         try:
             read: OperationRequest[Any] = msgspec.convert(given, self.request, strict=False)
@@ -320,9 +320,9 @@ class InvalidRequestError(RefusalError):
     status, code, title = 422, "bad-body", "The request cannot be read"
 
 
-def _default(one: msgspec.structs.FieldInfo) -> Any:
+def _default(field: msgspec.structs.FieldInfo) -> Any:
     """The default of a field; NODEFAULT where it has none."""
-    return one.default if one.default_factory is msgspec.NODEFAULT else one.default_factory()
+    return field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory()
 
 
 def _parts(hint: Any) -> tuple[Any, Param]:
@@ -382,7 +382,7 @@ def operation_of(request: OperationRequest[Outcome]) -> Operation[..., Outcome]:
 
 def operations_of(word: str) -> Iterator[Operation[..., Any]]:
     """The operations whose names begin with a word."""
-    return (one for name, one in OPERATIONS.items() if name.split()[0] == word)
+    return (operation for name, operation in OPERATIONS.items() if name.split()[0] == word)
 
 
 # ---- by name

@@ -182,8 +182,8 @@ async def _serve(
             tell(context["message"] if error is None else failure(context["message"], error))
 
         loop.set_exception_handler(told)
-        for one in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(one, _ended(server, end))
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, _ended(server, end))
         service.begin(end)
         if await service.has_begun():
             listening.listen(BACKLOG)  # whoever is told of it finds it

@@ -482,8 +482,8 @@ class Service:
         """What came of all of them; None while one waits."""
         with self.project.log.reading() as log:
             found = [log.reply_to(number) for number in numbers]
-        there = [one for one in found if one is not None]
-        return None if len(there) < len(found) else [result_of(one) for one in there]
+        there = [reply for reply in found if reply is not None]
+        return None if len(there) < len(found) else [result_of(reply) for reply in there]
 
     def _answered(self, requests: list[PendingRequest]) -> None:
         """On the thread of the log: one call tells the loop of all posts of a batch."""

@@ -137,15 +137,15 @@ class Overlaps:
             self._noted(submission)
         return run
 
-    def _noted(self, one: Submission) -> Submission:
-        if one.event is not None:
-            time_ms = one.event.time_ms
+    def _noted(self, submission: Submission) -> Submission:
+        if submission.event is not None:
+            time_ms = submission.event.time_ms
             if time_ms > self._newest_ms:
                 self._newest_ms = time_ms
             elif time_ms < self._before_ms:
                 self._behind.append((self._given, self._source))
         self._given += 1
-        return one
+        return submission
 
     def count(self, answers: Sequence[Answer]) -> None:
         """Count those that came into the log."""

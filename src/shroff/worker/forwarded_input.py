@@ -68,11 +68,21 @@ def given(
     return [_given(submission, money_places, codecs) for submission in submissions]
 
 
-def _given(one: Submission, money_places: int, codecs: Mapping[str, Codec]) -> HandedLine:
-    label = _NOTHING if one.label is None else msgspec.Raw(waiting_body(one.label, money_places))
-    sent = one.sent
-    event = _NOTHING if sent is None else msgspec.Raw(one.body or codecs[sent.type].encode(sent))
-    return HandedLine(one.source, one.place, one.raw(), one.refusal, label, one.type, event, one.personal, one.header)
+def _given(submission: Submission, money_places: int, codecs: Mapping[str, Codec]) -> HandedLine:
+    label = _NOTHING if submission.label is None else msgspec.Raw(waiting_body(submission.label, money_places))
+    sent = submission.sent
+    event = _NOTHING if sent is None else msgspec.Raw(submission.body or codecs[sent.type].encode(sent))
+    return HandedLine(
+        submission.source,
+        submission.place,
+        submission.raw(),
+        submission.refusal,
+        label,
+        submission.type,
+        event,
+        submission.personal,
+        submission.header,
+    )
 
 
 def submissions(asked: Sequence[HandedLine], definitions: Definitions) -> list[Submission]:
@@ -85,29 +95,29 @@ def submissions(asked: Sequence[HandedLine], definitions: Definitions) -> list[S
     return [_submission(handed_line, definitions, codecs) for handed_line in asked]
 
 
-def _submission(one: HandedLine, definitions: Definitions, codecs: dict[str, Codec]) -> Submission:
+def _submission(line: HandedLine, definitions: Definitions, codecs: dict[str, Codec]) -> Submission:
     found = Submission(
-        *(one.source, one.place, lambda: one.raw, one.type),
-        refusal=one.refusal,
-        personal=one.personal,
-        header=one.header,
+        *(line.source, line.place, lambda: line.raw, line.type),
+        refusal=line.refusal,
+        personal=line.personal,
+        header=line.header,
     )
-    if bytes(one.event) != b"null":
-        if one.type not in codecs:
-            return _refused(found, f"{one.type!r} is not an event type of the active version")
+    if bytes(line.event) != b"null":
+        if line.type not in codecs:
+            return _refused(found, f"{line.type!r} is not an event type of the active version")
         try:
-            event = codecs[one.type].decode(bytes(one.event))
+            event = codecs[line.type].decode(bytes(line.event))
         except StateError as error:
             return _refused(found, f"the active version has other fields: {error}")
-        return msgspec.structs.replace(found, **{"event" if one.refusal is None else "refused": event})
-    if one.refusal is not None or bytes(one.label) == b"null":
+        return msgspec.structs.replace(found, **{"event" if line.refusal is None else "refused": event})
+    if line.refusal is not None or bytes(line.label) == b"null":
         return found
-    label = label_of(bytes(one.label), definitions.settings.money_places)
+    label = label_of(bytes(line.label), definitions.settings.money_places)
     words = label_refusal(label, definitions.settings)
     if label.event_type not in definitions.events.types:
         words = f"event: {label.event_type!r} is not an event type of the active version"
     return _refused(found, words) if words else msgspec.structs.replace(found, label=label)
 
 
-def _refused(one: Submission, words: str) -> Submission:
-    return msgspec.structs.replace(one, refusal=words)
+def _refused(submission: Submission, words: str) -> Submission:
+    return msgspec.structs.replace(submission, refusal=words)

@@ -136,12 +136,12 @@ class TopicChooser:
             self._chosen[line.number - 1] = 0 if row is None else self._numbers.get(self._evaluate(row), 0)
             yield line
 
-    def target(self, one: Submission) -> str:
+    def target(self, submission: Submission) -> str:
         """Target of an event: the name of its topic, else its type."""
-        number = line_and_row(one.place)[1] or 0
+        number = line_and_row(submission.place)[1] or 0
         chosen = self._chosen[number - 1] if 0 < number <= len(self._chosen) else 0
-        self.counts[self.topics[chosen - 1] if chosen else f"the topic of {one.type}"] += 1
-        return f"{_TOPIC}{self.topics[chosen - 1]}" if chosen else one.type
+        self.counts[self.topics[chosen - 1] if chosen else f"the topic of {submission.type}"] += 1
+        return f"{_TOPIC}{self.topics[chosen - 1]}" if chosen else submission.type
 
 
 def _results(node: Node) -> Iterator[str]:
@@ -189,12 +189,12 @@ class MessageMaker:
         self._writes: dict[str, Write] = {}
         self._encoders: dict[bool, Encoder] = {}
 
-    def value(self, one: Submission) -> bytes:
+    def value(self, submission: Submission) -> bytes:
         """The bytes of an event or a label. Raises: UsageError where they could not be read again here."""
-        write = self._writes.get(one.type)
+        write = self._writes.get(submission.type)
         if write is None:
-            write = self._writes[one.type] = self._write(one)
-        return write(one)
+            write = self._writes[submission.type] = self._write(submission)
+        return write(submission)
 
     def _write(self, first: Submission) -> Write:
         """What makes messages of the type of a submission."""
@@ -210,23 +210,27 @@ class MessageMaker:
         codec = Codec(self._events.types[type_name])
         before, behind = (b'{"%s":' % type_name.encode(), b"}") if is_shared else (b"", b"")
 
-        def write(one: Submission) -> bytes:
-            assert one.event is not None
-            return b"%s%s%s" % (before, codec.encode(one.event) if one.body is None else one.body, behind)
+        def write(submission: Submission) -> bytes:
+            assert submission.event is not None
+            return b"%s%s%s" % (
+                before,
+                codec.encode(submission.event) if submission.body is None else submission.body,
+                behind,
+            )
 
         return write
 
-    def _label_json(self, one: Submission) -> bytes:
-        assert one.label is not None
-        values = self._label_values(one.label)
+    def _label_json(self, submission: Submission) -> bytes:
+        assert submission.label is not None
+        values = self._label_values(submission.label)
         return self._labels.encode(Event(LABEL, "", 0, tuple(map(values.get, self._labels.event_type.field_names))))
 
-    def _values(self, one: Submission) -> Mapping[str, Value]:
-        if one.label is not None:
-            return self._label_values(one.label)
-        assert one.event is not None
-        found = dict(zip(self._fields[one.type], one.event.values, strict=True))
-        return {**found, **dict(one.personal)} if one.personal else found
+    def _values(self, submission: Submission) -> Mapping[str, Value]:
+        if submission.label is not None:
+            return self._label_values(submission.label)
+        assert submission.event is not None
+        found = dict(zip(self._fields[submission.type], submission.event.values, strict=True))
+        return {**found, **dict(submission.personal)} if submission.personal else found
 
     def _label_values(self, label: LabelInput) -> dict[str, Value]:
         found: dict[str, Value] = {

@@ -122,15 +122,23 @@ def submissions(
             try:
                 name = entry.source.rpartition("/")[2]  # of a file of a pulled source, by its own name
                 header = named.get(name) or header_of(entry.header)
-                one = _submission(entry, intake, header, live)
-                if STRAY in entry.reason and one.event is not None and time_text(one.event.time_ms) in entry.reason:
+                submission = _submission(entry, intake, header, live)
+                if (
+                    STRAY in entry.reason
+                    and submission.event is not None
+                    and time_text(submission.event.time_ms) in entry.reason
+                ):
                     # alone it is right, so nobody would see that its time is the same slip
-                    one = msgspec.structs.replace(one, event=None, body=None, refused=one.event, refusal=entry.reason)
+                    submission = msgspec.structs.replace(
+                        submission, event=None, body=None, refused=submission.event, refusal=entry.reason
+                    )
             except (UsageError, SchemasAwayError, ValueError) as error:
                 first, why = entry.reason.partition(RETRIED)[0], str(error).rstrip(".")
-                one = Submission(entry.source, entry.place, lambda: b"", entry.type, refusal=f"{first}{RETRIED}{why}")
+                submission = Submission(
+                    entry.source, entry.place, lambda: b"", entry.type, refusal=f"{first}{RETRIED}{why}"
+                )
             own = {"source": entry.source, "place": entry.place, "raw": partial(_raw, entry)}
-            found.append(msgspec.structs.replace(one, **own, header=one.header or entry.header))
+            found.append(msgspec.structs.replace(submission, **own, header=submission.header or entry.header))
     return found
 
 

@@ -118,8 +118,8 @@ class RequestReader:
         mistakes: list[Mistakes] = [()] * len(found)
 
         def careful(at: int) -> Submission:
-            one, mistakes[at] = read(found[at])
-            return one
+            submission, mistakes[at] = read(found[at])
+            return submission
 
         run = None
         if type_name in self._columnar and self._forms.take(len(found)):

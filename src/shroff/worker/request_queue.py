@@ -215,6 +215,6 @@ def _stop(submissions: Sequence[Submission], start: int, stop: int, most: float)
     for at in range(start, stop):
         if most <= 0:
             return at, most
-        one = submissions.others.get(at) if isinstance(submissions, EventRun) else submissions[at]
-        most -= 1 if one is None or one.refusal is None or one.refused is not None else 1 / REFUSED
+        submission = submissions.others.get(at) if isinstance(submissions, EventRun) else submissions[at]
+        most -= 1 if submission is None or submission.refusal is None or submission.refused is not None else 1 / REFUSED
     return stop, most

@@ -242,7 +242,10 @@ class BigQuery:
 def _multipart(config: bytes, data: bytes) -> tuple[bytes, dict[str, str]]:
     """A job's configuration and its bytes as `multipart/related`, and the header that says so."""
     parts = ((_JSON, config), (_BYTES, data))
-    body = [b"--%s\r\nContent-Type: %s\r\n\r\n%s\r\n" % (_BOUNDARY.encode(), kind.encode(), one) for kind, one in parts]
+    body = [
+        b"--%s\r\nContent-Type: %s\r\n\r\n%s\r\n" % (_BOUNDARY.encode(), kind.encode(), content)
+        for kind, content in parts
+    ]
     return b"".join([*body, f"--{_BOUNDARY}--\r\n".encode()]), {
         "Content-Type": f"multipart/related; boundary={_BOUNDARY}"
     }

@@ -256,13 +256,13 @@ class _Asked:
             return
         for records in log.read(*self._places(log, begin)):
             some = [record for record in records if record.kind == "event" and record.type in self._columns]
-            names_of = None if self._sources is None else self._sources.of([one.seq for one in some])
+            names_of = None if self._sources is None else self._sources.of([record.seq for record in some])
             if names_of is not None and self._source is not None:
-                some = [one for one, name in zip(some, names_of, strict=True) if name == self._source]
+                some = [record for record, name in zip(some, names_of, strict=True) if name == self._source]
                 names_of = [self._source] * len(some)
-            days = self._days(np.fromiter((one.time_ms for one in some), np.int64, len(some))).tolist()
+            days = self._days(np.fromiter((record.time_ms for record in some), np.int64, len(some))).tolist()
             values = names_of if names_of is not None and self._is_by_source else self._values(some)
-            types = (one.type for one in some)
+            types = (record.type for record in some)
             for (day, name, value), count in Counter(zip(days, types, values, strict=True)).items():
                 self._add(found, day, name, value, count)
 
@@ -324,7 +324,7 @@ def _columns(field: str, types: Sequence[EventType], *, is_named: bool) -> dict[
         return dict.fromkeys((type.name for type in types), "")
     found = {}
     for type_ in types:
-        kind = next((one.type for one in type_.fields if one.name == field), None)
+        kind = next((declared.type for declared in type_.fields if declared.name == field), None)
         if kind is not None and kind.kind not in _COUNTED:
             raise UsageError(f"{type_.name}.{field} is of type {kind}: count by a text, choice, boolean or integer.")
         if kind is not None:

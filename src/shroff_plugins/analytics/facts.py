@@ -119,7 +119,7 @@ def facts_of(
     if as_of_ms is None:
         newest_ms = log.watermark_ms()
         as_of_ms = now_ms if newest_ms is None else newest_ms
-    found = [one for one in _History(log, definitions, index, most).of(probe) if one.time_ms <= as_of_ms]
+    found = [event for event in _History(log, definitions, index, most).of(probe) if event.time_ms <= as_of_ms]
     values = probe.values(found, as_of_ms)
     places = definitions.settings.money_places
     features = {
@@ -172,7 +172,7 @@ class _Probe:
                 if reason := self._why_not(other.node):
                     return reason
             elif isinstance(part, Aggregate) and part.matching:
-                if part.event == "label" or any(isinstance(one, ItemFeature) for one in walk(part)):
+                if part.event == "label" or any(isinstance(node_, ItemFeature) for node_ in walk(part)):
                     return f"looks at {part.event} events of other keys of {self.entity}"
             elif isinstance(part, ItemFeature):
                 read = read_by([part], features.get).features.values()
@@ -214,8 +214,10 @@ class _Probe:
     def _at_probe(self, history: Sequence[LogEvent], as_of_ms: int) -> Frame:
         read_at = wanted_features(self.needed, [])
         computed = [
-            Computed(name, one.node, one.entity, self._events_of(one, {at for of, at in read_at if of == name}))
-            for name, one in self.needed.items()
+            Computed(
+                name, feature.node, feature.entity, self._events_of(feature, {at for of, at in read_at if of == name})
+            )
+            for name, feature in self.needed.items()
         ]
         behind_ms = as_of_ms - min((event.time_ms for event in history), default=as_of_ms)  # nothing is too late here
         online = Online(self.events, computed, self.definitions.reference, behind_ms)
@@ -242,7 +244,7 @@ class _History:
         """Every event of the key in log order, its labels among them where a feature looks at labels."""
         found = self._events(probe)
         if found and any(aggregate.event == "label" for aggregate in probe.aggregates):
-            found |= self._labels({f"{one.type}/{one.id}" for one in found.values()}, min(found) - 1)
+            found |= self._labels({f"{event.type}/{event.id}" for event in found.values()}, min(found) - 1)
         return [event for seq in sorted(found) if (event := self._records.decode(found[seq])) is not None]
 
     def _events(self, probe: _Probe) -> dict[int, Record]:

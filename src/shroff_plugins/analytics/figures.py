@@ -54,7 +54,7 @@ def answer_figures(
     Returns: All of them by their names, also those that are not available.
     Cost: that of `funnel_events.read_frames` once for all, then 0.1 to 1 µs an event and figure.
     """
-    counted = [one for one in question.figures.values() if one.of is not None]
+    counted = [figure for figure in question.figures.values() if figure.of is not None]
     tallies, why = _counted_or_why(question, counted, definitions, history) if counted else ({}, {})
     end_ms = int(day_starts_ms(question.day, 1, question.zone)[-1])
     found: dict[str, FigureValues] = {}
@@ -130,7 +130,7 @@ def _counted_or_why(
             found |= _counted(question, some, definitions, opened)
         except Exception as error:  # noqa: BLE001 - one damaged file must not take away the other figures
             if len(some) > 1:
-                passes += [[one] for one in some]
+                passes += [[figure] for figure in some]
             else:
                 why[some[0].name] = why_not(error)
     return found, why
@@ -161,7 +161,9 @@ def _counted(
             for tally in tallies:
                 tally.add(frame, at, inside)
     shown = range(days - SHOWN, days)
-    return {one.figure.name: tuple(one.over(last - one.figure.days + 1, last) for last in shown) for one in tallies}
+    return {
+        tally.figure.name: tuple(tally.over(last - tally.figure.days + 1, last) for last in shown) for tally in tallies
+    }
 
 
 class _Tally:
@@ -203,13 +205,15 @@ class _UserTally(_Tally):
     def __init__(self, figure: Figure, definitions: Definitions, days: int, codes: Codes) -> None:
         super().__init__(figure, definitions, days)
         self._codes = codes
-        self._seen: dict[CountedEvents, list[Words]] = {one: [] for one in (figure.of, figure.also) if one is not None}
+        self._seen: dict[CountedEvents, list[Words]] = {
+            counted: [] for counted in (figure.of, figure.also) if counted is not None
+        }
         self._found: dict[CountedEvents, Words] = {}
 
     def needs(self) -> Iterator[tuple[str, set[str]]]:
-        for one in self._seen:
-            for name in one.events:
-                yield name, _fields(one.where) | user_fields(self._events, self.figure.distinct, name)
+        for counted in self._seen:
+            for name in counted.events:
+                yield name, _fields(counted.where) | user_fields(self._events, self.figure.distinct, name)
 
     def add(self, frame: Frame, at: Words, inside: NDArray[np.bool_]) -> None:
         for name, seen in self._seen.items():
@@ -224,7 +228,7 @@ class _UserTally(_Tally):
             self._found = {
                 name: np.unique(np.concatenate([np.zeros(0, np.int64), *seen])) for name, seen in self._seen.items()
             }
-        found, *also = (_users_of(one, first, last) for one in self._found.values())
+        found, *also = (_users_of(rows, first, last) for rows in self._found.values())
         return len(found) if not also else len(np.intersect1d(found, also[0], assume_unique=True))
 
 

@@ -74,7 +74,7 @@ def drop_offs(events: StepEvents, step: int, starts_ms: Words, *, is_ever: bool)
     dropped, at = out(), splits()
     for begin, end in pairwise(bounds):
         before, before_splits = dropped, at
-        came, gone = (np.flatnonzero(one[begin:end]) + begin for one in (is_next, is_step))
+        came, gone = (np.flatnonzero(flags[begin:end]) + begin for flags in (is_next, is_step))
         recovered = np.zeros(size, np.bool_)
         recovered[events.users[came]] = True
         after[events.users[came]] = came  # of equal users the last one stays

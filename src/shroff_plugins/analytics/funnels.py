@@ -200,17 +200,19 @@ class FunnelAnswer:
                 yield from self._rows_of(step, day, off)
 
     def steps(self) -> Iterator[StepRow]:
-        """How many users reached each step, and how long they took."""
+        """How many users arrivals each step, and how long they took."""
         found = self._all_reached()
         value_of = np.full(len(self._events.keys), -1, np.int64)
         value_of[found[0].users] = found[0].splits  # a user counts where they began
         for number, _ in self._values():
             began = 0
-            for step, one in zip(self._funnel.steps, found, strict=True):
-                mine = value_of[one.users] == number
+            for step, arrivals in zip(self._funnel.steps, found, strict=True):
+                mine = value_of[arrivals.users] == number
                 users = int(mine.sum())
-                began = users if one is found[0] else began
-                lower, median, upper = (None if one is found[0] else _at_rank(one.taken_ms[mine], q) for q in QUARTILES)
+                began = users if arrivals is found[0] else began
+                lower, median, upper = (
+                    None if arrivals is found[0] else _at_rank(arrivals.taken_ms[mine], q) for q in QUARTILES
+                )
                 conversion = users / began if began else None
                 value = self._value_of(number)
                 yield StepRow(self._funnel.name, step.name, users, conversion, lower, median, upper, value)
@@ -220,7 +222,7 @@ class FunnelAnswer:
         found = self._all_reached()
         day_of = np.full(len(self._events.keys), -1, np.int64)
         day_of[found[0].users] = np.searchsorted(self._starts_ms, found[0].first_ms, side="right") - 1
-        counts = [np.bincount(day_of[one.users], minlength=len(self._starts_ms)).tolist() for one in found]
+        counts = [np.bincount(day_of[arrivals.users], minlength=len(self._starts_ms)).tolist() for arrivals in found]
         for at, day in enumerate(self._days()):
             for step, count in zip(self._funnel.steps, counts, strict=True):
                 yield TrendRow(self._funnel.name, day, step.name, count[at])
@@ -229,7 +231,7 @@ class FunnelAnswer:
         """How many users of a step dropped off by the end of the day, each day as a question of its own counts it."""
         starts, is_ever = self._starts_ms, self._funnel.is_ever
         alone = (starts[at : at + 2] for at in range(len(starts) - 1))
-        return [int(next(drop_offs(self._events, step, one, is_ever=is_ever)).dropped.sum()) for one in alone]
+        return [int(next(drop_offs(self._events, step, start_ms, is_ever=is_ever)).dropped.sum()) for start_ms in alone]
 
     def users(self, number: str, day: date | None = None) -> list[str]:
         """The users behind a number, sorted.

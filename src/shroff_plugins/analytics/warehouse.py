@@ -220,7 +220,7 @@ def _write(
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / f"{commit.name}.{wanted.format}"
     found.paths.append((name, commit.name, target))
-    columns = [one.with_nullable(one.name not in required) for one in table.schema]
+    columns = [field.with_nullable(field.name not in required) for field in table.schema]
     table = pa.Table.from_arrays(table.columns, schema=pa.schema(columns))
     if wanted.format == "parquet":
         with unfinished(target) as part:
@@ -280,8 +280,8 @@ def _placed(table: pa.Table, folder: str) -> pa.Table:
     for part in folder.split("/"):
         key, is_named, value = part.partition("=")
         if is_named:
-            one = pa.scalar(date.fromisoformat(value)) if key == "date" else pa.scalar(value)
-            table = table.append_column(key, pa.array([one.as_py()] * table.num_rows, one.type))
+            scalar = pa.scalar(date.fromisoformat(value)) if key == "date" else pa.scalar(value)
+            table = table.append_column(key, pa.array([scalar.as_py()] * table.num_rows, scalar.type))
     if "date" not in table.schema.names:
         table = table.append_column("date", pa.array([], pa.date32()))
     return table

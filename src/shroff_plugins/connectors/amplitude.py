@@ -113,8 +113,8 @@ class AmplitudeExport(PulledSource):
         try:
             yield path
         finally:
-            for one in (path, *self._place.folder.glob(f"{name}-*.zip")):
-                one.unlink(missing_ok=True)
+            for archive in (path, *self._place.folder.glob(f"{name}-*.zip")):
+                archive.unlink(missing_ok=True)
 
     # ---- asking
 
@@ -187,13 +187,13 @@ class AmplitudeExport(PulledSource):
         with private(path) as lines:
             for archive in archives:
                 with _opened(archive) as opened:
-                    for one in sorted(opened.infolist(), key=lambda one: one.filename):
-                        if not one.is_dir():
-                            _check(one)
-                            found = _HOUR.search(one.filename)
+                    for entry in sorted(opened.infolist(), key=lambda entry: entry.filename):
+                        if not entry.is_dir():
+                            _check(entry)
+                            found = _HOUR.search(entry.filename)
                             hour = int(found[1]) if found else HOURS
                             self._parts += 1
-                            count, is_whole = _write_hour(opened, one, lines)
+                            count, is_whole = _write_hour(opened, entry, lines)
                             self._events[hour] += count
                             self._damaged += [] if is_whole else [hour]
 
@@ -204,7 +204,7 @@ def _missing(events: Counter[int]) -> list[int]:
     for hour in range(HOURS):
         before = next((number for number in range(hour - 1, -1, -1) if number in events), None)
         after = next((number for number in range(hour + 1, HOURS) if number in events), None)
-        beside = [events[one] for one in (before, after) if one is not None]
+        beside = [events[hour] for hour in (before, after) if hour is not None]
         is_beside = len(beside) == 2 or 2 * len(events) >= HOURS
         if hour not in events and is_beside and beside and min(beside) >= BUSY:
             missing.append(hour)
@@ -243,31 +243,31 @@ def _copy_answer(answer: HTTPResponse, file: BinaryIO) -> None:
                 )
 
 
-def _check(one: ZipInfo) -> None:
+def _check(entry: ZipInfo) -> None:
     """Raises: UsageError for what no export has; nothing is ever written under a name of the archive."""
-    is_link = stat.S_ISLNK(one.external_attr >> 16)
-    if is_link or one.filename.startswith("/") or ".." in one.filename.split("/") or "\\" in one.filename:
-        raise UsageError(f"the archive has {one.filename[:100]!r}, a link or an unsafe path, and is refused.")
+    is_link = stat.S_ISLNK(entry.external_attr >> 16)
+    if is_link or entry.filename.startswith("/") or ".." in entry.filename.split("/") or "\\" in entry.filename:
+        raise UsageError(f"the archive has {entry.filename[:100]!r}, a link or an unsafe path, and is refused.")
 
 
-def _write_hour(opened: ZipFile, one: ZipInfo, lines: BinaryIO) -> tuple[int, bool]:
+def _write_hour(opened: ZipFile, entry: ZipInfo, lines: BinaryIO) -> tuple[int, bool]:
     """Write the lines of an hour; where it is damaged, those before that and one that says so.
 
     Gives the number of its lines, and whether it is whole.
     """
     begin, last, is_whole, count = lines.tell(), b"\n", True, 0
     try:
-        with opened.open(one) as packed, gzip.GzipFile(fileobj=packed) as hour:
+        with opened.open(entry) as packed, gzip.GzipFile(fileobj=packed) as hour:
             while chunk := hour.read1(CHUNK):
                 lines.write(chunk)
                 last = chunk[-1:]
                 count += chunk.count(b"\n")
                 size = lines.tell()
-                if size > DAY_BYTES_MAX or size - begin > max(RATIO_MAX * one.compress_size, CHUNK):
-                    raise UsageError(f"{one.filename[:100]!r} of the archive is a zip bomb: the archive is refused.")
+                if size > DAY_BYTES_MAX or size - begin > max(RATIO_MAX * entry.compress_size, CHUNK):
+                    raise UsageError(f"{entry.filename[:100]!r} of the archive is a zip bomb: the archive is refused.")
     except (OSError, EOFError, zlib.error, BadZipFile) as error:
         words = (
-            f"{one.filename[:200]!r} is incomplete or damaged ({type(error).__name__}): what follows here is missing"
+            f"{entry.filename[:200]!r} is incomplete or damaged ({type(error).__name__}): what follows here is missing"
         )
         lines.write(b"" if last == b"\n" else b"\n")
         lines.write(LOST + words.encode() + b"\n")

@@ -160,7 +160,7 @@ class PubsubPullSource(MergingSource):
 
     def refuse(self, refused: Sequence[Refused]) -> None:
         try:
-            self._letters.publish([_dead_letter(one) for one in refused])
+            self._letters.publish([_dead_letter(row) for row in refused])
         except (api.GoogleAPICallError, api.RetryError) as error:
             raise TransientError(str(told(error, self._dead_letters))) from None
         except UsageError as error:
@@ -322,12 +322,12 @@ def _number_of(offset: str) -> tuple[int, str]:
     return int(number), token
 
 
-def _dead_letter(one: Refused) -> Any:
-    said = {"source": one.source, "place": one.place, "type": one.type, "reason": one.reason}
-    said |= {"at": time_text(one.at_ms)}
-    raw = one.raw
+def _dead_letter(refused: Refused) -> Any:
+    said = {"source": refused.source, "place": refused.place, "type": refused.type, "reason": refused.reason}
+    said |= {"at": time_text(refused.at_ms)}
+    raw = refused.raw
     if len(raw) > MESSAGE_BYTES_MAX:
-        raw, said["left_out"] = b"", f"{len(one.raw)} bytes, which are in quarantine"
+        raw, said["left_out"] = b"", f"{len(refused.raw)} bytes, which are in quarantine"
     return PubsubMessage(data=raw, attributes={name: shortened(value) for name, value in said.items()})
 
 

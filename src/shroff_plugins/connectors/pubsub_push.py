@@ -160,16 +160,16 @@ def _wrapped(body: bytes) -> Push:
         content = base64.b64decode(found.message.data, validate=True)
     except (ValueError, RecursionError, binascii.Error) as error:
         raise PushRefusedError(BAD, f"{_NO_MESSAGE}: {error}", _NO_MESSAGE) from None
-    one = found.message
+    message = found.message
     envelope = {
-        "messageId": one.message_id,
-        "publishTime": one.publish_time,
-        "orderingKey": one.ordering_key,
+        "messageId": message.message_id,
+        "publishTime": message.publish_time,
+        "orderingKey": message.ordering_key,
         "subscription": found.subscription,
-        "attributes": one.attributes or {},
+        "attributes": message.attributes or {},
     }
     told = {name: value for name, value in envelope.items() if value}
-    return Push(MESSAGE, one.message_id, content, told, "message", found.subscription)
+    return Push(MESSAGE, message.message_id, content, told, "message", found.subscription)
 
 
 def _unwrapped(headers: Mapping[str, str], body: bytes) -> Push:

@@ -77,9 +77,9 @@ class PubsubSink:
         elif by_key:
             self._publisher.open()
             with ThreadPoolExecutor(min(AT_A_TIME, len(by_key)), thread_name_prefix="pubsub") as threads:
-                for found in threads.map(self._published, by_key.values()):
-                    refused += found
-        return sorted(refused, key=lambda one: (one.row.seq, one.row.number))
+                for undelivered in threads.map(self._published, by_key.values()):
+                    refused += undelivered
+        return sorted(refused, key=lambda undelivered: (undelivered.row.seq, undelivered.row.number))
 
     def close(self) -> None:
         """Let go of Pub/Sub. Closing twice does nothing."""

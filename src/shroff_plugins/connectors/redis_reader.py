@@ -171,5 +171,6 @@ def _told(value: bytes) -> object:
 def entries(reply: Any) -> dict[str, list[StreamEntry]]:
     """The answer of XREAD by stream. An entry that is deleted meanwhile has no fields."""
     return {
-        name.decode(): [StreamEntry(id_.decode(), fields or ()) for id_, fields in found] for name, found in reply or ()
+        name.decode(): [StreamEntry(id_.decode(), fields or ()) for id_, fields in entry_list]
+        for name, entry_list in reply or ()
     }

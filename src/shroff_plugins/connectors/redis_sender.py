@@ -151,8 +151,8 @@ class RedisSender:
         """Add a batch, again and again until it is there; one that the server refuses has failed."""
         streams = {name: at for at, name in enumerate(dict.fromkeys(message.stream for message in batch), 2)}
         words: list[str | bytes | int] = [number, self._field]
-        for one in batch:
-            words += (streams[one.stream], one.value)
+        for message in batch:
+            words += (streams[message.stream], message.value)
         call = (1 + len(streams), self._counter, *streams, *words)
         while not self._is_closed:
             try:

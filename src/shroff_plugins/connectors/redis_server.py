@@ -93,7 +93,9 @@ class RedisServer:
         unknown = [at for at, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
         for at, reply in zip(unknown, self.ask_all([("EVAL", script, *calls[at]) for at in unknown]), strict=True):
             replies[at] = reply
-        return [failed(one, self.address, self._what) if isinstance(one, self._failures) else one for one in replies]
+        return [
+            failed(reply, self.address, self._what) if isinstance(reply, self._failures) else reply for reply in replies
+        ]
 
     def _replies(self, commands: Sequence[Words], *, in_one_moment: bool = False) -> list[Any]:
         asking = self._client.pipeline(transaction=in_one_moment)

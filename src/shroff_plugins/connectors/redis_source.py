@@ -66,7 +66,7 @@ class _Part:
 
     def learn(self, came: Sequence[StreamEntry]) -> None:
         """Make the next read a good size: more where entries are small, few where they are not."""
-        self.entry_bytes = sum(len(one) for entry in came for one in entry.fields) // len(came) or 1
+        self.entry_bytes = sum(len(field) for entry in came for field in entry.fields) // len(came) or 1
         most = max(READ_BYTES // self.entry_bytes, 1)
         self.count = min(self.count * 2 if len(came) == self.count else self.count, most, COUNT_MAX)
 
@@ -149,7 +149,7 @@ class RedisSource(MergingSource):
         for at in range(0, len(refused), SEND_AT_ONCE):
             sent = refused[at : at + SEND_AT_ONCE]
             try:
-                replies = self._server.ask_all([self._dead_letter(one) for one in sent])
+                replies = self._server.ask_all([self._dead_letter(row) for row in sent])
             except UsageError as error:
                 raise TransientError(str(error)) from None
             for reply in replies:
@@ -180,7 +180,7 @@ class RedisSource(MergingSource):
             if not self._leads():
                 return None
             self.merge.doubt()
-            parts = [one for one in self._parts.values() if one.wants(self.merge, limit)]
+            parts = [part for part in self._parts.values() if part.wants(self.merge, limit)]
             read = self._read({part.stream: part.count for part in parts})
         except (TransientError, UsageError) as error:
             self._fail(error)
@@ -291,16 +291,16 @@ class RedisSource(MergingSource):
     def _fail(self, error: Exception) -> None:
         self._errors, self._trouble = self._errors + 1, str(error)
 
-    def _dead_letter(self, one: Refused) -> Words:
-        told = {"source": one.source, "place": one.place, "type": one.type, "reason": one.reason}
-        told |= {"at": time_text(one.at_ms)}
+    def _dead_letter(self, refused: Refused) -> Words:
+        told = {"source": refused.source, "place": refused.place, "type": refused.type, "reason": refused.reason}
+        told |= {"at": time_text(refused.at_ms)}
         return [
             "XADD",
             self._dead_letters,
             "*",
             *(part for pair in told.items() for part in pair),
             self._field,
-            one.raw,
+            refused.raw,
         ]
 
 

@@ -92,7 +92,7 @@ class Certificates:
             refused = self._refused.get(url)
             if url in self._known or (refused is not None and now_s < refused.until_s):
                 return  # another thread was first
-            self._fetched_s = [one for one in self._fetched_s if one > now_s - 60]
+            self._fetched_s = [fetched_s for fetched_s in self._fetched_s if fetched_s > now_s - 60]
             if len(self._fetched_s) >= FETCHES_A_MINUTE:
                 raise TransientError("too many certificates were asked for in the last minute")
             self._fetched_s.append(now_s)

@@ -57,7 +57,7 @@ class TableRows(PulledSource):
             upper = connection.execute(self._next(table, None if last is None else last[1])).scalar()
             if upper is not None:
                 found.append((None if last is None else last[1], upper))
-        return [_named(*one) for one in found]
+        return [_named(*bounds) for bounds in found]
 
     def stamp(self, name: str) -> Stamp | None:
         with self._connected() as (connection, table):
@@ -71,7 +71,9 @@ class TableRows(PulledSource):
         try:
             with private(path) as file, self._connected() as (connection, table):
                 readers = _readers(connection, table)
-                columns = [type_coerce(one, NullType()).label(one.name) if readers else one for one in table.c]
+                columns = [
+                    type_coerce(column, NullType()).label(column.name) if readers else column for column in table.c
+                ]
                 rows = connection.execution_options(yield_per=FETCHED).execute(
                     self._stretch(table, name).order_by(table.c[self._by]).with_only_columns(*columns)
                 )
@@ -160,7 +162,7 @@ def _readers(connection: Connection, table: Table) -> dict[str, Callable[[Any], 
     dialect = connection.dialect
     if dialect.name != "sqlite":
         return {}
-    found = {one.name: one.type.dialect_impl(dialect).result_processor(dialect, None) for one in table.c}
+    found = {column.name: column.type.dialect_impl(dialect).result_processor(dialect, None) for column in table.c}
     return {name: read or _as_it_is for name, read in found.items()}
 
 
@@ -184,7 +186,8 @@ def _by_upper(ends: tuple[Bound, Bound]) -> Any:
 
 def _named(lower: Bound, upper: Bound) -> str:
     low, high = (
-        one.isoformat() if isinstance(one, datetime) else "" if one is None else str(one) for one in (lower, upper)
+        bound.isoformat() if isinstance(bound, datetime) else "" if bound is None else str(bound)
+        for bound in (lower, upper)
     )
     return f"{low}{BETWEEN}{high}"
 

@@ -157,24 +157,24 @@ class CallReader:
 
     def _part(self, part: Answered, money_places: int) -> Callable[[_Decided], bytes]:
         if isinstance(part, tuple):
-            return lambda found: msgspec.json.encode({name: found.features[name] for name in part})
+            return lambda decided: msgspec.json.encode({name: decided.features[name] for name in part})
         evaluate = compile_row(part, self._leaf)
         type_ = part.type
-        return lambda found: canonical_value(evaluate(found), type_, money_places).encode()
+        return lambda decided: canonical_value(evaluate(decided), type_, money_places).encode()
 
     def _leaf(self, node: Node) -> Evaluate:
         match node:
             case ThisField():
                 at = self._type.at(node.name)
-                return lambda found: found.event.values[at]
+                return lambda decided: decided.event.values[at]
             case Score():
-                return lambda found: _value(found.decision["score"])
+                return lambda decided: _value(decided.decision["score"])
             case FeatureValue():
                 owner, _, own = node.name.partition(".")
                 if owner == OF_DECISION:
-                    return lambda found: _value(found.decision[own])
+                    return lambda decided: _value(decided.decision[own])
                 name, read = node.name, float if node.type.kind == "real" else stored_reader(node.type)
-                return lambda found: _read(read, _value(found.features[name]))
+                return lambda decided: _read(read, _value(decided.features[name]))
             case _:
                 raise AssertionError(f"an answer reads {node}")
 

@@ -283,7 +283,7 @@ class _CallLoader:
     def _fields(self, node: YamlNode | None) -> dict[str, Node]:
         top = loader.mapping(node, self._problems, "fields")
         scope = Scope(DeclaredNames(money_places=self._names.money_places), what="a call", reads_row=True)
-        known = [one.name for one in self._event.declared]
+        known = [field.name for field in self._event.declared]
         expressions: dict[str, Node] = {}
         for key, value in top.entries if top else ():
             if key.text not in known:
@@ -301,7 +301,7 @@ class _CallLoader:
 
     def _lists(self, node: YamlNode | None, expressions: Mapping[str, Node]) -> dict[str, tuple[str, ...]]:
         top = loader.mapping(node, self._problems, "lists")
-        plain = {one.name for one in self._event.declared if one.name not in expressions}
+        plain = {field.name for field in self._event.declared if field.name not in expressions}
         read = plain | {path[0] for expression in expressions.values() for path in _paths(expression)}
         lists: dict[str, tuple[str, ...]] = {}
         seen: set[str] = set()
@@ -364,7 +364,9 @@ class _CallLoader:
             return []
         owner, _, rest = found.text.partition(".")
         of_all = f"{owner}." if rest == "*" else found.text
-        matching = sorted(one for one in self._shown if one == found.text or (rest == "*" and one.startswith(of_all)))
+        matching = sorted(
+            feature for feature in self._shown if feature == found.text or (rest == "*" and feature.startswith(of_all))
+        )
         if not matching:
             hint = nearest(found.text, self._shown) or f"There is {', '.join(sorted(self._shown)[:5]) or 'none'}."
             words = f"{found.text!r} is not a feature that a decision of {self._event.name} shows."

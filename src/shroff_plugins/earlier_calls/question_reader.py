@@ -113,12 +113,13 @@ def _writer(part: Part, money_places: int, *, keeps_null: bool = True) -> Write:
     """What writes a part as JSON; without nulls in lists and objects where they are not kept."""
     if isinstance(part, Mapping):
         named = [
-            (canonical_text(name), _writer(one, money_places, keeps_null=keeps_null)) for name, one in part.items()
+            (canonical_text(name), _writer(member, money_places, keeps_null=keeps_null))
+            for name, member in part.items()
         ]
         return lambda row: f"{{{','.join(_pairs(row, named, keeps_null=keeps_null))}}}"
     if isinstance(part, tuple):
-        listed = [_writer(one, money_places, keeps_null=keeps_null) for one in part]
-        return lambda row: f"[{','.join(one for write in listed if (one := write(row)) != 'null' or keeps_null)}]"
+        listed = [_writer(member, money_places, keeps_null=keeps_null) for member in part]
+        return lambda row: f"[{','.join(text for write in listed if (text := write(row)) != 'null' or keeps_null)}]"
     if isinstance(part, RowValue):
         read = value_at(part.path)
         return lambda row: canonical_json(read(row))

@@ -187,7 +187,7 @@ _ASKS: Final[Mapping[str, Callable[[Service, Project, Any], Awaitable[Found]]]] 
 
 async def _sent(service: Service, request: Request, call: AskingCall, mail: MailAsked) -> Found:
     """Send a mail, and say to how many. Raises: ProblemError where nothing is sent; TransientError."""
-    strangers = [one for one in mail.to if one not in call.recipients]
+    strangers = [recipient for recipient in mail.to if recipient not in call.recipients]
     if strangers:
         words = f"recipients that are not in calls.yaml: {len(strangers)}; nothing was sent"
         raise ProblemError(422, "bad-recipient", "The request was refused", words)
@@ -246,5 +246,5 @@ def _shape(part: Part) -> dict[str, Any]:
     """The schema of an answer: objects by their names, all else whatever it is."""
     if not isinstance(part, Mapping):
         return {}
-    properties = {name: _shape(one) for name, one in part.items()}
+    properties = {name: _shape(member) for name, member in part.items()}
     return {"type": "object", "required": list(part), "properties": properties}

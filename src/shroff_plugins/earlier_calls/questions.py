@@ -183,7 +183,7 @@ QUESTION: Final = Keys(
             "The items of a list response: for each row found, names with an expression over `row`, and over the "
             "request as `row.request`. "
             + " ".join(
-                f"A row of `{name}` has {', '.join(f'`{one}`' for one in reads.of_row)}."
+                f"A row of `{name}` has {', '.join(f'`{column}`' for column in reads.of_row)}."
                 for name, reads in READS.items()
                 if reads.rows
             ),
@@ -195,7 +195,7 @@ QUESTION: Final = Keys(
             "Instead of `each`: names, each with an expression or an object of expressions; or one expression for the "
             "whole response. "
             + " ".join(
-                f"`{name}` has {', '.join(f'`{one}`' for one in reads.names)}." for name, reads in READS.items()
+                f"`{name}` has {', '.join(f'`{column}`' for column in reads.names)}." for name, reads in READS.items()
             ),
             Either((EXPRESSION, _ANSWER)),
             examples=("{ matched: row.features['user.matched_48h'] }",),
@@ -320,7 +320,7 @@ def load_sending(path: str, found: YamlMapping, context: FileContext, problems: 
 def _names(node: YamlNode | None, problems: list[Problem], what: str = "unread") -> tuple[str, ...]:
     listed = loading.sequence(node, problems, what) if node is not None else None
     found = (loading.scalar(item, problems, "a name") for item in (listed.items if listed else ()))
-    return tuple(one.text for one in found if one is not None)
+    return tuple(scalar.text for scalar in found if scalar is not None)
 
 
 class _Loader:
@@ -380,10 +380,10 @@ class _Loader:
 def paths_of(part: Part) -> Iterator[tuple[str, ...]]:
     """Paths that the expressions of a part read, after `row`."""
     if isinstance(part, Mapping):
-        for one in part.values():
-            yield from paths_of(one)
+        for member in part.values():
+            yield from paths_of(member)
     elif isinstance(part, tuple):
-        for one in part:
-            yield from paths_of(one)
+        for member in part:
+            yield from paths_of(member)
     else:
-        yield from (one.path for one in walk(part) if isinstance(one, RowValue))
+        yield from (value.path for value in walk(part) if isinstance(value, RowValue))

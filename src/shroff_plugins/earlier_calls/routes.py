@@ -89,7 +89,7 @@ async def _answered(service: Service, request: Request, reader: RequestReader, c
     check_rate(service, request, 1)
     place, now_ms = request.who.id, service.project.context.now_ms()
     is_short = len(raw) <= READ_AT_ONCE
-    one, mistakes = (
+    submission, mistakes = (
         _read(reader, calls, raw, place, now_ms)
         if is_short
         else await service.read(_read, reader, calls, raw, place, now_ms)
@@ -98,14 +98,14 @@ async def _answered(service: Service, request: Request, reader: RequestReader, c
         words = str(InputError(mistakes))
         errors = at_paths(mistakes)
         raise ProblemError(UNPROCESSABLE, "invalid-event", "The event was refused", words, errors=errors)
-    (answer,) = await (service.decided((one,), reader) if call.writes else service.foreseen((one,)))
+    (answer,) = await (service.decided((submission,), reader) if call.writes else service.foreseen((submission,)))
     status, body = shown(answer, mistakes)
     if status != 200:
         return Response(body, status, media_type=PROBLEM)
-    if answer.document is None or one.sent is None:
+    if answer.document is None or submission.sent is None:
         words = f"{answer.type} {answer.id!r} is in the log and was not decided"
         raise ProblemError(404, "no-decision", "There is no such decision", words)
-    return Response(calls.answer(one.sent, answer.document), media_type=JSON)
+    return Response(calls.answer(submission.sent, answer.document), media_type=JSON)
 
 
 def _read(
@@ -116,11 +116,11 @@ def _read(
     try:
         written, refused = calls.event_of(raw, now_ms)
         own: list[tuple[str, str]] = []
-        one = reader.one(calls.call.event, written, place, own, calls.hidden)
+        submission = reader.one(calls.call.event, written, place, own, calls.hidden)
         mistakes = calls.told(refused, own)
         if not mistakes:
-            return one, []
-        event = None if refused else one.refused
+            return submission, []
+        event = None if refused else submission.refused
     except InputError as error:
         mistakes = list(error.mistakes)
     words = str(InputError(mistakes))
@@ -141,7 +141,7 @@ def _told(call: MappedCall, event_type: EventType, features: Mapping[str, Featur
         "type": "object",
         "required": list(call.answer),
         "properties": {
-            name: {"type": "object", "properties": {one: _of_type(features[one].type) for one in part}}
+            name: {"type": "object", "properties": {feature: _of_type(features[feature].type) for feature in part}}
             if isinstance(part, tuple)
             else _of_type(part.type)
             for name, part in call.answer.items()
@@ -159,14 +159,16 @@ def _of_type(type_: Type) -> dict[str, Any]:
 def _body_schema(call: MappedCall, event_type: EventType) -> dict[str, Any]:
     in_lists = {name for names in call.lists.values() for name in names}
     made = set() if call.writes else {event_type.id_field, event_type.time_field}
-    plain = [one for one in event_type.declared if one.name not in call.mapping.fields and one.name not in in_lists]
+    plain = [
+        field for field in event_type.declared if field.name not in call.mapping.fields and field.name not in in_lists
+    ]
     read = {part.path[0] for node in call.mapping.fields.values() for part in walk(node) if isinstance(part, RowValue)}
     properties: dict[str, Any] = {name: {} for name in sorted(read - in_lists)}
-    properties |= {one.name: field_schema(one, event_type) for one in plain}
+    properties |= {field.name: field_schema(field, event_type) for field in plain}
     for name, places in call.lists.items():
         words = f"In this order: {', '.join(places)}."
         properties[name] = {"type": "array", "minItems": len(places), "maxItems": len(places), "description": words}
-    required = [one.name for one in plain if not one.shape.is_optional and one.name not in made]
+    required = [field.name for field in plain if not field.shape.is_optional and field.name not in made]
     return {
         "type": "object",
         "required": [*call.lists, *required],

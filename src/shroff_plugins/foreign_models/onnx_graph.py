@@ -184,15 +184,15 @@ class _Reading:
         self._types: dict[str, int] = {}
         self.widths: dict[str, int] = {}
         given = [tensor for tensor in graph.input if tensor.name not in self._constants]
-        for one in given:
-            tensor = one.type.tensor_type
+        for input_ in given:
+            tensor = input_.type.tensor_type
             if tensor.elem_type == _TEXT:
-                raise UsageError(f"its input {one.name} is text, which its graph turns into numbers. {_WAY_OUT}")
+                raise UsageError(f"its input {input_.name} is text, which its graph turns into numbers. {_WAY_OUT}")
             sizes = [size.dim_value for size in tensor.shape.dim]
             known = sizes[-1] if len(sizes) > 1 and sizes[-1] > 0 else 0
             if not known and len(given) > 1:
-                raise UsageError(f"its input {one.name} does not say how many columns it has; convert it again")
-            self.widths[one.name], self._types[one.name] = known or width, tensor.elem_type
+                raise UsageError(f"its input {input_.name} does not say how many columns it has; convert it again")
+            self.widths[input_.name], self._types[input_.name] = known or width, tensor.elem_type
         refuse_width(sum(self.widths.values()))
 
     def constant(self, name: str) -> NDArray[Any] | None:
@@ -269,7 +269,7 @@ def _behind(graph: GraphProto, model: NodeProto, reading: _Reading) -> tuple[boo
         if node is model or not reached & set(node.input):
             continue
         reached |= set(node.output)
-        constants = [found for name in node.input if (found := reading.constant(name)) is not None]
+        constants = [constant for name in node.input if (constant := reading.constant(name)) is not None]
         if node.op_type == "Sigmoid":
             has_sigmoid = True
         elif node.op_type == "Normalizer" and attributes(node).get("norm") == "L1":

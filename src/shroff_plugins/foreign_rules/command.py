@@ -119,16 +119,16 @@ def _document(found: Imported, written: list[Path]) -> dict[str, Any]:
     }
 
 
-def _refused(one: RefusedRule) -> dict[str, Any]:
-    problem = one.problem
+def _refused(refused: RefusedRule) -> dict[str, Any]:
+    problem = refused.problem
     return {
         "file": problem.file,
         "line": problem.line,
         "column": problem.column,
-        "attribute": one.attribute,
+        "attribute": refused.attribute,
         "message": problem.message,
         "hint": problem.hint,
-        "rule": one.text,
+        "rule": refused.text,
     }
 
 

@@ -104,17 +104,17 @@ def _files(path: Path, event: str, outcome: Outcome, *, is_shadow: bool, apart: 
     return files
 
 
-def _rule(one: Carried, event: str, *, is_shadow: bool) -> str:
-    source = one.source.text
+def _rule(rule: Carried, event: str, *, is_shadow: bool) -> str:
+    source = rule.source.text
     lines = [
-        f"- id: {one.id}",
+        f"- id: {rule.id}",
         f"  on: {event}",
-        f"  by: {one.by}",
-        f"  when: {in_quotes(one.when)}",
+        f"  by: {rule.by}",
+        f"  when: {in_quotes(rule.when)}",
     ]
     if len(source) <= _IN_A_REASON and not {"{", "}"} & set(source):
         lines.append(f"  reason: {in_quotes(source)}")
-    lines.append(f"  effect: {one.effect}")
+    lines.append(f"  effect: {rule.effect}")
     lines += ["  shadow: true"] if is_shadow else []
     return "\n".join(lines) + "\n"
 

@@ -70,7 +70,7 @@ def _named(top: YamlMapping, name: str, problems: list[Problem]) -> dict[str, st
     found = mapping(top.get(name), problems, name)
     texts = {}
     for key, value in found.entries if found else ():
-        one = scalar(value, problems, key.text)
-        if one is not None:
-            texts[key.text] = one.text
+        text = scalar(value, problems, key.text)
+        if text is not None:
+            texts[key.text] = text.text
     return texts

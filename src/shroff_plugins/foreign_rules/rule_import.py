@@ -331,13 +331,13 @@ def _operand(meaning: Meaning) -> str:
     return meaning.in_case(meaning.case) if is_folded else meaning.text
 
 
-def _common_case(one: Meaning, other: Meaning) -> str:
+def _common_case(meaning: Meaning, other: Meaning) -> str:
     """The case in which two attributes are compared; as they are written where one of them is known by that."""
-    if not one.type.is_text or one.is_hashed:
+    if not meaning.type.is_text or meaning.is_hashed:
         return ""
-    if EXACT in {one.kind, other.kind}:
-        return one.own_case or other.own_case
-    return "upper" if COUNTRY in {one.kind, other.kind} else "lower"
+    if EXACT in {meaning.kind, other.kind}:
+        return meaning.own_case or other.own_case
+    return "upper" if COUNTRY in {meaning.kind, other.kind} else "lower"
 
 
 def _fold(meaning: Meaning, value: str) -> str:

@@ -32,9 +32,8 @@ def decision_sum(seq: int, event: str, id_: str, outcome: str, receipt: bytes, d
 
 def flag_sum(flag: FlagRow) -> int:
     """The sum of a flag."""
-    one = flag
-    named = f"{one.seq}\n{one.rule}\n{one.entity}\n{one.key}\n{one.event}\n{one.reason}"
-    return _sum(f"{named}\n{one.time_ms}\n{one.accuracy}")
+    named = f"{flag.seq}\n{flag.rule}\n{flag.entity}\n{flag.key}\n{flag.event}\n{flag.reason}"
+    return _sum(f"{named}\n{flag.time_ms}\n{flag.accuracy}")
 
 
 def hit_sum(hit: HitRow) -> int:

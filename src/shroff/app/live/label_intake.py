@@ -82,15 +82,15 @@ class Labelling(ProjectPart):
         given |= {name: text for name, value in more.items() if (text := text_of(value)) is not None}
         raw = msgspec.json.encode({"label": given})
         intake = intake_of(self._context, keeps_hashes=True)
-        one = intake.submit("label", given, source="shroff label", place="1", raw=raw, is_strict=True)
-        one = undated(one) if known_at is None else one
-        if one.refusal is not None:
-            WriterRequests(self._context).needs_log(f"and the label was refused: {one.refusal}")
-        if known_at is None and one.label is not None and self._is_said(one.label):
+        submission = intake.submit("label", given, source="shroff label", place="1", raw=raw, is_strict=True)
+        submission = undated(submission) if known_at is None else submission
+        if submission.refusal is not None:
+            WriterRequests(self._context).needs_log(f"and the label was refused: {submission.refusal}")
+        if known_at is None and submission.label is not None and self._is_said(submission.label):
             return Answer(DUPLICATE, "label", event, is_label=True)
         action = Action("label.add", event, None, {"verdict": verdict, "source": source})
         return answers_of(
-            WriterRequests(self._context).ask(LABELS, labels_request([one], intake.money_places), action)
+            WriterRequests(self._context).ask(LABELS, labels_request([submission], intake.money_places), action)
         )[0]
 
     def _is_said(self, label: LabelInput) -> bool:

@@ -307,7 +307,7 @@ class SyncedFiles(OperationAnswer):
         taken = [file.appended for file in self.files if file.appended is not None]
         counts = [counts for document in taken for counts in (document, document["labels"])]
         names = ("appended", "duplicates", "quarantined")
-        return {"files": len(taken), **{name: sum(found[name] for found in counts) for name in names}}
+        return {"files": len(taken), **{name: sum(count[name] for count in counts) for name in names}}
 
 
 @operation(
@@ -540,8 +540,8 @@ def list_positions(source: SourceParts, systems: Systems, request: ListPositions
             part.trouble or None,
             _reset(part.forgotten),
         )
-        for kind, found in source.all().items()
-        for part in found
+        for kind, position in source.all().items()
+        for part in position
     ]
     return SourcePositions(source=None if systems.source is None else systems.source.kind, parts=parts)
 

@@ -125,7 +125,7 @@ class PulledSources(PulledFiles):
 
     def _again(self, name: str, given: PulledSource, taking: FileTaking, first: str, last: str) -> Iterator[SyncedFile]:
         """Take files whether or not they were; one of the same bytes brings nothing."""
-        found = [one for one in given.names() if first <= one <= (last or first)]
+        found = [file for file in given.names() if first <= file <= (last or first)]
         if not found:
             raise UsageError(f"{name} has nothing from {first} to {last or first}.")
         known, missing = taking.known(found), list[NotKeptError]()
@@ -166,10 +166,10 @@ class PulledSources(PulledFiles):
 
     def _count(self, name: str, report: IngestReport) -> None:
         counts = self._counts.counts(name)
-        for one in (report.events, report.labels):
-            counts.appended += one.appended
-            counts.duplicates += one.duplicates
-            counts.quarantined += one.quarantined
+        for counted in (report.events, report.labels):
+            counts.appended += counted.appended
+            counts.duplicates += counted.duplicates
+            counts.quarantined += counted.quarantined
         counts.skipped["rows of no event type"] = counts.skipped.get("rows of no event type", 0) + report.untaken
         counts.received_ms = self._context.now_ms()
         self._counts.keep_counts(name, counts)

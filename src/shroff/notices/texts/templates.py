@@ -104,7 +104,7 @@ class NoticeTemplates:
             if template not in found and source:
                 found[template] = None
                 waiting += [str(two) for two in meta.find_referenced_templates(self._parsed(template, source)) if two]
-        return [one for one in found if one in self._own]
+        return [file for file in found if file in self._own]
 
     def named_in(self, name: str) -> list[tuple[str, int]]:
         """Names that a template of the project reads and does not set itself, each with its first line."""

@@ -147,15 +147,15 @@ def _whys(explained: Explained) -> list[Why]:
     """Rules first, then what the model saw, the strongest first."""
     found = [
         Why(
-            explained.rule_words.get(str(one["code"]), str(one["text"])),
-            str(one["code"]),
+            explained.rule_words.get(str(reason["code"]), str(reason["text"])),
+            str(reason["code"]),
             "",
             None,
-            str(one["effect"]),
+            str(reason["effect"]),
             "rule",
         )
-        for one in explained.document["reasons"]
-        if one["kind"] == "rule"
+        for reason in explained.document["reasons"]
+        if reason["kind"] == "rule"
     ]
     for reason in explained.reasons:
         strip = None if reason.held is None else strip_between(*reason.held)

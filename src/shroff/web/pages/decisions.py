@@ -189,12 +189,20 @@ def _for_csv(service: Service, wanted: DecisionsWanted) -> Sequence[Line]:
         return []
 
 
-def _cells(one: Line) -> list[str]:
-    document, summary = one.document, one.summary
+def _cells(line: Line) -> list[str]:
+    document, summary = line.document, line.summary
     score = "" if document["score"] is None else str(document["score"])
     details = "; ".join(part.says for part in summary.parts)
-    named = [time_text(one.at_ms), one.row.event, one.row.id, one.row.outcome, score, summary.amount, summary.currency]
-    return [*named, "; ".join(summary.names.values()), details, " ".join(document["rules"]), one.reason]
+    named = [
+        time_text(line.at_ms),
+        line.row.event,
+        line.row.id,
+        line.row.outcome,
+        score,
+        summary.amount,
+        summary.currency,
+    ]
+    return [*named, "; ".join(summary.names.values()), details, " ".join(document["rules"]), line.reason]
 
 
 def _asked(service: Service, request: Request) -> tuple[DecisionsWanted, dict[str, str]]:
@@ -241,11 +249,11 @@ def _part(service: Service, wanted: DecisionsWanted, upto: int | None) -> Decisi
     except UsageError:  # there is no log yet
         return DecisionsPart([], 0)
     stopped = [line for line in part.lines if line.row.outcome != "approve"]
-    whys = service.reasons.of((one.row.event, one.row.id) for one in stopped)
+    whys = service.reasons.of((line.row.event, line.row.id) for line in stopped)
 
-    def told(one: Line) -> Line:
-        named = one.row.event, one.row.id
-        return replace(one, why=whys.get(named), is_told=named in whys or one.row.outcome == "approve")
+    def told(line: Line) -> Line:
+        named = line.row.event, line.row.id
+        return replace(line, why=whys.get(named), is_told=named in whys or line.row.outcome == "approve")
 
     return replace(part, lines=[told(line) for line in part.lines])
 
@@ -322,13 +330,13 @@ def _lines(project: Project, log: Log, rows: Sequence[DecisionRow]) -> list[Line
     ids: dict[str, list[str]] = {}
     for row in rows:
         ids.setdefault(row.event, []).append(row.id)
-    records = {(event, id_): one for event, those in ids.items() for id_, one in log.find(event, those).items()}
+    records = {(event, id_): record for event, those in ids.items() for id_, record in log.find(event, those).items()}
     told, found = reasons_of(project.definitions), list[Line]()
     for row in rows:
         record = records[row.event, row.id]
         summary = summary_of(types.get(row.event), fields_of(record), currency)
         document = msgspec.json.decode(row.document)
-        reasons = [told(one["code"], str(one["text"])) for one in document["reasons"][:1]]
+        reasons = [told(reason["code"], str(reason["text"])) for reason in document["reasons"][:1]]
         path = decision_path(row.event, row.id)
         found.append(Line(row, record, document, path, summary, "".join(reasons)))
     return found

@@ -52,7 +52,7 @@ class EventLine:
     are its further keys: entity, name and path.
     """
 
-    one: KeyEvent
+    event: KeyEvent
     summary: EventSummary
     verdict: str
     path: str
@@ -176,7 +176,7 @@ async def show(service: Service, request: Request) -> Response:
         are_more_flags=len(found.flags) > FLAGS_COUNTED,
         reason_words=reasons_of(project.definitions),
         links=links,
-        left_out=[(texts.title(*one), entity_path(*one)) for one in found.links.left_out],
+        left_out=[(texts.title(*left), entity_path(*left)) for left in found.links.left_out],
         graph=_graph(texts.title(name, key), links),
         links_shown=LINKS_SHOWN,
         older=None if older is None else next_of(older),
@@ -239,12 +239,15 @@ def _head(service: Service, name: str, key: str, found: _Found, texts: _KeyTexts
         alerts += [] if case is None else look.alerts(case.number)
         waiting = {alert.named: alert for alert in alerts if not alert.verdict}
         cases = look.cases({alert.case for alert in waiting.values()}).values()
-    amounts = [Decimal(one.amount) for record in found.totals.records if (one := texts.summary(record)).amount]
+    amounts = [Decimal(summary.amount) for record in found.totals.records if (summary := texts.summary(record)).amount]
     verdicts_of = [texts.verdict(record) for record in found.totals.records]
     places = service.cases.money_places
     units = sum(alert.at_stake or 0 for alert in waiting.values())
     stake = str(Decimal(units).scaleb(-places)) if units else ""
-    ordered = sorted((one for one in cases if one.is_open), key=lambda one: (one != case, one.number))
+    ordered = sorted(
+        (open_case for open_case in cases if open_case.is_open),
+        key=lambda open_case: (open_case != case, open_case.number),
+    )
     amount = str(sum(amounts)) if amounts else ""
     frauds = verdicts_of.count(FRAUD)
     return KeyHead(texts.title(name, key), found.owner, found.totals, amount, frauds, case, ordered, stake)
@@ -278,17 +281,17 @@ class _KeyTexts:
         found = self._standings.get(f"{record.type}/{record.id}")
         return "" if found is None else found.verdict
 
-    def line(self, one: KeyEvent, name: str) -> EventLine:
-        summary, keys = self.summary(one.record), self._keys_of(one.record)
+    def line(self, event: KeyEvent, name: str) -> EventLine:
+        summary, keys = self.summary(event.record), self._keys_of(event.record)
         own = keys.pop(name, "")
         payee = summary.payee if summary.payee not in {own, self.title(name, own)} else ""
         others = {entity: key for entity, key in keys.items() if not payee or payee in {key, self.title(entity, key)}}
         entity, key = next(iter(others.items()), ("", ""))
         who = payee or (self.title(entity, key) if key else next(iter(summary.rest), ""))
-        path = decision_path(one.record.type, one.record.id) if one.outcome else ""
+        path = decision_path(event.record.type, event.record.id) if event.outcome else ""
         path_of_who = entity_path(entity, key) if key else ""
         further = [(name, self.title(name, of), entity_path(name, of)) for name, of in keys.items() if name != entity]
-        return EventLine(one, summary, self.verdict(one.record), path, who, path_of_who, further)
+        return EventLine(event, summary, self.verdict(event.record), path, who, path_of_who, further)
 
     def links(self, name: str) -> list[LinkLine]:
         return [
@@ -324,7 +327,7 @@ def _graph(own: str, links: Sequence[LinkLine]) -> LinkGraph | None:
         LinkedKey(
             link.title,
             ", ".join(
-                word for word in (link.newest.verdict or link.newest.one.outcome, link.newest.summary.money) if word
+                word for word in (link.newest.verdict or link.newest.event.outcome, link.newest.summary.money) if word
             ),
             [(entity, title) for entity, title, _ in link.through],
         )

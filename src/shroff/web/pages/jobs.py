@@ -61,7 +61,7 @@ async def listed(service: Service, request: Request, mistake: str = "") -> Respo
         ],
         kind_words=KIND_WORDS,
         may_run=request.who.may(Right.RUN_JOBS),
-        is_going=any(one.is_open for one in found),
+        is_going=any(job.is_open for job in found),
         mistake=mistake,
         path=PATH,
     )

@@ -81,7 +81,7 @@ def _seen_by(found: Look, who: Who) -> tuple[OpenCases, bool]:
 def screen_of(service: Service, found: Look, cases: OpenCases, may_check: bool) -> LiveScreen:  # noqa: FBT001 - run in a thread
     """Template values of a look."""
     figures, currency = found.figures, service.project.definitions.settings.currency
-    names = [(one.event, one.id) for one in figures.newest]
+    names = [(row.event, row.id) for row in figures.newest]
     lines = [RuleLine(rule, strip_of(rule.hits, rule.usual)) for rule in figures.rules]
     stopped = [float(step.not_approved) for step in figures.steps]
     return LiveScreen(

@@ -193,15 +193,15 @@ async def test(service: Service, request: Request) -> Response:
 async def _notice(
     service: Service, request: Request, of: PreviewOf, tried: Tried | None = None, to: str = ""
 ) -> Response:
-    one = await _declared(service, request)
+    notice = await _declared(service, request)
     shown: MailPreview | None = None
     why_not = ""
     try:
         shown = await _previewed(service, request, of)
     except UsageError as error:
         why_not = str(error)
-    values = {"name": one.name, "of": of, "mail": shown, "why_not": why_not, "tried": tried}
-    kind = {"is_report": one.on == "report", "is_of_event": one.on in OF_EVENTS, "asks": one.asks}
+    values = {"name": notice.name, "of": of, "mail": shown, "why_not": why_not, "tried": tried}
+    kind = {"is_report": notice.on == "report", "is_of_event": notice.on in OF_EVENTS, "asks": notice.asks}
     to = to or _own_address(request)
     return _framing(await page(service, request, "notice.html", **values, **kind, to=to))
 

@@ -125,26 +125,31 @@ def _facts(manifest: Mapping[str, Any]) -> TrainedOn:
 
 
 def _by_name(metrics: Mapping[str, Any]) -> dict[str, Measured]:
-    return {one.name: one for one in _measured(metrics)}
+    return {measured.name: measured for measured in _measured(metrics)}
 
 
 def _strips(of: Sequence[Measured | None]) -> list[Strip | None]:
     """One for each value, all on the same axis, so that intervals can be compared by eye."""
     ends = [
-        (one.low if one.low is not None else one.mean, one.high if one.high is not None else one.mean)
-        for one in of
-        if one
+        (
+            measured.low if measured.low is not None else measured.mean,
+            measured.high if measured.high is not None else measured.mean,
+        )
+        for measured in of
+        if measured
     ]
     if not ends:
         return [None] * len(of)
     axis = Axis(min(low for low, _ in ends), max(high for _, high in ends))
     found: list[Strip | None] = []
-    for one in of:
-        if one is None:
+    for measured in of:
+        if measured is None:
             found.append(None)
             continue
-        low, high = (axis.at(one.mean if end is None else end) for end in (one.low, one.high))
-        found.append(Strip(round(low, 2), round(max(high - low, 0.5), 2), round(axis.at(one.mean), 2), is_far=False))
+        low, high = (axis.at(measured.mean if end is None else end) for end in (measured.low, measured.high))
+        found.append(
+            Strip(round(low, 2), round(max(high - low, 0.5), 2), round(axis.at(measured.mean), 2), is_far=False)
+        )
     return found
 
 
@@ -152,7 +157,7 @@ def _calibration(curve: Sequence[Mapping[str, float]]) -> Plot | None:
     """The share of frauds by the mean score of each tenth of the test events; on the dashed line both are equal."""
     if len(curve) < 2:
         return None
-    places = [(one["score"], one["fraud_rate"]) for one in curve]
+    places = [(point["score"], point["fraud_rate"]) for point in curve]
     top = 1.05 * max(max(place) for place in places) or 1.0
     axis = Axis(0.0, top)
     lines = {"ref dash": [(0.0, 0.0), (top, top)], "now": places}
@@ -218,7 +223,7 @@ async def _model(service: Service, request: Request, mistake: str = "", form: Ma
         "model.html",
         found=found,
         manifest=stored.manifest,
-        inputs=[str(one.get("name", one)) for one in stored.manifest.get("inputs", ())],
+        inputs=[str(input_.get("name", input_)) for input_ in stored.manifest.get("inputs", ())],
         gates=[(gate, Measured(gate.name, 0.0, None, None), value_text(gate)) for gate in stored.gates],
         back_to=await service.in_thread(_back_to, service, stored) if found.role == "champion" else "",
         facts=_facts(stored.manifest),
@@ -226,7 +231,7 @@ async def _model(service: Service, request: Request, mistake: str = "", form: Ma
         in_short=_in_short(stored, service.project.definitions.policy(stored.event).reviews_a_day),
         calibration=_calibration(stored.metrics.get("curve", ())),
         slices=slices_told(service.project.definitions, stored.event, stored.metrics).get("slices", ()),
-        importance=sorted(stored.manifest.get("importance", {}).items(), key=lambda one: (-one[1], one[0])),
+        importance=sorted(stored.manifest.get("importance", {}).items(), key=lambda pair: (-pair[1], pair[0])),
         measured=_measured(stored.metrics),
         may_change=request.who.may(Right.PROMOTE_MODELS),
         may_read_audit=request.who.may(Right.READ_AUDIT),
@@ -240,9 +245,9 @@ def _measured(metrics: Mapping[str, Any]) -> list[Measured]:
     """The metrics of the model itself that have a value."""
     found = metrics.get("metrics", {})
     return [
-        Measured(name, one["mean"], one.get("low"), one.get("high"))
-        for name, one in sorted(found.items())
-        if isinstance(one, dict) and isinstance(one.get("mean"), int | float)
+        Measured(name, figure["mean"], figure.get("low"), figure.get("high"))
+        for name, figure in sorted(found.items())
+        if isinstance(figure, dict) and isinstance(figure.get("mean"), int | float)
     ]
 
 

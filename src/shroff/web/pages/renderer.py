@@ -178,7 +178,7 @@ def times_marked(html: str) -> str:
 
     What is written for programs stays as it is: blocks of code, fields of forms, attributes.
     """
-    return _TIMES.sub(lambda found: str(moment(found["time"])) if found["time"] else found[0], html)
+    return _TIMES.sub(lambda match: str(moment(match["time"])) if match["time"] else match[0], html)
 
 
 def see_other(path: str) -> Response:

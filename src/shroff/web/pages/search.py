@@ -105,7 +105,7 @@ def _whole(service: Service, log: Log, text: str, *, is_key: bool) -> list[Searc
     wanted = [(event, text) for event in definitions.events.decided]
     if type_ in definitions.events.decided and id_:
         wanted.append((type_, id_))
-    there = [record for event, one in wanted for record in log.find(event, [one]).values()]
+    there = [record for event, id_ in wanted for record in log.find(event, [id_]).values()]
     hits = [hit for record in there if (hit := _event(service, log, record)) is not None]
     if hits or not is_key:
         return hits
@@ -175,7 +175,7 @@ def _named(service: Service, who: Who, text: str, *, is_whole: bool) -> Iterator
     definitions, text = service.project.definitions, text.casefold()
     named = [("rule", rule.id, f"/rules/{rule.id}") for rule in definitions.rules]
     named += [("list", name, f"/lists/{name}") for name in sorted(definitions.reference.lists)]
-    found = [one for one in named if one[1].casefold() == text or (not is_whole and text in one[1].casefold())]
+    found = [pair for pair in named if pair[1].casefold() == text or (not is_whole and text in pair[1].casefold())]
     for kind, name, path in found[:NAMES_MAX]:
         yield SearchHit(kind, name, path)
 

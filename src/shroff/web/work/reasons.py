@@ -81,7 +81,9 @@ class FirstReasons:
         else:
             asked = self._ask(unknown)
             wait(asked.values(), within_s)
-            found = {named: one.result() for named, one in asked.items() if one.done() and not one.cancelled()}
+            found = {
+                named: future.result() for named, future in asked.items() if future.done() and not future.cancelled()
+            }
         found.update(dict.fromkeys(failed))
         with self._lock:
             for named in names:

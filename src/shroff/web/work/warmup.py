@@ -85,7 +85,7 @@ def _look(service: Service) -> Look:
 
 def _newest(service: Service) -> list[Named]:
     """The decisions that Live lists."""
-    return [(one.event, one.id) for one in _look(service).figures.newest]
+    return [(row.event, row.id) for row in _look(service).figures.newest]
 
 
 def _of_the_queue(service: Service) -> list[Named]:

@@ -83,11 +83,13 @@ class PoisonSearch:
         if count > 1:
             self._size, self._left = max(1, count // SHARE), count
             return failure(f"shroff cannot process one of {count:,} messages, and searches for it", suspect.error)
-        (one,) = suspect.submissions
-        self.unwanted[one.source, one.place] = reason_of(suspect.error, shows_words=shows_words)
+        (submission,) = suspect.submissions
+        self.unwanted[submission.source, submission.place] = reason_of(suspect.error, shows_words=shows_words)
         self._in_a_row += 1
         self.found += 1
-        what = f"{one.source}, {one.place}: shroff cannot process it. It is quarantined; the others continue"
+        what = (
+            f"{submission.source}, {submission.place}: shroff cannot process it. It is quarantined; the others continue"
+        )
         return failure(what, suspect.error)
 
     def take(

@@ -91,8 +91,9 @@ class Outflow:
                 self._tell(f"{silence_words(health)}. Retrying")
 
 
-def silence_words(one: DeliveryHealth) -> str:
+def silence_words(health: DeliveryHealth) -> str:
     """Message that a sink fails, since when and why; empty if it is healthy."""
-    if one.trouble is None:
+    if health.trouble is None:
         return ""
-    return f"sink {one.name} has been failing since {time_text(one.trouble.since_ms)}: {one.trouble.words.rstrip('.')}"
+    since, words = time_text(health.trouble.since_ms), health.trouble.words.rstrip(".")
+    return f"sink {health.name} has been failing since {since}: {words}"

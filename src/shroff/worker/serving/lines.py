@@ -59,7 +59,7 @@ class Inflow:
         """The lines of all as submissions, in their order. Raises: UsageError where they cannot be of their type."""
         read: Sequence[Submission] | None
         if self.unwanted:
-            read = [one for taken in found for line in taken.lines for one in self._picked(taken, line)]
+            read = [submission for taken in found for line in taken.lines for submission in self._picked(taken, line)]
         elif (read := self._run(found)) is None:
             read = self._reader(found[0]).submissions(found[0].lines) if len(found) == 1 else self._mixed(found)
         return self._timely(read) if self._is_live and not isinstance(read, EventRun) else read

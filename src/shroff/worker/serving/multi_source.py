@@ -169,14 +169,14 @@ class SeveralSources:
             waiting = [reader for reader in present if reader.merge is not None and reader.merge.waits_for]
             if limit <= 0 or not waiting:
                 break
-            for one in waiting:
-                one.find_out()
+            for source in waiting:
+                source.find_out()
             _settle(waiting)
             answers = [reader.has_found_out() for reader in waiting]
             if not all(answers):
                 break
-        for one in present:
-            one.is_drained = one.task is None and one.merge is not None and one.merge.is_drained
+        for source in present:
+            source.is_drained = source.task is None and source.merge is not None and source.merge.is_drained
         return found
 
     def _merged(self, readers: Sequence[NamedReader], limit: int) -> list[Taken]:

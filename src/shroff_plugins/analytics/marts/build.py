@@ -126,7 +126,7 @@ def rows_of(path: Path, name: str, most: int) -> tuple[list[str], list[tuple[Any
     """The columns and first rows of a table."""
     with reading(path) as connection:
         found = connection.execute(f"SELECT * FROM {identifier(name)} LIMIT {most:d}")
-        return [one[0] for one in found.description], found.fetchall()
+        return [column[0] for column in found.description], found.fetchall()
 
 
 def _about(connection: Any) -> BuiltMarts:
@@ -210,22 +210,22 @@ class _Build:
         """Models of which only the days are made whose files are others than at the last build; the rest is copied."""
         before = {mart.name: mart for mart in old.marts if mart.by_day}
         same = [
-            one
-            for one in self._models
-            if one.by_day and one.name in before and before[one.name].signature == self._signatures[one.name]
+            model
+            for model in self._models
+            if model.by_day and model.name in before and before[model.name].signature == self._signatures[model.name]
         ]
         if not same:
             return set()
         days = sorted({day_of(name) for name in set(old.files) ^ set(self._origin.lake.paths)})
         create_views(self._connection, self._origin.lake, days)
-        for model in (one for one in self._models if one.kind == "view"):
+        for model in (view for view in self._models if view.kind == "view"):
             run_model(self._connection, model, _made(model))
         for model in same:
             run_model(self._connection, model, _made(model))
             self._check_days(model, days)
             self._join_days(model, days)
             progress(1)
-        return {one.name for one in same}
+        return {model.name for model in same}
 
     def _check_days(self, model: Model, days: Sequence[str] | None = None) -> None:
         """Raises: DefinitionError where a row has no day, or one whose files the model was not given."""
@@ -279,11 +279,11 @@ def described(
     """
     columns: dict[str, list[BuiltColumn]] = {}
     for model in models:  # a column without words of its own has those of its namesake in what the model reads
-        read = [column for one in model.reads for column in columns.get(one.name, ())]
+        read = [column for read_model in model.reads for column in columns.get(read_model.name, ())]
         words = {column.name: column.description for column in reversed(read)} | dict(model.columns)
         columns[model.name] = _columns(connection, model.name, words)
-    tested = {model for one in models for test in one.tests for model, _, _ in test.columns}
-    names = {name: [one.name for one in column] for name, column in columns.items()}
+    tested = {model for tested_model in models for test in tested_model.tests for model, _, _ in test.columns}
+    names = {name: [field.name for field in column] for name, column in columns.items()}
     names |= {name: [column.name for column in _columns(connection, name)] for name in tested & set(views)}
     problems: list[Problem] = []
     for model in models:
@@ -310,7 +310,7 @@ def described_build(connection: Any, models: Sequence[Model], built: BuiltMarts,
         raise UsageError(f"{', '.join(sorted(changed)[:5])} changed since the last build. Run 'shroff marts build'.")
     create_tables(connection, lake)
     create_views(connection, lake)
-    for model in (one for one in models if one.kind == "view"):
+    for model in (view for view in models if view.kind == "view"):
         run_model(connection, model, _made(model))
     marts = described(connection, models, before, lake.views)
     return BuiltMarts(built.built_at_ms, built.upto, built.files, marts)
@@ -340,7 +340,7 @@ def _columns(connection: Any, name: str, comments: Mapping[str, str] | None = No
 
 def _signatures(models: Sequence[Model], lake: LakeFiles) -> dict[str, str]:
     """Of each model what tells its SQL, that of what it reads, and the columns of the lake from others."""
-    lakes = {folder: [f"{one.name} {one.type}" for one in table.schema] for folder, table in lake.empty.items()}
+    lakes = {folder: [f"{field.name} {field.type}" for field in table.schema] for folder, table in lake.empty.items()}
     found: dict[str, str] = {}
     for model in models:
         parts = [lakes, model.sql, model.by_day, [found.get(read.name, "") for read in model.reads]]

@@ -167,8 +167,8 @@ def _references(file: str, sql: str, problems: list[Problem]) -> list[TableRead]
 def _tables(node: Any, hidden: frozenset[str]) -> Iterator[dict[str, Any]]:
     """What stands behind FROM and JOIN in DuckDB's tree of a SELECT, less what WITH names, where it is seen."""
     if isinstance(node, list):
-        for one in node:
-            yield from _tables(one, hidden)
+        for part in node:
+            yield from _tables(part, hidden)
     if not isinstance(node, dict):
         return
     kind = node.get("type")  # of a constant it is an object
@@ -218,14 +218,18 @@ def _described(sql: str) -> tuple[str, dict[str, str]]:
 def _unreadable(model: Model, found: Mapping[str, Model], views: Collection[str]) -> Iterator[Problem]:
     """What a model reads and cannot."""
     known = [*found, *views]
-    for one in model.reads:
-        if one.name not in known:
-            words = f"nothing is named {one.name!r}: neither a model nor a view of the lake."
-            yield model.problem(words, one, nearest(one.name, known))
-        elif model.kind == "view" and one.name in found and found[one.name].kind != "view":
-            yield model.problem(f"a staging view reads the lake and other views, and {one.name!r} is a table.", one)
-        elif model.by_day and one.name in found and found[one.name].kind != "view":
-            yield model.problem(f"built by day, it reads the lake and views of it, and {one.name!r} is a table.", one)
+    for source in model.reads:
+        if source.name not in known:
+            words = f"nothing is named {source.name!r}: neither a model nor a view of the lake."
+            yield model.problem(words, source, nearest(source.name, known))
+        elif model.kind == "view" and source.name in found and found[source.name].kind != "view":
+            yield model.problem(
+                f"a staging view reads the lake and other views, and {source.name!r} is a table.", source
+            )
+        elif model.by_day and source.name in found and found[source.name].kind != "view":
+            yield model.problem(
+                f"built by day, it reads the lake and views of it, and {source.name!r} is a table.", source
+            )
     if model.by_day:
         for name in sorted(sources_of(model, found) & set(_NOT_DAILY)):
             words = f"built by day, it cannot read {name!r}, also by way of a view: these lie at days of their own."
@@ -235,23 +239,23 @@ def _unreadable(model: Model, found: Mapping[str, Model], views: Collection[str]
 def sources_of(model: Model, found: Mapping[str, Model], seen: frozenset[str] = frozenset()) -> set[str]:
     """The views of the lake that a model reads, also by way of others."""
     names: set[str] = set()
-    for one in model.reads:
-        if one.name not in found:
-            names.add(one.name)
-        elif one.name not in seen:
-            names |= sources_of(found[one.name], found, seen | {one.name})
+    for source in model.reads:
+        if source.name not in found:
+            names.add(source.name)
+        elif source.name not in seen:
+            names |= sources_of(found[source.name], found, seen | {source.name})
     return names
 
 
 def _ordered(found: Mapping[str, Model]) -> list[Model]:
     """Each behind what it reads, else by name. Raises: DefinitionError where models read each other in a circle."""
-    graph = {name: sorted({one.name for one in model.reads if one.name in found}) for name, model in found.items()}
+    graph = {name: sorted({read.name for read in model.reads if read.name in found}) for name, model in found.items()}
     try:
         return [found[name] for name in TopologicalSorter(graph).static_order()]
     except CycleError as error:
         circle = error.args[1][::-1]  # each reads the next one
         model = found[circle[0]]
-        at = next(one for one in model.reads if one.name == circle[1])
+        at = next(read for read in model.reads if read.name == circle[1])
         raise DefinitionError(
             [model.problem(f"models read each other in a circle: {' → '.join(circle)}.", at)]
         ) from None

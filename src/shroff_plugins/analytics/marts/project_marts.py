@@ -165,7 +165,7 @@ class Marts:
         files = lake.state.files
         found = self._recorded(sorted(files))
         if self._copies is not None:
-            for path in [one for one in self._copies.rglob("*.parquet") if one not in found.paths.values()]:
+            for path in [copy for copy in self._copies.rglob("*.parquet") if copy not in found.paths.values()]:
                 path.unlink()
             for name, path in found.paths.items():
                 if not path.is_file():

@@ -88,7 +88,7 @@ def create_views(connection: Any, lake: LakeFiles, days: Collection[str] | None 
         for folder in folders:
             if folder in lake.empty:
                 parts.append(f"SELECT * FROM {_empty(folder)}")
-            files = [lake.paths[one] for one in lake.of(folder) if days is None or day_of(one) in days]
+            files = [lake.paths[file] for file in lake.of(folder) if days is None or day_of(file) in days]
             if files:
                 parts.append(f"SELECT * FROM {read_parquet(folder, files)}")
         if parts:
@@ -130,7 +130,7 @@ def sources_yml(project: str, address: str, lake: LakeFiles) -> str:
     for name, folders in lake.views.items():
         parts = []
         for folder in folders:
-            files = [f"{address.rstrip('/')}/{one}" for one in lake.of(folder)]
+            files = [f"{address.rstrip('/')}/{file}" for file in lake.of(folder)]
             if files:
                 parts.append(read_parquet(folder, files, is_typed=False))
         if not parts:

@@ -97,7 +97,7 @@ async def show(service: Service, request: Request) -> Response:
         f"{HERE}:analytics.html",
         rows=found[:SHOWN],
         more=max(0, len(found) - SHOWN),
-        total=sum(one.count for one in found),
+        total=sum(row.count for row in found),
         days=await service.in_thread(_day_rows, service.project, question),
         outcomes=OUTCOMES,
         currency=service.project.definitions.settings.currency if has_amounts(service.project.definitions) else "",
@@ -178,7 +178,7 @@ async def download(service: Service, request: Request) -> Response:
         raise ProblemError(422, "bad-question", "The counts cannot be computed", str(error)) from None
     is_split = question.by not in {DAY, WEEK}
     head = ["day", "type", *([question.by] if is_split else []), "count"]
-    rows = ([one.day.isoformat(), one.type, *([one.value or ""] if is_split else []), str(one.count)] for one in found)
+    rows = ([row.day.isoformat(), row.type, *([row.value or ""] if is_split else []), str(row.count)] for row in found)
     headers = {"content-disposition": 'attachment; filename="counts.csv"'}
     return Response(b"".join(map(csv_line, [head, *rows])), 200, headers, CSV)
 
@@ -233,16 +233,16 @@ def _chart(found: Sequence[CountRow], by: str, is_open: Callable[[date], bool] |
     return with_open(chart, next((at for at, day in enumerate(whole) if is_open(day)), None))
 
 
-def rows_path(one: CountRow, question: CountQuestion) -> str:
+def rows_path(row: CountRow, question: CountQuestion) -> str:
     """The address of the events of a count; empty for none, and for those whose source nobody knows."""
-    if not one.count or (question.by == SOURCE and one.value is None):
+    if not row.count or (question.by == SOURCE and row.value is None):
         return ""
-    last = one.day + timedelta(6) if question.by == WEEK else one.day
-    first, last = max(one.day, question.start_date or one.day), min(last, question.end_date or last)
-    source = (one.value or "") if question.by == SOURCE else question.source or ""
+    last = row.day + timedelta(6) if question.by == WEEK else row.day
+    first, last = max(row.day, question.start_date or row.day), min(last, question.end_date or last)
+    source = (row.value or "") if question.by == SOURCE else question.source or ""
     field = "" if question.by in {DAY, WEEK, SOURCE} else question.by
-    value = one.value if field and one.value is not UNSET else None
-    return f"{EVENTS}?{EventsWanted(one.type, first, last, question.zone, field, value, source).query}"
+    value = row.value if field and row.value is not UNSET else None
+    return f"{EVENTS}?{EventsWanted(row.type, first, last, question.zone, field, value, source).query}"
 
 
 async def show_events(service: Service, request: Request) -> Response:
@@ -302,7 +302,9 @@ def _events(project: Project, wanted: EventsWanted, upto: int | None) -> tuple[l
 
 def _of_type(log: Log, type_: str, after: int, upto: int) -> list[Record]:
     """Events of a type at these places."""
-    return [one for part in log.read(after, upto) for one in part if one.kind == "event" and one.type == type_]
+    return [
+        record for part in log.read(after, upto) for record in part if record.kind == "event" and record.type == type_
+    ]
 
 
 def _is_wanted(record: Record, wanted: EventsWanted, sources: EventSources | None) -> bool:

@@ -68,7 +68,7 @@ def _chart(mart: BuiltMart, columns: Sequence[str], rows: Sequence[Sequence[Any]
     """The chart that the mart's YAML asks for, of its first rows; none where a value is no finite number."""
     if mart.chart is None:
         return None
-    label, value = (columns.index(one) for one in mart.chart)
+    label, value = (columns.index(column) for column in mart.chart)
     some = rows[:COLUMNS_MAX]
     if not all(isinstance(row[value], int | float | Decimal) and isfinite(row[value]) for row in some):
         return None

@@ -158,7 +158,7 @@ class Tallies:
                 for record in by_window[start]
             ]
             self._all[start].add(some)
-            self._fraud[start].add([one for one in some if one.seq in flagged])
+            self._fraud[start].add([counted for counted in some if counted.seq in flagged])
 
     def rows(self) -> list[WindowSummary]:
         """The rows of all windows, in their order; those without an event too."""
@@ -191,12 +191,12 @@ class _Tally:
 
     def add(self, some: Sequence[_Counted]) -> None:
         for column, field in self._columns.items():
-            self._counts[column].update([one.fields.get(field) for one in some])
-        amounts = [Decimal(amount) for one in some if (amount := one.fields.get(self._amount)) is not None]
+            self._counts[column].update([counted.fields.get(field) for counted in some])
+        amounts = [Decimal(amount) for counted in some if (amount := counted.fields.get(self._amount)) is not None]
         self._count += len(some)
         self._priced += len(amounts)
         self._sum = sum(amounts, self._sum)
-        self._confirmed += sum(one.is_confirmed for one in some)
+        self._confirmed += sum(counted.is_confirmed for counted in some)
 
     def row(self, places: int) -> SummaryRow:
         average = (
@@ -219,7 +219,7 @@ def _named(found: Counter[Any]) -> dict[str, int]:
     for value, count in found.items():
         named[MISSING if value is None else value if isinstance(value, str) else str(value).lower()] += count
     if len(named) > VALUES_MAX:
-        kept = sorted(named.items(), key=lambda one: (-one[1], one[0]))[: VALUES_MAX - 1]
+        kept = sorted(named.items(), key=lambda pair: (-pair[1], pair[0]))[: VALUES_MAX - 1]
         rest = named.total() - sum(count for _, count in kept)
         named = Counter(dict(kept))
         named[OTHER] += rest

@@ -208,7 +208,7 @@ class SqlSummaries:
         asked = select(columns.window_start, columns.transaction_count)
         ordered, found = sorted(starts), dict[int, int]()
         for begin in range(0, len(ordered), _AT_ONCE):
-            some = [_moment(one) for one in ordered[begin : begin + _AT_ONCE]]
+            some = [_moment(start) for start in ordered[begin : begin + _AT_ONCE]]
             rows = connection.execute(asked.where(columns.window_start.in_(some)))
             found |= {_known_ms(start): count for start, count in rows}
         return found
@@ -241,12 +241,12 @@ class SqlSummaries:
             for row in connection.execute(select(table).where(table.c.window_start.in_(keys))).mappings()
         }
         changed = []
-        for one in rows:
-            values, before = self._values(one, number), there.get(one.start_ms)
+        for summary in rows:
+            values, before = self._values(summary, number), there.get(summary.start_ms)
             if before is not None and all(_is_same(before[name], value) for name, value in values.items()):
                 continue
             revision = 0 if before is None else before["revision"] + 1
-            ends = {"window_start": _moment(one.start_ms), "window_end": _moment(one.end_ms)}
+            ends = {"window_start": _moment(summary.start_ms), "window_end": _moment(summary.end_ms)}
             changed.append({**ends, **values, "revision": revision, "created_at": now})
         if changed:
             connection.execute(replacing(table, self._database.dialect), changed)
@@ -254,16 +254,16 @@ class SqlSummaries:
 
     def _values(self, window: WindowSummary, number: int) -> dict[str, Any]:
         """What a row says beside its window."""
-        one: SummaryRow = window.fraud if number else window.all
-        counts = {name: json.dumps(count, ensure_ascii=False) for name, count in one.counts.items()}
+        summary: SummaryRow = window.fraud if number else window.all
+        counts = {name: json.dumps(count, ensure_ascii=False) for name, count in summary.counts.items()}
         return {
             **counts,
-            "transaction_count": one.count,
-            "amount_sum": one.amount,
-            "average_amount": one.average,
+            "transaction_count": summary.count,
+            "amount_sum": summary.amount,
+            "average_amount": summary.average,
             "currency": self._currency,
             **({} if number else {"fraud_count": window.fraud.count}),
-            "confirmed_fraud_count": one.confirmed,
+            "confirmed_fraud_count": summary.confirmed,
         }
 
     def _definition(self) -> str:
@@ -345,9 +345,9 @@ def _position(shown: str) -> Position:
     return tuple(map(int, shown.split(",")))
 
 
-def _is_behind(one: Position, other: Position) -> bool:
+def _is_behind(position: Position, other: Position) -> bool:
     """Whether a position lacks something that the other has."""
-    return len(one) < len(other) or any(own < its for own, its in zip(one, other, strict=False))
+    return len(position) < len(other) or any(own < its for own, its in zip(position, other, strict=False))
 
 
 def _followed(row: RowMapping) -> SummaryProgress:

@@ -167,7 +167,7 @@ class SummaryWriter:
         if next_ms is None:
             return corrected
         built = self._write(logs, range(next_ms, end_ms, every_ms), is_next=True, progress=progress)
-        return Built(*(one + other for one, other in zip(corrected, built, strict=True)))
+        return Built(*(count + other for count, other in zip(corrected, built, strict=True)))
 
     # Below: what changed, and one reading of the logs
 
@@ -175,7 +175,7 @@ class SummaryWriter:
         """How far the store is. Raises: UsageError where it follows another log."""
         found = self._store.begin(_last_of(logs))
         last = _last_of(logs)  # behind what another process may have settled meanwhile
-        if len(found.position) != len(last) or any(one > its for one, its in zip(found.position, last, strict=True)):
+        if len(found.position) != len(last) or any(own > its for own, its in zip(found.position, last, strict=True)):
             words = f"the table {self._settings.table} holds summaries of another log, or of other lanes"
             raise UsageError(f"{words}. {other_tables(self._settings)}")
         return found
@@ -191,13 +191,15 @@ class SummaryWriter:
             more = self._store.written(wanted.difference(there))
             there += more
             again = self._write(logs, more)
-            corrected = Built(*(one + other for one, other in zip(corrected, again, strict=True)))
+            corrected = Built(*(count + other for count, other in zip(corrected, again, strict=True)))
         return corrected
 
     def _to_correct(self, wanted: set[int], touched: set[int], before: SummaryProgress) -> list[int]:
         """The wanted windows that have a row, and those of events before the first, with all that lie between."""
         there = self._store.written(wanted)
-        earlier = [one for one in touched.difference(there) if before.next_ms is not None and one < before.next_ms]
+        earlier = [
+            start for start in touched.difference(there) if before.next_ms is not None and start < before.next_ms
+        ]
         if earlier and before.next_ms is not None:  # no window is missing behind one that has a row
             every_ms = self._settings.every_ms
             first_ms = max(min(earlier), before.next_ms - WINDOWS_MAX * every_ms)
@@ -351,10 +353,10 @@ class _NotedEvents:
     def count(self, log: Log, after: int, upto: int) -> int:
         """The events in (after, upto]: by the last looks before both places, if these are nearer than each other."""
         places = sorted(self._noted)
-        one, other = (bisect_right(places, place) - 1 for place in (after, upto))
-        if one < 0 or one == other:
+        begin, other = (bisect_right(places, place) - 1 for place in (after, upto))
+        if begin < 0 or begin == other:
             return _events(log, self._type, after, upto)
-        first, second = places[one], places[other]
+        first, second = places[begin], places[other]
         until = self._noted[second] + _events(log, self._type, second, upto)
         self._noted[upto] = until  # where the next window begins
         return until - self._noted[first] - _events(log, self._type, first, after)

@@ -62,8 +62,10 @@ def _names(definitions: Definitions) -> Iterator[Name]:
     for field, kind in fields:
         yield _one(f"this.{field}", kind, "of the event that is decided")
     for type_ in definitions.events.types.values():
-        for one in type_.fields:
-            yield _one(f"{type_.name}.{one.name}", str(one.type), f"of each {type_.name} in an aggregate's brackets")
+        for declared in type_.fields:
+            yield _one(
+                f"{type_.name}.{declared.name}", str(declared.type), f"of each {type_.name} in an aggregate's brackets"
+            )
     for list_ in definitions.reference.lists:
         yield _one(f"lists.{list_}", "list", "a list of the project")
     for table in definitions.events.tables:

@@ -82,7 +82,7 @@ def _newest(service: Service, case: Case) -> list[OtherEvent]:
         alerts = {
             alert.named: alert for alert in looks.alerts_of([(event.record.type, event.record.id) for event in events])
         }
-        cases = looks.cases({one.case for one in alerts.values()})
+        cases = looks.cases({alert.case for alert in alerts.values()})
     types, currency, found = definitions.events.types, definitions.settings.currency, list[OtherEvent]()
     for event in events:
         type_, id_ = event.record.type, event.record.id

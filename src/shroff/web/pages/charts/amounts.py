@@ -56,8 +56,8 @@ def amount_chart(
     if found is None:
         return None
     own, edge_ms = found.own, found.own.time_ms - RECENT_MS
-    before = [one for one in found.earlier if one.time_ms <= edge_ms]
-    recent = [one for one in found.earlier if one.time_ms > edge_ms]
+    before = [payment for payment in found.earlier if payment.time_ms <= edge_ms]
+    recent = [payment for payment in found.earlier if payment.time_ms > edge_ms]
     start_ms = found.earlier[0].time_ms if found.is_cut else own.time_ms - REACH_MS
     left, right = Axis(min(start_ms, edge_ms - 1), edge_ms), Axis(edge_ms, own.time_ms)
     until_ms, end = (later[-1].time_ms, SINCE) if later else (own.time_ms, END)
@@ -70,15 +70,16 @@ def amount_chart(
     def top(value: Decimal | float) -> float:
         return round(100 - y.at(float(value)), 2)
 
-    dots = [Spot(round(left.at(one.time_ms) * EDGE / 100, 2), top(one.value), "dot") for one in before]
+    dots = [Spot(round(left.at(payment.time_ms) * EDGE / 100, 2), top(payment.value), "dot") for payment in before]
     dots += [
-        Spot(round(EDGE + right.at(one.time_ms) * (end - EDGE) / 100, 2), top(one.value), "dot-now") for one in recent
+        Spot(round(EDGE + right.at(payment.time_ms) * (end - EDGE) / 100, 2), top(payment.value), "dot-now")
+        for payment in recent
     ]
     dots += [
         Spot(round(end + after.at(amount.time_ms) * (END - end) / 100, 2), top(amount.value), "dot-now")
         for amount in later
     ]
-    usual = usual_range([float(one.value) for one in before])
+    usual = usual_range([float(payment.value) for payment in before])
     limit = None if found.limit is None else Mark(top(found.limit), f"limit {money(found.limit)}")
     is_near = usual is not None and limit is not None and abs(top(usual[1]) - limit.at) < NEAR
     return AmountChart(

@@ -128,7 +128,7 @@ def signed_bars(
             is_unknown=bool(unknown) and unknown[number],
         )
         bars.append(bar)
-    ticks = [BarTick(float(100 * (high - one) / span), f"{one:,}") for one in {high, high / 2, -low} if one]
+    ticks = [BarTick(float(100 * (high - tick) / span), f"{tick:,}") for tick in {high, high / 2, -low} if tick]
     return Bars(bars, sorted(ticks, key=lambda tick: -tick.y), zero, labels[0], labels[-1], "week")
 
 

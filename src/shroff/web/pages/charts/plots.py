@@ -115,8 +115,8 @@ def ticks(low: float, high: float) -> list[float]:
         return []
     size = 10.0**-9
     while True:
-        for one in _STEPS:
-            step = one * size
+        for factor in _STEPS:
+            step = factor * size
             first = int(low // step) + 1
             count = int((high + step * 1e-9) // step) - first + 1
             if count <= LINES:

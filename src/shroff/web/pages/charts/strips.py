@@ -26,7 +26,7 @@ def strip_of(value: object, usual: Usual | None) -> Strip | None:
     """The strip of a value; None where it is no number or too little is known."""
     if usual is None or usual.count < ENOUGH:
         return None
-    found = [number_of(one) for one in (value, usual.lowest, usual.highest)]
+    found = [number_of(number) for number in (value, usual.lowest, usual.highest)]
     now, low, high = found
     return None if now is None or low is None or high is None else strip_between(now, low, high)
 
@@ -36,8 +36,8 @@ def strip_between(now: float, low: float, high: float) -> Strip:
     least, most = min(0.0, now, low), max(now, high, 1e-12)
     scale = (100.0 - 2 * _EDGE) / (most - least)
 
-    def at(one: float) -> float:
-        return round(_EDGE + (one - least) * scale, 1)
+    def at(number: float) -> float:
+        return round(_EDGE + (number - least) * scale, 1)
 
     return Strip(at(low), round(max(1.5, at(high) - at(low)), 1), at(now), not low <= now <= high)
 

@@ -116,15 +116,15 @@ def windows_of(events: Sequence[KeyEvent]) -> Windows | None:
     decided = [event for event in events if event.outcome is not None]
     if not decided:
         return None
-    ordered = sorted(decided, key=lambda one: (one.record.time_ms, one.record.seq))
+    ordered = sorted(decided, key=lambda event: (event.record.time_ms, event.record.seq))
     start_ms, end_ms = ordered[0].record.time_ms, ordered[-1].record.time_ms
     x = Axis(start_ms, end_ms)
     newest, charts, others = decided[0].features, list[Window](), dict[str, Any]()
     for name, now in newest.items():
         places = [
-            (float(one.record.time_ms), value)
-            for one in ordered
-            if (value := number_of(one.features.get(name))) is not None
+            (float(event.record.time_ms), value)
+            for event in ordered
+            if (value := number_of(event.features.get(name))) is not None
         ]
         if len(places) < POINTS_MIN or number_of(now) is None:
             others[name] = now

@@ -156,7 +156,7 @@ async def _rules(service: Service, of: str, run: BacktestRun, again: str) -> dic
         return {}
     if of == ALL_DRAFTS:
         run.name = "all drafts"
-        return {f"{one.id}.yaml": one.text for one in await service.in_thread(project.drafts.all)}
+        return {f"{draft.id}.yaml": draft.text for draft in await service.in_thread(project.drafts.all)}
     if kind == "draft":
         draft = await service.in_thread(project.drafts.one, name)
         if draft is not None:

@@ -30,12 +30,12 @@ async def show(service: Service, request: Request, mistake: str = "") -> Respons
         service,
         request,
         "changes.html",
-        changes=[(one, diff(one.before or "", one.after or "")) for one in found],
+        changes=[(change, diff(change.before or "", change.after or "")) for change in found],
         mistakes=mistakes,
         tag=tag_of(found),
         mistake=mistake,
         refused=refused,
-        may_apply=request.who.may(Right.EDIT_RULES) and not refused and any(one.takes == "now" for one in found),
+        may_apply=request.who.may(Right.EDIT_RULES) and not refused and any(change.takes == "now" for change in found),
     )
 
 

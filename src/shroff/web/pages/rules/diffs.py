@@ -94,7 +94,7 @@ def _between(ours: Sequence[str], theirs: Sequence[str]) -> list[Step]:
 def _alike(ours: Sequence[str], theirs: Sequence[str]) -> int:
     """How many they begin with alike."""
     pairs = zip(ours, theirs, strict=False)
-    return next((place for place, (one, other) in enumerate(pairs) if one != other), min(len(ours), len(theirs)))
+    return next((place for place, (own, other) in enumerate(pairs) if own != other), min(len(ours), len(theirs)))
 
 
 def _moved(step: Step, by: int) -> Step:

@@ -209,7 +209,7 @@ async def _editor(
         is_shadowed=found.is_shadowed,
         palette=palette(project.definitions) if request.who.may(Right.EDIT_RULES) else {},
         cookbook=cookbook(),
-        files=[one.name for one in await service.in_thread(project.rules.files)],
+        files=[file.name for file in await service.in_thread(project.rules.files)],
         file=look.home,
         needs_second=project.drafts.need_second_person,
         may_edit=request.who.may(Right.EDIT_RULES),

@@ -262,10 +262,14 @@ def _look(project: Project, name: str, text: str) -> Look:
     """What a list has. Reads all of it."""
     entity, now_ms, text = _entity_of(project.definitions, name), project.context.now_ms(), text.lower()
     found = project.lists.entries(name)
-    wanted = [one for one in found if text in f"{one.value}\n{one.note}\n{one.added_by}".lower()] if text else found
+    wanted = (
+        [entry for entry in found if text in f"{entry.value}\n{entry.note}\n{entry.added_by}".lower()]
+        if text
+        else found
+    )
     lines = [
-        Line(one, one.is_over(now_ms), entity_path(entity, one.value) if entity else "")
-        for one in islice(reversed(wanted), SHOWN)
+        Line(entry, entry.is_over(now_ms), entity_path(entity, entry.value) if entity else "")
+        for entry in islice(reversed(wanted), SHOWN)
     ]
     summary = next(list_ for list_ in project.lists.all() if list_.name == name)
     return Look(summary, lines, len(wanted), len(found))

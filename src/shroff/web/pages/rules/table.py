@@ -63,9 +63,9 @@ async def show(service: Service, request: Request) -> Response:
         words = f"state: one of {', '.join((EVERY, *STATES))}"
         raise ProblemError(400, "bad-query", "The query cannot be read", words)
     found = await service.in_thread(service.project.rule_looks.all)
-    counts = {state: sum(one.state == state for one in found) for state in STATES}
-    listed = [one for one in found if which in {EVERY, one.state} and (one.state != OFF or which == OFF)]
-    shown = sorted(listed, key=lambda one: (-(one.record.amount_minor or 0), one.id))
+    counts = {state: sum(row.state == state for row in found) for state in STATES}
+    listed = [row for row in found if which in {EVERY, row.state} and (row.state != OFF or which == OFF)]
+    shown = sorted(listed, key=lambda row: (-(row.record.amount_minor or 0), row.id))
     return await page(
         service,
         request,
@@ -76,7 +76,7 @@ async def show(service: Service, request: Request) -> Response:
         counts=counts,
         may_edit=request.who.may(Right.EDIT_RULES),
         changed=await service.in_thread(_changed, service),
-        **await common(service, has_all_hits=all(one.has_all_hits for one in found)),
+        **await common(service, has_all_hits=all(row.has_all_hits for row in found)),
     )
 
 
@@ -116,7 +116,7 @@ async def rule_page(service: Service, request: Request, mistake: str = "", statu
     records = service.project.rule_looks.records
     definitions, now_ms = service.project.definitions, service.project.context.now_ms()
     newest = records.newest(id_, None, NEWEST_SHOWN)
-    silences = [one for one in await service.in_thread(service.project.silences.all) if one.rule == id_]
+    silences = [silence for silence in await service.in_thread(service.project.silences.all) if silence.rule == id_]
     trial = look.standing.trial if look.standing is not None else ""
     trial_record = records.record(trial, definitions) if trial else None
     return await page(
@@ -128,7 +128,7 @@ async def rule_page(service: Service, request: Request, mistake: str = "", statu
         tests=tests,
         earlier=earlier,
         hits=newest,
-        summaries=await service.in_thread(summaries_of, service.project, [(one.event, one.id) for one in newest]),
+        summaries=await service.in_thread(summaries_of, service.project, [(hit.event, hit.id) for hit in newest]),
         is_immature=lambda hit: records.is_immature(hit, definitions),
         days=_days(look, day_number(now_ms, records.zone)),
         trial=trial,
@@ -156,7 +156,7 @@ async def hits(service: Service, request: Request) -> Response:
         "hits.html",
         look=look,
         hits=found,
-        summaries=await service.in_thread(summaries_of, service.project, [(one.event, one.id) for one in found]),
+        summaries=await service.in_thread(summaries_of, service.project, [(hit.event, hit.id) for hit in found]),
         is_immature=lambda hit: records.is_immature(hit, definitions),
         older=None if last is None else next_of(last.seq),
         before=before,

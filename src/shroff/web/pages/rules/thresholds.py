@@ -312,7 +312,7 @@ def shown_of(answer: CheapestThresholds, wanted: ShowThresholds, which: Mapping[
 def _is_written(point: Point, declared: Terms) -> bool:
     """Whether policy.yaml has these thresholds, as people read and apply them."""
     pairs = (point.review_at, declared.review_at), (point.decline_at, declared.decline_at)
-    return all(one == other or (one and other and short(one) == short(other)) for one, other in pairs)
+    return all(own == other or (own and other and short(own) == short(other)) for own, other in pairs)
 
 
 def in_force(found: Cutoffs) -> Point | None:
@@ -379,7 +379,7 @@ def _is_whole(value: float) -> bool:
 def _near(found: Cutoffs) -> list[Point]:
     """The part of the curve that anybody would choose from, from low thresholds to high ones."""
     best = found.found.best
-    points = {one for one in found.found.curve if one.cost <= TIMES_THE_BEST * best.cost} | {best}
+    points = {point for point in found.found.curve if point.cost <= TIMES_THE_BEST * best.cost} | {best}
     return sorted(points, key=lambda point: (place_of(point), -point.cost))
 
 
@@ -392,7 +392,7 @@ def _charts(found: Cutoffs, points: Sequence[Point]) -> tuple[Plot, Plot]:
     """Cost over the lower threshold, and the reviews that go with it beside the most that people have time for."""
     best, now, tried = found.found.best, in_force(found), found.tried
     marked = _marked([("dot-ref", "active", now), ("dot-now", "recommended", best), ("dot-warn", "tried", tried)])
-    every = [*points, *(one for _, _, one in marked)]
+    every = [*points, *(point for _, _, point in marked)]
     ends = min(map(place_of, every)), max(map(place_of, every))
     x = Axis(_along(ends[0]), _along(ends[1]))
     limit = found.terms.reviews_a_day
@@ -404,7 +404,7 @@ def _charts(found: Cutoffs, points: Sequence[Point]) -> tuple[Plot, Plot]:
         x=x,
         y=Axis(0.0, nice(max(point.cost for point in every))),
         height=HEIGHT,
-        spots=[((_along(place_of(one)), one.cost), kind, says) for kind, says, one in marked],
+        spots=[((_along(place_of(point)), point.cost), kind, says) for kind, says, point in marked],
         is_valley=True,
     )
     reviews = plot_of(
@@ -412,7 +412,7 @@ def _charts(found: Cutoffs, points: Sequence[Point]) -> tuple[Plot, Plot]:
         x=x,
         y=Axis(0.0, nice(max(1.0, limit or 0.0, *(point.reviews for point in every)))),
         height=REVIEWS_HEIGHT,
-        spots=[((_along(place_of(one)), one.reviews), kind, "") for kind, _, one in marked],
+        spots=[((_along(place_of(point)), point.reviews), kind, "") for kind, _, point in marked],
         below=[(_along(score), f"{score:.2g}") for score in _marks(*ends)],
     )
     return costs, reviews
