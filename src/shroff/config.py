@@ -431,7 +431,7 @@ def alone(path: Path, words: str) -> Iterator[None]:
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder where there is none, durable on return: what is in it is found after a power loss.
+    """Make a folder where there is none, durable on return: its files are found after a power loss.
 
     Raises: OSError where it cannot be made.
     """

@@ -73,8 +73,9 @@ def shared_class_names(modules: list[Module]) -> list[str]:
 
 
 def short_modules(modules: list[Module]) -> list[str]:
-    """Short modules but for commands, of which each has a file of its own."""
-    kept = (module for module in modules if not module.is_package and not module.name.startswith("shroff.cli."))
+    """Short modules but for commands, of which each has a file of its own, and lists of public names."""
+    own = "shroff.cli.", "shroff.plugins."
+    kept = (module for module in modules if not module.is_package and not module.name.startswith(own))
     return [module.name for module in kept if module.text.count("\n") < SHORT]
 
 
@@ -124,7 +125,8 @@ def used_from_other_rooms(modules: list[Module]) -> list[str]:
 
     Declared operations do not count: pages and commands are there to render their answers.
     """
-    modules = [module for module in modules if module.name.partition(".")[0] == "shroff"]
+    ours = (module for module in modules if module.name.partition(".")[0] == "shroff")
+    modules = [module for module in ours if not module.name.startswith("shroff.plugins")]
     names = {one.name for one in modules}
     found = set()
     for one in modules:

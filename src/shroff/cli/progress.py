@@ -52,7 +52,7 @@ class ProgressBars:
 
 @contextmanager
 def bars(*phases: str | Phase) -> Iterator[list[Callable[[int], None]]]:
-    """For each phase a function to tell of each step's count; what is drawn is gone at the end.
+    """For each phase a function that takes each step's count; the bar is removed at the end.
 
     A phase is what it does; with a function that knows which share of it is done, a bar
     and the time that is left are drawn too.

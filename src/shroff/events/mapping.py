@@ -312,6 +312,7 @@ def _condition(event_type: EventType, format: str) -> Read | None:
 
 
 def row_leaf(node: Node) -> Read:
+    """How a `RowValue` is read of a line: its column as text, its number in the file, or the file's name."""
     assert isinstance(node, RowValue), node
     if node.path == ("number",):
         return lambda row: row.number

@@ -28,7 +28,7 @@ class NoLakeError(StateError):
 
 
 class LakeReader:
-    """Reads one lane of a lake as it is when this is made; what is written later is not seen.
+    """Reads a lake as it is when this is made; later commits are not seen.
 
     Every file is checked against its hash when it is fetched.
 

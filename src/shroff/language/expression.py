@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 
 class Literal(msgspec.Struct, frozen=True):
+    """A value that is written out; None is `missing`."""
+
     type: Type
     value: Value
 
@@ -172,6 +174,8 @@ class Lookup(msgspec.Struct, frozen=True):
 
 
 class Else(msgspec.Struct, frozen=True):
+    """`left else right`: the value of `left`, or that of `right` where it is missing."""
+
     type: Type
     left: Node
     right: Node

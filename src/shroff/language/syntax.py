@@ -10,7 +10,7 @@ import msgspec
 
 
 class ExpressionError(Exception):
-    """An expression that cannot be parsed or typed: what is wrong, where, and the fix."""
+    """An expression that cannot be parsed or typed: its mistake, position and fix."""
 
     def __init__(self, message: str, start: int, end: int, hint: str = "") -> None:
         self.message, self.start, self.end, self.hint = message, start, end, hint

@@ -95,7 +95,7 @@ class Meter:
 
 
 def unheard(_words: str) -> None:
-    """Nobody is told."""
+    """Drop a message or a count."""
 
 
 def ahead(items: Iterator[One]) -> Generator[One, None, None]:

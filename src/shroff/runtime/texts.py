@@ -38,7 +38,7 @@ def one_line(text: object) -> str:
 
 
 def cut(text: object, most: int) -> str:
-    """The text on one line, of so many characters at most, for a table; what is left out is an ellipsis."""
+    """The text on one line, of so many characters at most, for a table; an ellipsis stands for the rest."""
     line = one_line(text)
     return line if len(line) <= most else f"{line[: most - 1].rstrip()}…"
 

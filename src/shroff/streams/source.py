@@ -136,7 +136,7 @@ def stored_offset(offset: str, before: str) -> str:
 
 
 def split_offset(stored: str) -> tuple[str, str]:
-    """An offset, and what `Merge.open` is to be told, empty where nothing waited."""
+    """An offset, and the state for `Merge.open`, empty where nothing waited."""
     offset, _, before = stored.partition("~")
     return offset, before
 

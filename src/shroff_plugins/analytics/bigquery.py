@@ -24,9 +24,9 @@ from urllib.parse import quote, urlsplit
 
 import msgspec
 
-from shroff.adapters.databases.server_url import is_loopback
-from shroff.adapters.http_calls import Calls, HttpAnswer, reason, target_of
 from shroff.errors import StateError, TransientError, UsageError
+from shroff.plugins.databases import is_loopback
+from shroff.plugins.http import Calls, HttpAnswer, reason, target_of
 
 ENDPOINT: Final = "https://bigquery.googleapis.com"
 ANSWER_BYTES_MAX: Final = 1 << 20

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import msgspec
 
 from shroff.errors import UsageError, nearest
-from shroff.operations.declaration import OperationAnswer, OperationRequest, Param, operation, split_words
+from shroff.plugins.operations import OperationAnswer, OperationRequest, Param, operation, split_words
 from shroff_plugins.analytics.counts import CountQuestion, CountRows, count_events, counted_fields
 from shroff_plugins.analytics.facts import EVENTS_MAX, FactsDocument, FactsQuestion, facts_of
 from shroff_plugins.analytics.histories import days_asked, history_of, is_served
@@ -17,9 +17,8 @@ from shroff_plugins.analytics.histories import days_asked, history_of, is_served
 if TYPE_CHECKING:
     from datetime import date
 
-    from shroff.app.context import ProjectContext
-    from shroff.app.project import Project
-    from shroff.monitoring.day_figures import DayFigures
+    from shroff.plugins.log import DayFigures
+    from shroff.plugins.project import Project, ProjectContext
 
 PLACES_MAX: Final = 500_000  # that a service reads for one question: some 3 s
 KEY_EVENTS_MAX: Final = 20_000  # of one key, for a service: some 2 s
@@ -67,8 +66,8 @@ def figures_of_days(
     """
     from datetime import timedelta
 
-    from shroff.language.values import day_starts_ms, days_of
-    from shroff.monitoring.day_figures import figures_by_day
+    from shroff.plugins.language import day_starts_ms, days_of
+    from shroff.plugins.log import figures_by_day
 
     with context.log.reading() as log:
         begin, end = days_asked(context, first, last, zone, log)
@@ -111,7 +110,7 @@ def event_types(project: Project, request: ShowCountable) -> CountableTypes:
 
 def event_sources(context: ProjectContext) -> list[str]:
     """The names of the sources of events in the log, and of those in shroff.yaml."""
-    from shroff.log.event_notes import sources_of
+    from shroff.plugins.log import sources_of
 
     systems = context.systems
     names = {*systems.sources, *systems.pulled, *systems.read}
@@ -180,9 +179,9 @@ def key_facts(project: Project, request: KeyAtMoment) -> FactsDocument:
 
 def facts_asked(context: ProjectContext, request: KeyAtMoment) -> FactsDocument:
     """Compute what is asked for. Raises: UsageError for what has no answer, or where there is no log."""
-    from shroff.app.decision_history import DecisionHistory
-    from shroff.features.key_texts import stored_text
-    from shroff.replay.notebook import moment_ms
+    from shroff.plugins.features import stored_text
+    from shroff.plugins.log import DecisionHistory
+    from shroff.plugins.project import moment_ms
 
     since = request.since
     key = stored_text(context.definitions.events, context.log.hasher, request.entity, request.key)

@@ -22,19 +22,12 @@ from msgspec import UNSET, UnsetType
 from numpy.typing import NDArray
 
 from shroff.errors import UsageError, nearest
-from shroff.events.definitions import EventType
-from shroff.lake.files import opened
-from shroff.lake.reader import LakeReader
-from shroff.lake.rows import field_columns
-from shroff.language.values import DAY_MS, day_named, day_starts_ms, days_of
-from shroff.log.columns.tables import known_type
-from shroff.log.event_notes import DayCounts, sources_of
-from shroff.log.later_labels import places_between
-from shroff.operations.declaration import OperationAnswer, OperationRequest, Param, split_words
-from shroff.project.definitions import Definitions
-from shroff.runtime.texts import many, one_line, table
-from shroff.streams.lake_manifest import File
-from shroff.streams.log import Log, Record
+from shroff.plugins.events import EventType
+from shroff.plugins.lake import File, LakeReader, field_columns, opened
+from shroff.plugins.language import DAY_MS, day_named, day_starts_ms, days_of
+from shroff.plugins.log import DayCounts, Log, Record, known_type, places_between, sources_of
+from shroff.plugins.operations import OperationAnswer, OperationRequest, Param, many, one_line, split_words, table
+from shroff.plugins.project import Definitions
 
 VALUES_MAX: Final = 1_000  # of the field that is counted by
 ROWS_MAX: Final = 100_000  # of an answer

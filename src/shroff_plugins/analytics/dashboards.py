@@ -8,14 +8,12 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
-from shroff import config
-from shroff.operations.declaration import OperationAnswer, OperationRequest, Param, group, operation
-from shroff.runtime.texts import argument, many
+from shroff.plugins.operations import OperationAnswer, OperationRequest, Param, argument, group, many, operation
+from shroff.plugins.project import write_text
 from shroff_plugins.analytics.summaries.project_summaries import Summaries
 
 if TYPE_CHECKING:
-    from shroff.app.project import Project
-    from shroff.project.settings.summaries import SummarySettings
+    from shroff.plugins.project import Project, SummarySettings
 
 CARDS: Final = "cards.json"  # its queries read the tables of summaries, and these columns of theirs
 COLUMNS: Final = frozenset({"card_type", "transaction_country", "bank"})
@@ -65,7 +63,7 @@ def export_dashboards(project: Project, request: ExportDashboards) -> DashboardF
         del texts[CARDS]
     request.folder.mkdir(parents=True, exist_ok=True)
     for name, text in texts.items():
-        config.write_text(request.folder / name, dashboard_of(text, project.definitions.settings.name, summaries))
+        write_text(request.folder / name, dashboard_of(text, project.definitions.settings.name, summaries))
     return DashboardFiles(folder=str(request.folder), files=sorted(texts))
 
 

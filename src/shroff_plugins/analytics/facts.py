@@ -14,38 +14,39 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from shroff.errors import UsageError, nearest
-from shroff.events.definitions import Entity, Events, EventType, Field
-from shroff.events.event import Event, Scalar, TimeText, canonical_value, time_text
-from shroff.events.labels import LogEvent
-from shroff.explain.finding_keys import KeyEvents
-from shroff.explain.key_index import KeyIndex
-from shroff.features.computed import Computed
-from shroff.features.definitions import Feature, wanted_features
-from shroff.features.key_texts import key_of
-from shroff.features.online.engine import Online
-from shroff.language.columns import values_of
-from shroff.language.expression import (
+from shroff.plugins.events import (
+    Entity,
+    Event,
+    Events,
+    EventType,
+    Field,
+    LogEvent,
+    Scalar,
+    TimeText,
+    canonical_value,
+    time_text,
+)
+from shroff.plugins.features import Computed, Feature, Online, key_of, values_of, wanted_features
+from shroff.plugins.language import (
+    TEXT,
+    TIME,
     Aggregate,
     FeatureValue,
+    FieldType,
     ItemFeature,
     Node,
     ThisField,
+    Value,
     aggregates,
     fields_of_this,
     walk,
 )
-from shroff.language.field_types import FieldType
-from shroff.language.types import TEXT, TIME
-from shroff.language.values import Value
-from shroff.log.history import Records
-from shroff.operations.declaration import OperationAnswer
-from shroff.project.definitions import Definitions
-from shroff.project.dependency_hash import read_by
-from shroff.runtime.texts import many, one_line, shown, table
-from shroff.streams.log import Log, Record
+from shroff.plugins.log import KeyEvents, KeyIndex, Log, Record, Records
+from shroff.plugins.operations import OperationAnswer, many, one_line, shown, table
+from shroff.plugins.project import Definitions, read_by
 
 if TYPE_CHECKING:
-    from shroff.features.frames import Frame
+    from shroff.plugins.features import Frame
 
 EVENTS_MAX: Final = 100_000  # of a key that are read: some 10 s
 _PROBE: Final = "(probe)"  # no event type has such a name

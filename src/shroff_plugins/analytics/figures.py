@@ -15,16 +15,21 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from shroff.features.frames import Codes, Frame
-from shroff.lake.reader import LakeReader
-from shroff.language.columns import values_of
-from shroff.language.expression import FeatureValue, Node, fields_of_this
-from shroff.language.row import Evaluate, compile_row
-from shroff.language.values import DAY_MS, Value, day_starts_ms
-from shroff.log.event_notes import DayCounts
-from shroff.project.definitions import Definitions
-from shroff.project.figures import BEFORE, SHOWN, CountedEvents, DropOff, Figure, FigureValues, figure_of, why_not
-from shroff.streams.log import Log
+from shroff.plugins.features import Codes, Frame, values_of
+from shroff.plugins.lake import LakeReader
+from shroff.plugins.language import (
+    DAY_MS,
+    Evaluate,
+    FeatureValue,
+    Node,
+    Value,
+    compile_row,
+    day_starts_ms,
+    fields_of_this,
+)
+from shroff.plugins.log import DayCounts, Log
+from shroff.plugins.project import Definitions
+from shroff.plugins.reports import BEFORE, SHOWN, CountedEvents, DropOff, Figure, FigureValues, figure_of, why_not
 from shroff_plugins.analytics.funnel_events import History, ReadTimes, Words, read_frames, user_codes, user_fields
 from shroff_plugins.analytics.funnel_file import Funnel
 from shroff_plugins.analytics.funnels import FunnelQuestion, ask_funnel

@@ -17,18 +17,13 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from shroff.events.definitions import Events
-from shroff.features.frames import Codes, ColumnFrame, Frame
-from shroff.lake.files import opened
-from shroff.lake.reader import LakeReader
-from shroff.lake.rows import field_columns
-from shroff.language.expression import ThisField, fields_of_this, walk
-from shroff.language.values import DAY_MS
-from shroff.log.columns.stored import LineReader, log_columns
-from shroff.project.definitions import Definitions
-from shroff.runtime.progress import ahead
-from shroff.streams.lake_manifest import File
-from shroff.streams.log import Log
+from shroff.plugins.events import Events
+from shroff.plugins.features import Codes, ColumnFrame, Frame
+from shroff.plugins.lake import File, LakeReader, field_columns, opened
+from shroff.plugins.language import DAY_MS, ThisField, fields_of_this, walk
+from shroff.plugins.log import LineReader, Log, log_columns
+from shroff.plugins.operations import ahead
+from shroff.plugins.project import Definitions
 from shroff_plugins.analytics.funnel_file import Funnel
 
 GROUPS: Final = 16  # row groups of a file that are read at once: half a million rows

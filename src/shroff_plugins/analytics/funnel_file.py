@@ -12,17 +12,12 @@ from typing import Final
 import msgspec
 
 from shroff.errors import Problem, nearest
-from shroff.language import loader
-from shroff.language.expression import Node
-from shroff.language.keys import DURATION, EXPRESSION, NAME, Either, Key, Keys, Many, choice, own_names
-from shroff.language.names import Scope
-from shroff.language.types import BOOLEAN
-from shroff.language.yaml.text import Mapping as YamlMapping
-from shroff.language.yaml.text import Node as YamlNode
-from shroff.language.yaml.text import Scalar
-from shroff.language.yaml.text import Sequence as YamlSequence
-from shroff.project.figures import split_mistake
-from shroff.project.file_kinds import AddedFile, FileContext
+from shroff.plugins import loader
+from shroff.plugins.language import BOOLEAN, Node, Scope
+from shroff.plugins.loader import AddedFile, FileContext, YamlMapping, YamlNode, YamlSequence
+from shroff.plugins.loader import YamlScalar as Scalar
+from shroff.plugins.reports import split_mistake
+from shroff.plugins.settings import DURATION, EXPRESSION, NAME, Either, Key, Keys, Many, choice, own_names
 
 FILE: Final = "funnels.yaml"
 STEPS: Final = (2, 20)  # of a funnel

@@ -13,18 +13,16 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import msgspec
 
-from shroff import config
 from shroff.errors import UsageError, nearest
-from shroff.language.values import day_at, day_named
-from shroff.operations.declaration import OperationAnswer, OperationRequest, Param, operation
-from shroff.runtime.texts import many, one_line
+from shroff.plugins.language import day_at, day_named
+from shroff.plugins.operations import OperationAnswer, OperationRequest, Param, many, one_line, operation
+from shroff.plugins.project import read_files
 from shroff_plugins.analytics.funnel_file import FILE, FUNNELS_FILE
 from shroff_plugins.analytics.funnels import FunnelAnswer, FunnelDocument, FunnelQuestion, ask_funnel, document_of
 from shroff_plugins.analytics.histories import history_of, is_served
 
 if TYPE_CHECKING:
-    from shroff.app.context import ProjectContext
-    from shroff.app.project import Project
+    from shroff.plugins.project import Project, ProjectContext
     from shroff_plugins.analytics.funnel_file import Funnel
 
 EXAMPLE: Final = "onboarding: { user: customer, steps: [signed_up, payment] }"
@@ -187,7 +185,7 @@ def funnels_of(context: ProjectContext) -> dict[str, Funnel]:
 
     Raises: DefinitionError with every mistake of the file.
     """
-    text = config.read_files(context.paths.folder, [], (FILE,)).get(FILE)
+    text = read_files(context.paths.folder, [], (FILE,)).get(FILE)
     funnels: dict[str, Funnel] = FUNNELS_FILE.content(text, context.definitions)
     return funnels
 

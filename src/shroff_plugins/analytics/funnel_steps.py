@@ -14,8 +14,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from shroff.features.kernels.native import native
-from shroff.features.kernels.numbers import Word
+from shroff.plugins.features import Word, native
 from shroff_plugins.analytics.funnel_events import StepEvents, Words
 
 Truths = NDArray[np.bool_]

@@ -17,11 +17,10 @@ import numpy as np
 from msgspec import UNSET, UnsetType
 
 from shroff.errors import UsageError, nearest
-from shroff.language.values import DAYS_MAX, day_starts_ms, key_text, show_duration
-from shroff.operations.declaration import OperationAnswer
-from shroff.project.definitions import Definitions
-from shroff.project.figures import split_mistake
-from shroff.runtime.texts import one_line, table
+from shroff.plugins.language import DAYS_MAX, day_starts_ms, key_text, show_duration
+from shroff.plugins.operations import OperationAnswer, one_line, table
+from shroff.plugins.project import Definitions
+from shroff.plugins.reports import split_mistake
 from shroff_plugins.analytics.counts import ROWS_MAX, VALUES_MAX, shown_value
 from shroff_plugins.analytics.funnel_events import History, ReadTimes, StepEvents, Words, read_steps, reads
 from shroff_plugins.analytics.funnel_file import Funnel

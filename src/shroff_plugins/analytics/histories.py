@@ -6,21 +6,19 @@ from contextlib import ExitStack
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Final
 
-from shroff.language.values import day_at, day_named
+from shroff.plugins.language import day_at, day_named
 
 if TYPE_CHECKING:
-    from shroff.app.context import ProjectContext
-    from shroff.lake.reader import LakeReader
-    from shroff.streams.log import Log
+    from shroff.plugins.lake import LakeReader
+    from shroff.plugins.log import Log
+    from shroff.plugins.project import ProjectContext
 
 DAYS: Final = 7  # that are counted where nobody names any, up to the newest event
 
 
 def history_of(context: ProjectContext, held: ExitStack) -> tuple[Log, LakeReader | None]:
     """The log, and its lake where one was written. Raises: StateError where the lake is another log's."""
-    from shroff.app.lakes import Lakes
-    from shroff.lake.reader import NoLakeError
-    from shroff.lake.writer import LakeWriter
+    from shroff.plugins.lake import Lakes, LakeWriter, NoLakeError
 
     log = held.enter_context(context.log.reading())
     if context.systems.lake is None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from shroff.events.event import time_text
-from shroff.language.values import parse_decimal, rescale_half_even
+from shroff.plugins.events import time_text
+from shroff.plugins.language import parse_decimal, rescale_half_even
 from shroff_plugins.analytics.count_operations import KeyAtMoment, facts_asked
 from shroff_plugins.analytics.figures import FigureQuestion, answer_figures, drop_offs_of
 from shroff_plugins.analytics.funnel_operations import funnel_named
@@ -16,11 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import date
 
-    from shroff.app.context import ProjectContext
-    from shroff.events.event import Scalar
-    from shroff.language.types import Type
-    from shroff.language.values import Value
-    from shroff.project.figures import DropOff, Figure, FigureValues
+    from shroff.plugins.events import Scalar
+    from shroff.plugins.language import Type, Value
+    from shroff.plugins.project import ProjectContext
+    from shroff.plugins.reports import DropOff, Figure, FigureValues
 
 
 class ReportFigures:

@@ -25,11 +25,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from shroff.errors import StateError
-from shroff.lake.files import sorted_by_place
-from shroff.lake.reader import LakeReader
-from shroff.runtime.whole_files import unfinished, write_lines
-from shroff.streams.lake import damaged
-from shroff.streams.lake_manifest import Write, read_manifest
+from shroff.plugins.lake import LakeReader, Write, damaged, read_manifest, sorted_by_place
+from shroff.plugins.project import unfinished, write_lines
 from shroff_plugins.analytics.closed_duckdb import QueryLimits, closed_duckdb, identifier, library
 from shroff_plugins.analytics.marts.models import Model
 from shroff_plugins.analytics.marts.views import view_name

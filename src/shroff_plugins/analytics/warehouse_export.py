@@ -8,14 +8,12 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec import UNSET, UnsetType
 
-from shroff import config
 from shroff.errors import UsageError, nearest
-from shroff.operations.declaration import OperationAnswer
-from shroff.runtime.texts import many
+from shroff.plugins.operations import OperationAnswer, many
+from shroff.plugins.project import filled, read_sql, unset
 
 if TYPE_CHECKING:
-    from shroff.app.context import ProjectContext
-    from shroff.app.project import Project
+    from shroff.plugins.project import Project, ProjectContext
     from shroff_plugins.analytics.warehouse import WarehouseFiles
 
 TIMEOUT: Final = "10m"  # of the upload of one file
@@ -36,8 +34,7 @@ def export_warehouse(context: ProjectContext, out: Path, format_: str = "parquet
     Raises: UsageError where there is no lake, or no such format; DefinitionError for a mistake in a SELECT of
         `warehouse/`; StateError where rows do not fit their table.
     """
-    from shroff.app.lakes import Lakes
-    from shroff.lake.rows import empty_tables
+    from shroff.plugins.lake import Lakes, empty_tables
     from shroff_plugins.analytics.marts.models import load_models
     from shroff_plugins.analytics.marts.views import LakeFiles
     from shroff_plugins.analytics.warehouse import FORMATS, Wanted, write_warehouse
@@ -47,7 +44,7 @@ def export_warehouse(context: ProjectContext, out: Path, format_: str = "parquet
     if context.systems.lake is None:
         raise UsageError(NO_LAKE)
     empty = empty_tables(context.definitions)
-    texts = config.read_sql(context.paths.folder, FOLDER)
+    texts = read_sql(context.paths.folder, FOLDER)
     models = load_models(texts, LakeFiles({}, empty).views) if texts else []
     with ExitStack() as held:
         reader = held.enter_context(Lakes(context).reader())
@@ -66,18 +63,16 @@ def load_warehouse(
     Raises: UsageError where the target is none, or there is no token; StateError where BigQuery refuses;
         TransientError where it cannot be reached: what was loaded by then stays, and is not loaded again.
     """
-    from shroff.adapters.http_calls import Calls
-    from shroff.project.settings.system import System
+    from shroff.plugins.adapters import System
+    from shroff.plugins.http import Calls
     from shroff_plugins.analytics.bigquery import ENDPOINT, BigQuery, LoadFile
 
     at = endpoint or ENDPOINT
     called = context.systems.called(System("bigquery", {"url": at, "timeout": TIMEOUT}), context.paths.folder)
     loaded: dict[str, int] = {}
-    if config.unset(VARIABLE):
+    if unset(VARIABLE):
         raise UsageError("BIGQUERY_TOKEN is not set in the environment; it has the access token.")
-    with closing(
-        BigQuery(target, config.filled(VARIABLE, "--load"), Calls.of(called.options), endpoint=at)
-    ) as warehouse:
+    with closing(BigQuery(target, filled(VARIABLE, "--load"), Calls.of(called.options), endpoint=at)) as warehouse:
         for table, name, path in done.paths:
             file = LoadFile(path, table, f"{done.log[:8]}_{name}", format_, done.schemas[table])
             loaded[table] = loaded.get(table, 0) + warehouse.load(file)

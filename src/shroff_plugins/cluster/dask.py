@@ -8,8 +8,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any, Final, TypeVar
 
 from shroff.errors import StateError, TransientError, UsageError
-from shroff.features.cluster.partitioned import TOO_SMALL
-from shroff.models.learners.cluster import FRAUD, GREW_NOTHING, WEIGHT, TrainingFiles, read_part
+from shroff.plugins.cluster import FRAUD, GREW_NOTHING, TOO_SMALL, WEIGHT, TrainingFiles, read_part
 
 # How long a task waits that only a process can do which has ended: one that grows trees with others.
 NOBODY_LEFT: Final = "60s"

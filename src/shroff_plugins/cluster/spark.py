@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from shroff.errors import StateError, TransientError, UsageError
-from shroff.features.cluster.partitioned import TOO_SMALL
-from shroff.models.learners.cluster import FRAUD, GREW_NOTHING, WEIGHT, TrainingFiles
+from shroff.plugins.cluster import FRAUD, GREW_NOTHING, TOO_SMALL, WEIGHT, TrainingFiles
 
 if TYPE_CHECKING:
-    from shroff.lake.cluster_replay import ReplayPlan
-    from shroff.lake.cluster_replay_files import DecidedPart
+    from shroff.plugins.cluster import ReplayPlan
+    from shroff.plugins.lake import DecidedPart
 
 TASKS_A_CORE: Final = 2
 # Settings of XGBoost that its Spark estimator knows by another name, or sets itself.

@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from shroff.errors import StateError, UsageError
-from shroff.features.cluster.partition_state import EntityAnswer
-from shroff.lake.cluster_replay import PartitionEvent, ReplayPlan, answers_of, decided, rows_of, work_of
+from shroff.plugins.cluster import EntityAnswer, PartitionEvent, ReplayPlan, answers_of, decided, rows_of, work_of
 
 if TYPE_CHECKING:
-    from shroff.lake.cluster_replay_files import DecidedPart
+    from shroff.plugins.lake import DecidedPart
 
 SLICE: Final = 8_192  # places that one task reads, and that one task decides
 WHOLE: Final = -1  # stands where a stage's number does, in the row that says which places a slice has

@@ -22,12 +22,11 @@ from typing import Any, BinaryIO, Final
 from urllib.parse import urlsplit
 from zipfile import BadZipFile, ZipFile, ZipInfo
 
-from shroff.adapters.http_calls import CallDeadline, Calls, basic, reason
-from shroff.config import make_folder, private
 from shroff.errors import TransientError, UsageError
-from shroff.events.formats.lines import LOST
-from shroff.language.values import parse_duration, parse_share
-from shroff.streams.pull import PulledSource, PullPlace
+from shroff.plugins.adapters import LOST, PulledSource, PullPlace
+from shroff.plugins.http import CallDeadline, Calls, basic, reason
+from shroff.plugins.language import parse_duration, parse_share
+from shroff.plugins.project import make_folder, private
 
 HOSTS: Final = {"us": "https://amplitude.com", "eu": "https://analytics.eu.amplitude.com"}
 SETTLED: Final = "3h"  # from the end of a day on: events come late, and the export lags

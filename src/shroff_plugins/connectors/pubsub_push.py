@@ -16,7 +16,7 @@ from typing import Any, Final
 import msgspec
 
 from shroff.errors import TransientError, UsageError
-from shroff.streams.push import BAD, FORBIDDEN, MESSAGE, Fetch, FetchNeededError, Push, PushRefusedError
+from shroff.plugins.adapters import BAD, FORBIDDEN, MESSAGE, Fetch, FetchNeededError, Push, PushRefusedError
 
 try:
     from joserfc import jwt

@@ -14,7 +14,7 @@ from typing import Any, Final
 import msgspec
 
 from shroff.errors import UsageError
-from shroff.streams.sink import AwayError, Outgoing, Undelivered
+from shroff.plugins.adapters import AwayError, Outgoing, Undelivered
 from shroff_plugins.connectors.pubsub import MESSAGE_BYTES_MAX, NEEDS, VALUE_BYTES_MAX, Publisher, size_of, told
 from shroff_plugins.connectors.settings import outcomes_mistake
 

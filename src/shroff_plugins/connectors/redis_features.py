@@ -8,7 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from shroff.errors import StateError
-from shroff.worker.online_features import EntityRow
+from shroff.plugins.features import EntityRow
 from shroff_plugins.connectors.redis_server import RedisServer, Words, pairs
 
 ROWS_MAX: Final = 200  # of one call of the script: a millisecond or two, in which the server does nothing else

@@ -11,8 +11,7 @@ from contextlib import suppress
 from typing import Final, NamedTuple
 
 from shroff.errors import TransientError, UsageError
-from shroff.project.settings.system import System
-from shroff.streams.sender import Target
+from shroff.plugins.adapters import System, Target
 from shroff_plugins.connectors.redis_server import RedisServer
 
 LABEL: Final = "label"

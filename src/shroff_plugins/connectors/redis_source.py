@@ -16,13 +16,22 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from shroff.errors import SchemasAwayError, StateError, TransientError, UsageError
-from shroff.events.event import time_text
-from shroff.events.formats.lines import Line, number_of_entry
-from shroff.events.formats.wire import Decoder
-from shroff.project.settings.system import System
-from shroff.streams.log import Refused
-from shroff.streams.merge import Merge, MergingSource, Run
-from shroff.streams.source import Health, Standing, Taken, split_offset, stored_offset
+from shroff.plugins.adapters import (
+    Decoder,
+    Health,
+    Line,
+    Merge,
+    MergingSource,
+    Run,
+    Standing,
+    System,
+    Taken,
+    number_of_entry,
+    split_offset,
+    stored_offset,
+)
+from shroff.plugins.events import time_text
+from shroff.plugins.log import Refused
 from shroff_plugins.connectors.redis_reader import (
     FIRST,
     PendingSummary,

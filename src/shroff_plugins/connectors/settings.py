@@ -7,33 +7,31 @@ from dataclasses import replace
 from typing import Any, Final
 from urllib.parse import SplitResult
 
-from shroff.language.keys import (
+from shroff.plugins.settings import (
+    ADDRESS,
+    CALLS,
+    DEAD_LETTERS,
     DURATION,
+    FILE,
+    HTTP,
     NAME_PATTERN,
     NUMBER,
+    OUTCOMES,
+    OUTSIDE_NAME,
     PERCENT,
     SWITCH,
+    TAKE,
     TEXT,
+    VARIABLE,
     WHOLE,
+    AdapterSettings,
     Key,
     Keys,
     Many,
     One,
     choice,
-    own_names,
-)
-from shroff.streams.settings import (
-    ADDRESS,
-    CALLS,
-    DEAD_LETTERS,
-    FILE,
-    HTTP,
-    OUTCOMES,
-    OUTSIDE_NAME,
-    TAKE,
-    VARIABLE,
-    AdapterSettings,
     last_part,
+    own_names,
     sqlite_in_folder,
 )
 

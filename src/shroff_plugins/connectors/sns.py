@@ -19,9 +19,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 
-from shroff.adapters.http_calls import basic
 from shroff.errors import TransientError, UsageError
-from shroff.streams.push import (
+from shroff.plugins.adapters import (
     BAD,
     CHALLENGE,
     FORBIDDEN,
@@ -33,6 +32,7 @@ from shroff.streams.push import (
     Push,
     PushRefusedError,
 )
+from shroff.plugins.http import basic
 
 KINDS: Final = {"Notification": MESSAGE, "SubscriptionConfirmation": SUBSCRIBE, "UnsubscribeConfirmation": UNSUBSCRIBE}
 _SIGNED: Final = ("Message", "MessageId", "Subject", "Timestamp", "TopicArn", "Type")

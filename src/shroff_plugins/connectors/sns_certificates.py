@@ -11,7 +11,7 @@ from threading import Lock
 from typing import Final, TypeVar
 
 from shroff.errors import TransientError, UsageError
-from shroff.streams.push import FORBIDDEN, Fetch, PushRefusedError
+from shroff.plugins.adapters import FORBIDDEN, Fetch, PushRefusedError
 
 try:
     from cryptography import x509

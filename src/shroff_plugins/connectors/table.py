@@ -18,12 +18,11 @@ from sqlalchemy import Connection, DateTime, Integer, MetaData, Select, Table, a
 from sqlalchemy.exc import NoSuchTableError
 from sqlalchemy.types import NullType
 
-from shroff.adapters.databases.sql_database import RejectedRowError, SqlDatabase
-from shroff.config import make_folder, private
 from shroff.errors import TransientError, UsageError
-from shroff.language.values import parse_duration
-from shroff.streams.pull import PulledSource, PullPlace, Stamp
-from shroff.streams.sink import AwayError
+from shroff.plugins.adapters import AwayError, PulledSource, PullPlace, Stamp
+from shroff.plugins.databases import RejectedRowError, SqlDatabase
+from shroff.plugins.language import parse_duration
+from shroff.plugins.project import make_folder, private
 from shroff_plugins.connectors.settings import OVERLAP, OVERLAP_TIME, ROWS
 
 BETWEEN: Final = "~"

@@ -10,15 +10,23 @@ from typing import Any, Final
 import msgspec
 
 from shroff.errors import InputError
-from shroff.events.definitions import EventType
-from shroff.events.event import Event, canonical_value, stored_reader
-from shroff.events.formats.encodings import json_columns
-from shroff.events.mapping import MappedRow, Mapper
-from shroff.events.raw_values import Instant, RawDuration, RefusedValue, canonical_json, text_of
-from shroff.events.validation import undeclared
-from shroff.language.expression import FeatureValue, Node, Score, ThisField
-from shroff.language.row import Evaluate, compile_row
-from shroff.worker.request_bodies import Mistakes, is_too_deep
+from shroff.plugins.events import (
+    Event,
+    EventType,
+    Instant,
+    MappedRow,
+    Mapper,
+    RawDuration,
+    RefusedValue,
+    canonical_json,
+    canonical_value,
+    json_columns,
+    stored_reader,
+    text_of,
+    undeclared,
+)
+from shroff.plugins.language import Evaluate, FeatureValue, Node, Score, ThisField, compile_row
+from shroff.plugins.web import Mistakes, is_too_deep
 from shroff_plugins.earlier_calls.calls import OF_DECISION, UNREAD, Answered, MappedCall
 
 MADE_ID: Final = "call:"  # how an id begins that was made

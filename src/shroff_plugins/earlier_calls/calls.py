@@ -14,17 +14,14 @@ from typing import Final
 import msgspec
 
 from shroff.errors import Problem, nearest
-from shroff.events.definitions import Events, EventType, FileMapping
-from shroff.language import loader
-from shroff.language.expression import Node, RowValue, walk
-from shroff.language.keys import ANY, EXPRESSION, NAME, SWITCH, Either, Key, Keys, Many, own_names
-from shroff.language.names import DeclaredNames, Scope
-from shroff.language.types import INTEGER, TEXT, Type
-from shroff.language.yaml.text import Mapping as YamlMapping
-from shroff.language.yaml.text import Node as YamlNode
-from shroff.language.yaml.text import Scalar, Sequence
-from shroff.project.file_kinds import AddedFile, FileContext
-from shroff.project.policy import OUTCOMES
+from shroff.plugins import loader
+from shroff.plugins.events import Events, EventType, FileMapping
+from shroff.plugins.language import INTEGER, TEXT, DeclaredNames, Node, RowValue, Scope, Type, walk
+from shroff.plugins.loader import AddedFile, FileContext, YamlMapping, YamlNode
+from shroff.plugins.loader import YamlScalar as Scalar
+from shroff.plugins.loader import YamlSequence as Sequence
+from shroff.plugins.project import OUTCOMES
+from shroff.plugins.settings import ANY, EXPRESSION, NAME, SWITCH, Either, Key, Keys, Many, own_names
 from shroff_plugins.earlier_calls.questions import QUESTION, SENDING, AskingCall, load_question, load_sending
 
 FILE: Final = "calls.yaml"

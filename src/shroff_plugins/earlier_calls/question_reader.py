@@ -10,12 +10,16 @@ from typing import Any, Final
 import msgspec
 
 from shroff.errors import InputError
-from shroff.events.event import canonical_text, canonical_value
-from shroff.events.mapping import MappedRow, row_leaf, value_at
-from shroff.events.raw_values import canonical_json
-from shroff.events.validation import undeclared
-from shroff.language.expression import RowValue
-from shroff.language.row import compile_row
+from shroff.plugins.events import (
+    MappedRow,
+    canonical_json,
+    canonical_text,
+    canonical_value,
+    row_leaf,
+    undeclared,
+    value_at,
+)
+from shroff.plugins.language import RowValue, compile_row
 from shroff_plugins.earlier_calls.call_reader import columns_of
 from shroff_plugins.earlier_calls.questions import ITEMS_MAX, KINDS, REQUEST, Asked, AskingCall, Part, paths_of
 

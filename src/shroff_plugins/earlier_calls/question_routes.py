@@ -10,16 +10,24 @@ import msgspec
 from starlette.responses import Response
 
 from shroff.errors import DefinitionError, InputError, UsageError, nearest
-from shroff.explain.entities import EntityLook
-from shroff.operations.declaration import named
-from shroff.people.access import Right
-from shroff.people.audit import Act
-from shroff.web.api.cases.flags import flagged, known_key, shown
-from shroff.web.api.entities import event_shown
-from shroff.web.api.events import JSON_TYPES, check_rate
-from shroff.web.http.messages import JSON, Request
-from shroff.web.http.problems import ProblemError, at_paths
-from shroff.web.http.routes import Route, RouteDoc
+from shroff.plugins.log import EntityLook
+from shroff.plugins.operations import named
+from shroff.plugins.web import (
+    JSON,
+    JSON_TYPES,
+    Act,
+    ProblemError,
+    Request,
+    Right,
+    Route,
+    RouteDoc,
+    at_paths,
+    check_rate,
+    event_shown,
+    flagged,
+    known_key,
+)
+from shroff.plugins.web import flags_shown as shown
 from shroff_plugins.earlier_calls.question_reader import QuestionReader
 from shroff_plugins.earlier_calls.questions import (
     AskingCall,
@@ -34,9 +42,9 @@ from shroff_plugins.earlier_calls.questions import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from shroff.app.project import Project
-    from shroff.explain.entities import KeyEvent
-    from shroff.web.service import Service
+    from shroff.plugins.log import KeyEvent
+    from shroff.plugins.project import Project
+    from shroff.plugins.web import Service
     from shroff_plugins.earlier_calls.questions import Part
 
 BODY_BYTES_MAX: Final = 64 * 1024

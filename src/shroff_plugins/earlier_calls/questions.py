@@ -14,14 +14,12 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 
 from shroff.errors import Problem, nearest
-from shroff.language import loader as loading
-from shroff.language.expression import Node, RowValue, walk
-from shroff.language.keys import ANY, EXPRESSION, Either, Key, Keys, Many, choice, own_names
-from shroff.language.names import DeclaredNames, Scope
-from shroff.language.yaml.text import Mapping as YamlMapping
-from shroff.language.yaml.text import Node as YamlNode
-from shroff.language.yaml.text import Scalar, Sequence
-from shroff.project.file_kinds import FileContext
+from shroff.plugins import loader as loading
+from shroff.plugins.language import DeclaredNames, Node, RowValue, Scope, walk
+from shroff.plugins.loader import FileContext, YamlMapping, YamlNode
+from shroff.plugins.loader import YamlScalar as Scalar
+from shroff.plugins.loader import YamlSequence as Sequence
+from shroff.plugins.settings import ANY, EXPRESSION, Either, Key, Keys, Many, choice, own_names
 
 REQUEST: Final = "request"  # what an answer reads of the request: row.request.NAME
 ITEMS_MAX: Final = 20  # of a list each of whose items asks

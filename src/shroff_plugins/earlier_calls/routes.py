@@ -9,29 +9,36 @@ import msgspec
 from starlette.responses import Response
 
 from shroff.errors import InputError
-from shroff.events.validation import secret_fields
-from shroff.language.expression import RowValue, walk
-from shroff.language.types import Type
-from shroff.people.access import Right
-from shroff.web.api.events import ONE_BYTES_MAX, READ_AT_ONCE, check_rate, shown
-from shroff.web.http.messages import JSON, PROBLEM, Request
-from shroff.web.http.problems import ProblemError, at_paths
-from shroff.web.http.routes import Handle, Route, RouteDoc
-from shroff.web.http.schemas import field_schema
-from shroff.worker.answers import UNPROCESSABLE
-from shroff.worker.request_bodies import RequestReader
+from shroff.plugins.events import secret_fields
+from shroff.plugins.language import RowValue, Type, walk
+from shroff.plugins.web import (
+    JSON,
+    ONE_BYTES_MAX,
+    PROBLEM,
+    READ_AT_ONCE,
+    UNPROCESSABLE,
+    Handle,
+    ProblemError,
+    Request,
+    RequestReader,
+    Right,
+    Route,
+    RouteDoc,
+    at_paths,
+    check_rate,
+    field_schema,
+)
+from shroff.plugins.web import event_answer as shown
 from shroff_plugins.earlier_calls.call_reader import CallReader
 from shroff_plugins.earlier_calls.calls import MappedCall
 from shroff_plugins.earlier_calls.question_routes import body_of_call, other_path, question_routes
 from shroff_plugins.earlier_calls.questions import AskingCall
 
 if TYPE_CHECKING:
-    from shroff.events.definitions import EventType
-    from shroff.events.event import Event
-    from shroff.events.intake import Submission
-    from shroff.features.definitions import Feature
-    from shroff.project.definitions import Definitions
-    from shroff.web.service import Service
+    from shroff.plugins.events import Event, EventType, Submission
+    from shroff.plugins.features import Feature
+    from shroff.plugins.project import Definitions
+    from shroff.plugins.web import Service
 
 PROBLEMS: Final = {
     409: "The id is taken by an event with other content.",

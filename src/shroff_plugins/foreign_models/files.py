@@ -14,9 +14,18 @@ from typing import Any, Final
 import numpy as np
 
 from shroff.errors import RegistryError, UsageError
-from shroff.models.imported import BROKEN, Foreign, broken, refuse_width
-from shroff.models.loaded import LIGHTGBM, XGBOOST
-from shroff.models.model import LOG_ODDS, NUMBER, Floats, refuse_pickle
+from shroff.plugins.models import (
+    BROKEN,
+    LIGHTGBM,
+    LOG_ODDS,
+    NUMBER,
+    XGBOOST,
+    Floats,
+    Foreign,
+    broken,
+    refuse_pickle,
+    refuse_width,
+)
 from shroff_plugins.foreign_models.ubjson import decode
 
 _CODES_MAX: Final = 1 << 20  # a set has a bit for each code up to its highest

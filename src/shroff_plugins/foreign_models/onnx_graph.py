@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shroff.errors import UsageError
-from shroff.models.imported import refuse_width
+from shroff.plugins.models import refuse_width
 
 if TYPE_CHECKING:
     from onnx import GraphProto, NodeProto

@@ -18,11 +18,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shroff.errors import UsageError
-from shroff.models.columns import NUMBER as NUMBER_KIND
-from shroff.models.imported import Foreign, refuse_width
-from shroff.models.loaded import LOGISTIC, XGBOOST
-from shroff.models.model import LOG_ODDS, NUMBER, PROBABILITY
-from shroff.models.trees.forest import LEAF
+from shroff.plugins.models import (
+    LEAF,
+    LOG_ODDS,
+    LOGISTIC,
+    NUMBER,
+    NUMBER_KIND,
+    PROBABILITY,
+    XGBOOST,
+    Foreign,
+    refuse_width,
+)
 from shroff_plugins.foreign_models.onnx_graph import (
     LINEAR,
     Around,

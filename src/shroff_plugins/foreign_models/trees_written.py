@@ -10,8 +10,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from shroff.models.model import Floats
-from shroff.models.trees.forest import LEAF
+from shroff.plugins.models import LEAF, Floats
 
 Words = NDArray[np.int64]
 Singles = NDArray[np.float32]

@@ -12,15 +12,24 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from shroff.errors import nearest
-from shroff.events.definitions import Events, Field
-from shroff.features.definitions import Feature
-from shroff.language.checker import check
-from shroff.language.expression import Call, Else, FeatureValue, Literal, Node, ThisField
-from shroff.language.names import DeclaredNames, Scope
-from shroff.language.printer import text_of
-from shroff.language.syntax import ExpressionError
-from shroff.language.types import Type
-from shroff.language.values import HOUR_MS, MINUTE_MS
+from shroff.plugins.events import Events, Field
+from shroff.plugins.features import Feature
+from shroff.plugins.language import (
+    HOUR_MS,
+    MINUTE_MS,
+    Call,
+    DeclaredNames,
+    Else,
+    ExpressionError,
+    FeatureValue,
+    Literal,
+    Node,
+    Scope,
+    ThisField,
+    Type,
+    check,
+    text_of,
+)
 from shroff_plugins.foreign_rules.syntax import Attribute, Place, RadarError
 
 TEXT, EXACT, COUNTRY, NUMBER, TRUTH = "text", "exact", "country", "number", "truth"

@@ -8,10 +8,9 @@ from typing import Any
 
 import click
 
-from shroff.cli import completion
-from shroff.cli.session import Session, argument, command, cut, many, one_line, table
-from shroff.config import write_text
 from shroff.errors import StorageError, UsageError
+from shroff.plugins.commands import Session, argument, command, cut, event_types, many, one_line, table
+from shroff.plugins.project import write_text
 from shroff_plugins.foreign_rules.importer import Imported
 from shroff_plugins.foreign_rules.rule_import import RefusedRule
 
@@ -31,7 +30,7 @@ NAMED_MAX = 5  # files
     type=click.Path(path_type=Path, file_okay=False),
     help="A folder for the draft: rules, and the features that they need.  [default: nothing is written]",
 )
-@click.option("--as", "event", metavar="EVENT", shell_complete=completion.event_types, help="The event type.")
+@click.option("--as", "event", metavar="EVENT", shell_complete=event_types, help="The event type.")
 @click.option(
     "--by", metavar="ENTITY", help="The entity to flag.  [default: the entity by which the rules count, or the first]"
 )

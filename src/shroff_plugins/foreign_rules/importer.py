@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from shroff.config import lines_ended, read_text
 from shroff.errors import DefinitionError, Problem, UsageError
-from shroff.language.yaml.slips import in_quotes
-from shroff.project.definitions import Definitions
+from shroff.plugins.loader import in_quotes
+from shroff.plugins.project import Definitions, lines_ended, read_text
 from shroff_plugins.foreign_rules.attributes import Mapped, RadarTarget
 from shroff_plugins.foreign_rules.mapping import load_mapping
 from shroff_plugins.foreign_rules.rule_import import Carried, Outcome, RadarOptions, RefusedRule, carry_over

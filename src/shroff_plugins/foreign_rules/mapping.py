@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Final
 
 from shroff.errors import Problem, nearest
-from shroff.language.keys import EXPRESSION, NAME, Key, Keys, own_names
-from shroff.language.loader import check_keys, mapping, scalar
-from shroff.language.yaml.text import Mapping as YamlMapping
-from shroff.language.yaml.text import read
+from shroff.plugins.loader import YamlMapping, check_keys, mapping, scalar
+from shroff.plugins.loader import read_yaml as read
+from shroff.plugins.settings import EXPRESSION, NAME, Key, Keys, own_names
 from shroff_plugins.foreign_rules.attributes import ENTITIES, Mapped
 
 _ANY_NAME: Final = r"^\S.{0,199}$"

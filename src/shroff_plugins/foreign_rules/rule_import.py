@@ -14,13 +14,17 @@ from fractions import Fraction
 from typing import Final
 
 from shroff.errors import Problem, nearest
-from shroff.language.checker import check
-from shroff.language.expression import FeatureValue, Node, walk
-from shroff.language.names import Scope
-from shroff.language.printer import text_of
-from shroff.language.syntax import ExpressionError
-from shroff.language.types import BOOLEAN
-from shroff.language.values import show_duration
+from shroff.plugins.language import (
+    BOOLEAN,
+    ExpressionError,
+    FeatureValue,
+    Node,
+    Scope,
+    check,
+    show_duration,
+    text_of,
+    walk,
+)
 from shroff_plugins.foreign_rules.attributes import COUNTRY, EXACT, Added, Attributes, Meaning, RadarTarget
 from shroff_plugins.foreign_rules.syntax import (
     Attribute,

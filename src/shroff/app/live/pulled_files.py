@@ -71,7 +71,7 @@ class PulledFiles:
         self._counts = SourceFiles(context.paths.state / "sources")
 
     def all(self) -> list[PulledView]:
-        """Each source, with what came of its files."""
+        """Each source, with the result of its files."""
         return [self._view(source) for source in self._context.systems.pulled.values()]
 
     def _view(self, source: NamedSource) -> PulledView:

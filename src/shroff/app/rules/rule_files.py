@@ -77,7 +77,7 @@ Before = Callable[[str, str], None]  # is told a file of rules and the tag of wh
 
 
 def unrecorded(file: str, tag: str) -> None:
-    """Nobody is told."""
+    """Drop a message or a count."""
 
 
 def subject_of(rule: str) -> str:

@@ -69,7 +69,7 @@ class RouteDoc:
 
 @dataclass(frozen=True, slots=True)
 class Screen:
-    """A place in the top bar, for whoever may read the page.
+    """A place in the top bar, for users who may read the page.
 
     Args:
         at: Where in the bar: smaller numbers stand further left.

@@ -15,8 +15,8 @@ from typing import Any, Final
 import msgspec
 
 from shroff.errors import DefinitionError, Problem, UsageError, nearest
-from shroff.runtime.progress import Progress
-from shroff.runtime.whole_files import sync_folder
+from shroff.plugins.operations import Progress
+from shroff.plugins.project import sync_folder
 from shroff_plugins.analytics.closed_duckdb import QueryLimits, closed_duckdb, identifier, library
 from shroff_plugins.analytics.marts.checks import check_columns, run_test
 from shroff_plugins.analytics.marts.models import Model

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from shroff.errors import DefinitionError, Problem, nearest
-from shroff.language.keys import ANY, Either, Key, Keys, Many, One, own_names
-from shroff.language.yaml.text import Mapping as YamlMapping
-from shroff.language.yaml.text import Node, Scalar
-from shroff.language.yaml.text import Sequence as YamlSequence
+from shroff.plugins.loader import YamlMapping, YamlSequence
+from shroff.plugins.loader import YamlNode as Node
+from shroff.plugins.loader import YamlScalar as Scalar
+from shroff.plugins.settings import ANY, Either, Key, Keys, Many, One, own_names
 from shroff_plugins.analytics.closed_duckdb import identifier
 
 _NAME: Final = r"[A-Za-z_]\w{0,99}"

@@ -11,16 +11,26 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from shroff.app.jobs.kinds import JobKind, JobParams
 from shroff.errors import StateError
-from shroff.events.event import SAFE_INTEGER_MAX
-from shroff.operations.declaration import OperationAnswer, OperationRequest, Param, ProgressSteps, group, operation
-from shroff.runtime.texts import many, one_line, table
+from shroff.plugins.events import SAFE_INTEGER_MAX
+from shroff.plugins.operations import (
+    JobKind,
+    JobParams,
+    OperationAnswer,
+    OperationRequest,
+    Param,
+    ProgressSteps,
+    group,
+    many,
+    one_line,
+    operation,
+    table,
+)
 from shroff_plugins.analytics.marts.project_marts import Marts
 
 if TYPE_CHECKING:
-    from shroff.app.jobs.work import JobRun
-    from shroff.app.project import Project
+    from shroff.plugins.operations import JobRun
+    from shroff.plugins.project import Project
     from shroff_plugins.analytics.marts.build import BuiltMart, BuiltMarts
 
 group(
@@ -232,7 +242,7 @@ class DbtSources(OperationAnswer, dict=True):
 @operation("marts dbt", right="read:decisions", examples=["shroff marts dbt --out models/sources.yml"])
 def write_dbt_sources(project: Project, request: WriteDbtSources) -> DbtSources:
     """Write a sources.yml for dbt-duckdb with the current files of the lake."""
-    from shroff.runtime.whole_files import write_lines
+    from shroff.plugins.project import write_lines
 
     text, out = Marts(project.context).sources(), request.out
     if out is not None:

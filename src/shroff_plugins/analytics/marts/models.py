@@ -15,10 +15,9 @@ from pathlib import PurePosixPath
 from typing import Any, Final, Literal
 
 from shroff.errors import DefinitionError, Problem, nearest
-from shroff.language.keys import NAME_PATTERN
-from shroff.language.shapes import read_shape
-from shroff.language.yaml.text import Mapping as YamlMapping
-from shroff.language.yaml.text import read
+from shroff.plugins.loader import YamlMapping, read_shape
+from shroff.plugins.loader import read_yaml as read
+from shroff.plugins.settings import NAME_PATTERN
 from shroff_plugins.analytics.closed_duckdb import library, stopped_by_ctrl_c
 from shroff_plugins.analytics.marts.checks import CHECKS, MartTest, tests_of
 

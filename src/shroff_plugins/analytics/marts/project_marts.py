@@ -8,16 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from shroff import config
 from shroff.errors import StateError, UsageError
-from shroff.runtime.process_wide import threads
+from shroff.plugins.operations import threads
+from shroff.plugins.project import alone, read_sql
 from shroff_plugins.analytics.histories import history_of
 
 if TYPE_CHECKING:
-    from shroff.app.context import ProjectContext
-    from shroff.lake.reader import LakeReader
-    from shroff.runtime.progress import Progress
-    from shroff.streams.log import Log
+    from shroff.plugins.lake import LakeReader
+    from shroff.plugins.log import Log
+    from shroff.plugins.operations import Progress
+    from shroff.plugins.project import ProjectContext
     from shroff_plugins.analytics.marts.build import BuiltMarts, MartFiles
     from shroff_plugins.analytics.marts.models import Model
     from shroff_plugins.analytics.marts.views import LakeFiles
@@ -84,7 +84,7 @@ class Marts:
         limits = QueryLimits(memory or MEMORY, threads())
         with ExitStack() as held:
             log, reader = self._history(held)
-            held.enter_context(config.alone(self._state / "build.lock", BUILDING))
+            held.enter_context(alone(self._state / "build.lock", BUILDING))
             shutil.rmtree(self._files.work, ignore_errors=True)
             (self._files.work / "spill").mkdir(parents=True)
             held.callback(shutil.rmtree, self._files.work, ignore_errors=True)
@@ -99,7 +99,7 @@ class Marts:
         from shroff_plugins.analytics.marts.models import load_models
 
         lake = lake or self._recorded([])
-        texts = config.read_sql(self._context.paths.folder, "marts")
+        texts = read_sql(self._context.paths.folder, "marts")
         if not any(name.endswith(".sql") for name in texts):
             raise UsageError(NO_MODELS)
         return load_models(texts, lake.views)
@@ -159,7 +159,7 @@ class Marts:
 
     def _local(self, lake: LakeReader) -> LakeFiles:
         """The files of the lake on this machine. Those of a bucket are fetched, each once."""
-        from shroff.lake.files import data_of
+        from shroff.plugins.lake import data_of
         from shroff_plugins.analytics.marts.views import check_sizes
 
         files = lake.state.files
@@ -183,14 +183,14 @@ class Marts:
 
     @property
     def _folder(self) -> Path | None:
-        from shroff.app.lakes import Lakes
+        from shroff.plugins.lake import Lakes
 
         if self._context.systems.lake is None:
             raise UsageError(NO_LAKE)
         return Lakes(self._context).folder
 
     def _recorded(self, names: list[str]) -> LakeFiles:
-        from shroff.lake.rows import empty_tables
+        from shroff.plugins.lake import empty_tables
         from shroff_plugins.analytics.marts.views import LakeFiles
 
         folder = self._folder or self._copies

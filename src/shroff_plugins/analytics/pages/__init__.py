@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from shroff.project.definitions import Definitions
-    from shroff.web.http.routes import Route
+    from shroff.plugins.project import Definitions
+    from shroff.plugins.web import Route
 
 
 def page_routes(definitions: Definitions | None) -> Sequence[Route]:

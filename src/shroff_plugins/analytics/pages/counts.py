@@ -15,29 +15,34 @@ from msgspec import UNSET
 from starlette.responses import Response
 
 from shroff.errors import UsageError
-from shroff.events.summary import EventSummary, summary_of
-from shroff.explain.entities import fields_of
-from shroff.language.values import day_at, day_starts_ms, days_of, show_decimal
-from shroff.log.event_notes import EventSources, sources_of
-from shroff.monitoring.day_figures import CUSTOMER, DayFigures, has_amounts
-from shroff.operations.pagination import cursor_of, next_of
-from shroff.people.access import Right
-from shroff.project.policy import OUTCOMES
-from shroff.runtime.whole_files import csv_line
-from shroff.web.http.messages import Request
-from shroff.web.http.problems import ProblemError
-from shroff.web.http.routes import Route, Screen
-from shroff.web.pages.charts.bars import Bars, bars_of, day_text, signed_bars, with_open
-from shroff.web.pages.decision import decision_path
-from shroff.web.pages.renderer import days_zone, page
-from shroff.web.pages.words import sentence
+from shroff.plugins.events import EventSummary, summary_of
+from shroff.plugins.language import day_at, day_starts_ms, days_of, show_decimal
+from shroff.plugins.log import CUSTOMER, DayFigures, EventSources, fields_of, has_amounts, sources_of
+from shroff.plugins.operations import cursor_of, next_of
+from shroff.plugins.project import OUTCOMES, csv_line
+from shroff.plugins.web import (
+    Bars,
+    ProblemError,
+    Request,
+    Right,
+    Route,
+    Screen,
+    bars_of,
+    day_text,
+    days_zone,
+    decision_path,
+    page,
+    sentence,
+    signed_bars,
+    with_open,
+)
 from shroff_plugins.analytics.count_operations import ShowCountable, figures_of_days
 from shroff_plugins.analytics.counts import DAY, SOURCE, WEEK, CountQuestion, CountRow, shown_value
 
 if TYPE_CHECKING:
-    from shroff.app.project import Project
-    from shroff.streams.log import Log, Record
-    from shroff.web.service import Service
+    from shroff.plugins.log import Log, Record
+    from shroff.plugins.project import Project
+    from shroff.plugins.web import Service
 
 HERE: Final = "shroff_plugins.analytics"  # whose templates these are
 PATH: Final = "/analytics"

@@ -12,14 +12,8 @@ import msgspec
 from starlette.responses import Response
 
 from shroff.errors import DefinitionError, UsageError
-from shroff.people.access import Right
-from shroff.runtime.whole_files import csv_line
-from shroff.web.http.messages import Request
-from shroff.web.http.problems import ProblemError
-from shroff.web.http.routes import Route
-from shroff.web.pages.charts.bars import Bars, signed_bars
-from shroff.web.pages.renderer import days_zone, page
-from shroff.web.pages.words import sentence
+from shroff.plugins.project import csv_line
+from shroff.plugins.web import Bars, ProblemError, Request, Right, Route, days_zone, page, sentence, signed_bars
 from shroff_plugins.analytics.count_operations import ShowCountable
 from shroff_plugins.analytics.funnel_file import Funnel
 from shroff_plugins.analytics.funnel_operations import FunnelDays, UserNames, funnels_of
@@ -27,7 +21,7 @@ from shroff_plugins.analytics.funnels import DropOffRow, FunnelDocument
 from shroff_plugins.analytics.pages.counts import CSV, day_of
 
 if TYPE_CHECKING:
-    from shroff.web.service import Service
+    from shroff.plugins.web import Service
 
 HERE: Final = "shroff_plugins.analytics"  # whose templates these are
 PATH: Final = "/analytics/funnels"

@@ -12,16 +12,11 @@ from typing import TYPE_CHECKING, Any, Final
 from starlette.responses import Response
 
 from shroff.errors import UsageError
-from shroff.people.access import Right
-from shroff.web.http.messages import Request
-from shroff.web.http.problems import ProblemError
-from shroff.web.http.routes import Route
-from shroff.web.pages.charts.bars import COLUMNS_MAX, Bars, signed_bars
-from shroff.web.pages.renderer import page
+from shroff.plugins.web import COLUMNS_MAX, Bars, ProblemError, Request, Right, Route, page, signed_bars
 from shroff_plugins.analytics.marts.project_marts import Marts
 
 if TYPE_CHECKING:
-    from shroff.web.service import Service
+    from shroff.plugins.web import Service
     from shroff_plugins.analytics.marts.build import BuiltMart, BuiltMarts
 
 HERE: Final = "shroff_plugins.analytics"  # whose templates these are

@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from shroff.cli.progress import bars
-from shroff.cli.session import ExampleGroup, Session, command, json_option, many
-from shroff.runtime.process_wide import ended_cleanly
+from shroff.plugins.commands import ExampleGroup, Session, bars, command, json_option, many
+from shroff.plugins.operations import ended_cleanly
 from shroff_plugins.analytics.summaries.project_summaries import Summaries
 
 if TYPE_CHECKING:

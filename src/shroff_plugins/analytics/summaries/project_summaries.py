@@ -7,23 +7,16 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
-from shroff import config
-from shroff.app.jobs.kinds import JobKind, JobParams, Name
 from shroff.errors import TransientError, UsageError
-from shroff.events.event import time_text
-from shroff.language.yaml import text as yamltext
-from shroff.project.settings.summaries import INGEST_TIME, SummarySettings, load_summary_settings
-from shroff.runtime.progress import unheard
+from shroff.plugins.events import time_text
+from shroff.plugins.loader import read_yaml
+from shroff.plugins.operations import JobKind, JobParams, Name, unheard
+from shroff.plugins.project import INGEST_TIME, PROJECT_FILE, SummarySettings, filled, load_summary_settings, read_files
 
 if TYPE_CHECKING:
-    from shroff.app.context import ProjectContext
-    from shroff.app.jobs.work import JobRun
-    from shroff.app.project import Project
-    from shroff.monitoring.doctor import Finding
-    from shroff.monitoring.doctor_systems import Try
-    from shroff.replay.notebook import Moment
-    from shroff.runtime.progress import Progress
-    from shroff.streams.log import Log
+    from shroff.plugins.log import Log
+    from shroff.plugins.operations import JobRun, Progress
+    from shroff.plugins.project import Finding, Moment, Project, ProjectContext, Try
     from shroff_plugins.analytics.summaries.summary_writer import Built, CountedWindows, SummaryStore, SummaryWriter
 
 EXAMPLE: Final = "summaries: { url: sqlite:///summaries.db, columns: { card_type: card_type } }"
@@ -42,15 +35,15 @@ class Summaries:
     def settings(self) -> SummarySettings:
         """The project's settings of summaries. Raises: UsageError where there are none."""
         if (found := self.declared) is None:
-            raise UsageError(f"this project has no summaries. Add them to {config.PROJECT_FILE}, as in '{EXAMPLE}'.")
+            raise UsageError(f"this project has no summaries. Add them to {PROJECT_FILE}, as in '{EXAMPLE}'.")
         return found
 
     @property
     def declared(self) -> SummarySettings | None:
         """The same; None where it says nothing."""
         definitions = self._context.definitions  # which tells its mistakes
-        text = config.read_files(self._context.paths.folder, []).get(config.PROJECT_FILE, "")
-        return load_summary_settings(yamltext.read(text, config.PROJECT_FILE, []), [], definitions.events)
+        text = read_files(self._context.paths.folder, []).get(PROJECT_FILE, "")
+        return load_summary_settings(read_yaml(text, PROJECT_FILE, []), [], definitions.events)
 
     def build(self, first: Moment | None = None, last: Moment | None = None, progress: Progress | None = None) -> Built:
         """Write the rows of all windows that begin in [first, last), from the current log.
@@ -62,7 +55,7 @@ class Summaries:
         Raises: UsageError where there is no log, for too many windows, or tables of other settings; TransientError
             where the database cannot be had.
         """
-        from shroff.replay.notebook import moment_ms
+        from shroff.plugins.project import moment_ms
 
         first_ms, last_ms = moment_ms(first, "--from"), moment_ms(last, "--to")
         with self._writer() as writer, self._logs() as logs:
@@ -85,7 +78,7 @@ class Summaries:
             say: Called with what cannot be had, such as the database; it is tried again.
             wait: Waits so many seconds.
         """
-        from shroff.replay.notebook import moment_ms
+        from shroff.plugins.project import moment_ms
 
         first_ms, last_ms = moment_ms(first, "--from"), moment_ms(last, "--to")
         settings = self.settings
@@ -114,7 +107,7 @@ class Summaries:
 
     def tries(self) -> Iterator[Try]:
         """What `doctor` asks."""
-        from shroff.monitoring.doctor_systems import Try
+        from shroff.plugins.project import Try
 
         if self.declared is not None:
             yield Try("summaries", self.finding)
@@ -125,7 +118,7 @@ class Summaries:
 
     def finding(self) -> Finding:
         """Get the progress of `run`, for `doctor`. Raises: as `build`."""
-        from shroff.monitoring.doctor import NOTE, OK, Finding
+        from shroff.plugins.project import NOTE, OK, Finding
         from shroff_plugins.analytics.summaries.summaries import window_of
 
         settings = self.settings
@@ -190,7 +183,7 @@ def open_summaries(context: ProjectContext, settings: SummarySettings) -> Summar
     from shroff_plugins.analytics.summaries.summary_tables import SUMMARIES, SqlSummaries
 
     project = context.definitions.settings
-    placed = SUMMARIES.placed({"url": config.filled(settings.url, "summaries")}, context.paths.folder)
+    placed = SUMMARIES.placed({"url": filled(settings.url, "summaries")}, context.paths.folder)
     return SqlSummaries(placed["url"], settings, (project.currency, project.money_places), context.now_ms)
 
 

@@ -16,8 +16,8 @@ from typing import Any, Final, NamedTuple, Protocol
 
 import msgspec
 
-from shroff.project.settings.summaries import SummarySettings
-from shroff.streams.log import LogReader, Record
+from shroff.plugins.log import LogReader, Record
+from shroff.plugins.project import SummarySettings
 
 VALUES_MAX: Final = 1_000  # of a column in one window; rarer ones are counted together
 MISSING, OTHER = "(missing)", "(other)"

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import Final
 
-from shroff.project.settings.summaries import INGEST_TIME, SummarySettings
-from shroff.streams.log import LogReader, Record
+from shroff.plugins.log import LogReader, Record
+from shroff.plugins.project import INGEST_TIME, SummarySettings
 from shroff_plugins.analytics.summaries.summaries import PlacedWindow, Places, window_of
 
 _AT_ONCE: Final = 500_000  # places whose batches are asked for together

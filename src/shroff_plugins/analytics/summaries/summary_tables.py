@@ -35,7 +35,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import UserDefinedType
 
-from shroff.adapters.databases.sql_database import (
+from shroff.errors import StorageError, UsageError
+from shroff.plugins.databases import (
     JSON,
     MOMENT,
     NAME,
@@ -49,9 +50,8 @@ from shroff.adapters.databases.sql_database import (
     replacing,
     value_column,
 )
-from shroff.adapters.sinks import SQL as SUMMARIES
-from shroff.errors import StorageError, UsageError
-from shroff.project.settings.summaries import SummarySettings
+from shroff.plugins.databases import SQL as SUMMARIES
+from shroff.plugins.project import SummarySettings
 from shroff_plugins.analytics.summaries.summaries import SummaryRow, WindowSummary
 from shroff_plugins.analytics.summaries.summary_writer import PROGRESS_TABLE, Position, SummaryProgress, other_tables
 

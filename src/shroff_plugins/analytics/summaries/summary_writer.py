@@ -11,14 +11,11 @@ from typing import Final, NamedTuple, Protocol
 import numpy as np
 
 from shroff.errors import UsageError
-from shroff.events.event import time_text
-from shroff.language.values import DAY_MS
-from shroff.log.columns.stored import log_columns
-from shroff.log.event_notes import DayCounts
-from shroff.project.definitions import Definitions
-from shroff.project.settings.summaries import EVENT_TIME, SummarySettings
-from shroff.runtime.progress import Progress
-from shroff.streams.log import Log, LogReader
+from shroff.plugins.events import time_text
+from shroff.plugins.language import DAY_MS
+from shroff.plugins.log import DayCounts, Log, LogReader, log_columns
+from shroff.plugins.operations import Progress
+from shroff.plugins.project import EVENT_TIME, Definitions, SummarySettings
 from shroff_plugins.analytics.summaries.summaries import (
     Places,
     Tallies,

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from shroff.errors import Problem
-from shroff.language import loader
-from shroff.language.keys import WHOLE, own_names
-from shroff.language.yaml.text import Node
-from shroff.project.file_kinds import AddedFile, FileContext
+from shroff.plugins import loader
+from shroff.plugins.loader import AddedFile, FileContext
+from shroff.plugins.loader import YamlNode as Node
+from shroff.plugins.settings import WHOLE, own_names
 
 
 def load(node: Node | None, context: FileContext, problems: list[Problem]) -> dict[str, int]:

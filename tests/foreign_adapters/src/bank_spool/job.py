@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from bank_spool.operations import CountSpool
-from shroff.app.jobs.kinds import JobKind, JobParams
-from shroff.app.jobs.work import JobRun
-from shroff.app.project import Project
+from shroff.plugins.operations import JobKind, JobParams, JobRun
+from shroff.plugins.project import Project
 
 
 class CountParams(JobParams, frozen=True):

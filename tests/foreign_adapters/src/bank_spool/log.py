@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from shroff.adapters.log.sqlite import SqliteLog
-from shroff.language.keys import WHOLE, Key, Keys
-from shroff.streams.settings import AdapterSettings
+from shroff.plugins.log import SqliteLog
+from shroff.plugins.settings import WHOLE, AdapterSettings, Key, Keys
 
 
 class DiskLog(SqliteLog):

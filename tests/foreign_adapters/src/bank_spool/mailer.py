@@ -9,8 +9,7 @@ from typing import Any
 
 from bank_spool.client import add
 from bank_spool.mailer_settings import OUTBOX
-from shroff.notices.mailer import Mail, Unmailed
-from shroff.streams.sink import AwayError
+from shroff.plugins.adapters import AwayError, Mail, Unmailed
 
 
 class OutboxMailer:

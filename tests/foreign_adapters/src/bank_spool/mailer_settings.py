@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from shroff.language.keys import Key, Keys
-from shroff.streams.settings import FILE, AdapterSettings
+from shroff.plugins.settings import FILE, AdapterSettings, Key, Keys
 
 OUTBOX = AdapterSettings(
     "Files of a folder that a relay empties.",

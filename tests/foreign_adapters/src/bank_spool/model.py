@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from shroff.models.keys import Metric
-from shroff.models.learners.learned import Learned, LearningPlan, TrainingRows
+from shroff.plugins.models import Learned, LearningPlan, Metric, TrainingRows
 
 
 def learn(rows: TrainingRows, plan: LearningPlan) -> Learned:

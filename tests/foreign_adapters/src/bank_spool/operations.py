@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from shroff.operations.declaration import OperationAnswer, OperationRequest, group, operation
+from shroff.plugins.operations import OperationAnswer, OperationRequest, group, operation
 
 if TYPE_CHECKING:
-    from shroff.app.project import Project
+    from shroff.plugins.project import Project
 
 group("spool", "Show what the sink `decided` has written.", examples=("shroff spool count",))
 

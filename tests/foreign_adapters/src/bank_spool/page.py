@@ -7,12 +7,8 @@ from collections.abc import Iterator
 from starlette.responses import Response
 
 from bank_spool.operations import CountSpool
-from shroff.people.access import Right
-from shroff.project.definitions import Definitions
-from shroff.web.http.messages import Request
-from shroff.web.http.routes import Route, Screen
-from shroff.web.pages.renderer import page
-from shroff.web.service import Service
+from shroff.plugins.project import Definitions
+from shroff.plugins.web import Request, Right, Route, Screen, Service, page
 
 
 async def show(service: Service, request: Request) -> Response:

@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from shroff.language.keys import WHOLE, Key, Keys
-from shroff.streams.settings import FILE, AdapterSettings
-from shroff.streams.sink import AwayError, Outgoing, Undelivered
+from shroff.plugins.adapters import AwayError, Outgoing, Undelivered
+from shroff.plugins.settings import FILE, WHOLE, AdapterSettings, Key, Keys
 
 
 class SpoolSink:

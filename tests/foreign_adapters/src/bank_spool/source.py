@@ -9,13 +9,9 @@ from typing import Any
 from urllib.parse import SplitResult
 
 from shroff.errors import StateError
-from shroff.events.formats.wire import Decoder
-from shroff.language.keys import Key, Keys, own_names
-from shroff.project.settings.system import System
-from shroff.streams.log import Refused
-from shroff.streams.merge import Merge
-from shroff.streams.settings import FILE, OUTSIDE_NAME, AdapterSettings
-from shroff.streams.source import Health, Standing, Taken, split_offset, stored_offset
+from shroff.plugins.adapters import Decoder, Health, Merge, Standing, System, Taken, split_offset, stored_offset
+from shroff.plugins.log import Refused
+from shroff.plugins.settings import FILE, OUTSIDE_NAME, AdapterSettings, Key, Keys, own_names
 
 
 def _at_address(parts: SplitResult) -> dict[str, Any]:

@@ -91,7 +91,7 @@ async def flags(service: Service, request: Request) -> Json[Flags]:
 
 
 async def shown(service: Service, found: Sequence[Flagged]) -> list[FlagShown]:
-    """Flags for who asks."""
+    """Flags as the API shows them to the caller."""
     standings = await verdicts(service, [flagged_row.row.event for flagged_row in found])
     return [
         {
@@ -203,7 +203,7 @@ async def verdicts(service: Service, events: Sequence[str]) -> Mapping[str, Verd
 
 
 def known_key(project: Project, entity: str, key: str) -> str:
-    """The key of an entity as the log has it: what is given in clear is hashed where the entity's keys are."""
+    """The key of an entity as the log has it: a key in clear is hashed where the entity's keys are."""
     return stored_text(project.definitions.events, project.log.hasher, entity, key)
 
 

@@ -1,0 +1,22 @@
+"""Declared operations with their requests and answers; kinds of jobs, progress, and text for people."""
+
+from __future__ import annotations
+
+from shroff.app.jobs.kinds import JobKind, JobParams, Name
+from shroff.app.jobs.work import JobRun
+from shroff.operations.declaration import (
+    InvalidRequestError,
+    OperationAnswer,
+    OperationRequest,
+    Param,
+    ProgressSteps,
+    Record,
+    group,
+    named,
+    operation,
+    split_words,
+)
+from shroff.operations.pagination import cursor_of, next_of
+from shroff.runtime.process_wide import ended_cleanly, threads
+from shroff.runtime.progress import Progress, ahead, unheard
+from shroff.runtime.texts import argument, many, one_line, shown, table

@@ -1,0 +1,27 @@
+"""An opened project: definitions, settings, files of its folder, findings of `shroff doctor`."""
+
+from __future__ import annotations
+
+from shroff.app.context import ProjectContext
+from shroff.app.project import Project
+from shroff.config import (
+    PROJECT_FILE,
+    alone,
+    filled,
+    lines_ended,
+    make_folder,
+    private,
+    read_files,
+    read_sql,
+    read_text,
+    unset,
+    write_text,
+)
+from shroff.monitoring.doctor import NOTE, OK, Finding
+from shroff.monitoring.doctor_systems import AddedChecks, Try
+from shroff.project.definitions import Definitions
+from shroff.project.dependency_hash import read_by
+from shroff.project.policy import OUTCOMES
+from shroff.project.settings.summaries import EVENT_TIME, INGEST_TIME, SummarySettings, load_summary_settings
+from shroff.replay.notebook import Moment, moment_ms
+from shroff.runtime.whole_files import csv_line, sync_folder, unfinished, write_lines

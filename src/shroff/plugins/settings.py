@@ -1,0 +1,39 @@
+"""Settings of adapters, and the keys and shapes of YAML files."""
+
+from __future__ import annotations
+
+from shroff.language.keys import (
+    ANY,
+    DURATION,
+    EXPRESSION,
+    NAME,
+    NAME_PATTERN,
+    NUMBER,
+    PERCENT,
+    SWITCH,
+    TEXT,
+    WHOLE,
+    Either,
+    Key,
+    Keys,
+    Many,
+    One,
+    choice,
+    own_names,
+)
+from shroff.streams.settings import (
+    ADDRESS,
+    BUCKET,
+    CALLS,
+    DEAD_LETTERS,
+    FILE,
+    HTTP,
+    OUTCOMES,
+    OUTSIDE_NAME,
+    START,
+    TAKE,
+    VARIABLE,
+    AdapterSettings,
+    last_part,
+    sqlite_in_folder,
+)
