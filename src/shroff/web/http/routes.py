@@ -115,6 +115,12 @@ def _documented(
     doc: Callable[_Doc, RouteDoc],
 ) -> Callable[[str, str, Right | None, Handle], Callable[_Doc, Route]]:
     def api(method: str, path: str, right: Right | None, handle: Handle) -> Callable[_Doc, Route]:
+        """A route of the API: `api(method, path below API, right, handler)(summary, answer, ...)`, as `RouteDoc` takes.
+
+        Args:
+            right: Who may call it; None for anybody who has a key.
+        """
+
         def route(*args: _Doc.args, **more: _Doc.kwargs) -> Route:
             return Route(method, API + path, right, handle, doc(*args, **more))
 
@@ -123,7 +129,6 @@ def _documented(
     return api
 
 
-# A route of the API: `api(method, path below API, right, handler)(summary, meaning, ...)`, last what `RouteDoc` takes.
 api: Final = _documented(RouteDoc)
 
 
