@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shroff.events.definitions import load_events
+from shroff.events.loader import load_events
 from shroff.language.checker import check
 from shroff.language.expression import Node, ThisField
 from shroff.language.names import Scope

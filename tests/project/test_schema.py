@@ -44,7 +44,7 @@ EVERYTHING = {
     "shroff.yaml": """
 shroff: 1
 name: 2026
-money: { currency: ZAR, places: 4 }
+money: { currency: ZAR, places: 4, rates: fx }
 lateness: 7d
 ahead: 1h
 untaken: quarantine
@@ -189,6 +189,7 @@ entities:
   pair: { payment: [card, domain(payment.kind)] }
 tables:
   bins: { bin: text, country: text? }
+  fx: { currency: text, from: valid_from, rate: number(12) }
 """,
     "features.yaml": "card:\n  spent: sum(payment.amount) over 1d\n",
     "rules/one.yaml": """
@@ -316,6 +317,7 @@ nightly:
   paused: true
 """,
     "tables/bins.csv": "bin,country\n1,DE\n",
+    "tables/fx.csv": "currency,valid_from,rate\nEUR,2026-01-01,20.5\n",
 }
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from shroff.errors import Problem
-from shroff.events.definitions import Events, load_events
+from shroff.events.definitions import Events
+from shroff.events.loader import load_events
 from shroff.language.yaml.text import read
 
 PAYMENT = """

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from html import escape
 from typing import Any, Final
 
+_IS_CONVERTED: Final = b',"amount":'  # as of the next line
 _IS_DRAWN: Final = b',"exploration":{'  # stands in no text of a document, in which quotation marks are escaped
 
 
@@ -78,6 +79,27 @@ class DrawnDecision(Decision):
 
 
 @dataclass(frozen=True, slots=True)
+class ConvertedDecision(Decision):
+    """A decision on an amount that may be in another currency: as it was converted and sent, and the rate.
+
+    `remark` says that no rate was valid.
+    """
+
+    amount: str | None = field()
+    original: str | None = field()
+    currency: str | None = field()
+    rate: str | None = field()
+    remark: str | None = field()
+
+
+@dataclass(frozen=True, slots=True)
+class DrawnConvertedDecision(ConvertedDecision):
+    """The same about which a lot was drawn."""
+
+    exploration: Exploration = field()
+
+
+@dataclass(frozen=True, slots=True)
 class Undecided:
     """An event that was taken and gets no decision, since its type is not decided."""
 
@@ -102,8 +124,15 @@ class Refusal:
 
 
 def kind_of(document: bytes) -> type[Decision]:
-    """Kind of a decision document: with an exploration draw, or without."""
-    return DrawnDecision if _IS_DRAWN in document else Decision
+    """Kind of a decision document: with an exploration draw or a converted amount, or without."""
+    if _IS_CONVERTED in document:
+        return DrawnConvertedDecision if is_drawn(document) else ConvertedDecision
+    return DrawnDecision if is_drawn(document) else Decision
+
+
+def is_drawn(document: bytes) -> bool:
+    """Whether a lot was drawn about the decision of this document."""
+    return _IS_DRAWN in document
 
 
 def html_table(head: Iterable[str], rows: Iterable[Iterable[object]]) -> str:

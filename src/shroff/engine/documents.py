@@ -17,6 +17,7 @@ from typing import Final
 import msgspec
 import numpy as np
 
+from shroff.engine.amounts import AmountWriter
 from shroff.engine.fragments import ColumnWriter, Slices, TextPool, object_writer
 from shroff.engine.kernels.sha256 import hash_slices
 from shroff.engine.stored import stored
@@ -24,6 +25,7 @@ from shroff.events.event import canonical_bytes, canonical_real, canonical_text
 from shroff.features.frames import Frame
 from shroff.language.columns import Array, Column
 from shroff.language.types import INTEGER, REAL
+from shroff.language.values import Value
 from shroff.project.definitions import Definitions, Versions
 from shroff.streams.log import DecisionRow
 from shroff.streams.log_columns import JoinedTexts
@@ -62,6 +64,7 @@ class DocumentWriter:
         self._texts, self._objects = TextPool(), object_writer(self._fields, places)
         self._places = ColumnWriter([',"seq":', ',"as_of_seq":', ","], [INTEGER, INTEGER], places)
         self._scores = ColumnWriter(["", ""], [REAL], places)
+        self._amounts = AmountWriter(definitions.events.types[event], places)
         self._models = ["", *(scorer.id for scorer in definitions.scoring_of(event).deciding)]
         self.show(definitions.versions)
         self._head = f'{{"event":"{event}","id":'.encode()
@@ -92,13 +95,14 @@ class DocumentWriter:
         body: bytes,
         features: bytes | memoryview,
         verdict: Verdict,
-        score: bytes,
-        model: str,
+        scored: tuple[bytes, str],
+        values: Sequence[Value],
     ) -> tuple[bytes, bytes]:
         """The document of one decision and the 32 bytes of its receipt.
 
-        `score` as JSON is by the model of this id; without one they are `NO_SCORE` and empty.
+        `scored` is the score as JSON and the id of its model, without one `NO_SCORE` and empty; `values` the event's.
         """
+        score, model = scored
         pieces, versions = self._pieces(verdict), self._versions[model]
         id_json = canonical_bytes(id_)
         content = sha256(body).hexdigest().encode()
@@ -108,7 +112,8 @@ class DocumentWriter:
         place = b',"seq":%d,"as_of_seq":%d,' % (seq, seq - 1)
         sealed_by = receipt.hexdigest().encode()
         shown = pieces.shown_head, score, pieces.shown_tail, features, versions.shown
-        return b"".join((self._head, id_json, place, *shown, sealed_by, pieces.shown_end)), receipt.digest()
+        amount = self._amounts.text(values)
+        return b"".join((self._head, id_json, place, amount, *shown, sealed_by, pieces.shown_end)), receipt.digest()
 
     def write_all(self, frame: Frame, decided: DecidedBatch) -> tuple[JoinedTexts, Array]:
         """The documents of a batch and its receipts, a row of bytes each: those that `write` gives one by one."""
@@ -141,8 +146,9 @@ class DocumentWriter:
         receipts = hash_slices(texts.bytes, joined.starts, joined.stops)
         receipt = _as_digits(texts, receipts)
 
-        parts = shown_start, id_, place, shown_head, score, shown_tail, features, shown_versions, receipt, shown_end
-        return texts.cut(texts.join(parts, count)), receipts
+        amount = self._amounts.parts(texts, frame, decided.rows, count)
+        shown = shown_head, score, shown_tail, features, shown_versions, receipt, shown_end
+        return texts.cut(texts.join([shown_start, id_, place, *amount, *shown], count)), receipts
 
     def _pieces(self, verdict: Verdict) -> _Pieces:
         """What a verdict gives to both texts; most events share one of a few without rules, which are kept."""

@@ -92,7 +92,9 @@ class RowDecider:
         shown = self._shown(self._features(row))
         shown_score = NO_SCORE if score is None else canonical_real(score).encode()
         id_ = placed.event.id
-        document, receipt = writer.write(id_, placed.seq, placed.body, shown, verdict, shown_score, model)
+        document, receipt = writer.write(
+            id_, placed.seq, placed.body, shown, verdict, (shown_score, model), placed.event.values
+        )
         effects.decisions.append(DecisionRow(placed.seq, self._name, id_, verdict.outcome, receipt, document))
 
     def keep(self, rules: Container[int]) -> None:

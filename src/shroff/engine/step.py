@@ -28,7 +28,8 @@ from shroff.engine.verdicts import (
     is_rolled_out,
     record_hits,
 )
-from shroff.features.batch.remarks import SUM_OUTSIDE, Remarks
+from shroff.events.conversion import Conversion
+from shroff.features.batch.remarks import SUM_OUTSIDE, UNRATED, Remarks
 from shroff.features.frames import Frame
 from shroff.features.key_texts import Hits
 from shroff.features.online.engine import Online
@@ -124,7 +125,7 @@ class Engine:
         effects.hits.sort(key=lambda row: (row.seq, row.rule))
         effects.flags.sort(key=lambda row: (row.seq, row.rule))
         effects.outbox.sort(key=lambda row: (row.seq, row.number))
-        effects.remarks = _remarks(self.online.remarks, batch)
+        effects.remarks = [*_remarks(self.online.remarks, batch), *_unrated(self.definitions.conversion, batch)]
         return effects
 
     def _step_by_event(self, batch: Sequence[SequencedEvent], effects: Effects) -> None:
@@ -315,6 +316,32 @@ def _remarks(noted: Remarks, batch: Sequence[SequencedEvent]) -> list[Remark]:
             times = first.event.time_ms, last.event.time_ms
             found.append(Remark(what, asker, len(events), first.seq, times[0], last.seq, times[1]))
     return found
+
+
+def _unrated(conversion: Conversion, batch: Sequence[SequencedEvent]) -> list[Remark]:
+    """What to remark on the events of a batch that have an amount which no rate converts, by field and currency."""
+    found: dict[str, list[SequencedEvent]] = {}
+    if isinstance(batch, SequencedBatch):
+        batch = [batch[row] for row in _unrated_rows(conversion, batch)]
+    for event in batch if conversion else ():
+        values = event.event.values
+        for field in conversion.fields(event.event.type) if event.past_hits is None else ():
+            if values[field.original] is not None and values[field.amount] is None:
+                found.setdefault(f"{event.event.type}: an amount in {values[field.currency]}", []).append(event)
+    return [
+        Remark(UNRATED, asker, len(of), of[0].seq, of[0].event.time_ms, of[-1].seq, of[-1].event.time_ms)
+        for asker, of in found.items()
+    ]
+
+
+def _unrated_rows(conversion: Conversion, batch: SequencedBatch) -> list[int]:
+    names, rows = list(batch.columns), np.zeros(len(batch), np.bool_)
+    for field in conversion.fields(batch.type):
+        amount, original = (batch.columns[names[at]] for at in (field.amount, field.original))
+        assert isinstance(amount, Column)
+        assert isinstance(original, Column)
+        rows |= original.valid & ~amount.valid
+    return rows.nonzero()[0].tolist()
 
 
 def _at(column: Column, rows: list[int]) -> Column:

@@ -14,6 +14,7 @@ from shroff.errors import InputError, UsageError, nearest
 from shroff.events.avro.fit import fit
 from shroff.events.avro.schema import Avro, schema_name_of
 from shroff.events.avro.values import schema_name
+from shroff.events.conversion import Conversion
 from shroff.events.definitions import Events, EventType, Settings
 from shroff.events.event import Event, has_column_form
 from shroff.events.formats.lines import Line, Lines
@@ -122,6 +123,7 @@ class Intake:
     Args:
         hasher: Gives what stands for the clear value of a hashed field; without one nothing is hashed.
         own: The sources whose event types are their own, by their names in the log, as far as the second `/`.
+        conversion: See `EventValidator`.
     """
 
     def __init__(
@@ -130,11 +132,12 @@ class Intake:
         settings: Settings,
         hasher: Callable[[str], str] | None,
         own: Mapping[str, OwnTypes] = MappingProxyType({}),
+        conversion: Conversion | None = None,
     ) -> None:
         self.events, self.settings, self._own_types = events, settings, own
         self.money_places = settings.money_places
         self._unmatched: dict[str, Unmatched] = {}
-        self._validator = EventValidator(events, settings, hasher)
+        self._validator = EventValidator(events, settings, hasher, conversion)
         self._secret = {name: secret_fields(events, name) for name in (*events.types, LABEL)}
         self._hasher: Callable[[str], str] | None = None  # for what is kept: set where the project hashes
         if hasher is not None and any(self._secret.values()):

@@ -38,7 +38,8 @@ _BOUNDED: Final = "|".join(rf"{name}\b" for name in BOUNDED)
 _BOUND: Final = r"[<>]=?\s*\S+"
 FIELD_TYPE: Final = One(
     "a type, with ? where it may be missing",
-    rf"^\s*(text\b{_MARKS}|(boolean\b|choice\s*\([\s\S]*\S[\s\S]*\))\s*\??\s*{_UNIQUE}"
+    rf"^\s*(text\b{_MARKS}|money\s*\??\s+in\s+[A-Za-z_]\w*\s*({_BOUND}(\s+and\s+{_BOUND})?\s*)?"
+    rf"|(boolean\b|choice\s*\([\s\S]*\S[\s\S]*\))\s*\??\s*{_UNIQUE}"
     rf"|({_BOUNDED}|number\s*\(\s*(\d|0\d|1[0-2])\s*\))\s*\??\s*{_UNIQUE}({_BOUND}(\s+and\s+{_BOUND})?\s*)?)$",
 )
 FIELD_EXAMPLES: Final = (
@@ -51,7 +52,14 @@ FIELD_EXAMPLES: Final = (
         "text? unique within 7d",
         "text? personal",
     ),
-    *("money > 0", "money? >= 0", "integer >= 0 and < 100", "time >= 2020-01-01"),
+    *(
+        "money in currency",
+        "money? in currency > 0",
+        "money > 0",
+        "money? >= 0",
+        "integer >= 0 and < 100",
+        "time >= 2020-01-01",
+    ),
 )
 FIELDS: Final = own_names("fields with their types", FIELD_TYPE)
 ZONE: Final = Key(
@@ -169,7 +177,8 @@ EVENT_TYPE: Final = Keys(
             "The fields with their types. `?` after the type: may be missing. `hashed`: replaced on input by a keyed "
             "hash and its last four characters; rules compare it with hashed fields and lists only. `unique`: may "
             "identify the event in a label file. `unique within 7d`: an event with the same value as another within "
-            "7 days is a duplicate of it. `personal`: stored beside the log until `shroff erase` removes it; rules "
+            "7 days is a duplicate of it. `money in currency`: of the currency that this field says, converted by the "
+            "rates of `money` in shroff.yaml. `personal`: stored beside the log until `shroff erase` removes it; rules "
             "and models cannot read it, and a repeated event keeps the first values. Limits come last: `> 0`, `>= 0 "
             "and < 100`. New events with a value outside the limits are refused; those in the log stay.",
             FIELDS,
@@ -198,7 +207,13 @@ ENTITIES: Final = own_names(
     own_names("event types with the key of this entity in each: a field, an expression, or a list of them", ENTITY_KEY),
     reserved=RESERVED,
 )
-TABLES: Final = own_names("look-up tables with their columns and types, the first column the key", FIELDS)
+COLUMNS: Final = Keys(
+    FIELDS.what,
+    (Key("from", "The column that says from which time on a row is valid.", NAME, examples=("valid_from",)),),
+    named=FIELD_TYPE,
+    pattern=NAME_PATTERN,
+)
+TABLES: Final = own_names("look-up tables with their columns and types, the first column the key", COLUMNS)
 EVENTS: Final = Keys(
     "event types by their names, and these keys",
     (
@@ -217,9 +232,13 @@ EVENTS: Final = Keys(
         ),
         Key(
             "tables",
-            "Look-up tables, each a file tables/NAME.csv.",
+            "Look-up tables, each a file tables/NAME.csv. With `from: valid_from` behind the key, a row is valid "
+            "from the time in this column on, until the next row of its key.",
             TABLES,
-            examples=("{ bins: { bin: text, country: text } }",),
+            examples=(
+                "{ bins: { bin: text, country: text } }",
+                "{ fx: { currency: text, from: valid_from, rate: number(12) } }",
+            ),
         ),
     ),
     named=EVENT_TYPE,

@@ -77,8 +77,12 @@ def expectation(type_: Type, currency: str, *, is_id: bool = False) -> str:
     return _EXPECTED[type_.kind]
 
 
-def reader(type_: Type, *, currency: str, is_id: bool = False) -> Callable[[Any], Any]:
-    """Give the function that reads values of this type."""
+def reader(type_: Type, *, currency: str, is_id: bool = False, may_have_more: bool = True) -> Callable[[Any], Any]:
+    """Give the function that reads values of this type.
+
+    Args:
+        may_have_more: Whether money may be declared with more places.
+    """
     match type_.kind:
         case "text":
             return _read_id if is_id else read_text
@@ -89,7 +93,7 @@ def reader(type_: Type, *, currency: str, is_id: bool = False) -> Callable[[Any]
         case "number":
             return _number_reader(type_.places)
         case "money":
-            return _money_reader(type_.places, currency)
+            return _money_reader(type_.places, currency, may_have_more=may_have_more)
         case "real":
             return _read_real
         case "boolean":
@@ -191,7 +195,7 @@ def _number_reader(places: int) -> Callable[[object], int]:
     return read
 
 
-def _money_reader(places: int, currency: str) -> Callable[[object], int]:
+def _money_reader(places: int, currency: str, *, may_have_more: bool) -> Callable[[object], int]:
     unit = 10**places
 
     def _cure(digits: int, found: int) -> str:
@@ -199,7 +203,7 @@ def _money_reader(places: int, currency: str) -> Callable[[object], int]:
         while digits % 10 == 0:
             digits, found = digits // 10, found - 1
         cure = f"; if {currency} has them, write `money: {{ currency: {currency}, places: {found} }}` in shroff.yaml"
-        return cure if found <= MONEY_PLACES_MAX else ""
+        return cure if found <= MONEY_PLACES_MAX and may_have_more else ""
 
     def read(value: object) -> int:
         if type(value) is str or type(value) is Number:

@@ -7,21 +7,23 @@ event are found by `log.batch_in_progress`, and an event too far ahead of the cl
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, cast
 
 import msgspec
+from msgspec import structs
 
 from shroff.errors import InputError, nearest
+from shroff.events.conversion import Conversion, ConvertedField, converted_fields, original_places
 from shroff.events.definitions import Events, EventType, Field, Settings
 from shroff.events.event import Event, time_text
 from shroff.events.raw_values import Exact, RefusedValue, shown
 from shroff.events.readers import ID_LENGTH_MAX, as_of_label, expectation, is_plain_day, reader
 from shroff.events.unique import Named, unique_text
 from shroff.language.field_types import Bounds
-from shroff.language.types import TEXT, TIME, Type, money
-from shroff.language.values import DAY_MS, show, show_duration
+from shroff.language.types import CODES, ORIGINAL_PLACES, TEXT, TIME, Type, money
+from shroff.language.values import DAY_MS, check_units, show, show_duration
 
 DEFAULT_SOURCE: Final = "import"
 UNDECLARED_TOLD: Final = 10  # of the names that an event should not have
@@ -31,6 +33,7 @@ _PERSONAL: Final = "the value is hidden because the field is personal"
 HIDDEN: Final = "the value is hidden because a hashed field uses it"
 _LONG_NUMBER: Final = re.compile(r"\d(?:[ -]?\d){7,}")  # as a card has; a sender may have put it where a name belongs
 _MISSING: Final = "it is missing"
+NEVER_SENT: Final = "\0"  # no field of a line has this name
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +96,7 @@ class _Plan(msgspec.Struct, frozen=True):
     id_at: int
     time_at: int
     personal: Reads = ()
+    converted: tuple[ConvertedField, ...] = ()
     bounded: tuple[tuple[int, Bounds, Type], ...] = ()  # which of the steps have bounds
 
 
@@ -102,10 +106,17 @@ class EventValidator:
     Args:
         hasher: Gives what stands for the clear value of a hashed field. Without one the
             clear value stays, as in rule tests, which leave nothing behind.
+        conversion: Converts amounts at once, for files alone; what comes into a log is converted there.
     """
 
-    def __init__(self, events: Events, settings: Settings, hasher: Callable[[str], str] | None = None) -> None:
-        self._events = events
+    def __init__(
+        self,
+        events: Events,
+        settings: Settings,
+        hasher: Callable[[str], str] | None = None,
+        conversion: Conversion | None = None,
+    ) -> None:
+        self._events, self._settings, self._conversion = events, settings, conversion
         self._hasher = hasher
         self._currency = settings.currency
         self._plans = {name: self._plan(event_type) for name, event_type in events.types.items()}
@@ -135,7 +146,8 @@ class EventValidator:
             hint = nearest(type_name, self._plans) or f"Event types are {', '.join(self._plans)}."
             raise InputError([(type_name, f"is not an event type. {hint}")])
         values = self._values(plan, plan.reads, fields, hidden, is_strict=is_strict)
-        return Event(type_name, values[plan.id_at], values[plan.time_at], tuple(values))
+        event = Event(type_name, values[plan.id_at], values[plan.time_at], tuple(values))
+        return event if self._conversion is None else self._conversion.event(event)
 
     def admit_with_personal(
         self, type_name: str, fields: Mapping[str, object], *, is_strict: bool, hidden: frozenset[str] = frozenset()
@@ -150,7 +162,8 @@ class EventValidator:
         values = self._values(plan, (*plan.reads, *plan.personal), fields, hidden, is_strict=is_strict)
         own, more = values[: len(plan.reads)], values[len(plan.reads) :]
         named = tuple((name, text) for (name, _, _), text in zip(plan.personal, more, strict=True) if text is not None)
-        return Event(type_name, own[plan.id_at], own[plan.time_at], tuple(own)), named
+        event = Event(type_name, own[plan.id_at], own[plan.time_at], tuple(own))
+        return event if self._conversion is None else self._conversion.event(event), named
 
     def admit_label(
         self, fields: Mapping[str, object], *, is_strict: bool = False, hidden: frozenset[str] = frozenset()
@@ -213,9 +226,11 @@ class EventValidator:
             except (ValueError, OverflowError) as error:
                 values.append(None)
                 mistakes.append((name, _words(step, value, error, hidden)))
+        for at in plan.converted:
+            mistakes += self._read_original(plan, values, at, hidden)
         if is_strict and not plan.names.issuperset(fields):
             unknown = [name for name in fields if name not in plan.names]
-            known = [name for name, *_ in (*plan.reads, *plan.personal)]
+            known = [name for name, *_ in (*plan.reads, *plan.personal) if name != NEVER_SENT]
             mistakes += undeclared(unknown, known, "the event type declares no such field", "Fields are")
         beyond = _beyond(plan, values, hidden) if plan.bounded else []
         if mistakes:
@@ -225,31 +240,58 @@ class EventValidator:
             raise OutOfBoundsError(beyond, Event(plan.type, own[plan.id_at], own[plan.time_at], tuple(own)))
         return values
 
+    def _read_original(
+        self, plan: _Plan, values: list[Any], at: ConvertedField, hidden: frozenset[str]
+    ) -> Iterator[tuple[str, str]]:
+        """Read an amount by the places of its currency, which is read already; gives its mistakes."""
+        value, step = values[at.original], plan.steps[at.original]
+        code, code_step = values[at.currency], plan.steps[at.currency]
+        values[at.original] = None
+        if value is None or (code is None and not code_step.is_optional):
+            return
+        places = None if code is None else original_places(code, self._settings)
+        if places is None:
+            found = _MISSING if code is None else f"found {shown(code)}. {nearest(code[:100], CODES)}".rstrip(". ")
+            yield code_step.name, f"expected a currency of ISO 4217, such as EUR; {found}"
+            return
+        type_, unit = money(places), 10 ** (ORIGINAL_PLACES - places)
+        try:
+            units = reader(type_, currency=code, may_have_more=False)(value)
+            values[at.original] = check_units(units * unit, f"found {shown(value)}, which")
+        except (ValueError, OverflowError) as error:
+            yield step.name, _words(structs.replace(step, expected=expectation(type_, code)), value, error, hidden)
+
     def _plan(self, event_type: EventType, optional: frozenset[str] = frozenset()) -> _Plan:
         steps = tuple(self._step(field, event_type, optional) for field in event_type.fields)
         id_at, time_at = event_type.at(event_type.id_field), event_type.at(event_type.time_field)
-        reads = tuple((step.name, step.read, step) for step in steps)
+        reads = tuple(
+            (field.sent or NEVER_SENT, step.read, step) for field, step in zip(event_type.fields, steps, strict=True)
+        )
         beside = tuple(self._step(field, event_type, optional) for field in event_type.personal)
         personal = tuple((step.name, step.read, step) for step in beside)
         names = frozenset(field.name for field in event_type.declared)
         fields = enumerate(event_type.fields)
         bounded = tuple((at, field.shape.bounds, field.type) for at, field in fields if field.shape.bounds is not None)
-        return _Plan(event_type.name, steps, reads, names, id_at, time_at, personal, bounded)
+        own = event_type.name, steps, reads, names, id_at, time_at, personal
+        return _Plan(*own, converted_fields(event_type), bounded)
 
     def _step(self, field: Field, event_type: EventType, optional: frozenset[str]) -> _Step:
         is_label = event_type.name == self._events.label.name
         is_id = field.name == event_type.id_field and not is_label
         read = reader(field.type, currency=self._currency, is_id=is_id)
+        is_original = field.sent != field.name
+        if is_original:  # an amount in a currency that is not read yet, or what is made of it
+            read = _as_it_is
         read = as_of_label(read, field.name) if is_label else read
         if field.shape.is_hashed and self._hasher is not None:
             read = _hashing(cast("Callable[[Any], str]", read), self._hasher)
-        is_optional = field.shape.is_optional or field.name in optional
-        expected = expectation(field.type, self._currency, is_id=is_id)
+        is_optional = field.shape.is_optional or field.name in optional or not field.sent
+        expected = "an amount" if is_original else expectation(field.type, self._currency, is_id=is_id)
         if is_label and field.type == TIME:
             expected = expected.replace(", or", ", a day such as 2026-03-01, or")
         expected = expected if field.shape.bounds is None else f"{expected}, {field.shape.bounds}"
         is_secret = field.shape.is_personal or field.name in secret_fields(self._events, event_type.name)
-        return _Step(field.name, read, expected, is_optional, is_secret, field.shape.is_personal)
+        return _Step(field.sent or field.name, read, expected, is_optional, is_secret, field.shape.is_personal)
 
     def named_event(self, event: str | None) -> tuple[str, str]:
         """The type and the id that a label names: `payment/p-1`, or a bare id, which may hold a slash too.
@@ -328,6 +370,10 @@ def undeclared(names: Sequence[str], known: Sequence[str], words: str, there_are
     if len(names) > UNDECLARED_TOLD:
         found.append(("", f"{len(names) - UNDECLARED_TOLD:,} more names that nothing declares"))
     return found
+
+
+def _as_it_is(value: object) -> object:
+    return value
 
 
 def _hashing(read: Callable[[Any], str], hasher: Callable[[str], str]) -> Callable[[Any], str]:

@@ -17,9 +17,17 @@ from shroff.language import syntax
 from shroff.language.aggregates import AGGREGATES
 from shroff.language.aggregation import check_aggregate, is_aggregate
 from shroff.language.calls import Signature
-from shroff.language.expression import Node
+from shroff.language.expression import ORIGINAL_AMOUNT, Node
 from shroff.language.field_types import check_comparison, check_key, check_list, hashing_of_call
-from shroff.language.functions import DECIMALS, FUNCTIONS, Argument, SignatureError, common_type, comparable_type
+from shroff.language.functions import (
+    DECIMALS,
+    FUNCTIONS,
+    OF_OTHERS,
+    Argument,
+    SignatureError,
+    common_type,
+    comparable_type,
+)
 from shroff.language.names import Scope
 from shroff.language.parser import parse
 from shroff.language.printer import text_of as expression_text
@@ -27,22 +35,6 @@ from shroff.language.syntax import ExpressionError, Syntax
 from shroff.language.types import BOOLEAN, DURATION, INTEGER, NOTHING, PLACES_MAX, REAL, TEXT, TIME, Type, number
 from shroff.language.values import parse_decimal, rescale_half_even, to_real
 
-OF_OTHERS: Final = {  # what other languages have as functions, and how it is written here
-    **dict.fromkeys(("if", "iif", "ifelse", "iff", "case"), "Write 'pos' when … else 'web'."),
-    **dict.fromkeys(("coalesce", "ifnull", "nvl", "fillna"), "Write a else b."),
-    **dict.fromkeys(("isnull", "isna", "isnan", "isblank", "is_missing"), "Write x is missing."),
-    **dict.fromkeys(("concat", "concatenate", "strcat"), "Write join(a, b)."),
-    **dict.fromkeys(("bool", "boolean"), "Write row.column == true."),
-    **dict.fromkeys(("avg", "average"), "Write mean(x) over a window."),
-    **dict.fromkeys(("float", "decimal", "numeric"), "Write number(x)."),
-    **dict.fromkeys(("len", "strlen"), "Write length(text)."),
-    **dict.fromkeys(("stddev", "stdev"), "Write std(x) over a window."),
-    **dict.fromkeys(("substr", "substring", "mid"), "Write middle(text, start, n), or part(text, separator, n)."),
-    **dict.fromkeys(("levenshtein", "fuzzy", "jaro_winkler"), "Write similarity(a, b), or name_similarity(a, b)."),
-    **dict.fromkeys(("regex", "regexp", "like", "match"), "Write matches(text, 'AA99*')."),
-    **dict.fromkeys(("pow", "strip", "ln"), "Write power(x, y), trim(text) or log(x)."),
-    "mode": "No aggregate gives the most frequent value; last(x) gives the newest, share(… where …) how often it held.",
-}
 _ORDERED: Final = frozenset(["integer", "number", "money", "real", "time", "duration", "text", "choice"])
 
 
@@ -443,8 +435,10 @@ class _Checker:
                     tree, f"an aggregate stands inside another one; make {tree.name}(…) a feature and read it with 'of'"
                 )
             return check_aggregate(tree, self.scope, check_tree)
+        if tree.name == ORIGINAL_AMOUNT:
+            return self.original(tree)
         if tree.name not in FUNCTIONS:
-            known = [*FUNCTIONS, *AGGREGATES]
+            known = [*FUNCTIONS, ORIGINAL_AMOUNT, *AGGREGATES]
             at = syntax.Span(tree.start, tree.name_end)
             hint = OF_OTHERS.get(tree.name.lower()) or nearest(tree.name, known)
             raise ExpressionError(f"there is no function {tree.name!r}.", at.start, at.end, hint)
@@ -454,6 +448,19 @@ class _Checker:
                 f"{tree.name} is a function; 'where' and windows belong to aggregates",
             )
         return self.function(tree)
+
+    def original(self, tree: syntax.FunctionCall) -> Node:
+        """`original(payment.amount)`: the field beside it, which has the amount as it was sent."""
+        name = tree.arguments[0] if len(tree.arguments) == 1 else None
+        if not isinstance(name, syntax.DottedName) or tree.where is not None or tree.modifiers:
+            self.fail(tree, f"{ORIGINAL_AMOUNT} takes one field of money, as {ORIGINAL_AMOUNT}(this.amount)")
+        node = self.check(name)
+        beside = f"{name.parts[-1]}.{ORIGINAL_AMOUNT}"
+        try:
+            return self.name(replace(name, parts=(*name.parts[:-1], beside)))
+        except ExpressionError:
+            words = f"{name} is {node.type} and no amount in another currency"
+            self.fail(name, words, "Declare it in events.yaml as money in FIELD, the field of its currency.")
 
     def function(self, tree: syntax.FunctionCall) -> Node:
         arguments = tuple(self.check(argument) for argument in tree.arguments)

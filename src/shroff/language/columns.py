@@ -8,6 +8,7 @@ Where a value is missing the array holds 0, 0.0, False or "".
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from itertools import repeat
 from typing import Any, Final
 
 import msgspec
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 
 from shroff.language import expression as typed
 from shroff.language.expression import Node
-from shroff.language.row import COMPARISONS, Reference, lenient, value_function
+from shroff.language.row import COMPARISONS, DatedRows, Reference, lenient, value_function
 from shroff.language.types import INTEGER_MAX, WIDE_MAX, WIDE_MIN, Type
 from shroff.language.values import DAY_MS, HOUR_MS, Value, in_share, key_text, to_real
 
@@ -294,7 +295,12 @@ def _in_list(node: typed.InList, source: ColumnSource) -> Column:
 def _lookup(node: typed.Lookup, source: ColumnSource) -> Column:
     rows = source.reference.tables.get(node.table, {})
     keys = values_of(evaluate_columns(node.key, source))
-    return column_of([None if (row := rows.get(key)) is None else row[node.column] for key in keys], node.type)
+    times = repeat(0) if source.times is None else source.times.tolist()
+    dated = (
+        found.at(time_ms) if isinstance(found := rows.get(key), DatedRows) else found
+        for key, time_ms in zip(keys, times, strict=False)
+    )
+    return column_of([None if row is None else row[node.column] for row in dated], node.type)
 
 
 def _in_share(node: typed.InShare, source: ColumnSource) -> Column:

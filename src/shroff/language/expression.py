@@ -27,6 +27,9 @@ class Literal(msgspec.Struct, frozen=True):
     value: Value
 
 
+ORIGINAL_AMOUNT: Final = "original"  # the function, and what stands behind an amount's name in the field that it reads
+
+
 class ThisField(msgspec.Struct, frozen=True):
     """A field of the event being decided; with `event`, of events of that type only (`payment.amount`)."""
 

@@ -295,7 +295,8 @@ class ValueWording(msgspec.Struct, frozen=True):
         """What an expression is, without a value; what has no words of its own stands as it is written."""
         match node:
             case ThisField() | ItemField():
-                return words_of(node.name.removeprefix("of."))
+                name, _, original = node.name.removeprefix("of.").partition(".")
+                return f"{original} {words_of(name)}".lstrip()
             case ItemFeature():
                 return words_of(node.name.partition(".")[2])
             case Convert():

@@ -16,7 +16,17 @@ from shroff.errors import nearest
 from shroff.language import syntax
 from shroff.language.expression import Literal, Node
 from shroff.language.syntax import ExpressionError, Syntax
-from shroff.language.types import HASHED_END, JOINED, NAMES, NUMBER_PLACES, PLACES_MAX, Type, money, number
+from shroff.language.types import (
+    HASHED_END,
+    JOINED,
+    NAMES,
+    NUMBER_PLACES,
+    ORIGINAL_PLACES,
+    PLACES_MAX,
+    Type,
+    money,
+    number,
+)
 from shroff.language.values import check_real, parse_decimal, parse_duration, parse_time, quoted, show_time
 
 _OF_HASHED: Final = (
@@ -32,6 +42,7 @@ _FIELD_TYPE = re.compile(
     r"\s*([a-z_]+)\s*(?:\((.*)\))?\s*(\?)?\s*((?:[a-z]++\s*+)*+)(?:(\d[0-9a-z]{0,40})\s*)?([<>].*)?$", re.DOTALL
 )
 _WITHIN: Final = "unique within"
+_IN: Final = re.compile(r"^(\s*money\s*\??)\s+in\s+([A-Za-z_][A-Za-z0-9_]*)(?=\s|[<>]|$)")
 _BOUND = re.compile(r"([<>]=?)\s*(\S{1,400})")
 _WORDS: Final = {">": "above {}", ">=": "at least {}", "<": "below {}", "<=": "at most {}"}
 _TIME_WORDS: Final = {">": "after {}", ">=": "not before {}", "<": "before {}", "<=": "not after {}"}
@@ -93,15 +104,19 @@ class FieldType:
     within_ms: int = 0  # of a unique one: so far apart, values are compared; 0 for ever
     is_personal: bool = False
     bounds: Bounds | None = None
+    currency: str = ""  # of `money in FIELD` that field, whose value is the currency of the amount
 
 
 def parse_field_type(text: str, *, money_places: int) -> FieldType:
-    """Read `text?`, `number(2)`, `choice(pos, web, ...)?`, `text? hashed unique`, `text personal`, `money > 0`.
+    """Read `text?`, `number(2)`, `choice(pos, web, ...)?`, `text? hashed unique`, `text personal`, `money > 0`,
+    `money in currency`.
 
     Raises: TypeTextError with the nearest name that exists.
     """
     if len(text) > _LENGTH_MAX:
         raise TypeTextError(f"a type of {len(text)} characters is too long.")
+    currency = of[2] if (of := _IN.search(text)) else ""
+    text = _IN.sub(r"\1", text)
     found = _FIELD_TYPE.match(text)
     if not found:
         raise TypeTextError(f"{text!r} is not a type; types are {', '.join(NAMES)}.")
@@ -113,14 +128,16 @@ def parse_field_type(text: str, *, money_places: int) -> FieldType:
             raise TypeTextError(f"{word!r} is not a mark of a field. {hint}")
     if len(set(marks)) != len(marks):
         raise TypeTextError(f"a mark is used twice in {text!r}.")
-    type_ = _named_type(name, inside, money_places)
+    if currency and marks:
+        raise TypeTextError(f"money in another currency takes no marks: money in {currency}.")
+    type_ = _named_type(name, inside, ORIGINAL_PLACES if currency else money_places)
     if "hashed" in marks and type_.kind != "text":
         raise TypeTextError(f"only text can be hashed, {name} cannot.")
     if "personal" in marks and (type_.kind != "text" or len(marks) > 1):
         raise TypeTextError("a personal field is text without another mark: text personal, or text? personal.")
     bounds = None if ends is None else _bounds(ends, type_)
     is_unique, is_personal = "unique" in marks, "personal" in marks
-    return FieldType(type_, mark is not None, "hashed" in marks, is_unique, within_ms, is_personal, bounds)
+    return FieldType(type_, mark is not None, "hashed" in marks, is_unique, within_ms, is_personal, bounds, currency)
 
 
 def _marks(words: list[str], duration: str | None) -> tuple[list[str], int]:

@@ -465,3 +465,19 @@ DECIMALS: Final = frozenset(["integer", "number", "money"])  # functions that re
 FUNCTIONS: Final[dict[str, Function]] = {
     parts[0]: Function(*parts, meaning, example) for parts, meaning, example in _FUNCTIONS
 }
+OF_OTHERS: Final = {  # what other languages have as functions, and how it is written here
+    **dict.fromkeys(("if", "iif", "ifelse", "iff", "case"), "Write 'pos' when … else 'web'."),
+    **dict.fromkeys(("coalesce", "ifnull", "nvl", "fillna"), "Write a else b."),
+    **dict.fromkeys(("isnull", "isna", "isnan", "isblank", "is_missing"), "Write x is missing."),
+    **dict.fromkeys(("concat", "concatenate", "strcat"), "Write join(a, b)."),
+    **dict.fromkeys(("bool", "boolean"), "Write row.column == true."),
+    **dict.fromkeys(("avg", "average"), "Write mean(x) over a window."),
+    **dict.fromkeys(("float", "decimal", "numeric"), "Write number(x)."),
+    **dict.fromkeys(("len", "strlen"), "Write length(text)."),
+    **dict.fromkeys(("stddev", "stdev"), "Write std(x) over a window."),
+    **dict.fromkeys(("substr", "substring", "mid"), "Write middle(text, start, n), or part(text, separator, n)."),
+    **dict.fromkeys(("levenshtein", "fuzzy", "jaro_winkler"), "Write similarity(a, b), or name_similarity(a, b)."),
+    **dict.fromkeys(("regex", "regexp", "like", "match"), "Write matches(text, 'AA99*')."),
+    **dict.fromkeys(("pow", "strip", "ln"), "Write power(x, y), trim(text) or log(x)."),
+    "mode": "No aggregate gives the most frequent value; last(x) gives the newest, share(… where …) how often it held.",
+}

@@ -11,10 +11,14 @@ from shroff.language.types import Type
 
 
 class TableShape(msgspec.Struct, frozen=True):
-    """A look-up table: the type of its key and of each other column."""
+    """A look-up table: the type of its key and of each other column.
+
+    `since` is the column that says from which time on a row is valid, which is none of the others; empty without one.
+    """
 
     key: Type
     columns: Mapping[str, Type]
+    since: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from decimal import Decimal
 from typing import Final
 
 from shroff.language.expression import (
+    ORIGINAL_AMOUNT,
     Aggregate,
     Arithmetic,
     Call,
@@ -153,9 +154,9 @@ class _Printer:
     def atom(self, node: Node) -> str:
         match node:
             case ThisField():
-                return f"{node.event or 'this'}.{node.name}"
+                return _field(node.event or "this", node.name)
             case ItemField():
-                return f"{self.event}.{node.name}"
+                return _field(self.event, node.name)
             case ItemFeature():
                 return f"{node.name} of {self.event}"
             case FeatureValue():
@@ -243,6 +244,12 @@ def _grouped(text: str) -> str:
     number = int(whole)
     shown = f"{number:_}" if abs(number) >= _GROUPED_FROM else whole
     return shown + point + rest
+
+
+def _field(event: str, name: str) -> str:
+    """A field, or the original of one."""
+    amount = name.removesuffix(f".{ORIGINAL_AMOUNT}")
+    return f"{event}.{name}" if amount == name else f"{ORIGINAL_AMOUNT}({event}.{amount})"
 
 
 def _row_part(part: str) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import operator
+from bisect import bisect_right
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -22,7 +23,22 @@ from shroff.language.types import WIDE_MAX, WIDE_MIN, Type
 from shroff.language.values import Value, in_share, key_text, to_real
 
 Evaluate = Callable[[Any], Any]
-Tables = Mapping[str, Mapping[Value, Mapping[str, Value]]]
+
+
+class DatedRows(msgspec.Struct, frozen=True):
+    """The rows of one key of a table by time: each is valid from its time on, until the next one is."""
+
+    times: tuple[int, ...]  # in ms, ascending
+    rows: tuple[Mapping[str, Value], ...]
+
+    def at(self, time_ms: int) -> Mapping[str, Value] | None:
+        """The row that is valid at a time; None before the first."""
+        number = bisect_right(self.times, time_ms)
+        return self.rows[number - 1] if number else None
+
+
+Table = Mapping[Value, Mapping[str, Value] | DatedRows]
+Tables = Mapping[str, Table]
 Lists = Mapping[str, Mapping[str, int | None]]
 
 COMPARISONS: Final[dict[str, Callable[[Any, Any], bool]]] = {
@@ -174,10 +190,17 @@ class _Compiler(msgspec.Struct, frozen=True):
         return evaluate
 
     def lookup(self, node: typed.Lookup) -> Evaluate:
-        key, rows, column = self.compile(node.key), self.reference.tables.get(node.table, {}), node.column
+        key, rows, column, now = (
+            self.compile(node.key),
+            self.reference.tables.get(node.table, {}),
+            node.column,
+            self.time,
+        )
 
         def evaluate(row: Any) -> Value:
             found = rows.get(key(row))
+            if isinstance(found, DatedRows):
+                found = None if now is None else found.at(now(row))
             return None if found is None else found[column]
 
         return evaluate

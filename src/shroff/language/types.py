@@ -32,6 +32,21 @@ HASHED, JOINED = "hashed", "joined"  # in this order: what has both in it is joi
 HASHED_END: Final = 4  # characters of a hashed text that stand behind its hash
 NAMES: Final = ("text", "integer", "number", "real", "money", "boolean", "time", "duration", "choice")
 
+CODES: Final = frozenset(  # of ISO 4217, as of 2026
+    "AED AFN ALL AMD AOA ARS AUD AWG AZN BAM BBD BDT BHD BIF BMD BND BOB BOV BRL BSD BTN BWP BYN BZD CAD CDF CHE CHF "
+    "CHW CLF CLP CNY COP COU CRC CUP CVE CZK DJF DKK DOP DZD EGP ERN ETB EUR FJD FKP GBP GEL GHS GIP GMD GNF GTQ GYD "
+    "HKD HNL HTG HUF IDR ILS INR IQD IRR ISK JMD JOD JPY KES KGS KHR KMF KPW KRW KWD KYD KZT LAK LBP LKR LRD LSL LYD "
+    "MAD MDL MGA MKD MMK MNT MOP MRU MUR MVR MWK MXN MXV MYR MZN NAD NGN NIO NOK NPR NZD OMR PAB PEN PGK PHP PKR PLN "
+    "PYG QAR RON RSD RUB RWF SAR SBD SCR SDG SEK SGD SHP SLE SOS SRD SSP STN SVC SYP SZL THB TJS TMT TND TOP TRY TTD "
+    "TWD TZS UAH UGX USD USN UYI UYU UYW UZS VED VES VND VUV WST XAF XCD XCG XOF XPF YER ZAR ZMW ZWG".split()
+)
+PLACES: Final = {  # of currencies that have not 2
+    **dict.fromkeys("BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF".split(), 0),
+    **dict.fromkeys("BHD IQD JOD KWD LYD OMR TND".split(), 3),
+    **dict.fromkeys("CLF UYW".split(), 4),
+}
+ORIGINAL_PLACES: Final = 4  # the most that a currency has
+
 
 class Type(msgspec.Struct, frozen=True):
     """One type. `places` is the number of decimals of a number or money value.
@@ -82,3 +97,8 @@ def number(places: int = NUMBER_PLACES) -> Type:
 def money(places: int) -> Type:
     """The money type with this many places."""
     return Type("money", places)
+
+
+def places_of(currency: str) -> int:
+    """Decimal places of a currency; 2 for a code that ISO 4217 does not have."""
+    return PLACES.get(currency, 2)

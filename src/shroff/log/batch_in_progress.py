@@ -17,7 +17,7 @@ import numpy as np
 from shroff.engine.step import Effects, SequencedBatch, SequencedEvent
 from shroff.events.event import Event, time_text
 from shroff.events.intake import Submission
-from shroff.events.labels import VerdictInForce
+from shroff.events.labels import LogEvent, VerdictInForce
 from shroff.events.unique import Named
 from shroff.events.validation import LabelInput, label_refusal, latest_ms, too_early
 from shroff.features.key_texts import Hits
@@ -82,6 +82,7 @@ class BatchInProgress:
         self._late = known.late
         self._past_hits: Hits | None = None if decide else {}
         self._settings = state.engine.definitions.settings
+        self._conversion = state.engine.definitions.conversion
         self._lateness_ms = self._settings.lateness_ms
         self._latest_ms = latest_ms(self._settings, now_ms())
         self._seq = known.seq
@@ -102,6 +103,8 @@ class BatchInProgress:
         run = self._repeats_apart(submissions) if isinstance(submissions, EventRun) else None
         run = run if run is not None and self._is_all_new(run) else None
         answers = [self._take(submission) for submission in submissions] if run is None else []
+        if run is not None:
+            run = run.converted(self._conversion)
         placed = self._placed if run is None else self._take_run(run)
         effects = self._state.engine.step(placed)
         batch = self._batch
@@ -225,6 +228,9 @@ class BatchInProgress:
             if kept if isinstance(kept, bool) else "/".join(submission.source.split("/", 2)[:2]) in kept:
                 return self._keep(submission, event, body)
             return self._refuse(submission, self._lateness(event, watermark_ms))
+        if self._conversion.fields(type_):
+            event = self._conversion.event(event)
+            body = state.records.encode(event)
         seq = self._seq = self._seq + 1
         if submission.source != self._coming.where:
             self._coming.note(seq, submission.source)
@@ -265,7 +271,7 @@ class BatchInProgress:
         Bytes that differ may still be the same content, written when the type had other
         fields or places; so values are compared, as today's type reads them.
         """
-        if earlier.body != body and self._state.records.decode(earlier) != event:
+        if earlier.body != body and self._sent(earlier) != event:
             words = f"{event.type} {event.id!r} already exists with different content"
             return self._refuse(submission, words, is_conflict=True)
         return self._repeat(event, earlier)
@@ -281,10 +287,15 @@ class BatchInProgress:
     def _late_again(self, submission: Submission, event: Event, body: bytes, kept: LateEvent) -> Answer:
         """An id that an event has which was too late and is kept: as with one of the log."""
         stored = Record(0, "event", kept.type, kept.id, kept.time_ms, kept.body, decided=False)
-        if kept.body != body and self._state.records.decode(stored) != event:
+        if kept.body != body and self._sent(stored) != event:
             words = f"{event.type} {event.id!r} came too late and is kept with different content"
             return self._refuse(submission, words, is_conflict=True)
         return Answer(DUPLICATE, event.type, event.id)
+
+    def _sent(self, stored: Record) -> LogEvent | None:
+        """An event of the log as it was sent, before amounts were converted."""
+        event = self._state.records.decode(stored)
+        return self._conversion.sent(event) if isinstance(event, Event) else event
 
     def _lay_beside(self, submission: Submission, event: Event) -> None:
         """Keep the personal fields of an event, where no fold sees them."""

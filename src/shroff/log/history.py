@@ -13,9 +13,10 @@ import msgspec
 
 from shroff.engine.stored import damaged, stored
 from shroff.errors import DefinitionError, Problem, StateError, UsageError
-from shroff.events.definitions import SOURCES, VERDICTS, Events, EventType, load_events
+from shroff.events.definitions import SOURCES, VERDICTS, Events, EventType
 from shroff.events.event import Codec, Event, time_text
 from shroff.events.labels import LabelEvent, LogEvent, VerdictInForce
+from shroff.events.loader import load_events
 from shroff.events.unique import UniqueFields
 from shroff.events.validation import LabelInput
 from shroff.features.key_texts import Hits

@@ -204,7 +204,7 @@ class _Runner:
         spoken = ((name, list_) for name, list_ in definitions.reference.lists.items() if rule_of(name) is None)
         self.lists = {name: _Watched(sentence) for name, sentence in spoken}
         self._reference = replace(definitions.reference, lists=self.lists)
-        self._validator = EventValidator(definitions.events, definitions.settings, hasher)
+        self._validator = EventValidator(definitions.events, definitions.settings, hasher, definitions.conversion)
 
     def run(self, rule: Rule, test: RuleTest, is_over: Callable[[], bool] = _never) -> Problem | None:
         """The failure of a test, if any. Raises: _OverError as soon as the time is over."""

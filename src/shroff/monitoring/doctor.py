@@ -19,7 +19,7 @@ from shroff.engine.let_through import LET_THROUGH, Days, LetThrough
 from shroff.errors import DefinitionError, Problem, ShroffError, StateError, covered
 from shroff.events.event import time_text
 from shroff.events.validation import latest_ms
-from shroff.features.batch.remarks import LEFT_OUT, SUM_OUTSIDE
+from shroff.features.batch.remarks import LEFT_OUT, SUM_OUTSIDE, UNRATED
 from shroff.language.values import DAY_MS, HOUR_MS, show_duration
 from shroff.log.active_files import NOW, RESTART, FileDifference, names_of
 from shroff.log.history import waiting_row
@@ -64,6 +64,7 @@ _CURES: Final = {
         "Use a shorter window, or declare the fields with fewer places, such as number(2), or bring them in larger "
         "units."
     ),
+    UNRATED: "Those are missing. Add rates to the table that money in shroff.yaml names: shroff rates import FILE",
 }
 RESTORE_ROWS: Final = (
     "Stop the service or worker, copy the log away, and restore the last backup; then ingest the sources again."

@@ -17,6 +17,7 @@ import msgspec
 
 from shroff.errors import DefinitionError, Problem, nearest
 from shroff.events import redaction
+from shroff.events.conversion import Conversion
 from shroff.events.definitions import Events, Settings
 from shroff.events.summary import without_summaries
 from shroff.features.computed import Computed
@@ -102,6 +103,14 @@ class Definitions:
     look_ups: LookUps = field(default_factory=LookUps)
     # What was worked out of all this and never changes, so that it is worked out once.
     worked_out: dict[str, Any] = field(init=False, default_factory=dict, repr=False, compare=False)
+
+    @property
+    def conversion(self) -> Conversion:
+        """What converts amounts of other currencies, by this version's table of rates."""
+        if "conversion" not in self.worked_out:
+            self.worked_out["conversion"] = Conversion(self.events, self.settings, self.reference.tables)
+        found: Conversion = self.worked_out["conversion"]
+        return found
 
     def policy(self, event: str) -> Policy:
         return self.policies.get(event, Policy())

@@ -12,7 +12,8 @@ import msgspec
 
 from shroff.errors import Problem, nearest
 from shroff.language.names import TableShape
-from shroff.language.types import Type
+from shroff.language.row import DatedRows, Table
+from shroff.language.types import TIME, Type
 from shroff.language.values import (
     Value,
     parse_boolean,
@@ -26,6 +27,7 @@ from shroff.language.values import (
 from shroff.runtime.texts import line_edit_of
 
 LIST_COLUMNS: Final = ("value", "note", "added_by", "expires_at")
+_DAY_LENGTH: Final = len("2026-03-01")  # of a time that is a day, which begins at midnight UTC
 _CELL_MAX: Final = csv.field_size_limit()
 _SIGNS: Final = '"\r\0'  # where none of them is, the lines of a CSV are its rows
 _REREAD_MAX: Final = 100_000  # characters of changed lines
@@ -226,32 +228,47 @@ def remapped(before: str, mapped: str, text: str, change: Callable[[str], str]) 
     return mapped[:at] + new.mapped(change).text[head:] + mapped[at:]
 
 
-def load_table(
-    file: str, text: str, shape: TableShape, key: str, money_places: int, problems: list[Problem]
-) -> dict[Value, dict[str, Value]]:
+def load_table(file: str, text: str, shape: TableShape, key: str, money_places: int, problems: list[Problem]) -> Table:
     """Read tables/NAME.csv by the columns that events.yaml declares."""
     header, rows = _rows(file, text.removeprefix("\ufeff"), problems)
-    types = {key: shape.key, **shape.columns}
+    types = {key: shape.key, **({shape.since: TIME} if shape.since else {}), **shape.columns}
     lacking = [column for column in types if column not in header]
     if lacking:
         problems.append(Problem(file, 1, 1, "", f"the table lacks the column {', '.join(lacking)}."))
         return {}
     table: dict[Value, dict[str, Value]] = {}
+    dated: dict[Value, dict[int, dict[str, Value]]] = {}
+    lines: dict[tuple[Value, Value], int] = {}
     for number, row in rows:
         cells = dict(zip(header, row, strict=False))
+        if len(cells.get(shape.since, "")) == _DAY_LENGTH:
+            cells[shape.since] += "T00:00:00Z"
         try:
             values = {column: parse_cell(cells.get(column, ""), type_, money_places) for column, type_ in types.items()}
         except ValueError as error:
             problems.append(Problem(file, number, 1, "", str(error)))
             continue
-        if values[key] is None or values[key] in table:
-            words = (
-                f"the key {cells.get(key)!r} is used twice." if values[key] is not None else f"the key {key} is empty."
-            )
-            problems.append(Problem(file, number, 1, "", words))
+        since_ms = values[shape.since] if shape.since else None
+        place, empty = (values[key], since_ms), [name for name in (key, shape.since) if name and values[name] is None]
+        if empty or place in lines:
+            at = f" from {cells[shape.since]}" if shape.since else ""
+            words = f"{cells.get(key)!r}{at} is in line {lines[place]} too." if not empty else f"{empty[0]} is empty."
+            problems.append(Problem(file, number, 1, "", words, "" if empty else "Leave one of the two lines out."))
             continue
-        table[values[key]] = {column: values[column] for column in shape.columns}
-    return table
+        lines[place] = number
+        found = {column: values[column] for column in shape.columns}
+        if isinstance(since_ms, int):
+            dated.setdefault(values[key], {})[since_ms] = found
+        else:
+            table[values[key]] = found
+    by_time = {of: sorted(rows_of.items()) for of, rows_of in dated.items()}
+    return table | {of: DatedRows(*zip(*rows_of, strict=True)) for of, rows_of in by_time.items()}
+
+
+def cells_of(file: str, text: str) -> Iterator[tuple[int, Mapping[str, str]]]:
+    """The rows of a table as they are written, each with its line."""
+    header, rows = _rows(file, text.removeprefix("\ufeff"), [])
+    return ((number, dict(zip(header, row, strict=False))) for number, row in rows)
 
 
 def _rows(file: str, text: str, problems: list[Problem]) -> tuple[list[str], list[tuple[int, list[str]]]]:

@@ -7,14 +7,15 @@ from collections.abc import Iterable, Mapping, Sequence
 import msgspec
 
 from shroff.errors import Problem
-from shroff.events.definitions import Events, Settings, load_events
+from shroff.events.conversion import rate_problems
+from shroff.events.definitions import Events, Settings
+from shroff.events.loader import load_events
 from shroff.features.definitions import Feature, FeatureTypes, load_features
 from shroff.language.expression import ItemField, aggregates, walk
 from shroff.language.names import DeclaredNames
-from shroff.language.row import Tables
-from shroff.language.values import Value
+from shroff.language.row import Table, Tables
 from shroff.language.yaml.text import Node
-from shroff.project.reference import load_table
+from shroff.project.reference import cells_of, load_table
 from shroff.project.settings.loader import load_settings
 from shroff.rules.definitions import LoadedFile, Rule
 
@@ -51,7 +52,7 @@ class RuleContext(msgspec.Struct, frozen=True):
 
 
 def _tables(files: Mapping[str, str], events: Events, settings: Settings, problems: list[Problem]) -> Tables:
-    tables: dict[str, Mapping[Value, Mapping[str, Value]]] = {}
+    tables: dict[str, Table] = {}
     for name, shape in events.tables.items():
         file = f"tables/{name}.csv"
         if file not in files:
@@ -59,6 +60,8 @@ def _tables(files: Mapping[str, str], events: Events, settings: Settings, proble
             problems.append(Problem("events.yaml", 0, 0, f"tables.{name}", words))
             continue
         tables[name] = load_table(file, files[file], shape, events.table_keys[name], settings.money_places, problems)
+    rates = f"tables/{settings.rates}.csv"
+    problems += rate_problems(settings, events, cells_of(rates, files.get(rates, "")))
     problems += [
         Problem(file, 0, 0, "", "no table of this name is declared under tables in events.yaml.")
         for file in sorted(files)

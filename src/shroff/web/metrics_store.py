@@ -15,6 +15,7 @@ from shroff.app.backups.creation import read_note
 from shroff.config import STATE_FOLDER
 from shroff.errors import ShroffError
 from shroff.events.validation import latest_ms
+from shroff.features.batch.remarks import UNRATED
 from shroff.language.values import parse_time
 from shroff.models.in_force import FILE, InForce, read_in_force
 from shroff.monitoring.doctor_systems import write_ahead_bytes
@@ -33,6 +34,7 @@ PLAIN: Final = {  # each one value
     "shroff_outbox_rows": "Messages in the outbox that have not been sent.",
     "shroff_stuck_rows": "Rows that a sink rejected, of all sinks (dead letters).",
     "shroff_late_events": "Late events kept without a decision.",
+    "shroff_unrated_amounts": "Amounts in other currencies that are missing, since no rate was valid.",
     "shroff_newest_event_age_seconds": "Time since the newest event, in event time.",
     "shroff_watermark_beyond_clock_seconds": "How far the watermark lies after the latest time that an event may have "
     "now (the clock and `ahead`); above 0 all events are too late.",
@@ -179,6 +181,7 @@ def _log(project: Project, found: StoreLook, now_ms: int) -> None:
             "shroff_outbox_rows": counts.outbox,
             "shroff_stuck_rows": counts.stuck,
             "shroff_late_events": counts.late,
+            "shroff_unrated_amounts": sum(remark.count for remark in log.remarks() if remark.what == UNRATED),
             "shroff_newest_event_age_seconds": None if newest_ms is None else (now_ms - newest_ms) / 1_000,
             "shroff_watermark_beyond_clock_seconds": _beyond_s(newest_ms, project, now_ms),
             "shroff_log_size_bytes": log.size_bytes(),

@@ -25,6 +25,7 @@ from shroff.language.types import INTEGER_MAX, UNITS_MAX, Type
 
 Flags = NDArray[np.bool_]
 Values = NDArray[Any]
+Words = NDArray[np.int64]
 
 _FLOAT_WHOLE_MAX: Final = {"double": 2**53, "float": 2**24}  # to here each whole number is its own shortest decimal
 _FLOAT_ERROR: Final = {"double": 2.0**-50, "float": 2.0**-24 + 2.0**-50}  # see `_from_float`
@@ -203,7 +204,7 @@ def _decimal_reader(scale: int, type_: Type) -> ColumnReader | None:
         digits, fits = _unscaled(column)
         if more >= 0:
             return _scaled(digits, 10**more, limit // 10**more, _there(column), fits)
-        units, exact = _divided(digits, 10**-more)
+        units, exact = divided(digits, 10**-more)
         sure = fits & _between(units, -limit, limit)
         return Read(units, _there(column), sure if rounds else sure & exact)
 
@@ -219,7 +220,7 @@ def _unscaled(column: Any) -> tuple[NDArray[np.int64], Flags]:
     return low, pairs[:, 1] == low >> 63
 
 
-def _divided(digits: NDArray[np.int64], divisor: int) -> tuple[NDArray[np.int64], Flags]:
+def divided(digits: NDArray[np.int64], divisor: int) -> tuple[NDArray[np.int64], Flags]:
     """Quotients rounded half-even, and which have no rest. Twice a rest stays below 64 bits."""
     whole, rest = np.divmod(digits, divisor)
     twice = 2 * rest

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from shroff.events.conversion import Conversion
 from shroff.events.definitions import Events, EventType, Field, Settings
 from shroff.events.event import Event
 from shroff.events.formats.column_readers import ColumnReader, Flags, Read, WantedField, column_reader
@@ -62,8 +63,9 @@ class ColumnValidator:
         type_name: str,
         schema: Any,
         source: str,
+        conversion: Conversion | None = None,
     ) -> None:
-        self._intake = Intake(events, settings, hasher)
+        self._intake = Intake(events, settings, hasher, conversion=conversion)
         self._type_name, self._source, self._names = type_name, source, tuple(schema.names)
         self._submissions([])
         self._type = events.types[type_name]
@@ -73,7 +75,7 @@ class ColumnValidator:
         if not self.columns:
             self.columns = self._names[:1]  # rows can be counted only where there is a column
         is_each_one = all(mapper.is_column(name) and len(_path(mapper, name)) == 1 for name in columns)
-        self.is_by_rows = bool(self._type.personal) or not is_each_one or mapper.has_zone
+        self.is_by_rows = bool(self._type.personal or self._type.converted) or not is_each_one or mapper.has_zone
         self._readers: list[tuple[Field, str, ColumnReader | None]] = []
         for field in self._type.fields if not self.is_by_rows else ():
             (name,) = columns[field.name]

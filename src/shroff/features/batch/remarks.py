@@ -18,6 +18,7 @@ from shroff.features.frames import Frame
 
 LEFT_OUT: Final = "value left out"
 SUM_OUTSIDE: Final = "sum outside 64 bits"
+UNRATED: Final = "no rate was valid"  # of an amount in another currency, which is then missing
 
 
 class Remarks:

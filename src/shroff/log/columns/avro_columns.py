@@ -45,8 +45,10 @@ class RecordForm:
 def record_form(schema: Avro, type_: EventType, mapper: Mapper) -> RecordForm | None:
     """The form of a schema's records; None where it has values that are not read so, or a field needs more of it."""
     fields = dict[str, int]()
-    for number, field in enumerate(type_.fields):
-        (path, *more) = mapper.paths(field.name) if mapper.is_column(field.name) else [()]
+    for number, name in enumerate(field.sent for field in type_.fields):
+        if not name:
+            continue
+        (path, *more) = mapper.paths(name) if mapper.is_column(name) else [()]
         if more or len(path) != 1 or path[0] in fields:
             return None
         fields[path[0]] = number
@@ -81,7 +83,7 @@ def lines_of(
         symbols += column.symbols
     which = np.fromiter((-1 if shape is None else numbers[shape] for shape in forms), np.int64, len(forms))
     ends = np.fromiter(map(len, messages), np.int64).cumsum()
-    room = sum(shape.room + len(form.names[0]) for shape in forms if shape is not None)
+    room = sum(shape.room + len(form.sent[0]) for shape in forms if shape is not None)
     out = np.empty(int(ends[-1]) + len(messages) + room + len(SLACK), np.uint8)
     line_ends = np.empty(len(messages), np.int64)
     size = kernel.write_records(
@@ -91,7 +93,7 @@ def lines_of(
         which,
         np.concatenate(plans),
         np.cumsum([0, *map(len, plans)], dtype=np.int64),
-        *form.names,
+        *form.sent,
         *joined_texts(symbols),
         out,
         line_ends,

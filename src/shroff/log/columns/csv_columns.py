@@ -62,7 +62,7 @@ class CellForm:
 def cell_form(lines: Lines, type_: EventType) -> CellForm | None:
     """The form of a file's records; None where a field is not one of their cells as it stands there."""
     kinds, mapper = dict[str, tuple[str, int]](), Mapper(type_, "csv")
-    for field in type_.fields:
+    for field in type_.declared:
         (path, *more) = mapper.paths(field.name) if mapper.is_cell(field.name) else [()]
         if more or len(path) != 1 or path[0] in kinds:
             return None

@@ -364,14 +364,16 @@ def _read(
     events, settings = definitions.events, definitions.settings
     lines, now_ms = read_lines(path, format, left.tell), left.now_ms
     if lines.format != "parquet" or Dispatcher(events, lines.format).has_conditions:
-        read = Intake(events, settings, hasher).submissions(lines, path.name, event, is_default=True)
+        intake = Intake(events, settings, hasher, conversion=definitions.conversion)
+        read = intake.submissions(lines, path.name, event, is_default=True)
         submissions = read if now_ms is None else dated(read, definitions, now_ms)
         while batch := list(islice(submissions, EVENTS)):
             yield _part(batch, definitions, path.name, arrivals)
         return
     lines.close()
     file = open_parquet(path)
-    validator = ColumnValidator(events, settings, hasher, event, file.schema_arrow, path.name)
+    given = hasher, event, file.schema_arrow, path.name, definitions.conversion
+    validator = ColumnValidator(events, settings, *given)
     rows = EVENTS if validator.is_by_rows else _rows_of_a_batch(file.metadata)
     arrivals.expect(file.metadata.num_rows)
 

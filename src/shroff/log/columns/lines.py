@@ -13,9 +13,11 @@ from itertools import chain, repeat
 from typing import Final, NamedTuple, TypeVar, overload
 
 import numpy as np
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from shroff.events.avro.wire import FRAME_BYTES
+from shroff.events.conversion import Conversion
 from shroff.events.definitions import Events, EventType
 from shroff.events.event import Event
 from shroff.events.intake import Submission
@@ -190,6 +192,15 @@ class EventRun(Sequence[Submission]):
         """The run with some of its events, by their rows, among the others."""
         others = self.others | self._some(rows)
         return EventRun(self.read, {**self.careful, **others}, self.origins, others.keys())
+
+    def converted(self, conversion: Conversion) -> EventRun:
+        """The run with the amounts of its events converted."""
+        if not conversion.fields(self.type.name):
+            return self
+        careful = dict(self.careful)
+        for at in self._odd:
+            careful[at] = replace(careful[at], event=conversion.event(self._odd[at]), body=None)
+        return EventRun(self.read.converted(conversion), careful, self.origins, self.apart)
 
     def event(self, row: int) -> Event:
         """One of the events; few are made one by one."""

@@ -11,12 +11,15 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from shroff.events.conversion import Conversion, ConvertedField, converted_fields
 from shroff.events.definitions import EventType, Field
 from shroff.events.event import Codec, by_canonical_key
 from shroff.events.readers import ID_LENGTH_MAX, TEXT_BYTES_MAX
+from shroff.events.validation import NEVER_SENT
 from shroff.features.frames import Coded
 from shroff.features.kernels.native import Native
 from shroff.language.columns import Column
+from shroff.language.types import CODES, ORIGINAL_PLACES, places_of
 from shroff.log.columns import line_kernel as kernel
 from shroff.log.columns.kernel import THERE
 from shroff.log.columns.text_codes import Key, TextCodes
@@ -35,6 +38,7 @@ _KINDS: Final = {
 _TEXTS: Final = frozenset({kernel.TEXT, kernel.CHOICE})
 TEXTS_BYTES_MAX: Final = 64 << 20  # of the numbered texts of a field
 _KEY: Final[Key] = (np.uint64(secrets.randbits(64)), np.uint64(secrets.randbits(64)))
+CODE_LENGTH: Final = 3  # letters of a currency
 SLACK: Final = bytes(32)  # texts are copied by whole vectors
 
 
@@ -62,6 +66,8 @@ class LineForm:
         self.type, self.codec = type_, Codec(type_)
         self.kinds = [_KINDS[declared.type.kind] for declared in type_.fields]
         self.names = joined_texts([msgspec.json.encode(declared.name) + b":" for declared in type_.fields])
+        self.sent = joined_texts([b'"%s":' % (declared.sent or NEVER_SENT).encode() for declared in type_.fields])
+        self.converted = converted_fields(type_)
         self.choices = joined_texts([choice.encode() for declared in type_.fields for choice in declared.type.choices])
         self.plan, at = np.zeros((len(type_.fields), kernel.PLAN_COLUMNS), np.int64), 0
         for row, field in zip(self.plan, type_.fields, strict=True):
@@ -71,7 +77,8 @@ class LineForm:
         self._texts: dict[int, TextCodes] = {}
         self._is_coded = [declared.type.is_text and declared.name != type_.id_field for declared in type_.fields]
         self._room, room.fields[type_.name] = room, sum(self._is_coded)
-        self.extra_bytes = len(self.names[0]) + kernel.NUMBER_BYTES * sum(kind not in _TEXTS for kind in self.kinds)
+        numbers = sum(kind not in _TEXTS for kind in self.kinds) + len(self.converted)  # with the texts of rates
+        self.extra_bytes = len(self.names[0]) + kernel.NUMBER_BYTES * numbers
 
     def texts(self, number: int) -> TextCodes | None:
         """The numbers of the texts of a field; None where it has no texts, or one for each event."""
@@ -121,11 +128,67 @@ class ReadLines:
         shape = len(form.plan), len(lines)
         firsts, lasts, values = (np.zeros(shape, np.int64) for _ in range(3))
         states, odd = np.zeros(shape, np.uint8), np.empty(len(lines), np.uint8)
-        kernel.scan_lines(data, ends, *form.names, form.plan, *form.choices, firsts, lasts, values, states, odd)
+        kernel.scan_lines(data, ends, *form.sent, form.plan, *form.choices, firsts, lasts, values, states, odd)
         if latest_ms is not None:
             odd |= values[form.type.at(form.type.time_field)] > latest_ms
         states[:, odd.view(np.bool_)] = kernel.ODD
-        return cls(lines, form, data, ends, firsts, lasts, values, states, odd)
+        read = cls(lines, form, data, ends, firsts, lasts, values, states, odd)
+        for field in form.converted:
+            odd |= read.is_no_amount(field)
+        states[:, odd.view(np.bool_)] = kernel.ODD
+        return read
+
+    def codes(self, number: int) -> NDArray[np.int64]:
+        """The letters of a currency in each line as one number; 0 where they are not three."""
+        firsts, is_code = self.firsts[number], self.states[number] == THERE
+        is_code &= self.lasts[number] - firsts == CODE_LENGTH
+        found = np.zeros(len(firsts), np.int64)
+        for letter in range(CODE_LENGTH):
+            found = (found << 8) | self.data[np.where(is_code, firsts + letter, 0)]
+        return np.where(is_code, found, 0)
+
+    def is_no_amount(self, field: ConvertedField) -> NDArray[np.bool_]:
+        """Lines whose amount has no currency, or more places than that has."""
+        codes = self.codes(field.currency)
+        found: NDArray[np.bool_] = self.states[field.original] == THERE
+        for number in np.unique(codes[found]).tolist():
+            code = number.to_bytes(CODE_LENGTH).decode("latin-1")
+            if code in CODES:
+                unit = 10 ** (ORIGINAL_PLACES - places_of(code))
+                found &= (codes != number) | (self.values[field.original] % unit != 0)
+        return found
+
+    def converted(self, conversion: Conversion) -> ReadLines:
+        """The same lines with their amounts converted, missing where no rate is valid."""
+        firsts, lasts, values = (each.copy() for each in (self.firsts, self.lasts, self.values))
+        states = self.states.copy()
+        times, texts = values[self.form.type.at(self.form.type.time_field)], list[bytes]()
+        end = int(self.ends[-1])
+        for field in self.form.converted:
+            codes, there = self.codes(field.currency), states[field.original] == THERE
+            for number in np.unique(codes[there]).tolist():
+                rates = conversion.rates_of(number.to_bytes(CODE_LENGTH).decode("latin-1"))
+                rows = np.flatnonzero(there & (codes == number))
+                rated = np.searchsorted(np.array(rates.times, np.int64), times[rows], "right") - 1
+                if len(rated) and rated.min() < 0:
+                    rows, rated = rows[rated >= 0], rated[rated >= 0]
+                if not len(rows):
+                    continue
+                found = conversion.amounts(values[field.original, rows], np.array(rates.units, np.int64)[rated])
+                values[field.amount, rows] = found.values
+                states[field.amount, rows] = np.where(found.valid, THERE, kernel.UNSEEN)
+                if rates.texts[0] is None:  # of the project's own currency
+                    continue
+                used = np.unique(rated)
+                quoted = [f'"{rates.texts[rate]}"'.encode() for rate in used.tolist()]
+                ends = end + np.cumsum([0, *map(len, quoted)])
+                which = np.searchsorted(used, rated)
+                firsts[field.rate, rows], lasts[field.rate, rows] = ends[which] + 1, ends[which + 1] - 1
+                states[field.rate, rows] = THERE
+                texts += quoted
+                end = int(ends[-1])
+        data = np.concatenate([self.data[: self.ends[-1]], np.frombuffer(b"".join(texts) + SLACK, np.uint8)])
+        return ReadLines(self.lines, self.form, data, self.ends, firsts, lasts, values, states, self.is_odd)
 
     @classmethod
     def joined(cls, reads: Sequence[ReadLines]) -> ReadLines:

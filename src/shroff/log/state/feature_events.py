@@ -150,7 +150,7 @@ def file_batches(
     left = LeftOut() if left is None else left
     lateness_ms = definitions.settings.lateness_ms
     keeping = None if hasher is None else keeping_hashed(hasher)  # files may be exports, whose values are hashed
-    intake = Intake(definitions.events, definitions.settings, keeping)
+    intake = Intake(definitions.events, definitions.settings, keeping, conversion=definitions.conversion)
     batch: list[tuple[int, LogEvent]] = []
     seen: set[tuple[str, ...]] = set()
     unique = UniqueFields(definitions.events.types.values())

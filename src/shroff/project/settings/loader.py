@@ -9,27 +9,13 @@ from shroff.config import PROJECT_FILE
 from shroff.errors import Problem, nearest
 from shroff.events.definitions import Settings
 from shroff.language import loader
+from shroff.language.types import CODES, places_of
 from shroff.language.values import DAY_MS
 from shroff.language.yaml.text import Mapping, Node, Scalar
 from shroff.project.settings.project_keys import LANGUAGE_VERSION, MONEY, SETTINGS, UNTAKEN
 
 EVER_MS: Final = 1 << 62
 NOT_THERE_YET: Final = frozenset(key.name for key in SETTINGS.keys if key.shape is None)
-
-
-CODES: Final = frozenset(  # of ISO 4217, as of 2026
-    "AED AFN ALL AMD AOA ARS AUD AWG AZN BAM BBD BDT BHD BIF BMD BND BOB BOV BRL BSD BTN BWP BYN BZD CAD CDF CHE CHF "
-    "CHW CLF CLP CNY COP COU CRC CUP CVE CZK DJF DKK DOP DZD EGP ERN ETB EUR FJD FKP GBP GEL GHS GIP GMD GNF GTQ GYD "
-    "HKD HNL HTG HUF IDR ILS INR IQD IRR ISK JMD JOD JPY KES KGS KHR KMF KPW KRW KWD KYD KZT LAK LBP LKR LRD LSL LYD "
-    "MAD MDL MGA MKD MMK MNT MOP MRU MUR MVR MWK MXN MXV MYR MZN NAD NGN NIO NOK NPR NZD OMR PAB PEN PGK PHP PKR PLN "
-    "PYG QAR RON RSD RUB RWF SAR SBD SCR SDG SEK SGD SHP SLE SOS SRD SSP STN SVC SYP SZL THB TJS TMT TND TOP TRY TTD "
-    "TWD TZS UAH UGX USD USN UYI UYU UYW UZS VED VES VND VUV WST XAF XCD XCG XOF XPF YER ZAR ZMW ZWG".split()
-)
-PLACES: Final = {  # of currencies that have not 2
-    **dict.fromkeys("BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF".split(), 0),
-    **dict.fromkeys("BHD IQD JOD KWD LYD OMR TND".split(), 3),
-    **dict.fromkeys("CLF UYW".split(), 4),
-}
 
 
 def load_settings(node: Node | None, problems: list[Problem]) -> Settings:
@@ -47,7 +33,7 @@ def load_settings(node: Node | None, problems: list[Problem]) -> Settings:
                 key.problem(f"'{key.text}:' is not supported yet; all state is stored in .shroff/ beside this file.")
             )
     name = loader.scalar(top.get("name"), problems, "name")
-    currency, places = _money(top.get("money"), problems)
+    currency, places, rates = _money(top.get("money"), problems)
     lateness = loader.duration_ms(top.get("lateness"), problems, "lateness")
     ahead = _ahead_ms(top.get("ahead"), problems)
     untaken = loader.one_of(top.get("untaken"), UNTAKEN, problems, "untaken")
@@ -58,6 +44,7 @@ def load_settings(node: Node | None, problems: list[Problem]) -> Settings:
         DAY_MS if lateness is None else lateness,
         DAY_MS if ahead is None else ahead,
         untaken or "",
+        rates,
     )
 
 
@@ -66,15 +53,16 @@ def _ahead_ms(node: Node | None, problems: list[Problem]) -> int | None:
     return EVER_MS if isinstance(node, Scalar) and node.text == "off" else loader.duration_ms(node, problems, "ahead")
 
 
-def _money(node: Node | None, problems: list[Problem]) -> tuple[str, int]:
-    """Load `EUR`, or `{ currency: ZAR, places: 4 }`."""
+def _money(node: Node | None, problems: list[Problem]) -> tuple[str, int, str]:
+    """Load `EUR`, or `{ currency: ZAR, places: 4, rates: fx }`."""
     if isinstance(node, Mapping):
         loader.check_keys(node, MONEY, problems, "money")
         places = loader.one_of(node.get("places"), tuple("012345678"), problems, "the places of money")
         currency = _currency(node.get("currency"), problems)
-        return currency, PLACES.get(currency, 2) if places is None else int(places)
+        rates = loader.scalar(node.get("rates"), problems, "the rates of money")
+        return currency, places_of(currency) if places is None else int(places), rates.text if rates else ""
     currency = _currency(node, problems)
-    return currency, PLACES.get(currency, 2)
+    return currency, places_of(currency), ""
 
 
 def currency_warning(settings: Settings) -> list[Problem]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from shroff.language.keys import ANY, DURATION, Either, Key, Keys, One, choice
+from shroff.language.keys import ANY, DURATION, NAME, Either, Key, Keys, One, choice
 from shroff.project.settings.casework import CASES
 from shroff.project.settings.summaries import SUMMARIES
 from shroff.project.settings.systems_keys import SYSTEMS
@@ -22,6 +22,13 @@ MONEY: Final = Keys(
             choice(*"012345678"),
             default="those of ISO 4217: JPY 0, KWD 3, most 2",
         ),
+        Key(
+            "rates",
+            "The table of rates, declared in events.yaml: what one unit of each other currency is in this one, from a "
+            "time on. Fields of the type `money in FIELD` are converted by it.",
+            NAME,
+            examples=("fx",),
+        ),
     ),
 )
 SETTINGS: Final = Keys(
@@ -31,10 +38,10 @@ SETTINGS: Final = Keys(
         Key("name", "The project's display name.", ANY, is_required=True, examples=("mybank",)),
         Key(
             "money",
-            "The project's only currency. An amount in another currency is an input error.",
+            "The project's currency. Without `rates` an amount in another currency is an input error.",
             Either((CURRENCY, MONEY)),
             is_required=True,
-            examples=("EUR", "{ currency: ZAR, places: 4 }"),
+            examples=("EUR", "{ currency: ZAR, places: 4 }", "{ currency: EUR, rates: fx }"),
         ),
         Key(
             "lateness",

@@ -17,8 +17,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from shroff.engine.decision import DrawnDecision
-from shroff.engine.decision import kind_of as decision_kind
+from shroff.engine.decision import is_drawn
 from shroff.engine.stored import decision_of
 from shroff.errors import UsageError
 from shroff.features.frames import Coded, Codes, Frame
@@ -348,7 +347,7 @@ def stands_for(log: LogReader | None, seqs: Words) -> Floats | None:
         return None
     found = np.full(len(seqs), np.nan)
     for rows in log.decisions_after(first):
-        drawn = [row for row in rows if decision_kind(row.document) is DrawnDecision]
+        drawn = [row for row in rows if is_drawn(row.document)]
         places = np.searchsorted(seqs, [row.seq for row in drawn])
         for row, place in zip(drawn, places.tolist(), strict=True):
             exploration = decision_of(row).exploration

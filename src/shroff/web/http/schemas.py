@@ -58,7 +58,9 @@ class Decision(TypedDict):
     """A decision.
 
     `seq` is its sequence number, null if nothing was written. `answered` is the override: the outcome that the sender
-    gave before this decision. `explanation` is present on request.
+    gave before this decision. `explanation` is present on request. Of a type with `money in` a currency, `original` is
+    its amount as sent, and `amount` what it is in the project's currency by this `rate`. Both are null without a rate,
+    which the `remark` says.
     """
 
     event: str
@@ -73,6 +75,11 @@ class Decision(TypedDict):
     features: dict[str, Scalar]
     versions: dict[str, str]
     receipt: Annotated[str, msgspec.Meta(pattern="^sha256:[0-9a-f]{64}$")]
+    amount: NotRequired[str | None]
+    original: NotRequired[str | None]
+    currency: NotRequired[str | None]
+    rate: NotRequired[str | None]
+    remark: NotRequired[str | None]
     exploration: NotRequired[Drawn]
     answered: NotRequired[str]
     explanation: NotRequired[Explanation]

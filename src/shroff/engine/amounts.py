@@ -1,0 +1,108 @@
+"""Converted amounts in decision documents: an event's first amount of `money in`, as converted and as sent.
+
+Where there is an amount that no rate converts, `remark` says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+import numpy as np
+
+from shroff.engine.fragments import ColumnWriter, Slices, TextPool
+from shroff.events.conversion import converted_fields
+from shroff.events.definitions import EventType, Field
+from shroff.events.event import canonical_text, canonical_value
+from shroff.features.frames import Frame
+from shroff.language.columns import Array, Column
+from shroff.language.types import INTEGER, ORIGINAL_PLACES
+from shroff.language.values import Value, show_number
+
+_NAMES: Final = ("amount", "original", "currency", "rate", "remark")
+_NULL: Final = b"null"
+_UNIT: Final = 10**ORIGINAL_PLACES
+
+
+class AmountWriter:
+    """Writes these parts of the documents of one event type; nothing for a type without such an amount."""
+
+    def __init__(self, type_: EventType, money_places: int) -> None:
+        self._fields = [
+            (at, type_.fields[at])
+            for converted in converted_fields(type_)[:1]
+            for at in (converted.amount, converted.original, converted.currency, converted.rate)
+        ]
+        self._places = money_places
+        self._amounts = ColumnWriter(["", ""], [field.type for _, field in self._fields[:1]], money_places)
+        self._wholes = ColumnWriter(["", ""], [INTEGER], money_places)
+        self._pieces = [f'{"," if at else ""}"{name}":'.encode() for at, name in enumerate(_NAMES)]
+
+    def text(self, values: Sequence[Value]) -> bytes:
+        """The part of one event's document."""
+        if not self._fields:
+            return b""
+        shown = [canonical_value(values[at], field.type, self._places).encode() for at, field in self._fields]
+        amount, original, currency, _ = (values[at] for at, _ in self._fields)
+        shown.append(_NULL if original is None or amount is not None else _remark(str(currency)))
+        return b"".join(part for pair in zip(self._pieces, shown, strict=True) for part in pair) + b","
+
+    def parts(self, texts: TextPool, frame: Frame, rows: Array | slice, count: int) -> list[Slices]:
+        """The same of a batch, as parts of each document that follow each other."""
+        if not self._fields:
+            return []
+        amount, original, currency, rate = (field for _, field in self._fields)
+        converted, sent = (_taken(frame.field(field.name, field.type), rows) for field in (amount, original))
+        currencies, code_of = _different(frame, currency, rows)
+        rates, rate_of = _different(frame, rate, rows)
+        unrated = np.where(sent.valid & ~converted.valid, code_of, 0)
+        shown = (
+            [self._amounts.write(texts, [converted], count)],
+            self._original(texts, sent, count),
+            [_chosen(texts, map(canonical_text, currencies), code_of)],
+            [_chosen(texts, map(canonical_text, rates), rate_of)],
+            [_chosen(texts, map(_remark_text, currencies), unrated)],
+        )
+        pieces = texts.add_all([*self._pieces, b","])
+        *before, end = (pieces.take(np.array([at])) for at in range(len(self._pieces) + 1))
+        return [*(part for name, value in zip(before, shown, strict=True) for part in (name, *value)), end]
+
+    def _original(self, texts: TextPool, column: Column, count: int) -> list[Slices]:
+        """An original amount as `canonical_value` writes it: its whole units by the kernel, and what stands around."""
+        whole, rest = np.divmod(np.abs(column.values), _UNIT)
+        written = self._wholes.write(texts, [Column(whole, column.valid)], count)
+        rests, rest_of = np.unique(rest, return_inverse=True)
+        ends = [show_number(rest, ORIGINAL_PLACES).removeprefix("0") + '"' for rest in rests.tolist()]
+        begins = texts.add_all([b"", b'"', b'"-']).take(np.where(column.valid, 1 + (column.values < 0), 0))
+        endings = texts.add_all([b"", *(end.encode() for end in ends)])
+        return [begins, written, endings.take(np.where(column.valid, 1 + rest_of, 0))]
+
+
+def _taken(column: Column, rows: Array | slice) -> Column:
+    return Column(column.values[rows], column.valid[rows])
+
+
+def _different(frame: Frame, field: Field, rows: Array | slice) -> tuple[list[Any], Array]:
+    """The different texts of a field, and which of them each row has, counted from 1; 0 where it is missing."""
+    coded = frame.coded(field.name)
+    if coded is None:
+        column = _taken(frame.field(field.name, field.type), rows)
+        numbers = {value: at for at, value in enumerate(dict.fromkeys(column.values.tolist()), 1)}
+        codes = np.fromiter(map(numbers.__getitem__, column.values.tolist()), np.int64, len(column.values))
+        return list(numbers), np.where(column.valid, codes, 0)
+    used, codes = np.unique(coded.codes[rows], return_inverse=True)
+    has_missing = bool(len(used) and used[0] < 0)
+    return [coded.dictionary.values[code] for code in used[int(has_missing) :].tolist()], codes + (not has_missing)
+
+
+def _chosen(texts: TextPool, given: Iterable[str], which: Array) -> Slices:
+    """One of some texts in each row, `null` for 0."""
+    return texts.add_all([_NULL, *(text.encode() for text in given)]).take(which)
+
+
+def _remark_text(currency: str) -> str:
+    return canonical_text(f"no rate for {currency} is valid at the time of this event")
+
+
+def _remark(currency: str) -> bytes:
+    return _remark_text(currency).encode()

@@ -1,0 +1,189 @@
+"""Conversion of amounts into the project's currency, by the rates that are valid at the time of each event.
+
+An amount is converted once, where its event comes into the log. The event then carries the amount as it was sent and
+the rate, so that whoever reads the log converts nothing.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+import msgspec
+import numpy as np
+
+from shroff.errors import Problem, nearest
+from shroff.events.definitions import RATE, Events, EventType, Settings
+from shroff.events.event import Event
+from shroff.events.formats.column_readers import Words, divided
+from shroff.language.columns import Column, column_of
+from shroff.language.expression import ORIGINAL_AMOUNT
+from shroff.language.names import TableShape
+from shroff.language.row import DatedRows, Tables
+from shroff.language.types import CODES, INTEGER, INTEGER_MAX, ORIGINAL_PLACES, TEXT, UNITS_MAX, places_of
+from shroff.language.values import Value, rescale_half_even, show_number
+
+
+class ConvertedField(msgspec.Struct, frozen=True):
+    """Where among an event's values an amount stands: converted, as sent, its rate and its currency."""
+
+    amount: int
+    original: int
+    rate: int
+    currency: int
+
+
+class Rates(msgspec.Struct, frozen=True):
+    """The rates of one currency by time, each valid until the next one is."""
+
+    times: tuple[int, ...]
+    units: tuple[int, ...]
+    texts: tuple[str | None, ...]
+
+
+_NONE: Final = Rates((), (), ())
+NO_TABLE: Final = TableShape(TEXT, {})
+
+
+def converted_fields(type_: EventType) -> tuple[ConvertedField, ...]:
+    """The fields of `money in` of a type."""
+    names = type_.field_names
+    return tuple(
+        ConvertedField(
+            names.index(field.name),
+            names.index(f"{field.name}.{ORIGINAL_AMOUNT}"),
+            names.index(f"{field.name}.{RATE}"),
+            names.index(field.shape.currency),
+        )
+        for field in type_.converted
+    )
+
+
+def original_places(currency: str, settings: Settings) -> int | None:
+    """Decimal places that an amount of a currency may have; None for a code that is no currency."""
+    if currency == settings.currency:
+        return min(max(places_of(currency), settings.money_places), ORIGINAL_PLACES)
+    return places_of(currency) if currency in CODES else None
+
+
+class Conversion:
+    """Converts the amounts of events by one version of the table of rates."""
+
+    def __init__(self, events: Events, settings: Settings, tables: Tables) -> None:
+        self._fields = {name: found for name, type_ in events.types.items() if (found := converted_fields(type_))}
+        shape = events.tables.get(settings.rates, NO_TABLE)
+        column = rate_column(shape)
+        rate_places = shape.columns[column].places if column else 0
+        self._more_places = ORIGINAL_PLACES + rate_places - settings.money_places  # of a product than of the result
+        self._rates = {settings.currency: Rates((-(2**63),), (10**rate_places,), (None,))}
+        for code, rows in tables.get(settings.rates, {}).items() if column else ():
+            if isinstance(rows, DatedRows):
+                self._rates.setdefault(str(code), _rates(rows, column, rate_places))
+
+    def __bool__(self) -> bool:
+        return bool(self._fields)
+
+    def fields(self, type_name: str) -> tuple[ConvertedField, ...]:
+        """The amounts of a type that are converted."""
+        return self._fields.get(type_name, ())
+
+    def rates_of(self, currency: str) -> Rates:
+        """The rates of a currency, possibly none."""
+        return self._rates.get(currency, _NONE)
+
+    def amount(self, original: int, rate: int) -> int | None:
+        """An original amount times a rate, rounded half-even; None beyond the largest amount."""
+        found = rescale_half_even(original * rate, self._more_places, 0)
+        return found if -UNITS_MAX <= found <= UNITS_MAX else None
+
+    def amounts(self, originals: Words, rates: Words) -> Column:
+        """The same of many amounts, each with its rate."""
+        less = next(places for places in (4, 2, 0) if not (originals % 10**places).any())  # zeros that all end with
+        short, divisor = originals // 10**less, 10 ** max(self._more_places - less, 0)
+        most = int(np.abs(short).max(initial=0)) * int(rates.max(initial=0))
+        if most > INTEGER_MAX or self._more_places < less or divisor > INTEGER_MAX // 2:
+            pairs = zip(originals.tolist(), rates.tolist(), strict=True)
+            return column_of([self.amount(*pair) for pair in pairs], INTEGER)
+        found, _ = divided(short * rates, divisor)
+        return Column(found, np.abs(found) <= UNITS_MAX)
+
+    def event(self, event: Event) -> Event:
+        """The event with its amounts converted, missing where no rate is valid at its time."""
+        fields = self._fields.get(event.type)
+        if fields is None:
+            return event
+        values = list(event.values)
+        for field in fields:
+            values[field.amount], values[field.rate] = self._converted(values, field, event.time_ms)
+        return Event(event.type, event.id, event.time_ms, tuple(values))
+
+    def _converted(self, values: list[Value], field: ConvertedField, time_ms: int) -> tuple[int | None, str | None]:
+        original = values[field.original]
+        if not isinstance(original, int):
+            return None, None
+        rates = self.rates_of(str(values[field.currency]))
+        number = bisect_right(rates.times, time_ms) - 1
+        if number < 0:
+            return None, None
+        return self.amount(original, rates.units[number]), rates.texts[number]
+
+    def sent(self, event: Event) -> Event:
+        """The event as it was sent, without what conversion added: what its content is compared by."""
+        fields = self._fields.get(event.type)
+        if fields is None:
+            return event
+        values = list(event.values)
+        for field in fields:
+            values[field.amount] = values[field.rate] = None
+        return Event(event.type, event.id, event.time_ms, tuple(values))
+
+
+def _rates(rows: DatedRows, column: str, places: int) -> Rates:
+    found = [units if isinstance(units := row[column], int) else 0 for row in rows.rows]
+    return Rates(rows.times, tuple(found), tuple(show_number(units, places) for units in found))
+
+
+def rate_column(shape: TableShape) -> str:
+    """The column of a table that has rates: its first number, if it is by currency and time; else empty."""
+    is_by_currency = shape.since and shape.key.is_text
+    return next((name for name, type_ in shape.columns.items() if type_.kind == "number" and is_by_currency), "")
+
+
+def rate_problems(settings: Settings, events: Events, read: Iterable[tuple[int, Mapping[str, str]]]) -> list[Problem]:
+    """What is wrong with the table of rates: that there is none, its columns, and its rows, each with its line."""
+    name, types = settings.rates, [type_.name for type_ in events.types.values() if type_.converted]
+    if not name:
+        words = f"{types[0] if types else ''} has money in other currencies, and money in shroff.yaml names no rates."
+        hint = f"Write money: {{ currency: {settings.currency}, rates: fx }}, and declare the table fx in events.yaml."
+        return [Problem("shroff.yaml", 0, 0, "money", words, hint)] if types else []
+    shape = events.tables.get(name)
+    if shape is None:
+        hint = nearest(name, events.tables) or f"Declare it: tables: {{ {name}: {_SHAPE} }}."
+        return [Problem("shroff.yaml", 0, 0, "money.rates", f"events.yaml declares no table {name!r}.", hint)]
+    column = rate_column(shape)
+    if not column:
+        words = f"table {name} has no rates: they are numbers by currency and time."
+        return [Problem("events.yaml", 0, 0, f"tables.{name}", words, f"Write {name}: {_SHAPE}.")]
+    if settings.money_places > ORIGINAL_PLACES:
+        words = f"with rates, money has at most {ORIGINAL_PLACES} decimal places."
+        return [Problem("shroff.yaml", 0, 0, "money.places", words)]
+    return [
+        Problem(f"tables/{name}.csv", number, 1, "", words)
+        for number, row in read
+        if (words := _row_words(row.get(events.table_keys[name], ""), row.get(column, ""), settings.currency))
+    ]
+
+
+_SHAPE: Final = "{ currency: text, from: valid_from, rate: number(12) }"
+
+
+def _row_words(code: str, rate: str, own: str) -> str:
+    """Why a row is no rate; nothing where it is one. That a rate is a number is seen where it is read."""
+    if code not in CODES:
+        return f"{code!r} is not a currency of ISO 4217. {nearest(code, CODES)}".rstrip()
+    if code == own:
+        return f"{code} is the project's own currency, which needs no rate; leave this line out."
+    if not rate or rate.startswith("-") or not rate.strip("0."):
+        return f"the rate of {code} is {rate or 'empty'}; it is above 0: what 1 {code} is in {own}."
+    return ""

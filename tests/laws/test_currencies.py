@@ -1,0 +1,183 @@
+"""Amounts of twelve currencies: every way into the log gives the same bytes, and what plain decimals give."""
+
+from __future__ import annotations
+
+import csv
+import json
+import random
+from datetime import UTC, datetime, timedelta
+from decimal import ROUND_HALF_EVEN, Decimal
+
+import fastavro
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from shroff.app import project as app
+from shroff.language.types import PLACES
+from tests.support.effort import times
+from tests.support.projects import write_files
+
+CODES = "EUR GBP USD PLN JPY KRW ISK KWD BHD TND CHF CZK".split()
+START = datetime(2026, 3, 1, tzinfo=UTC)
+FILES = {
+    "shroff.yaml": "shroff: 1\nname: fx\nmoney: { currency: EUR, rates: fx }\n",
+    "events.yaml": """
+tables:
+  fx: { currency: text, from: valid_from, rate: number(12) }
+payment:
+  id: id
+  time: at
+  decide: true
+  fields: { id: text, at: time, card: text, currency: text?, amount: money? in currency >= 0, account: text? }
+entities:
+  card: { payment: card }
+""",
+    "features.yaml": """
+card:
+  spent_1d: sum(payment.amount) over 1d including this
+  mean_1d: mean(payment.amount) over 1d
+  yen: sum(original(payment.amount) where payment.currency == 'JPY') over 1d including this
+""",
+    "rules/large.yaml": """
+- id: large
+  on: payment
+  by: card
+  when: payment.amount > 500 or original(payment.amount) > 100_000
+  reason: "{payment.amount} of {original(payment.amount)}"
+  effect: review
+- id: without_rate
+  on: payment
+  by: card
+  when: payment.amount is missing
+  effect: review
+""",
+}
+
+
+def events_of(seed: int, count: int) -> list[dict[str, str | None]]:
+    """Payments in the order of time, with amounts of the places of their currency."""
+    draw = random.Random(seed)
+    found: list[dict[str, str | None]] = []
+    for number in range(count):
+        code = draw.choice(CODES)
+        places = PLACES.get(code, 2)
+        digits = draw.choice([draw.randrange(10**4), draw.randrange(10**8), draw.randrange(10**11), 5, 0])
+        at = START + timedelta(seconds=97 * number)
+        amount = None if draw.random() < 0.05 else f"{Decimal(digits).scaleb(-places):f}"
+        row = {"id": f"p{number}", "at": at.isoformat().replace("+00:00", "Z"), "card": f"c{draw.randrange(7)}"}
+        found.append({**row, "currency": code, "amount": amount, "account": draw.choice([None, "é"])})
+    return found
+
+
+def rates_of(seed: int) -> dict[str, list[tuple[datetime, str]]]:
+    """Rates by currency, some of which begin only later; one currency has none."""
+    draw = random.Random(seed)
+    return {
+        code: sorted(
+            (START + timedelta(minutes=draw.choice([-60, 0, 45, 97, 200]) + draw.randrange(40)), text)
+            for text in (f"{Decimal(draw.randrange(1, 10**14)).scaleb(-12):f}" for _ in range(3))
+        )
+        for code in CODES
+        if code not in {"EUR", "CZK"}
+    }
+
+
+def table_of(rates: dict[str, list[tuple[datetime, str]]]) -> str:
+    rows = [f"{code},{at.isoformat()},{rate}" for code, of_code in rates.items() for at, rate in dict(of_code).items()]
+    return "\n".join(["currency,valid_from,rate", *rows, ""])
+
+
+def expected(event: dict[str, str | None], rates: dict[str, list[tuple[datetime, str]]]) -> tuple[str | None, ...]:
+    """Amount and rate of an event by decimals of 60 digits."""
+    if event["amount"] is None:
+        return None, None
+    if event["currency"] == "EUR":
+        return event["amount"], None
+    at, valid = datetime.fromisoformat(str(event["at"])), rates.get(str(event["currency"]), [])
+    before = [rate for since, rate in dict(valid).items() if since <= at]
+    if not before:
+        return None, None
+    exact = Decimal(event["amount"]) * Decimal(before[-1])
+    rate = f"{Decimal(before[-1]).normalize():f}"
+    return str(exact.quantize(Decimal("0.01"), ROUND_HALF_EVEN)), rate
+
+
+def documents_of(project) -> list[bytes]:
+    with project.log.reading() as log:
+        return [row.document for rows in log.decisions_after() for row in rows]
+
+
+def written(folder, kind: str, events: list[dict[str, str | None]]):
+    path = folder / f"events.{kind}"
+    if kind == "jsonl":
+        rows = ({name: value for name, value in row.items() if value is not None} for row in events)
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    elif kind == "csv":
+        with path.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, list(events[0]))
+            writer.writeheader()
+            writer.writerows(events)
+    elif kind == "parquet":
+        pq.write_table(pa.Table.from_pylist(events), path)
+    else:
+        fields = [{"name": name, "type": ["null", "string"]} for name in events[0]]
+        schema = {"type": "record", "name": "payment", "fields": fields}
+        with path.open("wb") as file:
+            fastavro.writer(file, schema, events)
+    return path
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(times(1, 12)))
+def test_every_way_in_gives_the_same_bytes_and_the_exact_amount(tmp_path, seed):
+    events, rates = events_of(seed, times(700, 3_000)), rates_of(seed)
+    files = FILES | {"tables/fx.csv": table_of(rates)}
+    found = {}
+    for kind in ("one by one", "jsonl", "csv", "parquet", "avro"):
+        project = app.open(write_files(tmp_path / kind, files))
+        if kind == "one by one":
+            for first in range(0, len(events), 50):
+                project.decide(events[first : first + 50])
+        else:
+            report = project.ingest(written(tmp_path, kind, events), as_type="payment")
+            assert (report.events.appended, report.events.quarantined) == (len(events), 0)
+        found[kind] = documents_of(project)
+        assert project.verify().mismatches == 0
+    first, *others = found.values()
+    documents = [json.loads(document) for document in first]
+
+    assert others == [first] * len(others)
+    assert [(one["amount"], one["rate"]) for one in documents] == [expected(event, rates) for event in events]
+
+
+@pytest.mark.slow
+def test_a_corrected_rate_changes_later_decisions_alone(tmp_path):
+    first = table_of({"USD": [(START, "0.9"), (START + timedelta(minutes=30), "0.8")]})
+    sent = {"card": "c", "currency": "USD", "amount": "100.00"}
+    events = [sent | {"id": f"p{n}", "at": (START + timedelta(minutes=20 * n)).isoformat()} for n in range(4)]
+    events[3] = events[3] | {"currency": "CZK"}
+    folder = write_files(tmp_path / "fx", FILES | {"tables/fx.csv": first})
+    project = app.open(folder)
+    before = project.decide(events)
+    (folder / "tables/fx.csv").write_text(first.replace(",0.8", ",0.7") + f"CZK,{START.isoformat()},0.04\n")
+    project = app.open(folder)
+    again = project.decide(events)
+    after = project.decide([event | {"id": f"q{number}"} for number, event in enumerate(events)])
+    remarks = [finding.words for finding in project.health.doctor() if "no rate" in finding.words]
+    with project.log.reading() as log:
+        unrated = [(remark.asker, remark.count) for remark in log.remarks()]
+
+    assert [(one.amount, one.rate) for one in before] == [
+        ("90.00", "0.9"),
+        ("90.00", "0.9"),
+        ("80.00", "0.8"),
+        (None, None),
+    ]
+    assert [one.remark for one in before] == [None] * 3 + ["no rate for CZK is valid at the time of this event"]
+    assert list(again) == list(before), "the same events are answered from the log, by their content as it was sent"
+    assert [one.amount for one in after] == ["90.00", "90.00", "70.00", "4.00"]
+    assert after[2].features["card.spent_1d"] == "510.00", "what was converted before stays as it was"
+    assert all(project.replay(f"payment/{one.id}").match for one in (*before, *after))
+    assert project.verify().mismatches == 0
+    assert (len(remarks), unrated) == (1, [("payment: an amount in CZK", 1)])
