@@ -66,6 +66,11 @@ def page(service: Served, browser: Browser) -> Iterator[Page]:
     assert wrong == []
 
 
+def bank_payment() -> dict[str, object]:
+    """The newest payment of the synthetic bank; under another id it is its card's second in this hour."""
+    return [payment.event for payment in bank(400, seed=4)][-1]
+
+
 def fits(page: Page) -> bool:
     """Whether nobody must push the page sideways."""
     return bool(page.evaluate("document.documentElement.scrollWidth <= innerWidth"))
@@ -116,7 +121,21 @@ def test_a_rule_from_a_typo_to_being_in_force_and_back(service: Served, page: Pa
     # in shadow, in force
     page.get_by_role("button", name="Put in shadow").click()
     expect(page.get_by_role("button", name="Is in shadow")).to_be_disabled()
+    expect(page.locator("#diff h2")).to_have_text("Changes to the rule in shadow")
     assert "  shadow: true\n" in (files / f"{name}.yaml").read_text(encoding="utf-8")
+    editor, dear = page.url, {**bank_payment(), "payment_id": f"dear-{width}", "amount": "600.00"}
+    with service.client() as client:
+        (decided,) = client.post("/api/v1/events/payment", json=[dear]).raise_for_status().json()
+    assert name in decided["shadow_rules"]
+    page.goto(f"{service.url}/decisions/payment/dear-{width}")
+    rules = page.locator("section", has=page.get_by_role("heading", name="Rules", exact=True))
+    hits, shadowed = len(decided["rules"]), len(decided["shadow_rules"])
+    expect(rules.locator("header span")).to_contain_text(f"{hits} hit, {shadowed} in shadow, ")
+    expect(rules.locator("li", has_text=name).locator(".tag")).to_have_text("shadow")
+    page.goto(f"{service.url}/rules/{name}")
+    expect(page.locator("table .tag")).to_have_text("shadow")
+    assert fits(page)
+    page.goto(editor)
     page.get_by_label("Reason to activate it").fill("a wave of them")
     page.get_by_role("button", name="Activate").click()
     expect(page.locator(".state-active")).to_be_visible()

@@ -11,6 +11,7 @@ from typing import Final
 COLUMNS_MAX: Final = 60
 _EPOCH: Final = date(1970, 1, 1).toordinal()
 _GAP: Final = 0.25  # of a column's place
+_WIDTH_MAX: Final = 12.0  # per cent of the chart, also where there are few columns
 _STEPS: Final = (1, 2, 3, 4, 6, 8)
 _NUMBERS: Final = {2: "two", 3: "three", 4: "four", 5: "five", 6: "six", 7: "seven"}
 
@@ -110,14 +111,15 @@ def signed_bars(
     high = most if reach == 0 or any(amount > 0 for amount in values) else Decimal(0)
     low = most if has_below else Decimal(0)
     span = high + low
-    zero, width = float(100 * high / span), 100 / len(values)
+    zero, place = float(100 * high / span), 100 / len(values)
+    width = min(place * (1 - _GAP), _WIDTH_MAX)
     bars = []
     for number, (label, value) in enumerate(zip(labels, values, strict=True)):
         height = float(100 * abs(value) / span)
         part = round(float(100 * marked[number] / span), 2) if marked else 0.0
         bar = ChartBar(
-            round(width * (number + _GAP / 2), 3),
-            round(width * (1 - _GAP), 3),
+            round(place * (number + 0.5) - width / 2, 3),
+            round(width, 3),
             round(zero if value < 0 else zero - height, 2),
             round(height, 2),
             part,
