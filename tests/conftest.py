@@ -106,7 +106,11 @@ def root() -> Path:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Refuse a skip that gives no reason; mark what needs a real server, and what of a contract is for a campaign."""
+    """Refuse a skip that gives no reason; mark what needs a real server, and what of a contract is for a campaign.
+
+    What is marked `first` comes before what was shuffled.
+    """
+    items.sort(key=lambda item: item.get_closest_marker("first") is None)
     for item in items:
         if not is_smoke(item):
             item.add_marker("long")
