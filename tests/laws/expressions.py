@@ -21,6 +21,7 @@ from shroff.language.row import Reference
 from shroff.language.syntax import ExpressionError
 from shroff.language.types import BOOLEAN, DURATION, INTEGER, REAL, TEXT, TIME, Type, money, number
 from shroff.language.values import Value
+from shroff.project.reference import load_table
 
 FIELDS = {
     "points": INTEGER,
@@ -43,6 +44,8 @@ FIELDS = {
 FEATURES = {"card.mean": REAL, "card.spent": money(2), "card.count": INTEGER}
 TABLES = {
     "bins": TableShape(TEXT, {"country": TEXT, "level": INTEGER, "share": REAL, "cost": money(2), "open": BOOLEAN}),
+    "nets": TableShape(TEXT, {"country": TEXT, "cost": money(2)}, kind="network"),
+    "starts": TableShape(TEXT, {"level": INTEGER, "share": REAL}, since="since", kind="prefix"),
     "levels": TableShape(INTEGER, {"weight": number(2), "since": TIME, "length": DURATION}),
 }
 NAMES = DeclaredNames(
@@ -61,6 +64,8 @@ SCOPE = Scope(
     reads_row=True,
     reads_score=True,
 )
+NETS = "network,country,cost\n192.0.0.0/8,DE,1.50\n192.0.2.0/24,FR,\n::/0,,2.00\n"
+STARTS = "key,since,level,share\na,1970-01-01,1,0.5\na,2001-09-09,2,\n1-3,1950-01-01,,0.25\n12.,1969-12-31,4,1\n"
 REFERENCE = Reference(
     lists={"blocked": {"ö": None, "pos": 0, "a": 10**12, "": 5}},
     tables={
@@ -68,6 +73,8 @@ REFERENCE = Reference(
             "ö": {"country": "DE", "level": 3, "share": 0.25, "cost": 10**15, "open": True},
             "pos": {"country": None, "level": None, "share": None, "cost": None, "open": None},
         },
+        "nets": load_table("tables/nets.csv", NETS, TABLES["nets"], "network", 2, []),
+        "starts": load_table("tables/starts.csv", STARTS, TABLES["starts"], "key", 2, []),
         "levels": {0: {"weight": 150, "since": 0, "length": 1}, 7: {"weight": None, "since": 10**12, "length": None}},
     },
 )
@@ -180,7 +187,7 @@ FORMS: dict[str, list[Form]] = {
         ("digits({})", TEXTUAL),
         ("mod({}, {})", ("integer",), ("integer",)),
         ("distance({}, {}, {}, {})", NUMERIC, NUMERIC, NUMERIC, NUMERIC),
-        ("tables.bins[{}].level", ("text",)),
+        ("tables.{}[{}].level", ["bins", "starts"], ("text",)),
     ],
     "number": [
         *sums("number"),
@@ -201,7 +208,7 @@ FORMS: dict[str, list[Form]] = {
         ("{} * {}", ("integer", "number"), ("money",)),
         ("money({})", ("text", *NUMERIC)),
         ("round({}, {})", ("money",), ["0", "1", "2"]),
-        ("tables.bins[{}].cost", ("text",)),
+        ("tables.{}[{}].cost", ["bins", "nets"], ("text",)),
     ],
     "real": [
         *sums("real"),
@@ -218,7 +225,7 @@ FORMS: dict[str, list[Form]] = {
         ("speed({}, {})", NUMERIC, ("duration",)),
         ("seconds({})", ("duration",)),
         ("{}(left({}, 9), {})", ["similarity", "name_similarity"], ("text",), ("choice",)),
-        ("tables.bins[{}].share", ("text",)),
+        ("tables.{}[{}].share", ["bins", "starts"], ("text",)),
     ],
     "text": [
         ("{}({})", ["lower", "upper", "domain", "trim"], TEXTUAL),
@@ -229,7 +236,7 @@ FORMS: dict[str, list[Form]] = {
         ("text({})", ANY),
         ("replace({}, {}, {})", ("text",), ("text",), ("text",)),
         ("subnet({}, {})", ("text",), ("integer",)),
-        ("tables.bins[{}].country", TEXTUAL),
+        ("tables.{}[{}].country", ["bins", "nets"], TEXTUAL),
         ("{} else {}", ("choice",), ("text",)),
     ],
     "choice": [],

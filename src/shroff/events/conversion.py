@@ -77,7 +77,8 @@ class Conversion:
         rate_places = shape.columns[column].places if column else 0
         self._more_places = ORIGINAL_PLACES + rate_places - settings.money_places  # of a product than of the result
         self._rates = {settings.currency: Rates((-(2**63),), (10**rate_places,), (None,))}
-        for code, rows in tables.get(settings.rates, {}).items() if column else ():
+        rates = tables.get(settings.rates)
+        for code, rows in rates.items() if column and isinstance(rates, Mapping) else ():
             if isinstance(rows, DatedRows):
                 self._rates.setdefault(str(code), _rates(rows, column, rate_places))
 
@@ -146,7 +147,7 @@ def _rates(rows: DatedRows, column: str, places: int) -> Rates:
 
 def rate_column(shape: TableShape) -> str:
     """The column of a table that has rates: its first number, if it is by currency and time; else empty."""
-    is_by_currency = shape.since and shape.key.is_text
+    is_by_currency = shape.since and shape.key.is_text and not shape.kind
     return next((name for name, type_ in shape.columns.items() if type_.kind == "number" and is_by_currency), "")
 
 

@@ -22,6 +22,7 @@ from shroff.language.keys import (
     choice,
     own_names,
 )
+from shroff.language.names import TABLE_KINDS
 
 RESERVED: Final = (
     *("this", "row", "lists", "tables", "score", "label", "control", "entities", "missing", "true", "false"),
@@ -208,12 +209,12 @@ ENTITIES: Final = own_names(
     reserved=RESERVED,
 )
 COLUMNS: Final = Keys(
-    FIELDS.what,
+    "columns with their types, the first column the key",
     (Key("from", "The column that says from which time on a row is valid.", NAME, examples=("valid_from",)),),
-    named=FIELD_TYPE,
+    named=Either((FIELD_TYPE, choice(*TABLE_KINDS))),
     pattern=NAME_PATTERN,
 )
-TABLES: Final = own_names("look-up tables with their columns and types, the first column the key", COLUMNS)
+TABLES: Final = own_names("look-up tables", COLUMNS)
 EVENTS: Final = Keys(
     "event types by their names, and these keys",
     (
@@ -232,11 +233,14 @@ EVENTS: Final = Keys(
         ),
         Key(
             "tables",
-            "Look-up tables, each a file tables/NAME.csv. With `from: valid_from` behind the key, a row is valid "
+            "Look-up tables, each a file tables/NAME.csv. The type of the first column says how a key is looked up: "
+            "`text`, `integer` or `choice(...)` by equal values; `prefix` by the longest row that a text begins with; "
+            "`suffix` by the longest that ends it at a dot; `network` by the longest that holds an address. "
+            "With `from: valid_from` behind the key, a row is valid "
             "from the time in this column on, until the next row of its key.",
             TABLES,
             examples=(
-                "{ bins: { bin: text, country: text } }",
+                "{ bins: { bin: prefix, country: text }, ip: { network: network, country: text } }",
                 "{ fx: { currency: text, from: valid_from, rate: number(12) } }",
             ),
         ),

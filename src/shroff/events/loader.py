@@ -26,7 +26,7 @@ from shroff.language import loader
 from shroff.language.expression import ORIGINAL_AMOUNT, ThisField
 from shroff.language.expression import Node as Expression
 from shroff.language.field_types import FieldType, TypeTextError, parse_field_type
-from shroff.language.names import DeclaredNames, Scope, TableShape
+from shroff.language.names import TABLE_KINDS, DeclaredNames, Scope, TableShape
 from shroff.language.types import BOOLEAN, TEXT, money, number
 from shroff.language.values import is_zone
 from shroff.language.yaml.text import Mapping, Node, Scalar, Sequence
@@ -249,6 +249,7 @@ def _tables(node: Node | None, places: int, problems: list[Problem]) -> tuple[di
     for key, value in top.entries if top else ():
         name = loader.name(key, problems, "a table")
         value, since = _since(value, problems, f"table {key.text}")
+        kind, value = _kind(value)
         columns = _fields(value, places, problems, f"table {key.text}")
         problems += [
             key.problem(f"{column.name} of table {key.text}: a table has nothing personal, since rules read it.")
@@ -263,7 +264,8 @@ def _tables(node: Node | None, places: int, problems: list[Problem]) -> tuple[di
         if name is None or len(columns) < 2:
             problems.append(key.problem(f"table {key.text} has a key and at least one more column"))
             continue
-        tables[name] = TableShape(columns[0].type, {column.name: column.type for column in columns[1:]}, since)
+        types = {column.name: column.type for column in columns[1:]}
+        tables[name] = TableShape(columns[0].type, types, since, kind)
         keys[name] = columns[0].name
     return tables, keys
 
@@ -277,6 +279,16 @@ def _since(node: Node, problems: list[Problem], what: str) -> tuple[Node, str]:
     name = loader.scalar(found, problems, f"{FROM_COLUMN} of {what}")
     rest = tuple(entry for entry in node.entries if entry[0].text != FROM_COLUMN)
     return replace(node, entries=rest), name.text if name else ""
+
+
+def _kind(node: Node) -> tuple[str, Node]:
+    """How the keys of a table are looked up, and its columns with the key as the text that it is."""
+    if not isinstance(node, Mapping) or not node.entries:
+        return "", node
+    (key, first), *rest = node.entries
+    if not isinstance(first, Scalar) or first.text.strip() not in TABLE_KINDS:
+        return "", node
+    return first.text.strip(), replace(node, entries=((key, replace(first, text=TEXT.kind)), *rest))
 
 
 def _entities(

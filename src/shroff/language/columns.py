@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from shroff.language import expression as typed
 from shroff.language.expression import Node
+from shroff.language.lookups.table import IntervalTable
 from shroff.language.row import COMPARISONS, DatedRows, Reference, lenient, value_function
 from shroff.language.types import INTEGER_MAX, WIDE_MAX, WIDE_MIN, Type
 from shroff.language.values import DAY_MS, HOUR_MS, Value, in_share, key_text, to_real
@@ -295,6 +296,9 @@ def _in_list(node: typed.InList, source: ColumnSource) -> Column:
 def _lookup(node: typed.Lookup, source: ColumnSource) -> Column:
     rows = source.reference.tables.get(node.table, {})
     keys = values_of(evaluate_columns(node.key, source))
+    if isinstance(rows, IntervalTable):
+        times_ms = np.zeros(source.count, np.int64) if source.times is None else source.times
+        return column_of(rows.values(node.column, keys, times_ms), node.type)
     times = repeat(0) if source.times is None else source.times.tolist()
     dated = (
         found.at(time_ms) if isinstance(found := rows.get(key), DatedRows) else found

@@ -313,9 +313,11 @@ def reads_this(node: Node) -> bool:
 
 
 def reads_item(node: Node) -> bool:
-    """Whether a value depends on the aggregated event: a list that is not asked about `this` is asked at its time."""
+    """Whether a value depends on the aggregated event; a list or table not asked about `this` is asked at its time."""
     return any(
-        isinstance(part, ItemField | ItemFeature) or (isinstance(part, InList) and not reads_this(part.operand))
+        isinstance(part, ItemField | ItemFeature)
+        or (isinstance(part, InList) and not reads_this(part.operand))
+        or (isinstance(part, Lookup) and not reads_this(part.key))
         for part in walk(node)
     )
 

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 import msgspec
 
 from shroff.language.types import Type
+
+TABLE_KINDS: Final = ("prefix", "suffix", "network")  # of keys that hold many values
 
 
 class TableShape(msgspec.Struct, frozen=True):
     """A look-up table: the type of its key and of each other column.
 
     `since` is the column that says from which time on a row is valid, which is none of the others; empty without one.
+    `kind` says how a key is looked up: prefix, suffix or network; empty where it is equal.
     """
 
     key: Type
     columns: Mapping[str, Type]
     since: str = ""
+    kind: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,11 +14,13 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import msgspec
+import numpy as np
 
 from shroff.language import expression as typed
 from shroff.language.calls import Signature
 from shroff.language.expression import Node, reads_item, reads_this
 from shroff.language.functions import FUNCTIONS
+from shroff.language.lookups.table import IntervalTable
 from shroff.language.types import WIDE_MAX, WIDE_MIN, Type
 from shroff.language.values import Value, in_share, key_text, to_real
 
@@ -37,7 +39,7 @@ class DatedRows(msgspec.Struct, frozen=True):
         return self.rows[number - 1] if number else None
 
 
-Table = Mapping[Value, Mapping[str, Value] | DatedRows]
+Table = Mapping[Value, Mapping[str, Value] | DatedRows] | IntervalTable
 Tables = Mapping[str, Table]
 Lists = Mapping[str, Mapping[str, int | None]]
 
@@ -170,12 +172,10 @@ class _Compiler(msgspec.Struct, frozen=True):
         return evaluate
 
     def in_list(self, node: typed.InList) -> Evaluate:
-        operand, lists, name, time = self.compile(node.operand), self.reference.lists, node.list, self.time
-        if self.this_time is not None and reads_this(node.operand) and not reads_item(node.operand):
-            time = self.this_time
-        if time is None:
+        operand, lists, name = self.compile(node.operand), self.reference.lists, node.list
+        now = self.time_of(node.operand)
+        if now is None:
             raise AssertionError("a list is asked where there is no event time")
-        now = time
 
         def evaluate(row: Any) -> bool | None:
             value = operand(row)
@@ -189,13 +189,17 @@ class _Compiler(msgspec.Struct, frozen=True):
 
         return evaluate
 
+    def time_of(self, asked: Node) -> Evaluate | None:
+        """The time for which a list or a table is asked: inside an aggregate that of `this` where only that is read."""
+        is_of_this = self.this_time is not None and reads_this(asked) and not reads_item(asked)
+        return self.this_time if is_of_this else self.time
+
     def lookup(self, node: typed.Lookup) -> Evaluate:
-        key, rows, column, now = (
-            self.compile(node.key),
-            self.reference.tables.get(node.table, {}),
-            node.column,
-            self.time,
-        )
+        key, rows, column = self.compile(node.key), self.reference.tables.get(node.table, {}), node.column
+        now = self.time_of(node.key)
+        if isinstance(rows, IntervalTable):
+            table, time = rows, now or (lambda row: 0)
+            return lambda row: table.values(column, [key(row)], np.array([time(row)]))[0]
 
         def evaluate(row: Any) -> Value:
             found = rows.get(key(row))

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Final
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Final, TypeVar
 
 import msgspec
+import numpy as np
 
 from shroff.errors import Problem, nearest
+from shroff.language.lookups.table import CodedColumn, Interval, IntervalTable, key_interval
 from shroff.language.names import TableShape
 from shroff.language.row import DatedRows, Table
 from shroff.language.types import TIME, Type
@@ -35,6 +39,7 @@ _LONG: Final = 1 << 15  # entries: a copy of more takes longer than a millisecon
 _AT_ONCE_MIN: Final = 1 << 14  # characters of a list
 _CHANGED_MAX: Final = 1 << 12  # of them, until a copy is made all the same
 Changes = Callable[[str], str]  # gives what stands for a value
+_T = TypeVar("_T")
 Answer = tuple[bool, int | None]  # whether a list has a value, and until when
 
 
@@ -236,6 +241,12 @@ def load_table(file: str, text: str, shape: TableShape, key: str, money_places: 
     if lacking:
         problems.append(Problem(file, 1, 1, "", f"the table lacks the column {', '.join(lacking)}."))
         return {}
+    if shape.kind:
+        by_column = {
+            name: [row[at] if len(row) > at else "" for _, row in rows]
+            for name, at in ((name, header.index(name)) for name in types)
+        }
+        return _interval_table(file, text, shape, key, [line for line, _ in rows], by_column, money_places, problems)
     table: dict[Value, dict[str, Value]] = {}
     dated: dict[Value, dict[int, dict[str, Value]]] = {}
     lines: dict[tuple[Value, Value], int] = {}
@@ -263,6 +274,64 @@ def load_table(file: str, text: str, shape: TableShape, key: str, money_places: 
             table[values[key]] = found
     by_time = {of: sorted(rows_of.items()) for of, rows_of in dated.items()}
     return table | {of: DatedRows(*zip(*rows_of, strict=True)) for of, rows_of in by_time.items()}
+
+
+def _interval_table(
+    file: str,
+    text: str,
+    shape: TableShape,
+    key: str,
+    lines: Sequence[int],
+    cells: Mapping[str, Sequence[str]],
+    money_places: int,
+    problems: list[Problem],
+) -> IntervalTable:
+    """The table of cells by column: of what each differs, it is read once."""
+
+    def parsed(column: str, parse: Callable[[str], _T]) -> tuple[list[_T | None], list[int]]:
+        known: dict[str, int] = {}
+        codes = [known.setdefault(cell, len(known)) for cell in cells[column]]
+        values: list[_T | None] = []
+        for cell in known:
+            try:
+                values.append(parse(cell))
+            except ValueError as error:
+                values.append(None)
+                problems.append(Problem(file, lines[cells[column].index(cell)], 1, "", f"{column}: {error}."))
+        return values, codes
+
+    given = len(problems)
+    keys, of_row = parsed(key, partial(key_interval, shape.kind))
+    times, time_of_row = parsed(shape.since, _time_or_day) if shape.since else ([0], [0] * len(lines))
+    columns: dict[str, CodedColumn] = {}
+    for column, type_ in shape.columns.items():
+        values, codes = parsed(column, partial(parse_cell, type_=type_, money_places=money_places))
+        columns[column] = CodedColumn([*values, None], np.array([*codes, -1], np.int32))
+    line_of: dict[tuple[Interval | None, int | None], int] = {}
+    for line, at, time in zip(lines, of_row, time_of_row, strict=True):
+        place = (keys[at], times[time])
+        if line_of.setdefault(place, line) != line and place[0] is not None:
+            problems.append(_twice(file, line, line_of[place]))
+    if len(problems) > given:
+        return IntervalTable("", shape.kind, (), None, {})
+    own = [interval for at in of_row if (interval := keys[at]) is not None]
+    since = [since_ms for at in time_of_row if (since_ms := times[at]) is not None] if shape.since else None
+    digest = hashlib.sha256(f"{shape}\n{text}".encode()).hexdigest()
+    table = IntervalTable(digest, shape.kind, own, since, columns)
+    for pair in table.overlaps:
+        first, second = sorted(lines[own.index(key)] for key in pair)
+        problems.append(_twice(file, second, first))
+    return table
+
+
+def _twice(file: str, line: int, first: int) -> Problem:
+    words = f"line {first} has a key that stands for the same values"
+    return Problem(file, line, 1, "", f"{words}.", "Leave one of the two out, or cut its range.")
+
+
+def _time_or_day(text: str) -> int:
+    """A time; a day stands for its start in UTC."""
+    return parse_time(f"{text}T00:00:00Z" if len(text) == _DAY_LENGTH else text)
 
 
 def cells_of(file: str, text: str) -> Iterator[tuple[int, Mapping[str, str]]]:

@@ -1,0 +1,159 @@
+"""Tables by network, prefix, suffix and time against plain Python and `ipaddress`."""
+
+from __future__ import annotations
+
+import ipaddress
+from random import Random
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shroff.errors import Problem
+from shroff.language.lookups.table import key_interval
+from shroff.language.names import TableShape
+from shroff.language.types import TEXT
+from shroff.project.reference import load_table
+from tests.support.effort import times
+
+SEEDS = st.integers(0, 2**32)
+MANY = times(200, 100_000)  # look-ups of one table
+
+
+def table(kind: str, rows: list[tuple], since: str = ""):
+    problems: list[Problem] = []
+    header = ["key", "name", *([since] if since else [])]
+    text = "\n".join(",".join(map(str, row)) for row in [header, *rows])
+    found = load_table("tables/t.csv", text, TableShape(TEXT, {"name": TEXT}, since, kind), "key", 2, problems)
+    return found, [(problem.line, problem.message) for problem in problems]
+
+
+def names(found, texts, times_ms=None):
+    at = np.zeros(len(texts), np.int64) if times_ms is None else np.array(times_ms, np.int64)
+    return found.values("name", texts, at)
+
+
+def random_address(random: Random, version: int):
+    size = 32 if version == 4 else 128
+    few = random.getrandbits(size) & (0x0F0F << (size - 16) | random.choice([0, 3]))
+    return (ipaddress.IPv4Address if version == 4 else ipaddress.IPv6Address)(
+        random.choice([few, few, random.getrandbits(size)])
+    )
+
+
+@given(SEEDS)
+def test_the_longest_network_holds_an_address(seed):
+    random = Random(seed)
+    networks = set()
+    for _ in range(random.randrange(1, 40)):
+        address = random_address(random, random.choice([4, 6]))
+        networks.add(ipaddress.ip_network((address, random.randrange(address.max_prefixlen + 1)), strict=False))
+    found, problems = table("network", [(network, network) for network in networks])
+    texts = [str(random_address(random, random.choice([4, 6]))) for _ in range(MANY)]
+    texts += [f"::ffff:{random_address(random, 4)}" for _ in range(20)]
+    texts += ["", "x", "192.0.2", "01.2.3.4", "1.2.3.4/8", " 1.2.3.4", "fe80::1%eth0", "1:2:3:4:5:6:7::", "::1.2.3.4"]
+
+    def holder(text):
+        try:
+            address = ipaddress.ip_address(text)
+        except ValueError:
+            return None
+        address = getattr(address, "ipv4_mapped", None) or address
+        holding = [network for network in networks if network.version == address.version and address in network]
+        return str(max(holding, key=lambda network: network.prefixlen)) if holding else None
+
+    assert problems == []
+    assert names(found, texts) == [holder(text) for text in texts]
+
+
+@given(SEEDS)
+def test_the_longest_prefix_that_a_text_begins_with_holds_at_its_time(seed):
+    random = Random(seed)
+    rows, known = [], {}
+    for _ in range(random.randrange(1, 40)):
+        length = random.randrange(1, 5)
+        low = random.randrange(10**length)
+        high = min(low + random.choice([0, 0, 0, 1, 5, 30]), 10**length - 1)
+        prefixes = [f"{number:0{length}}" for number in range(low, high + 1)]
+        if all(prefix not in known for prefix in prefixes):
+            key = prefixes[0] if low == high else f"{prefixes[0]}-{prefixes[-1]}"
+            since = random.sample(range(10), random.randrange(1, 4))
+            rows += [(key, f"{key}@{since_ms}", since_ms) for since_ms in since]
+            known |= dict.fromkeys(prefixes, (key, since))
+    found, problems = table("prefix", rows, "since")
+    texts = ["".join(random.choices("0123456789" + random.choice(["", "x/:é"]), k=length)) for length in range(8)] * 20
+    times_ms = [random.randrange(-1, 11) for _ in texts]
+
+    def holder(text, time_ms):
+        for length in range(len(text), 0, -1):
+            key, since = known.get(text[:length], ("", ()))
+            valid = [since_ms for since_ms in since if since_ms <= time_ms]
+            if valid:
+                return f"{key}@{max(valid)}"
+        return None
+
+    assert problems == []
+    assert names(found, texts, times_ms) == list(map(holder, texts, times_ms))
+
+
+@given(SEEDS)
+def test_the_longest_name_that_ends_a_text_at_a_dot_holds(seed):
+    random = Random(seed)
+
+    def name():
+        return ".".join(random.choices(["a", "b", "ab", "ß", "ss", "UK", "uk", "Co", ""], k=random.randrange(1, 5)))
+
+    rows = {key.casefold(): key for key in (name() for _ in range(20)) if key}
+    found, problems = table("suffix", [(key, folded) for folded, key in rows.items()])
+    texts = [name() for _ in range(200)]
+
+    def holder(text):
+        labels = text.casefold().split(".")
+        ends = (".".join(labels[start:]) for start in range(len(labels)))
+        return next((end for end in ends if end in rows), None)
+
+    assert problems == []
+    assert names(found, texts) == [holder(text) for text in texts]
+
+
+@pytest.mark.parametrize(
+    ("kind", "keys", "told"),
+    [
+        ("network", ["192.0.2.1/24"], [(2, "Write 192.0.2.0/24")]),
+        ("network", ["192.0.2.0/33"], [(2, "at most 32")]),
+        ("network", ["192.0.2.0/x"], [(2, "at most 32")]),
+        ("network", ["192.0.2"], [(2, "no network such as")]),
+        ("network", ["10.0.0.0/8", "::/8", "10.0.0.0/8"], [(4, "line 2 has")]),
+        ("network", ["192.0.2.0/24", "::ffff:192.0.2.0/120"], [(3, "line 2 has")]),
+        ("prefix", ["4111-4119", "4118"], [(3, "line 2 has")]),
+        ("prefix", ["4111-4119", "411", "4118-4125"], [(4, "line 2 has")]),
+        ("prefix", ["4119-4111"], [(2, "the lower first")]),
+        ("prefix", ["41-4119"], [(2, "as many digits")]),
+        ("prefix", ["", "41"], [(2, "the key is empty")]),
+        ("suffix", ["Example.com", "example.COM"], [(3, "line 2 has")]),
+    ],
+)
+def test_a_key_that_is_wrong_or_there_twice_is_told_with_its_line_and_a_cure(kind, keys, told):
+    _, problems = table(kind, [(key, f"name {number}") for number, key in enumerate(keys)])
+
+    assert [line for line, _ in problems] == [line for line, _ in told]
+    assert all(words in message for (_, message), (_, words) in zip(problems, told, strict=True))
+
+
+def test_the_same_key_from_another_time_is_another_row():
+    _, problems = table("suffix", [("a", 1, 5), ("a", 2, 6), ("a", 3, 5), ("b", 4, "soon")], "since")
+
+    assert [line for line, _ in problems] == [5, 4]
+
+
+def test_a_missing_text_and_an_empty_table_have_no_row():
+    found, _ = table("network", [("::/0", "all")])
+    empty, _ = table("prefix", [])
+
+    assert names(found, [None, "::1", None]) == [None, "all", None]
+    assert names(empty, [None, "4"]) == [None, None]
+
+
+def test_a_key_of_a_mapped_network_is_that_of_ipv4():
+    assert key_interval("network", "::ffff:0:0/96") == key_interval("network", "0.0.0.0/0")
