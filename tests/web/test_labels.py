@@ -13,10 +13,10 @@ from typing import Any
 import msgspec
 import pytest
 
+from shroff.app.cases import label_reports
 from shroff.app.models.cutoffs import ScoreCutoffs
 from shroff.config import TEMPLATE_FOLDER
 from shroff.notices.store import Question
-from shroff.web.api.cases import labels
 from shroff.web.server import THREADS
 from tests.support.webs import Answered, Asker, Browser, run
 
@@ -70,7 +70,7 @@ def test_the_day_that_is_not_over_is_marked_in_the_chart_and_the_table_of_labels
         labeled = (said(number, "fraud", "analyst", day) for number, day in ((1, 6), (2, 6), (3, 9)))
         await post(browser, "/api/v1/labels", *labeled)
         assert "not over" not in (await browser.get("/labels")).body.decode()
-        monkeypatch.setattr(type(asks.service.project.context), "now_ms", lambda self: now_ms)
+        monkeypatch.setattr(asks.service.project.context, "now_ms", lambda: now_ms)
         page = (await browser.get("/labels")).body.decode()
 
         assert page.count('class="bar open"') == 1
@@ -193,7 +193,7 @@ def test_of_a_long_log_the_newest_part_is_counted_and_the_page_says_so(bank, mon
         await post(browser, "/api/v1/labels", *(said(one, "fraud", "analyst", 6) for one in range(10)))
         with asks.service.project.log.reading() as log:
             last = log.last_seq()
-        monkeypatch.setattr(labels, "LOOK_BACK", 4)
+        monkeypatch.setattr(label_reports, "LOOK_BACK", 4)
         found = await figures(browser)
         assert (found["events"], found["counted_from"], found["counted_to"]) == (4, last - 3, last)
         assert f"Counted from sequence number {last - 3}" in (await browser.get("/labels")).body.decode()
@@ -202,7 +202,7 @@ def test_of_a_long_log_the_newest_part_is_counted_and_the_page_says_so(bank, mon
 
 
 @pytest.mark.parametrize(
-    "path, of, name", [("/labels", labels.LabelBoard, "look"), ("/thresholds", ScoreCutoffs, "thresholds")]
+    "path, of, name", [("/labels", label_reports.LabelReports, "look"), ("/thresholds", ScoreCutoffs, "thresholds")]
 )
 def test_who_waits_for_a_long_look_keeps_nobody_from_another_page(bank, monkeypatch, path, of, name):
     begun, may_end = threading.Event(), threading.Event()

@@ -17,6 +17,7 @@ from shroff.runtime.progress import unheard
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from shroff.app.cases.label_reports import LabelStatistics
     from shroff.app.rules.rule_looks import RuleStatistics
     from shroff.cases.desk import CaseService
     from shroff.config import ProjectPaths
@@ -62,6 +63,7 @@ class ProjectContext:
     systems_read: MadeOnce[Systems] = field(default_factory=MadeOnce)
     models_kept: MadeOnce[Registry] = field(default_factory=MadeOnce)  # shared as well
     rule_statistics: MadeOnce[RuleStatistics] = field(default_factory=MadeOnce)  # shared as well
+    label_statistics: MadeOnce[LabelStatistics] = field(default_factory=MadeOnce)  # shared as well
     index: KeyIndex | None = None
 
     @property

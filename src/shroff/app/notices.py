@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Final
 
 from shroff import config
 from shroff.app.adapter_factory import AdapterFactory
+from shroff.app.cases.label_reports import LabelReports
 from shroff.app.cases.project_cases import ProjectCases
 from shroff.app.jobs.project_jobs import failing_schedules
-from shroff.app.label_reports import LabelReports
 from shroff.app.lakes import Lakes
 from shroff.app.live.pulled_files import PulledFiles
 from shroff.app.live.versions import FileVersions

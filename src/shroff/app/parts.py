@@ -11,22 +11,22 @@ from shroff.runtime.entry_points import CHECKS, installed
 if TYPE_CHECKING:
     from shroff.app.adapter_factory import AdapterFactory
     from shroff.app.arrow_tables import ArrowTables
+    from shroff.app.cases.label_reports import LabelReports
     from shroff.app.cases.project_cases import ProjectCases
     from shroff.app.context import ProjectContext
     from shroff.app.decision_history import DecisionHistory
     from shroff.app.jobs.project_jobs import ProjectJobs
-    from shroff.app.label_reports import LabelReports
     from shroff.app.lakes import Lakes
     from shroff.app.live.deployment import Applying
     from shroff.app.live.ingest import EventIngest
     from shroff.app.live.kafka_producer import Productions
     from shroff.app.live.label_intake import Labelling
+    from shroff.app.live.position_operations import SourceParts
     from shroff.app.live.quarantine import QuarantineEntries
     from shroff.app.live.request_inbox import Inboxes
     from shroff.app.live.requests import WriterRequests
     from shroff.app.live.routes import OnlineFeatures, Routes
     from shroff.app.live.sink_delivery import Sinks
-    from shroff.app.live.source_views import SourceParts
     from shroff.app.live.sync_sources import PulledSources
     from shroff.app.live.versions import FileVersions
     from shroff.app.live.webhook_sources import PushedSources
@@ -88,7 +88,7 @@ class ProjectParts:
     history: cached_property[DecisionHistory] = part("decision_history:DecisionHistory")
     inboxes: cached_property[Inboxes] = part("live.request_inbox:Inboxes")
     jobs: cached_property[ProjectJobs] = part("jobs.project_jobs:ProjectJobs")
-    label_reports: cached_property[LabelReports] = part("label_reports:LabelReports")
+    label_reports: cached_property[LabelReports] = part("cases.label_reports:LabelReports")
     labelling: cached_property[Labelling] = part("live.label_intake:Labelling")
     lake: cached_property[Lakes] = part("lakes:Lakes")
     letters: cached_property[SentLetters] = part("notice_files:SentLetters")
@@ -112,7 +112,7 @@ class ProjectParts:
     silence_requests: cached_property[PendingSilences] = part("rules.silence_requests:PendingSilences")
     silences: cached_property[Silences] = part("rules.silences:Silences")
     sinks: cached_property[Sinks] = part("live.sink_delivery:Sinks")
-    source: cached_property[SourceParts] = part("live.source_views:SourceParts")
+    source: cached_property[SourceParts] = part("live.position_operations:SourceParts")
     tables: cached_property[ArrowTables] = part("arrow_tables:ArrowTables")
     taking: cached_property[EventIngest] = part("live.ingest:EventIngest")
     training: cached_property[Training] = part("models.trainings:Training")

@@ -60,6 +60,7 @@ def words(*options: str) -> Offer:
 
 
 backends: Final = words("local", "dask", "spark")
+label_sources: Final = words("chargeback", "analyst", "customer", "import")
 
 
 def words_in_turn(*options: str) -> Offer:

@@ -12,13 +12,13 @@ import click
 from shroff.cli import completion
 from shroff.cli.options import FORMAT, gathered
 from shroff.cli.progress import bars
-from shroff.cli.session import Session, command, many, one_line
+from shroff.cli.session import Session, command, many
 from shroff.errors import UsageError
 
 if TYPE_CHECKING:
     from shroff.events.mapping import Unmatched
     from shroff.log.writer import Answer
-    from shroff.worker.ingest import IngestCounts, IngestReport
+    from shroff.worker.ingest import IngestReport
 
 QUARANTINED = 4
 
@@ -110,37 +110,20 @@ def ingest(session: Session, files: tuple[Path, ...], options: IngestArguments) 
     return QUARANTINED if refused or report.unmatched else 0
 
 
-def counts_text(counts: IngestCounts) -> str:
-    """Counts of an ingest, in words."""
-    waiting = f"{counts.pending:,} waiting for their event, " if counts.pending else ""
-    rest = f"{counts.duplicates:,} already in the log, {counts.quarantined:,} quarantined"
-    return f"{counts.appended:,} appended, {waiting}{rest}"
-
-
 def text_of(report: IngestReport) -> str:
     """The counts of an ingest for people."""
     events = report.events
     pace = f", {events.read / report.seconds:,.0f} a second" if report.seconds > 0 and events.read else ""
-    lines = [f"{many(events.read, 'event')} read in {report.seconds:.1f} s{pace}: {counts_text(events)}."]
+    lines = [f"{many(events.read, 'event')} read in {report.seconds:.1f} s{pace}: {events.words}."]
     if report.by_outcome:
         order = ("approve", "challenge", "review", "decline")
         shares = [f"{name} {report.by_outcome[name]:,}" for name in order if name in report.by_outcome]
         lines.append(f"{many(report.decisions, 'decision')}: {', '.join(shares)}.")
-    lines += labels_text(report) if report.labels.read else []
+    lines += report.labels_text() if report.labels.read else []
     skipped = report.untaken - sum(unmatched.lines for unmatched in report.unmatched)
     if skipped:
         lines.append(f"{many(skipped, 'line')} skipped: no event type's 'when' accepts them.")
     return "\n".join([*lines, *unmatched_text(report.unmatched)])
-
-
-def labels_text(report: IngestReport) -> list[str]:
-    """The counts of labels, and whether some that wait may mean an event type that is not declared."""
-    lines = [f"{many(report.labels.read, 'label')} read: {counts_text(report.labels)}."]
-    if typed := report.typed:
-        shown, name = one_line(typed[0]), one_line(typed[0].partition("/")[0])
-        words = f"{many(len(typed), 'waiting label names', 'waiting labels name')} an event such as {shown!r}."
-        lines.append(f"{words} events.yaml declares no event type {name!r}, so the whole text counts as an id.")
-    return lines
 
 
 def next_steps(refused: int, report: IngestReport) -> list[str]:

@@ -19,7 +19,6 @@ from shroff.cases.case_queries import QueueCount
 from shroff.errors import ShroffError, TransientError, UsageError
 from shroff.log.flags import VerdictsInForce
 from shroff.runtime.progress import unheard
-from shroff.web.api.cases.labels import LabelBoard
 from shroff.web.api.health import HealthBoard
 from shroff.web.api.live import Board
 from shroff.web.api.operations import OperationThreads
@@ -179,7 +178,6 @@ class Service:
         self.streams, self.verdicts, self.operator_alerts = Streams(), VerdictsInForce(), OperatorAlerts()
         self.health, self.reasons = HealthBoard(project), FirstReasons(project)
         self.board, self.queue_count = Board(project, lambda: self.work, self.cases), QueueCount(self.cases)
-        self.label_board = LabelBoard(project)
         self.is_ending = False
         self._writer_tasks = WriterTasks()
         self._copies = asyncio.Semaphore(COPIES_MAX)

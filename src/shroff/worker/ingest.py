@@ -17,6 +17,7 @@ from shroff.log.columns.lines import InRuns
 from shroff.log.writer import DECIDED, DUPLICATE, LATE, REFUSED, TAKEN, UNTAKEN, WAITING, Answer, Prepared, Writer
 from shroff.runtime.logs import LOG, say
 from shroff.runtime.process_wide import ProcessWide, calm_collector
+from shroff.runtime.texts import many, one_line
 from shroff.streams.log import Offset
 from shroff.worker.inbox import InboxServer
 
@@ -39,6 +40,12 @@ class IngestCounts:
     quarantined: int = 0
     pending: int = 0
     late: int = 0  # and kept beside the log
+
+    @property
+    def words(self) -> str:
+        waiting = f"{self.pending:,} waiting for their event, " if self.pending else ""
+        rest = f"{self.duplicates:,} already in the log, {self.quarantined:,} quarantined"
+        return f"{self.appended:,} appended, {waiting}{rest}"
 
 
 @dataclass(slots=True)
@@ -90,6 +97,15 @@ class IngestReport:
                 **({"undeclared": {"count": len(typed), "example": typed[0]}} if typed else {}),
             },
         }
+
+    def labels_text(self) -> list[str]:
+        """The counts of labels, and whether some that wait may mean an event type that is not declared."""
+        lines = [f"{many(self.labels.read, 'label')} read: {self.labels.words}."]
+        if typed := self.typed:
+            shown, name = one_line(typed[0]), one_line(typed[0].partition("/")[0])
+            words = f"{many(len(typed), 'waiting label names', 'waiting labels name')} an event such as {shown!r}."
+            lines.append(f"{words} events.yaml declares no event type {name!r}, so the whole text counts as an id.")
+        return lines
 
     def add(self, prepared: Prepared, received: int | None = None) -> None:
         """Count a batch that is durable, of so many submissions; by default as many as it has answers."""

@@ -12,10 +12,10 @@ from urllib.parse import urlsplit
 
 from shroff.app.adapter_factory import AdapterFactory, open_sources
 from shroff.app.lakes import Lakes
+from shroff.app.live.position_operations import notes_of
 from shroff.app.live.request_inbox import Inboxes
 from shroff.app.live.routes import Routes
 from shroff.app.live.sink_delivery import Sinks
-from shroff.app.live.source_views import notes_of
 from shroff.app.parts import ProjectPart
 from shroff.app.project_files import checked, intake_of
 from shroff.errors import StorageError, TransientError, UsageError, nearest

@@ -11,8 +11,8 @@ from shroff.app.adapter_factory import AdapterFactory
 from shroff.app.backups.retention import finding
 from shroff.app.jobs.project_jobs import failing_schedules
 from shroff.app.lakes import Lakes
+from shroff.app.live.position_operations import SourceParts
 from shroff.app.live.sink_delivery import Sinks
-from shroff.app.live.source_views import SourceParts
 from shroff.app.live.sync_sources import PulledSources
 from shroff.app.live.versions import FileVersions
 from shroff.app.live.webhook_sources import PushedSources

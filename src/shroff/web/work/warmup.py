@@ -14,6 +14,7 @@ from importlib import import_module
 from threading import Thread
 from typing import TYPE_CHECKING, Final
 
+from shroff.app.cases.label_operations import ShowLabelStatistics
 from shroff.app.models.threshold_operations import ShowThresholds
 from shroff.cases import case_queries
 from shroff.cases.filters import queue_of
@@ -67,7 +68,7 @@ def steps(service: Service) -> Iterator[Step]:
     yield service.health.look
     yield partial(import_module, COLUMN_READER)  # a replay that reads many records uses it if it is there
     if service.is_ready and service.work.seq <= HEAVY_MAX:  # neither where it stands by: nobody looks there
-        yield partial(service.label_board.look, None)
+        yield partial(service.project.run, ShowLabelStatistics())
         yield partial(service.project.run, ShowThresholds())
     for _ in range(LOOKED_BACK // BLOCK):
         if service.board.is_behind:

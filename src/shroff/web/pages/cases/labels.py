@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Final
 
 from starlette.responses import Response
 
+from shroff.app.cases.label_operations import ShowLabelStatistics
+from shroff.app.cases.label_reports import ASKED_MS, SHOWN, LabelLook
 from shroff.cases.labels import Conflict, LabelSaid, Maturity
 from shroff.events.definitions import SOURCES
 from shroff.language.values import DAY_MS, day_number
 from shroff.models.loader import LABEL_DELAY_MS
 from shroff.people.access import Right
-from shroff.web.api.cases.labels import ASKED_MS, SHOWN, LabelLook
 from shroff.web.http.messages import FORM_BYTES_MAX, Request
 from shroff.web.http.problems import ProblemError
 from shroff.web.http.routes import Route, Screen
@@ -66,7 +67,8 @@ async def show(service: Service, request: Request) -> Response:
     code = request.query_params.get("period", FIRST)
     if code not in PERIODS:
         raise ProblemError(400, "bad-query", "The query cannot be read", f"period: one of {', '.join(PERIODS)}")
-    found = await service.label_board.asked(service, PERIODS[code][1])
+    asked = ShowLabelStatistics(period_ms=PERIODS[code][1])
+    found: LabelLook = (await service.operations.run(request.who, asked)).report
     together = found.together
     delay_ms = max(
         (model.label_delay_ms for model in service.project.definitions.models.values()), default=LABEL_DELAY_MS

@@ -1,25 +1,33 @@
-"""Read positions of an opened project's source, part by part, and forgetting a part."""
+"""Operations on read positions: each part of the sources that a worker reads, and one that is reset."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import closing, suppress
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import msgspec
 
 from shroff.app.adapter_factory import AdapterFactory
 from shroff.app.live.webhook_sources import ReadView, SourceFiles
 from shroff.app.parts import ProjectPart
 from shroff.app.people import ProjectPeople
 from shroff.errors import LogBusyError, TransientError, UsageError
+from shroff.events.event import time_text
 from shroff.events.intake import READ
+from shroff.operations.declaration import OperationAnswer, OperationRequest, Param, group, operation
+from shroff.runtime.texts import argument, one_line, table
+from shroff.streams.source import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from shroff.app.context import ProjectContext
-    from shroff.log.read_positions import PartRead
+    from shroff.log.read_positions import Forgotten, PartRead
     from shroff.project.settings.system import System
+    from shroff.project.settings.systems import Systems
     from shroff.streams.source import Standing
     from shroff.worker.serving.multi_source import Note, ReadNews
 
@@ -164,3 +172,131 @@ def _joined(read: Mapping[str, PartRead], standings: list[Standing]) -> list[Par
         before = found.get(standing.part, PartRead(standing.part, NOTHING))
         found[standing.part] = replace(before, waiting=standing.waiting, trouble=standing.trouble)
     return [found[part] for part in sorted(found)]
+
+
+# ---- operations
+
+group(
+    "source",
+    """Show the read position of each part of the live source, or reset one.""",
+    examples=("shroff source list", "shroff source forget payments/0"),
+)
+
+
+class ListPositions(OperationRequest["SourcePositions"]):
+    """All parts of sources that a worker reads."""
+
+
+class PartPosition(msgspec.Struct):
+    """A part with its read position; `trouble` says why it cannot be read on from there."""
+
+    source: str
+    part: str
+    offset: str | None
+    waiting: int | None
+    trouble: str | None
+    forgotten: dict[str, Any] | None
+
+
+class SourcePositions(OperationAnswer):
+    """The live source, and the read position of each part."""
+
+    source: str | None
+    parts: list[PartPosition]
+
+    def text(self) -> str:
+        if not self.parts and self.source is not None:
+            return f"Nothing was read from the source {self.source} yet."
+        if not self.parts:
+            return "No live source yet: shroff.yaml has no 'source:'."
+        rows = [
+            (part.source, part.part, part.offset or "nothing", "?" if part.waiting is None else f"{part.waiting:,}")
+            for part in self.parts
+        ]
+        lines = [table(rows, ("source", "part", "read up to", "waiting"))]
+        for part in self.parts:
+            if part.trouble:
+                lines.append(one_line(f"{part.part}: {part.trouble}"))
+            if (reset := part.forgotten) is not None:
+                lines.append(one_line(f"{part.part}: read position reset at {reset['at']}; it was {reset['offset']}."))
+        return "\n".join(lines)
+
+    @property
+    def _stuck(self) -> str | None:
+        return next((part.part for part in self.parts if part.trouble), None)
+
+    def hints(self) -> Sequence[str]:
+        if self._stuck is not None:
+            return [f"shroff source forget {argument(self._stuck)}"]
+        return ["shroff run" if self.parts else "shroff check"]
+
+    def exit_status(self) -> int:
+        return 0 if self._stuck is None else 1
+
+
+@operation("source list", right="read:metrics", examples=["shroff source list"])
+def list_positions(source: SourceParts, systems: Systems, request: ListPositions) -> SourcePositions:
+    """List the parts (partitions, streams, files) with their read position and number of waiting messages.
+
+    Exit status 1: a part cannot be read on from its position; the output says why.
+    """
+    parts = [
+        PartPosition(
+            kind,
+            part.part,
+            shown(part.offset) or None,
+            part.waiting,
+            part.trouble or None,
+            _reset(part.forgotten),
+        )
+        for kind, found in source.all().items()
+        for part in found
+    ]
+    return SourcePositions(source=None if systems.source is None else systems.source.kind, parts=parts)
+
+
+def _reset(forgotten: Forgotten | None) -> dict[str, Any] | None:
+    return None if forgotten is None else {"offset": shown(forgotten.offset), "at": time_text(forgotten.at_ms)}
+
+
+class ForgetPosition(OperationRequest["ForgottenPosition"]):
+    """A part whose read position is to be reset."""
+
+    part: Annotated[str, Param("The part.")]
+    is_sure: Annotated[
+        bool,
+        Param(
+            "Do not ask for confirmation.",
+            flags="--yes",
+            asks="This resets the read position of {part}.",
+            is_local=True,
+        ),
+    ] = False
+
+
+class ForgottenPosition(OperationAnswer):
+    """A part with the read position that it had."""
+
+    part: str
+    offset: str
+
+    def text(self) -> str:
+        return f"The read position of {one_line(self.part)} is reset; it was {one_line(self.offset)}."
+
+    def hints(self) -> Sequence[str]:
+        return "shroff source list", "shroff run"
+
+
+@operation(
+    "source forget",
+    right="mend:input",
+    examples=["shroff source forget payments/0", "shroff source forget payments/0 --yes"],
+)
+def forget_position(source: SourceParts, request: ForgetPosition) -> ForgottenPosition:
+    """Reset the read position of a PART, for example after its topic was deleted and created again.
+
+    The next worker reads the PART from its first message, or from the source's 'start'. The log knows its events by
+    id, so messages read twice change nothing. Deleted messages stay lost. No worker may run meanwhile. The log keeps
+    the time of the reset and the old position; 'shroff source list' shows them.
+    """
+    return ForgottenPosition(part=request.part, offset=shown(source.forget(request.part)))

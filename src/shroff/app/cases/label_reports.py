@@ -1,0 +1,212 @@
+"""Labels of an opened project: unmatched and conflicting ones, label delay, and statistics of all."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import Counter
+from dataclasses import dataclass, field
+from threading import Lock
+from typing import TYPE_CHECKING, Final
+
+from shroff.app.parts import ProjectPart
+from shroff.cases import labels as label_statistics
+from shroff.cases.labels import Came, Conflict, HeldAnswers, LabelsInMemory, Maturity, came_since, maturity_in
+from shroff.errors import UsageError
+from shroff.language.values import DAY_MS, day_number
+from shroff.log.history import ListedWaiting, waiting_row
+from shroff.log.later_labels import last_moment, latest
+from shroff.monitoring.day_figures import CUSTOMER
+from shroff.notices.store import QuestionCounts
+from shroff.replay.notebook import moment_ms
+from shroff.runtime.memo import Fresh
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+
+    from shroff.app.context import ProjectContext
+    from shroff.replay.notebook import Moment
+    from shroff.streams.log import Log
+
+KNOWN_BACK: Final = 2_000_000  # places whose labels say how soon frauds are known: 0.2 s, and 5 µs for each label
+LOOK_BACK: Final = 500_000  # places that are counted: some 200 MB where each has a label, and 5 s for the first look
+DAYS_MAX: Final = 3_650  # that are drawn
+LISTED_MAX: Final = 10_000  # waiting labels: of more the first are not looked for
+SHOWN: Final = 25
+AGES: Final = (0, 7, 30, 90)  # days since an event from which it stands in the next row of those without a label
+ASKED_MS: Final = 7 * DAY_MS
+NOTHING: Final = Maturity(0, 0, 0, 0, ())
+
+
+@dataclass(frozen=True, slots=True)
+class Together:
+    """Statistics of all counted labels. Conflicts are newest first; `came` is of all, by source."""
+
+    events: int = 0
+    in_force: Mapping[str, int] = field(default_factory=dict)
+    came: Sequence[Came] = ()
+    conflicts: Sequence[Conflict] = ()
+    maturity: Maturity = NOTHING
+    held: Sequence[HeldAnswers] = ()
+    labeled: Mapping[int, int] = field(default_factory=dict)  # of decided types, by the day of the event
+
+
+@dataclass(frozen=True, slots=True)
+class LabelLook:
+    """All that the screen shows. Labels behind place `counted_after` are counted, up to `counted_to`.
+
+    `came` is what came in the asked period up to the newest label; `by_day` counts labels and frauds of each of its
+    days, from `first_day` on. `without_label` counts the decided events that have none, by `AGES`. `asked` is what came
+    of the questions that were mailed in seven days, by the clock, `answers` are the labels of customers in them, by
+    verdict, however they came. `waits` may be more than what is listed.
+    """
+
+    counted_after: int = 0
+    counted_to: int = 0
+    newest_ms: int = 0
+    together: Together = field(default_factory=Together)
+    came: Sequence[Came] = tuple(came_since({}, 0))
+    first_day: int = 0
+    by_day: Sequence[tuple[int, int]] = ()
+    without_label: Sequence[int] = (0,) * len(AGES)
+    asked: QuestionCounts = field(default_factory=QuestionCounts)
+    answers: Mapping[str, int] = field(default_factory=dict)
+    waits: int = 0
+    waiting: Sequence[ListedWaiting] = ()
+
+
+@dataclass(slots=True)
+class LabelStatistics:
+    """The labels of a log, followed while somebody looks; what they say together is kept until more come."""
+
+    labels: LabelsInMemory | None = None
+    decided: Counter[int] = field(default_factory=Counter)
+    together: Fresh[Together] = field(default_factory=Fresh)
+    lock: Lock = field(default_factory=Lock)
+
+
+class LabelReports(ProjectPart):
+    """Label reports of a project. Each call reads the current log."""
+
+    def __init__(self, context: ProjectContext) -> None:
+        super().__init__(context)
+        self._kept = context.label_statistics.get(LabelStatistics)
+
+    def pending(self, *, as_of: Moment | None = None) -> list[ListedWaiting]:
+        """List unmatched labels in order of arrival; with a time, those known by then."""
+        as_of_ms = moment_ms(as_of)
+        with self._log.reading() as log:
+            rows = [waiting_row(label) for label in log.waiting_all()]
+        return [row for row in rows if as_of_ms is None or row.known_at_ms <= as_of_ms]
+
+    def conflicts(self, *, as_of: Moment | None = None) -> list[Conflict]:
+        """List events with conflicting labels (fraud and genuine) at a time, ordered by their newest label."""
+        with self._log.reading() as log:
+            return label_statistics.conflicts(log, self._context.definitions, moment_ms(as_of))
+
+    def maturity(self, *, as_of: Moment | None = None, days: int | None = None) -> Maturity:
+        """Get the number of frauds known n days after their event (see `cases.labels.maturity`)."""
+        with self._log.reading() as log:
+            as_of_ms = moment_ms(as_of)
+            as_of_ms = last_moment(log, self._context.now_ms()) if as_of_ms is None else as_of_ms
+            return label_statistics.maturity(log, self._context.definitions, as_of_ms or 0, days, self._friendly)
+
+    def known_by(self, ages_days: Sequence[int]) -> dict[int, float]:
+        """Get the share of frauds known after given numbers of days; ages beyond the curve are left out.
+
+        Uses the labels of the last `KNOWN_BACK` sequence numbers, so its cost does not grow with the log.
+        """
+        with self._log.reading() as log:
+            labels = LabelsInMemory(max(0, log.last_seq() - KNOWN_BACK))
+            labels.follow(log, self._context.definitions)
+            as_of_ms = latest(log.watermark_ms(), labels.known_at_ms(), self._context.now_ms()) or 0
+        curve = maturity_in(labels.histories, as_of_ms, friendly=self._friendly)
+        return {point.days: point.share for point in curve.points if point.days in ages_days}
+
+    @property
+    def _friendly(self) -> Mapping[str, Collection[str]]:
+        return {name: model.friendly_reasons for name, model in self._context.definitions.models.items()}
+
+    # ---- statistics of all
+
+    def look(self, period_ms: int | None = None) -> LabelLook:
+        """Label statistics of a period up to the newest label or of all; from any thread."""
+        from shroff.app.notice_files import NoticeFiles
+
+        now_ms = self._context.now_ms()
+        with self._kept.lock:
+            try:
+                with self._log.reading() as log:
+                    labels = self._followed(log)
+                    as_of_ms = latest(log.watermark_ms(), labels.known_at_ms(), now_ms) or 0
+                    waits = log.counts().waiting
+                    rows = log.waiting_all()[:SHOWN] if 0 < waits <= LISTED_MAX else []
+                with NoticeFiles(self._context).told() as store, store.look() as look:
+                    asked = look.asked_between(now_ms - ASKED_MS, now_ms + 1, now_ms)
+            except UsageError:  # there is no log yet
+                return LabelLook()
+            together = self._kept.together.get(labels.count, lambda: self._together(labels, as_of_ms))
+            newest_ms = max((known_ms for known_ms in labels.known_at_ms() if known_ms <= as_of_ms), default=0)
+            since_ms = -1 if period_ms is None else newest_ms - period_ms
+            return LabelLook(
+                labels.after,
+                labels.to,
+                newest_ms,
+                together,
+                came_since(labels.histories, since_ms),
+                *_days(labels, since_ms, newest_ms, self._context.systems.time_zone),
+                _without_label(self._kept.decided, together.labeled, as_of_ms // DAY_MS),
+                asked,
+                _answers(labels, now_ms - ASKED_MS),
+                waits,
+                [waiting_row(row) for row in rows],
+            )
+
+    def _followed(self, log: Log) -> LabelsInMemory:
+        kept, last = self._kept, log.last_seq()
+        if kept.labels is None or last - kept.labels.to > LOOK_BACK:
+            kept.labels, kept.decided = LabelsInMemory(max(0, last - LOOK_BACK)), Counter()
+        for records in log.read(max(kept.labels.to, log.pruned_to()), last):
+            kept.decided.update(record.time_ms // DAY_MS for record in records if record.decided)
+        kept.labels.follow(log, self._context.definitions)
+        return kept.labels
+
+    def _together(self, labels: LabelsInMemory, as_of_ms: int) -> Together:
+        histories, decided = labels.histories, self._context.definitions.events.decided
+        return Together(
+            len(histories),
+            Counter(history.said[history.force].verdict for history in histories.values()),
+            came_since(histories, -1),
+            label_statistics.conflicts_in(histories)[::-1],
+            maturity_in(histories, as_of_ms, friendly=self._friendly),
+            label_statistics.held_of(histories, CUSTOMER),
+            Counter(history.time_ms // DAY_MS for (type_, _), history in histories.items() if type_ in decided),
+        )
+
+
+def _answers(labels: LabelsInMemory, since_ms: int) -> Counter[str]:
+    """The labels of customers since a moment, by verdict."""
+    said = (said for history in labels.histories.values() for said in history.said)
+    return Counter(label.verdict for label in said if label.source == CUSTOMER and label.known_at_ms > since_ms)
+
+
+def _days(labels: LabelsInMemory, since_ms: int, newest_ms: int, zone: str) -> tuple[int, list[tuple[int, int]]]:
+    """The first day on which a label came after a moment, and how many came on it and each later one, with frauds."""
+    every, frauds = Counter[int](), Counter[int]()
+    for history in labels.histories.values():
+        for said in history.said:
+            if since_ms < said.known_at_ms <= newest_ms:
+                day = day_number(said.known_at_ms, zone)
+                every[day] += 1
+                frauds[day] += said.verdict == "fraud"
+    if not every:
+        return 0, []
+    last = max(every)
+    first = max(min(every), last - DAYS_MAX)
+    return first, [(every[day], frauds[day]) for day in range(first, last + 1)]
+
+
+def _without_label(decided: Mapping[int, int], labeled: Mapping[int, int], today: int) -> list[int]:
+    counts = [0] * len(AGES)
+    for day, count in decided.items():
+        counts[bisect_right(AGES, max(0, today - day)) - 1] += max(0, count - labeled.get(day, 0))
+    return counts
