@@ -53,7 +53,7 @@ def test_apply_makes_files_active_in_a_process_that_runs(tmp_path):
         names = "rules/large.yaml, notices/customer.txt.j2, notices/gone.yaml, shroff.yaml: mail, shroff.yaml: lake"
         assert active(bank) == (WRONG, f"5 changes in files only: {names}")
         assert not services.renew()
-        found = app.open_exactly(tmp_path).applying.apply()
+        found = app.open_exactly(tmp_path).versions.apply()
 
         assert changed(found) == [
             ("rules/large.yaml", "changed", NOW),
@@ -74,16 +74,16 @@ def test_apply_makes_files_active_in_a_process_that_runs(tmp_path):
 def test_apply_without_a_process_that_runs_is_done_at_once(tmp_path):
     bank = Bank(tmp_path)
     with pytest.raises(UsageError, match="no log yet"):
-        bank.project.applying.apply()
+        bank.project.versions.apply()
     bank.pay()
     write(bank, "rules/large.yaml", f"# only a comment\n{RULE}")
     write(bank, "shroff.yaml", f"# only a comment\n{FILES['shroff.yaml']}")
     assert bank.project.versions.unapplied() == []
     write(bank, "rules/large.yaml", RULE.replace("> 100", "> 500"))
-    found = bank.project.applying.apply()
+    found = bank.project.versions.apply()
 
     assert changed(found) == [("rules/large.yaml", "changed", NOW)]
-    assert (found.seq, bank.project.versions.unapplied(), bank.project.applying.apply().changed) == (3, [], [])
+    assert (found.seq, bank.project.versions.unapplied(), bank.project.versions.apply().changed) == (3, [], [])
     assert bank.pay(payment("p-2", "200.00")) == ["approve"]
 
 
@@ -93,7 +93,7 @@ def test_files_with_mistakes_change_nothing(tmp_path):
     with running(bank) as writer:
         write(bank, "rules/large.yaml", RULE.replace("amount", "amuont"))
         with pytest.raises(DefinitionError):
-            app.open_exactly(tmp_path).applying.apply()
+            app.open_exactly(tmp_path).versions.apply()
 
         assert "amuont" not in writer.definitions.files["rules/large.yaml"]
 
@@ -107,7 +107,7 @@ def test_a_setting_by_which_nobody_could_be_told_is_refused(tmp_path):
         write(bank, "shroff.yaml", settings)
         (tmp_path / "notices").mkdir(exist_ok=True)
         write(bank, "notices/first.yaml", "on: failure\nto: [a@b.example]\n")
-        found = app.open_exactly(tmp_path).applying.apply()
+        found = app.open_exactly(tmp_path).versions.apply()
 
         assert "NO_SUCH_NAME" in (found.why_not or "")
         assert not bank.project.notices.services().renew()
@@ -126,7 +126,7 @@ def test_settings_of_sinks_and_of_the_service_are_taken_up_by_every_process(tmp_
         settings = FILES["shroff.yaml"] + "sessions: { idle: 5m }\nhttp: { timeout: 3s }\n"
         write(bank, "shroff.yaml", f"{settings}sinks: {{ table: {TABLE % 'a'} }}\n")
         assert (beside.inboxes.follow_active(log), beside.context.systems) == ("", before)  # nobody applied it
-        found = app.open_exactly(tmp_path).applying.apply()
+        found = app.open_exactly(tmp_path).versions.apply()
 
         assert {takes for *_, takes in changed(found)} == {NOW}
         assert [one.name for one in bank.project.routes.all()] == ["table"]
@@ -141,12 +141,12 @@ def test_settings_of_sinks_and_of_the_service_are_taken_up_by_every_process(tmp_
         for secret in ("'${NO_SUCH_NAME}'", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"):
             hook = f"{{ webhook: {{ url: 'http://localhost:9/', secret: {secret} }} }}"
             write(bank, "shroff.yaml", f"{settings}sinks: {{ table: {TABLE % 'a'}, hook: {hook} }}\n")
-            found = app.open_exactly(tmp_path).applying.apply()
+            found = app.open_exactly(tmp_path).versions.apply()
             assert ("NO_SUCH_NAME" in (found.why_not or "")) == ("NO_SUCH_NAME" in secret)
             assert ("hook" in bank.project.context.systems.sinks) == (not found.why_not)
 
         write(bank, "shroff.yaml", f"{settings.replace('3s', '4s')}lake: ./l\n")
-        assert changed(app.open_exactly(tmp_path).applying.apply()) == [
+        assert changed(app.open_exactly(tmp_path).versions.apply()) == [
             ("shroff.yaml: http", "changed", RESTART),  # a lake in a bucket is open by it
             ("shroff.yaml: lake", "added", RESTART),
             ("shroff.yaml: sinks", "removed", NOW),
@@ -159,7 +159,7 @@ def test_whoever_takes_over_has_the_settings_that_were_applied_meanwhile(tmp_pat
     bank.pay()
     assert not bank.project.context.systems.sinks
     write(bank, "shroff.yaml", FILES["shroff.yaml"] + f"sinks: {{ table: {TABLE % 'a'} }}\nlake: ./l\n")
-    app.open_exactly(tmp_path).applying.apply()
+    app.open_exactly(tmp_path).versions.apply()
     with running(bank):
         assert list(bank.project.context.systems.sinks) == ["table"]
         assert active(bank) == (WRONG, "1 change in files only: shroff.yaml: lake")
@@ -175,7 +175,7 @@ def test_a_first_setting_is_told_though_nothing_beside_the_definitions_was_there
     with running(bank):
         write(bank, "shroff.yaml", "shroff: 1\nname: small\nmoney: EUR\nsnapshots: { every: 5m }\n")
 
-        assert changed(app.open_exactly(tmp_path).applying.apply()) == [("shroff.yaml: snapshots", "added", RESTART)]
+        assert changed(app.open_exactly(tmp_path).versions.apply()) == [("shroff.yaml: snapshots", "added", RESTART)]
         assert active(bank) == (WRONG, "1 change in files only: shroff.yaml: snapshots")
 
 
@@ -184,7 +184,7 @@ def test_event_types_take_a_restart_and_apply_says_so(tmp_path):
     bank.pay()
     with running(bank):
         write(bank, "events.yaml", FILES["events.yaml"].replace("zone: text?", "zone: text?, more: text?"))
-        found = app.open_exactly(tmp_path).applying.apply()
+        found = app.open_exactly(tmp_path).versions.apply()
 
         assert changed(found) == [("events.yaml", "changed", RESTART)]
         assert "read its input as they were then" in (found.why_not or "") or "events.yaml" in found.why_not

@@ -34,7 +34,7 @@ def text_failed(bank: Bank) -> None:
     """A text that the samples of `check` do not show to be wrong: they have fewer facts."""
     text = "Subject: x\n\n{% for one in facts %}{{ one.c if loop.index == 4 }}{% endfor %}"
     bank.write({"notices/customer.txt.j2": text})
-    bank.project.applying.apply()
+    bank.project.versions.apply()
 
 
 def file_passed_over(bank: Bank) -> None:

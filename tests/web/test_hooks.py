@@ -436,11 +436,11 @@ def test_sources_that_change_count_once_they_are_applied(bank, outside):
             settings.read_text().replace("    events: [saving, withdrawal]\n", "    others: quarantine\n")
         )
         assert (await post(asks, "topic", posted(Message=login))).json() == {"state": "skipped"}
-        await asyncio.to_thread(asks.service.project.applying.apply)
+        await asyncio.to_thread(asks.service.project.versions.apply)
         assert (await post(asks, "topic", posted(Message=login))).json() == {"state": "quarantined"}
         settings.write_text(settings.read_text().replace(f'"{TOPIC}"', '"${NO_SUCH_TOPIC}"'))
         with suppress(UsageError):  # or it says so, and nothing changes
-            await asyncio.to_thread(asks.service.project.applying.apply)
+            await asyncio.to_thread(asks.service.project.versions.apply)
         assert (await post(asks, "topic", posted(Message=login, MessageId="m-2"))).status in {200, 503}
 
     served(bank, steps)
@@ -501,7 +501,7 @@ def test_the_screen_shows_what_came_and_why_the_rest_did_not_and_has_actions(ban
         assert queued.headers["location"].startswith("/jobs/")
         monkeypatch.delenv("PARTNER_SECRET")
         settings.write_text(settings.read_text().replace("subscribe: auto", "subscribe: ask"))
-        await asyncio.to_thread(asks.service.project.applying.apply)
+        await asyncio.to_thread(asks.service.project.versions.apply)
         asks.service.project.context.reload()
         after = (await browser.get("/sources")).body.decode()
         assert "Messages are answered with 503: " in after

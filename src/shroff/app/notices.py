@@ -12,8 +12,8 @@ from shroff.app.cases.label_reports import LabelReports
 from shroff.app.cases.project_cases import ProjectCases
 from shroff.app.jobs.project_jobs import failing_schedules
 from shroff.app.lakes import Lakes
+from shroff.app.live.deployment import FileVersions
 from shroff.app.live.pulled_files import PulledFiles
-from shroff.app.live.versions import FileVersions
 from shroff.app.live.webhook_sources import PushedSources
 from shroff.app.notice_files import SENDER, NoticeFiles, SentLetters
 from shroff.app.parts import ProjectPart
@@ -90,7 +90,7 @@ class NoticeViews(ProjectPart):
             self._context.taken,
             self.services,
             self.inactive,
-            FileVersions(self._context).file_stamps,
+            partial(config.file_stamps, self._context.paths.folder),
             self._source_troubles,
             partial(failing_schedules, self._context),
         )
@@ -209,8 +209,7 @@ class NoticeViews(ProjectPart):
     def inactive(self, log: Log) -> list[str]:
         """List inactive notices of the project's files by name; none if the files have errors."""
         with suppress(DefinitionError):
-            fresh = self._context.afresh()
-            return [change.file for change in FileVersions(fresh).changes_in(log, fresh.definitions)]
+            return [change.file for change in FileVersions(self._context).unapplied_in(log)]
         return []
 
     def preview(self, name: str, event: str = "", day: str = "") -> Mail:

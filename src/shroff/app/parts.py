@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from shroff.app.decision_history import DecisionHistory
     from shroff.app.jobs.project_jobs import ProjectJobs
     from shroff.app.lakes import Lakes
-    from shroff.app.live.deployment import Applying
+    from shroff.app.live.deployment import FileVersions
     from shroff.app.live.ingest import EventIngest
     from shroff.app.live.kafka_producer import Productions
     from shroff.app.live.label_intake import Labelling
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from shroff.app.live.routes import OnlineFeatures, Routes
     from shroff.app.live.sink_delivery import Sinks
     from shroff.app.live.sync_sources import PulledSources
-    from shroff.app.live.versions import FileVersions
     from shroff.app.live.webhook_sources import PushedSources
     from shroff.app.live.worker_runs import WorkerRuns
     from shroff.app.maintenance.health import HealthChecks
@@ -78,7 +77,6 @@ class ProjectParts:
         self.context = context
 
     agreements: cached_property[Agreements] = part("rules.agreements:Agreements")
-    applying: cached_property[Applying] = part("live.deployment:Applying")
     backtests: cached_property[LogBacktests] = part("rules.backtests:LogBacktests")
     cases: cached_property[ProjectCases] = part("cases.project_cases:ProjectCases")
     cutoffs: cached_property[ScoreCutoffs] = part("models.cutoffs:ScoreCutoffs")
@@ -117,7 +115,7 @@ class ProjectParts:
     taking: cached_property[EventIngest] = part("live.ingest:EventIngest")
     training: cached_property[Training] = part("models.trainings:Training")
     training_sets: cached_property[TrainingSets] = part("models.training_sets:TrainingSets")
-    versions: cached_property[FileVersions] = part("live.versions:FileVersions")
+    versions: cached_property[FileVersions] = part("live.deployment:FileVersions")
 
     @cached_property
     def log(self) -> ProjectLog:

@@ -111,10 +111,10 @@ def _kind(error: BaseException) -> tuple[str, str, int]:
 
 def _words(error: BaseException, session: Session) -> str:
     if isinstance(error, DefinitionError):
-        opened = session.opened
-        lines = (
-            (problem, opened.versions.source_line(problem) if opened is not None else "") for problem in error.problems
-        )
+        from shroff.project.loader import line_of
+
+        folder = session.opened.context.paths.folder if session.opened is not None else None
+        lines = ((problem, line_of(folder, problem) if folder is not None else "") for problem in error.problems)
         shown = [problem_text(problem, line) for problem, line in lines]
         return "\n\n".join([*shown, "Nothing was done. Fix the errors, then run 'shroff check'."])
     if isinstance(error, KeyboardInterrupt | click.exceptions.Abort):

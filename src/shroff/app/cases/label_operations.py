@@ -288,7 +288,7 @@ def _understood(reference: str, answer: Answer) -> str:
 class ShowLabelStatistics(OperationRequest["LabelsTogether"]):
     """All labels of the log."""
 
-    period_ms: Annotated[int | None, Param("What came in this time up to the newest label.", is_local=True)] = None
+    period_ms: Annotated[int | None, Param("Labels of this time up to the newest one.", is_local=True)] = None
 
 
 class LabelsOfSource(msgspec.Struct):

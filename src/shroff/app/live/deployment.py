@@ -9,17 +9,31 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import msgspec
 
+from shroff import config
 from shroff.app.parts import ProjectPart
 from shroff.app.project_files import checked
 from shroff.errors import NotAllowedError, RefusalError
-from shroff.log.active_files import NOTICES, NOW, RESTART, SETTING, FileDifference
+from shroff.log.active_files import (
+    NOTICES,
+    NOW,
+    RESTART,
+    SETTING,
+    FileDifference,
+    beside,
+    changes,
+    followed,
+)
 from shroff.operations.declaration import OperationAnswer, OperationRequest, Param, operation
 from shroff.people.access import Right
 from shroff.people.audit import Action
+from shroff.project.definitions import Definitions, load_definitions
+from shroff.project.file_kinds import added_files
 from shroff.runtime.texts import many, one_line, table
 
 if TYPE_CHECKING:
-    from shroff.app.live.versions import FileVersions
+    from collections.abc import Mapping
+
+    from shroff.streams.log import Log
 
 WAITS: Final = "The files are unchanged; the process that writes the log makes them active"
 LINES_MAX: Final = 200  # of one file's difference; --json has all of it
@@ -145,8 +159,36 @@ def needed(found: Sequence[FileDifference]) -> frozenset[Right]:
     )
 
 
-class Applying(ProjectPart):
-    """The files of a project, and which of them are active."""
+class FileVersions(ProjectPart):
+    """Active and inactive versions of the project's files, and the step from one to the other."""
+
+    def unapplied(self) -> list[FileDifference]:
+        """List the changes in the project's files that are not active.
+
+        Raises: DefinitionError; UsageError without a log.
+        """
+        with self._context.afresh().log.reading() as log:
+            return self.unapplied_in(log)
+
+    def unapplied_in(self, log: Log) -> list[FileDifference]:
+        """List the changes that are not active in this log. Raises: DefinitionError."""
+        fresh = self._context.afresh()  # a service works with the files that it took up
+        control, _ = followed(log, self._context.read_once)
+        return changes(log, control, fresh.definitions, FileVersions(fresh).beside(), self._load_active)
+
+    def beside(self) -> dict[str, str]:
+        """Get the content of project files and settings that are not part of a version."""
+        folder = self._context.paths.folder
+        names = NOTICES, *added_files(config.files_of(folder))
+        return beside(config.read_files(folder, [], names), self._context.systems)
+
+    def _load_active(self, files: Mapping[str, str]) -> Definitions:
+        return load_definitions(files, self._log.hasher, read=self._context.read_once).or_raise()
+
+    def active_seq(self) -> int:
+        """Get the sequence number of the active version."""
+        with self._log.reading() as log:
+            return followed(log, self._context.read_once)[1]
 
     def apply(self, tag: str | None = None) -> AppliedChanges:
         """Make the project's files the active version; the process that writes the log does it, or this one if there is
@@ -156,14 +198,13 @@ class Applying(ProjectPart):
             the changes are not those of the tag; NotAllowedError.
         """
         from shroff.app.live.requests import WriterRequests
-        from shroff.app.live.versions import FileVersions
         from shroff.app.people import ProjectPeople
 
         requests, why_not = WriterRequests(self._context), ""
         requests.needs_log("so no version is active; the first event activates the files")
         self._context.reload()
         checked(self._context)
-        found = FileVersions(self._context).unapplied()
+        found = self.unapplied()
         if tag not in {None, tag_of(found)}:
             raise FilesChangedError("the files were changed meanwhile; reload the changes and apply them")
         if words := self.why_refused(found):
@@ -172,7 +213,7 @@ class Applying(ProjectPart):
             files = [change.file for change in found]
             ProjectPeople(self._context).record(Action("project.apply", "project", None, {"files": files}))
             _, why_not = requests.put_in_force(WAITS, rows_alone=False)
-        seq = FileVersions(self._context).active_seq()
+        seq = self.active_seq()
         return AppliedChanges(changed=file_changes(found), seq=seq, applied=not why_not, why_not=why_not or None)
 
     def why_refused(self, found: Sequence[FileDifference]) -> str:
@@ -206,7 +247,7 @@ class ApplyFiles(OperationRequest[AppliedChanges]):
 
 
 @operation("apply", right="edit:rules", examples=["shroff apply", "shroff apply --dry-run"])
-def apply_files(applying: Applying, versions: FileVersions, request: ApplyFiles) -> AppliedChanges:
+def apply_files(versions: FileVersions, request: ApplyFiles) -> AppliedChanges:
     """Check the project's files, show what changes, and make them the active version.
 
     Rules, features, policy, lists, tables, notices and their texts become active at once, from the next event on. This
@@ -217,7 +258,7 @@ def apply_files(applying: Applying, versions: FileVersions, request: ApplyFiles)
     Exit status 1 if something is not active afterwards.
     """
     if not request.is_dry:
-        return applying.apply()
+        return versions.apply()
     found = file_changes(versions.unapplied())
     return AppliedChanges(changed=found, seq=versions.active_seq() or None, applied=False, why_not=None)
 
@@ -236,10 +277,10 @@ class ChangesStep(OperationRequest[AppliedChanges], rename={"tag": "etag"}):
     body_bytes_max=4_096,
     refusals=(FilesChangedError, FilesInvalidError),
 )
-def apply_step(applying: Applying, request: ChangesStep) -> AppliedChanges:
+def apply_step(versions: FileVersions, request: ChangesStep) -> AppliedChanges:
     """Make the project's files the active version, from the next event on.
 
     Changes of policy, lists, models and notices also need their own right; sinks need `mend:input`, and settings of
     sign-in and web need `manage:users`.
     """
-    return applying.apply(tag=request.tag)
+    return versions.apply(tag=request.tag)

@@ -71,7 +71,7 @@ class PulledFiles:
         self._counts = SourceFiles(context.paths.state / "sources")
 
     def all(self) -> list[PulledView]:
-        """Each source, with the result of its files."""
+        """List the sources with the results of their files."""
         return [self._view(source) for source in self._context.systems.pulled.values()]
 
     def _view(self, source: NamedSource) -> PulledView:
@@ -81,7 +81,7 @@ class PulledFiles:
         return PulledView(source, self._counts.counts(source.name), aside, suspicious)
 
     def troubles(self) -> Iterator[tuple[str, str, int]]:
-        """The files that are set aside, with the name of their source, and when it was synced last; suspicious ones."""
+        """List files that are set aside or suspicious, with their source and its last sync."""
         for named, counts, aside, _ in self.all():
             for file, progress in aside.items():
                 cure = f"Fix the file, or its mapping in events.yaml, then run 'shroff sources sync {named.name}'"

@@ -11,10 +11,10 @@ from shroff.app.adapter_factory import AdapterFactory
 from shroff.app.backups.retention import finding
 from shroff.app.jobs.project_jobs import failing_schedules
 from shroff.app.lakes import Lakes
+from shroff.app.live.deployment import FileVersions
 from shroff.app.live.position_operations import SourceParts
 from shroff.app.live.sink_delivery import Sinks
 from shroff.app.live.sync_sources import PulledSources
-from shroff.app.live.versions import FileVersions
 from shroff.app.live.webhook_sources import PushedSources
 from shroff.app.notice_files import NoticeFiles, SentLetters
 from shroff.app.notices import NoticeViews
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
     from shroff.app.arrow_tables import Files
     from shroff.app.maintenance.capacity import CapacityEstimate
-    from shroff.log.active_files import FileDifference
     from shroff.monitoring.doctor import EarlierFindings, Finding, Findings
     from shroff.monitoring.doctor_systems import Try
     from shroff.monitoring.drift_report import DriftReport
@@ -127,10 +126,6 @@ class HealthChecks(ProjectPart):
         report = check(self._context, with_log=is_there)
         definitions, errors = report.definitions, report.errors
 
-        def unapplied(log: Log) -> Sequence[FileDifference]:
-            fresh = self._context.afresh()  # a service works with the files that it took up
-            return FileVersions(fresh).changes_in(log, fresh.definitions)
-
         project = ExaminedProject(
             self._context.paths,
             definitions,
@@ -139,7 +134,7 @@ class HealthChecks(ProjectPart):
             self._log.reading,
             self._context.now_ms(),
             systems.sinks,
-            unapplied,
+            FileVersions(self._context).unapplied_in,
         )
         found = look(project, seen)
         tried = asked(self._tries(can_read=definitions is not None and not errors, has_log=is_there), LIMIT_S)

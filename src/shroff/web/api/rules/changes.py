@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from shroff.app.live.deployment import ApplyFiles
+from shroff.config import file_stamps
 from shroff.errors import DefinitionError, ShroffError
 
 if TYPE_CHECKING:
@@ -18,11 +20,12 @@ WATCH_S: Final = 1.0  # between two looks at the files; what is the same at two 
 
 async def keep_applied(service: Service, every_s: float = WATCH_S) -> None:
     """Apply changes of files by itself, once they are complete, until it is canceled. A failure is reported once."""
-    stamp = done = service.project.versions.file_stamps()
+    stamps = partial(file_stamps, service.project.context.paths.folder)
+    stamp = done = stamps()
     told = ""
     while True:
         await asyncio.sleep(every_s)
-        before, stamp = stamp, await service.in_thread(service.project.versions.file_stamps)
+        before, stamp = stamp, await service.in_thread(stamps)
         if stamp != before or stamp == done or not service.is_ready:
             continue
         done = stamp

@@ -25,7 +25,7 @@ async def show(service: Service, request: Request, mistake: str = "") -> Respons
         found = await service.in_thread(service.project.versions.unapplied)
     except DefinitionError as error:
         mistakes = list(error.problems)
-    refused = service.operations.acting(request.who).applying.why_refused(found)
+    refused = service.operations.acting(request.who).versions.why_refused(found)
     return await page(
         service,
         request,
