@@ -12,8 +12,8 @@ from shroff.app.cases.label_reports import LabelReports
 from shroff.app.cases.project_cases import ProjectCases
 from shroff.app.jobs.project_jobs import failing_schedules
 from shroff.app.lakes import Lakes
-from shroff.app.live.deployment import FileVersions
 from shroff.app.live.pulled_files import PulledFiles
+from shroff.app.project_files import FileVersions
 from shroff.app.live.webhook_sources import PushedSources
 from shroff.app.notice_files import SENDER, NoticeFiles, SentLetters
 from shroff.app.parts import ProjectPart

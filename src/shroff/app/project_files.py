@@ -8,13 +8,16 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from shroff import config
+from shroff.app.parts import ProjectPart
 from shroff.app.system_names import id_problems, name_problems, unread_mappings
 from shroff.errors import DefinitionError, Problem, ShroffError, ended
 from shroff.events.intake import Intake
 from shroff.events.redaction import keeping_hashed
 from shroff.log import ruletests
+from shroff.log.active_files import NOTICES, FileDifference, beside, changes, followed
 from shroff.monitoring.live_order import warnings_of
 from shroff.project.definitions import Definitions, Loaded, load_definitions
+from shroff.project.file_kinds import added_files
 from shroff.project.loader import MadeOnce, files_of, line_of
 from shroff.project.scoring import problems_of
 from shroff.project.settings.loader import currency_warning
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
     from shroff.app.context import ProjectContext
+    from shroff.streams.log import Log
 
 
 def load(context: ProjectContext) -> Loaded:
@@ -110,3 +114,35 @@ def intake_of(context: ProjectContext, *, keeps_hashes: bool, definitions: Defin
     hasher = context.log.hasher
     own = own_types(context.systems, definitions.events)
     return Intake(definitions.events, definitions.settings, keeping_hashed(hasher) if keeps_hashes else hasher, own)
+
+
+class FileVersions(ProjectPart):
+    """Active and inactive versions of the project's files."""
+
+    def unapplied(self) -> list[FileDifference]:
+        """List the changes in the project's files that are not active.
+
+        Raises: DefinitionError; UsageError without a log.
+        """
+        with self._context.afresh().log.reading() as log:
+            return self.unapplied_in(log)
+
+    def unapplied_in(self, log: Log) -> list[FileDifference]:
+        """List the changes that are not active in this log. Raises: DefinitionError."""
+        fresh = self._context.afresh()  # a service works with the files that it took up
+        control, _ = followed(log, self._context.read_once)
+        return changes(log, control, fresh.definitions, FileVersions(fresh).beside(), self._load_active)
+
+    def beside(self) -> dict[str, str]:
+        """Get the content of project files and settings that are not part of a version."""
+        folder = self._context.paths.folder
+        names = NOTICES, *added_files(config.files_of(folder))
+        return beside(config.read_files(folder, [], names), self._context.systems)
+
+    def _load_active(self, files: Mapping[str, str]) -> Definitions:
+        return load_definitions(files, self._log.hasher, read=self._context.read_once).or_raise()
+
+    def active_seq(self) -> int:
+        """Get the sequence number of the active version."""
+        with self._log.reading() as log:
+            return followed(log, self._context.read_once)[1]

@@ -60,7 +60,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {  # word: (module below shroff
     "erase": ("cli.erase", "erase personal fields of one entity's events"),
     "index": ("cli.index", "index the log by key, for quick answers"),
     "snapshot": ("cli.snapshot", "save the state, for a quicker start"),
-    "watermark": ("app.live.watermark_operations", "what late events are judged against; set it back"),
+    "watermark": ("app.maintenance.watermark_operations", "what late events are judged against; set it back"),
     "cases": ("app.cases.view_operations", "the analysts' queue: list, show and answer cases"),
     "silences": ("app.rules.silence_operations", "silence a rule for a key until a time"),
     "users": ("people.user_operations", "people who may sign in, and their roles"),

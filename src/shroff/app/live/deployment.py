@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from difflib import unified_diff
 from hashlib import sha256
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import Annotated, Final
 
 import msgspec
 
-from shroff import config
-from shroff.app.parts import ProjectPart
+from shroff.app.project_files import FileVersions
 from shroff.app.project_files import checked
 from shroff.errors import NotAllowedError, RefusalError
 from shroff.log.active_files import (
@@ -19,21 +18,11 @@ from shroff.log.active_files import (
     RESTART,
     SETTING,
     FileDifference,
-    beside,
-    changes,
-    followed,
 )
 from shroff.operations.declaration import OperationAnswer, OperationRequest, Param, operation
 from shroff.people.access import Right
 from shroff.people.audit import Action
-from shroff.project.definitions import Definitions, load_definitions
-from shroff.project.file_kinds import added_files
 from shroff.runtime.texts import many, one_line, table
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from shroff.streams.log import Log
 
 WAITS: Final = "The files are unchanged; the process that writes the log makes them active"
 LINES_MAX: Final = 200  # of one file's difference; --json has all of it
@@ -159,36 +148,8 @@ def needed(found: Sequence[FileDifference]) -> frozenset[Right]:
     )
 
 
-class FileVersions(ProjectPart):
-    """Active and inactive versions of the project's files, and the step from one to the other."""
-
-    def unapplied(self) -> list[FileDifference]:
-        """List the changes in the project's files that are not active.
-
-        Raises: DefinitionError; UsageError without a log.
-        """
-        with self._context.afresh().log.reading() as log:
-            return self.unapplied_in(log)
-
-    def unapplied_in(self, log: Log) -> list[FileDifference]:
-        """List the changes that are not active in this log. Raises: DefinitionError."""
-        fresh = self._context.afresh()  # a service works with the files that it took up
-        control, _ = followed(log, self._context.read_once)
-        return changes(log, control, fresh.definitions, FileVersions(fresh).beside(), self._load_active)
-
-    def beside(self) -> dict[str, str]:
-        """Get the content of project files and settings that are not part of a version."""
-        folder = self._context.paths.folder
-        names = NOTICES, *added_files(config.files_of(folder))
-        return beside(config.read_files(folder, [], names), self._context.systems)
-
-    def _load_active(self, files: Mapping[str, str]) -> Definitions:
-        return load_definitions(files, self._log.hasher, read=self._context.read_once).or_raise()
-
-    def active_seq(self) -> int:
-        """Get the sequence number of the active version."""
-        with self._log.reading() as log:
-            return followed(log, self._context.read_once)[1]
+class Deployment(FileVersions):
+    """Versions of the project's files, and the step from one to the other."""
 
     def apply(self, tag: str | None = None) -> AppliedChanges:
         """Make the project's files the active version; the process that writes the log does it, or this one if there is
@@ -234,7 +195,7 @@ class ShowChanges(OperationRequest[FileChanges]):
 @operation(
     "apply changes", right="read:definitions", http="GET /changes", has_command=False, refusals=[FilesInvalidError]
 )
-def show_changes(versions: FileVersions, request: ShowChanges) -> FileChanges:
+def show_changes(versions: Deployment, request: ShowChanges) -> FileChanges:
     """List inactive changes in the project's files: files, and settings of shroff.yaml."""
     found = versions.unapplied()
     return FileChanges(changes=file_changes(found), tag=tag_of(found))
@@ -247,7 +208,7 @@ class ApplyFiles(OperationRequest[AppliedChanges]):
 
 
 @operation("apply", right="edit:rules", examples=["shroff apply", "shroff apply --dry-run"])
-def apply_files(versions: FileVersions, request: ApplyFiles) -> AppliedChanges:
+def apply_files(versions: Deployment, request: ApplyFiles) -> AppliedChanges:
     """Check the project's files, show what changes, and make them the active version.
 
     Rules, features, policy, lists, tables, notices and their texts become active at once, from the next event on. This
@@ -277,7 +238,7 @@ class ChangesStep(OperationRequest[AppliedChanges], rename={"tag": "etag"}):
     body_bytes_max=4_096,
     refusals=(FilesChangedError, FilesInvalidError),
 )
-def apply_step(versions: FileVersions, request: ChangesStep) -> AppliedChanges:
+def apply_step(versions: Deployment, request: ChangesStep) -> AppliedChanges:
     """Make the project's files the active version, from the next event on.
 
     Changes of policy, lists, models and notices also need their own right; sinks need `mend:input`, and settings of

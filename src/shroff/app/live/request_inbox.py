@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from shroff import config
 from shroff.app.adapter_factory import AdapterFactory
-from shroff.app.live.deployment import FileVersions
 from shroff.app.live.routes import Routes
+from shroff.app.project_files import FileVersions
 from shroff.app.notices import NoticeViews
 from shroff.app.parts import ProjectPart
 from shroff.app.project_files import checked, intake_of

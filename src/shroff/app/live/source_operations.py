@@ -354,7 +354,8 @@ def _line(file: SyncedFile) -> str:
     duplicates, refused = events.duplicates + labels.duplicates, events.quarantined + labels.quarantined
     parts += [f"{many(duplicates, 'duplicate')}"] if duplicates else []
     parts += [f"{many(refused, 'line')} quarantined"] if refused else []
-    parts += [f"{file.appended.untaken:,} of no event type"] if file.appended.untaken else []
+    others = file.appended.untaken
+    parts += [f"{others:,} of no event type"] if others else []
     doubt = f" Suspicious: {one_line(file.suspicious)}." if file.suspicious else ""
     return f"{name}: {', '.join(parts)}.{doubt}"
 

@@ -11,10 +11,10 @@ from shroff.app.adapter_factory import AdapterFactory
 from shroff.app.backups.retention import finding
 from shroff.app.jobs.project_jobs import failing_schedules
 from shroff.app.lakes import Lakes
-from shroff.app.live.deployment import FileVersions
 from shroff.app.live.position_operations import SourceParts
 from shroff.app.live.sink_delivery import Sinks
 from shroff.app.live.sync_sources import PulledSources
+from shroff.app.project_files import FileVersions
 from shroff.app.live.webhook_sources import PushedSources
 from shroff.app.notice_files import NoticeFiles, SentLetters
 from shroff.app.notices import NoticeViews
