@@ -13,11 +13,10 @@ from shroff.app.cases.project_cases import ProjectCases
 from shroff.app.jobs.project_jobs import failing_schedules
 from shroff.app.lakes import Lakes
 from shroff.app.live.pulled_files import PulledFiles
-from shroff.app.project_files import FileVersions
 from shroff.app.live.webhook_sources import PushedSources
 from shroff.app.notice_files import SENDER, NoticeFiles, SentLetters
 from shroff.app.parts import ProjectPart
-from shroff.app.project_files import intake_of
+from shroff.app.project_files import FileVersions, intake_of
 from shroff.errors import DefinitionError
 from shroff.events import hash_keys
 from shroff.language.values import day_named

@@ -9,8 +9,7 @@ from typing import Annotated, Final
 
 import msgspec
 
-from shroff.app.project_files import FileVersions
-from shroff.app.project_files import checked
+from shroff.app.project_files import FileVersions, checked
 from shroff.errors import NotAllowedError, RefusalError
 from shroff.log.active_files import (
     NOTICES,

@@ -249,8 +249,8 @@ def list_positions(source: SourceParts, systems: Systems, request: ListPositions
             part.trouble or None,
             _reset(part.forgotten),
         )
-        for kind, found in source.all().items()
-        for part in found
+        for kind, positions in source.all().items()
+        for part in positions
     ]
     return SourcePositions(source=None if systems.source is None else systems.source.kind, parts=parts)
 

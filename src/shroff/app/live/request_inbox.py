@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING
 from shroff import config
 from shroff.app.adapter_factory import AdapterFactory
 from shroff.app.live.routes import Routes
-from shroff.app.project_files import FileVersions
 from shroff.app.notices import NoticeViews
 from shroff.app.parts import ProjectPart
-from shroff.app.project_files import checked, intake_of
+from shroff.app.project_files import FileVersions, checked, intake_of
 from shroff.errors import DefinitionError, UsageError
 from shroff.log.active_files import (
     ACTIVE,

@@ -298,7 +298,7 @@ class SyncedFiles(OperationAnswer):
 
     def brief(self) -> Document:
         taken = [file.appended for file in self.files if file.appended is not None]
-        counts = [counts for document in taken for counts in (document, document["labels"])]
+        counts = [count for document in taken for count in (document, document["labels"])]
         names = ("appended", "duplicates", "quarantined")
         return {"files": len(taken), **{name: sum(count[name] for count in counts) for name in names}}
 

@@ -14,12 +14,11 @@ from shroff.app.lakes import Lakes
 from shroff.app.live.position_operations import SourceParts
 from shroff.app.live.sink_delivery import Sinks
 from shroff.app.live.sync_sources import PulledSources
-from shroff.app.project_files import FileVersions
 from shroff.app.live.webhook_sources import PushedSources
 from shroff.app.notice_files import NoticeFiles, SentLetters
 from shroff.app.notices import NoticeViews
 from shroff.app.parts import ProjectPart
-from shroff.app.project_files import check
+from shroff.app.project_files import FileVersions, check
 from shroff.errors import ShroffError, StorageError, UsageError
 from shroff.events.event import time_text
 from shroff.language.values import DAY_MS, HOUR_MS, named_duration, show_duration
