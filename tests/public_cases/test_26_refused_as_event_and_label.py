@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from contextlib import closing
+from dataclasses import replace
 
 import pytest
 
 from shroff.app import project as app
-from shroff.log.unmatched_files import HEADERS
-from shroff.streams.log import Batch, Offset
+from shroff.streams.log import Batch
 from tests.public_cases import project_of
 
 CASE = "26-refused-as-event-and-label"
@@ -44,18 +44,17 @@ def test_the_retry_brings_the_event_and_its_label(tmp_path, order, names_file_fi
         assert sum(one.kind == "label" for records in log.read() for one in records) == 2
 
 
-def test_a_retry_of_a_line_whose_header_the_log_lacks_keeps_the_reason_and_adds_its_own(tmp_path):
+def test_a_retry_that_cannot_read_a_line_keeps_the_reason_and_adds_its_own(tmp_path):
     folder = project_of(CASE, tmp_path)
     project = app.open(folder)
     project.ingest([folder / "both.csv"], as_type="payment")
     with closing(project.log.open(read_only=False)) as log:
-        log.append(Batch(offsets=[Offset(HEADERS, "both.csv", "")]))
-    with project.log.reading() as log:
-        ((_, before),) = log.refused_list()
+        ((number, before),) = log.refused_list()
+        log.append(Batch(refused=[replace(before, type="gone")], dropped=[number]))
     told = [project.quarantine.retry([])[0].reason for _ in range(2)]
     with project.log.reading() as log:
         ((_, after),) = log.refused_list()
 
     assert after.reason == f"{before.reason}. Not retried: {told[1]}"
     assert told[0] == told[1]
-    assert "add --file" in told[1]
+    assert "'gone' is not an event type" in told[1]
