@@ -104,7 +104,7 @@ async def show(service: Service, request: Request) -> Response:
     run, report = kept.run, kept.run.report
     if report is None:
         share = run.done / run.total if run.total else 0.0
-        return await page(service, request, "backtest_wait.html", one=run, share=share)
+        return await page(service, request, "backtest_wait.html", run=run, share=share)
     which = (request.query_params.get("old", ""), request.query_params.get("new", ""))
     rows = [row for row in report.changed_rows if which in {("", ""), (row.old, row.new)}]
     drawn = examples(rows)
@@ -114,7 +114,7 @@ async def show(service: Service, request: Request) -> Response:
         service,
         request,
         "backtest.html",
-        one=run,
+        run=run,
         report=report,
         worth=worth(report),
         may_edit=request.who.may(Right.EDIT_RULES),
