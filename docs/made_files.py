@@ -14,7 +14,7 @@ from typing import Final
 import shroff
 from shroff import config
 from shroff.app.context import ProjectContext
-from shroff.language.keys import Either, Key, Keys, Late, Many, Shape
+from shroff.language.keys import Either, Key, Late, Many, MappingShape, Shape
 from shroff.notices.keys import NOTICE_FILE
 from shroff.notices.texts.text_check import NAMES_OF
 from shroff.project.file_kinds import ProjectFile
@@ -116,10 +116,10 @@ def text_names() -> str:
     return "".join(parts)
 
 
-def tables_of(shape: Shape, title: str) -> Iterator[tuple[str, Keys]]:
+def tables_of(shape: Shape, title: str) -> Iterator[tuple[str, MappingShape]]:
     """Every mapping with keys, in the order of the file, under the way to it."""
     match shape:
-        case Keys():
+        case MappingShape():
             if shape.keys:
                 yield title, shape
             if shape.named is not None:
@@ -136,7 +136,7 @@ def tables_of(shape: Shape, title: str) -> Iterator[tuple[str, Keys]]:
             yield from tables_of(make(), title)
 
 
-def section(title: str, keys: Keys) -> str:
+def section(title: str, keys: MappingShape) -> str:
     rows = [key_row(key) for key in keys.keys]
     heading = f"## `{title}`: {keys.what}\n\n" if title else ""
     own = (

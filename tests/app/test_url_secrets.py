@@ -18,7 +18,7 @@ from shroff.adapters.pull.files import UrlList
 from shroff.app import project as app
 from shroff.cli.main import run
 from shroff.errors import ShroffError, TransientError, UsageError
-from shroff.language.keys import ANY, Either, Keys, Late, Many, One, Shape
+from shroff.language.keys import ANY, Either, Late, Many, MappingShape, One, Shape
 from shroff.language.yaml import text as yamltext
 from shroff.project.settings.project_keys import SETTINGS
 from shroff.project.settings.systems import plain
@@ -45,7 +45,7 @@ def settings(shape: Shape | None, path: tuple[str, ...] = ()) -> Iterator[tuple[
             yield from settings(one, path)
     elif isinstance(shape, Many):
         yield from settings(shape.item, (*path, "[]"))
-    elif isinstance(shape, Keys):
+    elif isinstance(shape, MappingShape):
         for key in shape.keys:
             yield from settings(key.shape, (*path, key.name))
         yield from settings(shape.named, (*path, "mine"))
@@ -64,11 +64,11 @@ def written(shape: Shape | None, path: tuple[str, ...], value: str) -> Any:
     if not path:
         return value
     if isinstance(shape, Either):
-        fits = (one for one in shape.shapes if isinstance(one, Keys | Many | Late))
+        fits = (one for one in shape.shapes if isinstance(one, MappingShape | Many | Late))
         return written(next(fits), path, value)
     if isinstance(shape, Many):
         return [written(shape.item, path[1:], value)]
-    assert isinstance(shape, Keys)
+    assert isinstance(shape, MappingShape)
     found = {key.name: example(key.examples, key.shape) for key in shape.keys if key.is_required}
     inner = next((key.shape for key in shape.keys if key.name == path[0]), shape.named)
     return {**found, path[0]: written(inner, path[1:], value)}
@@ -85,7 +85,7 @@ def example(examples: tuple[str, ...], shape: Shape | None) -> Any:
         return [example((), shape.item)]
     if isinstance(shape, Either):
         return example((), shape.shapes[0])
-    assert isinstance(shape, Keys)
+    assert isinstance(shape, MappingShape)
     return {key.name: example(key.examples, key.shape) for key in shape.keys if key.is_required} or {
         "mine": example((), shape.named)
     }
@@ -135,7 +135,7 @@ def projects() -> Iterator[dict[str, Any]]:
 
 
 def made_of(path: tuple[str, ...]) -> Any:
-    top = Keys("", tuple(key for key in SETTINGS.keys if key.name == path[0]))
+    top = MappingShape("", tuple(key for key in SETTINGS.keys if key.name == path[0]))
     return written(top, path, "${HIDDEN_" + str(ALL.index(path)) + "}")[path[0]]
 
 

@@ -16,8 +16,8 @@ import pytest
 from shroff.errors import UsageError
 from shroff.examples.bank import (
     START_MS,
+    BankLabel,
     BankPeriod,
-    Label,
     Payment,
     bank,
     bank_from,
@@ -201,7 +201,7 @@ def test_labels_come_in_order_each_before_the_first_payment_that_is_later():
     latest_payment, latest_label = "", ""
     count = 0
     for item in with_labels(payments(1), 1):
-        if isinstance(item, Label):
+        if isinstance(item, BankLabel):
             assert item.event["known_at"] >= latest_label
             latest_label = item.event["known_at"]
             assert latest_label > latest_payment
@@ -214,7 +214,7 @@ def test_labels_come_in_order_each_before_the_first_payment_that_is_later():
     assert [item for item in with_labels(payments(1), 1) if isinstance(item, Payment)] == list(payments(1))
 
 
-def found_out(seed: int) -> list[tuple[Payment, Label]]:
+def found_out(seed: int) -> list[tuple[Payment, BankLabel]]:
     by_id = {f"payment/{payment.event['payment_id']}": payment for payment in payments(seed)}
     return [(by_id[label.event["event"]], label) for label in labels(payments(seed), seed)]
 

@@ -6,7 +6,7 @@ from itertools import islice
 
 import yaml
 
-from shroff.examples.bank import Label, Payment, bank, with_labels
+from shroff.examples.bank import BankLabel, Payment, bank, with_labels
 from shroff.examples.demo import FIELDS
 from shroff.examples.names import BankNames, card_label, person
 from shroff.examples.town import COUNTRIES, KINDS
@@ -47,7 +47,7 @@ def test_each_customer_has_an_address_that_nobody_can_own():
     assert card_label(0) == "•••• 4821"
 
 
-def _without(item: Payment | Label, added: dict[str, str]) -> Payment | Label:
-    if isinstance(item, Label):
+def _without(item: Payment | BankLabel, added: dict[str, str]) -> Payment | BankLabel:
+    if isinstance(item, BankLabel):
         return item
     return Payment({name: value for name, value in item.event.items() if name not in added}, item.fraud)

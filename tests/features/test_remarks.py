@@ -24,7 +24,7 @@ from shroff.language.columns import values_of
 from shroff.language.types import INTEGER_MAX, INTEGER_MIN
 from shroff.monitoring.doctor import NOTE, OK, look_at_inbox, look_at_remarks
 from shroff.project.definitions import Definitions, computed_of
-from shroff.streams.log import Batch, Record, Remark, Request
+from shroff.streams.log import Batch, InboxRequest, Record, Remark
 from tests.laws.fallback import without_programs
 from tests.support.log_memory import MemoryLog
 from tests.support.projects import NOW_MS, definitions, payment, writer
@@ -285,8 +285,8 @@ def test_doctor_says_what_was_left_out_since_when_and_what_to_do():
 
 
 def test_doctor_says_what_waits_in_the_inbox_and_for_how_long():
-    waiting = [Request(3, "labels", b"[]", NOW_MS - 3_723_400), Request(4, "drop", b"[]", NOW_MS)]
-    waiting.append(Request(5, "labels", b"[]", NOW_MS))
+    waiting = [InboxRequest(3, "labels", b"[]", NOW_MS - 3_723_400), InboxRequest(4, "drop", b"[]", NOW_MS)]
+    waiting.append(InboxRequest(5, "labels", b"[]", NOW_MS))
 
     assert look_at_inbox([], NOW_MS).state == OK
     found = look_at_inbox(waiting, NOW_MS)

@@ -8,7 +8,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from shroff.people.access import local
-from shroff.people.audit import FIRST, Act, AuditEntry, Head, hash_of, row_of, sealing, verify
+from shroff.people.audit import FIRST, Act, AuditEntry, AuditHead, hash_of, row_of, sealing, verify
 
 SEAL = sealing(b"the project's key")
 TEXTS = st.text(max_size=20)
@@ -35,9 +35,9 @@ def records(draw: st.DrawFn, least: int = 1) -> list[AuditEntry]:
     return rows
 
 
-def head_of(rows: list[AuditEntry]) -> Head:
+def head_of(rows: list[AuditEntry]) -> AuditHead:
     number, hash = (rows[-1].number, rows[-1].hash) if rows else (0, FIRST)
-    return Head(number, hash, SEAL(number, hash))
+    return AuditHead(number, hash, SEAL(number, hash))
 
 
 def rehashed(row: AuditEntry, previous: bytes) -> AuditEntry:
@@ -104,7 +104,7 @@ def test_a_chain_that_is_written_anew_lacks_the_seal(rows: list[AuditEntry], dat
     made = [*rows[:at], replace(rows[at], subject=rows[at].subject + "x"), *rows[at + 1 :]]
     for place in range(at, len(made)):
         made[place] = rehashed(made[place], made[place - 1].hash if place else FIRST)
-    forged = Head(made[-1].number, made[-1].hash, sealing(b"another key")(made[-1].number, made[-1].hash))
+    forged = AuditHead(made[-1].number, made[-1].hash, sealing(b"another key")(made[-1].number, made[-1].hash))
 
     assert "not sealed" in verify(made, forged, SEAL).why
     assert not verify(made, replace(forged, seal=head_of(rows).seal), SEAL).is_whole

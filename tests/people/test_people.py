@@ -18,7 +18,7 @@ from shroff.people import links, passwords, sessions, throttle, users
 from shroff.people.access import RIGHTS, Right, Role, Who, local
 from shroff.people.audit import sealing, verify
 from shroff.people.passwords import Passwords
-from shroff.people.store import Desk, Session, User, rows_of
+from shroff.people.store import Desk, User, UserSession, rows_of
 from shroff.project.settings.systems import SessionTimes
 
 NOW_MS = 1_700_000_000_000
@@ -429,7 +429,9 @@ def test_a_change_of_what_a_session_stands_on_ends_it(desk, ann, change):
 
 
 def test_a_session_of_an_earlier_stamp_is_none_even_if_its_row_is_still_there(desk, ann):
-    rows = [Session(sessions.token_hash(f"t{n}"), ann.number, n, NOW_MS, NOW_MS, NOW_MS + 9_999, "") for n in (0, 1)]
+    rows = [
+        UserSession(sessions.token_hash(f"t{n}"), ann.number, n, NOW_MS, NOW_MS, NOW_MS + 9_999, "") for n in (0, 1)
+    ]
     with desk.store.change() as change:
         for row in rows:
             change.put(row)
@@ -440,7 +442,7 @@ def test_a_session_of_an_earlier_stamp_is_none_even_if_its_row_is_still_there(de
 def test_a_session_that_was_ended_is_not_brought_back_by_a_use_at_the_same_time(desk, ann, clock):
     now = signed(desk)
     with desk.store.look() as look:
-        session = look.find(Session, sessions.token_hash(now.token))
+        session = look.find(UserSession, sessions.token_hash(now.token))
     sessions.sign_out(desk, now.token)
     sessions._seen(desk, session, clock() + 1)
 

@@ -20,7 +20,7 @@ from shroff.events.avro.schema import schema_of as schema_of_avro
 from shroff.events.keys import FIELD_EXAMPLES, FIELD_TYPE
 from shroff.events.validation import EventValidator
 from shroff.language.field_types import TypeTextError, parse_field_type
-from shroff.language.keys import Either, Key, Keys, Many, Shape
+from shroff.language.keys import Either, Key, Many, MappingShape, Shape
 from shroff.language.yaml import text as yamltext
 from shroff.notices.keys import NOTICE_FILE
 from shroff.project.definitions import load_definitions
@@ -462,10 +462,10 @@ def refused(files: Mapping[str, str]) -> dict[str, list[str]]:
 # ---- each key, by itself
 
 
-def keys_of(shape: Shape, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Keys]]:
+def keys_of(shape: Shape, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], MappingShape]]:
     """Every mapping below a shape, with the way to it; `*` stands for a name and for an item."""
     match shape:
-        case Keys():
+        case MappingShape():
             yield path, shape
             for key in shape.keys:
                 if key.shape is not None:
@@ -479,7 +479,7 @@ def keys_of(shape: Shape, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ..
                 yield from keys_of(one, path)
 
 
-def tables() -> list[tuple[ProjectFile, tuple[str, ...], Keys]]:
+def tables() -> list[tuple[ProjectFile, tuple[str, ...], MappingShape]]:
     return [(file, path, keys) for file in FILES for path, keys in keys_of(file.shape, ()) if keys.keys]
 
 

@@ -23,7 +23,7 @@ from shroff.adapters.log.sqlite import SqliteLog
 from shroff.app import adapter_factory
 from shroff.app import project as app
 from shroff.errors import ShroffError
-from shroff.streams.log import Request
+from shroff.streams.log import InboxRequest
 from shroff.testing.rows import contents, everything
 from shroff.worker.inbox import DROP, LABELS, drop_request, labels_request
 from tests.support.effort import times
@@ -47,7 +47,7 @@ class Run:
 
     start: Files
     operations: Sequence[Operation]
-    requests: Sequence[Request]
+    requests: Sequence[InboxRequest]
 
     def images(self, seed: int = 1) -> Iterator[tuple[str, dict[str, int], Files]]:
         """For each moment what was told until then, and files that the disk may hold; the same ones only once."""
@@ -97,7 +97,7 @@ def record(project: app.Project, *, careless: Callable[[sqlite3.Connection], obj
         log = SqliteLog(path, read_only=read_only, on_step=on_step)
         return log
 
-    requests: list[Request] = []
+    requests: list[InboxRequest] = []
     with ExitStack() as opened:
         kept = opened.enter_context(recording(project.context.paths.state))
         opened.enter_context(patch.object(log_sqlite, "connect_beside", beside))
@@ -110,7 +110,7 @@ def record(project: app.Project, *, careless: Callable[[sqlite3.Connection], obj
                 kind, body = asked_for(project, len(requests) + 1)
                 number = reader.ask(kind, body, 0)
                 kept.told(ASKED, number)
-                requests.append(Request(number, kind, body, 0))
+                requests.append(InboxRequest(number, kind, body, 0))
             inbox.serve()
             kept.told(REPLIED, len(requests))
     assert [one.number for one in requests] == list(range(1, sum(ROUNDS) + 1))

@@ -32,6 +32,7 @@ from shroff.streams.log import (
     DecisionRow,
     FlagRow,
     HitRow,
+    InboxRequest,
     Indexed,
     LateEvent,
     Offset,
@@ -39,7 +40,6 @@ from shroff.streams.log import (
     Record,
     Refused,
     Remark,
-    Request,
     StuckKey,
     StuckRow,
     WaitingLabel,
@@ -225,10 +225,10 @@ class MemoryLog:
         """Put a request into the inbox; gives its number."""
         with self._held() as store:
             store.inbox_count += 1
-            store.inbox[store.inbox_count] = Request(store.inbox_count, kind, body, at_ms)
+            store.inbox[store.inbox_count] = InboxRequest(store.inbox_count, kind, body, at_ms)
             return store.inbox_count
 
-    def asked(self, limit: int = 1_000) -> list[Request]:
+    def asked(self, limit: int = 1_000) -> list[InboxRequest]:
         """The requests that wait, in the order of their arrival."""
         with self._held() as store:
             return list(islice(store.inbox.values(), limit))

@@ -9,13 +9,13 @@ from shroff.streams.log import (
     DecisionRow,
     FlagRow,
     HitRow,
+    InboxRequest,
     Indexed,
     LateEvent,
     OutboxRow,
     Record,
     Refused,
     Remark,
-    Request,
     StuckKey,
     StuckRow,
     WaitingLabel,
@@ -41,7 +41,7 @@ class MemoryStore:
     outbox: dict[str, OutboxRow] = field(default_factory=dict)
     offsets: dict[tuple[str, str], str] = field(default_factory=dict)
     remarks: dict[tuple[str, str], Remark] = field(default_factory=dict)
-    inbox: dict[int, Request] = field(default_factory=dict)
+    inbox: dict[int, InboxRequest] = field(default_factory=dict)
     inbox_count: int = 0  # ever
     replies: dict[int, bytes] = field(default_factory=dict)
     stuck: dict[StuckKey, StuckRow] = field(default_factory=dict)

@@ -439,13 +439,13 @@ def test_the_head_of_the_page_counts_the_rules_outside_their_typical_range(bank)
 
 
 def test_rules_that_hit_as_usual_stand_in_one_line():
-    def rule(name: str, hits: int, highest: int) -> live.RuleLine:
+    def rule(name: str, hits: int, highest: int) -> live.LiveRuleLine:
         usual = SimpleNamespace(lowest=0, highest=highest)
-        return live.RuleLine(
+        return live.LiveRuleLine(
             SimpleNamespace(rule=name, hits=hits, usual=usual, is_shadow=False), Strip(0, 0, 0, is_far=hits > highest)
         )
 
-    def shown(*rules: live.RuleLine) -> str:
+    def shown(*rules: live.LiveRuleLine) -> str:
         part = environment().get_template("live_parts.html").module.rules
         return str(part(SimpleNamespace(rules=rules, rules_shown=2)))
 

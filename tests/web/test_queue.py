@@ -26,7 +26,7 @@ from shroff.people.access import Role
 from shroff.people.store import rows_of
 from shroff.web.http.authentication import gate_of
 from shroff.web.pages.cases import queue
-from shroff.web.pages.cases.casework import Line, where_from, where_of
+from shroff.web.pages.cases.casework import QueueLine, where_from, where_of
 from tests.support.webs import PASSWORD, Asker, Browser, Steps, asker, let_in
 from tests.web.test_live import Listener
 from tests.web.test_pages import EVIL, PAYMENT, RULE, TEMPLATE
@@ -554,7 +554,7 @@ def test_cases_that_open_are_told_to_who_looks_at_the_queue_as_its_filter_finds_
 def test_a_case_whose_money_has_gone_has_nothing_at_stake_and_others_have_no_amount(outcome, says):
     case = Case(1, b"", "card", "c-1", 0, 0, outcome=outcome)
 
-    assert Line(case, None, 0, 0.0, "", is_held=False, is_own_look=False).without_stake == says
+    assert QueueLine(case, None, 0, 0.0, "", is_held=False, is_own_look=False).without_stake == says
 
 
 def test_where_somebody_is_keeps_what_is_a_filter_and_nothing_else():

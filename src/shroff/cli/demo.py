@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from shroff.app.project import Project
     from shroff.cli.demo_report import DemoSummary, DemoTraining
-    from shroff.examples.bank import BankPeriod, Label, Payment
+    from shroff.examples.bank import BankLabel, BankPeriod, Payment
     from shroff.examples.demo import Tally
     from shroff.log.writer import Answer
     from shroff.worker.ingest import IngestReport
@@ -136,7 +136,7 @@ class DemoProgress:
 
 def run_demo(
     folder: Path, events: int, seed: int, *, is_served: bool
-) -> tuple[Project, DemoSummary, Iterator[Payment | Label]]:
+) -> tuple[Project, DemoSummary, Iterator[Payment | BankLabel]]:
     """Run the demo: a past in a folder beside the one that is named, then the stream in a copy of its project.
 
     The stream of one that is served ends now; any other is the same whenever it runs. Gives the project, its summary,
@@ -235,7 +235,7 @@ def _counted(project: Project, truth: Any, progress: DemoProgress) -> tuple[Tall
 
 def _decide(
     project: Project, events: int, seed: int, stretch: BankPeriod, progress: DemoProgress, *, is_served: bool
-) -> tuple[Sequence[IngestReport], Tally, Iterator[Payment | Label], int]:
+) -> tuple[Sequence[IngestReport], Tally, Iterator[Payment | BankLabel], int]:
     """Decide the stream; gives its reports and figures, what follows later, and how many customers are asked."""
     from shroff.cli import demo_served
     from shroff.examples.bank import bank_from, known_at_the_end, with_labels
@@ -250,7 +250,7 @@ def _decide(
         count(answers)
         analysts.see(answers)
 
-    going: Iterator[Payment | Label] = iter(())
+    going: Iterator[Payment | BankLabel] = iter(())
     submissions = stream(intake, events, seed, truth)
     if is_served:
         going = named(with_labels(bank_from(events, seed, stretch), seed), events, seed)

@@ -15,7 +15,7 @@ import msgspec
 from shroff import config
 from shroff.cases import case_queries
 from shroff.cases.case import CaseFilter
-from shroff.examples.bank import Label, Payment
+from shroff.examples.bank import BankLabel, Payment
 from shroff.examples.demo import BANK, FIELDS, REVIEW, SUMMARY
 from shroff.language.values import parse_time
 from shroff.notices import notification_worker
@@ -89,7 +89,7 @@ class Analysts:
         """Some decisions were made: those that need review wait from now on."""
         self._wait(answer.id for answer in answers if answer.outcome == REVIEW)
 
-    def beside(self, items: Iterable[Payment | Label]) -> Iterator[Payment | Label]:
+    def beside(self, items: Iterable[Payment | BankLabel]) -> Iterator[Payment | BankLabel]:
         """What comes, with their labels between; what a customer denies waits for them too."""
         for item in items:
             yield item
@@ -99,13 +99,13 @@ class Analysts:
                 self._wait([item.event["event"].partition("/")[2]])
             yield from self.answers()
 
-    def answers(self) -> Iterator[Label]:
+    def answers(self) -> Iterator[BankLabel]:
         """Labels of what waits, but for the newest."""
         while len(self._waiting) > CASES:
             id_ = next(iter(self._waiting))
             del self._waiting[id_]
             verdict = "fraud" if id_ in self._truth.frauds else "genuine"
-            yield Label({"event": f"payment/{id_}", "verdict": verdict, "source": "analyst", "known_at": self._now})
+            yield BankLabel({"event": f"payment/{id_}", "verdict": verdict, "source": "analyst", "known_at": self._now})
 
     def _wait(self, payments: Iterable[str]) -> None:
         for id_ in payments:
@@ -127,7 +127,7 @@ def raise_cases(project: Project) -> int:
 def serve_bank(
     project: Project,
     listening: socket.socket,
-    going: Iterator[Payment | Label],
+    going: Iterator[Payment | BankLabel],
     begun: Callable[[str], None],
     tell: Callable[[str], None],
 ) -> None:
@@ -149,7 +149,7 @@ def serve_bank(
 
 
 @contextmanager
-def going_on(host: str, port: int, key: str, going: Iterator[Payment | Label]) -> Iterator[None]:
+def going_on(host: str, port: int, key: str, going: Iterator[Payment | BankLabel]) -> Iterator[None]:
     """Send what comes, each as its time comes, from a thread, over HTTP: as the programs of a bank would."""
     stop = Event()
     thread = Thread(target=_send_all, args=(_Sender(host, port, key), going, stop), name="synthetic bank", daemon=True)
@@ -161,7 +161,7 @@ def going_on(host: str, port: int, key: str, going: Iterator[Payment | Label]) -
         thread.join(PATIENCE_S)
 
 
-def _send_all(sender: _Sender, going: Iterator[Payment | Label], stop: Event) -> None:
+def _send_all(sender: _Sender, going: Iterator[Payment | BankLabel], stop: Event) -> None:
     for item in going:
         while (left_s := _moment_s(item) - time.time()) > 0:
             if stop.wait(left_s):
@@ -173,7 +173,7 @@ def _send_all(sender: _Sender, going: Iterator[Payment | Label], stop: Event) ->
             return
 
 
-def _moment_s(item: Payment | Label) -> float:
+def _moment_s(item: Payment | BankLabel) -> float:
     return parse_time(item.event["paid_at" if isinstance(item, Payment) else "known_at"]) / 1_000
 
 
@@ -184,7 +184,7 @@ class _Sender:
         self._host, self._port = host, port
         self._headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
 
-    def send(self, item: Payment | Label) -> bool:
+    def send(self, item: Payment | BankLabel) -> bool:
         """Whether it was taken, or will never be."""
         path = f"{API}/events/payment" if isinstance(item, Payment) else f"{API}/labels"
         connection = http.client.HTTPConnection(self._host, self._port, timeout=PATIENCE_S)

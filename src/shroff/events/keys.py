@@ -16,8 +16,8 @@ from shroff.language.keys import (
     WHOLE,
     Either,
     Key,
-    Keys,
     Many,
+    MappingShape,
     One,
     choice,
     own_names,
@@ -70,7 +70,7 @@ ZONE: Final = Key(
     default="UTC",
     examples=("Europe/Berlin",),
 )
-MAPPING: Final = Keys(
+MAPPING: Final = MappingShape(
     "expressions over `row`, one a field",
     (
         ZONE,
@@ -87,7 +87,7 @@ MAPPING: Final = Keys(
 SEPARATORS: Final = {",": ",", ";": ";", "tab": "\t", "|": "|"}  # as they are written, and what stands in the file
 NAME_OF_COLUMN: Final = One("a name of a column", kinds=(TEXT, NUMBER, TRUTH))
 CSV_SETTINGS: Final = {"decimal": (".", ","), "separator": tuple(SEPARATORS)}
-CSV_MAPPING: Final = Keys(
+CSV_MAPPING: Final = MappingShape(
     MAPPING.what,
     (
         *MAPPING.keys,
@@ -134,7 +134,7 @@ CSV_MAPPING: Final = Keys(
     named=EXPRESSION,
     pattern=NAME_PATTERN,
 )
-FROM: Final = Keys(
+FROM: Final = MappingShape(
     "file formats with their mappings",
     (
         Key(
@@ -160,7 +160,7 @@ FROM: Final = Keys(
         ),
     ),
 )
-EVENT_TYPE: Final = Keys(
+EVENT_TYPE: Final = MappingShape(
     "an event type",
     (
         Key(
@@ -199,7 +199,7 @@ EVENT_TYPE: Final = Keys(
         ),
     ),
 )
-LABEL: Final = Keys(
+LABEL: Final = MappingShape(
     "the built-in type of labels", (Key("from", "Mappings of file lines to labels, by file format.", FROM),)
 )
 ENTITY_KEY: Final = Either((EXPRESSION, Many("several of them", EXPRESSION)))
@@ -208,14 +208,14 @@ ENTITIES: Final = own_names(
     own_names("event types with the key of this entity in each: a field, an expression, or a list of them", ENTITY_KEY),
     reserved=RESERVED,
 )
-COLUMNS: Final = Keys(
+COLUMNS: Final = MappingShape(
     "columns with their types, the first column the key",
     (Key("from", "The column that says from which time on a row is valid.", NAME, examples=("valid_from",)),),
     named=Either((FIELD_TYPE, choice(*TABLE_KINDS))),
     pattern=NAME_PATTERN,
 )
 TABLES: Final = own_names("look-up tables", COLUMNS)
-EVENTS: Final = Keys(
+EVENTS: Final = MappingShape(
     "event types by their names, and these keys",
     (
         Key(

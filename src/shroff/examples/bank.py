@@ -63,7 +63,7 @@ class Payment:
 
 
 @dataclass(frozen=True, slots=True)
-class Label:
+class BankLabel:
     """A label: `event`, `verdict`, `source` and `known_at`, right or wrong."""
 
     event: dict[str, str]
@@ -149,7 +149,7 @@ def _payments_of(events: int, seed: int, start_ms: int, skipped: int = 0) -> Ite
         given += len(rows) - left_out
 
 
-def with_labels(payments: Iterable[Payment], seed: int) -> Iterator[Payment | Label]:
+def with_labels(payments: Iterable[Payment], seed: int) -> Iterator[Payment | BankLabel]:
     """Give the payments as they come, each label before the first payment at or after its `known_at`.
 
     Labels that are known only after the last payment come at the end. Nine frauds in ten
@@ -157,7 +157,7 @@ def with_labels(payments: Iterable[Payment], seed: int) -> Iterator[Payment | La
     is asked about; two labels in a hundred are wrong. Memory: the labels on their way.
     """
     chance = Random(seed)  # noqa: S311 - made-up data, nothing secret
-    waiting: list[tuple[str, int, Label]] = []
+    waiting: list[tuple[str, int, BankLabel]] = []
     for place, payment in enumerate(payments):
         # Times are of one length, so that they compare as text.
         while waiting and waiting[0][0] <= payment.event["paid_at"]:
@@ -171,7 +171,7 @@ def with_labels(payments: Iterable[Payment], seed: int) -> Iterator[Payment | La
         yield heappop(waiting)[2]
 
 
-def known_at_the_end(items: Iterable[Payment | Label], events: int) -> Iterator[Payment | Label]:
+def known_at_the_end(items: Iterable[Payment | BankLabel], events: int) -> Iterator[Payment | BankLabel]:
     """Give what `with_labels` gives up to the last of so many payments: without labels that nobody has by then."""
     left = events
     for item in items:
@@ -181,18 +181,18 @@ def known_at_the_end(items: Iterable[Payment | Label], events: int) -> Iterator[
             return
 
 
-def labels(payments: Iterable[Payment], seed: int) -> Iterator[Label]:
+def labels(payments: Iterable[Payment], seed: int) -> Iterator[BankLabel]:
     """Give only the labels of `with_labels`, by rising `known_at`."""
-    return (item for item in with_labels(payments, seed) if isinstance(item, Label))
+    return (item for item in with_labels(payments, seed) if isinstance(item, BankLabel))
 
 
-def _label(payment: Payment, chance: Random) -> Label:
+def _label(payment: Payment, chance: Random) -> BankLabel:
     least, most, source = _DELAY_DAYS[payment.fraud]
     # Most reports come early, a few take long: the square of an even draw.
     delay = timedelta(days=least + (most - least) * chance.random() ** 2)
     known_at = datetime.fromisoformat(payment.event["paid_at"]) + delay
     is_fraud = (payment.fraud is not None) != (chance.random() < WRONG_RATE)
-    return Label(
+    return BankLabel(
         {
             "event": f"payment/{payment.event['payment_id']}",
             "verdict": "fraud" if is_fraud else "genuine",

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from shroff.examples.bank import START_MS, Label, Payment, bank, known_at_the_end, with_labels
+from shroff.examples.bank import START_MS, BankLabel, Payment, bank, known_at_the_end, with_labels
 from shroff.examples.names import BankNames
 from shroff.language.values import parse_money
 from shroff.project.policy import Policy, outcome
@@ -78,12 +78,12 @@ def stream(
     return submitted(intake, known_at_the_end(items, events) if ends_at_once else items, truth)
 
 
-def named(items: Iterable[Payment | Label], events: int, seed: int) -> Iterator[Payment | Label]:
+def named(items: Iterable[Payment | BankLabel], events: int, seed: int) -> Iterator[Payment | BankLabel]:
     """Payments of a bank made for so many, with the names of `FIELDS`; labels as they are."""
     return BankNames(events, seed).named(items)
 
 
-def submitted(intake: Intake, items: Iterable[Payment | Label], truth: Truth) -> Iterator[Submission]:
+def submitted(intake: Intake, items: Iterable[Payment | BankLabel], truth: Truth) -> Iterator[Submission]:
     """Payments and labels as they come, by the way any event takes into a project."""
     encode = msgspec.json.encode
     for place, item in enumerate(items, start=1):

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from shroff.examples.bank import Label, Payment, town_of
+from shroff.examples.bank import BankLabel, Payment, town_of
 from shroff.examples.town import COUNTRIES, KINDS
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ class BankNames:
         self._town: Town = town_of(events, seed)
         self._merchants: dict[str, MerchantNames] = {}
 
-    def named(self, items: Iterable[Payment | Label]) -> Iterator[Payment | Label]:
+    def named(self, items: Iterable[Payment | BankLabel]) -> Iterator[Payment | BankLabel]:
         """The same payments with names added; labels as they are. Cost: about 3 us a payment."""
         merchants = self._merchants
         for item in items:

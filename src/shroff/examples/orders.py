@@ -37,7 +37,7 @@ _DELAY_DAYS: Final = {  # the shortest and the longest until it is known, and wh
 
 
 @dataclass(frozen=True, slots=True)
-class Label:
+class OrderLabel:
     """A label of an order, right or wrong."""
 
     known_at_ms: int
@@ -51,7 +51,7 @@ class OrderPeriod:
     """A week or month: its orders, each with its id, and the labels that came to be known in it."""
 
     orders: tuple[tuple[str, ShopOrder], ...]
-    labels: tuple[Label, ...]
+    labels: tuple[OrderLabel, ...]
 
 
 def period_ends(count: int, by: str) -> list[int]:
@@ -78,7 +78,7 @@ def periods(count: int, orders: int, seed: int, by: str = "week") -> Iterator[Or
     customers = max(50, round(orders / ORDERS_A_CUSTOMER * DAYS * count / ends[-1]))
     shop, chance = Shop(customers, seed), Random(seed)  # noqa: S311 - made-up data
     waiting: list[ShopOrder] = []  # orders that an episode of fraud has set for later days
-    known: list[tuple[int, int, Label]] = []
+    known: list[tuple[int, int, OrderLabel]] = []
     given = 0
     for first, end in zip((0, *ends), ends, strict=False):
         end_ms = START_MS + end * DAY_MS
@@ -201,7 +201,7 @@ def labels_table(period: OrderPeriod) -> pa.Table:
     return pa.Table.from_pylist(rows, pa.schema([*texts, pa.field("known_at", pa.timestamp("ms", "UTC"))]))
 
 
-def _label(id_: str, order: ShopOrder, chance: Random) -> Label | None:
+def _label(id_: str, order: ShopOrder, chance: Random) -> OrderLabel | None:
     """What somebody finds out about an order; None where nobody does."""
     draw = chance.random()
     if draw >= ASKED_RATE if order.fraud is None else draw < NEVER_REPORTED_RATE:
@@ -210,7 +210,7 @@ def _label(id_: str, order: ShopOrder, chance: Random) -> Label | None:
     # Most reports come early, a few take long: the square of an even draw.
     known_at_ms = order.at_ms + round((least + (most - least) * chance.random() ** 2) * DAY_MS)
     is_fraud = (order.fraud is not None) != (chance.random() < WRONG_RATE)
-    return Label(known_at_ms, id_, "fraud" if is_fraud else "genuine", source)
+    return OrderLabel(known_at_ms, id_, "fraud" if is_fraud else "genuine", source)
 
 
 def _moment(at_ms: int) -> datetime:

@@ -51,7 +51,7 @@ class Either(msgspec.Struct, frozen=True):
 
 
 @dataclass(frozen=True, slots=True)
-class Keys:
+class MappingShape:
     """A mapping: fixed keys, and perhaps names of the user's own.
 
     `named` is the shape of what stands under a name that is not among `keys`; such a name
@@ -88,7 +88,7 @@ class Late(msgspec.Struct, frozen=True):
         return self.make().what
 
 
-Shape = One | Many | Either | Keys | Late
+Shape = One | Many | Either | MappingShape | Late
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +123,6 @@ def choice(*options: str) -> One:
     return One(" or ".join(options), options=options)
 
 
-def own_names(what: str, value: Shape, *, reserved: tuple[str, ...] = (), pattern: str = NAME_PATTERN) -> Keys:
+def own_names(what: str, value: Shape, *, reserved: tuple[str, ...] = (), pattern: str = NAME_PATTERN) -> MappingShape:
     """A mapping whose names the user chooses."""
-    return Keys(what, named=value, pattern=pattern, reserved=reserved)
+    return MappingShape(what, named=value, pattern=pattern, reserved=reserved)

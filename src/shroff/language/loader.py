@@ -16,7 +16,7 @@ from typing import Final, TypeVar
 from shroff.errors import Problem, nearest
 from shroff.language.checker import check
 from shroff.language.expression import Node as Expression
-from shroff.language.keys import Keys
+from shroff.language.keys import MappingShape
 from shroff.language.names import Scope
 from shroff.language.syntax import ExpressionError, SpoiledError
 from shroff.language.types import UNITS_MAX, Type
@@ -90,7 +90,12 @@ def scalar(node: Node | None, problems: list[Problem], what: str) -> Scalar | No
 
 
 def by_name(
-    node: Node | None, file: str, most: int, keys: Keys, load: Callable[[str, Mapping], _T], problems: list[Problem]
+    node: Node | None,
+    file: str,
+    most: int,
+    keys: MappingShape,
+    load: Callable[[str, Mapping], _T],
+    problems: list[Problem],
 ) -> dict[str, _T]:
     """The mappings of a file by their names; one with a mistake is left out, with a problem for each.
 
@@ -116,7 +121,7 @@ def by_name(
     return found
 
 
-def check_keys(found: Mapping, keys: Keys, problems: list[Problem], what: str) -> None:
+def check_keys(found: Mapping, keys: MappingShape, problems: list[Problem], what: str) -> None:
     """Report unknown keys and missing required ones."""
     known = keys.names
     for key, _ in found.entries:

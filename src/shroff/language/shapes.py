@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from shroff.errors import Problem, UsageError, nearest
-from shroff.language.keys import DECIMAL, DURATION, WHOLE, Either, Keys, Late, Many, One, Shape
+from shroff.language.keys import DECIMAL, DURATION, WHOLE, Either, Late, Many, MappingShape, One, Shape
 from shroff.language.types import UNITS_MAX
 from shroff.language.values import parse_decimal, parse_duration, quoted
 from shroff.language.yaml.text import Mapping, Node, Scalar, Sequence
@@ -22,7 +22,7 @@ def read_shape(node: Node, shape: Shape, problems: list[Problem], what: str) -> 
             return _one(node, shape, problems, what)
         case Many():
             return _many(node, shape, problems, what)
-        case Keys():
+        case MappingShape():
             return _keys(node, shape, problems, what)
         case Late():
             try:
@@ -35,7 +35,7 @@ def read_shape(node: Node, shape: Shape, problems: list[Problem], what: str) -> 
 
 def _either(node: Node, shape: Either, problems: list[Problem], what: str) -> Plain | None:
     """The first shape of the node's kind that it has; where it has none, what is wrong by the first of its kind."""
-    kind = One if isinstance(node, Scalar) else Many if isinstance(node, Sequence) else Keys
+    kind = One if isinstance(node, Scalar) else Many if isinstance(node, Sequence) else MappingShape
     told: list[Problem] | None = None
     for unit in (other for other in shape.shapes if isinstance(other, kind)):
         found: list[Problem] = []
@@ -83,7 +83,7 @@ def _many(node: Node, shape: Many, problems: list[Problem], what: str) -> list[P
     return [part for part in read if part is not None]
 
 
-def _keys(node: Node, shape: Keys, problems: list[Problem], what: str) -> dict[str, Plain] | None:
+def _keys(node: Node, shape: MappingShape, problems: list[Problem], what: str) -> dict[str, Plain] | None:
     if not isinstance(node, Mapping):
         problems.append(node.problem(f"{what} is {shape.what}."))
         return None

@@ -23,8 +23,8 @@ from shroff.language.keys import (
     WHOLE,
     Either,
     Key,
-    Keys,
     Many,
+    MappingShape,
     One,
     Shape,
     choice,
@@ -192,16 +192,16 @@ _ABOVE_CHAMPION: Final = Key(
 )
 
 
-def _limits(what: str, value: Shape, at_most: str, at_least: str = "") -> Keys:
+def _limits(what: str, value: Shape, at_most: str, at_least: str = "") -> MappingShape:
     """The limits of one kind of metric, with examples; without one for `at_least`, where less is better."""
     most = Key("at_most", _AT_MOST, value, examples=(at_most,))
     if not at_least:
-        return Keys(what, (most,))
-    return Keys(what, (Key("at_least", _AT_LEAST, value, examples=(at_least,)), most, _ABOVE_CHAMPION))
+        return MappingShape(what, (most,))
+    return MappingShape(what, (Key("at_least", _AT_LEAST, value, examples=(at_least,)), most, _ABOVE_CHAMPION))
 
 
 SHARE_LIMITS: Final = _limits("limits of a share; higher is better", SCORE, "0.99", "0.5")
-CUT_SHARE_LIMITS: Final = Keys(
+CUT_SHARE_LIMITS: Final = MappingShape(
     "limits of a share at a threshold; higher is better",
     (
         Key(
@@ -222,7 +222,7 @@ LONGEST: Final = _limits("the limit of a duration", DURATION, "1ms")
 _TEST: Final = choice(REQUIRED)
 
 
-def limits_of(metric: Metric) -> Keys | None:
+def limits_of(metric: Metric) -> MappingShape | None:
     """The limits that a gate of this metric takes; None where it is a test."""
     if metric.has_cut_off:
         return CUT_SHARE_LIMITS
@@ -243,15 +243,17 @@ def _gate(metric: Metric) -> Shape:
     return Either((limits, _TEST)) if metric.is_also_test else limits
 
 
-GATES: Final = Keys(
+GATES: Final = MappingShape(
     "metrics with their limits", tuple(Key(metric.name, metric.meaning, _gate(metric)) for metric in METRICS)
 )
 
 
-def gate_keys(names: Iterable[str]) -> Keys:
+def gate_keys(names: Iterable[str]) -> MappingShape:
     """The keys of gates, with the metrics of other packages where a name is none of ours."""
     more = installed(METRIC_ENTRIES).values() if set(names) - METRICS_BY_NAME.keys() else ()
-    return Keys(GATES.what, (*GATES.keys, *(Key(metric.name, metric.meaning, _gate(metric)) for metric in more)))
+    return MappingShape(
+        GATES.what, (*GATES.keys, *(Key(metric.name, metric.meaning, _gate(metric)) for metric in more))
+    )
 
 
 # ---- learners
@@ -323,7 +325,7 @@ def parameters_of(learner: str) -> dict[str, LearnerParameter]:
     }
 
 
-PARAMETER_KEYS: Final = Keys(
+PARAMETER_KEYS: Final = MappingShape(
     "parameters of the learner",
     tuple(
         Key(
@@ -340,7 +342,7 @@ PARAMETER_KEYS: Final = Keys(
 
 ALL: Final = "all"  # inputs that a model can read
 INPUT: Final = One("an expression, or a pattern such as card.*", kinds=(TEXT, NUMBER, TRUTH))
-SPLIT: Final = Keys(
+SPLIT: Final = MappingShape(
     "time folds for training and testing",
     (
         Key("train", "Length of the training period of a fold.", DURATION, default="28d", examples=("28d",)),
@@ -355,21 +357,21 @@ SPLIT: Final = Keys(
         Key("folds", "Number of folds, each one test period before the next.", WHOLE, default="4", examples=("4",)),
     ),
 )
-CAPACITY: Final = Keys(
+CAPACITY: Final = MappingShape(
     "review capacity",
     (
         Key("by", "The entity whose keys are reviewed.", NAME, is_required=True, examples=("card",)),
         Key("k", "Number of keys per day.", WHOLE, is_required=True, examples=("100",)),
     ),
 )
-SEARCH: Final = Keys(
+SEARCH: Final = MappingShape(
     "the bounds of a parameter search",
     (
         Key("trials", "Maximum number of trials.", WHOLE, examples=("50",)),
         Key("time", "Time limit for starting trials.", DURATION, examples=("10m",)),
     ),
 )
-MODEL: Final = Keys(
+MODEL: Final = MappingShape(
     "the model of an event type that is decided",
     (
         Key(

@@ -11,7 +11,7 @@ from shroff.errors import Problem, nearest
 from shroff.events.definitions import Events, EventType
 from shroff.features.definitions import FeatureTypes
 from shroff.language import loader
-from shroff.language.keys import Keys
+from shroff.language.keys import MappingShape
 from shroff.language.names import DeclaredNames
 from shroff.language.values import DAY_MS, show_duration
 from shroff.language.yaml.text import Mapping as YamlMapping
@@ -172,7 +172,7 @@ class _ModelLoader:
             self._problems.append(node.problem(f"{name} is above 0."))
         return default_ms if length_ms is None else length_ms
 
-    def _mapping(self, node: YamlNode | None, keys: Keys, what: str) -> YamlMapping | None:
+    def _mapping(self, node: YamlNode | None, keys: MappingShape, what: str) -> YamlMapping | None:
         found = loader.mapping(node, self._problems, what)
         if found is not None:
             loader.check_keys(found, keys, self._problems, what)

@@ -35,7 +35,7 @@ from shroff.project.settings.system import System
 from shroff.rules.definitions import expiring
 from shroff.runtime.texts import Printed, many, one_line, table
 from shroff.runtime.whole_files import UNFINISHED_S, unfinished_files
-from shroff.streams.log import Log, LogBeside, LogReader, Remark, Request
+from shroff.streams.log import InboxRequest, Log, LogBeside, LogReader, Remark
 from shroff.streams.snapshots import Header, Snapshots
 from shroff.worker.outbox import sink_states
 
@@ -323,7 +323,7 @@ def look_at_sinks(log: Log, sinks: Mapping[str, System]) -> Iterator[Finding]:
             yield Finding(subject, OK, "has everything")
 
 
-def look_at_inbox(requests: Sequence[Request], now_ms: int) -> Finding:
+def look_at_inbox(requests: Sequence[InboxRequest], now_ms: int) -> Finding:
     """What other processes asked for and no process that writes has carried out."""
     if not requests:
         return Finding("inbox", OK, "no request waits for the active writer")

@@ -13,8 +13,8 @@ from shroff.language.keys import (
     WHOLE,
     Either,
     Key,
-    Keys,
     Many,
+    MappingShape,
     One,
     choice,
     own_names,
@@ -39,12 +39,12 @@ _OF_THE_EVENT: Final = (
         examples=("tables.contacts[this.card].email",),
     ),
 )
-FROM_EVENT: Final = Keys("a value from the event", _OF_THE_EVENT, is_single=True)
+FROM_EVENT: Final = MappingShape("a value from the event", _OF_THE_EVENT, is_single=True)
 TO: Final = Either(
     (
         ADDRESS,
         Many("addresses", ADDRESS),
-        Keys(
+        MappingShape(
             "a recipient from the event, or a role",
             (
                 *_OF_THE_EVENT,
@@ -59,7 +59,7 @@ TO: Final = Either(
         ),
     )
 )
-QUIET: Final = Keys(
+QUIET: Final = MappingShape(
     "quiet hours without messages; messages from these hours are sent together at their end",
     (
         Key("from", "Start of the quiet hours.", TIME_OF_DAY, is_required=True, examples=("22:00",)),
@@ -67,7 +67,7 @@ QUIET: Final = Keys(
         Key("zone", "Time zone of these times; by default the project's.", ZONE, examples=("Europe/Berlin",)),
     ),
 )
-LIMIT: Final = Keys(
+LIMIT: Final = MappingShape(
     "rate limit per recipient and rule",
     (
         Key("count", "Maximum number of mails in the time `per`.", WHOLE, is_required=True, examples=("3",)),
@@ -81,7 +81,7 @@ LIMIT: Final = Keys(
         ),
     ),
 )
-NOTICE: Final = Keys(
+NOTICE: Final = MappingShape(
     "a notice",
     (
         Key(

@@ -88,7 +88,7 @@ class AuditEntry:
 
 
 @dataclass(frozen=True, slots=True)
-class Head:
+class AuditHead:
     """The end of the record: the number and hash of its last row, sealed. An empty record has number 0."""
 
     number: int
@@ -168,7 +168,7 @@ def sealing_by(key: Callable[[], bytes]) -> Seal:
 
 
 def verify(
-    rows: Iterable[AuditEntry], head: Head | None, seal: Seal, seen: tuple[int, bytes] | None = None
+    rows: Iterable[AuditEntry], head: AuditHead | None, seal: Seal, seen: tuple[int, bytes] | None = None
 ) -> Verified:
     """Hold every row against the one before it, and the last one against the head.
 
@@ -204,7 +204,7 @@ def _misfit(row: AuditEntry, number: int, previous: bytes) -> str:
     return ""
 
 
-def _misfit_of_head(head: Head | None, last: int, hash: bytes, seal: Seal) -> str:
+def _misfit_of_head(head: AuditHead | None, last: int, hash: bytes, seal: Seal) -> str:
     if head is None:
         return "the head of the chain is missing"
     if not hmac.compare_digest(head.seal, seal(head.number, head.hash)):

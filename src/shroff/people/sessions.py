@@ -11,7 +11,7 @@ from shroff.errors import SignInError, UsageError
 from shroff.people import passwords, throttle
 from shroff.people.access import Right, Who
 from shroff.people.audit import Act
-from shroff.people.store import Change, Desk, Session, User, token_hash
+from shroff.people.store import Change, Desk, User, UserSession, token_hash
 from shroff.people.users import as_who, check_here, known_name, with_password
 
 SEEN_EVERY_MS: Final = 60_000  # how often a use is written down, at most
@@ -103,11 +103,11 @@ def open_session(
     user = replace(user, last_login_ms=now_ms)
     change.put_user(user)
     if before:
-        change.take(Session, token_hash(before))
+        change.take(UserSession, token_hash(before))
     change.sweep(now_ms, now_ms - desk.times.idle_ms, now_ms - throttle.FORGOTTEN_MS)
     token = desk.token()
     ends_at_ms = now_ms + desk.times.lasts_ms
-    change.put(Session(token_hash(token), user.number, user.stamp, now_ms, now_ms, ends_at_ms, address[:200]))
+    change.put(UserSession(token_hash(token), user.number, user.stamp, now_ms, now_ms, ends_at_ms, address[:200]))
     who = as_who(user)
     change.audit(Act(who, "sign_in.by_" + ("oidc" if user.subject else by), f"user {user.name}"), now_ms)
     return SignedIn(who, user, token, ends_at_ms)
@@ -122,7 +122,7 @@ def signed_in(desk: Desk, token: str, *, is_use: bool = True) -> SignedIn | None
     """
     now_ms = desk.now_ms()
     with desk.store.look() as look:
-        session = look.find(Session, token_hash(token))
+        session = look.find(UserSession, token_hash(token))
         user = None if session is None else look.find(User, session.user)
     if session is None or user is None or not _holds(desk, session, user, now_ms):
         return None
@@ -132,15 +132,15 @@ def signed_in(desk: Desk, token: str, *, is_use: bool = True) -> SignedIn | None
     return SignedIn(as_who(user), user, token, session.ends_at_ms)
 
 
-def _holds(desk: Desk, session: Session, user: User, now_ms: int) -> bool:
+def _holds(desk: Desk, session: UserSession, user: User, now_ms: int) -> bool:
     is_in_time = now_ms < session.ends_at_ms and now_ms - session.seen_at_ms < desk.times.idle_ms
     return is_in_time and session.stamp == user.stamp and not user.is_disabled
 
 
-def _seen(desk: Desk, session: Session, now_ms: int) -> None:
+def _seen(desk: Desk, session: UserSession, now_ms: int) -> None:
     """Write down that a session is used; one that was ended meanwhile stays so."""
     with desk.store.change() as change:
-        found = change.find(Session, session.hash)
+        found = change.find(UserSession, session.hash)
         if found is not None:
             change.put(replace(found, seen_at_ms=max(found.seen_at_ms, now_ms)))
 
@@ -149,7 +149,7 @@ def _seen(desk: Desk, session: Session, now_ms: int) -> None:
 class Open:
     """A session that holds, and whose it is. `ends_at_ms` is when it ends if nobody uses it any more."""
 
-    session: Session
+    session: UserSession
     user: User
     idle_ms: int
 
@@ -190,7 +190,7 @@ def end_named(desk: Desk, who: Who, id_: str) -> Open:
     if named is None:
         raise UsageError("there is no open session of this id.")
     with desk.store.change() as change:
-        change.take(Session, named.session.hash)
+        change.take(UserSession, named.session.hash)
         change.audit(Act(who, "session.end", f"user {named.user.name}", {"session": named.id}), desk.now_ms())
     return named
 
@@ -199,6 +199,6 @@ def sign_out(desk: Desk, token: str) -> None:
     """End a session. One that is not there is no mistake."""
     found = signed_in(desk, token)
     with desk.store.change() as change:
-        change.take(Session, token_hash(token))
+        change.take(UserSession, token_hash(token))
         if found is not None:
             change.audit(Act(found.who, "sign_in.end", f"user {found.user.name}"), desk.now_ms())

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol, TypeVar
 
 from shroff.people.access import Right, Role
-from shroff.people.audit import Act, AuditEntry, Head, Seal
+from shroff.people.audit import Act, AuditEntry, AuditHead, Seal
 from shroff.people.passwords import Passwords
 from shroff.project.settings.systems import SessionTimes
 
@@ -55,7 +55,7 @@ class User:
 
 
 @dataclass(frozen=True, slots=True)
-class Session:
+class UserSession:
     """A sign-in that holds. `hash` is the SHA-256 of its token; it holds until `ends_at_ms`, or while it is used."""
 
     hash: bytes = field(repr=False)
@@ -134,7 +134,7 @@ class KeptAnswer:
     at_ms: int
 
 
-Row = TypeVar("Row", User, Session, ApiKey, Link, Attempts, Visit, KeptAnswer)
+Row = TypeVar("Row", User, UserSession, ApiKey, Link, Attempts, Visit, KeptAnswer)
 
 
 class PeopleQueries(Protocol):
@@ -152,13 +152,13 @@ class PeopleQueries(Protocol):
     def user_known_as(self, subject: str) -> User | None:
         """The user who is this at the OpenID provider."""
 
-    def sessions(self) -> list[Session]:
+    def sessions(self) -> list[UserSession]:
         """All sessions, also those that have ended and were not swept away yet; the one that was used last first."""
 
     def keys(self) -> list[ApiKey]:
         """All keys, revoked ones too, by when they were made."""
 
-    def head(self) -> Head | None:
+    def head(self) -> AuditHead | None:
         """The head of the record; None where somebody took it away."""
 
     def record(
@@ -180,7 +180,7 @@ class Change(PeopleQueries, Protocol):
     has ended, whichever process makes it.
     """
 
-    def put(self, row: Session | ApiKey | Link | Attempts | Visit | KeptAnswer) -> None:
+    def put(self, row: UserSession | ApiKey | Link | Attempts | Visit | KeptAnswer) -> None:
         """Keep a row, new or changed."""
 
     def take(self, kind: type[Row], key: object) -> Row | None:

@@ -10,14 +10,14 @@ from typing import Final
 
 from shroff.errors import Problem
 from shroff.language import loader
-from shroff.language.keys import DECIMAL, NUMBER, PERCENT, TEXT, WHOLE, Key, Keys, One, choice
+from shroff.language.keys import DECIMAL, NUMBER, PERCENT, TEXT, WHOLE, Key, MappingShape, One, choice
 from shroff.language.types import UNITS_MAX
 from shroff.language.yaml.text import Mapping, Node
 
 INSTEAD: Final = ("approve", "challenge", "review")
 SEED_LENGTH_MIN: Final = 16  # letters; what is shorter could be found out by trying, from whom was let through
 _NEW_SEED: Final = "Make one with: python3 -c 'import secrets; print(secrets.token_hex(16))'"
-EXPLORE: Final = Keys(
+EXPLORE: Final = MappingShape(
     "exploration: a share of the score's declines that is approved to get labels",
     (
         Key(

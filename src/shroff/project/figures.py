@@ -12,7 +12,19 @@ from shroff.errors import Problem, ShroffError, nearest
 from shroff.events.definitions import Events
 from shroff.language import loader
 from shroff.language.expression import FeatureValue, Node, walk
-from shroff.language.keys import ANY, EXPRESSION, NAME, SWITCH, WHOLE, Either, Key, Keys, Many, choice, own_names
+from shroff.language.keys import (
+    ANY,
+    EXPRESSION,
+    NAME,
+    SWITCH,
+    WHOLE,
+    Either,
+    Key,
+    Many,
+    MappingShape,
+    choice,
+    own_names,
+)
 from shroff.language.names import DeclaredNames, Scope
 from shroff.language.types import BOOLEAN, INTEGER, Type
 from shroff.language.values import Value
@@ -32,7 +44,7 @@ _EVENTS: Final = Either((NAME, Many("event types", NAME)))
 _WHERE: Final = Key(
     "where", "Only events with this condition, an expression over `this`.", EXPRESSION, examples=("this.amount >= 100",)
 )
-FIGURE: Final = Keys(
+FIGURE: Final = MappingShape(
     "a figure",
     (
         Key("label", "The label of the figure in the mail.", ANY, default="its name", examples=("Money saved",)),
@@ -53,7 +65,9 @@ FIGURE: Final = Keys(
         Key(
             "also",
             "With `distinct`: only users who also had such an event within the same days.",
-            Either((NAME, Keys("events of the same users", (Key("event", "The event types.", _EVENTS), _WHERE)))),
+            Either(
+                (NAME, MappingShape("events of the same users", (Key("event", "The event types.", _EVENTS), _WHERE)))
+            ),
             examples=("saving", "{ event: app_event, where: this.name == 'OPENED' }"),
         ),
         Key("sum", "Sums an amount or number instead of counting.", EXPRESSION, examples=("this.amount",)),

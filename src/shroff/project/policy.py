@@ -10,7 +10,7 @@ from shroff.errors import Problem, nearest
 from shroff.events.definitions import Events, EventType
 from shroff.language import loader
 from shroff.language.expression import Node
-from shroff.language.keys import DECIMAL, EXPRESSION, SCORE, WHOLE, Key, Keys, choice, own_names
+from shroff.language.keys import DECIMAL, EXPRESSION, SCORE, WHOLE, Key, MappingShape, choice, own_names
 from shroff.language.names import DeclaredNames, Scope
 from shroff.language.types import UNITS_MAX
 from shroff.language.values import parse_decimal, to_real
@@ -20,14 +20,14 @@ from shroff.project.exploration import EXPLORE, Explore, load_explore
 
 OUTCOMES: Final = ("approve", "challenge", "review", "decline")  # from weak to strong
 WITHOUT_MODEL: Final = ("rules", "review")
-SCORES: Final = Keys(
+SCORES: Final = MappingShape(
     "thresholds of the score",
     (
         Key("review_at", "Review events with at least this score.", SCORE, examples=("0.60",)),
         Key("decline_at", "Decline events with at least this score; not below `review_at`.", SCORE, examples=("0.92",)),
     ),
 )
-COSTS: Final = Keys(
+COSTS: Final = MappingShape(
     "costs of errors and reviews, in the project's money",
     (
         Key(
@@ -48,7 +48,7 @@ COSTS: Final = Keys(
         ),
     ),
 )
-POLICY: Final = Keys(
+POLICY: Final = MappingShape(
     "the policy of an event type",
     (
         Key(

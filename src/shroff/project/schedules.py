@@ -14,7 +14,7 @@ import msgspec
 
 from shroff.errors import Problem
 from shroff.language import loader
-from shroff.language.keys import ANY, DURATION, SWITCH, WHOLE, Either, Key, Keys, Many, One, choice, own_names
+from shroff.language.keys import ANY, DURATION, SWITCH, WHOLE, Either, Key, Many, MappingShape, One, choice, own_names
 from shroff.language.yaml.nodes import Mapping, Node, Scalar, Sequence
 
 FILE: Final = "schedules.yaml"
@@ -26,7 +26,7 @@ TIMEOUT_MS_MIN: Final = 1_000
 TIMEOUT_MS_MAX: Final = 7 * 86_400_000
 SKIP, LAST, ALL, QUEUE = "skip", "last", "all", "queue"
 NO_LIBRARY: Final = "schedules need the extra 'jobs': pip install 'shroff[jobs]'."
-SCHEDULE: Final = Keys(
+SCHEDULE: Final = MappingShape(
     "a schedule",
     (
         Key(

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from shroff.events.keys import EVENTS, FIELD_EXAMPLES, FIELD_TYPE
-from shroff.language.keys import EXPRESSION, TEXT, Either, Key, Keys, Late, Many, One, Shape, own_names
+from shroff.language.keys import EXPRESSION, TEXT, Either, Key, Late, Many, MappingShape, One, Shape, own_names
 from shroff.models.keys import MODELS
 from shroff.project.file_kinds import ProjectFile
 from shroff.project.policy import POLICIES
@@ -53,7 +53,7 @@ def _shape(shape: Shape) -> dict[str, Any]:
             return {"type": "array", "items": _shape(item)}
         case Either(shapes):
             return {"anyOf": [_shape(part) for part in shapes]}
-        case Keys():
+        case MappingShape():
             return _keys(shape)
         case Late(make):
             return _shape(make())
@@ -81,7 +81,7 @@ def _readings(text: str) -> list[str | int | bool]:
     return [int(text), text] if text.isdigit() else [text]
 
 
-def _keys(shape: Keys) -> dict[str, Any]:
+def _keys(shape: MappingShape) -> dict[str, Any]:
     found: dict[str, Any] = {"type": "object", "additionalProperties": False}
     if shape.keys:
         found["properties"] = {key.name: _key(key) for key in shape.keys}
@@ -95,7 +95,7 @@ def _keys(shape: Keys) -> dict[str, Any]:
     return found
 
 
-def _names(shape: Keys) -> str:
+def _names(shape: MappingShape) -> str:
     """The pattern of the user's own names: not a fixed key, nor a reserved word."""
     not_these = sorted({*shape.names, *shape.reserved})
     return shape.pattern.replace("^", f"^(?!({'|'.join(not_these)})$)", 1) if not_these else shape.pattern

@@ -13,8 +13,8 @@ from shroff.language.keys import (
     PERCENT,
     SWITCH,
     Key,
-    Keys,
     Many,
+    MappingShape,
     One,
     choice,
     own_names,
@@ -23,13 +23,13 @@ from shroff.language.keys import (
 EFFECTS: Final = ("decline", "challenge", "review", "allow", "note")
 TOLD: Final = ("analysts", "customer")  # whom a rule may tell without a notice of its own
 
-_TEST_EVENT: Final = Keys(
+_TEST_EVENT: Final = MappingShape(
     "one event type with its fields; `at` stands for the time field, and ids may be left out",
     named=own_names("fields with their values", MAYBE),
     pattern=NAME_PATTERN,
     is_single=True,
 )
-TEST: Final = Keys(
+TEST: Final = MappingShape(
     "a test",
     (
         Key("name", "The test's description, for people.", ANY, is_required=True, examples=("two quick round trips",)),
@@ -49,7 +49,7 @@ TEST: Final = Keys(
         ),
     ),
 )
-RULE: Final = Keys(
+RULE: Final = MappingShape(
     "a rule",
     (
         Key(

@@ -15,11 +15,11 @@ from shroff.streams.log import (
     ANY,
     Batch,
     DecisionRow,
+    InboxRequest,
     Offset,
     OutboxRow,
     Record,
     Reply,
-    Request,
     UniqueValue,
     WaitingLabel,
 )
@@ -175,7 +175,7 @@ def check_epoch(own: int, found: int, place: str) -> None:
         )
 
 
-def no_request(replies: Sequence[Reply], asked: Iterable[Request]) -> StateError:
+def no_request(replies: Sequence[Reply], asked: Iterable[InboxRequest]) -> StateError:
     """The error for the first reply whose request does not wait, or that comes twice."""
     waiting = {request.number for request in asked}
     number = next((reply.number for reply in replies if reply.number not in waiting), replies[-1].number)

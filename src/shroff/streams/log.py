@@ -20,6 +20,7 @@ from shroff.streams.log_rows import (
     DecisionRow,
     FlagRow,
     HitRow,
+    InboxRequest,
     Indexed,
     Kind,
     LateEvent,
@@ -30,7 +31,6 @@ from shroff.streams.log_rows import (
     Refused,
     Remark,
     Reply,
-    Request,
     StuckKey,
     StuckRow,
     Unasked,
@@ -49,6 +49,7 @@ __all__ = [
     "FlagRow",
     "HitRow",
     "Inbox",
+    "InboxRequest",
     "Indexed",
     "Kind",
     "LateEvent",
@@ -66,7 +67,6 @@ __all__ = [
     "Refused",
     "Remark",
     "Reply",
-    "Request",
     "StuckKey",
     "StuckRow",
     "Unasked",
@@ -219,7 +219,7 @@ class Inbox(Protocol):
         Raises: LogBusyError if the file is held for too long; StorageError as `append`.
         """
 
-    def asked(self, limit: int = 1_000) -> list[Request]:
+    def asked(self, limit: int = 1_000) -> list[InboxRequest]:
         """The requests that wait, in the order of their numbers, that of their arrival. Quick where none does."""
 
     def reply_to(self, number: int) -> bytes | None:

@@ -231,7 +231,7 @@ class Remark:
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class InboxRequest:
     """A request of another process to the writer: its number in the inbox, its kind and its content, JSON.
 
     `at_ms` is when it was asked, by that process.

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import SplitResult, unquote
 
-from shroff.language.keys import DURATION, Key, Keys, Many, One, Shape, choice
+from shroff.language.keys import DURATION, Key, Many, MappingShape, One, Shape, choice
 
 VARIABLE: Final = r"\$\{[A-Za-z_][A-Za-z0-9_]*\}"  # of the environment, which may stand for a whole address
 HTTP: Final = One("a URL that begins with http:// or https://", rf"^(https?://\S+|{VARIABLE})$")
@@ -138,7 +138,7 @@ class AdapterSettings:
     @property
     def keys(self) -> tuple[Key, ...]:
         """Its own keys."""
-        return self.shape.keys if isinstance(self.shape, Keys) else ()
+        return self.shape.keys if isinstance(self.shape, MappingShape) else ()
 
     def settled(self, options: Mapping[str, Any], folder: Path) -> Mapping[str, Any]:
         """Filled settings as the adapter takes them: files by whole paths from the project's folder."""

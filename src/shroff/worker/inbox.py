@@ -35,7 +35,7 @@ from shroff.log.version_switch import Adoption, carried, check_inputs_unchanged
 from shroff.log.writer import Answer, Prepared, Writer
 from shroff.project.definitions import Definitions
 from shroff.runtime.progress import unheard
-from shroff.streams.log import Batch, Log, LogWriter, Offset, Reply, Request, prune_through
+from shroff.streams.log import Batch, InboxRequest, Log, LogWriter, Offset, Reply, prune_through
 from shroff.worker import forwarded_input
 from shroff.worker.file_order import LATE_LINES_MIN, arranged
 from shroff.worker.outbox import OUTBOX, changes
@@ -228,7 +228,7 @@ class InboxServer:
 
         Where one waits for a version that is being prepared, all behind it wait, but labels.
         """
-        labels: list[Request] = []
+        labels: list[InboxRequest] = []
         is_waiting = False
         for request in self._log.asked():
             if request.kind == LABELS:
@@ -296,7 +296,7 @@ class InboxServer:
 
     # ---- labels
 
-    def _take_labels(self, requests: Sequence[Request]) -> None:
+    def _take_labels(self, requests: Sequence[InboxRequest]) -> None:
         """Take the labels of many requests in as few batches as may be."""
         group: list[tuple[int, list[Submission]]] = []
         rows = 0
@@ -326,7 +326,7 @@ class InboxServer:
 
     # ---- all else
 
-    def _is_done(self, request: Request) -> bool:
+    def _is_done(self, request: InboxRequest) -> bool:
         """Carry a request out; False where it waits for a version that is being prepared."""
         try:
             if request.kind in _BY_THE_LOG:
@@ -357,7 +357,7 @@ class InboxServer:
             self._refuse(request, f"{words}. 'shroff check' names {'them' if count > 1 else 'it'}.")
         return True
 
-    def _refuse(self, request: Request, words: str) -> None:
+    def _refuse(self, request: InboxRequest, words: str) -> None:
         self._log.append(Batch(replies=[_refusal(request, words)]))
 
     def _saved(self) -> _Saved:
@@ -367,7 +367,7 @@ class InboxServer:
             return _Saved(failure=str(error))
         return _Saved(str(saved.file), saved.seq, saved.bytes, saved.seconds)
 
-    def _take(self, request: Request, asked: forwarded_input.HandedLines) -> None:
+    def _take(self, request: InboxRequest, asked: forwarded_input.HandedLines) -> None:
         """Take lines of a file, and how far it is read with them, in one batch; nothing where somebody else read on."""
         if self._log.offset(asked.source, asked.part) != asked.before:
             self._log.append(Batch(replies=[_reply(request.number, None)]))
@@ -381,7 +381,7 @@ class InboxServer:
         self._writer.commit(prepared)
         self.count(prepared)
 
-    def _retry(self, request: Request, asked: _Retry) -> None:
+    def _retry(self, request: InboxRequest, asked: _Retry) -> None:
         intake = self._intake(self._writer.definitions)
 
         def reply(found: list[Retried]) -> list[Reply]:
@@ -426,7 +426,7 @@ class InboxServer:
         return True
 
 
-def drop(log: Log, request: Request) -> bytes:
+def drop(log: Log, request: InboxRequest) -> bytes:
     """Process a request to drop quarantine entries, as the writer; gives the reply."""
     asked = msgspec.json.decode(request.body, type=_Drop)
     try:
@@ -441,21 +441,21 @@ def drop(log: Log, request: Request) -> bytes:
     return reply.body
 
 
-def erase(log: LogWriter, request: Request) -> bytes:
+def erase(log: LogWriter, request: InboxRequest) -> bytes:
     """Process a request to erase personal values, as the writer; gives the reply."""
     named = msgspec.json.decode(request.body, type=list[tuple[str, str]])
     log.append(Batch(erased=named, replies=[reply := _reply(request.number, len(named))]))
     return reply.body
 
 
-def prune(log: Log, request: Request) -> bytes:
+def prune(log: Log, request: InboxRequest) -> bytes:
     """Process a request to prune old records, as the writer; gives the reply."""
     upto = prune_through(log, msgspec.json.decode(request.body, type=int))
     log.append(Batch(replies=[reply := _reply(request.number, upto)]))
     return reply.body
 
 
-def tend_outbox(log: Log, request: Request) -> bytes:
+def tend_outbox(log: Log, request: InboxRequest) -> bytes:
     """Process a request about sinks, as the writer; gives the reply."""
     try:
         batch, done = changes(log, request.body)
@@ -470,7 +470,7 @@ def tend_outbox(log: Log, request: Request) -> bytes:
 _BY_THE_LOG: Final = {DROP: drop, ERASE: erase, OUTBOX: tend_outbox, PRUNE: prune}  # which need no state
 
 
-def _unknown(request: Request, why: str) -> str:
+def _unknown(request: InboxRequest, why: str) -> str:
     writer = f"the process that writes the log, of shroff {shroff.__version__},"
     return f"{writer} cannot read this request ({request.kind}): {why}"
 
@@ -479,7 +479,7 @@ def _reply(number: int, result: Any) -> Reply:
     return Reply(number, msgspec.json.encode(_Replied(msgspec.Raw(msgspec.json.encode(result)))))
 
 
-def _refusal(request: Request, words: str) -> Reply:
+def _refusal(request: InboxRequest, words: str) -> Reply:
     return Reply(request.number, msgspec.json.encode(_Replied(refusal=words)))
 
 

@@ -17,13 +17,13 @@ from shroff.plugins.language import BOOLEAN, Node, Scope
 from shroff.plugins.loader import AddedFile, FileContext, YamlMapping, YamlNode, YamlSequence
 from shroff.plugins.loader import YamlScalar as Scalar
 from shroff.plugins.reports import split_mistake
-from shroff.plugins.settings import DURATION, EXPRESSION, NAME, Either, Key, Keys, Many, choice, own_names
+from shroff.plugins.settings import DURATION, EXPRESSION, NAME, Either, Key, Many, MappingShape, choice, own_names
 
 FILE: Final = "funnels.yaml"
 STEPS: Final = (2, 20)  # of a funnel
 FUNNELS_MAX: Final = 200
 AFTER, EVER = "after", "ever"
-STEP: Final = Keys(
+STEP: Final = MappingShape(
     "a step",
     (
         Key("name", "The step's name. By default its event types.", NAME, examples=("logged_in",)),
@@ -42,7 +42,7 @@ STEP: Final = Keys(
         ),
     ),
 )
-FUNNEL: Final = Keys(
+FUNNEL: Final = MappingShape(
     "a funnel",
     (
         Key(

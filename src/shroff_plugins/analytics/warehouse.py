@@ -28,7 +28,7 @@ from shroff.errors import StateError
 from shroff.plugins.lake import LakeReader, Write, damaged, read_manifest, sorted_by_place
 from shroff.plugins.project import unfinished, write_lines
 from shroff_plugins.analytics.closed_duckdb import QueryLimits, closed_duckdb, identifier, library
-from shroff_plugins.analytics.marts.models import Model
+from shroff_plugins.analytics.marts.models import MartModel
 from shroff_plugins.analytics.marts.views import view_name
 
 FORMATS: Final = ("parquet", "ndjson")
@@ -94,7 +94,7 @@ class Wanted:
     format: str
     behind: int
     empty: Mapping[str, pa.Table]
-    models: Sequence[Model]
+    models: Sequence[MartModel]
 
 
 def commits(reader: LakeReader, behind: int) -> Iterator[Commit]:
@@ -171,7 +171,7 @@ def column_of(column: pa.Field, required: frozenset[str]) -> dict[str, str]:
 
 
 @contextmanager
-def _connected(models: Sequence[Model]) -> Iterator[Any]:
+def _connected(models: Sequence[MartModel]) -> Iterator[Any]:
     """A closed DuckDB; None where there is no SELECT to run. With one thread rows come in one order."""
     if not models:
         yield None
@@ -184,7 +184,7 @@ def _connected(models: Sequence[Model]) -> Iterator[Any]:
 
 
 def _selected(
-    connection: Any, models: Sequence[Model], empty: Mapping[str, pa.Table], rows: Mapping[str, pa.Table]
+    connection: Any, models: Sequence[MartModel], empty: Mapping[str, pa.Table], rows: Mapping[str, pa.Table]
 ) -> dict[str, tuple[pa.Table, frozenset[str]]]:
     """What SELECTs make of some rows, and which columns need a value. Raises: StateError where SQL fails."""
     found = {}

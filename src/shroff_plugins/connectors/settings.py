@@ -26,8 +26,8 @@ from shroff.plugins.settings import (
     WHOLE,
     AdapterSettings,
     Key,
-    Keys,
     Many,
+    MappingShape,
     One,
     choice,
     last_part,
@@ -75,7 +75,7 @@ def outcomes_mistake(options: Mapping[str, Any]) -> str:
 
 TABLE: Final = AdapterSettings(
     "New rows of a table or view of PostgreSQL, MariaDB or SQLite, found by an increasing column.",
-    Keys(
+    MappingShape(
         "a table",
         (
             Key(
@@ -115,7 +115,7 @@ TABLE: Final = AdapterSettings(
 )
 AMPLITUDE: Final = AdapterSettings(
     "Days of Amplitude's export API, by upload hour.",
-    Keys(
+    MappingShape(
         "exports of Amplitude",
         (
             Key("api_key", "The project's API key.", _SECRET, is_required=True, examples=("${AMPLITUDE_API_KEY}",)),
@@ -157,7 +157,7 @@ AMPLITUDE: Final = AdapterSettings(
 )
 SNS: Final = AdapterSettings(
     "Topics of Amazon SNS, which posts their messages to `/hooks/NAME`.",
-    Keys(
+    MappingShape(
         "topics of Amazon SNS",
         (
             Key(
@@ -194,7 +194,7 @@ SNS: Final = AdapterSettings(
 )
 PUBSUB_PUSH: Final = AdapterSettings(
     "A push subscription of Google Pub/Sub, with authentication, that posts to `/hooks/NAME`.",
-    Keys(
+    MappingShape(
         "push subscriptions of Google Pub/Sub",
         (
             Key(
@@ -231,7 +231,7 @@ PUBSUB_PUSH: Final = AdapterSettings(
 )
 REDIS: Final = AdapterSettings(
     "Streams of a Redis server.",
-    Keys(
+    MappingShape(
         "streams of a Redis server",
         (
             Key("url", "The server.", ADDRESS, is_required=True, examples=("redis://localhost:6379/0",)),
@@ -255,7 +255,7 @@ REDIS: Final = AdapterSettings(
 )
 PUBSUB_PULL: Final = AdapterSettings(
     "Subscriptions of Google Pub/Sub, which a worker pulls.",
-    Keys(
+    MappingShape(
         "pull subscriptions of Google Pub/Sub",
         (
             Key(
@@ -290,7 +290,7 @@ PUBSUB_PULL: Final = AdapterSettings(
 )
 PUBSUB_SINK: Final = AdapterSettings(
     "Messages in a topic of Google Pub/Sub, at least once, each with attributes by which a reader knows it again.",
-    Keys(
+    MappingShape(
         "a topic of Google Pub/Sub",
         (
             replace(TAKE, shape=choice("decisions", "flags", "events")),
@@ -310,7 +310,7 @@ PUBSUB_SINK: Final = AdapterSettings(
     route=("ordering_key", "topics"),
 )
 REDIS_FEATURES: Final = AdapterSettings(
-    "Hashes of a Redis server.", Keys("a Redis server"), schemes={"redis": 6379, "rediss": 6379}
+    "Hashes of a Redis server.", MappingShape("a Redis server"), schemes={"redis": 6379, "rediss": 6379}
 )
 FEATURES: Final = {"redis": REDIS_FEATURES}
 PULLED: Final = {"table": TABLE, "amplitude": AMPLITUDE}

@@ -21,7 +21,7 @@ from shroff.plugins.loader import AddedFile, FileContext, YamlMapping, YamlNode
 from shroff.plugins.loader import YamlScalar as Scalar
 from shroff.plugins.loader import YamlSequence as Sequence
 from shroff.plugins.project import OUTCOMES
-from shroff.plugins.settings import ANY, EXPRESSION, NAME, SWITCH, Either, Key, Keys, Many, own_names
+from shroff.plugins.settings import ANY, EXPRESSION, NAME, SWITCH, Either, Key, Many, MappingShape, own_names
 from shroff_plugins.earlier_calls.questions import QUESTION, SENDING, AskingCall, load_question, load_sending
 
 FILE: Final = "calls.yaml"
@@ -108,7 +108,7 @@ DECISION_TYPES: Final[Mapping[str, Type]] = {
     "receipt": TEXT,
 }
 _ANY_NAME: Final = r"^\S(.{0,98}\S)?$"
-CALL: Final = Keys(
+CALL: Final = MappingShape(
     "a call about an event",
     (
         Key("event", "The event type of the body, a decided type.", NAME, is_required=True, examples=("payment",)),

@@ -19,7 +19,7 @@ from shroff.plugins.language import DeclaredNames, Node, RowValue, Scope, walk
 from shroff.plugins.loader import FileContext, YamlMapping, YamlNode
 from shroff.plugins.loader import YamlScalar as Scalar
 from shroff.plugins.loader import YamlSequence as Sequence
-from shroff.plugins.settings import ANY, EXPRESSION, Either, Key, Keys, Many, choice, own_names
+from shroff.plugins.settings import ANY, EXPRESSION, Either, Key, Many, MappingShape, choice, own_names
 
 REQUEST: Final = "request"  # what an answer reads of the request: row.request.NAME
 ITEMS_MAX: Final = 20  # of a list each of whose items asks
@@ -130,7 +130,7 @@ KINDS: Final[Mapping[str, CallKind]] = {**READS, **SENDS}
 _ANY_NAME: Final = r"^\S(.{0,98}\S)?$"
 _OBJECT: Final = own_names("expressions by name", EXPRESSION, pattern=_ANY_NAME)
 _ANSWER: Final = own_names("names of the answer", Either((EXPRESSION, _OBJECT)), pattern=_ANY_NAME)
-QUESTION: Final = Keys(
+QUESTION: Final = MappingShape(
     "a call that reads",
     (
         Key(
@@ -202,7 +202,7 @@ QUESTION: Final = Keys(
 )
 
 _BY_NAME: Final = {key.name: key for key in QUESTION.keys}
-SENDING: Final = Keys(
+SENDING: Final = MappingShape(
     "a call that sends a mail",
     (
         Key(

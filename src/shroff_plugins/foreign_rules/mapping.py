@@ -7,11 +7,11 @@ from typing import Final
 from shroff.errors import Problem, nearest
 from shroff.plugins.loader import YamlMapping, check_keys, mapping, scalar
 from shroff.plugins.loader import read_yaml as read
-from shroff.plugins.settings import EXPRESSION, NAME, Key, Keys, own_names
+from shroff.plugins.settings import EXPRESSION, NAME, Key, MappingShape, own_names
 from shroff_plugins.foreign_rules.attributes import ENTITIES, Mapped
 
 _ANY_NAME: Final = r"^\S.{0,199}$"
-MAPPING: Final = Keys(
+MAPPING: Final = MappingShape(
     "a mapping of Radar's attributes",
     (
         Key(

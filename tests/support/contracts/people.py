@@ -16,7 +16,7 @@ from shroff.errors import UsageError
 from shroff.people import audit
 from shroff.people.access import Role, Who, local
 from shroff.people.audit import Act, sealing
-from shroff.people.store import Attempts, Change, Link, PeopleStore, Session, User, Visit, rows_of
+from shroff.people.store import Attempts, Change, Link, PeopleStore, User, UserSession, Visit, rows_of
 from shroff.streams.log import Log
 from shroff.testing.rows import NOW_MS, payments
 from tests.support.contracts.people_rows import PeopleRowsContract
@@ -130,7 +130,7 @@ class PeopleContract(PeopleRowsContract):
     def test_the_number_of_a_removed_user_never_comes_again(self, tmp_path: Path) -> None:
         with self.changing(tmp_path) as change:
             first = change.add_user(user("ann"))
-            change.put(Session(hash_of("s"), first.number, 1, NOW_MS, NOW_MS, NOW_MS, ""))
+            change.put(UserSession(hash_of("s"), first.number, 1, NOW_MS, NOW_MS, NOW_MS, ""))
             change.put(Link(hash_of("l"), first.number, NOW_MS))
             change.remove_user(first.number)
         with self.changing(tmp_path) as change:
@@ -138,20 +138,20 @@ class PeopleContract(PeopleRowsContract):
 
             assert second.number > first.number
             assert change.find(User, first.number) is None
-            assert change.find(Session, hash_of("s")) is None
+            assert change.find(UserSession, hash_of("s")) is None
             assert change.find(Link, hash_of("l")) is None
 
     def test_sessions_are_those_that_were_put_the_one_used_last_first(self, tmp_path: Path) -> None:
         with self.changing(tmp_path) as change:
             ann = change.add_user(user("ann")).number
-            first = Session(hash_of("a"), ann, 1, NOW_MS, NOW_MS + 5, NOW_MS + 9, "here")
-            second = Session(hash_of("b"), ann, 1, NOW_MS, NOW_MS + 7, NOW_MS + 9, "there")
+            first = UserSession(hash_of("a"), ann, 1, NOW_MS, NOW_MS + 5, NOW_MS + 9, "here")
+            second = UserSession(hash_of("b"), ann, 1, NOW_MS, NOW_MS + 7, NOW_MS + 9, "there")
             for one in (first, second):
                 change.put(one)
         with self.changing(tmp_path) as change:
             assert change.sessions() == [second, first]
             change.put(replace(first, seen_at_ms=NOW_MS + 8))
-            change.take(Session, second.hash)
+            change.take(UserSession, second.hash)
 
             assert [one.hash for one in change.sessions()] == [first.hash]
 
@@ -302,7 +302,7 @@ class PeopleContract(PeopleRowsContract):
         store.close()
 
 
-def _head(store: PeopleStore) -> audit.Head | None:
+def _head(store: PeopleStore) -> audit.AuditHead | None:
     with store.look() as look:
         return look.head()
 

@@ -11,7 +11,7 @@ import pytest
 
 from shroff.people.access import RIGHTS, Right, Role, Who, local
 from shroff.people.audit import Act
-from shroff.people.store import ApiKey, Attempts, AuditFilter, KeptAnswer, Link, PeopleStore, Session, Visit
+from shroff.people.store import ApiKey, Attempts, AuditFilter, KeptAnswer, Link, PeopleStore, UserSession, Visit
 from shroff.testing.contracts.promises import Contract, promise
 from shroff.testing.rows import NOW_MS
 
@@ -35,21 +35,21 @@ class PeopleRowsContract(Contract):
 
     def test_sessions_are_kept_changed_and_ended(self, tmp_path: Path) -> None:
         store = self.make_store(tmp_path)
-        one = Session(_hash("1"), 1, 3, NOW_MS, NOW_MS, NOW_MS + 5, "1.2.3.4")
+        one = UserSession(_hash("1"), 1, 3, NOW_MS, NOW_MS, NOW_MS + 5, "1.2.3.4")
         two, other = replace(one, hash=_hash("2")), replace(one, hash=_hash("3"), user=2)
         seen = replace(one, seen_at_ms=NOW_MS + 4)
         with store.change() as change:
             for session in (one, two, other, seen):
                 change.put(session)
         with store.look() as look:
-            assert [look.find(Session, _hash(name)) for name in "1234"] == [seen, two, other, None]
+            assert [look.find(UserSession, _hash(name)) for name in "1234"] == [seen, two, other, None]
         with store.change() as change:
             assert change.end_sessions(1) == 2
-            change.take(Session, _hash("3"))
-            change.take(Session, _hash("3"))
+            change.take(UserSession, _hash("3"))
+            change.take(UserSession, _hash("3"))
 
         with store.look() as look:
-            assert [look.find(Session, _hash(name)) for name in "123"] == [None] * 3
+            assert [look.find(UserSession, _hash(name)) for name in "123"] == [None] * 3
         store.close()
 
     def test_keys_are_kept_and_changed(self, tmp_path: Path) -> None:
@@ -94,7 +94,7 @@ class PeopleRowsContract(Contract):
 
     def test_sweeping_takes_what_has_ended_and_leaves_the_rest(self, tmp_path: Path) -> None:
         store = self.make_store(tmp_path)
-        ended = Session(_hash("ended"), 1, 1, 0, NOW_MS, NOW_MS, "")
+        ended = UserSession(_hash("ended"), 1, 1, 0, NOW_MS, NOW_MS, "")
         unseen = replace(ended, hash=_hash("unseen"), seen_at_ms=NOW_MS - 10, ends_at_ms=NOW_MS + 1)
         held = replace(ended, hash=_hash("held"), seen_at_ms=NOW_MS - 9, ends_at_ms=NOW_MS + 1)
         with store.change() as change:
@@ -107,7 +107,7 @@ class PeopleRowsContract(Contract):
             change.put(Attempts(_hash("new"), 1, NOW_MS - 19, 0))
             change.sweep(NOW_MS, NOW_MS - 10, NOW_MS - 20)
 
-            assert [change.find(Session, _hash(name)) for name in ("ended", "unseen", "held")] == [None, None, held]
+            assert [change.find(UserSession, _hash(name)) for name in ("ended", "unseen", "held")] == [None, None, held]
             assert [change.find(Link, _hash(name)) is None for name in ("old", "new")] == [True, False]
             assert [change.find(Attempts, _hash(name)) is None for name in ("old", "new")] == [True, False]
             assert [change.take(Visit, _hash(name)) is None for name in ("old", "new")] == [True, False]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from shroff.language.keys import ANY, Key, Keys, One
+from shroff.language.keys import ANY, Key, MappingShape, One
 
 _BROKER: Final = r"([^\s,/]+:\d+|([^\s,/:]+:)?\$\{[A-Za-z_]\w*\})"  # a variable may stand for all of them, or a port
 BROKERS: Final = Key(
@@ -17,6 +17,6 @@ BROKERS: Final = Key(
 CLIENT: Final = Key(
     "client",
     "Settings of the client library (librdkafka), passed through: TLS, SASL, buffer sizes.",
-    Keys("settings of the client by their names", named=ANY, pattern=r"^[a-z][a-z0-9._]{0,99}$"),
+    MappingShape("settings of the client by their names", named=ANY, pattern=r"^[a-z][a-z0-9._]{0,99}$"),
     examples=("{ security.protocol: SASL_SSL, sasl.username: shroff, sasl.password: '${KAFKA_PASSWORD}' }",),
 )

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from shroff.language.keys import Keys
+from shroff.language.keys import MappingShape
 from shroff.streams.settings import BUCKET, AdapterSettings
 
-_BUCKET: Final = Keys("a bucket", BUCKET)
+_BUCKET: Final = MappingShape("a bucket", BUCKET)
 # A folder takes the settings of a bucket and has no use for them, so that `to: ${LAKE}` may name either.
 FOLDER: Final = AdapterSettings("Files in a folder.", _BUCKET)
 S3: Final = AdapterSettings(

@@ -29,13 +29,13 @@ from shroff.streams.log import (
     DecisionRow,
     FlagRow,
     HitRow,
+    InboxRequest,
     Indexed,
     LateEvent,
     OutboxRow,
     Record,
     Refused,
     Remark,
-    Request,
     StuckKey,
     StuckRow,
     WaitingLabel,
@@ -221,9 +221,9 @@ class LogQuestions(ABC):
         """Warnings, added up; in the order of `what` and `asker`."""
         return [Remark(*row) for row in self._ask(self.wording.remarks, shape=REMARK_SHAPE)]
 
-    def asked(self, limit: int = 1_000) -> list[Request]:
+    def asked(self, limit: int = 1_000) -> list[InboxRequest]:
         """The requests that wait, in the order of their arrival. Cost in SQLite: 10 µs where none does."""
-        return [Request(*row) for row in self._ask(self.wording.asked, (limit,), REQUEST_SHAPE)]
+        return [InboxRequest(*row) for row in self._ask(self.wording.asked, (limit,), REQUEST_SHAPE)]
 
     def reply_to(self, number: int) -> bytes | None:
         """The reply to a request; None while it waits, and for a number that never was or is long gone."""

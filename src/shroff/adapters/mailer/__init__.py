@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Final
 
-from shroff.language.keys import DURATION, Key, Keys, One, choice
+from shroff.language.keys import DURATION, Key, MappingShape, One, choice
 from shroff.streams.settings import FILE, VARIABLE, AdapterSettings
 
-FOLDER: Final = AdapterSettings("Files in .shroff/mail/, the default.", Keys("a folder"))
+FOLDER: Final = AdapterSettings("Files in .shroff/mail/, the default.", MappingShape("a folder"))
 SMTP: Final = AdapterSettings(
     "A mail server.",
-    Keys(
+    MappingShape(
         "a mail server",
         (
             Key(

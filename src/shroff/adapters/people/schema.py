@@ -11,8 +11,8 @@ from typing import Any, Final
 from sqlalchemy import BigInteger, Column, Connection, LargeBinary, MetaData, Table, Text, TypeDecorator
 
 from shroff.people.access import Right, Role
-from shroff.people.audit import AuditEntry, Head
-from shroff.people.store import ApiKey, Attempts, KeptAnswer, Link, Session, User, Visit
+from shroff.people.audit import AuditEntry, AuditHead
+from shroff.people.store import ApiKey, Attempts, KeptAnswer, Link, User, UserSession, Visit
 
 VERSION: Final = 1  # of the tables: the number of the last script
 # What the words in braces stand for.
@@ -72,14 +72,14 @@ _COLUMNS: Final[Mapping[type, str]] = MappingProxyType(
     {  # what a table keeps: its name and columns, in the order of the fields, each with a letter of `_KINDS`
         User: "users number:i name:t display_name:t email:t role:r password:t stamp:i is_disabled:b made_at_ms:i "
         "last_login_ms:i subject:e zone:e theme:e",
-        Session: "sessions hash:h user_:i stamp:i made_at_ms:i seen_at_ms:i ends_at_ms:i address:t",
+        UserSession: "sessions hash:h user_:i stamp:i made_at_ms:i seen_at_ms:i ends_at_ms:i address:t",
         ApiKey: "api_keys id:t name:t hash:h role:r scopes:s made_at_ms:i made_by:t ends_at_ms:i revoked_at_ms:i "
         "used_at_ms:i",
         Link: "links hash:h user_:i ends_at_ms:i",
         Attempts: "attempts hash:h count:i last_at_ms:i until_ms:i",
         Visit: "visits hash:h state:t nonce:t verifier:t back:t ends_at_ms:i",
         AuditEntry: "audit number:i at_ms:i who:t name:t via:t action:t subject:t before_:t after_:t previous:h hash:h",
-        Head: "audit_head one:i number:i hash:h seal:h",
+        AuditHead: "audit_head one:i number:i hash:h seal:h",
         KeptAnswer: "answered hash:h outcome:t at_ms:i",
     }
 )

@@ -15,7 +15,7 @@ from shroff.adapters.log.sqlite import VERSION as LOG_VERSION
 from shroff.adapters.people.database import Database, database
 from shroff.adapters.people.schema import tables
 from shroff.errors import StorageError, UsageError
-from shroff.people.audit import FIRST, Act, AuditEntry, Head, Seal, row_of, sealing
+from shroff.people.audit import FIRST, Act, AuditEntry, AuditHead, Seal, row_of, sealing
 from shroff.people.store import (
     ApiKey,
     Attempts,
@@ -25,8 +25,8 @@ from shroff.people.store import (
     Link,
     PeopleQueries,
     Row,
-    Session,
     User,
+    UserSession,
     Visit,
 )
 
@@ -98,7 +98,7 @@ class SqlPeople:
         if self._database.is_stood_in and self.seal is self._given:
             self.seal = sealing(secrets.token_bytes(32))  # nothing is kept of it, and the project's key may be unmade
         values = {"one": 1, "number": 0, "hash": FIRST, "seal": self.seal(0, FIRST)}
-        connection.execute(insert(tables()[Head]).values(values))
+        connection.execute(insert(tables()[AuditHead]).values(values))
 
 
 def connection_of(change: Change) -> Connection:
@@ -129,17 +129,17 @@ class _Looking:
         table = self._tables[User]
         return self._first(User, select(table).where(table.c.subject == subject))
 
-    def sessions(self) -> list[Session]:
-        table = self._tables[Session]
-        return self._all(Session, select(table).order_by(table.c.seen_at_ms.desc(), table.c.hash))
+    def sessions(self) -> list[UserSession]:
+        table = self._tables[UserSession]
+        return self._all(UserSession, select(table).order_by(table.c.seen_at_ms.desc(), table.c.hash))
 
     def keys(self) -> list[ApiKey]:
         table = self._tables[ApiKey]
         return self._all(ApiKey, select(table).order_by(table.c.made_at_ms, table.c.id))
 
-    def head(self) -> Head | None:
-        row = self._connection.execute(select(self._tables[Head])).fetchone()
-        return None if row is None else Head(*row[1:])
+    def head(self) -> AuditHead | None:
+        row = self._connection.execute(select(self._tables[AuditHead])).fetchone()
+        return None if row is None else AuditHead(*row[1:])
 
     def record(
         self,
@@ -178,9 +178,9 @@ class _Changing(_Looking):
 
     def hold(self) -> None:
         """Wait for the change ahead of this one."""
-        self._connection.execute(select(self._tables[Head].c.number).with_for_update())
+        self._connection.execute(select(self._tables[AuditHead].c.number).with_for_update())
 
-    def put(self, row: Session | ApiKey | Link | Attempts | Visit | KeptAnswer) -> None:
+    def put(self, row: UserSession | ApiKey | Link | Attempts | Visit | KeptAnswer) -> None:
         table, values = self._tables[type(row)], self._values(row)
         key, name = table.c[0], table.c[0].name
         if not self._connection.execute(update(table).where(key == values[name]).values(values)).rowcount:
@@ -211,11 +211,11 @@ class _Changing(_Looking):
         self.take(User, number)
 
     def end_sessions(self, user: int) -> int:
-        table = self._tables[Session]
+        table = self._tables[UserSession]
         return self._connection.execute(delete(table).where(table.c.user_ == user)).rowcount
 
     def sweep(self, now_ms: int, unseen_since_ms: int, quiet_since_ms: int) -> None:
-        sessions, attempts = self._tables[Session], self._tables[Attempts]
+        sessions, attempts = self._tables[UserSession], self._tables[Attempts]
         for table in (sessions, self._tables[Link], self._tables[Visit]):
             self._connection.execute(delete(table).where(table.c.ends_at_ms <= now_ms))
         self._connection.execute(delete(sessions).where(sessions.c.seen_at_ms <= unseen_since_ms))
@@ -228,7 +228,7 @@ class _Changing(_Looking):
         row = row_of(act, head.number + 1, at_ms, head.hash)
         self._connection.execute(insert(self._tables[AuditEntry]).values(self._values(row)))
         changed = {"number": row.number, "hash": row.hash, "seal": self._seal(row.number, row.hash)}
-        self._connection.execute(update(self._tables[Head]).values(changed))
+        self._connection.execute(update(self._tables[AuditHead]).values(changed))
         return row
 
     def ask(self, kind: str, body: bytes, at_ms: int) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from shroff.language.keys import DURATION, Key, Keys, One, choice
+from shroff.language.keys import DURATION, Key, MappingShape, One, choice
 from shroff.streams.settings import BUCKET, CALLS, AdapterSettings
 
 
@@ -18,7 +18,7 @@ def _placed(options: Mapping[str, Any], folder: Path) -> Mapping[str, Any]:
 
 FILES: Final = AdapterSettings(
     "Files of a folder, a bucket, or a list behind a URL: CSV, JSON lines, Parquet or Avro. Each file is taken once.",
-    Keys(
+    MappingShape(
         "new files",
         (
             Key(

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Final
 
-from shroff.language.keys import DURATION, Key, Keys, Many, One, choice
+from shroff.language.keys import DURATION, Key, Many, MappingShape, One, choice
 from shroff.streams.settings import AdapterSettings
 
 WEBHOOK: Final = AdapterSettings(
     "Signed webhooks, posted to `/hooks/NAME`.",
-    Keys(
+    MappingShape(
         "signed webhooks",
         (
             Key(

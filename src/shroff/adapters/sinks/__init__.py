@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from shroff.adapters.kafka import BROKERS, CLIENT
 from shroff.adapters.sinks.documents import document_mistake
-from shroff.language.keys import ANY, EXPRESSION, NAME_PATTERN, Key, Keys, One, choice
+from shroff.language.keys import ANY, EXPRESSION, NAME_PATTERN, Key, MappingShape, One, choice
 from shroff.streams.settings import (
     ADDRESS,
     BEGIN,
@@ -21,12 +21,12 @@ from shroff.streams.settings import (
 )
 
 TABLE: Final = One("a table's name: small letters, digits and _", r"^[a-z_][a-z0-9_]{0,62}$")
-_ROUTE: Final = Keys(
+_ROUTE: Final = MappingShape(
     "outcomes, or values of a field, with their topics; `else` for all others",
     named=TOPIC,
     pattern=r"^\S{1,200}$",
 )
-_COLUMNS: Final = Keys(
+_COLUMNS: Final = MappingShape(
     "columns with their contents",
     named=One(
         "event_time, ingest_time, fields, features, or one value of the last two, such as fields.amount",
@@ -34,7 +34,9 @@ _COLUMNS: Final = Keys(
     ),
     pattern=r"^[a-z_][a-z0-9_]{0,62}$",
 )
-_DOCUMENT: Final = Keys("names with expressions", named=EXPRESSION, pattern=r"^(?!_id$)[^\s.$]([^.]{0,98}[^\s.])?$")
+_DOCUMENT: Final = MappingShape(
+    "names with expressions", named=EXPRESSION, pattern=r"^(?!_id$)[^\s.$]([^.]{0,98}[^\s.])?$"
+)
 
 
 def route_mistake(options: Mapping[str, Any]) -> str:
@@ -49,7 +51,7 @@ def route_mistake(options: Mapping[str, Any]) -> str:
 
 KAFKA: Final = AdapterSettings(
     "Messages in topics of a Kafka cluster, with the event's id as the key.",
-    Keys(
+    MappingShape(
         "topics of a Kafka cluster",
         (
             BROKERS,
@@ -70,7 +72,7 @@ KAFKA: Final = AdapterSettings(
 )
 MONGODB: Final = AdapterSettings(
     "Documents of a MongoDB collection, replaced by id.",
-    Keys(
+    MappingShape(
         "a collection",
         (
             Key("url", "The server.", ADDRESS, is_required=True, examples=("mongodb://localhost:27017",)),
@@ -91,7 +93,7 @@ MONGODB: Final = AdapterSettings(
 )
 SQL: Final = AdapterSettings(
     "Rows of an SQL table, replaced by id. A missing table is created.",
-    Keys(
+    MappingShape(
         "a table",
         (
             Key("url", "The database.", ADDRESS, is_required=True, examples=("postgresql://bank@localhost/bank",)),
@@ -110,7 +112,7 @@ SQL: Final = AdapterSettings(
 )
 WEBHOOK: Final = AdapterSettings(
     "Signed calls to a URL.",
-    Keys(
+    MappingShape(
         "a URL to call",
         (
             Key("start", BEGIN, choice("first", "now"), default="now", examples=("first",)),

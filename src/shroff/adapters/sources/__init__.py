@@ -9,8 +9,8 @@ from shroff.adapters.kafka import BROKERS, CLIENT
 from shroff.language.keys import (
     Either,
     Key,
-    Keys,
     Many,
+    MappingShape,
     choice,
     own_names,
 )
@@ -25,7 +25,7 @@ def _kafka_at(parts: SplitResult) -> dict[str, Any]:
 
 KAFKA: Final = AdapterSettings(
     "Topics of a Kafka cluster.",
-    Keys(
+    MappingShape(
         "a Kafka cluster with its topics",
         (
             BROKERS,

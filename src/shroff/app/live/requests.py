@@ -14,7 +14,7 @@ from shroff.app.people import ProjectPeople
 from shroff.errors import DefinitionError, LogBusyError, ShroffError, UsageError, ended
 from shroff.people.audit import Action
 from shroff.project.definitions import HASHED
-from shroff.streams.log import Batch, Log, Request
+from shroff.streams.log import Batch, InboxRequest, Log
 
 if TYPE_CHECKING:
     import msgspec
@@ -66,9 +66,9 @@ class WriterRequests(ProjectPart):
                 if number is None:
                     number = put(log)
                     with staying():
-                        return carry_out(log, Request(number, kind, body, now_ms))
+                        return carry_out(log, InboxRequest(number, kind, body, now_ms))
                 reply = log.reply_to(number)
-                return reply if reply is not None else carry_out(log, Request(number, kind, body, now_ms))
+                return reply if reply is not None else carry_out(log, InboxRequest(number, kind, body, now_ms))
 
         return ask(put, alone, self.beside, self._context.waits, self._context.waiting)
 
@@ -162,6 +162,6 @@ class WriterRequests(ProjectPart):
         return cache(lambda value: value if HASHED.fullmatch(value) else hasher(value))
 
 
-CarryOut = Callable[[Log, Request], bytes]  # gives the reply
+CarryOut = Callable[[Log, InboxRequest], bytes]  # gives the reply
 FIRST_EVENTS: Final = "Bring events in with 'shroff ingest FILE --as EVENT'."
 MADE_WITHIN_S: Final = 2.0  # from a new writer's lock to its log it was seen to take milliseconds

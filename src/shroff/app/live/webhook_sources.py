@@ -110,11 +110,14 @@ class SourceFiles:
     def subscriptions(self, name: str) -> list[Subscription]:
         """The subscriptions of a source, by topic."""
         found = (self._read(path, Subscription) for path in self._folder.glob(f"{name}-*.json"))
-        return sorted((one for one in found if one is not None), key=lambda one: one.topic)
+        return sorted(
+            (subscription for subscription in found if subscription is not None),
+            key=lambda subscription: subscription.topic,
+        )
 
-    def keep_subscription(self, name: str, one: Subscription) -> None:
-        digest = hashlib.sha256(one.topic.encode()).hexdigest()[:16]
-        self._write(self._folder / f"{name}-{digest}.json", one)
+    def keep_subscription(self, name: str, subscription: Subscription) -> None:
+        digest = hashlib.sha256(subscription.topic.encode()).hexdigest()[:16]
+        self._write(self._folder / f"{name}-{digest}.json", subscription)
 
     def _read(self, path: Path, type_: type[Any]) -> Any:
         try:
@@ -198,16 +201,18 @@ class PushedSources:
         """
         named = self.named(name)
         waiting = [subscription for subscription in self._subscriptions(named) if subscription.state == PENDING]
-        found = [one for one in waiting if not topic or one.topic == topic]
+        found = [subscription for subscription in waiting if not topic or subscription.topic == topic]
         if not found:
             raise UsageError(f"no subscription of {name} waits to be confirmed. 'shroff sources list' shows them.")
         source = self.opened(named)
-        for one in found:
-            source.confirm(Push(SUBSCRIBE, one.id, b"", topic=one.topic, confirm=one.confirm))
-            one.state, one.at_ms, one.confirm = CONFIRMED, self._context.now_ms(), ""
-            self.files.keep_subscription(name, one)
-            ProjectPeople(self._context).record(Action("source.confirm", name, None, {"topic": one.topic}))
-        return [one.topic for one in found]
+        for subscription in found:
+            source.confirm(
+                Push(SUBSCRIBE, subscription.id, b"", topic=subscription.topic, confirm=subscription.confirm)
+            )
+            subscription.state, subscription.at_ms, subscription.confirm = CONFIRMED, self._context.now_ms(), ""
+            self.files.keep_subscription(name, subscription)
+            ProjectPeople(self._context).record(Action("source.confirm", name, None, {"topic": subscription.topic}))
+        return [subscription.topic for subscription in found]
 
     def troubles(self) -> Iterator[tuple[str, str, int]]:
         """List problems that block messages, with their source and since when."""

@@ -118,7 +118,7 @@ class Retention(ProjectPart):
                 self._ask_to_prune(min(first + PRUNED_AT_ONCE, stop))
 
     def _ask_to_prune(self, stop: int) -> None:
-        from shroff.streams.log import Request
+        from shroff.streams.log import InboxRequest
         from shroff.worker.inbox import PRUNE, ask, prune, staying
 
         body, now_ms = msgspec.json.encode(stop), self._context.now_ms()
@@ -134,7 +134,7 @@ class Retention(ProjectPart):
                     number = put(log)
                 with staying():
                     reply = log.reply_to(number)
-                    return reply if reply is not None else prune(log, Request(number, PRUNE, body, now_ms))
+                    return reply if reply is not None else prune(log, InboxRequest(number, PRUNE, body, now_ms))
 
         ask(put, alone, WriterRequests(self._context).beside, self._context.waits, self._context.waiting)
 

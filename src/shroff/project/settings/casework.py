@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from shroff.language.keys import DURATION, NAME, PERCENT, Key, Keys, Many, choice, own_names
+from shroff.language.keys import DURATION, NAME, PERCENT, Key, Many, MappingShape, choice, own_names
 from shroff.language.shapes import Plain, read_shape
 from shroff.language.values import DAY_MS, parse_duration, parse_share
 from shroff.language.yaml import text as yamltext
@@ -23,7 +23,7 @@ NAME_OF: Final = "cases"
 RAISING: Final = ("challenge", "review", "decline")
 LOCK_MS: Final = 15 * 60_000
 SECOND_LOOK: Final = 0.05
-CASES: Final = Keys(
+CASES: Final = MappingShape(
     "case settings",
     (
         Key(

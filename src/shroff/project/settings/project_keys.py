@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from shroff.language.keys import ANY, DURATION, NAME, Either, Key, Keys, One, choice
+from shroff.language.keys import ANY, DURATION, NAME, Either, Key, MappingShape, One, choice
 from shroff.project.settings.casework import CASES
 from shroff.project.settings.summaries import SUMMARIES
 from shroff.project.settings.systems_keys import SYSTEMS
@@ -12,7 +12,7 @@ from shroff.project.settings.systems_keys import SYSTEMS
 LANGUAGE_VERSION: Final = "1"
 UNTAKEN: Final = ("skip", "quarantine")
 CURRENCY: Final = One("a currency such as EUR", "^[A-Z]{3}$")
-MONEY: Final = Keys(
+MONEY: Final = MappingShape(
     "a currency with its decimal places",
     (
         Key("currency", "The currency, as three capital letters.", CURRENCY, is_required=True, examples=("ZAR",)),
@@ -31,7 +31,7 @@ MONEY: Final = Keys(
         ),
     ),
 )
-SETTINGS: Final = Keys(
+SETTINGS: Final = MappingShape(
     "the project's settings",
     (
         Key("shroff", "The version of the language.", choice(LANGUAGE_VERSION), is_required=True, examples=("1",)),

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import Final
 
-from shroff.language.keys import ANY, DURATION, WHOLE, Key, Keys, One, choice, own_names
+from shroff.language.keys import ANY, DURATION, WHOLE, Key, MappingShape, One, choice, own_names
 from shroff.streams.settings import CALLS, HTTP, OUTSIDE_NAME, VARIABLE
 
-SIGN_IN: Final = Keys(
+SIGN_IN: Final = MappingShape(
     "sign-in with an identity provider, in addition to passwords",
     (
         Key(
             "oidc",
             "An OpenID Connect provider for sign-in.",
-            Keys(
+            MappingShape(
                 "an OpenID Connect provider",
                 (
                     Key(
@@ -53,7 +53,7 @@ SIGN_IN: Final = Keys(
     ),
 )
 
-SESSIONS: Final = Keys(
+SESSIONS: Final = MappingShape(
     "session lifetime",
     (
         Key(
@@ -66,7 +66,7 @@ SESSIONS: Final = Keys(
         Key("lasts", "Maximum lifetime of a session; at least `idle`.", DURATION, default="12h", examples=("8h",)),
     ),
 )
-METRICS: Final = Keys(
+METRICS: Final = MappingShape(
     "metrics for Prometheus",
     (
         Key(
@@ -87,7 +87,7 @@ METRICS: Final = Keys(
             "earlier_names",
             "The event fields behind the labels of `transactions_total`, `fraudulent_transactions_total` and "
             "`transaction_amount`, the names of earlier dashboards. By default, these three are not served.",
-            Keys(
+            MappingShape(
                 "the event fields of the two labels",
                 (
                     Key(

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from shroff.errors import nearest
-from shroff.language.keys import DURATION, NAME, Key, Keys, Many, One, choice, own_names
+from shroff.language.keys import DURATION, NAME, Key, Many, MappingShape, One, choice, own_names
 from shroff.language.shapes import Plain, read_shape
 from shroff.language.values import DAY_MS, parse_duration
 from shroff.language.yaml import text as yamltext
@@ -37,7 +37,7 @@ OWN_COLUMNS: Final = (
     "fraud_count",
     "confirmed_fraud_count",
 )
-SUMMARIES: Final = Keys(
+SUMMARIES: Final = MappingShape(
     "summaries in SQL tables",
     (
         Key(

@@ -18,9 +18,9 @@ from shroff.language.keys import (
     WHOLE,
     Either,
     Key,
-    Keys,
     Late,
     Many,
+    MappingShape,
     One,
     Shape,
     choice,
@@ -53,7 +53,7 @@ _REGISTRY: Final = Key(
     Either(
         (
             HTTP,
-            Keys(
+            MappingShape(
                 "a schema registry with its URL",
                 (
                     Key("url", "The registry's URL.", HTTP, is_required=True, examples=("https://registry.bank:8081",)),
@@ -106,7 +106,7 @@ MAIL_KEYS: Final = (
         examples=("7d",),
     ),
 )
-WEB: Final = Keys(
+WEB: Final = MappingShape(
     "web address and appearance of the service",
     (
         Key(
@@ -148,7 +148,7 @@ WEB: Final = Keys(
         ),
     ),
 )
-HTTP_CALLS: Final = Keys("settings of outgoing HTTP calls", CALLS)
+HTTP_CALLS: Final = MappingShape("settings of outgoing HTTP calls", CALLS)
 SOURCE_KEYS: Final = (_FORMAT, _REGISTRY, _LATE, _WAIT)
 NAMED_SOURCE_KEYS: Final = (
     Key(
@@ -188,7 +188,7 @@ STORE_KEYS: Final = (
 )
 DOCUMENTS: Final = own_names(
     "folders with their content",
-    Keys(
+    MappingShape(
         "one kind of documents",
         (
             Key(
@@ -219,7 +219,7 @@ DOCUMENTS: Final = own_names(
         ),
     ),
 )
-CATALOG: Final = Keys(
+CATALOG: Final = MappingShape(
     "a catalog of Apache Iceberg",
     (
         Key(
@@ -240,7 +240,7 @@ CATALOG: Final = Keys(
         Key(
             "properties",
             "Settings of the catalog and its files by the names that pyiceberg gives them, such as `type` and `uri`.",
-            Keys("settings by their names", named=ANY, pattern=r"^[a-z][a-zA-Z0-9._-]{0,99}$"),
+            MappingShape("settings by their names", named=ANY, pattern=r"^[a-z][a-zA-Z0-9._-]{0,99}$"),
             examples=("{ type: rest, uri: 'https://catalog.mybank', token: '${CATALOG_TOKEN}' }",),
         ),
     ),
@@ -300,7 +300,7 @@ DEFAULT_MAILER: Final = "folder"  # which nobody names
 
 def _with(shape: Shape, before: tuple[Key, ...] = (), behind: tuple[Key, ...] = ()) -> Shape:
     """A mapping with further keys, as far as it has none of these names itself."""
-    if not isinstance(shape, Keys):
+    if not isinstance(shape, MappingShape):
         return shape
     own = set(shape.names)
     keys = (
@@ -323,17 +323,17 @@ def kind_shape(contract: str, kind: str) -> Shape:
 def default_of(contract: str, kind: str, name: str) -> str:
     """Default of an adapter's setting. Raises: UsageError as `kind_shape`."""
     shape = kind_shape(contract, kind)
-    assert isinstance(shape, Keys)
+    assert isinstance(shape, MappingShape)
     return next(key.default for key in shape.keys if key.name == name)
 
 
-def one_kind(contract: str, named: frozenset[str] | None = None) -> Keys:
+def one_kind(contract: str, named: frozenset[str] | None = None) -> MappingShape:
     """One technology with its settings, to read what a file `named`; without it with what each means."""
     what = f"one kind of {contract}"
     if named is None:
         keys = [Key(kind, settings.meaning, kind_shape(contract, kind)) for kind, settings in each_settings(contract)]
-        return Keys(what, tuple(keys), is_single=True)
-    return Keys(what, tuple(_late(contract, kind) for kind in kinds(contract, named)), is_single=True)
+        return MappingShape(what, tuple(keys), is_single=True)
+    return MappingShape(what, tuple(_late(contract, kind) for kind in kinds(contract, named)), is_single=True)
 
 
 def _late(contract: str, kind: str) -> Key:
@@ -341,7 +341,7 @@ def _late(contract: str, kind: str) -> Key:
 
 
 @cache
-def sinks(named: frozenset[str] | None = None) -> Keys:
+def sinks(named: frozenset[str] | None = None) -> MappingShape:
     """Shape of `sinks`."""
     return own_names("where decisions and flags go, by names of your own", one_kind("sink", named))
 
@@ -349,11 +349,11 @@ def sinks(named: frozenset[str] | None = None) -> Keys:
 @cache
 def source(named: frozenset[str] | None = None) -> Shape:
     """Shape of `source`."""
-    return Either((URL, Keys("one kind of source", (*one_kind("source", named).keys, *NAMED_SOURCE_KEYS))))
+    return Either((URL, MappingShape("one kind of source", (*one_kind("source", named).keys, *NAMED_SOURCE_KEYS))))
 
 
 @cache
-def sources(named: frozenset[str] | None = None) -> Keys:
+def sources(named: frozenset[str] | None = None) -> MappingShape:
     """Shape of `sources`."""
     contracts = ("push", "pull", "source")
     ours = {kind: contract for contract in contracts for kind in own_settings(contract)}
@@ -364,15 +364,17 @@ def sources(named: frozenset[str] | None = None) -> Keys:
             contract, named and frozenset(name for name in named if ours.get(name, contract) == contract)
         ).keys
     ]
-    return own_names("where events come from, by names of your own", Keys("a source", (*keys, *NAMED_SOURCE_KEYS)))
+    return own_names(
+        "where events come from, by names of your own", MappingShape("a source", (*keys, *NAMED_SOURCE_KEYS))
+    )
 
 
-def _addressed(what: str, contract: str, keys: tuple[Key, ...], kind: str | None) -> Keys:
+def _addressed(what: str, contract: str, keys: tuple[Key, ...], kind: str | None) -> MappingShape:
     """Settings with an address, which says of which technology they are; without it those of all."""
     declared = [settings for _, settings in each_settings(contract)] if kind is None else [settings_of(contract, kind)]
     own = {key.name: key for key_table in declared for key in key_table.keys}
     common = {key.name for key in keys}
-    return Keys(what, (*keys, *(key for key in own.values() if key.name not in common)))
+    return MappingShape(what, (*keys, *(key for key in own.values() if key.name not in common)))
 
 
 @cache
@@ -415,7 +417,7 @@ def mail(named: frozenset[str] | None = None) -> Shape:
         keys += [Key(kind, table.meaning, table.shape) for kind, table in each_settings("mailer") if kind not in own]
     elif named - {key.name for key in (*keys, *MAIL_KEYS)}:
         keys += [_late("mailer", kind) for kind in kinds("mailer") if kind not in own]
-    return Keys("settings of outgoing mails", (*keys, *MAIL_KEYS))
+    return MappingShape("settings of outgoing mails", (*keys, *MAIL_KEYS))
 
 
 SYSTEMS: Final = (

@@ -30,7 +30,7 @@ FIXED_FRESH_S: Final = 10.0
 AGAIN_S: Final = 5.0  # and at least, for who wants another one now
 OLD_S: Final = 600.0  # from when on a look says nothing of now
 PATIENCE_S: Final = 0.05  # for which a page waits for a new look before it shows what is known
-InThread: TypeAlias = "Callable[[Callable[[], Look]], Awaitable[Look]]"
+InThread: TypeAlias = "Callable[[Callable[[], HealthLook]], Awaitable[HealthLook]]"
 LEAVING_S: Final = 2.0  # for which the state of deliveries serves everybody
 _ORDER: Final = {WRONG: 0, NOTE: 1}
 _HARM_FIRST: Final = frozenset({"log", "rows", "project", "folder", "hash", "write-ahead", "store"})
@@ -38,7 +38,7 @@ _HARM_LAST: Final = frozenset({"labels", "input", "active", "schedule", "values"
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class HealthLook:
     """Findings, and when. Problems come first."""
 
     at_ms: int
@@ -61,7 +61,7 @@ class Known:
     is under way.
     """
 
-    look: Look | None
+    look: HealthLook | None
     is_looking: bool
 
 
@@ -81,11 +81,11 @@ class HealthBoard:
 
     def __init__(self, project: Project, clock_s: Callable[[], float] = time.monotonic) -> None:
         self._project = project
-        self._looks = Fresh[Look](clock_s=clock_s)
+        self._looks = Fresh[HealthLook](clock_s=clock_s)
         self._seen = EarlierFindings()
         self._fixed = Fresh[int](clock_s=clock_s)
         self._leaving = Fresh[Deliveries](clock_s=clock_s)
-        self._beside: asyncio.Task[Look] | None = None
+        self._beside: asyncio.Task[HealthLook] | None = None
 
     async def known(self, in_thread: InThread, *, is_now: bool = False) -> Known:
         """Findings at hand; begins a new check where they are old, and waits for it for a moment. In the event loop.
@@ -100,7 +100,7 @@ class HealthBoard:
             return Known(task.result(), is_looking=False)
         return Known(self._looks.peek("", OLD_S), is_looking=True)
 
-    def look(self, *, is_now: bool = False) -> Look:
+    def look(self, *, is_now: bool = False) -> HealthLook:
         """How all is; from any thread. `is_now`: no older than a few seconds."""
         return self._looks.get("", self._look, AGAIN_S if is_now else FRESH_S)
 
@@ -136,7 +136,7 @@ class HealthBoard:
             return Quarantined(0, 0)
         return Quarantined(len(known) - fixed, fixed)
 
-    def _look(self) -> Look:
+    def _look(self) -> HealthLook:
         project = self._project
         findings = sorted(project.health.doctor(self._seen), key=_worst_first)
         try:
@@ -147,7 +147,7 @@ class HealthBoard:
             drift = read_record(project.context.paths)
         except StorageError:  # which is among the findings
             drift = DriftRecord()
-        return Look(project.context.now_ms(), findings, leaving, drift)
+        return HealthLook(project.context.now_ms(), findings, leaving, drift)
 
 
 def _worst_first(finding: Finding) -> tuple[int, int]:

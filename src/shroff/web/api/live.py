@@ -87,7 +87,7 @@ class OpenCases:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Look:
+class LiveLook:
     """All that the screen shows; the same one for all who look within a second. `cases` are by states."""
 
     period: Period
@@ -118,7 +118,7 @@ class Board:
         self._followed = Fresh[float](clock_s=clock_s)
         self._open_cases = Fresh[OpenCases](clock_s=clock_s)
         self._figures = Fresh[LiveFigures](len(PERIODS))
-        self._looks = Fresh[Look](len(PERIODS))
+        self._looks = Fresh[LiveLook](len(PERIODS))
 
     @property
     def is_behind(self) -> bool:
@@ -127,7 +127,7 @@ class Board:
 
     def look(
         self, period: Period, waiting: int, waiting_age_s: float, leaving: Callable[[], Deliveries] = Deliveries
-    ) -> Look:
+    ) -> LiveLook:
         """The figures of now; from any thread. Raises: as reading the log does."""
         with self._lock:
             now_s = self._clock_s()
@@ -137,7 +137,7 @@ class Board:
             )
             return self._looks.get(
                 (period.code, followed_s),
-                lambda: Look(
+                lambda: LiveLook(
                     period,
                     figures,
                     self._answers(now_s),
@@ -198,12 +198,12 @@ def period_of(query: Mapping[str, str]) -> Period:
     return found
 
 
-async def look(service: Service, period: Period) -> Look:
+async def look(service: Service, period: Period) -> LiveLook:
     """Live figures now."""
     return await service.in_thread(look_now, service, period)
 
 
-def look_now(service: Service, period: Period) -> Look:
+def look_now(service: Service, period: Period) -> LiveLook:
     """The same, on the thread that asks."""
 
     def leaving() -> Deliveries:
@@ -290,12 +290,12 @@ async def live(service: Service, request: Request) -> Json[Live]:
     return Json(answer)
 
 
-def cases_of(found: Look, who: Who) -> OpenCases:
+def cases_of(found: LiveLook, who: Who) -> OpenCases:
     """Cases in a user's queue; none without the right to read cases."""
     return found.cases if who.may(Right.READ_CASES) else OpenCases()
 
 
-def document(found: Look) -> Live:
+def document(found: LiveLook) -> Live:
     """The figures for programs."""
     figures, answers, counts = found.figures, found.answers, found.counts
     return {

@@ -54,7 +54,7 @@ FILTERS: Final = ("event", "rule", "day", "zone", "min_score", "min_amount", "te
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class DecisionLine:
     """One decision of the list."""
 
     row: DecisionRow
@@ -134,7 +134,7 @@ _DECIDED: Final = msgspec.json.Decoder(_Decided)
 class DecisionsPart:
     """A part of the list; all behind the place `looked_to` were looked at; 0 where that is the whole log."""
 
-    lines: Sequence[Line]
+    lines: Sequence[DecisionLine]
     looked_to: int
 
 
@@ -181,7 +181,7 @@ async def download(service: Service, request: Request) -> Response:
     return Response(b"".join(map(csv_line, [HEAD, *map(_cells, lines)])), 200, headers, CSV)
 
 
-def _for_csv(service: Service, wanted: DecisionsWanted) -> Sequence[Line]:
+def _for_csv(service: Service, wanted: DecisionsWanted) -> Sequence[DecisionLine]:
     try:
         with service.project.log.reading() as log:
             return _read(service.project, log, wanted, log.last_seq(), CSV_ROWS, CSV_LOOKED_AT).lines
@@ -189,7 +189,7 @@ def _for_csv(service: Service, wanted: DecisionsWanted) -> Sequence[Line]:
         return []
 
 
-def _cells(line: Line) -> list[str]:
+def _cells(line: DecisionLine) -> list[str]:
     document, summary = line.document, line.summary
     score = "" if document["score"] is None else str(document["score"])
     details = "; ".join(part.says for part in summary.parts)
@@ -251,14 +251,14 @@ def _part(service: Service, wanted: DecisionsWanted, upto: int | None) -> Decisi
     stopped = [line for line in part.lines if line.row.outcome != "approve"]
     whys = service.reasons.of((line.row.event, line.row.id) for line in stopped)
 
-    def told(line: Line) -> Line:
+    def told(line: DecisionLine) -> DecisionLine:
         named = line.row.event, line.row.id
         return replace(line, why=whys.get(named), is_told=named in whys or line.row.outcome == "approve")
 
     return replace(part, lines=[told(line) for line in part.lines])
 
 
-def _totals(service: Service, wanted: DecisionsWanted, lines: Sequence[Line]) -> OutcomeTotals:
+def _totals(service: Service, wanted: DecisionsWanted, lines: Sequence[DecisionLine]) -> OutcomeTotals:
     """How many decisions are wanted, and their money, by outcome: of a whole day where one is chosen that can be read
     at once, else of the lines of this page.
     """
@@ -307,7 +307,7 @@ def _add_day(
 def _read(
     project: Project, log: Log, wanted: DecisionsWanted, upto: int, most: int = SHOWN, looked_at: int = LOOKED_AT
 ) -> DecisionsPart:
-    lines: list[Line] = []
+    lines: list[DecisionLine] = []
     end, least = upto, max(0, upto - looked_at)
     while end > least and len(lines) < most:
         start = max(least, end - _BLOCK)
@@ -324,21 +324,21 @@ def _read(
     return DecisionsPart(lines, end)
 
 
-def _lines(project: Project, log: Log, rows: Sequence[DecisionRow]) -> list[Line]:
+def _lines(project: Project, log: Log, rows: Sequence[DecisionRow]) -> list[DecisionLine]:
     """Decisions with their events, in their order."""
     types, currency = project.definitions.events.types, project.definitions.settings.currency
     ids: dict[str, list[str]] = {}
     for row in rows:
         ids.setdefault(row.event, []).append(row.id)
     records = {(event, id_): record for event, those in ids.items() for id_, record in log.find(event, those).items()}
-    told, found = reasons_of(project.definitions), list[Line]()
+    told, found = reasons_of(project.definitions), list[DecisionLine]()
     for row in rows:
         record = records[row.event, row.id]
         summary = summary_of(types.get(row.event), fields_of(record), currency)
         document = msgspec.json.decode(row.document)
         reasons = [told(reason["code"], str(reason["text"])) for reason in document["reasons"][:1]]
         path = decision_path(row.event, row.id)
-        found.append(Line(row, record, document, path, summary, "".join(reasons)))
+        found.append(DecisionLine(row, record, document, path, summary, "".join(reasons)))
     return found
 
 

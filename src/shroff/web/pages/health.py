@@ -12,7 +12,7 @@ from shroff.app.live.quarantine_operations import DropQuarantined, RetryQuaranti
 from shroff.errors import UsageError
 from shroff.monitoring.drift_record import DriftFigure, DriftLook
 from shroff.people.access import Right
-from shroff.web.api.health import Look
+from shroff.web.api.health import HealthLook
 from shroff.web.api.live import look as look_live
 from shroff.web.api.live import period_of
 from shroff.web.http.messages import Request
@@ -101,7 +101,7 @@ def _said(request: Request) -> str:
     return sentence(", ".join(counts)) if counts else ""
 
 
-def _drifted(found: Look) -> list[Drifted]:
+def _drifted(found: HealthLook) -> list[Drifted]:
     drifted = []
     for event, look in sorted(found.drift.looks.items()):
         figures = sorted(look.figures, key=lambda figure: (not figure.has_moved, -figure.psi, figure.name))

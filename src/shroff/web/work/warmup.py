@@ -22,7 +22,7 @@ from shroff.errors import ShroffError
 from shroff.log.state.fold import COLUMN_READER
 from shroff.monitoring.live_metrics import BLOCK, LOOKED_BACK
 from shroff.runtime.logs import failure
-from shroff.web.api.live import FIRST, PERIODS, Look, look_now
+from shroff.web.api.live import FIRST, PERIODS, LiveLook, look_now
 from shroff.web.http.static import static_files
 from shroff.web.pages.cases.casework import newest_alerts, top_of
 from shroff.web.pages.cases.queue import ORDER, SHOWN
@@ -80,7 +80,7 @@ def ask_ahead(service: Service, found: Callable[[Service], list[Named]]) -> None
     service.reasons.of(found(service), 0.0)
 
 
-def _look(service: Service) -> Look:
+def _look(service: Service) -> LiveLook:
     return look_now(service, PERIODS[FIRST])
 
 

@@ -19,7 +19,7 @@ from shroff.plugins.operations import Progress
 from shroff.plugins.project import sync_folder
 from shroff_plugins.analytics.closed_duckdb import QueryLimits, closed_duckdb, identifier, library
 from shroff_plugins.analytics.marts.checks import check_columns, run_test
-from shroff_plugins.analytics.marts.models import Model
+from shroff_plugins.analytics.marts.models import MartModel
 from shroff_plugins.analytics.marts.views import LakeFiles, create_tables, create_views, day_of
 
 ABOUT: Final = "shroff_build"  # the table that says how the file was made
@@ -144,7 +144,7 @@ class Origin:
 
 
 def build(
-    models: Sequence[Model],
+    models: Sequence[MartModel],
     origin: Origin,
     files: MartFiles,
     limits: QueryLimits,
@@ -189,7 +189,7 @@ def _put(made: Path, target: Path) -> None:
 class _Build:
     """One build, in a connection of its own."""
 
-    def __init__(self, connection: Any, models: Sequence[Model], origin: Origin) -> None:
+    def __init__(self, connection: Any, models: Sequence[MartModel], origin: Origin) -> None:
         self._connection, self._models, self._origin = connection, models, origin
         self._signatures = _signatures(models, origin.lake)
         create_tables(connection, origin.lake)
@@ -227,7 +227,7 @@ class _Build:
             progress(1)
         return {model.name for model in same}
 
-    def _check_days(self, model: Model, days: Sequence[str] | None = None) -> None:
+    def _check_days(self, model: MartModel, days: Sequence[str] | None = None) -> None:
         """Raises: DefinitionError where a row has no day, or one whose files the model was not given."""
         types = {column.name: column.type for column in _columns(self._connection, model.name)}
         if types.get(model.by_day) != "DATE":
@@ -241,20 +241,20 @@ class _Build:
             words = f"built by day, it gives rows of {example or 'no day'}, whose files it was not given."
             raise DefinitionError([model.problem(words, hint="Leave out 'by_day'.")])
 
-    def _join_days(self, model: Model, days: Sequence[str]) -> None:
+    def _join_days(self, model: MartModel, days: Sequence[str]) -> None:
         """Take the rows of all other days from the last build."""
         name, day = identifier(model.name), identifier(model.by_day)
         others = f"SELECT * FROM old.main.{name} WHERE NOT list_contains(?, CAST({day} AS VARCHAR))"
         self._connection.execute(f"INSERT INTO {name} BY NAME {others}", [days])
 
 
-def _made(model: Model) -> str:
+def _made(model: MartModel) -> str:
     """What a model begins with."""
     kind = "OR REPLACE TEMP VIEW" if model.kind == "view" else "TABLE"
     return f"CREATE {kind} {identifier(model.name)} AS "
 
 
-def run_model(connection: Any, model: Model, begin: str) -> None:
+def run_model(connection: Any, model: MartModel, begin: str) -> None:
     """Make a model's table or view.
 
     Raises: DefinitionError in DuckDB's words, with the line;
@@ -271,7 +271,7 @@ def run_model(connection: Any, model: Model, begin: str) -> None:
 
 
 def described(
-    connection: Any, models: Sequence[Model], signatures: Mapping[str, str], views: Collection[str]
+    connection: Any, models: Sequence[MartModel], signatures: Mapping[str, str], views: Collection[str]
 ) -> list[BuiltMart]:
     """The models as they are in a connection: their columns, rows and tests.
 
@@ -299,7 +299,7 @@ def described(
     return [_described(connection, model, columns[model.name], signatures.get(model.name, "")) for model in models]
 
 
-def described_build(connection: Any, models: Sequence[Model], built: BuiltMarts, lake: LakeFiles) -> BuiltMarts:
+def described_build(connection: Any, models: Sequence[MartModel], built: BuiltMarts, lake: LakeFiles) -> BuiltMarts:
     """A build that is there, with the tests as they are now, over the files that it was made of.
 
     Raises: UsageError where the models have changed since.
@@ -316,7 +316,7 @@ def described_build(connection: Any, models: Sequence[Model], built: BuiltMarts,
     return BuiltMarts(built.built_at_ms, built.upto, built.files, marts)
 
 
-def _described(connection: Any, model: Model, columns: list[BuiltColumn], signature: str) -> BuiltMart:
+def _described(connection: Any, model: MartModel, columns: list[BuiltColumn], signature: str) -> BuiltMart:
     results = [run_test(connection, test) for test in model.tests]
     return BuiltMart(
         model.name,
@@ -338,7 +338,7 @@ def _columns(connection: Any, name: str, comments: Mapping[str, str] | None = No
     return [BuiltColumn(row[0], row[1], (comments or {}).get(row[0], "")) for row in rows]
 
 
-def _signatures(models: Sequence[Model], lake: LakeFiles) -> dict[str, str]:
+def _signatures(models: Sequence[MartModel], lake: LakeFiles) -> dict[str, str]:
     """Of each model what tells its SQL, that of what it reads, and the columns of the lake from others."""
     lakes = {folder: [f"{field.name} {field.type}" for field in table.schema] for folder, table in lake.empty.items()}
     found: dict[str, str] = {}

@@ -11,7 +11,7 @@ from shroff.errors import DefinitionError, Problem, nearest
 from shroff.plugins.loader import YamlMapping, YamlSequence
 from shroff.plugins.loader import YamlNode as Node
 from shroff.plugins.loader import YamlScalar as Scalar
-from shroff.plugins.settings import ANY, Either, Key, Keys, Many, One, own_names
+from shroff.plugins.settings import ANY, Either, Key, Many, MappingShape, One, own_names
 from shroff_plugins.analytics.closed_duckdb import identifier
 
 _NAME: Final = r"[A-Za-z_]\w{0,99}"
@@ -19,7 +19,7 @@ _SUM: Final = re.compile(rf"(?:({_NAME})\.)?(sum|count|min|max)\((\*|{_NAME})\)"
 _NUMBER: Final = r"-?[0-9]{1,30}(\.[0-9]{1,8})?"
 COLUMN: Final = One("a column", rf"^{_NAME}$")
 SIDE: Final = One("a sum as sum(amount) or payments.count(*), or a number", rf"^({_SUM.pattern}|{_NUMBER})$")
-CHECKS: Final = Keys(
+CHECKS: Final = MappingShape(
     "tests of a mart",
     (
         Key("not_null", "Columns without missing values.", Many("a list of columns", COLUMN)),
@@ -43,7 +43,7 @@ CHECKS: Final = Keys(
         Key(
             "chart",
             "The columns of the chart.",
-            Keys(
+            MappingShape(
                 "labels and values",
                 (
                     Key("labels", "The labels of the bars.", COLUMN, is_required=True),

@@ -41,7 +41,7 @@ class TableRead:
 
 
 @dataclass(frozen=True, slots=True)
-class Model:
+class MartModel:
     """One model.
 
     Args:
@@ -67,7 +67,7 @@ class Model:
         return Problem(self.file, line, column, "", message, hint)
 
 
-def load_models(files: Mapping[str, str], views: Collection[str]) -> list[Model]:
+def load_models(files: Mapping[str, str], views: Collection[str]) -> list[MartModel]:
     """The models in an order in which each comes behind what it reads.
 
     Args:
@@ -77,7 +77,7 @@ def load_models(files: Mapping[str, str], views: Collection[str]) -> list[Model]
     Raises: DefinitionError with every mistake: what is no single SELECT, a table that nobody makes, a cycle.
     """
     problems: list[Problem] = []
-    found: dict[str, Model] = {}
+    found: dict[str, MartModel] = {}
     for file in sorted(name for name in files if name.endswith(".sql")):
         model = _model(file, files[file], files.get(file.removesuffix(".sql") + ".yaml"), problems)
         if model is None:
@@ -107,7 +107,7 @@ def _stray(files: Collection[str]) -> Iterator[Problem]:
             yield Problem(file, 0, 0, "", f"there is no {PurePosixPath(file).stem}.sql beside these tests.")
 
 
-def _model(file: str, sql: str, tests: str | None, problems: list[Problem]) -> Model | None:
+def _model(file: str, sql: str, tests: str | None, problems: list[Problem]) -> MartModel | None:
     path = PurePosixPath(file)
     if not _FILE.fullmatch(path.stem):
         words = "its name is the table's: lower-case letters, digits and _, a letter first."
@@ -116,11 +116,11 @@ def _model(file: str, sql: str, tests: str | None, problems: list[Problem]) -> M
     references = _references(file, sql, problems)
     description, columns = _described(sql)
     kind = _KINDS.get(path.parts[1], "mart") if len(path.parts) > 2 else "mart"
-    model = Model(path.stem, kind, file, sql, description, columns, tuple(references))
+    model = MartModel(path.stem, kind, file, sql, description, columns, tuple(references))
     return model if not tests else _with_yaml(model, tests, problems)
 
 
-def _with_yaml(model: Model, text: str, problems: list[Problem]) -> Model:
+def _with_yaml(model: MartModel, text: str, problems: list[Problem]) -> MartModel:
     """The model with its tests, its day and its chart."""
     node = read(text, model.file.removesuffix(".sql") + ".yaml", problems)
     if node is None or read_shape(node, CHECKS, problems, "the file") is None:
@@ -214,7 +214,7 @@ def _described(sql: str) -> tuple[str, dict[str, str]]:
     return " ".join(filter(None, words)), columns
 
 
-def _unreadable(model: Model, found: Mapping[str, Model], views: Collection[str]) -> Iterator[Problem]:
+def _unreadable(model: MartModel, found: Mapping[str, MartModel], views: Collection[str]) -> Iterator[Problem]:
     """What a model reads and cannot."""
     known = [*found, *views]
     for source in model.reads:
@@ -235,7 +235,7 @@ def _unreadable(model: Model, found: Mapping[str, Model], views: Collection[str]
             yield model.problem(words, hint="Leave out 'by_day'.")
 
 
-def sources_of(model: Model, found: Mapping[str, Model], seen: frozenset[str] = frozenset()) -> set[str]:
+def sources_of(model: MartModel, found: Mapping[str, MartModel], seen: frozenset[str] = frozenset()) -> set[str]:
     """The views of the lake that a model reads, also by way of others."""
     names: set[str] = set()
     for source in model.reads:
@@ -246,7 +246,7 @@ def sources_of(model: Model, found: Mapping[str, Model], seen: frozenset[str] = 
     return names
 
 
-def _ordered(found: Mapping[str, Model]) -> list[Model]:
+def _ordered(found: Mapping[str, MartModel]) -> list[MartModel]:
     """Each behind what it reads, else by name. Raises: DefinitionError where models read each other in a circle."""
     graph = {name: sorted({read.name for read in model.reads if read.name in found}) for name, model in found.items()}
     try:

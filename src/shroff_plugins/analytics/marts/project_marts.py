@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from shroff.plugins.operations import Progress
     from shroff.plugins.project import ProjectContext
     from shroff_plugins.analytics.marts.build import BuiltMarts, MartFiles
-    from shroff_plugins.analytics.marts.models import Model
+    from shroff_plugins.analytics.marts.models import MartModel
     from shroff_plugins.analytics.marts.views import LakeFiles
 
 ROWS: Final = 20  # that are shown where nobody says how many
@@ -94,7 +94,7 @@ class Marts:
             built = build(models, origin, self._files, limits, is_full=is_full, progress=progress)
             return MartBuild(built, log.last_seq() - reader.last_seq)
 
-    def models(self, lake: LakeFiles | None = None) -> list[Model]:
+    def models(self, lake: LakeFiles | None = None) -> list[MartModel]:
         """List the marts in build order. Raises: as `build`."""
         from shroff_plugins.analytics.marts.models import load_models
 

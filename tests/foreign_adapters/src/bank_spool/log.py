@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from shroff.plugins.log import SqliteLog
-from shroff.plugins.settings import WHOLE, AdapterSettings, Key, Keys
+from shroff.plugins.settings import WHOLE, AdapterSettings, Key, MappingShape
 
 
 class DiskLog(SqliteLog):
@@ -13,7 +13,9 @@ class DiskLog(SqliteLog):
 
     settings = AdapterSettings(
         "A file of bounded size.",
-        Keys("a file", (Key("largest", "The most bytes that the file may have.", WHOLE, default="1000000000"),)),
+        MappingShape(
+            "a file", (Key("largest", "The most bytes that the file may have.", WHOLE, default="1000000000"),)
+        ),
         schemes={"disk": None},
     )
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from shroff.plugins.settings import FILE, AdapterSettings, Key, Keys
+from shroff.plugins.settings import FILE, AdapterSettings, Key, MappingShape
 
 OUTBOX = AdapterSettings(
     "Files of a folder that a relay empties.",
-    Keys("a folder of a relay", (Key("folder", "Where mails wait.", FILE, is_required=True, examples=("relay",)),)),
+    MappingShape(
+        "a folder of a relay", (Key("folder", "Where mails wait.", FILE, is_required=True, examples=("relay",)),)
+    ),
 )
 SETTINGS = {"outbox": OUTBOX}

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from shroff.plugins.adapters import AwayError, Outgoing, Undelivered
-from shroff.plugins.settings import FILE, WHOLE, AdapterSettings, Key, Keys
+from shroff.plugins.settings import FILE, WHOLE, AdapterSettings, Key, MappingShape
 
 
 class SpoolSink:
@@ -15,7 +15,7 @@ class SpoolSink:
 
     settings = AdapterSettings(
         "Lines of a file.",
-        Keys(
+        MappingShape(
             "a file of lines",
             (
                 Key("file", "Where lines are added.", FILE, is_required=True, examples=("out/decisions.jsonl",)),

@@ -11,7 +11,7 @@ from urllib.parse import SplitResult
 from shroff.errors import StateError
 from shroff.plugins.adapters import Decoder, Health, Merge, Standing, System, Taken, split_offset, stored_offset
 from shroff.plugins.log import Refused
-from shroff.plugins.settings import FILE, OUTSIDE_NAME, AdapterSettings, Key, Keys, own_names
+from shroff.plugins.settings import FILE, OUTSIDE_NAME, AdapterSettings, Key, MappingShape, own_names
 
 
 def _at_address(parts: SplitResult) -> dict[str, Any]:
@@ -27,7 +27,7 @@ class SpoolSource:
 
     settings = AdapterSettings(
         "Lines that are added to files.",
-        Keys(
+        MappingShape(
             "files of lines",
             (
                 Key("folder", "Where the files are.", FILE, is_required=True, examples=("in",)),

@@ -18,12 +18,12 @@ from shroff.errors import LogBusyError, StateError, StorageError
 from shroff.streams.log import (
     Batch,
     HitRow,
+    InboxRequest,
     Kind,
     Log,
     LogWriter,
     Offset,
     OutboxRow,
-    Request,
     UniqueValue,
 )
 from shroff.testing.contracts.log.beside import LogBesideContract, LogFlagsContract
@@ -312,7 +312,7 @@ class LogContract(
         after = self.after_crash(tmp_path)
 
         assert contents(after) == contents(log)
-        assert after.asked() == [Request(asked, "label", b"{}", NOW_MS)]
+        assert after.asked() == [InboxRequest(asked, "label", b"{}", NOW_MS)]
         after.append(everything(7))
         assert after.last_seq() == 9
         after.close()

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from shroff.errors import StateError
-from shroff.streams.log import Batch, Log, Reply, Request
+from shroff.streams.log import Batch, InboxRequest, Log, Reply
 from shroff.testing.contracts.log import LogCase
 from shroff.testing.rows import NOW_MS, contents, everything, payments
 
@@ -24,7 +24,8 @@ class LogInboxContract(LogCase):
         asked = list(zip(askers, bodies, times, strict=True))
         numbers = [who.ask(kind, body, at_ms) for (who, kind), body, at_ms in asked]
         waiting = [
-            Request(number, kind, body, at_ms) for number, ((_, kind), body, at_ms) in zip(numbers, asked, strict=True)
+            InboxRequest(number, kind, body, at_ms)
+            for number, ((_, kind), body, at_ms) in zip(numbers, asked, strict=True)
         ]
 
         assert numbers == sorted(set(numbers))
@@ -59,7 +60,7 @@ class LogInboxContract(LogCase):
         with pytest.raises(StateError):
             log.append(batch)
 
-        assert log.asked() == [Request(number, "label", b"{}", NOW_MS)]
+        assert log.asked() == [InboxRequest(number, "label", b"{}", NOW_MS)]
         assert log.reply_to(number) is None
 
     def test_a_request_outlives_the_writer_and_its_number_is_not_used_again(self, log: Log, tmp_path: Path) -> None:
@@ -69,7 +70,7 @@ class LogInboxContract(LogCase):
         log.close()
         again = self.reopen(tmp_path)
 
-        assert again.asked() == [Request(second, "label", b"[]", NOW_MS)]
+        assert again.asked() == [InboxRequest(second, "label", b"[]", NOW_MS)]
         assert again.reply_to(first) == b"1"
         assert again.ask("label", b"{}", NOW_MS) > second > first
         again.close()

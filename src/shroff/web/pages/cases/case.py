@@ -105,7 +105,7 @@ async def _page(
 
 
 @dataclass(frozen=True, slots=True)
-class RuleLine:
+class CaseRuleLine:
     """A rule that hit one of its events.
 
     Args:
@@ -123,7 +123,7 @@ class RuleLine:
     pending: PendingSilence | None = None
 
 
-def _rules(service: Service, found: Opened) -> list[RuleLine]:
+def _rules(service: Service, found: Opened) -> list[CaseRuleLine]:
     """The rules that raised it, those that did most often first, then the others that hit its most important event."""
     case, definitions = found.line.case, service.project.definitions
     raised = Counter(name for event in found.events for name in event.alert.rules)
@@ -132,7 +132,7 @@ def _rules(service: Service, found: Opened) -> list[RuleLine]:
     pending = pending_silences(service.project, case)
     known, teller = {rule.id: rule for rule in definitions.rules}, teller_of(definitions)
     return [
-        RuleLine(
+        CaseRuleLine(
             name,
             in_words(rule, teller),
             condition(rule),

@@ -80,7 +80,7 @@ def _row(given: Mapping[str, str]) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class QueueLine:
     """One case of the queue, for who looks at it.
 
     Args:
@@ -102,7 +102,7 @@ class Line:
     is_held: bool
     is_own_look: bool
     asked: Asked | None = None
-    top: Event | None = None
+    top: CaseEventRow | None = None
     escalation: Happened | None = None
 
     @property
@@ -139,14 +139,14 @@ def line_of(
     who: Who,
     case: Case,
     asked: Asked | None = None,
-    top: Event | None = None,
+    top: CaseEventRow | None = None,
     history: Sequence[Happened] = (),
-) -> Line:
+) -> QueueLine:
     """A case as who asks sees it; with its history, by whom it was escalated too."""
     now_ms = desk.now_ms()
     left_ms, whole_ms = case.due_ms - now_ms, max(1, case.due_ms - case.opened_ms)
     whose = "you" if case.assignee == who.id else case.assignee_name
-    return Line(
+    return QueueLine(
         case_queries.shown(case),
         amount(desk, case.stake),
         left_ms // 1_000,
@@ -169,7 +169,7 @@ def amount(desk: CaseService, units: int | None) -> str | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class CaseEventRow:
     """One event of a case, what it says to people, and why it was decided so.
 
     `path` is that of its decision; empty where it was not decided. `is_told` says that `why` was looked for: where it
@@ -188,14 +188,14 @@ class Event:
         return None if self.alert.score is None else self.alert.score / SCORE_PARTS
 
 
-def events_of(service: Service, alerts: Sequence[Alert], within_s: float | None = WITHIN_S) -> list[Event]:
+def events_of(service: Service, alerts: Sequence[Alert], within_s: float | None = WITHIN_S) -> list[CaseEventRow]:
     """Events of cases as pages show them, in the order of their alerts."""
     names = [(alert.event, alert.id) for alert in alerts]
     summaries = summaries_of(service.project, names)
     decided = [name for name, alert in zip(names, alerts, strict=True) if alert.outcome]
     whys = service.reasons.of(decided, within_s)
     return [
-        Event(
+        CaseEventRow(
             alert,
             amount(service.cases, alert.stake),
             decision_path(*name) if alert.outcome else "",
@@ -219,10 +219,10 @@ class Opened:
     `top` is the event that counts most of those that want an answer.
     """
 
-    line: Line
+    line: QueueLine
     detail: case_queries.Detail
-    events: Sequence[Event]
-    top: Event | None
+    events: Sequence[CaseEventRow]
+    top: CaseEventRow | None
     looked: Looked | None
     asked: Sequence[Asked] = ()
 
@@ -277,7 +277,7 @@ def _whole(desk: CaseService, case: Case) -> Case:
         return look.case(case.number) or case
 
 
-def tops_of(service: Service, alerts: Mapping[int, Sequence[Alert]]) -> dict[int, Event]:
+def tops_of(service: Service, alerts: Mapping[int, Sequence[Alert]]) -> dict[int, CaseEventRow]:
     """For each of some cases, by its number, the event that counts most among its newest alerts."""
     tops = {number: top for number, those in alerts.items() if (top := top_of(those)) is not None}
     return dict(zip(tops, events_of(service, [*tops.values()]), strict=True))

@@ -22,7 +22,7 @@ from shroff.web.api.decisions import row_of
 from shroff.web.http.messages import Request
 from shroff.web.http.routes import API, Route
 from shroff.web.pages.cases.answers import also_from, offer
-from shroff.web.pages.cases.casework import Line, Where, amount, line_of, toast
+from shroff.web.pages.cases.casework import QueueLine, Where, amount, line_of, toast
 from shroff.web.pages.charts.windows import FeatureTexts
 from shroff.web.pages.decision import Looked, Subject, decision_path, looked
 from shroff.web.pages.renderer import page, part, see_other
@@ -61,7 +61,7 @@ class RelatedEvents:
 class InCase:
     """The case that an event is in, with its alert there."""
 
-    line: Line
+    line: QueueLine
     alert: Alert
 
     @property

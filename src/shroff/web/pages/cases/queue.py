@@ -26,8 +26,8 @@ from shroff.web.http.routes import Route, Screen
 from shroff.web.http.streaming import Stream, told, updates
 from shroff.web.pages.cases.casework import (
     EVENTS_MAX,
-    Line,
     Opened,
+    QueueLine,
     Toast,
     Where,
     amount,
@@ -66,10 +66,10 @@ IN_WORDS: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class QueueView:
     """The page's view of the queue."""
 
-    lines: Sequence[Line]
+    lines: Sequence[QueueLine]
     count: int
     late: int  # of the whole queue; 0 under a filter
     stake: str | None
@@ -128,7 +128,7 @@ async def _page(
     )
 
 
-def _seen(service: Service, signed_in: SignedIn, where: Where, cursor: Cursor | None) -> Seen:
+def _seen(service: Service, signed_in: SignedIn, where: Where, cursor: Cursor | None) -> QueueView:
     desk, query, who = service.cases, query_of(where.filter), signed_in.who
     wanted = queue_of(query, who, desk.now_ms(), desk.money_places)
     newest = case_queries.newest(
@@ -144,7 +144,7 @@ def _seen(service: Service, signed_in: SignedIn, where: Where, cursor: Cursor | 
         for case in listed.cases
     ]
     focused = lines[min(where.row, len(lines) - 1)] if lines else None
-    return Seen(
+    return QueueView(
         lines,
         totals.count,
         0 if where.filter else case_queries.count(desk, who, replace(wanted, due_before_ms=desk.now_ms())),

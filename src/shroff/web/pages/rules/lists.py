@@ -49,7 +49,7 @@ NOTHING: Final[Form] = {}
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class EntryLine:
     """An entry of a list. `is_over`: it holds for no event any more."""
 
     entry: Entry
@@ -58,17 +58,17 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class ListLook:
     """The newest entries of a list, of those that a text is in: `matching`, of `count` that it has."""
 
     summary: ListSummary
-    lines: Sequence[Line]
+    lines: Sequence[EntryLine]
     matching: int
     count: int
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class EntryStanding:
     """A list that a key of an entity may stand in, and its entry where it does. `does` is what an entry makes of it."""
 
     name: str
@@ -258,7 +258,7 @@ async def _list(service: Service, request: Request, mistake: str = "", form: Map
     )
 
 
-def _look(project: Project, name: str, text: str) -> Look:
+def _look(project: Project, name: str, text: str) -> ListLook:
     """What a list has. Reads all of it."""
     entity, now_ms, text = _entity_of(project.definitions, name), project.context.now_ms(), text.lower()
     found = project.lists.entries(name)
@@ -268,11 +268,11 @@ def _look(project: Project, name: str, text: str) -> Look:
         else found
     )
     lines = [
-        Line(entry, entry.is_over(now_ms), entity_path(entity, entry.value) if entity else "")
+        EntryLine(entry, entry.is_over(now_ms), entity_path(entity, entry.value) if entity else "")
         for entry in islice(reversed(wanted), SHOWN)
     ]
     summary = next(list_ for list_ in project.lists.all() if list_.name == name)
-    return Look(summary, lines, len(wanted), len(found))
+    return ListLook(summary, lines, len(wanted), len(found))
 
 
 def undone_by(request: Request) -> tuple[str, str]:
@@ -304,7 +304,7 @@ def said_of(request: Request) -> str:
 # ---- lists and entities
 
 
-def standings(project: Project, entity: str, key: str) -> list[Standing]:
+def standings(project: Project, entity: str, key: str) -> list[EntryStanding]:
     """The lists that keys of an entity are looked for in, each with the entry of this one that has not ended."""
     names = [name for name in lists_of(project.definitions, entity) if rule_of(name) is None]
     now_ms = project.context.now_ms()
@@ -313,7 +313,7 @@ def standings(project: Project, entity: str, key: str) -> list[Standing]:
         for name, entry in (project.lists.holding(key) if names else {}).items()
         if not entry.is_over(now_ms)
     }
-    return [Standing(name, there.get(name), _does(project.definitions, name)) for name in names]
+    return [EntryStanding(name, there.get(name), _does(project.definitions, name)) for name in names]
 
 
 def _does(definitions: Definitions, name: str) -> str:
