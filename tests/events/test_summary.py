@@ -7,6 +7,7 @@ import pytest
 from shroff.events.definitions import EventType
 from shroff.events.summary import summary_of
 from shroff.project.definitions import load_definitions
+from tests.laws.test_currencies import FILES as FILES_OF_CURRENCIES
 from tests.support.projects import FILES, definitions
 
 CARD = f"hashed:{'0' * 32}:4417"
@@ -123,3 +124,19 @@ def test_an_entity_called_summary_is_in_the_version():
     more = FILES["events.yaml"] + "  summary: { payment: id }\n"
 
     assert definitions({"events.yaml": more}).versions.definitions != definitions().versions.definitions
+
+
+def test_an_amount_of_another_currency_stands_beside_the_converted_one():
+    given = definitions(FILES_OF_CURRENCIES | {"tables/fx.csv": "currency,valid_from,rate\nJPY,2026-03-01,0.006\n"})
+    type_ = given.events.types["payment"]
+    says = [
+        summary_of(type_, fields, "EUR").money
+        for fields in (
+            {"amount": "6.00", "amount.original": "1000", "amount.rate": "0.006", "currency": "JPY"},
+            {"amount": "12.30", "amount.original": "12.3", "currency": "EUR"},
+            {"amount.original": "1.5", "currency": "KWD"},
+            {"currency": "KWD"},
+        )
+    ]
+
+    assert says == ["6.00 EUR (1,000 JPY)", "12.30 EUR", "1.500 KWD", ""]

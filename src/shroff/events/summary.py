@@ -16,6 +16,8 @@ import msgspec
 from shroff.errors import Problem, nearest
 from shroff.events.keys import EVENTS, SUMMARY
 from shroff.language import loader
+from shroff.language.expression import ORIGINAL_AMOUNT
+from shroff.language.types import places_of
 from shroff.language.yaml.text import Mapping, Node, Scalar
 
 if TYPE_CHECKING:
@@ -51,12 +53,14 @@ class EventSummary(msgspec.Struct, frozen=True):
         currency: That of the amount.
         parts: Its other fields that have a value, in order of showing.
         names: The names of its keys for people, by entity.
+        original: The amount as it was sent, where that was in another currency: `200.00 USD`.
     """
 
     amount: str
     currency: str
     parts: tuple[SummaryPart, ...]
     names: MappingOf[str, str] = msgspec.field(default_factory=dict)
+    original: str = ""
 
     def name_of(self, entity: str, key: str) -> str:
         """The name of the key that this event has of an entity, such as `•••• 4821`; the key where it has none."""
@@ -64,8 +68,9 @@ class EventSummary(msgspec.Struct, frozen=True):
 
     @property
     def money(self) -> str:
-        """Such as `1,661.90 EUR`; empty without an amount."""
-        return amount_text(self.amount, self.currency) if self.amount else ""
+        """Such as `1,661.90 EUR` or `184.00 EUR (200.00 USD)`; empty without an amount."""
+        own = amount_text(self.amount, self.currency) if self.amount else ""
+        return f"{own} ({self.original})" if own and self.original else own or self.original
 
     @property
     def payee(self) -> str:
@@ -78,7 +83,7 @@ class EventSummary(msgspec.Struct, frozen=True):
     def title(self) -> str:
         """Such as `389.90 EUR to Corvane Electronics`; empty where nothing is known."""
         to = self.payee
-        if not self.amount:
+        if not self.money:
             return to or (self.parts[0].says if self.parts else "")
         return f"{self.money} to {to}" if to else self.money
 
@@ -87,7 +92,7 @@ class EventSummary(msgspec.Struct, frozen=True):
         """Parts that `title` leaves out, such as `web`, `Germany`."""
         to = self.payee
         shown = [part.says for part in self.parts if not to or part.text != to]
-        return tuple(shown if self.amount or to else shown[1:])
+        return tuple(shown if self.money or to else shown[1:])
 
     @property
     def line(self) -> str:
@@ -124,7 +129,17 @@ def summary_of(type_: EventType | None, fields: MappingOf[str, Any], currency: s
         if field.name.endswith(ending) and field.type.is_text and not field.shape.is_hashed
         if fields.get(field.name) is not None
     }
-    return EventSummary("" if amount is None else str(fields[amount.name]), currency, parts, names)
+    own, original = "" if amount is None else str(fields[amount.name]), _original(money, fields, currency)
+    return EventSummary(own, currency, parts, names, original)
+
+
+def _original(money: Field | None, fields: MappingOf[str, Any], currency: str) -> str:
+    """An amount as it was sent, with all places of its currency; empty where that is the project's."""
+    sent = None if money is None else fields.get(f"{money.name}.{ORIGINAL_AMOUNT}")
+    code = None if money is None else fields.get(money.shape.currency)
+    if sent is None or code is None or code == currency:
+        return ""
+    return amount_text(f"{Decimal(sent):.{places_of(code)}f}", code)
 
 
 def amount_field(type_: EventType) -> Field | None:
@@ -136,7 +151,7 @@ def amount_field(type_: EventType) -> Field | None:
 
 def label_of(field: str) -> str:
     """A field's name as people read it."""
-    return field.replace("_", " ")
+    return field.replace("_", " ").replace(".", " ")
 
 
 def amount_text(value: str | Decimal, currency: str) -> str:

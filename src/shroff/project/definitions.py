@@ -42,7 +42,7 @@ from shroff.project.look_ups import LookUps, look_ups
 from shroff.project.parse_cache import LISTS, ReadOnce, text_version
 from shroff.project.policy import Policy, load_policy
 from shroff.project.reference import ListFile
-from shroff.project.rule_context import RuleContext, source_warnings
+from shroff.project.rule_context import RuleContext, rate_warnings, source_warnings
 from shroff.project.schedules import load_schedules
 from shroff.project.scoring import (
     LoadModel,
@@ -337,7 +337,7 @@ def _declared(
     added = {kind.kind: kind.load(trees[name], context, problems) for name, kind in kinds.items()}
     load_schedules(trees.get("schedules.yaml"), problems)  # for its mistakes: it is read when it is asked
     _warn_of_names(events, warnings)
-    warnings += source_warnings(features.values(), ())
+    warnings += [*source_warnings(features.values(), ()), *rate_warnings(events, rules)]
     for name, each in loaded.items():
         warnings += read.of("sources", name, each, partial(source_warnings, (), each))
     nodes = [feature.node for feature in features.values()]

@@ -11,7 +11,7 @@ from shroff.events.conversion import rate_problems
 from shroff.events.definitions import Events, Settings
 from shroff.events.loader import load_events
 from shroff.features.definitions import Feature, FeatureTypes, load_features
-from shroff.language.expression import ItemField, aggregates, walk
+from shroff.language.expression import Compare, IsMissing, ItemField, ThisField, aggregates, walk
 from shroff.language.names import DeclaredNames
 from shroff.language.row import Table, Tables
 from shroff.language.yaml.text import Node
@@ -68,6 +68,32 @@ def _tables(files: Mapping[str, str], events: Events, settings: Settings, proble
         if file[len("tables/") : -len(".csv")] not in events.tables
     ]
     return tables
+
+
+def rate_warnings(events: Events, rules: Sequence[Rule]) -> list[Problem]:
+    """Warnings for rules that compare an amount of many currencies, where no rule asks for one without a rate."""
+    warnings: list[Problem] = []
+    for rule in rules:
+        amounts = {field.name for field in events.types[rule.on].converted}
+        compared = {
+            part.name
+            for comparison in walk(rule.when)
+            if amounts and isinstance(comparison, Compare)
+            for part in walk(comparison)
+            if isinstance(part, ThisField) and part.name in amounts
+        }
+        asked = {
+            test.operand.name
+            for other in rules
+            for test in (walk(other.when) if compared and other.on == rule.on else ())
+            if isinstance(test, IsMissing) and isinstance(test.operand, ThisField)
+        }
+        if rule.place is not None and (unasked := sorted(compared - asked)):
+            field = f"{rule.on}.{unasked[0]}"
+            words = f"rule {rule.id} compares {field}, which is missing where no rate is valid; no rule asks for that."
+            cure = f"Add a rule with the effect review: when: {field} is missing"
+            warnings.append(rule.place.problem(words, cure))
+    return warnings
 
 
 def source_warnings(features: Iterable[Feature], rules: Iterable[Rule]) -> list[Problem]:

@@ -1,0 +1,159 @@
+"""Operation on the table of rates: reference rates of the European Central Bank, as it publishes them."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+from shroff import config
+from shroff.errors import UsageError
+from shroff.events.conversion import rate_column
+from shroff.events.loader import load_events
+from shroff.language.types import CODES
+from shroff.language.values import parse_decimal, show_number
+from shroff.language.yaml import text as yamltext
+from shroff.operations.declaration import OperationAnswer, OperationRequest, Param, group, operation
+from shroff.project.reference import cells_of
+from shroff.project.settings.loader import load_settings
+from shroff.runtime.texts import many
+
+if TYPE_CHECKING:
+    from shroff.app.project import Project
+    from shroff.events.definitions import Events, Settings
+
+_BANK: Final = "EUR"  # of one unit of it the bank says the rates
+_DAYS: Final = ("%Y-%m-%d", "%d %B %Y")  # of its history, and of its file of one day
+_Row = tuple[str, str, str]  # currency, day, rate
+
+group(
+    "rates",
+    """Rates of other currencies, by which amounts of the type 'money in FIELD' are converted.
+
+    They are a table of the project that 'money' in shroff.yaml names. You can also edit it by hand; 'shroff apply' then
+    makes it active.
+    """,
+    examples=("shroff rates import eurofxref.csv",),
+)
+
+
+class ImportRates(OperationRequest["ImportedRates"]):
+    """A file of the European Central Bank."""
+
+    file: Annotated[Path, Param("eurofxref.csv or eurofxref-hist.csv.", metavar="FILE", is_local=True)]
+    start: Annotated[
+        str, Param("Import rates of this day and later only.", flags="--from", metavar="DAY", is_local=True)
+    ] = ""
+
+
+class ImportedRates(OperationAnswer):
+    """What became of the rates of a file. `skipped` are currencies that ISO 4217 does not have any more."""
+
+    files: list[str]
+    read: int
+    added: int
+    changed: int
+    skipped: list[str]
+
+    def text(self) -> str:
+        skipped = f" Skipped, since ISO 4217 has them no more: {', '.join(self.skipped)}." if self.skipped else ""
+        return (
+            f"{self.files[0]}: {many(self.read, 'rate')} read, {self.added:,} added, {self.changed:,} changed.{skipped}"
+        )
+
+    def hints(self) -> Sequence[str]:
+        return "shroff check", "shroff apply"
+
+
+@operation(
+    "rates import",
+    right="edit:lists",
+    examples=["shroff rates import eurofxref.csv", "shroff rates import eurofxref-hist.csv --from 2026-01-01"],
+)
+def import_rates(project: Project, request: ImportRates) -> ImportedRates:
+    """Import the euro reference rates of the European Central Bank into the table of rates.
+
+    A rate is valid from the start of its day, UTC, until the next one. Rates that are there already are kept, or
+    corrected; a correction changes only events that come after it. In a project whose currency is not the euro, rates
+    are taken over the euro.
+    """
+    folder = project.context.paths.folder
+    settings, events = _declared(folder)
+    name, shape = settings.rates, events.tables[settings.rates]
+    columns = events.table_keys[name], shape.since, rate_column(shape)
+    known: dict[tuple[str, str], str] = {}
+    target = folder / "tables" / f"{name}.csv"
+    if target.exists():
+        for _, cells in cells_of(target.name, target.read_text(encoding="utf-8")):
+            code, day, rate = (cells.get(column, "") for column in columns)
+            known[day.removesuffix("T00:00:00Z"), code] = rate
+    found = list(_rates_of(request.file, settings.currency, shape.columns[columns[2]].places))
+    read = [row for row in found if row[0] in CODES and row[1] >= request.start]
+    new = {(day, code): rate for code, day, rate in read}
+    changed = sum(known[key] != rate for key, rate in new.items() if key in known)
+    lines = [f"{code},{day},{rate}" for (day, code), rate in sorted({**known, **new}.items())]
+    target.parent.mkdir(exist_ok=True)
+    config.write_text(target, "\n".join([",".join(columns), *lines, ""]))
+    skipped = sorted({code for code, _, _ in found} - CODES)
+    return ImportedRates(
+        files=[f"tables/{name}.csv"], read=len(read), added=len(new.keys() - known), changed=changed, skipped=skipped
+    )
+
+
+def _declared(folder: Path) -> tuple[Settings, Events]:
+    """Settings and types of a project whose table of rates may not be there yet. Raises: UsageError."""
+    files = config.read_files(folder, [])
+    settings = load_settings(yamltext.read(files.get(config.PROJECT_FILE, ""), config.PROJECT_FILE, []), [])
+    events = load_events(yamltext.read(files.get("events.yaml", ""), "events.yaml", []), frozenset(), 2, [])
+    shape = events.tables.get(settings.rates)
+    if shape is None or not rate_column(shape) or len(shape.columns) > 1:
+        raise UsageError(
+            f"the project declares no table of rates. Write money: {{ currency: {settings.currency}, rates: fx }} in "
+            "shroff.yaml, and tables: { fx: { currency: text, from: valid_from, rate: number(12) } } in events.yaml"
+        )
+    return settings, events
+
+
+def _rates_of(path: Path, own: str, places: int) -> Iterator[_Row]:
+    """What one unit of each currency is in the project's own, by day. Raises: UsageError for another file."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            header, *rows = ([cell.strip() for cell in row] for row in csv.reader(file) if any(row))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path} cannot be read: {error}") from None
+    if header[0] != "Date":
+        raise UsageError(
+            f"{path.name} is not a file of the European Central Bank: its first line begins with Date, USD, …"
+        )
+    for number, row in enumerate(rows, 2):
+        day, cells = _day(row[0], path, number), dict(zip(header[1:], row[1:], strict=False))
+        in_euro = {code: _value(text, path, number) for code, text in cells.items() if code and text not in {"", "N/A"}}
+        yield from _row_rates({_BANK: Fraction(1), **in_euro}, own, day, places)
+
+
+def _row_rates(in_euro: Mapping[str, Fraction], own: str, day: str, places: int) -> Iterator[_Row]:
+    for code, value in in_euro.items():
+        if code != own and own in in_euro:
+            yield code, day, show_number(round(in_euro[own] / value * 10**places), places)
+
+
+def _day(text: str, path: Path, number: int) -> str:
+    for form in _DAYS:
+        try:
+            return datetime.strptime(text, form).date().isoformat()  # noqa: DTZ007 (a day has no zone)
+        except ValueError:
+            continue
+    raise UsageError(f"{path.name}:{number}: {text!r} is not a day such as 2026-11-26 or 26 November 2026")
+
+
+def _value(text: str, path: Path, number: int) -> Fraction:
+    try:
+        digits, places = parse_decimal(text)
+    except ValueError as error:
+        raise UsageError(f"{path.name}:{number}: {error}") from None
+    if digits <= 0:
+        raise UsageError(f"{path.name}:{number}: a rate is above 0, not {text}")
+    return Fraction(digits, 10**places)
