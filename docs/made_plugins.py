@@ -56,5 +56,6 @@ def what_of(value: object) -> str:
         return f"{words[:1].upper()}{words[1:].rstrip('.')}."
     if isinstance(value, tuple) and all(isinstance(key, Key) for key in value):
         return f"The keys {', '.join(f'`{key.name}`' for key in value)}."
+    value = sorted(value) if isinstance(value, frozenset) else value  # whose order differs from run to run
     text = re.sub(r"\b(?:[a-z_]+\.)+(?=[A-Za-z])", "", str(value) if callable(value) else repr(value))
     return f"`{text}`"

@@ -18,6 +18,8 @@ from unittest import mock
 
 from shroff.cli.main import run
 from shroff.config import TEMPLATE_FOLDER
+from shroff.operations import manifest
+from shroff.operations.declaration import OPERATIONS
 from tests.support import learnable
 from tests.support.projects import write_files
 
@@ -146,9 +148,23 @@ def typed(line: str) -> str:
 
 
 def scenario() -> list[tuple[str, ...]]:
-    """The words of each command."""
+    """The words of each command: those of the file, then the first example of each operation that it leaves out."""
     text = Path(__file__).with_name("scenario.txt").read_text(encoding="utf-8")
-    return [tuple(shlex.split(line)) for line in text.splitlines() if not line.startswith("#")]
+    return with_examples([tuple(shlex.split(line)) for line in text.splitlines() if not line.startswith("#")])
+
+
+def with_examples(steps: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
+    """The steps, and the first example of each operation whose command is in none of them."""
+    manifest.load_all()
+    declared = [
+        (tuple(name.split()), operation.examples) for name, operation in OPERATIONS.items() if operation.has_command
+    ]
+    added = [
+        tuple(shlex.split(examples[0])[1:])
+        for words, examples in declared
+        if examples and not any(step[: len(words)] == words for step in steps)
+    ]
+    return steps + added
 
 
 def newest(found: Any) -> dict[str, str]:

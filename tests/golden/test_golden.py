@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.golden.answers import scenario
+from tests.golden.answers import scenario, with_examples
 from tests.golden.surfaces import SURFACES, compared, difference, leaves
 
 #  Their answers do not end, or need a cluster.
@@ -21,6 +21,12 @@ def test_every_command_that_ends_by_itself_is_in_the_scenario():
     used = {words for words in leaves() for step in scenario() if step[: len(words)] == words}
 
     assert leaves() - used == LASTING
+
+
+def test_an_operation_that_no_line_names_is_run_by_its_first_example():
+    left_out = [step for step in scenario() if step[:2] != ("lists", "show")]
+
+    assert with_examples(left_out) == [*left_out, ("lists", "show", "blocked_cards")]
 
 
 def test_a_renamed_field_a_lost_one_and_another_value_are_seen():
