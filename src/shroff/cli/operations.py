@@ -18,15 +18,17 @@ import msgspec
 from shroff import config
 from shroff.cli import completion
 from shroff.cli.progress import ProgressBars, unknown
-from shroff.cli.session import ExampleCommand, ExampleGroup, Session, command, json_option, one_line
+from shroff.cli.session import ExampleCommand, ExampleGroup, Function, Session, command, json_option, one_line
 from shroff.cli.stages import Stages, stages
 from shroff.errors import UsageError
 from shroff.operations.declaration import (
     GROUPS,
     Operation,
     OperationAnswer,
+    OperationRequest,
     ProgressSteps,
     RequestField,
+    fields_of,
     operations_of,
 )
 
@@ -66,14 +68,26 @@ def _command(declared: Operation[..., Any]) -> ExampleCommand:
         return _run(declared, session, values)
 
     call.__doc__ = declared.words
-    call.__click_params__ = [_parameter(field) for field in reversed(declared.fields) if not field.about.is_remote]  # type: ignore[attr-defined]  # where click looks
-    return command(declared.name.rpartition(" ")[2], *declared.examples)(call)
+    return command(declared.name.rpartition(" ")[2], *declared.examples)(options_of(declared.request)(call))
+
+
+def options_of(request: type[OperationRequest[Any]]) -> Callable[[Function], Function]:
+    """Add the arguments and options of a request to a command."""
+
+    def add(function: Function) -> Function:
+        for field in reversed(fields_of(request)):
+            if not field.about.is_remote:
+                function.__dict__.setdefault("__click_params__", []).append(_parameter(field))  # where click looks
+        return function
+
+    return add
 
 
 def _run(declared: Operation[..., Any], session: Session, values: dict[str, Any]) -> int:
     """Run an operation, and give its answer as text or JSON; gives the exit status."""
     with ExitStack() as held:
-        answer: OperationAnswer = session.project.run(declared.read(values), DrawnSteps(session, held))
+        project = session.project_or_folder() if values.get(declared.place) else session.project
+        answer: OperationAnswer = project.run(declared.read(values), DrawnSteps(session, held))
     return tell(session, answer)
 
 

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from shroff.config import ProjectPaths
+from shroff.errors import UsageError
 from shroff.runtime import logs
 from shroff.runtime.texts import argument, cut, harmless, many, one_line, table
 
@@ -57,6 +59,16 @@ class Session:
             context.waiting, context.waits, context.via = self.lasts, self.waits, "command"
             logs.keep_errors_in(self._project.context.paths.state)
         return self._project
+
+    def project_or_folder(self) -> Project:
+        """The project; where it is lost, its folder or the current one."""
+        from shroff.app.context import ProjectContext
+        from shroff.app.project import Project
+
+        try:
+            return self.project
+        except UsageError:
+            return Project(ProjectContext(ProjectPaths(self.folder or Path.cwd())))
 
     @property
     def opened(self) -> Project | None:

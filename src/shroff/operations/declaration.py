@@ -182,6 +182,7 @@ class Operation(Generic[Given, Outcome]):
         job_fields: The fields that a job takes; by default all that are not local.
         rights_of: Rights that a job takes beside, by the field that is set.
         conflict: What an answer with an exit status means over HTTP, where it has status 409.
+        place: The field that names what it works on where there is no project; where it is given, none is needed.
         is_check: Whether it types drafts or runs their tests: a service does one at a time for each caller.
         is_shared: Whether it computes for long what all callers may see: a service does one at a time, and who waits
             takes no thread.
@@ -204,6 +205,7 @@ class Operation(Generic[Given, Outcome]):
     job_fields: Sequence[str] = ()
     rights_of: Mapping[str, str] = field(default_factory=dict)
     conflict: str = ""
+    place: str = ""
     is_check: bool = False
     is_shared: bool = False
 
@@ -247,11 +249,7 @@ class Operation(Generic[Given, Outcome]):
     @cached_property
     def fields(self) -> Sequence[RequestField]:
         """The fields of its request, in their order."""
-        hints = get_type_hints(self.request, include_extras=True)
-        return [
-            RequestField(field.name, field.encode_name, _default(field), *_parts(hints[field.name]))
-            for field in msgspec.structs.fields(self.request)
-        ]
+        return fields_of(self.request)
 
     @property
     def method(self) -> str:
@@ -312,6 +310,15 @@ def struct_of(
     ]
     rename = {request_field.name: request_field.wire for request_field in fields}
     return msgspec.defstruct(name, members, rename=rename, forbid_unknown_fields=True, namespace=namespace, **more)
+
+
+def fields_of(request: type[OperationRequest[Any]]) -> Sequence[RequestField]:
+    """The fields of a request, in their order."""
+    hints = get_type_hints(request, include_extras=True)
+    return [
+        RequestField(field.name, field.encode_name, _default(field), *_parts(hints[field.name]))
+        for field in msgspec.structs.fields(request)
+    ]
 
 
 class InvalidRequestError(RefusalError):

@@ -167,8 +167,7 @@ def restore(
     except OSError as error:
         raise StorageError(f"{folder} cannot be restored: {error.strerror or error}. {left}") from None
     missing = tuple(sorted(last.secrets.keys() - given.keys()))
-    seq = max((database.last_seq for database in last.databases.values()), default=0)
-    return RestoredProject(folder, last.number, last.at_ms, seq, len(files), missing, held, size, damaged)
+    return RestoredProject(folder, last.number, last.at_ms, last.last_seq, len(files), missing, held, size, damaged)
 
 
 @contextmanager

@@ -94,6 +94,11 @@ class BackupPoint(msgspec.Struct, frozen=True):
     secrets: dict[str, str]  # fingerprints of files that are never in a backup
     bytes: int  # stored with this point
 
+    @property
+    def last_seq(self) -> int:
+        """The last sequence number of its log; 0 without one."""
+        return max((database.last_seq for database in self.databases.values()), default=0)
+
 
 class Vault:
     """The backups of one project.
