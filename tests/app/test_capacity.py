@@ -19,7 +19,7 @@ from shroff.app.maintenance.capacity import (
 )
 from shroff.cli.main import run
 from shroff.errors import UsageError
-from shroff.monitoring.doctor import bytes_text
+from shroff.runtime.texts import bytes_text
 from tests.support.projects import FILES, write_files
 
 PAGE = Path(__file__).parents[2] / "docs" / "explain" / "capacity.md"

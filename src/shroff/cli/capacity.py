@@ -36,7 +36,7 @@ def capacity(
     measured: the newest 20,000 events of the log, or those of files. A file should have 20,000 events or more. The
     log is not changed.
     """
-    from shroff.monitoring.doctor import bytes_text
+    from shroff.runtime.texts import bytes_text
 
     machine = session.project.health.capacity(per_day, peak, keep=keep, files=files, as_type=as_type)
     measured = machine.measured

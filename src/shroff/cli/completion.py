@@ -61,6 +61,7 @@ def words(*options: str) -> Offer:
 
 backends: Final = words("local", "dask", "spark")
 label_sources: Final = words("chargeback", "analyst", "customer", "import")
+spark: Final = words("spark")
 
 
 def words_in_turn(*options: str) -> Offer:

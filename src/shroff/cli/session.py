@@ -79,7 +79,7 @@ class Session:
         """Give the command's answer: as a document, or as text for people."""
         if self.is_json:
             self.line(dump(document))
-        else:
+        elif text:
             self.show(text)
 
     def show(self, text: str) -> None:

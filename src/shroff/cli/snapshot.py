@@ -14,7 +14,7 @@ def snapshot(session: Session) -> None:
     delete the folder at any time: the next start then reads the whole log. If another process writes the log, that
     process saves its state between two batches.
     """
-    from shroff.monitoring.doctor import bytes_text
+    from shroff.runtime.texts import bytes_text
 
     with bars("restoring state, events") as (restoring,):
         saved = session.project.retention.snapshot(restoring)

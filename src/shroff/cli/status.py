@@ -146,7 +146,7 @@ def _models(found: StoreLook) -> list[Row]:
 
 
 def _machine(found: StoreLook) -> list[Row]:
-    from shroff.monitoring.doctor import bytes_text
+    from shroff.runtime.texts import bytes_text
 
     rows, values = [], found.values
     if (size := values.get("shroff_log_size_bytes")) is not None:

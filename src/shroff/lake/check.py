@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
+import msgspec
 import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
@@ -14,25 +14,44 @@ from shroff.errors import StorageError
 from shroff.lake.check_documents import check_documents
 from shroff.lake.files import arrow_reader, data_of
 from shroff.lake.reader import RECORDS, LakeReader
+from shroff.operations.declaration import OperationAnswer
+from shroff.runtime.texts import bytes_text, many
 from shroff.streams.lake import RetriedObjects
 from shroff.streams.lake_manifest import File, LakeState
 from shroff.streams.log import Log
 
+SHOWN: Final = 20  # problems that people are shown
 
-@dataclass(slots=True)
-class LakeCheck:
+
+class LakeCheck(OperationAnswer):
     """Result of a check: what was read, and the problems as sentences.
 
     `documents_unchecked` counts documents whose rows neither the lake nor the log has any more.
     """
 
+    lake: str = ""
+    ok: bool = True
     files: int = 0
     rows: int = 0
     documents: int = 0
     documents_unchecked: int = 0
     bytes: int = 0
     upto: int = 0
-    problems: list[str] = field(default_factory=list)
+    problems: list[str] = msgspec.field(default_factory=list)
+
+    def text(self) -> str:
+        parts = [many(self.files, "file"), many(self.rows, "row")]
+        if self.documents:
+            parts.append(many(self.documents, "document"))
+        if self.documents_unchecked:
+            parts.append(f"{many(self.documents_unchecked, 'document')} not checked, as their rows are gone")
+        what = ", ".join([*parts, bytes_text(self.bytes)])
+        told = "".join(f"\n  {problem}" for problem in self.problems[:SHOWN])
+        words = "nothing is wrong." if not self.problems else f"{many(len(self.problems), 'problem')}:{told}"
+        return f"{self.lake}: {what}, up to sequence number {self.upto:,}; {words}"
+
+    def exit_status(self) -> int:
+        return 1 if self.problems else 0
 
 
 class _Places:

@@ -7,7 +7,6 @@ made of, and a run that would be told something else is refused before it begins
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -20,6 +19,8 @@ from shroff.errors import StateError, UsageError
 from shroff.features.cluster.partitioned import Cluster
 from shroff.lake.cluster_replay import ReplayPlan, replay_plan
 from shroff.lake.reader import LakeReader
+from shroff.operations.declaration import OperationAnswer
+from shroff.runtime.texts import many
 from shroff.runtime.whole_files import whole_file
 from shroff.streams.lake import Objects, RetriedObjects
 from shroff.streams.log import DecisionRow
@@ -61,8 +62,7 @@ class Streaming(Protocol):
         """Decide what is not decided yet; killed processes lose and double nothing."""
 
 
-@dataclass(slots=True)
-class ReplayRun:
+class ReplayRun(OperationAnswer):
     """Result of a run: the sequence numbers (after, upto], and how they compare with the recorded log."""
 
     after: int = 0
@@ -70,6 +70,17 @@ class ReplayRun:
     decisions: int = 0
     differing: int = 0
     first: str = ""
+    out: str = ""
+
+    def text(self) -> str:
+        if self.after == self.upto:
+            return f"{self.out}: already decided up to sequence number {self.upto:,}."
+        same = "all equal to the log" if not self.differing else f"{self.differing:,} differ, first {self.first}"
+        words = f"sequence numbers {self.after + 1:,} to {self.upto:,}, {many(self.decisions, 'decision')}"
+        return f"{self.out}: {words}, {same}."
+
+    def exit_status(self) -> int:
+        return 1 if self.differing else 0
 
 
 class _Plan(msgspec.Struct):

@@ -7,16 +7,18 @@ one that was overtaken has left it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Sequence
 from typing import Final
 
+import msgspec
 import pyarrow as pa
 from msgspec import structs
 
 from shroff.errors import StorageError
 from shroff.lake.files import opened, put_table, sorted_by_place, written_for
 from shroff.lake.rows import KINDS
+from shroff.operations.declaration import OperationAnswer
+from shroff.runtime.texts import many
 from shroff.streams.lake import RetriedObjects
 from shroff.streams.lake_manifest import CHECKPOINTS_KEPT, Compact, File, LakeState, Manifest
 
@@ -25,14 +27,26 @@ TARGET_BYTES: Final = 32 * 1024 * 1024  # of a file: some 100,000 decisions; its
 GROUPS_MAX: Final = 64  # of one commit
 
 
-@dataclass(slots=True)
-class Compaction:
+class Compaction(OperationAnswer):
     """Result of a compaction; `damaged` files were left as they are."""
 
+    lake: str = ""
     merged: int = 0
     made: int = 0
     removed: int = 0
-    damaged: list[str] = field(default_factory=list)
+    damaged: list[str] = msgspec.field(default_factory=list)
+
+    def text(self) -> str:
+        text = f"{self.lake}: {many(self.merged, 'file')} merged into {self.made:,}, {self.removed:,} removed."
+        if self.damaged:
+            text += f"\n  {many(len(self.damaged), 'file')} left as damaged: {self.damaged[0]}."
+        return text
+
+    def hints(self) -> Sequence[str]:
+        return ["shroff lake check"]
+
+    def exit_status(self) -> int:
+        return 1 if self.damaged else 0
 
 
 def groups_of(state: LakeState, files_min: int, target_bytes: int, left: Collection[str]) -> list[list[str]]:

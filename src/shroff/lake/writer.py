@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 from msgspec import structs
@@ -22,9 +21,11 @@ from shroff.lake.compaction import Compaction, compacted, forgettable, groups_of
 from shroff.lake.documents import documents
 from shroff.lake.files import put_table
 from shroff.lake.rows import SeqRange, VersionsBySeq, read_span, tables_of
+from shroff.operations.declaration import OperationAnswer
 from shroff.replay.compare import segments
 from shroff.runtime.process_wide import calm_collector
 from shroff.runtime.progress import Progress
+from shroff.runtime.texts import bytes_text, many
 from shroff.streams.lake import RetriedObjects
 from shroff.streams.lake_manifest import (
     Compact,
@@ -45,8 +46,7 @@ UNDER_WAY: Final = 4  # objects that are written at once
 STEPS: Final = ("planned", "file", "document", "before finish", "finished", "checkpoint", "done")
 
 
-@dataclass(slots=True)
-class LakeReport:
+class LakeReport(OperationAnswer):
     """The rows and files written.
 
     Args:
@@ -56,13 +56,30 @@ class LakeReport:
         documents: How many in each folder of documents.
     """
 
+    lake: str = ""
     upto: int = 0
     commits: int = 0
     files: int = 0
     bytes: int = 0
-    rows: Counter[str] = field(default_factory=Counter)
-    documents: Counter[str] = field(default_factory=Counter)
+    rows: Counter[str] = msgspec.field(default_factory=Counter)
+    documents: Counter[str] = msgspec.field(default_factory=Counter)
     seconds: float = 0.0
+
+    def text(self) -> str:
+        text = f"{self.lake}: the log up to sequence number {self.upto:,}."
+        if self.files:
+            rows = ", ".join(f"{count:,} {kind}" for kind, count in sorted(self.rows.items()))
+            text += f"\n  {many(self.files, 'file')} of {bytes_text(self.bytes)}: {rows}."
+        if self.documents:
+            documents = ", ".join(f"{count:,} in {folder}/" for folder, count in sorted(self.documents.items()))
+            text += f"\n  documents: {documents}."
+        return text if self.commits else f"{text} There was nothing to write."
+
+    def hints(self) -> Sequence[str]:
+        return "shroff lake files", "shroff lake compact"
+
+    def brief(self) -> Mapping[str, Any]:
+        return {"upto": self.upto, "files": self.files, "bytes": self.bytes}
 
 
 def _no_step(_step: str) -> None:

@@ -33,7 +33,7 @@ from shroff.project.definitions import Definitions
 from shroff.project.scoring import redefined_words
 from shroff.project.settings.system import System
 from shroff.rules.definitions import expiring
-from shroff.runtime.texts import Printed, many, one_line, table
+from shroff.runtime.texts import Printed, bytes_text, many, one_line, table
 from shroff.runtime.whole_files import UNFINISHED_S, unfinished_files
 from shroff.streams.log import InboxRequest, Log, LogBeside, LogReader, Remark
 from shroff.streams.snapshots import Header, Snapshots
@@ -456,15 +456,6 @@ def look_at_active(unapplied: Callable[[Log], Sequence[FileDifference]], log: Lo
         cures.append(f"Restart 'shroff serve' or 'shroff run' for {', '.join(later)}.")
     words = f"{many(len(found), 'change')} in files only: {', '.join([*now, *later])}"
     return Finding("active version", WRONG, words, " ".join(cures))
-
-
-def bytes_text(count: int) -> str:
-    """A size for people, in powers of 1024."""
-    size, units = float(count), ["bytes", "KiB", "MiB", "GiB", "TiB"]
-    while size >= 1024 and len(units) > 1:
-        size /= 1024
-        units.pop(0)
-    return f"{size:,.0f} {units[0]}" if units[0] == "bytes" else f"{size:,.1f} {units[0]}"
 
 
 CHECKED_MS: Final = HOUR_MS  # after which a snapshot's bytes are read again: disks fail silently

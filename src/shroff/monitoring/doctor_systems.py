@@ -13,9 +13,10 @@ from typing import Any, Final, Generic, Protocol, TypeVar
 
 from shroff.config import unset
 from shroff.errors import ShroffError, StateError, TransientError, UsageError
-from shroff.monitoring.doctor import NOTE, OK, WRONG, Finding, bytes_text
+from shroff.monitoring.doctor import NOTE, OK, WRONG, Finding
 from shroff.project.settings.system import System
 from shroff.project.settings.systems import Systems
+from shroff.runtime.texts import bytes_text
 from shroff.streams.source import Standing
 
 LIMIT_S: Final = 5.0  # for an answer of what is outside

@@ -53,7 +53,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {  # word: (module below shroff
     "generate": ("cli.generate", "synthetic data, with fraud: orders of a shop as Parquet"),
     "jobs": ("app.jobs.job_operations", "background jobs, by hand or on a schedule"),
     "export": ("cli.export", "export decisions, events, flags or labels in log order"),
-    "lake": ("cli.lake", "events, decisions and features as Parquet in a folder or bucket"),
+    "lake": ("app.lake_operations", "events, decisions and features as Parquet in a folder or bucket"),
     "prune": ("cli.prune", "move old events from the store to the lake"),
     "backup": ("app.backups.backup_operations", "back up the project, list, verify and remove backups"),
     "restore": ("app.backups.backup_operations", "restore a project from its backups into a new folder"),

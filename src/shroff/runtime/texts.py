@@ -185,3 +185,12 @@ def _same(text: str, other: str, most: int, *, from_end: bool = False) -> int:
         else:
             high = middle - 1
     return low
+
+
+def bytes_text(count: int) -> str:
+    """A size for people, in powers of 1024."""
+    size, units = float(count), ["bytes", "KiB", "MiB", "GiB", "TiB"]
+    while size >= 1024 and len(units) > 1:
+        size /= 1024
+        units.pop(0)
+    return f"{size:,.0f} {units[0]}" if units[0] == "bytes" else f"{size:,.1f} {units[0]}"

@@ -23,7 +23,7 @@ from shroff.operations.declaration import (
     group,
     operation,
 )
-from shroff.runtime.texts import argument, many, table
+from shroff.runtime.texts import argument, bytes_text, many, table
 
 if TYPE_CHECKING:
     from shroff.app.backups.vault import BackupPoint, Vault
@@ -135,13 +135,7 @@ def _newest(points: Sequence[BackupPoint]) -> BackupPoint | None:
 def line_of(made: BackupEntry | CreatedBackup) -> str:
     """A backup in a line."""
     kind = "full backup" if made.kind == "full" else "tail"
-    return f"{kind} {made.number} of {made.at}, up to seq {made.seq:,}, {_size(made.bytes)} stored."
-
-
-def _size(count: int) -> str:
-    from shroff.monitoring.doctor import bytes_text
-
-    return bytes_text(count)
+    return f"{kind} {made.number} of {made.at}, up to seq {made.seq:,}, {bytes_text(made.bytes)} stored."
 
 
 def _at(place: str, option: str = "--at") -> str:
@@ -212,7 +206,14 @@ class BackupList(OfVault, kw_only=True):
             groups += [[]] if point.kind == "full" or not groups else []
             groups[-1].append(point)
         rows = [
-            (group[0].number, group[0].at, group[-1].at, len(group) - 1, f"{group[-1].seq:,}", _size(_bytes(group)))
+            (
+                group[0].number,
+                group[0].at,
+                group[-1].at,
+                len(group) - 1,
+                f"{group[-1].seq:,}",
+                bytes_text(_bytes(group)),
+            )
             for group in groups
         ]
         return text + ("\n" + table(rows, ("number", "first", "last", "tails", "seq", "size")) if rows else "")
@@ -258,7 +259,7 @@ class CheckedBackups(OfVault, kw_only=True):
     damaged: list[DamagedBackup]
 
     def text(self) -> str:
-        counts = f"{many(self.points, 'backup')}, {many(self.pieces, 'piece')}, {_size(self.bytes)}"
+        counts = f"{many(self.points, 'backup')}, {many(self.pieces, 'piece')}, {bytes_text(self.bytes)}"
         lines = [f"  backup {damaged.number}: {damaged.why}" for damaged in self.damaged[:SHOWN]]
         return "\n".join([f"{self.backups}: {counts} read, {len(self.damaged):,} damaged.", *lines])
 
@@ -310,7 +311,7 @@ class PrunedBackups(OfVault, kw_only=True):
 
     def text(self) -> str:
         verb = "would be removed" if self.dry_run else "removed"
-        return f"{self.backups}: {many(len(self.removed), 'backup')} {verb}, {_size(self.bytes)} freed."
+        return f"{self.backups}: {many(len(self.removed), 'backup')} {verb}, {bytes_text(self.bytes)} freed."
 
     def hints(self) -> Sequence[str]:
         return [f"shroff backup list{_at(self.report)}"]

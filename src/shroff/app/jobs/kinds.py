@@ -52,10 +52,6 @@ class FeaturesParams(JobParams, frozen=True):
     out: OutPath = "out/features.parquet"
 
 
-class LakeParams(JobParams, frozen=True):
-    """Write new records of the log to the lake."""
-
-
 class ReportParams(JobParams, frozen=True):
     """Make the report of a notice with `on: report` for a day, by default yesterday, unless it exists."""
 
@@ -158,7 +154,6 @@ KINDS: Final[Mapping[str, JobKind]] = {
     for job_kind in (
         JobKind("features", FeaturesParams, f"{_WORK}:features"),
         JobKind("make-orders", OrdersParams, f"{_ORDERS}:make_orders"),
-        JobKind("lake", LakeParams, f"{_WORK}:lake"),
         JobKind("orders-pipeline", PipelineParams, f"{_ORDERS}:orders_pipeline"),
         JobKind("report", ReportParams, f"{_WORK}:report"),
     )

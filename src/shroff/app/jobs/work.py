@@ -19,7 +19,7 @@ from shroff.project.settings.systems import SYSTEM_KEYS
 from shroff.runtime.whole_files import leads_out
 
 if TYPE_CHECKING:
-    from shroff.app.jobs.kinds import FeaturesParams, LakeParams, ReportParams
+    from shroff.app.jobs.kinds import FeaturesParams, ReportParams
     from shroff.app.project import Project
 
 Result = Mapping[str, Any]
@@ -123,12 +123,6 @@ def features(project: Project, params: FeaturesParams, run: JobRun) -> Result:
     way = Way("batch", run.counting("reading events"), run.counting("computing events"))
     report = project.tables.write_features(params.event, (), out, way)
     return {"file": params.out, "rows": report.rows, "columns": len(report.columns)}
-
-
-def lake(project: Project, params: LakeParams, run: JobRun) -> Result:
-    """As `shroff lake write`."""
-    written = project.lake.write(run.counting("writing records"))
-    return {"upto": written.upto, "files": written.files, "bytes": written.bytes}
 
 
 def report(project: Project, params: ReportParams, run: JobRun) -> Result:
