@@ -101,7 +101,7 @@ def _operations() -> str:
     for name, one in sorted(OPERATIONS.items()):
         fields = ", ".join(field.name if field.is_required else f"{field.name}=..." for field in one.fields)
         request = f"`{one.request.__module__}.{one.request.__name__}({fields})`"
-        rows.append((name, request, f"`{one.answer.__name__}`", f"`{one.http}`" if one.http else "", one.summary))
+        rows.append((name, request, f"`{one.answer_name}`", f"`{one.http}`" if one.http else "", one.summary))
     return words + markdown_table(("operation", "request", "answer", "route below /api/v1", "does"), rows)
 
 

@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 import shroff
+from shroff.app.lake_operations import WriteLake
 from shroff.app.project import Project
 from shroff.app.project_files import intake_of
 from shroff.errors import StateError, UsageError
@@ -281,7 +282,7 @@ def test_files_of_the_lake_that_have_to_be_read_count_towards_what_is_read_at_mo
     ingest(bank, lines(1, 50))
     with (bank / "shroff.yaml").open("a", encoding="utf-8") as file:
         file.write("lake: ./lake\n")
-    shroff.open(bank).lake.write()
+    shroff.open(bank).run(WriteLake())
     project = shroff.open(bank)
     days = "2026-03-27", "2026-04-01"
 

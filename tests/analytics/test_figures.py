@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 import shroff
+from shroff.app.lake_operations import WriteLake
 from shroff_plugins.analytics.counts import CountQuestion
 from shroff_plugins.analytics.funnel_operations import FunnelDays
 from shroff_plugins.analytics.report_figures import ReportFigures
@@ -164,7 +165,7 @@ def test_a_figure_that_cannot_be_had_says_why_and_the_others_stay(shop: Path):
     figures = dict(project.notice_files.declared["kpi"].figures)
     with (shop / "shroff.yaml").open("a", encoding="utf-8") as file:
         file.write("lake: ./lake\n")
-    shroff.open(shop).lake.write()
+    shroff.open(shop).run(WriteLake())
     for one in (shop / "lake").rglob("*.parquet"):
         one.write_bytes(b"cut off")
     found = ReportFigures(shroff.open(shop).context).figures(figures, DAY, "UTC")
@@ -181,7 +182,7 @@ def test_a_damaged_file_of_one_event_type_takes_away_no_figure_of_another(shop: 
     project = shroff.open(shop)
     figures = dict(project.notice_files.declared["kpi"].figures)
     before = ReportFigures(project.context).figures(figures, DAY, "UTC")
-    project.lake.write()
+    project.run(WriteLake())
     for one in (shop / "lake" / "events" / "type=bought").rglob("*.parquet"):
         one.write_bytes(b"cut off")
     found = ReportFigures(shroff.open(shop).context).figures(figures, DAY, "UTC")

@@ -19,6 +19,7 @@ from ruamel.yaml import YAML
 
 import shroff
 from bench.marts import build_example, write_lake
+from shroff.app.lake_operations import WriteLake
 from shroff.app.lakes import Lakes
 from shroff.app.project import Project
 from shroff.cli.main import run
@@ -57,7 +58,7 @@ def brought(bank: Path, *payments: dict[str, Any]) -> Project:
     project = shroff.open(bank)
     (bank / "in.jsonl").write_text("".join(f"{json.dumps(one)}\n" for one in payments), encoding="utf-8")
     project.ingest(bank / "in.jsonl")
-    project.lake.write()
+    project.run(WriteLake())
     return project
 
 

@@ -17,6 +17,7 @@ import sqlglot
 import shroff
 from shroff import config
 from shroff.adapters.http_calls import Calls
+from shroff.app.lake_operations import WriteLake
 from shroff.cli.main import run
 from shroff.errors import ShroffError, StateError, TransientError
 from shroff_plugins.analytics.bigquery import WAITS_S, BigQuery, LoadFile
@@ -47,7 +48,7 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Path:
         lines = [json.dumps(message(number)) for number in range(first, first + 10)]
         (folder / "in.jsonl").write_text("\n".join(lines), encoding="utf-8")
         project.ingest(folder / "in.jsonl")
-        project.lake.write()
+        project.run(WriteLake())
     return folder / "app"
 
 

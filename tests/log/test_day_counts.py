@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 import shroff
+from shroff.app.lake_operations import WriteLake
 from shroff.app.project_files import intake_of
 from shroff.events.intake import Submission
 from shroff.language.values import DAY_MS
@@ -100,7 +101,7 @@ def test_noted_days_are_those_of_the_records(tmp_path: Path, monkeypatch: pytest
             assert told(DayCounts(log).read_on(log)) == counted(log)
             assert log.last_seq() - DayCounts(log).upto < 5 + 30
         if chance.random() < 0.4:
-            shroff.open(bank).lake.write()
+            shroff.open(bank).run(WriteLake())
             pruned += shroff.open(bank).retention.prune().upto > 0
         elif chance.random() < 0.3:
             shroff.open(bank).erasing.erase("card", "c")

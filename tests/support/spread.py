@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import shroff
+from shroff.app.lake_operations import WriteLake
 
 Lines = Sequence[Mapping[str, Any]]
 
@@ -29,7 +30,7 @@ def spread(folder: Path, events: Lines, first: int, where: str) -> None:
             file.write("lake: ./lake\nkeep: 1h\n")
     if where in {"lake", "both"}:
         ingest(folder, events[first:] if where == "lake" else [])
-        shroff.open(folder).lake.write()
+        shroff.open(folder).run(WriteLake())
     if where == "pruned":
         assert shroff.open(folder).retention.prune().upto > first // 3
     if where != "lake":

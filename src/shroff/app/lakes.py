@@ -264,11 +264,6 @@ class Lakes(ProjectPart):
         kind, at = _adapter(address, self._context.paths.folder)
         return Path(at) if kind == IN_FOLDER else None
 
-    def write(self, progress: Progress | None = None) -> LakeReport:
-        """Write new records of the log to the lake of shroff.yaml."""
-        with self.open() as lake:
-            return lake.write(progress)
-
 
 def lake_mistake(options: Mapping[str, Any]) -> str:
     """Why there can be no lake by these settings, in words; nothing where there can. An address that is a variable

@@ -240,8 +240,12 @@ class Operation(Generic[Given, Outcome]):
     @cached_property
     def answer(self) -> type[OperationAnswer]:
         """The type of its answer; the first of several, of which others are for commands alone."""
+        return cast("type[OperationAnswer]", self._named(self.answer_name))
+
+    @property
+    def answer_name(self) -> str:
         first, _, _ = signature(self.run).return_annotation.partition(" | ")
-        return cast("type[OperationAnswer]", self._named(first))
+        return str(first)
 
     def _named(self, annotation: Any) -> Any:
         return self.run.__globals__[annotation] if isinstance(annotation, str) else annotation

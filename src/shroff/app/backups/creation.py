@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from secrets import token_hex
 from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
 import msgspec
@@ -19,7 +20,7 @@ import shroff
 from shroff import config
 from shroff.app.backups import project_files
 from shroff.app.backups.sqlite_pages import CERTAIN_NS, RESTART_FRAMES, PageChanges, PagePosition, SqlitePages
-from shroff.app.backups.vault import FILE_FORMAT, BackedUpDatabase, BackupPoint, Vault, new_id
+from shroff.app.backups.vault import FILE_FORMAT, BackedUpDatabase, BackupPoint, Vault
 from shroff.errors import StorageError, UsageError
 from shroff.language.values import DAY_MS
 from shroff.runtime.whole_files import whole_file
@@ -78,7 +79,7 @@ class BackupWriter:
         self._open.enter_context(config.alone(state / "backup.lock", words))
         try:
             if (note := read_note(state)) is None:  # known before the place is marked with it
-                write_note(state, note := BackupNote(new_id()))
+                write_note(state, note := BackupNote(token_hex(16)))
             self._id = note.id
             self._vault.begin(note.id, self._folder.name, self.format)
             if numbers := self._vault.numbers():

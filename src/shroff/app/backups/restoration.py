@@ -13,12 +13,12 @@ from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import mkdtemp
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from shroff import config
 from shroff.app.backups.creation import BackupNote, pages_of, write_note
 from shroff.app.backups.project_files import fingerprint
-from shroff.app.backups.server_logs import restore_log, restored_tools, tools_folder
+from shroff.app.backups.server_logs import restore_log, restored_tools
 from shroff.app.backups.sqlite_pages import apply_pages
 from shroff.app.backups.vault import SERVER_FORMAT, BackedUpDatabase, BackupPoint, Vault
 from shroff.errors import StorageError, UsageError
@@ -26,9 +26,6 @@ from shroff.events.event import time_text
 from shroff.notices.store import OPEN, UNKNOWN
 from shroff.runtime.progress import Progress
 from shroff.runtime.whole_files import sync_folder
-
-if TYPE_CHECKING:
-    from shroff.app.context import ProjectContext
 
 IN_DOUBT: Final = "the project was restored from a backup: it may have been sent after that"
 
@@ -43,11 +40,6 @@ class ServerTarget:
     url: str | None = None
     tools: Path | None = None
     again: bool = False
-
-    @classmethod
-    def named(cls, context: ProjectContext, *, store: str | None, again: bool) -> ServerTarget:
-        """With the programs' folder of a project's settings."""
-        return cls(store, tools_folder(context), again)
 
 
 BY_SETTINGS: Final = ServerTarget()

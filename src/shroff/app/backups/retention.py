@@ -101,21 +101,17 @@ def verified(vault: Vault, progress: Progress = lambda _: None) -> VerifiedBacku
             damaged[number] = f"it needs the backup {number - 1}, which is missing, damaged or altered"
             continue
         for name in _pieces(point) - read.keys():
-            read[name] = _mistake(vault, name)
+            read[name] = ""
+            try:
+                vault.get(name)
+            except StorageError as error:
+                read[name] = str(error)
             progress(1)
         if mistake := next((read[name] for name in sorted(_pieces(point)) if read[name]), ""):
             damaged[number] = mistake
         else:
             before = number, digest
     return VerifiedBackups(len(numbers), len(read), sum(sizes.values()), damaged)
-
-
-def _mistake(vault: Vault, name: str) -> str:
-    try:
-        vault.get(name)
-    except StorageError as error:
-        return str(error)
-    return ""
 
 
 def pruned(vault: Vault, rules: KeepRules, now_ms: int, *, is_dry: bool = False) -> tuple[list[int], int]:

@@ -18,7 +18,6 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from secrets import token_hex
 from threading import Lock
 from typing import Any, Final, TypeVar
 
@@ -324,10 +323,6 @@ def read_key(path: Path) -> bytes:
     if len(key) != KEY_BYTES:
         raise UsageError(f"{path} holds no key: expected 64 hexadecimal digits, as 'openssl rand -hex 32' writes them.")
     return key
-
-
-def new_id() -> str:
-    return token_hex(16)
 
 
 def _sealing(key: bytes) -> Any:

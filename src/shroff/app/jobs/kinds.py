@@ -8,14 +8,13 @@ kinds loads nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache, partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, cast
 
 import msgspec
 
-from shroff.app.jobs.paths import OutPath, path_mistakes, paths_of
 from shroff.errors import Problem, UsageError, nearest
 from shroff.jobs.job import JobError, ParamsError
 from shroff.language.yaml import text as yamltext
@@ -34,6 +33,11 @@ if TYPE_CHECKING:
     from shroff.project.schedules import Schedule
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
+# Who asks for a job may be far away, so its paths lead to few places: both checks of a path follow from its type.
+OUT: Final = "out"  # the folder of a project below which jobs write
+PATH_MAX: Final = 300
+OutPath = Annotated[str, msgspec.Meta(min_length=1, max_length=PATH_MAX, extra={"below": OUT})]
+InPath = Annotated[str, msgspec.Meta(min_length=1, max_length=PATH_MAX, extra={"below": ""})]
 
 
 class JobParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -231,3 +235,32 @@ def with_schedules(files: Mapping[str, str], loaded: Loaded) -> Loaded:
     tree = yamltext.read(files[FILE], FILE, [])
     problems = schedule_problems(tree, load_schedules(tree, []))
     return loaded.beside(problems) if problems else loaded
+
+
+# ---- paths among parameters
+
+
+@cache
+def paths_of(params: type[msgspec.Struct]) -> dict[str, str]:
+    """The parameters that are paths, each with the folder in the project that it is below."""
+    found = {}
+    for field in msgspec.structs.fields(params):
+        type_ = msgspec.inspect.type_info(field.type)
+        for part in type_.types if isinstance(type_, msgspec.inspect.UnionType) else (type_,):
+            if isinstance(part, msgspec.inspect.Metadata) and "below" in (part.extra or {}):
+                found[field.name] = str((part.extra or {})["below"])
+    return found
+
+
+def path_mistakes(params: msgspec.Struct) -> Iterator[tuple[str, str]]:
+    """Parameters that are no path below their folder, by the text alone, with what to write instead."""
+    for name, below in paths_of(type(params)).items():
+        if (text := getattr(params, name)) is None:
+            continue
+        parts = text.split("/")
+        is_plain = text.isprintable() and "://" not in text and not any(part[:1] in {"", "."} for part in parts)
+        if not is_plain:
+            shown = f"{below or 'drafts'}/{parts[-1].lstrip('.') or 'x'}"
+            yield name, f"{text!r} is not a path below the project's folder. Write one such as {shown}."
+        elif below and (parts[0] != below or len(parts) == 1):
+            yield name, f"a job writes below {below}/ only, and this is {text!r}. Write {below}/{text}."

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from shroff import config
-from shroff.app.jobs.paths import paths_of
+from shroff.app.jobs.kinds import paths_of
 from shroff.errors import UsageError
 from shroff.jobs.job import cut
 from shroff.language.yaml import text as yamltext

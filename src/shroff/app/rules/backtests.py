@@ -10,7 +10,7 @@ import msgspec
 
 from shroff import config
 from shroff.app.arrow_tables import FileOptions, paths
-from shroff.app.jobs.paths import InPath
+from shroff.app.jobs.kinds import InPath
 from shroff.app.parts import ProjectPart
 from shroff.backtest.document import BacktestReport
 from shroff.errors import Problem, UsageError
