@@ -13,7 +13,7 @@ import pytest
 from shroff.errors import UsageError
 from shroff.features.online.engine import Lateness
 from shroff.language.values import HOUR_MS
-from shroff.log import watermark
+from shroff.log import lateness
 from shroff.log.state import fold as folding
 from shroff.log.writer import Writer
 from shroff.replay.compare import verify_naive, verify_online
@@ -127,7 +127,7 @@ def test_it_holds_in_the_log_and_at_the_door_from_its_place_on():
     assert kinds == ["refused", "decided"]
     assert log.watermark_ms() == at_ms + 1
     assert made(log).state.watermark_ms == at_ms + 1
-    (record,) = [one for one in log.controls() if watermark.set_back_of(one) is not None]
+    (record,) = [one for one in log.controls() if lateness.set_back_of(one) is not None]
     assert msgspec.json.decode(record.body)["watermark"]["because"] == "a mistyped year"
 
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from shroff.engine.documents import NO_SCORE, DocumentWriter
 from shroff.engine.let_through import LetThrough, explorable
+from shroff.engine.receipts import NO_SCORE, DocumentWriter
 from shroff.engine.row_features import RowFeatures
 from shroff.engine.verdicts import Effects, Hit, SequencedEvent, Verdicts, explored, is_rolled_out, record_hits
 from shroff.events.event import canonical_real

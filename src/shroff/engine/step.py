@@ -14,8 +14,8 @@ from itertools import repeat
 
 import numpy as np
 
-from shroff.engine.documents import DecidedBatch, DocumentWriter, Verdict
 from shroff.engine.let_through import LET_THROUGH, WOULD_BE, LetThrough, explorable
+from shroff.engine.receipts import DecidedBatch, DocumentWriter, Verdict
 from shroff.engine.row_decider import RowDecider
 from shroff.engine.verdicts import (
     Effects,

@@ -11,8 +11,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from shroff.engine.documents import Verdict, exploration, reason
 from shroff.engine.let_through import LET_THROUGH, WOULD_BE, LetThrough, instead_of_decline
+from shroff.engine.receipts import Verdict, exploration, reason
 from shroff.events.event import canonical_text
 from shroff.events.labels import LogEvent
 from shroff.features.frames import Coded

@@ -33,8 +33,8 @@ from shroff.features.online.engine import Online
 from shroff.features.plan import make_plan
 from shroff.lake.reader import LakeReader
 from shroff.log.history import Records
+from shroff.log.lateness import with_set_backs
 from shroff.log.version_switch import means_the_same
-from shroff.log.watermark import with_set_backs
 from shroff.models.registry import Registry
 from shroff.project.definitions import Definitions, computed_of, load_definitions
 from shroff.replay.compare import Segment, segments_of

@@ -22,11 +22,11 @@ from shroff.events.unique import Named
 from shroff.events.validation import LabelInput, label_refusal, latest_ms, too_early
 from shroff.features.key_texts import Hits
 from shroff.features.online.engine import FEW
-from shroff.language.values import show_duration
 from shroff.log.columns.lines import EventRun
 from shroff.log.dedup_lookup import Key, KnownRecords, NameKey
 from shroff.log.event_notes import ComingBy
 from shroff.log.history import label_id, label_key, waiting_body, waiting_label
+from shroff.log.lateness import too_late
 from shroff.log.prepared import DECIDED, DUPLICATE, LATE, REFUSED, TAKEN, UNTAKEN, WAITING, Answer, Prepared, RunAnswers
 from shroff.log.state.fold import Folded
 from shroff.streams.log import (
@@ -227,7 +227,8 @@ class BatchInProgress:
             kept = self._keeps_late
             if kept if isinstance(kept, bool) else "/".join(submission.source.split("/", 2)[:2]) in kept:
                 return self._keep(submission, event, body)
-            return self._refuse(submission, self._lateness(event, watermark_ms))
+            words = too_late(event, watermark_ms, state.engine.definitions, self._known.holder)
+            return self._refuse(submission, words)
         if self._conversion.fields(type_):
             event = self._conversion.event(event)
             body = state.records.encode(event)
@@ -300,16 +301,6 @@ class BatchInProgress:
     def _lay_beside(self, submission: Submission, event: Event) -> None:
         """Keep the personal fields of an event, where no fold sees them."""
         self._batch.personal += [PersonalValue(event.type, event.id, name, text) for name, text in submission.personal]
-
-    def _lateness(self, event: Event, watermark_ms: int) -> str:
-        """Why an event is too late."""
-        definitions, holder = self._state.engine.definitions, self._known.holder
-        field_name = definitions.events.types[event.type].time_field
-        behind = show_duration(watermark_ms - event.time_ms)
-        return (
-            f"{field_name}: too late: {time_text(event.time_ms)} is {behind} behind the newest event, "
-            f"and lateness in shroff.yaml allows {show_duration(self._lateness_ms)}"
-        ) + (f". That event, {holder}, lies beyond the clock: 'shroff watermark' sets it back" if holder else "")
 
     # ---- labels
 

@@ -1,7 +1,8 @@
 """Flags as they are read: with the accuracy that follows from the labels of their events.
 
-A flag is kept at the place of the event that raised it and never changed; whether it was right is said by the
-verdict in force of that event, wherever a flag is shown, so nothing has to be kept in step.
+A hit becomes a flag in `engine.verdicts.record_hits`. A flag is kept at the place of the event that raised it and
+never changed; whether it was right is said by the verdict in force of that event, wherever a flag is shown, so
+nothing has to be kept in step.
 """
 
 from __future__ import annotations

@@ -25,12 +25,12 @@ from shroff.log.batch_in_progress import BatchInProgress
 from shroff.log.dedup_lookup import KnownRecords, look_up
 from shroff.log.event_notes import EVENT_SOURCES, FILES, NEWEST, UNKNOWN, ComingBy, DayCounts
 from shroff.log.history import Control, Records, control_of
+from shroff.log.lateness import SetBack, look_beyond, set_back_record, with_set_backs
 from shroff.log.prepared import DECIDED, DUPLICATE, LATE, REFUSED, TAKEN, UNTAKEN, WAITING, Answer, Prepared
 from shroff.log.state.fold import Folded, Progress, empty, fold, lateness_of, take
 from shroff.log.state.snapshot_writer import SnapshotWriter
 from shroff.log.state.snapshots import Saved, restore, save
 from shroff.log.unique_index import index
-from shroff.log.watermark import SetBack, look_beyond, set_back_record, with_set_backs
 from shroff.models.in_force import FILE, read_in_force
 from shroff.project.definitions import Definitions
 from shroff.streams.log import Batch, Log, LogReader, Offset

@@ -23,10 +23,10 @@ from shroff.features.batch.remarks import LEFT_OUT, SUM_OUTSIDE, UNRATED
 from shroff.language.values import DAY_MS, HOUR_MS, show_duration
 from shroff.log.active_files import NOW, RESTART, FileDifference, names_of
 from shroff.log.history import waiting_row
+from shroff.log.lateness import Holder, beyond_words, look_beyond
 from shroff.log.later_labels import CORRECT, LaterLabels, now_of
 from shroff.log.state.snapshots import EVERY
 from shroff.log.unmatched_files import unmatched_of
-from shroff.log.watermark import Holder, beyond_words, look_beyond
 from shroff.models.registry import Registry
 from shroff.monitoring.doctor_rows import read_rows
 from shroff.project.definitions import Definitions

@@ -7,7 +7,7 @@ from random import Random
 from time import monotonic
 from typing import Final
 
-from shroff.engine.documents import receipt_of
+from shroff.engine.receipts import receipt_of
 from shroff.errors import StateError
 from shroff.streams.log import Log, LogReader
 

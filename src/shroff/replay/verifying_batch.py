@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from shroff.engine.documents import DocumentWriter
+from shroff.engine.receipts import DocumentWriter
 from shroff.engine.step import SequencedEvent
 from shroff.engine.stored import telling_damage
 from shroff.features.batch.engine import BatchEngine

@@ -1,4 +1,7 @@
-"""Quarantine of an opened project: bringing refused input back in, and removing it."""
+"""Quarantine of an opened project: retry rejected messages, or remove them.
+
+Messages enter it in `log.batch_in_progress`, in the batch of the events around them.
+"""
 
 from __future__ import annotations
 

@@ -88,7 +88,7 @@ def set_watermark(project: Project, requests: WriterRequests, request: SetWaterm
     between two batches; it computes its state again, which takes about as long as a first start.
     """
     from shroff.events.validation import latest_ms
-    from shroff.log.watermark import look_beyond
+    from shroff.log.lateness import look_beyond
 
     if bool(request.to) != bool(request.because.strip()):
         raise UsageError("--set TIME needs --because TEXT, and the other way round.")
@@ -110,7 +110,7 @@ def set_watermark(project: Project, requests: WriterRequests, request: SetWaterm
 
 def _set_back(requests: WriterRequests, request: SetWatermark) -> WatermarkBack:
     from shroff.language.values import parse_time
-    from shroff.log.watermark import SetBack
+    from shroff.log.lateness import SetBack
     from shroff.worker.inbox import WATERMARK
 
     try:

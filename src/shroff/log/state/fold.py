@@ -21,7 +21,7 @@ from shroff.language.expression import Aggregate, ItemFeature, Node, aggregates,
 from shroff.language.values import DAY_MS
 from shroff.language.yaml import text as yamltext
 from shroff.log.history import Control, Records, hits_by_place, standing_of, texts_of
-from shroff.log.watermark import SetBack, set_back_of, with_set_backs
+from shroff.log.lateness import SetBack, set_back_of, with_set_backs
 from shroff.project.definitions import Definitions, computed_of
 from shroff.project.settings.loader import load_settings
 from shroff.runtime.process_wide import calm_collector

@@ -1,9 +1,10 @@
-"""The watermark of a log: what holds it, and the control event that sets it back.
+"""Lateness: the watermark of a log, why an event is too late, and the control event that sets the watermark back.
 
-One event dated far into the future makes all that come after it too late. `ahead` keeps such events out; a log that
-has one gets its watermark back by a control event, from whose place on lateness is judged against the time that it
-names. The event stays. Events of times that had been let go of are then in time again: so an engine that computes
-from a log with such a control event holds as much more (see `features.online.engine.Lateness`).
+`log.batch_in_progress` refuses a late event as it enters the log, or keeps it beside the log. One event dated far
+into the future makes all that come after it too late. `ahead` keeps such events out; a log that has one gets its
+watermark back by a control event, from whose place on lateness is judged against the time that it names. The event
+stays. Events of times that had been let go of are then in time again: so an engine that computes from a log with such
+a control event holds as much more (see `features.online.engine.Lateness`).
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ import msgspec
 import numpy as np
 
 from shroff.engine.stored import stored
-from shroff.events.event import time_text
+from shroff.events.event import Event, time_text
 from shroff.features.online.engine import Lateness
-from shroff.language.values import DAY_MS, parse_time
+from shroff.language.values import DAY_MS, parse_time, show_duration
 from shroff.project.definitions import Definitions
 from shroff.streams.log import Log, LogReader, Record
 
@@ -103,6 +104,16 @@ def look_beyond(log: Log | LogReader, definitions: Definitions, time_ms: int) ->
     if newest is None:
         return None
     return Holder(newest[2], newest[1], newest[0], before_ms, _ranges(np.unique(np.concatenate(beyond))))
+
+
+def too_late(event: Event, watermark_ms: int, definitions: Definitions, holder: str | None) -> str:
+    """Why an event is too late. `holder` is the event beyond the clock that holds the watermark."""
+    field_name = definitions.events.types[event.type].time_field
+    behind, allowed = show_duration(watermark_ms - event.time_ms), show_duration(definitions.settings.lateness_ms)
+    return (
+        f"{field_name}: too late: {time_text(event.time_ms)} is {behind} behind the newest event, "
+        f"and lateness in shroff.yaml allows {allowed}"
+    ) + (f". That event, {holder}, lies beyond the clock: 'shroff watermark' sets it back" if holder else "")
 
 
 def beyond_words(watermark_ms: int, found: Holder | None) -> tuple[str, str]:
