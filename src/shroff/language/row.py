@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import msgspec
-import numpy as np
 
 from shroff.language import expression as typed
 from shroff.language.calls import Signature
@@ -199,7 +198,7 @@ class _Compiler(msgspec.Struct, frozen=True):
         now = self.time_of(node.key)
         if isinstance(rows, IntervalTable):
             table, time = rows, now or (lambda row: 0)
-            return lambda row: table.values(column, [key(row)], np.array([time(row)]))[0]
+            return lambda row: table.value(column, key(row), time(row))
 
         def evaluate(row: Any) -> Value:
             found = rows.get(key(row))

@@ -114,22 +114,30 @@ class IntervalIndex:
         nodes: list[tuple[int, int]] = []
         self._families = [self._family(keys, family, nodes) for family in range(2 if kind == "network" else 1)]
         self._digits = np.array([key.digits for key in keys], np.int32)
+        self._has_digits = bool(self._digits.any())
         # Of each node its key, and the node of the next shorter key that holds the same values; -1, the last, is none.
         self._key_of, self._next_of = np.array([*nodes, (-1, -1)], np.int32).T.copy()
 
     def _family(self, keys: Sequence[Interval], family: int, nodes: list[tuple[int, int]]) -> tuple[Array, Array]:
         """Where another key or none becomes the longest, in order, and the node of it."""
-        own = [(number, key) for number, key in enumerate(keys) if key.family == family]
-        edges = [(key.start, 1, key.length, number) for number, key in own]
-        edges += [(key.end, 0, key.length, number) for number, key in own if key.end is not None]
-        edges.sort()
+        own = [number for number, key in enumerate(keys) if key.family == family]
+        ending = [number for number in own if keys[number].end is not None]
+        places = [end for number in ending if (end := keys[number].end) is not None]
+        places += [keys[number].start for number in own]
+        width = _WIDTHS[family] if self.kind == "network" else max(map(len, places), default=1)
+        edges = _packed(places, np.dtype(f"S{width}"))
+        order = np.argsort(edges, kind="stable")  # at one place ends come before starts
         active: list[tuple[int, int]] = []  # length and number of the keys that hold the values here, the longest last
-        stack, starts, owners = [-1], [b""], [-1]
-        for start, is_start, length, number in edges:
-            key = (length, number)
+        stack, owners = [-1], np.empty(len(order) + 1, np.int32)
+        owners[0] = -1
+        for at, edge in enumerate(order, 1):
+            is_start = edge >= len(ending)
+            number = own[edge - len(ending)] if is_start else ending[edge]
+            key = (keys[number].length, number)
             level = bisect_left(active, key)
             if is_start:
-                self.overlaps += [(other, number) for long, other in active[max(level - 1, 0) :][:2] if long == length]
+                around = active[max(level - 1, 0) : level + 1]
+                self.overlaps += [(other, number) for length, other in around if length == key[0]]
                 active.insert(level, key)
             else:
                 del active[level]
@@ -137,13 +145,10 @@ class IntervalIndex:
             for _, above in active[level:]:
                 nodes.append((above, stack[-1]))
                 stack.append(len(nodes) - 1)
-            if start != starts[-1]:
-                starts.append(start)
-                owners.append(stack[-1])
-            else:
-                owners[-1] = stack[-1]
-        width = _WIDTHS[family] if self.kind == "network" else max(map(len, starts)) or 1
-        return _packed(starts, np.dtype(f"S{width}")), np.array(owners, np.int32)
+            owners[at] = stack[-1]
+        starts = np.concatenate([np.zeros(1, edges.dtype), edges[order]])
+        is_last = np.append(starts[1:] != starts[:-1], True)  # of the edges at one place
+        return starts[is_last], owners[is_last]
 
     def find(self, texts: Sequence[str], is_valid: Callable[[Array, Array], Array] | None = None) -> Array:
         """The number of the longest key that holds each text and is valid; -1 for none. Cost: 1 us a text.
@@ -152,13 +157,15 @@ class IntervalIndex:
             is_valid: Of numbers of keys and of the texts that they hold: whether each counts.
         """
         found, digits = np.full(len(texts), -1, np.int32), np.zeros(len(texts), np.int32)
+        values = [self._value(text) for text in texts]
+        families = np.array([self._family_of(value) for value in values], np.int8)
         for family, (starts, owners) in enumerate(self._families):
-            rows, values = self._values(texts, family)
-            packed = _packed(values, starts.dtype)
-            found[rows] = owners[starts.searchsorted(packed, "right") - 1]
-            if self._digits.any():
-                digits[rows] = _leading_digits(values, starts.dtype.itemsize)
-        waiting = np.flatnonzero(found >= 0)
+            rows = np.flatnonzero(families == family)
+            own = [value for row in rows.tolist() if (value := values[row]) is not None]
+            found[rows] = owners[starts.searchsorted(_packed(own, starts.dtype), "right") - 1]
+        if self._has_digits:
+            digits = _leading_digits(values, starts.dtype.itemsize)
+        waiting = np.flatnonzero(found >= 0) if self._has_digits or is_valid is not None else found[:0]
         while len(waiting):
             numbers = self._key_of[found[waiting]]
             fits = digits[waiting] >= self._digits[numbers]
@@ -169,25 +176,44 @@ class IntervalIndex:
             waiting = waiting[found[waiting] >= 0]
         return np.asarray(self._key_of[found])
 
-    def _values(self, texts: Sequence[str], family: int) -> tuple[Array, list[bytes]]:
-        """The texts of a family as bytes, and which of all they are."""
+    def find_one(self, text: str, is_valid: Callable[[int], bool] | None = None) -> int:
+        """The same of one text, without arrays. Cost: 5 us, where `find` takes 50."""
+        value = self._value(text)
+        if value is None:
+            return -1
+        starts, owners = self._families[self._family_of(value)]
+        packed = _packed([value], starts.dtype)[0]
+        node = owners[starts.searchsorted(packed, "right") - 1]
+        while node >= 0:
+            number = self._key_of[node]
+            digits = value[: self._digits[number]]
+            fits = len(digits) == self._digits[number] and (not digits or digits.isdigit())
+            if fits and (is_valid is None or is_valid(number)):
+                return int(number)
+            node = self._next_of[node]
+        return -1
+
+    def _value(self, text: str) -> bytes | None:
+        """A text as the bytes that are looked up; None where it is no address."""
         if self.kind == "network":
-            read = [address_bytes(text) for text in texts]
-            width = _WIDTHS[family]
-            rows = [row for row, value in enumerate(read) if value is not None and len(value) == width]
-            return np.array(rows, np.intp), [value for value in read if value is not None and len(value) == width]
-        encode = _turned if self.kind == "suffix" else str.encode
-        return np.arange(len(texts)), [encode(text) for text in texts]
+            return address_bytes(text)
+        return _turned(text) if self.kind == "suffix" else text.encode()
+
+    def _family_of(self, value: bytes | None) -> int:
+        """The family of a value; -1 of none."""
+        if self.kind == "network":
+            return -1 if value is None else int(len(value) == _WIDTHS[1])
+        return 0
 
 
 def _packed(values: Sequence[bytes], dtype: np.dtype[Any]) -> Array:
     """Byte strings in an array that is ordered as they are; IPv4 addresses as the integers that they are."""
-    if dtype.itemsize == _WIDTHS[0]:
-        return np.array([int.from_bytes(value[:4].ljust(4, b"\0")) for value in values], np.uint32)
+    if dtype.kind == "u" or dtype == np.dtype(f"S{_WIDTHS[0]}"):
+        return np.frombuffer(b"".join(value[:4].ljust(4, b"\0") for value in values), ">u4").astype(np.uint32)
     return np.array(values, dtype)
 
 
-def _leading_digits(values: Sequence[bytes], width: int) -> Array:
+def _leading_digits(values: Sequence[bytes | None], width: int) -> Array:
     signs = np.array(values, f"S{width}").view(np.uint8).reshape(-1, width)
     others = (signs <= _BEFORE_ZERO) | (signs > _NINE)
     return np.where(others.any(1), others.argmax(1), width)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 import numpy as np
@@ -87,6 +87,21 @@ class IntervalTable:
         at = self._places.searchsorted(keys.astype(np.int64) * width + ranks, "right") - 1
         is_own = (at >= 0) & (self._places[at] // width == keys)
         return np.where(is_own, self._rows_of[at], -1)
+
+    def value(self, column: str, text: Value, time_ms: int) -> Value:
+        """A column of the row that holds a text at a time, None where there is none."""
+        if text is None:
+            return None
+        at = self._row_at_one(time_ms)
+        key = self.index.find_one(str(text), at and (lambda key: at(key) >= 0))
+        coded = self.columns[column]
+        return coded.values[int(coded.codes[at(key) if at and key >= 0 else key])]
+
+    def _row_at_one(self, time_ms: int) -> Callable[[int], int] | None:
+        """Gives the row of a key at a time; None where rows are always valid, and have the numbers of their keys."""
+        if self._rows_of is None:
+            return None
+        return lambda key: int(self._row_at(np.array([key]), np.array([time_ms]))[0])
 
     def values(self, column: str, texts: Sequence[Value], times_ms: Array) -> list[Value]:
         """A column of the rows that hold these texts, None where there is none."""
