@@ -134,7 +134,7 @@ def aggregate_row(row: AggregateRow) -> Sequence[str]:
 
 def aggregate_text(row: AggregateRow, argument: str) -> str:
     inside = "payment" if row.takes is None else argument
-    inside += ", 0.95" if row.has_rank else ""
+    inside += (", 2" if row.state == "looks" else ", 0.95") if row.has_rank else ""
     inside += " where payment.amount >= 20" if row.needs_where else ""
     return f"{row.name}({inside}) over 7d"
 

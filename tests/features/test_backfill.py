@@ -14,7 +14,7 @@ import pytest
 from shroff.features.batch import backfill as module
 from shroff.features.batch.backfill import Backfill, backfill
 from shroff.features.batch.backfill_cells import Order, sort_by_key
-from shroff.features.online.window_state import HistoryPlan, Query, Series, WindowState
+from shroff.features.online.window_state import FUNCTIONS, HistoryPlan, Query, Series, WindowState
 from shroff.language.aggregates import AGGREGATES
 
 MONEY = Series(sums=True, squares=True, order=True, ends=True, values=True, scale=100)
@@ -55,7 +55,7 @@ def payments(count: int, keys: int, seed: int = 1) -> tuple[np.ndarray, ...]:
 ALL = tuple(
     Query(function, 0, **window, numerator=1, denominator=2)
     for window in ({"length_ms": 500}, {"length_ms": 500, "delay_ms": 200}, {"last_n": 5, "including": True})
-    for function in AGGREGATES
+    for function in FUNCTIONS
 )
 PLAN = HistoryPlan((MONEY,), ALL)
 
@@ -141,7 +141,7 @@ def test_an_empty_history_and_empty_windows_have_answers():
     nothing = [[] for _ in ALL]
     first = {
         query.function: column
-        for query, column in zip(ALL[: len(AGGREGATES)], run([(0, None)], *ALL[: len(AGGREGATES)]), strict=True)
+        for query, column in zip(ALL[: len(FUNCTIONS)], run([(0, None)], *ALL[: len(FUNCTIONS)]), strict=True)
     }
 
     assert run([], *ALL) == nothing

@@ -125,7 +125,7 @@ def test_every_aggregate_that_keeps_a_value_leaves_one_beyond_64_bits_out_and_is
     """Squares of whole numbers, in a window, among the last three, with the event itself: as the definition says."""
     told = {
         f"f{number}": (
-            f"{row.name}(payment.points * payment.points{', 0.5' if row.has_rank else ''}{where}){window}",
+            f"{row.name}(payment.points * payment.points{', 1' if row.has_rank else ''}{where}){window}",
             places,
         )
         for number, (row, (where, places), window) in enumerate(

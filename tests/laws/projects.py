@@ -179,7 +179,8 @@ def aggregate(random: Random, where: Where, kind: str = "any") -> str:
     parts = conditions(random, where, event, must=row.needs_where)
     is_look = row.scans or any(part in looks(where, event) for part in parts)
     inside = event if row.takes is None else argument(random, row, where, event)
-    rank = f", {random.choice(['0', '0.5', '0.95', '1'])}" if row.has_rank else ""
+    ranks = ["1", "2", "3"] if row.state == "looks" else ["0", "0.5", "0.95", "1"]
+    rank = f", {random.choice(ranks)}" if row.has_rank else ""
     condition = f" where {' and '.join(parts)}" if parts else ""
     after = window(random, where, needs_one=is_look) + matching(random, where, event)
     return f"{row.name}({inside}{rank}{condition}){after}"

@@ -140,7 +140,9 @@ def functions_of(series: Series) -> list[str]:
     return [
         name
         for name, row in AGGREGATES.items()
-        if all(getattr(series, need) for need in NEEDS[row.state]) and (row.takes is None or kinds & row.takes)
+        if row.state in NEEDS
+        and all(getattr(series, need) for need in NEEDS[row.state])
+        and (row.takes is None or kinds & row.takes)
     ]
 
 

@@ -228,7 +228,8 @@ def _shares_as_quotients(node: Any) -> Any:
 def _is_look(aggregate: Aggregate) -> bool:
     """Whether each event of the window is looked at; `over last n` counts before conditions: a pair key is no help."""
     parts = split(aggregate.condition)
-    return parts.look is not None or (bool(parts.pairs) and aggregate.last_n is not None)
+    is_asked = AGGREGATES[aggregate.function].state == "looks"
+    return is_asked or parts.look is not None or (bool(parts.pairs) and aggregate.last_n is not None)
 
 
 def group_key(aggregate: Aggregate, stage: int, rule: str | None) -> GroupKey:

@@ -7,6 +7,7 @@ the definition itself, slow and obvious; the engines keep running answers instea
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
@@ -17,8 +18,9 @@ from shroff.language.types import INTEGER, INTEGER_MAX, INTEGER_MIN, NAMES, REAL
 from shroff.language.values import Value
 
 # What is kept of a window: how many values there are, and of how many events; running sums, and sums of squares; the
-# least and the greatest value; the oldest and the youngest one; how often each value occurs; the values by rank.
-State = Literal["counts", "events", "sums", "squares", "extremes", "ends", "values", "ranks"]
+# least and the greatest value; the oldest and the youngest one; how often each value occurs; the values by rank. Of
+# looks nothing: the meaning itself is asked, over all events of the window.
+State = Literal["counts", "events", "sums", "squares", "extremes", "ends", "values", "ranks", "looks"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +42,10 @@ class AggregateRow(msgspec.Struct, frozen=True):
     state: State
     takes: frozenset[str] | None  # types of its argument; None: it takes an event type
     type: Type | None  # of its value; None: that of its argument
-    words: str = ""  # before the argument in a reason; `{q}` is the rank in percent
+    words: str = ""  # before the argument in a reason; `{q}` is the rank in percent, `{n}` as it is written
     stands_behind: bool = False  # in a reason the value stands behind the words
     event_of_time: str = ""  # the event whose time it gives, if its argument is a time
-    has_rank: bool = False  # a second argument says which part of the values lies below
+    has_rank: bool = False  # a second argument says which part of the values lies below, or which value it is
     scans: bool = False  # it looks at each event of its window, and so needs one
     is_tally: bool = False  # 0 of nothing, and grows with each event: what rules compare with a threshold
 
@@ -102,7 +104,14 @@ def _median(seen: WindowView) -> Value:
     return middle if math.isfinite(middle) else None
 
 
+def _mode(seen: WindowView) -> Value:
+    counts = Counter(seen.values)
+    most = max(counts.values(), default=0)
+    return next((value for value in reversed(seen.values) if counts[value] == most), None)
+
+
 _EXACT: Final = frozenset(["integer", "number", "money"])
+_SUMMED: Final = _EXACT | {"duration"}  # durations in milliseconds
 _ORDERED: Final = _EXACT | {"real", "time", "duration"}
 _ANY: Final = frozenset([*NAMES, "missing"])
 COUNT: Final = "count"
@@ -110,10 +119,10 @@ _ROWS: Final = (
     AggregateRow(COUNT, "How many events there are.",
         lambda seen: len(seen.values), "counts", None, INTEGER, is_tally=True),
     AggregateRow("sum", "The sum, exact; missing, and reported by `doctor`, where it does not fit 64 bits.",
-        _sum, "sums", _EXACT, None, "sum of", stands_behind=True, is_tally=True),
-    AggregateRow("mean", "The sum by the number of values.", _mean, "sums", _EXACT, REAL, "mean"),
+        _sum, "sums", _SUMMED, None, "sum of", stands_behind=True, is_tally=True),
+    AggregateRow("mean", "The sum by the number of values.", _mean, "sums", _SUMMED, REAL, "mean"),
     AggregateRow("std", "The spread of a sample (n-1); of one value missing.",
-        _std, "squares", _EXACT, REAL, "spread of", stands_behind=True),
+        _std, "squares", _SUMMED, REAL, "spread of", stands_behind=True),
     AggregateRow("min", "The least value.",
         lambda seen: min(seen.values, default=None), "extremes", _ORDERED, None, "smallest", event_of_time="first"),
     AggregateRow("max", "The greatest value.",
@@ -130,6 +139,11 @@ _ROWS: Final = (
         _quantile, "ranks", _ORDERED, None, "{q} % quantile of", has_rank=True, scans=True),
     AggregateRow("median", "The mean of the two middle values, at ranks ⌈n/2⌉ and ⌊n/2⌋ + 1.",
         _median, "ranks", _EXACT | {"real"}, REAL, "median", scans=True),
+    AggregateRow("mode", "The most frequent value; of equally frequent ones the one whose newest event is newest.",
+        _mode, "looks", _ANY, None, "most frequent", stands_behind=True, scans=True),
+    AggregateRow("nth_last", "The value of the n-th latest event that has one; n is written out, from 1.",
+        lambda seen: seen.values[-seen.rank[0]] if len(seen.values) >= seen.rank[0] else None,
+        "looks", _ANY, None, "{n}. latest", stands_behind=True, has_rank=True),
     AggregateRow("share", "Events with the condition true, by all events of the window.",
         lambda seen: len(seen.values) / seen.events if seen.events else None, "events", None, REAL),
 )  # fmt: skip

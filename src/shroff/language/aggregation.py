@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import NoReturn
+from typing import Final, NoReturn
 
 from shroff.errors import nearest
 from shroff.language import syntax
 from shroff.language.aggregates import AGGREGATES, AggregateRow
-from shroff.language.expression import Aggregate, Literal, Node, looks_at_each
+from shroff.language.expression import Aggregate, Literal, Node, compares_with_this, looks_at_each
 from shroff.language.functions import FUNCTIONS
 from shroff.language.names import Scope
 from shroff.language.syntax import ExpressionError, Syntax
 from shroff.language.types import Type
 
+_NUMBER_MAX: Final = 1_000_000  # of `nth_last`
 CheckTree = Callable[[Syntax, Scope, str | None], Node]
 
 
@@ -136,6 +137,10 @@ def _result_type(row: AggregateRow, argument: Node | None) -> Type:
 
 def _rank(call: syntax.FunctionCall, scope: Scope, check_tree: CheckTree) -> tuple[int, int]:
     q = check_tree(call.arguments[1], scope, None)
+    if AGGREGATES[call.name].state == "looks":
+        if not isinstance(q, Literal) or q.type.kind != "integer" or not 1 <= int(q.value or 0) <= _NUMBER_MAX:
+            _fail(call.arguments[1], f"the second argument of {call.name} is a whole number from 1, written out")
+        return int(q.value or 0), 1
     if not isinstance(q, Literal) or not q.type.is_exact or not 0 <= int(q.value or 0) <= 10**q.type.places:
         _fail(call.arguments[1], f"the second argument of {call.name} is a number from 0 to 1, written out")
     return int(q.value or 0), 10**q.type.places
@@ -204,6 +209,8 @@ def _check_needs(call: syntax.FunctionCall, aggregate: Aggregate) -> None:
         return
     if AGGREGATES[call.name].scans:
         _fail(call, f"{call.name} looks at each event and so needs a window.", "Write over 30d after the bracket.")
+    if not compares_with_this(aggregate):
+        return
     _fail(
         call,
         "a condition that compares with 'this' looks at each event and so needs a window.",

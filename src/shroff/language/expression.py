@@ -332,9 +332,13 @@ def is_pair(node: Node) -> bool:
 
 def looks_at_each(aggregate: Aggregate) -> bool:
     """Whether an aggregate must look at each event of its window."""
-    return AGGREGATES[aggregate.function].scans or any(
-        reads_this(part) and not is_pair(part) for part in conjuncts(aggregate.condition)
-    )
+    row = AGGREGATES[aggregate.function]
+    return row.scans or row.state == "looks" or compares_with_this(aggregate)
+
+
+def compares_with_this(aggregate: Aggregate) -> bool:
+    """Whether a condition reads `this` in another way than as part of the key."""
+    return any(reads_this(part) and not is_pair(part) for part in conjuncts(aggregate.condition))
 
 
 def events_named(node: Node) -> frozenset[str]:

@@ -260,7 +260,7 @@ class ValueWording(msgspec.Struct, frozen=True):
             return Wording(after=f" in {_many(node.event)}{where}", name=f"total of {_many(node.event)}{where}")
         is_money = node.type.kind == "real" and node.argument.type.kind == "money"
         over, under = node.rank or (0, 1)
-        noun = f"{row.words.format(q=f'{100 * over / under:g}')} {what}{where}"
+        noun = f"{row.words.format(q=f'{100 * over / under:g}', n=over)} {what}{where}"
         if row.stands_behind or node.type.is_text:
             return Wording(before=f"{noun}: ", is_money=is_money)
         return Wording(after=f" {noun}", is_money=is_money)

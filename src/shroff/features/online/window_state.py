@@ -23,7 +23,9 @@ from shroff.language.aggregates import AGGREGATES, State
 from shroff.runtime.process_wide import lengthen, mapped
 
 # Kernels know a function by its number, which has its name.
-FUNCTIONS: Final[dict[str, int]] = {name: getattr(layout, name.upper()) for name in AGGREGATES}
+FUNCTIONS: Final[dict[str, int]] = {
+    name: getattr(layout, name.upper()) for name, row in AGGREGATES.items() if row.state != "looks"
+}
 NEEDS: Final[dict[State, tuple[str, ...]]] = {  # what a series keeps for an aggregate of this state
     "counts": (),
     "events": (),

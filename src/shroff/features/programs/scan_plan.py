@@ -11,6 +11,7 @@ from shroff.features.online.window_state import HistoryPlan, Look, Series
 from shroff.features.plan import Group, KernelPlan, SeriesKey, query_of, value_bounds, whole_series_of
 from shroff.features.programs.compiler import NoProgramError, compile_program, surely_fits
 from shroff.features.value_bounds import Bounds
+from shroff.language.aggregates import AGGREGATES
 from shroff.language.expression import Aggregate, ItemField, Literal, Node, reads_item, reads_this
 
 
@@ -32,7 +33,8 @@ def scan_plan(group: Group) -> KernelPlan | None:
 
 
 def _look(group: Group, aggregate: Aggregate, series: dict[SeriesKey, int], operands: dict[Node, int]) -> Look | None:
-    assert aggregate.condition is not None
+    if aggregate.condition is None or AGGREGATES[aggregate.function].state == "looks":
+        return None
     if not surely_fits(aggregate.condition, _is_operand, lambda leaf: _bounds(leaf, group)):
         return None
     try:
