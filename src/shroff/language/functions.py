@@ -479,5 +479,4 @@ OF_OTHERS: Final = {  # what other languages have as functions, and how it is wr
     **dict.fromkeys(("levenshtein", "fuzzy", "jaro_winkler"), "Write similarity(a, b), or name_similarity(a, b)."),
     **dict.fromkeys(("regex", "regexp", "like", "match"), "Write matches(text, 'AA99*')."),
     **dict.fromkeys(("pow", "strip", "ln"), "Write power(x, y), trim(text) or log(x)."),
-    "mode": "No aggregate gives the most frequent value; last(x) gives the newest, share(… where …) how often it held.",
 }
