@@ -16,12 +16,13 @@ from shroff.app.cases.case_operations import EscalateCase
 from shroff.cases import alert_consumer, case_actions, dispositions
 from shroff.cases.alert_consumer import AlertConsumer
 from shroff.cases.alert_rules import NOT_THEM
-from shroff.cases.case import CLOSED, OPEN, STATES, Alert, Case, CaseFilter
+from shroff.cases.case import CLOSED, ESCALATED, OPEN, STATES, Alert, Case, CaseFilter
 from shroff.cases.store import CaseChange
 from shroff.language.values import DAY_MS, HOUR_MS, MINUTE_MS
 from shroff.people import users
 from shroff.people.access import Role
 from shroff.streams.log import Batch, Offset
+from tests.support.cased import user
 from tests.support.telling import FILES, NOW_MS, Bank, notice, payment, text_of
 
 TEAM = "to: [team@bank.example]\n"
@@ -317,5 +318,15 @@ def test_who_is_not_named_by_an_escalation_or_escalates_to_themselves_gets_no_ma
     bank.pay(payment("p-1"))
     cases(bank)
     bank.project.run(EscalateCase(number=1, text="hard"))
+    with bank.project.people.open() as people:
+        eve, _ = (
+            users.add(people, bank.project.context.who, name, Role.ANALYST, email=f"{name}@bank.example")
+            for name in ("eve", "ben")
+        )
+        desk, asks = bank.project.cases.desk(people), user(eve.number, "eve")
+        mine = case_actions.escalate(desk, asks, 1, "harder", to="eve")
+        mails = [due for due in told(bank) if "escalated" in due]
+        case_actions.escalate(desk, asks, 1, "hardest", to="ben")
 
-    assert [one for one in told(bank) if "escalated" in one] == []
+    assert (mine.state, mine.assignee, mails) == (ESCALATED, eve.id, [])
+    assert len([due for due in told(bank) if "escalated" in due]) == 1, "ben gets one"
