@@ -21,6 +21,7 @@ from shroff.events.event import Event, time_text
 from shroff.events.raw_values import Exact, RefusedValue, shown
 from shroff.events.readers import ID_LENGTH_MAX, as_of_label, expectation, is_plain_day, reader
 from shroff.events.unique import Named, unique_text
+from shroff.language.expression import ORIGINAL_AMOUNT
 from shroff.language.field_types import Bounds
 from shroff.language.types import CODES, ORIGINAL_PLACES, TEXT, TIME, Type, money
 from shroff.language.values import DAY_MS, check_units, show, show_duration
@@ -213,6 +214,10 @@ class EventValidator:
     ) -> list[Any]:
         values: list[Any] = []
         mistakes: list[tuple[str, str]] = []
+        if plan.converted and not is_strict:  # an event that was exported has amounts as they were sent beside others
+            names = [plan.steps[at.original].name for at in plan.converted]
+            sent = {name: fields[beside] for name in names if (beside := f"{name}.{ORIGINAL_AMOUNT}") in fields}
+            fields = {**fields, **sent}
         find = fields.get
         for name, read, step in reads:
             value = find(name)

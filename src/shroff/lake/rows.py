@@ -204,13 +204,14 @@ EVENT_COLUMNS: Final = ("lane", "seq", "id", "time", "decided", "body", "type", 
 def field_columns(type_: EventType) -> dict[str, str]:
     """The columns of an event type's fields; none for an id or time whose column is there by that very name.
 
-    A field that has the name of another column of the rows gets an underscore behind it.
+    A field that has the name of another column of the rows gets an underscore behind it. A dot becomes one, since not
+    every table format takes dots.
     """
     found: dict[str, str] = {}
     for name in type_.field_names:
         if (name, name) in {("id", type_.id_field), ("time", type_.time_field)}:
             continue
-        column = name
+        column = name.replace(".", "_")
         while column in EVENT_COLUMNS or (column != name and column in type_.field_names):
             column += "_"
         found[name] = column

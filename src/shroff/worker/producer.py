@@ -184,7 +184,7 @@ class MessageMaker:
         self.topics = topics
         self._events, self._settings, self._is_json = events, settings, is_json
         self._sender, self._encoder = sender, encoder
-        self._fields = {name: type_.field_names for name, type_ in events.types.items()}
+        self._fields = {name: [field.sent for field in type_.fields] for name, type_ in events.types.items()}
         self._labels = Codec(events.label_input)
         self._writes: dict[str, Write] = {}
         self._encoders: dict[bool, Encoder] = {}
