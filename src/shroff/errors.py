@@ -81,7 +81,7 @@ class Problem:
 
 
 class ShroffError(Exception):
-    """Any error that this program raises on purpose. Its words are without secrets of URLs, whoever wrote them."""
+    """Any error that this program raises on purpose. Its message never has secrets of URLs."""
 
     def __str__(self) -> str:
         return covered(super().__str__())

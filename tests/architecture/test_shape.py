@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import tomllib
 from collections import Counter, defaultdict
 from collections.abc import Iterator
@@ -28,6 +29,10 @@ KERNELS = (
 ACTS = frozenset(
     "mapping monitoring pruning retraining scoring serving sorting streaming testing training".split()
 )  # what the field itself calls by an act: ten, and no more
+RIDDLE = re.compile(
+    r"^(What (is|was|has|had|comes|came|leaves|left|stands) |Who |How all )"
+    r"|\b(who(so)?ever|what somebody|who ask(s|ed)|(is|are|be) told)\b"
+)
 LOOPS = ast.For | ast.AsyncFor | ast.comprehension
 LEEWAY = 0.9  # a count that fell below this part of its limit lowers it
 SHOWN = 400  # of what is counted, where it is too many
@@ -111,6 +116,17 @@ def loop_variables(modules: list[Module]) -> list[str]:
     ]
 
 
+def riddling_docstrings(modules: list[Module]) -> list[str]:
+    """Docstrings whose first line is a riddle: a clause with `what` or `who`, or a person in place of a program."""
+    kinds = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+    return [
+        f"{module.name}: {text.splitlines()[0]}"
+        for module in modules
+        for node in ast.walk(module.tree)
+        if isinstance(node, kinds) and (text := ast.get_docstring(node)) and RIDDLE.search(text.splitlines()[0])
+    ]
+
+
 def functions(modules: list[Module]) -> list[str]:
     kinds = ast.FunctionDef | ast.AsyncFunctionDef
     return [node.name for module in modules for node in ast.walk(module.tree) if isinstance(node, kinds)]
@@ -186,6 +202,7 @@ COUNTS = {
     "functions": functions,
     "loop_variables": loop_variables,
     "modules_in_ing": modules_in_ing,
+    "riddling_docstrings": riddling_docstrings,
     "shared_class_names": shared_class_names,
     "short_modules": short_modules,
     "used_from_other_rooms": used_from_other_rooms,
@@ -246,6 +263,9 @@ def test_each_check_finds_what_is_planted():
         "shroff.attic.box:1",
         "shroff.attic.box:2",
         "shroff.attic.box:3",
+    ]
+    assert riddling_docstrings(planted('"""What is told to whoever asks."""')) == [
+        "shroff.attic.box: What is told to whoever asks."
     ]
     assert functions(planted("class A:\n    def f(self): ...\nasync def g(): ...\n")) == ["g", "f"]
 

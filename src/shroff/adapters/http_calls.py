@@ -156,7 +156,7 @@ class HttpClient:
 
 
 class _Forwarded(HTTPConnection):
-    """A connection to a proxy that is told the whole address of each request."""
+    """A connection to a forward proxy: each request has the absolute URL."""
 
     def __init__(self, host: str, port: int, timeout_s: float, origin: str, headers: Mapping[str, str]) -> None:
         super().__init__(host, port, timeout=timeout_s)

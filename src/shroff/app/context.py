@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class Warnings(list[str]):
-    """What somebody should be told of calls that went well."""
+    """Warnings of calls that succeeded."""
 
     def once(self, words: str) -> None:
         """Add a warning that is not among these."""

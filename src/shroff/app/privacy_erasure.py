@@ -105,7 +105,7 @@ class Erasing(ProjectPart):
 
 
 def _unnamed(hasher: Callable[[str], str], key: str) -> str:
-    """What stands for a key in the record, which is never erased: its keyed hash, without its last characters."""
+    """Pseudonym of a key in the audit log, which is never erased: its keyed hash, without the last characters."""
     return ":".join(hasher(key).split(":")[:2])
 
 

@@ -145,7 +145,7 @@ class BacktestFold:
         return {name: self._whole(name, gathered) for name, gathered in self._gathered.items() if gathered.seqs}
 
     def beside(self, rows: Mapping[str, TypeRows]) -> dict[str, TypeRows]:
-        """What comes of the log where nothing is computed, given the events and scores of the other side."""
+        """Result of the log where nothing is computed, given the events and scores of the other side."""
         return {
             name: replace(
                 row, hits={rule.id: self._hits_of(rule, row.seqs, row.decided) for rule in self._rules_on[name]}

@@ -159,7 +159,7 @@ def _without_draft(
     past: RecordedHits,
     computing: Progress | None,
 ) -> Mapping[str, TypeRows]:
-    """What comes of the log without the draft; the rules and scores that it leaves alone come from `types`."""
+    """Decisions of the log without the draft; rules and scores that the draft leaves alone come from `types`."""
     base, draft = versions[-1].base, versions[-1].draft
     has_same_scores = have_same_scores(versions)
     shared = shared_rules(base, draft, has_same_scores=has_same_scores)
@@ -247,7 +247,7 @@ def _old_hits(past: RecordedHits, rule: str, seqs: Words) -> RuleMatches:
 
 
 def _labels_of(gathered: GatheredLabels, rows: TypeRows, as_of_ms: int) -> Codes:
-    """What is known of each event at a moment, as a number of `LABELS`."""
+    """Label of each event as known at a moment, as a number of `LABELS`."""
     labels = gathered.of_rows(rows.ids, rows.times_ms)
     place = labels_in_force(labels, as_of_ms, len(rows.seqs))
     codes = np.full(len(place), NONE, np.int8)

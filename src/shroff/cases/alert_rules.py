@@ -95,7 +95,7 @@ class RecentDecisions:
             del self._found[next(iter(self._found))]
 
     def at(self, seq: int) -> tuple[Record, DecisionRow] | None:
-        """What is remembered of this place."""
+        """Record and decision cached for this sequence number."""
         return self._found.get(seq)
 
 
@@ -247,7 +247,7 @@ class AlertRules:
         return {seq: (record, rows.get((record.type, record.id))) for seq, record in records.items()}
 
     def _decisions(self, records: Iterable[Record]) -> dict[tuple[str, str], DecisionRow]:
-        """What was decided of these events, by type and id."""
+        """Decisions of these events, by type and id."""
         ids: dict[str, list[str]] = {}
         for record in records:
             if record.decided:

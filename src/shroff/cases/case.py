@@ -164,7 +164,7 @@ WRITTEN: Final = ("note", "escalated", "reopened")  # what happens to a case wit
 
 
 class Happened(msgspec.Struct, frozen=True, gc=False):
-    """One thing that was done with a case. `words` is what somebody wrote, `more` JSON with what changed."""
+    """An entry of a case's history. `words` is the user's text, `more` JSON with what changed."""
 
     number: int
     case: int

@@ -141,7 +141,7 @@ class CaseTransaction:
         return found
 
     def open_case(self, number: int, tag: str = "") -> Case:
-        """The same, where it is not closed, nobody else has it, and who asks may answer it. Raises: as `case`."""
+        """The same case, checked: open, not claimed by another user, open to the caller. Raises: as `case`."""
         found = self.case(number, tag)
         if not found.is_open or found.is_held_by_another(self.who.id, self.now_ms):
             raise CaseChangedError(found)

@@ -167,7 +167,7 @@ def bulk(
 def _one_of(
     hand: CaseTransaction, desk: CaseService, action: str, verdict: str, reason: str, until_ms: int
 ) -> Callable[[int, str], tuple[Case, Undoable]]:
-    """What is done with each case of many. Raises: UsageError where that cannot be done with any."""
+    """The act applied to each case of a bulk change. Raises: UsageError where that cannot be done with any."""
     if action == "decide":
         check_answer(verdict, SideEffects(reason))
         return lambda number, tag: _decided(hand, number, verdict, tag, "")

@@ -90,7 +90,7 @@ class Analysts:
         self._wait(answer.id for answer in answers if answer.outcome == REVIEW)
 
     def beside(self, items: Iterable[Payment | BankLabel]) -> Iterator[Payment | BankLabel]:
-        """What comes, with their labels between; what a customer denies waits for them too."""
+        """Incoming events with their labels between; a denied payment waits for its label too."""
         for item in items:
             yield item
             if isinstance(item, Payment):

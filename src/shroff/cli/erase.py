@@ -69,5 +69,5 @@ def _told(written: WrittenNotes) -> str:
 
 
 def _is_wanted(session: Session, written: WrittenNotes) -> bool:
-    """Ask whoever sits at a terminal."""
+    """Ask for confirmation at a terminal."""
     return not session.is_json and sys.stdin.isatty() and click.confirm(f"{_told(written)}. Remove them?", err=True)

@@ -181,7 +181,7 @@ def _tell(done: Production, session: Session) -> None:
 
 
 def _went_on(done: Production, file: Path, options: ProduceArguments) -> str:
-    """What is there of what was sent, and how to go on."""
+    """Messages sent so far, and how to resume."""
     if not done.sent and not done.labels:
         return "Nothing was sent."
     named = f" --as {options.as_type}" if options.as_type else ""

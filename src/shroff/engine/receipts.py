@@ -172,7 +172,7 @@ class DocumentWriter:
 
 @dataclass(frozen=True, slots=True)
 class DecidedBatch:
-    """What is decided of a batch of events, as columns.
+    """Decisions of a batch of events, as columns.
 
     Args:
         rows: Where they stand in the frame of their features.

@@ -307,7 +307,7 @@ def _all_new(past: Sequence[Hits | None]) -> bool:
 
 
 def _remarks(noted: Remarks, batch: Sequence[SequencedEvent]) -> list[Remark]:
-    """What was noted of a batch; nobody asks for a sum at an event that is not decided."""
+    """Remarks of a batch; sums are not needed at an event that is not decided."""
     found: list[Remark] = []
     for (what, asker), rows in noted.found().items():
         events = [batch[row] for row in rows if what != SUM_OUTSIDE or batch[row].past_hits is None]

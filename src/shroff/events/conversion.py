@@ -152,7 +152,7 @@ def rate_column(shape: TableShape) -> str:
 
 
 def rate_problems(settings: Settings, events: Events, read: Iterable[tuple[int, Mapping[str, str]]]) -> list[Problem]:
-    """What is wrong with the table of rates: that there is none, its columns, and its rows, each with its line."""
+    """Problems of the table of rates: that there is none, its columns, and its rows, each with its line."""
     name, types = settings.rates, [type_.name for type_ in events.types.values() if type_.converted]
     if not name:
         words = f"{types[0] if types else ''} has money in other currencies, and money in shroff.yaml names no rates."

@@ -394,7 +394,7 @@ class Intake:
         return take
 
     def _kept_fields(self, raw: bytes, type_name: str) -> bytes:
-        """What is kept of an event that came as an object by itself."""
+        """Raw input of an event that came as an object by itself."""
         if self._hasher is None:
             return raw
         try:

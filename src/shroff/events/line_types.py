@@ -61,7 +61,7 @@ def _names_itself(type_name: str, row: MappedRow, reading: LineReading) -> bool:
 
 
 def _mistyped(row: MappedRow, reading: LineReading) -> str | None:
-    """What stands where the name of a type would, as in `{"paymnt": {...}}`; None of a line of another form."""
+    """Unknown type name of a line, as in `{"paymnt": {...}}`; None of a line of another form."""
     if not reading.is_default or reading.dispatcher.has_conditions or len(row.columns) != 1:
         return None
     ((name, value),) = row.columns.items()

@@ -324,7 +324,7 @@ def _fitting(units: int, value: object) -> int:
 
 
 def _wrong(value: object, error: ValueError | None = None) -> ValueError:
-    """What was found, and what a parser knows of it: that its day does not exist, or how decimal commas are read."""
+    """The value, and a parser's reason: that its day does not exist, or how decimal commas are read."""
     if isinstance(value, RefusedValue):
         return ValueError(value.words)
     hint = _HINT.match(str(error))

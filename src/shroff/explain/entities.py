@@ -186,7 +186,7 @@ class EntityLook:
         return [name for name in keys if name in found], looked_to
 
     def search(self, text: str, upto: int | None = None, *, may_see: bool = False) -> PartFound:
-        """What has a text among the newest events up to a position; as `search_parts`."""
+        """Entities with a text among the newest events up to a position; as `search_parts`."""
         return search_parts(self._log, self._definitions, text, upto, may_see=may_see)
 
     def _newest(self, end: int, entity: str, key: Key, count: int) -> tuple[list[Record], int]:

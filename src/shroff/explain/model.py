@@ -298,7 +298,7 @@ class Story:
         return [read(decision) for decision in past]
 
     def _range(self, node: Node, value: Value, values: list[Value]) -> _Range:
-        """What is normal by these values, and that none is where as many as lie outside a range have none."""
+        """Typical range of these values; a missing value is typical where missing ones are frequent."""
         found = self._range_of(node, value, _there(values))
         lacking = values.count(None)
         if value is None and 100 * lacking >= _LOW * len(values):
@@ -401,7 +401,7 @@ def _ends(numbers: Sequence[float]) -> tuple[float, float]:
 
 
 def _on_clock(clock: str, numbers: Sequence[float], value: Value) -> _Range:
-    """What is normal of hours or weekdays, which go round: percentiles from the end of the longest time without any."""
+    """Typical range of hours or weekdays, which are circular: percentiles from the end of the longest gap."""
     round_ = ROUNDS[clock]
     found = sorted({int(number) for number in numbers})
     # The free time before each; of equal ones that over midnight or the week's end, which is that before the first.

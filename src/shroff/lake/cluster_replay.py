@@ -343,7 +343,7 @@ def _decide(
 
 
 def _compared(reader: LakeReader, after: int, upto: int, effects: Effects) -> Decided:
-    """What was decided beside what the lake has of the same places."""
+    """Comparison of decisions with those of the lake at the same sequence numbers."""
     recorded: set[DecisionRow | HitRow | FlagRow] = {row for rows in reader.decisions(after, upto) for row in rows}
     recorded |= {row for rows in reader.hits(after, upto) for row in rows}
     # Accuracy follows from what was learned later; all else of a flag is a result of the fold.

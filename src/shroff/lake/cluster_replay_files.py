@@ -133,7 +133,7 @@ def decide_on_cluster(
 
 
 def _begin(path: Path, reader: LakeReader, replay: ReplayPlan) -> None:
-    """Note what is told, or hold it to what the states in this folder were made of."""
+    """Record the plan of a replay, or check it against the one that the states in this folder were made of."""
     plan = _Plan(reader.state.log, replay.partitions, replay.lateness_ms, replay.starts, replay.folds)
     if path.exists():
         try:

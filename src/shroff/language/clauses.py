@@ -72,7 +72,7 @@ ROUNDS: Final = {"hour": 24, "weekday": len(DAYS)}  # values of a function of th
 
 
 def clause(teller: ValueWording, node: Node, *, is_true: bool = True) -> str:
-    """What is true where a condition is true, or false; empty for one that is nothing but a name.
+    """Clause that holds where a condition is true, or false; empty for a bare name.
 
     >>> from shroff.language.types import BOOLEAN, INTEGER
     >>> from shroff.language.expression_text import ValueWording
@@ -139,7 +139,7 @@ def first_of(teller: ValueWording, node: Compare) -> str:
 
 
 def counted_words(teller: ValueWording, left: Node, sign: str, limit: Literal) -> str:
-    """What is counted or added up beside a limit: `4 or more payments in 1 h`; empty for anything else."""
+    """Count or sum beside a limit: `4 or more payments in 1 h`; empty for anything else."""
     plain, wording = teller.plain(left), teller.wording(left)
     if not (isinstance(plain, Aggregate) and AGGREGATES[plain.function].is_tally):
         return ""
@@ -261,7 +261,7 @@ def turned(node: Compare) -> tuple[Node, Node, str]:
 
 
 def range_on_clock(clock: str, low: int, high: int, now: int | None) -> str:
-    """What is normal of an hour or a weekday, after `normally`, told from the side on which `now` is.
+    """Typical range of an hour or a weekday, after `normally`, from the side on which `now` is.
 
     From `low` to `high`, both inside, over midnight or the week's end where `high` is the smaller one.
 

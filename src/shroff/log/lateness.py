@@ -117,7 +117,7 @@ def too_late(event: Event, watermark_ms: int, definitions: Definitions, holder: 
 
 
 def beyond_words(watermark_ms: int, found: Holder | None) -> tuple[str, str]:
-    """What is wrong with a watermark beyond the clock, and the cure."""
+    """Problem of a watermark beyond the clock, and its fix."""
     held = "" if found is None else f", held by {found.words} (sequence number {found.seq:,})"
     words = f"the watermark is {time_text(watermark_ms)}, beyond the clock{held}: events older than that are too late"
     to = "TIME" if found is None or found.before_ms is None else time_text(found.before_ms)

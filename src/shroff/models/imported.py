@@ -17,7 +17,7 @@ BROKEN: Final = (ValueError, KeyError, TypeError, IndexError, AttributeError, Ov
 
 
 def broken(error: Exception) -> str:
-    """What is said of a file that is damaged somewhere inside."""
+    """Message for a damaged file."""
     return f"it is damaged ({type(error).__name__}: {str(error)[:100]}); copy it again, or save the model again"
 
 

@@ -114,14 +114,14 @@ class Stored:
 
     @property
     def manifest(self) -> dict[str, Any]:
-        """What is known of it; with `made_at` for who reads it, wherever it stands."""
+        """Manifest of the model; with `made_at` for readers."""
         found: dict[str, Any] = msgspec.json.decode(self.manifest_bytes)
         run = found.get(RUN, {})
         return {**found, "made_at": run["made_at"]} if "made_at" in run else found
 
     @property
     def metrics(self) -> dict[str, Any]:
-        """What was measured, by name; empty where nothing was."""
+        """Metrics by name; empty where none were measured."""
         found: dict[str, Any] = msgspec.json.decode(self.files.get(METRICS, b"{}"))
         return found
 

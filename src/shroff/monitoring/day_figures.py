@@ -1,4 +1,4 @@
-"""What was decided of a day's events, and what became known on it: the one definition for mails, screens and programs.
+"""Daily figures: decisions on a day's events and labels that became known on it, for mails, screens and the API.
 
 A decision is counted on the day its event happened, a label on the day it became known, both in the time zone of the
 question. Money is that of the decided events' amounts.
@@ -168,7 +168,7 @@ def _add_labels(
 def _outcomes(
     log: LogReader, names: Iterable[str], amount_of: Callable[[Record], int | None]
 ) -> Mapping[str, tuple[str, int | None]]:
-    """What was decided of events and their amounts, by their names."""
+    """Outcomes and amounts of events, by their names."""
     ids: dict[str, list[str]] = {}
     for name in sorted(names):
         type_, _, id_ = name.partition("/")

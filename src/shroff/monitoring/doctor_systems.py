@@ -46,7 +46,7 @@ class AddedChecks(Protocol):
 
 
 def asked(tries: Sequence[Try], limit_s: float) -> list[Finding]:
-    """Ask all of them at the same time; whoever has not answered in time is away. Cost: the limit at most."""
+    """Check all systems in parallel; one that has not answered in time is unreachable. Cost: the limit at most."""
     found = [_Answer(record.ask) for record in tries]
     until_s = time.monotonic() + limit_s
     return [_finding(ask, answer, until_s, limit_s) for ask, answer in zip(tries, found, strict=True)]

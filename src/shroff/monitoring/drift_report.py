@@ -86,7 +86,7 @@ class DriftReport:
 
     @property
     def unclear(self) -> tuple[Drift, ...]:
-        """What is not known to have moved or not: too few events."""
+        """Inputs with too few events to tell drift."""
         return tuple(drift for drift in self.found if drift.is_unclear)
 
 
@@ -193,7 +193,7 @@ def _reference(stored: Stored | None, reference_ms: int | None, recent_start_ms:
 
 
 def _settings(definitions: Definitions, event: str, scorer: Scorer | None) -> ModelSettings:
-    """What is compared: the champion's inputs; without one those of model.yaml, or else all features of the type."""
+    """Inputs compared: the champion's; without one those of model.yaml, or else all features of the type."""
     declared = definitions.models.get(event)
     if scorer is not None and scorer.model is not None:
         inputs = tuple(

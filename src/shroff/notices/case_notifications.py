@@ -78,7 +78,7 @@ class CaseNotifications:
                 return
 
     def _is_behind_begun(self, seq: int) -> bool:
-        """Whether it came since somebody is to be told: before a process tells for the first time nobody is."""
+        """Whether it came after notifications began: before a process's first run no one is notified."""
         if self._begun is None:
             found = self.log.offset(SOURCE, BEGUN)
             self._begun = None if found is None else kept_offset(SOURCE, BEGUN, found, int)

@@ -121,7 +121,7 @@ class Notice:
 
     @property
     def recipient(self) -> str:
-        """Who gets it, as people may see it: no address, and of a webhook the host alone, since paths may hold keys."""
+        """Recipients, as users may see them: no address, and of a webhook the host alone, since paths may hold keys."""
         if self.channel == "webhook":
             url = urlsplit(self.url)
             return f"{url.scheme}://{url.netloc.rpartition('@')[2]}"

@@ -152,7 +152,7 @@ class Facts:
         return found if found in LANGUAGES else LANGUAGES[0]
 
     def address(self, notice: Notice, told: NoticeEvent | None) -> str:
-        """Where an event says that it is told; empty where it says no address, or one with a card's number in it."""
+        """Recipient address that an event names; empty for none, or for one with a card number in it."""
         found = "" if notice.to.of_event is None else self.said(notice.to.of_event, told)
         return found if is_address(found) and not has_card(found) else ""
 
@@ -185,7 +185,7 @@ class Facts:
         return canonical_value(value, type_, self.definitions.settings.money_places)
 
     def amount_minor(self, told: NoticeEvent) -> int | None:
-        """What is at stake, in the smallest units of money: what a missed fraud costs by the policy, else the first
+        """Amount at stake, in the smallest units of money: what a missed fraud costs by the policy, else the first
         money field; None where neither is there.
         """
         return self._amount(told.type, told.seen)

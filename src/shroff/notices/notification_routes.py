@@ -1,4 +1,4 @@
-"""From what is to be told to letters: who gets which, what goes together, what waits, what is not asked again."""
+"""Notification routing: recipients, digests, delays, and questions that are not repeated."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ TOGETHER: Final = 100  # letters that one transaction makes: as long as it takes
 
 @dataclass(frozen=True, slots=True)
 class _Addressed:
-    """Something to be told, its event where that says who gets it, and who does."""
+    """A due notification, its event where that names the recipients, and the recipients."""
 
     due: Due
     told: NoticeEvent | None
@@ -130,7 +130,7 @@ def _addressed(
 def addresses_of(
     services: NoticeServices, facts: Facts, notice: Notice, told: NoticeEvent | None, due: Due | None = None
 ) -> tuple[str, ...]:
-    """Who gets what a notice tells of an event; of an escalation the user to whom the case went."""
+    """Recipients of a notice about an event; of an escalation the user to whom the case went."""
     if notice.channel != "mail":
         return ()
     if due is not None and due.kind == "case" and (user := msgspec.json.decode(due.told).get("user")):
@@ -223,7 +223,7 @@ class _Plan:
             self._made = []
 
     def _free_ms(self, rule: str, who: bytes) -> int:
-        """From when on the recipients may be told of this rule again; 0 for now."""
+        """Time from which the recipients may be notified of this rule again; 0 for now."""
         limit = self._notice.limit
         if limit is None:
             return 0

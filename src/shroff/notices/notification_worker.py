@@ -39,7 +39,7 @@ FINISH_S: Final = 60.0  # for which an end waits where all that is due is to be 
 
 
 class NoticeWorker:
-    """Tells what is to be told, on a thread of its own; `tend` and `health` are for the log's.
+    """Sends due notifications on its own thread; `tend` and `health` are for the log's thread.
 
     Args:
         begun: The position in the log up to which nothing is sent.

@@ -276,7 +276,7 @@ class Sending:
     # ---- what leaves
 
     def _written_for(self, notice: Notice, letter: OutgoingMessage) -> Callable[[str, int], str]:
-        """Have a letter written; gives what hands it over, which says what is to be told of it though it left."""
+        """Render a message; gives the function that sends it, which returns a remark where it was sent with one."""
         if notice.channel == "mail":
             mail, trouble = self._mail(notice, letter)
             return partial(self._mailed, mail, f"{SHIPPED} {trouble}" if trouble else "")
@@ -405,7 +405,7 @@ def _put_off(letter: OutgoingMessage, reason: str, now_ms: int) -> OutgoingMessa
 
 
 def _put(services: NoticeServices, notice: Notice, id_: str, body: bytes, _way: str, _lane: int) -> str:
-    """Put a document into the lake; the same one comes to lie at the same place, whoever puts it."""
+    """Put a document into the lake; equal documents have the same path."""
     from shroff.lake.documents import named
 
     with services.lake() as objects:

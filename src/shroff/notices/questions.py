@@ -62,7 +62,7 @@ def _signature(key: bytes, question: Question) -> bytes:
 
 
 def look_up(store: NoticeStore, key: bytes, token: str, now_ms: int) -> LinkedQuestion:
-    """What stands behind a link. Changes nothing. Takes the same steps for a forged link and for one never made."""
+    """The question behind a link. Changes nothing. Takes the same steps for a forged link and for one never made."""
     parts = _parts(token)
     if parts is None:
         return LinkedQuestion(State.FORGED)
@@ -132,7 +132,7 @@ def answer(
 
 
 def _note_late(store: NoticeStore, question: Question, said: str, now_ms: int) -> None:
-    """Have the record name what a customer said too late, once: whoever has the link may say it again and again."""
+    """Record a customer's late answer in the audit log, once: the holder of the link may repeat it."""
     with store.change() as change:
         known = change.question(question.id)
         if known is not None and not known.answered_ms:
@@ -142,7 +142,7 @@ def _note_late(store: NoticeStore, question: Question, said: str, now_ms: int) -
 
 
 def label_of(question: Question) -> bytes:
-    """The label that an answer is: weak, since a customer may err, and whoever reads their mail may lie."""
+    """The label of an answer: weak, since a customer may err, and another reader of the mail may lie."""
     words = "the customer says that it was " + ("not them" if question.answer == "no" else "them")
     label = {
         "event": question.event,

@@ -29,7 +29,7 @@ FAILS_MS: Final = MINUTE_MS  # for which something fails before a notification
 
 
 class Watching:
-    """Looks for what is to be told by the clock, some times a minute.
+    """Finds notifications that are due by the clock, some times a minute.
 
     Args:
         health: How delivery to each sink is doing.

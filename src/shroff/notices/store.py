@@ -24,7 +24,7 @@ SHIPPED = "it was written with the text that comes with shroff, since the projec
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """Something to be told by a notice, not before `due_ms`.
+    """A due notification of a notice, not before `due_ms`.
 
     `key` is the same whenever it comes again: what is known is not taken twice. `is_held` says that it was to be told
     earlier and was held back, by quiet hours or a limit. `told` is JSON of what no event says.
@@ -178,7 +178,7 @@ class NoticeChange(NoticeLook, Protocol):
         """The same transaction for people: the record of who did what, and requests to the log."""
 
     def add_due(self, due: Due) -> bool:
-        """Keep something to be told; False where its key is known, and nothing is changed."""
+        """Add a due notification; False where its key is known, and nothing is changed."""
 
     def add_dues(self, dues: Sequence[Due]) -> int:
         """Keep many of them; gives how many were new."""

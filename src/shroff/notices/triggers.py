@@ -37,7 +37,7 @@ def due_of(
 
 
 def flagged(services: NoticeServices, facts: Facts, log: Log, rows: Sequence[OutboxRow], begun: int) -> Iterator[Due]:
-    """What is told of rows of the log's outbox, of those that are still news to a notice that there is."""
+    """Due notifications for rows of the log's outbox that are still news to an existing notice."""
     now_ms, of = services.now_ms(), list[tuple[OutboxRow, Notice, _Flagged]]()
     for row in rows:
         notice = services.notices.get(row.kind.removeprefix(KIND)) if row.kind.startswith(KIND) else None

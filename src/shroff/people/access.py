@@ -86,7 +86,7 @@ def check_known(what: str, text: str, names: Sequence[str], of: str = "") -> Non
 
 @dataclass(frozen=True, slots=True)
 class Who:
-    """Somebody who asks: a person who signed in, a program with a key, or a command or program on this machine.
+    """A caller: a signed-in user, a program with an API key, or a command or program on this machine.
 
     `id` is what the audit remembers and never means somebody else later: `user-3`, `key-k7m2...`, `os-ann`. `rights`
     are those of the role, or fewer where a key is scoped. `display_name` is empty for who has none apart.

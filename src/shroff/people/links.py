@@ -66,7 +66,7 @@ def _made(desk: Desk, who: Who, user: int | None, subject: str, lasts_ms: int, p
 
 
 def _kept(path: str, token: str) -> bytes:
-    """What is kept of a token, by what its link does: backwards it is the hash of no other text that could be sent."""
+    """Stored hash of a token, by the purpose of its link, which is the hash of no other text that could be sent."""
     kept = token_hash(token)
     return kept if path == PATH else kept[::-1]
 

@@ -72,7 +72,7 @@ def _limits(name: str, address: str) -> tuple[tuple[AttemptLimit, str], tuple[At
 
 
 def _counted(change: Change, limit: AttemptLimit, text: str, now_ms: int) -> tuple[AttemptLimit, Attempts, Attempts]:
-    """What is known of attempts, and the same with one more."""
+    """Failed attempts, and the same with one more."""
     hash_ = _hash(limit, text)
     before = change.find(Attempts, hash_) or Attempts(hash_, 0, now_ms, 0)
     if now_ms - before.last_at_ms > FORGOTTEN_MS:

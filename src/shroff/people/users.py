@@ -1,4 +1,4 @@
-"""Users: made, changed and removed by whoever may, each change recorded in its own transaction."""
+"""Users: created, changed and removed with the right to do so; the audit row is in the same transaction."""
 
 from __future__ import annotations
 

@@ -402,7 +402,7 @@ def _carried(name: str, text: str, trees: Mapping[str, yamltext.Node | None]) ->
 
 
 def _idle_silences(lists: Iterable[str], rules: Iterable[Rule]) -> list[Problem]:
-    """What is said of lists that would silence rules that are not there."""
+    """Problems of lists that would silence unknown rules."""
     known = {rule.id for rule in rules}
     return [
         Problem(f"lists/{name}.csv", 0, 0, "", "it silences a rule that does not exist.", nearest(rule, known))

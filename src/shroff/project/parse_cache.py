@@ -85,7 +85,7 @@ class ReadOnce:
     def _gone_on(
         self, name: str, given: Given, go_on: Callable[[Given, Value], Value | None], make: Callable[[], Value]
     ) -> Value:
-        """What is made of a list, going on from what was made of it before, which that replaces.
+        """Parsed list, built from its earlier value, which it replaces.
 
         Of a list with hashed values there are two: the project's file, and what the log has in force.
         """

@@ -344,7 +344,7 @@ class RuleLoader:
 
 
 def _inexact(part: Node, features: FeatureTypes) -> tuple[str, str] | None:
-    """What is wrong where money is compared with a multiple of a mean or std, and the exact form; else None.
+    """Problem where money is compared with a multiple of a mean or std, and the exact form; else None.
 
     A power of two multiplies a float exactly.
     """

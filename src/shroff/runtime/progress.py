@@ -37,7 +37,7 @@ Read = TypeVar("Read", bound=SizedInput)
 
 
 def counted(items: Iterable[One], progress: Progress | None) -> Iterator[One]:
-    """The same items; every so many are told."""
+    """The same items; reports progress every so many."""
     if progress is None:
         yield from items
         return
@@ -48,7 +48,7 @@ def counted(items: Iterable[One], progress: Progress | None) -> Iterator[One]:
 
 
 def batched(batches: Iterable[Batch], progress: Progress | None) -> Iterator[Batch]:
-    """The same batches; the size of each is told once it was used."""
+    """The same batches; reports the size of each once it was used."""
     for batch in batches:
         yield batch
         if progress is not None:

@@ -117,7 +117,7 @@ class PulledSource(ABC):
         raise NotKeptError(f"nothing is kept of {name}: files of this kind are read where they are.")
 
     def lost(self) -> str:
-        """What is missing or damaged of the file that was opened last, in words; empty where it is whole."""
+        """Missing or damaged parts of the file that was opened last, in words; empty where it is whole."""
         return ""
 
     def close(self) -> None:  # noqa: B027 (most have nothing open)

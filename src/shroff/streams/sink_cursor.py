@@ -319,7 +319,7 @@ class Courier:
         )
 
     def _try_again(self, log: Log, sink: Sink) -> None:
-        """Send what somebody put back, each row alone; what is not taken is stuck again."""
+        """Retry requeued rows, each alone; a rejected row is stuck again."""
         for row in log.stuck(self.route.name, is_due=True, limit=DUE_MAX):
             if row.key in self._stuck or row.key in self._unstuck:
                 continue  # the store is not told yet

@@ -43,7 +43,7 @@ class _Run:
 
 
 class Delivery:
-    """Threads that deliver, and what the store has to be told of them."""
+    """Delivery threads, and their state for the store."""
 
     def __init__(
         self, couriers: Sequence[Courier], record: Record, clock: Callable[[], float] = time.monotonic

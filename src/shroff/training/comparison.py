@@ -281,7 +281,7 @@ def _one(name: str, theirs: Estimates, ours: Estimates, frauds: int) -> Paired:
 
 
 def _needs(events: int, rows: int, frauds: int, young: int, settings: ModelSettings) -> str:
-    """What is missing before anything can be said."""
+    """Data missing for a comparison."""
     if frauds and rows > frauds:
         return ""
     delay = show_duration(settings.label_delay_ms)

@@ -62,7 +62,7 @@ class Steps:
 
 
 def at_stage(steps: Steps | None, what: str) -> None:
-    """Tell what is done from now on, whoever listens."""
+    """Report that a stage begins."""
     if steps is not None and steps.stage is not None:
         steps.stage(what)
 
@@ -255,7 +255,7 @@ def _trainer(given: TrainingSet, settings: ModelSettings, threads: int, steps: S
 
 
 def _ran_on(growing: Growing | None) -> list[str]:
-    """What a cluster did, for whoever asked for one."""
+    """Report of a cluster's work, where one was requested."""
     if growing is None:
         return []
     name, count = growing.cluster.name, growing.cluster.processes

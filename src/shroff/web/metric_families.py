@@ -20,7 +20,7 @@ Exemplar = tuple[str, float, float]  # id of a trace, its value, its moment in s
 
 
 class Collector(Protocol):
-    """What has metrics."""
+    """A source of metrics."""
 
     def collect(self) -> Iterator[Family]:
         """They as they are now; called from any thread."""

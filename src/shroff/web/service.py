@@ -477,7 +477,7 @@ class Service:
             return [change.ask(kind, body, now_ms) for body in bodies]
 
     def _replies(self, numbers: Sequence[int]) -> list[msgspec.Raw] | None:
-        """What came of all of them; None while one waits."""
+        """Replies to all of them; None while one waits."""
         with self.project.log.reading() as log:
             found = [log.reply_to(number) for number in numbers]
         there = [reply for reply in found if reply is not None]

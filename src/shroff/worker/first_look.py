@@ -50,7 +50,7 @@ class FirstLook:
         self._seen: set[tuple[str, str]] = set()
 
     def at(self, first: Sequence[Submission], source: str) -> list[Obstacle]:
-        """What is wrong with a file, of which these are the first lines; what `marked` refused counts for nothing."""
+        """Problem of a file, by its first lines; lines that `marked` rejected do not count."""
         end, settings = self._end, self._end.definitions.settings
         until_ms = latest_ms(settings, end.now_ms)
         events = [

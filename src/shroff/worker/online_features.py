@@ -140,7 +140,7 @@ class OnlineSink:
         self._log.close()
 
     def _rows(self, last: Mapping[tuple[str, str], tuple[Outgoing, int]]) -> list[EntityRow]:
-        """What is kept of each key, by its last decision and the time of that event."""
+        """Stored features of each key, by its last decision and the time of that event."""
         shown: dict[int, _Shown] = {}
         found = []
         for (entity, key), (row, time_ms) in last.items():

@@ -81,7 +81,7 @@ def retry(
 
 
 def _as_before(rows: Iterable[Refused], entries: Iterable[Entry]) -> list[Refused]:
-    """What was refused again: the same entry of the same time, also where it had no type and this version knows one."""
+    """Entries rejected again: the same entry of the same time, also where it had no type and this version knows one."""
     before = {(entry.source, entry.place, entry.raw, entry.type): entry.at_ms for _, entry in entries}
     found = []
     for row in rows:

@@ -225,7 +225,7 @@ def _rows(connection: Connection, asked: Executable) -> Sequence[Any]:
 
 
 def _answered(connection: Connection, table: Table, start_ms: int) -> Sequence[Any]:
-    """Who answered in how many cases since a moment, and did not take it back; some of others' or for a look."""
+    """Answers of each analyst since a moment, withdrawn ones aside; some on cases of others, or for a second look."""
     last = {what: func.max(case_when((table.c.what == what, table.c.number), else_=0)) for what in _ANSWERS}
     of_people = and_(table.c.at_ms >= start_ms, table.c.what.in_(_ANSWERS), table.c.who != "")
     asked = select(table.c.who, func.max(table.c.name).label("name")).where(of_people)

@@ -1,4 +1,4 @@
-"""A deadline for answers: a connection whose server says nothing for too long is ended under whoever waits for it.
+"""Answer deadline: a connection whose server stays silent for too long is closed while a thread waits for it.
 
 A gateway in between may acknowledge every byte and pass nothing on. Then TCP sees a peer that is well, the server's own
 limits never begin, and a client without a limit of its own waits for ever.

@@ -15,7 +15,7 @@ from shroff.errors import StorageError
 
 
 class IdChecks(LossChecks):
-    """What is asked of the whole index of ids."""
+    """Checks over the whole index of ids."""
 
     def ids_lost(self, after: int | None = None) -> str:
         """Damage of the index of ids, of which every part is read, in words.

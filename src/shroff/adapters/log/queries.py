@@ -369,7 +369,7 @@ class LogQuestions(ABC):
         return b"".join([found[seq] for seq in sorted(found) if after < seq <= upto])
 
     def _shrunk(self, frames: Sequence[DecisionFrame], stop: int) -> list[DecisionFrame]:
-        """What is left of frames when the places up to `stop` go."""
+        """Frames that remain after pruning up to `stop`."""
         found = [[row for row in self._unpacked(frame) if row[0] > stop] for frame in frames]
         return [pack([DecisionRow(row[0], "", "", *row[1:]) for row in rows]) for rows in found if rows]
 

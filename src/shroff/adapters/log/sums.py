@@ -64,7 +64,7 @@ def is_changed(text: bytes | memoryview, first: int | None, last: int | None) ->
 
 @cache
 def head_of(kind: str, type_: str, decided: int) -> bytes:
-    """What stands before the body in the line of a record."""
+    """Head of a record's line, before the body."""
     return b"%s%d%s " % (kind[:1].encode(), decided, type_.encode())
 
 

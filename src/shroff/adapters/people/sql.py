@@ -255,7 +255,7 @@ class _Changing(_Looking):
 
 
 def _narrowed(asked: Select[Any], table: Table, wanted: AuditFilter) -> Select[Any]:
-    """Who by the id or the name, an action whole or by what stands before its dot."""
+    """Filter by actor (id or name) and action (whole, or the part before its dot)."""
     if wanted.who:
         asked = asked.where(or_(table.c.who == wanted.who, table.c.name == wanted.who))
     if wanted.action:

@@ -47,7 +47,7 @@ BY_SETTINGS: Final = ServerTarget()
 
 @dataclass(frozen=True, slots=True)
 class RestoredProject:
-    """What was restored. `missing` are secrets to bring; `held` are letters that may have been sent already.
+    """Result of a restore. `missing` are secrets to bring; `held` are letters that may have been sent already.
 
     `damaged` are backups that could not be read and may be of a later moment before the one that was asked for.
     """

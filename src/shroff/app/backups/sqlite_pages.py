@@ -87,7 +87,7 @@ class SqlitePages:
         self._descriptors: dict[str, int] = {}
 
     def changes(self, since: PagePosition | None) -> PageChanges | None:
-        """What was committed since a position; None where that cannot be known, and the whole file must be read.
+        """Pages committed since a position; None where that cannot be known, and the whole file must be read.
 
         Without a position: all pages of the write-ahead log, which complete what `file_blocks` reads from now on.
         """

@@ -338,7 +338,7 @@ def _derived(key: bytes, use: str) -> bytes:
 
 
 def _ahead(read: Callable[[Asked], Read], wanted: Iterable[Asked], most: int) -> Iterator[Read]:
-    """What is read, in order, while up to so many others are being read."""
+    """Objects in order, with up to so many reads ahead."""
     with ThreadPoolExecutor(most) as pool:
         waiting: deque[Future[Read]] = deque()
         for asked in wanted:

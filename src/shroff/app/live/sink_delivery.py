@@ -43,7 +43,7 @@ class SinkNotices(Protocol):
 
 
 class SinkDelivery:
-    """All that leaves beside the log: what sinks get, and what people are told, by the settings that are active.
+    """Deliveries beside the log: sinks and notifications, by the active settings.
 
     Args:
         couriers: Gives what carries to the sinks that are active now.

@@ -77,7 +77,7 @@ class SourceShown(OperationAnswer, kw_only=True):
     suspicious: list[Document] | UnsetType = UNSET
 
     def notes(self) -> Iterator[str]:
-        """What is to be known of it beside its counts, line by line."""
+        """Remarks beside the counts, line by line."""
         for row in self.subscriptions or ():
             yield f"{row['topic']} {row['state']} since {row['at']}"
         for did, by in (("skipped", self.skipped), ("refused", self.refused or {})):

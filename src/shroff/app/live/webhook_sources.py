@@ -101,7 +101,7 @@ class SourceFiles:
         self._folder = folder
 
     def counts(self, name: str) -> SourceCounts:
-        """What came of the messages of a source; nothing where its file is not there, or damaged."""
+        """Stored counts of a source's messages; zeros where its file is missing or damaged."""
         return self._read(self._folder / f"{name}.json", SourceCounts) or SourceCounts()
 
     def keep_counts(self, name: str, counts: SourceCounts) -> None:
@@ -305,7 +305,7 @@ class ServedPushes:
         return state
 
     def counts(self, name: str) -> SourceCounts:
-        """What came of the messages of a source, to be added to."""
+        """Counts of a source's messages, to be added to."""
         if name not in self._counts:
             self._counts[name] = self._project.files.counts(name)
         self._dirty.add(name)

@@ -157,7 +157,7 @@ class HealthChecks(ProjectPart):
         return Findings([*found, *look_at_variables(systems), *findings(self._context.paths)])
 
     def _tries(self, *, can_read: bool, has_log: bool) -> list[Try]:
-        """What is to be asked outside; nothing of what reads a variable that is not set."""
+        """Checks of outside systems, except those that read a variable that is not set."""
         from shroff.monitoring.doctor_systems import Try, is_set
 
         systems, tries = self._context.systems, list[Try]()

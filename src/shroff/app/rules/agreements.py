@@ -54,7 +54,7 @@ class ChangeAsked(TypedDict):
 
 
 class PendingApproval(msgspec.Struct, frozen=True):
-    """A change that waits for a second person. `subject` is what it changes, `authors` are all who asked for it.
+    """A change that waits for a second person. `subject` is what it changes, `authors` are the users who requested it.
 
     `change` is how, as JSON; `says` the same in words.
     """

@@ -291,7 +291,7 @@ class ListFiles(ProjectPart):
         return found, known
 
     def _known_files(self, name: str) -> CheckedFiles | None:
-        """What was kept of the last check, where it says all that a change of the rows of this list takes."""
+        """Cached result of the last check, where it has all that a change of this list's rows needs."""
         if self._context.paths.is_elsewhere:
             return None
         files, problems, _ = files_of(self._context.paths.folder, self._context.read_once.texts.text)

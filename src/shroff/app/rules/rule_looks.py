@@ -40,7 +40,7 @@ STATES: Final = (ACTIVE, SHADOW, DRAFT, OFF)
 
 @dataclass(slots=True)
 class RuleStatistics:
-    """What is kept of a project's rules between looks: hits, versions and test results."""
+    """Cache of a project's rules: hits, versions and test results."""
 
     records: HitRecords = field(default_factory=HitRecords)
     histories: Histories = field(default_factory=Histories)

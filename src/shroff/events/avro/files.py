@@ -168,7 +168,7 @@ def _long(stream: BinaryIO) -> int | None:
 
 
 def _limited(decompressor: Any, packed: bytes) -> bytes:
-    """What is in a block, unless it is more than fits into the memory. Raises: ValueError."""
+    """Content of a block, unless it is more than fits into memory. Raises: ValueError."""
     found: bytes = decompressor.decompress(packed, BLOCK_BYTES_MAX)
     if not decompressor.eof:
         raise ValueError("it ends too early, or is too large")

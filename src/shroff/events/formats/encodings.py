@@ -310,7 +310,7 @@ def _element(number: int, raw: bytes | None, element: object) -> Line:
 
 
 def _kind(value: object) -> str:
-    """What stands on a line in place of an object, without its content, which may be somebody's card."""
+    """Kind of value on a line that is no object; without its content, which may be a card number."""
     if isinstance(value, Number | int | float) and not isinstance(value, bool):
         return "a number"
     return "a text" if isinstance(value, str) else "null" if value is None else shown(value)

@@ -253,7 +253,7 @@ def _some(answers: PartitionAnswers, some: slice) -> PartitionAnswers:
 
 
 def _packed_fields(item: dict[str, Value], this: dict[str, Value]) -> bytes:
-    """What is read of an event that enters, and of one that asks, by name."""
+    """Fields read of an event that enters a window, and of an event that queries one, by name."""
     return pack([list(item), list(item.values()), list(this), list(this.values())])
 
 

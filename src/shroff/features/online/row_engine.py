@@ -139,7 +139,7 @@ def _add(reads: RowReads, step: Step | None) -> None:
 
 
 def _add_computed(reads: RowReads, wanted: Computed) -> None:
-    """What is computed by itself: see `online.engine.compute`."""
+    """Features computed alone: see `online.engine.compute`."""
     is_masked = wanted.needs_key and not (isinstance(wanted.node, Aggregate) and wanted.node.entity == wanted.entity)
     stands_at = reads.place_of(wanted.node) if isinstance(wanted.node, Aggregate) else None
     if stands_at is not None and not is_masked and wanted.expires_ms is None:

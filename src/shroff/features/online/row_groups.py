@@ -337,5 +337,5 @@ def _asking(this: Node, reads: RowReads) -> Evaluate:
 
 
 def _named(reads: RowReads, leaves: list[Any]) -> list[tuple[str, Evaluate]]:
-    """What is read of a row for some leaves, by the names that looks have for them."""
+    """Values read of a row for some leaves, by the names that queries have for them."""
     return list({leaf_name(node): reads.evaluate(node) for node in leaves}.items())

@@ -36,7 +36,7 @@ def rule_program(wanted: Computed, groups: Sequence[GroupState]) -> tuple[Progra
 
 
 def _is_operand(node: Node) -> bool:
-    """What is known before the rows are taken, and what the histories answer."""
+    """Whether a node's value is known before the rows are processed, or comes from the histories."""
     if isinstance(node, Aggregate):
         return True
     is_running = any(aggregate.since_flag for aggregate in aggregates(node))

@@ -115,7 +115,7 @@ def values_in_flow(text: str, start: int) -> tuple[int, list[Slip]] | None:
 
 
 class Edit(msgspec.Struct, frozen=True):
-    """A stretch [start, end) of a file that is read as `text`, and what its writer is told."""
+    """A stretch [start, end) of a file that is read as `text`, and the message for its writer."""
 
     start: int
     end: int

@@ -81,7 +81,7 @@ def _article(what: str) -> str:
 
 
 def _refused(text: str, file: str) -> Problem | None:
-    """What is wrong with a file before it is read as YAML."""
+    """Problems of a file before it is read as YAML."""
     size = len(text.encode("utf-8", "surrogatepass"))
     if size > SIZE_MAX_BYTES:
         return Problem(file, 0, 0, "", f"the file has {size} bytes; at most {SIZE_MAX_BYTES} are read")

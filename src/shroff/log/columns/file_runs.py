@@ -43,7 +43,7 @@ def submissions_in_runs(intake: Intake, lines: Lines, source: str, as_type: str 
 
 
 def counted_in_runs(submissions: Iterable[Submission], progress: Progress | None) -> Iterator[Submission]:
-    """The same submissions; how many were used is told."""
+    """The same submissions; reports how many were used."""
     if isinstance(submissions, InRuns):
         return InRuns(batched(submissions.runs, progress))
     return counted(submissions, progress)

@@ -67,7 +67,7 @@ class LeftOut:
         return self.refused + self.too_late > 0
 
     def __str__(self) -> str:
-        """What was left out, in words, with the first of it."""
+        """Message about rejected lines, with the first one."""
         kinds = (
             (self.refused, "refused"),
             (self.too_late, "too late"),

@@ -278,7 +278,7 @@ _FITS: Final = {PLATT: _fit_platt, ISOTONIC: _fit_isotonic}  # of two as good th
 
 
 def _mistake_of(found: Calibration) -> str:
-    """What is wrong with it, in words; nothing where scores can be made."""
+    """Problem of the calibration, in words; empty where scores can be made."""
     numbers = np.array((found.slope, found.intercept, *found.margins, *found.probabilities))
     if found.kind not in KINDS:
         return f"is of kind {found.kind!r}, and there are {', '.join(KINDS)}"

@@ -187,7 +187,7 @@ def _above_champion(metric: str, by: str | float, measured: GateFigures) -> Gate
 
 
 def _without(compared: Mapping[str, Compared]) -> tuple[str, Compared] | None:
-    """What is in force where no model is, in words and measured."""
+    """Baseline without a model, in words and measured; None where none was measured."""
     found = ((words, compared.get(name)) for name, words in _ALONE.items())
     return next(((words, reason) for words, reason in found if reason is not None), None)
 

@@ -24,7 +24,7 @@ DEFINED_MIN: Final = 0.9  # share of drawings in which a metric must have a valu
 
 @dataclass(frozen=True, slots=True)
 class Blocks:
-    """What is drawn together.
+    """Bootstrap blocks.
 
     Args:
         kind: `key`, `day` or `row`.

@@ -166,7 +166,7 @@ def _outcomes(scores: Floats, cuts: Cuts) -> NDArray[np.int8]:
 
 
 def _blocks(weighed: Weighed, days: int) -> Blocks:
-    """What is drawn together: days; where they are too few, keys or events."""
+    """Bootstrap blocks: days; where they are too few, keys or events."""
     if days >= BLOCKS_MIN:
         of_rows = weighed.rows.days - weighed.rows.days.min()
         return Blocks("day", "events of one day are related, so whole days are resampled", (of_rows,), days)

@@ -69,7 +69,7 @@ class Filed:
         return replace(self, rows=rows if self.rows is None else self.rows[rows])
 
     def through(self, places: Floats) -> Filed:
-        """What stands for each of its codes; the last of `places` for NaN. Nothing is read."""
+        """Value of each of its codes; the last of `places` for NaN. Nothing is read."""
         assert self.places is not None, "a column of codes"
         return replace(self, places=coded_by(self.places, places))
 
@@ -117,7 +117,7 @@ def some(values: Values, rows: Words) -> Values:
 
 
 def coded_by(codes: Floats, places: Floats) -> Floats:
-    """What stands for each code; the last of `places` where a code is missing.
+    """Value of each code; the last of `places` where a code is missing.
 
     >>> coded_by(np.array([1.0, np.nan]), np.array([7.0, 8.0, np.nan]))
     array([ 8., nan])

@@ -186,7 +186,7 @@ def check_inputs(count: int, names: Sequence[str], inputs: Sequence[InputColumn]
 
 
 def _mistake_of(tree: Tree, inputs: Sequence[InputColumn]) -> str:
-    """What is wrong with a tree, in words; nothing where it can be walked."""
+    """Problem of a tree, in words; empty where it can be walked."""
     count = len(tree.left)
     if count == 0 or len({count, *map(len, (tree.right, tree.inputs, tree.thresholds, tree.ways, tree.values))}) != 1:
         return "has arrays of different lengths"

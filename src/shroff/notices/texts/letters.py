@@ -172,7 +172,7 @@ class Letters:
 
 
 def _receipt_of(due: Due, outcome: str, answer: str) -> str:
-    """What a customer is told of something: its name among the words."""
+    """Text for a customer, by its name."""
     if due.kind == "answer":
         return f"answer_{answer}"
     return outcome if due.kind == "decision" else due.kind

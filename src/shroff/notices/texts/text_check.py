@@ -107,7 +107,7 @@ def names_for(notice: Notice) -> frozenset[str]:
 
 
 def _of_notice(texts: NoticeTemplates, notice: Notice, used: set[str]) -> Iterator[TextError]:
-    """What is wrong with the texts of one notice; `used` gets the names of these."""
+    """Problems of the texts of one notice; `used` gets their names."""
     what = f"a {notice.text_kind} (notice {notice.name})"
     known = names_for(notice)
     for language in languages_of(notice):

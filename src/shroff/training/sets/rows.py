@@ -210,7 +210,7 @@ class _Maker:
         return _in_order_of_appearance(np.concatenate([_NO_WORDS, *codes]))
 
     def _columns(self, frame: Frame, way: Way) -> dict[str, pa.Array]:
-        """What was computed at the events of a piece, by the names of the set's columns."""
+        """Features computed at the events of a piece, by the names of the set's columns."""
         places = self._definitions.settings.money_places
         amount = self._wanted.amount
         costs = None if amount is None else frame.computed[amount.name]

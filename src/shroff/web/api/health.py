@@ -101,11 +101,11 @@ class HealthBoard:
         return Known(self._looks.peek("", OLD_S), is_looking=True)
 
     def look(self, *, is_now: bool = False) -> HealthLook:
-        """How all is; from any thread. `is_now`: no older than a few seconds."""
+        """Health findings; from any thread. `is_now`: no older than a few seconds."""
         return self._looks.get("", self._look, AGAIN_S if is_now else FRESH_S)
 
     def leaving(self, running: Iterable[DeliveryHealth]) -> Deliveries:
-        """What leaves, and what fails, by the store a few seconds ago and by what `running` know; from any thread.
+        """Deliveries and their failures, by the store a few seconds ago and by `running`; from any thread.
 
         The lake is as the last look found it: asking it may take seconds.
         """
@@ -181,7 +181,7 @@ class Health(TypedDict):
 
 
 async def health(service: Service, request: Request) -> Json[Health]:
-    """How all is: deliveries as of now, as every page shows them, and the newest findings."""
+    """Health: deliveries as of now, as every page shows them, and the newest findings."""
     found = await service.in_thread(service.health.look)
     leaving = await service.in_thread(service.health.leaving, service.work.sinks)
     return Json(

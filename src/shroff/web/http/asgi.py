@@ -1,4 +1,4 @@
-"""The application: Starlette's router finds what is asked for, then who asks and whether they may, then it is done."""
+"""The ASGI application: route (Starlette's router), then authentication and authorization, then the handler."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ class Application:
             del self._under_way[sender]
 
     def _refused(self, request: Request, error: ProblemError) -> Response:
-        """A problem, as a page for whoever looks at pages."""
+        """A problem, as a page for browsers."""
         if request.signed_in is not None and request.wants_page:
             return problem_page(self.service, request, error)
         return refused(error)
@@ -181,7 +181,7 @@ class Application:
 
 
 class Resource:
-    """What is at a path, for Starlette's router.
+    """Endpoint of a path, for Starlette's router.
 
     Args:
         here: The routes there by their methods; none where nothing is.

@@ -1,4 +1,4 @@
-"""Threads for what waits or computes: whoever asks for much waits for it, and nobody else does."""
+"""Worker threads with fair shares: a client with many requests waits, and other clients do not."""
 
 from __future__ import annotations
 

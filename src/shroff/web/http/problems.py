@@ -106,7 +106,7 @@ def places_of(error: DefinitionError) -> list[Mistake]:
 
 
 def of_error(error: ShroffError) -> ProblemError:
-    """The problem that an error of the program is for who asked over HTTP; what stands in it may be told."""
+    """Problem document of an error for an HTTP client; all in it may be shown."""
     words = str(error)
     match error:
         case NotAllowedError():

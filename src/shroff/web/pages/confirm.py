@@ -105,7 +105,7 @@ def _page(page: Page, request: Request, status: int = 0) -> Response:
 
 
 def _as_asked(request: Request, values: dict[str, Any]) -> dict[str, Any]:
-    """In the language of who asks, where no notice says another."""
+    """Language of the browser, where no notice says another."""
     wanted = request.headers.get("accept-language", "")[:2].lower()
     if wanted not in LANGUAGES or wanted == values["language"]:
         return {}

@@ -57,7 +57,7 @@ async def keep_warm(service: Service) -> None:
 
 
 def steps(service: Service) -> Iterator[Step]:
-    """What is paid for beforehand, in the order in which somebody who comes first needs it."""
+    """Warm-up steps, in the order in which the first user needs them."""
     templates = environment().list_templates(["html"])
     yield static_files
     yield from (partial(environment().get_template, name) for name in FIRST_TEMPLATES)

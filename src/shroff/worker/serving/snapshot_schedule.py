@@ -16,7 +16,7 @@ AGAIN_S: Final = 60.0  # after one that could not be written
 
 
 class SnapshotSchedule:
-    """The snapshots of a worker while it leads. That one cannot be written is told, and harms nothing else."""
+    """Snapshots of the active writer. A failed one is reported, and harms nothing else."""
 
     def __init__(
         self, writer: Writer, source: object, work: WorkerCounts, options: WorkerOptions, tell: Callable[[str], None]

@@ -147,7 +147,7 @@ class SourceLoop:
         return self._poison.size if limit is None else limit - self._work.taken - on_their_way
 
     def _polled(self, gathered: SourceBatch, wait_s: float) -> SourceBatch:
-        """What was gathered, and what the source gives beside it."""
+        """Gathered messages, and those that the source gives meanwhile."""
         room = min(self._poison.size, self._left()) - len(gathered.submissions)
         if room <= 0 or not self._reads():
             return gathered
@@ -236,7 +236,7 @@ class SourceLoop:
     # ---- between batches
 
     def _attend(self) -> None:
-        """What is due beside the messages, no commit being under way: the inbox, dead letters, a snapshot."""
+        """Chores due between commits: the inbox, dead letters, a snapshot."""
         now_s = time.monotonic()
         self._reading.attend(now_s)
         if now_s - self._looked_s >= IDLE_S:

@@ -45,7 +45,7 @@ class Backoff:
 
 @dataclass(slots=True)
 class ReadNews:
-    """What came of a source's messages since it was last asked for, and how the source is doing.
+    """Counts of a source's messages since the last call, and the source's health.
 
     Args:
         skipped: Messages that are not in the log and not in quarantine, by the reason.
@@ -295,7 +295,7 @@ class NamedReader:
         self.thread.answer(self.source.refuse, [replace(row, source=row.source.removeprefix(begin)) for row in refused])
 
     def told(self) -> ReadNews | None:
-        """What is new since this was asked last; None where nothing is."""
+        """News since the last call; None for none."""
         now = self.failing, self.health.lag
         if not self.news.has_come and now == self._told:
             return None

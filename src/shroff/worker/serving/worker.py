@@ -102,7 +102,7 @@ class Leader(ABC):
 
     @abstractmethod
     def _leading(self, term: LeaderTerm) -> Leading:
-        """What is done now that this process leads the log, with state at its end."""
+        """Begin as the active writer of the log, with the state at its end."""
 
     def run(self) -> WorkerCounts:
         """Work until it is stopped, or has come to the end that its options say.

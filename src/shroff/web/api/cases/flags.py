@@ -1,4 +1,4 @@
-"""Flags of an entity, and what somebody found out about one."""
+"""Flags of an entity, and verdicts on them."""
 
 from __future__ import annotations
 
@@ -208,7 +208,7 @@ def known_key(project: Project, entity: str, key: str) -> str:
 
 
 def document(row: FlagRow, standing: VerdictInForce | None) -> Flag:
-    """A flag for who asks. Its id is its place and rule."""
+    """A flag as its caller may see it. Its id is its sequence number and rule."""
     updated_ms = row.time_ms if standing is None else standing.known_at_ms
     return flag_document(row, PENDING if standing is None else ACCURACY.get(standing.verdict, PENDING), updated_ms)
 

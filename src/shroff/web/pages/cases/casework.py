@@ -142,7 +142,7 @@ def line_of(
     top: CaseEventRow | None = None,
     history: Sequence[Happened] = (),
 ) -> QueueLine:
-    """A case as who asks sees it; with its history, by whom it was escalated too."""
+    """A case as its viewer sees it; with its history, by whom it was escalated too."""
     now_ms = desk.now_ms()
     left_ms, whole_ms = case.due_ms - now_ms, max(1, case.due_ms - case.opened_ms)
     whose = "you" if case.assignee == who.id else case.assignee_name

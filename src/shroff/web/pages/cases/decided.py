@@ -121,7 +121,7 @@ def _case_of(service: Service, who: Who, event: str, id_: str) -> InCase | None:
 
 
 def _refunded(service: Service, in_case: InCase | None, event: str, id_: str) -> str:
-    """What was returned to the customer: with answers to its case, or to the event alone; empty for nothing."""
+    """Outcome returned to the customer: with answers to its case, or to the event alone; empty for none."""
     if in_case is not None:
         with service.cases.store.look() as look:
             return amount(service.cases, refunded_by(look.history(in_case.line.case.number)) or None) or ""

@@ -419,7 +419,7 @@ def _charts(found: Cutoffs, points: Sequence[Point]) -> tuple[Plot, Plot]:
 
 
 def _marked(named: Iterable[tuple[str, str, Point | None]]) -> list[tuple[str, str, Point]]:
-    """What is marked on the curve; what lies at one place has one dot, which says all of it."""
+    """Points marked on the curve; those at one position share one dot with all their texts."""
     found: dict[tuple[float, float], tuple[str, str, Point]] = {}
     for kind, says, point in named:
         if point is not None:
