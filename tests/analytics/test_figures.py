@@ -124,7 +124,7 @@ def test_figures_are_those_of_the_definition_wherever_events_lie(shop: Path, whe
     events = lines(len(where))
     spread(shop, events, 200, where)
     project = shroff.open(shop)
-    figures = project.notice_files.declared["kpi"].figures
+    figures = project.notice_files.declared["kpi"].report.figures
     found = ReportFigures(project.context).figures(figures, DAY, zone)
 
     for back in range(7):
@@ -139,7 +139,7 @@ def test_figures_are_those_of_the_definition_wherever_events_lie(shop: Path, whe
 def test_counts_are_those_of_shroff_counts_and_drop_offs_those_of_shroff_funnel(shop: Path):
     ingest(shop, lines(9))
     project, zone = shroff.open(shop), "Europe/Berlin"
-    figures = project.notice_files.declared["kpi"].figures
+    figures = project.notice_files.declared["kpi"].report.figures
     days = [DAY - timedelta(back) for back in (3, 2, 1, 0)]
 
     found = ReportFigures(project.context).figures(figures, DAY, zone)
@@ -162,7 +162,7 @@ def test_drop_offs_have_days_before_only_where_the_log_had_begun(shop: Path):
 def test_a_figure_that_cannot_be_had_says_why_and_the_others_stay(shop: Path):
     ingest(shop, lines(3, 20))
     project = shroff.open(shop)
-    figures = dict(project.notice_files.declared["kpi"].figures)
+    figures = dict(project.notice_files.declared["kpi"].report.figures)
     with (shop / "shroff.yaml").open("a", encoding="utf-8") as file:
         file.write("lake: ./lake\n")
     shroff.open(shop).run(WriteLake())
@@ -180,7 +180,7 @@ def test_a_damaged_file_of_one_event_type_takes_away_no_figure_of_another(shop: 
     with (shop / "shroff.yaml").open("a", encoding="utf-8") as file:
         file.write("lake: ./lake\n")
     project = shroff.open(shop)
-    figures = dict(project.notice_files.declared["kpi"].figures)
+    figures = dict(project.notice_files.declared["kpi"].report.figures)
     before = ReportFigures(project.context).figures(figures, DAY, "UTC")
     project.run(WriteLake())
     for one in (shop / "lake" / "events" / "type=bought").rglob("*.parquet"):

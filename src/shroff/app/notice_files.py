@@ -18,7 +18,7 @@ from shroff.language.values import DAY_MS
 from shroff.runtime.entry_points import load_entry
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from shroff.monitoring.doctor import Finding
     from shroff.notices.case_notifications import CaseNotifications
@@ -312,8 +312,6 @@ def with_notices(files: Mapping[str, str], loaded: Loaded) -> Loaded:
     problems: list[Problem] = []
     warnings: list[Problem] = []
     found = load_notices(files, loaded.definitions, problems, warnings)
-    if (funnels := loaded.definitions.added.get("funnels")) is not None:
-        problems += _unknown_funnels(funnels, found)
     if any(name.startswith(FOLDER) and name.endswith(".j2") for name in files):
         from shroff.notices.texts.templates import NoticeTemplates
         from shroff.notices.texts.text_check import check_texts
@@ -323,12 +321,3 @@ def with_notices(files: Mapping[str, str], loaded: Loaded) -> Loaded:
             Problem(mistake.name, mistake.line, 1 if mistake.line else 0, "", mistake.words) for mistake in mistakes
         ]
     return loaded.beside(problems, warnings) if problems or warnings else loaded
-
-
-def _unknown_funnels(known: Collection[str], notices: Mapping[str, Notice]) -> Iterator[Problem]:
-    """Funnels of reports that funnels.yaml does not have; a version has no such file, and is not held against it."""
-    for notice in notices.values():
-        for name in notice.funnels:
-            if name not in known and notice.place is not None:
-                hint = nearest(name, known) or f"There is {', '.join(known) or 'none'}."
-                yield notice.place.problem(f"there is no funnel {name!r} in funnels.yaml.", hint)

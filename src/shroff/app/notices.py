@@ -21,7 +21,6 @@ from shroff.errors import DefinitionError
 from shroff.events import hash_keys
 from shroff.language.values import day_named
 from shroff.project.settings.system import System
-from shroff.runtime.entry_points import FIGURES, load_entry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -82,7 +81,7 @@ class NoticeViews(ProjectPart):
             self._lake_of_documents,
             LabelReports(self._context).known_by,
             ProjectCases(self._context).backlog,
-            load_entry("counted", FIGURES)(self._context),
+            self._count_report,
             SentLetters(self._context).sweep,
             SentLetters(self._context).remove,
             lambda files: load_definitions(files, self._log.hasher, read=self._context.read_once).or_raise(),
@@ -93,6 +92,11 @@ class NoticeViews(ProjectPart):
             self._source_troubles,
             partial(failing_schedules, self._context),
         )
+
+    def _count_report(self, notice: Notice, day: date) -> bytes:
+        from shroff.notices.added_reports import added_reports
+
+        return added_reports()[notice.added].count(self._context, notice.report, str(notice.zone), day)
 
     def _source_troubles(self) -> Iterator[tuple[str, str, int]]:
         """What keeps messages of sources away, and files of which more is bad than may be."""

@@ -20,17 +20,16 @@ from shroff.language.values import DAY_MS, HOUR_MS, is_zone, parse_duration
 from shroff.language.yaml import text as yamltext
 from shroff.language.yaml.text import Mapping as YamlMapping
 from shroff.language.yaml.text import Node, Scalar
+from shroff.notices.added_reports import added_reports
 from shroff.notices.keys import NOTICE
 from shroff.people.addresses import is_address
 from shroff.project.definitions import Definitions
-from shroff.project.figures import Figure, load_figures
 from shroff.streams.settings import ALONE
 
 FOLDER: Final = "notices/"
 ENDING: Final = ".yaml"
 DONE: Final = ("sent", "refused")  # what becomes of a message of another notice
 OF_EVENTS: Final = frozenset({"flag", "decision", "answer", "case", *DONE})  # what these tell of is an event
-FIGURES: Final = "figures"  # the text of a report of its own figures
 RECEIPT: Final = "receipt"  # the text of a mail to whom the event names, where nothing is asked
 
 
@@ -89,8 +88,8 @@ class Notice:
     digest_ms: int = 0
     limit: Limit | None = None
     quiet: Quiet | None = None
-    figures: Mapping[str, Figure] = field(default_factory=dict)
-    funnels: tuple[str, ...] = ()
+    added: str = ""  # the report of a plug-in, in place of decisions, with its content
+    report: Any = None
     at_minute: int = 7 * 60
     zone: str | FromEvent = "UTC"
     language: str | FromEvent = "en"
@@ -111,13 +110,8 @@ class Notice:
         if self.to.of_event is not None:
             return RECEIPT
         if self.on == "report":
-            return FIGURES if self.has_figures else "report"
+            return self.added or "report"
         return "notice"
-
-    @property
-    def has_figures(self) -> bool:
-        """Whether it is a report of its own figures, in place of decisions."""
-        return bool(self.figures or self.funnels)
 
     @property
     def recipient(self) -> str:
@@ -217,6 +211,10 @@ class _Loader:
         limit, quiet = plain.get("limit"), plain.get("quiet")
         zone = self._said(tree, plain, "zone", self._zone)
         self._check_zone(tree.get("zone"), zone)
+        contents = (
+            (name, kind.load(tree, self._definitions, self._problems)) for name, kind in added_reports().items()
+        )
+        added, report = next((pair for pair in contents if pair[1] is not None), ("", None))
         return Notice(
             self._name,
             plain.get("on", "flag"),
@@ -239,8 +237,8 @@ class _Loader:
             digest_ms=parse_duration(plain["digest"]) if "digest" in plain else 0,
             limit=None if limit is None else Limit(int(float(limit["count"])), parse_duration(limit["per"])),
             quiet=None if quiet is None else self._quiet(tree.get("quiet"), quiet),
-            figures=load_figures(tree.get("figures"), self._definitions, self._problems),
-            funnels=tuple(dict.fromkeys(plain.get("funnels", ()))),
+            added=added,
+            report=report,
             at_minute=_minute(plain.get("at", "07:00")),
             zone=zone,
             language=self._said(tree, plain, "language", "en"),
@@ -364,11 +362,10 @@ def _misfits(notice: Notice) -> Iterable[tuple[str, str]]:
         yield "of", "'of' names notices whose messages are sent or refused: write 'on: sent' or 'on: refused'."
     if notice.on in DONE and notice.to.of_event is not None:
         yield "to", f"a notice on {notice.on} is for people and systems here: an address, or {{ role: … }}."
-    if notice.has_figures and notice.on != "report":
-        yield (
-            "figures" if notice.figures else "funnels",
-            "'figures' and 'funnels' are for a daily mail: write 'on: report'.",
-        )
+    if notice.added and notice.on != "report" and isinstance(notice.place, YamlMapping):
+        keys = [key.name for key in added_reports()[notice.added].keys]
+        words = f"{' and '.join(map(repr, keys))} are for a daily mail: write 'on: report'."
+        yield next(key for key in keys if notice.place.get(key) is not None), words
     if notice.asks and notice.on not in {"flag", "decision"}:
         yield "ask", "'ask' needs 'on: flag' or 'on: decision'."
     if notice.asks and notice.to.of_event is None:

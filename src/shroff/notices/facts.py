@@ -16,7 +16,7 @@ from shroff.language.types import Type
 from shroff.language.values import Value, is_zone, rescale_half_even, show
 from shroff.log.history import Records
 from shroff.notices.definitions import FromEvent, Notice
-from shroff.notices.texts.localization import covered, has_card, last_four, money_text
+from shroff.notices.texts.localization import covered, has_card, last_four, money_text, plain
 from shroff.notices.texts.mails import one_line
 from shroff.notices.texts.words import LANGUAGES, WORDS
 from shroff.people.addresses import is_address
@@ -229,8 +229,3 @@ class Facts:
         if money is None:
             return None
         return reader_of(ThisField(money.type, money.name), self.definitions.reference), money.type
-
-
-def plain(text: str) -> str:
-    """A text of an event as it may stand in any mail: on one line, without the number of a card."""
-    return covered(one_line(text))

@@ -19,8 +19,8 @@ from shroff.language.keys import (
     choice,
     own_names,
 )
+from shroff.notices.added_reports import added_reports
 from shroff.notices.texts.words import LANGUAGES
-from shroff.project.figures import FIGURES
 from shroff.project.file_kinds import ProjectFile
 from shroff.streams.settings import ALONE, DOCUMENT_NAME, HTTP
 
@@ -175,19 +175,7 @@ NOTICE: Final = MappingShape(
             QUIET,
             examples=("{ from: 22:00, to: 07:00, zone: Europe/Berlin }",),
         ),
-        Key(
-            "figures",
-            "The figures of a report, in the order of the mail; they replace the counts of decisions.",
-            FIGURES,
-            examples=("{ savers: { distinct: user, event: saving } }",),
-        ),
-        Key(
-            "funnels",
-            "Funnels of funnels.yaml for the report. It shows the drop-off of each step beside the mean of the three "
-            "previous days.",
-            Many("funnels", NAME),
-            examples=("[onboarding]",),
-        ),
+        *(key for report in added_reports().values() for key in report.keys),
         Key("at", "Time of the report, in `zone`.", TIME_OF_DAY, default="07:00"),
         Key(
             "zone",

@@ -11,11 +11,11 @@ from shroff.language.values import DAY_MS, HOUR_MS, MINUTE_MS
 from shroff.log.unmatched_files import unmatched_of
 from shroff.monitoring.doctor import WRONG, look_at_waiting
 from shroff.notices.definitions import Notice
-from shroff.notices.facts import plain
 from shroff.notices.reports.daily import report_due
 from shroff.notices.reports.report_figures import reckoned
 from shroff.notices.services import NoticeServices
 from shroff.notices.store import REFUSED, SENT, SHIPPED, UNKNOWN, Due, NoticeStore
+from shroff.notices.texts.localization import plain
 from shroff.notices.triggers import due_of
 from shroff.streams.log import Log
 from shroff.streams.sink_cursor import DeliveryHealth

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from datetime import date
 from threading import Lock
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import Final, Protocol
 
 from shroff.engine.stored import telling_damage
 from shroff.errors import StorageError
@@ -22,9 +22,6 @@ from shroff.project.definitions import Definitions
 from shroff.streams.lake import RetriedObjects
 from shroff.streams.log import Log
 from shroff.streams.sink import Sink
-
-if TYPE_CHECKING:
-    from shroff.project.figures import DropOff, Figure, FigureValues
 
 READ: Final = ("definitions", "policy", "lists", "tables")  # of a version, what notices read
 
@@ -48,19 +45,6 @@ class CaseBacklog(Protocol):
     def left_ms(self) -> int | None: ...
 
 
-class CountsFigures(Protocol):
-    """The interface that computes figures for reports, over log and lake."""
-
-    def figures(self, figures: Mapping[str, Figure], day: date, zone: str) -> Mapping[str, FigureValues]:
-        """The values of figures on a day, and on the days before it; one that is not available says why."""
-
-    def drop_offs(self, funnel: str, day: date, zone: str) -> Sequence[DropOff]:
-        """The drop-offs of a funnel's steps on a day, beside those of the three days before. Raises: ShroffError."""
-
-    def newest_ms(self) -> int | None:
-        """The time of the newest event; None without one. Raises: ShroffError."""
-
-
 @dataclass(slots=True)
 class NoticeServices:
     """A project as notices see it. Whatever is opened is closed by the caller who opened it.
@@ -73,7 +57,7 @@ class NoticeServices:
         lake: Where documents of the lake go.
         known_by: Which share of the frauds is known after so many days; ages of which that is not known are left out.
         backlog: What waits for people now.
-        counting: What counts figures for reports.
+        count_report: Counts the report of a plug-in that a notice names, on a day: JSON.
         sweep_mails: Removes mails that lie as files for longer than they are kept; gives how many.
         remove_mail: Removes the mail of this id, where it lies as a file.
         load: Definitions of files by their names, which are well.
@@ -100,7 +84,7 @@ class NoticeServices:
     lake: Callable[[], AbstractContextManager[RetriedObjects]]
     known_by: Callable[[Sequence[int]], Mapping[int, float]]
     backlog: Callable[[], CaseBacklog]
-    counting: CountsFigures
+    count_report: Callable[[Notice, date], bytes]
     sweep_mails: Callable[[], int]
     remove_mail: Callable[[str], None]
     load: Callable[[Mapping[str, str]], Definitions]

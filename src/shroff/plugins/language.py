@@ -39,6 +39,8 @@ from shroff.language.values import (
     parse_duration,
     parse_share,
     rescale_half_even,
+    show,
     show_decimal,
     show_duration,
+    to_real,
 )

@@ -19,4 +19,4 @@ from shroff.operations.declaration import (
 from shroff.operations.pagination import cursor_of, next_of
 from shroff.runtime.process_wide import ended_cleanly, threads
 from shroff.runtime.progress import Progress, ahead, unheard
-from shroff.runtime.texts import argument, many, one_line, shown, table
+from shroff.runtime.texts import argument, cut, many, one_line, shown, table

@@ -1,16 +1,17 @@
-"""Figures of daily reports, as notices declare them and mails show them."""
+"""Daily reports of plug-ins (`on: report` of a notice): their declaration, and words and numbers as mails show them."""
 
 from __future__ import annotations
 
-from shroff.notices.services import CountsFigures
-from shroff.project.figures import (
-    BEFORE,
-    SHOWN,
-    CountedEvents,
-    DropOff,
-    Figure,
-    FigureValues,
-    figure_of,
-    split_mistake,
-    why_not,
+from shroff.notices.added_reports import AddedReport
+from shroff.notices.texts.localization import (
+    MINUS,
+    count_text,
+    covered,
+    day_text,
+    moment_text,
+    money_text,
+    plain,
+    share_text,
 )
+from shroff.notices.texts.words import MARKS as POINTS
+from shroff.notices.texts.words import WORDS

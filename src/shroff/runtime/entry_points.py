@@ -18,7 +18,6 @@ PACKAGE: Final = "shroff"
 ADAPTERS: Final = "shroff.adapters"  # CONTRACT.TECHNOLOGY: the adapter
 CHECKS: Final = "shroff.checks"  # NAME: a class over an opened project, with `tries` and `values`
 EXPORTERS: Final = "shroff.exporters"  # NAME: a function that exports what `shroff export` names
-FIGURES: Final = "shroff.figures"  # `counted`: what counts the figures of reports
 FILES: Final = "shroff.files"  # KIND of KIND.yaml: an AddedFile
 IMPORTERS: Final = "shroff.importers"  # rules.SYSTEM or model.FORMAT: a function
 JOBS: Final = "shroff.jobs"  # KIND: a JobKind
@@ -26,6 +25,7 @@ KERNELS: Final = "shroff.kernels"  # NAME: kernels as `module:function function`
 LEARNERS: Final = "shroff.learners"  # NAME: a function of TrainingRows and LearningPlan
 METRICS: Final = "shroff.metrics"  # NAME: a Metric that computes
 OPERATIONS: Final = "shroff.operations"  # NAME: words with their modules and help
+REPORTS: Final = "shroff.reports"  # NAME of a mail's text: an AddedReport
 ROUTES: Final = "shroff.routes"  # NAME: a function that gives routes
 SETTINGS: Final = "shroff.settings"  # CONTRACT or CONTRACT.NAME: a mapping of technologies to declarations
 

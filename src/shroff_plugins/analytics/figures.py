@@ -29,10 +29,19 @@ from shroff.plugins.language import (
 )
 from shroff.plugins.log import DayCounts, Log
 from shroff.plugins.project import Definitions
-from shroff.plugins.reports import BEFORE, SHOWN, CountedEvents, DropOff, Figure, FigureValues, figure_of, why_not
 from shroff_plugins.analytics.funnel_events import History, ReadTimes, Words, read_frames, user_codes, user_fields
 from shroff_plugins.analytics.funnel_file import Funnel
 from shroff_plugins.analytics.funnels import FunnelQuestion, ask_funnel
+from shroff_plugins.analytics.report_keys import (
+    BEFORE,
+    SHOWN,
+    CountedEvents,
+    DropOff,
+    Figure,
+    FigureValues,
+    figure_of,
+    why_not,
+)
 
 _CODES: Final = 40  # bits of a user's code; the day stands above them
 FactOf = Callable[[Figure, int], Value]

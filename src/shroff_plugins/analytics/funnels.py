@@ -20,11 +20,11 @@ from shroff.errors import UsageError, nearest
 from shroff.plugins.language import DAYS_MAX, day_starts_ms, key_text, show_duration
 from shroff.plugins.operations import OperationAnswer, one_line, table
 from shroff.plugins.project import Definitions
-from shroff.plugins.reports import split_mistake
 from shroff_plugins.analytics.counts import ROWS_MAX, VALUES_MAX, shown_value
 from shroff_plugins.analytics.funnel_events import History, ReadTimes, StepEvents, Words, read_steps, reads
 from shroff_plugins.analytics.funnel_file import Funnel
 from shroff_plugins.analytics.funnel_steps import DropOffDay, Reached, Truths, drop_offs, reached
+from shroff_plugins.analytics.report_keys import split_mistake
 
 DROPPED_OFF, RECOVERED, STILL_OUT, REACHED, LOST = KINDS = (
     "dropped_off", "recovered", "still_out", "reached", "lost",

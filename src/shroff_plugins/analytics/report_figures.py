@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from shroff.plugins.events import time_text
-from shroff.plugins.language import parse_decimal, rescale_half_even
+from shroff.plugins.language import parse_decimal, rescale_half_even, show, to_real
+from shroff.plugins.operations import cut
 from shroff_plugins.analytics.count_operations import KeyAtMoment, facts_asked
 from shroff_plugins.analytics.figures import FigureQuestion, answer_figures, drop_offs_of
 from shroff_plugins.analytics.funnel_operations import funnel_named
 from shroff_plugins.analytics.histories import history_of
+from shroff_plugins.analytics.report_keys import why_not
+from shroff_plugins.analytics.report_text import CountedFigure, CountedFunnel, CountedReport, CountedStep, Plain
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,7 +22,57 @@ if TYPE_CHECKING:
     from shroff.plugins.events import Scalar
     from shroff.plugins.language import Type, Value
     from shroff.plugins.project import ProjectContext
-    from shroff.plugins.reports import DropOff, Figure, FigureValues
+    from shroff_plugins.analytics.figures_report import ReportContent
+    from shroff_plugins.analytics.report_keys import DropOff, Figure, FigureValues
+
+
+LABEL_MAX: Final = 100
+WHY_MAX: Final = 500
+_INT64: Final = 1 << 63
+
+
+def count_report(context: ProjectContext, content: ReportContent, zone: str, day: date) -> CountedReport:
+    """Count what a notice names. Whatever cannot be had says why, so a report always comes of it."""
+    counting, places = ReportFigures(context), context.definitions.settings.money_places
+    found = counting.figures(content.figures, day, zone) if content.figures else {}
+    shown = [figure for figure in content.figures.values() if not figure.is_hidden]
+    figures = [_counted(figure, found[figure.name], places) for figure in shown]
+    try:
+        newest_ms = counting.newest_ms()
+    except Exception:  # noqa: BLE001 - a log that cannot be read is why the figures are not available
+        newest_ms = _INT64 - 1  # so the report does not say besides that events are missing
+    return CountedReport(figures, [_funnel(counting, name, day, zone) for name in content.funnels], newest_ms)
+
+
+def _funnel(counting: ReportFigures, name: str, day: date, zone: str) -> CountedFunnel:
+    try:
+        found = counting.drop_offs(name, day, zone)
+    except Exception as error:  # noqa: BLE001 - whatever fails, the report has the rest
+        return CountedFunnel(name, [], cut(why_not(error), WHY_MAX))
+    return CountedFunnel(name, [CountedStep(off_day.step, off_day.count, list(off_day.before)) for off_day in found])
+
+
+def _counted(figure: Figure, found: FigureValues, places: int) -> CountedFigure:
+    form = figure.form or {"money": "money"}.get(figure.type.kind, "number" if figure.type.is_numeric else "text")
+    label = figure.label or figure.name.replace("_", " ").capitalize()
+    values = [_plain(value, figure, form, places) for value in found.values]
+    return CountedFigure(figure.name, label[:LABEL_MAX], form, values, cut(found.why, WHY_MAX))
+
+
+def _plain(value: Value, figure: Figure, form: str, places: int) -> Plain:
+    """A value as it is kept: money in smallest units, other numbers in whole ones, all else as text."""
+    type_ = figure.type
+    if value is None:
+        return None
+    if not type_.is_numeric:
+        return show(value, type_, places)
+    if form == "money":
+        is_exact = type_.is_exact
+        units = rescale_half_even(int(value), type_.places, places) if is_exact else round(float(value) * 10**places)
+        return units if abs(units) < _INT64 else None
+    if type_.is_exact:
+        return to_real(int(value), type_.places) if type_.places or abs(int(value)) >= _INT64 else int(value)
+    return float(value)
 
 
 class ReportFigures:

@@ -7,13 +7,12 @@ from datetime import date, datetime, timedelta
 from typing import Any, Final
 
 from shroff.language.values import DAY_MS, HOUR_MS, day_at, day_start_ms
+from shroff.notices.added_reports import added_reports
 from shroff.notices.definitions import Notice
-from shroff.notices.facts import plain
-from shroff.notices.reports.counted import counted_values
 from shroff.notices.reports.report_figures import Figures, counted_of, day_of, figures_of, zone_of
 from shroff.notices.services import NoticeServices
 from shroff.notices.store import Due
-from shroff.notices.texts.localization import count_text, day_text, lasting_text, money_text, share_text
+from shroff.notices.texts.localization import count_text, day_text, lasting_text, money_text, plain, share_text
 from shroff.notices.texts.words import WORDS
 from shroff.notices.triggers import due_of
 from shroff.project.policy import OUTCOMES
@@ -47,10 +46,12 @@ def due_for(notice: Notice, day: date, now_ms: int) -> Due:
 
 def report_values(services: NoticeServices, notice: Notice, due: Due, log: LogReader) -> dict[str, Any]:
     """What a report shows."""
-    if notice.has_figures:
-        return counted_values(services, notice, counted_of(services, notice, due), day_of(notice, due).start_ms)
-    day, found = day_of(notice, due), figures_of(services, notice, due, log)
     language = notice.language if isinstance(notice.language, str) else "en"
+    if notice.added:
+        counted, start_ms = counted_of(services, notice, due), day_of(notice, due).start_ms
+        settings = services.definitions.settings
+        return added_reports()[notice.added].values(counted, settings, language, str(notice.zone), start_ms)
+    day, found = day_of(notice, due), figures_of(services, notice, due, log)
     words = WORDS[language]
     project, shown = plain(services.definitions.settings.name), day_text(day.start_ms, day.zone.key, language)
     return {

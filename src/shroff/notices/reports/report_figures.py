@@ -13,11 +13,11 @@ import msgspec
 from shroff.language.values import day_start_ms
 from shroff.monitoring.day_figures import CUSTOMER, QUARTER_MS, figures_by_day, has_amounts
 from shroff.notices.definitions import Notice
-from shroff.notices.reports.counted import CountedReport, counted_report
 from shroff.notices.services import NoticeServices
 from shroff.notices.store import Due
 from shroff.streams.log import LogReader
 
+_NOT_COUNTED: Final = msgspec.Raw(b"null")
 AGES_DAYS: Final = (1, 7, 30)  # at which the maturity of labels is reported
 
 
@@ -56,12 +56,12 @@ class Figures(msgspec.Struct, frozen=True):
 class _Told(msgspec.Struct):
     """Stored content of a due report. One stored by an earlier version has no figures.
 
-    `counted` are those that a notice names itself.
+    `counted` is the report of a plug-in.
     """
 
     day: str
     figures: Figures | None = None
-    counted: CountedReport | None = None
+    counted: msgspec.Raw = _NOT_COUNTED
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +88,8 @@ def zone_of(notice: Notice) -> ZoneInfo:
 def reckoned(services: NoticeServices, notice: Notice, due: Due, log: LogReader) -> Due:
     """The due of a report with its figures as they are now."""
     told = msgspec.json.decode(due.told, type=_Told)
-    if notice.has_figures:
-        found = _Told(told.day, counted=counted_report(services, notice, date.fromisoformat(told.day)))
+    if notice.added:
+        found = _Told(told.day, counted=msgspec.Raw(services.count_report(notice, date.fromisoformat(told.day))))
     else:
         found = _Told(told.day, _figures(services, day_of(notice, due), log))
     return replace(due, told=msgspec.json.encode(found).decode())
@@ -101,10 +101,11 @@ def figures_of(services: NoticeServices, notice: Notice, due: Due, log: LogReade
     return told.figures or _figures(services, day_of(notice, due), log)
 
 
-def counted_of(services: NoticeServices, notice: Notice, due: Due) -> CountedReport:
-    """The figures that a notice names, as they were when it was due; as they are now where they were not counted."""
+def counted_of(services: NoticeServices, notice: Notice, due: Due) -> bytes:
+    """The report of a plug-in as it was when it was due; as it is now where it was not counted."""
     told = msgspec.json.decode(due.told, type=_Told)
-    return told.counted or counted_report(services, notice, date.fromisoformat(told.day))
+    is_there = bytes(told.counted) != bytes(_NOT_COUNTED)
+    return bytes(told.counted) if is_there else services.count_report(notice, date.fromisoformat(told.day))
 
 
 def _figures(services: NoticeServices, day: Day, log: LogReader) -> Figures:

@@ -9,9 +9,9 @@ from typing import Any, Final
 import msgspec
 
 from shroff.notices.definitions import RECEIPT, Notice
-from shroff.notices.facts import Facts, NoticeEvent, plain
+from shroff.notices.facts import Facts, NoticeEvent
 from shroff.notices.store import Due, Question
-from shroff.notices.texts.localization import day_text, moment_text, until_text
+from shroff.notices.texts.localization import day_text, moment_text, plain, until_text
 from shroff.notices.texts.mails import RenderedText
 from shroff.notices.texts.templates import NoticeTemplates
 from shroff.notices.texts.words import WORDS

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 
 from shroff.language.values import MINUTE_MS, show_decimal
 from shroff.notices.texts.words import DAYS, MARKS, MONTHS, WORDS
+from shroff.runtime.texts import one_line
 
 NO_BREAK: Final = "\u00a0"
 MINUS: Final = "\u2212"
@@ -121,3 +122,8 @@ def _is_card(text: str) -> bool:
     digits = [int(digit) for digit in reversed(text) if digit.isdigit()]
     doubled = (sum(divmod(2 * digit, 10)) for digit in digits[1::2])
     return (sum(digits[::2]) + sum(doubled)) % 10 == 0
+
+
+def plain(text: str) -> str:
+    """A text of an event as it may stand in any mail: on one line, without the number of a card."""
+    return covered(one_line(text))

@@ -17,6 +17,7 @@ from typing import Any, Final
 from jinja2 import BaseLoader, Template, TemplateError, TemplateNotFound, TemplateSyntaxError, meta, nodes
 
 from shroff.errors import UsageError
+from shroff.notices.added_reports import added_reports
 from shroff.notices.texts.mails import RenderedText
 from shroff.notices.texts.sandbox import Sandbox, check_own
 
@@ -24,7 +25,7 @@ FOLDER: Final = "notices/"
 ENDINGS: Final = (".txt.j2", ".html.j2")
 NO_SUBJECT: Final = "a plain text begins with a line 'Subject: …' and an empty one"
 LENGTH_MAX: Final = 256 * 1024  # characters of one text: a mail is read by a person
-_SHIPPED: Final = resources.files("shroff.notices").joinpath("templates")
+_PACKAGE: Final = "shroff.notices"  # whose texts lie in its templates/; each report of a plug-in names its own
 _SUBJECT: Final = re.compile(r"Subject:[ \t]*([^\r\n]+)\r?\n\r?\n")
 
 
@@ -194,7 +195,9 @@ class _Loader(BaseLoader):
 
 @cache
 def _shipped(name: str) -> str | None:
-    return next((path.read_text("utf-8") for path in _SHIPPED.iterdir() if path.name == name), None)
+    report = added_reports().get(name.partition(".")[0])
+    folder = resources.files(_PACKAGE if report is None else report.package).joinpath("templates")
+    return next((path.read_text("utf-8") for path in folder.iterdir() if path.name == name), None)
 
 
 def _is_template(name: str) -> bool:

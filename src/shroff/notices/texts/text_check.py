@@ -12,7 +12,8 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from shroff.errors import nearest
-from shroff.notices.definitions import FIGURES, OF_EVENTS, RECEIPT, Notice
+from shroff.notices.added_reports import added_reports
+from shroff.notices.definitions import OF_EVENTS, RECEIPT, Notice
 from shroff.notices.texts.templates import NoticeTemplates, TextError
 from shroff.notices.texts.words import LANGUAGES, WORDS
 
@@ -65,18 +66,15 @@ NAMES_OF: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
             "hours": "24 rows: each has `hour`, `count`, `percent` and `marks`.",
             "is_quiet": "Whether there were no decisions on that day.",
         },
-        FIGURES: _ALL
-        | {
-            "subject": _ITEMS["subject"],
-            "project": "The project's name.",
-            "notice": "The notice's name.",
-            "day": "The day, such as `5 January`.",
-            "span": "The days of the charts, such as `30 December to 5 January`.",
-            "note": "A note if the newest event is before the end of the day; otherwise empty.",
-            "figures": "Each figure: `name`, `label`, `value`, `is_there` (whether it is available), `why` (it is not; "
-            "said once for equal reasons), `marks` (a line of bars), and `bars`, each with `percent`.",
-            "funnels": "Each funnel: `name`, `why`, `note`, and `steps`, each with `step`, `count`, `mean`, `change`, "
-            "`percent`, `mean_percent` and `marks` (lengths of bars).",
+        **{
+            name: _ALL
+            | {
+                "subject": _ITEMS["subject"],
+                "project": "The project's name.",
+                "notice": "The notice's name.",
+                **report.names,
+            }
+            for name, report in added_reports().items()
         },
     }
 )
@@ -158,8 +156,8 @@ def samples(notice: Notice, language: str) -> Iterator[dict[str, Any]]:
             "hours": [{"hour": hour, "count": "1", "percent": 50, "marks": "##"} for hour in range(24)],
         }
         found = [{**rows, "maturity": words["maturity"] * is_old, "is_quiet": is_old} for is_old in (True, False)]
-    elif notice.text_kind == FIGURES:
-        found = [_figures_sample(is_there=True), _figures_sample(is_there=False)]
+    elif notice.text_kind == notice.added:
+        found = [dict(sample) for sample in added_reports()[notice.added].samples]
     else:
         item = {
             "sentence": "9 payments in 10 minutes",
@@ -172,25 +170,3 @@ def samples(notice: Notice, language: str) -> Iterator[dict[str, Any]]:
         may_be_many = bool(notice.digest_ms or notice.limit or notice.quiet)
         found = [{"items": [item], "more": 0}, {"items": [item, item], "more": 2}][: 1 + may_be_many]
     yield from ({**given, **sample} for sample in found)
-
-
-def _figures_sample(*, is_there: bool) -> dict[str, Any]:
-    """A report of figures: one that is there, or of which nothing is available."""
-    why = "" if is_there else "the lake does not answer"
-    figure = {
-        "name": "users",
-        "label": "Users",
-        "value": "12",
-        "marks": "▂▅█" * is_there,
-        "is_there": is_there,
-        "why": why,
-    }
-    step = {"step": "opened", "count": "9", "mean": "7.3", "change": "+23 %", "marks": "####"}
-    steps = [{**step, "percent": 100, "mean_percent": 81}]
-    funnel = {"name": "onboarding", "why": why, "note": "", "steps": steps * is_there}
-    bars = [{"percent": percent} for percent in (25, 60, 100)] * is_there
-    return {
-        "figures": [{**figure, "marks": "▂▅█" * is_there, "bars": bars}],
-        "funnels": [funnel],
-        "note": "" if is_there else "sample",
-    }

@@ -118,7 +118,7 @@ def _documented(
         """A route of the API: `api(method, path below API, right, handler)(summary, answer, ...)`, as `RouteDoc` takes.
 
         Args:
-            right: Who may call it; None for anybody who has a key.
+            right: What it takes; None for what anybody may ask, which must lie below `OPEN_BELOW`.
         """
 
         def route(*args: _Doc.args, **more: _Doc.kwargs) -> Route:

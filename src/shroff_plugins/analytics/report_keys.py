@@ -4,15 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, TypedDict
+from typing import TYPE_CHECKING, Final, TypedDict
 
 import msgspec
 
 from shroff.errors import Problem, ShroffError, nearest
-from shroff.events.definitions import Events
-from shroff.language import loader
-from shroff.language.expression import FeatureValue, Node, walk
-from shroff.language.keys import (
+from shroff.plugins import loader
+from shroff.plugins.events import Events
+from shroff.plugins.language import (
+    BOOLEAN,
+    INTEGER,
+    DeclaredNames,
+    FeatureValue,
+    Node,
+    Scope,
+    Type,
+    Value,
+    walk,
+)
+from shroff.plugins.loader import YamlMapping, YamlNode, YamlScalar, YamlSequence
+from shroff.plugins.settings import (
     ANY,
     EXPRESSION,
     NAME,
@@ -20,19 +31,14 @@ from shroff.language.keys import (
     WHOLE,
     Either,
     Key,
-    Many,
     MappingShape,
+    Many,
     choice,
     own_names,
 )
-from shroff.language.names import DeclaredNames, Scope
-from shroff.language.types import BOOLEAN, INTEGER, Type
-from shroff.language.values import Value
-from shroff.language.yaml.text import Mapping as YamlMapping
-from shroff.language.yaml.text import Node as YamlNode
-from shroff.language.yaml.text import Scalar
-from shroff.language.yaml.text import Sequence as YamlSequence
-from shroff.project.definitions import Definitions
+
+if TYPE_CHECKING:
+    from shroff.plugins.project import Definitions
 
 SHOWN: Final = 7  # days of a figure, that of the report the last of them
 BEFORE: Final = 3  # days that a drop-off is held against
@@ -65,9 +71,7 @@ FIGURE: Final = MappingShape(
         Key(
             "also",
             "With `distinct`: only users who also had such an event within the same days.",
-            Either(
-                (NAME, MappingShape("events of the same users", (Key("event", "The event types.", _EVENTS), _WHERE)))
-            ),
+            Either((NAME, MappingShape("events of the same users", (Key("event", "The event types.", _EVENTS), _WHERE)))),
             examples=("saving", "{ event: app_event, where: this.name == 'OPENED' }"),
         ),
         Key("sum", "Sums an amount or number instead of counting.", EXPRESSION, examples=("this.amount",)),
@@ -250,7 +254,7 @@ class _FigureLoader:
         items: Sequence[YamlNode] = events.items if isinstance(events, YamlSequence) else [events] if events else []
         types = dict[str, None]()
         for item in items:
-            text = item.text if isinstance(item, Scalar) else ""
+            text = item.text if isinstance(item, YamlScalar) else ""
             if text in self._events.types:
                 types[text] = None
             else:
@@ -332,7 +336,7 @@ class _Shown(TypedDict):
 
 def _text(tree: YamlMapping, name: str) -> str:
     node = tree.get(name)
-    return node.text if isinstance(node, Scalar) else ""
+    return node.text if isinstance(node, YamlScalar) else ""
 
 
 def _names_in(node: Node) -> set[str]:

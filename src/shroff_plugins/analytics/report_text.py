@@ -1,34 +1,36 @@
-"""A report of figures that a notice names: counted when it is due, and how a mail shows them."""
+"""A report of figures as it is stored, and how a mail shows it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 from zoneinfo import ZoneInfo
 
 import msgspec
 
-from shroff.language.values import HOUR_MS, Value, rescale_half_even, show, to_real
-from shroff.notices.definitions import Notice
-from shroff.notices.facts import plain
-from shroff.notices.services import NoticeServices
-from shroff.notices.texts.localization import MINUS, count_text, covered, day_text, moment_text, money_text, share_text
-from shroff.notices.texts.words import MARKS as POINTS
-from shroff.notices.texts.words import WORDS
-from shroff.project.figures import BEFORE, SHOWN, Figure, why_not
-from shroff.runtime.texts import cut
+from shroff.plugins.language import HOUR_MS
+from shroff.plugins.reports import (
+    MINUS,
+    POINTS,
+    WORDS,
+    count_text,
+    covered,
+    day_text,
+    moment_text,
+    money_text,
+    plain,
+    share_text,
+)
+from shroff_plugins.analytics.report_keys import BEFORE, SHOWN
 
 if TYPE_CHECKING:
-    from shroff.project.figures import FigureValues
+    from shroff.plugins.events import Settings
 
 DASH: Final = "\u2013"  # where there is no value, such as that of a quotient with the denominator 0
 BARS: Final = "▁▂▃▄▅▆▇█"
 MARKS: Final = 20  # characters of the longest bar of a step
 SILENT_MS: Final = 6 * HOUR_MS  # at the end of the day without an event, before a report says so
-LABEL_MAX: Final = 100
-WHY_MAX: Final = 500
-_INT64: Final = 1 << 63
 Plain = int | float | str | bool | None
 
 
@@ -66,57 +68,9 @@ class CountedReport(msgspec.Struct, frozen=True):
     newest_ms: int | None = None
 
 
-def counted_report(services: NoticeServices, notice: Notice, day: date) -> CountedReport:
-    """Count what a notice names. Whatever cannot be had says why, so a report always comes of it."""
-    zone, places = str(notice.zone), services.definitions.settings.money_places
-    found = services.counting.figures(notice.figures, day, zone) if notice.figures else {}
-    figures = [_counted(figure, found[name], places) for name, figure in notice.figures.items() if not figure.is_hidden]
-    try:
-        newest_ms = services.counting.newest_ms()
-    except Exception:  # noqa: BLE001 - a log that cannot be read is why the figures are not available
-        newest_ms = _INT64 - 1  # so the report does not say besides that events are missing
-    return CountedReport(figures, [_funnel(services, name, day, zone) for name in notice.funnels], newest_ms)
-
-
-def _funnel(services: NoticeServices, name: str, day: date, zone: str) -> CountedFunnel:
-    try:
-        found = services.counting.drop_offs(name, day, zone)
-    except Exception as error:  # noqa: BLE001 - whatever fails, the report has the rest
-        return CountedFunnel(name, [], cut(why_not(error), WHY_MAX))
-    return CountedFunnel(name, [CountedStep(off_day.step, off_day.count, list(off_day.before)) for off_day in found])
-
-
-def _counted(figure: Figure, found: FigureValues, places: int) -> CountedFigure:
-    form = figure.form or {"money": "money"}.get(figure.type.kind, "number" if figure.type.is_numeric else "text")
-    label = figure.label or figure.name.replace("_", " ").capitalize()
-    values = [_plain(value, figure, form, places) for value in found.values]
-    return CountedFigure(figure.name, label[:LABEL_MAX], form, values, cut(found.why, WHY_MAX))
-
-
-def _plain(value: Value, figure: Figure, form: str, places: int) -> Plain:
-    """A value as it is kept: money in smallest units, other numbers in whole ones, all else as text."""
-    type_ = figure.type
-    if value is None:
-        return None
-    if not type_.is_numeric:
-        return show(value, type_, places)
-    if form == "money":
-        is_exact = type_.is_exact
-        units = rescale_half_even(int(value), type_.places, places) if is_exact else round(float(value) * 10**places)
-        return units if abs(units) < _INT64 else None
-    if type_.is_exact:
-        return to_real(int(value), type_.places) if type_.places or abs(int(value)) >= _INT64 else int(value)
-    return float(value)
-
-
-# ---- how it is shown
-
-
-def counted_values(services: NoticeServices, notice: Notice, found: CountedReport, start_ms: int) -> dict[str, Any]:
+def counted_values(found: CountedReport, settings: Settings, language: str, zone: str, start_ms: int) -> dict[str, Any]:
     """What the text of a report of figures is given."""
-    language = notice.language if isinstance(notice.language, str) else "en"
-    words, zone = WORDS[language], str(notice.zone)
-    project, day = plain(services.definitions.settings.name), day_text(start_ms, zone, language)
+    words, project, day = WORDS[language], plain(settings.name), day_text(start_ms, zone, language)
     return {
         "words": words,
         "language": language,
@@ -127,7 +81,7 @@ def counted_values(services: NoticeServices, notice: Notice, found: CountedRepor
         "day": day,
         "span": words["from_to"].format(first=day_text(_back(start_ms, SHOWN - 1, zone), zone, language), last=day),
         "note": _note(found, start_ms, day, zone, language),
-        "figures": _without_repeats([_figure(services, figure, language) for figure in found.figures]),
+        "figures": _without_repeats([_figure(settings, figure, language) for figure in found.figures]),
         "funnels": [_steps(funnel, language) for funnel in found.funnels],
     }
 
@@ -147,7 +101,7 @@ def _note(found: CountedReport, start_ms: int, day: str, zone: str, language: st
     return WORDS[language]["newest"].format(moment=moment_text(found.newest_ms, zone, language), day=day)
 
 
-def _figure(services: NoticeServices, figure: CountedFigure, language: str) -> dict[str, Any]:
+def _figure(settings: Settings, figure: CountedFigure, language: str) -> dict[str, Any]:
     numbers = [value if isinstance(value, int | float) else None for value in figure.values]
     has_chart = sum(number is not None for number in numbers) > 1
     lengths = _lengths([number or 0 for number in numbers]) if has_chart else []
@@ -155,7 +109,7 @@ def _figure(services: NoticeServices, figure: CountedFigure, language: str) -> d
         "name": figure.name,
         "label": plain(figure.label),
         "is_there": not figure.why,
-        "value": "" if figure.why else _text(services, figure.form, figure.values[-1], language),
+        "value": "" if figure.why else _text(settings, figure.form, figure.values[-1], language),
         "why": covered(figure.why),
         "bars": [{"percent": length} for length in lengths],
         "marks": "".join(BARS[min(length * len(BARS) // 100, len(BARS) - 1)] for length in lengths),
@@ -177,8 +131,7 @@ def _lengths(numbers: Sequence[float]) -> list[int]:
     return [round(100 * max(number, 0) / most) if most > 0 else 0 for number in numbers]
 
 
-def _text(services: NoticeServices, form: str, value: Plain, language: str) -> str:
-    settings = services.definitions.settings
+def _text(settings: Settings, form: str, value: Plain, language: str) -> str:
     if value is None:
         return DASH
     if isinstance(value, str | bool):
