@@ -4,23 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import ExitStack
+from datetime import date, timedelta
 from typing import TYPE_CHECKING, Annotated, Final
 
 import msgspec
 
 from shroff.errors import UsageError, nearest
+from shroff.plugins.language import day_at, day_named, day_starts_ms, days_of
 from shroff.plugins.operations import OperationAnswer, OperationRequest, Param, operation, split_words
-from shroff_plugins.analytics.counts import CountQuestion, CountRows, count_events, counted_fields
+from shroff_plugins.analytics.counts import (
+    CountQuestion,
+    CountRows,
+    count_events,
+    counted_fields,
+    history_of,
+    is_served,
+)
 from shroff_plugins.analytics.facts import EVENTS_MAX, FactsDocument, FactsQuestion, facts_of
-from shroff_plugins.analytics.histories import days_asked, history_of, is_served
 
 if TYPE_CHECKING:
-    from datetime import date
-
-    from shroff.plugins.log import DayFigures
+    from shroff.plugins.log import DayFigures, Log
     from shroff.plugins.project import Project, ProjectContext
 
 PLACES_MAX: Final = 500_000  # that a service reads for one question: some 3 s
+DAYS: Final = 7  # that are counted where nobody names any, up to the newest event
 KEY_EVENTS_MAX: Final = 20_000  # of one key, for a service: some 2 s
 
 
@@ -64,9 +71,6 @@ def figures_of_days(
 
     Raises: UsageError for days that are none, or too many events in them, or where there is no log.
     """
-    from datetime import timedelta
-
-    from shroff.plugins.language import day_starts_ms, days_of
     from shroff.plugins.log import figures_by_day
 
     with context.log.reading() as log:
@@ -195,3 +199,14 @@ def facts_asked(context: ProjectContext, request: KeyAtMoment) -> FactsDocument:
     with context.log.reading() as log:
         most = KEY_EVENTS_MAX if is_served(context) else EVENTS_MAX
         return facts_of(question, context.definitions, log, context.now_ms(), index, most)
+
+
+def days_asked(
+    context: ProjectContext, first: date | None, last: date | None, zone: str, log: Log
+) -> tuple[date, date]:
+    """The days that are asked for; where they are not named, those up to the newest event. Raises: UsageError."""
+    begin, end = day_named(first, "the first day"), day_named(last, "the last day")
+    if end is None:
+        newest_ms = log.watermark_ms()
+        end = day_at(context.now_ms() if newest_ms is None else newest_ms, zone)
+    return end - timedelta(DAYS - 1) if begin is None else begin, end

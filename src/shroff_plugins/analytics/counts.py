@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import msgspec
 import numpy as np
@@ -23,11 +24,14 @@ from numpy.typing import NDArray
 
 from shroff.errors import UsageError, nearest
 from shroff.plugins.events import EventType
-from shroff.plugins.lake import File, LakeReader, field_columns, opened
+from shroff.plugins.lake import File, LakeReader, Lakes, LakeWriter, NoLakeError, field_columns, opened
 from shroff.plugins.language import DAY_MS, day_named, day_starts_ms, days_of
 from shroff.plugins.log import DayCounts, Log, Record, known_type, places_between, sources_of
 from shroff.plugins.operations import OperationAnswer, OperationRequest, Param, many, one_line, split_words, table
 from shroff.plugins.project import Definitions
+
+if TYPE_CHECKING:
+    from shroff.plugins.project import ProjectContext
 
 VALUES_MAX: Final = 1_000  # of the field that is counted by
 ROWS_MAX: Final = 100_000  # of an answer
@@ -334,3 +338,24 @@ def shown_value(value: Any) -> str | None:
     if value is None or isinstance(value, str):
         return value
     return str(value).lower()
+
+
+# ---- of an opened project
+
+
+def history_of(context: ProjectContext, held: ExitStack) -> tuple[Log, LakeReader | None]:
+    """The log, and its lake where one was written. Raises: StateError where the lake is another log's."""
+    log = held.enter_context(context.log.reading())
+    if context.systems.lake is None:
+        return log, None
+    try:
+        lake = held.enter_context(Lakes(context).reader())
+    except NoLakeError:
+        return log, None
+    LakeWriter(lake.objects, log, context.now_ms).check_log(lake.state)
+    return log, lake
+
+
+def is_served(context: ProjectContext) -> bool:
+    """Whether a service asks, whose other callers wait meanwhile: then an answer reads only so many events."""
+    return context.desk is not None

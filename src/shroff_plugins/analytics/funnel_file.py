@@ -16,7 +16,7 @@ from shroff.plugins import loader
 from shroff.plugins.language import BOOLEAN, Node, Scope
 from shroff.plugins.loader import AddedFile, FileContext, YamlMapping, YamlNode, YamlSequence
 from shroff.plugins.loader import YamlScalar as Scalar
-from shroff.plugins.settings import DURATION, EXPRESSION, NAME, Either, Key, MappingShape, Many, choice, own_names
+from shroff.plugins.settings import DURATION, EXPRESSION, NAME, Either, Key, Many, MappingShape, choice, own_names
 from shroff_plugins.analytics.report_keys import split_mistake
 
 FILE: Final = "funnels.yaml"

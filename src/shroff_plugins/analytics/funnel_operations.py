@@ -17,9 +17,9 @@ from shroff.errors import UsageError, nearest
 from shroff.plugins.language import day_at, day_named
 from shroff.plugins.operations import OperationAnswer, OperationRequest, Param, many, one_line, operation
 from shroff.plugins.project import read_files
+from shroff_plugins.analytics.counts import history_of, is_served
 from shroff_plugins.analytics.funnel_file import FILE, FUNNELS_FILE
 from shroff_plugins.analytics.funnels import FunnelAnswer, FunnelDocument, FunnelQuestion, ask_funnel, document_of
-from shroff_plugins.analytics.histories import history_of, is_served
 
 if TYPE_CHECKING:
     from shroff.plugins.project import Project, ProjectContext

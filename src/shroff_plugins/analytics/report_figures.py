@@ -9,9 +9,9 @@ from shroff.plugins.events import time_text
 from shroff.plugins.language import parse_decimal, rescale_half_even, show, to_real
 from shroff.plugins.operations import cut
 from shroff_plugins.analytics.count_operations import KeyAtMoment, facts_asked
+from shroff_plugins.analytics.counts import history_of
 from shroff_plugins.analytics.figures import FigureQuestion, answer_figures, drop_offs_of
 from shroff_plugins.analytics.funnel_operations import funnel_named
-from shroff_plugins.analytics.histories import history_of
 from shroff_plugins.analytics.report_keys import why_not
 from shroff_plugins.analytics.report_text import CountedFigure, CountedFunnel, CountedReport, CountedStep, Plain
 

@@ -31,8 +31,8 @@ from shroff.plugins.settings import (
     WHOLE,
     Either,
     Key,
-    MappingShape,
     Many,
+    MappingShape,
     choice,
     own_names,
 )
@@ -71,7 +71,9 @@ FIGURE: Final = MappingShape(
         Key(
             "also",
             "With `distinct`: only users who also had such an event within the same days.",
-            Either((NAME, MappingShape("events of the same users", (Key("event", "The event types.", _EVENTS), _WHERE)))),
+            Either(
+                (NAME, MappingShape("events of the same users", (Key("event", "The event types.", _EVENTS), _WHERE)))
+            ),
             examples=("saving", "{ event: app_event, where: this.name == 'OPENED' }"),
         ),
         Key("sum", "Sums an amount or number instead of counting.", EXPRESSION, examples=("this.amount",)),

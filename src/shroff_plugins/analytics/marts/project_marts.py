@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from shroff.errors import StateError, UsageError
 from shroff.plugins.operations import threads
 from shroff.plugins.project import alone, read_sql
-from shroff_plugins.analytics.histories import history_of
+from shroff_plugins.analytics.counts import history_of
 
 if TYPE_CHECKING:
     from shroff.plugins.lake import LakeReader
