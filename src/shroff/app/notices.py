@@ -81,7 +81,7 @@ class NoticeViews(ProjectPart):
             self._lake_of_documents,
             LabelReports(self._context).known_by,
             ProjectCases(self._context).backlog,
-            self._count_report,
+            lambda notice, day: notice.count_report(self._context, day),
             SentLetters(self._context).sweep,
             SentLetters(self._context).remove,
             lambda files: load_definitions(files, self._log.hasher, read=self._context.read_once).or_raise(),
@@ -92,11 +92,6 @@ class NoticeViews(ProjectPart):
             self._source_troubles,
             partial(failing_schedules, self._context),
         )
-
-    def _count_report(self, notice: Notice, day: date) -> bytes:
-        from shroff.notices.added_reports import added_reports
-
-        return added_reports()[notice.added].count(self._context, notice.report, str(notice.zone), day)
 
     def _source_troubles(self) -> Iterator[tuple[str, str, int]]:
         """What keeps messages of sources away, and files of which more is bad than may be."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from typing import Any, Final, Literal
 from urllib.parse import urlsplit
 
@@ -112,6 +113,10 @@ class Notice:
         if self.on == "report":
             return self.added or "report"
         return "notice"
+
+    def count_report(self, context: Any, day: date) -> bytes:
+        """The report of a plug-in of a day, as JSON (`AddedReport.count`)."""
+        return added_reports()[self.added].count(context, self.report, str(self.zone), day)
 
     @property
     def recipient(self) -> str:
