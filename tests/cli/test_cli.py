@@ -118,20 +118,20 @@ def test_ctrl_c_that_a_library_makes_an_import_error_of_is_ctrl_c(nowhere, monke
         except KeyboardInterrupt:
             raise ImportError("_multiarray_umath failed to import") from None
 
-    monkeypatch.setattr("shroff.cli.doctor.doctor.callback", broken)
+    monkeypatch.setattr("shroff.cli.status.status.callback", broken)
     monkeypatch.setattr(main_module, "_interrupts", [])
     #  a test before this one may have left a handler of a library's own, as Spark's
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         main_module.watch_interrupts()
-        assert run(["doctor"]) == 130
+        assert run(["status"]) == 130
     finally:
         signal.signal(signal.SIGINT, before)
     assert capsys.readouterr().err == "\nStopped.\n"
 
     monkeypatch.setattr(main_module, "_interrupts", [])
-    monkeypatch.setattr("shroff.cli.doctor.doctor.callback", broken_import)
-    assert run(["doctor"]) == 70
+    monkeypatch.setattr("shroff.cli.status.status.callback", broken_import)
+    assert run(["status"]) == 70
 
 
 def broken_import():
@@ -471,8 +471,8 @@ def test_a_mistake_of_the_program_has_an_id_and_a_stack_and_none_of_its_words(no
         int("Zebedee")
 
     monkeypatch.setattr(logs._Kept, "seen", {})  # a stack is told once
-    monkeypatch.setattr("shroff.cli.doctor.doctor.callback", broken)
-    assert run(["doctor", *(["--json"] if is_json else [])]) == 70
+    monkeypatch.setattr("shroff.cli.status.status.callback", broken)
+    assert run(["status", *(["--json"] if is_json else [])]) == 70
     out, err = capfd.readouterr()
 
     told = json.loads(out)["detail"] if is_json else err

@@ -221,9 +221,11 @@ def _load() -> None:
     ):
         import_module(name)  # the last two, so that an early Ctrl-C finds the program, and not what is below
     from shroff.app import project as app
-    from shroff.app.live import quarantine_operations  # noqa: F401 - it only loads
-    from shroff.cli import decide, ingest, label, run, snapshot, sources, verify  # noqa: F401 - it only loads
+    from shroff.cli import decide, ingest, run  # noqa: F401 - it only loads
     from shroff.log.state import snapshots
+    from shroff.operations import manifest
+
+    manifest.load_all()
 
     from . import faults_broken  # noqa: F401 - no process imports it when Ctrl-C may come already
     from .harness import make_project, write_events

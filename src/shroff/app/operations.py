@@ -44,6 +44,7 @@ VALUES: Final[Mapping[str, Callable[[Project, ExitStack], object]]] = {
     "Definitions": lambda project, _: project.definitions,
     "Log": _log,
     "Project": lambda project, _: project,
+    "ProjectLog": lambda project, _: project.log,
     "ProjectPaths": lambda project, _: project.context.paths,
     "Registry": lambda project, _: project.context.registry,
     "ServiceUrl": lambda project, _: project.context.asked_at or project.context.systems.public_url,

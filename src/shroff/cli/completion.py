@@ -77,6 +77,9 @@ def words_in_turn(*options: str) -> Offer:
     return offer
 
 
+engines: Final = words_in_turn("online", "batch", "naive")
+
+
 def files(_context: click.Context, _parameter: click.Parameter, begun: str) -> list[CompletionItem]:
     """Offers files, which the shell itself finds."""
     return [CompletionItem(begun, type="file")]

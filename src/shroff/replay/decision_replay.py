@@ -3,28 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, NotRequired, TypedDict
+from typing import NamedTuple
+
+from msgspec import UNSET, UnsetType
 
 from shroff.engine.stored import telling_damage
 from shroff.errors import ReplayError
 from shroff.log.active_files import kept_definitions
 from shroff.log.history import Control
 from shroff.log.state.fold import Folded, empty_for_past, fold, lateness_of, take_past
+from shroff.operations.declaration import OperationAnswer
 from shroff.project.definitions import Definitions
 from shroff.project.scoring import LoadModel
 from shroff.replay.compare import Segment, redecided
+from shroff.runtime.texts import one_line
 from shroff.streams.log import DecisionRow, LogReader, Record
 
 
-class Replay(TypedDict):
+class Replay(OperationAnswer):
     """A decision computed again; if it differs, both versions."""
 
     match: bool
     receipt: str
     event: str
     id: str
-    recorded: NotRequired[str]
-    computed: NotRequired[str]
+    recorded: str | UnsetType = UNSET
+    computed: str | UnsetType = UNSET
+
+    def text(self) -> str:
+        named = f"{self.event} {one_line(self.id)}"
+        if self.match:
+            return f"{named} is reproduced byte for byte.\nreceipt {self.receipt}"
+        return f"{named} differs from the record.\nrecorded: {self.recorded}\ncomputed: {self.computed}"
+
+    def hints(self) -> Sequence[str]:
+        return ["shroff verify"]
+
+    def exit_status(self) -> int:
+        return 0 if self.match else 1
 
 
 class Replayed(NamedTuple):
@@ -47,7 +63,7 @@ class Replayed(NamedTuple):
         row = self.recorded
         found = Replay(match=self.match, receipt=self.receipt, event=row.event, id=row.id)
         if not self.match:
-            found["recorded"], found["computed"] = row.document.decode(), self.computed.document.decode()
+            found.recorded, found.computed = row.document.decode(), self.computed.document.decode()
         return found
 
 

@@ -8,21 +8,19 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
-from shroff.app.arrow_tables import paths
-from shroff.app.live.ingest import EventIngest
-from shroff.app.project_files import checked
-from shroff.app.project_log import ScratchPaths
 from shroff.errors import UsageError
-from shroff.language.values import DAY_MS
-from shroff.runtime.texts import many
+from shroff.language.values import DAY_MS, named_duration
+from shroff.operations.declaration import OperationAnswer, OperationRequest, Param, operation
+from shroff.runtime.texts import bytes_text, many, table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from shroff.app.arrow_tables import Files
     from shroff.app.context import ProjectContext
+    from shroff.app.project import Project
 
 SAMPLE: Final = 20_000  # events
 LEAST: Final = 1_000  # fewer say little: a file of SQLite grows by pages, a state by blocks
@@ -72,8 +70,7 @@ class EventRate:
             )
 
 
-@dataclass(frozen=True, slots=True)
-class CapacityEstimate:
+class CapacityEstimate(OperationAnswer):
     """The machine for a rate of events, and what it was computed from.
 
     State is counted as if each event within the longest window had its own; keys that return need less. `processes`
@@ -86,6 +83,24 @@ class CapacityEstimate:
     cores: int
     memory_bytes: int
     disk_bytes: int
+
+    def text(self) -> str:
+        measured, rate, days = self.measured, self.rate, self.measured.reach_days
+        reach = "some windows have no end" if days is None else f"for the longest window, {days:,.3g} days"
+        found = [
+            ("events per second", f"{measured.rate:,.0f}", "one process on this machine, durable"),
+            ("disk per event", bytes_text(round(measured.log_bytes)), "event, decision, flags, indexes"),
+            ("state per event", bytes_text(round(measured.state_bytes)), reach),
+        ]
+        needs = [
+            ("processes", str(self.processes), "each busy up to 60% at the peak"),
+            ("cores", str(self.cores), ""),
+            ("memory", bytes_text(self.memory_bytes), ""),
+            ("disk", bytes_text(self.disk_bytes), f"for {rate.keep_days:,.0f} days, without lake and backups"),
+        ]
+        head = f"Measured with {many(measured.events, 'event')}:"
+        want = f"{rate.per_day:,.0f} events a day, at most {rate.peak:,.0f} a second, need:"
+        return "\n".join([head, table(found), want, table(needs)])
 
     @classmethod
     def of(cls, measured: MeasuredEvents, rate: EventRate) -> CapacityEstimate:
@@ -103,6 +118,10 @@ def measure(context: ProjectContext, files: Files = (), as_type: str | None = No
 
     Raises: UsageError for fewer than LEAST events; what `ingest` raises.
     """
+    from shroff.app.arrow_tables import paths
+    from shroff.app.live.ingest import EventIngest
+    from shroff.app.project_files import checked
+    from shroff.app.project_log import ScratchPaths
     from shroff.log.state.fold import fold, reach_ms
 
     definitions, named = checked(context), paths(files)
@@ -150,3 +169,46 @@ def _newest(context: ProjectContext) -> Iterator[Path]:
                     line(record) + b"\n" for record in records if record.kind == "event" and record.type != "label"
                 )
         yield file
+
+
+class EstimateCapacity(OperationRequest[CapacityEstimate], kw_only=True):
+    """The rate of events, and a sample of them: files, or by default the newest 20,000 of the log."""
+
+    files: Annotated[tuple[Path, ...], Param("A sample of events.", metavar="[FILE...]", is_argument=True)] = ()
+    per_day: Annotated[float, Param("Events per day.", flags="--per-day", metavar="N")]
+    peak: Annotated[float, Param("Events per second at the busiest time.", flags="--peak", metavar="N")]
+    keep: Annotated[
+        str | None,
+        Param("How long events stay in the log.  [default: 'keep:', else 400d]", metavar="DURATION"),
+    ] = None
+    as_type: Annotated[
+        str | None,
+        Param(
+            "The event type of every line.  [default: each line names its own]",
+            flags="--as",
+            metavar="EVENT",
+            complete="event_types_and_labels",
+        ),
+    ] = None
+
+
+@operation(
+    "capacity",
+    right="read:definitions",
+    examples=[
+        "shroff capacity --per-day 2000000 --peak 200 --keep 400d",
+        "shroff capacity payments.csv --as payment --per-day 2000000 --peak 200 --json",
+    ],
+)
+def estimate_capacity(project: Project, request: EstimateCapacity) -> CapacityEstimate:
+    """Estimate processes, cores, memory and disk for a rate of events.
+
+    A sample is decided twice in a temporary log on this machine, with the project's features, rules and models, and
+    measured: the newest 20,000 events of the log, or those of files. A file should have 20,000 events or more. The
+    log is not changed.
+    """
+    keep_ms = project.context.systems.keep_ms or 400 * DAY_MS
+    if request.keep is not None:
+        keep_ms = named_duration("keep", request.keep, is_positive=True)
+    rate = EventRate(request.per_day, request.peak, keep_ms / DAY_MS)
+    return CapacityEstimate.of(measure(project.context, request.files, request.as_type), rate)

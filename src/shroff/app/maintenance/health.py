@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
-    from shroff.app.arrow_tables import Files
-    from shroff.app.maintenance.capacity import CapacityEstimate
     from shroff.monitoring.doctor import EarlierFindings, Finding, Findings
     from shroff.monitoring.doctor_systems import Try
     from shroff.monitoring.drift_report import DriftReport
@@ -315,27 +313,6 @@ class HealthChecks(ProjectPart):
         except StorageError as error:
             self._context.warnings.append(f"the result is not stored: {error}")
         return report
-
-    def capacity(
-        self, per_day: float, peak: float, *, keep: str | None = None, files: Files = (), as_type: str | None = None
-    ) -> CapacityEstimate:
-        """Estimate the machine for a rate of events, from a sample that is decided in a scratch log.
-
-        Args:
-            per_day: Events per day.
-            peak: Events per second at the busiest time.
-            keep: How long events stay in the log; by default as shroff.yaml says, else 400d.
-            files: Events to decide; by default the newest 20,000 of the log.
-
-        Raises: UsageError for rates that cannot be, and for fewer than 1,000 events.
-        """
-        from shroff.app.maintenance.capacity import CapacityEstimate, EventRate, measure
-
-        default_ms = self._context.systems.keep_ms or 400 * DAY_MS
-        rate = EventRate(
-            per_day, peak, (default_ms if keep is None else named_duration("keep", keep, is_positive=True)) / DAY_MS
-        )
-        return CapacityEstimate.of(measure(self._context, files, as_type), rate)
 
 
 def _widest(systems: Systems) -> System | None:

@@ -21,14 +21,16 @@ from shroff.app.people import ProjectPeople
 from shroff.app.project_log import FIRST_EVENTS
 from shroff.errors import LogBusyError, StateError, UsageError
 from shroff.events.validation import latest_ms
+from shroff.operations.declaration import OperationAnswer
 from shroff.people.audit import Action
 from shroff.runtime.progress import Progress
+from shroff.runtime.texts import many
 from shroff.streams.log import PRUNED_AT_ONCE, Log
 from shroff.streams.sink_cursor import source_of, through_of
 from shroff.streams.snapshots import Snapshots
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from shroff.lake.reader import LakeReader
     from shroff.log.state.snapshots import Saved
@@ -47,8 +49,7 @@ class PruningPlan:
     kept_by: str
 
 
-@dataclass(frozen=True, slots=True)
-class Pruned:
+class Pruned(OperationAnswer):
     """What moved to the lake now, or would: so many places, so that the store begins behind `upto`."""
 
     lake: str
@@ -56,6 +57,14 @@ class Pruned:
     upto: int
     last: int
     kept_by: str
+    dry_run: bool
+
+    def text(self) -> str:
+        text = f"{many(self.places, 'record')} {'would move' if self.dry_run else 'moved'} to {self.lake}."
+        return f"{text}\nThe store has the records {self.upto + 1:,} to {self.last:,}: {self.kept_by}."
+
+    def hints(self) -> Sequence[str]:
+        return ["shroff prune" if self.dry_run else "shroff verify"]
 
 
 class Retention(ProjectPart):
@@ -97,7 +106,7 @@ class Retention(ProjectPart):
                     Action("log.prune", "log", {"from": plan.pruned + 1}, {"upto": plan.upto})
                 )
                 self._prune(log, lake.reader(), plan, pruning)
-            return Pruned(lake.address, plan.upto - plan.pruned, plan.upto, plan.last, plan.kept_by)
+            return Pruned(lake.address, plan.upto - plan.pruned, plan.upto, plan.last, plan.kept_by, is_dry)
 
     def _prune(self, log: Log, lake: LakeReader, plan: PruningPlan, progress: Progress | None) -> None:
         for after in range(plan.pruned, plan.upto, COMPARED):

@@ -1,0 +1,113 @@
+"""Operations of maintenance: problems and their remedies, old events moved to the lake, state saved."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from msgspec import UNSET, UnsetType
+
+from shroff.operations.declaration import OperationAnswer, OperationRequest, Param, ReportAnswer, operation
+from shroff.runtime.texts import bytes_text, one_line
+
+if TYPE_CHECKING:
+    from shroff.app.maintenance.health import HealthChecks
+    from shroff.app.maintenance.log_retention import Pruned, Retention
+    from shroff.monitoring.doctor import Finding, Findings
+    from shroff.operations.declaration import ProgressSteps
+
+
+class ExamineProject(OperationRequest["Diagnosis"]):
+    """What to check, and where a bug report goes."""
+
+    bundle: Annotated[
+        Path | None,
+        Param(
+            "Also write a bug report: a ZIP file with versions, settings without secrets, counts, the last unexpected "
+            "errors and these findings.",
+            metavar="FILE",
+        ),
+    ] = None
+
+
+class Diagnosis(ReportAnswer["Findings"]):
+    """What was found; `parts` are those of the bug report in `bundle`."""
+
+    ok: bool
+    findings: list[Finding]
+    bundle: str | UnsetType = UNSET
+    parts: list[str] | UnsetType = UNSET
+
+    def hints(self) -> Sequence[str]:
+        return ["shroff verify" if self.ok else "shroff check"]
+
+    def exit_status(self) -> int:
+        return 0 if self.ok else 1
+
+
+@operation(
+    "doctor",
+    right="read:metrics",
+    examples=["shroff doctor", "shroff -C mybank doctor --json", "shroff doctor --bundle report.zip"],
+)
+def examine_project(health: HealthChecks, progress: ProgressSteps, request: ExamineProject) -> Diagnosis:
+    """Check the project, its log, its folders, the clock and the versions; print each problem and its remedy."""
+    found: Findings = health.doctor()
+    answer = Diagnosis.of(found, ok=not found.of("wrong"), findings=list(found))
+    if request.bundle is not None:
+        answer.bundle, answer.parts = str(request.bundle), health.bug_report(found, request.bundle)
+        file = one_line(request.bundle)
+        progress.warn(f"The bug report is in {file}. It has no events and no secrets; read it before you send it.")
+    return answer
+
+
+class PruneLog(OperationRequest["Pruned"]):
+    """Whether to move old events, or only to count them."""
+
+    is_dry: Annotated[bool, Param("Show what would be moved; change nothing.", flags="--dry-run")] = False
+
+
+@operation("prune", right="run:jobs", examples=["shroff prune", "shroff prune --dry-run"])
+def prune_log(retention: Retention, progress: ProgressSteps, request: PruneLog) -> Pruned:
+    """Move events, labels and decisions older than 'keep' in shroff.yaml from the store to the lake.
+
+    Nothing else changes. Ids stay known forever, and an old event that is sent again gets its original decision.
+    Labels still join old events, and 'verify', 'replay', 'explain', 'backtest' and 'export' read lake and store as one
+    log. Each record is read back from the lake and compared before it leaves the store, and state is saved first. A
+    worker prunes by itself about once an hour; if one runs, it does the work between two batches.
+    """
+    writing, pruning = progress.counting("writing the lake, records"), progress.counting("pruning, records")
+    return retention.prune(is_dry=request.is_dry, writing=writing, pruning=pruning)
+
+
+class SaveSnapshot(OperationRequest["SavedSnapshot"]):
+    """The state to save."""
+
+
+class SavedSnapshot(OperationAnswer):
+    """A snapshot of the state at a sequence number."""
+
+    file: str
+    seq: int
+    bytes: int
+    seconds: float
+
+    def text(self) -> str:
+        size = bytes_text(self.bytes)
+        return f"{self.file}: state at sequence number {self.seq:,}, {size}, written in {self.seconds:.1f} s."
+
+    def hints(self) -> Sequence[str]:
+        return ["shroff doctor"]
+
+
+@operation("snapshot", right="run:jobs", examples=["shroff snapshot", "shroff -C mybank snapshot --json"])
+def save_snapshot(retention: Retention, progress: ProgressSteps, request: SaveSnapshot) -> SavedSnapshot:
+    """Save a snapshot of the state, so that the next start reads only later events.
+
+    Long runs of 'ingest' save one at their end. The two newest snapshots are kept in .shroff/snapshots/. You may
+    delete the folder at any time: the next start then reads the whole log. If another process writes the log, that
+    process saves its state between two batches.
+    """
+    saved = retention.snapshot(progress.counting("restoring state, events"))
+    return SavedSnapshot(file=str(saved.file), seq=saved.seq, bytes=saved.bytes, seconds=round(saved.seconds, 3))
