@@ -26,7 +26,7 @@ from shroff.web.api.operator_alerts import (
     ALERTS_MAX,
     ENDS_AFTER_MS,
     TEXT_MAX,
-    OperatorAlert,
+    FiringAlert,
     OperatorAlerts,
     PostedAlert,
 )
@@ -383,7 +383,7 @@ def test_an_alert_ends_without_a_repeat():
     alerts.take(alerts_of({}), now_ms + 60_000)
 
     assert len(alerts.firing(now_ms + ENDS_AFTER_MS - 1)) == 2
-    assert [one.seen_ms for one in alerts.firing(now_ms + ENDS_AFTER_MS)] == [now_ms + 60_000]
+    assert len(alerts.firing(now_ms + ENDS_AFTER_MS)) == 1
     assert alerts.firing(now_ms + ENDS_AFTER_MS + 60_000) == []
 
 
@@ -395,5 +395,5 @@ def test_of_too_many_alerts_the_most_severe_are_kept_and_long_texts_are_cut():
     alerts.take(alerts_of({"fingerprint": "new", "labels": critical} | odd), now_ms)
     first, *others = alerts.firing(now_ms)
 
-    assert first == OperatorAlert("a" * TEXT_MAX, "critical", "", "", "", 0, now_ms)
+    assert first == FiringAlert("a" * TEXT_MAX, "critical", None, None, None, "1970-01-01T00:00:00Z")
     assert len(others) == ALERTS_MAX - 1

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from contextlib import AbstractContextManager
 
+    from shroff.explain.entities import EntityLook
     from shroff.explain.explanation import Explained
     from shroff.explain.key_index import KeyIndex
     from shroff.explain.model import ModelReason
@@ -123,6 +124,13 @@ class DecisionHistory(ProjectPart):
 
         definitions = definitions_at(log, seq, self._context.registry.load)
         return looked_back(log, definitions, seq, self.key_index(definitions), most or MOST)
+
+    def entities(self, log: Log) -> EntityLook:
+        """A look at keys of entities in an open log, for the version in force."""
+        from shroff.explain.entities import EntityLook
+
+        definitions = self._context.definitions
+        return EntityLook(log, definitions, self.key_index(definitions))
 
     def key_index(self, definitions: Definitions) -> KeyIndex:
         from shroff.explain.key_index import KeyIndex, form_of

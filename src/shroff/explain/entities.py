@@ -15,6 +15,7 @@ import msgspec
 from shroff.engine.stored import decision_document
 from shroff.errors import PrunedError, TransientError
 from shroff.events.event import Event
+from shroff.events.summary import EventSummary, summary_of
 from shroff.explain.event_search import PartFound, search_parts
 from shroff.explain.finding_keys import KeyEvents, Wanted
 from shroff.explain.key_index import KeyIndex
@@ -279,6 +280,12 @@ def _seen(record: Record, row: DecisionRow | None, entity: str) -> KeyEvent:
 
 def _text_of(key: Key) -> str:
     return key_text(key[0] if len(key) == 1 else key)
+
+
+def summary_in(definitions: Definitions, record: Record) -> EventSummary:
+    """The summary of an event of a log for people."""
+    type_ = definitions.events.types.get(record.type)
+    return summary_of(type_, fields_of(record), definitions.settings.currency)
 
 
 def fields_of(record: Record) -> dict[str, Any]:

@@ -10,7 +10,6 @@ import msgspec
 from starlette.responses import Response
 
 from shroff.errors import DefinitionError, InputError, UsageError, nearest
-from shroff.plugins.log import EntityLook
 from shroff.plugins.operations import named
 from shroff.plugins.web import (
     JSON,
@@ -167,7 +166,7 @@ async def _events(service: Service, project: Project, asked: EventsAsked) -> Fou
     def read() -> Sequence[KeyEvent]:
         _check_entity(project, asked.entity)
         with project.log.reading() as log:
-            look = EntityLook(log, project.definitions, project.history.key_index(project.definitions))
+            look = project.history.entities(log)
             if asked.key.endswith("*"):
                 return look.with_prefix(asked.entity, asked.key[:-1], asked.limit)
             return look.timeline(asked.entity, known_key(project, asked.entity, asked.key), limit=asked.limit).events

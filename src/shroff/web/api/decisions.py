@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from shroff.errors import UsageError
-from shroff.events.summary import EventSummary, summary_of
-from shroff.explain.entities import fields_of
+from shroff.events.summary import EventSummary
+from shroff.explain.entities import summary_in
 from shroff.people.access import Right
 from shroff.replay.decision_replay import Replay
 from shroff.web.api import override
@@ -72,15 +72,12 @@ def summaries_of(project: Project, events: Iterable[tuple[str, str]]) -> dict[tu
     ids: dict[str, list[str]] = {}
     for event, id_ in dict.fromkeys(events):
         ids.setdefault(event, []).append(id_)
-    types, currency = project.definitions.events.types, project.definitions.settings.currency
     try:
         with project.log.reading() as log:
             found = [record for event, wanted in ids.items() for record in log.find(event, wanted).values()]
     except UsageError:  # there is no log yet
         return {}
-    return {
-        (record.type, record.id): summary_of(types.get(record.type), fields_of(record), currency) for record in found
-    }
+    return {(record.type, record.id): summary_in(project.definitions, record) for record in found}
 
 
 ROUTES: Final = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, TypedDict
 
 from shroff.events.event import Scalar, TimeText, time_text
-from shroff.explain.entities import EntityLook, KeyEvent, KeyLinks, Neighbour, Timeline, fields_of
+from shroff.explain.entities import KeyEvent, KeyLinks, Timeline, fields_of
 from shroff.operations.pagination import cursor_of, limit_of, next_of
 from shroff.people.access import Right
 from shroff.web.api.cases.flags import Flagged, FlagShown, known_key, shown, with_fields
@@ -80,7 +80,14 @@ async def entity(service: Service, request: Request) -> Json[EntityView]:
             "features": dict(timeline.features),
             "features_of": timeline.features_of or None,
             "flags": await shown(service, flags),
-            "neighbours": [_neighbour(neighbour) for neighbour in links.neighbours],
+            "neighbours": [
+                {
+                    "key": neighbour.key,
+                    "through": [{"entity": of, "key": text} for of, text in neighbour.through],
+                    "events": neighbour.events,
+                }
+                for neighbour in links.neighbours
+            ],
             "left_out": [{"entity": of, "key": text} for of, text in links.left_out],
             "next": next_of(timeline.looked_to + 1) if timeline.is_cut else None,
         }
@@ -115,16 +122,11 @@ def looked(
 ) -> tuple[Timeline, list[Flagged], KeyLinks]:
     """The log's data about a key; flags and neighbors with the first part only."""
     with project.log.reading() as log:
-        look = EntityLook(log, project.definitions, project.history.key_index(project.definitions))
+        look = project.history.entities(log)
         timeline = look.timeline(name, key, before=before, limit=limit)
         if before is not None:
             return timeline, [], KeyLinks([], [])
         return timeline, with_fields(log, log.flags_of(name, key, limit=FLAGS_SHOWN)), look.links(name, key, timeline)
-
-
-def _neighbour(neighbour: Neighbour) -> EntityNeighbour:
-    through: list[EntityKey] = [{"entity": entity_name, "key": text} for entity_name, text in neighbour.through]
-    return {"key": neighbour.key, "through": through, "events": neighbour.events}
 
 
 ROUTES: Final = (

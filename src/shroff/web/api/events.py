@@ -15,6 +15,7 @@ from shroff.events.mapping import LABEL
 from shroff.events.readers import ID_LENGTH_MAX
 from shroff.log.columns.lines import LIVE_MIN
 from shroff.log.writer import DUPLICATE, REFUSED, UNTAKEN, WAITING, Answer
+from shroff.operations.pagination import BadQueryError
 from shroff.people.access import Right
 from shroff.people.audit import Act
 from shroff.project.policy import OUTCOMES
@@ -155,7 +156,8 @@ async def score(service: Service, request: Request) -> Response:
         raise ProblemError(413, "too-many", "There are too many events", words)
     check_rate(service, request, len(submissions))
     answers = await service.foreseen(submissions)
-    found = [_foreseen(*shown(*answered)) for answered in zip(answers, mistakes, strict=True)]
+    seen = [shown(*answered) for answered in zip(answers, mistakes, strict=True)]
+    found = [(status, foreseen_json(body) if status == 200 else body) for status, body in seen]
     return _response(found, is_list=is_list, are_lines=are_lines)
 
 
@@ -166,7 +168,7 @@ def is_explanation_asked(request: Request) -> bool:
     """Whether the decision is to come with its explanation: `?explain=1`. Raises: ProblemError where it says else."""
     found = request.query_params.get("explain", "")
     if found not in {"", "0", "1"}:
-        raise ProblemError(400, "bad-query", "The query cannot be read", "explain: it is 1, or left out")
+        raise BadQueryError("explain: it is 1, or left out")
     return found == "1"
 
 
@@ -302,11 +304,6 @@ def _problem(answer: Answer, mistakes: Mistakes) -> tuple[int, bytes]:
         found = mistakes or ([(at[1], answer.reason[at.end() :])] if at else [("", answer.reason)])
         document["errors"] = at_paths(found)
     return int(document["status"]), msgspec.json.encode(document)
-
-
-def _foreseen(status: int, body: bytes) -> tuple[int, bytes]:
-    """What would be answered, without the place that it does not have."""
-    return status, foreseen_json(body) if status == 200 else body
 
 
 def _response(found: Sequence[tuple[int, bytes]], *, is_list: bool, are_lines: bool) -> Response:

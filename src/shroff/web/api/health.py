@@ -14,7 +14,7 @@ from shroff.monitoring.doctor import NOTE, WRONG, EarlierFindings, Finding
 from shroff.monitoring.drift_record import DriftLook, DriftRecord, read_record
 from shroff.people.access import Right
 from shroff.runtime.memo import Fresh
-from shroff.web.api.operator_alerts import FiringAlert, shown
+from shroff.web.api.operator_alerts import FiringAlert
 from shroff.web.http.messages import Json, Request
 from shroff.web.http.routes import api
 from shroff.worker.outbox import LAKE, Deliveries
@@ -203,7 +203,7 @@ async def health(service: Service, request: Request) -> Json[Health]:
                 for sink in leaving.states
             ],
             "drift": found.drift.looks,
-            "alerts": [shown(alert) for alert in service.operator_alerts.firing(service.project.context.now_ms())],
+            "alerts": service.operator_alerts.firing(service.project.context.now_ms()),
         }
     )
 

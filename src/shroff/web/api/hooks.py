@@ -15,7 +15,7 @@ from shroff.log.writer import DUPLICATE, REFUSED
 from shroff.people.access import network_of
 from shroff.streams.push import CHALLENGE, MESSAGE, FetchNeededError, Push, PushRefusedError, PushSource
 from shroff.web.api.events import check_rate_of, shown
-from shroff.web.http.messages import JSON, PROBLEM, Request
+from shroff.web.http.messages import PROBLEM, Json, Request
 from shroff.web.http.problems import RETRY_AFTER, ProblemError
 from shroff.web.http.routes import Route, RouteDoc
 
@@ -65,7 +65,7 @@ async def receive(service: Service, request: Request) -> Response:
     check_rate_of(service, f"hooks/{name}", 1)
     try:
         if push.kind != MESSAGE:
-            return _answer({"state": await _subscribed(service, named, source, push)})
+            return Json({"state": await _subscribed(service, named, source, push)})
         return await _taken(service, named, push)
     finally:
         _save_soon(service)
@@ -140,14 +140,14 @@ async def _taken(service: Service, named: NamedSource, push: Push) -> Response:
     counts = service.pushed.counts(named.name)
     if submission.event is None and submission.refusal is None and submission.label is None:
         counts.add(counts.skipped, messages.found_in(named, push))
-        return _answer({"state": SKIPPED})
+        return Json({"state": SKIPPED})
     (answer,) = await service.decided((submission,), reader)
     if answer.kind == REFUSED:
         counts.quarantined += 1
         if named.system.kind == "webhook":
             status, body = shown(answer, submission.mistakes)
             return Response(body, status, media_type=PROBLEM)
-        return _answer({"state": QUARANTINED})
+        return Json({"state": QUARANTINED})
     if answer.kind == DUPLICATE:
         counts.duplicates += 1
     else:
@@ -156,11 +156,7 @@ async def _taken(service: Service, named: NamedSource, push: Push) -> Response:
             max(counts.event_ms or 0, submission.event.time_ms) if submission.event is not None else counts.event_ms
         )
     state = DUPLICATE if answer.kind == DUPLICATE else APPENDED
-    return _answer({"state": state, "event": answer.type, "id": answer.id, "seq": answer.seq or None})
-
-
-def _answer(found: Received) -> Response:
-    return Response(msgspec.json.encode(found), media_type=JSON)
+    return Json({"state": state, "event": answer.type, "id": answer.id, "seq": answer.seq or None})
 
 
 def _save_soon(service: Service) -> None:

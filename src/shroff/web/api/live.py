@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from threading import Lock
 from typing import TYPE_CHECKING, Final, NotRequired, TypedDict
 
+import msgspec
+
 from shroff.cases.case import SNOOZED, CaseFilter
 from shroff.cases.case_queries import COUNTED_S
 from shroff.cases.filters import QUEUE
@@ -17,11 +19,11 @@ from shroff.errors import UsageError
 from shroff.events.event import TimeText, time_text
 from shroff.language.values import DAY_MS, show_decimal
 from shroff.monitoring.live_metrics import HOUR_MS, MINUTE_MS, LiveFigures, Pulse
+from shroff.operations.pagination import BadQueryError
 from shroff.people.access import Right, Who
 from shroff.runtime.memo import Fresh
 from shroff.streams.log import Counts
 from shroff.web.http.messages import Json, Request
-from shroff.web.http.problems import ProblemError
 from shroff.web.http.routes import api
 from shroff.worker.outbox import Deliveries
 from shroff.worker.serving.counts import Latencies, WorkerCounts
@@ -76,14 +78,13 @@ class Answers:
     since_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class OpenCases:
-    """Cases of a queue, their total stake and the earliest due time, and all snoozed cases: of one moment."""
+class CasesOpen(msgspec.Struct, frozen=True):
+    """Cases in the queue: those that can be worked on now. Snoozed ones are counted apart."""
 
     open: int = 0
     snoozed: int = 0
-    stake: str | None = None
-    first_due_ms: int | None = None
+    at_stake: str | None = None
+    first_due: TimeText | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -97,7 +98,7 @@ class LiveLook:
     leaving: Deliveries
     waiting: int
     waiting_age_s: float
-    cases: OpenCases
+    cases: CasesOpen
 
 
 class Board:
@@ -114,9 +115,9 @@ class Board:
         self._pulse, self._lock = Pulse(), Lock()
         self._samples: deque[_Sample] = deque()
         self._counts = Counts(0, 0, 0)
-        self._cases = OpenCases()
+        self._cases = CasesOpen()
         self._followed = Fresh[float](clock_s=clock_s)
-        self._open_cases = Fresh[OpenCases](clock_s=clock_s)
+        self._open_cases = Fresh[CasesOpen](clock_s=clock_s)
         self._figures = Fresh[LiveFigures](len(PERIODS))
         self._looks = Fresh[LiveLook](len(PERIODS))
 
@@ -177,13 +178,13 @@ class Board:
         return Answers(_quantiles(lately), _quantiles(work.latencies), max(rate, 0.0), since_s)
 
 
-def _open_cases(desk: CaseService) -> OpenCases:
+def _open_cases(desk: CaseService) -> CasesOpen:
     wanted = CaseFilter(states=QUEUE)
     with desk.store.look() as look:
         snoozed = look.count(CaseFilter(states=(SNOOZED,)))
         totals, first = look.totals(wanted), look.queue(wanted, limit=1)
     stake = None if totals.stake is None else show_decimal(totals.stake, desk.money_places)
-    return OpenCases(totals.count, snoozed, stake, first[0].due_ms if first else None)
+    return CasesOpen(totals.count, snoozed, stake, time_text(first[0].due_ms) if first else None)
 
 
 def _quantiles(latencies: Latencies) -> dict[str, float | None]:
@@ -194,7 +195,7 @@ def period_of(query: Mapping[str, str]) -> Period:
     """The period that is asked for. Raises: ProblemError where there is none of this name."""
     found = PERIODS.get(query.get("period", FIRST))
     if found is None:
-        raise ProblemError(400, "bad-query", "The query cannot be read", f"period: one of {', '.join(PERIODS)}")
+        raise BadQueryError(f"period: one of {', '.join(PERIODS)}")
     return found
 
 
@@ -236,15 +237,6 @@ class RuleHitCount(TypedDict):
     is_spike: bool
 
 
-class CasesOpen(TypedDict):
-    """Cases in the queue: those that can be worked on now. Snoozed ones are counted apart."""
-
-    open: int
-    snoozed: int
-    at_stake: str | None
-    first_due: TimeText | None
-
-
 LiveStep = TypedDict("LiveStep", {"from": TimeText, "decided": int, "not_approved": int})
 Live = TypedDict(
     "Live",
@@ -280,19 +272,13 @@ async def live(service: Service, request: Request) -> Json[Live]:
     found, who = await look(service, period_of(request.query_params)), request.who
     answer = document(found)
     if who.may(Right.READ_CASES):
-        cases = cases_of(found, who)
-        answer["cases"] = {
-            "open": cases.open,
-            "snoozed": cases.snoozed,
-            "at_stake": cases.stake,
-            "first_due": None if cases.first_due_ms is None else time_text(cases.first_due_ms),
-        }
+        answer["cases"] = found.cases
     return Json(answer)
 
 
-def cases_of(found: LiveLook, who: Who) -> OpenCases:
+def cases_of(found: LiveLook, who: Who) -> CasesOpen:
     """Cases in a user's queue; none without the right to read cases."""
-    return found.cases if who.may(Right.READ_CASES) else OpenCases()
+    return found.cases if who.may(Right.READ_CASES) else CasesOpen()
 
 
 def document(found: LiveLook) -> Live:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Final, Literal, TypedDict
 
@@ -40,20 +39,7 @@ class PostedAlerts(msgspec.Struct, frozen=True):
     alerts: Annotated[list[PostedAlert], msgspec.Meta(max_length=ALERTS_MAX)]
 
 
-@dataclass(frozen=True, slots=True)
-class OperatorAlert:
-    """An alert that fires. `runbook_url` is empty where the alert names no web page."""
-
-    name: str
-    severity: str
-    summary: str
-    instance: str
-    runbook_url: str
-    since_ms: int
-    seen_ms: int
-
-
-class FiringAlert(TypedDict):
+class FiringAlert(msgspec.Struct, frozen=True):
     """An alert of Prometheus that fires now; null for what it does not say."""
 
     name: str
@@ -74,52 +60,39 @@ class OperatorAlerts:
     """Alerts that fire, by fingerprint. They are in memory only: Alertmanager repeats them. For the event loop."""
 
     def __init__(self) -> None:
-        self._firing: dict[str, OperatorAlert] = {}
+        self._firing: dict[str, tuple[FiringAlert, int]] = {}  # with the moment of the last repeat
 
     def take(self, posted: Sequence[PostedAlert], now_ms: int) -> None:
         """Keep what fires, and remove what is resolved."""
         for alert in posted:
             self._firing.pop(alert.fingerprint, None)
             if alert.status == "firing":
-                self._firing[alert.fingerprint] = _alert(alert, now_ms)
-        self._firing = dict(sorted(self._firing.items(), key=lambda item: _urgency(item[1]))[:ALERTS_MAX])
+                self._firing[alert.fingerprint] = _firing(alert, now_ms), now_ms
+        self._firing = dict(sorted(self._firing.items(), key=lambda item: _urgency(item[1][0]))[:ALERTS_MAX])
 
-    def firing(self, now_ms: int) -> list[OperatorAlert]:
+    def firing(self, now_ms: int) -> list[FiringAlert]:
         """Alerts that were repeated within the last 15 minutes: the most severe first, then the longest."""
-        self._firing = {key: alert for key, alert in self._firing.items() if now_ms - alert.seen_ms < ENDS_AFTER_MS}
-        return sorted(self._firing.values(), key=_urgency)
+        self._firing = {key: kept for key, kept in self._firing.items() if now_ms - kept[1] < ENDS_AFTER_MS}
+        return sorted((alert for alert, _ in self._firing.values()), key=_urgency)
 
 
-def _urgency(alert: OperatorAlert) -> tuple[int, int, str]:
-    return _ORDER.get(alert.severity, len(_ORDER)), alert.since_ms, alert.name
+def _urgency(alert: FiringAlert) -> tuple[int, str, str]:
+    return _ORDER.get(alert.severity or "", len(_ORDER)), alert.since, alert.name
 
 
-def _alert(alert: PostedAlert, now_ms: int) -> OperatorAlert:
-    def text(values: dict[str, str], name: str) -> str:
-        return values.get(name, "")[:TEXT_MAX]
+def _firing(alert: PostedAlert, now_ms: int) -> FiringAlert:
+    def text(values: dict[str, str], name: str) -> str | None:
+        return values.get(name, "")[:TEXT_MAX] or None
 
-    runbook_url = text(alert.annotations, "runbook_url")
-    return OperatorAlert(
+    url = text(alert.annotations, "runbook_url")
+    return FiringAlert(
         text(alert.labels, "alertname") or "unnamed alert",
         text(alert.labels, "severity"),
         text(alert.annotations, "summary") or text(alert.annotations, "description"),
         text(alert.labels, "instance"),
-        runbook_url if runbook_url.startswith(("https://", "http://")) else "",
-        min(max(int(alert.starts_at.timestamp() * 1_000), 0), now_ms),
-        now_ms,
+        url if url and url.startswith(("https://", "http://")) else None,
+        time_text(min(max(int(alert.starts_at.timestamp() * 1_000), 0), now_ms)),
     )
-
-
-def shown(alert: OperatorAlert) -> FiringAlert:
-    """An alert as programs get it."""
-    return {
-        "name": alert.name,
-        "severity": alert.severity or None,
-        "summary": alert.summary or None,
-        "instance": alert.instance or None,
-        "runbook_url": alert.runbook_url or None,
-        "since": time_text(alert.since_ms),
-    }
 
 
 async def receive(service: Service, request: Request) -> Json[AlertCount]:

@@ -6,9 +6,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
-from shroff.people.access import Who
 from shroff.people.keys import KeyRing
 from shroff.people.sessions import SignedIn, signed_in
 from shroff.people.store import Desk
@@ -17,30 +16,22 @@ COOKIE: Final = "shroff_session"
 SENDERS_MAX: Final = 10_000  # whose pace is remembered
 
 
-class Gate(Protocol):
-    """Knows keys and sessions."""
+class Gate:
+    """The gate of a project: knows its keys and sessions.
 
-    def at_hand(self, key: str) -> Who | None:
-        """Caller of this key, if known without a query; for the event loop. Raises: SignInError for an unknown key."""
-
-    def who(self, key: str) -> Who:
-        """The same, which may wait for a store. Raises: SignInError; TransientError, StorageError."""
-
-    def signed_in(self, token: str, *, is_use: bool = True) -> SignedIn | None:
-        """User of this token; None where it has expired. May wait for a store.
-
-        What a page asks for by itself is no use: a session that nobody uses ends, though a page of it stays open.
-        """
-
-
-class DeskGate:
-    """The gate of a project, whose people are at a desk."""
+    `at_hand` gives the caller of a key if known without a query, for the event loop; `who` may wait for a store. Both
+    raise SignInError for an unknown key, and `who` what the store raises.
+    """
 
     def __init__(self, desk: Desk, ring: KeyRing) -> None:
         self._desk = desk
         self.at_hand, self.who = ring.at_hand, ring.who
 
     def signed_in(self, token: str, *, is_use: bool = True) -> SignedIn | None:
+        """User of this token; None where it has expired. May wait for a store.
+
+        What a page asks for by itself is no use: a session that nobody uses ends, though a page of it stays open.
+        """
         return signed_in(self._desk, token, is_use=is_use)
 
 
@@ -48,7 +39,7 @@ class DeskGate:
 def gate_of(desk: Desk) -> Iterator[Gate]:
     """The gate to a project, for as long as it is served."""
     with closing(KeyRing(desk)) as ring:
-        yield DeskGate(desk, ring)
+        yield Gate(desk, ring)
 
 
 @dataclass(slots=True)
@@ -71,12 +62,8 @@ class Pace:
         self._rate, self._clock_s = rate, clock_s
         self._buckets: dict[str, _Bucket] = {}
 
-    def wait_s(self, who: Who, events: int) -> float:
-        """Take so many events from what they may send; gives for how long they have to wait instead, 0 for not."""
-        return self.wait_s_of(who.id, events)
-
     def wait_s_of(self, sender: str, events: int) -> float:
-        """The same for a sender by a name of any kind, such as an address."""
+        """Take so many events from what a sender may send; gives for how long they wait instead, 0 for not."""
         now_s, full = self._clock_s(), 2 * self._rate
         bucket = self._buckets.pop(sender, None) or _Bucket(full, now_s)
         if len(self._buckets) >= SENDERS_MAX:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from typing import Final, NotRequired, TypedDict, Unpack, cast
 
 from shroff.errors import (
@@ -92,17 +93,7 @@ def at_paths(mistakes: Iterable[Path]) -> list[Mistake]:
 
 def places_of(error: DefinitionError) -> list[Mistake]:
     """Mistakes of definitions with the place of each, as problem documents have them."""
-    return [
-        {
-            "file": mistake.file,
-            "line": mistake.line,
-            "column": mistake.column,
-            "path": mistake.path,
-            "message": mistake.message,
-            "hint": mistake.hint,
-        }
-        for mistake in error.problems
-    ]
+    return [cast("Mistake", asdict(problem)) for problem in error.problems]
 
 
 def of_error(error: ShroffError) -> ProblemError:

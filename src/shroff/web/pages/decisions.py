@@ -15,18 +15,17 @@ from starlette.responses import Response
 
 from shroff.errors import UsageError
 from shroff.events.event import time_text
-from shroff.events.summary import EventSummary, summary_of
-from shroff.explain.entities import fields_of
+from shroff.events.summary import EventSummary
+from shroff.explain.entities import summary_in
 from shroff.language.values import day_at, day_starts_ms, show_decimal, written_amount
 from shroff.log.later_labels import places_between
 from shroff.monitoring.day_figures import OutcomeTally, amount_reader
-from shroff.operations.pagination import cursor_of, next_of
+from shroff.operations.pagination import BadQueryError, cursor_of, next_of
 from shroff.people.access import Right
 from shroff.project.dependency_hash import reasons_of
 from shroff.project.policy import OUTCOMES
 from shroff.runtime.whole_files import csv_line
 from shroff.web.http.messages import Request
-from shroff.web.http.problems import ProblemError
 from shroff.web.http.routes import Route, Screen
 from shroff.web.pages.decision import decision_path
 from shroff.web.pages.renderer import days_zone, page
@@ -215,16 +214,16 @@ def _asked(service: Service, request: Request) -> tuple[DecisionsWanted, dict[st
 def _wanted(which: str, given: Mapping[str, str]) -> DecisionsWanted:
     """Which decisions are asked for. Raises: ProblemError."""
     if which not in WHICH:
-        raise _unreadable(f"outcome: one of {', '.join(WHICH)}")
+        raise BadQueryError(f"outcome: one of {', '.join(WHICH)}")
     try:
         day = date.fromisoformat(given["day"]) if given["day"] else None
         starts_ms = day_starts_ms(day, 1, given["zone"]) if day else None
         least = _score_of(given["min_score"]) if given["min_score"] else None
         amount = Decimal(written_amount(given["min_amount"], MONEY_DIGITS)) if given["min_amount"] else None
     except UsageError as error:  # there is no such time zone
-        raise _unreadable(sentence(str(error))) from None
+        raise BadQueryError(sentence(str(error))) from None
     except (ValueError, ArithmeticError):
-        raise _unreadable(
+        raise BadQueryError(
             "day: such as 2026-03-01; zone: such as Europe/Berlin; min_score: such as 0.05 or 1 in 20; "
             "min_amount: such as 250.00"
         ) from None
@@ -236,10 +235,6 @@ def _score_of(text: str) -> float:
     """A score as people write it, such as 0.05 or 1 in 20. Raises: ValueError, ArithmeticError."""
     share, _, many = text.partition(" in ")
     return float(share) / float(many.replace(",", "") or 1)
-
-
-def _unreadable(words: str) -> ProblemError:
-    return ProblemError(400, "bad-query", "The query cannot be read", words)
 
 
 def _part(service: Service, wanted: DecisionsWanted, upto: int | None) -> DecisionsPart:
@@ -326,15 +321,11 @@ def _read(
 
 def _lines(project: Project, log: Log, rows: Sequence[DecisionRow]) -> list[DecisionLine]:
     """Decisions with their events, in their order."""
-    types, currency = project.definitions.events.types, project.definitions.settings.currency
-    ids: dict[str, list[str]] = {}
-    for row in rows:
-        ids.setdefault(row.event, []).append(row.id)
-    records = {(event, id_): record for event, those in ids.items() for id_, record in log.find(event, those).items()}
+    records = log.records_at([row.seq for row in rows])
     told, found = reasons_of(project.definitions), list[DecisionLine]()
     for row in rows:
-        record = records[row.event, row.id]
-        summary = summary_of(types.get(row.event), fields_of(record), currency)
+        record = records[row.seq]
+        summary = summary_in(project.definitions, record)
         document = msgspec.json.decode(row.document)
         reasons = [told(reason["code"], str(reason["text"])) for reason in document["reasons"][:1]]
         path = decision_path(row.event, row.id)

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Final
 from starlette.responses import Response
 
 from shroff.cases.case import FRAUD, about_of
-from shroff.events.summary import EventSummary, summary_of
-from shroff.explain.entities import EntityLook, KeyEvent, KeyLinks, KeyTotals, Timeline, fields_of
+from shroff.events.summary import EventSummary
+from shroff.explain.entities import KeyEvent, KeyLinks, KeyTotals, Timeline, fields_of, summary_in
 from shroff.language.expression import ThisField
 from shroff.operations.pagination import cursor_of, limit_of, next_of
 from shroff.people.access import Right
@@ -195,7 +195,7 @@ async def show(service: Service, request: Request) -> Response:
 def _looked(project: Project, name: str, key: str, before: int | None, limit: int, may_see: bool) -> _Found:  # noqa: FBT001 - run in a thread
     """What the log has of a key; flags, links and totals with the first part only."""
     with project.log.reading() as log:
-        look = EntityLook(log, project.definitions, project.history.key_index(project.definitions))
+        look = project.history.entities(log)
         timeline = look.timeline(name, key, before=before, limit=limit)
         if before is not None:
             return _Found(timeline, [], KeyLinks([], []), KeyTotals([], is_whole=False), ())
@@ -274,8 +274,7 @@ class _KeyTexts:
         return self._names.get((entity, key), key)
 
     def summary(self, record: Record) -> EventSummary:
-        type_ = self._definitions.events.types.get(record.type)
-        return summary_of(type_, fields_of(record), self._definitions.settings.currency)
+        return summary_in(self._definitions, record)
 
     def verdict(self, record: Record) -> str:
         found = self._standings.get(f"{record.type}/{record.id}")

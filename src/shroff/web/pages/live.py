@@ -12,7 +12,7 @@ from starlette.responses import Response
 from shroff.monitoring.live_metrics import RuleHitRate
 from shroff.people.access import Right, Who
 from shroff.web.api.decisions import summaries_of
-from shroff.web.api.live import PERIODS, LiveLook, OpenCases, cases_of, look, period_of
+from shroff.web.api.live import PERIODS, CasesOpen, LiveLook, cases_of, look, period_of
 from shroff.web.http.messages import Request
 from shroff.web.http.routes import Route, Screen
 from shroff.web.http.streaming import Stream, told, updates
@@ -50,7 +50,7 @@ class LiveScreen:
     """Template values of the screen Live."""
 
     look: LiveLook
-    cases: OpenCases
+    cases: CasesOpen
     may_check: bool
     currency: str
     decided: str  # the first type of event that is decided, or none
@@ -73,12 +73,12 @@ async def show(service: Service, request: Request) -> Response:
     return await page(service, request, "live.html", live=shown, periods=PERIODS.values())
 
 
-def _seen_by(found: LiveLook, who: Who) -> tuple[OpenCases, bool]:
+def _seen_by(found: LiveLook, who: Who) -> tuple[CasesOpen, bool]:
     """What differs between users: their queue, and whether they may open the page of checks."""
     return cases_of(found, who), who.may(Right.READ_METRICS)
 
 
-def screen_of(service: Service, found: LiveLook, cases: OpenCases, may_check: bool) -> LiveScreen:  # noqa: FBT001 - run in a thread
+def screen_of(service: Service, found: LiveLook, cases: CasesOpen, may_check: bool) -> LiveScreen:  # noqa: FBT001 - run in a thread
     """Template values of a look."""
     figures, currency = found.figures, service.project.definitions.settings.currency
     names = [(row.event, row.id) for row in figures.newest]
@@ -143,7 +143,7 @@ async def stream(service: Service, request: Request) -> Response:
 
 
 @lru_cache(maxsize=4 * len(PERIODS))
-def _rendered(found: LiveLook, service: Service, cases: OpenCases, may_check: bool) -> Mapping[str, str]:  # noqa: FBT001 - a key
+def _rendered(found: LiveLook, service: Service, cases: CasesOpen, may_check: bool) -> Mapping[str, str]:  # noqa: FBT001 - a key
     """The parts of the page, made once for all who are shown the same."""
     screen = screen_of(service, found, cases, may_check)
     module = environment().get_template("live_parts.html").module

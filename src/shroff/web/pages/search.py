@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Final
 from starlette.responses import Response
 
 from shroff.errors import UsageError
-from shroff.events.summary import EventSummary, summary_of
-from shroff.explain.entities import EntityLook, fields_of
+from shroff.explain.entities import EntityLook, summary_in
 from shroff.operations.pagination import cursor_of, next_of
 from shroff.people.access import Right
 from shroff.web.http.messages import Request
@@ -87,7 +86,7 @@ def _found(service: Service, who: Who, text: str, before: int | None) -> SearchR
             hits += [] if before is not None else _whole(service, log, text, is_key=not hits)
             if hits and before is None:
                 return SearchResults([*hits, *_case_too(service, who, text)], is_whole=True)
-            part = _look(service, log).search(text, before, may_see=who.may(Right.READ_PERSONAL))
+            part = service.project.history.entities(log).search(text, before, may_see=who.may(Right.READ_PERSONAL))
             hits = [*_case_too(service, who, text), *_named(service, who, text, is_whole=False)]
             hits = hits if before is None else []
             hits += [replace(_key(entity, key, name), matched=by) for entity, key, name, by in part.keys]
@@ -109,16 +108,11 @@ def _whole(service: Service, log: Log, text: str, *, is_key: bool) -> list[Searc
     hits = [hit for record in there if (hit := _event(service, log, record)) is not None]
     if hits or not is_key:
         return hits
-    look = _look(service, log)
+    look = service.project.history.entities(log)
     entity, _, key = text.partition("/")
     if entity in definitions.events.entities and entity in look.entities_with(key)[0]:
         return [_key(entity, key, key)]
     return [_key(name, text, _name(service, look, name, text)) for name in look.entities_with(text)[0]]
-
-
-def _look(service: Service, log: Log) -> EntityLook:
-    definitions = service.project.definitions
-    return EntityLook(log, definitions, service.project.history.key_index(definitions))
 
 
 def _key(entity: str, key: str, name: str) -> SearchHit:
@@ -129,19 +123,14 @@ def _key(entity: str, key: str, name: str) -> SearchHit:
 def _name(service: Service, look: EntityLook, entity: str, key: str) -> str:
     """The name that the newest event of a key has for it, such as `•••• 4821`; the key where it has none."""
     events = look.timeline(entity, key, limit=1).events
-    return _summary(service, events[0].record).name_of(entity, key) if events else key
-
-
-def _summary(service: Service, record: Record) -> EventSummary:
-    definitions = service.project.definitions
-    return summary_of(definitions.events.types.get(record.type), fields_of(record), definitions.settings.currency)
+    return summary_in(service.project.definitions, events[0].record).name_of(entity, key) if events else key
 
 
 def _event(service: Service, log: Log, record: Record) -> SearchHit | None:
     row = log.decisions(record.type, [record.id]).get(record.id) if record.decided else None
     if row is None:
         return None
-    summary = _summary(service, record)
+    summary = summary_in(service.project.definitions, record)
     named = [f"{entity} {name}" for entity, name in summary.names.items() if name not in summary.line]
     says = ", ".join(text for text in (summary.line, *named) if text)
     return SearchHit(record.type, record.id, decision_path(record.type, record.id), says, record.time_ms, row.outcome)
@@ -163,7 +152,7 @@ def _about(service: Service, case: Case) -> str:
     """Whom a case is about, by its name where events have one."""
     try:
         with service.project.log.reading() as log:
-            return f"{case.entity} {_name(service, _look(service, log), case.entity, case.key)}"
+            return f"{case.entity} {_name(service, service.project.history.entities(log), case.entity, case.key)}"
     except UsageError:  # an entity that the project has no more, or no log
         return f"{case.entity} {case.key}"
 

@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from shroff.errors import NotAllowedError, UsageError
 from shroff.events.event import read_time
+from shroff.operations.pagination import BadQueryError
 from shroff.people.access import RIGHTS, Right, Role
 from shroff.people.audit_operations import AuditCheck, VerifyAudit
 from shroff.people.key_operations import CreateKey, RevokeKey, ShowKeys
@@ -79,7 +80,7 @@ async def audit(service: Service, request: Request, verified: AuditCheck | None 
     try:
         answer = await _run(service, request, wanted)
     except UsageError as error:
-        raise ProblemError(400, "bad-query", "The query cannot be read", str(error)) from None
+        raise BadQueryError(str(error)) from None
     known = await _run(service, request, ShowUsers())
     names = {user.id: user.display_name for user in known.users}
     given = {name: request.query_params.get(name, "").strip() for name in FILTERS}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from shroff.app.rules.silence_requests import PendingSilence
     from shroff.app.rules.silences import Silence
     from shroff.cases.case import Case
-    from shroff.operations.declaration import OperationRequest
+    from shroff.operations.declaration import OperationRequest, Outcome
     from shroff.web.service import Service
 
 SILENCES: Final = {"1d": "1 day", "7d": "7 days", "30d": "30 days", "90d": "90 days"}
@@ -181,23 +181,31 @@ async def decide(service: Service, request: Request) -> Response:
     return see_other(where.queue if case.state == CLOSED else where.case(case.id))
 
 
-Act = Callable[["Service", Mapping[str, str], int, str], "OperationRequest[Any]"]
-ACTS: Final[Mapping[str, Act]] = {  # by the end of their addresses; with the form and what of the case was seen
-    "claim": lambda _, form, number, tag: ClaimCase(number=number, tag=tag),
-    "release": lambda _, form, number, tag: ReleaseCase(number=number, tag=tag),
-    "assign": lambda _, form, number, tag: AssignCase(number=number, tag=tag, to=form.get("to", "")),
-    "escalate": lambda _, form, number, tag: EscalateCase(
-        number=number, tag=tag, text=form.get("text", ""), to=form.get("to", "")
-    ),
-    "reopen": lambda _, form, number, tag: ReopenCase(number=number, tag=tag, text=form.get("text", "")),
-    "note": lambda _, form, number, tag: NoteCase(number=number, text=form.get("text", "")),
-    "snooze": lambda service, form, number, tag: SnoozeCase(number=number, tag=tag, until=_until(service, form)),
+Acts = Mapping[str, type["OperationRequest[Any]"]]
+ACTS: Final[Acts] = {  # by the end of their addresses
+    "claim": ClaimCase,
+    "release": ReleaseCase,
+    "assign": AssignCase,
+    "escalate": EscalateCase,
+    "reopen": ReopenCase,
+    "note": NoteCase,
+    "snooze": SnoozeCase,
+}
+SILENCING: Final[Acts] = {  # a rule for whom the case is about: silent for a while, or again not
+    "silence": SilenceOfCase,
+    "end-silence": SilenceEnd,
+    "approve-silence": SilenceApproval,
 }
 
 
-def _until(service: Service, form: Mapping[str, str]) -> str:
-    until_ms = service.cases.now_ms() + named_duration("for", form.get("for", ""))
-    return time_text(min(until_ms, YEAR_10000_MS - 1))
+async def _run(service: Service, request: Request, acts: Mapping[str, type[OperationRequest[Outcome]]]) -> Outcome:
+    """Do the act of an address, with its fields as the form has them; `for` becomes the moment of its end."""
+    form, act = await request.form(), acts[request.path.rpartition("/")[2]]
+    given = {name: form.get(name, "") for name in act.__struct_fields__} | {"number": number_of(request)}
+    if "until" in given:
+        until_ms = service.cases.now_ms() + named_duration("for", form.get("for", ""))
+        given["until"] = time_text(min(until_ms, YEAR_10000_MS - 1))
+    return await service.operations.run(request.who, act(**given))
 
 
 async def change(service: Service, request: Request) -> Response:
@@ -205,33 +213,21 @@ async def change(service: Service, request: Request) -> Response:
 
     Where another user was first, the page says so.
     """
-    form, verb = await request.form(), request.path.rpartition("/")[2]
-    where, number = where_from(form), number_of(request)
+    where = where_from(await request.form())
     try:
-        await service.operations.run(request.who, ACTS[verb](service, form, number, form.get("tag", "")))
+        await _run(service, request, ACTS)
     except CaseChangedError as error:
         return await _page(service, request, where, error.case)
-    return see_other(where.queue if verb == "snooze" else where.case(number))
-
-
-SILENCING: Final[Mapping[str, Act]] = {  # a rule for whom the case is about: silent for a while, or again not
-    "silence": lambda service, form, number, _: SilenceOfCase(
-        number=number, rule=form.get("rule", ""), until=_until(service, form), text=form.get("text", "")
-    ),
-    "end-silence": lambda _, form, number, __: SilenceEnd(number=number, rule=form.get("rule", "")),
-    "approve-silence": lambda _, form, number, __: SilenceApproval(
-        number=number, rule=form.get("rule", ""), etag=form.get("etag", "")
-    ),
-}
+    return see_other(where.queue if request.path.endswith("/snooze") else where.case(number_of(request)))
 
 
 async def silence(service: Service, request: Request) -> Response:
     """The case again; with the words for it where what was written is not in force yet."""
-    form, verb = await request.form(), request.path.rpartition("/")[2]
-    where, number = where_from(form), number_of(request)
-    why_not = (await service.operations.run(request.who, SILENCING[verb](service, form, number, ""))).why_not
+    where, why_not = where_from(await request.form()), (await _run(service, request, SILENCING)).why_not
     is_shown = not why_not or why_not == WAITS  # what waits for a second person stands beside its rule
-    return see_other(where.case(number)) if is_shown else await _page(service, request, where, why_not=why_not)
+    return (
+        see_other(where.case(number_of(request))) if is_shown else await _page(service, request, where, why_not=why_not)
+    )
 
 
 ROUTES: Final = (

@@ -13,8 +13,8 @@ from shroff.app.cases.case_operations import AnswerEvent, DecideCase
 from shroff.cases.case_queries import refunded_by
 from shroff.cases.desk import CaseChangedError
 from shroff.errors import ShroffError, UsageError
-from shroff.events.summary import PAID, EventSummary, summary_of
-from shroff.explain.entities import EntityLook, KeyEvent, fields_of
+from shroff.events.summary import PAID, EventSummary
+from shroff.explain.entities import KeyEvent, summary_in
 from shroff.people.access import Right
 from shroff.people.store import AuditFilter
 from shroff.web.api import override
@@ -139,11 +139,9 @@ def _together(project: Project, found: Looked, row: DecisionRow) -> list[Related
     own = [subject for subject in found.subjects if not any(word in subject.entity for word in PAID)]
     charted = "" if found.amounts is None else found.amounts.entity
     own.sort(key=lambda subject: subject.entity != charted)  # the chart stands beside the events that it shows
-    definitions = project.definitions
-    types, currency = definitions.events.types, definitions.settings.currency
     told = list[RelatedEvents]()
     with project.log.reading() as log:
-        look = EntityLook(log, definitions, project.history.key_index(definitions))
+        look = project.history.entities(log)
         for at, subject in enumerate(own):
             try:
                 before, limit = (None, BESIDE) if at else (row.seq + 1, SHOWN)
@@ -153,7 +151,7 @@ def _together(project: Project, found: Looked, row: DecisionRow) -> list[Related
             shown = [
                 Related(
                     event,
-                    summary_of(types.get(event.record.type), fields_of(event.record), currency),
+                    summary_in(project.definitions, event.record),
                     decision_path(event.record.type, event.record.id) if event.outcome else "",
                     event.record.seq == row.seq,
                 )

@@ -14,9 +14,9 @@ from shroff.cases.labels import Conflict, LabelSaid, Maturity
 from shroff.events.definitions import SOURCES
 from shroff.language.values import DAY_MS, day_number
 from shroff.models.loader import LABEL_DELAY_MS
+from shroff.operations.pagination import BadQueryError
 from shroff.people.access import Right
 from shroff.web.http.messages import FORM_BYTES_MAX, Request
-from shroff.web.http.problems import ProblemError
 from shroff.web.http.routes import Route, Screen
 from shroff.web.pages.cases.label_file import PATH, ROWS_MAX, said_of
 from shroff.web.pages.charts.bars import bars_of, day_text, with_open
@@ -66,7 +66,7 @@ async def show(service: Service, request: Request) -> Response:
     """The page."""
     code = request.query_params.get("period", FIRST)
     if code not in PERIODS:
-        raise ProblemError(400, "bad-query", "The query cannot be read", f"period: one of {', '.join(PERIODS)}")
+        raise BadQueryError(f"period: one of {', '.join(PERIODS)}")
     asked = ShowLabelStatistics(period_ms=PERIODS[code][1])
     found: LabelLook = (await service.operations.run(request.who, asked)).report
     together = found.together

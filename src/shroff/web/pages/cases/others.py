@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Final
 
 from shroff.cases.case import SECOND, Case
 from shroff.errors import ShroffError
-from shroff.events.summary import EventSummary, summary_of
-from shroff.explain.entities import EntityLook, KeyEvent, fields_of
+from shroff.events.summary import EventSummary
+from shroff.explain.entities import KeyEvent, summary_in
 from shroff.explain.past import Amount
 from shroff.web.pages.charts.amounts import AmountChart, amount_chart
 from shroff.web.pages.decision import decision_path
@@ -74,8 +74,7 @@ def _newest(service: Service, case: Case) -> list[OtherEvent]:
     definitions = project.definitions
     try:
         with project.log.reading() as log:
-            look = EntityLook(log, definitions, project.history.key_index(definitions))
-            events = look.timeline(case.entity, case.key, limit=LOOKED_AT).events
+            events = project.history.entities(log).timeline(case.entity, case.key, limit=LOOKED_AT).events
     except ShroffError:  # it is about an event alone, or an entity that the project has no more
         return []
     with service.cases.store.look() as looks:
@@ -83,13 +82,13 @@ def _newest(service: Service, case: Case) -> list[OtherEvent]:
             alert.named: alert for alert in looks.alerts_of([(event.record.type, event.record.id) for event in events])
         }
         cases = looks.cases({alert.case for alert in alerts.values()})
-    types, currency, found = definitions.events.types, definitions.settings.currency, list[OtherEvent]()
+    found = list[OtherEvent]()
     for event in events:
         type_, id_ = event.record.type, event.record.id
         alert = alerts.get(f"{type_}/{id_}")
         other = None if alert is None else cases.get(alert.case)
         is_hidden = alert is None or (other is not None and other.look == SECOND)  # somebody else is to say it anew
-        summary = summary_of(types.get(type_), fields_of(event.record), currency)
+        summary = summary_in(definitions, event.record)
         path = decision_path(type_, id_) if event.outcome else ""
         verdict = "" if alert is None or is_hidden else alert.verdict or alert.label
         found.append(OtherEvent(event, summary, path, verdict, other))

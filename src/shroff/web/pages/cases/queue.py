@@ -17,11 +17,10 @@ from shroff.cases.case import ESCALATED, STATES, CaseFilter
 from shroff.cases.filters import LARGEST, order_of, query_of, queue_of
 from shroff.events.event import time_text
 from shroff.language.values import DAY_MS
-from shroff.operations.pagination import cursor_of, next_of
+from shroff.operations.pagination import BadQueryError, cursor_of, next_of
 from shroff.people.access import Right
 from shroff.web.api.cases.case_files import number_of
 from shroff.web.http.messages import Request
-from shroff.web.http.problems import ProblemError
 from shroff.web.http.routes import Route, Screen
 from shroff.web.http.streaming import Stream, told, updates
 from shroff.web.pages.cases.casework import (
@@ -98,9 +97,7 @@ async def _page(
     failed: Sequence[CaseFailed] = (),
 ) -> Response:
     if cursor is not None and any(abs(part) > LARGEST for part in cursor):
-        raise ProblemError(
-            400, "bad-query", "The query cannot be read", "cursor: unknown; use 'next' of the previous page"
-        )
+        raise BadQueryError("cursor: unknown; use 'next' of the previous page")
     assert request.signed_in is not None
     found = await service.in_thread(_seen, service, request.signed_in, where, cursor)
     definitions = service.project.definitions

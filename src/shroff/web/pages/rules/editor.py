@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -120,13 +120,20 @@ async def keep(service: Service, request: Request) -> Response:
     return see_other(f"{rule_path(id_)}/draft")
 
 
-def _step(operation: Callable[[str, Mapping[str, str]], OperationRequest[Any]], end: str = "") -> Handle:
-    """Do a step of the way, and go on to the rule, or what is below it; the editor shows what prevents it."""
+def _step(operation: Callable[..., OperationRequest[Any]], *names: str, end: str = "") -> Handle:
+    """Do a step of the way, and go on to the rule, or what is below it; the editor shows what prevents it.
+
+    Args:
+        names: Fields of the form that the operation takes, beside the tag of the draft.
+    """
 
     async def handle(service: Service, request: Request) -> Response:
         form, id_ = await request.form(), request.path_params["rule"]
+        given = {name: form.get(name, "") for name in names}
         try:
-            await service.operations.run(request.who, operation(id_, form))
+            if "reason" in given:
+                given["reason"] = checked_reason(given["reason"])
+            await service.operations.run(request.who, operation(rule=id_, etag=form.get("tag", ""), **given))
         except (UsageError, NotAllowedError, DefinitionError) as error:
             words, status = _prevented(error)
         else:
@@ -147,23 +154,6 @@ def _prevented(error: ShroffError) -> tuple[str, int]:
     if isinstance(error, DefinitionError):
         return "The draft has errors, or its tests fail. Fix them first.", 422
     return sentence(str(error)), 403 if isinstance(error, NotAllowedError | NotApprovedError) else 422
-
-
-def _dropped(rule: str, form: Mapping[str, str]) -> DropDraft:
-    return DropDraft(rule=rule, etag=form.get("tag", ""))
-
-
-def _shadowed(rule: str, form: Mapping[str, str]) -> ShadowDraft:
-    return ShadowDraft(rule=rule, etag=form.get("tag", ""), file=form.get("file", ""))
-
-
-def _approved(rule: str, form: Mapping[str, str]) -> ApproveDraft:
-    return ApproveDraft(rule=rule, etag=form.get("tag", ""))
-
-
-def _made_active(rule: str, form: Mapping[str, str]) -> ActivateDraft:
-    reason = checked_reason(form.get("reason", ""))
-    return ActivateDraft(rule=rule, etag=form.get("tag", ""), file=form.get("file", ""), reason=reason)
 
 
 async def _editor(
@@ -289,8 +279,13 @@ ROUTES: Final = (
     Route("GET", "/rules/cookbook/recipes", Right.READ_DEFINITIONS, show_cookbook, is_page=True),
     Route("GET", "/rules/{rule}/draft", Right.READ_DEFINITIONS, show, is_page=True),
     Route("POST", "/rules/{rule}/draft", Right.EDIT_RULES, keep, is_page=True),
-    Route("POST", "/rules/{rule}/draft/drop", Right.EDIT_RULES, _step(_dropped), is_page=True),
-    Route("POST", "/rules/{rule}/draft/shadow", Right.EDIT_RULES, _step(_shadowed, "/draft"), is_page=True),
-    Route("POST", "/rules/{rule}/draft/approve", Right.APPROVE_RULES, _step(_approved, "/draft"), is_page=True),
-    Route("POST", "/rules/{rule}/draft/activate", Right.EDIT_RULES, _step(_made_active), is_page=True),
+    *(
+        Route("POST", f"/rules/{{rule}}/draft/{name}", right, handle, is_page=True)
+        for name, right, handle in (
+            ("drop", Right.EDIT_RULES, _step(DropDraft)),
+            ("shadow", Right.EDIT_RULES, _step(ShadowDraft, "file", end="/draft")),
+            ("approve", Right.APPROVE_RULES, _step(ApproveDraft, end="/draft")),
+            ("activate", Right.EDIT_RULES, _step(ActivateDraft, "file", "reason")),
+        )
+    ),
 )

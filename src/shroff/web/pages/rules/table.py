@@ -19,13 +19,12 @@ from shroff.app.rules.rule_looks import ACTIVE, OFF, STATES, RuleLook, reason_of
 from shroff.app.rules.rule_operations import RestoreRule
 from shroff.errors import RefusalError, ShroffError
 from shroff.language.values import day_number, show_decimal
-from shroff.operations.pagination import cursor_of, next_of, parted
+from shroff.operations.pagination import BadQueryError, cursor_of, next_of, parted
 from shroff.people.access import Right
 from shroff.project.policy import OUTCOMES
 from shroff.rules.silences import list_of
 from shroff.web.api.decisions import summaries_of
 from shroff.web.http.messages import Request
-from shroff.web.http.problems import ProblemError
 from shroff.web.http.routes import Route, Screen
 from shroff.web.pages.charts.bars import Bars, bars_of, with_open
 from shroff.web.pages.decision import rule_path
@@ -60,8 +59,7 @@ async def show(service: Service, request: Request) -> Response:
     """The table."""
     which = request.query_params.get("state", EVERY)
     if which not in {EVERY, *STATES}:
-        words = f"state: one of {', '.join((EVERY, *STATES))}"
-        raise ProblemError(400, "bad-query", "The query cannot be read", words)
+        raise BadQueryError(f"state: one of {', '.join((EVERY, *STATES))}")
     found = await service.in_thread(service.project.rule_looks.all)
     counts = {state: sum(row.state == state for row in found) for state in STATES}
     listed = [row for row in found if which in {EVERY, row.state} and (row.state != OFF or which == OFF)]
