@@ -22,8 +22,9 @@ from shroff.models.learners.training import learn_by, loaded, train
 from shroff.models.model_contributions import ROWS_MAX, SUM_ERROR, Dependence, dependences, drawn_rows
 from shroff.models.registry import GateResult
 from shroff.models.reports import charts, pages
-from shroff.models.reports.html import Extras, LeakLine, report_page
+from shroff.models.reports.html import Extras, report_page
 from shroff.models.reports.plots import DEPENDENCES_SHOWN, curves, dependence_plots
+from shroff.training.leak_test import LeakPart
 from tests.support.training_rows import DAY_MS, noisy_set, settings
 
 TERMS = Terms(review_at=0.3, decline_at=0.8, false_decline=15, review=4, reviews_a_day=3)
@@ -73,7 +74,7 @@ def extras_of(given, found, trained):
     nothing = np.zeros(len(amounts), np.bool_)
     fixed = Fixed(nothing, nothing, nothing)
     cutoffs = thresholds(Weighed(found.tested.scores, weighed, fixed, found.tested.folds), TERMS, seed=1)
-    leak = [LeakLine("cut_at_row", 1_000, None), LeakLine("later_labels", 7, "row 3: strong is 1, was <2>")]
+    leak = [LeakPart("cut_at_row", 1_000, None), LeakPart("later_labels", 7, "row 3: strong is 1, was <2>")]
     return Extras("<bank>", "EUR", [("Rows", "3,000")], dependences(model, columns), leak, cutoffs)
 
 

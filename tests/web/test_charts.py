@@ -13,7 +13,7 @@ from shroff_plugins.analytics.pages.marts import _chart
 
 
 def drawn(chart):
-    return [(bar.top, bar.height, bar.part) for bar in chart.bars], [(tick.y, tick.says) for tick in chart.ticks]
+    return [(bar.top, bar.height, bar.part) for bar in chart.bars], [(tick.at, tick.says) for tick in chart.ticks]
 
 
 def test_columns_their_frauds_and_ticks_have_one_scale():
@@ -38,7 +38,7 @@ def test_values_above_and_below_zero_fill_their_chart(values, bars, ticks):
     found = signed_bars(["a"] * len(given), given, [False] * len(given))
 
     assert [(bar.top, bar.height) for bar in found.bars] == bars
-    assert {(tick.y, tick.says) for tick in found.ticks} == ticks
+    assert {(tick.at, tick.says) for tick in found.ticks} == ticks
     assert [bar.is_below for bar in found.bars] == [one < 0 for one in given]
 
 

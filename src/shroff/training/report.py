@@ -15,7 +15,7 @@ from shroff.models.learners.learner import columns_for
 from shroff.models.learners.training import Trained, loaded
 from shroff.models.model_contributions import Dependence, dependences, drawn_rows
 from shroff.models.registry import GateResult
-from shroff.models.reports.html import Extras, LeakLine, report_page
+from shroff.models.reports.html import Extras, report_page
 from shroff.models.sets import TrainingSet
 from shroff.project.definitions import Definitions
 from shroff.training.leak_test import LeakReport
@@ -50,13 +50,12 @@ class ReportFacts:
         Cost: exact contributions of at most 2,000 rows, about a second for a hundred trees.
         """
         settings = self.definitions.settings
-        leak = () if self.leak is None else self.leak.parts
         extras = Extras(
             settings.name,
             settings.currency,
             _facts(manifest),
             self._dependences(),
-            [LeakLine(line.name, line.compared, line.difference) for line in leak],
+            () if self.leak is None else self.leak.parts,
             self._cutoffs(),
             {
                 (part.name, part.value): slice_words(self.definitions, self.given.event, part.name, part.value)

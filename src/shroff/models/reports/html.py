@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 
 from shroff.models.evaluation.estimates import Difference, Estimate
 from shroff.models.evaluation.folds import Compared, Evaluation
@@ -23,15 +23,6 @@ _HEADLINE: Final = ("average_precision", "auc_roc")
 
 
 @dataclass(frozen=True, slots=True)
-class LeakLine:
-    """One part of the leak test: what it compared, and the first difference, None where there was none."""
-
-    name: str
-    compared: int
-    difference: str | None
-
-
-@dataclass(frozen=True, slots=True)
 class Extras:
     """Optional parts of a report.
 
@@ -39,7 +30,7 @@ class Extras:
         project, currency: Of the project.
         facts: Names and texts about the model: its data, its learner.
         dependences: What its inputs do on drawn test rows.
-        leak: Parts of the leak test.
+        leak: Parts of the leak test (`training.leak_test.LeakPart`).
         cutoffs: What thresholds of the score cost.
         slice_words: Slices as people say them, by name and value.
     """
@@ -48,7 +39,7 @@ class Extras:
     currency: str = ""
     facts: Sequence[tuple[str, str]] = ()
     dependences: Sequence[Dependence] = ()
-    leak: Sequence[LeakLine] = ()
+    leak: Sequence[Any] = ()
     cutoffs: Thresholds | None = None
     slice_words: Mapping[tuple[str, str], str] = field(default_factory=dict)
 

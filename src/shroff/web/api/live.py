@@ -81,10 +81,13 @@ class Answers:
 class CasesOpen(msgspec.Struct, frozen=True):
     """Cases in the queue: those that can be worked on now. Snoozed ones are counted apart."""
 
-    open: int = 0
-    snoozed: int = 0
-    at_stake: str | None = None
-    first_due: TimeText | None = None
+    open: int
+    snoozed: int
+    at_stake: str | None
+    first_due: TimeText | None
+
+
+NO_CASES: Final = CasesOpen(0, 0, None, None)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -115,7 +118,7 @@ class Board:
         self._pulse, self._lock = Pulse(), Lock()
         self._samples: deque[_Sample] = deque()
         self._counts = Counts(0, 0, 0)
-        self._cases = CasesOpen()
+        self._cases = NO_CASES
         self._followed = Fresh[float](clock_s=clock_s)
         self._open_cases = Fresh[CasesOpen](clock_s=clock_s)
         self._figures = Fresh[LiveFigures](len(PERIODS))
@@ -278,7 +281,7 @@ async def live(service: Service, request: Request) -> Json[Live]:
 
 def cases_of(found: LiveLook, who: Who) -> CasesOpen:
     """Cases in a user's queue; none without the right to read cases."""
-    return found.cases if who.may(Right.READ_CASES) else CasesOpen()
+    return found.cases if who.may(Right.READ_CASES) else NO_CASES
 
 
 def document(found: LiveLook) -> Live:

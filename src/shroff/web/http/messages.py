@@ -46,6 +46,7 @@ STRANGERS_FORM_BYTES_MAX: Final = 16 * 1024  # of anybody else
 COOKIES_MAX: Final = 50  # of one request that are looked at
 FORM_FIELDS_MAX: Final = 1_000
 NO_PROXIES: Final = Proxies()
+NOTHING: Final[Mapping[str, str]] = {}  # of a form that was not sent
 
 
 class Head(Headers):
@@ -217,6 +218,11 @@ class Request(requests.Request):
             raise _too_long(size_max)
         self._is_read = not message.get("more_body", False)
         return part
+
+
+def whole(text: str) -> int | None:
+    """A number as addresses and forms have it, of at most 18 digits; None for what is none."""
+    return int(text) if text.isdecimal() and text.isascii() and len(text) <= 18 else None
 
 
 def _fields(raw: bytes) -> dict[str, str]:

@@ -20,7 +20,7 @@ from shroff.project.dependency_hash import reasons_of
 from shroff.streams.log import PENDING
 from shroff.web.api.cases.flags import document, known_key, verdicts
 from shroff.web.api.entities import known_entity
-from shroff.web.http.messages import Request
+from shroff.web.http.messages import NOTHING, Request
 from shroff.web.http.routes import Route
 from shroff.web.pages.cases.answers import offer
 from shroff.web.pages.cases.casework import Where, line_of
@@ -166,7 +166,7 @@ async def show(service: Service, request: Request) -> Response:
         head=head,
         to_answer=line if is_free else None,
         where=Where(""),
-        offer=await service.in_thread(offer, service, request, [(name, key)], lists.NOTHING) if is_free else None,
+        offer=await service.in_thread(offer, service, request, [(name, key)], NOTHING) if is_free else None,
         events=[texts.line(event, name) for event in events],
         looked_to=found.timeline.looked_to,
         flags=[

@@ -15,7 +15,7 @@ from shroff.people.access import Right
 from shroff.web.api.health import HealthLook
 from shroff.web.api.live import look as look_live
 from shroff.web.api.live import period_of
-from shroff.web.http.messages import Request
+from shroff.web.http.messages import Request, whole
 from shroff.web.http.routes import Route, Screen
 from shroff.web.pages.renderer import page, see_other
 from shroff.web.pages.words import sentence
@@ -53,8 +53,7 @@ async def again(service: Service, request: Request) -> Response:
 async def mend(service: Service, request: Request) -> Response:
     """Bring an entry of quarantine back in, or all that are shown; or drop one for ever."""
     form = await request.form()
-    texts = form.get("numbers", "").split()
-    numbers = [int(text) for text in texts if text.isdecimal() and text.isascii() and len(text) < 19]
+    numbers = [number for text in form.get("numbers", "").split() if (number := whole(text)) is not None]
     try:
         if form.get("do") == "drop":
             gone = await service.operations.run(request.who, DropQuarantined(numbers=tuple(numbers)))

@@ -13,7 +13,7 @@ from shroff.people import links, oidc, sessions
 from shroff.people.access import network_of
 from shroff.people.sessions import SignedIn
 from shroff.web.http.authentication import COOKIE
-from shroff.web.http.messages import Request
+from shroff.web.http.messages import NOTHING, Request
 from shroff.web.http.problems import ProblemError
 from shroff.web.http.routes import Route
 from shroff.web.pages.renderer import alone, see_other
@@ -27,7 +27,6 @@ VISIT: Final = "shroff_visit"
 FIRST: Final = "/"
 WORK: Final = "/queue"
 ENDED: Final = "You are signed out, or your session has expired. Sign in to continue."
-NOTHING: Final[Mapping[str, str]] = {}
 
 
 async def ask(service: Service, request: Request) -> Response:

@@ -16,7 +16,7 @@ from shroff.models.in_force import InForce
 from shroff.models.keys import metric_of, metric_words
 from shroff.models.registry import UnknownModelError
 from shroff.people.access import Right
-from shroff.web.http.messages import Request
+from shroff.web.http.messages import NOTHING, Request
 from shroff.web.http.routes import Route, Screen
 from shroff.web.pages.charts.plots import Axis, Plot, plot_of, ticks
 from shroff.web.pages.charts.strips import Strip
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from shroff.models.registry import Stored
     from shroff.web.service import Service
 
-NOTHING: Final[Mapping[str, str]] = {}
 DONE: Final = {"done": "Active from the next event on.", "waits": "Written; it becomes active later."}
 BUDGET_RECALL: Final = "recall_at_budget"
 COMPARED: Final = ("average_precision", BUDGET_RECALL, "auc_roc", "calibration_error")

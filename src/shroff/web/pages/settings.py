@@ -27,7 +27,7 @@ from shroff.people.user_operations import (
 )
 from shroff.people.users import PEOPLE
 from shroff.web.api.projects import FILTERS, audit_query
-from shroff.web.http.messages import Request
+from shroff.web.http.messages import NOTHING, Request
 from shroff.web.http.problems import ProblemError
 from shroff.web.http.routes import Route, Screen
 from shroff.web.pages.audit_words import action_words, changes_of
@@ -43,7 +43,6 @@ AUDIT: Final = "/settings/audit"
 USERS: Final = "/settings/users"
 KEYS: Final = "/settings/keys"
 LASTING: Final = {"30d": "30 days", "90d": "90 days", "365d": "1 year", "": "never"}
-NOTHING: Final[Mapping[str, str]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,8 +231,7 @@ async def revoke_key(service: Service, request: Request) -> Response:
 
 
 async def _page(service: Service, request: Request, template: str, /, **shown: Any) -> Response:
-    status = 422 if shown.get("mistake") else 200
-    return await page(service, request, template, status, tabs=_tabs(request), path=request.path, **shown)
+    return await page(service, request, template, tabs=_tabs(request), path=request.path, **shown)
 
 
 def _tabs(request: Request) -> list[SettingsTab]:

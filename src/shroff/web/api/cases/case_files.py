@@ -12,29 +12,27 @@ from shroff.cases import case_actions
 from shroff.cases.desk import CaseChangedError, NoCaseError, NoFileError
 from shroff.cases.files import SIZE_MAX, TYPES, named_for
 from shroff.people.access import Right
-from shroff.web.http.messages import Json, Request
+from shroff.web.http.messages import Json, Request, whole
 from shroff.web.http.routes import api
 
 if TYPE_CHECKING:
     from shroff.web.service import Service
 
-DIGITS_MAX: Final = 18  # of a number
-
 
 def number_of(request: Request) -> int:
     """The number of the case that is asked for. Raises: NoCaseError where it is none."""
     text = request.path_params["id"]
-    if not (text.isdecimal() and text.isascii() and len(text) <= DIGITS_MAX):
+    if (number := whole(text)) is None:
         raise NoCaseError(f"there is no case {text[:40]!r}")
-    return int(text)
+    return number
 
 
 async def file(service: Service, request: Request) -> Response:
     """A file of a case, to be saved: no browser shows it as a page."""
-    number, wanted = number_of(request), request.path_params["file"]
-    if not (wanted.isdecimal() and wanted.isascii() and len(wanted) <= DIGITS_MAX):
-        raise NoFileError(f"case {number} has no file {wanted[:40]!r}")
-    found, content = await service.in_thread(case_actions.file_of, service.cases, request.who, number, int(wanted))
+    number, text = number_of(request), request.path_params["file"]
+    if (wanted := whole(text)) is None:
+        raise NoFileError(f"case {number} has no file {text[:40]!r}")
+    found, content = await service.in_thread(case_actions.file_of, service.cases, request.who, number, wanted)
     name = named_for(found.name, found.media_type)  # one that was attached earlier may have any ending
     headers = {
         "content-type": found.media_type,

@@ -40,13 +40,12 @@ from shroff.project.dependency_hash import teller_of
 from shroff.rules.rule_text import condition, in_words
 from shroff.rules.silences import key_of
 from shroff.web.api.cases.case_files import number_of
-from shroff.web.http.messages import Request
+from shroff.web.http.messages import NOTHING, Request
 from shroff.web.http.routes import API, Route
 from shroff.web.pages.cases.answers import also_from, offer
 from shroff.web.pages.cases.casework import Opened, Where, amount, opened, toast, where_from, where_of
 from shroff.web.pages.cases.others import others_of
 from shroff.web.pages.renderer import page, see_other
-from shroff.web.pages.rules.lists import NOTHING
 
 if TYPE_CHECKING:
     from shroff.app.rules.silence_requests import PendingSilence

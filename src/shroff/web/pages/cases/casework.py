@@ -19,6 +19,7 @@ from shroff.events.summary import NOTHING, EventSummary
 from shroff.language.values import show_decimal
 from shroff.people.access import Who
 from shroff.web.api.decisions import summaries_of
+from shroff.web.http.messages import whole
 from shroff.web.pages.decision import Looked, decision_path, entity_path, looked
 from shroff.web.pages.words import sentence_case
 from shroff.web.work.reasons import WITHIN_S, FirstReason
@@ -66,17 +67,15 @@ def newest_alerts(desk: CaseService, cases: Sequence[Case]) -> dict[int, Sequenc
 
 def where_of(given: Mapping[str, str]) -> Where:
     """Where somebody is, by the query of a page. Raises: UsageError."""
-    return Where(query_text(urlencode([(name, given[name]) for name in MEANINGS if given.get(name)])), _row(given))
+    return Where(
+        query_text(urlencode([(name, given[name]) for name in MEANINGS if given.get(name)])),
+        min(whole(given.get("row", "")) or 0, ROW_MAX),
+    )
 
 
 def where_from(form: Mapping[str, str]) -> Where:
     """Where somebody was who sent a form. Raises: UsageError."""
-    return Where(query_text(form.get("filter", "")), _row(form))
-
-
-def _row(given: Mapping[str, str]) -> int:
-    text = given.get("row", "")
-    return min(int(text), ROW_MAX) if text.isdecimal() and text.isascii() and len(text) <= 3 else 0
+    return Where(query_text(form.get("filter", "")), min(whole(form.get("row", "")) or 0, ROW_MAX))
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,14 +19,13 @@ from shroff.people.access import Right
 from shroff.people.store import AuditFilter
 from shroff.web.api import override
 from shroff.web.api.decisions import row_of
-from shroff.web.http.messages import Request
+from shroff.web.http.messages import NOTHING, Request
 from shroff.web.http.routes import API, Route
 from shroff.web.pages.cases.answers import also_from, offer
 from shroff.web.pages.cases.casework import QueueLine, Where, amount, line_of, toast
 from shroff.web.pages.charts.windows import FeatureTexts
 from shroff.web.pages.decision import Looked, Subject, decision_path, looked
 from shroff.web.pages.renderer import page, part, see_other
-from shroff.web.pages.rules.lists import NOTHING
 
 if TYPE_CHECKING:
     from shroff.app.project import Project

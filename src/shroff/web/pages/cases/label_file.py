@@ -38,7 +38,7 @@ async def look(service: Service, request: Request) -> Response:
     """What of a file would be recorded and what is refused, with why; nothing is recorded yet."""
     text = (await request.form()).get("csv", "")
     shown = await service.in_thread(_looked_at, service, text)
-    return await page(service, request, "label_file.html", 422 if shown["mistake"] else 200, **shown)
+    return await page(service, request, "label_file.html", **shown)
 
 
 async def record(service: Service, request: Request) -> Response:

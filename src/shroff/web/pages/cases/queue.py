@@ -20,7 +20,7 @@ from shroff.language.values import DAY_MS
 from shroff.operations.pagination import BadQueryError, cursor_of, next_of
 from shroff.people.access import Right
 from shroff.web.api.cases.case_files import number_of
-from shroff.web.http.messages import Request
+from shroff.web.http.messages import Request, whole
 from shroff.web.http.routes import Route, Screen
 from shroff.web.http.streaming import Stream, told, updates
 from shroff.web.pages.cases.casework import (
@@ -159,7 +159,7 @@ def _seen(service: Service, signed_in: SignedIn, where: Where, cursor: Cursor | 
 
 async def stream(service: Service, request: Request) -> Response:
     """How many cases opened since the page was made that its filter finds, and how many are open, as they change."""
-    where, after = where_of(request.query_params), _whole(request.query_params.get("after", ""))
+    where, after = where_of(request.query_params), whole(request.query_params.get("after", "")) or 0
     query, desk, said = query_of(where.filter), service.cases, [(0, "")]
     queue_of(query, request.who, desk.now_ms(), desk.money_places)  # what is no filter is refused before all
 
@@ -218,19 +218,14 @@ async def bulk(service: Service, request: Request) -> Response:
 def _picked(form: Mapping[str, str]) -> dict[int, str]:
     """The numbers of cases that were selected, with the tags that they were seen with."""
     names = {name.removeprefix(PICKED): tag for name, tag in form.items() if name.startswith(PICKED)}
-    return {int(name): tag for name, tag in names.items() if name.isdecimal() and name.isascii() and len(name) <= 18}
+    return {number: tag for name, tag in names.items() if (number := whole(name)) is not None}
 
 
 async def undo(service: Service, request: Request) -> Response:
     """Take back what was done a moment ago, and go on where one is."""
     form = await request.form()
-    await service.operations.run(request.who, UndoAction(undo=_whole(form.get("undo", ""))))
+    await service.operations.run(request.who, UndoAction(undo=whole(form.get("undo", "")) or 0))
     return see_other(where_from(form).queue)
-
-
-def _whole(text: str) -> int:
-    """A number as addresses and forms have it; 0 for what is none."""
-    return int(text) if text.isdecimal() and text.isascii() and len(text) <= 18 else 0
 
 
 async def keep_view(service: Service, request: Request) -> Response:

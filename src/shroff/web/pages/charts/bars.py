@@ -8,6 +8,8 @@ from datetime import date
 from decimal import Decimal
 from typing import Final
 
+from shroff.web.pages.charts.plots import Mark
+
 COLUMNS_MAX: Final = 60
 _EPOCH: Final = date(1970, 1, 1).toordinal()
 _GAP: Final = 0.25  # of a column's place
@@ -44,14 +46,6 @@ class ChartBar:
 
 
 @dataclass(frozen=True, slots=True)
-class BarTick:
-    """A line across, at `y`, with its value."""
-
-    y: float
-    says: str
-
-
-@dataclass(frozen=True, slots=True)
 class Bars:
     """A chart of columns. `first` and `last` say what stands below its ends, `zero` is where nothing stands.
 
@@ -59,7 +53,7 @@ class Bars:
     """
 
     bars: Sequence[ChartBar]
-    ticks: Sequence[BarTick]
+    ticks: Sequence[Mark]
     zero: float
     first: str
     last: str
@@ -130,8 +124,8 @@ def signed_bars(
             is_unknown=bool(unknown) and unknown[number],
         )
         bars.append(bar)
-    ticks = [BarTick(float(100 * (high - tick) / span), f"{tick:,}") for tick in {high, high / 2, -low} if tick]
-    return Bars(bars, sorted(ticks, key=lambda tick: -tick.y), zero, labels[0], labels[-1], "week")
+    ticks = [Mark(float(100 * (high - tick) / span), f"{tick:,}") for tick in {high, high / 2, -low} if tick]
+    return Bars(bars, sorted(ticks, key=lambda tick: -tick.at), zero, labels[0], labels[-1], "week")
 
 
 def with_open(chart: Bars | None, at: int | None) -> Bars | None:

@@ -26,7 +26,7 @@ from shroff.people.access import Right
 from shroff.people.store import AuditFilter
 from shroff.project.lists import Entry, ListChange, known_list
 from shroff.rules.silences import rule_of
-from shroff.web.http.messages import Request
+from shroff.web.http.messages import NOTHING, Request
 from shroff.web.http.routes import Handle, Route, Screen
 from shroff.web.pages.decision import entity_path
 from shroff.web.pages.renderer import page, see_other
@@ -45,7 +45,6 @@ COUNTED: Final = ("added", "changed", "removed", "repeated")  # what an address 
 LASTS: Final = {"1d": "1 day", "7d": "7 days", "30d": "30 days", "90d": "90 days", "": "no end"}  # from a key's page
 Form = Mapping[str, str]
 Reader: TypeAlias = "Callable[[Service, Request, Form], OperationRequest[ListChange]]"
-NOTHING: Final[Form] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,7 +230,7 @@ def _words(error: UsageError | DefinitionError) -> str:
 async def _overview(service: Service, request: Request, mistake: str = "", name: str = "") -> Response:
     found = await service.in_thread(service.project.lists.all)
     shown = {"lists": found, "mistake": mistake, "name": name, "may_edit": request.who.may(Right.EDIT_LISTS)}
-    return await page(service, request, "lists.html", 422 if mistake else 200, **shown)
+    return await page(service, request, "lists.html", **shown)
 
 
 async def _list(service: Service, request: Request, mistake: str = "", form: Mapping[str, str] = NOTHING) -> Response:
@@ -241,7 +240,6 @@ async def _list(service: Service, request: Request, mistake: str = "", form: Map
         service,
         request,
         "list.html",
-        422 if mistake else 200,
         name=name,
         summary=look.summary,
         lines=look.lines,

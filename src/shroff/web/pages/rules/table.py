@@ -24,7 +24,7 @@ from shroff.people.access import Right
 from shroff.project.policy import OUTCOMES
 from shroff.rules.silences import list_of
 from shroff.web.api.decisions import summaries_of
-from shroff.web.http.messages import Request
+from shroff.web.http.messages import Request, whole
 from shroff.web.http.routes import Route, Screen
 from shroff.web.pages.charts.bars import Bars, bars_of, with_open
 from shroff.web.pages.decision import rule_path
@@ -165,10 +165,9 @@ async def hits(service: Service, request: Request) -> Response:
 async def back(service: Service, request: Request) -> Response:
     """Put a rule back to an earlier version, or take it out."""
     form, id_ = await request.form(), request.path_params["rule"]
-    seq = form.get("seq", "")
-    number = int(seq) if seq.isdecimal() and seq.isascii() and len(seq) < 19 else -1
+    seq = whole(form.get("seq", ""))
     try:
-        restored = RestoreRule(rule=id_, seq=number, reason=form.get("reason", ""))
+        restored = RestoreRule(rule=id_, seq=-1 if seq is None else seq, reason=form.get("reason", ""))
         done = await service.operations.run(request.who, restored)
     except RefusalError as error:
         return await rule_page(service, request, f"{error.title}: {error}", error.status)

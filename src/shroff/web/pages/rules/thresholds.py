@@ -31,7 +31,7 @@ from shroff.people.audit import AuditEntry
 from shroff.people.store import AuditFilter
 from shroff.runtime.memo import Fresh
 from shroff.training.measured import money_text
-from shroff.web.http.messages import Request
+from shroff.web.http.messages import NOTHING, Request
 from shroff.web.http.routes import Route, Screen
 from shroff.web.pages.charts.plots import SCALES, Axis, Plot, nice, plot_of
 from shroff.web.pages.renderer import page, see_other
@@ -55,7 +55,6 @@ CHANGES_FRESH_S: Final = 60.0
 _CHANGES: Final = Fresh[Sequence[AuditEntry]](32)
 COSTS: Final = ("missed", "false_decline", "review", "reviews_a_day")
 WHICH: Final = ("event", "model")
-NOTHING: Final[Mapping[str, str]] = {}
 DONE: Final = {
     "done": "The new thresholds are active from the next event on.",
     "waits": "Written to policy.yaml. The new thresholds become active later.",
