@@ -323,7 +323,7 @@ def test_the_stream_tells_the_parts_that_changed(bank):
         assert b"content-length" not in listener.headers
         await post(browser, payment(1, "2026-01-05T08:30:00Z", "1234.50"))
         await listener.until(lambda: any("p-1" in one.get("newest", "") for one in listener.parts))
-        assert set(listener.parts[-1]) < set(live.PARTS)
+        assert set(listener.parts[-1]) < {*live.PARTS, "open"}  # the case that it raises may be there already
         await listener.leave()
         assert asks.service.streams.count == 0
 

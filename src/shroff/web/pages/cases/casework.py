@@ -69,13 +69,18 @@ def where_of(given: Mapping[str, str]) -> Where:
     """Where somebody is, by the query of a page. Raises: UsageError."""
     return Where(
         query_text(urlencode([(name, given[name]) for name in MEANINGS if given.get(name)])),
-        min(whole(given.get("row", "")) or 0, ROW_MAX),
+        _row(given),
     )
 
 
 def where_from(form: Mapping[str, str]) -> Where:
     """Where somebody was who sent a form. Raises: UsageError."""
-    return Where(query_text(form.get("filter", "")), min(whole(form.get("row", "")) or 0, ROW_MAX))
+    return Where(query_text(form.get("filter", "")), _row(form))
+
+
+def _row(given: Mapping[str, str]) -> int:
+    row = whole(given.get("row", "")) or 0
+    return row if row <= ROW_MAX else 0
 
 
 @dataclass(frozen=True, slots=True)
