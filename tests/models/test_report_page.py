@@ -21,7 +21,7 @@ from shroff.models.learners.learner import columns_for
 from shroff.models.learners.training import learn_by, loaded, train
 from shroff.models.model_contributions import ROWS_MAX, SUM_ERROR, Dependence, dependences, drawn_rows
 from shroff.models.registry import GateResult
-from shroff.models.reports import charts, pages
+from shroff.models.reports import pages
 from shroff.models.reports.html import Extras, report_page
 from shroff.models.reports.plots import DEPENDENCES_SHOWN, curves, dependence_plots
 from shroff.training.leak_test import LeakPart
@@ -237,11 +237,11 @@ def test_cells_are_escaped_and_keep_their_lines():
 @pytest.mark.parametrize(
     "axis, ticks",
     [
-        (charts.ChartAxis("", 0, 1), [0, 0.2, 0.4, 0.6, 0.8, 1]),
-        (charts.ChartAxis("", -3, 47), [0, 10, 20, 30, 40]),
-        (charts.ChartAxis("", 0.001, 100, is_log=True), [0.001, 0.01, 0.1, 1, 10, 100]),
-        (charts.ChartAxis("", 3, 30, is_log=True), [5, 10, 20]),
-        (charts.ChartAxis("", 5, 5), [5]),
+        (pages.ChartAxis("", 0, 1), [0, 0.2, 0.4, 0.6, 0.8, 1]),
+        (pages.ChartAxis("", -3, 47), [0, 10, 20, 30, 40]),
+        (pages.ChartAxis("", 0.001, 100, is_log=True), [0.001, 0.01, 0.1, 1, 10, 100]),
+        (pages.ChartAxis("", 3, 30, is_log=True), [5, 10, 20]),
+        (pages.ChartAxis("", 5, 5), [5]),
     ],
 )
 def test_ticks_are_round_and_within(axis, ticks):
@@ -249,6 +249,6 @@ def test_ticks_are_round_and_within(axis, ticks):
 
 
 def test_what_lies_beyond_an_axis_stands_at_its_end():
-    axis = charts.ChartAxis("", 1, 100, is_log=True)
+    axis = pages.ChartAxis("", 1, 100, is_log=True)
 
     assert axis.share([0, 1, 10, 100, 1e6]).tolist() == pytest.approx([0, 0, 0.5, 1, 1])

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from shroff.backtest.outcomes import LABELS
 from shroff.models.reports import pages
-from shroff.models.reports.charts import ChartAxis, ChartColumn
+from shroff.models.reports.pages import ChartAxis, ChartColumn
 from shroff.project.policy import OUTCOMES
 from shroff.runtime.texts import many, one_line, table
 

@@ -1,15 +1,124 @@
-"""Self-contained pages: one HTML file without other files, network or scripts; light, dark and printed."""
+"""Self-contained pages: one HTML file without other files, network or scripts; and the axes and lines of their charts.
+
+Templates draw the charts; colours are the page's, in light, dark and print.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from itertools import pairwise
+from typing import Any, Final
 
+import numpy as np
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from shroff.models.reports.charts import short
+from shroff.models.model import Floats
+
+MARK: Final = "mark"  # kinds of lines: the thing itself, what it is held against, frauds
+REF: Final = "ref"
+FRAUD: Final = "fraud"
+_WIDTH: Final = 234  # of the box between the axes, as the template has it
+_HEIGHT: Final = 158
+_TICKS: Final = 5
+_POINTS_MAX: Final = 400  # more are not seen, and would make the page heavy
+
+
+@dataclass(frozen=True, slots=True)
+class ChartAxis:
+    """One axis. A logarithmic one shows 0 and less at its beginning."""
+
+    name: str
+    low: float
+    high: float
+    is_log: bool = False
+
+    def share(self, values: Any) -> Floats:
+        """Relative position of values between the ends, from 0 to 1, clipped."""
+        found = np.asarray(values, np.float64)
+        low, high = self.low, self.high
+        if self.is_log:
+            low, high, found = math.log10(low), math.log10(high), np.log10(np.maximum(found, self.low))
+        return np.clip((found - low) / ((high - low) or 1.0), 0.0, 1.0)
+
+    def along(self, value: float) -> float:
+        """Where a value stands in the box, from the left."""
+        return round(_WIDTH * float(self.share(value)), 1)
+
+    def up(self, value: float) -> float:
+        """Where a value stands in the box, from the top."""
+        return round(_HEIGHT * (1 - float(self.share(value))), 1)
+
+    def ticks(self) -> list[float]:
+        """Round values between the ends."""
+        if self.is_log:
+            powers = range(math.ceil(math.log10(self.low) - 1e-9), math.floor(math.log10(self.high) + 1e-9) + 1)
+            step = max(1, math.ceil(len(powers) / 6))
+            found = [10.0**power for power in powers[::step]]
+            if len(found) > 2:
+                return found
+            between = (10.0**power * part for power in range(-12, 16) for part in (1, 2, 5))
+            return [at for at in between if self.low * 0.999 <= at <= self.high * 1.001]
+        width = (self.high - self.low) or 1.0
+        raw = width / _TICKS
+        unit = 10.0 ** math.floor(math.log10(raw))
+        step_size = next(unit * factor for factor in (1, 2, 5, 10) if unit * factor >= raw * 0.999)
+        first = math.ceil(self.low / step_size - 1e-9)
+        return [place * step_size for place in range(first, math.floor(self.high / step_size + 1e-9) + 1)]
+
+
+@dataclass(frozen=True, slots=True)
+class ChartLine:
+    """One line of a chart, or a cloud of dots; with `has_dots`, each point of the line has a dot."""
+
+    name: str
+    x: Sequence[float] | Floats
+    y: Sequence[float] | Floats
+    kind: str = MARK
+    has_dots: bool = False
+
+    def points(self, x: ChartAxis, y: ChartAxis) -> list[str]:
+        """Where its points stand in the box, spread evenly over those that there are."""
+        across, up = _WIDTH * x.share(self.x), _HEIGHT * (1 - y.share(self.y))
+        if len(across) > _POINTS_MAX:
+            kept = np.unique(np.linspace(0, len(across) - 1, _POINTS_MAX).astype(np.int64))
+            across, up = across[kept], up[kept]
+        return [f"{at:.1f} {to:.1f}" for at, to in zip(across.tolist(), up.tolist(), strict=True)]
+
+
+@dataclass(frozen=True, slots=True)
+class ChartColumn:
+    """One step of time and what it comes to; an empty one has nothing to count."""
+
+    name: str
+    value: float
+    is_empty: bool = False
+
+    @property
+    def says(self) -> str:
+        return f"{self.name} {'nothing' if self.is_empty else short(self.value)}"
+
+
+def steps_of(edges: Floats, heights: Floats) -> tuple[list[float], list[float]]:
+    """The outline of a histogram: its corners from left to right."""
+    x: list[float] = []
+    y: list[float] = []
+    for (left, right), height in zip(pairwise(edges.tolist()), heights.tolist(), strict=True):
+        x += [left, right]
+        y += [height, height]
+    return x, y
+
+
+def short(value: float) -> str:
+    """A number for an axis."""
+    if value == 0:
+        return "0"
+    if abs(value) >= 1_000_000:
+        return f"{value / 1_000_000:.3g} M"
+    return f"{value:,.0f}" if abs(value) >= 1_000 else f"{value:.3g}"
 
 
 @cache

@@ -13,8 +13,7 @@ from shroff.models.evaluation.metrics import Bin, precision_by_recall
 from shroff.models.evaluation.thresholds import Thresholds
 from shroff.models.model import LOG_ODDS, Floats
 from shroff.models.model_contributions import Dependence
-from shroff.models.reports.charts import FRAUD, MARK, REF, ChartAxis, ChartLine, short, steps_of
-from shroff.models.reports.pages import drawn
+from shroff.models.reports.pages import FRAUD, MARK, REF, ChartAxis, ChartLine, drawn, short, steps_of
 from shroff.models.sets import Flags
 
 INPUTS_SHOWN: Final = 15
