@@ -288,7 +288,7 @@ def test_a_function_is_refused_with_its_form_where_it_is_called_wrongly(text, fa
         ("count(payment.amount) over 7d", "takes an event type"),
         ("sum(payment.amount, payment.points) over 7d", "takes 1 argument, not 2"),
         ("sum(payment.ratio) over 7d", "Declare the field as number"),
-        ("mean(payment.card) over 7d", "mean takes integer, money, number, not text"),
+        ("mean(payment.card) over 7d", "mean takes duration, integer, money, number, not text"),
         ("min(payment.card) over 7d", "not text"),
         ("sum(5) over 7d", "takes a field of an event type"),
         ("sum(this.amount) over 7d", "'this' is allowed only in the 'where' of an aggregate"),

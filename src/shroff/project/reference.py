@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 
 from shroff.errors import Problem, nearest
-from shroff.language.lookups.table import CodedColumn, Interval, IntervalTable, key_interval
+from shroff.language.lookups.table import CodedColumn, IntervalTable, key_interval
 from shroff.language.names import TableShape
 from shroff.language.row import DatedRows, Table
 from shroff.language.types import TIME, Type
@@ -246,7 +246,9 @@ def load_table(file: str, text: str, shape: TableShape, key: str, money_places: 
             name: [row[at] if len(row) > at else "" for _, row in rows]
             for name, at in ((name, header.index(name)) for name in types)
         }
-        return _interval_table(file, text, shape, key, [line for line, _ in rows], by_column, money_places, problems)
+        numbers = [number for number, _ in rows]
+        del rows  # of half a million, 200 MB
+        return _interval_table(file, text, shape, key, numbers, by_column, money_places, problems)
     table: dict[Value, dict[str, Value]] = {}
     dated: dict[Value, dict[int, dict[str, Value]]] = {}
     lines: dict[tuple[Value, Value], int] = {}
@@ -307,17 +309,13 @@ def _interval_table(
     for column, type_ in shape.columns.items():
         values, codes = parsed(column, partial(parse_cell, type_=type_, money_places=money_places))
         columns[column] = CodedColumn([*values, None], np.array([*codes, -1], np.int32))
-    line_of: dict[tuple[Interval | None, int | None], int] = {}
-    for line, at, time in zip(lines, of_row, time_of_row, strict=True):
-        place = (keys[at], times[time])
-        if line_of.setdefault(place, line) != line and place[0] is not None:
-            problems.append(_twice(file, line, line_of[place]))
     if len(problems) > given:
         return IntervalTable("", shape.kind, (), None, {})
     own = [interval for at in of_row if (interval := keys[at]) is not None]
     since = [since_ms for at in time_of_row if (since_ms := times[at]) is not None] if shape.since else None
     digest = hashlib.sha256(f"{shape}\n{text}".encode()).hexdigest()
     table = IntervalTable(digest, shape.kind, own, since, columns)
+    problems += [_twice(file, lines[second], lines[first]) for first, second in table.repeated]
     for pair in table.overlaps:
         first, second = sorted(lines[own.index(key)] for key in pair)
         problems.append(_twice(file, second, first))

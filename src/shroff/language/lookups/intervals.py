@@ -8,7 +8,7 @@ hold a value, the longest first.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from ipaddress import ip_address, ip_network
 from socket import AF_INET, AF_INET6, inet_pton
 from typing import Any, Final
@@ -111,6 +111,7 @@ class IntervalIndex:
     def __init__(self, kind: str, keys: Sequence[Interval]) -> None:
         self.kind = kind
         self.overlaps: list[tuple[int, int]] = []
+        self._value = _VALUES[kind]
         nodes: list[tuple[int, int]] = []
         self._families = [self._family(keys, family, nodes) for family in range(2 if kind == "network" else 1)]
         self._digits = np.array([key.digits for key in keys], np.int32)
@@ -157,11 +158,11 @@ class IntervalIndex:
             is_valid: Of numbers of keys and of the texts that they hold: whether each counts.
         """
         found, digits = np.full(len(texts), -1, np.int32), np.zeros(len(texts), np.int32)
-        values = [self._value(text) for text in texts]
-        families = np.array([self._family_of(value) for value in values], np.int8)
+        values = list(map(self._value, texts))
+        widths = np.array([len(value) if value else 0 for value in values]) if self.kind == "network" else None
         for family, (starts, owners) in enumerate(self._families):
-            rows = np.flatnonzero(families == family)
-            own = [value for row in rows.tolist() if (value := values[row]) is not None]
+            rows = np.arange(len(texts)) if widths is None else np.flatnonzero(widths == _WIDTHS[family])
+            own = values if len(rows) == len(texts) else [values[row] for row in rows.tolist()]
             found[rows] = owners[starts.searchsorted(_packed(own, starts.dtype), "right") - 1]
         if self._has_digits:
             digits = _leading_digits(values, starts.dtype.itemsize)
@@ -181,7 +182,7 @@ class IntervalIndex:
         value = self._value(text)
         if value is None:
             return -1
-        starts, owners = self._families[self._family_of(value)]
+        starts, owners = self._families[self.kind == "network" and len(value) == _WIDTHS[1]]
         packed = _packed([value], starts.dtype)[0]
         node = owners[starts.searchsorted(packed, "right") - 1]
         while node >= 0:
@@ -193,23 +194,19 @@ class IntervalIndex:
             node = self._next_of[node]
         return -1
 
-    def _value(self, text: str) -> bytes | None:
-        """A text as the bytes that are looked up; None where it is no address."""
-        if self.kind == "network":
-            return address_bytes(text)
-        return _turned(text) if self.kind == "suffix" else text.encode()
 
-    def _family_of(self, value: bytes | None) -> int:
-        """The family of a value; -1 of none."""
-        if self.kind == "network":
-            return -1 if value is None else int(len(value) == _WIDTHS[1])
-        return 0
+# A text as the bytes that are looked up; None where it is no address.
+_VALUES: Final[Mapping[str, Callable[[str], bytes | None]]] = {
+    "prefix": str.encode,
+    "suffix": _turned,
+    "network": address_bytes,
+}
 
 
-def _packed(values: Sequence[bytes], dtype: np.dtype[Any]) -> Array:
+def _packed(values: Sequence[bytes | None], dtype: np.dtype[Any]) -> Array:
     """Byte strings in an array that is ordered as they are; IPv4 addresses as the integers that they are."""
     if dtype.kind == "u" or dtype == np.dtype(f"S{_WIDTHS[0]}"):
-        return np.frombuffer(b"".join(value[:4].ljust(4, b"\0") for value in values), ">u4").astype(np.uint32)
+        return np.frombuffer(b"".join((value or b"")[:4].ljust(4, b"\0") for value in values), ">u4").astype(np.uint32)
     return np.array(values, dtype)
 
 

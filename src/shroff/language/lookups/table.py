@@ -32,6 +32,10 @@ class IntervalTable:
         digest: Of its text and its shape.
         keys: Of each row.
         since: Times in ms; None where rows are always valid.
+
+    Attributes:
+        overlaps: Pairs of keys that hold the same values though they differ.
+        repeated: Pairs of rows of one key and time.
     """
 
     def __init__(
@@ -50,11 +54,13 @@ class IntervalTable:
         self.overlaps = [(own[first], own[second]) for first, second in self.index.overlaps]
         self.columns = columns
         self._rows_of: Array | None = None  # rows by key and time
+        self._times, ranks = np.unique(np.array([0] if since is None else since, np.int64), return_inverse=True)
+        places = np.array(of_row, np.int64) * (len(self._times) + 1) + ranks
+        order = np.argsort(places, kind="stable")
+        again = np.flatnonzero(places[order[1:]] == places[order[:-1]])
+        self.repeated = list(zip(order[again].tolist(), order[again + 1].tolist(), strict=True))
         if since is not None:
-            self._times, ranks = np.unique(np.array(since, np.int64), return_inverse=True)
-            places = np.array(of_row, np.int64) * (len(self._times) + 1) + ranks
-            self._rows_of = np.argsort(places, kind="stable")
-            self._places = places[self._rows_of]
+            self._rows_of, self._places = order, places[order]
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, IntervalTable) and self.digest == other.digest
@@ -67,8 +73,10 @@ class IntervalTable:
 
         It is of the longest key that has a valid row.
         """
-        given = np.array([number for number, text in enumerate(texts) if text is not None], np.intp)
-        asked = [str(text) for text in texts if text is not None]
+        asked = [text for text in texts if isinstance(text, str)]
+        given = (
+            np.arange(len(texts)) if len(asked) == len(texts) else np.flatnonzero([text is not None for text in texts])
+        )
         found = np.full(len(texts), -1, np.int64)
         if self._rows_of is None:
             found[given] = self.index.find(asked)
