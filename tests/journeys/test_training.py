@@ -182,15 +182,6 @@ def test_a_model_comes_into_force_and_its_decisions_replay(bank, asked):
     assert (verified["mismatches"], verified["events"]) == (0, EVENTS + 12)
 
 
-def test_the_same_log_gives_the_same_model(trained, asked):
-    _, first = trained
-    _, again = asked("train", "--as-of", AS_OF)
-
-    assert (again["model"], again["metrics"]) == (first["model"], first["metrics"])
-    assert "exists already" in again["remarks"][0]
-    assert [one["id"] for one in asked("models", "list")[1]["models"]] == [first["model"]]
-
-
 def test_a_model_that_fails_a_gate_is_kept_and_decides_nothing(bank, asked):
     (bank / "model.yaml").write_text(MODEL % 0.99, encoding="utf-8")
 
