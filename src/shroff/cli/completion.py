@@ -60,6 +60,7 @@ def words(*options: str) -> Offer:
 
 
 backends: Final = words("local", "dask", "spark")
+formats: Final = words("csv", "jsonl", "parquet", "avro")
 label_sources: Final = words("chargeback", "analyst", "customer", "import")
 spark: Final = words("spark")
 

@@ -85,9 +85,10 @@ def options_of(request: type[OperationRequest[Any]]) -> Callable[[Function], Fun
 
 def _run(declared: Operation[..., Any], session: Session, values: dict[str, Any]) -> int:
     """Run an operation, and give its answer as text or JSON; gives the exit status."""
+    request = declared.read(values)  # first: what cannot be meant is said without a project, too
     with ExitStack() as held:
         project = session.project_or_folder() if values.get(declared.place) else session.project
-        answer: OperationAnswer = project.run(declared.read(values), DrawnSteps(session, held))
+        answer: OperationAnswer = project.run(request, DrawnSteps(session, held))
     return tell(session, answer)
 
 

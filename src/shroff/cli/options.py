@@ -16,7 +16,7 @@ FORMAT: Final = click.option(
     "--format",
     "format_",
     metavar="FORMAT",
-    shell_complete=completion.words("csv", "jsonl", "parquet", "avro"),
+    shell_complete=completion.formats,
     help="csv, jsonl, parquet or avro.  [default: by the file's extension, else by its content]",
 )
 

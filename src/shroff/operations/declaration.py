@@ -72,7 +72,10 @@ def split_words(text: str) -> tuple[str, ...]:
 
 
 class OperationRequest(msgspec.Struct, Generic[Outcome_co], forbid_unknown_fields=True, kw_only=True):
-    """Parameters of one operation; `OperationRequest[OperationAnswer]` names the type of its answer."""
+    """Parameters of one operation; `OperationRequest[OperationAnswer]` names the type of its answer.
+
+    Parameters that do not go together are refused by `__post_init__`, with UsageError.
+    """
 
 
 class OperationAnswer(msgspec.Struct, kw_only=True):

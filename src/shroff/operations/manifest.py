@@ -19,7 +19,7 @@ from shroff.runtime.entry_points import OPERATIONS, installed
 COMMANDS: Final[Mapping[str, tuple[str, str]]] = {  # word: (module below shroff, what it does)
     "demo": ("cli.demo", "score payments of a synthetic bank live, with reasons"),
     "init": ("cli.init", "create a new project that runs"),
-    "check": ("cli.check", "check all project files and run the rules' tests"),
+    "check": ("app.check_operations", "check all project files and run the rules' tests"),
     "ingest": ("cli.ingest", "append events from files to the log and decide them"),
     "decide": ("cli.decide", "read events and write decisions as JSON lines"),
     "score": ("cli.score", "show what would be decided of events, and write nothing"),

@@ -67,6 +67,26 @@ class RecordLabels(OperationRequest["LabelAnswer"]):
     ] = None
     days: Annotated[int | None, Param("Number of days for --maturity.  [default: as labels allow]", metavar="N")] = None
 
+    @property
+    def fields(self) -> dict[str, str]:
+        """What is said of one label."""
+        return {name: value for name in FIELDS if (value := getattr(self, name)) is not None}
+
+    def __post_init__(self) -> None:
+        asked = [name for name in LISTS if getattr(self, name)]
+        if len(asked) > 1 or (asked and (self.what or self.fields)):
+            raise UsageError(f"--{asked[0]} lists labels; the only other option it takes is --as-of.")
+        if self.days is not None and not self.maturity:
+            raise UsageError("--days is for --maturity.")
+        if not asked and self.as_of is not None:
+            raise UsageError(
+                "--as-of is for --pending, --conflicts and --maturity; when a label became known is --known-at."
+            )
+        if not asked and len(self.what) not in {1, 2}:
+            raise UsageError("name a FILE, or an event and its verdict: payment/p-1 fraud.")
+        if len(self.what) == 1 and (said := next(iter(self.fields), "")):
+            raise UsageError(f"--{said.replace('_', '-')} is for one label; a file says it in its columns.")
+
 
 class LabelAnswer(ReportAnswer[tuple[str, str]]):
     """What became of labels, or a list of them: in words, with the command that comes next."""
@@ -137,28 +157,14 @@ def record_labels(
     This command then ends when they are committed.
     """
     what, as_of = request.what, request.as_of
-    fields = {name: value for name in FIELDS if (value := getattr(request, name)) is not None}
-    asked = [name for name in LISTS if getattr(request, name)]
-    if len(asked) > 1 or (asked and (what or fields)):
-        raise UsageError(f"--{asked[0]} lists labels; the only other option it takes is --as-of.")
-    if request.days is not None and not request.maturity:
-        raise UsageError("--days is for --maturity.")
     if request.maturity:
         return _delay(label_reports.maturity(as_of=as_of, days=request.days))
     if request.pending:
         return _unmatched(label_reports.pending(as_of=as_of))
     if request.conflicts:
         return _conflicts(label_reports.conflicts(as_of=as_of))
-    if as_of is not None:
-        raise UsageError(
-            "--as-of is for --pending, --conflicts and --maturity; when a label became known is --known-at."
-        )
     if len(what) == 2:
-        return _recorded(labelling, what[0], what[1].strip().lower(), fields)
-    if len(what) != 1:
-        raise UsageError("name a FILE, or an event and its verdict: payment/p-1 fraud.")
-    if fields:
-        raise UsageError(f"--{next(iter(fields)).replace('_', '-')} is for one label; a file says it in its columns.")
+        return _recorded(labelling, what[0], what[1].strip().lower(), request.fields)
     report = labelling.add_file(Path(what[0]), progress.counting("reading, labels"))
     following = "shroff quarantine list" if report.labels.quarantined else "shroff export labels"
     return LabelCounts.of(("\n".join(report.labels_text()), following), **report.document()["labels"])

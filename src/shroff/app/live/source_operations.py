@@ -253,6 +253,12 @@ class SyncSource(OperationRequest["SyncedFiles"]):
     from_backup: Annotated[bool, Param("With --day: take the archive kept at the download again.")] = False
     no_decide: Annotated[bool, Param("Do not decide the new events; they count only in windows.")] = False
 
+    def __post_init__(self) -> None:
+        if self.from_backup and not self.day:
+            raise UsageError("--from-backup goes with --day.")
+        if self.to and not self.day:
+            raise UsageError("--to goes with --day, which is the first one.")
+
 
 class FileSynced(msgspec.Struct):
     """Result of a file; `appended` counts what was appended now, as `shroff ingest` does."""
@@ -324,10 +330,6 @@ def sync_source(pulled: PulledSources, progress: ProgressSteps, request: SyncSou
 
     Exit status 1: no archive of a day is kept; 4: lines were quarantined, or a file was set aside.
     """
-    if request.from_backup and not request.day:
-        raise UsageError("--from-backup goes with --day.")
-    if request.to and not request.day:
-        raise UsageError("--to goes with --day, which is the first one.")
     files, count = [], progress.counting("taking files")
     for file in pulled.sync(
         request.source,

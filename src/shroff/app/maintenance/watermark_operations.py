@@ -25,6 +25,10 @@ class SetWatermark(OperationRequest["Watermark"]):
     ] = ""
     because: Annotated[str, Param("The reason, for the audit log.", metavar="TEXT")] = ""
 
+    def __post_init__(self) -> None:
+        if bool(self.to) != bool(self.because.strip()):
+            raise UsageError("--set TIME needs --because TEXT, and the other way round.")
+
 
 class Watermark(OperationAnswer):
     """The watermark of a log as it is now: the time that late events are judged against; null without an event.
@@ -90,8 +94,6 @@ def set_watermark(project: Project, requests: WriterRequests, request: SetWaterm
     from shroff.events.validation import latest_ms
     from shroff.log.lateness import look_beyond
 
-    if bool(request.to) != bool(request.because.strip()):
-        raise UsageError("--set TIME needs --because TEXT, and the other way round.")
     requests.needs_log("so it has no watermark")
     if request.to:
         return _set_back(requests, request)

@@ -1,0 +1,176 @@
+"""The operation of `shroff check`: every mistake in the project's files, and the project read back in words."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+from msgspec import UNSET, UnsetType
+
+from shroff.errors import Problem, UsageError
+from shroff.events.event import time_text
+from shroff.language.values import show
+from shroff.operations.declaration import OperationRequest, Param, ReportAnswer, operation
+from shroff.runtime.texts import many, one_line, table
+
+if TYPE_CHECKING:
+    from shroff.app.live.ingest import EventIngest
+    from shroff.app.project import Project
+    from shroff.events.intake import Submission
+    from shroff.log.writer import Answer
+    from shroff.project.definitions import Definitions
+    from shroff.project.settings.systems import Systems
+
+Document = dict[str, Any]
+ROWS_SHOWN: Final = 3
+REFUSALS_SHOWN: Final = 10
+
+
+class CheckProject(OperationRequest["ProjectChecked"]):
+    """The project's files, and a file whose lines are looked at."""
+
+    file: Annotated[
+        Path | None,
+        Param(
+            "Also read the first 10,000 lines of FILE; show three as events, and all that would go wrong with "
+            "'ingest'.",
+            flags="--with",
+            metavar="FILE",
+            complete="files",
+        ),
+    ] = None
+    as_type: Annotated[
+        str | None,
+        Param(
+            "The event type of the lines of FILE, or label.  [default: the only type, or each line names its own]",
+            flags="--as",
+            metavar="EVENT",
+            complete="event_types",
+        ),
+    ] = None
+    labels: Annotated[Path | None, Param("Labels of these events, as for 'shroff ingest'.", metavar="FILE")] = None
+    format: Annotated[
+        str | None,
+        Param(
+            "csv, jsonl, parquet or avro.  [default: by the file's extension, else by its content]",
+            metavar="FORMAT",
+            complete="formats",
+        ),
+    ] = None
+
+    def __post_init__(self) -> None:
+        of_lines = {"--as": self.as_type, "--labels": self.labels, "--format": self.format}
+        if self.file is None and (name := next((name for name, value in of_lines.items() if value is not None), "")):
+            raise UsageError(f"{name} is for the lines of a file: add --with FILE.")
+
+
+class ProjectChecked(ReportAnswer[tuple[str, Sequence[str]]], rename={"lines": "with"}):
+    """The mistakes in a project's files, and what it has; the lines of a file as they would be ingested.
+
+    `report` is the answer in words, with the commands that come next.
+    """
+
+    ok: bool
+    errors: Sequence[Problem]
+    warnings: Sequence[Problem]
+    features: list[Document]
+    rules: int
+    models: list[Document]
+    tests: int
+    lines: Document | UnsetType = UNSET
+
+    def text(self) -> str:
+        return self.report[0]
+
+    def hints(self) -> Sequence[str]:
+        return self.report[1]
+
+    def exit_status(self) -> int:
+        return 0 if self.ok and not (self.lines and (self.lines["refused"] or self.lines["stops"])) else 1
+
+
+@operation(
+    "check",
+    right="read:definitions",
+    examples=["shroff check", "shroff -C mybank check --json", "shroff check --with march.csv --as payment"],
+)
+def check_project(project: Project, taking: EventIngest, systems: Systems, request: CheckProject) -> ProjectChecked:
+    """Check all project files, run the rules' tests, estimate feature costs, and print the rules in words."""
+    file = request.file
+    report = project.check()
+    text, lines, definitions = repr(report), None, report.definitions
+    if file is not None and definitions is not None and report.is_ok:
+        look = taking.look_at(file, request.as_type, request.labels, request.format)
+        rows = [_row(row, answer, definitions) for row, answer in zip(look.rows, look.answers, strict=True)]
+        kept = [row for row in rows if "fields" in row][:ROWS_SHOWN] + [row for row in rows if "reason" in row]
+        kinds = Counter(answer.kind for answer in look.answers)
+        stops = [f"{obstacle.words}{obstacle.so}. {obstacle.cure}" for obstacle in look.obstacles]
+        counts = {"read": len(rows), "refused": kinds["refused"], "skipped": kinds["untaken"]}
+        counts |= {"duplicates": kinds["duplicate"], "pending": kinds["waiting"]}
+        lines = {**counts, "stops": stops, "rows": kept}
+        text = f"{text}\n\n{_file_text(file, counts, stops, kept)}"
+    following = ["shroff ingest FILE --as EVENT", "shroff decide FILE --as EVENT"]
+    if not report.is_ok:
+        following = ["Fix the first error, then run 'shroff check' again"]
+    elif systems.source is not None:
+        following = ["shroff run"]
+    features = definitions.features if definitions else {}
+    return ProjectChecked.of(
+        (text, following),
+        ok=report.is_ok,
+        errors=report.errors,
+        warnings=report.warnings,
+        features=[
+            {"name": name, "type": str(feature.type), "cost": feature.cost} for name, feature in features.items()
+        ],
+        rules=len(definitions.rules) if definitions else 0,
+        models=[
+            {"event": model.event, "learner": model.learner, "inputs": [input_.name for input_ in model.inputs]}
+            for model in (definitions.models.values() if definitions else ())
+        ],
+        tests=report.tests,
+        lines=lines or UNSET,
+    )
+
+
+def _row(submission: Submission, answer: Answer, definitions: Definitions) -> Document:
+    """A line of a file as it was understood: its place, its type, and its fields or the reason why it is refused."""
+    places, head = definitions.settings.money_places, {"place": submission.place, "type": submission.type}
+    if answer.reason:
+        return head | {"reason": answer.reason}
+    if submission.label is not None:
+        known_at = time_text(submission.label.known_at_ms)
+        named = (
+            f"{submission.label.event_type}/{submission.label.event_id}"
+            if submission.label.event_id
+            else dict(submission.label.unique)
+        )
+        fields = {
+            "event": named,
+            "verdict": submission.label.verdict,
+            "source": submission.label.source,
+            "known_at": known_at,
+        }
+        return head | {"fields": fields}
+    if submission.event is None:
+        return head | {"skipped": True}
+    typed = zip(definitions.events.types[submission.type].fields, submission.event.values, strict=True)
+    return head | {"fields": {field.name: show(value, field.type, places) for field, value in typed}}
+
+
+def _file_text(file: Path, counts: dict[str, int], stops: list[str], rows: list[Document]) -> str:
+    known = f", {counts['duplicates']:,} are duplicates" if counts["duplicates"] else ""
+    parts = [f"{file}: {many(counts['read'], 'line')} read, {counts['refused']:,} would be refused{known}."]
+    if counts["skipped"]:
+        parts.append(f"{many(counts['skipped'], 'line')} skipped: no event type's 'when' accepts them.")
+    if counts["pending"]:
+        parts.append(f"{many(counts['pending'], 'label')} would wait for an event that is not there.")
+    parts += [f"'shroff ingest' would stop: {words}" for words in stops]
+    for row in rows[: ROWS_SHOWN + REFUSALS_SHOWN]:
+        found = table(row["fields"].items(), indent="    ") if "fields" in row else f"    {one_line(row['reason'])}"
+        parts.append(f"  line {row['place']}, {row['type'] or 'no event type'}\n{found}")
+    if len(rows) > ROWS_SHOWN + REFUSALS_SHOWN:
+        parts.append(f"  … and {len(rows) - ROWS_SHOWN - REFUSALS_SHOWN:,} more; --json has them all.")
+    return "\n".join(parts)
