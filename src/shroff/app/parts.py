@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from shroff.app.decision_history import DecisionHistory
     from shroff.app.jobs.project_jobs import ProjectJobs
     from shroff.app.lakes import Lakes
-    from shroff.app.live.deployment import Deployment
+    from shroff.app.live.deployment import FileDeployment
     from shroff.app.live.ingest import EventIngest
     from shroff.app.live.kafka_producer import Productions
     from shroff.app.live.label_intake import Labelling
@@ -115,7 +115,7 @@ class ProjectParts:
     taking: cached_property[EventIngest] = part("live.ingest:EventIngest")
     training: cached_property[Training] = part("models.trainings:Training")
     training_sets: cached_property[TrainingSets] = part("models.training_sets:TrainingSets")
-    versions: cached_property[Deployment] = part("live.deployment:Deployment")
+    versions: cached_property[FileDeployment] = part("live.deployment:FileDeployment")
 
     @cached_property
     def log(self) -> ProjectLog:

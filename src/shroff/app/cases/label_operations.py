@@ -69,7 +69,7 @@ class RecordLabels(OperationRequest["LabelAnswer"]):
 
     @property
     def fields(self) -> dict[str, str]:
-        """What is said of one label."""
+        """The fields of one label that are given."""
         return {name: value for name in FIELDS if (value := getattr(self, name)) is not None}
 
     def __post_init__(self) -> None:

@@ -147,7 +147,7 @@ def needed(found: Sequence[FileDifference]) -> frozenset[Right]:
     )
 
 
-class Deployment(FileVersions):
+class FileDeployment(FileVersions):
     """Versions of the project's files, and the step from one to the other."""
 
     def apply(self, tag: str | None = None) -> AppliedChanges:
@@ -194,7 +194,7 @@ class ShowChanges(OperationRequest[FileChanges]):
 @operation(
     "apply changes", right="read:definitions", http="GET /changes", has_command=False, refusals=[FilesInvalidError]
 )
-def show_changes(versions: Deployment, request: ShowChanges) -> FileChanges:
+def show_changes(versions: FileDeployment, request: ShowChanges) -> FileChanges:
     """List inactive changes in the project's files: files, and settings of shroff.yaml."""
     found = versions.unapplied()
     return FileChanges(changes=file_changes(found), tag=tag_of(found))
@@ -207,7 +207,7 @@ class ApplyFiles(OperationRequest[AppliedChanges]):
 
 
 @operation("apply", right="edit:rules", examples=["shroff apply", "shroff apply --dry-run"])
-def apply_files(versions: Deployment, request: ApplyFiles) -> AppliedChanges:
+def apply_files(versions: FileDeployment, request: ApplyFiles) -> AppliedChanges:
     """Check the project's files, show what changes, and make them the active version.
 
     Rules, features, policy, lists, tables, notices and their texts become active at once, from the next event on. This
@@ -237,7 +237,7 @@ class ChangesStep(OperationRequest[AppliedChanges], rename={"tag": "etag"}):
     body_bytes_max=4_096,
     refusals=(FilesChangedError, FilesInvalidError),
 )
-def apply_step(versions: Deployment, request: ChangesStep) -> AppliedChanges:
+def apply_step(versions: FileDeployment, request: ChangesStep) -> AppliedChanges:
     """Make the project's files the active version, from the next event on.
 
     Changes of policy, lists, models and notices also need their own right; sinks need `mend:input`, and settings of
