@@ -25,11 +25,12 @@ from shroff.runtime.texts import many, one_line, table
 
 WAITS: Final = "The files are unchanged; the process that writes the log makes them active"
 LINES_MAX: Final = 200  # of one file's difference; --json has all of it
+TABLES: Final = "tables/"
 RULES: Final = "rules/"
 RIGHTS: Final = (  # which right a change needs, by the beginning of its name; else that to edit rules
     ("policy.yaml", Right.SET_THRESHOLDS),
     ("lists/", Right.EDIT_LISTS),
-    ("tables/", Right.EDIT_LISTS),
+    (TABLES, Right.EDIT_LISTS),
     ("models/", Right.PROMOTE_MODELS),
     (NOTICES, Right.SEND_NOTICES),
     *((f"{SETTING}{name}", Right.MANAGE_USERS) for name in ("http", "sessions", "sign_in", "sources", "web")),
@@ -54,7 +55,7 @@ class FileChange(msgspec.Struct):
     """A file or setting whose current content is not active.
 
     `takes` is `now` for changes that can be applied to a running service, else `restart`; `difference` is a unified
-    diff of the texts, where both are known.
+    diff of the texts, where both are known; of a table the number of rows added, changed and gone, and these rows.
     """
 
     file: str
@@ -125,14 +126,28 @@ def file_changes(found: Sequence[FileDifference]) -> list[FileChange]:
             difference.file,
             difference.change,
             difference.takes,
-            _difference(difference.before or "", difference.after or ""),
+            _difference(difference.file, difference.before or "", difference.after or ""),
         )
         for difference in found
     ]
 
 
-def _difference(before: str, after: str) -> list[str]:
+def _difference(file: str, before: str, after: str) -> list[str]:
+    if file.startswith(TABLES) and before != after:
+        return _rows_difference(before.splitlines(), after.splitlines())
     return [] if before == after else list(unified_diff(before.splitlines(), after.splitlines(), lineterm="", n=2))[2:]
+
+
+def _rows_difference(before: Sequence[str], after: Sequence[str]) -> list[str]:
+    """The rows of a table that differ, how many first: a key that has gone and come again is a change.
+
+    Rows have no order, so half a million of them are compared in a second.
+    """
+    was, now = set(before), set(after)
+    gone, come = [row for row in before if row not in now], [row for row in after if row not in was]
+    changed = len({row.partition(",")[0] for row in gone} & {row.partition(",")[0] for row in come})
+    counts = f"@@ rows: {len(come) - changed} added, {changed} changed, {len(gone) - changed} gone @@"
+    return [counts, *(f"-{row}" for row in gone), *(f"+{row}" for row in come)]
 
 
 def tag_of(found: Sequence[FileDifference]) -> str:
