@@ -85,7 +85,7 @@ class ProjectContext:
 
     @property
     def systems(self) -> Systems:
-        """The outside systems of the project. What is wrong with them is told with all else in its files."""
+        """Outside systems of the project; `loaded` has the mistakes in their settings."""
         return self.systems_read.get(lambda: systems_of(self.paths.folder))
 
     @property

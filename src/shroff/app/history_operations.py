@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import msgspec
 
@@ -128,12 +128,10 @@ class IndexedKeys(OperationAnswer):
     """How many more log records are indexed."""
 
     indexed: int
+    NEXT: ClassVar = ("shroff explain ID",)
 
     def text(self) -> str:
         return f"{self.indexed:,} more log records are indexed."
-
-    def hints(self) -> Sequence[str]:
-        return ["shroff explain ID"]
 
 
 @operation("index", right="run:jobs", examples=["shroff index", "shroff -C mybank index --json"])

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import msgspec
 
@@ -102,6 +101,7 @@ class PublishedLake(OperationAnswer):
 
     lake: str
     formats: list[Published]
+    NEXT: ClassVar = ("shroff lake files",)
 
     def text(self) -> str:
         lines = [self.lake]
@@ -111,9 +111,6 @@ class PublishedLake(OperationAnswer):
             lines += [f"  {table}: version {version:,}" for table, version in format_.versions.items()]
             lines += [f"  {problem}" for problem in format_.problems]
         return "\n".join(lines)
-
-    def hints(self) -> Sequence[str]:
-        return ["shroff lake files"]
 
     def exit_status(self) -> int:
         return 1 if any(format_.problems for format_ in self.formats) else 0
@@ -158,7 +155,7 @@ def check_lake(lake: Lakes, progress: ProgressSteps, request: CheckLake) -> Lake
         return found
 
 
-class ListLakeFiles(OfLake["LakeFiles"]):
+class ListLakeFiles(OfLake["ListedLakeFiles"]):
     """Which files to list."""
 
     folder: Annotated[str, Param("Only its files, as of events/type=payment.", is_argument=True)] = ""
@@ -175,19 +172,17 @@ class LakeFile(msgspec.Struct):
     last: int
 
 
-class LakeFiles(OperationAnswer):
+class ListedLakeFiles(OperationAnswer):
     """The files that count, by the last manifest."""
 
     lake: str
     manifest: int
     upto: int
     files: list[LakeFile]
+    NEXT: ClassVar = ("shroff lake check",)
 
     def text(self) -> str:
         return "\n".join(file.file for file in self.files)
-
-    def hints(self) -> Sequence[str]:
-        return ["shroff lake check"]
 
 
 @operation(
@@ -195,7 +190,7 @@ class LakeFiles(OperationAnswer):
     right="read:decisions",
     examples=["shroff lake files events/type=payment", "shroff lake files --json"],
 )
-def list_lake_files(lake: Lakes, request: ListLakeFiles) -> LakeFiles:
+def list_lake_files(lake: Lakes, request: ListLakeFiles) -> ListedLakeFiles:
     """List the current files of the lake, one per line: all, or those of a FOLDER such as events/type=payment."""
     with lake.open(request.to) as opened:
         named, state, start = opened.files(request.folder), opened.state, opened.address.rstrip("/")
@@ -203,7 +198,7 @@ def list_lake_files(lake: Lakes, request: ListLakeFiles) -> LakeFiles:
             LakeFile(f"{start}/{file.path}", file.rows, file.bytes, file.sha256, file.first, file.last)
             for file in named
         ]
-        return LakeFiles(lake=opened.address, manifest=state.number, upto=state.upto, files=files)
+        return ListedLakeFiles(lake=opened.address, manifest=state.number, upto=state.upto, files=files)
 
 
 class DecideLake(OfLake["ReplayRun"], kw_only=True):

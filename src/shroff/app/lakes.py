@@ -290,7 +290,7 @@ def _adapter(address: str, folder: Path) -> tuple[str, str]:
 
 
 def _layout(options: Mapping[str, Any]) -> Layout:
-    """Layout of a lake by its options. Raises: UsageError where a folder of documents cannot be as it is told."""
+    """Layout of a lake by its options. Raises: UsageError for invalid options."""
     from shroff.lake.documents import FOLDER, TAKEN
     from shroff.streams.lake_manifest import DocumentFolder, Layout
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, ClassVar, Final
 
 from msgspec import UNSET, UnsetType
 
@@ -234,12 +234,10 @@ class LetterShown(OperationAnswer):
     due: TimeText | None
     done: TimeText | None
     reason: str | None
+    NEXT: ClassVar = ("shroff notices letters",)
 
     def text(self) -> str:
         return "It is sent again when a service or a worker runs." if self.state == OPEN else "It is not sent again."
-
-    def hints(self) -> Sequence[str]:
-        return ["shroff notices letters"]
 
 
 def _letter(letter: OutgoingMessage) -> LetterShown:

@@ -7,8 +7,8 @@ one that was overtaken has left it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
-from typing import Final
+from collections.abc import Callable, Collection
+from typing import ClassVar, Final
 
 import msgspec
 import pyarrow as pa
@@ -35,15 +35,13 @@ class Compaction(OperationAnswer):
     made: int = 0
     removed: int = 0
     damaged: list[str] = msgspec.field(default_factory=list)
+    NEXT: ClassVar = ("shroff lake check",)
 
     def text(self) -> str:
         text = f"{self.lake}: {many(self.merged, 'file')} merged into {self.made:,}, {self.removed:,} removed."
         if self.damaged:
             text += f"\n  {many(len(self.damaged), 'file')} left as damaged: {self.damaged[0]}."
         return text
-
-    def hints(self) -> Sequence[str]:
-        return ["shroff lake check"]
 
     def exit_status(self) -> int:
         return 1 if self.damaged else 0

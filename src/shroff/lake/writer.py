@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from hashlib import sha256
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import msgspec
 from msgspec import structs
@@ -64,6 +64,7 @@ class LakeReport(OperationAnswer):
     rows: Counter[str] = msgspec.field(default_factory=Counter)
     documents: Counter[str] = msgspec.field(default_factory=Counter)
     seconds: float = 0.0
+    NEXT: ClassVar = ("shroff lake files", "shroff lake compact")
 
     def text(self) -> str:
         text = f"{self.lake}: the log up to sequence number {self.upto:,}."
@@ -74,9 +75,6 @@ class LakeReport(OperationAnswer):
             documents = ", ".join(f"{count:,} in {folder}/" for folder, count in sorted(self.documents.items()))
             text += f"\n  documents: {documents}."
         return text if self.commits else f"{text} There was nothing to write."
-
-    def hints(self) -> Sequence[str]:
-        return "shroff lake files", "shroff lake compact"
 
     def brief(self) -> Mapping[str, Any]:
         return {"upto": self.upto, "files": self.files, "bytes": self.bytes}

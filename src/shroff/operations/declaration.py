@@ -13,7 +13,20 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from inspect import cleandoc, getdoc, signature
-from typing import Annotated, Any, Final, Generic, ParamSpec, Self, TypeVar, cast, get_args, get_origin, get_type_hints
+from typing import (
+    Annotated,
+    Any,
+    ClassVar,
+    Final,
+    Generic,
+    ParamSpec,
+    Self,
+    TypeVar,
+    cast,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 import msgspec
 
@@ -79,7 +92,9 @@ class OperationRequest(msgspec.Struct, Generic[Outcome_co], forbid_unknown_field
 
 
 class OperationAnswer(msgspec.Struct, kw_only=True):
-    """Result of an operation. Its fields are the JSON of command and route alike."""
+    """Result of an operation. Its fields are the JSON of command and route alike. `NEXT` has commands to run next."""
+
+    NEXT: ClassVar[Sequence[str]] = ()
 
     def text(self) -> str:
         """The answer for people, as a command prints it."""
@@ -87,7 +102,7 @@ class OperationAnswer(msgspec.Struct, kw_only=True):
 
     def hints(self) -> Sequence[str]:
         """Commands to run next."""
-        return ()
+        return self.NEXT
 
     def exit_status(self) -> int:
         """Exit status of the command: 1 where the answer is no."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import takewhile
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, ClassVar, Final
 
 import msgspec
 
@@ -79,6 +79,7 @@ class AuditRows(OperationAnswer):
 
     rows: list[AuditRow]
     next: str | None
+    NEXT: ClassVar = ("shroff audit verify",)
 
     def text(self) -> str:
         rows = [
@@ -87,9 +88,6 @@ class AuditRows(OperationAnswer):
         ]
         heads = ("row", "time", "who", "via", "action", "subject", "to")
         return f"{many(len(rows), 'row')}, newest first." + ("\n" + table(rows, heads) if rows else "")
-
-    def hints(self) -> Sequence[str]:
-        return ["shroff audit verify"]
 
 
 def _json(value: object) -> str:

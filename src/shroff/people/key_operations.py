@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final
 
 from shroff.events.event import TimeText, time_text, time_text_or_none
 from shroff.language.values import named_duration, parse_time
@@ -85,6 +85,7 @@ class Keys(OperationAnswer):
     """Keys without their text, revoked ones included."""
 
     keys: list[KeyDocument]
+    NEXT: ClassVar = ("shroff keys create NAME --role service",)
 
     def text(self) -> str:
         rows = [
@@ -93,9 +94,6 @@ class Keys(OperationAnswer):
         ]
         heads = ("id", "name", "role", "may", "state", "used")
         return f"{many(len(rows), 'key')}." + ("\n" + table(rows, heads) if rows else "")
-
-    def hints(self) -> Sequence[str]:
-        return ["shroff keys create NAME --role service"]
 
 
 @operation("keys list", right=RIGHT, http="GET /keys", examples=["shroff keys list", "shroff keys list --json"])

@@ -127,14 +127,12 @@ class UserLink(OperationAnswer):
     link: str
     url: str | None
     user: str | None
+    NEXT: ClassVar = ("shroff serve",)
 
     def text(self) -> str:
         what = f"sets the password of {self.user}; it works once"
         what = what if self.user else "creates an admin; it works once, for one hour"
         return f"This link {what}:\n  {_link_text(self.link, self.url)}."
-
-    def hints(self) -> Sequence[str]:
-        return ["shroff serve"]
 
 
 def _link_text(link: str, url: str | None) -> str:
@@ -164,6 +162,7 @@ class NewUserAnswer(UserAnswer):
 
     link: str | None
     url: str | None
+    NEXT: ClassVar = ("shroff users list", "shroff serve")
 
     def text(self) -> str:
         text = f"{self.user.name} can sign in as {self.user.role}."
@@ -172,9 +171,6 @@ class NewUserAnswer(UserAnswer):
         return (
             f"{text} To set the password, open this link once within three days:\n  {_link_text(self.link, self.url)}"
         )
-
-    def hints(self) -> Sequence[str]:
-        return "shroff users list", "shroff serve"
 
 
 @operation(

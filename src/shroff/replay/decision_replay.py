@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from msgspec import UNSET, UnsetType
 
@@ -29,15 +29,13 @@ class Replay(OperationAnswer):
     id: str
     recorded: str | UnsetType = UNSET
     computed: str | UnsetType = UNSET
+    NEXT: ClassVar = ("shroff verify",)
 
     def text(self) -> str:
         named = f"{self.event} {one_line(self.id)}"
         if self.match:
             return f"{named} is reproduced byte for byte.\nreceipt {self.receipt}"
         return f"{named} differs from the record.\nrecorded: {self.recorded}\ncomputed: {self.computed}"
-
-    def hints(self) -> Sequence[str]:
-        return ["shroff verify"]
 
     def exit_status(self) -> int:
         return 0 if self.match else 1

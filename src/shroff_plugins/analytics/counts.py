@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final
 
 import msgspec
 import numpy as np
@@ -104,6 +104,7 @@ class CountRows(OperationAnswer, dict=True):
 
     rows: list[CountRow]
     total: int
+    NEXT: ClassVar = ("shroff counts --by week", "shroff export events")
 
     def text(self) -> str:
         if not self.rows:
@@ -122,9 +123,6 @@ class CountRows(OperationAnswer, dict=True):
         ]
         heads = ("week of" if by == WEEK else "day", "type", *([] if by in {DAY, WEEK} else [by]), "events", "")
         return f"{table(rows, heads)}\n{many(self.total, 'event')}."
-
-    def hints(self) -> Sequence[str]:
-        return "shroff counts --by week", "shroff export events"
 
 
 def counted_fields(type_: EventType) -> list[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 import msgspec
 
@@ -84,6 +84,7 @@ class FactsDocument(OperationAnswer):
     events: int
     features: dict[str, Scalar]
     left_out: dict[str, str]
+    NEXT: ClassVar = ("shroff index",)
 
     def text(self) -> str:
         rows = [(name, one_line(shown(value))) for name, value in self.features.items()]
@@ -91,9 +92,6 @@ class FactsDocument(OperationAnswer):
         left = [f"  {name} {reason}" for name, reason in self.left_out.items()]
         parts = [head, table(rows) if rows else "  This entity has no feature that has a value between events."]
         return "\n".join([*parts, *(["Left out:", *left] if left else [])])
-
-    def hints(self) -> Sequence[str]:
-        return ("shroff index",)
 
 
 def facts_of(

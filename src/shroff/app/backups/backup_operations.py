@@ -244,7 +244,7 @@ class VerifyBackups(OfBackups["CheckedBackups"]):
 
 
 class CheckedBackups(OfVault, kw_only=True):
-    """What was read; file and sequence number are those of the newest backup."""
+    """Result of a check of all backups; file and sequence number are those of the newest backup."""
 
     points: int
     pieces: int

@@ -146,7 +146,7 @@ class SqlitePages:
         )
 
     def _file_mark(self) -> str:
-        """What is another one after each write into the file; nothing where it was written a moment ago."""
+        """Mark of the file that changes with each write; empty if it was written a moment ago."""
         state = self._path.stat()
         is_certain = time.time_ns() - state.st_mtime_ns > CERTAIN_NS
         return f"{state.st_mtime_ns:x}-{state.st_size:x}-{state.st_ino:x}" if is_certain else ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -189,6 +189,7 @@ class CaseList(OperationAnswer, dict=True):
     cases: list[Case]
     totals: CaseTotals
     next: str | None
+    NEXT: ClassVar = ("shroff cases show NUMBER", "shroff serve")
 
     def text(self) -> str:
         stake = "" if self.totals.stake is None else f", {self.totals.stake} at stake"
@@ -209,9 +210,6 @@ class CaseList(OperationAnswer, dict=True):
         heads = ("case", "due", "about", "at stake", "score", "state", "why")
         return f"{many(self.totals.count, 'case')}{stake}{apart}." + (f"\n{table(rows, heads)}" if rows else "")
 
-    def hints(self) -> Sequence[str]:
-        return "shroff cases show NUMBER", "shroff serve"
-
 
 def reading(answer: CaseBase | CaseList) -> Callable[[str, str], str]:
     """What tells a rule's recorded reason as people read it: beside an answer that a command has asked for."""
@@ -225,15 +223,13 @@ class CaseActed(OperationAnswer):
     case: Case
     undo: int
     undo_until: TimeText
+    NEXT: ClassVar = ("shroff cases list",)
 
     def etag(self) -> str:
         return self.case.tag
 
     def text(self) -> str:
         return self.case.text()
-
-    def hints(self) -> Sequence[str]:
-        return ["shroff cases list"]
 
 
 class CaseDecided(OperationAnswer, dict=True):
@@ -246,6 +242,7 @@ class CaseDecided(OperationAnswer, dict=True):
     lists: list[ListChange]
     undo: int | UnsetType = UNSET
     undo_until: TimeText | UnsetType = UNSET
+    NEXT: ClassVar = ("shroff cases list",)
 
     def etag(self) -> str:
         return self.case.tag
@@ -255,9 +252,6 @@ class CaseDecided(OperationAnswer, dict=True):
         listed = "".join(f" {change.value} is in {change.list}." for change in self.lists)
         refund = f" A refund of {self.__dict__['refund']} is recorded." if self.__dict__.get("refund") else ""
         return f"Case {self.case.id} is {self.case.state}{verdict}.{listed}{refund}"
-
-    def hints(self) -> Sequence[str]:
-        return ["shroff cases list"]
 
 
 class CaseFailed(msgspec.Struct):

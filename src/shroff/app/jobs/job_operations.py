@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final
 
 import msgspec
 
@@ -194,13 +194,11 @@ class JobKinds(OperationAnswer):
     """The kinds of jobs, each with the JSON Schema of its parameters."""
 
     kinds: list[JobKindDocument]
+    NEXT: ClassVar[Sequence[str]] = ("shroff jobs run KIND NAME=VALUE ...",)
 
     def text(self) -> str:
         rows = [(kind.kind, " ".join(kind.params["properties"]), cut(kind.meaning, 80)) for kind in self.kinds]
         return table(rows, ("kind", "params", ""))
-
-    def hints(self) -> Sequence[str]:
-        return ["shroff jobs run KIND NAME=VALUE ..."]
 
 
 @operation("jobs kinds", right="read:decisions", http="GET /jobs/kinds", examples=["shroff jobs kinds"])
@@ -261,6 +259,7 @@ class ScheduleList(OperationAnswer):
     """The schedules of schedules.yaml, each with its next due time and its last job."""
 
     schedules: list[ScheduleDocument]
+    NEXT: ClassVar[Sequence[str]] = ("shroff jobs run --schedule NAME", "shroff jobs pause NAME")
 
     def text(self) -> str:
         rows = [
@@ -276,9 +275,6 @@ class ScheduleList(OperationAnswer):
         ]
         empty = "No schedules yet. Add one to schedules.yaml: 'nightly_marts: { kind: marts, cron: \"0 5 * * *\" }'."
         return table(rows, ("schedule", "kind", "cron", "zone", "next", "last")) or empty
-
-    def hints(self) -> Sequence[str]:
-        return "shroff jobs run --schedule NAME", "shroff jobs pause NAME"
 
 
 @operation("jobs schedules", right="read:decisions", http="GET /schedules", examples=["shroff jobs schedules"])
@@ -341,12 +337,10 @@ class SchedulePause(ScheduleList, kw_only=True):
 
     schedule: str
     paused: bool
+    NEXT: ClassVar[Sequence[str]] = ("shroff jobs schedules",)
 
     def text(self) -> str:
         return f"{self.schedule} {'is paused' if self.paused else 'runs again'}."
-
-    def hints(self) -> Sequence[str]:
-        return ["shroff jobs schedules"]
 
 
 @operation(

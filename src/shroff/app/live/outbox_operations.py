@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, ClassVar, Final
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -186,12 +186,10 @@ class RetriedRows(OperationAnswer):
     """The number of rows that are sent again."""
 
     retried: int
+    NEXT: ClassVar = ("shroff outbox list", "shroff outbox deliver")
 
     def text(self) -> str:
         return f"{many(self.retried, 'row')} queued again."
-
-    def hints(self) -> Sequence[str]:
-        return "shroff outbox list", "shroff outbox deliver"
 
 
 @operation(
@@ -219,12 +217,10 @@ class DroppedRows(OperationAnswer):
     """The number of dropped rows."""
 
     dropped: int
+    NEXT: ClassVar = ("shroff outbox list",)
 
     def text(self) -> str:
         return f"{many(self.dropped, 'row')} dropped."
-
-    def hints(self) -> Sequence[str]:
-        return ["shroff outbox list"]
 
 
 @operation(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import closing, suppress
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final
 
 import msgspec
 
@@ -279,12 +279,10 @@ class ForgottenPosition(OperationAnswer):
 
     part: str
     offset: str
+    NEXT: ClassVar = ("shroff source list", "shroff run")
 
     def text(self) -> str:
         return f"The read position of {one_line(self.part)} is reset; it was {one_line(self.offset)}."
-
-    def hints(self) -> Sequence[str]:
-        return "shroff source list", "shroff run"
 
 
 @operation(

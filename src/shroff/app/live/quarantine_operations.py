@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -274,12 +274,10 @@ class DroppedEntries(OperationAnswer):
     """The number of dropped entries."""
 
     dropped: int
+    NEXT: ClassVar = ("shroff quarantine list",)
 
     def text(self) -> str:
         return f"{many(self.dropped, 'entry', 'entries')} dropped."
-
-    def hints(self) -> Sequence[str]:
-        return ["shroff quarantine list"]
 
 
 @operation(

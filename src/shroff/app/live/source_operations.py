@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -446,12 +446,10 @@ class ConfirmedTopics(OperationAnswer):
     """The topics whose subscriptions were confirmed."""
 
     confirmed: list[str]
+    NEXT: ClassVar = ("shroff sources list",)
 
     def text(self) -> str:
         return "\n".join(f"{topic}: confirmed." for topic in self.confirmed)
-
-    def hints(self) -> Sequence[str]:
-        return ["shroff sources list"]
 
 
 @operation(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from msgspec import UNSET, UnsetType
 
@@ -32,7 +32,7 @@ class ExamineProject(OperationRequest["Diagnosis"]):
 
 
 class Diagnosis(ReportAnswer["Findings"]):
-    """What was found; `parts` are those of the bug report in `bundle`."""
+    """Findings of `doctor`; `parts` are those of the bug report in `bundle`."""
 
     ok: bool
     findings: list[Finding]
@@ -92,13 +92,11 @@ class SavedSnapshot(OperationAnswer):
     seq: int
     bytes: int
     seconds: float
+    NEXT: ClassVar = ("shroff doctor",)
 
     def text(self) -> str:
         size = bytes_text(self.bytes)
         return f"{self.file}: state at sequence number {self.seq:,}, {size}, written in {self.seconds:.1f} s."
-
-    def hints(self) -> Sequence[str]:
-        return ["shroff doctor"]
 
 
 @operation("snapshot", right="run:jobs", examples=["shroff snapshot", "shroff -C mybank snapshot --json"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import msgspec
 
@@ -67,12 +67,10 @@ class WatermarkBack(OperationAnswer):
     watermark: TimeText
     was: TimeText
     seq: int
+    NEXT: ClassVar = ("shroff quarantine retry", "shroff verify")
 
     def text(self) -> str:
         return f"The watermark is {self.watermark} from sequence number {self.seq:,} on; it was {self.was}."
-
-    def hints(self) -> Sequence[str]:
-        return "shroff quarantine retry", "shroff verify"
 
 
 @operation(

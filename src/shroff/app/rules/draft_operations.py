@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final
 
 import msgspec
 
@@ -78,12 +78,10 @@ class RuleDraftText(RuleDraft, rename={"source": "text", "tag": "etag"}):
     """A draft with its text."""
 
     source: str
+    NEXT: ClassVar = ("shroff backtest --rules drafts/",)
 
     def text(self) -> str:
         return self.source.rstrip("\n")
-
-    def hints(self) -> Sequence[str]:
-        return ["shroff backtest --rules drafts/"]
 
 
 class DraftMistake(msgspec.Struct):

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, ClassVar, Final
 
 from shroff import config
 from shroff.errors import UsageError
@@ -57,15 +57,13 @@ class ImportedRates(OperationAnswer):
     added: int
     changed: int
     skipped: list[str]
+    NEXT: ClassVar = ("shroff check", "shroff apply")
 
     def text(self) -> str:
         skipped = f" Skipped, since ISO 4217 has them no more: {', '.join(self.skipped)}." if self.skipped else ""
         return (
             f"{self.files[0]}: {many(self.read, 'rate')} read, {self.added:,} added, {self.changed:,} changed.{skipped}"
         )
-
-    def hints(self) -> Sequence[str]:
-        return "shroff check", "shroff apply"
 
 
 @operation(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import msgspec
 
@@ -39,6 +39,7 @@ class AllSilences(OperationAnswer):
     """All silences, by rule; expired ones stay until they are ended."""
 
     silences: list[Silence]
+    NEXT: ClassVar = ("shroff silences add RULE KEY --until TIME",)
 
     def text(self) -> str:
         rows = [
@@ -47,9 +48,6 @@ class AllSilences(OperationAnswer):
         ]
         text = f"{many(len(rows), 'silence')}."
         return text + ("\n" + table(rows, ("rule", "for", "until", "by", "why")) if rows else "")
-
-    def hints(self) -> Sequence[str]:
-        return ["shroff silences add RULE KEY --until TIME"]
 
 
 @operation("silences", right="read:definitions")

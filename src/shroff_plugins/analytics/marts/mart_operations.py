@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -138,6 +138,7 @@ class MartsBuilt(MartList):
 
     upto: int
     behind: int
+    NEXT: ClassVar = ("shroff marts show", "shroff marts test")
 
     def text(self) -> str:
         text = f"{super().text()}\nFrom the lake up to sequence number {self.upto:,}."
@@ -146,9 +147,6 @@ class MartsBuilt(MartList):
         if self.exit_status():
             text += "\nThe last good build is kept. 'shroff marts show NAME --failed' shows the failed one."
         return text
-
-    def hints(self) -> Sequence[str]:
-        return "shroff marts show", "shroff marts test"
 
 
 @operation(
