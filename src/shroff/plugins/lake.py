@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from shroff.app.lakes import Lakes
-from shroff.lake.cluster_replay_files import DecidedPart, Streaming
 from shroff.lake.files import data_of, opened, sorted_by_place
 from shroff.lake.reader import LakeReader, NoLakeError
 from shroff.lake.rows import empty_tables, field_columns

@@ -14,8 +14,7 @@ from shroff.errors import StateError, TransientError, UsageError
 from shroff.plugins.cluster import FRAUD, GREW_NOTHING, TOO_SMALL, WEIGHT, TrainingFiles
 
 if TYPE_CHECKING:
-    from shroff.plugins.cluster import ReplayPlan
-    from shroff.plugins.lake import DecidedPart
+    from shroff.plugins.cluster import DecidedPart, ReplayPlan
 
 TASKS_A_CORE: Final = 2
 # Settings of XGBoost that its Spark estimator knows by another name, or sets itself.

@@ -16,7 +16,7 @@ from shroff.errors import StateError, UsageError
 from shroff.plugins.cluster import EntityAnswer, PartitionEvent, ReplayPlan, answers_of, decided, rows_of, work_of
 
 if TYPE_CHECKING:
-    from shroff.plugins.lake import DecidedPart
+    from shroff.plugins.cluster import DecidedPart
 
 SLICE: Final = 8_192  # places that one task reads, and that one task decides
 WHOLE: Final = -1  # stands where a stage's number does, in the row that says which places a slice has
