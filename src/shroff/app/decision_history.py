@@ -126,7 +126,7 @@ class DecisionHistory(ProjectPart):
         return looked_back(log, definitions, seq, self.key_index(definitions), most or MOST)
 
     def entities(self, log: Log) -> EntityLook:
-        """A look at keys of entities in an open log, for the version in force."""
+        """A look at keys of entities in an open log, for the active version."""
         from shroff.explain.entities import EntityLook
 
         definitions = self._context.definitions
