@@ -23,7 +23,7 @@ from shroff.runtime.process_wide import threads
 from shroff_plugins.analytics.closed_duckdb import QueryLimits, literal
 from shroff_plugins.analytics.marts.build import BuiltMarts, MartFiles, Origin, build
 from shroff_plugins.analytics.marts.models import load_models
-from shroff_plugins.analytics.marts.views import LakeFiles
+from shroff_plugins.analytics.marts.views import ViewFiles
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "paysim-marts"
 # PaySim's columns of made-up payments: every payer once, payees again and again, a fraud in 800, each of them all that
@@ -53,7 +53,7 @@ LABELS = """
     FROM source WHERE day = {day}"""
 
 
-def write_lake(folder: Path, rows: int, csv: Path | None = None) -> LakeFiles:
+def write_lake(folder: Path, rows: int, csv: Path | None = None) -> ViewFiles:
     """Files as a lake of the example has them, a day each: of generated payments, or of a file of PaySim's."""
     query = f"SELECT * FROM read_csv({literal(str(csv))}, all_varchar = true)" if csv else GENERATED.format(rows=rows)
     # In order of time, as `ingest --order time` brings it; of equal times as in the file.
@@ -74,10 +74,10 @@ def write_lake(folder: Path, rows: int, csv: Path | None = None) -> LakeFiles:
                 text = select.format(day=day, rows=rows)
                 connection.execute(f"COPY ({text}) TO {literal(str(paths[name]))} (FORMAT parquet, COMPRESSION zstd)")
     (folder / "source.duckdb").unlink()
-    return LakeFiles(paths, empty_tables(app.open_exactly(EXAMPLE).definitions))
+    return ViewFiles(paths, empty_tables(app.open_exactly(EXAMPLE).definitions))
 
 
-def build_example(lake: LakeFiles, folder: Path, memory: str) -> BuiltMarts:
+def build_example(lake: ViewFiles, folder: Path, memory: str) -> BuiltMarts:
     """The marts of the example, in a folder."""
     models = load_models(config.read_sql(EXAMPLE, "marts"), lake.views)
     (folder / "work" / "spill").mkdir(parents=True)

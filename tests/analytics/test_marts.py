@@ -28,7 +28,7 @@ from shroff_plugins.analytics.closed_duckdb import QueryLimits, closed_duckdb
 from shroff_plugins.analytics.marts.build import BuiltMarts, MartFiles, Origin, build
 from shroff_plugins.analytics.marts.models import load_models
 from shroff_plugins.analytics.marts.project_marts import Marts
-from shroff_plugins.analytics.marts.views import LakeFiles
+from shroff_plugins.analytics.marts.views import ViewFiles
 
 SETTINGS = "shroff: 1\nname: bank\nmoney: EUR\nlateness: 10d\nlake: ./lake\n"
 EVENTS = """\
@@ -70,7 +70,7 @@ def write(bank: Path, **files: str) -> None:
 
 def built_of(folder: Path, files: dict[str, str], memory: str = "500MB") -> BuiltMarts:
     """Models over an empty lake, without a project."""
-    lake = LakeFiles({}, {"events/type=payment": pa.table({"id": pa.array([], pa.string())})})
+    lake = ViewFiles({}, {"events/type=payment": pa.table({"id": pa.array([], pa.string())})})
     (folder / "work" / "spill").mkdir(parents=True)
     return build(load_models(files, lake.views), Origin(lake, {"0": 1}, 0), MartFiles(folder), QueryLimits(memory, 1))
 

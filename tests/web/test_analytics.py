@@ -17,7 +17,7 @@ from shroff_plugins.analytics import count_operations, funnel_operations
 from shroff_plugins.analytics.closed_duckdb import QueryLimits
 from shroff_plugins.analytics.marts.build import MartFiles, Origin, build
 from shroff_plugins.analytics.marts.models import load_models
-from shroff_plugins.analytics.marts.views import LakeFiles
+from shroff_plugins.analytics.marts.views import ViewFiles
 from shroff_plugins.analytics.pages import counts as screen
 from tests.support.webs import Answered, Asker, Browser, run
 
@@ -361,7 +361,7 @@ def test_marts_have_a_page_each_with_chart_rows_and_columns(bank):
 
     async def steps(asks: Asker, browser: Browser) -> None:
         assert "No marts yet" in (await browser.get("/marts")).body.decode()
-        lake = LakeFiles({}, {})
+        lake = ViewFiles({}, {})
         (bank / ".shroff/marts/work/spill").mkdir(parents=True)
         to = MartFiles(bank / ".shroff/marts")
         build(load_models(files, ()), Origin(lake, {"0": 1}, 0), to, QueryLimits("500MB", 1))

@@ -305,7 +305,9 @@ def put_view(desk: CaseService, who: Who, name: str, query: str, *, is_shared: b
             raise UsageError(f"one person has at most {VIEWS_MAX} views.")
         change.put_view(view)
         before = own.get(kept)
-        change.people.audit(Act(who, "view.put", f"view {kept}", before and _told(before), _told(view)), now_ms)
+        change.people.audit(
+            Act(who, "view.put", f"view {kept}", before and _view_detail(before), _view_detail(view)), now_ms
+        )
     return view
 
 
@@ -318,7 +320,7 @@ def remove_view(desk: CaseService, who: Who, name: str) -> None:
         change.people.audit(Act(who, "view.remove", f"view {name}"), desk.now_ms())
 
 
-def _told(view: View) -> dict[str, str | bool]:
+def _view_detail(view: View) -> dict[str, str | bool]:
     return {"query": view.query, "shared": view.is_shared}
 
 

@@ -175,7 +175,7 @@ def _one_of(
         _check_until(until_ms, hand.now_ms)
         return lambda number, tag: _snoozed(hand, number, until_ms, tag)
     if action == "claim":
-        return lambda number, tag: _taken(hand, number, tag, desk)
+        return lambda number, tag: _checked_case(hand, number, tag, desk)
     raise UsageError(f"{action[:40]!r} cannot be done with many cases: decide, claim or snooze them.")
 
 
@@ -287,7 +287,7 @@ def _snoozed(hand: CaseTransaction, number: int, until_ms: int, tag: str) -> tup
     return now, _undoable(case, now)
 
 
-def _taken(hand: CaseTransaction, number: int, tag: str, desk: CaseService) -> tuple[Case, Undoable]:
+def _checked_case(hand: CaseTransaction, number: int, tag: str, desk: CaseService) -> tuple[Case, Undoable]:
     case = hand.open_case(number, tag)
     now = claimed(hand, case, desk)
     return now, _undoable(case, now)

@@ -157,7 +157,7 @@ def _follow_up(change: CaseChange, case: Case, denials: Sequence[FeedLabel]) -> 
     """What follows for a case from its alerts as they are now; gives it as it is then."""
     alerts = change.alerts(case.number, ALL)
     raised = {alert.seq for alert in alerts}
-    change.add_history([_told(case, denial, raised) for denial in denials])
+    change.add_history([_denial_entry(case, denial, raised) for denial in denials])
     now = _looked_at_again(change, recounted(case, alerts), [denial for denial in denials if denial.seq not in raised])
     if now.is_open and alerts and all(alert.verdict for alert in alerts):
         now = _settled(change, now, alerts)
@@ -166,7 +166,7 @@ def _follow_up(change: CaseChange, case: Case, denials: Sequence[FeedLabel]) -> 
     return now
 
 
-def _told(case: Case, denial: FeedLabel, raised: Collection[int]) -> Happened:
+def _denial_entry(case: Case, denial: FeedLabel, raised: Collection[int]) -> Happened:
     """A denial in the history of a case; of one that raised its alert that says so, since it asks for no new answer."""
     more = RAISING if denial.seq in raised else "{}"
     return Happened(0, case.number, denial.known_ms, "", THE_CUSTOMER, DENIED, denial.event, more)

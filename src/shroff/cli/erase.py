@@ -56,13 +56,13 @@ def erase(session: Session, entity: str, key: str, wants_notes: bool, is_dry: bo
         if goes:
             session.project.cases.forget_written(written, found.of)
         kept = "would be removed" if is_dry and wants_notes else "kept; '--notes' removes them"
-        text += f"\n{_told(written)}: {'removed' if goes else kept}."
+        text += f"\n{_notes_text(written)}: {'removed' if goes else kept}."
         document |= {"cases": list(written.cases), "notes": written.notes, "files": written.files, "notes_erased": goes}
     session.answer(document, text)
     session.next(hint)
 
 
-def _told(written: WrittenNotes) -> str:
+def _notes_text(written: WrittenNotes) -> str:
     parts = many(written.notes, "note"), many(written.files, "file")
     numbers = " ".join(map(str, written.cases[:20]))
     return f"{' and '.join(parts)} in {many(len(written.cases), 'case')} about these events ({numbers})"
@@ -70,4 +70,6 @@ def _told(written: WrittenNotes) -> str:
 
 def _is_wanted(session: Session, written: WrittenNotes) -> bool:
     """Ask for confirmation at a terminal."""
-    return not session.is_json and sys.stdin.isatty() and click.confirm(f"{_told(written)}. Remove them?", err=True)
+    return (
+        not session.is_json and sys.stdin.isatty() and click.confirm(f"{_notes_text(written)}. Remove them?", err=True)
+    )

@@ -52,7 +52,7 @@ class AmountWriter:
         if not self._fields:
             return []
         amount, original, currency, rate = (field for _, field in self._fields)
-        converted, sent = (_taken(frame.field(field.name, field.type), rows) for field in (amount, original))
+        converted, sent = (_rows_of(frame.field(field.name, field.type), rows) for field in (amount, original))
         currencies, code_of = _different(frame, currency, rows)
         rates, rate_of = _different(frame, rate, rows)
         unrated = np.where(sent.valid & ~converted.valid, code_of, 0)
@@ -78,7 +78,7 @@ class AmountWriter:
         return [begins, written, endings.take(np.where(column.valid, 1 + rest_of, 0))]
 
 
-def _taken(column: Column, rows: Array | slice) -> Column:
+def _rows_of(column: Column, rows: Array | slice) -> Column:
     return Column(column.values[rows], column.valid[rows])
 
 
@@ -86,7 +86,7 @@ def _different(frame: Frame, field: Field, rows: Array | slice) -> tuple[list[An
     """The different texts of a field, and which of them each row has, counted from 1; 0 where it is missing."""
     coded = frame.coded(field.name)
     if coded is None:
-        column = _taken(frame.field(field.name, field.type), rows)
+        column = _rows_of(frame.field(field.name, field.type), rows)
         numbers = {value: at for at, value in enumerate(dict.fromkeys(column.values.tolist()), 1)}
         codes = np.fromiter(map(numbers.__getitem__, column.values.tolist()), np.int64, len(column.values))
         return list(numbers), np.where(column.valid, codes, 0)

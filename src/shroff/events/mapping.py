@@ -295,10 +295,10 @@ def overlap(path: Path, two: Path) -> bool:
 
 def _values(when: Node, row: MappedRow, secret: Collection[Path]) -> Iterator[str]:
     """What a `when` reads in a line, each with its path."""
-    return (f"{'.'.join(path)} {_told(path, row, secret)}" for path in dict.fromkeys(_paths_of(when)))
+    return (f"{'.'.join(path)} {_value_text(path, row, secret)}" for path in dict.fromkeys(_paths_of(when)))
 
 
-def _told(path: Path, row: MappedRow, secret: Collection[Path]) -> str:
+def _value_text(path: Path, row: MappedRow, secret: Collection[Path]) -> str:
     if any(overlap(path, hidden) for hidden in secret):
         return "is not shown"
     value = value_at(path)(row)

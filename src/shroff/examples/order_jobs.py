@@ -32,7 +32,7 @@ PARTITIONS: Final = 8  # of the orders by each key
 def make_orders(project: Project, params: OrdersParams, run: JobRun) -> Mapping[str, Any]:
     """As `shroff generate orders`."""
     made = _made(project, params, run)
-    return {**_told(made), "files": [path.name for path in made.files]}
+    return {**_summary(made), "files": [path.name for path in made.files]}
 
 
 def orders_pipeline(project: Project, params: PipelineParams, run: JobRun) -> Mapping[str, Any]:
@@ -70,7 +70,7 @@ def orders_pipeline(project: Project, params: PipelineParams, run: JobRun) -> Ma
     run.say(f"{model['model']}: {'passed its gates' if model['passed'] else 'did not pass its gates'}")
     taken = {name: project.run(SyncSource(source=name), run).brief() for name in params.sources}
     told = {"features": features.rows, "keys": keys, "training_rows": rows.manifest.rows, "taken": taken}
-    return {"generated": _told(made), **told, **model}
+    return {"generated": _summary(made), **told, **model}
 
 
 def by_key(made: GeneratedOrders, folder: Path, column: str) -> int:
@@ -124,5 +124,5 @@ def _made(project: Project, params: OrdersParams, run: JobRun, feeds: Sequence[s
     return generate_orders(folder, params.batches, params.size, params.seed, run.count, params.by)
 
 
-def _told(made: GeneratedOrders) -> dict[str, Any]:
+def _summary(made: GeneratedOrders) -> dict[str, Any]:
     return {"periods": len(made.files), "orders": made.orders, "fraud": made.fraud, "labels": made.labels}

@@ -213,10 +213,10 @@ def _between(times_ms: Words, start_ms: int, end_ms: int) -> Words:
 
 def _inputs_of(given: TrainingSet, rows: Words) -> list[Input]:
     """The inputs of some rows; of categories those that occur there, so that an unseen one shows."""
-    return [_taken(input_, rows) for input_ in given.inputs]
+    return [_sample(input_, rows) for input_ in given.inputs]
 
 
-def _taken(input_: Input, rows: Words) -> Input:
+def _sample(input_: Input, rows: Words) -> Input:
     values = input_.values[rows]
     if not input_.categories:
         return replace(input_, values=values)

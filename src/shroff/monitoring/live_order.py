@@ -30,7 +30,7 @@ def bound_ms(source: System | None) -> int:
 
 
 def short_windows(definitions: Definitions, source: System, upto_ms: int) -> dict[str, str]:
-    """What has a window no longer than that over an entity that is not the key of messages, with that entity.
+    """Features with a window no longer than that over an entity that is not the key of messages, with that entity.
 
     The key is the first entity of each event type, as for `shroff produce`.
     """

@@ -139,7 +139,7 @@ def finish(
         _turn_out(desk, subject)
         raise
     with desk.store.change() as change:
-        user = _known(desk, change, subject, claims, role)
+        user = _synced_user(desk, change, subject, claims, role)
         return open_session(desk, change, user, address, before), visit.back
 
 
@@ -154,7 +154,7 @@ def role_of(claims: Claims, roles: Mapping[str, Role]) -> Role:
     )
 
 
-def _known(desk: Desk, change: Change, subject: str, claims: Claims, role: Role) -> User:
+def _synced_user(desk: Desk, change: Change, subject: str, claims: Claims, role: Role) -> User:
     """The user of these claims, made or brought up to date."""
     user = change.user_known_as(subject)
     now_ms = desk.now_ms()

@@ -157,8 +157,9 @@ def check_offsets(offsets: Sequence[Offset], stored: Callable[[str], Mapping[str
         found = known.get((offset.source, offset.part))
         if offset.before is not ANY and offset.before != found:
             raise OvertakenError(
-                f"{offset.source}, part {offset.part}: this batch goes on from {_told(offset.before)}, and the log has "
-                f"{_told(found)}. Nothing of this batch was stored. {OVERTAKEN}"
+                f"{offset.source}, part {offset.part}: this batch goes on from "
+                f"{_offset_text(offset.before)}, and the log has {_offset_text(found)}. "
+                f"Nothing of this batch was stored. {OVERTAKEN}"
             )
         known[offset.source, offset.part] = offset.offset
 
@@ -182,7 +183,7 @@ def no_request(replies: Sequence[Reply], asked: Iterable[InboxRequest]) -> State
     return StateError(f"request {number} of the inbox was replied to already, or never asked")
 
 
-def _told(offset: str | None) -> str:
+def _offset_text(offset: str | None) -> str:
     return "no offset" if offset is None else f"offset {offset}"
 
 

@@ -1,4 +1,4 @@
-"""A process that holds a log for a test: it says that it has it, and then does what it is told, line by line."""
+"""A process that holds a log for a test: it says that it has it, and then runs commands, line by line."""
 
 from __future__ import annotations
 

@@ -272,7 +272,7 @@ class Service:
         self.queue.end("the service is stopping" if self._error is None else "the service has failed")
 
     def hand_over(self) -> None:
-        """Decide what is in line, and let go of the log soon; whoever stands by has it then. For any thread.
+        """Decide the queued submissions, then release the log to a standby. For any thread.
 
         What comes later is turned away.
         """

@@ -337,7 +337,7 @@ def produce(
     done, began_s = waits.done, waits.clock()
     try:
         with calm_collector():
-            sent = _told(submissions, done, lateness_ms)
+            sent = _counted(submissions, done, lateness_ms)
             _send_all(sent, sender, outgoing, keys, waits)
         while sender.flush(NAP_S):
             done.failed = sender.failed
@@ -376,7 +376,7 @@ def _send_all(
                 _all_there(sender, done)
 
 
-def _told(submissions: Iterable[Submission], done: Production, lateness_ms: int) -> Iterator[Submission]:
+def _counted(submissions: Iterable[Submission], done: Production, lateness_ms: int) -> Iterator[Submission]:
     """The events and labels; others are counted, and the first is reported."""
     newest_ms: int | None = None
     refused: set[tuple[str, str]] = set()  # a line may be refused as an event and as a label

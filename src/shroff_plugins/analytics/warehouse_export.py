@@ -36,7 +36,7 @@ def export_warehouse(context: ProjectContext, out: Path, format_: str = "parquet
     """
     from shroff.plugins.lake import Lakes, empty_tables
     from shroff_plugins.analytics.marts.models import load_models
-    from shroff_plugins.analytics.marts.views import LakeFiles
+    from shroff_plugins.analytics.marts.views import ViewFiles
     from shroff_plugins.analytics.warehouse import FORMATS, Wanted, write_warehouse
 
     if format_ not in FORMATS:
@@ -45,7 +45,7 @@ def export_warehouse(context: ProjectContext, out: Path, format_: str = "parquet
         raise UsageError(NO_LAKE)
     empty = empty_tables(context.definitions)
     texts = read_sql(context.paths.folder, FOLDER)
-    models = load_models(texts, LakeFiles({}, empty).views) if texts else []
+    models = load_models(texts, ViewFiles({}, empty).views) if texts else []
     with ExitStack() as held:
         reader = held.enter_context(Lakes(context).reader())
         return write_warehouse(reader, Wanted(out, format_, behind, empty, models))

@@ -157,11 +157,11 @@ def fields_json(fields: Sequence[bytes]) -> bytes:
 
     What is not UTF-8 is an object with its base64.
     """
-    told = [_told(field) for field in fields]
+    told = [_decoded(field) for field in fields]
     return msgspec.json.encode({"fields": [list(each) for each in zip(told[::2], told[1::2], strict=True)]})
 
 
-def _told(value: bytes) -> object:
+def _decoded(value: bytes) -> object:
     try:
         return value.decode()
     except UnicodeDecodeError:

@@ -69,7 +69,7 @@ def question_routes(call: AskingCall, money_places: int) -> Iterator[Route]:
     async def handle(service: Service, request: Request) -> Response:
         return await _answered(service, request, reader)
 
-    yield Route(method, call.path, right, handle, _told(reader))
+    yield Route(method, call.path, right, handle, _route_doc(reader))
     yield Route(method, other_path(call.path), right, handle)
 
 
@@ -217,7 +217,7 @@ async def _sent(service: Service, request: Request, call: AskingCall, mail: Mail
 # ---- for the OpenAPI document
 
 
-def _told(reader: QuestionReader) -> RouteDoc:
+def _route_doc(reader: QuestionReader) -> RouteDoc:
     call, names = reader.call, sorted(reader.known)
     summary = f"Answer a query of an earlier service, by {call.reads}. Nothing is written."
     answer = _shape(call.part)

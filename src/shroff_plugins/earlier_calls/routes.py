@@ -65,7 +65,7 @@ def call_routes(definitions: Definitions | None) -> Iterator[Route]:
         event_type = definitions.events.types[call.event]
         right = Right.SUBMIT_EVENTS if call.writes else Right.SCORE
         handle = _handle(call.path)
-        yield Route("POST", call.path, right, handle, _told(call, event_type, definitions.features))
+        yield Route("POST", call.path, right, handle, _route_doc(call, event_type, definitions.features))
         yield Route("POST", other_path(call.path), right, handle)
 
 
@@ -138,7 +138,7 @@ def _read(
 # ---- for the OpenAPI document
 
 
-def _told(call: MappedCall, event_type: EventType, features: Mapping[str, Feature]) -> RouteDoc:
+def _route_doc(call: MappedCall, event_type: EventType, features: Mapping[str, Feature]) -> RouteDoc:
     summary = (
         f"Decide a {call.event} in the format of an earlier service. It is durable before the response."
         if call.writes

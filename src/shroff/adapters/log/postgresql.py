@@ -219,7 +219,7 @@ class PostgresLog(BatchRows):
         return self._connection.connected().changed(_REPLY, (column("j", bodies), column("i", numbers)))
 
     def _transact(self, write: Callable[[], _Given], *, before_commit: Callable[[], None] | None = None) -> _Given:
-        """Write something in a transaction of its own; whether a commit with a step before it came through is told."""
+        """Write in a transaction of its own; returns whether a commit with a step before it came through."""
         if self._read_only:
             raise StateError(f"{self.place} was opened for reading only")
         session, is_committing = self._connection.begin(), False

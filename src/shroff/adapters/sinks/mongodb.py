@@ -76,7 +76,7 @@ class MongoSink:
         except (DocumentTooLarge, InvalidDocument, OverflowError) as error:  # found before anything was sent
             return self._one_by_one(rows) if len(rows) > 1 else [Undelivered(rows[0], str(error))]
         except PyMongoError as error:
-            raise _told(error) from None
+            raise _mongo_error(error) from None
         return refused
 
     def close(self) -> None:
@@ -145,7 +145,7 @@ def _nested(features: Mapping[str, Any]) -> dict[str, Any]:
     return nested
 
 
-def _told(error: PyMongoError) -> ShroffError:
+def _mongo_error(error: PyMongoError) -> ShroffError:
     """What went wrong, in words that hold no address."""
     if isinstance(error, ConfigurationError):
         return UsageError("the address of the sink is not valid for MongoDB.")

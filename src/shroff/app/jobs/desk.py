@@ -118,7 +118,7 @@ class JobDesk:
         """Ask for the end of a job: one that waits ends at once. Raises: NoJobError; UsageError where it has ended."""
         who.require(Right.RUN_JOBS)
         with self._store.change() as change:
-            job = _known(change, id)
+            job = _job(change, id)
             if not job.is_open:
                 raise JobError(f"the job {id} has ended: it is {job.state}.")
             job = stopped(job, self._now_ms())
@@ -138,7 +138,7 @@ class JobDesk:
     def job(self, id: str) -> Job:
         """One job. Raises: NoJobError."""
         with self._store.look() as look:
-            return _known(look, id)
+            return _job(look, id)
 
     def jobs(self, most: int, before: str = "") -> list[Job]:
         """The newest jobs, newest first, without their logs and results."""
@@ -176,7 +176,7 @@ class JobDesk:
         with self._store.change() as change:
             for job in change.open_jobs():
                 if job.is_lost(now_ms):
-                    change.put(lost(_known(change, job.id), now_ms, GONE))
+                    change.put(lost(_job(change, job.id), now_ms, GONE))
             marks = change.marks()
             for schedule in schedules.values():
                 self._queue_due(change, schedule, marks.get(schedule.name), now_ms)
@@ -217,7 +217,7 @@ class JobDesk:
         with self._store.change() as change:
             job = _next_of(change, now_ms, only)
             if job is not None:
-                job = begun(_known(change, job.id), now_ms)
+                job = begun(_job(change, job.id), now_ms)
                 change.put(job)
             return job
 
@@ -266,7 +266,7 @@ def _next_of(look: JobLook, now_ms: int, only: str) -> Job | None:
     return next((job for job in waiting if only in {"", job.id}), None)
 
 
-def _known(look: JobLook, id: str) -> Job:
+def _job(look: JobLook, id: str) -> Job:
     job = look.job(id) if len(id) <= 50 and id.isascii() else None
     if job is None:
         raise NoJobError(f"there is no job {id[:50]!r}; 'shroff jobs list' shows all.")

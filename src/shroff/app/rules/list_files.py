@@ -196,8 +196,8 @@ class ListFiles(ProjectPart):
         reason: str = "",
     ) -> lists.ListChange:
         def recorded(edit: lists.Edited) -> None:
-            after = _told(edit.after) or ({"reason": reason} if reason else None)
-            ProjectPeople(self._context).record(Action("list.change", f"list {name}", _told(edit.before), after))
+            after = _audited(edit.after) or ({"reason": reason} if reason else None)
+            ProjectPeople(self._context).record(Action("list.change", f"list {name}", _audited(edit.before), after))
 
         edit, known = self._written(name, put, out, is_whole=is_whole, makes=makes, before=recorded)
         requests = WriterRequests(self._context)
@@ -339,7 +339,7 @@ def _check(name: str, entry: lists.Entry) -> None:
         raise UsageError(f"a value or a note has {_TEXT_MAX:,} characters at most.")
 
 
-def _told(entries: Sequence[lists.Entry]) -> Any:
+def _audited(entries: Sequence[lists.Entry]) -> Any:
     """Entries for the audit log."""
     if not entries:
         return None

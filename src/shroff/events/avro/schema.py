@@ -323,10 +323,10 @@ def _field(field: Field, settings: Settings) -> dict[str, Any]:
 
 
 def _doc(field: Field, settings: Settings) -> str:
-    return ", ".join(words for words in (_told(field, settings), str(field.shape.bounds or "")) if words)
+    return ", ".join(words for words in (_doc_text(field, settings), str(field.shape.bounds or "")) if words)
 
 
-def _told(field: Field, settings: Settings) -> str:
+def _doc_text(field: Field, settings: Settings) -> str:
     match field.type.kind:
         case "money":
             return settings.currency

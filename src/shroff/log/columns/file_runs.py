@@ -82,7 +82,7 @@ class _JsonRuns(_Runs):
     def runs(self, physical: Iterator[bytes]) -> Iterator[Sequence[Submission]]:
         following, number, failure = 1, 1, None
         while failure is None:
-            raws, failure = _taken(_of_run(physical))
+            raws, failure = _until_error(_of_run(physical))
             if not raws:
                 break
             at: Sequence[int] = range(following, following + len(raws))
@@ -111,7 +111,7 @@ class _CsvRuns(_Runs):
     def runs(self) -> Iterator[Sequence[Submission]]:
         records, form, failure = self._records, self._form, None
         while failure is None:
-            raws, failure = _taken(_of_run(records.lines()))
+            raws, failure = _until_error(_of_run(records.lines()))
             if not raws:
                 break
             plain = None
@@ -121,7 +121,7 @@ class _CsvRuns(_Runs):
                 yield self._of_lines(raws, *plain)
                 continue
             records.give_back(raws, failure)
-            found, failed = _taken(self._while_given_back())
+            found, failed = _until_error(self._while_given_back())
             failure = failed or failure
             if found:
                 kept = [line.raw for line in found]
@@ -153,7 +153,7 @@ class _CsvRuns(_Runs):
             yield line
 
 
-def _taken(items: Iterable[One]) -> tuple[list[One], Exception | None]:
+def _until_error(items: Iterable[One]) -> tuple[list[One], Exception | None]:
     """All items; where one cannot be read, those before it, and the error."""
     found: list[One] = []
     try:

@@ -117,7 +117,7 @@ def outcomes_of(log: LogReader, after: int = 0, upto: int | None = None) -> tupl
 
 
 def check_unread(piece: LogPiece) -> None:
-    """Hold the fields that nobody has read to their types as well, as whoever reads events one by one does.
+    """Check unread fields against their types as well, as reading events one by one does.
 
     Raises: DefinitionError or StateError where a body cannot be read, as `Records.decode`.
     """

@@ -84,7 +84,7 @@ def rows_of(given: TrainingSet, fold: Fold, label_delay_ms: int, compromised_sin
     train = known_rows(given, fold.train_start_ms, fold.train_end_ms, fold.test_start_ms, label_delay_ms)
     leave = known_fraud_keys(given, fold, compromised_since_ms)
     inside = in_window(given, fold.test_start_ms, fold.test_end_ms)
-    test = _known(given, inside[~leave[inside]], given.as_of_ms, label_delay_ms)
+    test = _known_rows(given, inside[~leave[inside]], given.as_of_ms, label_delay_ms)
     return FoldRows(train, test, int(np.count_nonzero(leave)))
 
 
@@ -95,7 +95,7 @@ def known_rows(given: TrainingSet, start_ms: int, end_ms: int, known_ms: int, la
     it is known what is genuine, so among young rows that have a label the share of frauds is far too high. An older
     one without a label is genuine.
     """
-    return _known(given, in_window(given, start_ms, end_ms), known_ms, label_delay_ms)
+    return _known_rows(given, in_window(given, start_ms, end_ms), known_ms, label_delay_ms)
 
 
 def in_window(given: TrainingSet, start_ms: int, end_ms: int) -> Words:
@@ -103,7 +103,7 @@ def in_window(given: TrainingSet, start_ms: int, end_ms: int) -> Words:
     return np.flatnonzero((given.times_ms >= start_ms) & (given.times_ms < end_ms))
 
 
-def _known(given: TrainingSet, rows: Words, known_ms: int, label_delay_ms: int) -> KnownRows:
+def _known_rows(given: TrainingSet, rows: Words, known_ms: int, label_delay_ms: int) -> KnownRows:
     verdicts = given.verdicts_at(known_ms)[rows]
     has_label = labels_in_force(given.labels, known_ms, len(given))[rows] >= 0
     is_open = verdicts == NOT_KNOWN

@@ -53,7 +53,7 @@ class Outside(ABC):
 
     @abstractmethod
     def dead_letters(self) -> list[Mapping[str, bytes]]:
-        """What is in the place for dead letters: `source`, `place`, `type`, `reason`, and `raw` for the bytes."""
+        """Dead letters received: `source`, `place`, `type`, `reason`, and `raw` for the bytes."""
 
     def add_part(self) -> str:
         """Make one more part; gives its name."""

@@ -137,7 +137,7 @@ def run(streaming: Streaming, recorded: Recorded, checkpoint: Path, places: int,
 
 
 def kept(folder: Path) -> list[Row]:
-    """What was written: stretches that follow each other, and the same each time where there are several."""
+    """Stretches written, which follow each other, and the same each time where there are several."""
     found: dict[tuple[int, int], list[Row]] = {}
     for path in folder.glob("*.json"):
         after, upto, _ = path.name.split("-")

@@ -130,14 +130,14 @@ def _lacks(service: Service) -> int:
 async def _index(service: Service) -> None:
     words = (sys.executable, "-m", "shroff", "-C", str(service.project.context.paths.folder), "index")
     # Not by the loop: uvloop copies this process to begin another one, for which every event would wait 30 ms.
-    process = await asyncio.to_thread(_begun, words)
+    process = await asyncio.to_thread(_started, words)
     try:
         await asyncio.to_thread(process.wait)
     finally:
         process.terminate()  # which its thread then sees; nothing, where it has ended
 
 
-def _begun(words: Sequence[str]) -> subprocess.Popen[bytes]:
+def _started(words: Sequence[str]) -> subprocess.Popen[bytes]:
     """Begin a program, alone in its session (see `runtime.process_wide`)."""
     return subprocess.Popen(  # noqa: S603 - this program
         words, stdin=DEVNULL, stdout=DEVNULL, stderr=DEVNULL, start_new_session=True

@@ -20,7 +20,7 @@ from shroff.plugins.project import sync_folder
 from shroff_plugins.analytics.closed_duckdb import QueryLimits, closed_duckdb, identifier, library
 from shroff_plugins.analytics.marts.checks import check_columns, run_test
 from shroff_plugins.analytics.marts.models import MartModel
-from shroff_plugins.analytics.marts.views import LakeFiles, create_tables, create_views, day_of
+from shroff_plugins.analytics.marts.views import ViewFiles, create_tables, create_views, day_of
 
 ABOUT: Final = "shroff_build"  # the table that says how the file was made
 _LINE: Final = re.compile(r"LINE (\d+):")
@@ -138,7 +138,7 @@ def _about(connection: Any) -> BuiltMarts:
 class Origin:
     """Input of a build: the lake up to a sequence number of each lane's log, and the time."""
 
-    lake: LakeFiles
+    lake: ViewFiles
     upto: Mapping[str, int]
     at_ms: int
 
@@ -299,7 +299,7 @@ def described(
     return [_described(connection, model, columns[model.name], signatures.get(model.name, "")) for model in models]
 
 
-def described_build(connection: Any, models: Sequence[MartModel], built: BuiltMarts, lake: LakeFiles) -> BuiltMarts:
+def described_build(connection: Any, models: Sequence[MartModel], built: BuiltMarts, lake: ViewFiles) -> BuiltMarts:
     """A build that is there, with the tests as they are now, over the files that it was made of.
 
     Raises: UsageError where the models have changed since.
@@ -338,7 +338,7 @@ def _columns(connection: Any, name: str, comments: Mapping[str, str] | None = No
     return [BuiltColumn(row[0], row[1], (comments or {}).get(row[0], "")) for row in rows]
 
 
-def _signatures(models: Sequence[MartModel], lake: LakeFiles) -> dict[str, str]:
+def _signatures(models: Sequence[MartModel], lake: ViewFiles) -> dict[str, str]:
     """Of each model what tells its SQL, that of what it reads, and the columns of the lake from others."""
     lakes = {folder: [f"{field.name} {field.type}" for field in table.schema] for folder, table in lake.empty.items()}
     found: dict[str, str] = {}

@@ -164,7 +164,7 @@ def _references(file: str, sql: str, problems: list[Problem]) -> list[TableRead]
 
 
 def _tables(node: Any, hidden: frozenset[str]) -> Iterator[dict[str, Any]]:
-    """What stands behind FROM and JOIN in DuckDB's tree of a SELECT, less what WITH names, where it is seen."""
+    """Tables after FROM and JOIN in DuckDB's tree of a SELECT, without those that WITH names."""
     if isinstance(node, list):
         for part in node:
             yield from _tables(part, hidden)

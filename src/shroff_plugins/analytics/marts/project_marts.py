@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from shroff.plugins.project import ProjectContext
     from shroff_plugins.analytics.marts.build import BuiltMarts, MartFiles
     from shroff_plugins.analytics.marts.models import MartModel
-    from shroff_plugins.analytics.marts.views import LakeFiles
+    from shroff_plugins.analytics.marts.views import ViewFiles
 
 ROWS: Final = 20  # that are shown where nobody says how many
 ROWS_MAX: Final = 100_000
@@ -94,7 +94,7 @@ class Marts:
             built = build(models, origin, self._files, limits, is_full=is_full, progress=progress)
             return MartBuild(built, log.last_seq() - reader.last_seq)
 
-    def models(self, lake: LakeFiles | None = None) -> list[MartModel]:
+    def models(self, lake: ViewFiles | None = None) -> list[MartModel]:
         """List the marts in build order. Raises: as `build`."""
         from shroff_plugins.analytics.marts.models import load_models
 
@@ -157,7 +157,7 @@ class Marts:
             raise UsageError(NO_LAKE if self._context.systems.lake is None else NOT_WRITTEN)
         return log, lake
 
-    def _local(self, lake: LakeReader) -> LakeFiles:
+    def _local(self, lake: LakeReader) -> ViewFiles:
         """The files of the lake on this machine. Those of a bucket are fetched, each once."""
         from shroff.plugins.lake import data_of
         from shroff_plugins.analytics.marts.views import check_sizes
@@ -189,11 +189,11 @@ class Marts:
             raise UsageError(NO_LAKE)
         return Lakes(self._context).folder
 
-    def _recorded(self, names: list[str]) -> LakeFiles:
+    def _recorded(self, names: list[str]) -> ViewFiles:
         from shroff.plugins.lake import empty_tables
-        from shroff_plugins.analytics.marts.views import LakeFiles
+        from shroff_plugins.analytics.marts.views import ViewFiles
 
         folder = self._folder or self._copies
         if folder is None:
             raise StateError("a lake is in a folder or a bucket")
-        return LakeFiles({name: folder / name for name in names}, empty_tables(self._context.definitions))
+        return ViewFiles({name: folder / name for name in names}, empty_tables(self._context.definitions))

@@ -21,7 +21,7 @@ _HIVE: Final = {"type": "VARCHAR", "event": "VARCHAR", "date": "DATE"}
 
 
 @dataclass(frozen=True, slots=True)
-class LakeFiles:
+class ViewFiles:
     """The files of a lake that count, on this machine.
 
     Args:
@@ -66,7 +66,7 @@ def day_of(name: str) -> str:
     return name.rpartition("/date=")[2].partition("/")[0]
 
 
-def create_tables(connection: Any, lake: LakeFiles) -> None:
+def create_tables(connection: Any, lake: ViewFiles) -> None:
     """The empty tables from which views have their columns; they go with the connection."""
     for folder, table in lake.empty.items():
         connection.register("arrow_table", table)
@@ -77,7 +77,7 @@ def create_tables(connection: Any, lake: LakeFiles) -> None:
         connection.unregister("arrow_table")
 
 
-def create_views(connection: Any, lake: LakeFiles, days: Collection[str] | None = None) -> None:
+def create_views(connection: Any, lake: ViewFiles, days: Collection[str] | None = None) -> None:
     """Make the views, or make them anew over other files.
 
     Args:
@@ -109,7 +109,7 @@ def read_parquet(folder: str, files: Collection[Path | str], *, is_typed: bool =
     return f"read_parquet([{listed}], union_by_name = true, hive_partitioning = true{typed})"
 
 
-def sources_yml(project: str, address: str, lake: LakeFiles) -> str:
+def sources_yml(project: str, address: str, lake: ViewFiles) -> str:
     """A `sources.yml` with a table for each view of the lake that has rows, for dbt-duckdb.
 
     The files are those that count now: make it anew whenever the lake was written or compacted.

@@ -173,7 +173,7 @@ class LogLeadContract(LogCase):
     # Below: how they are opened and told
 
     def _opened_at_once(self, folder: Path) -> list[Log | Exception]:
-        """What came of several openings at the same moment."""
+        """Results of several openings at the same moment."""
         opened: list[Log | Exception] = []
         together = threading.Barrier(OPENERS)
 
@@ -240,7 +240,7 @@ def heard(holder: subprocess.Popen[bytes]) -> str:
 
 
 def told(holder: subprocess.Popen[bytes], line: str) -> str:
-    """What came of a line that a process was told."""
+    """Reply of a process to a line."""
     tell(holder, line)
     return heard(holder)
 

@@ -1,4 +1,4 @@
-"""What was refused, as tests: quarantine, and stuck rows of sinks. A part of `contracts.log`."""
+"""Tests of refused rows: quarantine, and stuck rows of sinks. A part of `contracts.log`."""
 
 from __future__ import annotations
 
