@@ -6,6 +6,7 @@ Where there is an amount that no rate converts, `remark` says so.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import Any, Final
 
 import numpy as np
@@ -72,10 +73,15 @@ class AmountWriter:
         whole, rest = np.divmod(np.abs(column.values), _UNIT)
         written = self._wholes.write(texts, [Column(whole, column.valid)], count)
         rests, rest_of = np.unique(rest, return_inverse=True)
-        ends = [show_number(rest, ORIGINAL_PLACES).removeprefix("0") + '"' for rest in rests.tolist()]
         begins = texts.add_all([b"", b'"', b'"-']).take(np.where(column.valid, 1 + (column.values < 0), 0))
-        endings = texts.add_all([b"", *(end.encode() for end in ends)])
+        endings = texts.add_all([b"", *map(_rest_text, rests.tolist())])
         return [begins, written, endings.take(np.where(column.valid, 1 + rest_of, 0))]
+
+
+@lru_cache(maxsize=_UNIT)
+def _rest_text(rest: int) -> bytes:
+    """What stands behind the whole units of an amount, in parts of a unit."""
+    return f'{show_number(rest, ORIGINAL_PLACES).removeprefix("0")}"'.encode()
 
 
 def _rows_of(column: Column, rows: Array | slice) -> Column:

@@ -7,7 +7,7 @@ the rate, so that whoever reads the log converts nothing.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -40,9 +40,16 @@ class Rates(msgspec.Struct, frozen=True):
     times: tuple[int, ...]
     units: tuple[int, ...]
     texts: tuple[str | None, ...]
+    starts: Words  # the times again, and the units, for many events at once
+    words: Words
+
+    @classmethod
+    def of(cls, times: Sequence[int], units: Sequence[int], texts: Sequence[str | None]) -> Rates:
+        """The rates that begin at these times."""
+        return cls(tuple(times), tuple(units), tuple(texts), np.array(times, np.int64), np.array(units, np.int64))
 
 
-_NONE: Final = Rates((), (), ())
+_NONE: Final = Rates.of((), (), ())
 NO_TABLE: Final = TableShape(TEXT, {})
 
 
@@ -76,7 +83,7 @@ class Conversion:
         column = rate_column(shape)
         rate_places = shape.columns[column].places if column else 0
         self._more_places = ORIGINAL_PLACES + rate_places - settings.money_places  # of a product than of the result
-        self._rates = {settings.currency: Rates((-(2**63),), (10**rate_places,), (None,))}
+        self._rates = {settings.currency: Rates.of((-(2**63),), (10**rate_places,), (None,))}
         rates = tables.get(settings.rates)
         for code, rows in rates.items() if column and isinstance(rates, Mapping) else ():
             if isinstance(rows, DatedRows):
@@ -142,7 +149,7 @@ class Conversion:
 
 def _rates(rows: DatedRows, column: str, places: int) -> Rates:
     found = [units if isinstance(units := row[column], int) else 0 for row in rows.rows]
-    return Rates(rows.times, tuple(found), tuple(show_number(units, places) for units in found))
+    return Rates.of(rows.times, found, [show_number(units, places) for units in found])
 
 
 def rate_column(shape: TableShape) -> str:

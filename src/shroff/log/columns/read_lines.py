@@ -39,6 +39,13 @@ _TEXTS: Final = frozenset({kernel.TEXT, kernel.CHOICE})
 TEXTS_BYTES_MAX: Final = 64 << 20  # of the numbered texts of a field
 _KEY: Final[Key] = (np.uint64(secrets.randbits(64)), np.uint64(secrets.randbits(64)))
 CODE_LENGTH: Final = 3  # letters of a currency
+LETTERS: Final = 26
+_CODE_TEXTS: Final = {
+    sum((ord(letter) - ord("A")) * LETTERS**place for place, letter in enumerate(reversed(code))): code
+    for code in CODES
+}
+_CODE_UNITS: Final = np.zeros(LETTERS**CODE_LENGTH, np.int64)  # the least amount of each as it is kept; 0: no currency
+_CODE_UNITS[list(_CODE_TEXTS)] = [10 ** (ORIGINAL_PLACES - places_of(code)) for code in _CODE_TEXTS.values()]
 SLACK: Final = bytes(32)  # texts are copied by whole vectors
 
 
@@ -139,24 +146,21 @@ class ReadLines:
         return read
 
     def codes(self, number: int) -> NDArray[np.int64]:
-        """The letters of a currency in each line as one number; 0 where they are not three."""
+        """The letters of a currency in each line as one number; 0, which is no currency, where they are not three."""
         firsts, is_code = self.firsts[number], self.states[number] == THERE
         is_code &= self.lasts[number] - firsts == CODE_LENGTH
         found = np.zeros(len(firsts), np.int64)
         for letter in range(CODE_LENGTH):
-            found = (found << 8) | self.data[np.where(is_code, firsts + letter, 0)]
+            place = self.data[np.where(is_code, firsts + letter, 0)].astype(np.int64) - ord("A")
+            is_code &= (place >= 0) & (place < LETTERS)
+            found = found * LETTERS + place
         return np.where(is_code, found, 0)
 
     def is_no_amount(self, field: ConvertedField) -> NDArray[np.bool_]:
         """Lines whose amount has no currency, or more places than that has."""
-        codes = self.codes(field.currency)
-        found: NDArray[np.bool_] = self.states[field.original] == THERE
-        for number in np.unique(codes[found]).tolist():
-            code = number.to_bytes(CODE_LENGTH).decode("latin-1")
-            if code in CODES:
-                unit = 10 ** (ORIGINAL_PLACES - places_of(code))
-                found &= (codes != number) | (self.values[field.original] % unit != 0)
-        return found
+        units = _CODE_UNITS[self.codes(field.currency)]
+        found: NDArray[np.bool_] = (units == 0) | (self.values[field.original] % np.maximum(units, 1) != 0)
+        return found & (self.states[field.original] == THERE)
 
     def converted(self, conversion: Conversion) -> ReadLines:
         """The same lines with their amounts converted, missing where no rate is valid."""
@@ -166,20 +170,20 @@ class ReadLines:
         end = int(self.ends[-1])
         for field in self.form.converted:
             codes, there = self.codes(field.currency), states[field.original] == THERE
-            for number in np.unique(codes[there]).tolist():
-                rates = conversion.rates_of(number.to_bytes(CODE_LENGTH).decode("latin-1"))
+            for number in np.flatnonzero(np.bincount(codes[there])).tolist():
+                rates = conversion.rates_of(_CODE_TEXTS.get(number, ""))
                 rows = np.flatnonzero(there & (codes == number))
-                rated = np.searchsorted(np.array(rates.times, np.int64), times[rows], "right") - 1
+                rated = np.searchsorted(rates.starts, times[rows], "right") - 1
                 if len(rated) and rated.min() < 0:
                     rows, rated = rows[rated >= 0], rated[rated >= 0]
                 if not len(rows):
                     continue
-                found = conversion.amounts(values[field.original, rows], np.array(rates.units, np.int64)[rated])
+                found = conversion.amounts(values[field.original, rows], rates.words[rated])
                 values[field.amount, rows] = found.values
                 states[field.amount, rows] = np.where(found.valid, THERE, kernel.UNSEEN)
                 if rates.texts[0] is None:  # of the project's own currency
                     continue
-                used = np.unique(rated)
+                used = np.flatnonzero(np.bincount(rated))
                 quoted = [f'"{rates.texts[rate]}"'.encode() for rate in used.tolist()]
                 ends = end + np.cumsum([0, *map(len, quoted)])
                 which = np.searchsorted(used, rated)
