@@ -72,7 +72,7 @@ class AmountWriter:
         """An original amount as `canonical_value` writes it: its whole units by the kernel, and what stands around."""
         whole, rest = np.divmod(np.abs(column.values), _UNIT)
         written = self._wholes.write(texts, [Column(whole, column.valid)], count)
-        rests, rest_of = np.unique(rest, return_inverse=True)
+        rests, rest_of = _numbered(rest)
         begins = texts.add_all([b"", b'"', b'"-']).take(np.where(column.valid, 1 + (column.values < 0), 0))
         endings = texts.add_all([b"", *map(_rest_text, rests.tolist())])
         return [begins, written, endings.take(np.where(column.valid, 1 + rest_of, 0))]
@@ -93,12 +93,21 @@ def _different(frame: Frame, field: Field, rows: Array | slice) -> tuple[list[An
     coded = frame.coded(field.name)
     if coded is None:
         column = _rows_of(frame.field(field.name, field.type), rows)
-        numbers = {value: at for at, value in enumerate(dict.fromkeys(column.values.tolist()), 1)}
-        codes = np.fromiter(map(numbers.__getitem__, column.values.tolist()), np.int64, len(column.values))
-        return list(numbers), np.where(column.valid, codes, 0)
-    used, codes = np.unique(coded.codes[rows], return_inverse=True)
-    has_missing = bool(len(used) and used[0] < 0)
-    return [coded.dictionary.values[code] for code in used[int(has_missing) :].tolist()], codes + (not has_missing)
+        known = {value: at for at, value in enumerate(dict.fromkeys(column.values.tolist()), 1)}
+        codes = np.fromiter(map(known.__getitem__, column.values.tolist()), np.int64, len(column.values))
+        return list(known), np.where(column.valid, codes, 0)
+    numbers = coded.codes[rows] + 1
+    used, which = _numbered(numbers)
+    found = [coded.dictionary.values[code - 1] if code else "" for code in used.tolist()]
+    return found, np.where(numbers == 0, 0, which + 1)
+
+
+def _numbered(values: Array) -> tuple[Array, Array]:
+    """The different ones of small numbers, none below 0, in order, and which of them each is."""
+    used = np.flatnonzero(np.bincount(values))
+    numbers = np.zeros(int(used[-1]) + 1 if len(used) else 0, np.int64)
+    numbers[used] = np.arange(len(used))
+    return used, numbers[values]
 
 
 def _chosen(texts: TextPool, given: Iterable[str], which: Array) -> Slices:

@@ -200,7 +200,9 @@ class EventRun(Sequence[Submission]):
         careful = dict(self.careful)
         for at in self._odd:
             careful[at] = replace(careful[at], event=conversion.event(self._odd[at]), body=None)
-        return EventRun(self.read.converted(conversion), careful, self.origins, self.apart)
+        found = EventRun(self.read.converted(conversion), careful, self.origins, self.apart)
+        found.ids, found.times = self.ids, self.times
+        return found
 
     def event(self, row: int) -> Event:
         """One of the events; few are made one by one."""

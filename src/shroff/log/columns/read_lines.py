@@ -160,7 +160,8 @@ class ReadLines:
         """Lines whose amount has no currency, or more places than that has."""
         units = _CODE_UNITS[self.codes(field.currency)]
         found: NDArray[np.bool_] = (units == 0) | (self.values[field.original] % np.maximum(units, 1) != 0)
-        return found & (self.states[field.original] == THERE)
+        found &= self.states[field.original] == THERE
+        return found
 
     def converted(self, conversion: Conversion) -> ReadLines:
         """The same lines with their amounts converted, missing where no rate is valid."""
