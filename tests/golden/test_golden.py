@@ -8,7 +8,7 @@ from tests.golden.answers import scenario, with_examples
 from tests.golden.surfaces import SURFACES, compared, difference, leaves
 
 #  Their answers do not end, or need a cluster.
-LASTING = {("demo",), ("run",), ("serve",), ("summaries", "run"), ("jobs", "work"), ("lake", "decide")}
+LASTING = {("demo",), ("run",), ("serve",), ("summaries", "run"), ("jobs", "work")}
 
 
 @pytest.mark.slow

@@ -16,7 +16,6 @@ from shroff.operations.declaration import OperationRequest, Param, ReportAnswer,
 from shroff.runtime.texts import many, one_line, table
 
 if TYPE_CHECKING:
-    from shroff.app.live.ingest import EventIngest
     from shroff.app.project import Project
     from shroff.events.intake import Submission
     from shroff.log.writer import Answer
@@ -96,13 +95,13 @@ class ProjectChecked(ReportAnswer[tuple[str, Sequence[str]]], rename={"lines": "
     right="read:definitions",
     examples=["shroff check", "shroff -C mybank check --json", "shroff check --with march.csv --as payment"],
 )
-def check_project(project: Project, taking: EventIngest, systems: Systems, request: CheckProject) -> ProjectChecked:
+def check_project(project: Project, systems: Systems, request: CheckProject) -> ProjectChecked:
     """Check all project files, run the rules' tests, estimate feature costs, and print the rules in words."""
     file = request.file
     report = project.check()
     text, lines, definitions = repr(report), None, report.definitions
     if file is not None and definitions is not None and report.is_ok:
-        look = taking.look_at(file, request.as_type, request.labels, request.format)
+        look = project.taking.look_at(file, request.as_type, request.labels, request.format)
         rows = [_row(row, answer, definitions) for row, answer in zip(look.rows, look.answers, strict=True)]
         kept = [row for row in rows if "fields" in row][:ROWS_SHOWN] + [row for row in rows if "reason" in row]
         kinds = Counter(answer.kind for answer in look.answers)

@@ -80,7 +80,7 @@ class AmountWriter:
 
 @lru_cache(maxsize=_UNIT)
 def _rest_text(rest: int) -> bytes:
-    """What stands behind the whole units of an amount, in parts of a unit."""
+    """JSON text of an amount below its whole units, `rest` in parts of a unit."""
     return f'{show_number(rest, ORIGINAL_PLACES).removeprefix("0")}"'.encode()
 
 

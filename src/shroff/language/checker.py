@@ -1,7 +1,6 @@
 """Type checker: from a parsed expression to a typed one, with names, types and windows.
 
-Mistakes are refused here, when the project is loaded, with their place in the text and
-the nearest name that would have been right.
+Mistakes are refused here, when the project is loaded, with their place in the text and the nearest right name.
 """
 
 from __future__ import annotations

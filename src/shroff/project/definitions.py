@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import msgspec
 
-from shroff.errors import DefinitionError, Problem, nearest
+from shroff.errors import DefinitionError, Problem
 from shroff.events import redaction
 from shroff.events.conversion import Conversion
 from shroff.events.definitions import Events, Settings
@@ -57,7 +57,7 @@ from shroff.project.settings.casework import load_case_settings
 from shroff.project.settings.summaries import load_summary_settings
 from shroff.project.settings.systems import SYSTEM_KEYS, load_systems, without_systems
 from shroff.rules.definitions import Rule, RuleLoader
-from shroff.rules.silences import rule_of
+from shroff.rules.silences import idle_silences
 
 Hasher = Callable[[str], str]
 HASHED: Final = redaction.HASHED
@@ -328,7 +328,7 @@ def _declared(
     loader = RuleLoader(events, names, types, problems, warnings, notices, typed.rule_files)
     loaded = {name: loader.load(trees[name]) for name in rule_files}
     rules = tuple(rule for each in loaded.values() for rule in each)
-    warnings += _idle_silences(list_names, rules)
+    warnings += idle_silences(list_names, {rule.id for rule in rules})
     policies = load_policy(trees.get("policy.yaml"), events, names, problems)
     known = ModelContext(events, types, names, {event: policy.given for event, policy in policies.items()})
     models = load_models(trees.get("model.yaml"), known, problems, warnings)
@@ -399,16 +399,6 @@ def _carried(name: str, text: str, trees: Mapping[str, yamltext.Node | None]) ->
     """The text of a file as a control event carries it."""
     tree = trees.get(name)
     return without_systems(text, tree) if name == "shroff.yaml" and isinstance(tree, YamlMapping) else text
-
-
-def _idle_silences(lists: Iterable[str], rules: Iterable[Rule]) -> list[Problem]:
-    """Problems of lists that would silence unknown rules."""
-    known = {rule.id for rule in rules}
-    return [
-        Problem(f"lists/{name}.csv", 0, 0, "", "it silences a rule that does not exist.", nearest(rule, known))
-        for name in lists
-        if (rule := rule_of(name)) is not None and rule not in known
-    ]
 
 
 def _unused_score(model: str, event: str) -> Problem:

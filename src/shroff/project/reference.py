@@ -248,7 +248,7 @@ def load_table(file: str, text: str, shape: TableShape, key: str, money_places: 
         }
         numbers = [number for number, _ in rows]
         del rows  # of half a million, 200 MB
-        return _interval_table(file, text, shape, key, numbers, by_column, money_places, problems)
+        return _interval_table(file, text, shape, numbers, by_column, money_places, problems)
     table: dict[Value, dict[str, Value]] = {}
     dated: dict[Value, dict[int, dict[str, Value]]] = {}
     lines: dict[tuple[Value, Value], int] = {}
@@ -282,13 +282,12 @@ def _interval_table(
     file: str,
     text: str,
     shape: TableShape,
-    key: str,
     lines: Sequence[int],
     cells: Mapping[str, Sequence[str]],
     money_places: int,
     problems: list[Problem],
 ) -> IntervalTable:
-    """The table of cells by column: of what each differs, it is read once."""
+    """The table of cells by column, of which the first has the keys. Cells that are equal are read once."""
 
     def parsed(column: str, parse: Callable[[str], _T]) -> tuple[list[_T | None], list[int]]:
         known: dict[str, int] = {}
@@ -303,7 +302,7 @@ def _interval_table(
         return values, codes
 
     given = len(problems)
-    keys, of_row = parsed(key, partial(key_interval, shape.kind))
+    keys, of_row = parsed(next(iter(cells)), partial(key_interval, shape.kind))
     times, time_of_row = parsed(shape.since, _time_or_day) if shape.since else ([0], [0] * len(lines))
     columns: dict[str, CodedColumn] = {}
     for column, type_ in shape.columns.items():

@@ -7,9 +7,10 @@ engine, replay, verification and backtest obeys it. Its name is one that no expr
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 
+from shroff.errors import Problem, nearest
 from shroff.events.definitions import Entity
 from shroff.language.expression import InList, IsMissing, Logic, Node, Not
 from shroff.language.types import BOOLEAN
@@ -26,6 +27,15 @@ def list_of(rule: str) -> str:
 def rule_of(list_: str) -> str | None:
     """The rule that a list silences; None for any other list."""
     return list_.removeprefix(PREFIX) if list_.startswith(PREFIX) else None
+
+
+def idle_silences(lists: Iterable[str], rules: Collection[str]) -> list[Problem]:
+    """Problems of lists that would silence rules that do not exist, by the lists' names."""
+    return [
+        Problem(f"lists/{name}.csv", 0, 0, "", "it silences a rule that does not exist.", nearest(rule, rules))
+        for name in lists
+        if (rule := rule_of(name)) is not None and rule not in rules
+    ]
 
 
 def key_of(entities: Mapping[str, Entity], by: str, on: str) -> Node | None:

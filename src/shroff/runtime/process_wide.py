@@ -82,7 +82,7 @@ SHORT: Final = (10_000, 5, 200)
 
 
 class _Collector:
-    """Who calms it now. With several the shortest passes hold; the last one puts it back as the first one found it."""
+    """Thresholds of the garbage collector: of several the shortest passes hold; the last restores the first."""
 
     def __init__(self) -> None:
         self._lock = Lock()

@@ -20,7 +20,7 @@ from shroff.jobs.job import JobError, ParamsError
 from shroff.language.yaml import text as yamltext
 from shroff.language.yaml.nodes import Mapping as YamlMapping
 from shroff.operations import manifest
-from shroff.operations.declaration import OPERATIONS, Operation, OperationAnswer, struct_of
+from shroff.operations.declaration import OPERATIONS, Operation, struct_of
 from shroff.people.access import Right
 from shroff.project.schedules import FILE, load_schedules
 from shroff.runtime.entry_points import JOBS, installed
@@ -175,16 +175,7 @@ class OperationKind(JobKind, frozen=True):
     declared: Any
 
     def load(self) -> Run:
-        return partial(_run, self.declared)
-
-
-def _run(declared: Operation[..., Any], project: Project, params: JobParams, run: JobRun) -> Mapping[str, Any]:
-    from shroff.app.jobs.work import path_of
-
-    given = msgspec.structs.asdict(params)
-    given |= {name: str(path_of(project, params, name)) for name in paths_of(type(params)) if given[name] is not None}
-    answer: OperationAnswer = project.run(declared.read(given), run)
-    return answer.brief()
+        return partial(super().load(), self.declared)
 
 
 def _rights(declared: Operation[..., Any], params: JobParams) -> tuple[Right, ...]:
@@ -202,7 +193,7 @@ def _of_operations() -> Mapping[str, JobKind]:
             fields = [field for field in declared.fields if field.name in taken]
             params = struct_of(declared.request.__name__, fields, namespace, bases=(JobParams,), frozen=True)
             name = declared.kind or declared.name.replace(" ", "-")
-            kinds[name] = OperationKind(name, cast("type[JobParams]", params), declared.run.__module__, declared)
+            kinds[name] = OperationKind(name, cast("type[JobParams]", params), f"{_WORK}:operation", declared)
     return kinds
 
 

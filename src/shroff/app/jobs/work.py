@@ -19,8 +19,9 @@ from shroff.project.settings.systems import SYSTEM_KEYS
 from shroff.runtime.whole_files import leads_out
 
 if TYPE_CHECKING:
-    from shroff.app.jobs.kinds import FeaturesParams, ReportParams
+    from shroff.app.jobs.kinds import FeaturesParams, JobParams, ReportParams
     from shroff.app.project import Project
+    from shroff.operations.declaration import Operation, OperationAnswer
 
 Result = Mapping[str, Any]
 SOURCES: Final = "sources"
@@ -112,6 +113,14 @@ def _named(home: Path, feeds: Collection[str]) -> Iterator[Path]:
                 yield path
         else:
             nodes += [entry for _, entry in node.entries] if isinstance(node, yamltext.Mapping) else node.items
+
+
+def operation(declared: Operation[..., Any], project: Project, params: JobParams, run: JobRun) -> Mapping[str, Any]:
+    """An operation that may take long; its brief answer is the job's result."""
+    given = msgspec.structs.asdict(params)
+    given |= {name: str(path_of(project, params, name)) for name in paths_of(type(params)) if given[name] is not None}
+    answer: OperationAnswer = project.run(declared.read(given), run)
+    return answer.brief()
 
 
 def features(project: Project, params: FeaturesParams, run: JobRun) -> Result:

@@ -1,7 +1,6 @@
 """The keys of shroff.yaml that say where things are, in one table for `check` and the reference.
 
-An adapter declares the keys below its name (`project.settings.installed`); here are those that shroff itself reads.
-None of it is in a version, a control event or a receipt.
+Adapters declare the keys below their names (`project.settings.installed`). No version, event or receipt has any of it.
 """
 
 from __future__ import annotations
@@ -43,7 +42,6 @@ from shroff.streams.settings import (
 
 URL: Final = One("an address such as kafka://localhost:9092/payments", rf"^([a-z][a-z0-9+]*:|{VARIABLE}$)")
 STORE_URL: Final = One("an address such as postgresql://shroff@localhost/shroff", rf"^([a-z]+:\S*|{VARIABLE})$")
-LATE: Final = ("refuse", "keep")
 FORMATS: Final = ("json", "avro")
 
 _FORMAT: Final = Key("format", "The encoding of messages.", choice(*FORMATS), default="json", examples=("avro",))
@@ -75,7 +73,7 @@ _LATE: Final = Key(
     "late",
     "Handling of events that are too late: `refuse` quarantines them; `keep` stores and counts them, but without a "
     "decision and outside all windows.",
-    choice(*LATE),
+    choice("refuse", "keep"),
     default="refuse",
     examples=("keep",),
 )

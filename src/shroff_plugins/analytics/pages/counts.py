@@ -189,7 +189,7 @@ async def download(service: Service, request: Request) -> Response:
 
 
 def _question(service: Service, request: Request) -> CountQuestion:
-    """What is asked. Raises: UsageError for a day that is none."""
+    """The question in the address of a page. Raises: UsageError for a day that is none."""
     given = request.query_params
     return CountQuestion(
         start_date=day_of(given.get("from", "")),

@@ -79,7 +79,7 @@ async def download(service: Service, request: Request) -> Response:
 
 
 def _question(service: Service, request: Request, name: str) -> FunnelDays:
-    """What is asked. Raises: UsageError for a day that is none."""
+    """The question in the address of a page. Raises: UsageError for a day that is none."""
     given = request.query_params
     return FunnelDays(
         funnel=given.get("funnel") or name,
