@@ -24,6 +24,8 @@ from shroff.web.pages.renderer import environment
 from shroff.web.pages.words import FILTERS, lasting, moment, money, share, signed
 from shroff.web.table import PAGES
 from shroff.web.work.reasons import FirstReasons
+from tests.laws.test_currencies import FILES
+from tests.support.projects import write_files
 from tests.support.webs import PASSWORD, Asker, Browser, Steps, asker, first_link, let_in
 
 pytestmark = pytest.mark.slow
@@ -99,6 +101,24 @@ def test_signing_in_leads_to_no_other_host(bank, back):
         assert found.headers["location"] == "/"
 
     run(bank, steps)
+
+
+def test_a_decision_shows_what_was_sent_beside_what_it_came_to_and_says_where_no_rate_was_valid(tmp_path):
+    async def steps(asks: Asker, browser: Browser) -> None:
+        await let_in(asks, browser)
+        csrf = {"x-csrf-token": await browser.csrf(), "content-type": "application/json", "accept": "*/*"}
+        for id_, currency in (("1", "USD"), ("2", "CHF")):
+            sent = {"id": id_, "at": "2026-03-02T10:00:00Z", "card": "c", "currency": currency, "amount": "200"}
+            await browser.send("POST", "/api/v1/events/payment", msgspec.json.encode(sent), csrf)
+        rated, unrated = [(await browser.get(f"/decisions/payment/{id_}")).body.decode() for id_ in ("1", "2")]
+        assert "180.00 EUR (200.00 USD)" in rated
+        assert '<dt title="amount.original">Amount as sent</dt><dd>200</dd>' in rated
+        assert '<dt title="amount.rate">Amount rate</dt><dd>0.9</dd>' in rated
+        assert "No rate for" not in rated
+        assert "No rate for CHF is valid at the time of this event." in unrated
+
+    write_files(tmp_path, FILES | {"tables/fx.csv": "currency,valid_from,rate\nUSD,2026-03-01,0.9\n"})
+    run(tmp_path, steps)
 
 
 def test_wrong_names_and_passwords_look_alike_and_pause(bank):
