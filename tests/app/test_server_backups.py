@@ -119,8 +119,8 @@ def bank(databases: Databases, tmp_path: Path) -> Bank:
 
 
 def backed_up(bank: Bank | app.Project, place: Path, key: bytes | None = None) -> None:
-    opened = (bank.project if isinstance(bank, Bank) else bank).opened
-    with writer_of(opened, vault(place, key)) as writer:
+    context = (bank.project if isinstance(bank, Bank) else bank).context
+    with writer_of(context, vault(place, key)) as writer:
         assert (point := writer.create()) is not None
         assert point.is_full
 

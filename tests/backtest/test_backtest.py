@@ -8,7 +8,6 @@ import shlex
 from collections.abc import Sequence
 from decimal import Decimal
 from functools import partial
-from html import escape
 from html.parser import HTMLParser
 from pathlib import Path
 from random import Random
@@ -18,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from markupsafe import escape
 
 from shroff.app import project as app
 from shroff.backtest.document import BacktestReport

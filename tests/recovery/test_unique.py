@@ -61,7 +61,7 @@ def undisturbed(events: Path, tmp_path_factory: pytest.TempPathFactory) -> Conte
     found = contents(project)
 
     assert len(found["unique"]) > EVENTS * 9 // 10
-    assert any(row[-2] == "arn" for row in found["waiting"]), "labels should wait for a number"
+    assert any(row[-3] == "arn" for row in found["waiting"]), "labels should wait for a number"
     assert len(found["decisions"]) < EVENTS, "some payments should have the number of another"
     return found
 

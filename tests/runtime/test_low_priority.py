@@ -79,8 +79,8 @@ def test_the_index_by_key_is_made_in_a_session_of_its_own(tmp_path: Path, monkey
     program.write_text(f"#!{sys.executable}\nimport os, pathlib\n{says}\n")
     program.chmod(0o700)
     monkeypatch.setattr(sys, "executable", str(program))
-    opened = SimpleNamespace(places=SimpleNamespace(folder=tmp_path))
-    place = SimpleNamespace(project=SimpleNamespace(opened=opened))
+    context = SimpleNamespace(paths=SimpleNamespace(folder=tmp_path))
+    place = SimpleNamespace(project=SimpleNamespace(context=context))
 
     asyncio.run(helper_processes._index(place))
 

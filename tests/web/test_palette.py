@@ -44,7 +44,6 @@ def test_the_cookbook_has_whole_rules_with_what_they_are_against_and_their_featu
     ("when", "hint"),
     [
         ("count(payment where payment.card == card.usual) over 1d > 2", "which no feature declares"),
-        ("mode(this.card) == 'x'", "how often it held"),
         ("if(this.amount > 1, true, false)", "when … else"),
         ("avg(this.amount) > 1", "Write mean(x) over a window."),
         ("this.card + this.card == 'x'", "Write join(a, b)."),

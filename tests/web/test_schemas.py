@@ -11,7 +11,7 @@ from shroff.engine import decision
 from shroff.web.http import schemas
 
 BESIDE = {  # what only an answer over HTTP has
-    "Decision": ["exploration", "answered", "explanation"],
+    "Decision": ["answered", "explanation"],
     "Reason": ["contribution", "inputs"],
 }
 
@@ -19,7 +19,7 @@ BESIDE = {  # what only an answer over HTTP has
 @pytest.mark.parametrize(
     ("shape", "type_"),
     [
-        (schemas.Decision, decision.Decision),
+        (schemas.Decision, decision.DrawnConvertedDecision),
         (schemas.Reason, decision.Reason),
         (schemas.Drawn, decision.Exploration),
         (schemas.Undecided, decision.Undecided),

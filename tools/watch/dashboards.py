@@ -223,6 +223,7 @@ MODELS: Final = Dashboard(
         ),
         Panel("Label delay", quantiles("shroff_label_delay_seconds", "verdict"), "s"),
         Panel("Labels without their event", top("shroff_labels_waiting", "waiting")),
+        Panel("Amounts without a rate", top("shroff_unrated_amounts", "missing")),
     ),
 )
 SOURCES: Final = Dashboard(

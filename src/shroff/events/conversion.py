@@ -12,17 +12,19 @@ from typing import Final
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from shroff.errors import Problem, nearest
 from shroff.events.definitions import RATE, Events, EventType, Settings
 from shroff.events.event import Event
-from shroff.events.formats.column_readers import Words, divided
 from shroff.language.columns import Column, column_of
 from shroff.language.expression import ORIGINAL_AMOUNT
 from shroff.language.names import TableShape
 from shroff.language.row import DatedRows, Tables
 from shroff.language.types import CODES, INTEGER, INTEGER_MAX, ORIGINAL_PLACES, TEXT, UNITS_MAX, places_of
 from shroff.language.values import Value, rescale_half_even, show_number
+
+Words = NDArray[np.int64]
 
 
 class ConvertedField(msgspec.Struct, frozen=True):
@@ -107,6 +109,8 @@ class Conversion:
 
     def amounts(self, originals: Words, rates: Words) -> Column:
         """The same of many amounts, each with its rate."""
+        from shroff.events.formats.column_readers import divided  # with pyarrow, which opening a project needs not
+
         less = next(places for places in (4, 2, 0) if not (originals % 10**places).any())  # zeros that all end with
         short, divisor = originals // 10**less, 10 ** max(self._more_places - less, 0)
         most = int(np.abs(short).max(initial=0)) * int(rates.max(initial=0))

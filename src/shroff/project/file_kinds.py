@@ -60,8 +60,8 @@ class AddedFile(ProjectFile, frozen=True):
     Args:
         load: Gives the content of the file, and adds its mistakes to the problems.
         nodes: The expressions of the content that are about an event type: a score that they read is used.
-        is_kept: The log keeps what a service began with, so that `shroff diff` names a change, which takes a restart.
-            Else the file is read when it is asked.
+        is_kept: The log keeps what a service began with, so that `shroff apply --dry-run` names a change, which takes
+            a restart. Else the file is read when it is asked.
     """
 
     load: Load
