@@ -128,16 +128,19 @@ def test_an_address_has_only_so_many_connections_to_haproxy_and_what_has_ended_c
         except (BrokenPipeError, ConnectionResetError):
             return b""
 
+    def said_to_another(at: int) -> bytes:
+        try:
+            with connected(at) as connection:
+                return said(connection)
+        except ConnectionResetError:  # refused before the client had noticed that it was connected
+            return b""
+
     with balanced(tmp_path, port, connections_max=20) as at:
         deadline_s = time.monotonic() + 60
         held = [connected(at) for _ in range(20)]
         assert {said(one) for one in held} == {b"HTTP/1.1 200"}
-        with connected(at) as one:
-            assert said(one) == b""
+        assert said_to_another(at) == b""
         for one in held:
             one.close()
-        while True:
-            with connected(at) as one:
-                if said(one) == b"HTTP/1.1 200":
-                    break
+        while said_to_another(at) != b"HTTP/1.1 200":
             assert time.monotonic() < deadline_s
