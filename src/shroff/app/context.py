@@ -97,7 +97,7 @@ class ProjectContext:
     def who(self) -> Who:
         """The caller: the user of this process. They may read and write the project's files, so they may do all.
 
-        In a service it is who asks for something: what they may was looked at before.
+        In a service it is the signed-in person or key, whose rights were checked before.
         """
         from shroff.people.access import local
 

@@ -1,6 +1,6 @@
 """Converted amounts in decision documents: an event's first amount of `money in`, as converted and as sent.
 
-Where there is an amount that no rate converts, `remark` says so.
+Where no rate was valid for an amount, `remark` says so; one beyond the largest amount is missing beside its rate.
 """
 
 from __future__ import annotations
@@ -44,8 +44,9 @@ class AmountWriter:
         if not self._fields:
             return b""
         shown = [canonical_value(values[at], field.type, self._places).encode() for at, field in self._fields]
-        amount, original, currency, _ = (values[at] for at, _ in self._fields)
-        shown.append(_NULL if original is None or amount is not None else _remark(str(currency)))
+        amount, original, currency, rate = (values[at] for at, _ in self._fields)
+        is_unrated = original is not None and amount is None and rate is None
+        shown.append(_remark(str(currency)) if is_unrated else _NULL)
         return b"".join(part for pair in zip(self._pieces, shown, strict=True) for part in pair) + b","
 
     def parts(self, texts: TextPool, frame: Frame, rows: Array | slice, count: int) -> list[Slices]:
@@ -56,7 +57,7 @@ class AmountWriter:
         converted, sent = (_rows_of(frame.field(field.name, field.type), rows) for field in (amount, original))
         currencies, code_of = _different(frame, currency, rows)
         rates, rate_of = _different(frame, rate, rows)
-        unrated = np.where(sent.valid & ~converted.valid, code_of, 0)
+        unrated = np.where(sent.valid & ~converted.valid & (rate_of == 0), code_of, 0)
         shown = (
             [self._amounts.write(texts, [converted], count)],
             self._original(texts, sent, count),

@@ -326,7 +326,7 @@ def _unrated(conversion: Conversion, batch: Sequence[SequencedEvent]) -> list[Re
     for event in batch if conversion else ():
         values = event.event.values
         for field in conversion.fields(event.event.type) if event.past_hits is None else ():
-            if values[field.original] is not None and values[field.amount] is None:
+            if values[field.original] is not None and values[field.amount] is None and values[field.rate] is None:
                 found.setdefault(f"{event.event.type}: an amount in {values[field.currency]}", []).append(event)
     return [
         Remark(UNRATED, asker, len(of), of[0].seq, of[0].event.time_ms, of[-1].seq, of[-1].event.time_ms)

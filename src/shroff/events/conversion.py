@@ -1,7 +1,7 @@
 """Conversion of amounts into the project's currency, by the rates that are valid at the time of each event.
 
 An amount is converted once, where its event comes into the log. The event then carries the amount as it was sent and
-the rate, so that whoever reads the log converts nothing.
+the rate, so that readers of the log convert nothing.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from shroff.project.schedules import Schedule
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
-# Who asks for a job may be far away, so its paths lead to few places: both checks of a path follow from its type.
+# A job may come from another machine, so its paths lead to few places: both checks of a path follow from its type.
 OUT: Final = "out"  # the folder of a project below which jobs write
 PATH_MAX: Final = 300
 OutPath = Annotated[str, msgspec.Meta(min_length=1, max_length=PATH_MAX, extra={"below": OUT})]
