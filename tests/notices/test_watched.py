@@ -185,6 +185,16 @@ def test_a_report_that_is_half_a_day_late_is_not_made_any_more(tmp_path, hour, d
     assert (None if found is None else msgspec.json.decode(found.told)["day"]) == day
 
 
+def test_a_log_that_begins_after_the_hour_of_a_report_gets_its_first_the_day_after(tmp_path):
+    bank = Bank(tmp_path, notice(f'{TEAM}on: report\nat: "20:00"\n', "daily") | {"notices/customer.yaml": None})
+    assert bank.tell().read == []  # no log yet
+    bank.pay()  # at 20:26, and what is added to an empty log after the hour is no day's figures
+    assert bank.tell().read == []
+    bank.tell(later_ms=DAY_MS - 26 * MINUTE_MS)
+
+    assert [str(mail["Subject"]) for mail in bank.post.read] == ["small: 28 May"]
+
+
 def test_the_report_says_what_waits_for_people(tmp_path):
     bank = reported(tmp_path)
     bank.pay(payment("p-1"), payment("p-2", "150.00", card="c-2"), payment("p-3", card="c-3"))

@@ -68,9 +68,13 @@ class Watching:
         return added
 
     def _reports(self) -> Iterator[Due]:
-        now_ms = self._services.now_ms()
-        for notice in self._services.of_kind("report"):
-            due = report_due(notice, now_ms)
+        notices = self._services.of_kind("report")
+        if not notices:
+            return
+        now_ms, begun = self._services.now_ms(), self._log.ingested(0, 1)
+        begun_ms = (begun[0][1] or 0) if begun else now_ms + 1
+        for notice in notices:
+            due = report_due(notice, now_ms, begun_ms)
             if due is not None and not self._is_known(due):
                 yield reckoned(self._services, notice, due, self._log)
 

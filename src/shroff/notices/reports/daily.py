@@ -23,13 +23,16 @@ OVERDUE_MS: Final = 2 * DAY_MS  # from which on a deadline is shown as a day
 LATE_MS: Final = 12 * HOUR_MS  # a report that is later than this is not made any more
 
 
-def report_due(notice: Notice, now_ms: int) -> Due | None:
-    """The report that is due by now: of the day before the last time of day that `at` names; None where it is late."""
+def report_due(notice: Notice, now_ms: int, begun_ms: int = 0) -> Due | None:
+    """The report that is due by now: of the day before the last time of day that `at` names.
+
+    None where it is late, and where the log began after that time: what was there then is no day's figures.
+    """
     zone = zone_of(notice)
     now = datetime.fromtimestamp(now_ms / 1_000, zone)
     day = now.date() if now.hour * 60 + now.minute >= notice.at_minute else now.date() - timedelta(days=1)
     at_ms = day_start_ms(day, zone.key) + notice.at_minute * 60_000
-    if now_ms - at_ms > LATE_MS:
+    if now_ms - at_ms > LATE_MS or at_ms < begun_ms:
         return None
     return due_for(notice, day - timedelta(days=1), now_ms)
 
