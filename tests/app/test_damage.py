@@ -206,7 +206,7 @@ def test_lines_are_held_against_their_sums_behind_what_was_pruned(tmp_path):
             assert b"".join(log.lines(after, size=2)).splitlines(keepends=True) == whole[after:]
         log._connection.execute("UPDATE events SET body = replace(body, 'amount', 'amounu') WHERE seq = 11")
         for after in (8, 9, 10):
-            with pytest.raises(StorageError, match="differ from those that were written"):
+            with pytest.raises(StorageError, match="differs from the one that was written"):
                 list(log.lines(after))
         assert b"".join(log.lines(11)) == whole[11]
 

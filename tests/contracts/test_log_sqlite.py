@@ -1,17 +1,12 @@
 from __future__ import annotations
 
 import shutil
-import sqlite3
 import sys
 from pathlib import Path
 
-import pytest
-
 from shroff.adapters.log.sqlite import SqliteLog
-from shroff.errors import StorageError
 from shroff.streams.log import Log
 from shroff.testing.contracts.log.basics import LogContract
-from shroff.testing.rows import payments
 
 HOLD = """
 import pathlib, sys
@@ -48,18 +43,3 @@ class TestSqliteLog(LogContract):
 
     def holding_program(self, folder: Path) -> list[str]:
         return [sys.executable, "-c", HOLD, str(folder / "log.db")]
-
-
-def test_lines_beyond_sqlites_longest_text_come_in_smaller_pieces(tmp_path: Path):
-    log = SqliteLog(tmp_path / "log.db")
-    log.append(payments(1, 9))
-    (whole,) = log.lines()
-    log._connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, len(whole) // 4)
-    pieces = list(log.lines())
-
-    assert b"".join(pieces) == whole
-    assert 4 < len(pieces) <= 9
-    log._connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, len(whole) // 12)
-    with pytest.raises(StorageError, match="too big"):
-        list(log.lines())
-    log.close()

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import pairwise
 from unittest.mock import patch
-from zlib import crc32
 
 import numpy as np
 import pytest
@@ -50,7 +49,7 @@ def test_records_come_out_of_a_frame_as_they_went_in(given_, first, data):
         Record(seq, kind, "payment", id_, time_ms, body + id_.encode() * is_there, is_there)
         for seq, (kind, id_, time_ms, body, is_there) in enumerate(given_, first)
     ]
-    frame, wanted = event_frames.pack(records, 7), {one.seq for one in records[::3]}
+    frame, wanted = event_frames.pack(records), {one.seq for one in records[::3]}
     after, upto = sorted(data.draw(st.lists(st.integers(first - 1, records[-1].seq), min_size=2, max_size=2)))
 
     assert list(event_frames.unpack(frame)) == records
@@ -66,7 +65,7 @@ def test_records_come_out_of_a_frame_as_they_went_in(given_, first, data):
 
 def test_a_frame_that_was_read_before_is_refused_as_soon_as_its_bytes_differ():
     records = [Record(seq, "event", "payment", f"p-{seq}", 1, b"{}", True) for seq in range(1, 9)]
-    frame = event_frames.pack(records, 7)
+    frame = event_frames.pack(records)
     assert list(event_frames.unpack(frame, [3])) == [records[2]]
 
     for at in range(len(frame.data)):
@@ -78,20 +77,14 @@ def test_a_frame_that_was_read_before_is_refused_as_soon_as_its_bytes_differ():
         list(event_frames.unpack(replace(frame, data=frame.data[:-1]), [3]))
 
 
-def test_texts_are_kept_up_to_so_many_bytes_those_that_were_asked_for_last():
-    given_ = [frames.compress(bytes([number]) * 1_000) for number in range(6)]
-    unpacked = frames.Unpacked(3_100)
-    with patch.object(frames, "decompress", wraps=frames.decompress) as decompress:
-        for number in (0, 1, 2, 0, 3, 0, 1):
-            assert unpacked.text(given_[number], number) == bytes([number]) * 1_000
-            assert unpacked.bytes <= 3_100
-
-    assert [bytes(call.args[0]) for call in decompress.call_args_list] == [given_[at] for at in (0, 1, 2, 3, 1)]
-    assert unpacked.bytes == sum(len(given_[at]) + 1_000 for at in (3, 0, 1))
-    assert unpacked.text(given_[5], 1) == bytes([5]) * 1_000  # of the same sum
-    kept = unpacked.bytes
-    assert unpacked.text(frames.compress(bytes(4_000)), 9) == bytes(4_000)
-    assert unpacked.bytes == kept  # what would leave room for nothing else is not kept
+def test_frames_are_kept_for_the_next_question_but_large_ones():
+    event_frames._kept.cache_clear()
+    for size, kept in (9, 1), (event_frames._KEPT_BYTES, 1):
+        record = Record(1, "event", "payment", "p-1", 1, b"x" * size, True)
+        for _ in range(2):
+            assert list(event_frames.unpack(event_frames.pack([record]), [1])) == [record]
+        assert event_frames._kept.cache_info().currsize == kept
+    assert event_frames._kept.cache_info().hits == 1
 
 
 # ---- the same bytes as one by one
@@ -167,22 +160,18 @@ def test_columns_of_a_batch_are_framed_to_the_same_bytes(decided, recorded, firs
     assert list(columns) == rows == [columns[at] for at in range(len(rows))] == columns[:]
     assert list(records) == listed == [records[at] for at in range(len(listed))] == records[:]
     assert frames.pack(columns) == frames.pack(rows)
-    assert event_frames.pack(records, 7) == event_frames.pack(listed, 7)
+    assert event_frames.pack(records) == event_frames.pack(listed)
     with (
         patch.object(frames, "FRAME_ROWS", 4),
         patch.object(event_frames, "FRAME_ROWS", 4),
         patch.object(event_frames, "EVENT_FRAME_ROWS", 5),
     ):
         assert frames.framed(columns)[0] == frames.framed(rows)[0]
-        assert event_frames.framed(records, 7)[0] == event_frames.framed(listed, 7)[0]
+        assert event_frames.framed(records)[0] == event_frames.framed(listed)[0]
         ends = [len(rows) * part // max(1, len(rows) // 4) for part in range(max(1, len(rows) // 4) + 1)]
         if len(rows) >= 4:
             found = [shown(one) for one in frames.framed(rows)[0]]
             assert found == [content_of(rows[start:end]) for start, end in pairwise(ends)]
-        chain = 7
-        for frame in event_frames.framed(listed, 7)[0]:
-            chain = crc32(b"".join(map(line_of, listed[frame.first - first : frame.seq + 1 - first])), chain)
-            assert frame.chain == chain
 
 
 @given(st.lists(st.tuples(texts, st.binary(max_size=3), texts), max_size=9), st.integers(0, 9))

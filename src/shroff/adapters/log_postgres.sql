@@ -12,8 +12,7 @@ CREATE TABLE events (
     type    text     COLLATE "C" NOT NULL,
     id      text     COLLATE "C" NOT NULL,
     body    text     COLLATE "C" NOT NULL,
-    crc     bigint NOT NULL,
-    chain   bigint
+    crc     bigint NOT NULL
 );
 CREATE UNIQUE INDEX events_by_id ON events (type, id);
 
@@ -23,7 +22,6 @@ CREATE TABLE event_frames (
     first_seq bigint NOT NULL,
     labels    bigint NOT NULL,
     controls  bigint NOT NULL,
-    chain     bigint,
     crc       bigint NOT NULL,
     data      bytea  NOT NULL
 );

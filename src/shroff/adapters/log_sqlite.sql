@@ -2,7 +2,7 @@
 -- comes with a script in migrations/ that gives the same tables.
 -- They are meant to be read by people too: `body` and `document` are JSON text, so json_extract works; `Project.sql()`
 -- shows records and decisions in frames among the others.
--- `crc` is a sum of a row's values and `chain` one of all lines up to it, by which a row that has changed is found.
+-- `crc` is a sum of a row's values, by which a row that has changed is found.
 -- No STRICT: Python 3.11 is still found with SQLite 3.34, which lacks it.
 
 -- One row for each place of the log. `kind`: event, label or control.
@@ -14,20 +14,17 @@ CREATE TABLE events (
     time_ms INTEGER NOT NULL,
     decided INTEGER NOT NULL,
     body    TEXT    NOT NULL,
-    crc     INTEGER NOT NULL,
-    chain   INTEGER
+    crc     INTEGER NOT NULL
 );
 CREATE UNIQUE INDEX events_by_id ON events (type, id);
 
 -- Records of a large batch, 256 or more together, in place of their rows: those at all places from `first_seq` to `seq`,
--- compressed. `labels` and `controls` of them are of these kinds; `chain` is that of the last one. What `data` is says
--- adapters/log/event_frames.py.
+-- compressed. `labels` and `controls` of them are of these kinds. What `data` is says adapters/log/event_frames.py.
 CREATE TABLE event_frames (
     seq       INTEGER PRIMARY KEY,
     first_seq INTEGER NOT NULL,
     labels    INTEGER NOT NULL,
     controls  INTEGER NOT NULL,
-    chain     INTEGER,
     crc       INTEGER NOT NULL,
     data      BLOB    NOT NULL
 );

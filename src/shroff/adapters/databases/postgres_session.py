@@ -22,14 +22,6 @@ from shroff.adapters.log.rows import RowTable
 from shroff.adapters.log.sql_text import SqlWording
 from shroff.errors import ShroffError, StorageError
 
-# Of a record as the line that `Log.lines` gives, in bytes, and of an outcome likewise.
-LINES: Final = (
-    "SELECT convert_to(left(kind, 1) || decided || type || ' ' || body || chr(10), 'UTF8') FROM events "
-    "WHERE seq > ? AND seq <= ? ORDER BY seq"
-)
-OUTCOME_LINES: Final = (
-    "SELECT convert_to(seq || ' ' || outcome || chr(10), 'UTF8') FROM decisions WHERE seq > ? AND seq <= ? ORDER BY seq"
-)
 _PIECE_BYTES: Final = 32_000_000  # of one statement; PostgreSQL takes up to a gigabyte
 # From so many rows on COPY is worth its two round trips: 11 µs an event with its decision, 18 by arrays, both machines'
 # processors together.

@@ -44,7 +44,6 @@ from shroff.adapters.log.rows import (
     refused_once,
 )
 from shroff.adapters.log.sql_text import overlapping
-from shroff.adapters.log.sums import chained
 from shroff.streams.batch_check import check_batch, check_offsets, check_pruned, no_request, taken_id
 from shroff.streams.log import REPLIES_KEPT, Batch, Record, Reply
 from shroff.streams.log_columns import newest_ms
@@ -54,7 +53,7 @@ class BatchRows(RowFraming):
     """The writing half of a log: what goes into which table."""
 
     _on_step: Callable[[str], None]
-    _end: tuple[int, int] | None  # the last place and the sum of all lines, where they are known for certain
+    _end: int | None  # the last place, where it is known for certain
     _pruned: int  # the writer's; nobody else moves it
 
     @abstractmethod
@@ -70,24 +69,18 @@ class BatchRows(RowFraming):
         rows = [(int(seq), int(number)) for seq, _, number in (key.partition("-") for key in keys)]
         self._transact(lambda: self._take_out(DONE, rows))  # failed, they leave again
 
-    def _newest(self) -> tuple[int, int]:
-        """The last place, and the sum of all lines."""
-        if self._end is None:
-            self._end = max((seq or 0, chain or 0) for seq, chain in self._ask(self.wording.newest, shape="II"))
-        return self._end
-
     def _insert(self, batch: Batch) -> None:
         """Write all rows of the batch inside the open transaction."""
-        seq, chain = self._newest()
+        seq = self.last_seq() if self._end is None else self._end
         check_batch(batch, seq)
         check_offsets(batch.offsets, self.offsets)
         if self._pruned:
             check_pruned(batch.records, self.pruned_places)
         if batch.records:
-            self._end = self._insert_events(batch.records, chain)
+            self._insert_events(batch.records)
+            self._end, newest = seq + len(batch.records), newest_ms(batch.records)
             self._do(self.wording.begin_batch, (seq + 1, batch.at_ms))
-            newest = newest_ms(batch.records)
-            self._do(self.wording.move_end, (self._end[0], newest, newest))
+            self._do(self.wording.move_end, (self._end, newest, newest))
         if batch.watermark_ms is not None:
             self._do(self.wording.set_watermark, (batch.watermark_ms,))
         self._on_step("events")
@@ -122,17 +115,15 @@ class BatchRows(RowFraming):
             self._reply(batch.replies)
         self._on_step("replies")
 
-    def _insert_events(self, records: Sequence[Record], chain: int) -> tuple[int, int]:
+    def _insert_events(self, records: Sequence[Record]) -> None:
         """Write the records, and see that none has an id that another has: rows and frames know of their own only."""
-        frames, few = event_frames.framed(records, chain)
+        frames, few = event_frames.framed(records)
         elsewhere, names = self._places if frames else self._framed_places, ids_by_type(records)
         for type_, ids in names.items():
             if elsewhere(type_, ids) or (frames and len(set(ids)) < len(ids)):
                 raise taken_id(records, self.find) or self._damaged("an index has an id of no record")
-        rows = list(chained(few, chain))
-        self._put(EVENTS, rows)
+        self._put(EVENTS, few)
         self._insert_frames(frames, records if frames else ())
-        return (rows[-1][0], rows[-1][-1]) if rows else (frames[-1].seq, frames[-1].chain or 0)
 
     def _insert_frames(self, frames: Sequence[EventFrame], records: Sequence[Record]) -> None:
         self._put(EVENT_FRAMES, frames)

@@ -132,7 +132,7 @@ class RowFraming(IdChecks):
         found = list(map(self._record, self._ask(self.wording.read, (oldest - 1, stop, count), EVENT_SHAPE)))
         yield 0
         last = found[-1].seq
-        frame = event_frames.pack(found, self._chains(last, last).get(last))
+        frame = event_frames.pack(found)
         yield 0
         if [row.seq for row in found] != list(range(oldest, last + 1)) or self._records(frame) != found:
             raise self._damaged(f"the records at sequence numbers {oldest} to {last} do not fit a frame")

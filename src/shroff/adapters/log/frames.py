@@ -7,13 +7,12 @@ as bytes.
 
 from __future__ import annotations
 
-import os
 import sys
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from threading import Lock, local
+from threading import local
 from typing import Any, Final
 from zlib import crc32
 
@@ -69,46 +68,9 @@ def decompress(data: bytes) -> bytes:
         raise DamagedFrameError from error
 
 
-class Unpacked:
-    """A cache of decompressed texts, found by their compressed bytes; the least recently used go first.
-
-    Safe for use by several threads, and in a copy of the process.
-
-    Args:
-        most_bytes: Bytes to keep, compressed ones included.
-    """
-
-    def __init__(self, most_bytes: int) -> None:
-        self.most_bytes, self.bytes = most_bytes, 0
-        self._kept = dict[int, tuple[bytes, bytes]]()  # by a sum; the one that was asked for last at the end
-        self._lock = lock = Lock()
-        os.register_at_fork(before=lock.acquire, after_in_parent=lock.release, after_in_child=lock.release)
-
-    def text(self, data: bytes, crc: int) -> bytes:
-        """The text of these bytes, whose sum is `crc`. Cost: 3 µs where it is kept. Raises: as `decompress`."""
-        with self._lock:
-            kept = self._taken(crc)
-            if kept is not None and kept[0] == data:
-                self._put(crc, kept)
-                return kept[1]
-        text = decompress(data)
-        if len(data) + len(text) > self.most_bytes:
-            return text
-        with self._lock:
-            self._taken(crc)  # another thread may have been quicker
-            self._put(crc, (data, text))
-            while self.bytes > self.most_bytes:
-                self._taken(next(iter(self._kept)))
-        return text
-
-    def _taken(self, crc: int) -> tuple[bytes, bytes] | None:
-        kept = self._kept.pop(crc, None)
-        self.bytes -= sum(map(len, kept or ()))
-        return kept
-
-    def _put(self, crc: int, kept: tuple[bytes, bytes]) -> None:
-        self._kept[crc] = kept
-        self.bytes += sum(map(len, kept))
+def unpacked_size(data: bytes) -> int:
+    """Bytes of the text that `decompress` gives."""
+    return zstd.get_frame_info(data).decompressed_size or 0
 
 
 @dataclass(frozen=True, slots=True)

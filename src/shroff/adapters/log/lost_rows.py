@@ -76,7 +76,7 @@ class LossChecks(FrameQuestions):
             found |= {seq for seq, type_ in rows if type_ in types}
             for frame in self._frames_with(self.wording.event_frames, start, stop) if types else ():
                 try:
-                    found |= {seq for seq in decided_in(frame, types).tolist() if start < seq <= stop}
+                    found |= {seq for seq in decided_in(frame, types) if start < seq <= stop}
                 except DamagedFrameError:
                     raise self._damaged_frame(frame) from None
         return found

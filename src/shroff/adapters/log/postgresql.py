@@ -20,7 +20,7 @@ from shroff.streams.log import PRUNED_AT_ONCE, Batch, Reply
 
 try:
     from shroff.adapters.databases.postgres_errors import CollisionError
-    from shroff.adapters.databases.postgres_session import LINES, OUTCOME_LINES, WORDING, PostgresSession
+    from shroff.adapters.databases.postgres_session import WORDING, PostgresSession
     from shroff.adapters.databases.postgres_tables import (
         VERSION,
         check_durable,
@@ -40,7 +40,6 @@ PORT: Final = 5432
 OPTIONS: Final = ("schema", "sslmode", "sslrootcert", "sslcert", "sslkey")
 STEPS: Final = APPEND_STEPS
 _IDS_AT_ONCE: Final = 4_096
-_LINES_AT_ONCE: Final = 8_192
 _REQUEST: Final = (
     "WITH next AS (UPDATE inbox_number SET number = number + 1 RETURNING number) "
     "INSERT INTO inbox (number, kind, body, at_ms) SELECT number, ?, ?, ? FROM next RETURNING number"
@@ -172,23 +171,6 @@ class PostgresLog(BatchRows):
             self._is_pruned_known = False  # it may be done all the same
             raise
         return self._pruned
-
-    # Reading, where servers differ from a file
-
-    def _row_lines(self, after: int, upto: int) -> tuple[int, bytes]:
-        lines = self._joined(LINES, after, upto)
-        return len(lines), b"".join(lines)
-
-    def _row_outcomes(self, after: int, upto: int) -> bytes:
-        return b"".join(self._joined(OUTCOME_LINES, after, upto))
-
-    def _joined(self, sql: str, start: int, stop: int) -> list[bytes]:
-        """The lines of so many places, asked for in pieces, since a driver holds all that it was given twice."""
-        found: list[bytes] = []
-        for first in range(start, stop, _LINES_AT_ONCE):
-            rows = self._ask(sql, (first, min(first + _LINES_AT_ONCE, stop)), "b")
-            found += [line for (line,) in rows]
-        return found
 
     # Size and end
 

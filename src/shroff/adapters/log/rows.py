@@ -10,7 +10,7 @@ from typing import Any, Final, TypeVar
 
 from msgspec.structs import astuple
 
-from shroff.adapters.log.sums import decision_sum, flag_sum, hit_sum
+from shroff.adapters.log.sums import decision_sum, flag_sum, hit_sum, record_sum
 from shroff.streams.log import (
     DecisionRow,
     FlagRow,
@@ -35,6 +35,12 @@ _STUCK: Final = ("sink", "seq", "number", "kind", "event", "id", "outcome", "bod
 
 _of_flag = attrgetter(*_FLAG)
 _of_hit = attrgetter(*_HIT)
+
+
+def _of_record(record: Record) -> tuple[Any, ...]:
+    """The row of a record, its sum last."""
+    row = astuple(record)
+    return *row, record_sum(*row)
 
 
 def _of_decision(row: DecisionRow) -> tuple[Any, ...]:
@@ -162,12 +168,12 @@ def _fields(name: str, columns: tuple[str, ...], kinds: str, **options: Any) -> 
     return RowTable(name, columns, kinds, attrgetter(*columns), **options)
 
 
-EVENTS: Final = RowTable("events", (*_RECORD, "crc", "chain"), "itttijiiI", tuple)
+EVENTS: Final = RowTable("events", (*_RECORD, "crc"), "itttijii", _of_record)
 EVENT_FRAMES: Final = RowTable(
     "event_frames",
-    ("seq", "first_seq", "labels", "controls", "chain", "crc", "data"),
-    "iiiiIib",
-    attrgetter("seq", "first", "labels", "controls", "chain", "crc", "data"),
+    ("seq", "first_seq", "labels", "controls", "crc", "data"),
+    "iiiiib",
+    attrgetter("seq", "first", "labels", "controls", "crc", "data"),
 )
 ID_RUNS: Final = RowTable(
     "id_runs", ("run", "crc", "bits", "size", "last_seq", "filter_crc", "filter"), "iiiiiib", tuple

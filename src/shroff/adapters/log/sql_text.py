@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 _FRAME: Final = "seq, first_seq, outcomes, data, crc"
-_EVENT_FRAME: Final = "seq, first_seq, labels, controls, chain, crc, data"
+_EVENT_FRAME: Final = "seq, first_seq, labels, controls, crc, data"
 _REFUSED: Final = "number, source, place, type, reason, raw, at_ms, header"
 
 
@@ -56,16 +56,12 @@ class SqlWording:
         )
         self.labels = f"SELECT {event} FROM events WHERE {between} AND kind = 'label' ORDER BY seq LIMIT ?"
         self.decisions = f"SELECT {decision} FROM decisions WHERE {between} ORDER BY seq LIMIT ?"
+        self.outcomes = f"SELECT seq, outcome FROM decisions WHERE {between} ORDER BY seq"
         self.frames = f"SELECT {_FRAME} FROM decision_frames WHERE {framed} ORDER BY seq LIMIT ?"
         self.frame_outcomes = f"SELECT seq, first_seq, outcomes FROM decision_frames WHERE {framed} ORDER BY seq"
         self.frame_at = f"SELECT {_FRAME} FROM decision_frames WHERE seq >= ? ORDER BY seq LIMIT 1"
         self.named = f"SELECT seq, type, id FROM events WHERE {between} AND kind = 'event'"
         self.decided = f"SELECT seq, type FROM events WHERE {between} AND decided = 1"
-        # each of a row that is found by its place
-        self.newest = (
-            "SELECT seq, chain FROM events WHERE seq = (SELECT max(seq) FROM events) UNION ALL SELECT seq, chain "
-            "FROM event_frames WHERE seq = (SELECT max(seq) FROM event_frames) UNION ALL SELECT 0, 0"
-        )
         self.ends = f"SELECT last_seq, ({self.last_seq}) FROM watermark"
         self.move_end = (
             "UPDATE watermark SET last_seq = ?, "
@@ -111,13 +107,11 @@ class SqlWording:
             "SELECT seq, at_ms FROM batches WHERE seq >= (SELECT coalesce(max(seq), 0) "
             "FROM batches WHERE seq <= ?) AND seq <= ? ORDER BY seq"
         )
-        self.chains = "SELECT seq, chain FROM events WHERE seq IN (?, ?)"
         self.event_frames = f"SELECT {_EVENT_FRAME} FROM event_frames WHERE {some_events}"
         self.frames_with_labels = f"SELECT {_EVENT_FRAME} FROM event_frames WHERE labels > 0 AND {some_events}"
         self.frames_with_controls = f"SELECT {_EVENT_FRAME} FROM event_frames WHERE controls > 0 AND {some_events}"
         self.event_frame_at = f"SELECT {_EVENT_FRAME} FROM event_frames WHERE seq >= ? ORDER BY seq LIMIT 1"
         self.next_event_frame = "SELECT first_seq, seq FROM event_frames WHERE seq > ? ORDER BY seq LIMIT 1"
-        self.framed_chains = "SELECT seq, chain FROM event_frames WHERE seq IN (?, ?)"
         self.any_row = "SELECT 1 FROM events WHERE type = ? LIMIT 1"
         self.rows_behind = f"SELECT count(*) FROM (SELECT 1 FROM events WHERE {between} LIMIT ?) AS some_rows"
         self.next_frame = "SELECT min(first_seq) FROM decision_frames WHERE seq > ?"

@@ -16,8 +16,6 @@ from shroff.adapters.log.event_frames import EventFrame
 from shroff.adapters.log.frames import DecisionFrame
 from shroff.adapters.log.sql_text import SqlWording
 from shroff.adapters.log.sqlite_statements import (
-    LINES,
-    OUTCOME_LINES,
     WORDING,
     Statement,
     misfit,
@@ -30,12 +28,12 @@ _STEPS: Final = 10_000  # of SQLite between two looks at the clock: some 0.1 ms
 
 
 _EVENTS: Final = """CREATE TEMP VIEW events AS
-    SELECT seq, kind, type, id, time_ms, decided, body, crc, chain FROM main.events
+    SELECT seq, kind, type, id, time_ms, decided, body, crc FROM main.events
     UNION ALL
     SELECT json_extract(one.value, '$[0]'), json_extract(one.value, '$[1]'), json_extract(one.value, '$[2]'),
         json_extract(one.value, '$[3]'), json_extract(one.value, '$[4]'), json_extract(one.value, '$[5]'),
-        json_extract(one.value, '$[6]'), NULL, NULL
-    FROM event_frames, json_each(framed_events(seq, first_seq, labels, controls, chain, crc, data)) one"""
+        json_extract(one.value, '$[6]'), NULL
+    FROM event_frames, json_each(framed_events(seq, first_seq, labels, controls, crc, data)) one"""
 _DECISIONS: Final = """CREATE TEMP VIEW decisions AS
     SELECT seq, outcome, receipt, document, crc FROM main.decisions
     UNION ALL
@@ -52,26 +50,6 @@ class SqliteQuestions(BatchRows):
     _connection: sqlite3.Connection
     _asking: Lock
     _unusable: str
-
-    def lines(self, after: int = 0, upto: int | None = None, size: int = 65_536) -> Iterator[bytes]:
-        """As `FrameQuestions`. Where a text would be longer than SQLite's longest, a gigabyte, pieces are smaller."""
-        end = self.last_seq() if upto is None else min(upto, self.last_seq())
-        try:
-            for text in super().lines(after, end, size):
-                yield text
-                after += text.count(b"\n")
-        except StorageError as error:
-            if min(size, end - after) <= 1 or not _is_too_long(error.__cause__):
-                raise
-            yield from self.lines(after, end, min(size, end - after) // 2)
-
-    def _row_lines(self, after: int, upto: int) -> tuple[int, bytes]:
-        ((count, found),) = self._ask(LINES, (after, upto), "ij")
-        return count, found
-
-    def _row_outcomes(self, after: int, upto: int) -> bytes:
-        ((found,),) = self._ask(OUTCOME_LINES, (after, upto), "j")
-        return bytes(found)
 
     def sql_connection(self) -> sqlite3.Connection:
         """Connect to the file for questions in SQL, to which `events` and `decisions` have those in frames, too.
@@ -90,7 +68,7 @@ class SqliteQuestions(BatchRows):
         connection = sqlite3.connect(f"{self.path.absolute().as_uri()}?mode=ro", uri=True)
         connection.create_function("from_hex", 1, bytes.fromhex, deterministic=True)
         connection.create_function("framed_decisions", 5, decisions, deterministic=True)
-        connection.create_function("framed_events", 7, events, deterministic=True)
+        connection.create_function("framed_events", 6, events, deterministic=True)
         connection.execute(_DECISIONS)
         connection.execute(_EVENTS)
         return connection
@@ -148,8 +126,3 @@ class SqliteQuestions(BatchRows):
     def _with_ids(self, question: Statement, shape: str, ids: Iterable[Any], *more: str) -> Iterator[Any]:
         for part in parts(list(dict.fromkeys(ids))):
             yield from self._ask(text(question, len(part)), (*part, *more), shape)
-
-
-def _is_too_long(error: BaseException | None) -> bool:
-    """Whether SQLite was asked for a text that is longer than it makes any."""
-    return isinstance(error, sqlite3.Error) and getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_TOOBIG

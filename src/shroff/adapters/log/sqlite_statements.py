@@ -72,15 +72,6 @@ _KINDS: Final = {  # of a column, as `log_questions` has them
     "b": frozenset([bytes]),
     "j": frozenset([bytes]),
 }
-# Many rows as one text. SQLite adds them up in the order in which it comes by them, which is that of the inner query.
-LINES: Final = (
-    "SELECT count(*), CAST(coalesce(group_concat(line, ''), '') AS BLOB) FROM (SELECT substr(kind, 1, 1) || decided || "
-    "type || ' ' || body || char(10) AS line FROM events WHERE seq > ? AND seq <= ? ORDER BY seq)"
-)
-OUTCOME_LINES: Final = (
-    "SELECT CAST(coalesce(group_concat(line, ''), '') AS BLOB) FROM (SELECT seq || ' ' || outcome || char(10) "
-    "AS line FROM decisions WHERE seq > ? AND seq <= ? ORDER BY seq)"
-)
 
 
 def misfit(rows: Sequence[Sequence[Any]], shape: str) -> str:

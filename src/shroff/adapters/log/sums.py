@@ -6,12 +6,9 @@ changing a log on purpose.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from functools import cache
-from typing import Any, Final
+from typing import Final
 from zlib import crc32
-
-from msgspec.structs import astuple
 
 from shroff.streams.log import FlagRow, HitRow, Record
 
@@ -41,25 +38,9 @@ def hit_sum(hit: HitRow) -> int:
     return _sum(f"{hit.seq}\n{hit.rule}\n{hit.key}\n{hit.shadow:d}")
 
 
-def chained(records: Iterable[Record], before: int) -> Iterator[tuple[Any, ...]]:
-    """The rows of records, with the sum of each and of all lines up to it, where `before` was that so far.
-
-    Text of many lines is held against the sums of its ends, in a thirtieth of the time that each line would take.
-    """
-    for record in records:
-        row = astuple(record)
-        before = crc32(line_of(record), before)
-        yield *row, record_sum(*row), before
-
-
 def line_of(record: Record) -> bytes:
     """The line of a record, as `Log.lines` gives it."""
     return b"%s%s\n" % (head_of(record.kind, record.type, record.decided), record.body)
-
-
-def is_changed(text: bytes | memoryview, first: int | None, last: int | None) -> bool:
-    """Whether lines are not those that were written, by the sums before the first and up to the last of them."""
-    return first is not None and last is not None and crc32(text, first) != last
 
 
 @cache
