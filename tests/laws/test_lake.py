@@ -22,7 +22,7 @@ from shroff.lake import columns as lake_columns
 from shroff.lake import files as lake_files
 from shroff.lake import reader as lake_reader
 from shroff.lake.check import check
-from shroff.lake.columns import TextArrays, columns_of
+from shroff.lake.columns import body_columns
 from shroff.lake.files import opened
 from shroff.lake.reader import LakeReader
 from shroff.lake.rows import field_columns
@@ -393,9 +393,9 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
 def test_values_of_any_form_come_out_as_they_are(rows: list[dict[str, Any]]):
     shown_as = [{name: canonical_value(row[name], type_, 2) for name, type_ in TYPES.items()} for row in rows]
     fields = [",".join(f'"{name}":{text}' for name, text in row.items()) for row in shown_as]
-    objects = TextArrays.of([f"{{{one}}}".encode() for one in fields])
+    objects = [f"{{{one}}}".encode() for one in fields]
 
-    found = columns_of(objects, list(TYPES.items()), 2, str)
+    found = body_columns(objects, list(TYPES.items()), 2, str)
     for name, type_ in TYPES.items():
         shown = [as_arrow(row[name], type_, 2) for row in rows]
         beyond = {"money": 10**38, "number": 10**38, "integer": 2**63 - 1}.get(name)

@@ -20,14 +20,13 @@ from shroff.runtime.process_wide import give_way, threads
 _STORE: Final = (
     "shroff.adapters.log.columns:count_pieces into_columns into_rows write_lines find_each find_digits write_row"
 )
-_READ: Final = "shroff.adapters.log.event_frames:find_records"
 _CODES: Final = "shroff.log.columns.ids:hash_texts code_texts"
 _LINES: Final = "shroff.log.columns.line_kernel:scan_lines write_bodies"
 _RECORDS: Final = "shroff.log.columns.record_kernel:write_records"
 _CELLS: Final = "shroff.log.columns.cell_kernel:write_cells"
 # What takes many events that were sent together: what stores them first, for they are read one by one as long as what
 # reads them is not there.
-LIVE: Final = (_STORE, _READ, _CODES, _LINES, _RECORDS)
+LIVE: Final = (_STORE, _CODES, _LINES, _RECORDS)
 # What `project.train` calls, the longest to compile first. One that is missing here is compiled when it is called.
 NATIVE: Final = (
     "shroff.features.batch.backfill_words:take_records",
@@ -51,12 +50,10 @@ OTHERS: Final = (
     "shroff.features.batch.backfill_values:rank_values",
     "shroff.log.columns.ids:ascend code_integers take_events take_times",
     "shroff.log.columns.kernel:read_reals",
-    "shroff.lake.kernel:find_last_text find_parts",
     _LINES,
     _RECORDS,
     _CELLS,
     _STORE,
-    _READ,
 )
 
 

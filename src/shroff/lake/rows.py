@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from shroff.engine.stored import damaged, telling_damage
 from shroff.events.definitions import EventType
 from shroff.events.event import by_canonical_key
-from shroff.lake.columns import TextArrays, columns_of, document_columns
+from shroff.lake.columns import body_columns, document_columns, texts_of
 from shroff.language.types import Type
 from shroff.project.definitions import Definitions
 from shroff.replay.compare import Segment
@@ -176,8 +176,8 @@ def _times(records: Sequence[Record]) -> Words:
     return np.fromiter((record.time_ms for record in records), np.int64, len(records))
 
 
-def _bodies(records: Sequence[Record]) -> TextArrays:
-    return TextArrays.of([record.body for record in records])
+def _bodies(records: Sequence[Record]) -> list[bytes]:
+    return [record.body for record in records]
 
 
 def _events(name: str, records: list[Record], definitions: Definitions | None, lane: int) -> tuple[Words, pa.Table]:
@@ -185,7 +185,7 @@ def _events(name: str, records: list[Record], definitions: Definitions | None, l
     columns = _base(records, lane, [record.id for record in records], times)
     columns["decided"] = pa.array([record.decided for record in records], pa.bool_())
     bodies = _bodies(records)
-    columns["body"] = bodies.column()
+    columns["body"] = texts_of(bodies)
     type_ = None if definitions is None else definitions.events.types.get(name)
     if type_ is not None and definitions is not None:
         fields = [(type_.fields[at].name, type_.fields[at].type) for at in by_canonical_key(type_)]
@@ -193,7 +193,7 @@ def _events(name: str, records: list[Record], definitions: Definitions | None, l
         def what(row: int) -> str:
             return f"the {name} at sequence number {records[row].seq}"
 
-        found = columns_of(bodies, fields, definitions.settings.money_places, what)
+        found = body_columns(bodies, fields, definitions.settings.money_places, what)
         columns |= {column: found[name] for name, column in field_columns(type_).items()}
     return times, pa.table(columns)
 
@@ -222,7 +222,7 @@ def _controls(records: list[Record], lane: int) -> tuple[Words, pa.Table]:
     times = _times(records)
     columns = _base(records, lane, [record.id for record in records], times)
     columns["type"] = pa.array([record.type for record in records], pa.string())
-    return times, pa.table(columns | {"body": _bodies(records).column()})
+    return times, pa.table(columns | {"body": texts_of(_bodies(records))})
 
 
 def _labels(records: list[Record], lane: int) -> tuple[Words, pa.Table]:
@@ -234,7 +234,7 @@ def _labels(records: list[Record], lane: int) -> tuple[Words, pa.Table]:
     )
     for name in _Said.__struct_fields__:
         columns[name] = pa.array([getattr(label, name) for label in said], pa.string())
-    return times, pa.table(columns | {"body": _bodies(records).column()})
+    return times, pa.table(columns | {"body": texts_of(_bodies(records))})
 
 
 def _flags(rows: list[FlagRow], lane: int) -> tuple[Words, pa.Table]:
@@ -274,16 +274,15 @@ def _decisions(
         return f"the decision at sequence number {rows[row].seq}"
 
     base = _base(rows, lane, [decision_row.id for decision_row in rows], times)
-    documents = TextArrays.of([decision_row.document for decision_row in rows])
-    parts, features = document_columns(documents, what)
+    documents, fields = [decision_row.document for decision_row in rows], feature_fields(definitions, name)
+    places = 0 if definitions is None else definitions.settings.money_places
+    parts, features = document_columns(documents, fields, places, what)
     columns = base | {"outcome": pa.array([decision_row.outcome for decision_row in rows], pa.string())} | parts
     columns["receipt"] = pa.array([decision_row.receipt for decision_row in rows], pa.binary())
-    columns["document"] = documents.column()
+    columns["document"] = texts_of(documents)
     yield f"decisions/event={name}", pa.table(columns)
-    fields = feature_fields(definitions, name)
-    if fields and definitions is not None:
-        found = columns_of(features, fields, definitions.settings.money_places, what)
-        yield f"features/event={name}", pa.table(base | found)
+    if fields:
+        yield f"features/event={name}", pa.table(base | features)
 
 
 def feature_fields(definitions: Definitions | None, event: str) -> list[tuple[str, Type]]:
