@@ -101,11 +101,9 @@ def test_a_lost_index_of_ids_is_made_again(old, tmp_path, capfd):
 def wrong_id(folder: Path) -> None:
     """Put another id in the place of one of the index, with sums that fit."""
     with closing(SqliteLog(folder / ".shroff" / "log.db")) as log:
-        entries = [
-            log._ids.entries({type: ["other" if id == "p-4" else id for id in of] for type, of in ids.items()}, places)
-            for ids, places in log._ids_of_frames(0, log.last_seq())
-        ]
-        log._transact(lambda: log._ids.rebuild(entries))
+        ((ids, places),) = log._ids_of_frames(0, log.last_seq())
+        wrong = {type: ["other" if id == "p-4" else id for id in of] for type, of in ids.items()}
+        log._transact(lambda: (log._ids.clear(), log._ids.add(wrong, places)))
 
 
 @pytest.mark.parametrize("part", ["log", "people"])

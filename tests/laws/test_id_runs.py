@@ -1,4 +1,4 @@
-"""Runs of ids answer as a dictionary would: over merges, filters, what was undone, pruning, and colliding digests."""
+"""Runs of ids answer as a dictionary would: replaced and sealed, undone, pruned, and with colliding digests."""
 
 from __future__ import annotations
 
@@ -10,17 +10,16 @@ from itertools import chain, combinations
 from typing import Any
 from unittest.mock import patch
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from shroff.adapters.log import sqlite_statements as statements
-from shroff.adapters.log.ids.entries import digests_of
-from shroff.adapters.log.ids.id_index import IdRuns
-from shroff.adapters.log.ids.memory import Filters, filter_of
-from shroff.adapters.log.ids.tables import IdTables
+from shroff.adapters.log.ids import id_index
+from shroff.adapters.log.ids.entries import digests_of, halves_of
+from shroff.adapters.log.ids.filters import Filters, filter_of
+from shroff.adapters.log.ids.id_index import IdIndex
 from shroff.adapters.log.rows import RowTable, id_digest, ids_by_type, places_by_type
 from shroff.adapters.log.sqlite import SqliteLog
 from shroff.errors import StateError, StorageError
@@ -34,13 +33,11 @@ TYPES = ("payment", "label")
 SMALL = {
     "FINAL": 64,
     "LEVEL_BITS": 2,
-    "YOUNG": 16,
     "FILTER_WORDS": 24,
     "_BESIDE": 2,
+    "_BESIDE_MAX": 4,
     "_PART": 2,
     "_AT_ONCE": 5,
-    "_PIECE_BITS": 4,
-    "_PARTS_DELETED": 7,
 }
 
 
@@ -54,9 +51,9 @@ class Runs:
         self.shell.execute("CREATE TABLE id_parts (part INTEGER PRIMARY KEY, data, crc)")
         self.writer, self.reader = self.opened(is_writer=True), self.opened(is_writer=False)
 
-    def opened(self, *, is_writer: bool) -> IdRuns:
-        return IdRuns(
-            IdTables(statements.WORDING, self.ask, self.with_ids, self.put, self.ask), StorageError, is_writer=is_writer
+    def opened(self, *, is_writer: bool) -> IdIndex:
+        return IdIndex(
+            *(statements.WORDING, self.ask, self.with_ids, self.put, self.ask), StorageError, is_writer=is_writer
         )
 
     def ask(self, sql: str, values: Sequence[object] = (), shape: str = "") -> list[Any]:
@@ -71,26 +68,20 @@ class Runs:
             self.ask(statements.text(statements.put(table), len(part)), list(chain.from_iterable(part)))
 
 
-def add_until_merging(writer: IdRuns) -> list[str]:
-    """Add batches until a merge is half done; gives the ids, which stand from 1 on."""
-    names = list[str]()
-    while not any(one.merged for one in writer._unfinished.values()):
-        seqs = range(len(names) + 1, len(names) + 17)
-        writer.add({"payment": [f"p-{seq}" for seq in seqs]}, {"payment": seqs}, 0)
-        names += [f"p-{seq}" for seq in seqs]
+def add(writer: IdIndex, first: int, count: int) -> list[str]:
+    """Add a batch; gives its ids, which have their sequence numbers."""
+    names = [f"p-{seq}" for seq in range(first, first + count)]
+    writer.add({"payment": names}, {"payment": range(first, first + count)})
     return names
 
 
 def short(length: int) -> Any:
     """Digests of which the first half has so many bytes that differ, so that many are the same."""
-    whole = IdRuns._digests
 
-    def cut(self: IdRuns, type: str, ids: Sequence[str]) -> Any:
-        found = whole(self, type, ids).copy()
-        found[:, 0] &= np.uint64(256**length - 1 << 64 - 8 * length)
-        return found
+    def cut(type: str, ids: Sequence[str]) -> list[bytes]:
+        return [digest[:length] + bytes(8 - length) + digest[8:] for digest in digests_of(type, ids)]
 
-    return patch.object(IdRuns, "_digests", cut)
+    return patch.object(id_index, "digests_of", cut)
 
 
 steps = st.lists(
@@ -112,16 +103,15 @@ def test_places_are_those_of_a_dictionary(given_, length, random):
                 seqs.setdefault(type_, []).append(seq)
             assert all(not runs.writer.places(type_, of_type) for type_, of_type in ids.items())
             runs.shell.execute("BEGIN")
-            runs.writer.add(ids, seqs, pruned)
+            runs.writer.add(ids, seqs)
             if what == "undo":
                 runs.shell.execute("ROLLBACK")
-                runs.writer.undone()
+                runs.writer.forget()
                 continue
             if what == "prune":
                 pruned = random.randint(pruned, last)
                 runs.writer.prune(pruned)
             runs.shell.execute("COMMIT")
-            runs.writer.committed()
             last += count
             new = {(t, id_): seq for t in ids for id_, seq in zip(ids[t], seqs[t], strict=True)}
             expected = {name: seq for name, seq in (expected | new).items() if seq > pruned}
@@ -133,66 +123,41 @@ def test_places_are_those_of_a_dictionary(given_, length, random):
             for one in (runs.writer, runs.reader):
                 found = {id_: seq for id_, seq in one.places(type_, asked).items() if seq > pruned}
                 assert found == {id_: seq for (of_type, id_), seq in expected.items() if of_type == type_}
-        sizes = runs.shell.execute("SELECT size FROM id_runs WHERE size < 64 AND bits < 64").fetchall()
-        assert len(sizes) < 24
+            assert len(runs.writer._recent) < 64, "it remembers no more digests"
+        (recent,) = runs.shell.execute("SELECT count(*) FROM id_runs WHERE size < 64").fetchone()
+        assert recent <= 9, "three of each level"
 
 
-def test_what_a_small_run_changes_in_memory_does_not_grow_with_the_ids():
-    sizes = {"FINAL": 1 << 12, "YOUNG": 1 << 8}
-    with small_runs(**sizes), closing((runs := Runs()).shell):
-        runs.writer.add({"payment": [f"p-{seq}" for seq in range(1, 3_001)]}, {"payment": range(1, 3_001)}, 0)
-        memory = runs.writer._remembered()
-        old = memory.old.heads
-        assert len(old) == 3_000
-        for seq in range(3_001, 3_201, 20):
-            names = [f"p-{one}" for one in range(seq, seq + 20)]
-            runs.writer.add({"payment": names}, {"payment": range(seq, seq + 20)}, 0)
-            assert memory is runs.writer._memory
-            assert memory.old.heads is old
-        assert len(memory.young.heads) == 200
-        runs.writer.add({"payment": [f"p-{seq}" for seq in range(3_201, 3_261)]}, {"payment": range(3_201, 3_261)}, 0)
-        assert (len(memory.young.heads), len(memory.old.heads)) == (0, 3_260)
+def test_an_id_is_written_once_at_each_level_and_no_batch_writes_more_than_a_sealed_run():
+    with small_runs(FINAL=1 << 12, FILTER_WORDS=3 << 9), closing((runs := Runs()).shell):
+        written = list[int]()
+        put = runs.writer._put
+
+        def counted(table: RowTable, rows: Sequence[tuple[Any, ...]]) -> None:
+            if table.name == "id_runs":
+                written.extend(size for _, _, _, size, *_ in rows)
+            put(table, rows)
+
+        with patch.object(runs.writer, "_put", counted):
+            for first in range(1, 16_385, 16):
+                add(runs.writer, first, 16)
+        assert runs.shell.execute("SELECT size FROM id_runs").fetchall() == [(1 << 12,)] * 4
+        assert (max(written), sum(written)) == (1 << 12, 3 * 16_384 - 2 * 1_024)
 
 
-def test_no_batch_writes_a_whole_merge():
-    limits = {"FINAL": 1 << 12, "YOUNG": 1 << 8, "_PIECE_BITS": 6, "_PARTS_DELETED": 16}
-    with small_runs(**limits), closing((runs := Runs()).shell):
-        changed = list[int]()
-        for first in range(1, 6_001, 16):
-            before, seqs = runs.shell.total_changes, range(first, first + 16)
-            runs.writer.add({"payment": [f"p-{seq}" for seq in seqs]}, {"payment": seqs}, 0)
-            changed.append(runs.shell.total_changes - before)
-        sizes = [size for bits, size in runs.shell.execute("SELECT bits, size FROM id_runs") if bits < 64]
-        assert (sum(sizes), max(sizes)) == (6_000, 1 << 12)
-        assert max(changed) < 100  # rows; the parts of 4,096 ids are 128, and as many are deleted
-
-
-def test_ids_that_were_looked_for_are_held_against_what_was_added_since_only():
+def test_ids_that_were_in_no_sealed_run_are_held_against_those_sealed_since_only():
     with small_runs(**SMALL), closing((runs := Runs()).shell):
-        names = [[f"p-{number}-{one}" for one in range(20)] for number in range(9)]
-        seqs = range(1, 21)
-        asked = list[int]()
-        keys = IdRuns._keys
-
-        def counted(self: IdRuns, *given: Any) -> Any:
-            asked.append(1)
-            return keys(self, *given)
-
-        runs.writer.add({"payment": names[0]}, {"payment": seqs}, 0)
-        with patch.object(IdRuns, "_keys", counted):
-            assert runs.writer.places("payment", names[1]) == {}
-            assert runs.writer.places("payment", names[1]) == {}
-            runs.writer.add({"payment": names[2]}, {"payment": seqs}, 0)
-            assert runs.writer.places("payment", names[1]) == {}
-            assert len(asked) == 1
-            runs.writer.add({"payment": names[1]}, {"payment": seqs}, 0)
+        names, seqs = [[f"p-{number}-{one}" for one in range(20)] for number in range(5)], range(1, 21)
+        with patch.object(runs.writer, "_keys", wraps=runs.writer._keys) as asked:
+            runs.writer.add({"payment": names[0]}, {"payment": seqs})
+            for _ in range(2):
+                assert runs.writer.places("payment", names[1]) == {}
+                runs.writer.add({"payment": names[2]}, {"payment": seqs})
+            assert asked.call_count == 1
+            runs.writer.add({"payment": names[1]}, {"payment": seqs})
             assert len(runs.writer.places("payment", names[1])) == 20
-            assert len(asked) == 2
-            assert runs.writer.places("payment", names[3]) == {}
-            runs.writer.add({"payment": names[3]}, {"payment": seqs}, 0)
-            for number in range(4, 9):
-                runs.writer.add({"payment": names[number]}, {"payment": seqs}, 0)
-            assert len(runs.writer.places("payment", names[3])) == 20
+            assert runs.writer._recent == {}, "they are sealed"
+            assert asked.call_count == 2
 
 
 def test_each_id_that_was_added_since_a_look_up_is_found():
@@ -203,7 +168,7 @@ def test_each_id_that_was_added_since_a_look_up_is_found():
             assert runs.writer.places("payment", names) == runs.reader.places("payment", names) == {}
             for number in range(since):
                 ids = [*others[:taken], names[2], *others[taken + 1 :]] if number == of_it else others
-                runs.writer.add({"payment": ids}, {"payment": range(1, 5)}, 0)
+                runs.writer.add({"payment": ids}, {"payment": range(1, 5)})
             for one in (runs.writer, runs.reader):
                 assert one.places("payment", names) == {names[2]: taken + 1}, (since, of_it, taken)
 
@@ -212,34 +177,23 @@ def test_each_id_that_was_added_since_a_look_up_is_found():
 def test_what_a_pruning_that_was_undone_had_dropped_is_found(fails):
     """Whether it failed halfway or the ids were looked for meanwhile."""
     with small_runs(**SMALL), closing((runs := Runs()).shell):
-        names = add_until_merging(runs.writer)
-        runs.writer.committed()
+        names = add(runs.writer, 1, 100) + add(runs.writer, 101, 20)
         runs.shell.execute("BEGIN")
         if fails:
-            with patch.object(IdTables, "drop", side_effect=KeyboardInterrupt), pytest.raises(KeyboardInterrupt):
+            with patch.object(runs.writer, "_do", side_effect=KeyboardInterrupt), pytest.raises(KeyboardInterrupt):
                 runs.writer.prune(len(names))
         else:
             runs.writer.prune(len(names))
             assert runs.writer.places("payment", names) == {}
         runs.shell.execute("ROLLBACK")
-        runs.writer.undone()
+        runs.writer.forget()
         assert len(runs.writer.places("payment", names)) == len(names)
-
-
-def test_a_run_that_is_lost_while_it_is_merged_is_named():
-    with small_runs(**SMALL), closing((runs := Runs()).shell):
-        add_until_merging(runs.writer)
-        lost = min(run for one in runs.writer._unfinished.values() for run in one.merged)
-        runs.shell.execute("DELETE FROM id_runs WHERE run = ?", (lost,))
-        runs.shell.execute("DELETE FROM id_parts WHERE part >> 32 = ?", (lost,))
-        with pytest.raises(StorageError, match=f"run {lost} of the index of ids is missing"):
-            runs.opened(is_writer=True).places("payment", ["p-1"])
 
 
 def test_a_list_that_is_changed_is_looked_for_as_it_is_then():
     with closing((runs := Runs()).shell):
         ids = ["p-1"]
-        runs.writer.add({"payment": ids}, {"payment": [1]}, 0)
+        runs.writer.add({"payment": ids}, {"payment": [1]})
         assert runs.writer.places("payment", ids) == {"p-1": 1}
         ids[0] = "p-2"
         assert runs.writer.places("payment", ids) == {}
@@ -247,54 +201,53 @@ def test_a_list_that_is_changed_is_looked_for_as_it_is_then():
 
 def test_each_of_many_filters_names_its_run():
     with small_runs(FILTER_WORDS=1 << 12, _BESIDE=2):
-        digests, filters = digests_of("payment", map(str, range(15))), Filters()
+        digests, filters = halves_of(digests_of("payment", map(str, range(15)))), Filters()
         for run in range(1, 14):
             filters.add(run, filter_of(digests[run : run + 1]))
-        filters.drop([3, 9, 12])
+        for run in (3, 9, 12, 99):
+            filters.drop(run)
         filters.add(14, filter_of(digests[14:]))
-        rows, runs = filters.naming(digests)
         left = [run for run in range(1, 15) if run not in {3, 9, 12}]
-        assert sorted(zip(rows.tolist(), runs.tolist(), strict=True)) == [(run, run) for run in left]
-        assert all((filters.of(run) == filter_of(digests[run : run + 1])).all() for run in left)
+        assert sorted(filters.naming(digests)) == [(run, run) for run in left]
+        assert all((filters._of(run) == filter_of(digests[run : run + 1])).all() for run in left)
 
 
 def test_of_each_part_only_the_wanted_entries_are_kept():
     with small_runs(**SMALL), closing((runs := Runs()).shell):
-        names = [f"p-{seq}" for seq in range(1, 201)]
-        runs.writer.add({"payment": names}, {"payment": range(1, 201)}, 0)
+        names = add(runs.writer, 1, 200)
         for one in (runs.writer, runs.reader):
-            assert len(one._read(one._digests("payment", names[:50]))) == 50
+            assert len(one._read(digests_of("payment", names[:50]))) == 50
 
 
 def test_a_sequence_number_that_does_not_fit_is_refused():
     with closing((runs := Runs()).shell):
         with pytest.raises(StorageError, match="below 281474976710656"):
-            runs.writer.add({"payment": ["p-1"]}, {"payment": [1 << 48]}, 0)
-        runs.writer.add({"payment": ["p-1"]}, {"payment": [(1 << 48) - 1]}, 0)
+            runs.writer.add({"payment": ["p-1"]}, {"payment": [1 << 48]})
+        runs.writer.add({"payment": ["p-1"]}, {"payment": [(1 << 48) - 1]})
         assert runs.writer.places("payment", ["p-1"]) == {"p-1": (1 << 48) - 1}
 
 
-def test_only_undoing_what_changed_runs_makes_the_writer_read_them_again():
+def test_what_is_undone_is_read_again_and_filters_of_pruned_runs_go():
     with small_runs(**SMALL), closing((runs := Runs()).shell):
         for first in (1, 101, 201):
-            seqs = range(first, first + 100)
-            runs.writer.add({"payment": [f"p-{seq}" for seq in seqs]}, {"payment": seqs}, 0)
-        runs.writer.committed()
-        memory = runs.writer._memory
-        runs.writer.undone()
+            add(runs.writer, first, 100)
         runs.writer.prune(150)
-        assert (runs.writer._memory, [run for run in memory.filters.runs if run]) == (memory, [2, 3])
-        runs.writer.undone()
-        assert runs.writer._memory is None
+        assert [run for run in runs.writer._filters.runs if run] == [2, 3]
+        runs.writer.forget()
+        assert runs.writer._runs is None
+
+
+def test_what_is_pruned_before_it_is_sealed_is_not_remembered():
+    with small_runs(**SMALL), closing((runs := Runs()).shell):
+        add(runs.writer, 1, 20)
+        names = add(runs.writer, 21, 20)
+        runs.writer.prune(20)
+        assert runs.writer.places("payment", names) == {name: seq for seq, name in enumerate(names, 21)}
+        assert len(runs.writer._recent) == 20
 
 
 def test_a_digest_is_the_one_that_is_kept_of_a_pruned_id():
-    with closing((runs := Runs()).shell):
-        digests = runs.writer._digests("payment", ["p-1", "é"])
-    assert [digests[row].astype(">u8").tobytes() for row in (0, 1)] == [
-        id_digest("payment", "p-1"),
-        id_digest("payment", "é"),
-    ]
+    assert digests_of("payment", ["p-1", "é"]) == [id_digest("payment", "p-1"), id_digest("payment", "é")]
 
 
 @pytest.mark.parametrize(
@@ -316,7 +269,7 @@ def test_a_digest_is_the_one_that_is_kept_of_a_pruned_id():
 def test_damage_is_told(damage, words):
     names = {"payment": [f"p-{seq}" for seq in range(100)]}
     with small_runs(**SMALL), closing((runs := Runs()).shell):
-        runs.writer.add(names, {"payment": range(100)}, 0)
+        runs.writer.add(names, {"payment": range(100)})
         assert runs.opened(is_writer=True).places("payment", ["p-7"]) == {"p-7": 7}
         runs.shell.execute(damage)
         with pytest.raises(StorageError, match=words):
@@ -359,7 +312,7 @@ DAMAGE = {
 @pytest.mark.parametrize("damage", DAMAGE)
 def test_a_damaged_index_of_ids_is_told_and_made_again(tmp_path, damage):
     path = tmp_path / "log.db"
-    with closing(SqliteLog(path)) as log:
+    with small_runs(_PART=32), closing(SqliteLog(path)) as log:
         for first in (1, 301, 601):
             log.append(payments(first, 300))
         log.append(payments(901, 5))
@@ -402,7 +355,7 @@ def test_each_record_is_looked_for_in_the_index_of_ids(tmp_path):
         records = payments(1, 9_000).records
         log.append(Batch(records=records))
         other = [replace(records[5_000], id="other") if one.seq == 5_001 else one for one in records]
-        log._transact(lambda: log._ids.rebuild([log._ids.entries(ids_by_type(other), places_by_type(other))]))
+        log._transact(lambda: (log._ids.clear(), log._ids.add(ids_by_type(other), places_by_type(other))))
         assert log.ids_lost() == ""
         assert "does not have the record payment/p-5001 at sequence number 5001" in log.ids_lost(0)
         assert (log.ids_lost(5_000) != "", log.ids_lost(5_001)) == (True, "")

@@ -1,4 +1,4 @@
-"""Power fails, or SIGKILL comes, while runs of ids are merged in pieces: each stored id is found once, merges go on."""
+"""Power fails, or SIGKILL comes, while runs of ids are replaced and sealed: each stored id is found once."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from msgspec.structs import replace
 
 from shroff.adapters.databases import write_ahead
 from shroff.adapters.log import compaction, event_frames, frame_queries
-from shroff.adapters.log.ids.tables import UNFINISHED
 from shroff.adapters.log.sqlite import SqliteLog
 from shroff.errors import StateError
 from shroff.streams.log import Batch
@@ -30,19 +29,16 @@ BATCH = 16
 BATCHES = 24
 SMALL = {
     "FINAL": 128,
-    "YOUNG": 32,
     "LEVEL_BITS": 2,
     "FILTER_WORDS": 48,
     "_BESIDE": 2,
     "_PART": 2,
-    "_PIECE_BITS": 4,
-    "_PARTS_DELETED": 16,
 }
 
 
 @pytest.fixture(autouse=True)
 def _small() -> Iterator[None]:
-    """Few ids make a frame, a run and a merge, and the write-ahead log is moved into the file after some batches."""
+    """Few ids make a frame, a run and a sealed one, and the write-ahead log goes into the file after some batches."""
     with ExitStack() as stack:
         stack.enter_context(small_runs(**SMALL))
         for module in (event_frames, frame_queries, compaction):
@@ -89,12 +85,13 @@ def images(operations: Sequence[Operation], start: dict[str, bytes]) -> Iterator
 
 
 @pytest.mark.slow
-def test_what_was_stored_is_found_once_and_merges_go_on(tmp_path):
+def test_what_was_stored_is_found_once_and_sealing_goes_on(tmp_path):
     place, path = tmp_path / "recorded", tmp_path / "again" / "log.db"
     place.mkdir()
     with recording(place) as kept:
         take_in(place / "log.db", told=kept.told)
-    wanted, halves = tables(place / "log.db"), {"made": 0, "deleted": 0}
+    wanted = tables(place / "log.db")
+    assert [size for _, _, _, size, *_ in wanted[0]] == [128, 128, 128]
     names = [f"p-{seq}" for seq in range(1, BATCHES * BATCH + 1)]
     for at, (name, stored, image) in enumerate(images(kept.operations, kept.start)):
         put_files(path.parent, image)
@@ -110,10 +107,7 @@ def test_what_was_stored_is_found_once_and_merges_go_on(tmp_path):
                 with pytest.raises(StateError, match=f"payment/{taken} is already in the log"):
                     log.append(Batch(records=[*records[:-1], replace(records[-1], id=taken)]))
         runs, _ = tables(path)
-        assert sum(size for _, _, bits, size, *_ in runs if bits < UNFINISHED) == count, name
-        halves["made"] += any(bits > UNFINISHED and size for _, _, bits, size, *_ in runs)
-        halves["deleted"] += any(bits > UNFINISHED and not size for _, _, bits, size, *_ in runs)
+        assert sum(size for _, _, _, size, *_ in runs) == count, name
         if at % times(7, 1) == 0:
             take_in(path, count // BATCH)
             assert tables(path) == wanted, name
-    assert min(halves.values()) >= 5, halves

@@ -7,14 +7,14 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 from unittest.mock import patch
 
-from shroff.adapters.log.ids import entries, id_index, memory
+from shroff.adapters.log.ids import entries, filters, id_index
 
 
 @contextmanager
 def small_runs(**limits: Any) -> Iterator[None]:
     """Within this, the limits of runs are these, by their names in the modules."""
     with ExitStack() as stack:
-        for module in (entries, memory, id_index):
+        for module in (entries, filters, id_index):
             for name in limits.keys() & vars(module).keys():
                 stack.enter_context(patch.object(module, name, limits[name]))
         yield

@@ -32,10 +32,9 @@ CREATE INDEX event_frames_with_labels ON event_frames (seq) WHERE labels > 0;
 CREATE INDEX event_frames_with_controls ON event_frames (seq) WHERE controls > 0;
 
 -- The ids of the records in frames, as events_by_id has those of rows: as sorted runs, each the ids of one batch or of
--- several that were merged. `bits`: a run is cut into parts by so many first bits of its digests. `size`: how many ids it
--- has. `filter`: of a large run, bits that tell most ids that it does not have. A run that is being made of others, or deleted,
--- has 64 added to `bits`, and for a filter says how far it is. `crc` is that of all
--- other columns, for the filter by its own.
+-- several. `bits`: a run is cut into parts by so many first bits of its digests. `size`: how many ids it has. `filter`:
+-- of a run of 262,144 ids and more, which is not written again, bits that tell most ids that it does not have. `crc` is
+-- that of all other columns, for the filter by its own.
 CREATE TABLE id_runs (
     run        INTEGER PRIMARY KEY,
     crc        INTEGER NOT NULL,

@@ -128,7 +128,7 @@ class BatchRows(RowFraming):
     def _insert_frames(self, frames: Sequence[EventFrame], records: Sequence[Record]) -> None:
         self._put(EVENT_FRAMES, frames)
         if records:
-            self._ids.add(ids_by_type(records), places_by_type(records), self._pruned)
+            self._ids.add(ids_by_type(records), places_by_type(records))
 
     def _reply(self, replies: Sequence[Reply]) -> None:
         """Answer requests inside the open transaction, and let old replies go."""

@@ -20,7 +20,7 @@ from shroff.adapters.log.event_frames import (
     unpack,
 )
 from shroff.adapters.log.frames import FRAME_ROWS, DamagedFrameError, DecisionFrame
-from shroff.adapters.log.ids.id_index import IdRuns
+from shroff.adapters.log.ids.id_index import IdIndex
 from shroff.adapters.log.queries import EVENT_SHAPE, MISSING, NUMBER_MAX, LogQuestions
 from shroff.adapters.log.rows import id_digest
 from shroff.adapters.log.sql_text import overlapping
@@ -47,13 +47,12 @@ class Leaving:
 class IdQuestions(LogQuestions):
     """Questions about ids of records in frames, which are in runs."""
 
-    _ids: IdRuns
+    _ids: IdIndex
     _is_counted = True  # the ids that the runs have; a writer does it before it looks for one
 
     def damage(self, within_s: float) -> str:
         """Lost or changed runs of ids, in words."""
         try:
-            self._ids.check()
             self._check_size()
         except StorageError as error:
             return str(error)

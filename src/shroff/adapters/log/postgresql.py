@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from shroff.adapters.databases.server_url import ServerUrl, server_url
 from shroff.adapters.log.batch_rows import BatchRows
-from shroff.adapters.log.ids.id_index import IdRuns
-from shroff.adapters.log.ids.tables import IdTables
+from shroff.adapters.log.ids.id_index import IdIndex
 from shroff.adapters.log.lease import LEASE_S
 from shroff.adapters.log.rows import APPEND_STEPS, RowTable, digest
 from shroff.adapters.log.server_connection import ServerConnection
@@ -93,8 +92,8 @@ class PostgresLog(BatchRows):
         self._read_only, self._is_counted, self._on_step = read_only, read_only, on_step
         self._end, self._pruned, self._is_pruned_known = None, 0, True
         self._connection = ServerConnection(found.place, partial(PostgresSession, found), lease_s)
-        tables = IdTables(self.wording, self._ask, self._with_ids, self._put, self._do)
-        self._ids = IdRuns(tables, self._damaged_ids, is_writer=not read_only)
+        tables = self.wording, self._ask, self._with_ids, self._put, self._do
+        self._ids = IdIndex(*tables, self._damaged_ids, is_writer=not read_only)
         try:
             session = self._connection.connected()
             version = known_version(session, read_only=read_only)
@@ -214,11 +213,10 @@ class PostgresLog(BatchRows):
                 before_commit()
                 is_committing = True
             session.commit()
-            self._ids.committed()
             self._connection.committed()
         except BaseException as error:
             self._end = None
-            self._ids.undone()
+            self._ids.forget()
             self._connection.undo(error, is_committing=is_committing)
             raise
         return given

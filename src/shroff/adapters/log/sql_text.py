@@ -145,9 +145,9 @@ class SqlWording:
             "LIMIT 1"
         )
         self.id_parts_between = "SELECT part, data, crc FROM id_parts WHERE part >= ? AND part < ? ORDER BY part"
-        self.drop_run = "DELETE FROM id_runs WHERE run = ?"
-        self.drop_parts = "DELETE FROM id_parts WHERE part >= ? AND part < ?"
+        self.drop_runs = "DELETE FROM id_runs WHERE run >= ? AND run < ?"
         self.clear_ids = "DELETE FROM id_runs", "DELETE FROM id_parts"
+        self.drop_parts = "DELETE FROM id_parts WHERE part >= ? AND part < ?"
         self.id_parts = about("part, data, crc", "id_parts", "part", kind="i")
         self.records_at = about(event, "events", "seq", kind="i")
         self.decisions_at = about(decision, "decisions", "seq", kind="i")

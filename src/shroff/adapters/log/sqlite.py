@@ -24,8 +24,7 @@ from shroff.adapters.databases.sqlite_file import (
 )
 from shroff.adapters.databases.write_ahead import Checkpoints, file_beside
 from shroff.adapters.log import sqlite_statements as statements
-from shroff.adapters.log.ids.id_index import IdRuns
-from shroff.adapters.log.ids.tables import IdTables
+from shroff.adapters.log.ids.id_index import IdIndex
 from shroff.adapters.log.rows import APPEND_STEPS, RowTable
 from shroff.adapters.log.sqlite_queries import SqliteQuestions
 from shroff.errors import StateError, StorageError
@@ -80,8 +79,8 @@ class SqliteLog(SqliteQuestions):
         self._unusable, self._asking = "", Lock()
         self._end = None
         self._checkpoints, self._turn = Checkpoints(path, VERSION, self._ask), turn_of(path)
-        tables = IdTables(self.wording, self._ask, self._with_ids, self._put, self._do)
-        self._ids = IdRuns(tables, self._damaged_ids, is_writer=not read_only)
+        tables = self.wording, self._ask, self._with_ids, self._put, self._do
+        self._ids = IdIndex(*tables, self._damaged_ids, is_writer=not read_only)
         self._lock = None if read_only else WriterLock(path.with_suffix(".lock"), guards=path)
         try:
             self._connection = connect(
@@ -115,8 +114,8 @@ class SqliteLog(SqliteQuestions):
         Raises: StateError, OvertakenError, StorageError as in the contract; LogBusyError if another program holds the
             file for longer than 5 s. In each case nothing of the batch is there.
         Cost: 0.15 ms, and 4 to 7 µs an event with its decision, whatever its id is. Batches of 256 events and more
-            go on with merges of runs of ids: mostly 2 ms longer for 4,096 events, some 30 ms once in 65,536 and some
-            60 ms once in a million. The first batch after the log was opened takes 0.1 s for a million ids.
+            take 20 ms longer once in 65,536 events and 60 to 100 ms once in 262,144, where a run of ids is sealed. The
+            first batch after the log was opened takes 0.1 s for a million ids.
         """
         sql = self._writable()
         committing = False
@@ -131,7 +130,6 @@ class SqliteLog(SqliteQuestions):
                 self._on_step("before commit")
                 committing = True
                 sql.execute("COMMIT")
-                self._ids.committed()
             except sqlite3.IntegrityError as error:
                 self._undo()
                 raise self._taken(batch, error) from error
@@ -162,7 +160,7 @@ class SqliteLog(SqliteQuestions):
 
         Cost: little mostly. Every 16 MB or so about 12 ms, not inside an `append`;
         where batches are small all but a millisecond or two of it is done on another thread meanwhile. A frame is made
-        in steps of a millisecond or two, one in each call, and one of events merges runs of ids as `append` does.
+        in steps of a millisecond or two, one in each call, and one of events writes ids as `append` does.
         """
         self._frame_small_batches()
         self._checkpoints.tend()
@@ -246,7 +244,6 @@ class SqliteLog(SqliteQuestions):
                 self._check_lead()
                 given = write()
                 sql.execute("COMMIT")
-                self._ids.committed()
             except sqlite3.Error as error:
                 self._undo()
                 raise storage_error(error, self.path) from error
@@ -273,7 +270,7 @@ class SqliteLog(SqliteQuestions):
     def _undo(self) -> None:
         """Roll back what is open; a log that cannot even do that answers nothing more."""
         self._end = None
-        self._ids.undone()
+        self._ids.forget()
         try:
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2b
 from itertools import pairwise
 from typing import Final
@@ -10,23 +10,37 @@ from zlib import crc32
 
 import numpy as np
 
-from shroff.adapters.log.ids.memory import Numbers
+from shroff.adapters.log.ids.filters import Numbers
 
 SEQS_END: Final = 1 << 48
-_PART: Final = 32  # ids in a part at least, on average
+_PART: Final = 256  # ids in a part at least, on average
 _ENTRY: Final = 22  # bytes: two halves of the digest and the first six bytes of a sequence number, the smallest first
+_PACKED: Final = np.dtype(  # `end` has two bytes of the digest and the sequence number
+    {"names": ["head", "tail", "end"], "formats": ["<u8"] * 3, "offsets": [0, 8, 14], "itemsize": _ENTRY}
+)
 
 
-def digests_of(type: str, ids: Iterable[str]) -> Numbers:
-    """Both halves of what `rows.id_digest` gives of each."""
+def digests_of(type: str, ids: Iterable[str]) -> list[bytes]:
+    """What `rows.id_digest` gives of each."""
     encoded = type.encode()
     head = b"%d:%s" % (len(encoded), encoded)
-    whole = b"".join([blake2b(head + id_.encode(), digest_size=16).digest() for id_ in ids])
-    return np.frombuffer(whole, ">u8").astype(np.uint64).reshape(-1, 2)
+    return [blake2b(head + id_.encode(), digest_size=16).digest() for id_ in ids]
 
 
-def in_order_of_digests(entries: Numbers) -> Numbers:
-    return entries[np.argsort(entries[:, 0], kind="stable")]
+def halves_of(digests: Iterable[bytes]) -> Numbers:
+    """Both halves of each digest, as numbers."""
+    return np.frombuffer(b"".join(digests), ">u8").astype(np.uint64).reshape(-1, 2)
+
+
+def entries_of(seqs: Mapping[bytes, int]) -> Numbers:
+    """The entries of digests with their sequence numbers."""
+    return np.column_stack((halves_of(seqs), np.fromiter(seqs.values(), np.uint64, len(seqs))))
+
+
+def seqs_of(entries: Numbers) -> dict[bytes, int]:
+    """The sequence numbers of entries by their digests."""
+    digests = np.frombuffer(entries[:, :2].astype(">u8").tobytes(), "V16").tolist()
+    return dict(zip(digests, entries[:, 2].tolist(), strict=True))
 
 
 def bits_of(size: int) -> int:
@@ -42,23 +56,21 @@ def part_of(heads: Numbers, run: Numbers | int, bits: Numbers | int) -> Numbers:
     return parts
 
 
-def parts_of(
-    run: int, bits: int, entries: Numbers, first: int = 0, end: int | None = None
-) -> list[tuple[int, bytes, int]]:
-    """The parts of a run in [first, end), which have these entries, with their sums."""
-    every = np.arange(first, (1 << bits if end is None else end) + 1) + (run << 32)
+def parts_of(run: int, bits: int, entries: Numbers) -> list[tuple[int, bytes, int]]:
+    """The parts of a run that has these entries, which are in order, with their sums."""
+    every = np.arange((1 << bits) + 1) + (run << 32)
     edges = np.searchsorted(part_of(entries[:, 0], run, bits), every.astype(np.uint64)) * _ENTRY
     data = entries.astype("<u8").view(np.uint8).reshape(-1, 24)[:, :_ENTRY].tobytes()
     found = zip(every.tolist(), pairwise(edges.tolist()), strict=False)
     return [(key, part := data[start:stop], part_sum(key, part)) for key, (start, stop) in found]
 
 
-def unpacked(parts: Sequence[bytes]) -> Numbers:
-    """The entries of parts."""
-    found = np.frombuffer(b"".join(parts), np.uint8).reshape(-1, _ENTRY)
-    whole = np.zeros((len(found), 24), np.uint8)
-    whole[:, :_ENTRY] = found
-    return whole.view("<u8").astype(np.uint64, copy=False)
+def unpacked(parts: Sequence[bytes], heads: Numbers | None = None) -> Numbers:
+    """The entries of parts, or only those whose digests begin with one of these halves."""
+    found = np.frombuffer(b"".join(parts), _PACKED)
+    if heads is not None:
+        found = found[np.isin(found["head"], heads)]
+    return np.column_stack((found["head"], found["tail"], found["end"] >> np.uint64(16)))
 
 
 def part_sum(key: int, data: bytes) -> int:
