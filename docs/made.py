@@ -118,8 +118,8 @@ def aggregates_page() -> str:
         f"{amounts}, in this order.\n\n"
         f"{markdown_table(('aggregate', 'gives', 'takes', 'type', 'cost', 'of nothing', 'of the four'), rows)}\n"
         "*Cost*, as `shroff check` says it, is that of the form shown. A `where` that compares with `this` in any way\n"
-        "but `E.f == this.f` makes it *a look per event in the window*; without `over` it *grows for ever*, by a\n"
-        "few words for each key, and `distinct` by each value too.\n"
+        "but `E.f == this.f` makes it *a look per event in the window*; `via` *a look per linked event*; without\n"
+        "`over` it *grows for ever*, by a few words for each key, and `distinct` by each value too.\n"
     )
 
 

@@ -55,6 +55,7 @@ def test_what_is_printed_reads_back_as_the_same_expression(text):
         "count(payment where payment.channel == 'pos' and payment.amount > 2.50) over 7d delayed 7d",
         "sum(payment.amount) over last 10 including this",
         "distinct(payment.card) over 24h matching payment.receiver including this",
+        "distinct(payment.card via payment.card up to 20 where payment.amount > 2.50) over 7d including this",
         "count(payment where payment.amount > 100_000) since flag including this > 0",
         "mean(payment.amount) over 182d12h since flag",
         "quantile(payment.amount, 0.95) over 90d",

@@ -15,6 +15,7 @@ _SEEN_BEFORE = "count(payment where payment.colour == this.colour) over last 10 
 _NEW = "distinct(payment.colour) over 30d including this > distinct(payment.colour) over 30d"
 _HERE = "payment.points, payment.points"
 _THERE = "last(payment.points) over 7d, last(payment.points) over 7d"
+_LINKED = "colour is the same as last colour in 7 days linked by ok"
 _SMALL = "payment.amount > 0 and payment.amount <= 2"
 
 
@@ -44,6 +45,14 @@ def told(text, value, features=None):
         ("count(payment where payment.amount <= 2) over 1h", 0, "0 payments in 1 h with amount up to 2 EUR"),
         ("distinct(payment.colour) over 7d", 3, "3 different colours in 7 days"),
         ("distinct(payment.colour) over 7d", 1, "1 colour in 7 days"),
+        ("distinct(payment.card via payment.colour) over 30d", 6, "linked by colour to 6 cards in 30 days"),
+        (
+            "distinct(payment.card via payment.colour) over 30d >= 2",
+            True,
+            "linked by colour to 2 or more cards in 30 days",
+        ),
+        ("sum(payment.points via payment.colour) over 7d", 12, "sum of points in 7 days linked by colour: 12"),
+        ("this.colour == last(payment.colour via payment.ok) over 7d", True, _LINKED),
         (_SEEN_BEFORE, True, "at least one payment among the last 10 with the same colour"),
         (_SEEN_BEFORE, False, "no payments among the last 10 with the same colour"),
         (_SEEN_BEFORE, None, "payments among the last 10 with the same colour above 0: missing"),

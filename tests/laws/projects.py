@@ -152,6 +152,17 @@ COUNTRY: Final = {
     "label": "label.of.country",
 }
 AMOUNT: Final = {"payment": "payment.amount", "refund": "refund.amount", "label": "label.of.amount"}
+VIA: Final = {
+    "payment": (
+        "payment.country",
+        "payment.merchant",
+        "lower(payment.country)",
+        "payment.points",
+        "payment.card in lists.blocked",
+    ),
+    "login": ("login.country", "login.merchant"),
+    "refund": ("refund.country", "refund.merchant", "tables.places[refund.country].zone"),
+}
 LENGTHS: Final = ("7ms", "20ms", "3ms", "1ms", "1s")
 
 
@@ -163,6 +174,7 @@ class Where:
     this: tuple[str, ...] = ("country", "amount", "points")
     features: tuple[str, ...] = ()
     since_flag: bool = False
+    links: float = 0.1  # how often an aggregate has `via`
 
 
 def aggregate(random: Random, where: Where, kind: str = "any") -> str:
@@ -182,8 +194,23 @@ def aggregate(random: Random, where: Where, kind: str = "any") -> str:
     ranks = ["1", "2", "3"] if row.state == "looks" else ["0", "0.5", "0.95", "1"]
     rank = f", {random.choice(ranks)}" if row.has_rank else ""
     condition = f" where {' and '.join(parts)}" if parts else ""
-    after = window(random, where, needs_one=is_look) + matching(random, where, event)
-    return f"{row.name}({inside}{rank}{condition}){after}"
+    via = links(random, where, event)
+    if via:
+        delayed = random.choice(["", "", f" delayed {random.choice(LENGTHS)}"])
+        each = random.choice(["", " of each source"]) if event == "label" else ""
+        after = f" over {random.choice(LENGTHS)}{delayed}{each}{random.choice(['', ' including this'])}"
+    else:
+        after = window(random, where, needs_one=is_look) + matching(random, where, event)
+    return f"{row.name}({inside}{rank}{via}{condition}){after}"
+
+
+def links(random: Random, where: Where, event: str) -> str:
+    """Now and then what links keys, with a cap that makes hubs of many values."""
+    sources = [event] if event != "label" else [name for name in KEYED[where.entity] if name in ("payment", "refund")]
+    if where.since_flag or random.random() < 1 - where.links:
+        return ""
+    cap = random.choice(["", " up to 1", " up to 2", " up to 3"])
+    return f" via {random.choice(VIA[random.choice(sources)])}{cap}"
 
 
 def arguments(row: AggregateRow, event: str) -> list[str]:

@@ -294,7 +294,8 @@ def _asked_of_keys(definitions: Definitions, event: str) -> set[Aggregate] | Non
     used = {aggregate for node in nodes for aggregate in aggregates(node)}
     is_stacked = any(isinstance(part, ItemFeature) for node in nodes for part in walk(node))
     is_drawn = definitions.policy(event).explore is not None
-    return None if is_stacked or is_drawn or any(feature.since_flag or feature.matching for feature in used) else used
+    is_elsewhere = any(feature.since_flag or feature.matching or feature.via for feature in used)
+    return None if is_stacked or is_drawn or is_elsewhere else used
 
 
 def _windows(used: Iterable[Aggregate], end_ms: int) -> dict[str, float]:

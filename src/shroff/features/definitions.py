@@ -26,6 +26,7 @@ from shroff.language.yaml.text import Scalar
 
 CONSTANT: Final = "constant"
 LOOK: Final = "a look per event in the window"
+LINKED_LOOK: Final = "a look per linked event"
 FOREVER: Final = "grows for ever"
 
 
@@ -49,8 +50,10 @@ class Feature:
 
 
 def cost(node: Node) -> str:
-    """Cost of an expression per event, in the three words of LANGUAGE.md."""
+    """Cost of an expression per event, in the words of LANGUAGE.md."""
     found = list(aggregates(node))
+    if any(aggregate.via is not None for aggregate in found):
+        return LINKED_LOOK
     if any(looks_at_each(aggregate) for aggregate in found):
         return LOOK
     grows = any(aggregate.over_ms is None and aggregate.last_n is None for aggregate in found)

@@ -6,7 +6,7 @@ What the fast engines compute must equal this to the bit; every law test holds t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,6 +23,7 @@ from shroff.language.expression import (
     Node,
     Score,
     ThisField,
+    Via,
     fields_of_this,
     walk,
 )
@@ -45,6 +46,9 @@ class Naive:
     hits: dict[tuple[str, Key], int] = field(default_factory=dict)
     _places: dict[tuple[_SeenBy, Key | None], list[int]] = field(default_factory=dict)  # in the order of the log
     _seen: set[_SeenBy] = field(default_factory=set)  # what aggregates ask for
+    _vias: set[tuple[str, Via]] = field(default_factory=set)
+    _linked: dict[tuple[str, Via, Value], list[int]] = field(default_factory=dict)  # the same by link value
+    _owned: dict[tuple[str, Via, Key | None], list[int]] = field(default_factory=dict)  # those of them of a key
     _features: dict[str, Computed] = field(default_factory=dict)  # by name
 
     def add(self, event: LogEvent) -> dict[str, Value]:
@@ -80,6 +84,7 @@ class Naive:
         self._features = {
             feature.name: feature for feature in self.computed if feature.rule is None and not feature.is_score
         }
+        self._vias = {(node.entity, node.via) for node in nodes if isinstance(node, Aggregate) and node.via is not None}
         self._seen = {_seen_by(node) for node in nodes if isinstance(node, Aggregate)}
 
     def append(self, event: LogEvent) -> int:
@@ -87,12 +92,17 @@ class Naive:
         place = len(self.history)
         self.history.append(event)
         self.values.append({})
-        is_masked = isinstance(event, LabelEvent) and not event.changes
         for seen in self._seen:
             type_, entity, matching, each_source = seen
-            if type_ == event.type and (each_source or not is_masked):
+            if type_ == event.type and (each_source or not _is_masked(event)):
                 key: Key | None = (self.field(event, matching),) if matching else self.key(entity, event)
                 self._places.setdefault((seen, key), []).append(place)
+        for entity, via in self._vias:
+            value = self.link(via, event)
+            if value is not None:
+                self._linked.setdefault((entity, via, value), []).append(place)
+                if event.type == via.event:
+                    self._owned.setdefault((entity, via, self.key(entity, event)), []).append(place)
         return place
 
     def compute(self, wanted: Computed, place: int) -> Value:
@@ -139,9 +149,11 @@ class Naive:
         if isinstance(event, LabelEvent):
             return self.key(entity, event.of)
         parts = self.events.entities[entity].keys.get(event.type, ())
-        reads = lambda node: lambda _: self.field(event, node.name)  # noqa: E731 (one leaf)
-        key = tuple(compile_row(part, reads, self.reference)(None) for part in parts)
+        key = tuple(compile_row(part, self.leaf_of(event), self.reference)(None) for part in parts)
         return None if not key or None in key else key
+
+    def leaf_of(self, event: LogEvent) -> Callable[[Any], Evaluate]:
+        return lambda node: lambda _: self.field(event, node.name)
 
     def aggregate(self, node: Aggregate, wanted: Computed, place: int) -> Value:
         """The definition of an aggregate: which events are included, and the result over them."""
@@ -152,13 +164,16 @@ class Naive:
             return None
         since = self.hits.get((wanted.rule or "", key), -1) if node.since_flag else -1
         end_ms = event.time_ms - node.delay_ms
-        seen = [
-            at
-            for at in self._places.get((_seen_by(node), key), ())
-            if since < at < place + node.including
-            and (time_ms := self.history[at].time_ms) <= end_ms
-            and (node.over_ms is None or time_ms > end_ms - node.over_ms)
-        ]
+
+        def is_in(at: int) -> bool:
+            time_ms = self.history[at].time_ms
+            is_after = node.over_ms is None or time_ms > end_ms - node.over_ms
+            return since < at < place + node.including and time_ms <= end_ms and is_after
+
+        if node.via is None:
+            seen = [at for at in self._places.get((_seen_by(node), key), ()) if is_in(at)]
+        else:
+            seen = self.linked(node, node.via, key, place, is_in)
         seen.sort(key=lambda at: (self.history[at].time_ms, at))
         if node.last_n is not None:
             seen = seen[-node.last_n :]
@@ -172,6 +187,33 @@ class Naive:
         argument = self.item(node.argument, event)
         values = [value for at in kept if (value := argument(at)) is not None]
         return aggregate_values(node, values, len(seen))
+
+    def linked(self, node: Aggregate, via: Via, key: Key, place: int, is_in: Callable[[int], bool]) -> list[int]:
+        """The events of any key that have a link value of this one: a value that it has at an event in the window.
+
+        Values that more keys have there than `up to` says are left out. With `including this` the event itself counts.
+        """
+
+        def counts(at: int) -> bool:
+            return is_in(at) or (node.including and at == place)
+
+        own = {self.link(via, self.history[at]) for at in self._owned.get((node.entity, via, key), ()) if counts(at)}
+        found: list[int] = []
+        for value in own:
+            places = [at for at in self._linked.get((node.entity, via, value), ()) if counts(at)]
+            events = [event for at in places if (event := self.history[at]).type == via.event]
+            if len({self.key(node.entity, event) for event in events} - {None}) <= via.up_to:
+                found += [at for at in places if self.history[at].type == node.event and is_in(at)]
+        return [at for at in found if node.each_source or not _is_masked(self.history[at])]
+
+    def link(self, via: Via, event: LogEvent) -> Value:
+        """The link value of an event; of a label that of its event."""
+        event = event.of if isinstance(event, LabelEvent) else event
+        if event.type != via.event:
+            return None
+        evaluate = compile_row(via.operand, self.leaf_of(event), self.reference, time=lambda _: event.time_ms)
+        value: Value = evaluate(None)
+        return value
 
     def item(self, node: Node, event: LogEvent) -> Evaluate:
         """An expression over an aggregated event, which is given by its place, and over `event` as `this`."""
@@ -192,6 +234,10 @@ def aggregate_values(node: Aggregate, values: Sequence[Any], events: int) -> Val
     """Value of an aggregate over the present values, in (time, seq) order, in a window of `events`."""
     scale = 1 if node.argument is None else 10**node.argument.type.places
     return AGGREGATES[node.function].of(WindowView(values, events, scale, node.rank or (0, 1)))
+
+
+def _is_masked(event: LogEvent) -> bool:
+    return isinstance(event, LabelEvent) and not event.changes
 
 
 def _seen_by(node: Aggregate) -> _SeenBy:

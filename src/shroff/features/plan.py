@@ -28,6 +28,7 @@ from shroff.language.expression import (
     Logic,
     Node,
     Score,
+    Via,
     aggregates,
     conjuncts,
     is_pair,
@@ -91,6 +92,7 @@ class GroupKey(msgspec.Struct, frozen=True):
     rule: str | None
     is_look: bool
     each_source: bool = False
+    via: Via | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,6 +231,7 @@ def _is_look(aggregate: Aggregate) -> bool:
     """Whether each event of the window is looked at; `over last n` counts before conditions: a pair key is no help."""
     parts = split(aggregate.condition)
     is_asked = AGGREGATES[aggregate.function].state == "looks"
+    is_asked = is_asked or aggregate.via is not None
     return is_asked or parts.look is not None or (bool(parts.pairs) and aggregate.last_n is not None)
 
 
@@ -237,7 +240,7 @@ def group_key(aggregate: Aggregate, stage: int, rule: str | None) -> GroupKey:
     is_look = _is_look(aggregate)
     pairs = () if is_look else parts.pairs
     where = aggregate.entity, aggregate.event, aggregate.matching
-    return GroupKey(*where, pairs, stage, rule, is_look, aggregate.each_source)
+    return GroupKey(*where, pairs, stage, rule, is_look, aggregate.each_source, aggregate.via)
 
 
 class KeptValues(msgspec.Struct, frozen=True):

@@ -8,7 +8,18 @@ from typing import Final, NoReturn
 from shroff.errors import nearest
 from shroff.language import syntax
 from shroff.language.aggregates import AGGREGATES, AggregateRow
-from shroff.language.expression import Aggregate, Literal, Node, compares_with_this, looks_at_each
+from shroff.language.expression import (
+    VIA_UP_TO,
+    Aggregate,
+    ItemFeature,
+    Literal,
+    Node,
+    ThisField,
+    Via,
+    compares_with_this,
+    looks_at_each,
+    walk,
+)
 from shroff.language.functions import FUNCTIONS
 from shroff.language.names import Scope
 from shroff.language.syntax import ExpressionError, Syntax
@@ -54,6 +65,7 @@ def check_aggregate(call: syntax.FunctionCall, scope: Scope, check_tree: CheckTr
         matching=_matched_field(modifiers.get("matching"), scope, event, call),
         rank=_rank(call, scope, check_tree) if row.has_rank else None,
         each_source="of each source" in modifiers,
+        via=_via(call, event, scope, check_tree) if call.via is not None else None,
     )
     _check_needs(call, aggregate)
     return aggregate
@@ -160,7 +172,9 @@ def _modifiers(call: syntax.FunctionCall, scope: Scope, event: str) -> dict[str,
         _fail(delayed, "'delayed' goes with 'over' a duration, not with 'over last n'")
     if delayed and over is None:
         _fail(delayed, "'delayed' goes with 'over' a duration", "Write over 7d delayed 7d.")
-    if delayed and "including this" in found:
+    if call.via is not None:
+        _check_window_of_links(call, call.via, found)
+    elif delayed and "including this" in found:
         _fail(delayed, "'including this' does not go with 'delayed', whose window has ended before this event")
     if "of each source" in found and event != "label":
         _fail(found["of each source"], f"'of each source' is for labels, which have sources; {event} has none")
@@ -173,6 +187,35 @@ def _modifiers(call: syntax.FunctionCall, scope: Scope, event: str) -> dict[str,
                 "'since flag' goes with 'over' a duration or nothing, not with 'over last' or 'delayed'",
             )
     return found
+
+
+def _check_window_of_links(call: syntax.FunctionCall, via: Syntax, modifiers: dict[str, syntax.Modifier]) -> None:
+    for word in ("since flag", "matching"):
+        if word in modifiers:
+            _fail(modifiers[word], f"'{word}' does not go with 'via'")
+    over = modifiers.get("over")
+    if over is None or over.word == "over last":
+        _fail(over or via, f"'via' in {call.name} needs 'over' a duration", "Write over 30d after the bracket.")
+
+
+def _via(call: syntax.FunctionCall, event: str, scope: Scope, check_tree: CheckTree) -> Via:
+    """Link of an aggregate: an expression over the events that it is over, for labels over those of a decided type."""
+    assert call.via is not None
+    names = [name for name in _names(call.via) if name.parts[0] not in {"this", "lists", "tables"}]
+    if not names:
+        _fail(call.via, "'via' takes a field of an event type, such as payment.device")
+    source = names[0].parts[0]
+    _known_event(names[0], source, scope)
+    if event not in {"label", source}:
+        _fail(names[0], f"'via' takes a field of {event}, whose events are aggregated, not of {source}")
+    if event == "label" and source not in scope.names.decided:
+        _fail(names[0], f"'via' takes a field of the events that have labels, not of {source}")
+    if source not in scope.names.entities.get(scope.entity or "", frozenset()):
+        _fail(names[0], f"{source} has no key of {scope.entity}.", f"Add {source} to entities.{scope.entity}.")
+    operand = check_tree(call.via, scope, source)
+    if any(isinstance(part, ThisField | ItemFeature) for part in walk(operand)):
+        _fail(call.via, "'via' reads fields of the linked events, not 'this' and no features")
+    return Via(operand.type, source, operand, call.up_to.amount if call.up_to else VIA_UP_TO)
 
 
 def _matched_field(matching: syntax.Modifier | None, scope: Scope, event: str, call: syntax.FunctionCall) -> str | None:

@@ -441,17 +441,17 @@ class _Checker:
             at = syntax.Span(tree.start, tree.name_end)
             hint = OF_OTHERS.get(tree.name.lower()) or nearest(tree.name, known)
             raise ExpressionError(f"there is no function {tree.name!r}.", at.start, at.end, hint)
-        if tree.where is not None or tree.modifiers:
+        if tree.where is not None or tree.via is not None or tree.modifiers:
             self.fail(
                 tree.modifiers[0] if tree.modifiers else tree,
-                f"{tree.name} is a function; 'where' and windows belong to aggregates",
+                f"{tree.name} is a function; 'via', 'where' and windows belong to aggregates",
             )
         return self.function(tree)
 
     def original(self, tree: syntax.FunctionCall) -> Node:
         """`original(payment.amount)`: the field beside it, which has the amount as it was sent."""
         name = tree.arguments[0] if len(tree.arguments) == 1 else None
-        if not isinstance(name, syntax.DottedName) or tree.where is not None or tree.modifiers:
+        if not isinstance(name, syntax.DottedName) or tree.where is not None or tree.via is not None or tree.modifiers:
             self.fail(tree, f"{ORIGINAL_AMOUNT} takes one field of money, as {ORIGINAL_AMOUNT}(this.amount)")
         node = self.check(name)
         beside = f"{name.parts[-1]}.{ORIGINAL_AMOUNT}"

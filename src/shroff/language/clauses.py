@@ -125,6 +125,8 @@ def _is_same(teller: ValueWording, left: Node, right: Node) -> bool:
     past = teller.plain(right)
     if not (isinstance(past, Aggregate) and past.function == "last" and past.condition is None and past.argument):
         return False
+    if past.via is not None:
+        return False
     return teller.noun(left) == teller.noun(past.argument)
 
 
@@ -132,6 +134,8 @@ def first_of(teller: ValueWording, node: Compare) -> str:
     """Where more values are known with this event than before it: `first payment with this device in 30 days`."""
     many, before = teller.plain(node.left), teller.plain(node.right)
     if not (isinstance(many, Aggregate) and many.function == "distinct" and many.including and many.argument):
+        return ""
+    if many.via is not None:
         return ""
     if node.operator != ">" or replace(many, including=False) != before:
         return ""
@@ -152,7 +156,7 @@ def counted_words(teller: ValueWording, left: Node, sign: str, limit: Literal) -
     is_one = few == "at least one" or (not few and limit.type.places == 0 and limit.value == 1)
     after = wording.one if is_one and wording.one else wording.after
     many = SO_MANY[sign] if left.type.kind == "money" else SO_MANY[sign].replace("less", "fewer")
-    return f"{few or many.format(limit_words(teller, left, limit))}{after}"
+    return f"{wording.before}{few or many.format(limit_words(teller, left, limit))}{after}"
 
 
 def limit_words(teller: ValueWording, left: Node, right: Literal) -> str:

@@ -7,6 +7,7 @@ equal expressions are equal, whatever they were written like.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Final, get_args
 
@@ -72,6 +73,21 @@ class Score(msgspec.Struct, frozen=True):
     type: Type
 
 
+VIA_UP_TO: Final = 50  # keys that a link value connects, where nothing else is written
+
+
+class Via(msgspec.Struct, frozen=True):
+    """What links keys of an entity: equal values of an expression over events of a type (`via payment.device`).
+
+    A value that more than `up_to` keys have in the window links none of them.
+    """
+
+    type: Type
+    event: str
+    operand: Node
+    up_to: int = VIA_UP_TO
+
+
 class Aggregate(msgspec.Struct, frozen=True):
     """A function over the earlier events of one type and one key.
 
@@ -94,6 +110,7 @@ class Aggregate(msgspec.Struct, frozen=True):
     matching: str | None = None
     rank: tuple[int, int] | None = None  # q of a quantile as numerator and denominator
     each_source: bool = False  # labels that leave the verdict in force as it was, too
+    via: Via | None = None  # over the events that share a value with those of the key, instead of the key's own
 
 
 class Convert(msgspec.Struct, frozen=True):
@@ -250,6 +267,7 @@ Node = (
     | RowValue
     | Score
     | Aggregate
+    | Via
     | Convert
     | Arithmetic
     | Negative
@@ -269,7 +287,7 @@ Node = (
 
 
 _PARTS: Final[dict[type, tuple[str, ...]]] = {  # the fields of each kind that are nodes
-    kind: tuple(name for name in kind.__struct_fields__ if "Node" in kind.__annotations__[name])
+    kind: tuple(name for name in kind.__struct_fields__ if re.search("Node|Via", kind.__annotations__[name]))
     for kind in get_args(Node)
 }
 
@@ -333,7 +351,7 @@ def is_pair(node: Node) -> bool:
 def looks_at_each(aggregate: Aggregate) -> bool:
     """Whether an aggregate must look at each event of its window."""
     row = AGGREGATES[aggregate.function]
-    return row.scans or row.state == "looks" or compares_with_this(aggregate)
+    return row.scans or row.state == "looks" or aggregate.via is not None or compares_with_this(aggregate)
 
 
 def compares_with_this(aggregate: Aggregate) -> bool:

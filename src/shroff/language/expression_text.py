@@ -243,6 +243,14 @@ class ValueWording(msgspec.Struct, frozen=True):
         return node
 
     def _around(self, node: Aggregate) -> Wording:
+        own = self._own(node)
+        if node.via is None or own.before or not AGGREGATES[node.function].is_tally:
+            return own
+        link = f"linked by {self.noun(node.via.operand)}"
+        many, single = (words.replace(f" {link}", "").replace(" different ", " ", 1) for words in (own.after, own.one))
+        return msgspec.structs.replace(own, before=f"{link} to ", after=many, one=single, name=own.noun)
+
+    def _own(self, node: Aggregate) -> Wording:
         where = self.where(node)
         events = f" {_many(node.event)}{where}"
         row = AGGREGATES[node.function]
@@ -287,7 +295,8 @@ class ValueWording(msgspec.Struct, frozen=True):
         if node.last_n is not None:
             return f"{words} among the last {node.last_n}"
         words += "" if node.over_ms is None else f" in {_length(node.over_ms)}"
-        return words + (f" up to {_length(node.delay_ms)} before" if node.delay_ms else "")
+        words += f" up to {_length(node.delay_ms)} before" if node.delay_ms else ""
+        return words + ("" if node.via is None else f" linked by {self.noun(node.via.operand)}")
 
     # ---- an expression as a noun
 

@@ -135,6 +135,9 @@ class _Parser:
     def is_word(self, *words: str) -> bool:
         return self.token.kind == "word" and self.token.text in words
 
+    def is_name(self, text: str) -> bool:
+        return self.token.kind == "name" and self.token.text == text
+
     def expect_sign(self, sign: str) -> Token:
         if not self.is_sign(sign):
             raise self.unexpected(f"{sign!r}")
@@ -364,7 +367,16 @@ class _Parser:
     def call(self, name: Token) -> Syntax:
         self.next()
         arguments = self.listed(")")
-        where = None
+        via = up_to = where = None
+        if self.is_name("via"):  # no keyword: an event type may have this name
+            self.next()
+            via = self.expression()
+            if self.is_name("up"):
+                start = self.next().start
+                if not self.is_name("to"):
+                    raise self.unexpected("'to' after 'up'")
+                self.next()
+                up_to = Modifier(start, self.token.end, "up to", self.count("up to"))
         if self.is_word("where"):
             self.next()
             where = self.expression()
@@ -373,7 +385,7 @@ class _Parser:
         while self.is_word(*_MODIFIERS):
             modifiers.append(self.modifier())
             end = modifiers[-1].end
-        return FunctionCall(name.start, end, name.text, name.end, arguments, where, tuple(modifiers))
+        return FunctionCall(name.start, end, name.text, name.end, arguments, where, tuple(modifiers), via, up_to)
 
     def modifier(self) -> Modifier:
         word = self.next()
@@ -397,7 +409,7 @@ class _Parser:
             return Modifier(word.start, name.end, "matching", name=name)
         if word.text == "over" and self.is_word("last"):
             self.next()
-            return Modifier(word.start, self.token.end, "over last", self.count())
+            return Modifier(word.start, self.token.end, "over last", self.count("over last"))
         if self.token.kind != "duration":
             raise self.unexpected(f"a duration after {word.text!r}, such as 7d")
         token = self.next()
@@ -406,13 +418,13 @@ class _Parser:
             raise ExpressionError("a window is longer than zero", word.start, token.end)
         return Modifier(word.start, token.end, word.text, amount)
 
-    def count(self) -> int:
-        """The n of `over last n`."""
+    def count(self, after: str) -> int:
+        """The n of `over last n` and of `up to n`."""
         digits = self.token.text.replace("_", "")
         if self.token.kind != "number" or not digits.isdigit() or int(digits) < 1:
-            raise self.unexpected("a whole number above zero after 'over last'")
+            raise self.unexpected(f"a whole number above zero after {after!r}")
         if int(digits) > LAST_MAX:
-            raise ExpressionError(f"'over last' takes at most {LAST_MAX:_} events", self.token.start, self.token.end)
+            raise ExpressionError(f"{after!r} takes at most {LAST_MAX:_}", self.token.start, self.token.end)
         self.next()
         return int(digits)
 

@@ -13,6 +13,7 @@ from typing import Final
 
 from shroff.language.expression import (
     ORIGINAL_AMOUNT,
+    VIA_UP_TO,
     Aggregate,
     Arithmetic,
     Call,
@@ -182,6 +183,9 @@ def _aggregate(node: Aggregate) -> str:
         share, whole = node.rank
         brackets.append(show_decimal(share, len(str(whole)) - 1))
     text = ", ".join(brackets)
+    if node.via is not None:
+        text += f" via {_Printer(node.via.event).write(node.via.operand, _ELSE)}"
+        text += f" up to {node.via.up_to}" if node.via.up_to != VIA_UP_TO else ""
     if node.condition is not None:
         text += f" where {inside.write(node.condition, _ELSE)}"
     words = [f"{node.function}({text})"]

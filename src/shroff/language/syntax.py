@@ -101,10 +101,10 @@ class Within(Span, frozen=True):
 
 
 class Modifier(Span, frozen=True):
-    """One of `over`, `over last`, `delayed`, `including this`, `matching`, `since flag`, `of each source`."""
+    """`over`, `over last`, `delayed`, `including this`, `matching`, `since flag`, `of each source`, `up to`."""
 
     word: str
-    amount: int = 0  # milliseconds, or n of `over last n`
+    amount: int = 0  # milliseconds, or n of `over last n` and `up to n`
     name: DottedName | None = None
 
 
@@ -116,6 +116,8 @@ class FunctionCall(Span, frozen=True):
     arguments: tuple[Syntax, ...]
     where: Syntax | None = None
     modifiers: tuple[Modifier, ...] = ()
+    via: Syntax | None = None
+    up_to: Modifier | None = None
 
 
 Syntax = (

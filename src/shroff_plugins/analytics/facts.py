@@ -170,6 +170,8 @@ class _Probe:
                     return f"reads {part.name}, and the key of its {other.entity} is known at an event only"
                 if reason := self._why_not(other.node):
                     return reason
+            elif isinstance(part, Aggregate) and part.via:
+                return f"looks at events that other keys of {self.entity} share a value with"
             elif isinstance(part, Aggregate) and part.matching:
                 if part.event == "label" or any(isinstance(node_, ItemFeature) for node_ in walk(part)):
                     return f"looks at {part.event} events of other keys of {self.entity}"

@@ -21,7 +21,6 @@ from shroff.features.batch.feed import GroupFeed
 from shroff.features.batch.rounds import Rounds
 from shroff.features.computed import Computed
 from shroff.features.frames import Frame
-from shroff.features.online.engine import SWEEP_A_BATCH, SWEEP_A_ROW
 from shroff.features.online.group_state import GroupState, SharedCodes
 from shroff.language.row import Reference
 
@@ -66,7 +65,7 @@ class BatchEngine(Rounds):
             for group in self._plan.groups
         ]
         self._feeds = [GroupFeed(group, lateness_ms, threads, spill) for group in self._groups if not group.key.is_look]
-        self._watermark_ms: int | None = None
+        self._here = [group for group in self._groups if group.key.is_look]
 
     def close(self) -> None:
         for feed in self._feeds:
@@ -76,25 +75,11 @@ class BatchEngine(Rounds):
         for feed in self._feeds:
             if feed.group.key.stage == stage:
                 feed.add(feed.group.feed(frames, size))
-        for group in self._groups:
-            if group.key.stage == stage and group.key.is_look:
-                group.run(times, frames, self._watermark_ms)
-        self._advance(stage, frames, size)
+        self._run_here(stage, frames, size, times)
         return self._keeper.keep(stage, frames, size, times)
-
-    def _advance(self, stage: int, frames: Mapping[str, Frame], size: int) -> None:
-        """Release events out of reach of later ones; labels do not move the watermark."""
-        newest = [int(frame.times.max()) for name, frame in frames.items() if name != "label" and len(frame)]
-        if not newest:
-            return
-        self._watermark_ms = max(newest) if self._watermark_ms is None else max(*newest, self._watermark_ms)
-        for group in self._groups:
-            if group.key.stage == stage and group.key.is_look:
-                group.trim(self._watermark_ms, SWEEP_A_ROW * size + SWEEP_A_BATCH)
 
     def _end_stage(self, stage: int) -> None:
         """Make the groups of a stage ready to answer: those that memory cannot hold first, one after the other."""
-        self._watermark_ms = None  # the next round begins with the first event again
         times = self._one_of_times()
         feeds = sorted(
             (feed for feed in self._feeds if feed.group.key.stage == stage), key=lambda feed: feed.bytes_wanted

@@ -21,7 +21,8 @@ from shroff.events.definitions import Events
 from shroff.features.batch.columns import Chunk, Keeper, Piece
 from shroff.features.computed import Computed
 from shroff.features.frames import Frame, times_of
-from shroff.features.online.engine import compute
+from shroff.features.online.engine import SWEEP_A_BATCH, SWEEP_A_ROW, compute
+from shroff.features.online.group_state import GroupState
 from shroff.features.plan import make_plan
 from shroff.language.row import Reference
 
@@ -59,6 +60,8 @@ class Rounds(ABC):
         self._keeper = Keeper(self._plan, also, events, reference)
         self._without: dict[int, frozenset[int]] = {}  # by version
         self._chunks: Waiting[Chunk] = self.waiting()
+        self._here: list[GroupState] = []  # groups that are answered as the events come in
+        self._watermark_ms: int | None = None
 
     def add(self, frames: Mapping[str, Frame], size: int) -> None:
         """Take the next events in log order, by type; `size` counts those whose types are left out as well."""
@@ -79,6 +82,7 @@ class Rounds(ABC):
         Pieces have up to so many rows, or those of one batch as it was added.
         """
         for stage in range(self._plan.stages):
+            self._watermark_ms = None  # the next round begins with the first event again
             self._end_stage(stage)
             if stage + 1 < self._plan.stages:
                 given = self._chunks
@@ -115,6 +119,17 @@ class Rounds(ABC):
     @abstractmethod
     def _deliver(self, stage: int, piece: Piece) -> None:
         """Put the answers of the groups of a stage into the frames of the next piece."""
+
+    def _run_here(self, stage: int, frames: Mapping[str, Frame], size: int, times: NDArray[np.int64]) -> None:
+        """Answer the groups of a stage that are answered here, and release events out of reach of later ones."""
+        groups = [group for group in self._here if group.key.stage == stage]
+        for group in groups:
+            group.run(times, frames, self._watermark_ms)
+        newest = [int(frame.times.max()) for name, frame in frames.items() if name != "label" and len(frame)]
+        if newest:  # labels do not move the watermark
+            self._watermark_ms = max([*newest, *([] if self._watermark_ms is None else [self._watermark_ms])])
+            for group in groups:
+                group.trim(self._watermark_ms, SWEEP_A_ROW * size + SWEEP_A_BATCH)
 
     def _answered(self, stage: int, piece: Piece) -> dict[str, Frame]:
         """The frames of a piece with the results of a stage."""

@@ -173,6 +173,11 @@ def check_keyed(computed: Sequence[Computed]) -> None:
                 "'shroff verify'."
             )
         for aggregate in aggregates(feature.node):
+            if aggregate.via is not None:
+                raise UsageError(
+                    f"{feature.asker} looks by 'via' at events of other keys, so it cannot be partitioned by key. "
+                    "One process decides it: 'shroff verify'."
+                )
             for inner in _stacked(aggregate, features):
                 if inner.entity != aggregate.entity or aggregate.matching is not None:
                     raise UsageError(

@@ -123,7 +123,8 @@ class Partitioned(Rounds):
     Args:
         spill: The folder for all files, which every process of the cluster must see.
 
-    Memory here: the different keys and texts, and a piece of the results; in each process
+    Memory here: the different keys and texts, a piece of the results, and the windows of aggregates with `via`, which
+    are answered here; in each process
     of the cluster what `Backfill` takes for a partition of the largest group.
     """
 
@@ -144,6 +145,11 @@ class Partitioned(Rounds):
         self._queues = ExitStack()
         super().__init__(events, computed, reference, also)
         codes = SharedCodes()
+        self._here = [
+            GroupState(group, int(lateness_ms), codes, events, reference)
+            for group in self._plan.groups
+            if group.key.via is not None  # it looks past the key, so past a partition
+        ]
         self._feeds = [
             _Exchanged(
                 GroupState(group, lateness_ms, codes, events, reference, is_fed_only=True),
@@ -153,6 +159,7 @@ class Partitioned(Rounds):
                 reference,
             )
             for number, group in enumerate(self._plan.groups)
+            if group.key.via is None
         ]
         self.done: list[AnsweredPartition] = []
 
@@ -173,6 +180,7 @@ class Partitioned(Rounds):
     def _take(self, stage: int, frames: Mapping[str, Frame], size: int, times: NDArray[np.int64]) -> Chunk:
         for feed in self._of_stage(stage):
             feed.add(times, frames, size)
+        self._run_here(stage, frames, size, times)
         return self._keeper.keep(stage, frames, size, times)
 
     def _end_stage(self, stage: int) -> None:

@@ -16,17 +16,19 @@ from numpy.typing import NDArray
 from shroff.events.definitions import Events
 from shroff.events.labels import LabelEvent
 from shroff.features.batch.remarks import Remarks
-from shroff.features.frames import Codes, Frame, joined_key, masked
+from shroff.features.frames import Codes, Frame, frames_of, joined_key, masked
 from shroff.features.kernels.layout import UNREAD
+from shroff.features.online.link_state import IS_SEEN, LINK, LinkState
 from shroff.features.online.scan_state import ScanState
+from shroff.features.online.value_codec import coded_texts, decode, encode
 from shroff.features.online.window_state import WindowState
 from shroff.features.plan import Group, SeriesKey, kernel_plan, series_of, whole_series_of
 from shroff.features.programs.scan_plan import scan_plan
 from shroff.language.aggregates import AGGREGATES
 from shroff.language.columns import Column, column_of, values_of
-from shroff.language.expression import Aggregate, ItemFeature, ItemField, Node, ThisField, walk
+from shroff.language.expression import Aggregate, ItemFeature, ItemField, Node, ThisField, Via, walk
 from shroff.language.row import Reference
-from shroff.language.types import INTEGER_MAX, INTEGER_MIN, UNITS_MAX, Type
+from shroff.language.types import INTEGER_MAX, UNITS_MAX
 from shroff.language.values import Value
 
 LookRows: TypeAlias = tuple[list[int], list[int], dict[int, dict[str, Value]], dict[int, dict[str, Value]]]
@@ -75,7 +77,10 @@ class GroupState:
         self.kernel = scan_plan(group) if group.key.is_look else kernel_plan(group)
         is_kept = self.kernel is not None and not is_fed_only
         self.history = WindowState(self.kernel.plan, lateness_ms=lateness_ms) if self.kernel and is_kept else None
-        self.look = ScanState(group.aggregates, lateness_ms, reference) if self.kernel is None else None
+        self.reference, is_linked = reference, group.key.via is not None
+        self.link_codes = codes.keys.setdefault(("via", group.key.via), Codes()) if is_linked else self.codes
+        kind = LinkState if is_linked else ScanState
+        self.look = kind(group.aggregates, lateness_ms, reference) if self.kernel is None else None
         self.this_fields = {aggregate: this_fields(aggregate) for aggregate in group.aggregates}
         self._reads_this = any(self.this_fields.values())
         self.sums = [at for at, aggregate in enumerate(group.aggregates) if AGGREGATES[aggregate.function].is_total]
@@ -245,8 +250,8 @@ class GroupState:
         if self.look is not None:
             inserts, items = self._look_items(frames, len(times))
             for at, time_ms in enumerate(times.tolist()):
-                if inserts[at] >= 0:
-                    self.look.row(time_ms, (inserts[at], items.get(at, {})), None)
+                if inserted := self._inserted(at, inserts, items):
+                    self.look.row(time_ms, inserted, None)
             return
         assert self.history is not None
         fed = self.feed(frames, len(times), is_asked=False)
@@ -336,12 +341,48 @@ class GroupState:
 
     def _look_items(self, frames: Mapping[str, Frame], size: int) -> tuple[list[int], dict[int, dict[str, Value]]]:
         """Of each row the key code that comes in, and what is read of the event by those who look at it later."""
+        if self.key.via is not None:
+            return self._link_items(self.key.via, frames, size)
         inserts, frame = self.inserts(frames, size), frames.get(self.key.event)
         if frame is None:
             return inserts.tolist(), {}
         for key in self.looked_at:
             self._series(key, frame, inserts)  # for what it notes
         return inserts.tolist(), _rows(frame, [leaf for each in self.group.aggregates for leaf in leaves_of_item(each)])
+
+    def _link_items(
+        self, via: Via, frames: Mapping[str, Frame], size: int
+    ) -> tuple[list[int], dict[int, dict[str, Value]]]:
+        """The same for links: each event that has a link value is kept. A label has that of its event, and no key."""
+        keys, links = np.full(size, -1, np.int64), np.full(size, -1, np.int64)
+        linking, seen = frames.get(via.event), frames.get(self.key.event)
+        leaves = [leaf for aggregate in self.group.aggregates for leaf in leaves_of_item(aggregate)]
+        items: dict[int, dict[str, Value]] = {}
+        if linking is not None:
+            keys[linking.places] = linking.key_codes(self.key.entity, self.codes)
+            links[linking.places] = linking.value_codes(via.operand, self.link_codes)
+            nothing = {**dict.fromkeys(map(leaf_name, leaves)), IS_SEEN: False}
+            items = {row: {**nothing, LINK: int(links[row])} for row in linking.rows.tolist() if links[row] >= 0}
+        if seen is not None and seen.type.name == "label":
+            labels = [event for event in seen.events if isinstance(event, LabelEvent)]
+            labelled = frames_of([label.of for label in labels], self.events, self.reference).get(via.event)
+            if labelled is not None:
+                counts = np.array([labels[row].changes or self.key.each_source for row in labelled.rows.tolist()])
+                found = labelled.value_codes(via.operand, self.link_codes)
+                links[seen.rows[labelled.rows]] = np.where(counts, found, -1)
+        if seen is not None:
+            for key in self.looked_at:
+                self._series(key, seen, links)  # for what it notes
+            for row, fields in _rows(seen, leaves).items():
+                if links[row] >= 0:
+                    items[row] = {**fields, LINK: int(links[row]), IS_SEEN: True}
+        return keys.tolist(), items
+
+    def _inserted(
+        self, at: int, inserts: list[int], items: dict[int, dict[str, Value]]
+    ) -> tuple[int, dict[str, Value]] | None:
+        is_in = inserts[at] >= 0 if self.key.via is None else at in items
+        return (inserts[at], items.get(at, {})) if is_in else None
 
     def look_row(
         self,
@@ -353,7 +394,7 @@ class GroupState:
         this: dict[int, dict[str, Value]],
     ) -> list[Value]:
         assert self.look is not None
-        insert = (inserts[at], items.get(at, {})) if inserts[at] >= 0 else None
+        insert = self._inserted(at, inserts, items)
         asked = (asks[at], this.get(at, {})) if asks[at] >= 0 else None
         return self.look.row(time_ms, insert, asked)
 
@@ -385,7 +426,8 @@ def this_fields(aggregate: Aggregate) -> list[ThisField]:
 
 def leaves_of_item(aggregate: Aggregate) -> list[Node]:
     """Values that an aggregate reads of the events that it scans."""
-    return [node for node in walk(aggregate) if isinstance(node, ItemField | ItemFeature)]
+    read = [part for part in (aggregate.argument, aggregate.condition) if part is not None]
+    return [node for part in read for node in walk(part) if isinstance(node, ItemField | ItemFeature)]
 
 
 def leaves_of_this(aggregate: Aggregate) -> list[Node]:
@@ -408,46 +450,6 @@ def _rows(frame: Frame, leaves: Sequence[Node]) -> dict[int, dict[str, Value]]:
     names = list(columns)
     rows = zip(*columns.values(), strict=True) if columns else (() for _ in range(len(frame)))
     return {row: dict(zip(names, values, strict=True)) for row, values in zip(frame.rows.tolist(), rows, strict=True)}
-
-
-def coded_texts(node: Node, frame: Frame, texts: Codes) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """An expression's texts as codes, and which are there."""
-    codes = frame.value_codes(node, texts)
-    return codes, codes >= 0
-
-
-def encode(column: Column, type_: Type, *, largest: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """A column, not of texts, as 64-bit numbers for the kernel, and which values are there and not beyond `largest`.
-
-    Where all that are there fit, the latter is the column's own `valid`.
-    """
-    if type_.kind == "real":
-        return column.values.view(np.int64), column.valid
-    if column.values.dtype == object:
-        listed = column.values.tolist()
-        lowest = INTEGER_MIN if largest == INTEGER_MAX else -largest
-        fits = column.valid & np.array([lowest <= value <= largest for value in listed], np.bool_)
-        values = np.array([value if fit else 0 for value, fit in zip(listed, fits.tolist(), strict=True)], np.int64)
-        return values, column.valid if np.array_equal(fits, column.valid) else fits
-    values = column.values.astype(np.int64)
-    if largest < INTEGER_MAX and type_.kind not in {"boolean", "time", "duration"}:
-        inside = (values >= -largest) & (values <= largest)
-        return values, column.valid if inside.all() else column.valid & inside
-    return values, column.valid
-
-
-def decode(words: NDArray[np.int64], valid: NDArray[np.bool_], type_: Type, texts: Codes) -> Column:
-    """The kernel's answers as a column of their type, which may share their memory: 0 where one is missing."""
-    if type_.kind == "real":
-        return Column(np.ascontiguousarray(words).view(np.float64), valid)
-    if type_.kind == "boolean":
-        return Column(words.astype(np.bool_) & valid, valid)
-    if type_.is_text:
-        decoded = [
-            texts.values[word] if there else None for word, there in zip(words.tolist(), valid.tolist(), strict=True)
-        ]
-        return column_of(decoded, type_)
-    return Column(words, valid)
 
 
 # ---- from a key to its pairs: which of a history's keys a hit must empty, where its keys are pairs

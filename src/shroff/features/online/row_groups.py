@@ -13,6 +13,7 @@ import numpy as np
 
 from shroff.features.batch.remarks import LEFT_OUT, SUM_OUTSIDE, Remarks
 from shroff.features.online.group_state import GroupState, largest_of, leaf_name, leaves_of_item, leaves_of_this
+from shroff.features.online.link_state import IS_SEEN, LINK
 from shroff.features.online.row_reads import Row, RowReads, joined
 from shroff.features.plan import SeriesKey, series_of
 from shroff.language.expression import ItemField, Node, ThisField, fields_of_this, walk
@@ -63,7 +64,7 @@ class RowGroup:
     def _insert_key(self, reads: RowReads) -> Evaluate | None:
         """The function that gives the key with which an event comes in; None where this type does not."""
         key = self.group.key
-        if key.event != reads.type.name:
+        if reads.type.name != (key.event if key.via is None else key.via.event):
             return None
         if key.matching is None:
             value = reads.key(key.entity)
@@ -209,29 +210,35 @@ class RowGroup:
     # ---- where each event is looked at, in Python
 
     def _look_step(self, reads: RowReads, insert: Evaluate | None, ask: Evaluate | None, places: list[int]) -> Fill:
-        look, codes, sums = self.group.look, self.group.codes, self.group.sums
+        look, codes, sums, link_codes = self.group.look, self.group.codes, self.group.sums, self.group.link_codes
         assert look is not None
         aggregates = self.group.group.aggregates
+        via, is_seen = self.group.key.via, self.group.key.event == reads.type.name
         items = _named(
             reads,
             [node for aggregate in aggregates for node in leaves_of_item(aggregate)] if insert is not None else [],
         )
+        link = None if via is None or insert is None else reads.evaluate(via.operand)
         this = _named(
             reads, [node for aggregate in aggregates for node in leaves_of_this(aggregate)] if ask is not None else []
         )
-        looked_at = [] if insert is None else [self._looked_at(key, reads) for key in self.group.looked_at]
+        looked_at = (
+            [] if insert is None or not is_seen else [self._looked_at(key, reads) for key in self.group.looked_at]
+        )
         hide, note_sums, time_at = self._hiding(reads, places), self._noting_sums(reads), reads.time_at
         insert_view = self._insert
 
         def step(row: Row) -> None:
             inserted = _NOBODY if insert is None else codes.add(insert(row))
             asked = _NOBODY if ask is None else codes.add(ask(row))
-            insert_view[0] = inserted
+            linked = insert_view[0] = inserted if link is None else link_codes.add(link(row))
             for note in looked_at:
                 note(row)
-            if inserted < 0 and asked < 0:
+            if linked < 0 and asked < 0:
                 return
-            item = None if inserted < 0 else (inserted, {name: read(row) for name, read in items})
+            item = None if linked < 0 else (inserted, {name: read(row) for name, read in items})
+            if item is not None and link is not None:
+                item[1].update({LINK: linked, IS_SEEN: is_seen})
             asking = None if asked < 0 else (asked, {name: read(row) for name, read in this})
             answers = look.row(row[time_at], item, asking)
             if asking is None:

@@ -19,7 +19,7 @@ from shroff.language.row import Evaluate, Reference, compile_row
 from shroff.language.values import Value
 
 Cell = tuple[int, dict[str, Value]]
-_TIME = itemgetter(0)
+TIME = itemgetter(0)
 _THIS_TIME = itemgetter(2)
 
 
@@ -44,7 +44,7 @@ class ScanState:
     def __post_init__(self) -> None:
         for aggregate in self.aggregates:
             keeps, reads = (
-                compile_row(node, _leaf, self.reference, time=_TIME, this_time=_THIS_TIME) if node is not None else None
+                compile_row(node, _leaf, self.reference, time=TIME, this_time=_THIS_TIME) if node is not None else None
                 for node in (aggregate.condition, aggregate.argument)
             )
             self._looks.append(_Scan(aggregate, keeps, reads))
@@ -57,7 +57,7 @@ class ScanState:
         if asked is not None:
             self._answer(time_ms, asked, answers, including=False)
         if insert is not None:
-            insort(self.cells.setdefault(insert[0], []), (time_ms, insert[1]), key=_TIME)
+            insort(self.cells.setdefault(insert[0], []), (time_ms, insert[1]), key=TIME)
         if asked is not None:
             self._answer(time_ms, asked, answers, including=True)
         return answers
@@ -70,13 +70,13 @@ class ScanState:
             aggregate = look.aggregate
             if aggregate.including != including:
                 continue
-            end = bisect_right(cells, time_ms - aggregate.delay_ms, key=_TIME)
+            end = bisect_right(cells, time_ms - aggregate.delay_ms, key=TIME)
             start = 0
             if aggregate.over_ms is not None:
-                start = bisect_right(cells, time_ms - aggregate.delay_ms - aggregate.over_ms, key=_TIME)
+                start = bisect_right(cells, time_ms - aggregate.delay_ms - aggregate.over_ms, key=TIME)
             elif aggregate.last_n is not None:
                 start = max(end - aggregate.last_n, 0)
-            answers[at] = _evaluate(look, cells[start:end], (time_ms, asked[1]))
+            answers[at] = evaluate(look, cells[start:end], (time_ms, asked[1]))
 
     def clear(self, key: int) -> None:
         self.cells.pop(key, None)
@@ -90,10 +90,13 @@ class ScanState:
             key = self._round.pop()
             cells = self.cells.get(key, [])
             over = min(_over(aggregate, cells, oldest_ms) for aggregate in self.aggregates)
-            if over and over == len(cells):
-                del self.cells[key]
-            elif over:
-                del cells[:over]
+            self.forget(cells[:over])
+            del cells[:over]
+            if not cells:
+                self.cells.pop(key, None)
+
+    def forget(self, cells: list[Cell]) -> None:
+        """Let go of cells that are released, wherever else they are."""
 
     def snapshot(self) -> bytes:
         """All state for `restore`: keys with their number of events, times and fields."""
@@ -123,13 +126,13 @@ class ScanState:
 def _over(aggregate: Aggregate, cells: list[Cell], oldest_ms: int) -> int:
     """Number of oldest cells that an aggregate no longer needs if no event before `oldest_ms` comes."""
     if aggregate.over_ms is not None:
-        return bisect_right(cells, oldest_ms - aggregate.over_ms - aggregate.delay_ms, key=_TIME)
+        return bisect_right(cells, oldest_ms - aggregate.over_ms - aggregate.delay_ms, key=TIME)
     if aggregate.last_n is not None:
-        return max(bisect_right(cells, oldest_ms, key=_TIME) - aggregate.last_n, 0)
+        return max(bisect_right(cells, oldest_ms, key=TIME) - aggregate.last_n, 0)
     return 0
 
 
-def _evaluate(look: _Scan, seen: list[Cell], this: Cell) -> Value:
+def evaluate(look: _Scan, seen: list[Cell], this: Cell) -> Value:
     kept = [cell for cell in seen if look.keeps is None or look.keeps((*cell, *this)) is True]
     if look.reads is None:
         return aggregate_values(look.aggregate, kept, len(seen))

@@ -15,8 +15,9 @@ from shroff.features.frames import Codes, Frame
 from shroff.features.kernels import rule_layout as layout
 from shroff.features.kernels.layout import NEVER_MS
 from shroff.features.kernels.operations import OUTSIDE
-from shroff.features.online.group_state import Feed, GroupState, encode, this_fields
+from shroff.features.online.group_state import Feed, GroupState, this_fields
 from shroff.features.online.since_flag_rows import Values, condition, values_at
+from shroff.features.online.value_codec import encode
 from shroff.features.programs.compiler import NoProgramError, Program, compile_program
 from shroff.language.expression import Aggregate, IsMissing, Literal, Logic, Node, Not, When, aggregates
 from shroff.language.types import BOOLEAN, INTEGER_MAX

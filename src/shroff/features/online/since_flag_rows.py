@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from shroff.features.computed import Computed
 from shroff.features.frames import Frame
 from shroff.features.kernels.rule_layout import ASKED, HIT, NO_HIT, UNKNOWN
-from shroff.features.online.group_state import Feed, GroupState, LookRows, decode, this_fields
+from shroff.features.online.group_state import Feed, GroupState, LookRows, this_fields
+from shroff.features.online.value_codec import decode
 from shroff.language.columns import values_of
 from shroff.language.expression import Aggregate, Node
 from shroff.language.row import Evaluate, compile_row

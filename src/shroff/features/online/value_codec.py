@@ -1,4 +1,4 @@
-"""Serialization of language values for snapshots, besides arrays of numbers."""
+"""Language values in other forms: columns as words of kernels, and what snapshots have besides arrays of numbers."""
 
 from __future__ import annotations
 
@@ -8,6 +8,11 @@ from typing import Any, Final
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
+
+from shroff.features.frames import Codes, Frame
+from shroff.language.columns import Column, column_of
+from shroff.language.expression import Node
+from shroff.language.types import INTEGER_MAX, INTEGER_MIN, Type
 
 WIDE: Final = 1  # MessagePack ends at 64 bits; a wider integer is an extension of this number
 _WIDE_BYTES: Final = 17  # a product of two 64-bit integers, and its sign
@@ -53,3 +58,46 @@ def _widened(code: int, data: memoryview) -> int:
     if code != WIDE:
         raise ValueError(f"extension {code} is none of ours")
     return int.from_bytes(data, signed=True)
+
+
+# ---- words of kernels
+
+
+def coded_texts(node: Node, frame: Frame, texts: Codes) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """An expression's texts as codes, and which are there."""
+    codes = frame.value_codes(node, texts)
+    return codes, codes >= 0
+
+
+def encode(column: Column, type_: Type, *, largest: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """A column, not of texts, as 64-bit numbers for the kernel, and which values are there and not beyond `largest`.
+
+    Where all that are there fit, the latter is the column's own `valid`.
+    """
+    if type_.kind == "real":
+        return column.values.view(np.int64), column.valid
+    if column.values.dtype == object:
+        listed = column.values.tolist()
+        lowest = INTEGER_MIN if largest == INTEGER_MAX else -largest
+        fits = column.valid & np.array([lowest <= value <= largest for value in listed], np.bool_)
+        values = np.array([value if fit else 0 for value, fit in zip(listed, fits.tolist(), strict=True)], np.int64)
+        return values, column.valid if np.array_equal(fits, column.valid) else fits
+    values = column.values.astype(np.int64)
+    if largest < INTEGER_MAX and type_.kind not in {"boolean", "time", "duration"}:
+        inside = (values >= -largest) & (values <= largest)
+        return values, column.valid if inside.all() else column.valid & inside
+    return values, column.valid
+
+
+def decode(words: NDArray[np.int64], valid: NDArray[np.bool_], type_: Type, texts: Codes) -> Column:
+    """The kernel's answers as a column of their type, which may share their memory: 0 where one is missing."""
+    if type_.kind == "real":
+        return Column(np.ascontiguousarray(words).view(np.float64), valid)
+    if type_.kind == "boolean":
+        return Column(words.astype(np.bool_) & valid, valid)
+    if type_.is_text:
+        decoded = [
+            texts.values[word] if there else None for word, there in zip(words.tolist(), valid.tolist(), strict=True)
+        ]
+        return column_of(decoded, type_)
+    return Column(words, valid)

@@ -33,7 +33,7 @@ def scan_plan(group: Group) -> KernelPlan | None:
 
 
 def _look(group: Group, aggregate: Aggregate, series: dict[SeriesKey, int], operands: dict[Node, int]) -> Look | None:
-    if aggregate.condition is None or AGGREGATES[aggregate.function].state == "looks":
+    if aggregate.condition is None or aggregate.via is not None or AGGREGATES[aggregate.function].state == "looks":
         return None
     if not surely_fits(aggregate.condition, _is_operand, lambda leaf: _bounds(leaf, group)):
         return None

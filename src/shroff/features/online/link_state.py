@@ -1,0 +1,124 @@
+"""Link state: events by link value, for aggregates over what shares one with the events of a key (`via`).
+
+The cells are those of a `ScanState` with link values in place of keys; `owned` has the same cells by key. Of a value
+that more keys have than the aggregates allow, as many events are looked at as show that.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right, insort
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from shroff.features.online.scan_state import TIME, Cell, ScanState, evaluate
+from shroff.language.values import Value
+
+# What a cell has beside the fields that aggregates read; no field has such a name.
+LINK: Final = " link"  # the code of its link value
+IS_SEEN: Final = " is seen"  # whether aggregates are over it; else it only links
+_KEY: Final = " key"  # the code of its key; -1 where it has none
+_NUMBER: Final = " number"  # by order of arrival
+_NO_KEY: Final = -1
+
+
+@dataclass(slots=True)
+class LinkState(ScanState):
+    """The events by link value and by key, for aggregates with one `via`."""
+
+    owned: dict[int, list[Cell]] = field(default_factory=dict)
+    _number: int = 0
+
+    def row(
+        self, time_ms: int, insert: tuple[int, Mapping[str, Value]] | None, asked: tuple[int, dict[str, Value]] | None
+    ) -> list[Value]:
+        """Process one event in log order: the code of its key with its cell, and the query with the fields of `this`.
+
+        An event that is inserted has a link value, with a key or without.
+        """
+        answers: list[Value] = [None] * len(self._looks)
+        if asked is not None:
+            self._answer_links(time_ms, asked, answers, None, including=False)
+        if insert is not None:
+            key, fields = insert
+            self._number += 1
+            cell = time_ms, {**fields, _KEY: key, _NUMBER: self._number}
+            _add(self.cells.setdefault(int(fields[LINK] or 0), []), cell)
+            if key != _NO_KEY:
+                _add(self.owned.setdefault(key, []), cell)
+        if asked is not None:
+            own = None if insert is None or insert[0] == _NO_KEY else int(insert[1][LINK] or 0)
+            self._answer_links(time_ms, asked, answers, own, including=True)
+        return answers
+
+    def _answer_links(
+        self,
+        time_ms: int,
+        asked: tuple[int, dict[str, Value]],
+        answers: list[Value],
+        own: int | None,
+        *,
+        including: bool,
+    ) -> None:
+        windows: dict[tuple[int, int], list[Cell]] = {}
+        for at, look in enumerate(self._looks):
+            aggregate = look.aggregate
+            if aggregate.including != including:
+                continue
+            end_ms = time_ms - aggregate.delay_ms
+            window = end_ms - (aggregate.over_ms or 0), end_ms
+            if window not in windows:
+                windows[window] = self._linked(asked[0], window, own)
+            answers[at] = evaluate(look, windows[window], (time_ms, asked[1]))
+
+    def _linked(self, key: int, window: tuple[int, int], own: int | None) -> list[Cell]:
+        """The aggregated events that share a link value with one of the key, all of them in a window (after, upto].
+
+        `own` is the link value of the event that asks, where it counts itself, inside the window or after it.
+        """
+        mine = self.owned.get(key, [])
+        first, end = (bisect_right(mine, edge_ms, key=TIME) for edge_ms in window)
+        links = {mine[at][1][LINK] for at in range(first, end)} | ({own} - {None})
+        found: list[Cell] = []
+        for link in links:
+            cells = self.cells.get(link, [])  # type: ignore[arg-type]  # a code
+            first, end = (bisect_right(cells, edge_ms, key=TIME) for edge_ms in window)
+            keys: set[Value] = {_NO_KEY, key}
+            for at in range(end - 1, first - 1, -1):
+                keys.add(cells[at][1][_KEY])
+                if len(keys) > self._up_to + 1:
+                    break
+            else:
+                found += [cell for cell in cells[first:end] if cell[1][IS_SEEN]]
+        if len(links) > 1:
+            found.sort(key=lambda cell: (cell[0], cell[1][_NUMBER]))
+        return found
+
+    @property
+    def _up_to(self) -> int:
+        via = self.aggregates[0].via
+        assert via is not None, "all aggregates of the group have the same"
+        return via.up_to
+
+    def forget(self, cells: list[Cell]) -> None:
+        for _, fields in cells:
+            mine = self.owned.get(fields[_KEY], [])  # type: ignore[arg-type]  # a code
+            del mine[: bisect_right(mine, cells[-1][0], key=TIME)]
+            if not mine:
+                self.owned.pop(fields[_KEY], None)  # type: ignore[arg-type]  # a code
+
+    def restore(self, snapshot: bytes | memoryview) -> None:
+        ScanState.restore(self, snapshot)
+        self.owned, cells = {}, [cell for cells in self.cells.values() for cell in cells]
+        for cell in sorted(cells, key=lambda cell: (cell[0], cell[1][_NUMBER])):
+            self._number = max(self._number, int(cell[1][_NUMBER] or 0))
+            if cell[1][_KEY] != _NO_KEY:
+                self.owned.setdefault(int(cell[1][_KEY] or 0), []).append(cell)
+
+
+def _add(cells: list[Cell], cell: Cell) -> None:
+    """Put a cell behind all that are not later; most come last."""
+    if cells and cells[-1][0] > cell[0]:
+        insort(cells, cell, key=TIME)
+    else:
+        cells.append(cell)
