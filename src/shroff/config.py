@@ -8,7 +8,7 @@ import re
 import shutil
 import stat
 from collections.abc import Callable, Collection, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from operator import attrgetter
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from shroff.errors import DefinitionError, LogBusyError, Problem, StorageError, UsageError, nearest, refused
+from shroff.runtime import contents
 from shroff.runtime.entry_points import FILES, entry_point, own_points
 from shroff.runtime.whole_files import (
     UnsyncedError,
@@ -42,7 +43,12 @@ FOLDER_MODE: Final = 0o750
 _VARIABLE: Final = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _UTF16_MARKS: Final = (b"\xff\xfe", b"\xfe\xff")
 TextReader = Callable[[str, str, list[Problem]], str]  # gives the text of a file, by its path and its name
-_FOLDERS: Final = (("rules", ".yaml"), ("lists", ".csv"), ("tables", ".csv"), ("notices", ".yaml"), ("notices", ".j2"))
+TABLE_ENDINGS: Final = (".csv", ".csv.gz", ".parquet", ".mmdb")
+TABLES: Final = "tables"
+_FOLDERS: Final = (
+    *((TABLES, ending) for ending in TABLE_ENDINGS),
+    *(("rules", ".yaml"), ("lists", ".csv"), ("notices", ".yaml"), ("notices", ".j2")),
+)
 _FILES: Final = (
     *map("{}.yaml".format, "shroff events features policy model schedules".split()),
     "models/in_force.json",
@@ -84,6 +90,10 @@ class ProjectPaths:
     def models(self) -> Path:
         """The registry: a folder for each model, and which of them are in force."""
         return self.folder / "models"
+
+    @property
+    def tables(self) -> Path:
+        return self.state / TABLES  # contents of large tables, each by its hash, of every version that the log has
 
     @property
     def drift(self) -> Path:
@@ -184,12 +194,18 @@ def read_files(
     """The text of every project file that begins so, by its name inside the folder (`rules/velocity.yaml`).
 
     A file that is not UTF-8 is a problem, and is given with a mark for what cannot be read,
-    so that all else in it and in the others can still be looked at. `text` reads each.
+    so that all else in it and in the others can still be looked at. `text` reads each. Of a large table, or one in
+    another format than CSV, it is the text that stands for its content (see `contents`).
     Raises: UsageError where a file cannot be read.
     """
     text = text or (lambda path, name, problems: text_of(bytes_of(path), name, problems))
-    names = (name for name in _names(folder, only) if name.startswith(only))
-    return {name: text(f"{folder}/{name}", name, problems) for name in names}
+    contents.known_store(store := ProjectPaths(folder).tables)
+
+    def read(name: str) -> str:
+        plain = partial(text, f"{folder}/{name}", name, problems)
+        return contents.table_text(folder, name, store, plain) if name.startswith(TABLES) else plain()
+
+    return {name: read(name) for name in _names(folder, only) if name.startswith(only)}
 
 
 def read_sql(folder: Path, room: str) -> dict[str, str]:
@@ -395,23 +411,6 @@ def editing(places: ProjectPaths) -> Iterator[None]:
     with file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
-
-
-def watching(places: ProjectPaths) -> AbstractContextManager[None]:
-    """A project for this process alone among those that watch a folder for it. The lock ends with the process.
-
-    Raises: LogBusyError where another one does; StorageError where the folder of the log cannot be written.
-    """
-    return alone(places.state / "watch.lock", "another 'shroff train --watch' runs for this project; stop it first")
-
-
-def delivering(places: ProjectPaths) -> AbstractContextManager[None]:
-    """A project for this process alone among those on this machine that deliver to its sinks.
-
-    Raises: LogBusyError where another one does; StorageError where the folder of the log cannot be written.
-    """
-    words = "another process, such as 'shroff run', already delivers to the sinks of this project"
-    return alone(places.state / "delivery.lock", words)
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from shroff.errors import Problem
 from shroff.language.lookups.table import key_interval
 from shroff.language.names import TableShape
 from shroff.language.types import TEXT
-from shroff.project.reference import load_table
+from shroff.project.table_files import load_table
 from tests.support.effort import times
 
 SEEDS = st.integers(0, 2**32)

@@ -21,7 +21,7 @@ from shroff.language.row import Reference
 from shroff.language.syntax import ExpressionError
 from shroff.language.types import BOOLEAN, DURATION, INTEGER, REAL, TEXT, TIME, Type, money, number
 from shroff.language.values import Value
-from shroff.project.reference import load_table
+from shroff.project.table_files import load_table
 
 FIELDS = {
     "points": INTEGER,

@@ -210,7 +210,7 @@ def test_a_row_of_a_long_list_goes_on_from_what_is_known(tmp_path, monkeypatch, 
     assert project.decide([payment], as_type="payment")[0].outcome == "decline"
     context = project.context
     load_definitions(in_the_log(project), context.log.hasher, read=context.read_once).or_raise()
-    read, rows_of, digests = list[int](), reference._rows, list[None]()
+    read, rows_of, digests = list[int](), reference.csv_rows, list[None]()
 
     def noted(file: str, text: str, problems: list[Problem]) -> object:
         read.append(len(text))
@@ -220,7 +220,7 @@ def test_a_row_of_a_long_list_goes_on_from_what_is_known(tmp_path, monkeypatch, 
         digests.append(None)
         return hmac.new(*given)
 
-    monkeypatch.setattr(reference, "_rows", noted)
+    monkeypatch.setattr(reference, "csv_rows", noted)
     monkeypatch.setattr(hash_keys, "hmac", SimpleNamespace(new=counted))
     for put, out in ((["c-x"], []), (["c-y"], []), (["c-3"], []), ([], ["c-7"]), ([], ["c-x"])):
         one = app.open(folder) if is_new else project

@@ -7,7 +7,8 @@ import pytest
 from shroff.errors import Problem
 from shroff.language.names import TableShape
 from shroff.language.types import INTEGER, TEXT
-from shroff.project.reference import load_list, load_table
+from shroff.project.reference import load_list
+from shroff.project.table_files import load_table
 
 HEADER = "value,note,added_by,expires_at\n"
 

@@ -11,6 +11,7 @@ from shroff.log.active_files import ActiveFilesInUse
 from shroff.models.registry import Registry
 from shroff.project.loader import MadeOnce, systems_of
 from shroff.project.parse_cache import ReadOnce
+from shroff.runtime.contents import known_store
 from shroff.runtime.process_wide import user_name
 from shroff.runtime.progress import unheard
 
@@ -65,6 +66,9 @@ class ProjectContext:
     rule_statistics: MadeOnce[RuleStatistics] = field(default_factory=MadeOnce)  # shared as well
     label_statistics: MadeOnce[LabelStatistics] = field(default_factory=MadeOnce)  # shared as well
     index: KeyIndex | None = None
+
+    def __post_init__(self) -> None:
+        known_store(self.paths.tables)
 
     @property
     def log(self) -> ProjectLog:

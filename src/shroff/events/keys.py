@@ -208,10 +208,13 @@ ENTITIES: Final = own_names(
     own_names("event types with the key of this entity in each: a field, an expression, or a list of them", ENTITY_KEY),
     reserved=RESERVED,
 )
+MMDB_COLUMN: Final = One(
+    "a type and the path of the column in a MaxMind database", r"^[a-z].*\sfrom\s+[A-Za-z_][\w.\[\]]*\s*$"
+)
 COLUMNS: Final = MappingShape(
     "columns with their types, the first column the key",
     (Key("from", "The column that says from which time on a row is valid.", NAME, examples=("valid_from",)),),
-    named=Either((FIELD_TYPE, choice(*TABLE_KINDS))),
+    named=Either((FIELD_TYPE, choice(*TABLE_KINDS), MMDB_COLUMN)),
     pattern=NAME_PATTERN,
 )
 TABLES: Final = own_names("look-up tables", COLUMNS)
@@ -233,11 +236,13 @@ EVENTS: Final = MappingShape(
         ),
         Key(
             "tables",
-            "Look-up tables, each a file tables/NAME.csv. The type of the first column says how a key is looked up: "
+            "Look-up tables, each a file tables/NAME.csv, .csv.gz, .parquet or .mmdb. "
+            "The type of the first column says how a key is looked up: "
             "`text`, `integer` or `choice(...)` by equal values; `prefix` by the longest row that a text begins with; "
             "`suffix` by the longest that ends it at a dot; `network` by the longest that holds an address. "
             "With `from: valid_from` behind the key, a row is valid "
-            "from the time in this column on, until the next row of its key.",
+            "from the time in this column on, until the next row of its key. "
+            "In a MaxMind database a column is what its path leads to: `text from country.iso_code`.",
             TABLES,
             examples=(
                 "{ bins: { bin: prefix, country: text }, ip: { network: network, country: text } }",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from collections.abc import Mapping as MappingOf
 from dataclasses import replace
@@ -32,6 +33,7 @@ from shroff.language.values import is_zone
 from shroff.language.yaml.text import Mapping, Node, Scalar, Sequence
 
 SKIP_DIGITS_MAX: Final = 6  # no file has a million lines before its header
+_PATH: Final = re.compile(r"(.*\S)\s+from\s+([A-Za-z_][\w.\[\]]*)\s*")  # of a column in a MaxMind database
 FROM_COLUMN: Final = "from"  # of a table: the key that names the column of times from which rows are valid
 
 
@@ -250,6 +252,7 @@ def _tables(node: Node | None, places: int, problems: list[Problem]) -> tuple[di
         name = loader.name(key, problems, "a table")
         value, since = _since(value, problems, f"table {key.text}")
         kind, value = _kind(value)
+        value, paths = _paths(value)
         columns = _fields(value, places, problems, f"table {key.text}")
         problems += [
             key.problem(f"{column.name} of table {key.text}: a table has nothing personal, since rules read it.")
@@ -265,7 +268,7 @@ def _tables(node: Node | None, places: int, problems: list[Problem]) -> tuple[di
             problems.append(key.problem(f"table {key.text} has a key and at least one more column"))
             continue
         types = {column.name: column.type for column in columns[1:]}
-        tables[name] = TableShape(columns[0].type, types, since, kind)
+        tables[name] = TableShape(columns[0].type, types, since, kind, paths)
         keys[name] = columns[0].name
     return tables, keys
 
@@ -279,6 +282,18 @@ def _since(node: Node, problems: list[Problem], what: str) -> tuple[Node, str]:
     name = loader.scalar(found, problems, f"{FROM_COLUMN} of {what}")
     rest = tuple(entry for entry in node.entries if entry[0].text != FROM_COLUMN)
     return replace(node, entries=rest), name.text if name else ""
+
+
+def _paths(node: Node) -> tuple[Node, dict[str, str]]:
+    """The columns of a table without `from country.iso_code`, and these paths in a MaxMind database."""
+    if not isinstance(node, Mapping):
+        return node, {}
+    paths, entries = dict[str, str](), []
+    for key, value in node.entries:
+        if isinstance(value, Scalar) and (found := _PATH.fullmatch(value.text)):
+            paths[key.text], value = found[2], replace(value, text=found[1])
+        entries.append((key, value))
+    return replace(node, entries=tuple(entries)), paths
 
 
 def _kind(node: Node) -> tuple[str, Node]:

@@ -17,6 +17,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from shroff.config import ProjectPaths
 from shroff.engine.step import Effects, Engine, SequencedEvent
 from shroff.errors import StateError, UsageError
 from shroff.events.labels import LogEvent
@@ -38,6 +39,7 @@ from shroff.log.version_switch import means_the_same
 from shroff.models.registry import Registry
 from shroff.project.definitions import Definitions, computed_of, load_definitions
 from shroff.replay.compare import Segment, segments_of
+from shroff.runtime.contents import known_store
 from shroff.streams.lake import Objects, RetriedObjects
 from shroff.streams.log import PENDING, DecisionRow, FlagRow, HitRow, Kind, Record
 
@@ -59,7 +61,7 @@ class ReplayPlan:
     Args:
         name: Tells this from every other in a process that keeps what it loaded.
         opened: Opens the lake's objects.
-        models: The folder of the models, which every process that decides must see.
+        models: The folder of the models, which every process that decides must see, as it must see .shroff beside it.
         starts: Behind which place each version decides.
         versions: The files of each version, by name.
         folds: For each version the one whose stages answer for it.
@@ -114,6 +116,7 @@ def replay_plan(
     Raises: UsageError for a version that keys cannot part; StateError where a model that decided cannot be loaded.
     """
     upto = reader.last_seq
+    known_store(ProjectPaths(models.parent).tables)
     segments = segments_of(list(reader.controls(upto=upto)), upto, Registry(models).load)
     found = [segment.definitions for segment in segments]
     for definitions, segment in zip(found, segments, strict=True):
@@ -198,6 +201,7 @@ class ReplayProcess:
     def definitions(self, version: int) -> Definitions:
         if version not in self._definitions:
             load_model = Registry(self.replay.models).load
+            known_store(ProjectPaths(self.replay.models.parent).tables)
             loaded = load_definitions(self.replay.versions[version], load_model=load_model)
             self._definitions[version] = loaded.or_raise()
         return self._definitions[version]

@@ -17,13 +17,15 @@ class TableShape(msgspec.Struct, frozen=True):
     """A look-up table: the type of its key and of each other column.
 
     `since` is the column that says from which time on a row is valid, which is none of the others; empty without one.
-    `kind` says how a key is looked up: prefix, suffix or network; empty where it is equal.
+    `kind` says how a key is looked up: prefix, suffix or network; empty where it is equal. `paths` are those of columns
+    in a MaxMind database, where they are not the columns' names.
     """
 
     key: Type
     columns: Mapping[str, Type]
     since: str = ""
     kind: str = ""
+    paths: Mapping[str, str] = {}
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from shroff.features.key_texts import Hits
 from shroff.language.values import parse_decimal, parse_time, rescale_half_even, show_decimal, show_number
 from shroff.language.yaml import text as yamltext
 from shroff.log.prepared import typed_id
+from shroff.runtime.contents import check_stored
 from shroff.runtime.texts import edit_of
 from shroff.streams.log import DecisionRow, Log, LogReader, Record, WaitingLabel
 
@@ -384,6 +385,7 @@ def control_of(control: Control, now: Definitions | ListRows, seq: int, now_ms: 
     versions = asdict(now.versions)
     if control.versions == versions:
         return None
+    check_stored(now.files.values())
     body = control.change_to(now.files, versions)
     return Record(seq, "control", "control", str(seq), now_ms, body, decided=False)
 

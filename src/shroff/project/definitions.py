@@ -56,6 +56,7 @@ from shroff.project.scoring import (
 from shroff.project.settings.casework import load_case_settings
 from shroff.project.settings.summaries import load_summary_settings
 from shroff.project.settings.systems import SYSTEM_KEYS, load_systems, without_systems
+from shroff.project.table_files import is_table
 from shroff.rules.definitions import Rule, RuleLoader
 from shroff.rules.silences import idle_silences
 
@@ -319,7 +320,7 @@ def _declared(
         trees = laid_over(trees, draft, problems)
         rule_files = sorted(name for name in trees if name.startswith("rules/"))
     notices = _notices(files)
-    tables = {name: files[name] for name in sorted(files) if _is(name, "tables")}
+    tables = {name: files[name] for name in sorted(files) if is_table(name)}
     top, types_tree, features_tree = (trees.get(f"{name}.yaml") for name in ("shroff", "events", "features"))
     given = top, types_tree, features_tree, list_names, tuple(tables.items())
     typed = read.of_same("typed", given, partial(RuleContext.read, top, types_tree, features_tree, list_names, tables))
@@ -369,10 +370,6 @@ def is_list(name: str) -> bool:
     return name[:6] == "lists/" and name.endswith(".csv")  # asked of each of thousands of files
 
 
-def _is(name: str, folder: str) -> bool:
-    return name.startswith(f"{folder}/") and name.endswith(".csv")
-
-
 def _notices(files: Iterable[str]) -> list[str]:
     """Names of the notices among a project's files."""
     start, end = "notices/", ".yaml"
@@ -381,7 +378,7 @@ def _notices(files: Iterable[str]) -> list[str]:
 
 def _counts(name: str) -> bool:
     is_yaml = name in DECIDING or name.startswith("rules/")
-    return is_yaml or _is(name, "tables") or name == in_force.FILE
+    return is_yaml or is_table(name) or name == in_force.FILE
 
 
 def _place(problem: Problem) -> tuple[str, int, int]:

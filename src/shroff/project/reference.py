@@ -1,23 +1,17 @@
-"""Lists and look-up tables: CSV files beside the definitions."""
+"""Lists, and the rows of CSV files beside the definitions."""
 
 from __future__ import annotations
 
 import csv
-import hashlib
 import io
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import partial
-from typing import Final, TypeVar
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Final
 
 import msgspec
-import numpy as np
 
 from shroff.errors import Problem, nearest
-from shroff.language.lookups.table import CodedColumn, IntervalTable, key_interval
-from shroff.language.names import TableShape
-from shroff.language.row import DatedRows, Table
-from shroff.language.types import TIME, Type
+from shroff.language.types import Type
 from shroff.language.values import (
     Value,
     parse_boolean,
@@ -31,7 +25,6 @@ from shroff.language.values import (
 from shroff.runtime.texts import line_edit_of
 
 LIST_COLUMNS: Final = ("value", "note", "added_by", "expires_at")
-_DAY_LENGTH: Final = len("2026-03-01")  # of a time that is a day, which begins at midnight UTC
 _CELL_MAX: Final = csv.field_size_limit()
 _SIGNS: Final = '"\r\0'  # where none of them is, the lines of a CSV are its rows
 _REREAD_MAX: Final = 100_000  # characters of changed lines
@@ -39,7 +32,6 @@ _LONG: Final = 1 << 15  # entries: a copy of more takes longer than a millisecon
 _AT_ONCE_MIN: Final = 1 << 14  # characters of a list
 _CHANGED_MAX: Final = 1 << 12  # of them, until a copy is made all the same
 Changes = Callable[[str], str]  # gives what stands for a value
-_T = TypeVar("_T")
 Answer = tuple[bool, int | None]  # whether a list has a value, and until when
 
 
@@ -128,7 +120,8 @@ def load_list(file: str, text: str, problems: list[Problem]) -> ListFile:
     text = text.removeprefix("\ufeff")
     endless, left = _endless_rows(text)
     entries: dict[str, int | None] = dict.fromkeys(endless)
-    header, rows = _rows(file, left, problems)
+    header, read = csv_rows(file, left, problems)
+    rows = list(read)
     problems += [
         Problem(file, 1, 1, "", f"a list has no column {column!r}.", nearest(column, LIST_COLUMNS))
         for column in header
@@ -233,112 +226,8 @@ def remapped(before: str, mapped: str, text: str, change: Callable[[str], str]) 
     return mapped[:at] + new.mapped(change).text[head:] + mapped[at:]
 
 
-def load_table(file: str, text: str, shape: TableShape, key: str, money_places: int, problems: list[Problem]) -> Table:
-    """Read tables/NAME.csv by the columns that events.yaml declares."""
-    header, rows = _rows(file, text.removeprefix("\ufeff"), problems)
-    types = {key: shape.key, **({shape.since: TIME} if shape.since else {}), **shape.columns}
-    lacking = [column for column in types if column not in header]
-    if lacking:
-        problems.append(Problem(file, 1, 1, "", f"the table lacks the column {', '.join(lacking)}."))
-        return {}
-    if shape.kind:
-        by_column = {
-            name: [row[at] if len(row) > at else "" for _, row in rows]
-            for name, at in ((name, header.index(name)) for name in types)
-        }
-        numbers = [number for number, _ in rows]
-        del rows  # of half a million, 200 MB
-        return _interval_table(file, text, shape, numbers, by_column, money_places, problems)
-    table: dict[Value, dict[str, Value]] = {}
-    dated: dict[Value, dict[int, dict[str, Value]]] = {}
-    lines: dict[tuple[Value, Value], int] = {}
-    for number, row in rows:
-        cells = dict(zip(header, row, strict=False))
-        if len(cells.get(shape.since, "")) == _DAY_LENGTH:
-            cells[shape.since] += "T00:00:00Z"
-        try:
-            values = {column: parse_cell(cells.get(column, ""), type_, money_places) for column, type_ in types.items()}
-        except ValueError as error:
-            problems.append(Problem(file, number, 1, "", str(error)))
-            continue
-        since_ms = values[shape.since] if shape.since else None
-        place, empty = (values[key], since_ms), [name for name in (key, shape.since) if name and values[name] is None]
-        if empty or place in lines:
-            at = f" from {cells[shape.since]}" if shape.since else ""
-            words = f"{cells.get(key)!r}{at} is in line {lines[place]} too." if not empty else f"{empty[0]} is empty."
-            problems.append(Problem(file, number, 1, "", words, "" if empty else "Leave one of the two lines out."))
-            continue
-        lines[place] = number
-        found = {column: values[column] for column in shape.columns}
-        if isinstance(since_ms, int):
-            dated.setdefault(values[key], {})[since_ms] = found
-        else:
-            table[values[key]] = found
-    by_time = {of: sorted(rows_of.items()) for of, rows_of in dated.items()}
-    return table | {of: DatedRows(*zip(*rows_of, strict=True)) for of, rows_of in by_time.items()}
-
-
-def _interval_table(
-    file: str,
-    text: str,
-    shape: TableShape,
-    lines: Sequence[int],
-    cells: Mapping[str, Sequence[str]],
-    money_places: int,
-    problems: list[Problem],
-) -> IntervalTable:
-    """The table of cells by column, of which the first has the keys. Cells that are equal are read once."""
-
-    def parsed(column: str, parse: Callable[[str], _T]) -> tuple[list[_T | None], list[int]]:
-        known: dict[str, int] = {}
-        codes = [known.setdefault(cell, len(known)) for cell in cells[column]]
-        values: list[_T | None] = []
-        for cell in known:
-            try:
-                values.append(parse(cell))
-            except ValueError as error:
-                values.append(None)
-                problems.append(Problem(file, lines[cells[column].index(cell)], 1, "", f"{column}: {error}."))
-        return values, codes
-
-    given = len(problems)
-    keys, of_row = parsed(next(iter(cells)), partial(key_interval, shape.kind))
-    times, time_of_row = parsed(shape.since, _time_or_day) if shape.since else ([0], [0] * len(lines))
-    columns: dict[str, CodedColumn] = {}
-    for column, type_ in shape.columns.items():
-        values, codes = parsed(column, partial(parse_cell, type_=type_, money_places=money_places))
-        columns[column] = CodedColumn([*values, None], np.array([*codes, -1], np.int32))
-    if len(problems) > given:
-        return IntervalTable("", shape.kind, (), None, {})
-    own = [interval for at in of_row if (interval := keys[at]) is not None]
-    since = [since_ms for at in time_of_row if (since_ms := times[at]) is not None] if shape.since else None
-    digest = hashlib.sha256(f"{shape}\n{text}".encode()).hexdigest()
-    table = IntervalTable(digest, shape.kind, own, since, columns)
-    problems += [_twice(file, lines[second], lines[first]) for first, second in table.repeated]
-    for pair in table.overlaps:
-        first, second = sorted(lines[own.index(key)] for key in pair)
-        problems.append(_twice(file, second, first))
-    return table
-
-
-def _twice(file: str, line: int, first: int) -> Problem:
-    words = f"line {first} has a key that stands for the same values"
-    return Problem(file, line, 1, "", f"{words}.", "Leave one of the two out, or cut its range.")
-
-
-def _time_or_day(text: str) -> int:
-    """A time; a day stands for its start in UTC."""
-    return parse_time(f"{text}T00:00:00Z" if len(text) == _DAY_LENGTH else text)
-
-
-def cells_of(file: str, text: str) -> Iterator[tuple[int, Mapping[str, str]]]:
-    """The rows of a table as they are written, each with its line."""
-    header, rows = _rows(file, text.removeprefix("\ufeff"), [])
-    return ((number, dict(zip(header, row, strict=False))) for number, row in rows)
-
-
-def _rows(file: str, text: str, problems: list[Problem]) -> tuple[list[str], list[tuple[int, list[str]]]]:
-    """The header and the rows that hold something, each with its line.
+def csv_rows(file: str, text: str, problems: list[Problem]) -> tuple[list[str], Iterator[tuple[int, list[str]]]]:
+    """The header and the rows that hold something, each with its line; mistakes are named as the rows are read.
 
     A quotation mark that does not close, or a row with more cells than there are columns,
     is a problem: what it swallows would be missing from the list unseen.
@@ -347,25 +236,34 @@ def _rows(file: str, text: str, problems: list[Problem]) -> tuple[list[str], lis
         lines = text.split("\n")
         header, most = lines[0].split(","), lines[0].count(",")
         if lines[0] and all(line.count(",") <= most for line in lines) and max(map(len, lines)) <= _CELL_MAX:
-            return header, [
-                (number, row) for number, line in enumerate(lines[1:], 2) if line and any(row := line.split(","))
-            ]
+            plain = ((number, line.split(",")) for number, line in enumerate(lines[1:], 2) if line)
+            return header, ((number, row) for number, row in plain if any(row))
     reader = csv.reader(io.StringIO(text), strict=True)
-    header, rows, end = list[str](), list[tuple[int, list[str]]](), 0
     try:
         header = next(reader, [])
-        end = reader.line_num
-        for row in reader:
-            number, end = end + 1, reader.line_num
-            if len(row) > len(header):
-                words = f"the line has {len(row)} cells, the header has {len(header)}."
-                problems.append(Problem(file, number, 1, "", words))
-            elif any(row):
-                rows.append((number, row))
     except csv.Error:
-        words = "a quotation mark in this line is not closed, or text follows a closing one."
-        problems.append(Problem(file, end + 1, 1, "", words, "Inside quotes, write a quotation mark twice."))
-    return header, rows
+        problems.append(_unclosed(file, 1))
+        return [], iter(())
+
+    def rows() -> Iterator[tuple[int, list[str]]]:
+        end = reader.line_num
+        try:
+            for row in reader:
+                number, end = end + 1, reader.line_num
+                if len(row) > len(header):
+                    words = f"the line has {len(row)} cells, the header has {len(header)}."
+                    problems.append(Problem(file, number, 1, "", words))
+                elif any(row):
+                    yield number, row
+        except csv.Error:
+            problems.append(_unclosed(file, end + 1))
+
+    return header, rows()
+
+
+def _unclosed(file: str, line: int) -> Problem:
+    words = "a quotation mark in this line is not closed, or text follows a closing one."
+    return Problem(file, line, 1, "", words, "Inside quotes, write a quotation mark twice.")
 
 
 def parse_cell(text: str, type_: Type, money_places: int) -> Value:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
+from shroff.config import TABLE_ENDINGS
 from shroff.errors import Problem
 from shroff.events.conversion import rate_problems
 from shroff.events.definitions import Events, Settings
@@ -15,8 +16,8 @@ from shroff.language.expression import Compare, IsMissing, ItemField, ThisField,
 from shroff.language.names import DeclaredNames
 from shroff.language.row import Table, Tables
 from shroff.language.yaml.text import Node
-from shroff.project.reference import cells_of, load_table
 from shroff.project.settings.loader import load_settings
+from shroff.project.table_files import cells_of, load_table, table_file, table_name
 from shroff.rules.definitions import LoadedFile, Rule
 
 
@@ -53,19 +54,28 @@ class RuleContext(msgspec.Struct, frozen=True):
 
 def _tables(files: Mapping[str, str], events: Events, settings: Settings, problems: list[Problem]) -> Tables:
     tables: dict[str, Table] = {}
+    by_name: dict[str, list[str]] = {}
+    for file in sorted(files):
+        by_name.setdefault(table_name(file), []).append(file)
     for name, shape in events.tables.items():
-        file = f"tables/{name}.csv"
-        if file not in files:
+        file, *others = by_name.get(name, [table_file(name, ())])
+        if others:
+            words = f"table {name} has several files: {', '.join((file, *others))}."
+            problems.append(Problem(file, 0, 0, "", words, "Keep one of them."))
+        elif file not in files:
             words = f"table {name} is declared, but {file} is missing."
-            problems.append(Problem("events.yaml", 0, 0, f"tables.{name}", words))
-            continue
-        tables[name] = load_table(file, files[file], shape, events.table_keys[name], settings.money_places, problems)
-    rates = f"tables/{settings.rates}.csv"
+            hint = f"It may also be {' or '.join(f'{name}{ending}' for ending in TABLE_ENDINGS[1:])} in that folder."
+            problems.append(Problem("events.yaml", 0, 0, f"tables.{name}", words, hint))
+        else:
+            key = events.table_keys[name]
+            tables[name] = load_table(file, files[file], shape, key, settings.money_places, problems)
+    rates = table_file(settings.rates, files)
     problems += rate_problems(settings, events, cells_of(rates, files.get(rates, "")))
     problems += [
         Problem(file, 0, 0, "", "no table of this name is declared under tables in events.yaml.")
-        for file in sorted(files)
-        if file[len("tables/") : -len(".csv")] not in events.tables
+        for name, own in by_name.items()
+        for file in own
+        if name not in events.tables
     ]
     return tables
 

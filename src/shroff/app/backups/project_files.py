@@ -87,7 +87,8 @@ def _unreadable(error: OSError) -> None:
 
 
 def _is_made_again(parts: list[str]) -> bool:
-    return parts[1] in _MADE_AGAIN or _is_passing(parts[-1])
+    is_packed = parts[1:3] in (["tables", "packed"], ["tables", "stamps.json"])
+    return is_packed or parts[1] in _MADE_AGAIN or _is_passing(parts[-1])
 
 
 def _is_passing(name: str) -> bool:

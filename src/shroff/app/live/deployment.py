@@ -21,6 +21,7 @@ from shroff.log.active_files import (
 from shroff.operations.declaration import OperationAnswer, OperationRequest, Param, operation
 from shroff.people.access import Right
 from shroff.people.audit import Action
+from shroff.project.table_files import row_texts
 from shroff.runtime.texts import many, one_line, table
 
 WAITS: Final = "The files are unchanged; the process that writes the log makes them active"
@@ -134,7 +135,7 @@ def file_changes(found: Sequence[FileDifference]) -> list[FileChange]:
 
 def _difference(file: str, before: str, after: str) -> list[str]:
     if file.startswith(TABLES) and before != after:
-        return _rows_difference(before.splitlines(), after.splitlines())
+        return _rows_difference(row_texts(file, before), row_texts(file, after))
     return [] if before == after else list(unified_diff(before.splitlines(), after.splitlines(), lineterm="", n=2))[2:]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import TYPE_CHECKING, Final, Literal, Protocol
 
 from shroff import config
@@ -100,6 +100,11 @@ TRIES: Final = 3  # of a delivery by hand, for each sink
 class Sinks(ProjectPart):
     """The sinks of a project."""
 
+    def _alone(self) -> AbstractContextManager[None]:
+        """The right to deliver, for one process of this machine. Raises: LogBusyError where another one has it."""
+        words = "another process, such as 'shroff run', already delivers to the sinks of this project"
+        return config.alone(self._context.paths.state / "delivery.lock", words)
+
     @contextmanager
     def delivering(self, log: Log) -> Iterator[SinkDelivery]:
         """Deliver to the project's sinks and send notices, while this process writes the log.
@@ -118,7 +123,7 @@ class Sinks(ProjectPart):
         begin(routes, log)
         NoticeViews(self._context).begin_telling(log)
         with (
-            config.delivering(self._context.paths),
+            self._alone(),
             ExitStack() as held,  # what tells people ends last: delivery brings notices on decisions
             delivering(routes, log, self._reader, self._context.now_ms) as delivery,
         ):
@@ -146,7 +151,7 @@ class Sinks(ProjectPart):
         def record(moved: Sequence[DeliveryProgress]) -> None:
             self._ask_outbox(outbox_request(moved=moved))
 
-        with config.delivering(self._context.paths):
+        with self._alone():
             self._ask_outbox(outbox_request({route.name: route.from_now for route in routes}))
             with self._log.reading() as log:
                 target = log.last_seq()

@@ -303,7 +303,8 @@ class Training(ProjectPart):
 
     def _watching(self, given: PulledSource, watch: Watch) -> Iterator[FileReport]:
         """The reports of one process that watches for this project, while it goes on."""
-        with config.watching(self._context.paths), closing(given):
+        words = "another 'shroff train --watch' runs for this project; stop it first"
+        with config.alone(self._context.paths.state / "watch.lock", words), closing(given):
             yield from watch.reports()
 
 

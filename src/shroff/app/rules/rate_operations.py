@@ -17,8 +17,8 @@ from shroff.language.types import CODES
 from shroff.language.values import parse_decimal, show_number
 from shroff.language.yaml import text as yamltext
 from shroff.operations.declaration import OperationAnswer, OperationRequest, Param, group, operation
-from shroff.project.reference import cells_of
 from shroff.project.settings.loader import load_settings
+from shroff.project.table_files import cells_of, table_file
 from shroff.runtime.texts import many
 
 if TYPE_CHECKING:
@@ -83,9 +83,14 @@ def import_rates(project: Project, request: ImportRates) -> ImportedRates:
     name, shape = settings.rates, events.tables[settings.rates]
     columns = events.table_keys[name], shape.since, rate_column(shape)
     known: dict[tuple[str, str], str] = {}
-    target = folder / "tables" / f"{name}.csv"
-    if target.exists():
-        for _, cells in cells_of(target.name, target.read_text(encoding="utf-8")):
+    files = config.read_files(folder, [], (f"tables/{name}.",))
+    target = folder / table_file(name, files)
+    if target.suffixes != [".csv"]:
+        raise UsageError(
+            f"the rates are in {target.relative_to(folder)}, which this does not write. Make it a CSV file."
+        )
+    if text := files.get(f"tables/{name}.csv"):
+        for _, cells in cells_of(target.name, text):
             code, day, rate = (cells.get(column, "") for column in columns)
             known[day.removesuffix("T00:00:00Z"), code] = rate
     found = list(_rates_of(request.file, settings.currency, shape.columns[columns[2]].places))

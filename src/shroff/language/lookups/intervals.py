@@ -7,23 +7,24 @@ hold a value, the longest first.
 
 from __future__ import annotations
 
+from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from ipaddress import ip_address, ip_network
 from socket import AF_INET, AF_INET6, inet_pton
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+KEY_BYTES_MAX: Final = 255  # of a prefix or suffix; a name has 253
 _MAPPED: Final = bytes(10) + b"\xff\xff"  # before an IPv4 address in IPv6
 _WIDTHS: Final = (4, 16)  # bytes of an address
 _BEFORE_ZERO, _NINE = ord("0") - 1, ord("9")
 Array = NDArray[Any]
 
 
-class Interval(msgspec.Struct, frozen=True, order=True):
+class Interval(NamedTuple):
     """A key: the values from `start` on and before `end`, as bytes; `end` None has no end.
 
     `length` says which of several keys is the longest; of a range of prefixes with as many digits `digits` is that.
@@ -42,6 +43,8 @@ def key_interval(kind: str, text: str) -> Interval:
         raise ValueError("the key is empty, or has a character of code 0")
     if kind == "network":
         return _network(text)
+    if len(text.encode()) > KEY_BYTES_MAX:
+        raise ValueError(f"the key is longer than {KEY_BYTES_MAX} bytes")
     if kind == "suffix":
         return _prefix(_turned(text))
     first, dash, last = text.partition("-")
@@ -98,58 +101,74 @@ def address_bytes(text: str) -> bytes | None:
     return packed[12:] if packed.startswith(_MAPPED) and len(packed) == _WIDTHS[1] else packed
 
 
-class IntervalIndex:
+class KeyColumn:
+    """The keys of a table while it is read, one after the other, in little memory."""
+
+    def __init__(self) -> None:
+        self.families, self.lengths, self.digits = bytearray(), array("H"), array("H")
+        self._bytes, self._ends = (bytearray(), bytearray()), array("Q")  # starts, ends of intervals; where each ends
+
+    def add(self, key: Interval) -> int:
+        """Add a key; gives its number."""
+        self.families.append(key.family)
+        self.lengths.append(key.length)
+        self.digits.append(key.digits)
+        for data, part in zip(self._bytes, (key.start, key.end or b""), strict=True):
+            data += part
+            self._ends.append(len(data))
+        return len(self.lengths) - 1
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def edges(self, numbers: Array, width: int) -> tuple[Array, Array]:
+        """Where the intervals of keys start and end, as byte strings; an empty one has no end."""
+        ends = np.frombuffer(self._ends, np.uint64).astype(np.int64).reshape(-1, 2)
+        made = []
+        for part, data in enumerate(self._bytes):
+            stops, text = ends[:, part], bytes(data)
+            starts = np.concatenate([np.zeros(1, np.int64), stops])[:-1]
+            cut = zip(starts[numbers].tolist(), stops[numbers].tolist(), strict=True)
+            made.append(np.array([text[start:stop] for start, stop in cut], f"S{width}"))
+        return made[0], made[1]
+
+
+class IntervalIndex(NamedTuple):
     """Which keys hold a value, the longest first.
 
-    Args:
-        keys: The intervals, each once.
-
-    Attributes:
-        overlaps: Pairs of keys of one length that hold the same values though they differ.
+    `starts` are the places where another key or none becomes the longest, and `owners` the node of it, both for each
+    family. Of each node `key_of` has its key, and `next_of` the node of the next shorter key that holds the same
+    values; -1, the last, is none. `digits` are those of each key.
     """
 
-    def __init__(self, kind: str, keys: Sequence[Interval]) -> None:
-        self.kind = kind
-        self.overlaps: list[tuple[int, int]] = []
-        self._value = _VALUES[kind]
-        nodes: list[tuple[int, int]] = []
-        self._families = [self._family(keys, family, nodes) for family in range(2 if kind == "network" else 1)]
-        self._digits = np.array([key.digits for key in keys], np.int32)
-        self._has_digits = bool(self._digits.any())
-        # Of each node its key, and the node of the next shorter key that holds the same values; -1, the last, is none.
-        self._key_of, self._next_of = np.array([*nodes, (-1, -1)], np.int32).T.copy()
+    kind: str
+    starts: Sequence[Array]
+    owners: Sequence[Array]
+    key_of: Array
+    next_of: Array
+    digits: Array
+    has_digits: bool
 
-    def _family(self, keys: Sequence[Interval], family: int, nodes: list[tuple[int, int]]) -> tuple[Array, Array]:
-        """Where another key or none becomes the longest, in order, and the node of it."""
-        own = [number for number, key in enumerate(keys) if key.family == family]
-        ending = [number for number in own if keys[number].end is not None]
-        places = [end for number in ending if (end := keys[number].end) is not None]
-        places += [keys[number].start for number in own]
-        width = _WIDTHS[family] if self.kind == "network" else max(map(len, places), default=1)
-        edges = _packed(places, np.dtype(f"S{width}"))
-        order = np.argsort(edges, kind="stable")  # at one place ends come before starts
-        active: list[tuple[int, int]] = []  # length and number of the keys that hold the values here, the longest last
-        stack, owners = [-1], np.empty(len(order) + 1, np.int32)
-        owners[0] = -1
-        for at, edge in enumerate(order, 1):
-            is_start = edge >= len(ending)
-            number = own[edge - len(ending)] if is_start else ending[edge]
-            key = (keys[number].length, number)
-            level = bisect_left(active, key)
-            if is_start:
-                around = active[max(level - 1, 0) : level + 1]
-                self.overlaps += [(other, number) for length, other in around if length == key[0]]
-                active.insert(level, key)
-            else:
-                del active[level]
-            del stack[level + 1 :]
-            for _, above in active[level:]:
-                nodes.append((above, stack[-1]))
-                stack.append(len(nodes) - 1)
-            owners[at] = stack[-1]
-        starts = np.concatenate([np.zeros(1, edges.dtype), edges[order]])
-        is_last = np.append(starts[1:] != starts[:-1], True)  # of the edges at one place
-        return starts[is_last], owners[is_last]
+    @classmethod
+    def of(cls, kind: str, keys: KeyColumn) -> tuple[IntervalIndex, list[tuple[int, int]]]:
+        """The index of keys, each of which is there once; and pairs of one length that hold the same values."""
+        overlaps: list[tuple[int, int]] = []
+        nodes = (array("i"), array("i"))
+        families, lengths = np.frombuffer(keys.families, np.uint8), np.frombuffer(keys.lengths, np.uint16)
+        starts, owners = [], []
+        for family in range(2 if kind == "network" else 1):
+            own = np.flatnonzero(families == family)
+            width = _WIDTHS[family] if kind == "network" else int(lengths.max(initial=1))
+            made = _swept(own, lengths, *keys.edges(own, width), nodes, overlaps)
+            starts.append(
+                _packed(made[0].tolist(), np.dtype(np.uint32)) if kind == "network" and not family else made[0]
+            )
+            owners.append(made[1])
+        digits = np.frombuffer(keys.digits, np.uint16).copy()
+        for part in nodes:
+            part.append(-1)
+        key_of, next_of = (np.frombuffer(part, np.int32) for part in nodes)
+        return cls(kind, starts, owners, key_of, next_of, digits, bool(digits.any())), overlaps
 
     def find(self, texts: Sequence[str], is_valid: Callable[[Array, Array], Array] | None = None) -> Array:
         """The number of the longest key that holds each text and is valid; -1 for none. Cost: 1 us a text.
@@ -158,41 +177,82 @@ class IntervalIndex:
             is_valid: Of numbers of keys and of the texts that they hold: whether each counts.
         """
         found, digits = np.full(len(texts), -1, np.int32), np.zeros(len(texts), np.int32)
-        values = list(map(self._value, texts))
+        values = list(map(_VALUES[self.kind], texts))
         widths = np.array([len(value) if value else 0 for value in values]) if self.kind == "network" else None
-        for family, (starts, owners) in enumerate(self._families):
+        for family, (starts, owners) in enumerate(zip(self.starts, self.owners, strict=True)):
             rows = np.arange(len(texts)) if widths is None else np.flatnonzero(widths == _WIDTHS[family])
             own = values if len(rows) == len(texts) else [values[row] for row in rows.tolist()]
             found[rows] = owners[starts.searchsorted(_packed(own, starts.dtype), "right") - 1]
-        if self._has_digits:
-            digits = _leading_digits(values, starts.dtype.itemsize)
-        waiting = np.flatnonzero(found >= 0) if self._has_digits or is_valid is not None else found[:0]
+        if self.has_digits:
+            digits = _leading_digits(values, self.starts[0].dtype.itemsize)
+        waiting = np.flatnonzero(found >= 0) if self.has_digits or is_valid is not None else found[:0]
         while len(waiting):
-            numbers = self._key_of[found[waiting]]
-            fits = digits[waiting] >= self._digits[numbers]
+            numbers = self.key_of[found[waiting]]
+            fits = digits[waiting] >= self.digits[numbers]
             if is_valid is not None:
                 fits &= is_valid(numbers, waiting)
             waiting = waiting[~fits]
-            found[waiting] = self._next_of[found[waiting]]
+            found[waiting] = self.next_of[found[waiting]]
             waiting = waiting[found[waiting] >= 0]
-        return np.asarray(self._key_of[found])
+        return np.asarray(self.key_of[found])
 
     def find_one(self, text: str, is_valid: Callable[[int], bool] | None = None) -> int:
         """The same of one text, without arrays. Cost: 5 us, where `find` takes 50."""
-        value = self._value(text)
+        value = _VALUES[self.kind](text)
         if value is None:
             return -1
-        starts, owners = self._families[self.kind == "network" and len(value) == _WIDTHS[1]]
+        family = self.kind == "network" and len(value) == _WIDTHS[1]
+        starts, owners = self.starts[family], self.owners[family]
         packed = _packed([value], starts.dtype)[0]
         node = owners[starts.searchsorted(packed, "right") - 1]
         while node >= 0:
-            number = self._key_of[node]
-            digits = value[: self._digits[number]]
-            fits = len(digits) == self._digits[number] and (not digits or digits.isdigit())
+            number = self.key_of[node]
+            digits = value[: self.digits[number]]
+            fits = len(digits) == self.digits[number] and (not digits or digits.isdigit())
             if fits and (is_valid is None or is_valid(number)):
                 return int(number)
-            node = self._next_of[node]
+            node = self.next_of[node]
         return -1
+
+
+def _swept(
+    own: Array,
+    lengths: Array,
+    starts: Array,
+    ends: Array,
+    nodes: tuple[array[int], array[int]],
+    overlaps: list[tuple[int, int]],
+) -> tuple[Array, Array]:
+    """Where another key or none becomes the longest, in order, and the node of it; more nodes, and pairs that overlap.
+
+    Args:
+        own: The numbers of the keys whose intervals start and end there.
+    """
+    ending = np.flatnonzero(ends != b"")
+    edges = np.concatenate([ends[ending], starts])
+    order = np.argsort(edges, kind="stable")  # at one place ends come before starts
+    numbers, first_start = np.concatenate([own[ending], own])[order], len(ending)
+    active: list[tuple[int, int]] = []  # length and number of the keys that hold the values here, the longest last
+    stack, owners = [-1], array("i", [-1])
+    rows = zip(order.tolist(), numbers.tolist(), lengths[numbers].tolist(), strict=True)
+    for edge, number, length in rows:
+        key = (length, number)
+        level = bisect_left(active, key)
+        if edge >= first_start:
+            around = active[max(level - 1, 0) : level + 1]
+            overlaps += [(other, number) for other_length, other in around if other_length == length]
+            active.insert(level, key)
+        else:
+            del active[level]
+        del stack[level + 1 :]
+        for _, above in active[level:]:
+            nodes[0].append(above)
+            nodes[1].append(stack[-1])
+            stack.append(len(nodes[0]) - 1)
+        owners.append(stack[-1])
+    places = np.concatenate([np.zeros(1, edges.dtype), edges[order]])
+    is_last = np.append(places[1:] != places[:-1], True)  # of the edges at one place
+    return places[is_last], np.frombuffer(owners, np.int32)[is_last]
 
 
 # A text as the bytes that are looked up; None where it is no address.
@@ -205,7 +265,7 @@ _VALUES: Final[Mapping[str, Callable[[str], bytes | None]]] = {
 
 def _packed(values: Sequence[bytes | None], dtype: np.dtype[Any]) -> Array:
     """Byte strings in an array that is ordered as they are; IPv4 addresses as the integers that they are."""
-    if dtype.kind == "u" or dtype == np.dtype(f"S{_WIDTHS[0]}"):
+    if dtype.kind == "u":
         return np.frombuffer(b"".join((value or b"")[:4].ljust(4, b"\0") for value in values), ">u4").astype(np.uint32)
     return np.array(values, dtype)
 

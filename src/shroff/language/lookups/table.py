@@ -2,15 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from array import array
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, BinaryIO, Final, overload
 
 import msgspec
 import numpy as np
 
-from shroff.language.lookups.intervals import Array, Interval, IntervalIndex, key_interval
+from shroff.language.lookups.intervals import Array, Interval, IntervalIndex, KeyColumn, key_interval
 from shroff.language.values import Value
 
-__all__ = ["CodedColumn", "Interval", "IntervalTable", "key_interval"]
+__all__ = ["CodedColumn", "Interval", "IntervalTable", "KeyColumn", "PackedValues", "RowKeys", "key_interval"]
+
+_ALIGNED: Final = 64  # bytes
+_FEW: Final = 1 << 12  # values that are decoded at once
+
+
+class PackedValues(Sequence[Value]):
+    """Values as JSON, one behind the other, each decoded when it is asked for."""
+
+    def __init__(self, data: Any, ends: Array) -> None:
+        self.data, self.ends = data, ends
+
+    @classmethod
+    def of(cls, values: Iterable[Value]) -> PackedValues:
+        data, ends = bytearray(), array("q", [0])
+        for value in values:
+            data += msgspec.json.encode(value)
+            ends.append(len(data))
+        return cls(np.frombuffer(bytes(data) or b" ", np.uint8), np.frombuffer(ends, np.int64))
+
+    def __len__(self) -> int:
+        return len(self.ends) - 1
+
+    @overload
+    def __getitem__(self, at: int) -> Value: ...
+    @overload
+    def __getitem__(self, at: slice) -> list[Value]: ...
+    def __getitem__(self, at: int | slice) -> Value | list[Value]:
+        if isinstance(at, slice):
+            return [self[number] for number in range(*at.indices(len(self)))]
+        start, end = self.ends[at % len(self) : at % len(self) + 2].tolist()
+        value: Value = msgspec.json.decode(bytes(self.data[start:end]))
+        return value
 
 
 class CodedColumn(msgspec.Struct, frozen=True):
@@ -23,44 +57,33 @@ class CodedColumn(msgspec.Struct, frozen=True):
     codes: Array
 
 
+class RowKeys(msgspec.Struct, frozen=True):
+    """The key of each row as it is written, and the line that has it; for people."""
+
+    texts: PackedValues
+    lines: Array
+
+
 class IntervalTable:
     """Rows by prefix, suffix or network, each key once, or once for each time from which on a row of it is valid.
 
     Tables of one digest are equal.
 
     Args:
-        digest: Of its text and its shape.
-        keys: Of each row.
-        since: Times in ms; None where rows are always valid.
-
-    Attributes:
-        overlaps: Pairs of keys that hold the same values though they differ.
-        repeated: Pairs of rows of one key and time.
+        digest: Of its content and its shape.
+        dated: Of a table whose rows have times: these in ms, without repetition; rows by key and time; and where each
+            of those is, as a number of both.
     """
 
     def __init__(
         self,
         digest: str,
-        kind: str,
-        keys: Sequence[Interval],
-        since: Sequence[int] | None,
+        index: IntervalIndex,
         columns: Mapping[str, CodedColumn],
+        keys: RowKeys,
+        dated: tuple[Array, Array, Array] | None = None,
     ) -> None:
-        self.digest = digest
-        numbers: dict[Interval, int] = {}
-        of_row = [numbers.setdefault(key, len(numbers)) for key in keys]
-        own = list(numbers)
-        self.index = IntervalIndex(kind, own)
-        self.overlaps = [(own[first], own[second]) for first, second in self.index.overlaps]
-        self.columns = columns
-        self._rows_of: Array | None = None  # rows by key and time
-        self._times, ranks = np.unique(np.array([0] if since is None else since, np.int64), return_inverse=True)
-        places = np.array(of_row, np.int64) * (len(self._times) + 1) + ranks
-        order = np.argsort(places, kind="stable")
-        again = np.flatnonzero(places[order[1:]] == places[order[:-1]])
-        self.repeated = list(zip(order[again].tolist(), order[again + 1].tolist(), strict=True))
-        if since is not None:
-            self._rows_of, self._places = order, places[order]
+        self.digest, self.index, self.columns, self.keys, self.dated = digest, index, columns, keys, dated
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, IntervalTable) and self.digest == other.digest
@@ -78,7 +101,7 @@ class IntervalTable:
             np.arange(len(texts)) if len(asked) == len(texts) else np.flatnonzero([text is not None for text in texts])
         )
         found = np.full(len(texts), -1, np.int64)
-        if self._rows_of is None:
+        if self.dated is None:
             found[given] = self.index.find(asked)
             return found
         times_ms = times_ms[given]
@@ -89,25 +112,30 @@ class IntervalTable:
 
     def _row_at(self, keys: Array, times_ms: Array) -> Array:
         """The row of each key that is valid at a time; -1 for none."""
-        assert self._rows_of is not None, "rows have times"
-        width = len(self._times) + 1
-        ranks = self._times.searchsorted(times_ms, "right") - 1
-        at = self._places.searchsorted(keys.astype(np.int64) * width + ranks, "right") - 1
-        is_own = (at >= 0) & (self._places[at] // width == keys)
-        return np.where(is_own, self._rows_of[at], -1)
+        assert self.dated is not None, "rows have times"
+        times, rows, places = self.dated
+        width = len(times) + 1
+        ranks = times.searchsorted(times_ms, "right") - 1
+        at = places.searchsorted(keys.astype(np.int64) * width + ranks, "right") - 1
+        is_own = (at >= 0) & (places[at] // width == keys)
+        return np.where(is_own, rows[at], -1)
+
+    def row(self, text: Value, time_ms: int) -> int:
+        """The number of the row that holds a text at a time; -1 for none."""
+        if text is None:
+            return -1
+        at = self._row_at_one(time_ms)
+        key = self.index.find_one(str(text), at and (lambda key: at(key) >= 0))
+        return at(key) if at and key >= 0 else key
 
     def value(self, column: str, text: Value, time_ms: int) -> Value:
         """A column of the row that holds a text at a time, None where there is none."""
-        if text is None:
-            return None
-        at = self._row_at_one(time_ms)
-        key = self.index.find_one(str(text), at and (lambda key: at(key) >= 0))
         coded = self.columns[column]
-        return coded.values[int(coded.codes[at(key) if at and key >= 0 else key])]
+        return coded.values[int(coded.codes[self.row(text, time_ms)])]
 
     def _row_at_one(self, time_ms: int) -> Callable[[int], int] | None:
         """Gives the row of a key at a time; None where rows are always valid, and have the numbers of their keys."""
-        if self._rows_of is None:
+        if self.dated is None:
             return None
         return lambda key: int(self._row_at(np.array([key]), np.array([time_ms]))[0])
 
@@ -116,3 +144,59 @@ class IntervalTable:
         coded = self.columns[column]
         values = coded.values
         return [values[code] for code in coded.codes[self.find(texts, times_ms)].tolist()]
+
+    def write(self, file: BinaryIO) -> None:
+        """Write it in the form that `mapped` reads."""
+        packed = {name: PackedValues.of(column.values) for name, column in self.columns.items()} | {"": self.keys.texts}
+        codes = {name: column.codes for name, column in self.columns.items()} | {"": self.keys.lines}
+        arrays = [*self.index.starts, *self.index.owners, self.index.key_of, self.index.next_of, self.index.digits]
+        for name, values in packed.items():
+            arrays += [values.data, values.ends, codes[name]]
+        arrays += self.dated or ()
+        shapes, at = list[tuple[str, int, int]](), 0
+        for part in arrays:
+            shapes.append((part.dtype.str, len(part), at))
+            at += -(-part.nbytes // _ALIGNED) * _ALIGNED
+        head = msgspec.json.encode((self.digest, self.index.kind, self.index.has_digits, list(packed), shapes))
+        head = head.ljust(-(-len(head) // _ALIGNED) * _ALIGNED)
+        file.write(len(head).to_bytes(_ALIGNED, "little") + head)
+        for part in arrays:
+            data = part.tobytes()
+            file.write(data.ljust(-(-len(data) // _ALIGNED) * _ALIGNED, b"\0"))
+
+    @classmethod
+    def mapped(cls, path: str) -> IntervalTable:
+        """A table that was written, of which the system reads what is looked at. Raises: OSError; ValueError."""
+        data = np.asarray(np.memmap(path, np.uint8, "r"))
+        size = int.from_bytes(data[:_ALIGNED].tobytes(), "little")
+        head = tuple[str, str, bool, list[str], list[tuple[str, int, int]]]
+        digest, kind, has_digits, names, shapes = msgspec.json.decode(
+            data[_ALIGNED : _ALIGNED + size].tobytes(), type=head
+        )
+        body = data[_ALIGNED + size :]
+        arrays = [body[at : at + np.dtype(kind).itemsize * count].view(kind) for kind, count, at in shapes]
+        if any(len(part) != count for part, (_, count, _) in zip(arrays, shapes, strict=True)):
+            raise ValueError("the file is shorter than it says")
+        parts = iter(arrays)
+        families = 2 if kind == "network" else 1
+        starts, owners = ([next(parts) for _ in range(families)] for _ in range(2))
+        index = IntervalIndex(kind, starts, owners, next(parts), next(parts), next(parts), has_digits)
+        columns, keys = dict[str, CodedColumn](), None
+        for name in names:
+            values, codes = PackedValues(next(parts), next(parts)), next(parts)
+            if name:
+                columns[name] = CodedColumn(values[:] if len(values) <= _FEW else values, codes)
+            else:
+                keys = RowKeys(values, codes)
+        assert keys is not None, "each table has keys"
+        rest = tuple(parts)
+        return cls(digest, index, columns, keys, (rest[0], rest[1], rest[2]) if rest else None)
+
+
+def dated_rows(keys: Array, times_ms: Array) -> tuple[tuple[Array, Array, Array], list[tuple[int, int]]]:
+    """What a table knows of rows with times, by the key of each row; and pairs of rows of one key and time."""
+    times, ranks = np.unique(times_ms, return_inverse=True)
+    places = keys * (len(times) + 1) + ranks
+    order = np.argsort(places, kind="stable")
+    again = np.flatnonzero(places[order[1:]] == places[order[:-1]])
+    return (times, order, places[order]), list(zip(order[again].tolist(), order[again + 1].tolist(), strict=True))

@@ -1,0 +1,360 @@
+"""Files of look-up tables: CSV, packed CSV, Parquet and MaxMind's databases; their rows, and tables made of them."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import time
+import zlib
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import msgspec
+import numpy as np
+
+from shroff import config
+from shroff.errors import Problem, UsageError
+from shroff.events.raw_values import LocalTime, canonical_json, text_of
+from shroff.language.lookups.intervals import IntervalIndex
+from shroff.language.lookups.table import (
+    CodedColumn,
+    Interval,
+    IntervalTable,
+    KeyColumn,
+    PackedValues,
+    RowKeys,
+    dated_rows,
+    key_interval,
+)
+from shroff.language.names import TableShape
+from shroff.language.row import DatedRows, Table
+from shroff.language.types import TIME
+from shroff.language.values import Value, parse_time
+from shroff.project.reference import csv_rows, parse_cell
+from shroff.runtime import contents
+from shroff.runtime.whole_files import whole_file
+
+FOLDER: Final = "tables/"
+PATH_STEP: Final = re.compile(r"\[(\d+)\]|\.?([^.\[\]]+)")  # of `country.iso_code` and `subdivisions[0].iso_code`
+_FORM: Final = 1  # of what is packed: another one where it is made otherwise
+_UNPACKED_MAX: Final = 1 << 30
+_MISTAKES_MAX: Final = 1_000  # of one table
+_DAY_LENGTH: Final = len("2026-03-01")  # of a time that is a day, which begins at midnight UTC
+_PACKED_S: Final = 7 * 86_400.0  # after which a packed table that nobody uses is made again when it is
+
+
+class _Rows(NamedTuple):
+    """The columns of a file, and its rows, each with its line; of a file without lines with its number."""
+
+    header: Sequence[str]
+    rows: Iterable[tuple[int, Sequence[str]]]
+
+
+_NOTHING: Final = _Rows((), ())
+
+
+def is_table(name: str) -> bool:
+    """Whether a project file is one of a table."""
+    return name.startswith(FOLDER) and name.endswith(config.TABLE_ENDINGS)
+
+
+def table_name(file: str) -> str:
+    """The table that a file is of: `ip` of `tables/ip.csv.gz`."""
+    return file.removeprefix(FOLDER).partition(".")[0]
+
+
+def table_file(name: str, files: Iterable[str]) -> str:
+    """The file of a table among a project's; `tables/NAME.csv` where it has none."""
+    return next((file for file in files if is_table(file) and table_name(file) == name), f"{FOLDER}{name}.csv")
+
+
+def cells_of(file: str, text: str) -> Iterator[tuple[int, Mapping[str, str]]]:
+    """The rows of a table as they are written, each with its line. A file with mistakes may give fewer."""
+    header, rows = _rows_of(file, text, None, "", [])
+    return ((number, dict(zip(header, row, strict=False))) for number, row in rows)
+
+
+def row_texts(file: str, text: str) -> list[str]:
+    """The rows of a table as lines of CSV, for people who compare versions. Raises: StorageError."""
+    return [",".join(row) for _, row in _rows_of(file, text, None, "", [])[1]] if text else []
+
+
+def load_table(file: str, text: str, shape: TableShape, key: str, money_places: int, problems: list[Problem]) -> Table:
+    """Read a table by the columns that events.yaml declares.
+
+    A stored content is read once: what is made of it is kept beside it, and mapped into memory from then on.
+    """
+    digest = hashlib.sha256(f"{_FORM} {money_places} {key} {shape}\n{Path(file).suffixes}\n{text}".encode()).hexdigest()
+    path = contents.packed_path(text, digest) if contents.is_stored(text) and shape.kind else None
+    if path is not None:
+        with suppress(OSError, ValueError):
+            return _mapped(path)
+    given = len(problems)
+    header, rows = _rows_of(file, text, shape, key, problems)
+    types = {key: shape.key, **({shape.since: TIME} if shape.since else {}), **shape.columns}
+    lacking = [column for column in types if column not in header]
+    if lacking and len(problems) == given:
+        problems.append(Problem(file, 1, 1, "", f"the table lacks the column {', '.join(lacking)}."))
+    if lacking:
+        return {}
+    if not shape.kind:
+        return _equal_table(file, shape, key, _Rows(header, rows), money_places, problems)
+    table = _interval_table(file, digest, shape, key, _Rows(header, rows), money_places, problems)
+    if path is not None and len(problems) == given:
+        with suppress(OSError, ValueError):  # it spares time, and memory
+            _pack(table, path)
+            return _mapped(path)
+    return table
+
+
+def _mapped(path: Path) -> IntervalTable:
+    table = IntervalTable.mapped(str(path))
+    with suppress(OSError):
+        if time.time() - path.stat().st_mtime > _PACKED_S / 7:
+            os.utime(path)
+    return table
+
+
+def _pack(table: IntervalTable, path: Path) -> None:
+    """Keep a table beside its content; those that nobody used for a week go. Raises: OSError."""
+    config.make_folder(path.parent)
+    with whole_file(path) as file:
+        os.fchmod(file.fileno(), config.FILE_MODE)
+        table.write(file)
+    for old in path.parent.iterdir():
+        with suppress(FileNotFoundError):
+            if time.time() - old.stat().st_mtime > _PACKED_S:
+                old.unlink()
+
+
+def _rows_of(file: str, text: str, shape: TableShape | None, key: str, problems: list[Problem]) -> _Rows:
+    """The rows of a file by its ending. Raises: StorageError where its content is missing or damaged."""
+    if not contents.is_stored(text):
+        return _Rows(*csv_rows(file, text.removeprefix("\ufeff"), problems))
+    if file.endswith(".csv"):
+        return _csv(file, contents.content_of(text), problems)
+    if file.endswith(".csv.gz"):
+        return _csv(file, _unpacked(file, contents.content_of(text), problems), problems)
+    if file.endswith(".parquet"):
+        return _parquet(file, contents.path_of(text), problems)
+    return _mmdb(file, contents.path_of(text), shape, key, problems)
+
+
+def _csv(file: str, data: bytes, problems: list[Problem]) -> _Rows:
+    return _Rows(*csv_rows(file, config.text_of(data, file, problems).removeprefix("\ufeff"), problems))
+
+
+def _unpacked(file: str, data: bytes, problems: list[Problem]) -> bytes:
+    made = bytearray()
+    with suppress(zlib.error):
+        while data := data.lstrip(b"\0"):  # a file may have several parts, and zeros behind them
+            unpacker = zlib.decompressobj(16 + zlib.MAX_WBITS)
+            made += unpacker.decompress(data, _UNPACKED_MAX - len(made))
+            if not unpacker.eof:
+                break
+            data = unpacker.unused_data
+    if not data and made:
+        return bytes(made)
+    words = (
+        f"it holds more than {_UNPACKED_MAX >> 20} MiB."
+        if len(made) >= _UNPACKED_MAX
+        else "it is no whole file of gzip."
+    )
+    problems.append(Problem(file, 0, 0, "", words))
+    return b""
+
+
+def _parquet(file: str, path: Path, problems: list[Problem]) -> _Rows:
+    from shroff.events.formats.parquet import read_parquet
+
+    def told(error: UsageError) -> None:
+        problems.append(Problem(file, 0, 0, "", str(error).replace(str(path), "the file")))
+
+    try:
+        lines = read_parquet(path)
+    except UsageError as error:
+        told(error)
+        return _NOTHING
+    header = lines.columns or ()
+
+    def rows() -> Iterator[tuple[int, list[str]]]:
+        try:
+            for line in lines:
+                yield line.number, [_cell(line.columns.get(name)) for name in header]
+        except UsageError as error:
+            told(error)
+
+    return _Rows(header, rows())
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    text = text_of(value) or ""
+    return f"{text}Z" if type(value) is LocalTime else text
+
+
+def _mmdb(file: str, path: Path, shape: TableShape | None, key: str, problems: list[Problem]) -> _Rows:
+    """The networks of a MaxMind database, and of each the columns by their paths; without a shape all as JSON."""
+    try:
+        import maxminddb
+    except ImportError:
+        words = "a MaxMind database needs the extra 'geo'. Install it: pip install 'shroff[geo]'"
+        problems.append(Problem(file, 0, 0, "", words))
+        return _NOTHING
+    if shape is not None and (shape.kind != "network" or shape.since):
+        words = (
+            "a MaxMind database has networks without times: its first column is of the type network, without 'from'."
+        )
+        problems.append(Problem(file, 0, 0, "", words))
+        return _NOTHING
+    columns = () if shape is None else shape.columns
+    paths = [] if shape is None else [path_steps(shape.paths.get(column, column)) for column in columns]
+
+    def rows() -> Iterator[tuple[int, list[str]]]:
+        try:
+            with maxminddb.open_database(path) as reader:
+                for number, (network, record) in enumerate(reader, 1):
+                    cells = [_cell(_at(record, steps)) for steps in paths] if columns else [canonical_json(record)]
+                    yield number, [str(network), *cells]
+        except (maxminddb.InvalidDatabaseError, OSError, ValueError):
+            problems.append(Problem(file, 0, 0, "", "this is no whole MaxMind database.", "Get the file again."))
+
+    return _Rows((key, *columns), rows())
+
+
+def path_steps(path: str) -> list[str | int]:
+    """The names and places of a path such as `subdivisions[0].iso_code`."""
+    return [int(at) if at else name for at, name in PATH_STEP.findall(path)]
+
+
+def _at(value: Any, steps: Sequence[str | int]) -> Any:
+    for step in steps:
+        if isinstance(value, Mapping):
+            value = value.get(str(step))
+        elif isinstance(value, list) and isinstance(step, int):
+            value = value[step] if step < len(value) else None
+        else:
+            return None
+    return None if isinstance(value, Mapping | list) else value
+
+
+def _equal_table(
+    file: str, shape: TableShape, key: str, read: _Rows, money_places: int, problems: list[Problem]
+) -> Table:
+    """A table whose keys are equal to what is looked up."""
+    types = {key: shape.key, **({shape.since: TIME} if shape.since else {}), **shape.columns}
+    table: dict[Value, dict[str, Value]] = {}
+    dated: dict[Value, dict[int, dict[str, Value]]] = {}
+    lines: dict[tuple[Value, Value], int] = {}
+    for number, row in read.rows:
+        cells = dict(zip(read.header, row, strict=False))
+        if len(cells.get(shape.since, "")) == _DAY_LENGTH:
+            cells[shape.since] += "T00:00:00Z"
+        try:
+            values = {column: parse_cell(cells.get(column, ""), type_, money_places) for column, type_ in types.items()}
+        except ValueError as error:
+            problems.append(Problem(file, number, 1, "", str(error)))
+            continue
+        since_ms = values[shape.since] if shape.since else None
+        place, empty = (values[key], since_ms), [name for name in (key, shape.since) if name and values[name] is None]
+        if empty or place in lines:
+            at = f" from {cells[shape.since]}" if shape.since else ""
+            words = f"{cells.get(key)!r}{at} is in line {lines[place]} too." if not empty else f"{empty[0]} is empty."
+            problems.append(Problem(file, number, 1, "", words, "" if empty else "Leave one of the two lines out."))
+            continue
+        lines[place] = number
+        found = {column: values[column] for column in shape.columns}
+        if isinstance(since_ms, int):
+            dated.setdefault(values[key], {})[since_ms] = found
+        else:
+            table[values[key]] = found
+    by_time = {of: sorted(rows_of.items()) for of, rows_of in dated.items()}
+    return table | {of: DatedRows(*zip(*rows_of, strict=True)) for of, rows_of in by_time.items()}
+
+
+class _Coded:
+    """A column while it is read: cells that are equal are parsed once."""
+
+    def __init__(self, parse: Callable[[str], Value]) -> None:
+        self.values, self.codes = list[Value](), array("i")
+        self._parse, self._known = parse, dict[str, int]()
+
+    def add(self, cell: str) -> None:
+        """Add a cell. Raises: ValueError where it cannot be parsed, the first time."""
+        code = self._known.setdefault(cell, len(self._known))
+        if code == len(self.values):
+            self.values.append(None)
+            self.codes.append(code)
+            self.values[code] = self._parse(cell)
+        else:
+            self.codes.append(code)
+
+    def column(self) -> CodedColumn:
+        self.codes.append(-1)
+        return CodedColumn([*self.values, None], np.frombuffer(self.codes, np.int32))
+
+
+def _interval_table(
+    file: str, digest: str, shape: TableShape, key: str, read: _Rows, money_places: int, problems: list[Problem]
+) -> IntervalTable:
+    """A table by prefix, suffix or network, read row by row in little memory."""
+    columns = {
+        name: _Coded(partial(parse_cell, type_=type_, money_places=money_places))
+        for name, type_ in shape.columns.items()
+    }
+    times = _Coded(_time_or_day)
+    places = [(name, read.header.index(name), columns[name]) for name in shape.columns]
+    places += [(shape.since, read.header.index(shape.since), times)] if shape.since else []
+    key_at, keys, given = read.header.index(key), KeyColumn(), len(problems)
+    lines, of_row, numbers = array("I"), array("q"), dict[Interval, int]()
+    texts, ends = bytearray(), array("q", [0])
+    for line, row in read.rows:
+        text = row[key_at] if len(row) > key_at else ""
+        try:
+            interval = key_interval(shape.kind, text)
+            of_row.append(numbers.setdefault(interval, len(keys)) if shape.since else len(keys))
+            if of_row[-1] == len(keys):
+                keys.add(interval)
+        except ValueError as error:
+            problems.append(Problem(file, line, 1, "", f"{key}: {error}."))
+        for name, at, coded in places:
+            try:
+                coded.add(row[at] if len(row) > at else "")
+            except ValueError as error:
+                problems.append(Problem(file, line, 1, "", f"{name}: {error}."))
+        if len(problems) - given > _MISTAKES_MAX:
+            break
+        lines.append(line)
+        texts += msgspec.json.encode(text)
+        ends.append(len(texts))
+    if len(problems) > given:
+        keys, of_row = KeyColumn(), array("q")
+    index, overlaps = IntervalIndex.of(shape.kind, keys)
+    first = {number: row for row, number in reversed(list(enumerate(of_row)))} if shape.since and overlaps else {}
+    pairs, dated = [(first.get(one, one), first.get(other, other)) for one, other in overlaps], None
+    if shape.since and len(of_row):
+        since = np.array([0 if value is None else value for value in times.values], np.int64)
+        dated, twice = dated_rows(np.array(of_row, np.int64), since[np.frombuffer(times.codes, np.int32)])
+        pairs += twice
+    problems += [_twice(file, lines[max(pair)], lines[min(pair)]) for pair in pairs[:_MISTAKES_MAX]]
+    row_keys = RowKeys(
+        PackedValues(np.frombuffer(bytes(texts) or b" ", np.uint8), np.frombuffer(ends, np.int64)),
+        np.array(lines, np.uint32),
+    )
+    return IntervalTable(digest, index, {name: coded.column() for name, coded in columns.items()}, row_keys, dated)
+
+
+def _twice(file: str, line: int, first: int) -> Problem:
+    words = f"line {first} has a key that stands for the same values"
+    return Problem(file, line, 1, "", f"{words}.", "Leave one of the two out, or cut its range.")
+
+
+def _time_or_day(text: str) -> int:
+    """A time; a day stands for its start in UTC."""
+    return parse_time(f"{text}T00:00:00Z" if len(text) == _DAY_LENGTH else text)

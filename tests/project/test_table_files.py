@@ -1,0 +1,252 @@
+"""Files of look-up tables in every format, large ones by their content, and what reads them later."""
+
+from __future__ import annotations
+
+import gzip
+import ipaddress
+import shutil
+import sys
+from pathlib import Path
+from random import Random
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from shroff.app import project as app
+from shroff.errors import DefinitionError, Problem, StorageError
+from shroff.events.loader import load_events
+from shroff.language.lookups.table import IntervalTable
+from shroff.language.yaml import text as yamltext
+from shroff.project.table_files import load_table
+from shroff.runtime import contents
+from tests.support.mmdb import mmdb_bytes
+from tests.support.projects import write_files
+
+NETWORKS = {"192.0.2.0/24": "DE", "192.0.2.128/25": "FR", "2001:db8::/32": "NL"}
+ASKED = {"192.0.2.1": "DE", "192.0.2.200": "FR", "2001:db8::1": "NL", "203.0.113.1": None}
+FILES = {
+    "shroff.yaml": "shroff: 1\nname: bank\nmoney: EUR\n",
+    "events.yaml": "payment:\n  id: id\n  time: at\n  decide: true\n"
+    "  fields: { id: text, at: time, card: text, ip: text?, amount: money }\n"
+    "entities:\n  card: { payment: card }\n"
+    "tables:\n  ip: { network: network, country: text from country.iso_code, since: time? }\n",
+    "rules/ip.yaml": "- id: german\n  on: payment\n  by: card\n  when: tables.ip[this.ip].country == 'DE'\n"
+    "  reason: from {tables.ip[this.ip].country}\n  effect: review\n",
+}
+TABLE = "network,country,since\n" + "".join(f"{network},{country},\n" for network, country in NETWORKS.items())
+
+
+def written(folder: Path, files: dict[str, bytes | str]) -> Path:
+    write_files(folder, {name: text for name, text in {**FILES, **files}.items() if isinstance(text, str)})
+    for name, data in files.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(data.encode() if isinstance(data, str) else data)
+    return folder
+
+
+def loaded(folder: Path) -> IntervalTable:
+    found = app.open(folder).definitions.reference.tables["ip"]
+    assert isinstance(found, IntervalTable)
+    return found
+
+
+def mistakes(folder: Path) -> list[tuple[str, str]]:
+    with pytest.raises(DefinitionError) as caught:
+        loaded(folder)
+    return [(problem.file, problem.message) for problem in caught.value.problems]
+
+
+def parquet(rows: list[tuple[str, str]]) -> bytes:
+    sink = pa.BufferOutputStream()
+    networks, countries = zip(*rows, strict=True)
+    columns = {"network": networks, "country": pa.array(countries).dictionary_encode(), "since": [None] * len(rows)}
+    pq.write_table(pa.table(columns), sink)
+    return sink.getvalue().to_pybytes()
+
+
+def database(rows: dict[str, str]) -> bytes:
+    return mmdb_bytes({network: {"country": {"iso_code": country}} for network, country in rows.items()})
+
+
+FORMS = {
+    "tables/ip.csv": TABLE.encode(),
+    "tables/ip.csv.gz": gzip.compress(TABLE[:40].encode()) + gzip.compress(TABLE[40:].encode()) + bytes(8),
+    "tables/ip.parquet": parquet(list(NETWORKS.items())),
+    "tables/ip.mmdb": database(NETWORKS),
+}
+
+
+@pytest.mark.parametrize("file", FORMS)
+def test_every_format_gives_the_same_rows(tmp_path, file):
+    table = loaded(written(tmp_path, {file: FORMS[file]}))
+
+    assert {text: table.value("country", text, 0) for text in ASKED} == ASKED
+    assert table.value("since", "192.0.2.1", 0) is None
+
+
+@pytest.mark.parametrize(
+    ("files", "file", "words"),
+    [
+        (
+            {"tables/ip.csv": TABLE, "tables/ip.mmdb": FORMS["tables/ip.mmdb"]},
+            "tables/ip.csv",
+            "tables/ip.csv, tables/ip.mmdb",
+        ),
+        ({"tables/ip.csv.gz": FORMS["tables/ip.csv.gz"][:60]}, "tables/ip.csv.gz", "no whole file of gzip"),
+        ({"tables/ip.parquet": b"PAR1"}, "tables/ip.parquet", "cannot be read as Parquet"),
+        ({"tables/ip.mmdb": b"x" * 300}, "tables/ip.mmdb", "no whole MaxMind database"),
+        ({"tables/ip.parquet": parquet([("192.0.2.1/24", "DE")])}, "tables/ip.parquet", "Write 192.0.2.0/24"),
+        ({}, "events.yaml", "tables/ip.csv is missing"),
+        ({"tables/ip.csv": TABLE, "tables/bin.parquet": b""}, "tables/bin.parquet", "no table of this name"),
+    ],
+)
+def test_a_file_that_is_wrong_is_named_with_its_cure(tmp_path, files, file, words):
+    ((named, told),) = mistakes(written(tmp_path, files))
+
+    assert named == file
+    assert words in told
+
+
+def test_a_database_without_its_library_is_refused_with_the_command_that_installs_it(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "maxminddb", None)
+
+    ((_, told),) = mistakes(written(tmp_path, {"tables/ip.mmdb": FORMS["tables/ip.mmdb"]}))
+
+    assert "pip install 'shroff[geo]'" in told
+
+
+@pytest.mark.parametrize("declared", ["{ bin: prefix, country: text }", "{ n: network, from: at, country: text }"])
+def test_a_database_is_of_networks_without_times(tmp_path, declared):
+    events = FILES["events.yaml"].replace(
+        "{ network: network, country: text from country.iso_code, since: time? }", declared
+    )
+
+    found = mistakes(written(tmp_path, {"tables/ip.mmdb": FORMS["tables/ip.mmdb"], "events.yaml": events}))
+
+    assert "networks without times" in found[0][1]
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [("names.en", "Hesse"), ("sub[1].code", "F"), ("sub[0].code", "HE"), ("sub[9].code", None), ("names", None)],
+)
+def test_a_column_of_a_database_is_what_its_path_leads_to(tmp_path, path, value):
+    record = {"names": {"en": "Hesse"}, "sub": [{"code": "HE"}, {"code": "F"}]}
+    events = FILES["events.yaml"].replace("text from country.iso_code, since: time?", f'"text from {path}"')
+    folder = written(tmp_path, {"tables/ip.mmdb": mmdb_bytes({"192.0.2.0/24": record}), "events.yaml": events})
+
+    assert loaded(folder).value("country", "192.0.2.9", 0) == value
+
+
+def large(country: str = "DE", seed: int = 1) -> str:
+    """A table that is stored by its content, with the asked addresses in it."""
+    random = Random(seed)
+    rows = [f"10.{n >> 12 & 255}.{n >> 4 & 255}.{(n & 15) << 4}/28,XX," for n in random.sample(range(1 << 16), 30_000)]
+    return TABLE.replace(",DE,", f",{country},") + "\n".join(rows) + "\n"
+
+
+def payment(number: int, ip: str = "192.0.2.1") -> dict[str, str]:
+    return {"id": f"p{number}", "at": "2026-03-01T12:00:00Z", "card": "c", "ip": ip, "amount": "1.00"}
+
+
+def outcomes(project, *numbers):
+    return [decision.outcome for decision in project.decide([payment(number) for number in numbers], as_type="payment")]
+
+
+@pytest.fixture
+def bank(tmp_path, monkeypatch):
+    monkeypatch.setattr(contents, "STORED_BYTES_MIN", 64)
+    return written(tmp_path / "bank", {"tables/ip.csv": TABLE})
+
+
+def test_a_version_names_a_large_table_by_its_hash_and_has_none_of_its_rows(bank):
+    project = app.open(bank)
+    assert outcomes(project, 1) == ["review"]
+
+    with project.context.log.reading() as log:
+        (control,) = log.controls()
+    assert contents.MARK.encode() in control.body
+    assert b"192.0.2.0" not in control.body
+
+
+def test_both_sides_of_a_changed_table_replay_when_the_file_is_gone(bank, tmp_path):
+    assert outcomes(app.open(bank), 1, 2) == ["review", "review"]
+    (bank / "tables/ip.csv").write_text(TABLE.replace(",DE,", ",PL,"))
+    assert outcomes(app.open(bank), 3) == ["approve"]
+    project = app.open(bank)
+    (bank / "tables/ip.csv").unlink()
+    shutil.rmtree(bank / ".shroff/tables/packed")
+
+    assert project.verify().mismatches == 0
+    with project.context.log.reading() as log:
+        kept = {path.name for path in (bank / ".shroff/tables").iterdir() if len(path.name) == 64}
+        assert len(kept) == len(log.controls()) == 2
+
+
+def test_a_content_that_is_missing_or_damaged_is_told_and_nothing_is_decided_without_it(bank):
+    assert outcomes(app.open(bank), 1) == ["review"]
+    (stored,) = (path for path in (bank / ".shroff/tables").iterdir() if len(path.name) == 64)
+    shutil.rmtree(bank / ".shroff/tables/packed")
+    stored.write_bytes(b"x")
+    with pytest.raises(StorageError, match="is damaged"):
+        app.open(bank).verify()
+    stored.unlink()
+    with pytest.raises(StorageError, match="is missing"):
+        app.open(bank).verify()
+
+    assert outcomes(app.open(bank), 2) == ["review"]  # the file has it still, and it is stored again
+    assert app.open(bank).verify().mismatches == 0
+
+
+def test_a_version_is_not_put_in_force_where_its_table_cannot_be_stored(bank, monkeypatch):
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(contents, "_keep", full)
+    project = app.open(bank)
+    assert loaded(bank).value("country", "192.0.2.1", 0) == "DE"  # a check is well
+
+    with pytest.raises(StorageError, match="is missing"):
+        outcomes(project, 1)
+    with project.context.log.reading() as log:
+        assert not log.last_seq()
+
+
+def test_a_file_that_reads_like_the_name_of_a_content_is_a_file(tmp_path):
+    (file, told), *_ = mistakes(written(tmp_path, {"tables/ip.csv": f"{contents.MARK}{'0' * 64} 5\n"}))
+
+    assert (file, "lacks the column" in told) == ("tables/ip.csv", True)
+
+
+def test_a_table_is_parsed_once_and_again_where_what_was_kept_is_cut(bank, monkeypatch):
+    first = loaded(bank)
+    (packed,) = (bank / ".shroff/tables/packed").iterdir()
+    with monkeypatch.context() as patched:
+        patched.setattr(contents, "content_of", None)  # nothing reads it
+        assert loaded(bank) == first
+    packed.write_bytes(packed.read_bytes()[:-70])
+
+    assert {text: loaded(bank).value("country", text, 0) for text in ASKED} == ASKED
+
+
+def test_a_changed_file_of_the_same_size_is_read_again(bank):
+    before = loaded(bank)
+    (bank / "tables/ip.csv").write_text(TABLE.replace(",DE,", ",PL,"))
+
+    assert loaded(bank) != before
+    assert loaded(bank).value("country", "192.0.2.1", 0) == "PL"
+
+
+@pytest.mark.slow
+def test_a_mapped_table_answers_as_the_one_that_was_read(tmp_path):
+    folder = written(tmp_path, {"tables/ip.csv": large()})
+    assert (folder / "tables/ip.csv").stat().st_size > contents.STORED_BYTES_MIN
+    events = load_events(yamltext.read(FILES["events.yaml"], "events.yaml", []), frozenset(), 2, [])
+    problems: list[Problem] = []
+    read = load_table("tables/ip.csv", large(), events.tables["ip"], "network", 2, problems)
+    texts = [str(ipaddress.IPv4Address((10 << 24) + Random(n).getrandbits(20))) for n in range(500)] + list(ASKED)
+
+    for table in (loaded(folder), loaded(folder)):
+        assert [table.value("country", text, 0) for text in texts] == [read.value("country", text, 0) for text in texts]
+    assert problems == []
