@@ -368,7 +368,7 @@ def test_it_goes_on_with_what_comes_until_it_is_left(bank: Path, folder: Path):
 
 def test_a_second_watch_is_refused_and_the_first_goes_on(bank: Path, folder: Path, capsys: pytest.CaptureFixture[str]):
     write_days(folder / "0.jsonl", [0])
-    with config.watching(app.open(bank).context.paths):
+    with config.alone(app.open(bank).context.paths.state / "watch.lock", "it runs"):
         assert run(["-C", str(bank), "train", "--watch", str(folder), "--once"]) == 3
         assert "another 'shroff train --watch' runs for this project" in capsys.readouterr().err
     assert not (bank / ".shroff" / "log.db").exists()

@@ -134,7 +134,10 @@ def test_a_project_without_sinks_or_without_a_log_says_so(tmp_path):
 
 def test_two_processes_do_not_deliver_at_once_on_one_machine(project):
     project.decide(events(1, 1), as_type="payment")
-    with config.delivering(project.context.paths), pytest.raises(LogBusyError, match="already delivers to the sinks"):
+    with (
+        config.alone(project.context.paths.state / "delivery.lock", "it runs"),
+        pytest.raises(LogBusyError, match="already delivers to the sinks"),
+    ):
         project.sinks.deliver()
 
 
@@ -257,7 +260,11 @@ def test_a_service_notes_from_where_on_is_delivered_and_told_before_it_takes_any
             noted["told"] = log.offset(SOURCE, BEGUN)
         stop.set()
 
-    elsewhere = config.delivering(project.context.paths) if is_delivered_elsewhere else nullcontext()
+    elsewhere = (
+        config.alone(project.context.paths.state / "delivery.lock", "it runs")
+        if is_delivered_elsewhere
+        else nullcontext()
+    )
     with elsewhere, project.live.answerer(RequestQueue(print), begun, lambda writer, log: None, stop=stop) as answerer:
         answerer.run()
 
