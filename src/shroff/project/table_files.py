@@ -185,7 +185,7 @@ def _parquet(file: str, path: Path, problems: list[Problem]) -> _Rows:
     def rows() -> Iterator[tuple[int, list[str]]]:
         try:
             for line in lines:
-                yield line.number, [_cell(line.columns.get(name)) for name in header]
+                yield line.number, [_cell((line.columns or {}).get(name)) for name in header]
         except UsageError as error:
             told(error)
 
@@ -337,7 +337,7 @@ def _interval_table(
         keys, of_row = KeyColumn(), array("q")
     index, overlaps = IntervalIndex.of(shape.kind, keys)
     first = {number: row for row, number in reversed(list(enumerate(of_row)))} if shape.since and overlaps else {}
-    pairs, dated = [(first.get(one, one), first.get(other, other)) for one, other in overlaps], None
+    pairs, dated = [(first.get(key, key), first.get(other, other)) for key, other in overlaps], None
     if shape.since and len(of_row):
         since = np.array([0 if value is None else value for value in times.values], np.int64)
         dated, twice = dated_rows(np.array(of_row, np.int64), since[np.frombuffer(times.codes, np.int32)])
