@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import ipaddress
+import json
 import shutil
 import sys
 from pathlib import Path
@@ -14,10 +15,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from shroff.app import project as app
-from shroff.errors import DefinitionError, Problem, StorageError
+from shroff.errors import DefinitionError, Problem, StorageError, UsageError
 from shroff.events.loader import load_events
 from shroff.language.lookups.table import IntervalTable
 from shroff.language.yaml import text as yamltext
+from shroff.log.version_switch import check_inputs_unchanged
 from shroff.project.table_files import load_table
 from shroff.runtime import contents
 from tests.support.mmdb import mmdb_bytes
@@ -250,3 +252,54 @@ def test_a_mapped_table_answers_as_the_one_that_was_read(tmp_path):
     for table in (loaded(folder), loaded(folder)):
         assert [table.value("country", text, 0) for text in texts] == [read.value("country", text, 0) for text in texts]
     assert problems == []
+
+
+MAPPED = (
+    FILES["events.yaml"]
+    .replace(
+        "entities:",
+        "  from:\n    csv:\n      card: tables.bins[left(row.card, 4)].bank else 'none'\n      ip: row.ip\n"
+        "    json:\n      when: tables.bins[row.card].bank == 'Old'\n      card: tables.bins[row.card].bank\nentities:",
+    )
+    .replace("tables:\n", "tables:\n  bins: { bin: prefix, from: since, bank: text }\n")
+)
+BINS = "bin,since,bank\n4111,2026-01-01,Old\n4111,2026-03-01,New\n41,2026-01-01,Other\n"
+
+
+def test_a_mapping_reads_the_row_that_is_valid_at_the_events_time(bank, tmp_path):
+    settings = FILES["shroff.yaml"] + "lateness: 500d\n"
+    written(bank, {"events.yaml": MAPPED, "tables/bins.csv": BINS, "shroff.yaml": settings})
+    lines = tmp_path / "p.csv"
+    lines.write_text(
+        "id,at,card,amount,ip\na,2026-02-28T23:59:59Z,4111999,1.00,\nb,2026-03-01T00:00:00Z,4111,1.00,\n"
+        "c,2026-03-01T00:00:00Z,4199,1.00,\nd,2025-01-01T00:00:00Z,4111,1.00,\n"
+    )
+    messages = tmp_path / "p.jsonl"
+    messages.write_text(
+        '{"id": "e", "at": "2026-02-01T00:00:00Z", "card": "4111", "amount": "1.00", "kind": 1}\n'
+        '{"id": "f", "at": "2026-04-01T00:00:00Z", "card": "4111", "amount": "1.00", "kind": 1}\n'
+    )
+    project = app.open(bank)
+    project.ingest(lines, as_type="payment", order="time")
+    assert project.ingest(messages).untaken == 1
+
+    with project.context.log.reading() as log:
+        found = {row.id: json.loads(row.body)["card"] for rows in log.read() for row in rows if row.kind == "event"}
+    assert found == {"a": "Old", "b": "New", "c": "Other", "d": "none", "e": "Old"}
+    assert project.verify().mismatches == 0
+
+
+def test_a_running_writer_is_started_again_for_a_table_that_its_mapping_reads(bank):
+    written(bank, {"events.yaml": MAPPED, "tables/bins.csv": BINS})
+    before = app.open(bank).definitions
+    (bank / "tables/bins.csv").write_text(BINS + "5,2026-01-01,Fifth\n")
+
+    with pytest.raises(UsageError, match="a table that a mapping reads"):
+        check_inputs_unchanged(before, app.open(bank).definitions)
+
+
+def test_a_mapping_that_reads_no_table_takes_a_changed_one_at_once(bank):
+    before = app.open(bank).definitions
+    (bank / "tables/ip.csv").write_text(TABLE.replace(",DE,", ",PL,"))
+
+    check_inputs_unchanged(before, app.open(bank).definitions)

@@ -9,10 +9,11 @@ from typing import Final
 import msgspec
 from msgspec import structs
 
-from shroff.language.expression import ORIGINAL_AMOUNT
+from shroff.language.expression import ORIGINAL_AMOUNT, Lookup, walk
 from shroff.language.expression import Node as Expression
 from shroff.language.field_types import FieldType
 from shroff.language.names import DeclaredNames, TableShape
+from shroff.language.row import Tables
 from shroff.language.types import HASHED, TEXT, TIME, Type, money
 from shroff.language.values import DAY_MS
 
@@ -81,7 +82,7 @@ class FileMapping:
     """Mapping of a file format's lines to events: a condition, and expressions for some fields.
 
     `decimal` is the mark before the places of decimals as people write them; empty where they are plain. `zone` is that
-    of times without an offset.
+    of times without an offset. `tables` are those that it reads.
     """
 
     when: Expression | None
@@ -89,6 +90,13 @@ class FileMapping:
     decimal: str = ""
     zone: str = "UTC"
     layout: CsvLayout = NO_LAYOUT
+    tables: Tables = field(default_factory=dict)
+
+    def with_tables(self, tables: Tables) -> FileMapping:
+        """The same with the tables that it reads."""
+        nodes = [node for node in (self.when, *self.fields.values()) if node is not None]
+        read = {part.table for node in nodes for part in walk(node) if isinstance(part, Lookup)}
+        return replace(self, tables={name: tables[name] for name in read if name in tables}) if read else self
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +165,15 @@ class Events:
     tables: MappingOf[str, TableShape] = field(default_factory=dict)
     table_keys: MappingOf[str, str] = field(default_factory=dict)
     label: EventType = field(default_factory=lambda: label_type(2, {}))
+
+    def with_tables(self, tables: Tables) -> Events:
+        """The same, mappings with the tables that they read."""
+
+        def given(type_: EventType) -> EventType:
+            return replace(type_, mappings={name: each.with_tables(tables) for name, each in type_.mappings.items()})
+
+        types = {name: given(type_) for name, type_ in self.types.items()}
+        return replace(self, types=types, label=given(self.label)) if tables else self
 
     @property
     def decided(self) -> tuple[str, ...]:

@@ -42,7 +42,9 @@ def load_events(node: Node | None, lists: frozenset[str], money_places: int, pro
     top = loader.mapping(node, problems, "events.yaml")
     if top is None:
         return Events(label=label_type(money_places, {}))
-    row_scope = Scope(DeclaredNames(money_places=money_places), what="a mapping", reads_row=True)
+    tables, table_keys = _tables(top.get("tables"), money_places, problems)
+    names = DeclaredNames(money_places=money_places, tables=tables)
+    row_scope = Scope(names, what="a mapping", reads_row=True)
     types: dict[str, EventType] = {}
     label_node: Node | None = None
     for key, value in top.entries:
@@ -52,7 +54,6 @@ def load_events(node: Node | None, lists: frozenset[str], money_places: int, pro
             type_ = _event_type(key, value, row_scope, money_places, problems)
             if type_ is not None:
                 types[type_.name] = type_
-    tables, table_keys = _tables(top.get("tables"), money_places, problems)
     label = label_type(money_places, {})
     if label_node is not None:
         naming = Events(types).naming

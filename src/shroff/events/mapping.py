@@ -8,6 +8,7 @@ the line's mistakes are all named together.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
@@ -16,10 +17,11 @@ import msgspec
 from shroff.errors import InputError, nearest
 from shroff.events.definitions import LABEL_NAMES, CsvLayout, Events, EventType, FileMapping
 from shroff.events.raw_values import Exact, Instant, LocalTime, Number, RawDuration, RefusedValue, shown, text_of
+from shroff.events.readers import reader
 from shroff.events.validation import HIDDEN
 from shroff.language.expression import Else, IsMissing, Logic, Node, RowValue, When, walk
 from shroff.language.printer import text_of as expression_text
-from shroff.language.row import compile_row
+from shroff.language.row import Reference, compile_row
 from shroff.language.types import TIME, Type
 from shroff.language.values import is_naive, parse_time, with_point, zoned_ms
 
@@ -33,6 +35,7 @@ _NESTED: Final = msgspec.json.Decoder(float_hook=Number)
 _MISSING: Final = "is missing"
 _TAKES_MISSING: Final = (Else, When, Logic, IsMissing)  # give a value even where a part is missing
 _NO_MAPPING: Final = FileMapping(None, {})
+BEFORE_ALL_MS: Final = -(1 << 62)
 
 
 class MappedRow(msgspec.Struct, frozen=True, gc=False):
@@ -197,9 +200,22 @@ class Mapper:
             if wanted.is_numeric and self._mapping.decimal:
                 return _made(_with_point(read, self._mapping.decimal), None, is_secret=name in self.hidden)
             return _of_zone(read, self._mapping.zone) if wanted == TIME else read
-        evaluate = compile_row(node, _zoned_leaf(self._mapping.zone) if self.has_zone else row_leaf, strict=True)
+        leaf = _zoned_leaf(self._mapping.zone) if self.has_zone else row_leaf
+        time = self.time_reader() if self._mapping.tables and name != self._event_type.time_field else None
+        evaluate = compile_row(node, leaf, Reference(tables=self._mapping.tables), time=time, strict=True)
         form = str if wanted.is_text and node.type.kind == "integer" else _form(node.type)
         return _made(evaluate, form, is_secret=name in self.hidden)
+
+    def time_reader(self) -> Read:
+        """Gives the event's time in ms, for tables whose rows are valid from a time on; before all of them for none."""
+        read, time_of = self._field_reader(self._event_type.time_field, TIME), reader(TIME, currency="")
+
+        def time_ms(row: MappedRow) -> int:
+            with suppress(InputError, ValueError, OverflowError):
+                return int(time_of(read(row)))
+            return BEFORE_ALL_MS
+
+        return time_ms
 
 
 class Dispatcher:
@@ -307,8 +323,11 @@ def _value_text(path: Path, row: MappedRow, secret: Collection[Path]) -> str:
 
 def _condition(event_type: EventType, format: str) -> Read | None:
     """The `when` of a mapping; a conversion in it that fails is missing, which is not true."""
-    when = event_type.mappings.get(format, _NO_MAPPING).when
-    return None if when is None else compile_row(when, row_leaf)
+    mapping = event_type.mappings.get(format, _NO_MAPPING)
+    if mapping.when is None:
+        return None
+    time = Mapper(event_type, format).time_reader() if mapping.tables else None
+    return compile_row(mapping.when, row_leaf, Reference(tables=mapping.tables), time=time)
 
 
 def row_leaf(node: Node) -> Read:

@@ -32,8 +32,9 @@ def check_inputs_unchanged(before: Definitions, now: Definitions) -> None:
     settings = replace(now.settings, lateness_ms=before.settings.lateness_ms)
     if before.events != now.events or before.settings != settings:
         raise UsageError(
-            "events.yaml or shroff.yaml was changed since the process that writes the log was started, and it reads "
-            "its input as they were then. Start it again: the project's files become active then"
+            "events.yaml, shroff.yaml or a table that a mapping reads was changed since the process that writes the "
+            "log was started, and it reads its input as they were then. Start it again: the project's files become "
+            "active then"
         )
 
 

@@ -48,6 +48,7 @@ class RuleContext(msgspec.Struct, frozen=True):
         events = load_events(types_tree, list_names, settings.money_places, problems)
         names = events.names(list_names, settings.money_places)
         tables = _tables(table_files, events, settings, problems)
+        events = events.with_tables(tables)
         features, types = load_features(features_tree, events, names, problems)
         return cls(settings, events, names, tables, features, types, problems)
 
