@@ -31,7 +31,7 @@ from shroff.backtest.plan import DraftComparison, Stretch, computations, kept_ru
 from shroff.engine.let_through import LET_THROUGH
 from shroff.events.labels import LogEvent
 from shroff.language.row import Reference
-from shroff.log.columns import stored as log_columns
+from shroff.log.columns.read_lines import ReadLines
 from shroff.log.writer import Writer
 from shroff.project.definitions import Definitions, load_definitions
 from shroff.project.draft_overlay import DraftFile
@@ -275,8 +275,8 @@ BREAKS = [
     ),
     pytest.param("_Gathered.decided_in", hits_of_the_past, 3, id="hits of the past count"),
     pytest.param(
-        "log_columns.read_words",
-        lambda old: lambda *given: without_signs(old, *given),
+        "ReadLines._values_of",
+        lambda old: lambda *given: without_signs(*old(*given)),
         2,
         id="amounts are read wrong",
     ),
@@ -286,7 +286,7 @@ BREAKS = [
 @pytest.mark.parametrize("name, broken, first", some(BREAKS, 2))
 def test_the_law_catches_a_backtest_that_is_wrong(name: str, broken: Any, first: int, monkeypatch: pytest.MonkeyPatch):
     owner, _, attribute = name.rpartition(".")
-    modules = {"backtest_plan": backtest_plan, "log_columns": log_columns}
+    modules = {"backtest_plan": backtest_plan, "ReadLines": ReadLines}
     place = modules.get(owner) or getattr(backtest_fold, owner)
     monkeypatch.setattr(place, attribute, broken(getattr(place, attribute)))
 
@@ -298,9 +298,8 @@ def all_of(found: RuleMatches) -> RuleMatches:
     return RuleMatches(found.rows, np.ones(len(found.rows), np.bool_))
 
 
-def without_signs(read: Callable[..., None], *given: Any) -> None:
-    read(*given)
-    np.abs(given[-2], out=given[-2])
+def without_signs(values: Any, valid: Any) -> Any:
+    return (np.abs(values) if values.dtype == np.int64 else values), valid
 
 
 NEVER = """- id: {}

@@ -8,6 +8,7 @@ from random import Random
 import numpy as np
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 
 from shroff.errors import DefinitionError
 from shroff.events.event import Event, time_text
@@ -15,9 +16,11 @@ from shroff.features.frames import Coded, ColumnFrame
 from shroff.language.columns import values_of
 from shroff.language.values import Value
 from shroff.log.columns import stored as columns
-from shroff.log.columns.stored import ids_of, log_columns, outcomes_of
+from shroff.log.columns.stored import LineReader, ids_of, log_columns, outcomes_of
+from shroff.log.history import Records
 from shroff.log.writer import Writer
 from shroff.project.policy import OUTCOMES
+from shroff.streams.log import Record
 from tests.laws.projects import histories, history_of, project
 from tests.laws.test_engines import LAW, NOW_MS, Made, in_disorder, submission
 from tests.support import projects
@@ -111,3 +114,52 @@ def test_a_field_that_cannot_be_read_any_more_is_told_as_the_codec_tells_it():
 
     with pytest.raises(DefinitionError, match="sequence number 2"):
         rows_of(log, other)
+
+
+EVERY_KIND = """
+payment:
+  id: id
+  time: at
+  decide: true
+  fields:
+    id: text
+    at: time
+    how: choice(pos, web)?
+    sum: money?
+    rate: number(6)?
+    count: integer?
+    weight: real?
+    took: duration?
+    is_new: boolean?
+    name: text?
+"""
+GONE = "    gone: text?\n"
+UNITS = st.integers(-(10**15), 10**15)
+VALUES: tuple[st.SearchStrategy[Value], ...] = (
+    st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=5),
+    st.integers(-62_135_596_800_000, 253_402_300_799_999),
+    st.none() | st.sampled_from(["pos", "web", "atm"]),
+    st.none() | UNITS | st.integers(-200, 200),
+    st.none() | UNITS,
+    st.none() | st.integers(-200, 200) | st.integers(-(2**63), 2**63 - 1),
+    st.none() | st.floats(allow_nan=False, allow_infinity=False) | st.integers(-99, 99).map(float),
+    st.none() | st.integers(-(10**6), 10**6) | UNITS,
+    st.none() | st.booleans(),
+    st.none() | st.sampled_from([*ODD_TEXTS, "n", "", "null"]),
+)
+
+
+@given(st.lists(st.tuples(*VALUES, st.none() | st.sampled_from(["", '"', "x"])), min_size=1, max_size=9))
+def test_a_value_of_any_kind_is_read_as_the_codec_reads_it(rows: list[tuple[Value, ...]]):
+    small = {"features.yaml": "", "rules/large.yaml": None}
+    before, now = (projects.definitions(small | {"events.yaml": EVERY_KIND + gone}) for gone in (GONE, ""))
+    stored, codec = Records(before.events, 2), Records(now.events, 2)
+    bodies = [stored.encode(Event("payment", str(row[0]), int(str(row[1])), row)) for row in rows]
+    records = [Record(seq, "event", "payment", "", 0, body, decided=True) for seq, body in enumerate(bodies, 7)]
+
+    frame = LineReader(now).piece_of(records).frames["payment"]
+    assert isinstance(frame, ColumnFrame)
+    read = [frame.columns[field.name] for field in frame.type.fields]
+    listed = [values_of(one.column() if isinstance(one, Coded) else one) for one in read]
+    expected = [codec.decode(record) for record in records]
+    assert list(zip(*listed, strict=True)) == [one.values for one in expected if isinstance(one, Event)]

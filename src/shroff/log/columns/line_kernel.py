@@ -41,13 +41,16 @@ NUMBER: Final = 3
 INTEGER: Final = 4
 BOOLEAN: Final = 5
 TIME: Final = 6
+REAL: Final = 7
+DURATION: Final = 8
 
 KIND: Final = 0  # columns of a plan, which has a row for each field
 SIZE: Final = 1  # the most bytes of a text, the places of a decimal
-IS_OPTIONAL: Final = 2
+IS_OPTIONAL: Final = 2  # 1; or `MAY_LACK` where a value may lack, but not be null or empty
 LEAST: Final = 3  # and `MOST`: the bounds of a value, or which choices of all are the field's, [LEAST, MOST)
 MOST: Final = 4
 PLAN_COLUMNS: Final = 5
+MAY_LACK: Final = 2
 
 UNSEEN: Final = 0  # and `THERE`: states of a value
 NOTHING: Final = 2  # null, or an empty text
@@ -129,7 +132,7 @@ def _value_of(data: Any, first: Word, last: Word, is_text: Word, field: Any, cho
     """The value of a token, 0 of a text, and its state."""
     kind = field[KIND]
     if first == last if is_text else is_same(data, first, last, _NULL, 0, len(_NULL)):
-        return 0, NOTHING if field[IS_OPTIONAL] else ODD
+        return 0, NOTHING if field[IS_OPTIONAL] == 1 else ODD
     if kind == TEXT:
         return 0, THERE if is_text and last - first <= field[SIZE] else ODD
     if kind == CHOICE:
@@ -148,8 +151,10 @@ def _value_of(data: Any, first: Word, last: Word, is_text: Word, field: Any, cho
         value, places, fits = _exact_decimal(data, first, last)
         if kind == INTEGER:
             fits = fits and not is_text and places == 0 and -_SAFE_MAX <= value <= _SAFE_MAX
+        elif kind == REAL:
+            return 0, THERE if fits and not is_text else ODD
         else:
-            fits = fits and places <= field[SIZE]
+            fits = fits and places <= field[SIZE] and not (is_text and kind == DURATION)
             for _ in range(field[SIZE] - places if fits else 0):
                 if -UNITS_MAX <= value <= UNITS_MAX:
                     value *= 10
@@ -160,19 +165,20 @@ def _value_of(data: Any, first: Word, last: Word, is_text: Word, field: Any, cho
 @compiled
 def _is_plain_line(
     data: Any, at: Word, end: Word, row: Word, names: Any, name_ends: Any, plan: Any, choices: Any, choice_ends: Any,
-    firsts: Any, lasts: Any, values: Any, states: Any,
+    follows: Any, passes: Word, firsts: Any, lasts: Any, values: Any, states: Any,
 ) -> Word:  # fmt: skip
     """Read a line into its row; gives whether it is one that is read here."""
+    expected = follows[-1]
     at = _behind_blanks(data, at, end)
     if at >= end or data[at] != OPEN:
         return False
-    at, number = _behind_blanks(data, at + 1, end), -1
+    at = _behind_blanks(data, at + 1, end)
     while True:
         if at >= end or data[at] != QUOTE:
             return False
         first, at = at + 1, _end_of_letters(data, at + 1)
-        number = _field_of(data, first, at, names, name_ends, number + 1)
-        if data[at] != QUOTE or number < 0 or states[number, row] != UNSEEN:
+        number = _field_of(data, first, at, names, name_ends, expected)
+        if data[at] != QUOTE or (not passes if number < 0 else states[number, row] != UNSEEN):
             return False
         at = _behind_blanks(data, at + 1, end)
         if at >= end or data[at] != COLON:
@@ -191,13 +197,15 @@ def _is_plain_line(
             last = at
         if at > end:
             return False
-        values[number, row], states[number, row] = _value_of(
-            data, first, last, is_text, plan[number], choices, choice_ends
-        )
-        if states[number, row] == ODD:
-            return False
-        firsts[number, row] = first
-        lasts[number, row] = last
+        if number >= 0:
+            values[number, row], states[number, row] = _value_of(
+                data, first, last, is_text, plan[number], choices, choice_ends
+            )
+            if states[number, row] == ODD:
+                return False
+            firsts[number, row] = first
+            lasts[number, row] = last
+            expected = follows[number]
         at = _behind_blanks(data, at, end)
         if at >= end or (data[at] != COMMA and data[at] != CLOSE):
             return False
@@ -216,27 +224,28 @@ _BYTES: Final = "Array(uint8, 1, 'C', readonly=True)"
 
 
 @native(
-    f"void({_BYTES}, int64[::1], {_BYTES}, int64[::1], int64[:, ::1], {_BYTES}, int64[::1],"
-    "int64[:, ::1], int64[:, ::1], int64[:, ::1], uint8[:, ::1], uint8[::1])"
+    f"void({_BYTES}, int64[::1], int64[::1], {_BYTES}, int64[::1], int64[:, ::1], {_BYTES}, int64[::1], int64[::1],"
+    "int64, int64[:, ::1], int64[:, ::1], int64[:, ::1], uint8[:, ::1], uint8[::1])"
 )
 def scan_lines(
-    data: Any, ends: Any, names: Any, name_ends: Any, plan: Any, choices: Any, choice_ends: Any,
-    firsts: Any, lasts: Any, values: Any, states: Any, odd: Any,
+    data: Any, begins: Any, ends: Any, names: Any, name_ends: Any, plan: Any, choices: Any, choice_ends: Any,
+    follows: Any, passes: Word, firsts: Any, lasts: Any, values: Any, states: Any, odd: Any,
 ) -> None:  # fmt: skip
-    """Read lines that lie one behind the other, with a zero behind the last, into a row each.
+    """Read lines, with a zero or the end of a line behind the last, into a row each.
 
     Args:
+        follows: Which field is expected behind each, and as the first; they may come in any order.
+        passes: Whether a field of another name is passed over.
         names: Those of the fields as they stand in a body, `"card":`, one behind the other.
         firsts: A row for each field: where its values stand in `data`, up to `lasts`; both 0 where it is missing.
         states: As `values`; all `UNSEEN` before.
         odd: Which lines are not read here; what stands in their rows means nothing.
     """
-    at = 0
     for row in range(len(ends)):
         odd[row] = not _is_plain_line(
-            data, at, ends[row], row, names, name_ends, plan, choices, choice_ends, firsts, lasts, values, states
-        )
-        at = ends[row]
+            data, begins[row], ends[row], row, names, name_ends, plan, choices, choice_ends, follows, passes,
+            firsts, lasts, values, states,
+        )  # fmt: skip
 
 
 @native(

@@ -21,10 +21,9 @@ from shroff.events.conversion import Conversion
 from shroff.events.definitions import Events, EventType
 from shroff.events.event import Event
 from shroff.events.intake import Submission
-from shroff.features.frames import Coded, LazyColumns
-from shroff.language.columns import Column, values_of
+from shroff.language.columns import values_of
 from shroff.log.columns.avro_columns import RecordForm, lines_of
-from shroff.log.columns.read_lines import LineForm, ReadLines, TextRoom, Texts, kernels
+from shroff.log.columns.read_lines import LineColumns, LineForm, ReadLines, TextRoom, Texts, kernels
 from shroff.runtime.logs import failure
 from shroff.streams.log_columns import JoinedTexts
 
@@ -88,9 +87,9 @@ class EventRun(Sequence[Submission]):
         self._asked = 0
 
     @cached_property
-    def columns(self) -> _Columns:
+    def columns(self) -> LineColumns:
         """The fields of the events."""
-        return _Columns(self.type, self.read, self._odd, self.at if self.others else None)
+        return LineColumns(self.read, self._odd, self.at if self.others else None)
 
     @cached_property
     def ids(self) -> list[str]:
@@ -251,34 +250,6 @@ def together(parts: Iterable[Sequence[Submission]]) -> Sequence[Submission]:
 
 def _behind(place: Callable[[int], str], skipped: int, number: int) -> str:
     return place(skipped + number)
-
-
-class _Columns(LazyColumns):
-    """The fields of a run's events; texts as numbers, but for ids.
-
-    It knows nothing of its run: of a cycle the two would stay until the collector comes, which it seldom does.
-
-    Args:
-        at: Where among the lines the events stand; None for all of them.
-    """
-
-    def __init__(
-        self, type_: EventType, read: ReadLines, careful: Mapping[int, Event], at: Sequence[int] | None
-    ) -> None:
-        super().__init__(type_.field_names)
-        self._type, self._read, self._careful = type_, read, careful
-        self._rows = None if at is None else np.array(at, np.int64)
-
-    def plain(self, name: str) -> Column:
-        """A field as its values."""
-        found = self[name]
-        return found.column() if isinstance(found, Coded) else found
-
-    def _make(self, name: str) -> Column | Coded:
-        number = self._type.at(name)
-        others = {at: event.values[number] for at, event in self._careful.items()}
-        found = self._read.coded(number, others) or self._read.column(number, others)
-        return found if self._rows is None else found.take(self._rows)
 
 
 class LineForms:

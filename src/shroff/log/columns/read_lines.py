@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from shroff.events.conversion import Conversion, ConvertedField, converted_fields
 from shroff.events.definitions import EventType, Field
-from shroff.events.event import Codec, by_canonical_key
+from shroff.events.event import Codec, Event, by_canonical_key
 from shroff.events.readers import ID_LENGTH_MAX, TEXT_BYTES_MAX
 from shroff.events.validation import NEVER_SENT
-from shroff.features.frames import Coded
+from shroff.features.frames import Coded, LazyColumns
 from shroff.features.kernels.native import Native
 from shroff.language.columns import Column
 from shroff.language.types import CODES, ORIGINAL_PLACES, places_of
@@ -34,10 +34,12 @@ _KINDS: Final = {
     "integer": kernel.INTEGER,
     "boolean": kernel.BOOLEAN,
     "time": kernel.TIME,
+    "real": kernel.REAL,
+    "duration": kernel.DURATION,
 }
 _TEXTS: Final = frozenset({kernel.TEXT, kernel.CHOICE})
 TEXTS_BYTES_MAX: Final = 64 << 20  # of the numbered texts of a field
-_KEY: Final[Key] = (np.uint64(secrets.randbits(64)), np.uint64(secrets.randbits(64)))
+KEY: Final[Key] = (np.uint64(secrets.randbits(64)), np.uint64(secrets.randbits(64)))
 CODE_LENGTH: Final = 3  # letters of a currency
 LETTERS: Final = 26
 _CODE_TEXTS: Final = {
@@ -46,6 +48,7 @@ _CODE_TEXTS: Final = {
 }
 _CODE_UNITS: Final = np.zeros(LETTERS**CODE_LENGTH, np.int64)  # the least amount of each as it is kept; 0: no currency
 _CODE_UNITS[list(_CODE_TEXTS)] = [10 ** (ORIGINAL_PLACES - places_of(code)) for code in _CODE_TEXTS.values()]
+_MS_PLACES: Final = 3  # of seconds
 SLACK: Final = bytes(32)  # texts are copied by whole vectors
 
 
@@ -67,23 +70,37 @@ class TextRoom:
 
 
 class LineForm:
-    """The lines of a type as compiled code reads them, whose fields all are of types that JSON has."""
+    """The lines of a type as compiled code reads them: what comes in, whose fields all are of types that JSON has.
 
-    def __init__(self, type_: EventType, room: TextRoom) -> None:
-        self.type, self.codec = type_, Codec(type_)
+    Args:
+        room: None for bodies as a log has them, in the form that today's type or an earlier one gave them; the numbers
+            of their texts never start again.
+    """
+
+    def __init__(self, type_: EventType, room: TextRoom | None) -> None:
+        self.type, self.codec, self.is_stored = type_, Codec(type_), room is None
         self.kinds = [_KINDS[declared.type.kind] for declared in type_.fields]
         self.names = joined_texts([msgspec.json.encode(declared.name) + b":" for declared in type_.fields])
-        self.sent = joined_texts([b'"%s":' % (declared.sent or NEVER_SENT).encode() for declared in type_.fields])
-        self.converted = converted_fields(type_)
+        sent = joined_texts([b'"%s":' % (declared.sent or NEVER_SENT).encode() for declared in type_.fields])
+        self.sent = self.names if room is None else sent
+        self.converted = () if room is None else converted_fields(type_)
         self.choices = joined_texts([choice.encode() for declared in type_.fields for choice in declared.type.choices])
         self.plan, at = np.zeros((len(type_.fields), kernel.PLAN_COLUMNS), np.int64), 0
         for row, field in zip(self.plan, type_.fields, strict=True):
-            row[:] = _planned(field, at, is_id=field.name == type_.id_field)
+            if room is None:
+                row[:] = _stored(field, lacks=field.name not in {type_.id_field, type_.time_field})
+            else:
+                row[:] = _planned(field, at, is_id=field.name == type_.id_field)
             at += len(field.type.choices)
         self.order = np.array(by_canonical_key(type_), np.int64)
+        order = self.order if room is None else np.arange(len(self.order))
+        self.follows = np.zeros(len(order) + 1, np.int64)  # the field behind each, and the first
+        self.follows[np.append(-1, order)] = np.append(order, 0)
         self._texts: dict[int, TextCodes] = {}
         self._is_coded = [declared.type.is_text and declared.name != type_.id_field for declared in type_.fields]
-        self._room, room.fields[type_.name] = room, sum(self._is_coded)
+        self._room = room
+        if room is not None:
+            room.fields[type_.name] = sum(self._is_coded)
         numbers = sum(kind not in _TEXTS for kind in self.kinds) + len(self.converted)  # with the texts of rates
         self.extra_bytes = len(self.names[0]) + kernel.NUMBER_BYTES * numbers
 
@@ -92,7 +109,7 @@ class LineForm:
         if not self._is_coded[number]:
             return None
         found = self._texts.get(number)
-        if found is None or found.size > self._room.of_field:
+        if found is None or (self._room is not None and found.size > self._room.of_field):
             found = self._texts[number] = TextCodes()
         return found
 
@@ -132,18 +149,32 @@ class ReadLines:
             texts = np.frombuffer(b"".join(lines) + SLACK, np.uint8), np.fromiter(map(len, lines), np.int64).cumsum()
         data, ends = texts
         str(data.data, "utf-8")
+        read = cls.scanned(lines, form, data, np.append(0, ends[:-1]), ends)
+        if latest_ms is not None:
+            read.is_odd[:] |= read.values[form.type.at(form.type.time_field)] > latest_ms
+        read.states[:, read.is_odd.view(np.bool_)] = kernel.ODD
+        for field in form.converted:
+            read.is_odd[:] |= read.is_no_amount(field)
+        read.states[:, read.is_odd.view(np.bool_)] = kernel.ODD
+        return read
+
+    @classmethod
+    def scanned(
+        cls,
+        lines: Sequence[bytes],
+        form: LineForm,
+        data: NDArray[np.uint8],
+        begins: NDArray[np.int64],
+        ends: NDArray[np.int64],
+    ) -> ReadLines:
+        """Read lines that stand in an array, with a zero or the end of a line behind the last."""
         shape = len(form.plan), len(lines)
         firsts, lasts, values = (np.zeros(shape, np.int64) for _ in range(3))
         states, odd = np.zeros(shape, np.uint8), np.empty(len(lines), np.uint8)
-        kernel.scan_lines(data, ends, *form.sent, form.plan, *form.choices, firsts, lasts, values, states, odd)
-        if latest_ms is not None:
-            odd |= values[form.type.at(form.type.time_field)] > latest_ms
+        given = data, begins, ends, *form.sent, form.plan, *form.choices, form.follows, form.is_stored
+        kernel.scan_lines(*given, firsts, lasts, values, states, odd)
         states[:, odd.view(np.bool_)] = kernel.ODD
-        read = cls(lines, form, data, ends, firsts, lasts, values, states, odd)
-        for field in form.converted:
-            odd |= read.is_no_amount(field)
-        states[:, odd.view(np.bool_)] = kernel.ODD
-        return read
+        return cls(lines, form, data, ends, firsts, lasts, values, states, odd)
 
     def codes(self, number: int) -> NDArray[np.int64]:
         """The letters of a currency in each line as one number; 0, which is no currency, where they are not three."""
@@ -266,16 +297,48 @@ class ReadLines:
 
     def _values_of(self, number: int) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         kind, valid = self.form.kinds[number], self.states[number] == THERE
-        if kind not in _TEXTS:
+        if kind not in _TEXTS and kind != kernel.REAL:
             values = np.where(valid, self.values[number], 0)
             return values.astype(np.bool_) if kind == kernel.BOOLEAN else values, valid
         firsts, lasts = self.firsts[number], self.lasts[number]
+        if kind == kernel.REAL:
+            shown, rows = self.data.data, valid.nonzero()[0]
+            reals = np.zeros(len(valid))
+            reals[rows] = list(map(float, map(bytes, _cut(shown, firsts[rows].tolist(), lasts[rows].tolist()))))
+            return reals, valid
         if not valid.all():
             firsts, lasts = np.where(valid, firsts, 0), np.where(valid, lasts, 0)
         whole, texts = self.data.tobytes(), np.empty(len(valid), object)
         found = _cut(whole.decode() if whole.isascii() else whole, firsts.tolist(), lasts.tolist())
         texts[:] = found if whole.isascii() else [text.decode() for text in found]
         return texts, valid
+
+
+class LineColumns(LazyColumns):
+    """The fields of the events of lines; texts as numbers, but for ids.
+
+    It knows nothing of a run that has it: of a cycle the two would stay until the collector comes, which is seldom.
+
+    Args:
+        careful: The events of odd lines, by their place.
+        at: Where among the lines the events stand; None for all of them.
+    """
+
+    def __init__(self, read: ReadLines, careful: Mapping[int, Event], at: Sequence[int] | None = None) -> None:
+        self._type, self._read, self._careful = read.form.type, read, careful
+        super().__init__(self._type.field_names)
+        self._rows = None if at is None else np.array(at, np.int64)
+
+    def plain(self, name: str) -> Column:
+        """A field as its values."""
+        found = self[name]
+        return found.column() if isinstance(found, Coded) else found
+
+    def _make(self, name: str) -> Column | Coded:
+        number = self._type.at(name)
+        others = {at: event.values[number] for at, event in self._careful.items()}
+        found = self._read.coded(number, others) or self._read.column(number, others)
+        return found if self._rows is None else found.take(self._rows)
 
 
 def kernels(*, are_records: bool = True) -> Sequence[Native]:
@@ -298,6 +361,13 @@ def _planned(field: Field, choice: int, *, is_id: bool) -> list[int]:
     return [kind, type_.places, is_optional, int(max(least, -_LARGEST)), int(min(most, _LARGEST))]
 
 
+def _stored(field: Field, *, lacks: bool) -> list[int]:
+    """The row of a field of bodies in a log, whose bounds and choices may have been others."""
+    kind = kernel.TEXT if field.type.is_text else _KINDS[field.type.kind]
+    size = _LARGEST if kind == kernel.TEXT else _MS_PLACES if kind == kernel.DURATION else field.type.places
+    return [kind, size, kernel.MAY_LACK if lacks else 0, -_LARGEST, _LARGEST]
+
+
 def _coded(
     texts: TextCodes, data: NDArray[np.uint8], firsts: NDArray[np.int64], lasts: NDArray[np.int64]
 ) -> NDArray[np.int32]:
@@ -305,7 +375,7 @@ def _coded(
     from shroff.log.columns.ids import hash_texts
 
     hashes = np.empty((len(firsts), 2), np.uint64)
-    hash_texts(data, firsts, lasts, *_KEY, hashes)
+    hash_texts(data, firsts, lasts, *KEY, hashes)
     shown = data.data
 
     def of(rows: NDArray[np.int64]) -> list[str]:

@@ -204,7 +204,7 @@ def _fold_columns(log: LogReader, folded: Folded, upto: int, progress: Progress 
     Raises: DefinitionError, StateError where a body cannot be read, PrunedError, as `fold`.
     """
     # They load kernels, which takes longer than few events.
-    from shroff.log.columns.stored import LineReader, check_unread
+    from shroff.log.columns.stored import LineReader
     from shroff.runtime.progress import ahead
 
     reader = LineReader(folded.engine.definitions)
@@ -216,7 +216,6 @@ def _fold_columns(log: LogReader, folded: Folded, upto: int, progress: Progress 
         for lines, hits in pieces:
             piece = reader.piece(lines, folded.seq)
             folded.engine.pass_over(piece.frames, piece.size, hits)
-            check_unread(piece)
             _note(piece, folded)
             if progress is not None:
                 progress(sum(map(len, piece.frames.values())))
