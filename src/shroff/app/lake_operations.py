@@ -33,6 +33,21 @@ group(
 )
 
 
+Cluster = Annotated[
+    str | None,
+    Param(
+        "Address of a running cluster, such as tcp://HOST:8786 or spark://HOST:7077.  [default: one is started here]",
+        metavar="ADDRESS",
+    ),
+]
+Partitions = Annotated[
+    int | None,
+    Param(
+        "Number of partitions of each entity's keys (16); each must fit into the memory of one process.", metavar="N"
+    ),
+]
+
+
 class OfLake(OperationRequest[Outcome_co]):
     """A request about the lake of shroff.yaml, or about another one."""
 
@@ -215,21 +230,8 @@ class DecideLake(OfLake["ReplayRun"], kw_only=True):
     backend: Annotated[
         str, Param("spark: state partitioned by each entity's keys, on a cluster.", complete="spark")
     ] = "spark"
-    cluster: Annotated[
-        str | None,
-        Param(
-            "Address of a running cluster, such as tcp://HOST:8786 or spark://HOST:7077.  [default: one is started "
-            "here]",
-            metavar="ADDRESS",
-        ),
-    ] = None
-    partitions: Annotated[
-        int | None,
-        Param(
-            "Number of partitions of each entity's keys (16); each must fit into the memory of one process.",
-            metavar="N",
-        ),
-    ] = None
+    cluster: Cluster = None
+    partitions: Partitions = None
     places: Annotated[int | None, Param("Save state after this many log positions.  [65536]", metavar="N")] = None
 
 

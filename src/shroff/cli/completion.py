@@ -78,6 +78,7 @@ def words_in_turn(*options: str) -> Offer:
     return offer
 
 
+feature_engines: Final = words("batch", "online", "naive")
 engines: Final = words_in_turn("online", "batch", "naive")
 
 

@@ -9,18 +9,33 @@ import signal
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
-import click
-
-from shroff.cli import completion
 from shroff.cli.ingest import QUARANTINED
-from shroff.cli.options import FORMAT
+from shroff.cli.operations import FORMAT, HASHED, takes
 from shroff.cli.progress import bars
 from shroff.cli.session import Session, command, many
+from shroff.operations.declaration import OperationRequest, Param
 
 if TYPE_CHECKING:
     from shroff.events.formats.lines import Lines
+
+
+class DecideArguments(OperationRequest[Any]):
+    """The file to decide, and how it is read."""
+
+    file: Annotated[str, Param("", metavar="[FILE|-]", complete="files", is_argument=True)] = "-"
+    as_type: Annotated[
+        str | None,
+        Param(
+            "The event type of every line.  [default: each line names its own]",
+            flags="--as",
+            metavar="EVENT",
+            complete="event_types",
+        ),
+    ] = None
+    is_hashed: Annotated[bool, HASHED] = False
+    format: Annotated[str | None, FORMAT] = None
 
 
 @command(
@@ -28,22 +43,8 @@ if TYPE_CHECKING:
     "shroff decide examples/payment.json --as payment",
     "tail -f payments.jsonl | shroff decide - --as payment",
 )
-@click.argument("file", metavar="[FILE|-]", default="-", shell_complete=completion.files)
-@click.option(
-    "--as",
-    "as_type",
-    metavar="EVENT",
-    shell_complete=completion.event_types,
-    help="The event type of every line.  [default: each line names its own]",
-)
-@click.option(
-    "--hashed",
-    "is_hashed",
-    is_flag=True,
-    help="The values of hashed fields are hashes already, as 'shroff export events' writes them.",
-)
-@FORMAT
-def decide(session: Session, file: str, as_type: str | None, is_hashed: bool, format_: str | None) -> int:
+@takes(DecideArguments)
+def decide(session: Session, asked: DecideArguments) -> int:
     """Read events as JSON lines and write one JSON line for each: its decision, once it is durable.
 
     An event of a type that is not decided gets `"decided": false`. A refused event gets a problem document with its
@@ -54,16 +55,16 @@ def decide(session: Session, file: str, as_type: str | None, is_hashed: bool, fo
     from shroff.worker.answers import answer_json
 
     project = session.project
-    lines, has_more = opened_lines(file, format_)
-    name = "-" if file == "-" else Path(file).name
+    lines, has_more = opened_lines(asked.file, asked.format)
+    name = "-" if asked.file == "-" else Path(asked.file).name
     answered, refused = 0, 0
     session.stopped = "No event was processed yet."
     with lines, bars("restoring state, events") as (restoring,):
         groups = project.taking.answers(
             lines,
             name,
-            as_type=as_type,
-            is_hashed=is_hashed,
+            as_type=asked.as_type,
+            is_hashed=asked.is_hashed,
             has_more=has_more,
             restoring=restoring,
             ready=session.warn,

@@ -5,33 +5,45 @@ from __future__ import annotations
 import resource
 import sys
 from contextlib import nullcontext
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Any
 
-import click
-
-from shroff.cli import completion
+from shroff.app.lake_operations import Cluster, Partitions
 from shroff.cli.ingest import QUARANTINED
-from shroff.cli.options import FORMAT, cluster_options, gathered
+from shroff.cli.operations import FORMAT, takes
 from shroff.cli.progress import bars
 from shroff.cli.session import Session, command, many, table
+from shroff.operations.declaration import OperationRequest, Param
 
 if TYPE_CHECKING:
     from shroff.log.state.feature_events import LeftOut
 
 
-@dataclass(frozen=True, slots=True)
-class FeaturesArguments:
-    """Options of `shroff features`."""
+class FeaturesArguments(OperationRequest[Any]):
+    """Of which events, how they are computed, and into which file."""
 
-    as_type: str
-    out: Path
-    engine: str
-    backend: str
-    cluster: str | None
-    partitions: int | None
-    format_: str | None
+    files: Annotated[tuple[Path, ...], Param("", metavar="[FILE...]", is_argument=True)]
+    as_type: Annotated[
+        str,
+        Param("The event type whose features to compute.", flags="--as", metavar="EVENT", complete="event_types"),
+    ]
+    out: Annotated[Path, Param("The Parquet file to write.", flags="--out", metavar="FILE")]
+    engine: Annotated[
+        str,
+        Param(
+            "batch: all events at once. online: as in live operation. naive: slow, directly by the definition.",
+            complete="feature_engines",
+        ),
+    ] = "batch"
+    format: Annotated[str | None, FORMAT] = None
+    backend: Annotated[
+        str,
+        Param(
+            "local: in this process. dask, spark: partitioned by each entity's keys, on a cluster.", complete="backends"
+        ),
+    ] = "local"
+    cluster: Cluster = None
+    partitions: Partitions = None
 
 
 @command(
@@ -39,29 +51,8 @@ class FeaturesArguments:
     "shroff features --as payment --out features.parquet",
     "shroff features --as payment march.csv --out march.parquet",
 )
-@click.argument("files", metavar="[FILE...]", nargs=-1, type=click.Path(path_type=Path))
-@click.option(
-    "--as",
-    "as_type",
-    metavar="EVENT",
-    required=True,
-    shell_complete=completion.event_types,
-    help="The event type whose features to compute.",
-)
-@click.option(
-    "--out", metavar="FILE", required=True, type=click.Path(path_type=Path), help="The Parquet file to write."
-)
-@click.option(
-    "--engine",
-    shell_complete=completion.words("batch", "online", "naive"),
-    default="batch",
-    show_default=True,
-    help="batch: all events at once. online: as in live operation. naive: slow, directly by the definition.",
-)
-@FORMAT
-@cluster_options("local: in this process. dask, spark: partitioned by each entity's keys, on a cluster.")
-@gathered(FeaturesArguments)
-def features(session: Session, files: tuple[Path, ...], options: FeaturesArguments) -> int:
+@takes(FeaturesArguments)
+def features(session: Session, asked: FeaturesArguments) -> int:
     """Compute the features of one event type, from the log or from files, and write one row per event.
 
     A line of a file may name its type, as {"login": {...}} or by the 'when' of a mapping. Other lines have the type of
@@ -73,12 +64,12 @@ def features(session: Session, files: tuple[Path, ...], options: FeaturesArgumen
 
     one_heap()
     with (
-        without_pandas() if options.backend == "local" else nullcontext(),
-        session.project.history.cluster(options.backend, options.cluster, options.partitions) as processes,
+        without_pandas() if asked.backend == "local" else nullcontext(),
+        session.project.history.cluster(asked.backend, asked.cluster, asked.partitions) as processes,
         bars("reading, events", "computing, events") as (progress, computing),
     ):
-        way = Way(options.engine, progress, computing, cluster=processes, format=options.format_)
-        report = session.project.tables.write_features(options.as_type, files, options.out, way)
+        way = Way(asked.engine, progress, computing, cluster=processes, format=asked.format)
+        report = session.project.tables.write_features(asked.as_type, asked.files, asked.out, way)
     document = {
         "rows": report.rows,
         "columns": list(report.columns),
@@ -90,7 +81,7 @@ def features(session: Session, files: tuple[Path, ...], options: FeaturesArgumen
         "untaken": report.left.untaken,
         "left_out": [{"file": row.source, "line": row.place, "reason": row.reason} for row in report.left.first],
     }
-    text = f"{options.out}: {many(report.rows, 'row')} of {len(report.columns)} columns in {report.seconds:.1f} s."
+    text = f"{asked.out}: {many(report.rows, 'row')} of {len(report.columns)} columns in {report.seconds:.1f} s."
     session.answer(document, text + _left_out(report.left))
     session.next("shroff verify")
     return QUARANTINED if report.left.is_quarantined else 0

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
-import click
+import msgspec
 
-from shroff.cli import completion
-from shroff.cli.options import FORMAT, gathered
+from shroff.cli.operations import FORMAT, HASHED, takes
 from shroff.cli.progress import bars
 from shroff.cli.session import Session, command, many
 from shroff.errors import UsageError
+from shroff.operations.declaration import OperationRequest, Param
 
 if TYPE_CHECKING:
     from shroff.events.mapping import Unmatched
@@ -21,18 +20,32 @@ if TYPE_CHECKING:
     from shroff.worker.ingest import IngestReport
 
 QUARANTINED = 4
+ORDER: Final = (
+    "time: sort by event time first. file: keep the order of the lines, however many are too late.  [default: file, "
+    "but stop before writing if many are too late]"
+)
 
 
-@dataclass(frozen=True, slots=True)
-class IngestArguments:
-    """Options of `shroff ingest`."""
+class IngestArguments(OperationRequest[Any]):
+    """The files to append, and how they are read."""
 
-    as_type: str | None
-    labels: Path | None
-    order: str | None
-    format_: str | None
-    decide: bool
-    is_hashed: bool
+    files: Annotated[tuple[Path, ...], Param("", metavar="FILE...")]
+    as_type: Annotated[
+        str | None,
+        Param(
+            "The event type of every line.  [default: each line names its own]",
+            flags="--as",
+            metavar="EVENT",
+            complete="event_types_and_labels",
+        ),
+    ] = None
+    labels: Annotated[Path | None, Param("Labels, merged by when they became known.", metavar="FILE")] = None
+    order: Annotated[Literal["file", "time"] | None, Param(ORDER)] = None
+    format: Annotated[str | None, FORMAT] = None
+    decide: Annotated[
+        bool, Param("Decide events of decided types, or just store.  [default: decide]", flags="--decide/--no-decide")
+    ] = True
+    is_hashed: Annotated[bool, HASHED] = False
 
 
 @command(
@@ -41,35 +54,8 @@ class IngestArguments:
     "shroff ingest paysim.csv --as payment --labels paysim.csv",
     "shroff ingest mixed.jsonl",
 )
-@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option(
-    "--as",
-    "as_type",
-    metavar="EVENT",
-    shell_complete=completion.event_types_and_labels,
-    help="The event type of every line.  [default: each line names its own]",
-)
-@click.option(
-    "--labels", metavar="FILE", type=click.Path(path_type=Path), help="Labels, merged by when they became known."
-)
-@click.option(
-    "--order",
-    type=click.Choice(["file", "time"]),
-    help="time: sort by event time first. file: keep the order of the lines, however many are too late.  [default: "
-    "file, but stop before writing if many are too late]",
-)
-@FORMAT
-@click.option(
-    "--decide/--no-decide", default=True, show_default=True, help="Decide events of decided types, or just store."
-)
-@click.option(
-    "--hashed",
-    "is_hashed",
-    is_flag=True,
-    help="The values of hashed fields are hashes already, as 'shroff export events' writes them.",
-)
-@gathered(IngestArguments)
-def ingest(session: Session, files: tuple[Path, ...], options: IngestArguments) -> int:
+@takes(IngestArguments)
+def ingest(session: Session, asked: IngestArguments) -> int:
     """Append the events of files to the log and decide them, in the order of the files.
 
     Ingest is idempotent: an event that the log already has is skipped. Refused lines go to quarantine, and the rest
@@ -84,20 +70,16 @@ def ingest(session: Session, files: tuple[Path, ...], options: IngestArguments) 
 
     from shroff.runtime.progress import Meter
 
-    if any(str(path) == "-" and not path.exists() for path in (*files, *([options.labels] if options.labels else ()))):
+    if any(
+        str(path) == "-" and not path.exists() for path in (*asked.files, *([asked.labels] if asked.labels else ()))
+    ):
         raise UsageError("'shroff ingest' takes files; 'shroff decide -' takes lines from standard input.")
     session.stopped = "No line was processed yet."
     meter = Meter()
     phases = "restoring state, events", ("sorting, lines", meter.share), ("reading, lines", meter.share)
     with bars(*phases) as (restoring, sorting, progress):
         report = session.project.ingest(
-            files,
-            as_type=options.as_type,
-            labels=options.labels,
-            order=options.order,
-            format=options.format_,
-            decide=options.decide,
-            is_hashed=options.is_hashed,
+            **msgspec.structs.asdict(asked),
             progress=progress,
             sorting=sorting,
             meter=meter,

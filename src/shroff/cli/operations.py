@@ -5,12 +5,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from functools import partial
+from functools import partial, wraps
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Final, Literal, TypeVar, Union, get_args, get_origin
 
 import click
 import msgspec
@@ -26,10 +26,21 @@ from shroff.operations.declaration import (
     Operation,
     OperationAnswer,
     OperationRequest,
+    Param,
     ProgressSteps,
     RequestField,
     fields_of,
     operations_of,
+)
+
+Asked = TypeVar("Asked", bound=OperationRequest[Any])
+FORMAT: Final = Param(
+    "csv, jsonl, parquet or avro.  [default: by the file's extension, else by its content]",
+    metavar="FORMAT",
+    complete="formats",
+)
+HASHED: Final = Param(
+    "The values of hashed fields are hashes already, as 'shroff export events' writes them.", flags="--hashed"
 )
 
 
@@ -81,6 +92,19 @@ def options_of(request: type[OperationRequest[Any]]) -> Callable[[Function], Fun
         return function
 
     return add
+
+
+def takes(request: type[Asked]) -> Callable[[Callable[[Session, Asked], int | None]], Callable[..., int | None]]:
+    """Give a command the arguments and options of a request, as one value."""
+
+    def decorate(function: Callable[[Session, Asked], int | None]) -> Callable[..., int | None]:
+        @wraps(function)
+        def run(session: Session, **values: Any) -> int | None:
+            return function(session, request(**values))
+
+        return options_of(request)(run)
+
+    return decorate
 
 
 def _run(declared: Operation[..., Any], session: Session, values: dict[str, Any]) -> int:
@@ -162,6 +186,7 @@ def _parameter(field: RequestField) -> click.Parameter:
             [field.name],
             type=kind,
             required=field.is_required and not (is_many and about.is_argument),
+            default=None if field.is_required or is_many else field.default,
             nargs=-1 if is_many else 1,
             metavar=about.metavar or None,
             shell_complete=offer,

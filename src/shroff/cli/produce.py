@@ -5,21 +5,19 @@ from __future__ import annotations
 import shlex
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
-from threading import Event, Thread
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
-import click
+from msgspec import Meta
 
-from shroff.cli import completion
 from shroff.cli.ingest import QUARANTINED, unmatched_text
-from shroff.cli.options import FORMAT, gathered
-from shroff.cli.progress import drawing
+from shroff.cli.operations import FORMAT, takes
+from shroff.cli.progress import beside, redrawn
 from shroff.cli.session import Session, command, many, one_line
 from shroff.errors import TransientError, UsageError
+from shroff.operations.declaration import OperationRequest, Param
 
 if TYPE_CHECKING:
     from shroff.runtime.progress import Meter
@@ -28,24 +26,41 @@ if TYPE_CHECKING:
 
 NOT_TAKEN: Final = 3
 DRAWN_S: Final = 0.5
+TOPIC_BY: Final = (
+    "The topic of each event, as an expression over its line: \"'fraud' when row.isFraud == 1 else 'genuine'\"."
+)
 
 
-@dataclass(frozen=True, slots=True)
-class ProduceArguments:
-    """Options of `shroff produce`."""
+class ProduceArguments(OperationRequest[Any]):
+    """The file to send, and how."""
 
-    as_type: str | None
-    labels: Path | None
-    order: str
-    rate: float | None
-    speed: float | None
-    key: str | None
-    topic_by: str | None
-    first_row: int
-    to: str | None
-    makes_topics: bool
-    partitions: int | None
-    format_: str | None
+    file: Annotated[Path | None, Param("", metavar="[FILE]", is_argument=True)] = None
+    as_type: Annotated[
+        str | None,
+        Param(
+            "The event type of every line.  [default: each line names its own]",
+            flags="--as",
+            metavar="EVENT",
+            complete="event_types_and_labels",
+        ),
+    ] = None
+    labels: Annotated[Path | None, Param("Labels, sent when they became known.", metavar="FILE")] = None
+    order: Annotated[Literal["file", "time"], Param("time: sort by event time.")] = "file"
+    rate: Annotated[float | None, Param("Events per second.", metavar="N")] = None
+    speed: Annotated[float | None, Param("Send by event time: 1 is real time, 60 an hour per minute.", metavar="X")] = (
+        None
+    )
+    key: Annotated[
+        str | None, Param("Field for the partition.  [default: the type's first entity]", metavar="FIELD")
+    ] = None
+    topic_by: Annotated[str | None, Param(TOPIC_BY, metavar="EXPRESSION")] = None
+    row: Annotated[Annotated[int, Meta(ge=1)] | None, Param("Start at line N.", flags="--from", metavar="N")] = None
+    to: Annotated[str | None, Param("The destination.  [default: 'source:' of shroff.yaml]", metavar="SOURCE")] = None
+    makes_topics: Annotated[bool, Param("Create missing topics.", flags="--create-topics")] = False
+    partitions: Annotated[
+        Annotated[int, Meta(ge=1)] | None, Param("Partitions of created topics.  [default: 1]", metavar="N")
+    ] = None
+    format: Annotated[str | None, FORMAT] = None
 
 
 @command(
@@ -57,35 +72,8 @@ class ProduceArguments:
     "shroff produce payments.jsonl --as payment --rate 1000 --create-topics --partitions 3",
     "shroff produce --create-topics",
 )
-@click.argument("file", metavar="[FILE]", required=False, type=click.Path(path_type=Path))
-@click.option(
-    "--as",
-    "as_type",
-    metavar="EVENT",
-    shell_complete=completion.event_types_and_labels,
-    help="The event type of every line.  [default: each line names its own]",
-)
-@click.option("--labels", metavar="FILE", type=click.Path(path_type=Path), help="Labels, sent when they became known.")
-@click.option(
-    "--order", type=click.Choice(["file", "time"]), default="file", show_default=True, help="time: sort by event time."
-)
-@click.option("--rate", metavar="N", type=float, help="Events per second.")
-@click.option("--speed", metavar="X", type=float, help="Send by event time: 1 is real time, 60 an hour per minute.")
-@click.option("--key", metavar="FIELD", help="Field for the partition.  [default: the type's first entity]")
-@click.option(
-    "--topic-by",
-    metavar="EXPRESSION",
-    help=("The topic of each event, as an expression over its line: \"'fraud' when row.isFraud == 1 else 'genuine'\"."),
-)
-@click.option("--from", "first_row", metavar="N", type=click.IntRange(min=1), default=1, help="Start at line N.")
-@click.option("--to", metavar="SOURCE", help="The destination.  [default: 'source:' of shroff.yaml]")
-@click.option("--create-topics", "makes_topics", is_flag=True, help="Create missing topics.")
-@click.option(
-    "--partitions", metavar="N", type=click.IntRange(min=1), help="Partitions of created topics.  [default: 1]"
-)
-@FORMAT
-@gathered(ProduceArguments)
-def produce(session: Session, file: Path | None, options: ProduceArguments) -> int:
+@takes(ProduceArguments)
+def produce(session: Session, asked: ProduceArguments) -> int:
     """Send the events of a file to the live source, as fast as it accepts them or at a set pace.
 
     Lines are read as by 'shroff ingest'; lines that are no event are reported and not sent. Events with the same key
@@ -94,34 +82,34 @@ def produce(session: Session, file: Path | None, options: ProduceArguments) -> i
     """
     from shroff.worker.producer import Production, SendingPace
 
-    if options.partitions is not None and not options.makes_topics:
+    if asked.partitions is not None and not asked.makes_topics:
         raise UsageError("--partitions is for topics that --create-topics makes.")
-    if file is None:
-        return _made(session, options.partitions or 1, is_asked=options.makes_topics and options.to is None)
-    done, began_s = Production(next_row=options.first_row), time.monotonic()
+    if asked.file is None:
+        return _made(session, asked.partitions or 1, is_asked=asked.makes_topics and asked.to is None)
+    first_row = asked.row or 1
+    done, began_s = Production(next_row=first_row), time.monotonic()
     session.stopped = "Nothing was sent yet."
     try:
-        with _watched(done, session) as watch:
-            session.project.production.produce(
-                file,
-                as_type=options.as_type,
-                labels=options.labels,
-                to=options.to,
-                order=options.order,
-                pace=SendingPace(options.rate, options.speed),
-                key=options.key,
-                topic_by=options.topic_by,
-                format=options.format_,
-                first_row=options.first_row,
-                partitions=(options.partitions or 1) if options.makes_topics else None,
-                done=done,
-                watch=watch,
-            )
+        session.project.production.produce(
+            asked.file,
+            as_type=asked.as_type,
+            labels=asked.labels,
+            order=asked.order,
+            format=asked.format,
+            to=asked.to,
+            pace=SendingPace(asked.rate, asked.speed),
+            key=asked.key,
+            topic_by=asked.topic_by,
+            first_row=first_row,
+            partitions=(asked.partitions or 1) if asked.makes_topics else None,
+            done=done,
+            watch=partial(_drawn, done),
+        )
     except KeyboardInterrupt:
-        session.stopped = _went_on(done, file, options)
+        session.stopped = _went_on(done, asked)
         raise
     except TransientError:
-        session.say(f"shroff: {_went_on(done, file, options)}")
+        session.say(f"shroff: {_went_on(done, asked)}")
         raise
     done.seconds = done.seconds or time.monotonic() - began_s
     _tell(done, session)
@@ -180,46 +168,28 @@ def _tell(done: Production, session: Session) -> None:
         session.next("shroff run")
 
 
-def _went_on(done: Production, file: Path, options: ProduceArguments) -> str:
+def _went_on(done: Production, asked: ProduceArguments) -> str:
     """Messages sent so far, and how to resume."""
     if not done.sent and not done.labels:
         return "Nothing was sent."
-    named = f" --as {options.as_type}" if options.as_type else ""
-    named += f" --topic-by {shlex.quote(options.topic_by)}" if options.topic_by else ""
-    behind = f"--from {done.next_row}" if options.order == "file" else "--order time"
-    again = f"shroff produce {shlex.quote(str(file))}{named} {behind}"
+    named = f" --as {asked.as_type}" if asked.as_type else ""
+    named += f" --topic-by {shlex.quote(asked.topic_by)}" if asked.topic_by else ""
+    behind = f"--from {done.next_row}" if asked.order == "file" else "--order time"
+    again = f"shroff produce {shlex.quote(str(asked.file))}{named} {behind}"
     return f"{many(done.sent, 'event was', 'events were')} sent; '{again}' continues; duplicates are ignored."
 
 
-@contextmanager
-def _watched(done: Production, session: Session) -> Iterator[Callable[[Sender, Meter], None]]:
+def _drawn(done: Production, sender: Sender, meter: Meter) -> AbstractContextManager[None]:
     """Tell on a terminal how far it is, as long as this lasts."""
-    over = Event()
-    watchers: list[Thread] = []
+    sent, at_s = done.sent, time.monotonic()
 
-    def watch(sender: Sender, meter: Meter) -> None:
-        def draw() -> None:
-            drawn = drawing("sending")
-            (task,) = drawn.task_ids
-            sent, at_s = done.sent, time.monotonic()
-            try:
-                while not over.wait(DRAWN_S):
-                    now_s = time.monotonic()
-                    rate, sent, at_s = (done.sent - sent) / (now_s - at_s), done.sent, now_s
-                    drawn.update(task, description=_progress(done, sender, meter, rate))
-            finally:
-                drawn.stop()
+    def words() -> str:
+        nonlocal sent, at_s
+        now_s = time.monotonic()
+        rate, sent, at_s = (done.sent - sent) / max(now_s - at_s, 1e-3), done.sent, now_s
+        return _progress(done, sender, meter, rate)
 
-        if sys.stderr.isatty():
-            watchers.append(Thread(target=draw, name="watch", daemon=True))
-            watchers[-1].start()
-
-    try:
-        yield watch
-    finally:
-        over.set()
-        for watcher in watchers:
-            watcher.join()
+    return beside(redrawn(words, DRAWN_S), "watch") if sys.stderr.isatty() else nullcontext()
 
 
 def _progress(done: Production, sender: Sender, meter: Meter, rate: float) -> str:

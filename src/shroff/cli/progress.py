@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Final
@@ -82,26 +82,47 @@ class CompileNote:
         self._count += 1
         if self._count == 1:
             self._say(f"shroff: {COMPILING}")
-        if not sys.stderr.isatty():
+        ticks = partial(_tick, f"kernel {self._count}, {kernel}")
+        with beside(ticks, "compiling") if sys.stderr.isatty() else nullcontext():
             yield
-            return
-        done = Event()
-        ticker = Thread(target=self._tick, args=(f"kernel {self._count}, {kernel}", done), name="compiling")
-        ticker.start()
-        try:
-            yield
-        finally:
-            done.set()
-            ticker.join()
 
-    @staticmethod
-    def _tick(what: str, done: Event) -> None:
-        began = time.monotonic()
-        while not done.wait(LOOK_S):
-            sys.stderr.write(f"\r\x1b[2K  {what}: {time.monotonic() - began:.0f} s")
-            sys.stderr.flush()
-        sys.stderr.write("\r\x1b[2K")
+
+def _tick(what: str, done: Event) -> None:
+    began = time.monotonic()
+    while not done.wait(LOOK_S):
+        sys.stderr.write(f"\r\x1b[2K  {what}: {time.monotonic() - began:.0f} s")
         sys.stderr.flush()
+    sys.stderr.write("\r\x1b[2K")
+    sys.stderr.flush()
+
+
+@contextmanager
+def beside(show: Callable[[Event], None], name: str) -> Iterator[None]:
+    """Show something on a thread of this name as long as this lasts; the event says that it is over."""
+    done = Event()
+    thread = Thread(target=show, args=(done,), name=name, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
+def redrawn(words: Callable[[], str], every_s: float) -> Callable[[Event], None]:
+    """What draws a line on the terminal again and again until an event is set: what is done, and how long it takes."""
+
+    def draw(done: Event) -> None:
+        from rich.console import Console
+        from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+        columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+        with Progress(*columns, console=Console(stderr=True), transient=True) as drawn:
+            task = drawn.add_task(words(), total=None)
+            while not done.wait(every_s):
+                drawn.update(task, description=words())
+
+    return draw
 
 
 def _nothing(_count: int) -> None:
@@ -110,18 +131,6 @@ def _nothing(_count: int) -> None:
 
 def unknown() -> None:
     """Of most work nobody knows how much there is."""
-
-
-def drawing(what: str) -> Progress:
-    """A line on the terminal that says what is done, and how long it has taken; to be stopped by the caller."""
-    from rich.console import Console
-    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-    drawn = Progress(*columns, console=Console(stderr=True), transient=True)
-    drawn.add_task(what, total=None)
-    drawn.start()
-    return drawn
 
 
 def _start(what: str, *, has_end: bool) -> Progress:

@@ -6,14 +6,16 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import click
 
 from shroff import config
 from shroff.cli import completion
-from shroff.cli.session import Function, Session, command, many, table
+from shroff.cli.operations import takes
+from shroff.cli.session import Session, command, many, table
 from shroff.errors import UsageError, ended, nearest
+from shroff.operations.declaration import OperationRequest, Param
 
 if TYPE_CHECKING:
     from shroff.events.avro.subjects import FieldChange, SchemaComparison, Settled
@@ -24,40 +26,48 @@ NO: Final = 1
 _LABEL: Final = "label"
 
 
-def _options(function: Function) -> Function:
-    """Where schemas are, and of which types."""
-    for option in (
-        click.option(
-            "--as",
-            "event",
-            metavar="EVENT",
-            shell_complete=completion.event_types_and_labels,
-            help="Only this event type.  [default: all that have a topic]",
-        ),
-        click.option(
-            "--topic",
-            "topics",
-            metavar="EVENT=TOPIC",
-            multiple=True,
-            help="The topic of a type; its schemas are under TOPIC-value.  [default: of source: in shroff.yaml]",
-        ),
-        click.option(
-            "--registry",
-            metavar="URL",
-            help=(
-                "The schema registry; ${NAME} in it is read from the environment.  [default: of source: in shroff.yaml]"
-            ),
-        ),
-    ):
-        function = option(function)
-    return function
+Address = Annotated[
+    str | None,
+    Param(
+        "The schema registry; ${NAME} in it is read from the environment.  [default: of source: in shroff.yaml]",
+        metavar="URL",
+    ),
+]
+Topics = Annotated[
+    tuple[str, ...],
+    Param(
+        "The topic of a type; its schemas are under TOPIC-value.  [default: of source: in shroff.yaml]",
+        flags="--topic",
+        metavar="EVENT=TOPIC",
+    ),
+]
+OfEvent = Annotated[
+    str | None,
+    Param(
+        "Only this event type.  [default: all that have a topic]",
+        flags="--as",
+        metavar="EVENT",
+        complete="event_types_and_labels",
+    ),
+]
 
 
-def _file_options(function: Function) -> Function:
-    """The schema that is looked at, where it is not the newest of a type's topic."""
-    subject = click.option("--subject", metavar="SUBJECT", help="The subject.  [default: TOPIC-value]")
-    file = click.argument("file", metavar="[FILE]", required=False, type=click.Path(path_type=Path))
-    return file(subject(function))
+class RegisteredSchemas(OperationRequest[Any]):
+    """The event types whose schemas are registered, and where."""
+
+    registry: Address = None
+    topics: Topics = ()
+    event: OfEvent = None
+
+
+class ComparedSchemas(OperationRequest[Any]):
+    """The schemas that are looked at: of a file, or the newest of each type's topic."""
+
+    file: Annotated[Path | None, Param("", metavar="[FILE]", is_argument=True)] = None
+    subject: Annotated[str | None, Param("The subject.  [default: TOPIC-value]", metavar="SUBJECT")] = None
+    registry: Address = None
+    topics: Topics = ()
+    event: OfEvent = None
 
 
 @command(
@@ -66,43 +76,27 @@ def _file_options(function: Function) -> Function:
     "shroff schema check --as payment theirs.avsc",
     "shroff schema check --as payment x.avro",
 )
-@_file_options
-@_options
-def check(
-    session: Session,
-    file: Path | None,
-    subject: str | None,
-    event: str | None,
-    topics: tuple[str, ...],
-    registry: str | None,
-) -> int:
+@takes(ComparedSchemas)
+def check(session: Session, asked: ComparedSchemas) -> int:
     """Check whether Avro messages of others can be read as the project's events, and what is lost.
 
     FILE is a schema (.avsc) or an Avro file; without it, the newest schemas of the topics in the registry are checked.
     """
-    found = list(_looked(session, file, subject, event, topics, registry))
+    found = list(_looked(session, asked))
     is_ok = all(checked["readable"] for checked, _ in found)
     text = "\n\n".join(_checked_text(document, compared) for document, compared in found)
     session.answer({"ok": is_ok, "types": [document for document, _ in found]}, text)
-    session.next("shroff schema register" if is_ok and file is None else "shroff schema diff")
+    session.next("shroff schema register" if is_ok and asked.file is None else "shroff schema diff")
     return 0 if is_ok else NO
 
 
 @command("diff", "shroff schema diff", "shroff schema diff --as payment theirs.avsc")
-@_file_options
-@_options
-def diff(
-    session: Session,
-    file: Path | None,
-    subject: str | None,
-    event: str | None,
-    topics: tuple[str, ...],
-    registry: str | None,
-) -> None:
+@takes(ComparedSchemas)
+def diff(session: Session, asked: ComparedSchemas) -> None:
     """Show field by field how schemas of others differ from the project's."""
     from shroff.events.avro.subjects import SAME
 
-    found = list(_looked(session, file, subject, event, topics, registry))
+    found = list(_looked(session, asked))
     documents = []
     parts = []
     for document, compared in found:
@@ -122,18 +116,18 @@ def diff(
     "shroff schema register",
     "shroff schema register --topic payment=payments --registry http://localhost:8081",
 )
-@_options
-def register(session: Session, event: str | None, topics: tuple[str, ...], registry: str | None) -> int:
+@takes(RegisteredSchemas)
+def register(session: Session, asked: RegisteredSchemas) -> int:
     """Register the schema of each event type under TOPIC-value, the subject of its topic's values.
 
     A schema that cannot read messages of the previous version is refused, whatever compatibility the registry demands.
     """
     from shroff.events.avro.subjects import REFUSED, settle
 
-    types, subjects = _types(session), _subjects(session, topics)
+    types, subjects = _types(session), _subjects(session, asked.topics)
     settings = session.project.definitions.settings
-    wanted = [(type_, _subject(type_, subjects)) for type_ in _wanted(types, event, subjects)]
-    with closing(_registry(session, registry)) as schemas:
+    wanted = [(type_, _subject(type_, subjects)) for type_ in _wanted(types, asked.event, subjects)]
+    with closing(_registry(session, asked.registry)) as schemas:
         found = [settle(schemas, subject, type_, settings) for type_, subject in wanted]
     refused = [settled for settled in found if settled.outcome == REFUSED]
     documents = [
@@ -226,23 +220,16 @@ def _registry(session: Session, address: str | None) -> SchemaRegistry:
     return session.project.outside.open_registry(source, address or "")
 
 
-def _looked(
-    session: Session,
-    file: Path | None,
-    subject: str | None,
-    event: str | None,
-    topics: tuple[str, ...],
-    address: str | None,
-) -> Iterator[tuple[dict[str, Any], SchemaComparison | None]]:
+def _looked(session: Session, asked: ComparedSchemas) -> Iterator[tuple[dict[str, Any], SchemaComparison | None]]:
     """Each type with the schema that stands for it: what to tell of both."""
     types = _types(session)
-    if file is not None:
-        yield _document(session, _of_file(types, event), str(file), None, _schema_of_file(file), None)
+    if (file := asked.file) is not None:
+        yield _document(session, _of_file(types, asked.event), str(file), None, _schema_of_file(file), None)
         return
-    subjects = _subjects(session, topics)
-    wanted = [_of_file(types, event)] if subject else _wanted(types, event, subjects)
-    named = [(type_, subject or _subject(type_, subjects)) for type_ in wanted]
-    with closing(_registry(session, address)) as schemas:
+    subjects = _subjects(session, asked.topics)
+    wanted = [_of_file(types, asked.event)] if asked.subject else _wanted(types, asked.event, subjects)
+    named = [(type_, asked.subject or _subject(type_, subjects)) for type_ in wanted]
+    with closing(_registry(session, asked.registry)) as schemas:
         for type_, name in named:
             yield _of_subject(session, schemas, type_, name)
 

@@ -3,15 +3,33 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated, Any
 
 import click
 
-from shroff.cli import completion
 from shroff.cli.decide import opened_lines
 from shroff.cli.ingest import QUARANTINED
-from shroff.cli.options import FORMAT
+from shroff.cli.operations import FORMAT, HASHED, takes
 from shroff.cli.progress import bars
 from shroff.cli.session import Session, argument, command
+from shroff.operations.declaration import OperationRequest, Param
+
+
+class ScoreArguments(OperationRequest[Any]):
+    """The file to score, and how it is read."""
+
+    what: Annotated[tuple[str, ...], Param("", metavar="[EVENT] FILE|-", complete="files")]
+    as_type: Annotated[
+        str | None,
+        Param(
+            "The same as EVENT.",
+            flags="--as",
+            metavar="EVENT",
+            complete="event_types",
+        ),
+    ] = None
+    is_hashed: Annotated[bool, HASHED] = False
+    format: Annotated[str | None, FORMAT] = None
 
 
 @command(
@@ -19,16 +37,8 @@ from shroff.cli.session import Session, argument, command
     "shroff score payment examples/payment.json",
     "shroff score march.csv",
 )
-@click.argument("what", metavar="[EVENT] FILE|-", nargs=-1, required=True, shell_complete=completion.files)
-@click.option("--as", "as_type", metavar="EVENT", shell_complete=completion.event_types, help="The same as EVENT.")
-@click.option(
-    "--hashed",
-    "is_hashed",
-    is_flag=True,
-    help="The values of hashed fields are hashes already, as 'shroff export events' writes them.",
-)
-@FORMAT
-def score(session: Session, what: tuple[str, ...], as_type: str | None, is_hashed: bool, format_: str | None) -> int:
+@takes(ScoreArguments)
+def score(session: Session, asked: ScoreArguments) -> int:
     """Show what would be decided of the events in FILE if they arrived now. Nothing is written.
 
     Reads JSON lines, CSV, Parquet and Avro. Writes one JSON line for each event, as 'shroff decide' does, with
@@ -39,16 +49,18 @@ def score(session: Session, what: tuple[str, ...], as_type: str | None, is_hashe
     from shroff.log.writer import REFUSED, UNTAKEN
     from shroff.worker.answers import answer_json, foreseen_json
 
-    if len(what) > 2:
+    if len(asked.what) > 2:
         raise click.UsageError("name one event type and one file: payment march.csv.")
-    *events, file = what
-    event = events[0] if events else as_type
-    if as_type not in {None, event}:
-        raise click.UsageError(f"EVENT is {event}, and --as says {as_type}; leave one out.")
-    lines, _ = opened_lines(file, format_)
+    *events, file = asked.what
+    event = events[0] if events else asked.as_type
+    if asked.as_type not in {None, event}:
+        raise click.UsageError(f"EVENT is {event}, and --as says {asked.as_type}; leave one out.")
+    lines, _ = opened_lines(file, asked.format)
     name = "-" if file == "-" else Path(file).name
     with lines, bars("restoring state") as (restoring,):
-        found = session.project.taking.foreseen(lines, name, as_type=event, is_hashed=is_hashed, restoring=restoring)
+        found = session.project.taking.foreseen(
+            lines, name, as_type=event, is_hashed=asked.is_hashed, restoring=restoring
+        )
     session.warn()
     texts = [foreseen_json(answer_json(answer, line=int(line_and_row(place)[0]))) for place, answer in found]
     if session.is_json:

@@ -6,13 +6,10 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from threading import Event, Lock, Thread
-from typing import TYPE_CHECKING, Final
+from threading import Event, Lock
+from typing import Final
 
-from shroff.cli.progress import LOOK_S, QUIET_S, drawing
-
-if TYPE_CHECKING:
-    from rich.progress import Progress
+from shroff.cli.progress import LOOK_S, QUIET_S, beside, redrawn
 
 LINE_EVERY_S: Final = 3.0
 
@@ -34,58 +31,33 @@ class Stages:
         with self._lock:
             self._count += number
 
-    def now(self) -> tuple[str, int]:
-        """Current stage and its progress; 0 where nobody counts."""
-        with self._lock:
-            return self._what, self._count
-
     def words(self) -> str:
-        what, count = self.now()
-        return f"{what}: {count:,}" if count else what
+        """The current stage, and how much of it is done where that is counted."""
+        with self._lock:
+            return f"{self._what}: {self._count:,}" if self._count else self._what
 
 
 @contextmanager
 def stages() -> Iterator[Stages]:
     """Stages that are shown while this block lasts, from its second second on.
 
-    On a terminal the present one stands with the time that it takes, and is gone at the end. Elsewhere each is a line,
-    with at most one in LINE_EVERY_S: of stages that came and went meanwhile the last.
+    On a terminal the present one stands with the time of all, and is gone at the end. Elsewhere each is a line, with at
+    most one in LINE_EVERY_S: of stages that came and went meanwhile the last.
     """
-    found, done = Stages(), Event()
-    show = _draw if sys.stderr.isatty() else _write
-    shower = Thread(target=show, args=(found, done), name="stages", daemon=True)
-    shower.start()
-    try:
-        yield found
-    finally:
-        done.set()
-        shower.join()
+    found = Stages()
 
-
-def _write(found: Stages, done: Event) -> None:
-    said, next_s = "", time.monotonic() + QUIET_S
-    while not done.wait(LOOK_S):
-        words = found.words()
-        if words != said and time.monotonic() >= next_s:
-            sys.stderr.write(f"{words}\n")
-            sys.stderr.flush()
-            said, next_s = words, time.monotonic() + LINE_EVERY_S
-
-
-def _draw(found: Stages, done: Event) -> None:
-    if done.wait(QUIET_S):
-        return
-    drawn: Progress | None = None
-    shown = ""
-    try:
+    def write(done: Event) -> None:
+        said, next_s = "", time.monotonic() + QUIET_S
         while not done.wait(LOOK_S):
-            what, _ = found.now()
-            if what and (drawn is None or what != shown):
-                if drawn is not None:
-                    drawn.stop()
-                drawn, shown = drawing(what), what
-            if drawn is not None:
-                drawn.update(drawn.task_ids[0], description=found.words())
-    finally:
-        if drawn is not None:
-            drawn.stop()
+            words = found.words()
+            if words != said and time.monotonic() >= next_s:
+                sys.stderr.write(f"{words}\n")
+                sys.stderr.flush()
+                said, next_s = words, time.monotonic() + LINE_EVERY_S
+
+    def draw(done: Event) -> None:
+        if not done.wait(QUIET_S):
+            redrawn(found.words, LOOK_S)(done)
+
+    with beside(draw if sys.stderr.isatty() else write, "stages"):
+        yield found

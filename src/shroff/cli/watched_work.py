@@ -6,10 +6,10 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from threading import Event, Thread
+from threading import Event
 from typing import TYPE_CHECKING, Final
 
-from shroff.cli.progress import drawing
+from shroff.cli.progress import beside, redrawn
 from shroff.cli.session import Session, cut, one_line
 from shroff.runtime import logs
 from shroff.worker.serving.counts import RESTORING, STANDING_BY
@@ -58,25 +58,12 @@ class WorkFigures:
 @contextmanager
 def watched(work: WorkerCounts, session: Session) -> Iterator[None]:
     """Tell on standard error how a worker is doing, as long as this lasts."""
-    done, look = Event(), WorkFigures(work)
+    look = WorkFigures(work)
 
-    def draw() -> None:
-        drawn = drawing(look.words())
-        (task,) = drawn.task_ids
-        try:
-            while not done.wait(DRAWN_S):
-                drawn.update(task, description=look.words())
-        finally:
-            drawn.stop()
-
-    def say() -> None:
+    def say(done: Event) -> None:
         while not done.wait(SAID_S):
             session.say(f"shroff: {look.words()}")
 
-    watcher = Thread(target=draw if sys.stderr.isatty() and not logs.is_json() else say, name="watch", daemon=True)
-    watcher.start()
-    try:
+    is_drawn = sys.stderr.isatty() and not logs.is_json()
+    with beside(redrawn(look.words, DRAWN_S) if is_drawn else say, "watch"):
         yield
-    finally:
-        done.set()
-        watcher.join()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, nullcontext
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -22,6 +22,7 @@ from shroff.streams.sink import PreparedSink
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
 
     from shroff.events.definitions import Events
     from shroff.events.formats.lines import Lines
@@ -40,7 +41,7 @@ class SendingOptions(TypedDict, total=False):
     topic_by: str | None
     partitions: int | None
     done: Production | None
-    watch: Callable[[Sender, Meter], None]
+    watch: Callable[[Sender, Meter], AbstractContextManager[None]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +56,7 @@ class FileSending:
         topic_by: An expression over the line of the file that gives the topic or stream of its event.
         partitions: Create missing topics with this many partitions.
         done: Gets the progress.
-        watch: Called before the first event with the sender and the progress of the file.
+        watch: Entered before the first event with the sender and the progress of the file, and left after the last.
     """
 
     to: str | None = None
@@ -65,7 +66,7 @@ class FileSending:
     topic_by: str | None = None
     partitions: int | None = None
     done: Production | None = None
-    watch: Callable[[Sender, Meter], None] = lambda _sender, _meter: None
+    watch: Callable[[Sender, Meter], AbstractContextManager[None]] = lambda _sender, _meter: nullcontext()
 
 
 class Productions(ProjectPart):
@@ -156,7 +157,7 @@ class Productions(ProjectPart):
             if sending.partitions is not None:  # a worker needs all that the settings name
                 wanted |= _read_by_a_worker(sender, events, system)
             done.made = sender.prepare(sorted({*wanted, *({LABEL} if labels is not None else ())}), sending.partitions)
-            sending.watch(sender, meter)
+            opened.enter_context(sending.watch(sender, meter))
             is_json = system.options.get("format", "json") == "json"
             outgoing = MessageMaker(events, settings, sender, encoder, is_json=is_json, topics=topics)
             lateness_ms = settings.lateness_ms

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from starlette.responses import Response
 
@@ -32,7 +32,6 @@ from shroff.web.pages.rules import lists
 
 if TYPE_CHECKING:
     from shroff.app.project import Project
-    from shroff.cases.case import Case
     from shroff.events.labels import VerdictInForce
     from shroff.project.definitions import Definitions
     from shroff.streams.log import FlagRow, Record
@@ -79,58 +78,6 @@ class LinkLine:
 
 
 @dataclass(frozen=True, slots=True)
-class KeyHead:
-    """The head of the page.
-
-    Args:
-        title: The key's name for people; the key itself where it has none.
-        owner: The personal values that all its newest events share, for those who may see them.
-        amount: The sum of the counted events; empty where they have none.
-        frauds: Those of them with the verdict fraud.
-        case: The open case about it.
-        cases: All open cases that one of its events is in, with that one first.
-        stake: What its events that want an answer have at stake together; empty for nothing.
-    """
-
-    title: str
-    owner: Sequence[str]
-    totals: KeyTotals
-    amount: str
-    frauds: int
-    case: Case | None
-    cases: Sequence[Case]
-    stake: str
-
-
-@dataclass(frozen=True, slots=True)
-class Flagging:
-    """The event at which a flag was raised: its time, and the address of its decision; empty where it has none."""
-
-    time_ms: int
-    path: str
-
-
-@dataclass(frozen=True, slots=True)
-class RuleFlags:
-    """All flags of one rule, with the reason of the newest; `accuracies` count what labels say of them.
-
-    `first` and `last` are by the time of the event, which may differ from the order of arrival.
-    """
-
-    rule: str
-    reason: str
-    count: int
-    first: Flagging
-    last: Flagging
-    accuracies: Mapping[str, int]
-
-    @property
-    def unanswered(self) -> int:
-        """How many of them no label judges yet."""
-        return self.accuracies.get(PENDING, 0)
-
-
-@dataclass(frozen=True, slots=True)
 class _Found:
     """The log's data about a key."""
 
@@ -155,7 +102,8 @@ async def show(service: Service, request: Request) -> Response:
     if len(events) < len(found.timeline.events):
         older = events[-1].record.seq
     head = await service.in_thread(_head, service, name, key, found, texts)
-    line = None if head.case is None else await service.in_thread(line_of, service.cases, request.who, head.case)
+    case = head["case"]
+    line = None if case is None else await service.in_thread(line_of, service.cases, request.who, case)
     is_free = line is not None and request.who.may(Right.WORK_CASES) and not (line.is_held or line.is_own_look)
     return await page(
         service,
@@ -220,19 +168,37 @@ def _by_rule(flags: Sequence[FlagRow]) -> Iterable[Sequence[FlagRow]]:
     return found.values()
 
 
-def _flagging(row: FlagRow, decided: Container[str]) -> Flagging:
-    event, id_ = row.event.split("/", 1)
-    return Flagging(row.time_ms, decision_path(event, id_) if event in decided else "")
+def _flagged(
+    rows: Sequence[FlagRow], standings: Mapping[str, VerdictInForce], decided: Container[str]
+) -> dict[str, Any]:
+    """All flags of one rule, with the reason of the newest; `accuracies` count what labels say of them.
+
+    `first` and `last` are times of events, which may differ from the order of arrival, and addresses of decisions.
+    """
+
+    def flagging(row: FlagRow) -> tuple[int, str]:
+        event, id_ = row.event.split("/", 1)
+        return row.time_ms, decision_path(event, id_) if event in decided else ""
+
+    accuracies = Counter(document(row, standings.get(row.event))["accuracy"] for row in rows)
+    return {
+        "rule": rows[0].rule,
+        "reason": rows[0].reason,
+        "count": len(rows),
+        "first": flagging(min(rows, key=lambda row: row.time_ms)),
+        "last": flagging(max(rows, key=lambda row: row.time_ms)),
+        "accuracies": accuracies,
+        "unanswered": accuracies[PENDING],
+    }
 
 
-def _flagged(rows: Sequence[FlagRow], standings: Mapping[str, VerdictInForce], decided: Container[str]) -> RuleFlags:
-    ends = max(rows, key=lambda row: row.time_ms), min(rows, key=lambda row: row.time_ms)
-    last, first = (_flagging(row, decided) for row in ends)
-    said = Counter(document(row, standings.get(row.event))["accuracy"] for row in rows)
-    return RuleFlags(rows[0].rule, rows[0].reason, len(rows), first, last, said)
+def _head(service: Service, name: str, key: str, found: _Found, texts: _KeyTexts) -> dict[str, Any]:
+    """The head of the page.
 
-
-def _head(service: Service, name: str, key: str, found: _Found, texts: _KeyTexts) -> KeyHead:
+    `owner` are the personal values that all its newest events share; `amount` is the sum of the counted events, of
+    which `frauds` are called so; `case` is the open case about it, and the first of `cases`, which have its events;
+    `stake` is what those that want an answer have at stake together.
+    """
     with service.cases.store.look() as look:
         case = next(iter(look.open_about([about_of(name, key)]).values()), None)
         alerts = look.alerts_of([(record.type, record.id) for record in found.totals.records])
@@ -240,17 +206,18 @@ def _head(service: Service, name: str, key: str, found: _Found, texts: _KeyTexts
         waiting = {alert.named: alert for alert in alerts if not alert.verdict}
         cases = look.cases({alert.case for alert in waiting.values()}).values()
     amounts = [Decimal(summary.amount) for record in found.totals.records if (summary := texts.summary(record)).amount]
-    verdicts_of = [texts.verdict(record) for record in found.totals.records]
-    places = service.cases.money_places
     units = sum(alert.at_stake or 0 for alert in waiting.values())
-    stake = str(Decimal(units).scaleb(-places)) if units else ""
-    ordered = sorted(
-        (open_case for open_case in cases if open_case.is_open),
-        key=lambda open_case: (open_case != case, open_case.number),
-    )
-    amount = str(sum(amounts)) if amounts else ""
-    frauds = verdicts_of.count(FRAUD)
-    return KeyHead(texts.title(name, key), found.owner, found.totals, amount, frauds, case, ordered, stake)
+    opened = (open_case for open_case in cases if open_case.is_open)
+    return {
+        "title": texts.title(name, key),
+        "owner": found.owner,
+        "totals": found.totals,
+        "amount": str(sum(amounts)) if amounts else "",
+        "frauds": sum(texts.verdict(record) == FRAUD for record in found.totals.records),
+        "case": case,
+        "cases": sorted(opened, key=lambda open_case: (open_case != case, open_case.number)),
+        "stake": str(Decimal(units).scaleb(-service.cases.money_places)) if units else "",
+    }
 
 
 def _named(found: _Found) -> list[str]:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode
 
 from starlette.responses import Response
 
 from shroff.app.live.quarantine_operations import DropQuarantined, RetryQuarantined, ShowNewestQuarantined
 from shroff.errors import UsageError
-from shroff.monitoring.drift_record import DriftFigure, DriftLook
 from shroff.people.access import Right
 from shroff.web.api.health import HealthLook
 from shroff.web.api.live import look as look_live
@@ -27,16 +25,6 @@ PATH: Final = "/checks"
 ENTRIES_SHOWN: Final = 20
 FIGURES_SHOWN: Final = 8
 _COUNTED: Final = ("taken", "refused again", "dropped")
-
-
-@dataclass(frozen=True, slots=True)
-class Drifted:
-    """A look at what a model reads, furthest from its reference first."""
-
-    event: str
-    look: DriftLook
-    figures: list[DriftFigure]
-    more: int
 
 
 async def show(service: Service, request: Request) -> Response:
@@ -100,11 +88,13 @@ def _said(request: Request) -> str:
     return sentence(", ".join(counts)) if counts else ""
 
 
-def _drifted(found: HealthLook) -> list[Drifted]:
+def _drifted(found: HealthLook) -> list[dict[str, Any]]:
+    """Looks at what models read, each furthest from its reference first."""
     drifted = []
     for event, look in sorted(found.drift.looks.items()):
         figures = sorted(look.figures, key=lambda figure: (not figure.has_moved, -figure.psi, figure.name))
-        drifted.append(Drifted(event, look, figures[:FIGURES_SHOWN], len(figures[FIGURES_SHOWN:])))
+        shown, more = figures[:FIGURES_SHOWN], len(figures[FIGURES_SHOWN:])
+        drifted.append({"event": event, "look": look, "figures": shown, "more": more})
     return drifted
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from starlette.responses import Response
 
@@ -21,9 +21,7 @@ from shroff.web.pages.charts.strips import Strip, strip_of
 from shroff.web.pages.renderer import environment, open_cases, open_cases_html, page
 
 if TYPE_CHECKING:
-    from shroff.events.summary import EventSummary
     from shroff.web.service import Service
-    from shroff.web.work.reasons import FirstReason
 
 PARTS: Final = ("spike", "flow", "chart", "rules", "newest", "answers", "backlog")
 EVERY_S: Final = 1.0
@@ -45,27 +43,6 @@ class LiveRuleLine:
         return self.strip is not None and not self.strip.is_far
 
 
-@dataclass(frozen=True, slots=True)
-class LiveScreen:
-    """Template values of the screen Live."""
-
-    look: LiveLook
-    cases: CasesOpen
-    may_check: bool
-    currency: str
-    decided: str  # the first type of event that is decided, or none
-    outcomes: Mapping[str, str]
-    line: Plot
-    bars: list[tuple[float, float, float, float]]  # x, y, width and height in per cent
-    bars_most: int
-    summaries: Mapping[tuple[str, str], EventSummary]
-    whys: Mapping[tuple[str, str], FirstReason | None]
-    rules: list[LiveRuleLine]
-    rules_shown: int  # of those that are not as usual
-    spikes: list[RuleHitRate]
-    rules_far: int  # outside their typical range
-
-
 async def show(service: Service, request: Request) -> Response:
     """The page, whole without a script."""
     found = await look(service, period_of(request.query_params))
@@ -78,29 +55,29 @@ def _seen_by(found: LiveLook, who: Who) -> tuple[CasesOpen, bool]:
     return cases_of(found, who), who.may(Right.READ_METRICS)
 
 
-def screen_of(service: Service, found: LiveLook, cases: CasesOpen, may_check: bool) -> LiveScreen:  # noqa: FBT001 - run in a thread
-    """Template values of a look."""
-    figures, currency = found.figures, service.project.definitions.settings.currency
+def screen_of(service: Service, found: LiveLook, cases: CasesOpen, may_check: bool) -> dict[str, Any]:  # noqa: FBT001 - run in a thread
+    """Template values of the screen Live."""
+    figures = found.figures
     names = [(row.event, row.id) for row in figures.newest]
     lines = [LiveRuleLine(rule, strip_of(rule.hits, rule.usual)) for rule in figures.rules]
     stopped = [float(step.not_approved) for step in figures.steps]
-    return LiveScreen(
-        found,
-        cases,
-        may_check,
-        currency,
-        next(iter(service.project.definitions.events.decided), ""),
-        SAID,
-        _line([step.decided for step in figures.steps]),
-        _bars(stopped),
-        round(max(stopped, default=0)),
-        summaries_of(service.project, names),
-        service.reasons.of(names),
-        lines,
-        RULES_SHOWN,
-        [rule for rule in figures.rules if rule.is_spike and not rule.is_shadow],
-        sum(line.strip is not None and line.strip.is_far for line in lines),
-    )
+    return {
+        "look": found,
+        "cases": cases,
+        "may_check": may_check,
+        "currency": service.project.definitions.settings.currency,
+        "decided": next(iter(service.project.definitions.events.decided), ""),
+        "outcomes": SAID,
+        "line": _line([step.decided for step in figures.steps]),
+        "bars": _bars(stopped),
+        "bars_most": round(max(stopped, default=0)),
+        "summaries": summaries_of(service.project, names),
+        "whys": service.reasons.of(names),
+        "rules": lines,
+        "rules_shown": RULES_SHOWN,
+        "spikes": [rule for rule in figures.rules if rule.is_spike and not rule.is_shadow],
+        "rules_far": sum(line.strip is not None and line.strip.is_far for line in lines),
+    }
 
 
 def _line(values: Sequence[int]) -> Plot:

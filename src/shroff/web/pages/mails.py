@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from starlette.responses import HTMLResponse, Response
@@ -59,24 +58,6 @@ class PreviewOf(NamedTuple):
     day: str
 
 
-@dataclass(frozen=True, slots=True)
-class Tried:
-    """Result of a test mail: a note's kind and its words."""
-
-    kind: str
-    words: str
-
-
-@dataclass(frozen=True, slots=True)
-class AskedMail:
-    """What a mail asks about: an event with the path of its decision, and the newest case that it is in; 0 for none."""
-
-    said: str
-    event: str
-    path: str
-    case: int
-
-
 async def mailbox(service: Service, request: Request) -> Response:
     """The mails that lie as files, the newest first."""
     project = service.project
@@ -97,8 +78,11 @@ async def mail(service: Service, request: Request) -> Response:
     )
 
 
-def _asked(service: Service, mails: Iterable[StoredMail]) -> dict[str, AskedMail]:
-    """The customer's answer to each mail that asks one, by the names of the mails; empty where it cannot be read."""
+def _asked(service: Service, mails: Iterable[StoredMail]) -> dict[str, dict[str, Any]]:
+    """Of each mail that asks, by its name: the customer's answer, the event with its path, and its newest case.
+
+    Empty where these cannot be read.
+    """
     links = {stored_mail.name: link[1] for stored_mail in mails if (link := _LINK.search(stored_mail.text))}
     with suppress(ShroffError):
         asked = {name: service.confirming.asked(token) for name, token in links.items()}
@@ -107,7 +91,12 @@ def _asked(service: Service, mails: Iterable[StoredMail]) -> dict[str, AskedMail
         with service.cases.store.look() as look:
             cases = {alert.named: alert.case for alert in look.alerts_of(events.values())}
         return {
-            name: AskedMail(said, event, decision_path(*events[event]) if event else "", cases.get(event, 0))
+            name: {
+                "said": said,
+                "event": event,
+                "path": decision_path(*events[event]) if event else "",
+                "case": cases.get(event, 0),
+            }
             for name, (said, event) in asked.items()
         }
     return {}
@@ -186,12 +175,12 @@ async def test(service: Service, request: Request) -> Response:
         raise
     except (UsageError, TransientError) as error:
         refused = [str(error)]
-    tried = Tried("bad", f"Not sent: {refused[0]}") if refused else Tried("good", f"Sent to {to}.")
+    tried = ("bad", f"Not sent: {refused[0]}") if refused else ("good", f"Sent to {to}.")
     return await _notice(service, request, of, tried, to)
 
 
 async def _notice(
-    service: Service, request: Request, of: PreviewOf, tried: Tried | None = None, to: str = ""
+    service: Service, request: Request, of: PreviewOf, tried: tuple[str, str] | None = None, to: str = ""
 ) -> Response:
     notice = await _declared(service, request)
     shown: MailPreview | None = None

@@ -35,6 +35,7 @@ BASELINES: Final = {"approve_all": "Approve everything", "rules_only": "Rules al
 VERSIONS_SHOWN: Final = 8
 JOBS_LOOKED_AT: Final = 20
 HEIGHT: Final = 220
+Facts = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,29 +58,6 @@ class Measured:
         return known.meaning.replace("`", "") if known is not None else ""
 
 
-@dataclass(frozen=True, slots=True)
-class ComparedModel:
-    """A model or a baseline beside others: its metrics by name, and the strip of each; `listed` is None for one that
-    has no score.
-    """
-
-    name: str
-    listed: ListedModel | None
-    facts: TrainedOn
-    measured: Mapping[str, Measured]
-    strips: Mapping[str, Strip | None]
-
-
-@dataclass(frozen=True, slots=True)
-class TrainedOn:
-    """Training data of a model."""
-
-    start: str = ""
-    end: str = ""
-    rows: int | None = None
-    frauds: int | None = None
-
-
 async def show(service: Service, request: Request) -> Response:
     """All models."""
     found = await service.in_thread(service.project.models.all)
@@ -92,16 +70,19 @@ async def show(service: Service, request: Request) -> Response:
         "models.html",
         models=found,
         versions=versions,
-        compared=[name for name in COMPARED if any(name in version.measured for version in versions)],
+        compared=[name for name in COMPARED if any(name in version["measured"] for version in versions)],
         words=lambda name: Measured(name, 0.0, None, None),
         training=next((job for job in jobs if job.kind == "train" and job.is_open), None),
         trains=sorted(service.project.definitions.models) if may_train else [],
     )
 
 
-def _versions(service: Service, found: Sequence[ListedModel]) -> list[ComparedModel]:
-    """The newest models with what was measured of them, and the baselines of the champion, or of the newest."""
-    read: list[tuple[str, ListedModel | None, TrainedOn, dict[str, Measured]]] = []
+def _versions(service: Service, found: Sequence[ListedModel]) -> list[dict[str, Any]]:
+    """The newest models with what was measured of them, and the baselines of the champion, or of the newest.
+
+    A baseline is not `listed`. `strips` are of each metric.
+    """
+    read: list[tuple[str, ListedModel | None, Facts, dict[str, Measured]]] = []
     baselines: Mapping[str, Any] = {}
     for model in found[:VERSIONS_SHOWN]:
         with suppress(ShroffError):
@@ -110,17 +91,28 @@ def _versions(service: Service, found: Sequence[ListedModel]) -> list[ComparedMo
             if model.role == "champion" or not baselines:
                 baselines = stored.metrics.get("baselines", {})
     for name, told in baselines.items():
-        read.append((BASELINES.get(name, told.get("about", name)), None, TrainedOn(), _by_name(told)))
+        read.append((BASELINES.get(name, told.get("about", name)), None, _facts({}), _by_name(told)))
     strips = {name: _strips([measured.get(name) for _, _, _, measured in read]) for name in COMPARED}
     return [
-        ComparedModel(name, listed, facts, measured, {metric: strips[metric][at] for metric in COMPARED})
+        {
+            "name": name,
+            "listed": listed,
+            "facts": facts,
+            "measured": measured,
+            "strips": {metric: strips[metric][at] for metric in COMPARED},
+        }
         for at, (name, listed, facts, measured) in enumerate(read)
     ]
 
 
-def _facts(manifest: Mapping[str, Any]) -> TrainedOn:
+def _facts(manifest: Mapping[str, Any]) -> Facts:
+    """Training data of a model."""
     data, train = manifest.get("data", {}), manifest.get("train", {})
-    return TrainedOn(data.get("from", ""), data.get("to", ""), train.get("rows"), train.get("frauds"))
+    return {
+        "start": data.get("from", ""),
+        "end": data.get("to", ""),
+        **{name: train.get(name) for name in ("rows", "frauds")},
+    }
 
 
 def _by_name(metrics: Mapping[str, Any]) -> dict[str, Measured]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode
 
@@ -45,25 +44,16 @@ KEYS: Final = "/settings/keys"
 LASTING: Final = {"30d": "30 days", "90d": "90 days", "365d": "1 year", "": "never"}
 
 
-@dataclass(frozen=True, slots=True)
-class SettingsTab:
-    """A tab of the settings and the right to see it."""
-
-    name: str
-    path: str
-    right: Right
-
-
 TABS: Final = (
-    SettingsTab("Audit log", AUDIT, Right.READ_AUDIT),
-    SettingsTab("Users", USERS, Right.MANAGE_USERS),
-    SettingsTab("API keys", KEYS, Right.MANAGE_KEYS),
+    ("Audit log", AUDIT, Right.READ_AUDIT),
+    ("Users", USERS, Right.MANAGE_USERS),
+    ("API keys", KEYS, Right.MANAGE_KEYS),
 )
 
 
 async def first(service: Service, request: Request) -> Response:
     """The first part that they may see."""
-    return see_other(_tabs(request)[0].path)
+    return see_other(_tabs(request)[0][1])
 
 
 async def _run(service: Service, request: Request, asked: OperationRequest[Outcome]) -> Outcome:
@@ -234,8 +224,8 @@ async def _page(service: Service, request: Request, template: str, /, **shown: A
     return await page(service, request, template, tabs=_tabs(request), path=request.path, **shown)
 
 
-def _tabs(request: Request) -> list[SettingsTab]:
-    return [tab for tab in TABS if request.who.may(tab.right)]
+def _tabs(request: Request) -> list[tuple[str, str]]:
+    return [(name, path) for name, path, right in TABS if request.who.may(right)]
 
 
 ROUTES: Final = (

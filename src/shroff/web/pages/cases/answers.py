@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from shroff.app.cases import side_effects
 from shroff.app.cases.side_effects import CaseListEntry
@@ -19,47 +18,21 @@ if TYPE_CHECKING:
 BLOCK: Final = "block-"  # what the fields of the keys to block begin with
 
 
-@dataclass(frozen=True, slots=True)
-class Blockable:
-    """A key that an answer can add to a list whose rules stop its events; `is_picked` in a form that was refused."""
-
-    list: str
-    entity: str
-    key: str
-    is_picked: bool
-
-    @property
-    def value(self) -> str:
-        """What the form sends."""
-        return f"{self.list}:{self.key}"
-
-
-@dataclass(frozen=True, slots=True)
-class Offer:
-    """What the form of an answer offers beside the verdict, and what was filled in before a mistake."""
-
-    keys: list[Blockable]
-    currency: str
-    note: str
-    lasts: str
-    refund: str
-    is_open: bool
-    lasting: Mapping[str, str]
-
-
-def offer(service: Service, request: Request, about: Iterable[tuple[str, str]], form: Mapping[str, str]) -> Offer:
-    """What an answer about these keys of entities can do. Reads the lists of each."""
+def offer(
+    service: Service, request: Request, about: Iterable[tuple[str, str]], form: Mapping[str, str]
+) -> dict[str, Any]:
+    """What an answer about these keys of entities can do, as it was filled in before a mistake. Reads lists of each."""
     project, picked = service.project, _picked(form)
     found = [
-        Blockable(standing.name, entity, key, (standing.name, key) in picked)
+        {"list": standing.name, "entity": entity, "key": key, "is_picked": (standing.name, key) in picked}
         for entity, key in dict.fromkeys(about)
         if entity in project.definitions.events.entities and request.who.may(Right.EDIT_LISTS)
         for standing in standings(project, entity, key)
         if standing.does == "Block" and standing.entry is None
     ]
-    lasts = form.get("lasts", "30d")
-    given = [form.get(name, "") for name in ("note", "refund")]
-    return Offer(found, service.cases.currency, given[0], lasts, given[1], bool(picked or any(given)), LASTS)
+    given = {name: form.get(name, "") for name in ("note", "refund")}
+    more = {"currency": service.cases.currency, "lasts": form.get("lasts", "30d"), "lasting": LASTS}
+    return {"blockable": found, **given, **more, "is_open": bool(picked or any(given.values()))}
 
 
 def also_from(service: Service, request: Request, form: Mapping[str, str]) -> tuple[CaseListEntry, ...]:

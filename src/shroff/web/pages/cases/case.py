@@ -75,7 +75,7 @@ async def _page(
 ) -> Response:
     number = number_of(request)
     found = await service.in_thread(opened, service, request.who, number)
-    others = await service.in_thread(others_of, service, found)
+    others, amounts = await service.in_thread(others_of, service, found)
     form = await request.form() if mistake else NOTHING
     return await page(
         service,
@@ -83,8 +83,8 @@ async def _page(
         "case.html",
         422 if mistake else 409 if changed is not None else 200,
         found=found,
-        others=others.events,
-        amounts=others.amounts,
+        others=others,
+        amounts=amounts,
         where=where,
         changed=changed,
         why_not=why_not,

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
 
 from starlette.responses import Response
 
 from shroff.app.cases.label_operations import ShowLabelStatistics
 from shroff.app.cases.label_reports import ASKED_MS, SHOWN, LabelLook
-from shroff.cases.labels import Conflict, LabelSaid, Maturity
+from shroff.cases.labels import Conflict, Maturity
 from shroff.events.definitions import SOURCES
 from shroff.language.values import DAY_MS, day_number
 from shroff.models.loader import LABEL_DELAY_MS
@@ -20,7 +19,7 @@ from shroff.web.http.messages import FORM_BYTES_MAX, Request
 from shroff.web.http.routes import Route, Screen
 from shroff.web.pages.cases.label_file import PATH, ROWS_MAX, said_of
 from shroff.web.pages.charts.bars import bars_of, day_text, with_open
-from shroff.web.pages.charts.plots import Axis, Plot, plot_of, ticks
+from shroff.web.pages.charts.plots import Axis, plot_of, ticks
 from shroff.web.pages.renderer import page
 
 if TYPE_CHECKING:
@@ -38,28 +37,6 @@ AGE_WORDS: Final = ("less than 7 days", "7 to 30 days", "30 to 90 days", "90 day
 VERDICTS: Final = ("fraud", "genuine", "unclear")
 TABLE_DAYS: Final = frozenset([0, 1, 2, 3, 5, 7, 10, 14, 21, 30, 45, 60, 90, 120, 180, 270, 365, 730])
 LINES: Final = dict(zip(SOURCES, ("warn-line", "ref", "ref dash", "now dash"), strict=True))
-
-
-@dataclass(frozen=True, slots=True)
-class Curve:
-    """The curve of maturity: its lines, the sources that stand in it, and the points that its table has."""
-
-    plot: Plot
-    sources: Sequence[tuple[str, str]]  # with the kinds of their lines
-    rows: Sequence[tuple[int, float, Sequence[float]]]
-    delay_days: int
-    by_delay: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class Contradiction:
-    """A conflict as a row: the first of its words, the last that contradicts, and why which of them holds."""
-
-    found: Conflict
-    first: LabelSaid
-    then: LabelSaid
-    won: LabelSaid
-    why: str
 
 
 async def show(service: Service, request: Request) -> Response:
@@ -111,8 +88,11 @@ def _days(found: LabelLook, today: int) -> list[tuple[str, bool, int, int]]:
     return [(day_text(day), day == today, every, frauds) for day, every, frauds in days[::-1][:DAYS_SHOWN]]
 
 
-def _curve(found: Maturity, delay_ms: int) -> Curve | None:
-    """The curve of maturity with a line for each source that said anything; None where too little is known."""
+def _curve(found: Maturity, delay_ms: int) -> dict[str, Any] | None:
+    """The curve of maturity with a line for each source that said anything, and rows of its table.
+
+    None where too little is known.
+    """
     points = found.points
     if len(points) < 2:
         return None
@@ -134,10 +114,12 @@ def _curve(found: Maturity, delay_ms: int) -> Curve | None:
         if point.days in TABLE_DAYS or point is last
     ]
     plot = plot_of(lines, x=x, y=y, height=HEIGHT, spots=spots, below=below)
-    return Curve(plot, [(source, LINES[source] if len(told) > 1 else "now") for source in told], rows, delay, by_delay)
+    sources = [(source, LINES[source] if len(told) > 1 else "now") for source in told]
+    return {"plot": plot, "sources": sources, "rows": rows}
 
 
-def _row(found: Conflict) -> Contradiction:
+def _row(found: Conflict) -> dict[str, Any]:
+    """A conflict: the first of its words, the last that contradicts, and why which of them holds."""
     won = next(label for label in found.labels if label.in_force)
     first = found.labels[0]
     against = [label for label in found.labels if label.verdict != first.verdict]
@@ -147,7 +129,7 @@ def _row(found: Conflict) -> Contradiction:
         why = "same source; the later label wins"
     else:
         why = f"{won.source} is stronger than {lost.source}"
-    return Contradiction(found, first, then, won, why)
+    return {"found": found, "first": first, "then": then, "won": won, "why": why}
 
 
 ROUTES: Final = (Route("GET", PATH, Right.READ_DECISIONS, show, is_page=True, screen=Screen("Labels", 90)),)

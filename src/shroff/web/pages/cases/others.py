@@ -49,16 +49,11 @@ class OtherEvent:
         return self.case is not None and self.case.is_open and not self.verdict
 
 
-@dataclass(frozen=True, slots=True)
-class Others:
-    """All of the newest events that are in other cases, and the newest of the rest; and the chart up to the newest."""
+def others_of(service: Service, opened: Opened) -> tuple[list[OtherEvent], AmountChart | None]:
+    """Events that are in other cases, the newest of the rest, and the chart up to the newest.
 
-    events: Sequence[OtherEvent]
-    amounts: AmountChart | None
-
-
-def others_of(service: Service, opened: Opened) -> Others:
-    """What else there is of whom a case is about. Cost: some ms, by the index of keys."""
+    Cost: some ms, by the index of keys.
+    """
     events = _newest(service, opened.line.case)
     own = {alert.named for alert in opened.detail.alerts}
     left, shown = SHOWN, list[OtherEvent]()
@@ -66,7 +61,7 @@ def others_of(service: Service, opened: Opened) -> Others:
         if event.named not in own and (event.case is not None or left):
             shown.append(event)
             left -= event.case is None
-    return Others(shown, _amounts(opened, events))
+    return shown, _amounts(opened, events)
 
 
 def _newest(service: Service, case: Case) -> list[OtherEvent]:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from msgspec.structs import replace
 from starlette.responses import Response
@@ -25,9 +24,6 @@ from shroff.web.http.routes import Route, Screen
 from shroff.web.http.streaming import Stream, told, updates
 from shroff.web.pages.cases.casework import (
     EVENTS_MAX,
-    Opened,
-    QueueLine,
-    Toast,
     Where,
     amount,
     events_of,
@@ -62,24 +58,6 @@ IN_WORDS: Final = {
     "score": "Greatest score first",
     "newest": "Newest first",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class QueueView:
-    """The page's view of the queue."""
-
-    lines: Sequence[QueueLine]
-    count: int
-    late: int  # of the whole queue; 0 under a filter
-    stake: str | None
-    views: Sequence[case_queries.Counted]
-    capacity: case_queries.ReviewCapacity
-    toast: Toast | None
-    peek: Opened | None
-    after: Cursor | None
-    newest: int
-    is_new: bool
-    is_first: bool  # for whoever looks: they are told what to do here
 
 
 async def show(service: Service, request: Request) -> Response:
@@ -119,18 +97,16 @@ async def _page(
         only_one=len(definitions.events.decided) == 1,
         may_work=request.who.may(Right.WORK_CASES),
         own=request.who.id,
-        after=next_of(found.after) if found.after else None,
         is_later=cursor is not None,
         failed=failed,
     )
 
 
-def _seen(service: Service, signed_in: SignedIn, where: Where, cursor: Cursor | None) -> QueueView:
+def _seen(service: Service, signed_in: SignedIn, where: Where, cursor: Cursor | None) -> dict[str, Any]:
+    """What of the queue the page shows; `late` is of the whole queue, 0 under a filter."""
     desk, query, who = service.cases, query_of(where.filter), signed_in.who
     wanted = queue_of(query, who, desk.now_ms(), desk.money_places)
-    newest = case_queries.newest(
-        desk, who
-    )  # asked first: what opens meanwhile is told as new once too often, not never
+    newest = case_queries.newest(desk, who)  # first: what opens meanwhile is told as new once too often, not never
     listed = case_queries.listed(desk, who, wanted, order_of(query, ORDER), cursor, SHOWN)
     totals = case_queries.totals(desk, who, wanted)
     alerts = newest_alerts(desk, listed.cases)
@@ -141,20 +117,20 @@ def _seen(service: Service, signed_in: SignedIn, where: Where, cursor: Cursor | 
         for case in listed.cases
     ]
     focused = lines[min(where.row, len(lines) - 1)] if lines else None
-    return QueueView(
-        lines,
-        totals.count,
-        0 if where.filter else case_queries.count(desk, who, replace(wanted, due_before_ms=desk.now_ms())),
-        amount(desk, totals.stake),
-        case_queries.views(desk, who),
-        case_queries.capacity(desk, who),
-        toast(desk, who),
-        opened(service, who, focused.case.number) if focused else None,
-        listed.after,
-        newest,
-        is_new=not lines and case_queries.count(desk, who, CaseFilter(states=STATES)) == 0,
-        is_first=bool(lines) and case_queries.is_first(desk, who, signed_in.user.made_at_ms),
-    )
+    return {
+        "lines": lines,
+        "count": totals.count,
+        "late": 0 if where.filter else case_queries.count(desk, who, replace(wanted, due_before_ms=desk.now_ms())),
+        "stake": amount(desk, totals.stake),
+        "views": case_queries.views(desk, who),
+        "capacity": case_queries.capacity(desk, who),
+        "toast": toast(desk, who),
+        "peek": opened(service, who, focused.case.number) if focused else None,
+        "after": next_of(listed.after) if listed.after else None,
+        "newest": newest,
+        "is_new": not lines and case_queries.count(desk, who, CaseFilter(states=STATES)) == 0,
+        "is_first": bool(lines) and case_queries.is_first(desk, who, signed_in.user.made_at_ms),
+    }
 
 
 async def stream(service: Service, request: Request) -> Response:

@@ -75,17 +75,6 @@ class Typed:
         return self.kept is not None and self.kept.text == self.text
 
 
-@dataclass(frozen=True, slots=True)
-class _LookedAt:
-    """Findings about a text, computed on a thread: each of these reads it as YAML."""
-
-    said: DraftCheck
-    is_shadowed: bool
-    steps: Sequence[Step]
-    against: Sequence[DiffLine]
-    theirs: Sequence[DiffLine]
-
-
 async def show(service: Service, request: Request) -> Response:
     """The editor."""
     id_ = request.path_params["rule"]
@@ -166,18 +155,18 @@ async def _editor(
     is_long = not is_short(typed.text)
     mistake, status = (mistake or sentence(TOO_LONG), status if mistake else 422) if is_long else (mistake, status)
 
-    def looked_at() -> _LookedAt:
+    def looked_at() -> dict[str, Any]:
+        """Findings about the text, computed on a thread: each of these reads it as YAML."""
         text = "" if is_long else typed.text
         said, shadowed = service.check_draft(look.id, text), not is_long and _is_shadowed(look, typed)
-        return _LookedAt(
-            said,
-            shadowed,
-            _steps(project, typed, said, judged, is_shadowed=shadowed),
-            _activated(look, against, text) if against and text else (),
-            diff(theirs, text) if theirs and text else (),
-        )
+        return {
+            "said": said,
+            "is_shadowed": shadowed,
+            "steps": _steps(project, typed, said, judged, is_shadowed=shadowed),
+            "against": _activated(look, against, text) if against and text else (),
+            "theirs": diff(theirs, text) if theirs and text else (),
+        }
 
-    found = await service.checked(request.who, looked_at)
     return await page(
         service,
         request,
@@ -186,17 +175,12 @@ async def _editor(
         look=look,
         typed=typed,
         draft=draft,
-        said=found.said,
-        steps=found.steps,
-        against=found.against,
         has_against=bool(against),
-        theirs=found.theirs,
         mistake=mistake,
         judged=judged,
         worth=None
         if judged is None
         else worth((await service.in_thread(service.backtests.kept, judged.id)).run.report),
-        is_shadowed=found.is_shadowed,
         palette=palette(project.definitions) if request.who.may(Right.EDIT_RULES) else {},
         cookbook=cookbook(),
         files=[file.name for file in await service.in_thread(project.rules.files)],
@@ -207,6 +191,7 @@ async def _editor(
         may_approve=request.who.may(Right.APPROVE_RULES)
         and draft is not None
         and request.who.id not in {author.id for author in draft.note.authors},
+        **await service.checked(request.who, looked_at),
         **await common(service, has_all_hits=look.has_all_hits),
     )
 

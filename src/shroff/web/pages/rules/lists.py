@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from urllib.parse import urlencode
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from shroff.app.project import Project
     from shroff.events.definitions import Entity
     from shroff.project.definitions import Definitions
-    from shroff.project.lists import ListSummary
     from shroff.web.service import Service
 
 CSV: Final = "text/csv; charset=utf-8"
@@ -45,25 +44,6 @@ COUNTED: Final = ("added", "changed", "removed", "repeated")  # what an address 
 LASTS: Final = {"1d": "1 day", "7d": "7 days", "30d": "30 days", "90d": "90 days", "": "no end"}  # from a key's page
 Form = Mapping[str, str]
 Reader: TypeAlias = "Callable[[Service, Request, Form], OperationRequest[ListChange]]"
-
-
-@dataclass(frozen=True, slots=True)
-class EntryLine:
-    """An entry of a list. `is_over`: it holds for no event any more."""
-
-    entry: Entry
-    is_over: bool
-    path: str
-
-
-@dataclass(frozen=True, slots=True)
-class ListLook:
-    """The newest entries of a list, of those that a text is in: `matching`, of `count` that it has."""
-
-    summary: ListSummary
-    lines: Sequence[EntryLine]
-    matching: int
-    count: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,17 +215,13 @@ async def _overview(service: Service, request: Request, mistake: str = "", name:
 
 async def _list(service: Service, request: Request, mistake: str = "", form: Mapping[str, str] = NOTHING) -> Response:
     name, text = request.path_params["list"], request.query_params.get("q", "").strip()
-    look = await service.in_thread(_look, service.project, name, text)
     return await page(
         service,
         request,
         "list.html",
         name=name,
-        summary=look.summary,
-        lines=look.lines,
-        count=look.count,
-        matching=look.matching,
         text=text,
+        **await service.in_thread(_look, service.project, name, text),
         mistake=mistake,
         form={key: form.get(key, "") for key in ("value", "note", "expires_at", "csv")},
         said=said_of(request),
@@ -256,21 +232,17 @@ async def _list(service: Service, request: Request, mistake: str = "", form: Map
     )
 
 
-def _look(project: Project, name: str, text: str) -> ListLook:
-    """What a list has. Reads all of it."""
+def _look(project: Project, name: str, text: str) -> dict[str, Any]:
+    """The newest entries of a list, of those that a text is in: `matching`, of `count` that it has. Reads all of it."""
     entity, now_ms, text = _entity_of(project.definitions, name), project.context.now_ms(), text.lower()
     found = project.lists.entries(name)
-    wanted = (
-        [entry for entry in found if text in f"{entry.value}\n{entry.note}\n{entry.added_by}".lower()]
-        if text
-        else found
-    )
+    wanted = [entry for entry in found if text in f"{entry.value}\n{entry.note}\n{entry.added_by}".lower()]
     lines = [
-        EntryLine(entry, entry.is_over(now_ms), entity_path(entity, entry.value) if entity else "")
+        {"entry": entry, "is_over": entry.is_over(now_ms), "path": entity_path(entity, entry.value) if entity else ""}
         for entry in islice(reversed(wanted), SHOWN)
     ]
     summary = next(list_ for list_ in project.lists.all() if list_.name == name)
-    return ListLook(summary, lines, len(wanted), len(found))
+    return {"summary": summary, "lines": lines, "matching": len(wanted), "count": len(found)}
 
 
 def undone_by(request: Request) -> tuple[str, str]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from math import log10
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 from urllib.parse import urlencode
 
 from starlette.responses import Response
@@ -35,7 +35,7 @@ from shroff.web.http.messages import NOTHING, Request
 from shroff.web.http.routes import Route, Screen
 from shroff.web.pages.charts.plots import SCALES, Axis, Plot, nice, plot_of
 from shroff.web.pages.renderer import page, see_other
-from shroff.web.pages.rules.diffs import DiffLine, diff
+from shroff.web.pages.rules.diffs import diff
 from shroff.web.pages.words import money, sentence
 
 if TYPE_CHECKING:
@@ -60,6 +60,7 @@ DONE: Final = {
     "waits": "Written to policy.yaml. The new thresholds become active later.",
 }
 _STEPS: Final = 200  # of a slider, at most
+Shown = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,55 +78,6 @@ class Slider:
     @property
     def is_moved(self) -> bool:
         return self.value != self.declared
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One pair of thresholds per day; `name` says which, `point` is None where there is none."""
-
-    name: str
-    point: Point
-
-
-@dataclass(frozen=True, slots=True)
-class Applied:
-    """Thresholds that somebody made active, as they stand in the audit log; `path` weighs them again."""
-
-    at_ms: int
-    by: str
-    reason: str
-    cuts: Cuts
-    path: str
-    can_be_undone: bool
-
-
-@dataclass(frozen=True, slots=True)
-class CutoffsProposal:
-    """A change that may be applied next: the thresholds, what it makes of policy.yaml, and what to be warned of."""
-
-    cuts: Cuts
-    changed: Sequence[DiffLine]
-    costs: Mapping[str, str]
-    warnings: Sequence[str]
-
-
-@dataclass(frozen=True, slots=True)
-class Shown:
-    """All that the page shows."""
-
-    found: Cutoffs
-    which: Mapping[str, str]  # what the query must name so that the same is weighed
-    tag: str
-    sliders: Sequence[Slider]
-    rows: Sequence[Row]
-    costs: Plot
-    reviews: Plot
-    curve: Sequence[Point]
-    active: Cuts
-    use_path: str
-    is_tried: bool
-    saves: float | None
-    moved: Mapping[str, float]  # the costs that are not those of policy.yaml, as a query has them
 
 
 async def show(service: Service, request: Request) -> Response:
@@ -201,17 +153,17 @@ async def _page(
     )
 
 
-def _proposal(service: Service, shown: Shown) -> CutoffsProposal:
-    """The thresholds that somebody wants to use, as a change of policy.yaml. Raises: UsageError."""
-    cutoffs, tried, event = service.project.cutoffs, shown.found.tried, shown.found.event
+def _proposal(service: Service, shown: Shown) -> dict[str, Any]:
+    """The thresholds that somebody wants to use: what they make of policy.yaml, and warnings. Raises: UsageError."""
+    cutoffs, tried, event = service.project.cutoffs, shown["found"].tried, shown["found"].event
     cuts = (tried.review_at, tried.decline_at) if tried is not None else (None, None)
-    costs = cutoffs.costs(event, what_if_of(Costs(**shown.moved)))
+    costs = cutoffs.costs(event, what_if_of(Costs(**shown["moved"])))
     warnings = [
         f"No {event} will be {done} by its score."
-        for done, now, new in zip(("reviewed", "declined"), shown.active, cuts, strict=True)
+        for done, now, new in zip(("reviewed", "declined"), shown["active"], cuts, strict=True)
         if now is not None and new is None
     ]
-    return CutoffsProposal(cuts, diff(*cutoffs.proposed(event, cuts, costs)), costs, warnings)
+    return {"cuts": cuts, "changed": diff(*cutoffs.proposed(event, cuts, costs)), "costs": costs, "warnings": warnings}
 
 
 def _amount(service: Service) -> Callable[..., str]:
@@ -229,25 +181,26 @@ def _scored(service: Service) -> list[str]:
     return sorted({model.event for model in service.project.models.all() if model.role == "champion"})
 
 
-def _applied(service: Service, shown: Shown) -> list[Applied]:
-    """The thresholds that were applied last, newest first.
+def _applied(service: Service, shown: Shown) -> list[dict[str, Any]]:
+    """The thresholds that were applied last, as the audit log has them, newest first; `path` weighs them again.
 
     The rows are kept for a minute of the same policy.yaml: the audit log is asked by an act, and so read as a whole.
     """
-    event, store = shown.found.event, service.desk.store
+    event, store = shown["found"].event, service.desk.store
 
     def recorded() -> Sequence[AuditEntry]:
         wanted = AuditFilter(action=APPLY, subject=f"policy of {event}")
         with store.look() as look:
             return look.record(wanted, before=None, limit=CHANGES_SHOWN, is_newest_first=True)
 
-    found, policy = list[Applied](), service.project.definitions.policy(event)
-    for row in _CHANGES.get((service.project.cutoffs.folder, event, shown.tag), recorded, CHANGES_FRESH_S):
+    found, policy = list[dict[str, Any]](), service.project.definitions.policy(event)
+    for row in _CHANGES.get((service.project.cutoffs.folder, event, shown["tag"]), recorded, CHANGES_FRESH_S):
         change = CutoffsChange.of(row)
         cuts = change.cuts(change.after)
-        path = _use_path(shown.which, cuts) if any(cut is not None for cut in cuts) else ""
-        can_be_undone = not found and change.can_be_undone(policy)
-        found.append(Applied(row.at_ms, row.name, change.after.get("reason", ""), cuts, path, can_be_undone))
+        path = _use_path(shown["which"], cuts) if any(cut is not None for cut in cuts) else ""
+        is_last = not found and change.can_be_undone(policy)
+        told = {"at_ms": row.at_ms, "by": row.name, "reason": change.after.get("reason", "")}
+        found.append({**told, "cuts": cuts, "path": path, "can_be_undone": is_last})
     return found
 
 
@@ -281,31 +234,37 @@ def _cut(form: Mapping[str, str], name: str) -> float | None:
 
 
 def shown_of(answer: CheapestThresholds, wanted: ShowThresholds, which: Mapping[str, str]) -> Shown:
-    """The page's view of thresholds."""
+    """What the page shows of thresholds.
+
+    `which` is what a query must name so that the same is weighed, `moved` the costs that are not those of policy.yaml.
+    """
     found = answer.report
     missed = 100.0 if wanted.missed is None else wanted.missed
-    sliders = sliders_of(found, _declared(found), found.terms, missed)
-    best, now, tried = found.found.best, in_force(found), found.tried
-    rows = [Row("active", now)] if now is not None else [Row("rules alone", found.found.without)]
-    rows.append(Row("recommended", best))
-    if tried is not None:
-        rows.append(Row("tried", tried))
-    points, chosen, declared = _near(found), tried or best, _declared(found)
+    best, now, tried, declared = found.found.best, in_force(found), found.tried, _declared(found)
+    sliders = sliders_of(found, declared, found.terms, missed)
+    rows = [("rules alone", found.found.without) if now is None else ("active", now), ("recommended", best)]
+    points, chosen = _near(found), tried or best
     moved = {slider.name: slider.value for slider in sliders if slider.is_moved}
-    return Shown(
-        found,
-        which,
-        answer.etag(),
-        sliders,
-        rows,
-        *_charts(found, points),
-        points,
-        (declared.review_at, declared.decline_at),
-        _use_path({**which, **moved}, (chosen.review_at, chosen.decline_at)),
-        tried is not None,
-        None if now is None else 0.0 if tried is None and _is_written(best, declared) else now.cost - chosen.cost,
-        moved,
-    )
+    costs, reviews = _charts(found, points)
+    return {
+        "found": found,
+        "which": which,
+        "tag": answer.etag(),
+        "sliders": sliders,
+        "rows": [*rows, *([("tried", tried)] if tried is not None else [])],
+        "costs": costs,
+        "reviews": reviews,
+        "curve": points,
+        "active": (declared.review_at, declared.decline_at),
+        "use_path": _use_path({**which, **moved}, (chosen.review_at, chosen.decline_at)),
+        "is_tried": tried is not None,
+        "saves": None
+        if now is None
+        else 0.0
+        if tried is None and _is_written(best, declared)
+        else now.cost - chosen.cost,
+        "moved": moved,
+    }
 
 
 def _is_written(point: Point, declared: Terms) -> bool:
@@ -329,14 +288,12 @@ def sliders_of(found: Cutoffs, declared: Terms, now: Terms, missed: float) -> li
     places, currency = found.money_places, found.currency
     all_a_day = max(1.0, found.events / found.share / max(1, found.found.days))
     limit = declared.reviews_a_day
-    unlimited = _slider("reviews_a_day", "Reviews, at most", "a day", None, now.reviews_a_day, 0, all_a_day)
+    most = all_a_day if limit is None else 0.0
     return [
         _slider("missed", "Missed fraud, of its amount", "%", 100.0, missed, 0),
         _slider("false_decline", "False decline", currency, declared.false_decline or 0.0, now.false_decline, places),
         _slider("review", "Review", currency, declared.review or 0.0, now.review, places),
-        _slider("reviews_a_day", "Reviews, at most", "a day", limit, now.reviews_a_day, 0)
-        if limit is not None
-        else unlimited,
+        _slider("reviews_a_day", "Reviews, at most", "a day", limit, now.reviews_a_day, 0, most),
     ]
 
 
