@@ -59,8 +59,7 @@ def look_up(
     events: dict[str, list[str]] = defaultdict(list)
     named: dict[str, set[str]] = defaultdict(set)
     found = KnownRecords()
-    values = _unique(found, submissions, log, coming, types) if types.unique else {}
-    repeated = _repeated(found, submissions, types) if found.unique else {}
+    values, repeated = _unique(found, submissions, log, coming, types) if types.unique else ({}, {})
     for type_, ids in repeated.items():
         named[type_] |= ids
     labels: list[str] = []
@@ -89,13 +88,8 @@ def look_up(
         is_all = len(in_turn) == len(ids) and not named.get(type_)
         records = log.find(type_, in_turn if is_all else list(ids))
         found.records.update({(type_, id_): record for id_, record in records.items()})
-        again = (
-            [id_ for id_ in dict.fromkeys((*events.get(type_, ()), *repeated.get(type_, ()))) if id_ in records]
-            if records
-            else []
-        )
-        if again:
-            found.decisions.update({(type_, id_): row for id_, row in log.decisions(type_, again).items()})
+        if records and (again := records.keys() & {*in_turn, *repeated.get(type_, ())}):
+            found.decisions.update({(type_, id_): row for id_, row in log.decisions(type_, list(again)).items()})
     if labels:
         labels += _dated_ids(found, undated, coming, types.money_places)
         wanted["label"] = set(labels)
@@ -138,8 +132,13 @@ def _dated_ids(
 
 def _unique(
     found: KnownRecords, submissions: Sequence[Submission], log: LogReader, coming: Batch | None, types: Records
-) -> dict[Key, dict[str, None]]:
-    """Look up the events that have the unique values of submissions; gives the values that events bring."""
+) -> tuple[dict[Key, dict[str, None]], dict[str, set[str]]]:
+    """Look up the events that have the unique values of submissions.
+
+    Returns: The values that events bring; and by their types the ids of events that they repeat by a value that is
+        unique within a duration.
+    """
+    near: dict[NameKey, None] = {}
     brought: dict[Key, dict[str, None]] = defaultdict(dict)
     wanted: dict[Key, dict[str, None]] = defaultdict(dict)
     for submission in submissions:
@@ -147,7 +146,7 @@ def _unique(
             for name, value in types.unique.keys(event):
                 brought[submission.type, name][value] = None
             for (name, value), _ in types.unique.near(event):
-                wanted[submission.type, name][value] = None
+                wanted[submission.type, name][value] = near[submission.type, name, value] = None
         elif submission.label is not None:
             for name, value in submission.label.unique:
                 wanted[submission.label.event_type or "", name][value] = None
@@ -161,19 +160,11 @@ def _unique(
         for row in coming.unique:
             if row.value in wanted.get((row.type, row.field), ()):
                 found.unique[row.type, row.field, row.value] = coming.records[row.seq - first]
-    return brought
-
-
-def _repeated(found: KnownRecords, submissions: Sequence[Submission], types: Records) -> dict[str, set[str]]:
-    """The ids of events that submissions repeat by a value that is unique within a duration, by their types."""
-    ids: dict[str, set[str]] = defaultdict(set)
-    for submission in submissions:
-        if (event := submission.event or submission.refused) is not None:
-            for (name, value), _ in types.unique.near(event):
-                record = found.unique.get((submission.type, name, value))
-                if record is not None:
-                    ids[submission.type].add(record.id)
-    return ids
+    repeated: dict[str, set[str]] = defaultdict(set)
+    for name_key in near:
+        if name_key in found.unique:
+            repeated[name_key[0]].add(found.unique[name_key].id)
+    return brought, repeated
 
 
 def _add(found: KnownRecords, wanted: dict[str, set[str]], coming: Batch) -> None:

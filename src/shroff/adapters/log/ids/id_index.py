@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 from zlib import crc32
 
@@ -54,16 +54,6 @@ class IdRun(NamedTuple):
         return crc32(b"%d %d %d %d %d" % (run, *self))
 
 
-@dataclass(slots=True)
-class _Asked:
-    """Ids of one type with their digests; they were in no sealed run when so many had been sealed."""
-
-    type: str
-    ids: tuple[str, ...]
-    digests: list[bytes]
-    absent_at: int = -1
-
-
 class IdIndex:
     """The ids of one log's framed records.
 
@@ -87,8 +77,8 @@ class IdIndex:
     ) -> None:
         self._wording, self._ask, self._with_ids, self._put, self._do = wording, ask, with_ids, put, do
         self._damaged, self._is_writer = damaged, is_writer
-        self._sealed = 0  # how often a run was
-        self._asked: deque[_Asked] = deque(maxlen=_KEPT)
+        self._digests = lru_cache(_KEPT)(digests_of)  # a batch is looked for before it is written
+        self._absent: deque[list[bytes]] = deque(maxlen=_KEPT)  # digests that no sealed run has
         self.forget()
 
     def places(self, type: str, ids: Sequence[str]) -> dict[str, int]:
@@ -96,14 +86,14 @@ class IdIndex:
 
         Cost: of the writer 1 µs an id that is not there and 6 one that is, of a reader 0.2 to 0.6 ms each, by the runs.
         """
-        asked, found = self._of(type, ids), dict[bytes, int]()
-        if asked.absent_at != self._sealed:
-            found = self._read(asked.digests)
+        digests, found = self._digests(type, tuple(ids)), dict[bytes, int]()
+        if not any(digests is absent for absent in self._absent):
+            found = self._read(digests)
             if self._is_writer and not found:
-                asked.absent_at = self._sealed
-        if not self._recent.keys().isdisjoint(asked.digests):
-            found |= {digest: self._recent[digest] for digest in asked.digests if digest in self._recent}
-        return {id_: found[key] for id_, key in zip(ids, asked.digests, strict=True) if key in found} if found else {}
+                self._absent.append(digests)
+        if not self._recent.keys().isdisjoint(digests):
+            found |= {digest: self._recent[digest] for digest in digests if digest in self._recent}
+        return {id_: found[key] for id_, key in zip(ids, digests, strict=True) if key in found} if found else {}
 
     def size(self) -> int:
         """How many ids the runs have, those of pruned records included.
@@ -145,14 +135,14 @@ class IdIndex:
         """The sequence numbers of ids, both by their types, by the digests."""
         found = dict[bytes, int]()
         for type_, of_type in ids.items():
-            found.update(zip(self._of(type_, of_type).digests, seqs[type_], strict=True))
+            found.update(zip(self._digests(type_, tuple(of_type)), seqs[type_], strict=True))
         return found
 
     def forget(self) -> None:
         """Remember nothing: what was written since the last commit may be undone."""
         self._runs: dict[int, IdRun] | None = None
         self._recent, self._filters = dict[bytes, int](), Filters()
-        self._asked.clear()  # what was absent may be there again
+        self._absent.clear()
 
     # How runs are written
 
@@ -175,7 +165,8 @@ class IdIndex:
         if len(entries) >= FINAL:
             words = filter_of(entries)
             self._filters.add(number, words)
-            self._recent, self._sealed, filter_ = {}, self._sealed + 1, words.astype("<u8").tobytes()
+            self._recent, filter_ = {}, words.astype("<u8").tobytes()
+            self._absent.clear()
         run = IdRun(bits_of(len(entries)), len(entries), int(entries[:, 2].max()), crc32(filter_))
         self._put(ID_RUNS, [(number, run.crc(number), *run, filter_)])
         self._put(ID_PARTS, parts_of(number, run.bits, entries))
@@ -284,16 +275,6 @@ class IdIndex:
         if entry.filter_crc != crc32(kept):
             raise self._damaged(f"the filter of run {run} of the index of ids has changed since it was written")
         return kept
-
-    def _of(self, type: str, ids: Sequence[str]) -> _Asked:
-        """Ids with their digests: a batch is looked for before it is written."""
-        names = tuple(ids)
-        for answer in self._asked:
-            if answer.type == type and answer.ids == names:
-                return answer
-        asked = _Asked(type, names, digests_of(type, names))
-        self._asked.append(asked)
-        return asked
 
 
 def _level(size: int) -> int:
