@@ -98,10 +98,10 @@ def write(folder: Path, events: int) -> None:
             for begin in range(0, len(rows), ROWS_A_FILE):
                 some = rows[begin : begin + ROWS_A_FILE]
                 at = f"events/type={name}/date={FIRST + timedelta(day)}"
-                file = put_table(objects, 0, 1, at, table(some + seq + 1, times[some], users[some]))
+                file = put_table(objects, 1, at, table(some + seq + 1, times[some], users[some]))
                 files[file.path] = file
         seq += size
-    state = LakeState(lane=0, number=1, upto=seq, files=files)
+    state = LakeState(number=1, upto=seq, files=files)
     (folder / "state.json").write_bytes(msgspec.json.encode(state))
 
 
@@ -113,7 +113,6 @@ def table(seqs: Any, times: Any, users: Any) -> pa.Table:
     said = pc.strftime(at, "%Y-%m-%dT%H:%M:%SZ")
     parts = ('{"at":"', said, '","id":"', ids, '","screen":"', screens, '","user":"', names, '"}')
     columns = {
-        "lane": pa.array(np.zeros(len(seqs), np.int32)),
         "seq": pa.array(seqs),
         "id": ids,
         "time": at,

@@ -39,7 +39,7 @@ GENERATED = """
         (oldbalanceDest + amount)::DECIMAL(18, 2) AS newbalanceDest, (hash(i + 3) % 800 = 0)::INTEGER AS isFraud
     FROM range({rows}) AS t(i)"""
 PAYMENTS = """
-    SELECT 0::INTEGER AS lane, number AS seq, concat('paysim.csv:', number) AS id, time, false AS decided,
+    SELECT number AS seq, concat('paysim.csv:', number) AS id, time, false AS decided,
         concat('{{"amount":"', amount, '","payee":"', nameDest, '","payer":"', nameOrig, '"}}') AS body,
         id AS payment_id, time AS paid_at, step::BIGINT AS step, type AS type_, amount::DECIMAL(38, 2) AS amount,
         nameOrig AS payer, oldbalanceOrg::DECIMAL(38, 2) AS payer_balance_before,
@@ -47,7 +47,7 @@ PAYMENTS = """
         oldbalanceDest::DECIMAL(38, 2) AS payee_balance_before, newbalanceDest::DECIMAL(38, 2) AS payee_balance_after
     FROM source WHERE day = {day}"""
 LABELS = """
-    SELECT 0::INTEGER AS lane, {rows} + number AS seq, concat('l-', number) AS id, time, 'label' AS type,
+    SELECT {rows} + number AS seq, concat('l-', number) AS id, time, 'label' AS type,
         concat('payment/paysim.csv:', number) AS event, if(isFraud = 1, 'fraud', 'genuine') AS verdict,
         'import' AS source, NULL::VARCHAR AS reason, NULL::VARCHAR AS amount, '{{}}' AS body
     FROM source WHERE day = {day}"""

@@ -82,7 +82,7 @@ def test_every_row_of_the_log_is_in_the_folder_of_its_kind_type_and_day():
 
     folders = {name.rpartition("/")[0] for name in objects.objects}
     assert folders == {
-        "manifest/lane=0",
+        "manifest",
         "controls/date=2026-05-28",
         "events/type=payment/date=2026-03-01",
         "events/type=payment/date=2026-03-02",
@@ -118,7 +118,7 @@ def test_plain_tools_read_the_files(tmp_path: Path):
     joined = f"""
         SELECT d.outcome, f."card.payments_1h", e.body::JSON->>'card'
         FROM '{tmp_path}/decisions/**/*.parquet' d
-        JOIN '{tmp_path}/features/**/*.parquet' f USING (lane, seq) JOIN {events} e USING (lane, seq)
+        JOIN '{tmp_path}/features/**/*.parquet' f USING (seq) JOIN {events} e USING (seq)
         WHERE len(d.rules) > 0
     """
 
@@ -150,11 +150,11 @@ def test_a_field_whose_name_a_column_has_gets_an_underscore():
 payment:
   id: id
   time: time
-  fields: { id: text, time: time, body: text?, lane: integer?, lane_: integer? }
+  fields: { id: text, time: time, body: text?, seq: integer?, seq_: integer? }
 """
     type_ = projects.definitions({"events.yaml": events, "features.yaml": None, "rules/large.yaml": None}).events
 
-    assert field_columns(type_.types["payment"]) == {"body": "body_", "lane": "lane__", "lane_": "lane_"}
+    assert field_columns(type_.types["payment"]) == {"body": "body_", "seq": "seq__", "seq_": "seq_"}
 
 
 def test_where_a_type_changes_files_have_other_columns_and_are_not_put_together():
@@ -210,7 +210,7 @@ def test_a_reader_needs_a_checkpoint_and_the_manifests_behind_it():
     state = read_state(patient(objects))
 
     assert (state.upto, state.number, state.checkpoint) == (101, 101, 96)
-    assert objects.reads == [f"checkpoint/lane=0/{96:012d}.json", *(manifest_name(0, n) for n in range(97, 103))]
+    assert objects.reads == [f"checkpoint/{96:012d}.json", *(manifest_name(n) for n in range(97, 103))]
     for name in [one for one in objects.objects if one.startswith("checkpoint/")]:
         objects.delete(name)
     again = read_state(patient(objects))
@@ -283,16 +283,16 @@ def test_a_plan_of_another_log_is_refused():
 def test_a_damaged_manifest_is_named():
     objects = MemoryObjects()
     write(objects, small_log())
-    objects.objects[manifest_name(0, 1)] = b'{"format":1,', 1
+    objects.objects[manifest_name(1)] = b'{"format":1,', 1
 
-    with pytest.raises(StorageError, match=r"manifest/lane=0/000000000001\.json in memory is damaged"):
+    with pytest.raises(StorageError, match=r"manifest/000000000001\.json in memory is damaged"):
         read_state(patient(objects))
 
 
 def test_a_manifest_of_a_later_version_is_refused():
     objects = MemoryObjects()
     write(objects, small_log())
-    name = manifest_name(0, 1)
+    name = manifest_name(1)
     objects.objects[name] = objects.objects[name][0].replace(b'"format":1', b'"format":2'), 1
 
     with pytest.raises(StateError, match="is of another version of shroff"):
@@ -309,17 +309,17 @@ def test_a_reader_stops_at_a_place_that_is_missing_or_doubled(spoiled: str):
     objects, log = MemoryObjects(), MemoryLog()
     log.append(payments(1, 9))
     write(objects, log, places=3)
-    name = manifest_name(0, 2)
+    name = manifest_name(2)
     manifest = msgspec.json.decode(objects.objects[name][0])
-    first = msgspec.json.decode(objects.objects[manifest_name(0, 1)][0])
+    first = msgspec.json.decode(objects.objects[manifest_name(1)][0])
     events = [one for one in manifest["added"] if one["path"].startswith("events/")]
     manifest["added"].remove(events[0])
     if spoiled == "doubled":
         extra = next(one for one in first["added"] if one["path"].startswith("events/"))
-        objects.objects["events/type=payment/date=2023-11-14/0-000000000002-x.parquet"] = objects.objects[extra["path"]]
+        objects.objects["events/type=payment/date=2023-11-14/000000000002-x.parquet"] = objects.objects[extra["path"]]
         manifest["added"] += [
             events[0],
-            extra | {"path": "events/type=payment/date=2023-11-14/0-000000000002-x.parquet"},
+            extra | {"path": "events/type=payment/date=2023-11-14/000000000002-x.parquet"},
         ]
     objects.objects[name] = msgspec.json.encode(manifest), 1
 
@@ -391,16 +391,15 @@ def test_a_damaged_file_is_left_named_and_everything_else_put_together():
 def test_what_a_killed_writer_left_goes_and_what_is_being_written_stays():
     objects, log = MemoryObjects(), small_log()
     write(objects, log)
-    left = "events/type=payment/date=2026-03-01/0-000000000001-0123456789abcdef.parquet"
-    coming = left.replace("0-000000000001", "0-000000000002")
-    other_lane = left.replace("/0-", "/1-")
+    left = "events/type=payment/date=2026-03-01/000000000001-0123456789abcdef.parquet"
+    coming = left.replace("/000000000001", "/000000000002")
     foreign = "events/readme.txt"
-    for name in (left, coming, other_lane, foreign):
+    for name in (left, coming, foreign):
         objects.put(name, b"x")
 
     assert compact(objects, log, least=10**6).removed == 1
     assert left not in objects.objects
-    assert {coming, other_lane, foreign} < set(objects.objects)
+    assert {coming, foreign} < set(objects.objects)
 
 
 # ---- documents

@@ -77,7 +77,7 @@ def test_people_are_told_in_sentences(bank: Path, capsys: pytest.CaptureFixture[
     run(["-C", str(bank), "lake", "write"])
     assert "There was nothing to write." in capsys.readouterr().out
     run(["-C", str(bank), "lake", "files", "labels"])
-    assert capsys.readouterr().out.startswith(f"{bank}/lake/labels/date=2026-03-02/0-000000000001-")
+    assert capsys.readouterr().out.startswith(f"{bank}/lake/labels/date=2026-03-02/000000000001-")
     run(["-C", str(bank), "lake", "check"])
     assert "nothing is wrong." in capsys.readouterr().out
 

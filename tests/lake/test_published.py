@@ -111,7 +111,6 @@ smoke_of = {
         "test_a_reader_sees_each_row_once_whatever_is_written_compacted_and_killed",
         "test_a_commit_says_the_manifest_as_its_transaction_and_is_made_once",
         "test_a_commit_behind_a_head_that_is_no_longer_the_last_is_not_made",
-        "test_lanes_share_a_table_and_each_has_its_own_transaction",
         "test_a_version_of_another_program_is_refused_until_the_table_is_removed",
         "test_a_column_of_another_type_stops_its_table_alone_and_new_columns_are_added",
         "test_the_setting_publishes_each_commit_and_the_command_catches_up",
@@ -187,7 +186,7 @@ def test_a_commit_says_the_manifest_as_its_transaction_and_is_made_once(publishe
     assert publish(patient(objects), state, published.tables(), is_thorough=True).commits == {}
     assert objects.objects == before
     assert publish(patient(objects), state, tables, is_thorough=True).versions == versions
-    name = f"shroff-lake-{state.log}-0"
+    name = f"shroff-lake-{state.log}"
     assert published.transactions("events/type=payment") == {name: state.number, f"{name}-seq": state.upto}
 
 
@@ -243,26 +242,6 @@ def test_a_commit_behind_a_head_that_is_no_longer_the_last_is_not_made(published
         lake_writer(objects, log).write()
 
 
-def test_lanes_share_a_table_and_each_has_its_own_transaction(published: Published):
-    objects, tables = published.objects, published.tables()
-    for lane in (0, 1):
-        found = patient(objects)
-        LakeWriter(
-            found,
-            small_log(6 + lane),
-            lambda: NOW_MS,
-            lane=lane,
-            publish=lambda state, found=found: publish(found, state, tables),
-        ).write()
-
-    states = [read_state(patient(objects), lane) for lane in (0, 1)]
-    assert published.active()["events/type=payment"] == {
-        path for state in states for path in state.files if path.startswith("events/")
-    }
-    told = published.transactions("events/type=payment")
-    assert [*told.values()] == [number for state in states for number in (state.number, state.upto)]
-
-
 def test_a_version_of_another_program_is_refused_until_the_table_is_removed(published: Published):
     objects, log, tables = published.objects, small_log(), published.tables()
     lake_writer(objects, log).write()
@@ -271,7 +250,7 @@ def test_a_version_of_another_program_is_refused_until_the_table_is_removed(publ
     published.spoil("labels")
 
     [problem] = publish(patient(objects), state, tables, is_thorough=True).problems
-    assert stopped_tables(patient(objects), 0, [tables.name]) == [problem]
+    assert stopped_tables(patient(objects), [tables.name]) == [problem]
     reader, found = LakeReader(patient(objects)), nullcontext([tables])
     assert look_at_lake(lambda: nullcontext(reader), lambda _: found, None).state == WRONG
     assert problem.startswith("labels: ")
@@ -320,7 +299,7 @@ def test_a_checkpoint_has_what_the_commits_come_to_and_the_next_one_goes_on_from
     only_behind_checkpoints(objects)
     assert sum(published.read(table).num_rows for table in there) == rows
     table = deltalake.DeltaTable(str(published.folder / "labels"))
-    assert table.transaction_version(f"shroff-lake-{read_state(patient(objects)).log}-0-seq") > 0
+    assert table.transaction_version(f"shroff-lake-{read_state(patient(objects)).log}-seq") > 0
 
 
 @pytest.mark.parametrize(

@@ -63,7 +63,7 @@ class Published:
 
     @abstractmethod
     def transactions(self, table: str) -> dict[str, int]:
-        """What the last commit of a table says of its lanes."""
+        """What the last commit of a table says of its lakes."""
 
     @abstractmethod
     def streamed(self) -> int:

@@ -8,13 +8,13 @@
 -- updated_at: The same time: an event never changes.
 -- context: The context that the app sent, as JSON; null where it sent none.
 WITH every AS (
-  SELECT lane, seq, "user", coalesce(name, 'SAVING_EVENT') AS event_type, epoch_ms(time) AS at_ms, 'INTERNAL_SERVICES' AS source, context
+  SELECT seq, "user", coalesce(name, 'SAVING_EVENT') AS event_type, epoch_ms(time) AS at_ms, 'INTERNAL_SERVICES' AS source, context
   FROM saving
   UNION ALL
-  SELECT lane, seq, "user", coalesce(name, 'WITHDRAWAL') AS event_type, epoch_ms(time) AS at_ms, 'INTERNAL_SERVICES' AS source, context
+  SELECT seq, "user", coalesce(name, 'WITHDRAWAL') AS event_type, epoch_ms(time) AS at_ms, 'INTERNAL_SERVICES' AS source, context
   FROM withdrawal
   UNION ALL
-  SELECT lane, seq, "user", name AS event_type, epoch_ms(time) AS at_ms, source, context FROM app_event
+  SELECT seq, "user", name AS event_type, epoch_ms(time) AS at_ms, source, context FROM app_event
 )
 SELECT
   "user" AS user_id,
@@ -25,4 +25,4 @@ SELECT
   at_ms AS updated_at,
   context
 FROM every
-ORDER BY lane, seq
+ORDER BY seq

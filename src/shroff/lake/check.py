@@ -113,7 +113,7 @@ def check(
             progress(1)
     if state.is_whole:
         found.problems += places.problems()
-    rows = LakeReader(objects, state.lane, state) if state.number and state.is_whole else log
+    rows = LakeReader(objects, state) if state.number and state.is_whole else log
     looked = check_documents(objects, state, rows, progress)
     found.documents, found.documents_unchecked = looked.documents, looked.unchecked
     found.bytes += looked.bytes

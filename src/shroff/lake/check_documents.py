@@ -51,9 +51,9 @@ def check_documents(
     """
     found = DocumentCheck()
     for number in range(1, state.number + 1):
-        read = read_manifest(objects, state.lane, number)
+        read = read_manifest(objects, number)
         if read is None:
-            found.problems.append(f"{manifest_name(state.lane, number)} is not there")
+            found.problems.append(f"{manifest_name(number)} is not there")
             continue
         manifest, _ = read
         if not isinstance(manifest.plan, Write) or not manifest.documents:

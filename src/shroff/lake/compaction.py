@@ -91,7 +91,7 @@ def compacted(
             continue
         folder = state.files[group[0]].folder
         merged = sorted_by_place(pa.concat_tables(tables))
-        added.append(put_table(objects, manifest.lane, manifest.number, folder, merged))
+        added.append(put_table(objects, manifest.number, folder, merged))
         removed += group
         on_file()
     told.merged += len(removed)
@@ -105,12 +105,12 @@ def sweep(objects: RetriedObjects, state: LakeState) -> int:
     for kind in KINDS:
         for stored in objects.list(kind):
             known = written_for(stored.name)
-            if known is None or known[0] != state.lane or known[1] > state.number:
+            if known is None or known > state.number:
                 continue
             if stored.name not in state.files and stored.name not in state.replaced:
                 objects.delete(stored.name)
                 gone += 1
-    checkpoints = [stored.name for stored in objects.list(f"checkpoint/lane={state.lane}")]
+    checkpoints = [stored.name for stored in objects.list("checkpoint")]
     for name in checkpoints[:-CHECKPOINTS_KEPT]:
         objects.delete(name)
     return gone

@@ -16,7 +16,7 @@ GROUP_ROWS: Final = 32_768  # of a row group: what a reader of a few places has 
 LONG_TEXTS: Final = frozenset(
     {"id", "body", "document"}
 )  # hardly two are equal, so a dictionary costs and saves nothing
-_NAME: Final = re.compile(r"(\d+)-(\d{12})-[0-9a-f]{16}\.parquet")
+_NAME: Final = re.compile(r"(\d{12})-[0-9a-f]{16}\.parquet")
 
 
 def parquet(table: pa.Table) -> bytes:
@@ -42,15 +42,15 @@ def parquet(table: pa.Table) -> bytes:
     return found
 
 
-def put_table(objects: RetriedObjects, lane: int, number: int, folder: str, table: pa.Table) -> File:
+def put_table(objects: RetriedObjects, number: int, folder: str, table: pa.Table) -> File:
     """Write a table, in the order of places, as a file for the manifest of this number.
 
-    Its name has lane, number and a hash of its bytes. So nobody ever needs to write over a file, and one whose
-    number a finished manifest of its lane has, without naming it, is nobody's.
+    Its name has the number and a hash of its bytes. So nobody ever needs to write over a file, and one whose number a
+    finished manifest has, without naming it, is nobody's.
     """
     data = parquet(table)
     found = digest(data)
-    path = f"{folder}/{lane}-{number:012d}-{found[:16]}.parquet"
+    path = f"{folder}/{number:012d}-{found[:16]}.parquet"
     if not objects.put(path, data):
         raise damaged(objects, path, "it has other bytes than its name says")
     seqs = table["seq"]
@@ -63,10 +63,10 @@ def schema_mark(schema: pa.Schema) -> str:
     return sha256(words.encode()).hexdigest()[:12]
 
 
-def written_for(path: str) -> tuple[int, int] | None:
-    """The lane and the number of the manifest that a file was written for; None for what is no file of rows."""
+def written_for(path: str) -> int | None:
+    """The number of the manifest that a file was written for; None for what is no file of rows."""
     found = _NAME.fullmatch(path.rpartition("/")[2])
-    return (int(found[1]), int(found[2])) if found else None
+    return int(found[1]) if found else None
 
 
 def opened(objects: RetriedObjects, file: File) -> pq.ParquetFile:

@@ -7,7 +7,7 @@ commit goes how far the table is: the number of its last manifest, and the seque
 So a publisher that was killed is followed by one that reads how far the table is, and of several publishers one wins
 and the others look again.
 
-    manifest/lane=0/delta.json      how far all tables of a format are: it spares reading, and losing it does no harm
+    manifest/delta.json      how far all tables of a format are: it spares reading, and losing it does no harm
 
 What a table of each format is stands in `lake.delta`, and with the adapters.
 """
@@ -73,7 +73,7 @@ class TableNote(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class TableHead:
-    """The last commit of a table: its version, -1 where there is none, and how far each lane is."""
+    """The last commit of a table: its version, -1 where there is none, and how far each lake is."""
 
     version: int = -1
     transactions: Mapping[str, int] = field(default_factory=dict)
@@ -106,7 +106,7 @@ class TableChange:
         self.added |= {file.path: file for file in added}
 
     def transactions(self, state: LakeState, head: TableHead) -> dict[str, int]:
-        """How far each lane is with this change, by the names of its transactions, in their order."""
+        """How far each lake is with this change, by the names of its transactions, in their order."""
         found = {**head.transactions, application(state): self.number}
         if self.upto:
             found[f"{application(state)}-seq"] = self.upto
@@ -153,12 +153,12 @@ def partition_of(path: str) -> dict[str, str]:
 
 
 def application(state: LakeState) -> str:
-    """The committer's name in the transactions of a table: this lake's log and lane."""
-    return f"shroff-lake-{state.log}-{state.lane}"
+    """The committer's name in the transactions of a table: this lake's log."""
+    return f"shroff-lake-{state.log}"
 
 
 def publish(objects: RetriedObjects, state: LakeState, tables: TableFormat, *, is_thorough: bool = False) -> Published:
-    """Bring the tables of a lane to the manifests of a state.
+    """Bring the tables of a lake to the manifests of a state.
 
     Args:
         is_thorough: Look at every table, also where all were up to date before: one may have been removed since.
@@ -167,7 +167,7 @@ def publish(objects: RetriedObjects, state: LakeState, tables: TableFormat, *, i
     Cost: one small object where nothing is new; else one more for each new manifest, the head of each table, and a
         commit for each table that changed. A file with columns that the table lacks is fetched once.
     """
-    progress, version = _progress(objects, tables.name, state.lane)
+    progress, version = _progress(objects, tables.name)
     found = Published(tables.title, state.number)
     if state.number <= progress.manifest and not is_thorough:
         return found
@@ -181,17 +181,17 @@ def publish(objects: RetriedObjects, state: LakeState, tables: TableFormat, *, i
     found.problems += problems.values()
     after = _Progress(max(state.number, progress.manifest), found.versions, problems)
     if after != progress:
-        _keep_progress(objects, tables.name, state.lane, after, version)
+        _keep_progress(objects, tables.name, after, version)
     return found
 
 
-def stopped_tables(objects: RetriedObjects, lane: int, formats: Iterable[str]) -> list[str]:
-    """Which tables of a lane could not go on, and why, in sentences."""
-    return [problem for name in formats for problem in _progress(objects, name, lane)[0].problems.values()]
+def stopped_tables(objects: RetriedObjects, formats: Iterable[str]) -> list[str]:
+    """Which tables of a lake could not go on, and why, in sentences."""
+    return [problem for name in formats for problem in _progress(objects, name)[0].problems.values()]
 
 
 class _Manifests:
-    """The finished manifests of a lane behind a number, each read once, when it is first asked for."""
+    """The finished manifests of a lake behind a number, each read once, when it is first asked for."""
 
     def __init__(self, objects: RetriedObjects, state: LakeState, since: int) -> None:
         self._objects, self._state, self._since = objects, state, since
@@ -203,7 +203,7 @@ class _Manifests:
 
     def at(self, number: int) -> Manifest:
         if number not in self._read:
-            found = read_manifest(self._objects, self._state.lane, number)
+            found = read_manifest(self._objects, number)
             if found is None:
                 raise damaged(self._objects, f"manifest {number:,}", "it is not there")
             self._read[number] = found[0]
@@ -211,7 +211,7 @@ class _Manifests:
 
 
 class _Progress(msgspec.Struct, frozen=True):
-    """How far the tables of a lane are, the version at which each was seen, and why some stay behind."""
+    """How far the tables of a lake are, the version at which each was seen, and why some stay behind."""
 
     manifest: int = 0
     versions: Mapping[str, int] = {}
@@ -238,9 +238,9 @@ def _bring(
 
 
 def _change(state: LakeState, manifests: _Manifests, table: str, at: int | None) -> TableChange | None:
-    """The next change of a table that has a lane up to a manifest; None where it lacks nothing.
+    """The next change of a table that has the lake up to a manifest; None where it lacks nothing.
 
-    A table that has nothing of the lane lacks all its files. Else manifests go together as long as all of them bring
+    A table that has nothing of the lake lacks all its files. Else manifests go together as long as all of them bring
     rows, or none does; and on, where a file that the commit would name may be gone by now.
     """
     change = TableChange()
@@ -265,13 +265,13 @@ def _change(state: LakeState, manifests: _Manifests, table: str, at: int | None)
 # ---- how far all tables are
 
 
-def _progress_name(format_: str, lane: int) -> str:
-    return f"manifest/lane={lane}/{format_}.json"
+def _progress_name(format_: str) -> str:
+    return f"manifest/{format_}.json"
 
 
-def _progress(objects: RetriedObjects, format_: str, lane: int) -> tuple[_Progress, str | None]:
+def _progress(objects: RetriedObjects, format_: str) -> tuple[_Progress, str | None]:
     """How far all tables are, and the version of the object that says it; nothing where it is damaged."""
-    found = objects.get(_progress_name(format_, lane))
+    found = objects.get(_progress_name(format_))
     if found is None:
         return _Progress(), None
     try:
@@ -280,10 +280,10 @@ def _progress(objects: RetriedObjects, format_: str, lane: int) -> tuple[_Progre
         return _Progress(), found.version
 
 
-def _keep_progress(objects: RetriedObjects, format_: str, lane: int, progress: _Progress, version: str | None) -> None:
+def _keep_progress(objects: RetriedObjects, format_: str, progress: _Progress, version: str | None) -> None:
     """Keep how far all tables are. Another publisher may have been quicker, which is fine."""
     data = msgspec.json.encode(progress) + b"\n"
     if version is None:
-        objects.put(_progress_name(format_, lane), data)
+        objects.put(_progress_name(format_), data)
     else:
-        objects.replace(_progress_name(format_, lane), data, version)
+        objects.replace(_progress_name(format_), data, version)

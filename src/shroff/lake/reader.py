@@ -35,15 +35,15 @@ class LakeReader:
     Raises: StateError where there is no lake, or not all rows are in it, since some were written as documents alone.
     """
 
-    def __init__(self, objects: RetriedObjects, lane: int = 0, state: LakeState | None = None) -> None:
+    def __init__(self, objects: RetriedObjects, state: LakeState | None = None) -> None:
         self.objects = objects
         self._files: dict[str, list[File]] = {}
         self._held: OrderedDict[str, pq.ParquetFile] = OrderedDict()
-        self._take(read_state(objects, lane) if state is None else state)
+        self._take(read_state(objects) if state is None else state)
 
     def refresh(self) -> None:
         """Look at the lake as it is now. Raises: as when it was made. Cost: one small object where nothing is new."""
-        self._take(read_state(self.objects, self.state.lane, self.state))
+        self._take(read_state(self.objects, self.state))
 
     def _take(self, state: LakeState) -> None:
         self.state, objects = state, self.objects

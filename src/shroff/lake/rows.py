@@ -104,12 +104,12 @@ class VersionsBySeq:
         return self._read[segment.start]
 
 
-def tables_of(span: SeqRange, versions: VersionsBySeq, lane: int) -> Iterator[tuple[str, pa.Table]]:
+def tables_of(span: SeqRange, versions: VersionsBySeq) -> Iterator[tuple[str, pa.Table]]:
     """The rows of a stretch by their folder, in the order of places; each folder as often as its columns change."""
-    yield from _by_day("controls", *_controls([record for record in span.records if record.kind == "control"], lane))
-    yield from _by_day("labels", *_labels([record for record in span.records if record.kind == "label"], lane))
-    yield from _by_day("flags", *_flags(span.flags, lane))
-    yield from _by_day("hits", *_hits(span, lane))
+    yield from _by_day("controls", *_controls([record for record in span.records if record.kind == "control"]))
+    yield from _by_day("labels", *_labels([record for record in span.records if record.kind == "label"]))
+    yield from _by_day("flags", *_flags(span.flags))
+    yield from _by_day("hits", *_hits(span))
     decided = 0
     for after, upto, definitions in versions.parts(span.after, span.upto):
         records = span.records[after - span.after : upto - span.after]
@@ -118,7 +118,7 @@ def tables_of(span: SeqRange, versions: VersionsBySeq, lane: int) -> Iterator[tu
             if record.kind == "event":
                 events.setdefault(record.type, []).append(record)
         for name, mine in events.items():
-            yield from _by_day(f"events/type={name}", *_events(name, mine, definitions, lane))
+            yield from _by_day(f"events/type={name}", *_events(name, mine, definitions))
         decisions: dict[str, list[DecisionRow]] = {}
         while decided < len(span.decisions) and span.decisions[decided].seq <= upto:
             row = span.decisions[decided]
@@ -126,7 +126,7 @@ def tables_of(span: SeqRange, versions: VersionsBySeq, lane: int) -> Iterator[tu
             decided += 1
         for name, rows in decisions.items():
             times = np.fromiter((span.time_at(row.seq) for row in rows), np.int64, len(rows))
-            for folder, table in _decisions(name, rows, times, definitions, lane):
+            for folder, table in _decisions(name, rows, times, definitions):
                 yield from _by_day(folder, times, table)
 
 
@@ -134,10 +134,10 @@ def empty_tables(definitions: Definitions) -> dict[str, pa.Table]:
     """Tables without rows by their folders, with the columns that files of these definitions have."""
     none, found = SeqRange(0, 0), {}
     for name, type_ in definitions.events.types.items():
-        found[f"events/type={name}"] = _events(name, [], definitions, 0)[1]
+        found[f"events/type={name}"] = _events(name, [], definitions)[1]
         if type_.is_decided:
-            found |= dict(_decisions(name, [], np.empty(0, np.int64), definitions, 0))
-    kinds = {"labels": _labels([], 0), "controls": _controls([], 0), "flags": _flags([], 0), "hits": _hits(none, 0)}
+            found |= dict(_decisions(name, [], np.empty(0, np.int64), definitions))
+    kinds = {"labels": _labels([]), "controls": _controls([]), "flags": _flags([]), "hits": _hits(none)}
     return found | {folder: table for folder, (_, table) in kinds.items()}
 
 
@@ -160,10 +160,9 @@ def _day(day: np.int64) -> str:
     return str(np.datetime64(int(day), "D"))
 
 
-def _base(rows: Sequence[Any], lane: int, ids: Sequence[str] | None, times: Words) -> dict[str, pa.Array]:
+def _base(rows: Sequence[Any], ids: Sequence[str] | None, times: Words) -> dict[str, pa.Array]:
     """The columns that all rows of one place have."""
     columns = {
-        "lane": pa.array(np.full(len(rows), lane, np.int32)),
         "seq": pa.array(np.fromiter((row.seq for row in rows), np.int64, len(rows))),
     }
     if ids is not None:
@@ -180,9 +179,9 @@ def _bodies(records: Sequence[Record]) -> list[bytes]:
     return [record.body for record in records]
 
 
-def _events(name: str, records: list[Record], definitions: Definitions | None, lane: int) -> tuple[Words, pa.Table]:
+def _events(name: str, records: list[Record], definitions: Definitions | None) -> tuple[Words, pa.Table]:
     times = _times(records)
-    columns = _base(records, lane, [record.id for record in records], times)
+    columns = _base(records, [record.id for record in records], times)
     columns["decided"] = pa.array([record.decided for record in records], pa.bool_())
     bodies = _bodies(records)
     columns["body"] = texts_of(bodies)
@@ -198,7 +197,7 @@ def _events(name: str, records: list[Record], definitions: Definitions | None, l
     return times, pa.table(columns)
 
 
-EVENT_COLUMNS: Final = ("lane", "seq", "id", "time", "decided", "body", "type", "date")
+EVENT_COLUMNS: Final = ("seq", "id", "time", "decided", "body", "type", "date")
 
 
 def field_columns(type_: EventType) -> dict[str, str]:
@@ -218,16 +217,16 @@ def field_columns(type_: EventType) -> dict[str, str]:
     return found
 
 
-def _controls(records: list[Record], lane: int) -> tuple[Words, pa.Table]:
+def _controls(records: list[Record]) -> tuple[Words, pa.Table]:
     times = _times(records)
-    columns = _base(records, lane, [record.id for record in records], times)
+    columns = _base(records, [record.id for record in records], times)
     columns["type"] = pa.array([record.type for record in records], pa.string())
     return times, pa.table(columns | {"body": texts_of(_bodies(records))})
 
 
-def _labels(records: list[Record], lane: int) -> tuple[Words, pa.Table]:
+def _labels(records: list[Record]) -> tuple[Words, pa.Table]:
     times = _times(records)
-    columns = _base(records, lane, [record.id for record in records], times)
+    columns = _base(records, [record.id for record in records], times)
     columns["type"] = pa.array([record.type for record in records], pa.string())
     said = _decoded(
         [record.body for record in records], _Said, lambda row: f"the label at sequence number {records[row].seq}"
@@ -237,18 +236,18 @@ def _labels(records: list[Record], lane: int) -> tuple[Words, pa.Table]:
     return times, pa.table(columns | {"body": texts_of(_bodies(records))})
 
 
-def _flags(rows: list[FlagRow], lane: int) -> tuple[Words, pa.Table]:
+def _flags(rows: list[FlagRow]) -> tuple[Words, pa.Table]:
     times = np.fromiter((row.time_ms for row in rows), np.int64, len(rows))
-    columns = _base(rows, lane, None, times) | {"number": _numbers(rows)}
+    columns = _base(rows, None, times) | {"number": _numbers(rows)}
     for name in ("rule", "entity", "key", "event", "reason", "accuracy"):
         columns[name] = pa.array([getattr(row, name) for row in rows], pa.string())
     return times, pa.table(columns)
 
 
-def _hits(span: SeqRange, lane: int) -> tuple[Words, pa.Table]:
+def _hits(span: SeqRange) -> tuple[Words, pa.Table]:
     rows = span.hits
     times = np.fromiter((span.time_at(row.seq) for row in rows), np.int64, len(rows))
-    columns = _base(rows, lane, None, times) | {"number": _numbers(rows)}
+    columns = _base(rows, None, times) | {"number": _numbers(rows)}
     columns["rule"] = pa.array([row.rule for row in rows], pa.string())
     columns["key"] = pa.array([row.key for row in rows], pa.string())
     columns["shadow"] = pa.array([row.shadow for row in rows], pa.bool_())
@@ -266,14 +265,14 @@ def _numbers(rows: Sequence[FlagRow] | Sequence[HitRow]) -> pa.Array:
 
 
 def _decisions(
-    name: str, rows: list[DecisionRow], times: Words, definitions: Definitions | None, lane: int
+    name: str, rows: list[DecisionRow], times: Words, definitions: Definitions | None
 ) -> Iterator[tuple[str, pa.Table]]:
     """Decisions, and their features as rows of their own, each with its folder."""
 
     def what(row: int) -> str:
         return f"the decision at sequence number {rows[row].seq}"
 
-    base = _base(rows, lane, [decision_row.id for decision_row in rows], times)
+    base = _base(rows, [decision_row.id for decision_row in rows], times)
     documents, fields = [decision_row.document for decision_row in rows], feature_fields(definitions, name)
     places = 0 if definitions is None else definitions.settings.money_places
     parts, features = document_columns(documents, fields, places, what)

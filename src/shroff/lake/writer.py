@@ -89,7 +89,7 @@ def publish_nothing(_state: LakeState) -> None:
 
 
 class LakeWriter:
-    """Writes one lane of a lake from its log.
+    """Writes a lake from its log.
 
     Several may work at once, which wastes work and harms nothing.
 
@@ -108,12 +108,11 @@ class LakeWriter:
         log: Log,
         now_ms: Callable[[], int],
         *,
-        lane: int = 0,
         on_step: Callable[[str], None] = _no_step,
         places_max: int = PLACES_MAX,
         publish: Callable[[LakeState], None] = publish_nothing,
     ) -> None:
-        self.objects, self._log, self._now_ms, self.lane = objects, log, now_ms, lane
+        self.objects, self._log, self._now_ms = objects, log, now_ms
         self._publish = publish
         self._on_step, self._places_max = on_step, places_max
         self._known: LakeState | None = None
@@ -121,7 +120,7 @@ class LakeWriter:
 
     def state(self) -> LakeState:
         """The lake as it is now."""
-        self._known = read_state(self.objects, self.lane, self._known)
+        self._known = read_state(self.objects, self._known)
         return self._known
 
     def write(self, layout: Layout | None = None, progress: Progress | None = None) -> LakeReport:
@@ -175,7 +174,7 @@ class LakeWriter:
         planned = state.planned
         if planned is None:
             log = state.log or _mark(self._log, 1)
-            manifest = Manifest(number=state.number + 1, lane=self.lane, at_ms=self._now_ms(), plan=wanted, log=log)
+            manifest = Manifest(number=state.number + 1, at_ms=self._now_ms(), plan=wanted, log=log)
             planned = plan(self.objects, manifest)
             if planned is None:  # others were quicker
                 return self.state()
@@ -223,10 +222,10 @@ class LakeWriter:
     def _tables(self, span: SeqRange) -> Iterator[tuple[str, object]]:
         if self._versions[0] < span.upto:
             self._versions = self._log.last_seq(), VersionsBySeq(segments(self._log))
-        return tables_of(span, self._versions[1], self.lane)
+        return tables_of(span, self._versions[1])
 
     def _put(self, number: int, folder: str, table: object) -> File:
-        file = put_table(self.objects, self.lane, number, folder, table)
+        file = put_table(self.objects, number, folder, table)
         self._on_step("file")
         return file
 

@@ -386,7 +386,7 @@ def look_at_lake(
 
     try:
         with opened() as lake, published(lake.objects) as formats:
-            stopped = stopped_tables(lake.objects, lake.state.lane, [format_.name for format_ in formats])
+            stopped = stopped_tables(lake.objects, [format_.name for format_ in formats])
             stopped += [words for format_ in formats if (words := format_.trouble())]
             if stopped:
                 return Finding("lake", WRONG, stopped[0], "The lake's own files and other tables are not affected.")

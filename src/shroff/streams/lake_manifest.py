@@ -5,8 +5,8 @@ nothing open; its files are written; then the finished manifest takes the plan's
 kill or beside another writer, carries out that very plan: the same files, to the byte. So a lake has what finished
 manifests say, from the first to the last before a plan or the end, and a file that none of them names does not count.
 
-    manifest/lane=0/000000000042.json      a plan, or finished
-    checkpoint/lane=0/000000000032.json    what the manifests up to this one come to, so that few have to be read
+    manifest/000000000042.json      a plan, or finished
+    checkpoint/000000000032.json    what the manifests up to this one come to, so that few have to be read
 """
 
 from __future__ import annotations
@@ -115,7 +115,6 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
 
     format: int = FORMAT
     number: int
-    lane: int
     at_ms: int
     plan: Write | Compact
     state: Literal["planned", "finished"] = "planned"
@@ -138,7 +137,6 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
 
     format: int = FORMAT
     number: int
-    lane: int
     upto: int
     is_whole: bool
     log: str
@@ -149,7 +147,7 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class LakeState:
-    """A lane of a lake as it is: the number of its last finished manifest, 0 where there is none.
+    """A lake as it is: the number of its last finished manifest, 0 where there is none.
 
     Args:
         upto: Its rows are those of the places (0, upto] of the log.
@@ -158,7 +156,6 @@ class LakeState:
         planned: The plan behind the last manifest, and its version, where there is one.
     """
 
-    lane: int = 0
     number: int = 0
     upto: int = 0
     is_whole: bool = True
@@ -187,34 +184,34 @@ class LakeState:
         return replace(found, upto=plan.upto, is_whole=is_whole, log=manifest.log, tip=manifest.tip)
 
 
-def manifest_name(lane: int, number: int) -> str:
-    return f"manifest/lane={lane}/{number:012d}.json"
+def manifest_name(number: int) -> str:
+    return f"manifest/{number:012d}.json"
 
 
-def checkpoint_name(lane: int, number: int) -> str:
-    return f"checkpoint/lane={lane}/{number:012d}.json"
+def checkpoint_name(number: int) -> str:
+    return f"checkpoint/{number:012d}.json"
 
 
-def read_manifest(objects: RetriedObjects, lane: int, number: int) -> tuple[Manifest, str] | None:
+def read_manifest(objects: RetriedObjects, number: int) -> tuple[Manifest, str] | None:
     """A manifest and its version; None where there is none. Raises: StorageError where it cannot be read."""
-    name = manifest_name(lane, number)
+    name = manifest_name(number)
     found = objects.get(name)
     if found is None:
         return None
     read = _read(objects, name, found, Manifest)
-    if (read.number, read.lane) != (number, lane):
-        raise damaged(objects, name, f"it says that it is manifest {read.number} of lane {read.lane}")
+    if read.number != number:
+        raise damaged(objects, name, f"it says that it is manifest {read.number}")
     return read, found.version
 
 
-def read_state(objects: RetriedObjects, lane: int = 0, known: LakeState | None = None) -> LakeState:
-    """A lane as it is, from its newest checkpoint or from a state that is known, and the manifests behind it.
+def read_state(objects: RetriedObjects, known: LakeState | None = None) -> LakeState:
+    """A lake as it is, from its newest checkpoint or from a state that is known, and the manifests behind it.
 
     Raises: StorageError where one of them cannot be read.
     Cost: without a known state a list and some `CHECKPOINT_EVERY` small objects.
     """
-    state = _from_checkpoint(objects, lane) if known is None else replace(known, planned=None)
-    while (found := read_manifest(objects, lane, state.number + 1)) is not None:
+    state = _from_checkpoint(objects) if known is None else replace(known, planned=None)
+    while (found := read_manifest(objects, state.number + 1)) is not None:
         manifest, version = found
         if manifest.state == "planned":
             return replace(state, planned=(manifest, version))
@@ -222,17 +219,17 @@ def read_state(objects: RetriedObjects, lane: int = 0, known: LakeState | None =
     return state
 
 
-def _from_checkpoint(objects: RetriedObjects, lane: int) -> LakeState:
-    names = [stored.name for stored in objects.list(f"checkpoint/lane={lane}")]
+def _from_checkpoint(objects: RetriedObjects) -> LakeState:
+    names = [stored.name for stored in objects.list("checkpoint")]
     for name in reversed(names):
         found = objects.get(name)
         if found is None:  # removed since; a newer one is there
-            return _from_checkpoint(objects, lane)
+            return _from_checkpoint(objects)
         read = _read(objects, name, found, Checkpoint)
         files = {file.path: file for file in read.files}
         replaced = {file.path: file.at_ms for file in read.replaced}
-        return LakeState(lane, read.number, read.upto, read.is_whole, read.log, read.tip, files, replaced, read.number)
-    return LakeState(lane)
+        return LakeState(read.number, read.upto, read.is_whole, read.log, read.tip, files, replaced, read.number)
+    return LakeState()
 
 
 def _read(objects: Objects, name: str, found: Found, type_: type[Stored]) -> Stored:
@@ -250,14 +247,14 @@ def plan(objects: RetriedObjects, manifest: Manifest) -> tuple[Manifest, str] | 
 
     None where the lake went on meanwhile: look at its state again.
     """
-    objects.put(manifest_name(manifest.lane, manifest.number), encoded(manifest))
-    found = read_manifest(objects, manifest.lane, manifest.number)
+    objects.put(manifest_name(manifest.number), encoded(manifest))
+    found = read_manifest(objects, manifest.number)
     return None if found is None or found[0].state == "finished" else found
 
 
 def finish(objects: RetriedObjects, manifest: Manifest, version: str) -> bool:
     """Put the finished manifest in the place of its plan; False where another writer has put another one."""
-    return objects.replace(manifest_name(manifest.lane, manifest.number), encoded(manifest), version)
+    return objects.replace(manifest_name(manifest.number), encoded(manifest), version)
 
 
 def keep_checkpoint(objects: RetriedObjects, state: LakeState) -> LakeState:
@@ -266,7 +263,6 @@ def keep_checkpoint(objects: RetriedObjects, state: LakeState) -> LakeState:
         return state
     checkpoint = Checkpoint(
         number=state.number,
-        lane=state.lane,
         upto=state.upto,
         is_whole=state.is_whole,
         log=state.log,
@@ -274,7 +270,7 @@ def keep_checkpoint(objects: RetriedObjects, state: LakeState) -> LakeState:
         files=[state.files[path] for path in sorted(state.files)],
         replaced=[Replaced(path, state.replaced[path]) for path in sorted(state.replaced)],
     )
-    objects.put(checkpoint_name(state.lane, state.number), encoded(checkpoint))
+    objects.put(checkpoint_name(state.number), encoded(checkpoint))
     return replace(state, checkpoint=state.number)
 
 

@@ -1,7 +1,7 @@
 """The lake as files that BigQuery loads: for each commit of the lake one file per table, and the schema of each table.
 
     FOLDER/schemas/payment.json               names, types and modes of the columns, as `bq load` takes them
-    FOLDER/payment/0-000000000007.parquet     the rows of manifest 7 of lane 0
+    FOLDER/payment/000000000007.parquet       the rows of manifest 7
 
 The rows of a commit are those of the places (after, upto] that its manifest wrote, in whatever files they lie now. So
 they are the same before and after a compaction, and a table that has loaded each commit once has each row once.
@@ -33,7 +33,7 @@ from shroff_plugins.analytics.marts.views import view_name
 
 FORMATS: Final = ("parquet", "ndjson")
 KINDS: Final = ("events", "decisions", "labels", "flags", "hits")
-REQUIRED: Final = frozenset({"lane", "seq", "time", "date"})  # of the lake's own rows
+REQUIRED: Final = frozenset({"seq", "time", "date"})  # of the lake's own rows
 NUMERIC_DIGITS: Final = 29  # before the point, and 9 behind it: what NUMERIC holds; BIGNUMERIC holds all of ours
 NUMERIC_PLACES: Final = 9
 _SIMPLE: Final = (
@@ -48,16 +48,15 @@ _SIMPLE: Final = (
 
 
 class Commit(NamedTuple):
-    """One manifest of a lane: the sequence numbers (after, upto] of its log."""
+    """One manifest: the sequence numbers (after, upto] of the log."""
 
-    lane: int
     number: int
     after: int
     upto: int
 
     @property
     def name(self) -> str:
-        return f"{self.lane}-{self.number:012d}"
+        return f"{self.number:012d}"
 
 
 @dataclass(slots=True)
@@ -67,7 +66,7 @@ class WarehouseFiles:
     Args:
         files: How many files each table has got.
         rows: How many rows.
-        manifests: The last manifest of each lane, as text.
+        manifests: The last manifest, under "0": a lake is of one log.
         schemas: The columns of each table, as BigQuery names them.
         log: Tells the log of the lake from any other.
         paths: Each file, with its table and its name.
@@ -98,15 +97,14 @@ class Wanted:
 
 
 def commits(reader: LakeReader, behind: int) -> Iterator[Commit]:
-    """The commits of a lane that wrote rows, behind a manifest. Raises: StorageError. Cost: a small object each."""
-    lane = reader.state.lane
+    """The commits that wrote rows, behind a manifest. Raises: StorageError. Cost: a small object each."""
     for number in range(behind + 1, reader.state.number + 1):
-        found = read_manifest(reader.objects, lane, number)
+        found = read_manifest(reader.objects, number)
         if found is None:
             raise damaged(reader.objects, f"manifest {number:,}", "it is not there")
         plan = found[0].plan
         if isinstance(plan, Write) and plan.upto > plan.after:
-            yield Commit(lane, number, plan.after, plan.upto)
+            yield Commit(number, plan.after, plan.upto)
 
 
 def write_warehouse(reader: LakeReader | None, wanted: Wanted) -> WarehouseFiles:
@@ -116,7 +114,7 @@ def write_warehouse(reader: LakeReader | None, wanted: Wanted) -> WarehouseFiles
     """
     found = WarehouseFiles()
     if reader is not None:
-        found.log, found.manifests = reader.state.log, {str(reader.state.lane): reader.state.number}
+        found.log, found.manifests = reader.state.log, {"0": reader.state.number}
     fields: dict[str, dict[str, dict[str, str]]] = {}
     empty = {view_name(name): _placed(table, name) for name, table in wanted.empty.items() if _kind(name) in KINDS}
     for name, table in empty.items():

@@ -29,7 +29,7 @@ def export_warehouse(context: ProjectContext, out: Path, format_: str = "parquet
     """Write the lake as files that BigQuery loads, into a folder (see `analytics.warehouse`).
 
     Args:
-        behind: Only commits behind this manifest of each lane.
+        behind: Only commits behind this manifest.
 
     Raises: UsageError where there is no lake, or no such format; DefinitionError for a mistake in a SELECT of
         `warehouse/`; StateError where rows do not fit their table.
@@ -80,7 +80,7 @@ def load_warehouse(
 
 
 class WarehouseExport(OperationAnswer, dict=True):
-    """What was written: the last manifest of each lane, files and rows by table, and files loaded."""
+    """What was written: the last manifest, files and rows by table, and files loaded."""
 
     out: str
     format: str

@@ -79,9 +79,9 @@ class IcebergTables:
             if found is None:
                 return TableHead()
             told = self._told(table, found)
-            lanes = {name: int(value) for name, value in told.items() if name.startswith("shroff-lake-")}
+            lakes = {name: int(value) for name, value in told.items() if name.startswith("shroff-lake-")}
             return TableHead(
-                found.metadata.last_sequence_number, lanes, msgspec.json.decode(told[NOTE], type=TableNote)
+                found.metadata.last_sequence_number, lakes, msgspec.json.decode(told[NOTE], type=TableNote)
             )
 
     def commit(self, state: LakeState, table: str, head: TableHead, change: TableChange) -> TableHead | None:

@@ -59,7 +59,7 @@ class BuiltMarts(msgspec.Struct, frozen=True):
     """All models, and what they were built from.
 
     Args:
-        upto: The last place of the log that the lake had, by lane.
+        upto: The last place of the log that the lake had, under "0".
         files: The files of the lake that were read.
     """
 
@@ -136,7 +136,7 @@ def _about(connection: Any) -> BuiltMarts:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Input of a build: the lake up to a sequence number of each lane's log, and the time."""
+    """Input of a build: the lake up to a sequence number of its log, and the time."""
 
     lake: ViewFiles
     upto: Mapping[str, int]

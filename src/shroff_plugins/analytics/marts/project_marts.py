@@ -90,7 +90,7 @@ class Marts:
             held.callback(shutil.rmtree, self._files.work, ignore_errors=True)
             lake = self._local(reader)
             models = self.models(lake)
-            origin = Origin(lake, {str(reader.state.lane): reader.last_seq}, self._context.now_ms())
+            origin = Origin(lake, {"0": reader.last_seq}, self._context.now_ms())
             built = build(models, origin, self._files, limits, is_full=is_full, progress=progress)
             return MartBuild(built, log.last_seq() - reader.last_seq)
 

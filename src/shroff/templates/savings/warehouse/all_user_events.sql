@@ -9,9 +9,9 @@
 -- updated_at: The same time: an event never changes.
 -- context: The context that the app sent, as JSON; null where it sent none.
 WITH every AS (
-  SELECT lane, seq, "user", coalesce(name, 'SAVING_EVENT') AS event_type, epoch_ms(time) AS at_ms, context FROM saving
+  SELECT seq, "user", coalesce(name, 'SAVING_EVENT') AS event_type, epoch_ms(time) AS at_ms, context FROM saving
   UNION ALL
-  SELECT lane, seq, "user", coalesce(name, 'WITHDRAWAL') AS event_type, epoch_ms(time) AS at_ms, context FROM withdrawal
+  SELECT seq, "user", coalesce(name, 'WITHDRAWAL') AS event_type, epoch_ms(time) AS at_ms, context FROM withdrawal
 )
 SELECT
   "user" AS user_id,
@@ -22,4 +22,4 @@ SELECT
   at_ms AS updated_at,
   context
 FROM every
-ORDER BY lane, seq
+ORDER BY seq

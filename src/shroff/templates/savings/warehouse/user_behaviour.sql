@@ -10,10 +10,10 @@
 -- created_at: The same time: the lake has no other.
 -- updated_at: The same time: an event never changes.
 WITH every AS (
-  SELECT lane, seq, "user", account, 'SAVING_EVENT' AS transaction_type, amount, exact_amount, epoch_ms(time) AS at_ms
+  SELECT seq, "user", account, 'SAVING_EVENT' AS transaction_type, amount, exact_amount, epoch_ms(time) AS at_ms
   FROM saving
   UNION ALL
-  SELECT lane, seq, "user", account, 'WITHDRAWAL' AS transaction_type, amount, exact_amount, epoch_ms(time) AS at_ms
+  SELECT seq, "user", account, 'WITHDRAWAL' AS transaction_type, amount, exact_amount, epoch_ms(time) AS at_ms
   FROM withdrawal
 )
 SELECT
@@ -27,4 +27,4 @@ SELECT
   at_ms AS created_at,
   at_ms AS updated_at
 FROM every
-ORDER BY lane, seq
+ORDER BY seq

@@ -8,9 +8,9 @@
 -- created_at: When the event happened, in milliseconds since 1970.
 -- updated_at: The same time.
 WITH every AS (
-  SELECT lane, seq, "user", account FROM saving
+  SELECT seq, "user", account FROM saving
   UNION ALL
-  SELECT lane, seq, "user", account FROM withdrawal
+  SELECT seq, "user", account FROM withdrawal
 )
 SELECT
   every."user" AS user_id,
@@ -21,5 +21,5 @@ SELECT
   epoch_ms(flags.time) AS created_at,
   epoch_ms(flags.time) AS updated_at
 FROM flags
-JOIN every ON every.lane = flags.lane AND every.seq = flags.seq
-ORDER BY flags.lane, flags.seq, flags.number
+JOIN every ON every.seq = flags.seq
+ORDER BY flags.seq, flags.number
