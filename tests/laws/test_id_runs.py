@@ -139,10 +139,10 @@ def test_an_id_is_written_once_at_each_level_and_no_batch_writes_more_than_a_sea
             put(table, rows)
 
         with patch.object(runs.writer, "_put", counted):
-            for first in range(1, 16_385, 16):
+            for first in range(1, 4_097, 16):
                 add(runs.writer, first, 16)
-        assert runs.shell.execute("SELECT size FROM id_runs").fetchall() == [(1 << 12,)] * 4
-        assert (max(written), sum(written)) == (1 << 12, 3 * 16_384 - 2 * 1_024)
+        assert runs.shell.execute("SELECT size FROM id_runs").fetchall() == [(1 << 12,)]
+        assert (max(written), sum(written)) == (1 << 12, 3 * 4_096 - 2 * 256)
 
 
 def test_ids_that_were_in_no_sealed_run_are_held_against_those_sealed_since_only():
@@ -188,6 +188,27 @@ def test_what_a_pruning_that_was_undone_had_dropped_is_found(fails):
         runs.shell.execute("ROLLBACK")
         runs.writer.forget()
         assert len(runs.writer.places("payment", names)) == len(names)
+
+
+@pytest.mark.parametrize("what", ["sealed", "pruned"])
+def test_a_reader_whose_runs_are_replaced_or_pruned_while_it_asks_finds_what_is_there(what):
+    with small_runs(**SMALL), closing((runs := Runs()).shell):
+        names, keys, is_late = add(runs.writer, 1, 40), runs.reader._keys, False
+
+        def late(*given: Any) -> list[int]:
+            nonlocal is_late
+            found = keys(*given)
+            if not is_late:
+                is_late = True
+                add(runs.writer, 41, 30)
+                if what == "pruned":
+                    runs.writer.prune(70)
+                    add(runs.writer, 71, 40)
+            return found
+
+        with patch.object(runs.reader, "_keys", late):
+            found = runs.reader.places("payment", names)
+        assert found == ({} if what == "pruned" else {name: seq for seq, name in enumerate(names, 1)})
 
 
 def test_a_list_that_is_changed_is_looked_for_as_it_is_then():
