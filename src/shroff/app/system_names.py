@@ -51,7 +51,7 @@ def unread_mappings(events: Events, systems: Systems) -> list[Problem]:
             continue
         for name in sorted({*(source.events or events.types), source.others} & events.types.keys()):
             id_field, mapping = events.types[name].id_field, events.types[name].mappings.get("json")
-            if mapping is not None and id_field in mapping.fields:
+            if mapping is not None and mapping.each is None and id_field in mapping.fields:
                 words = f"{name}.from.json.{id_field} in events.yaml is not used: the id of a message is the id of its"
                 cure = f"event, and labels have to name that. Add 'id: row' to sources.{source.name} to use it."
                 found.append((source, f"{words} {cure}"))

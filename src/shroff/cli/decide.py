@@ -50,7 +50,7 @@ def decide(session: Session, asked: DecideArguments) -> int:
     An event of a type that is not decided gets `"decided": false`. A refused event gets a problem document with its
     `line`. An event that the log already has gets its first decision again.
     """
-    from shroff.events.formats.lines import line_and_row
+    from shroff.events.formats.lines import line_of
     from shroff.log.writer import REFUSED, UNTAKEN
     from shroff.worker.answers import answer_json
 
@@ -71,7 +71,7 @@ def decide(session: Session, asked: DecideArguments) -> int:
         )
         with closing(groups):
             for group in groups:
-                texts = [answer_json(answer, line=int(line_and_row(place)[0])) for place, answer in group]
+                texts = [answer_json(answer, line=line_of(place)) for place, answer in group]
                 answered += len(group)
                 refused += sum(answer.kind in {REFUSED, UNTAKEN} for _, answer in group)
                 # Before it is written, so that who reads the answer and stops the program is told of it.

@@ -45,7 +45,7 @@ def score(session: Session, asked: ScoreArguments) -> int:
     `"seq": null`; with --json one document with `decisions`. Each event counts in the features of those after it.
     EVENT can be left out if there is one event type, or if each line names its own.
     """
-    from shroff.events.formats.lines import line_and_row
+    from shroff.events.formats.lines import line_of
     from shroff.log.writer import REFUSED, UNTAKEN
     from shroff.worker.answers import answer_json, foreseen_json
 
@@ -62,7 +62,7 @@ def score(session: Session, asked: ScoreArguments) -> int:
             lines, name, as_type=event, is_hashed=asked.is_hashed, restoring=restoring
         )
     session.warn()
-    texts = [foreseen_json(answer_json(answer, line=int(line_and_row(place)[0]))) for place, answer in found]
+    texts = [foreseen_json(answer_json(answer, line=line_of(place))) for place, answer in found]
     if session.is_json:
         session.write(b'{"decisions": [' + b", ".join(texts) + b"]}\n")
     else:

@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 from msgspec import structs
 
-from shroff.language.expression import ORIGINAL_AMOUNT, Lookup, walk
+from shroff.language.expression import ORIGINAL_AMOUNT, Lookup, Path, walk
 from shroff.language.expression import Node as Expression
 from shroff.language.field_types import FieldType
 from shroff.language.names import DeclaredNames, TableShape
@@ -82,7 +82,8 @@ class FileMapping:
     """Mapping of a file format's lines to events: a condition, and expressions for some fields.
 
     `decimal` is the mark before the places of decimals as people write them; empty where they are plain. `zone` is that
-    of times without an offset. `tables` are those that it reads.
+    of times without an offset. `each` is the path of an array of a message, each item of which is an event. `arrived`
+    says when the event of a line of a file came. `tables` are those that it reads.
     """
 
     when: Expression | None
@@ -90,11 +91,13 @@ class FileMapping:
     decimal: str = ""
     zone: str = "UTC"
     layout: CsvLayout = NO_LAYOUT
+    each: Path | None = None
+    arrived: Expression | None = None
     tables: Tables = field(default_factory=dict)
 
     def with_tables(self, tables: Tables) -> FileMapping:
         """The same with the tables that it reads."""
-        nodes = [node for node in (self.when, *self.fields.values()) if node is not None]
+        nodes = [node for node in (self.when, self.arrived, *self.fields.values()) if node is not None]
         read = {part.table for node in nodes for part in walk(node) if isinstance(part, Lookup)}
         return replace(self, tables={name: tables[name] for name in read if name in tables}) if read else self
 
@@ -217,6 +220,12 @@ class Events:
             for name, type_ in naming.items()
         ]
         return replace(self.label, fields=(*own, *self.label.fields[1:], *more))
+
+    @property
+    def has_arrivals(self) -> bool:
+        """Whether lines of files say when they arrived."""
+        types = (*self.types.values(), self.label)
+        return any(mapping.arrived is not None for type_ in types for mapping in type_.mappings.values())
 
     def has_unique(self, event: str) -> bool:
         """Whether any field of this type is unique."""

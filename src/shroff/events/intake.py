@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import chain
 from types import MappingProxyType
 from typing import Final
 
@@ -20,6 +21,7 @@ from shroff.events.event import Event, has_column_form
 from shroff.events.formats.lines import Line, Lines
 from shroff.events.line_types import (
     LineReading,
+    arrival_ms,
     check_columns,
     check_separator,
     csv_layout,
@@ -59,6 +61,13 @@ class Submission(msgspec.Struct, frozen=True, gc=False):
     refused: Event | None = None
     mistakes: tuple[tuple[str, str], ...] = ()  # of a refused line's fields: path and words
     id: str = ""
+    arrived_ms: int | None = None  # of a line of a file whose mapping says when it came
+
+    @property
+    def moment_ms(self) -> int | None:
+        """When it arrived, else when its event happened or its label was known; None of what is neither."""
+        own_ms = self.label.known_at_ms if self.label else self.event.time_ms if self.event else None
+        return own_ms if self.arrived_ms is None else self.arrived_ms
 
     @property
     def sent(self) -> Event | None:
@@ -303,6 +312,8 @@ class Intake:
         takers = {name: self._taker(name, reading) for name in reading.mappers}
         own_takers = {schema: (name, self._taker(name, own_reading)) for schema, (name, own_reading) in own.items()}
         only = takers.get(as_type or "")
+        if dispatcher.each:
+            lines = chain.from_iterable(reading.items(line, as_type) for line in lines)
         may_tell = reading.seals is not None or reading.is_default
         has_taken = as_type is not None and (as_type == LABEL or as_type not in dispatcher.conditioned)
         for line in lines:
@@ -311,7 +322,7 @@ class Intake:
             if line.columns is None:
                 yield self.unreadable(line, source, own_type or as_type or "", "", reading.header)
                 continue
-            row = MappedRow(reading.file, line.number, line.columns)
+            row = MappedRow(reading.file, line.number, line.columns, line.each, line.index)
             if own_take is not None:
                 yield own_take(line, row, None)
                 continue
@@ -334,6 +345,11 @@ class Intake:
                 self._unmatched.pop(source, None)
             yield takers[picked.type](line, row, picked.fields)
 
+    def items(self, lines: Lines, source: str, as_type: str | None) -> Callable[[Line], Sequence[Line]] | None:
+        """Split of a live source's messages into a line for each event; None where each is one event at most."""
+        as_type, reading = self._reading(lines, source, as_type, None, is_default=False)
+        return partial(reading.items, as_type=as_type) if reading.dispatcher.each else None
+
     def _own(self, as_type: str | None, reading: LineReading) -> dict[str, tuple[str, LineReading]]:
         """Type and reading of our own schemas, by their names: their records tell their types, and need no mapping."""
         types = {**self.events.types, LABEL: self.events.label_input}
@@ -353,7 +369,7 @@ class Intake:
         """Keep that a source has a line that no type takes, while it has none that one does."""
         if reading.source not in self._unmatched:
             secret = [path for mapper in reading.mappers.values() for path in mapper.secret_paths]
-            asked = partial(reading.dispatcher.asked, row, secret)
+            asked = partial(reading.dispatcher.asked, row.alone(), secret)
             self._unmatched[reading.source] = Unmatched(reading.source, line.number, asked)
         self._unmatched[reading.source].lines += 1
 
@@ -364,7 +380,7 @@ class Intake:
         validator, source, keeper, seals = self._validator, reading.source, reading.keeper, reading.seals
         header = reading.header
         mapper, is_label = reading.mappers[type_name], type_name == LABEL
-        hidden = mapper.hidden
+        hidden, arrived = mapper.hidden, mapper.arrived
 
         def take(line: Line, row: MappedRow, named: Mapping[str, object] | None) -> Submission:
             kept = line.original if keeper is None else partial(keeper.line, line, row, type_name, named)
@@ -373,14 +389,17 @@ class Intake:
                 if named is None:
                     fields = mapper.fields(row)
                 else:
-                    fields = mapper.fields(MappedRow(row.file, row.number, named)) if mapper.is_mapped else named
+                    named_row = MappedRow(row.file, row.number, named)
+                    fields = mapper.fields(named_row) if mapper.is_mapped and mapper.each is None else named
                 if seals is not None and keeper is not None:
-                    fields = opened(type_name, mapper, row.columns if named is None else named, fields, seals)
+                    fields = opened(type_name, mapper, row.alone().columns if named is None else named, fields, seals)
+                came_ms = None if arrived is None else arrival_ms(arrived(row))
                 if is_label:
                     label = validator.admit_label(fields, hidden=hidden)
-                    return Submission(source, line.place, kept, LABEL, None, label, header=header)
+                    return Submission(source, line.place, kept, LABEL, None, label, header=header, arrived_ms=came_ms)
                 event, personal = validator.admit_with_personal(type_name, fields, is_strict=False, hidden=hidden)
-                return Submission(source, line.place, kept, type_name, event, None, None, None, personal, header)
+                read = Submission(source, line.place, kept, type_name, event, None, None, None, personal, header)
+                return read if came_ms is None else msgspec.structs.replace(read, arrived_ms=came_ms)
             except InputError as error:
                 return Submission(
                     *(source, line.place, kept, type_name),

@@ -70,10 +70,19 @@ ZONE: Final = Key(
     default="UTC",
     examples=("Europe/Berlin",),
 )
+ARRIVED: Final = Key(
+    "arrived",
+    "When the event of a line of a file came, for corrections and back-filled files: a time, or a column that holds "
+    "one. Lines of files are then taken in order of arrival, and features see an event only from its arrival on. A "
+    "field of this name is mapped instead.",
+    EXPRESSION,
+    examples=("row.loaded_at",),
+)
 MAPPING: Final = MappingShape(
     "expressions over `row`, one a field",
     (
         ZONE,
+        ARRIVED,
         Key(
             "when",
             "A line has this type if the condition is true; the first type with a true `when` gets it.",
@@ -87,6 +96,22 @@ MAPPING: Final = MappingShape(
 SEPARATORS: Final = {",": ",", ";": ";", "tab": "\t", "|": "|"}  # as they are written, and what stands in the file
 NAME_OF_COLUMN: Final = One("a name of a column", kinds=(TEXT, NUMBER, TRUTH))
 CSV_SETTINGS: Final = {"decimal": (".", ","), "separator": tuple(SEPARATORS)}
+JSON_MAPPING: Final = MappingShape(
+    MAPPING.what,
+    (
+        *MAPPING.keys,
+        Key(
+            "each",
+            "An array of the message, each item of which is an event: `item` is the item, `row` the whole message. A "
+            "field without an expression is taken from the item, or from the message if the item lacks it. A message "
+            "without items gives no event and is counted. A field of this name is mapped instead.",
+            EXPRESSION,
+            examples=("row.notificationItems",),
+        ),
+    ),
+    named=EXPRESSION,
+    pattern=NAME_PATTERN,
+)
 CSV_MAPPING: Final = MappingShape(
     MAPPING.what,
     (
@@ -144,11 +169,17 @@ FROM: Final = MappingShape(
             default="UTC",
             examples=ZONE.examples,
         ),
+        Key(
+            "arrived",
+            "When the event of a line of a file came, in all formats that do not say it themselves.",
+            EXPRESSION,
+            examples=ARRIVED.examples,
+        ),
         *(
             Key(
                 name,
                 f"Maps a line of {words} to the fields. A field without an expression takes the column of its name.",
-                CSV_MAPPING if name == "csv" else MAPPING,
+                {"csv": CSV_MAPPING, "json": JSON_MAPPING}.get(name, MAPPING),
                 examples=(example,),
             )
             for name, words, example in (

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from shroff.errors import UsageError, nearest
+import msgspec
+
+from shroff.errors import InputError, UsageError, nearest
 from shroff.events.definitions import CsvLayout, EventType
-from shroff.events.formats.lines import Lines
+from shroff.events.formats.lines import Line, Lines
 from shroff.events.mapping import Dispatcher, MappedRow, Mapper
 from shroff.events.raw_values import shown
+from shroff.events.readers import expectation, reader
 from shroff.events.redaction import LineRedactor, RedactedValues
+from shroff.language.types import TIME
 from shroff.language.values import with_point
 
+_READ_TIME: Final = reader(TIME, currency="")
 AHEAD: Final = 50  # lines in which a header is looked for
 _DATED: Final = re.compile(r"\d{1,4}[-./]\d{1,2}[-./]\d{1,4}([T ]|$)")
 
@@ -41,7 +46,28 @@ class LineReading:
     def is_short_for(self, type_name: str) -> bool:
         """Whether lines may be read as columns: nothing is hashed, and every line is of this type."""
         has_when = self.dispatcher.has_conditions if self.is_default else type_name in self.dispatcher.conditioned
-        return self.keeper is None and self.seals is None and not has_when
+        return self.keeper is None and self.seals is None and not has_when and self.mappers[type_name].is_short
+
+    def items(self, line: Line, as_type: str | None) -> Sequence[Line]:
+        """A message as a line for each event that it may be (see `Dispatcher.items`); one of too many has an error."""
+        if line.columns is None or line.each is not None or line.is_whole:
+            return (line,)
+        row = MappedRow(self.file, line.number, line.columns)
+        try:
+            rows = self.dispatcher.items(row, as_type, is_default=self.is_default)
+        except InputError as error:
+            return (msgspec.structs.replace(line, _columns=None, _error=str(error)),)
+        return (line,) if rows == [row] else [line.part(row.each, row.index) for row in rows]
+
+
+def arrival_ms(value: object) -> int | None:
+    """Arrival of a line by what its mapping gives; None where that is missing. Raises: InputError."""
+    if value is None or value == "":
+        return None
+    try:
+        return int(_READ_TIME(value))
+    except (ValueError, OverflowError) as error:
+        raise InputError([("arrived", f"expected {expectation(TIME, '')}; {error}")]) from None
 
 
 def tells_type(type_name: str, row: MappedRow, reading: LineReading) -> bool:

@@ -24,7 +24,7 @@ from shroff.events.definitions import (
 from shroff.events.keys import CSV_SETTINGS, EVENT_TYPE, EVENTS, FROM, LABEL, RESERVED, SEPARATORS, SUMMARY
 from shroff.events.summary import load_summary
 from shroff.language import loader
-from shroff.language.expression import ORIGINAL_AMOUNT, ThisField
+from shroff.language.expression import ORIGINAL_AMOUNT, Path, RowValue, ThisField
 from shroff.language.expression import Node as Expression
 from shroff.language.field_types import FieldType, TypeTextError, parse_field_type
 from shroff.language.names import TABLE_KINDS, DeclaredNames, Scope, TableShape
@@ -150,8 +150,10 @@ def _mappings(
     top = loader.mapping(node, problems, f"from of {event}")
     mappings: dict[str, FileMapping] = {}
     zone = _zone(top.get("zone") if top else None, problems) or "UTC"
+    arrived = _arrival(top.get("arrived") if top else None, replace(scope, zone=zone), problems)
+    of_all = [name for name in FROM.names if name not in {"zone", "arrived"}]
     for key, value in top.entries if top else ():
-        if key.text == "zone":
+        if key.text in {"zone", "arrived"}:
             continue
         if key.text not in FROM.names:
             hint = nearest(key.text, FROM.names) or f"Formats are {', '.join(FROM.names)}."
@@ -160,19 +162,21 @@ def _mappings(
         found = loader.mapping(value, problems, f"from.{key.text} of {event}")
         if found is not None:
             given = replace(scope, zone=zone)
-            mappings[key.text] = _file_mapping(found, fields, given, problems, event, is_csv=key.text == "csv")
-    if zone != "UTC":  # also of the formats that need no mapping
-        plain = FileMapping(None, {}, zone=zone)
-        mappings = {name: mappings.get(name, plain) for name in FROM.names if name != "zone"}
+            own = _file_mapping(found, fields, given, problems, event, format=key.text)
+            mappings[key.text] = own if own.arrived is not None else replace(own, arrived=arrived)
+    if zone != "UTC" or arrived is not None:  # also of the formats that need no mapping
+        plain = FileMapping(None, {}, zone=zone, arrived=arrived)
+        mappings = {name: mappings.get(name, plain) for name in of_all}
     return mappings
 
 
 def _file_mapping(
-    found: Mapping, fields: set[str], scope: Scope, problems: list[Problem], event: str, *, is_csv: bool
+    found: Mapping, fields: set[str], scope: Scope, problems: list[Problem], event: str, *, format: str
 ) -> FileMapping:
     when: Expression | None = None
     expressions: dict[str, Expression] = {}
-    known = ("zone", *CSV_SETTINGS, "columns", "skip", "missing") if is_csv else ("zone",)
+    known = ("zone", "arrived", *((*CSV_SETTINGS, "columns", "skip", "missing") if format == "csv" else ()))
+    known += ("each",) if format == "json" else ()
     settings = {
         key.text: value
         for key, value in found.entries
@@ -182,7 +186,8 @@ def _file_mapping(
         name: loader.one_of(settings.get(name), choices, problems, name) or "" for name, choices in CSV_SETTINGS.items()
     }
     zone = _zone(settings.get("zone"), problems) or scope.zone
-    scope = replace(scope, decimal=chosen["decimal"], zone=zone)
+    each = _array(settings.get("each"), scope, problems)
+    scope = replace(scope, decimal=chosen["decimal"], zone=zone, each=each)
     for key, value in found.entries:
         if key.text in settings:
             continue
@@ -202,7 +207,36 @@ def _file_mapping(
     )
     if layout.columns is not None and (not all(layout.columns) or len(set(layout.columns)) < len(layout.columns)):
         problems.append(settings["columns"].problem("columns names each column of the file, none twice."))
-    return FileMapping(when, expressions, scope.decimal, zone, layout)
+    arrived = _arrival(settings.get("arrived"), scope, problems)
+    return FileMapping(when, expressions, scope.decimal, zone, layout, each, arrived)
+
+
+def _arrival(node: Node | None, scope: Scope, problems: list[Problem]) -> Expression | None:
+    """Arrival of a line: a time, or a column that holds one."""
+    found = None if node is None else loader.expression(node, scope, problems)
+    if node is None or found is None or found.type.kind in {"time", "missing"}:
+        return found
+    if isinstance(found, RowValue) and found.type.is_text:
+        return found
+    words = f"arrived is a time, or a column that holds one; this is {found.type}."
+    problems.append(node.problem(words, "Write time(row.LoadedAt, '%d.%m.%Y %H:%M') for other forms."))
+    return None
+
+
+def _array(node: Node | None, scope: Scope, problems: list[Problem]) -> Path | None:
+    """The path of the array that `each` names."""
+    if node is None:
+        return None
+    if isinstance(node, Scalar) and not node.text.startswith("row"):
+        hint = f"Write each: row.{node.text}." if loader.NAME.fullmatch(node.text) else ""
+        problems.append(node.problem("each is the path of an array of the message, such as row.items.", hint))
+        return None
+    found = loader.expression(node, scope, problems)
+    if isinstance(found, RowValue) and found.type.is_text and found.path != ("file",):
+        return found.path
+    if found is not None:
+        problems.append(node.problem("each is the path of an array of the message, such as row.items."))
+    return None
 
 
 def _zone(node: Node | None, problems: list[Problem]) -> str | None:

@@ -16,22 +16,22 @@ import msgspec
 
 from shroff.errors import InputError, nearest
 from shroff.events.definitions import LABEL_NAMES, CsvLayout, Events, EventType, FileMapping
-from shroff.events.raw_values import Exact, Instant, LocalTime, Number, RawDuration, RefusedValue, shown, text_of
+from shroff.events.formats.items import inside, with_item
+from shroff.events.mapped_values import as_text, form_of, made, of_zone, with_mark, zoned
+from shroff.events.raw_values import shown, text_of
 from shroff.events.readers import reader
-from shroff.events.validation import HIDDEN
-from shroff.language.expression import Else, IsMissing, Logic, Node, RowValue, When, walk
+from shroff.language.expression import ITEM, Else, IsMissing, Logic, Node, Path, RowValue, When, walk
 from shroff.language.printer import text_of as expression_text
 from shroff.language.row import Reference, compile_row
-from shroff.language.types import TIME, Type
-from shroff.language.values import is_naive, parse_time, with_point, zoned_ms
+from shroff.language.types import TEXT, TIME, Type
+from shroff.language.values import is_naive
 
 Read = Callable[["MappedRow"], Any]
-Path = tuple[str, ...]
 
 MAPPING_OF: Final = {"csv": "csv", "jsonl": "json", "json": "json", "parquet": "parquet", "avro": "avro"}
 LABEL: Final = "label"
 UTC: Final = "UTC"
-_NESTED: Final = msgspec.json.Decoder(float_hook=Number)
+ITEMS_MAX: Final = 10_000  # of an array of a message that are events: as many as a request may have
 _MISSING: Final = "is missing"
 _TAKES_MISSING: Final = (Else, When, Logic, IsMissing)  # give a value even where a part is missing
 _NO_MAPPING: Final = FileMapping(None, {})
@@ -39,11 +39,22 @@ BEFORE_ALL_MS: Final = -(1 << 62)
 
 
 class MappedRow(msgspec.Struct, frozen=True, gc=False):
-    """One line of a file: the file's name, the line's number among the data lines from 1, its columns."""
+    """One line of a file: the file's name, the line's number among the data lines from 1, its columns.
+
+    `each` is the path of an array of it whose item at `index` is the event; None where the whole line is one.
+    """
 
     file: str
     number: int
     columns: Mapping[str, object]
+    each: Path | None = None
+    index: int = 0
+
+    def alone(self) -> MappedRow:
+        """The same event, its item the only one of its array."""
+        if self.each is None:
+            return self
+        return msgspec.structs.replace(self, columns=with_item(self.columns, self.each, self.index), index=0)
 
 
 class Picked(msgspec.Struct, frozen=True):
@@ -72,6 +83,7 @@ class Mapper:
         self._event_type = event_type
         self._mapping = event_type.mappings.get(MAPPING_OF[format], _NO_MAPPING)
         self._typed_columns = format in {"parquet", "avro"}
+        self.each = self._mapping.each
         self.secret = frozenset(field.name for field in event_type.fields if field.shape.is_hashed)
         if secret is not None:
             self.secret = secret
@@ -80,8 +92,13 @@ class Mapper:
             name for name in self.names if any(overlap(path, two) for path in self.paths(name) for two in paths)
         )
         fields = event_type.declared
-        self._plan = tuple((field.name, self._field_reader(field.name, field.type)) for field in fields)
-        is_written_so = not self._mapping.decimal and self._mapping.zone == UTC
+        self._plan = tuple(
+            (field.name, self._field_reader(field.name, field.type, self._mapping.fields.get(field.name)))
+            for field in fields
+        )
+        arrived = self._mapping.arrived
+        self.arrived = None if arrived is None else self._field_reader("", TIME, arrived)
+        is_written_so = not self._mapping.decimal and self._mapping.zone == UTC and self.each is None
         self.is_plain = not self._mapping.fields and not self._typed_columns and is_written_so
         self._times = tuple(field.name for field in fields if field.type == TIME)
 
@@ -112,10 +129,12 @@ class Mapper:
     @property
     def needed(self) -> list[str]:
         """The columns that the type cannot do without."""
-        needed: dict[str, None] = {}
+        needed: dict[str, None] = {} if self.each is None else {str(self.each[0]): None}
         for field in self._event_type.declared:
             node = self._mapping.fields.get(field.name)
             if field.shape.is_optional or (self._event_type.name == LABEL and field.name == "source"):
+                continue
+            if node is None and self.each is not None:
                 continue
             if node is None or not any(isinstance(part, _TAKES_MISSING) for part in walk(node)):
                 needed.update(dict.fromkeys([field.name] if node is None else _columns_of(node)))
@@ -147,6 +166,11 @@ class Mapper:
         return self._mapping is not _NO_MAPPING
 
     @property
+    def is_short(self) -> bool:
+        """Whether a line is one event, and its place in its file is that of its arrival."""
+        return self.each is None and self.arrived is None
+
+    @property
     def secret_paths(self) -> frozenset[Path]:
         """Where the values stand that secret fields are made of."""
         return frozenset(path for name in self.secret for path in self.paths(name))
@@ -158,13 +182,15 @@ class Mapper:
 
     @property
     def condition_paths(self) -> frozenset[Path]:
-        """Paths that `when` reads."""
-        return frozenset() if self._mapping.when is None else frozenset(_paths_of(self._mapping.when))
+        """Paths that are read of a line beside those of its fields: by `when` and `arrived`."""
+        read = (self._mapping.when, self._mapping.arrived)
+        return frozenset(path for node in read if node is not None for path in _paths_of(node))
 
     def paths(self, name: str) -> frozenset[Path]:
         """Paths that a field reads of a line; several where an expression makes it."""
         node = self._mapping.fields.get(name)
-        return frozenset({(name,)} if node is None else _paths_of(node))
+        own = {(name,)} if self.each is None else {(name,), (*self.each, ITEM, name)}
+        return frozenset(own if node is None else _paths_of(node))
 
     def words(self, name: str) -> str:
         """The expression of a field in its canonical form, nothing where there is none."""
@@ -191,24 +217,24 @@ class Mapper:
         """Reader of a field of a line, in a form for validation."""
         return next(read for field, read in self._plan if field == name)
 
-    def _field_reader(self, name: str, wanted: Type) -> Read:
-        node = self._mapping.fields.get(name)
+    def _field_reader(self, name: str, wanted: Type, node: Node | None) -> Read:
         if node is None or (isinstance(node, RowValue) and not _of_line(node)):
-            read = _column(name) if node is None else value_at(node.path)
+            read = _column(name, self.each) if node is None else value_at(node.path)
             if wanted.is_text and (node is not None or self._typed_columns):
-                return _as_text(read)
+                return as_text(read)
             if wanted.is_numeric and self._mapping.decimal:
-                return _made(_with_point(read, self._mapping.decimal), None, is_secret=name in self.hidden)
-            return _of_zone(read, self._mapping.zone) if wanted == TIME else read
+                return made(with_mark(read, self._mapping.decimal), None, is_secret=name in self.hidden)
+            return of_zone(read, self._mapping.zone) if wanted == TIME else read
         leaf = _zoned_leaf(self._mapping.zone) if self.has_zone else row_leaf
         time = self.time_reader() if self._mapping.tables and name != self._event_type.time_field else None
         evaluate = compile_row(node, leaf, Reference(tables=self._mapping.tables), time=time, strict=True)
-        form = str if wanted.is_text and node.type.kind == "integer" else _form(node.type)
-        return _made(evaluate, form, is_secret=name in self.hidden)
+        form = str if wanted.is_text and node.type.kind == "integer" else form_of(node.type)
+        return made(evaluate, form, is_secret=name in self.hidden)
 
     def time_reader(self) -> Read:
         """Gives the event's time in ms, for tables whose rows are valid from a time on; before all of them for none."""
-        read, time_of = self._field_reader(self._event_type.time_field, TIME), reader(TIME, currency="")
+        name, time_of = self._event_type.time_field, reader(TIME, currency="")
+        read = self._field_reader(name, TIME, self._mapping.fields.get(name))
 
         def time_ms(row: MappedRow) -> int:
             with suppress(InputError, ValueError, OverflowError):
@@ -227,6 +253,8 @@ class Dispatcher:
         conditions = [(name, _condition(type_, self._format)) for name, type_ in types.items()]
         self._conditions = [(name, condition) for name, condition in conditions if condition is not None]
         self._names_itself = self._format == "json"
+        each = {name: type_.mappings.get(self._format, _NO_MAPPING).each for name, type_ in types.items()}
+        self.each = {name: path for name, path in each.items() if path is not None}
 
     @property
     def is_possible(self) -> bool:
@@ -260,11 +288,41 @@ class Dispatcher:
 
     def leaves(self, type_name: str, row: MappedRow) -> bool:
         """Whether the mapping of a type has a `when`, and it is not true of a line."""
+        if self.each.get(type_name) != row.each:
+            return True
         return any(name == type_name and not condition(row) for name, condition in self._conditions)
 
     def takes(self, row: MappedRow) -> bool:
-        """Whether the `when` of a type is true of a line."""
-        return any(condition(row) for _, condition in self._conditions)
+        """Whether the `when` of a type is true of a line, or of an item of it."""
+        return any(condition(row) for name, condition in self._conditions if self.each.get(name) == row.each)
+
+    def items(self, row: MappedRow, as_type: str | None, *, is_default: bool) -> list[MappedRow]:
+        """A message as the events that it may be: an item of an array, or the whole; that alone where it has no items.
+
+        The whole is one where it names its type, where the `when` of a type without `each` is true of it, and where
+        `as_type` has no `each` and no item is of another type.
+
+        Args:
+            is_default: Items and messages of which the `when` of another type is true are not of `as_type`.
+
+        Raises: InputError for more items than a message may have.
+        """
+        if self.named(row) is not None:
+            return [row]
+        is_only = as_type is not None and not is_default
+        arrays = dict.fromkeys(path for name, path in self.each.items() if name == as_type or not is_only)
+        found: list[MappedRow] = []
+        for array in arrays:
+            value = value_at(array)(row)
+            count = len(value) if isinstance(value, list | tuple) else 0
+            if count > ITEMS_MAX:
+                name = expression_text(RowValue(TEXT, array))
+                raise InputError([(name, f"has {count:,} items; at most {ITEMS_MAX:,} of one message are read")])
+            found += (MappedRow(row.file, row.number, row.columns, array, at) for at in range(count))
+        if not found or is_only:
+            return found or [row]
+        is_default_whole = as_type is not None and as_type not in self.each and not any(map(self.takes, found))
+        return [row, *found] if self.takes(row) or is_default_whole else found
 
     def pick(self, row: MappedRow) -> Picked | None:
         """Give the type of a line: the one that it names in its single key, else the first whose `when` is true.
@@ -274,7 +332,7 @@ class Dispatcher:
             object, where no mapping has a `when`.
         """
         columns = row.columns
-        if self._names_itself and len(columns) == 1:
+        if self._names_itself and len(columns) == 1 and row.each is None:
             named = self.named(row)
             if named is not None:
                 return named
@@ -285,7 +343,7 @@ class Dispatcher:
                 hint = nearest(name, self._types) or f"Event types are {', '.join(sorted(self._types))}."
                 raise InputError([(name, f"is not an event type. {hint}")])
         for type_name, condition in self._conditions:
-            if condition(row):
+            if self.each.get(type_name) == row.each and condition(row):
                 return Picked(type_name)
         return None
 
@@ -306,12 +364,19 @@ def place_values(event_type: EventType, name: str, format: str = "jsonl") -> lis
 
 def overlap(path: Path, two: Path) -> bool:
     """Whether one path leads to the other's value or into it."""
-    return all(a == b for a, b in zip(path, two, strict=False))
+    return all(
+        a == b or (ITEM in (a, b) and isinstance(a, int) and isinstance(b, int))
+        for a, b in zip(path, two, strict=False)
+    )
 
 
 def _values(when: Node, row: MappedRow, secret: Collection[Path]) -> Iterator[str]:
     """What a `when` reads in a line, each with its path."""
-    return (f"{'.'.join(path)} {_value_text(path, row, secret)}" for path in dict.fromkeys(_paths_of(when)))
+    return (f"{_path_text(path)} {_value_text(path, row, secret)}" for path in dict.fromkeys(_paths_of(when)))
+
+
+def _path_text(path: Path) -> str:
+    return expression_text(RowValue(TEXT, path)) if ITEM in path else ".".join(map(str, path))
 
 
 def _value_text(path: Path, row: MappedRow, secret: Collection[Path]) -> str:
@@ -337,7 +402,7 @@ def row_leaf(node: Node) -> Read:
         return lambda row: row.number
     if node.path == ("file",):
         return lambda row: row.file
-    return _column_text(*node.path) if len(node.path) == 1 else _as_text(value_at(node.path))
+    return _column_text(str(node.path[0])) if len(node.path) == 1 else as_text(value_at(node.path))
 
 
 def _zoned_leaf(zone: str) -> Callable[[Node], Read]:
@@ -345,7 +410,7 @@ def _zoned_leaf(zone: str) -> Callable[[Node], Read]:
 
     def leaf(node: Node) -> Read:
         assert isinstance(node, RowValue), node
-        return row_leaf(node) if _of_line(node) else _as_text(_of_zone(value_at(node.path), zone, is_text=False))
+        return row_leaf(node) if _of_line(node) else as_text(of_zone(value_at(node.path), zone, is_text=False))
 
     return leaf
 
@@ -356,116 +421,46 @@ def _of_line(node: RowValue) -> bool:
 
 def _columns_of(node: Node) -> Iterator[str]:
     """The columns that an expression reads, a nested path by its first part."""
-    return (path[0] for path in _paths_of(node))
+    return (str(path[0]) for path in _paths_of(node))
 
 
 def _paths_of(node: Node) -> Iterator[Path]:
     return (part.path for part in walk(node) if isinstance(part, RowValue) and not _of_line(part))
 
 
-def _column(name: str) -> Read:
-    return lambda row: row.columns.get(name)
+def _column(name: str, each: Path | None = None) -> Read:
+    """A column by its name: of an item, else of the whole line."""
+    if each is None:
+        return lambda row: row.columns.get(name)
+    of_item = value_at((*each, ITEM, name))
+    return lambda row: row.columns.get(name) if (value := of_item(row)) is None else value
 
 
-def value_at(path: tuple[str, ...]) -> Read:
-    """Read a value by its path, through objects and through texts that hold JSON; None where it is not there."""
-    first, rest = path[0], path[1:]
+def value_at(path: Path) -> Read:
+    """Read a value by its path, through objects, arrays and texts that hold JSON; None where it is not there."""
+    first, rest = str(path[0]), path[1:]
     if not rest:
         return _column(first)
 
     def read(row: MappedRow) -> object:
         value = row.columns.get(first)
         for key in rest:
-            if type(value) is str:
-                value = parsed(value)
-            if not isinstance(value, Mapping):
+            value = inside(value, row.index if key == ITEM else key)
+            if value is None:
                 return None
-            value = value.get(key)
         return value
 
     return read
 
 
-def parsed(text: str) -> object:
-    """The object of a text that holds JSON, None for any other text."""
-    if not text.lstrip().startswith("{"):
-        return None
-    try:
-        return _NESTED.decode(text)
-    except (ValueError, RecursionError):
-        return None
-
-
-def _as_text(read: Read) -> Read:
-    return lambda row: text_of(read(row))
-
-
 def _column_text(name: str) -> Read:
-    """The text of a column: `_as_text(_column(name))` in one call, since most values are texts."""
+    """The text of a column: `as_text(_column(name))` in one call, since most values are texts."""
 
     def read(row: MappedRow) -> str | None:
         value = row.columns.get(name)
         return (value or None) if type(value) is str else text_of(value)
 
     return read
-
-
-def _with_point(read: Read, mark: str) -> Read:
-    """A column of decimals as people write them; empty text stays as it is."""
-
-    def read_point(row: MappedRow) -> object:
-        value = read(row)
-        return with_point(value, mark) if type(value) is str and value.strip() else value
-
-    return read_point
-
-
-def _of_zone(read: Read, zone: str, *, is_text: bool = True) -> Read:
-    """A column of times, those without an offset of a zone; with texts of such, if those are times."""
-    return lambda row: zoned(read(row), zone, is_text=is_text)
-
-
-def zoned(value: Any, zone: str, *, is_text: bool = True) -> Any:
-    """A time without an offset as the instant of a zone, any other text without blanks around it."""
-    if type(value) is LocalTime:
-        return Instant(zoned_ms(value, zone))
-    if not is_text or type(value) is not str:
-        return value
-    text = value.strip()
-    try:
-        return Instant(parse_time(text, zone)) if is_naive(text) else text
-    except (ValueError, OverflowError):
-        return value  # which validation refuses
-
-
-def _form(type_: Type) -> Callable[[Any], object] | None:
-    """What brings a typed result into a form that validation knows; None where it is one."""
-    match type_.kind:
-        case "money" | "number":
-            return lambda units: Exact(units, type_.places)
-        case "time":
-            return Instant
-        case "duration":
-            return RawDuration
-        case _:
-            return None
-
-
-def _made(evaluate: Read, form: Callable[[Any], object] | None, *, is_secret: bool) -> Read:
-    def read(row: MappedRow) -> object:
-        try:
-            value = evaluate(row)
-        except (ValueError, OverflowError) as error:
-            return RefusedValue(HIDDEN if is_secret else _reason(error))
-        return value if value is None or form is None else form(value)
-
-    return read
-
-
-def _reason(error: Exception) -> str:
-    """The words of a failed conversion; one that repeats a long text is cut."""
-    words = str(error)
-    return words if len(words) <= 300 else f"found {shown(words)}"
 
 
 class UnmetCondition(NamedTuple):

@@ -15,17 +15,19 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, Final
 
 import msgspec
 
 from shroff.errors import InputError
 from shroff.events.definitions import Events
+from shroff.events.formats.items import inside, parsed
 from shroff.events.formats.lines import Line
-from shroff.events.mapping import LABEL, MappedRow, Mapper, Path, overlap, parsed
+from shroff.events.mapping import LABEL, MappedRow, Mapper, overlap
 from shroff.events.raw_values import RefusedValue, canonical_json, kept_bytes, text_of
 from shroff.events.validation import EventValidator
+from shroff.language.expression import ITEM, Path
 
 MARK: Final = "shroff:hashed"
 HASHED: Final = re.compile(r"hashed:[0-9a-f]{32}:.{0,4}", re.DOTALL)
@@ -110,23 +112,25 @@ class LineRedactor:
 
     def line(self, line: Line, row: MappedRow, type_name: str, named: Mapping[str, object] | None) -> bytes:
         """The line of a type; with its fields in `named` where it names its type itself."""
+        row = row.alone()
         columns = row.columns if named is None else named
         sealed = self._sealed(columns, self._paths[type_name], is_label=type_name == LABEL)
-        seals = self._seals([type_name], MappedRow(row.file, row.number, columns), sealed)
+        seals = self._seals([type_name], msgspec.structs.replace(row, columns=columns), sealed)
         if type_name in self._declared:
             sealed = self._covered(sealed, self._declared[type_name])
         return self._written(sealed if named is None else {type_name: sealed}, seals)
 
     def untaken(self, line: Line, row: MappedRow) -> bytes:
         """A line that was read and that no type took: what any type hashes is hashed."""
+        row = row.alone()
         columns = row.columns
         sealed = self._sealed(columns, self._untaken)
         seals = self._seals(self._mappers, row, sealed)
         if len(columns) == 1:
-            ((name, inside),) = sealed.items()
-            if isinstance(inside, Mapping):
-                within = self._sealed(inside, self._inside, is_label=True)
-                seals = {**self._seals(self._mappers, MappedRow(row.file, row.number, inside), within), **seals}
+            ((name, named),) = sealed.items()
+            if isinstance(named, Mapping):
+                within = self._sealed(named, self._inside, is_label=True)
+                seals = {**self._seals(self._mappers, MappedRow(row.file, row.number, named), within), **seals}
                 return self._written({self._name(name): self._covered(within, self._any)}, seals)
         return self._written(self._covered(sealed, self._any), seals)
 
@@ -135,24 +139,31 @@ class LineRedactor:
         found: dict[str, object] = {}
         for name, value in columns.items():
             inner = [path[1:] for path in declared if path[0] == name]
-            inside = parsed(value) if type(value) is str and inner else value
-            if () in inner:
-                found[name] = value
-            elif inner and isinstance(inside, Mapping):
-                covered = self._covered(inside, inner)
-                found[name] = covered if inside is value else canonical_json(covered)
-            else:
-                found[name if inner else self._name(name)] = self._unreadable(value)
+            found[name if inner else self._name(name)] = self._covered_value(value, inner)
         return found
+
+    def _covered_value(self, value: object, inner: Collection[Path]) -> object:
+        if () in inner:
+            return value
+        known = parsed(value) if type(value) is str and inner else value
+        covered: object
+        if inner and isinstance(known, Mapping):
+            covered = self._covered(known, inner)
+        elif inner and isinstance(known, list | tuple):
+            each = ([path[1:] for path in inner if path[0] in (at, ITEM)] for at in range(len(known)))
+            covered = [self._covered_value(item, paths) for item, paths in zip(known, each, strict=True)]
+        else:
+            return self._unreadable(value)
+        return covered if known is value else canonical_json(covered)
 
     def _unreadable(self, value: object) -> object:
         match value:
             case None | "" | bool():
                 return value
             case Mapping():
-                return {self._name(str(name)): self._unreadable(inside) for name, inside in value.items()}
+                return {self._name(str(name)): self._unreadable(item) for name, item in value.items()}
             case list() | tuple():
-                return [self._unreadable(inside) for inside in value]
+                return [self._unreadable(item) for item in value]
             case _:
                 return self._hash(value)
 
@@ -191,7 +202,7 @@ class LineRedactor:
             names = [name for name in mapper.secret if any(is_redacted(sealed, path) for path in mapper.paths(name))]
             if not names:
                 continue
-            fields, again = mapper.fields(row), mapper.fields(MappedRow(row.file, row.number, sealed))
+            fields, again = mapper.fields(row), mapper.fields(msgspec.structs.replace(row, columns=sealed))
             for name in sorted(names):
                 seal = self._seal(type_name, name, fields, mapper.words(name))
                 if seal != self._seal(type_name, name, again, mapper.words(name)):
@@ -294,10 +305,10 @@ def is_redacted(columns: Mapping[str, object], path: Path) -> bool:
     """Whether what stands at a path, or stops the way to it, holds a hash."""
     value: object = columns
     for key in path:
-        inside = parsed(value) if type(value) is str else value
-        if not isinstance(inside, Mapping):
+        known = parsed(value) if type(value) is str else value
+        if not isinstance(known, list | tuple if isinstance(key, int) else Mapping):
             break
-        value = inside.get(key)
+        value = inside(known, 0 if key == ITEM else key)
     return _HASHED_INSIDE.search(text_of(value) or "") is not None
 
 
@@ -313,11 +324,15 @@ def _replaced(value: object, path: Path, change: Callable[[object], str]) -> obj
     if not path:
         return change(value)
     if type(value) is str:
-        inside = parsed(value)
-        if inside is None:
+        known = parsed(value)
+        if known is None:
             return change(value)
-        changed = _replaced(inside, path, change)
-        return value if changed is inside else canonical_json(changed)
+        changed = _replaced(known, path, change)
+        return value if changed is known else canonical_json(changed)
+    if isinstance(value, list | tuple) and isinstance(path[0], int):
+        wanted = range(len(value)) if path[0] == ITEM else (path[0],)
+        made = [_replaced(item, path[1:], change) if at in wanted else item for at, item in enumerate(value)]
+        return value if all(new is item for new, item in zip(made, value, strict=True)) else made
     if not isinstance(value, Mapping):
         return change(value)
     old = value.get(path[0])
@@ -332,4 +347,4 @@ def _of_type(mapper: Mapper, every: frozenset[Path]) -> frozenset[Path]:
 
 def _shortest_first(paths: Iterable[Path]) -> tuple[Path, ...]:
     """A whole column before its parts: its hash is that of the text as it came."""
-    return tuple(sorted(paths, key=lambda path: (len(path), path)))
+    return tuple(sorted(paths, key=lambda path: (len(path), str(path))))

@@ -17,7 +17,7 @@ from shroff.language.aggregates import AGGREGATES
 from shroff.language.aggregation import check_aggregate, is_aggregate
 from shroff.language.calls import Signature
 from shroff.language.expression import ORIGINAL_AMOUNT, Node
-from shroff.language.field_types import check_comparison, check_key, check_list, hashing_of_call
+from shroff.language.field_types import check_comparison, check_key, check_list, hashing_of_call, row_value
 from shroff.language.functions import (
     DECIMALS,
     FUNCTIONS,
@@ -143,8 +143,8 @@ class _Checker:
         first, names = name.parts[0], self.scope.names
         if first == "this":
             return self.this_field(name)
-        if first == "row":
-            return self.row(name)
+        if first == "row" or (first == "item" and self.scope.reads_row):
+            return row_value(name, self.scope)
         if first == "score" and len(name.parts) == 1:
             return self.score(name)
         if first == "lists":
@@ -161,7 +161,7 @@ class _Checker:
         names = self.scope.names
         known = ["this", *names.events, *names.entities]
         if self.scope.reads_row:
-            known.append("row")
+            known += ["row", "item"][: 1 + (self.scope.each is not None)]
         if self.scope.reads_score:
             known.append("score")
         if dotted:
@@ -190,13 +190,6 @@ class _Checker:
             )
             self.fail(name, f"{name} has several types: {listed}")
         return typed.ThisField(types.pop(), field)
-
-    def row(self, name: syntax.DottedName) -> Node:
-        if not self.scope.reads_row:
-            self.fail(name, f"'row' is the line of a file; it cannot be read in {self.scope.what}")
-        if len(name.parts) == 1:
-            self.fail(name, "name a column: row.Date or row['Amount paid']")
-        return typed.RowValue(INTEGER if name.parts == ("row", "number") else TEXT, name.parts[1:])
 
     def score(self, name: syntax.DottedName) -> Node:
         if not self.scope.reads_score or self.item is not None:

@@ -60,11 +60,15 @@ class ItemFeature(msgspec.Struct, frozen=True):
     name: str
 
 
+Path = tuple[str | int, ...]  # to a value of a line: names of objects, indices of arrays
+ITEM: Final = -1  # the index of the item that a mapping with `each` reads
+
+
 class RowValue(msgspec.Struct, frozen=True):
     """A column of the line that is mapped, by its path; text or missing."""
 
     type: Type
-    path: tuple[str, ...]
+    path: Path
 
 
 class Score(msgspec.Struct, frozen=True):

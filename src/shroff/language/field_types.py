@@ -14,15 +14,18 @@ import msgspec
 
 from shroff.errors import nearest
 from shroff.language import syntax
-from shroff.language.expression import Literal, Node
+from shroff.language.expression import ITEM, Literal, Node, RowValue
+from shroff.language.names import Scope
 from shroff.language.syntax import ExpressionError, Syntax
 from shroff.language.types import (
     HASHED_END,
+    INTEGER,
     JOINED,
     NAMES,
     NUMBER_PLACES,
     ORIGINAL_PLACES,
     PLACES_MAX,
+    TEXT,
     Type,
     money,
     number,
@@ -266,5 +269,20 @@ def hashing_of_call(call: syntax.FunctionCall, arguments: tuple[Node, ...]) -> s
     return ""
 
 
-def _refuse(at: syntax.Span, message: str) -> NoReturn:
-    raise ExpressionError(message, at.start, at.end, _OF_HASHED)
+def row_value(name: syntax.DottedName, scope: Scope) -> RowValue:
+    """A value of the line that is mapped, or of the item of it that `each` names. Raises: ExpressionError."""
+    if not scope.reads_row:
+        _refuse(name, f"'row' is the line of a file; it cannot be read in {scope.what}", "")
+    path = tuple(int(part) if at in name.indices else part for at, part in enumerate(name.parts))[1:]
+    if name.parts[0] == "item":
+        if scope.each is None:
+            hint = "Write each: row.items beside it, with the path of the array."
+            _refuse(name, "'item' is an item of the array that `each` names, and there is no `each` here.", hint)
+        return RowValue(TEXT, (*scope.each, ITEM, *path))
+    if not path:
+        _refuse(name, "name a column: row.Date or row['Amount paid']", "")
+    return RowValue(INTEGER if path == ("number",) else TEXT, path)
+
+
+def _refuse(at: syntax.Span, message: str, hint: str = _OF_HASHED) -> NoReturn:
+    raise ExpressionError(message, at.start, at.end, hint)

@@ -70,6 +70,7 @@ class Scope:
     feature: Callable[[str], Type | None] | None = None
     feature_names: Callable[[], list[str]] = list
     reads_row: bool = False
+    each: tuple[str | int, ...] | None = None  # the path of the array whose items are `item`
     reads_score: bool = False
     since_flag: bool = False
     decimal: str = ""  # the mark before the places of decimals in texts, with groups and accounting forms; "": plain

@@ -50,6 +50,7 @@ _TOKEN = re.compile(
     """,
     re.VERBOSE,
 )
+_INDEX: Final = re.compile("[0-9]{1,9}")  # no message has more items
 _KEYWORDS: Final = frozenset(
     "and or not in is missing else when where over last delayed including matching since of true false".split()
 )
@@ -330,12 +331,18 @@ class _Parser:
         return self.dotted(self.next())
 
     def dotted(self, first: Token) -> DottedName:
-        parts, end = [first.text], first.end
-        while self.is_sign(".") or (first.text == "row" and self.is_sign("[")):
+        parts, indices, end = [first.text], list[int](), first.end
+        while self.is_sign(".") or (first.text in {"row", "item"} and self.is_sign("[")):
             if self.next().text == "[":
-                if self.token.kind != "text":
-                    raise self.unexpected("a column's name in single quotes")
-                parts.append(self.next().text[1:-1].replace("''", "'"))
+                token = self.next()
+                if token.kind == "number" and len(parts) > 1 and _INDEX.fullmatch(token.text):
+                    indices.append(len(parts))
+                    parts.append(token.text)
+                elif token.kind == "text":
+                    parts.append(token.text[1:-1].replace("''", "'"))
+                else:
+                    self.at -= 1
+                    raise self.unexpected("a column's name in single quotes, or an index of an array as row.items[0]")
                 end = self.expect_sign("]").end
                 continue
             if self.token.kind not in {"name", "word"}:
@@ -343,7 +350,7 @@ class _Parser:
             token = self.next()
             parts.append(token.text)
             end = token.end
-        return DottedName(first.start, end, tuple(parts))
+        return DottedName(first.start, end, tuple(parts), tuple(indices))
 
     def lookup(self, table: DottedName) -> Syntax:
         self.next()

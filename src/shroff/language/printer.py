@@ -12,6 +12,7 @@ from decimal import Decimal
 from typing import Final
 
 from shroff.language.expression import (
+    ITEM,
     ORIGINAL_AMOUNT,
     VIA_UP_TO,
     Aggregate,
@@ -163,7 +164,10 @@ class _Printer:
             case FeatureValue():
                 return node.name
             case RowValue():
-                return "row" + "".join(_row_part(part) for part in node.path)
+                path = node.path
+                is_item = ITEM in path
+                path = path[path.index(ITEM) + 1 :] if is_item else path
+                return ("item" if is_item else "row") + "".join(_row_part(part) for part in path)
             case Lookup():
                 return f"tables.{node.table}[{self.write(node.key, _ELSE)}].{node.column}"
             case Call():
@@ -256,5 +260,7 @@ def _field(event: str, name: str) -> str:
     return f"{event}.{name}" if amount == name else f"{ORIGINAL_AMOUNT}({event}.{amount})"
 
 
-def _row_part(part: str) -> str:
+def _row_part(part: str | int) -> str:
+    if isinstance(part, int):
+        return f"[{part}]"
     return f".{part}" if part.isidentifier() else "['" + part.replace("'", "''") + "']"

@@ -47,9 +47,14 @@ class WordLiteral(Span, frozen=True):
 
 
 class DottedName(Span, frozen=True):
-    """A dotted name. `row['a b']` is a name too; its part is taken as it stands."""
+    """A dotted name. `row['a b']` is a name too; its part is taken as it stands.
+
+    Args:
+        indices: Which parts, behind `row` and `item`, are indices of arrays.
+    """
 
     parts: tuple[str, ...]
+    indices: tuple[int, ...] = ()
 
     def __str__(self) -> str:
         return ".".join(self.parts)

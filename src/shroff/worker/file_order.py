@@ -8,7 +8,7 @@ from itertools import chain
 from typing import Final, TypeVar
 
 from shroff.errors import UsageError
-from shroff.events.formats.sorting import in_order_of_time
+from shroff.events.formats.sorting import in_order_of_time, merged_by_arrival
 from shroff.events.intake import Submission
 from shroff.log.columns.lines import EventRun, InRuns
 from shroff.log.time_slips import marked
@@ -35,17 +35,15 @@ One = TypeVar("One")
 
 
 def with_labels(events: Iterable[Submission], labels: Iterable[Submission]) -> Iterator[Submission]:
-    """Merge label rows in by `known_at`: before the first event at or after it, the rest at the end.
+    """Merge label rows in by `known_at`, or their arrival: before the first event at or after it, the rest at the end.
 
     Memory: as `in_order_of_time`, which sorts the labels.
     """
-    known = in_order_of_time(labels)
+    known = in_order_of_time(labels, by_arrival=True)
     following = next(known, None)
     for event in events:
-        if event.event is not None:
-            while following is not None and (
-                (label := following.label) is None or label.known_at_ms <= event.event.time_ms
-            ):
+        if event.event is not None and (event_ms := event.moment_ms) is not None:
+            while following is not None and ((label_ms := following.moment_ms) is None or label_ms <= event_ms):
                 yield following
                 following = next(known, None)
         yield event
@@ -84,6 +82,8 @@ def arranged(
     if order == "time":
         together = in_order_of_time(chain.from_iterable(lines for _, lines in inputs))
         inputs = [(", ".join(name for name, _ in inputs), together)]
+    elif end.definitions.events.has_arrivals and len(inputs) > 1:
+        inputs = [(", ".join(name for name, _ in inputs), merged_by_arrival([lines for _, lines in inputs]))]
     look = FirstLook(end, late_min=late_min, is_alone=len(inputs) == 1)
     given: list[Iterator[Submission]] = []
     for source, lines in inputs:

@@ -65,6 +65,8 @@ class FirstLook:
             alone = self._is_alone
             line = "a line before them" if alone else "a line before them in these files"
             cure = f"Add --order time to sort {'the file' if alone else 'the files'} first."
+            if end.definitions.events.has_arrivals:
+                cure = "They arrived so late by `arrived` in events.yaml: allow more lateness in shroff.yaml."
             found.append(Obstacle(f"{source}: {behind:,} {lines} behind {line}", cure))
         before, behind = behind, end.unknown(_late(events, end.watermark_ms, settings.lateness_ms, self._seen))
         if behind > before and self._is_disorder(behind, len(first)):

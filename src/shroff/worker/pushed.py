@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
@@ -60,12 +60,12 @@ def _types_of(source: NamedSource, events: Events) -> Events:
 
 
 def _with_id(type_: EventType, source: NamedSource) -> EventType:
-    """The type, its id that of the message where the settings say so."""
-    if not source.is_id_of_message or source.contract != "push":
+    """The type, its id that of the message where the settings say so; items of a message have their own."""
+    mapping = type_.mappings.get("json", FileMapping(None, {}))
+    if not source.is_id_of_message or source.contract != "push" or mapping.each is not None:
         return type_
     kind = source.system.kind
     id_of_message = RowValue(TEXT, (kind, ID_NAMES.get(kind, "id")))
-    mapping = type_.mappings.get("json", FileMapping(None, {}))
     fields = {**mapping.fields, type_.id_field: id_of_message}
     return replace(type_, mappings={"json": replace(mapping, fields=fields)})
 
@@ -84,11 +84,13 @@ class PushReader:
         self._events, self._own = definitions.events, own
         self._dispatchers: dict[str, Dispatcher] = {}
 
-    def read(self, source: NamedSource, push: Push) -> Submission:
-        """A message as a submission; without event and refusal where no event type of the source accepts it."""
+    def read(self, source: NamedSource, push: Push) -> Sequence[Submission]:
+        """A message as submissions, one for each item where its type has `each`.
+
+        They have neither event nor refusal where no event type of the source accepts them.
+        """
         line = _line(push, source.system.kind)
-        (found,) = self._inflow.submissions([Taken(part_of(source.name), None, "jsonl", [line], "")])
-        return found
+        return self._inflow.submissions(self._inflow.items([Taken(part_of(source.name), None, "jsonl", [line], "")]))
 
     def found_in(self, source: NamedSource, push: Push) -> str:
         """Values that the `when` of the source's first event type read in an unmatched message: `row.x is 'y'`."""

@@ -16,7 +16,7 @@ from shroff.errors import SchemasAwayError, UsageError
 from shroff.events.avro.wire import AvroDecoder
 from shroff.events.event import time_text
 from shroff.events.formats.encodings import format_by_name, read_stream
-from shroff.events.formats.lines import CsvHeader, Line, Lines, header_of, line_and_row
+from shroff.events.formats.lines import CsvHeader, Line, Lines, header_of, line_and_row, message_of
 from shroff.events.intake import Intake, Submission, source_name
 from shroff.events.redaction import RedactedValues, unmarked
 from shroff.log.event_notes import POSTED, UNKNOWN
@@ -197,11 +197,15 @@ def _submission(entry: Refused, intake: Intake, header: CsvHeader | None, live: 
     lines, seals = live.lines(entry) or _read(entry, header)
     is_record = entry.raw.startswith(_FRAME) and lines.format == "avro"  # which has all its values, and no mark
     seals_of = None if is_record else seals
-    found = list(islice(intake.submissions(lines, entry.source, entry.type or None, seals=seals_of), 2))
+    found = list(islice(intake.submissions(lines, entry.source, entry.type or None, seals=seals_of), 3))
+    is_item = message_of(entry.place) != entry.place  # which a message beside its items is not
+    found = [
+        submission for submission in found if is_item == (message_of(submission.place) != submission.place)
+    ] or found
     if not found:
         raise UsageError("the line is empty")
     if len(found) > 1 and found[0].refusal is None:
-        raise UsageError("it is more than one line")
+        raise UsageError("it is more than one line, or a message of several items; bring it in again")
     return found[0]
 
 

@@ -61,7 +61,7 @@ class CallReader:
         self._mapper = Mapper(self.mapped, "jsonl", secret)
         self.hidden = self._mapper.hidden
         self._places = {name: f"{key}[{at}]" for key, names in call.lists.items() for at, name in enumerate(names)}
-        read = {path[0] for name in self._mapper.names for path in self._mapper.paths(name)}
+        read = {str(path[0]) for name in self._mapper.names for path in self._mapper.paths(name)}
         self._known = {*call.lists, *(read - self._places.keys())}
         self._answer = [
             (msgspec.json.encode(name), self._part(part, money_places)) for name, part in call.answer.items()
@@ -115,7 +115,7 @@ class CallReader:
         paths = self._mapper.paths(name) if name in self._mapper.names else frozenset()
         if len(paths) != 1:
             return path
-        first, *inner = next(iter(paths))
+        first, *inner = map(str, next(iter(paths)))
         return ".".join([self._places.get(first, first), *inner, *([rest] if dot else [])])
 
     def told(self, refused: Mistakes, mistakes: Mistakes) -> list[tuple[str, str]]:

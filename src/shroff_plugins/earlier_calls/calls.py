@@ -379,7 +379,7 @@ class _CallLoader:
 
 
 def _paths(expression: Node) -> Iterator[tuple[str, ...]]:
-    return (part.path for part in walk(expression) if isinstance(part, RowValue))
+    return (tuple(map(str, part.path)) for part in walk(expression) if isinstance(part, RowValue))
 
 
 def _reads_line(expression: Node) -> bool:

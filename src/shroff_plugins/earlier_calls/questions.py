@@ -384,4 +384,4 @@ def paths_of(part: Part) -> Iterator[tuple[str, ...]]:
         for member in part:
             yield from paths_of(member)
     else:
-        yield from (value.path for value in walk(part) if isinstance(value, RowValue))
+        yield from (tuple(map(str, value.path)) for value in walk(part) if isinstance(value, RowValue))

@@ -169,7 +169,8 @@ def _body_schema(call: MappedCall, event_type: EventType) -> dict[str, Any]:
     plain = [
         field for field in event_type.declared if field.name not in call.mapping.fields and field.name not in in_lists
     ]
-    read = {part.path[0] for node in call.mapping.fields.values() for part in walk(node) if isinstance(part, RowValue)}
+    nodes = call.mapping.fields.values()
+    read = {str(part.path[0]) for node in nodes for part in walk(node) if isinstance(part, RowValue)}
     properties: dict[str, Any] = {name: {} for name in sorted(read - in_lists)}
     properties |= {field.name: field_schema(field, event_type) for field in plain}
     for name, places in call.lists.items():

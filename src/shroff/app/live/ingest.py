@@ -20,6 +20,7 @@ from shroff.app.project_log import ScratchPaths
 from shroff.engine.decision import Refusal
 from shroff.errors import UsageError
 from shroff.events.formats.encodings import read_lines
+from shroff.events.formats.lines import line_of
 from shroff.events.mapping import MappedRow, Mapper
 from shroff.language.expression import ThisField
 from shroff.runtime.progress import Meter, Progress, counted
@@ -229,7 +230,7 @@ class EventIngest(ProjectPart):
         from shroff.worker.answers import answer_value
 
         groups = self.answers(_lines_of(events), "python", as_type=as_type, is_hashed=is_hashed)
-        return AnswerList(answer_value(answer, int(place)) for group in groups for place, answer in group)
+        return AnswerList(answer_value(answer, line_of(place)) for group in groups for place, answer in group)
 
     def foreseen(
         self,
@@ -263,7 +264,7 @@ class EventIngest(ProjectPart):
         from shroff.worker.answers import answer_value
 
         found = self.foreseen(_lines_of(events), "python", as_type=as_type, is_hashed=is_hashed)
-        return AnswerList(_without_place(answer_value(answer, int(place))) for place, answer in found)
+        return AnswerList(_without_place(answer_value(answer, line_of(place))) for place, answer in found)
 
     def look_at(
         self, file: Path, as_type: str | None, labels: Path | None = None, format: str | None = None
@@ -275,6 +276,7 @@ class EventIngest(ProjectPart):
 
         Raises: UsageError where one cannot be read, or lacks a column that its type needs.
         """
+        from shroff.events.formats.sorting import in_order_of_arrival
         from shroff.log.writer import LogEnd, foreseen, unknown
         from shroff.worker.file_order import PROBED_LINES, FirstLook, marked, with_labels
 
@@ -283,7 +285,8 @@ class EventIngest(ProjectPart):
 
             def first_of(path: Path, type_name: str | None) -> list[Submission]:
                 lines = stack.enter_context(read_lines(path, format, context.warnings.once))
-                found = list(islice(self._submissions(lines, path.name, type_name, keeps_hashes=False), PROBED_LINES))
+                rows = self._submissions(lines, path.name, type_name, keeps_hashes=False)
+                found = list(islice(in_order_of_arrival(rows, context.definitions.events), PROBED_LINES))
                 context.warnings += _rounded_keys(context, path, type_name, format)
                 return found
 

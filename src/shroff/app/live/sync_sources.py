@@ -18,6 +18,7 @@ from shroff.config import alone
 from shroff.errors import UsageError, nearest
 from shroff.events.formats.encodings import read_lines
 from shroff.events.formats.lines import Line, Lines
+from shroff.events.formats.sorting import in_order_of_arrival
 from shroff.runtime.entry_points import load_entry
 from shroff.runtime.progress import unheard
 from shroff.streams.pull import NotKeptError, PulledSource, PullPlace
@@ -205,11 +206,12 @@ class SourceReader:
         intake, file = intake_of(self._context, keeps_hashes=False), f"{self._source}/{name}"
         with read_lines(path, tell=self._context.warnings.once) as lines:
             if not self._row_id:
-                yield intake.submissions(lines, file)
+                yield in_order_of_arrival(intake.submissions(lines, file), intake.events)
                 return
             intake.lay_out(lines, file)
             placed = Lines(*(lines.format, lines.columns, self._placed(lines), lines.close), separator=lines.separator)
-            yield (replace(submission, source=self._source) for submission in intake.submissions(placed, file))
+            submissions = in_order_of_arrival(intake.submissions(placed, file), intake.events)
+            yield (replace(submission, source=self._source) for submission in submissions)
 
     def _placed(self, lines: Lines) -> Iterator[Line]:
         for line in lines:

@@ -62,10 +62,10 @@ class SourceCounts(msgspec.Struct):
     failing: str = ""  # why nothing comes of it, and since when
     failing_ms: int | None = None
 
-    def add(self, by: dict[str, int], name: str) -> None:
+    def add(self, by: dict[str, int], name: str, count: int = 1) -> None:
         """Count under a name, or under `others` where there are many."""
         key = name if name in by or len(by) < REASONS_MAX else "others"
-        by[key] = by.get(key, 0) + 1
+        by[key] = by.get(key, 0) + count
 
 
 class ReadView(NamedTuple):

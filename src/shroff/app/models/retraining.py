@@ -17,6 +17,7 @@ from shroff.app.models.promotion import Deployment, Promotions, failure_of
 from shroff.app.project_files import intake_of
 from shroff.errors import TransientError, UsageError
 from shroff.events.formats.encodings import read_lines
+from shroff.events.formats.sorting import in_order_of_arrival
 from shroff.language.expression import RowValue, walk
 from shroff.streams.pull import SETTLED_MS
 from shroff.training.sets.wanted import settings_of
@@ -192,6 +193,7 @@ class Watch:
         with ExitStack() as opened:
             lines = opened.enter_context(read_lines(path, tell=self._files.tell))
             found = intake.submissions(lines, path.name, "label" if are_labels else self._event, is_default=True)
+            found = in_order_of_arrival(found, intake.events)
             if self._options.labels_inside and not is_look and not are_labels:
                 again = opened.enter_context(read_lines(path))
                 intake.lay_out(again, path.name, "label", beside=self._event)

@@ -11,7 +11,8 @@ import msgspec
 from shroff.events.avro.schema import DURATION_MS, Avro, as_tree, avro_type, schema_name_of, schema_of, schema_text
 from shroff.events.avro.values import alike
 from shroff.events.definitions import EventType, Field, Settings
-from shroff.events.mapping import LABEL, Mapper, Path
+from shroff.events.mapping import LABEL, Mapper
+from shroff.language.expression import Path
 from shroff.language.types import UNITS_MAX, Type
 from shroff.language.values import show_decimal
 
@@ -106,10 +107,13 @@ def found_at(schema: Avro, path: Path) -> Avro | None:
     """Type at a path of a record; None where there is none, or where that cannot be known (maps, texts)."""
     found = schema
     for key in path:
-        records = [value for value in found.values if value.kind == "record" and key in value.fields]
-        if not records:
+        if isinstance(key, int):
+            inner = [value.parts[0] for value in found.values if value.kind == "array"]
+        else:
+            inner = [value.fields[key] for value in found.values if value.kind == "record" and key in value.fields]
+        if not inner:
             return None
-        found = records[0].fields[key]
+        found = inner[0]
     return found
 
 
@@ -121,7 +125,9 @@ def our_words(type_: Type) -> str:
 
 def _misfit(field: Field, mapper: Mapper, schema: Avro, lacking: frozenset[str]) -> Misfit | None:
     ours = our_words(field.type)
-    if not field.shape.is_optional and (needed := sorted({path[0] for path in mapper.paths(field.name)} & lacking)):
+    if not field.shape.is_optional and (
+        needed := sorted({str(path[0]) for path in mapper.paths(field.name)} & lacking)
+    ):
         words = f"must be there, and they have no {', '.join(needed)}"
         if mapper.is_column(field.name):
             words += "; send it, map another one under from.avro, or let it be missing with a question mark"
@@ -153,8 +159,8 @@ def _unlike(field: Field, found: Avro, ours: str) -> Misfit | None:
 
 def _remarks(field: Field, mapper: Mapper, schema: Avro) -> Iterator[str]:
     """What gets lost though the field can be read."""
-    for path in sorted(mapper.paths(field.name)):
-        found, name = found_at(schema, path), ".".join(path)
+    for path in sorted(mapper.paths(field.name), key=str):
+        found, name = found_at(schema, path), ".".join(map(str, path))
         if found is None:
             continue
         if mapper.is_column(field.name) and found.may_be_null and not field.shape.is_optional:

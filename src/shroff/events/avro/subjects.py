@@ -127,10 +127,10 @@ def changes(schema: Avro, event_type: EventType, found: Fit, settings: Settings)
     listed, used = [], set()
     for field in event_type.declared:
         ours = ("null or " if field.shape.is_optional else "") + str(as_tree(avro_type(field.type)))
-        paths = sorted(mapper.paths(field.name))
+        paths = sorted(mapper.paths(field.name), key=str)
         used |= {path[0] for path in paths}
         is_own = paths == [(field.name,)]
-        there = {".".join(path): part for path in paths if (part := found_at(schema, path)) is not None}
+        there = {".".join(map(str, path)): part for path in paths if (part := found_at(schema, path)) is not None}
         theirs = ", ".join(str(part) if is_own else f"{name}: {part}" for name, part in there.items())
         kind = MAPPED if not is_own else ONLY_OURS if not there else SAME if theirs == ours else CHANGED
         words = misfits.get(field.name, "")

@@ -25,6 +25,7 @@ from shroff.events.formats.parquet import lines_of, plain_column, plain_type
 from shroff.events.intake import Intake
 from shroff.events.mapping import Mapper
 from shroff.language.columns import Column, column_of
+from shroff.language.expression import Path
 
 LINES: Final = 8_192  # that are there as Python objects at a time
 
@@ -150,12 +151,12 @@ def _reader(
     return column_reader(found, WantedField(field.type, currency, field.name == type_.id_field, hashes))
 
 
-def _path(mapper: Mapper, name: str) -> tuple[str, ...]:
-    return min(mapper.paths(name), default=())
+def _path(mapper: Mapper, name: str) -> Path:
+    return min(mapper.paths(name), default=(), key=str)
 
 
 def _columns_of(mapper: Mapper, name: str) -> list[str]:
-    return sorted({path[0] for path in mapper.paths(name)})
+    return sorted({str(path[0]) for path in mapper.paths(name)})
 
 
 def _nothing(field: Field, count: int) -> Read:

@@ -9,12 +9,16 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Self
 import msgspec
 
 from shroff.events.definitions import CsvLayout
+from shroff.events.formats.items import with_item
 from shroff.events.raw_values import canonical_json, kept_bytes
+from shroff.language.expression import Path
 
 if TYPE_CHECKING:
     from shroff.events.formats.csv_records import CsvRecords
 
-_PLACE: Final = re.compile(r"([0-9]+)(?: \(row ([0-9]+)\))?")
+ITEM_MARK: Final = "#"  # between the place of a message and the number of an item, which counts from 1
+_PLACE: Final = re.compile(r"([0-9]+)(?: \(row ([0-9]+)\))?(#[0-9]+)?")
+_ITEM: Final = re.compile(r"#[1-9][0-9]{0,8}$")
 _ENTRY: Final = re.compile(r"[0-9]+-[0-9]+")
 _ENTRIES_A_MS: Final = 1_000_000  # beyond which a number of two ids may be the same; no server makes so many
 
@@ -31,7 +35,8 @@ class Line(msgspec.Struct, eq=False, gc=False):
     (Parquet, one JSON list) these are 0 and the canonical JSON of the row, made when it is
     asked for. With `read` the columns are read from the bytes when they are first asked for.
     `where` is its place in a source whose places are no numbers, such as the id of a stream's entry. `key` is that of
-    its message, where somebody asks for it; `trace` its `traceparent`, where spans are made.
+    its message, where somebody asks for it; `trace` its `traceparent`, where spans are made. `each` and `index` are of
+    a line that is one item of its array alone, as `MappedRow` has them; `is_whole` of a message beside its items.
     """
 
     number: int
@@ -42,6 +47,16 @@ class Line(msgspec.Struct, eq=False, gc=False):
     line: int = 0
     where: str = ""
     trace: str = ""
+    each: Path | None = None
+    index: int = 0
+    is_whole: bool = False
+
+    def part(self, each: Path | None, index: int) -> Line:
+        """An item of this message as a line at a place of its own, or the message beside its items."""
+        if each is None:
+            return msgspec.structs.replace(self, is_whole=True)
+        where = f"{self.place}{ITEM_MARK}{index + 1}"
+        return Line(self.number, None, self.columns, None, None, self.line, where, self.trace, each, index)
 
     @property
     def place(self) -> str:
@@ -55,7 +70,10 @@ class Line(msgspec.Struct, eq=False, gc=False):
 
     @property
     def raw(self) -> bytes:
-        return kept_bytes(canonical_json(self.columns)) if self._raw is None else self._raw
+        if self._raw is not None:
+            return self._raw
+        columns = self.columns if self.each is None else with_item(self.columns, self.each, self.index)
+        return kept_bytes(canonical_json(columns))
 
     def original(self) -> bytes:
         """`raw`, for who may ask later."""
@@ -92,13 +110,31 @@ def place_of(number: int, line: int) -> str:
 def line_and_row(place: str) -> tuple[str, int | None]:
     """Parts of `place_of`: the line that a person sees, and the number among data lines; None of any other place.
 
-    >>> line_and_row("9 (row 8)"), line_and_row("8"), line_and_row("payment/p-1")
-    (('9', 8), ('8', 8), ('payment/p-1', None))
+    >>> line_and_row("9 (row 8)"), line_and_row("8"), line_and_row("payment/p-1"), line_and_row("9 (row 8)#2")
+    (('9', 8), ('8', 8), ('payment/p-1', None), ('9#2', 8))
     """
-    if _ENTRY.fullmatch(place) is not None:
-        return place, number_of_entry(place)
+    if _ENTRY.fullmatch(message_of(place)) is not None:
+        return place, number_of_entry(message_of(place))
     found = _PLACE.fullmatch(place)
-    return (place, None) if found is None else (found[1], int(found[2] or found[1]))
+    return (place, None) if found is None else (found[1] + (found[3] or ""), int(found[2] or found[1]))
+
+
+def line_of(place: str) -> int:
+    """The line of a file in which a person finds a place of it.
+
+    >>> line_of("9 (row 8)"), line_of("9 (row 8)#2")
+    (9, 9)
+    """
+    return int(line_and_row(message_of(place))[0])
+
+
+def message_of(place: str) -> str:
+    """The place of the message that an item stood in; any other place as it is.
+
+    >>> message_of("9 (row 8)#2"), message_of("evt_1")
+    ('9 (row 8)', 'evt_1')
+    """
+    return _ITEM.sub("", place)
 
 
 def number_of_entry(id_: str) -> int:

@@ -13,7 +13,8 @@ from shroff.events.avro.schema import schema_name_of
 from shroff.events.avro.values import schema_name
 from shroff.events.definitions import Events, Settings
 from shroff.events.formats.lines import Line
-from shroff.events.mapping import LABEL, UTC, Dispatcher, MappedRow, Mapper, zoned
+from shroff.events.mapped_values import zoned
+from shroff.events.mapping import LABEL, UTC, Dispatcher, MappedRow, Mapper
 from shroff.events.readers import as_of_label, reader
 from shroff.language.types import TIME
 

@@ -8,11 +8,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import chain, pairwise
+from operator import itemgetter
 from typing import IO, Any, Final, Self
 
 import msgspec
 
 from shroff.errors import UsageError
+from shroff.events.definitions import Events
 from shroff.events.event import Event
 from shroff.events.intake import Submission
 from shroff.events.unique import Named
@@ -20,6 +22,7 @@ from shroff.events.validation import LabelInput
 
 RUN_BYTES: Final = 64 * 1024 * 1024  # of packed submissions in memory; Python's objects around them take as much
 BLOCK_BYTES: Final = 64 * 1024  # what of each run is in memory while runs are merged; unpacked about six times that
+EARLIEST_MS: Final = -(1 << 63)  # before any event
 _LENGTH_BYTES: Final = 8
 _ARRAY_OF: Final = b"\xdd"  # msgpack: an array, whose length follows in four bytes
 _COUNT_BYTES: Final = 4
@@ -32,8 +35,30 @@ _ENCODER: Final = msgspec.msgpack.Encoder()
 _DECODER: Final = msgspec.msgpack.Decoder(list[_Entry])
 
 
-def in_order_of_time(submissions: Iterable[Submission], run_bytes: int = RUN_BYTES) -> Iterator[Submission]:
+def in_order_of_arrival(submissions: Iterator[Submission], events: Events) -> Iterator[Submission]:
+    """The submissions of a file as they came, by what mappings say of it; an event without that at its time."""
+    return in_order_of_time(submissions, by_arrival=True) if events.has_arrivals else submissions
+
+
+def merged_by_arrival(files: Iterable[Iterable[Submission]]) -> Iterator[Submission]:
+    """Files whose submissions are in order of arrival, as one; what is no event stays behind the one before it."""
+    return (submission for _, submission in heapq.merge(*map(_dated, files), key=itemgetter(0)))
+
+
+def _dated(submissions: Iterable[Submission]) -> Iterator[tuple[int, Submission]]:
+    last_ms = EARLIEST_MS
+    for submission in submissions:
+        moment_ms = submission.moment_ms
+        last_ms = last_ms if moment_ms is None else moment_ms
+        yield last_ms, submission
+
+
+def in_order_of_time(
+    submissions: Iterable[Submission], run_bytes: int = RUN_BYTES, *, by_arrival: bool = False
+) -> Iterator[Submission]:
     """The submissions by time, labels by `known_at`, equal times as they came; what is neither comes first.
+
+    With `by_arrival` by when they came, as far as that is known (`Submission.moment_ms`).
 
     Runs of about `run_bytes` are sorted in memory and written one behind the other into a
     temporary file. It has no name, so it is gone however the process ends. What fits into one
@@ -47,7 +72,7 @@ def in_order_of_time(submissions: Iterable[Submission], run_bytes: int = RUN_BYT
         headers: dict[str, int] = {}
         size = 0
         for number, submission in enumerate(submissions):
-            time_ms = _time_of(submission)
+            time_ms = submission.moment_ms if by_arrival else _time_of(submission)
             if time_ms is None:
                 yield submission
                 continue
@@ -62,7 +87,8 @@ def in_order_of_time(submissions: Iterable[Submission], run_bytes: int = RUN_BYT
         # Numbers differ, so no comparison looks behind them.
         known = list(headers)
         for kept in heapq.merge(*runs.entries(), _entries(_blocks(packed))):
-            yield _submission(kept, known)
+            submission = _submission(kept, known)
+            yield msgspec.structs.replace(submission, arrived_ms=kept[0]) if by_arrival else submission
 
 
 class _Runs:
@@ -139,7 +165,7 @@ def _fields(submission: Submission) -> tuple[str, str, bytes, str, str | None, t
             submission.raw(),
             submission.type,
             event.id,
-            event.values,
+            (event.time_ms, *event.values),
             submission.personal,
         )
     assert label is not None
@@ -156,13 +182,13 @@ def _fields(submission: Submission) -> tuple[str, str, bytes, str, str | None, t
 
 
 def _submission(entry: _Entry, headers: Sequence[str]) -> Submission:
-    time_ms, _, source, place, raw, type_, id_, values, personal, header = entry
+    _, _, source, place, raw, type_, id_, values, personal, header = entry
     kept = partial(_same, raw)
     if id_ is None:
         *fields, unique = values
         label = replace(LabelInput(*fields), unique=tuple((name, value) for name, value in unique))
         return Submission(source, place, kept, type_, label=label, header=headers[header])
-    event = Event(type_, id_, time_ms, values)
+    event = Event(type_, id_, values[0], values[1:])
     return Submission(source, place, kept, type_, event, personal=personal, header=headers[header])
 
 

@@ -51,7 +51,7 @@ def record_form(schema: Avro, type_: EventType, mapper: Mapper) -> RecordForm | 
         (path, *more) = mapper.paths(name) if mapper.is_column(name) else [()]
         if more or len(path) != 1 or path[0] in fields:
             return None
-        fields[path[0]] = number
+        fields[str(path[0])] = number
     plan, symbols, room = np.zeros((len(schema.parts), kernel.PLAN_COLUMNS), np.int64), list[bytes](), 0
     for row, name, part in zip(plan, schema.names, schema.parts, strict=True):
         number = fields.get(name, -1)

@@ -66,7 +66,7 @@ def cell_form(lines: Lines, type_: EventType) -> CellForm | None:
         (path, *more) = mapper.paths(field.name) if mapper.is_cell(field.name) else [()]
         if more or len(path) != 1 or path[0] in kinds:
             return None
-        kinds[path[0]] = field.name, _KINDS.get(field.type.kind, kernel.QUOTED)
+        kinds[str(path[0])] = field.name, _KINDS.get(field.type.kind, kernel.QUOTED)
     return CellForm(lines.separator, [kinds.get(name, ("", kernel.UNREAD)) for name in lines.columns or ()])
 
 

@@ -11,6 +11,7 @@ from typing import Final, TypeVar
 from shroff.events.definitions import EventType
 from shroff.events.formats.encodings import json_columns
 from shroff.events.formats.lines import Line, Lines, place_of
+from shroff.events.formats.sorting import in_order_of_arrival
 from shroff.events.intake import Intake, Submission, source_name
 from shroff.log.columns.csv_columns import cell_form, nothing_of
 from shroff.log.columns.lines import InRuns, LineForms, LineOrigin
@@ -33,7 +34,7 @@ def submissions_in_runs(intake: Intake, lines: Lines, source: str, as_type: str 
 
     type_ = intake.plain_type(lines, source, as_type) if lines.physical or lines.records else None
     if type_ is None:
-        return intake.submissions(lines, source, as_type)
+        return in_order_of_arrival(intake.submissions(lines, source, as_type), intake.events)
     each = Lines(lines.format, lines.columns, iter(given.popleft, None), _nothing, separator=lines.separator)
     by_one = intake.submissions(each, source, as_type)
     if lines.records is not None:

@@ -96,7 +96,8 @@ def file_columns(
     kinds = {file_format(path, format) for path in files}
     may_mix = any(Dispatcher(definitions.events, kind).is_possible for kind in kinds)
     types = definitions.events.types if may_mix else [event]
-    if any(map(definitions.events.has_unique, types)):  # which of two that share a value is taken: for row validation
+    # Which of two that share a value is taken, and in which order lines arrived, is for row validation.
+    if definitions.events.has_arrivals or any(map(definitions.events.has_unique, types)):
         lines = ((path.name, read_lines(path, format, left.tell)) for path in files)
         batches = known_by(file_batches(lines, definitions, hasher, event, left), as_of_ms)
         yield from taken(batches, definitions, event)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shroff.events.formats.lines import Lines
+from shroff.events.formats.sorting import in_order_of_arrival, merged_by_arrival
 from shroff.events.intake import Intake, Submission
 from shroff.events.labels import LogEvent
 from shroff.events.redaction import keeping_hashed
@@ -157,8 +158,11 @@ def file_batches(
     times: dict[tuple[str, ...], int] = {}  # of events by their unique values
     watermark_ms: int | None = None
     seq = 0
-    for name, lines in files:
-        read = intake.submissions(lines, name, as_type, is_default=True)
+    inputs: Iterable[Iterator[Submission]]
+    inputs = (intake.submissions(lines, name, as_type, is_default=True) for name, lines in files)
+    if definitions.events.has_arrivals:
+        inputs = [merged_by_arrival([in_order_of_arrival(read, definitions.events) for read in inputs])]
+    for read in inputs:
         for submission in read if left.now_ms is None else dated(read, definitions, left.now_ms):
             event = submission.event
             if event is None:

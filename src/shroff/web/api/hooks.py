@@ -20,6 +20,9 @@ from shroff.web.http.problems import RETRY_AFTER, ProblemError
 from shroff.web.http.routes import Route, RouteDoc
 
 if TYPE_CHECKING:
+    from shroff.app.live.webhook_sources import SourceCounts
+    from shroff.events.intake import Submission
+    from shroff.log.writer import Answer
     from shroff.project.settings.sources import NamedSource
     from shroff.web.service import Service
 
@@ -31,8 +34,8 @@ SAVE_S: Final = 1.0  # from a message to its count in the file
 SKIPPED, QUARANTINED, APPENDED = "skipped", "quarantined", "appended"
 
 
-class Received(TypedDict):
-    """The result of a message: of its event; or of a subscription, `pending`, `confirmed` or `unsubscribed`."""
+class ReceivedEvent(TypedDict):
+    """The result of an event of a message; or of a subscription, `pending`, `confirmed` or `unsubscribed`."""
 
     state: Annotated[
         str,
@@ -45,6 +48,12 @@ class Received(TypedDict):
     event: NotRequired[str]
     id: NotRequired[str]
     seq: NotRequired[int | None]
+
+
+class Received(ReceivedEvent):
+    """The result of a message: of its event; of several items the first of `appended`, `duplicate`, `quarantined`."""
+
+    items: NotRequired[list[ReceivedEvent]]
 
 
 async def receive(service: Service, request: Request) -> Response:
@@ -136,27 +145,42 @@ async def _subscribed(service: Service, named: NamedSource, source: PushSource, 
 async def _taken(service: Service, named: NamedSource, push: Push) -> Response:
     reader = service.reader_now()
     messages = service.pushed.reader(reader.definitions)
-    submission = messages.read(named, push)
+    submissions = messages.read(named, push)
     counts = service.pushed.counts(named.name)
-    if submission.event is None and submission.refusal is None and submission.label is None:
-        counts.add(counts.skipped, messages.found_in(named, push))
+    taken = [
+        submission
+        for submission in submissions
+        if not (submission.event is None and submission.refusal is None and submission.label is None)
+    ]
+    if len(taken) < len(submissions):
+        counts.add(counts.skipped, messages.found_in(named, push), len(submissions) - len(taken))
+    if not taken:
         return Json({"state": SKIPPED})
-    (answer,) = await service.decided((submission,), reader)
+    answers = await service.decided(taken, reader)
+    items = [_counted(counts, submission, answer) for submission, answer in zip(taken, answers, strict=True)]
+    if named.system.kind == "webhook" and all(answer.kind == REFUSED for answer in answers):
+        status, body = shown(answers[0], taken[0].mistakes)
+        return Response(body, status, media_type=PROBLEM)
+    if len(submissions) == 1:
+        return Json(items[0])
+    states = {item["state"] for item in items}
+    state = next(state for state in (APPENDED, DUPLICATE, QUARANTINED) if state in states)
+    return Json({"state": state, "items": items})
+
+
+def _counted(counts: SourceCounts, submission: Submission, answer: Answer) -> ReceivedEvent:
+    """The result of one event of a message, which is counted."""
     if answer.kind == REFUSED:
         counts.quarantined += 1
-        if named.system.kind == "webhook":
-            status, body = shown(answer, submission.mistakes)
-            return Response(body, status, media_type=PROBLEM)
-        return Json({"state": QUARANTINED})
+        return {"state": QUARANTINED}
     if answer.kind == DUPLICATE:
         counts.duplicates += 1
     else:
         counts.appended += 1
-        counts.event_ms = (
-            max(counts.event_ms or 0, submission.event.time_ms) if submission.event is not None else counts.event_ms
-        )
+        if submission.event is not None:
+            counts.event_ms = max(counts.event_ms or 0, submission.event.time_ms)
     state = DUPLICATE if answer.kind == DUPLICATE else APPENDED
-    return Json({"state": state, "event": answer.type, "id": answer.id, "seq": answer.seq or None})
+    return {"state": state, "event": answer.type, "id": answer.id, "seq": answer.seq or None}
 
 
 def _save_soon(service: Service) -> None:

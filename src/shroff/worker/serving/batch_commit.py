@@ -12,6 +12,7 @@ from functools import partial
 from typing import Final
 
 from shroff.errors import ShroffError
+from shroff.events.formats.lines import message_of
 from shroff.events.intake import Submission
 from shroff.log.writer import Prepared, Writer
 from shroff.runtime.logs import failure
@@ -77,14 +78,16 @@ class PoisonSearch:
 
         Raises: the error itself, where there is nothing to look among or refusing messages does not help.
         """
-        count = len(suspect.submissions)
+        places = [(submission.source, submission.place) for submission in suspect.submissions]
+        messages = [(source, message_of(place)) for source, place in places]
+        count = len({*messages}) if messages != places else len(places)  # the items of a message are decided together
         if count == 0 or (count == 1 and self._in_a_row >= IN_A_ROW_MAX):
             raise suspect.error
         if count > 1:
-            self._size, self._left = max(1, count // SHARE), count
+            self._size, self._left = max(1, count // SHARE), len(places)
             return failure(f"shroff cannot process one of {count:,} messages, and searches for it", suspect.error)
-        (submission,) = suspect.submissions
-        self.unwanted[submission.source, submission.place] = reason_of(suspect.error, shows_words=shows_words)
+        for submission in suspect.submissions:  # several where they are the items of one message
+            self.unwanted[submission.source, submission.place] = reason_of(suspect.error, shows_words=shows_words)
         self._in_a_row += 1
         self.found += 1
         what = (

@@ -55,6 +55,16 @@ class Inflow:
         self._forms = LiveForms(definitions.events, tell)
         self.unwanted: dict[tuple[str, str], str] = {}
 
+    def items(self, found: Sequence[Taken]) -> Sequence[Taken]:
+        """The same, messages whose type has `each` as a line for each event: `submissions` gives one for each line."""
+        each = [self._reader(taken).items for taken in found]
+        if not any(each):
+            return found
+        return [
+            taken if items is None else taken._replace(lines=[part for line in taken.lines for part in items(line)])
+            for taken, items in zip(found, each, strict=True)
+        ]
+
     def submissions(self, found: Sequence[Taken]) -> Sequence[Submission]:
         """The lines of all as submissions, in their order. Raises: UsageError where they cannot be of their type."""
         read: Sequence[Submission] | None
@@ -137,6 +147,7 @@ class _Reader:
     def __init__(self, intake: Intake, first: Taken, reason: Callable[[Exception], str]) -> None:
         self._intake, self._kind, self._reason = intake, first, reason
         self._source, self.short = source_name(first.part), None
+        self.items = intake.items(self._lines(iter(())), first.part, first.type)
         if first.format == "jsonl":
             self.short = intake.plain_type(self._lines(iter(())), first.part, first.type)
         self._forms = dict[Shape, RecordForm | None]()

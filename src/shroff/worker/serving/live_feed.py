@@ -102,7 +102,7 @@ class Feeding:
         try:
             if not reading.is_begun:
                 reading.begin()
-            found = self._source.poll(size, 0.0)
+            found = self._inflow.items(self._source.poll(size, 0.0))
         except (TransientError, UsageError, StateError) as error:
             reading.is_away(error, is_lasting=not isinstance(error, TransientError))
             return gathered

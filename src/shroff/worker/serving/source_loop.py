@@ -154,7 +154,7 @@ class SourceLoop:
         try:
             if self._failure is not None:
                 raise self._failure
-            found = self._source.poll(room, wait_s)
+            found = self._inflow.items(self._source.poll(room, wait_s))
         except TransientError as error:
             self._is_away(error)
             return gathered

@@ -1,0 +1,75 @@
+"""Values of a mapping: readers of a line whose results are brought into a form that validation knows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from shroff.events.raw_values import Exact, Instant, LocalTime, RawDuration, RefusedValue, shown, text_of
+from shroff.events.validation import HIDDEN
+from shroff.language.types import Type
+from shroff.language.values import is_naive, parse_time, with_point, zoned_ms
+
+Read = Callable[[Any], Any]  # of a `MappedRow`
+
+
+def as_text(read: Read) -> Read:
+    return lambda row: text_of(read(row))
+
+
+def with_mark(read: Read, mark: str) -> Read:
+    """A column of decimals as people write them; empty text stays as it is."""
+
+    def read_point(row: Any) -> object:
+        value = read(row)
+        return with_point(value, mark) if type(value) is str and value.strip() else value
+
+    return read_point
+
+
+def of_zone(read: Read, zone: str, *, is_text: bool = True) -> Read:
+    """A column of times, those without an offset of a zone; with texts of such, if those are times."""
+    return lambda row: zoned(read(row), zone, is_text=is_text)
+
+
+def zoned(value: Any, zone: str, *, is_text: bool = True) -> Any:
+    """A time without an offset as the instant of a zone, any other text without blanks around it."""
+    if type(value) is LocalTime:
+        return Instant(zoned_ms(value, zone))
+    if not is_text or type(value) is not str:
+        return value
+    text = value.strip()
+    try:
+        return Instant(parse_time(text, zone)) if is_naive(text) else text
+    except (ValueError, OverflowError):
+        return value  # which validation refuses
+
+
+def form_of(type_: Type) -> Callable[[Any], object] | None:
+    """What brings a typed result into a form that validation knows; None where it is one."""
+    match type_.kind:
+        case "money" | "number":
+            return lambda units: Exact(units, type_.places)
+        case "time":
+            return Instant
+        case "duration":
+            return RawDuration
+        case _:
+            return None
+
+
+def made(evaluate: Read, form: Callable[[Any], object] | None, *, is_secret: bool) -> Read:
+    def read(row: Any) -> object:
+        try:
+            value = evaluate(row)
+        except (ValueError, OverflowError) as error:
+            return RefusedValue(HIDDEN if is_secret else _reason(error))
+        return value if value is None or form is None else form(value)
+
+    return read
+
+
+def _reason(error: Exception) -> str:
+    """The words of a failed conversion; one that repeats a long text is cut."""
+    words = str(error)
+    return words if len(words) <= 300 else f"found {shown(words)}"
