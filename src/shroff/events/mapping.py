@@ -98,6 +98,9 @@ class Mapper:
         )
         arrived = self._mapping.arrived
         self.arrived = None if arrived is None else self._field_reader("", TIME, arrived)
+        self.is_short = (
+            self.each is None and arrived is None
+        )  # a line is one event, and comes when it stands in its file
         is_written_so = not self._mapping.decimal and self._mapping.zone == UTC and self.each is None
         self.is_plain = not self._mapping.fields and not self._typed_columns and is_written_so
         self._times = tuple(field.name for field in fields if field.type == TIME)
@@ -164,11 +167,6 @@ class Mapper:
     def is_mapped(self) -> bool:
         """Whether the project has a mapping for lines of this format."""
         return self._mapping is not _NO_MAPPING
-
-    @property
-    def is_short(self) -> bool:
-        """Whether a line is one event, and its place in its file is that of its arrival."""
-        return self.each is None and self.arrived is None
 
     @property
     def secret_paths(self) -> frozenset[Path]:
@@ -372,11 +370,9 @@ def overlap(path: Path, two: Path) -> bool:
 
 def _values(when: Node, row: MappedRow, secret: Collection[Path]) -> Iterator[str]:
     """What a `when` reads in a line, each with its path."""
-    return (f"{_path_text(path)} {_value_text(path, row, secret)}" for path in dict.fromkeys(_paths_of(when)))
-
-
-def _path_text(path: Path) -> str:
-    return expression_text(RowValue(TEXT, path)) if ITEM in path else ".".join(map(str, path))
+    for path in dict.fromkeys(_paths_of(when)):
+        name = expression_text(RowValue(TEXT, path)) if ITEM in path else ".".join(map(str, path))
+        yield f"{name} {_value_text(path, row, secret)}"
 
 
 def _value_text(path: Path, row: MappedRow, secret: Collection[Path]) -> str:

@@ -39,7 +39,7 @@ def with_labels(events: Iterable[Submission], labels: Iterable[Submission]) -> I
 
     Memory: as `in_order_of_time`, which sorts the labels.
     """
-    known = in_order_of_time(labels, by_arrival=True)
+    known = in_order_of_time(labels)
     following = next(known, None)
     for event in events:
         if event.event is not None and (event_ms := event.moment_ms) is not None:

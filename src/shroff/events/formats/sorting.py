@@ -37,7 +37,7 @@ _DECODER: Final = msgspec.msgpack.Decoder(list[_Entry])
 
 def in_order_of_arrival(submissions: Iterator[Submission], events: Events) -> Iterator[Submission]:
     """The submissions of a file as they came, by what mappings say of it; an event without that at its time."""
-    return in_order_of_time(submissions, by_arrival=True) if events.has_arrivals else submissions
+    return in_order_of_time(submissions) if events.has_arrivals else submissions
 
 
 def merged_by_arrival(files: Iterable[Iterable[Submission]]) -> Iterator[Submission]:
@@ -53,12 +53,10 @@ def _dated(submissions: Iterable[Submission]) -> Iterator[tuple[int, Submission]
         yield last_ms, submission
 
 
-def in_order_of_time(
-    submissions: Iterable[Submission], run_bytes: int = RUN_BYTES, *, by_arrival: bool = False
-) -> Iterator[Submission]:
+def in_order_of_time(submissions: Iterable[Submission], run_bytes: int = RUN_BYTES) -> Iterator[Submission]:
     """The submissions by time, labels by `known_at`, equal times as they came; what is neither comes first.
 
-    With `by_arrival` by when they came, as far as that is known (`Submission.moment_ms`).
+    Where a mapping says when they arrived, by that (`Submission.moment_ms`).
 
     Runs of about `run_bytes` are sorted in memory and written one behind the other into a
     temporary file. It has no name, so it is gone however the process ends. What fits into one
@@ -72,7 +70,7 @@ def in_order_of_time(
         headers: dict[str, int] = {}
         size = 0
         for number, submission in enumerate(submissions):
-            time_ms = submission.moment_ms if by_arrival else _time_of(submission)
+            time_ms = submission.moment_ms
             if time_ms is None:
                 yield submission
                 continue
@@ -87,8 +85,7 @@ def in_order_of_time(
         # Numbers differ, so no comparison looks behind them.
         known = list(headers)
         for kept in heapq.merge(*runs.entries(), _entries(_blocks(packed))):
-            submission = _submission(kept, known)
-            yield msgspec.structs.replace(submission, arrived_ms=kept[0]) if by_arrival else submission
+            yield _submission(kept, known)
 
 
 class _Runs:
@@ -150,12 +147,6 @@ def _entries(blocks: Iterable[bytes]) -> Iterator[_Entry]:
     return chain.from_iterable(map(_DECODER.decode, blocks))
 
 
-def _time_of(submission: Submission) -> int | None:
-    if submission.event is not None:
-        return submission.event.time_ms
-    return None if submission.label is None else submission.label.known_at_ms
-
-
 def _fields(submission: Submission) -> tuple[str, str, bytes, str, str | None, tuple[Any, ...], tuple[Named, ...]]:
     event, label = submission.event, submission.label
     if event is not None:
@@ -182,14 +173,18 @@ def _fields(submission: Submission) -> tuple[str, str, bytes, str, str | None, t
 
 
 def _submission(entry: _Entry, headers: Sequence[str]) -> Submission:
-    _, _, source, place, raw, type_, id_, values, personal, header = entry
+    moment_ms, _, source, place, raw, type_, id_, values, personal, header = entry
     kept = partial(_same, raw)
     if id_ is None:
         *fields, unique = values
         label = replace(LabelInput(*fields), unique=tuple((name, value) for name, value in unique))
-        return Submission(source, place, kept, type_, label=label, header=headers[header])
+        arrived_ms = None if moment_ms == label.known_at_ms else moment_ms
+        return Submission(source, place, kept, type_, label=label, header=headers[header], arrived_ms=arrived_ms)
     event = Event(type_, id_, values[0], values[1:])
-    return Submission(source, place, kept, type_, event, personal=personal, header=headers[header])
+    arrived_ms = None if moment_ms == event.time_ms else moment_ms
+    return Submission(
+        source, place, kept, type_, event, personal=personal, header=headers[header], arrived_ms=arrived_ms
+    )
 
 
 def _same(raw: bytes) -> bytes:
