@@ -16,9 +16,8 @@ import msgspec
 
 from shroff.errors import InputError, nearest
 from shroff.events.definitions import LABEL_NAMES, CsvLayout, Events, EventType, FileMapping
-from shroff.events.formats.items import inside, with_item
 from shroff.events.mapped_values import as_text, form_of, made, of_zone, with_mark, zoned
-from shroff.events.raw_values import shown, text_of
+from shroff.events.raw_values import inside, shown, text_of, with_item
 from shroff.events.readers import reader
 from shroff.language.expression import ITEM, Else, IsMissing, Logic, Node, Path, RowValue, When, walk
 from shroff.language.printer import text_of as expression_text

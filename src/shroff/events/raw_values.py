@@ -16,6 +16,7 @@ import msgspec
 import numpy as np
 
 from shroff.events.event import canonical_real, canonical_text, time_text
+from shroff.language.expression import Path
 from shroff.language.values import show_decimal
 
 SHOWN_MAX: Final = 60  # characters of a value that a message repeats
@@ -27,6 +28,9 @@ class Number(str):
     """A JSON number with a point or an exponent, by its digits."""
 
     __slots__ = ()
+
+
+_NESTED: Final = msgspec.json.Decoder(float_hook=Number)
 
 
 class Float32(float):
@@ -114,6 +118,45 @@ def canonical_json(value: object) -> str:
 def kept_bytes(text: str) -> bytes:
     """The bytes of a line as `canonical_json` writes it; those of a text that is no UTF-8 are what they were."""
     return text.encode("utf-8", "surrogateescape")
+
+
+def parsed(text: str) -> object:
+    """The object or the array of a text that holds JSON, None for any other text."""
+    if not text.lstrip().startswith(("{", "[")):
+        return None
+    try:
+        return _NESTED.decode(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+def inside(value: object, key: str | int) -> object:
+    """Value of an object under a name, or of an array at an index, also of a text that holds JSON; None where none is.
+
+    >>> inside({"a": 1}, "a"), inside([5, 6], 1), inside('[5, 6]', 2), inside([5, 6], "a")
+    (1, 6, None, None)
+    """
+    if type(value) is str:
+        value = parsed(value)
+    if isinstance(key, int):
+        return value[key] if isinstance(value, list | tuple) and key < len(value) else None
+    return value.get(key) if isinstance(value, Mapping) else None
+
+
+def with_item(value: Any, array: Path, index: int) -> Any:
+    """The message with one item of an array alone; all else stays.
+
+    >>> with_item({"a": {"b": [7, 8, 9]}, "c": 1}, ("a", "b"), 1)
+    {'a': {'b': [8]}, 'c': 1}
+    """
+    if type(value) is str:
+        value = parsed(value)
+    if not array:
+        return [value[index]]
+    key, changed = array[0], with_item(inside(value, array[0]), array[1:], index)
+    if isinstance(key, int):
+        return [changed if at == key else item for at, item in enumerate(value)]
+    return {**value, key: changed}
 
 
 def shown(value: object) -> str:

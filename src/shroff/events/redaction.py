@@ -22,10 +22,9 @@ import msgspec
 
 from shroff.errors import InputError
 from shroff.events.definitions import Events
-from shroff.events.formats.items import inside, parsed
 from shroff.events.formats.lines import Line
 from shroff.events.mapping import LABEL, MappedRow, Mapper, overlap
-from shroff.events.raw_values import RefusedValue, canonical_json, kept_bytes, text_of
+from shroff.events.raw_values import RefusedValue, canonical_json, inside, kept_bytes, parsed, text_of
 from shroff.events.validation import EventValidator
 from shroff.language.expression import ITEM, Path
 

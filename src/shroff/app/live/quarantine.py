@@ -18,9 +18,9 @@ from shroff.app.parts import ProjectPart
 from shroff.app.project_files import intake_of
 from shroff.errors import UsageError
 from shroff.events.formats.encodings import format_by_name, read_lines
-from shroff.events.formats.items import parsed
 from shroff.events.formats.lines import CsvHeader
 from shroff.events.mapping import LABEL
+from shroff.events.raw_values import parsed
 from shroff.events.readers import ID_LENGTH_MAX
 from shroff.people.audit import Action
 

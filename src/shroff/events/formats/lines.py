@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Self
 import msgspec
 
 from shroff.events.definitions import CsvLayout
-from shroff.events.formats.items import with_item
-from shroff.events.raw_values import canonical_json, kept_bytes
+from shroff.events.raw_values import canonical_json, kept_bytes, with_item
 from shroff.language.expression import Path
 
 if TYPE_CHECKING:
