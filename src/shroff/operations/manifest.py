@@ -44,6 +44,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {  # word: (module below shroff
     "notices": ("app.notice_operations", "notifications: list, preview, test mails, failed letters"),
     "lists": ("app.rules.list_operations", "show and change the lists that rules read"),
     "rates": ("app.rules.rate_operations", "import rates of other currencies"),
+    "tables": ("app.rules.table_operations", "look-up tables: declare, search, versions"),
     "rules": ("app.rules.rule_operations", "show rules with their hits, precision and versions"),
     "drafts": ("app.rules.draft_operations", "show drafts of rules"),
     "thresholds": ("app.models.threshold_operations", "choose thresholds of the score by cost and review capacity"),

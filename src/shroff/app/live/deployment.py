@@ -135,15 +135,18 @@ def file_changes(found: Sequence[FileDifference]) -> list[FileChange]:
 
 def _difference(file: str, before: str, after: str) -> list[str]:
     if file.startswith(TABLES) and before != after:
-        return _rows_difference(row_texts(file, before), row_texts(file, after))
+        return row_differences((file, before), (file, after))
     return [] if before == after else list(unified_diff(before.splitlines(), after.splitlines(), lineterm="", n=2))[2:]
 
 
-def _rows_difference(before: Sequence[str], after: Sequence[str]) -> list[str]:
+def row_differences(old: tuple[str, str], new: tuple[str, str]) -> list[str]:
     """The rows of a table that differ, how many first: a key that has gone and come again is a change.
+
+    Each version is a file's name and its text.
 
     Rows have no order, so half a million of them are compared in a second.
     """
+    before, after = row_texts(*old), row_texts(*new)
     was, now = set(before), set(after)
     gone, come = [row for row in before if row not in now], [row for row in after if row not in was]
     changed = len({row.partition(",")[0] for row in gone} & {row.partition(",")[0] for row in come})

@@ -1,0 +1,344 @@
+"""Operations on look-up tables: declare one, and find the row that a value gives, with the versions of the table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal
+
+import msgspec
+import numpy as np
+
+from shroff import config
+from shroff.app.live.deployment import row_differences
+from shroff.app.people import ProjectPeople
+from shroff.errors import RefusalError, UsageError, nearest
+from shroff.events.event import time_text
+from shroff.events.loader import load_events
+from shroff.language.expression import Lookup, Node, walk
+from shroff.language.lookups.table import IntervalTable
+from shroff.language.row import DatedRows, Table
+from shroff.language.values import parse_time, show
+from shroff.language.yaml import text as yamltext
+from shroff.log.history import changed_by, control_at
+from shroff.operations.declaration import OperationAnswer, OperationRequest, Param, group, operation
+from shroff.people.store import AuditFilter
+from shroff.project.reference import parse_cell
+from shroff.project.table_files import FOLDER, is_table, table_file, table_name
+from shroff.runtime.texts import many, table
+
+if TYPE_CHECKING:
+    from shroff.app.project import Project
+    from shroff.project.definitions import Definitions
+    from shroff.streams.log import Log
+
+VERSIONS_MAX: Final = 50
+APPLIED_WITHIN_MS: Final = 600_000  # between the record of who applied files and the version that came of it
+EVENTS: Final = "events.yaml"
+_KINDS: Final[Mapping[str, tuple[str, str, str]]] = {  # columns, header of the file, where such files are to be had
+    "ip": (
+        "{ network: network, country: text from country.iso_code }",
+        "network,country",
+        """Country by address: MaxMind GeoLite2 Country (free account), DB-IP Lite or IPinfo Lite (free, attribution),
+or your provider. As CSV it has one network a line: 192.0.2.0/24,DE. A MaxMind database is tables/ip.mmdb in place of
+tables/ip.csv; it needs pip install 'shroff[geo]'.""",
+    ),
+    "bins": (
+        "{ range: prefix, country: text?, bank: text?, kind: text? }",
+        "range,country,bank,kind",
+        """Issuer by card number: the account range files of Visa and Mastercard, which your acquirer or processor gives
+you, or a commercial BIN database; free lists are old. It has one range a line: 411111-411119,US,Bank,credit.""",
+    ),
+    "mail": (
+        "{ domain: suffix, kind: text }",
+        "domain,kind",
+        """Disposable and free mail domains: the public lists disposable-email-domains and freemail on GitHub have one
+domain a line. Add the kind behind each: sed 's/$/,disposable/'.""",
+    ),
+}
+
+group(
+    "tables",
+    """Declare look-up tables, and find the row that a value gives.
+
+    A table is the file tables/NAME.csv (or .csv.gz, .parquet, .mmdb), declared in events.yaml. After you change it,
+    'shroff apply' makes it active.
+    """,
+    examples=("shroff tables", "shroff tables show ip 192.0.2.1", "shroff tables init ip"),
+)
+
+
+class UnknownTableError(RefusalError):
+    """There is no table of this name."""
+
+    status, code, title = 404, "no-table", "There is no such table"
+
+
+class InitTable(OperationRequest["DeclaredTable"]):
+    """A ready shape of a table."""
+
+    kind: Annotated[Literal["ip", "bins", "mail"], Param("What is looked up: addresses, card numbers or mail domains.")]
+
+
+class DeclaredTable(OperationAnswer):
+    """The files that were written, and where the rows are to be had."""
+
+    files: list[str]
+    source: str
+    NEXT: ClassVar = ("shroff check", "shroff apply")
+
+    def text(self) -> str:
+        return f"Declared in {self.files[0]}; its rows go into {self.files[1]}.\n{self.source}"
+
+
+@operation("tables init", right="edit:rules", examples=["shroff tables init ip", "shroff tables init bins"])
+def init_table(project: Project, request: InitTable) -> DeclaredTable:
+    """Declare a table for addresses, card numbers or mail domains, and say where such files are to be had.
+
+    The declaration is added to events.yaml, comments stay; the file of the table has its header only.
+    """
+    columns, header, source = _KINDS[name := request.kind]
+    paths = project.context.paths
+    with config.editing(paths):
+        files = config.read_files(paths.folder, [])
+        text, file = files.get(EVENTS, ""), table_file(name, files)
+        declared = load_events(yamltext.read(text, EVENTS, []), frozenset(), 2, []).tables
+        if name in declared or file in files:
+            what = f"{EVENTS} declares a table {name}" if name in declared else f"there is a file {file}"
+            raise UsageError(f"{what} already. Nothing was changed.")
+        changed = _with_table(text, name, columns)
+        if load_events(yamltext.read(changed, EVENTS, []), frozenset(), 2, []).tables.keys() != {*declared, name}:
+            raise UsageError(f"{EVENTS} cannot be extended as it is. Add by hand under tables: {name}: {columns}")
+        (paths.folder / file).parent.mkdir(exist_ok=True)
+        config.write_text(paths.folder / file, f"{header}\n")
+        config.write_text(paths.folder / EVENTS, changed)
+    return DeclaredTable(files=[EVENTS, file], source=source)
+
+
+def _with_table(text: str, name: str, columns: str) -> str:
+    """The text of events.yaml with one more table, above the others."""
+    top, lines = yamltext.read(text, EVENTS, []), text.split("\n")
+    entries = top.entries if isinstance(top, yamltext.Mapping) else ()
+    place = next(((key, value) for key, value in entries if key.text == "tables"), None)
+    if place is None:
+        return (
+            f"{text.rstrip()}\n\ntables:\n  {name}: {columns}\n" if text.strip() else f"tables:\n  {name}: {columns}\n"
+        )
+    (_key, value), at = place, place[0].line - 1
+    head, mark, rest = lines[at].partition("{")
+    if mark and "#" not in head:
+        lines[at] = f"{head}{{ {name}: {columns}{',' if rest.strip(' }') else ''} {rest.lstrip()}"
+    else:
+        inner = value.entries[0][0].column - 1 if isinstance(value, yamltext.Mapping) and value.entries else 2
+        lines.insert(at + 1, f"{' ' * inner}{name}: {columns}")
+    return "\n".join(lines)
+
+
+# ---- looking
+
+
+class ShowTables(OperationRequest["Tables"]):
+    """All tables."""
+
+
+class TableSummary(msgspec.Struct, frozen=True):
+    """A table: its file, how keys are looked up (`equal`, `prefix`, `suffix`, `network`), and what reads it."""
+
+    name: str
+    file: str
+    match: str
+    columns: list[str]
+    rows: int
+    read_by: list[str]
+
+
+class Tables(OperationAnswer):
+    """All tables of the project."""
+
+    tables: list[TableSummary]
+
+    def text(self) -> str:
+        heads = ("table", "match", "rows", "file", "read by")
+        rows = [(found.name, found.match, found.rows, found.file, ", ".join(found.read_by)) for found in self.tables]
+        return f"{many(len(rows), 'table')}." + ("\n" + table(rows, heads) if rows else "")
+
+    def hints(self) -> Sequence[str]:
+        return ["shroff tables show NAME VALUE" if self.tables else "shroff tables init ip"]
+
+
+@operation("tables list", right="read:definitions", http="GET /tables")
+def list_tables(project: Project, request: ShowTables) -> Tables:
+    """List look-up tables: how they are looked up, their rows, and what reads them."""
+    definitions = project.definitions
+    return Tables(tables=[_summary(definitions, name) for name in sorted(definitions.events.tables)])
+
+
+class TableRow(msgspec.Struct, frozen=True):
+    """A row of a table, its key as the file has it, and the line; `since` is the time from which on it is valid."""
+
+    key: str
+    line: int | None
+    since: str | None
+    values: dict[str, str | None]
+
+
+class TableVersion(msgspec.Struct, frozen=True):
+    """A version of a table in the log; `by` applied the files, and is empty where the next event took them up."""
+
+    seq: int
+    at: str
+    by: str
+
+
+class ShowTable(OperationRequest["TableView"]):
+    """A table, and a value to look up."""
+
+    name: Annotated[str, Param("The table.")]
+    value: Annotated[str, Param("The value to look up.", is_argument=True)] = ""
+    at: Annotated[str, Param("Look up as of this time; now without it.", metavar="TIME")] = ""
+    seq: Annotated[int, Param("Show the rows that changed in the version of this sequence number.")] = 0
+
+
+class TableView(OperationAnswer):
+    """A table with its newest versions; the row that a value gives, and the rows that one version changed."""
+
+    table: TableSummary
+    value: str
+    row: TableRow | None
+    versions: list[TableVersion]
+    difference: list[str]
+
+    def text(self) -> str:
+        lines = [f"{self.table.file}: {many(self.table.rows, 'row')} by {self.table.match}."]
+        if self.row is not None:
+            line = "" if self.row.line is None else f", line {self.row.line:,}"
+            since = f", from {self.row.since}" if self.row.since else ""
+            lines.append(f"{self.value} gives {self.row.key}{since}{line}:")
+            lines += [f"  {name}: {'missing' if value is None else value}" for name, value in self.row.values.items()]
+        elif self.value:
+            lines.append(f"No row matches {self.value}.")
+        rows = [(version.seq, version.at, version.by) for version in self.versions]
+        lines += [table(rows, ("version", "active from", "applied by"))] if rows and not self.value else []
+        return "\n".join((*lines, *self.difference))
+
+    def exit_status(self) -> int:
+        return 1 if self.value and self.row is None else 0
+
+
+@operation(
+    "tables show",
+    right="read:definitions",
+    http="GET /tables/{name}",
+    refusals=[UnknownTableError],
+    examples=["shroff tables show ip 192.0.2.1", "shroff tables show bins --seq 4211"],
+)
+def show_table(project: Project, request: ShowTable) -> TableView:
+    """Show a look-up table: the row that a value gives, its versions, and who applied them.
+
+    Exit status 1 if no row matches the value.
+    """
+    definitions, name = project.definitions, request.name
+    if name not in definitions.events.tables:
+        known = nearest(name, definitions.events.tables) or "'shroff tables' lists those that there are."
+        raise UnknownTableError(f"there is no table {name!r}. {known}")
+    try:
+        at_ms = parse_time(request.at) if request.at else project.context.now_ms()
+    except ValueError as error:
+        raise UsageError(f"--at: {error}") from None
+    row = _found(definitions, name, request.value, at_ms) if request.value else None
+    versions, difference = list[TableVersion](), list[str]()
+    if project.context.log.exists():
+        with project.context.log.reading() as log:
+            versions = _versions(project, log, name)
+            difference = _difference(log, name, request.seq) if request.seq else []
+    return TableView(
+        table=_summary(definitions, name), value=request.value, row=row, versions=versions, difference=difference
+    )
+
+
+def _summary(definitions: Definitions, name: str) -> TableSummary:
+    shape, rows = definitions.events.tables[name], definitions.reference.tables[name]
+    columns = [definitions.events.table_keys[name], *shape.columns]
+    file, readers = table_file(name, definitions.files), list(dict.fromkeys(_readers(definitions, name)))
+    return TableSummary(name, file, shape.kind or "equal", columns, _count(rows), readers)
+
+
+def _count(rows: Table) -> int:
+    if isinstance(rows, IntervalTable):
+        return len(rows.keys.lines)
+    return sum(len(row.times) if isinstance(row, DatedRows) else 1 for row in rows.values())
+
+
+def _readers(definitions: Definitions, name: str) -> Iterator[str]:
+    """Features, rules and mappings that read a table."""
+
+    def reads(*nodes: Node | str) -> bool:
+        parts = (part for node in nodes if not isinstance(node, str) for part in walk(node))
+        return any(isinstance(part, Lookup) and part.table == name for part in parts)
+
+    yield from (feature.name for feature in definitions.features.values() if reads(feature.node))
+    yield from (f"rule {rule.id}" for rule in definitions.rules if reads(rule.when, *rule.reason))
+    types = (*definitions.events.types.values(), definitions.events.label)
+    yield from (f"from of {type_.name}" for type_ in types for each in type_.mappings.values() if name in each.tables)
+    if definitions.settings.rates == name:
+        yield "money"
+
+
+def _found(definitions: Definitions, name: str, text: str, at_ms: int) -> TableRow | None:
+    """The row that a value gives at a time."""
+    shape, rows = definitions.events.tables[name], definitions.reference.tables[name]
+    places = definitions.settings.money_places
+
+    def shown(values: Mapping[str, Any]) -> dict[str, str | None]:
+        return {
+            column: None if values[column] is None else show(values[column], type_, places)
+            for column, type_ in shape.columns.items()
+        }
+
+    if isinstance(rows, IntervalTable):
+        number = rows.row(text, at_ms)
+        if number < 0:
+            return None
+        values = {column: coded.values[int(coded.codes[number])] for column, coded in rows.columns.items()}
+        since = None
+        if rows.dated is not None:
+            times, order, numbers = rows.dated
+            since = time_text(int(times[numbers[np.flatnonzero(order == number)[0]] % (len(times) + 1)]))
+        return TableRow(str(rows.keys.texts[number]), int(rows.keys.lines[number]), since, shown(values))
+    try:
+        found = rows.get(parse_cell(text, shape.key, places))
+    except ValueError:
+        return None
+    valid = found.at(at_ms) if isinstance(found, DatedRows) else found
+    if valid is None:
+        return None
+    since = None
+    if isinstance(found, DatedRows):
+        since = time_text(max(time_ms for time_ms in found.times if time_ms <= at_ms))
+    return TableRow(text, None, since, shown(valid))
+
+
+def _versions(project: Project, log: Log, name: str) -> list[TableVersion]:
+    """The newest versions of a table first, with who applied the files that made them active."""
+    with ProjectPeople(project.context).open() as desk, desk.store.look() as people:
+        applied = people.record(AuditFilter(action="project.apply"), limit=1_000, is_newest_first=True)
+
+    def by(at_ms: int) -> str:
+        found = (row for row in applied if 0 <= at_ms - row.at_ms <= APPLIED_WITHIN_MS)
+        return next((row.name for row in found if f'"{FOLDER}{name}.' in row.after), "")
+
+    changed = [
+        record
+        for record in log.controls()
+        if any(is_table(file) and table_name(file) == name for file in changed_by(record))
+    ]
+    return [
+        TableVersion(record.seq, time_text(record.time_ms), by(record.time_ms))
+        for record in changed[: -VERSIONS_MAX - 1 : -1]
+    ]
+
+
+def _difference(log: Log, name: str, seq: int) -> list[str]:
+    """The rows that one version of a table changed, how many first."""
+    before, after = control_at(log, seq - 1).files, control_at(log, seq).files
+    was, now = table_file(name, before), table_file(name, after)
+    return row_differences((was, before.get(was, "")), (now, after.get(now, "")))

@@ -1,0 +1,149 @@
+"""Operations on look-up tables: declaring one, the row that a value gives, versions and who applied them."""
+
+from __future__ import annotations
+
+import pytest
+
+from shroff import config
+from shroff.app import project as app
+from shroff.app.rules.table_operations import InitTable, ShowTable, ShowTables, UnknownTableError
+from shroff.errors import UsageError
+from tests.support.projects import write_files
+from tests.support.webs import Asker, Browser, run
+
+EVENTS = (
+    "payment:  # what we decide\n  id: id\n  time: at\n  decide: true\n"
+    "  fields: { id: text, at: time, card: text, ip: text?, amount: money }\nentities:\n  card: { payment: card }\n"
+)
+RULE = "- id: german\n  on: payment\n  by: card\n  when: tables.ip[this.ip].country == 'DE'\n  effect: review\n"
+TABLE = "network,since,country\n192.0.2.0/24,2026-01-01,DE\n192.0.2.0/24,2026-03-01,FR\n192.0.0.0/16,2026-01-01,\n"
+CODES = "code,level\n7,low\n"
+DECLARED = "tables:\n  ip: { network: network, from: since, country: text? }\n  codes: { code: integer, level: text }\n"
+
+
+@pytest.fixture
+def bank(tmp_path):
+    return write_files(tmp_path / "bank", {"shroff.yaml": "shroff: 1\nname: bank\nmoney: EUR\n", "events.yaml": EVENTS})
+
+
+@pytest.fixture
+def looked_up(bank):
+    files = {"events.yaml": EVENTS + DECLARED, "tables/ip.csv": TABLE, "tables/codes.csv": CODES, "rules/ip.yaml": RULE}
+    return app.open(write_files(bank, files))
+
+
+def init(folder, kind):
+    return app.open(folder).run(InitTable(kind=kind))
+
+
+@pytest.mark.parametrize(
+    "declared",
+    [
+        "",
+        "tables:  # mine\n    m: { a: text, b: text }  # the first\n",
+        "tables: { m: { a: text, b: text } }  # all\n",
+        "tables: {}\n",
+        "# the end\n",
+    ],
+)
+def test_each_shape_is_declared_beside_what_is_there_and_the_project_stays_well(bank, declared):
+    write_files(bank, {"events.yaml": EVENTS + declared, **({"tables/m.csv": "a,b\n"} if " m:" in declared else {})})
+
+    for kind in ("ip", "bins", "mail"):
+        told = init(bank, kind)
+        assert told.files == ["events.yaml", f"tables/{kind}.csv"]
+        assert told.source in told.text()
+        with pytest.raises(UsageError, match="Nothing was changed"):
+            init(bank, kind)
+
+    text = (bank / "events.yaml").read_text()
+    assert all(part.split("\n")[0] in text for part in (EVENTS + declared).split("#")[1:])
+    assert not app.open(bank).check().errors
+    assert {"ip", "bins", "mail"} <= app.open(bank).definitions.events.tables.keys()
+
+
+def test_a_file_that_is_there_is_not_written_over(bank):
+    (bank / "tables").mkdir()
+    (bank / "tables/ip.mmdb").write_bytes(b"x")
+
+    with pytest.raises(UsageError, match=r"there is a file tables/ip\.mmdb already"):
+        init(bank, "ip")
+    assert (bank / "events.yaml").read_text() == EVENTS
+
+
+def test_tables_are_listed_with_how_they_match_and_what_reads_them(looked_up):
+    found = {table.name: table for table in looked_up.run(ShowTables()).tables}
+
+    assert (found["ip"].match, found["ip"].rows, found["ip"].read_by) == ("network", 3, ["rule german"])
+    assert (found["codes"].match, found["codes"].rows, found["codes"].read_by) == ("equal", 1, [])
+
+
+@pytest.mark.parametrize(
+    ("value", "at", "line", "country"),
+    [
+        ("192.0.2.1", "2026-02-28T23:59:59Z", 2, "DE"),
+        ("192.0.2.1", "2026-03-01T00:00:00Z", 3, "FR"),
+        ("192.0.3.1", "2026-03-01T00:00:00Z", 4, None),
+    ],
+)
+def test_a_value_shows_the_row_that_wins(looked_up, value, at, line, country):
+    row = looked_up.run(ShowTable(name="ip", value=value, at=at)).row
+
+    assert (row.line, row.values) == (line, {"country": country})
+    assert row.since == ("2026-03-01T00:00:00Z" if line == 3 else "2026-01-01T00:00:00Z")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "at"),
+    [("ip", "198.51.100.1", ""), ("ip", "192.0.2.1", "2025-01-01T00:00:00Z"), ("codes", "x", "")],
+)
+def test_without_a_row_the_answer_is_no(looked_up, name, value, at):
+    answer = looked_up.run(ShowTable(name=name, value=value, at=at))
+
+    assert (answer.row, answer.exit_status()) == (None, 1)
+    assert f"No row matches {value}" in answer.text()
+
+
+def test_what_is_asked_wrongly_is_told(looked_up):
+    with pytest.raises(UnknownTableError, match="ip"):
+        looked_up.run(ShowTable(name="ips"))
+    with pytest.raises(UsageError, match="--at"):
+        looked_up.run(ShowTable(name="ip", value="x", at="soon"))
+
+
+def test_versions_say_who_applied_them_and_which_rows_they_changed(looked_up):
+    folder = looked_up.context.paths.folder
+    payment = {"id": "p1", "at": "2026-02-01T12:00:00Z", "card": "c", "ip": "192.0.2.1", "amount": "1.00"}
+    assert looked_up.decide([payment], as_type="payment")[0].outcome == "review"
+    config.write_text(folder / "tables/ip.csv", TABLE.replace(",DE", ",NL") + "203.0.113.0/24,2026-01-01,DE\n")
+    assert app.open(folder).apply().applied
+
+    view = app.open(folder).run(ShowTable(name="ip"))
+    assert [(version.seq, bool(version.by)) for version in view.versions] == [(3, True), (1, False)]
+    changed = app.open(folder).run(ShowTable(name="ip", seq=3)).difference
+    assert changed[0] == "@@ rows: 1 added, 1 changed, 0 gone @@"
+    assert "-192.0.2.0/24,2026-01-01,DE" in changed
+    assert [version.seq for version in app.open(folder).run(ShowTable(name="codes")).versions] == [1]
+
+
+@pytest.mark.slow
+def test_the_screen_shows_the_row_of_a_value_versions_and_what_is_wrong(looked_up):
+    async def steps(_: Asker, browser: Browser) -> None:
+        assert b"/tables/ip" in (await browser.get("/tables")).body
+        shown = (await browser.get("/tables/ip?q=192.0.2.1&at=2026-02-01T00:00:00Z")).body
+        assert b"192.0.2.0/24" in shown
+        assert b"DE" in shown
+        assert b"No row matches" in (await browser.get("/tables/ip?q=%3Cb%3E")).body
+        wrong = await browser.get("/tables/ip?q=192.0.2.1&at=soon&seq=x")
+        assert (wrong.status, b"is not a time" in wrong.body) == (422, True)
+        assert (await browser.get("/tables/none")).status == 404
+
+    run(looked_up.context.paths.folder, steps)
+
+
+@pytest.mark.slow
+def test_the_screen_of_no_tables_says_how_to_declare_one(bank):
+    async def steps(_: Asker, browser: Browser) -> None:
+        assert b"shroff tables init ip" in (await browser.get("/tables")).body
+
+    run(bank, steps)
