@@ -124,6 +124,7 @@ OBJECTS: Final[Texts] = {
     "no-reason": ("The change needs a reason.", "Send `reason`."),
     "is-off": ("The rule is removed already.", "Roll back to a version to activate it again."),
     "no-list": ("The project has no list of this name.", "Use a name of `GET /api/v1/lists`."),
+    "no-table": ("The project has no look-up table of this name.", "Use a name of `GET /api/v1/tables`."),
     "not-asked": ("The change that waited for approval is gone.", "Read the list again."),
     "no-backtest": ("There is no such backtest, or its draft is gone.", "Start a new backtest."),
     "busy": ("Another backtest runs, or too many wait.", "Wait for its end, then repeat."),

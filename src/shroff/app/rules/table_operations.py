@@ -76,7 +76,7 @@ class UnknownTableError(RefusalError):
 class InitTable(OperationRequest["DeclaredTable"]):
     """A ready shape of a table."""
 
-    kind: Annotated[Literal["ip", "bins", "mail"], Param("What is looked up: addresses, card numbers or mail domains.")]
+    kind: Annotated[Literal["ip", "bins", "mail"], Param("Kind of key: addresses, card numbers or mail domains.")]
 
 
 class DeclaredTable(OperationAnswer):
@@ -136,7 +136,7 @@ def _with_table(text: str, name: str, columns: str) -> str:
 # ---- looking
 
 
-class ShowTables(OperationRequest["Tables"]):
+class ShowTables(OperationRequest["LookUpTables"]):
     """All tables."""
 
 
@@ -151,14 +151,14 @@ class TableSummary(msgspec.Struct, frozen=True):
     read_by: list[str]
 
 
-class Tables(OperationAnswer):
+class LookUpTables(OperationAnswer):
     """All tables of the project."""
 
     tables: list[TableSummary]
 
     def text(self) -> str:
         heads = ("table", "match", "rows", "file", "read by")
-        rows = [(found.name, found.match, found.rows, found.file, ", ".join(found.read_by)) for found in self.tables]
+        rows = [(each.name, each.match, each.rows, each.file, ", ".join(each.read_by)) for each in self.tables]
         return f"{many(len(rows), 'table')}." + ("\n" + table(rows, heads) if rows else "")
 
     def hints(self) -> Sequence[str]:
@@ -166,10 +166,10 @@ class Tables(OperationAnswer):
 
 
 @operation("tables list", right="read:definitions", http="GET /tables")
-def list_tables(project: Project, request: ShowTables) -> Tables:
+def list_tables(project: Project, request: ShowTables) -> LookUpTables:
     """List look-up tables: how they are looked up, their rows, and what reads them."""
     definitions = project.definitions
-    return Tables(tables=[_summary(definitions, name) for name in sorted(definitions.events.tables)])
+    return LookUpTables(tables=[_summary(definitions, name) for name in sorted(definitions.events.tables)])
 
 
 class TableRow(msgspec.Struct, frozen=True):
@@ -181,7 +181,7 @@ class TableRow(msgspec.Struct, frozen=True):
     values: dict[str, str | None]
 
 
-class TableVersion(msgspec.Struct, frozen=True):
+class LookUpVersion(msgspec.Struct, frozen=True):
     """A version of a table in the log; `by` applied the files, and is empty where the next event took them up."""
 
     seq: int
@@ -204,7 +204,7 @@ class TableView(OperationAnswer):
     table: TableSummary
     value: str
     row: TableRow | None
-    versions: list[TableVersion]
+    versions: list[LookUpVersion]
     difference: list[str]
 
     def text(self) -> str:
@@ -245,7 +245,7 @@ def show_table(project: Project, request: ShowTable) -> TableView:
     except ValueError as error:
         raise UsageError(f"--at: {error}") from None
     row = _found(definitions, name, request.value, at_ms) if request.value else None
-    versions, difference = list[TableVersion](), list[str]()
+    versions, difference = list[LookUpVersion](), list[str]()
     if project.context.log.exists():
         with project.context.log.reading() as log:
             versions = _versions(project, log, name)
@@ -317,7 +317,7 @@ def _found(definitions: Definitions, name: str, text: str, at_ms: int) -> TableR
     return TableRow(text, None, since, shown(valid))
 
 
-def _versions(project: Project, log: Log, name: str) -> list[TableVersion]:
+def _versions(project: Project, log: Log, name: str) -> list[LookUpVersion]:
     """The newest versions of a table first, with who applied the files that made them active."""
     with ProjectPeople(project.context).open() as desk, desk.store.look() as people:
         applied = people.record(AuditFilter(action="project.apply"), limit=1_000, is_newest_first=True)
@@ -332,7 +332,7 @@ def _versions(project: Project, log: Log, name: str) -> list[TableVersion]:
         if any(is_table(file) and table_name(file) == name for file in changed_by(record))
     ]
     return [
-        TableVersion(record.seq, time_text(record.time_ms), by(record.time_ms))
+        LookUpVersion(record.seq, time_text(record.time_ms), by(record.time_ms))
         for record in changed[: -VERSIONS_MAX - 1 : -1]
     ]
 
