@@ -303,7 +303,7 @@ def _tables(node: Node | None, places: int, problems: list[Problem]) -> tuple[di
             problems.append(key.problem(f"table {key.text} has a key and at least one more column"))
             continue
         types = {column.name: column.type for column in columns[1:]}
-        tables[name] = TableShape(columns[0].type, types, since, kind, paths)
+        tables[name] = TableShape(columns[0].read_type, types, since, kind, paths)
         keys[name] = columns[0].name
     return tables, keys
 

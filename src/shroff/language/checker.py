@@ -267,7 +267,7 @@ class _Checker:
         if column not in shape.columns:
             self.fail(tree.column, f"table {table} has no column {column!r}.", nearest(column, shape.columns))
         key = self.check(tree.key)
-        check_key(tree.key, key)
+        check_key(tree.key, key, shape.key)
         if not _can_become(key.type, shape.key):
             self.fail(tree.key, f"the key of table {table} is {shape.key}, this is {key.type}")
         return typed.Lookup(shape.columns[column], table, column, convert(key, shape.key))

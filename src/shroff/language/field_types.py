@@ -248,10 +248,12 @@ def check_list(at: Syntax, operand: Node) -> None:
         _refuse(at, "a list has the hashes of whole values, and this is made of several.")
 
 
-def check_key(at: Syntax, key: Node) -> None:
-    """Refuse a hashed key of a table. Raises: ExpressionError."""
-    if key.type.hashing:
+def check_key(at: Syntax, key: Node, wanted: Type) -> None:
+    """Refuse a hashed key of a table whose keys are in clear, and the other way round. Raises: ExpressionError."""
+    if key.type.hashing and not wanted.hashing:
         _refuse(at, "a table has its keys in clear, and this one is hashed.")
+    if wanted.hashing and not key.type.hashing:
+        _refuse(at, "the table has hashed keys, and this one is in clear.")
 
 
 def hashing_of_call(call: syntax.FunctionCall, arguments: tuple[Node, ...]) -> str:

@@ -36,6 +36,7 @@ from shroff.language.expression import (
     RowValue,
     Score,
     ThisField,
+    Via,
     When,
 )
 from shroff.language.values import HOUR_MS, show_decimal, show_duration, show_number
@@ -56,6 +57,11 @@ def text_of(node: Node) -> str:
     'card.payments_1h >= 100_000'
     """
     return _Printer("").write(node, _ELSE)
+
+
+def text_of_via(via: Via) -> str:
+    """Write what links keys, without its cap: `payment.device`."""
+    return _Printer(via.event).write(via.operand, _ELSE)
 
 
 def as_written(written: str | None, node: Node) -> str:
@@ -188,7 +194,7 @@ def _aggregate(node: Aggregate) -> str:
         brackets.append(show_decimal(share, len(str(whole)) - 1))
     text = ", ".join(brackets)
     if node.via is not None:
-        text += f" via {_Printer(node.via.event).write(node.via.operand, _ELSE)}"
+        text += f" via {text_of_via(node.via)}"
         text += f" up to {node.via.up_to}" if node.via.up_to != VIA_UP_TO else ""
     if node.condition is not None:
         text += f" where {inside.write(node.condition, _ELSE)}"

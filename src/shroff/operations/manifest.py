@@ -43,6 +43,8 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {  # word: (module below shroff
     "outbox": ("app.live.outbox_operations", "outgoing deliveries of sinks: show, deliver, retry, drop"),
     "notices": ("app.notice_operations", "notifications: list, preview, test mails, failed letters"),
     "lists": ("app.rules.list_operations", "show and change the lists that rules read"),
+    "links": ("app.rules.link_operations", "show by which values a key is linked to other keys"),
+    "rings": ("app.rules.link_operations", "find rings of linked keys, as a table that rules read"),
     "rates": ("app.rules.rate_operations", "import rates of other currencies"),
     "tables": ("app.rules.table_operations", "look-up tables: declare, search, versions"),
     "rules": ("app.rules.rule_operations", "show rules with their hits, precision and versions"),

@@ -13,6 +13,7 @@ from starlette.responses import Response
 from shroff.cases.case import FRAUD, about_of
 from shroff.events.summary import EventSummary
 from shroff.explain.entities import KeyEvent, KeyLinks, KeyTotals, Timeline, fields_of, summary_in
+from shroff.explain.links import KeyLink, entity_links, has_via, linked_key
 from shroff.language.expression import ThisField
 from shroff.operations.pagination import cursor_of, limit_of, next_of
 from shroff.people.access import Right
@@ -34,12 +35,13 @@ if TYPE_CHECKING:
     from shroff.app.project import Project
     from shroff.events.labels import VerdictInForce
     from shroff.project.definitions import Definitions
-    from shroff.streams.log import FlagRow, Record
+    from shroff.streams.log import FlagRow, Log, Record
     from shroff.web.service import Service
 
 SHOWN: Final = 12  # events of the first part; the charts show more
 IN_TABLE: Final = 20  # decisions whose features stand in a table, too: of more that would be most of the page's weight
 LINKS_SHOWN: Final = 10
+LINKS_IN: Final = 1 << 17  # records that are read for the links that features count, the newest
 FLAGS_COUNTED: Final = 200  # the newest, which stand together by rule
 
 
@@ -86,6 +88,7 @@ class _Found:
     links: KeyLinks
     totals: KeyTotals
     owner: Sequence[str]
+    counted: Sequence[KeyLink] = ()
 
 
 async def show(service: Service, request: Request) -> Response:
@@ -127,6 +130,7 @@ async def show(service: Service, request: Request) -> Response:
         left_out=[(texts.title(*left), entity_path(*left)) for left in found.links.left_out],
         graph=_graph(texts.title(name, key), links),
         links_shown=LINKS_SHOWN,
+        counted=found.counted,
         older=None if older is None else next_of(older),
         before=before,
         windows=windows_of(found.timeline.events),
@@ -157,7 +161,15 @@ def _looked(project: Project, name: str, key: str, before: int | None, limit: in
             look.links(name, key, timeline),
             look.totals(name, key),
             [text for values in owner.values() if len(values) == 1 for text in values],
+            _counted(project.definitions, log, name, key),
         )
+
+
+def _counted(definitions: Definitions, log: Log, name: str, key: str) -> Sequence[KeyLink]:
+    """The links that features of the entity count; none where no feature has `via`."""
+    if not has_via(definitions, name):
+        return ()
+    return entity_links(log, definitions, name, most=LINKS_IN).of(linked_key(definitions, name, key))[0]
 
 
 def _by_rule(flags: Sequence[FlagRow]) -> Iterable[Sequence[FlagRow]]:

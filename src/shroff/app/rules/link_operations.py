@@ -1,0 +1,253 @@
+"""Operations on links: the values by which a key is linked to others, and rings of linked keys as a table."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, ClassVar, Final
+
+from shroff import config
+from shroff.errors import UsageError
+from shroff.events.event import TimeText, time_text
+from shroff.explain.links import Hub, KeyLink, Ring, UnknownEntityError, entity_links, linked_key
+from shroff.features.key_texts import stored_text
+from shroff.language.expression import Aggregate, aggregates
+from shroff.operations.declaration import OperationAnswer, OperationRequest, Param, group, operation
+from shroff.people.audit import Action
+from shroff.project.definitions import computed_of
+from shroff.runtime.texts import many, one_line, shown, table
+
+if TYPE_CHECKING:
+    from shroff.app.project import Project
+    from shroff.app.project_log import ProjectLog
+    from shroff.operations.declaration import ProgressSteps
+    from shroff.project.definitions import Definitions
+
+RINGS: Final = "rings"
+FILE: Final = f"tables/{RINGS}.csv"
+COLUMNS: Final = ("ring", "cards", "frauds", "spent")
+WRITTEN: Final = "The rings are written; they become active with the next command that writes."
+KEYS_SHOWN: Final = 5
+
+group(
+    "rings",
+    """Rings: keys that are linked with each other by shared values, over any number of steps.
+
+    They are the table 'rings' of the project, which rules read as tables.rings[this.card].cards.
+    """,
+    examples=("shroff rings build", "shroff rings build card --as-of 2026-03-01"),
+)
+
+
+# ---- links of one key
+
+
+class ShowLinks(OperationRequest["EntityLinksAnswer"]):
+    """A key of an entity, and the moment."""
+
+    entity: Annotated[str, Param("The entity.", metavar="ENTITY")]
+    key: Annotated[str, Param("The key as text; of several parts as a JSON list.", metavar="KEY")]
+    as_of: Annotated[str | None, Param("A time or a day.  [default: the time of the newest event]", metavar="T")] = None
+
+
+class EntityLinksAnswer(OperationAnswer):
+    """The values that a key shares with others at a moment.
+
+    Each link has the other keys, the frauds among the events with the value, and the money of these events. `hubs` are
+    values that too many keys share to link any.
+    """
+
+    entity: str
+    key: str
+    as_of: TimeText
+    links: list[KeyLink]
+    hubs: list[Hub]
+    NEXT: ClassVar = ("shroff rings build",)
+
+    def text(self) -> str:
+        rows = [
+            (link.via, one_line(shown(link.value)), _some(link.keys), link.frauds, link.spent or "")
+            for link in self.links
+        ]
+        head = f"{self.entity} {one_line(self.key)} at {self.as_of}: {many(len(rows), 'link')}."
+        hubs = [
+            f"Left out, as too many share it: {hub.via} {one_line(shown(hub.value))}, {many(hub.keys, 'key')}."
+            for hub in self.hubs
+        ]
+        return "\n".join(
+            [head, *([table(rows, ("via", "value", "linked to", "frauds", "spent"))] if rows else []), *hubs]
+        )
+
+
+def _some(keys: Sequence[str]) -> str:
+    more = f" and {len(keys) - KEYS_SHOWN} more" if len(keys) > KEYS_SHOWN else ""
+    return ", ".join(map(one_line, keys[:KEYS_SHOWN])) + more
+
+
+@operation(
+    "links",
+    right="read:decisions",
+    http="GET /entities/{entity}/{key}/links",
+    refusals=[UnknownEntityError],
+    examples=["shroff links card c-17", "shroff links card c-17 --as-of 2026-03-01T12:00:00Z --json"],
+)
+def show_links(log: ProjectLog, definitions: Definitions, request: ShowLinks) -> EntityLinksAnswer:
+    """Show by which values a key is linked to other keys of its entity, and what happened with them.
+
+    The values are those that features read by 'via', each in its longest window; without such features, the keys of
+    other entities in 30 days. Labels count as they were known at the moment.
+    """
+    from shroff.replay.notebook import moment_ms
+
+    text = stored_text(definitions.events, log.hasher, request.entity, request.key)
+    key, as_of_ms = linked_key(definitions, request.entity, text), moment_ms(request.as_of, "as-of")
+    with log.reading() as reader:
+        as_of_ms = (reader.watermark_ms() or 0) if as_of_ms is None else as_of_ms
+        links, hubs = entity_links(reader, definitions, request.entity, as_of_ms).of(key)
+    return EntityLinksAnswer(entity=request.entity, key=text, as_of=time_text(as_of_ms), links=links, hubs=hubs)
+
+
+# ---- rings
+
+
+class BuildRings(OperationRequest["RingsBuilt"]):
+    """The entity whose keys are put into rings, and the moment."""
+
+    entity: Annotated[
+        str, Param("The entity.  [default: that of the first feature with 'via']", metavar="ENTITY", is_argument=True)
+    ] = ""
+    as_of: Annotated[str | None, Param("A time or a day.  [default: the time of the newest event]", metavar="T")] = None
+
+
+class RingsBuilt(OperationAnswer):
+    """The rings that are in the table; `seq` is the place of the control event with which it is active.
+
+    `in_force` says whether it is active, else `why_not`.
+    """
+
+    entity: str
+    as_of: TimeText
+    rings: int
+    keys: int
+    largest: int
+    seq: int
+    in_force: bool
+    why_not: str | None
+    NEXT: ClassVar = ("shroff check",)
+
+    def text(self) -> str:
+        made = (
+            f"{many(self.rings, 'ring')} of {many(self.keys, 'key')} of {self.entity}, the largest of {self.largest:,}."
+        )
+        state = f"Active from sequence number {self.seq:,} on." if self.in_force else f"Not active: {self.why_not}"
+        return f"{made} {FILE} is written. {state}"
+
+
+@operation(
+    "rings build",
+    right="edit:lists",
+    is_long=True,
+    examples=["shroff rings build", "shroff rings build card --as-of 2026-03-01 --json"],
+)
+def build_rings(project: Project, progress: ProgressSteps, request: BuildRings) -> RingsBuilt:
+    """Find rings of linked keys and make them active as the table 'rings'.
+
+    Links are those of 'shroff links'. Two keys are in one ring where values connect them, over any number of steps. The
+    table has for each key of a ring: ring, its first key; cards, its number of keys; frauds and spent, of the events of
+    its keys in the window. The declaration is added to events.yaml where it is missing. Made twice of the same log, the
+    table is the same, byte by byte.
+    """
+    from shroff.replay.notebook import moment_ms
+
+    context, definitions = project.context, project.definitions
+    entity, as_of_ms = request.entity or _first_linked(definitions), moment_ms(request.as_of, "as-of")
+    with project.log.reading() as log:
+        as_of_ms = (log.watermark_ms() or 0) if as_of_ms is None else as_of_ms
+        counted = progress.counting("reading links, events", log.last_seq())
+        found = entity_links(log, definitions, entity, as_of_ms, counted)
+    if not found.events:
+        raise UsageError(
+            f"nothing links keys of {entity}: no feature of it has 'via', and no other entity has a key at its events. "
+            f"Write such a feature: linked: distinct(payment.{entity} via payment.device) over 30d"
+        )
+    rings = found.rings()
+    key = _key_type(definitions, entity)
+    with config.editing(context.paths):
+        context.reload()
+        files = config.read_files(context.paths.folder, [])
+        changes = {FILE: _csv(entity, rings), "events.yaml": _declared(project.definitions, files, entity, key)}
+        changes = {name: text for name, text in changes.items() if text != files.get(name)}
+        if changes:
+            _write(project, changes)
+    context.reload()
+    in_force, why_not = project.requests.put_in_force(WRITTEN, rows_alone=False)
+    with project.log.reading() as log:
+        seq = max((record.seq for record in log.controls()), default=0)
+    return RingsBuilt(
+        entity=entity,
+        as_of=time_text(as_of_ms),
+        rings=len(rings),
+        keys=sum(len(ring.keys) for ring in rings),
+        largest=max((len(ring.keys) for ring in rings), default=0),
+        seq=seq,
+        in_force=in_force,
+        why_not=why_not or None,
+    )
+
+
+def _write(project: Project, changes: dict[str, str]) -> None:
+    from shroff.app.people import ProjectPeople
+    from shroff.app.project_files import checked_with
+
+    checked_with(project.context, changes)
+    ProjectPeople(project.context).record(Action("rings.build", f"table {RINGS}"))
+    for name, text in changes.items():
+        path = project.context.paths.folder / name
+        path.parent.mkdir(exist_ok=True)
+        config.write_text(path, text)
+
+
+def _csv(entity: str, rings: Sequence[Ring]) -> str:
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow((entity, *COLUMNS))
+    rows = [(key, ring.keys[0], len(ring.keys), ring.frauds, ring.spent or "") for ring in rings for key in ring.keys]
+    writer.writerows(sorted(rows))
+    return out.getvalue()
+
+
+def _declared(definitions: Definitions, files: dict[str, str], entity: str, key: str) -> str:
+    """The text of events.yaml with the table declared. Raises: UsageError where another one has its name."""
+    text = files.get("events.yaml", "")
+    columns = f"{{ {entity}: {key}, ring: text, cards: integer, frauds: integer, spent: money }}"
+    table_ = definitions.events.tables.get(RINGS)
+    if table_ is not None:
+        if definitions.events.table_keys[RINGS] != entity or set(table_.columns) != set(COLUMNS):
+            raise UsageError(f"events.yaml declares another table {RINGS}. Write {RINGS}: {columns}")
+        return text
+    lines = text.splitlines()
+    for at, line in enumerate(lines):
+        if line.startswith("tables:"):
+            if line.removeprefix("tables:").strip().startswith("{"):
+                return text.replace(line, line.replace("{", f"{{ {RINGS}: {columns},", 1), 1)
+            return "\n".join([*lines[: at + 1], f"  {RINGS}: {columns}", *lines[at + 1 :], ""])
+    return f"{text.rstrip()}\ntables:\n  {RINGS}: {columns}\n"
+
+
+def _first_linked(definitions: Definitions) -> str:
+    """The entity of the first aggregate that links keys; else the first entity of all."""
+    nodes = [computed.node for computed in computed_of(definitions)]
+    linked: list[Aggregate] = [
+        aggregate for node in nodes for aggregate in aggregates(node) if aggregate.via is not None
+    ]
+    return linked[0].entity if linked else next(iter(definitions.events.entities), "")
+
+
+def _key_type(definitions: Definitions, entity: str) -> str:
+    """The type of an entity's keys as a column of a table. Raises: UsageError for keys of several parts."""
+    parts = next((parts for parts in definitions.events.entities[entity].keys.values() if parts), ())
+    if len(parts) != 1 or parts[0].type.kind not in {"text", "choice", "integer"}:
+        raise UsageError(f"rings are of entities whose key is one text or whole number, which that of {entity} is not.")
+    kind = "integer" if parts[0].type.kind == "integer" else "text"
+    return f"{kind} hashed" if parts[0].type.hashing else kind

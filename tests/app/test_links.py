@@ -1,0 +1,115 @@
+"""`shroff links`, `shroff rings build`: shared values, hubs, verdicts, and rings as a table that rules read."""
+
+from __future__ import annotations
+
+import pytest
+
+from shroff.app import project as app
+from shroff.app.rules.link_operations import BuildRings, ShowLinks
+from shroff.errors import RefusalError, UsageError
+from tests.support.projects import FILES, write_files
+
+LINKED = FILES | {
+    "events.yaml": FILES["events.yaml"].replace("card: text?", "card: text?, device: text?"),
+    "features.yaml": "card:\n"
+    "  linked: distinct(payment.card via payment.device up to 3) over 30d including this\n"
+    "  near: count(label via payment.device up to 3 where label.verdict == 'fraud') over 60d\n",
+}
+HOUR = "2026-03-01T{:02}:00:00Z"
+
+
+def payment(number: int, card: str | None, device: str | None, hour: int = 10) -> dict[str, object]:
+    fields = {"id": f"p{number}", "at": HOUR.format(hour), "card": card, "device": device, "amount": f"{number}.00"}
+    return {"payment": {name: value for name, value in fields.items() if value is not None}}
+
+
+def label(number: int, verdict: str, hour: int) -> dict[str, object]:
+    event = {"event": f"payment/p{number}", "verdict": verdict, "source": "analyst", "known_at": HOUR.format(hour)}
+    return {"label": event}
+
+
+def opened(folder, files=LINKED):
+    project = app.open(write_files(folder, files))
+    project.decide(
+        [
+            *(
+                payment(1, "a", "d"),
+                payment(2, "b", "d"),
+                payment(3, None, "d"),
+                payment(4, "b", "e"),
+                payment(5, "c", "e"),
+            ),
+            *(payment(6 + at, card, "hub") for at, card in enumerate("axyz")),
+            *(label(2, "fraud", 11), label(4, "fraud", 11), label(4, "genuine", 12)),
+            *(payment(20, "late", "d", 13), payment(21, "alone", "f", 13)),
+        ]
+    )
+    return project
+
+
+def test_links_are_what_was_shared_and_known_at_a_moment(tmp_path):
+    project = opened(tmp_path)
+    now, then = (project.run(ShowLinks(entity="card", key="a", as_of=at)) for at in (None, HOUR.format(10)))
+    of_b = project.run(ShowLinks(entity="card", key="b"))
+
+    assert [(link.via, link.value, link.keys, link.frauds, link.spent) for link in now.links] == [
+        ("payment.device", "d", ["b", "late"], 1, "26.00")
+    ]
+    assert [(link.keys, link.frauds, link.spent) for link in then.links] == [(["b"], 0, "6.00")]
+    assert [(hub.value, hub.keys) for hub in now.hubs] == [("hub", 4)]
+    assert [(link.value, link.keys, link.frauds) for link in of_b.links] == [("d", ["a", "late"], 1), ("e", ["c"], 0)]
+    assert project.run(ShowLinks(entity="card", key="nobody")).links == []
+
+
+def test_without_via_the_keys_of_other_entities_link(tmp_path):
+    files = LINKED | {"features.yaml": FILES["features.yaml"]}
+    files["events.yaml"] = files["events.yaml"].rstrip() + "\n  device: { payment: device }\n"
+    found = opened(tmp_path, files).run(ShowLinks(entity="card", key="c"))
+
+    assert [(link.via, link.keys) for link in found.links] == [("payment.device", ["b"])]
+
+
+def test_what_cannot_be_linked_is_refused(tmp_path):
+    project = opened(tmp_path, LINKED | {"features.yaml": FILES["features.yaml"]})
+
+    with pytest.raises(RefusalError, match="there is no entity 'cart'"):
+        project.run(ShowLinks(entity="cart", key="a"))
+    assert project.run(ShowLinks(entity="card", key="a")).links == []
+    with pytest.raises(UsageError, match="nothing links keys of card"):
+        project.run(BuildRings())
+
+
+@pytest.mark.parametrize("kind", ["text?", "text? hashed"])
+def test_rings_are_a_table_that_rules_read_and_the_same_bytes_when_made_twice(tmp_path, kind):
+    project = opened(tmp_path, LINKED | {"events.yaml": LINKED["events.yaml"].replace("card: text?", f"card: {kind}")})
+    first = project.run(BuildRings())
+    made = (tmp_path / "tables" / "rings.csv").read_bytes()
+    again = project.run(BuildRings(entity="card"))
+
+    assert (first.rings, first.keys, first.largest, first.in_force, first.why_not) == (1, 4, 4, True, None)
+    assert (tmp_path / "tables" / "rings.csv").read_bytes() == made
+    assert again.seq == first.seq
+    assert {line.split(",", 2)[2] for line in made.decode().splitlines()[1:]} == {"4,1,38.00"}
+    rule = "- { id: ring, on: payment, by: card, when: 'tables.rings[this.card].frauds > 0', effect: review }\n"
+    write_files(tmp_path, {"rules/ring.yaml": rule})
+    inside, outside = app.open(tmp_path).decide([payment(30, "c", None, 13), payment(31, "alone", None, 13)])
+    assert (inside.outcome, outside.outcome) == ("review", "approve")
+
+
+def test_rings_take_a_declaration_that_stands_and_refuse_another_table_of_their_name(tmp_path):
+    tables = "tables: { places: { place: text, zone: text } }\n"
+    files = LINKED | {"events.yaml": tables + LINKED["events.yaml"], "tables/places.csv": "place,zone\nx,y\n"}
+    project = opened(tmp_path, files)
+    project.run(BuildRings())
+    declared = (tmp_path / "events.yaml").read_text(encoding="utf-8")
+    project.run(BuildRings())
+
+    assert (
+        "tables: { rings: { card: text, ring: text, cards: integer, frauds: integer, spent: money }, places:"
+        in declared
+    )
+    assert (tmp_path / "events.yaml").read_text(encoding="utf-8") == declared
+    other = write_files(tmp_path, {"events.yaml": declared.replace("spent: money", "paid: money")})
+    (other / "tables" / "rings.csv").write_text("card,ring,cards,frauds,paid\n")
+    with pytest.raises(UsageError, match="declares another table rings"):
+        app.open(other).run(BuildRings())
