@@ -120,6 +120,25 @@ def test_a_value_is_removed_for_a_reason_and_put_back_as_it_was(bank):
 
 
 @pytest.mark.slow
+def test_the_page_of_a_key_shows_the_links_that_features_count(bank):
+    features = bank / "features.yaml"
+    more = "card:\n  linked: distinct(payment.card via payment.device) over 30d including this\n"
+    features.write_text(features.read_text(encoding="utf-8").replace("card:\n", more, 1), encoding="utf-8")
+
+    async def steps(asks: Asker, browser: Browser) -> None:
+        for card in ("c-1", "c-2", "c-3"):
+            event = PAYMENT | {"payment_id": card, "card": card, "device": "d-1"}
+            await call(browser, "POST", "/api/v1/events/payment", event)
+        page = (await browser.get("/entities/card/c-1")).body.decode()
+        counted = page.partition('id="counted"')[2].partition("</section>")[0]
+
+        assert "payment.device</span> d-1" in counted
+        assert '<a class="plain" href="/entities/card/c-2">c-2</a>, ' in counted
+
+    run(bank, steps)
+
+
+@pytest.mark.slow
 def test_the_page_of_a_key_puts_it_into_its_lists_and_takes_it_out(bank):
     async def steps(asks: Asker, browser: Browser) -> None:
         await call(browser, "POST", "/api/v1/events/payment", PAYMENT)
@@ -128,6 +147,7 @@ def test_the_page_of_a_key_puts_it_into_its_lists_and_takes_it_out(bank):
         assert "<dd>none</dd><dd>of 1 that holds a card</dd>" in page
         assert 'data-says="Block"' in page  # a rule declines who stands there
         assert LIST not in (await browser.get("/entities/merchant/m-1")).body.decode()
+        assert 'id="counted"' not in page  # no feature links cards
         entry = {"value": "c-1", "back": "/entities/card/c-1"}
         for wrong, words in (
             ({"note": " ", "lasts": "7d"}, b"needs a reason"),

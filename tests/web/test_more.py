@@ -235,6 +235,29 @@ def test_a_label_that_names_no_id_stands_in_the_record_by_what_names_it(bank):
     run(bank, steps)
 
 
+def test_an_entity_has_the_links_that_its_features_count(bank):
+    features = bank / "features.yaml"
+    more = "card:\n  linked: distinct(payment.card via payment.device up to 2) over 30d including this\n"
+    features.write_text(features.read_text(encoding="utf-8").replace("card:\n", more, 1), encoding="utf-8")
+
+    async def steps(asks: Asker) -> None:
+        events = [payment(number, card=f"c-{number}", device=f"d-{number // 2}", channel="web") for number in range(4)]
+        events += [payment(4 + number, card=f"c-{number}", device="hub", channel="web") for number in range(3)]
+        await asks.ask("POST", "/api/v1/events/payment", events)
+        found = (await asks.ask("GET", "/api/v1/entities/card/c-1/links")).json()
+
+        assert found["links"] == [
+            {"via": "payment.device", "value": "d-0", "keys": ["c-0"], "frauds": 0, "spent": "49.80"}
+        ]
+        assert found["hubs"] == [{"via": "payment.device", "value": "hub", "keys": 3}]
+        early = (await asks.ask("GET", "/api/v1/entities/card/c-1/links?as_of=2020-01-01")).json()
+        assert (early["as_of"], early["links"]) == ("2020-01-01T00:00:00Z", [])
+        assert (await asks.ask("GET", "/api/v1/entities/cart/c-1/links")).status == 404
+        assert (await asks.ask("GET", "/api/v1/entities/card/c-1/links", key=None)).status == 401
+
+    run(bank, steps)
+
+
 def test_an_entity_has_its_events_features_flags_and_neighbours(bank):
     async def steps(asks: Asker) -> None:
         events = [

@@ -361,6 +361,7 @@ class GroupState:
         if linking is not None:
             keys[linking.places] = linking.key_codes(self.key.entity, self.codes)
             links[linking.places] = linking.value_codes(via.operand, self.link_codes)
+        if linking is not None and linking is not seen:
             nothing = {**dict.fromkeys(map(leaf_name, leaves)), IS_SEEN: False}
             items = {row: {**nothing, LINK: int(links[row])} for row in linking.rows.tolist() if links[row] >= 0}
         if seen is not None and seen.type.name == "label":

@@ -28,6 +28,13 @@ class LinkState(ScanState):
 
     owned: dict[int, list[Cell]] = field(default_factory=dict)
     _number: int = 0
+    _up_to: int = 0  # all aggregates of the group have the same `via`
+    _is_asked_before: bool = False  # whether some aggregate leaves out the event that asks
+
+    def __post_init__(self) -> None:
+        ScanState.__post_init__(self)
+        self._up_to = max(aggregate.via.up_to for aggregate in self.aggregates if aggregate.via is not None)
+        self._is_asked_before = not all(aggregate.including for aggregate in self.aggregates)
 
     def row(
         self, time_ms: int, insert: tuple[int, Mapping[str, Value]] | None, asked: tuple[int, dict[str, Value]] | None
@@ -37,7 +44,7 @@ class LinkState(ScanState):
         An event that is inserted has a link value, with a key or without.
         """
         answers: list[Value] = [None] * len(self._looks)
-        if asked is not None:
+        if asked is not None and self._is_asked_before:
             self._answer_links(time_ms, asked, answers, None, including=False)
         if insert is not None:
             key, fields = insert
@@ -77,12 +84,12 @@ class LinkState(ScanState):
         `own` is the link value of the event that asks, where it counts itself, inside the window or after it.
         """
         mine = self.owned.get(key, [])
-        first, end = (bisect_right(mine, edge_ms, key=TIME) for edge_ms in window)
+        first, end = _places(mine, window)
         links = {mine[at][1][LINK] for at in range(first, end)} | ({own} - {None})
         found: list[Cell] = []
         for link in links:
             cells = self.cells.get(link, [])  # type: ignore[arg-type]  # a code
-            first, end = (bisect_right(cells, edge_ms, key=TIME) for edge_ms in window)
+            first, end = _places(cells, window)
             keys: set[Value] = {_NO_KEY, key}
             for at in range(end - 1, first - 1, -1):
                 keys.add(cells[at][1][_KEY])
@@ -93,12 +100,6 @@ class LinkState(ScanState):
         if len(links) > 1:
             found.sort(key=lambda cell: (cell[0], cell[1][_NUMBER]))
         return found
-
-    @property
-    def _up_to(self) -> int:
-        via = self.aggregates[0].via
-        assert via is not None, "all aggregates of the group have the same"
-        return via.up_to
 
     def forget(self, cells: list[Cell]) -> None:
         for _, fields in cells:
@@ -114,6 +115,14 @@ class LinkState(ScanState):
             self._number = max(self._number, int(cell[1][_NUMBER] or 0))
             if cell[1][_KEY] != _NO_KEY:
                 self.owned.setdefault(int(cell[1][_KEY] or 0), []).append(cell)
+
+
+def _places(cells: list[Cell], window: tuple[int, int]) -> tuple[int, int]:
+    """Where the cells of a window begin and end; most windows end behind the last one."""
+    after_ms, upto_ms = window
+    if not cells or (cells[0][0] > after_ms and cells[-1][0] <= upto_ms):
+        return 0, len(cells)
+    return bisect_right(cells, after_ms, key=TIME), bisect_right(cells, upto_ms, key=TIME)
 
 
 def _add(cells: list[Cell], cell: Cell) -> None:

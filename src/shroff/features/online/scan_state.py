@@ -10,6 +10,7 @@ from bisect import bisect_right, insort
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import islice, repeat
+from math import inf
 from operator import itemgetter
 
 from shroff.features.naive import aggregate_values
@@ -40,6 +41,7 @@ class ScanState:
     cells: dict[int, list[Cell]] = field(default_factory=dict)
     _looks: list[_Scan] = field(default_factory=list)
     _round: list[int] = field(default_factory=list)  # keys that this round of trimming has yet to look at
+    _reach_ms: float = 0  # how far back the aggregates look
 
     def __post_init__(self) -> None:
         for aggregate in self.aggregates:
@@ -48,6 +50,8 @@ class ScanState:
                 for node in (aggregate.condition, aggregate.argument)
             )
             self._looks.append(_Scan(aggregate, keeps, reads))
+            reach_ms = inf if aggregate.over_ms is None else aggregate.over_ms + aggregate.delay_ms
+            self._reach_ms = max(self._reach_ms, reach_ms)
 
     def row(
         self, time_ms: int, insert: tuple[int, dict[str, Value]] | None, asked: tuple[int, dict[str, Value]] | None
@@ -89,6 +93,8 @@ class ScanState:
                 self._round = list(self.cells)
             key = self._round.pop()
             cells = self.cells.get(key, [])
+            if cells and cells[0][0] > oldest_ms - self._reach_ms > -inf:
+                continue
             over = min(_over(aggregate, cells, oldest_ms) for aggregate in self.aggregates)
             self.forget(cells[:over])
             del cells[:over]
