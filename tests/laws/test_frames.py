@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import pairwise
 from unittest.mock import patch
 
@@ -72,9 +71,9 @@ def test_a_frame_that_was_read_before_is_refused_as_soon_as_its_bytes_differ():
         changed = bytearray(frame.data)
         changed[at] ^= 4
         with pytest.raises(frames.DamagedFrameError):
-            list(event_frames.unpack(replace(frame, data=bytes(changed)), [3]))
+            list(event_frames.unpack(frame._replace(data=bytes(changed)), [3]))
     with pytest.raises(frames.DamagedFrameError):
-        list(event_frames.unpack(replace(frame, data=frame.data[:-1]), [3]))
+        list(event_frames.unpack(frame._replace(data=frame.data[:-1]), [3]))
 
 
 def test_frames_are_kept_for_the_next_question_but_large_ones():

@@ -8,7 +8,6 @@ from typing import Any
 
 from shroff.adapters.log import event_frames
 from shroff.adapters.log.compaction import RowFraming
-from shroff.adapters.log.event_frames import EventFrame
 from shroff.adapters.log.frames import framed
 from shroff.adapters.log.queries import NUMBER_MAX
 from shroff.adapters.log.rows import (
@@ -40,7 +39,6 @@ from shroff.adapters.log.rows import (
     last_offsets,
     last_stuck,
     numbered,
-    places_by_type,
     refused_once,
 )
 from shroff.adapters.log.sql_text import overlapping
@@ -124,11 +122,6 @@ class BatchRows(RowFraming):
                 raise taken_id(records, self.find) or self._damaged("an index has an id of no record")
         self._put(EVENTS, few)
         self._insert_frames(frames, records if frames else ())
-
-    def _insert_frames(self, frames: Sequence[EventFrame], records: Sequence[Record]) -> None:
-        self._put(EVENT_FRAMES, frames)
-        if records:
-            self._ids.add(ids_by_type(records), places_by_type(records))
 
     def _reply(self, replies: Sequence[Reply]) -> None:
         """Answer requests inside the open transaction, and let old replies go."""

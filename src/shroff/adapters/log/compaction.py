@@ -11,7 +11,7 @@ from shroff.adapters.log.event_frames import EventFrame
 from shroff.adapters.log.frames import FRAME_ROWS, ROWS_KEPT, pack
 from shroff.adapters.log.id_checks import IdChecks
 from shroff.adapters.log.queries import DECISION_SHAPE, EVENT_SHAPE, NUMBER_MAX
-from shroff.adapters.log.rows import FRAMES, RowTable
+from shroff.adapters.log.rows import EVENT_FRAMES, FRAMES, RowTable, ids_by_type, places_by_type
 from shroff.streams.log import Batch, DecisionRow, Record
 
 STEP_ROWS: Final = 64  # that are read at once
@@ -41,10 +41,6 @@ class RowFraming(IdChecks):
     @abstractmethod
     def _do(self, sql: str, values: Sequence[object]) -> None:
         """Carry out a statement within the open transaction."""
-
-    @abstractmethod
-    def _insert_frames(self, frames: Sequence[EventFrame], records: Sequence[Record]) -> None:
-        """Write frames and the ids of these records within the open transaction."""
 
     def index_again(self) -> int:
         """Make the index of ids again, if it is damaged; gives how many ids it then has, else 0. Cost: 3 µs an id."""
@@ -139,6 +135,12 @@ class RowFraming(IdChecks):
         yield 0
         self._transact(lambda: self._swap("events", oldest, last, lambda: self._insert_frames([frame], found)))
         yield len(found)
+
+    def _insert_frames(self, frames: Sequence[EventFrame], records: Sequence[Record]) -> None:
+        """Write frames and the ids of these records within the open transaction."""
+        self._put(EVENT_FRAMES, frames)
+        if records:
+            self._ids.add(ids_by_type(records), places_by_type(records))
 
     def _swap(self, table: str, first: int, last: int, put: Callable[[], None]) -> None:
         """Remove rows, and put in their frame."""

@@ -7,7 +7,6 @@ stand times, and where in its line the id of each record is; an id that its line
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from itertools import pairwise
 from typing import Any, Final, NamedTuple, cast
@@ -31,7 +30,6 @@ from shroff.streams.log import Kind, Record
 from shroff.streams.log_columns import JoinedTexts, RecordColumns
 
 EVENT_FRAME_ROWS: Final = 512  # at least, of a large batch: as large on disk as 1,024, and one is read in half the time
-EVENT_FRAME_SHAPE: Final = "iiiiib"
 _VERSION: Final = b"\x01"  # of what stands in `EventFrame.data`; every version that ever was is read
 _APART: Final = 0xFFFF_FFFF  # where an id is that its line does not have
 _NUMBERS: Final = "<u4"  # three for each record: bytes of its line, where its id begins in it, and bytes of its id
@@ -42,8 +40,7 @@ _KEPT_BYTES: Final = 1 << 18  # of the text of one, at most
 _KINDS: Final = {b"e": "event", b"l": "label", b"c": "control"}
 
 
-@dataclass(frozen=True, slots=True)
-class EventFrame:
+class EventFrame(NamedTuple):
     """The records at all places from `first` to `seq`.
 
     Args:
@@ -169,7 +166,7 @@ def _packed(records: Sequence[Record], ends: Sequence[int]) -> Iterator[EventFra
         labels, controls = (kinds[start:end].count(kind) for kind in ("label", "control"))
         data = _VERSION + compress(b"".join(parts), is_covered=True)
         frame = EventFrame(first_seq + end - 1, first_seq + start, labels, controls, 0, data)
-        yield replace(frame, crc=_sum(frame))
+        yield frame._replace(crc=_sum(frame))
 
 
 @cache

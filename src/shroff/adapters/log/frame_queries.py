@@ -13,7 +13,6 @@ from typing import Final
 
 from shroff.adapters.log.event_frames import (
     EVENT_FRAME_ROWS,
-    EVENT_FRAME_SHAPE,
     EventFrame,
     lines_of,
     pack,
@@ -22,7 +21,7 @@ from shroff.adapters.log.event_frames import (
 from shroff.adapters.log.frames import FRAME_ROWS, DamagedFrameError, DecisionFrame
 from shroff.adapters.log.ids.id_index import IdIndex
 from shroff.adapters.log.queries import EVENT_SHAPE, MISSING, NUMBER_MAX, LogQuestions
-from shroff.adapters.log.rows import id_digest
+from shroff.adapters.log.rows import EVENT_FRAMES, id_digest
 from shroff.adapters.log.sql_text import overlapping
 from shroff.adapters.log.sums import line_of
 from shroff.errors import StorageError
@@ -157,7 +156,7 @@ class FrameQuestions(IdQuestions):
 
     def _framed_at(self, places: Collection[int]) -> dict[int, Record]:
         lacking = sorted(places)
-        frames = starmap(EventFrame, self._rows_at(self.wording.event_frame_at, EVENT_FRAME_SHAPE, lacking))
+        frames = starmap(EventFrame, self._rows_at(self.wording.event_frame_at, EVENT_FRAMES.kinds, lacking))
         return {record.seq: record for frame in frames for record in self._records(frame, lacking)}
 
     def lines(self, after: int = 0, upto: int | None = None, size: int = 65_536) -> Iterator[bytes]:
@@ -200,6 +199,17 @@ class FrameQuestions(IdQuestions):
             }
         return found
 
+    def _check_whole(self, after: int, upto: int) -> None:
+        """Rows first, which move into frames, and never back. Cost: 0.3 µs a row, 1 µs a frame."""
+        ((count,),) = self._ask(self.wording.rows_behind, (after, upto, NUMBER_MAX), "i")
+        spans = self._ask(self.wording.event_frame_spans, overlapping(after, upto), "ii")
+        count += sum(min(seq, upto) - max(first - 1, after) for first, seq in spans)
+        if count < upto - after:
+            self._check_pruned(after)
+            for _ in self.lines(after, upto):  # says where
+                pass
+            raise self._damaged(f"records are missing at sequence numbers {after + 1} to {upto}")
+
     def _row_records(self, after: int, upto: int, limit: int) -> list[Record]:
         """The records in (after, upto] that follow this place as rows, so many at most."""
         rows = self._ask(self.wording.read, (after, upto, limit), EVENT_SHAPE)
@@ -234,7 +244,7 @@ class FrameQuestions(IdQuestions):
 
     def _frames_with(self, sql: str, after: int, upto: int, limit: int = NUMBER_MAX) -> list[EventFrame]:
         """The frames that a question finds among those with records in (after, upto]."""
-        rows = self._ask(sql, (*overlapping(after, upto), limit), EVENT_FRAME_SHAPE)
+        rows = self._ask(sql, (*overlapping(after, upto), limit), EVENT_FRAMES.kinds)
         return [EventFrame(*row) for row in rows]
 
     def _records(

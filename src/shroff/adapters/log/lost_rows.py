@@ -12,8 +12,6 @@ from typing import Final
 from shroff.adapters.log.event_frames import decided_in
 from shroff.adapters.log.frame_queries import FrameQuestions
 from shroff.adapters.log.frames import DamagedFrameError
-from shroff.adapters.log.queries import NUMBER_MAX
-from shroff.adapters.log.sql_text import overlapping
 from shroff.errors import StorageError
 from shroff.log.history import Control, decided_types
 from shroff.streams.log import Record
@@ -94,14 +92,3 @@ class LossChecks(FrameQuestions):
             self._controlled = seq - 1
         at = bisect_left(self._deciding, seq, key=itemgetter(0))
         return self._deciding[at - 1][1] if at else ()
-
-    def _check_whole(self, after: int, upto: int) -> None:
-        """Rows first, which move into frames, and never back. Cost: 0.3 µs a row, 1 µs a frame."""
-        ((count,),) = self._ask(self.wording.rows_behind, (after, upto, NUMBER_MAX), "i")
-        spans = self._ask(self.wording.event_frame_spans, overlapping(after, upto), "ii")
-        count += sum(min(seq, upto) - max(first - 1, after) for first, seq in spans)
-        if count < upto - after:
-            self._check_pruned(after)
-            for _ in self.lines(after, upto):  # says where
-                pass
-            raise self._damaged(f"records are missing at sequence numbers {after + 1} to {upto}")

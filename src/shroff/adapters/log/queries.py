@@ -10,7 +10,6 @@ from typing import Any, Final
 
 from shroff.adapters.log.frames import (
     FRAME_ROWS,
-    FRAME_SHAPE,
     OUTCOMES_SHAPE,
     DamagedFrameError,
     DecisionFrame,
@@ -18,7 +17,7 @@ from shroff.adapters.log.frames import (
     pack,
     unpack,
 )
-from shroff.adapters.log.rows import id_digest
+from shroff.adapters.log.rows import FRAMES, id_digest
 from shroff.adapters.log.sql_text import SqlWording, overlapping
 from shroff.adapters.log.sums import NOT_AS_WRITTEN, decision_sum, flag_sum, hit_sum, record_sum
 from shroff.errors import PrunedError, StateError, StorageError
@@ -130,7 +129,7 @@ class LogQuestions(ABC):
         rows = self._with_ids(self.wording.decisions_at, DECISION_SHAPE, list(names))
         found = {row[0]: self._decision(row, names) for row in rows}
         lacking = sorted(names.keys() - found.keys())
-        for frame in starmap(DecisionFrame, self._rows_at(self.wording.frame_at, FRAME_SHAPE, lacking)):
+        for frame in starmap(DecisionFrame, self._rows_at(self.wording.frame_at, FRAMES.kinds, lacking)):
             found |= {
                 seq: DecisionRow(seq, *names[seq], outcome, receipt, document)
                 for seq, outcome, receipt, document in self._unpacked(frame, lacking)
@@ -291,7 +290,7 @@ class LogQuestions(ABC):
 
     def _frames(self, after: int, upto: int, limit: int = NUMBER_MAX) -> list[DecisionFrame]:
         """The first frames with decisions in (after, upto]."""
-        rows = self._ask(self.wording.frames, (*overlapping(after, upto), limit), FRAME_SHAPE)
+        rows = self._ask(self.wording.frames, (*overlapping(after, upto), limit), FRAMES.kinds)
         return [DecisionFrame(*row) for row in rows]
 
     def _rows_at(self, sql: str, shape: str, places: Sequence[int]) -> Iterator[Any]:
@@ -345,10 +344,6 @@ class LogQuestions(ABC):
     @abstractmethod
     def _check_decided(self, records: Iterable[Record]) -> None:
         """See that none of these records, which have no decision, was decided. Raises: StorageError."""
-
-    @abstractmethod
-    def _check_whole(self, after: int, upto: int) -> None:
-        """See that each place in (after, upto] has a record. Raises: StorageError where one has none."""
 
     def _with_framed_outcomes(self, lines: bytes, after: int, upto: int) -> bytes:
         """Outcomes in (after, upto] as lines, those of frames among those of rows."""

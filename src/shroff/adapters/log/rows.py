@@ -170,22 +170,14 @@ def _fields(name: str, columns: tuple[str, ...], kinds: str, **options: Any) -> 
 
 EVENTS: Final = RowTable("events", (*_RECORD, "crc"), "itttijii", _of_record)
 EVENT_FRAMES: Final = RowTable(
-    "event_frames",
-    ("seq", "first_seq", "labels", "controls", "crc", "data"),
-    "iiiiib",
-    attrgetter("seq", "first", "labels", "controls", "crc", "data"),
+    "event_frames", ("seq", "first_seq", "labels", "controls", "crc", "data"), "iiiiib", tuple
 )
 ID_RUNS: Final = RowTable(
     "id_runs", ("run", "crc", "bits", "size", "last_seq", "filter_crc", "filter"), "iiiiiib", tuple
 )
 ID_PARTS: Final = RowTable("id_parts", ("part", "data", "crc"), "ibi", tuple)
 DECISIONS: Final = RowTable("decisions", ("seq", "outcome", "receipt", "document", "crc"), "itbji", _of_decision)
-FRAMES: Final = RowTable(
-    "decision_frames",
-    ("seq", "first_seq", "outcomes", "data", "crc"),
-    "iibbi",
-    attrgetter("seq", "first", "outcomes", "data", "crc"),
-)
+FRAMES: Final = RowTable("decision_frames", ("seq", "first_seq", "outcomes", "data", "crc"), "iibbi", tuple)
 FLAGS: Final = RowTable("flags", (*_FLAG, "crc", "number"), "itttttitii", _of_flag_row)
 HITS: Final = RowTable("hits", (*_HIT, "crc", "number"), "itTiii", _of_hit_row)
 REFUSED: Final = RowTable(

@@ -45,7 +45,9 @@ def number_of(data: Any, first: Word, last: Word, names: Any, name_ends: Any) ->
     return len(name_ends) - 1
 
 
-@native("void(uint8[::1], int64[::1], uint8[::1], int64[::1], int64[::1], uint8[::1], int64[::1])")
+@native(
+    "void(uint8[::1], int64[::1], Array(uint8, 1, 'C', readonly=True), int64[::1], int64[::1], uint8[::1], int64[::1])"
+)
 def sort_out(data: Any, ends: Any, names: Any, name_ends: Any, types: Any, decided: Any, bodies: Any) -> None:
     """For each line: the number of its kind and type in `names`, whether it was decided, and its body's start.
 

@@ -23,7 +23,7 @@ from shroff.events.labels import LabelEvent
 from shroff.features.frames import ColumnFrame, Frame
 from shroff.log.columns.files import Coder
 from shroff.log.columns.kernel import read_outcomes, sort_out
-from shroff.log.columns.read_lines import KEY, LineColumns, LineForm, ReadLines
+from shroff.log.columns.read_lines import KEY, LineColumns, LineForm, ReadLines, joined_texts
 from shroff.log.history import Records
 from shroff.project.definitions import Definitions
 from shroff.project.policy import OUTCOMES
@@ -127,7 +127,7 @@ class LineReader:
         self._definitions = definitions
         self._records = Records(definitions.events, definitions.settings.money_places)
         self._types = list(definitions.events.types.values())
-        self._names = _joined([*(f"e{type_.name}" for type_ in self._types), "llabel"])
+        self._names = joined_texts([*(f"e{type_.name}".encode() for type_ in self._types), b"llabel"])
         self._forms: dict[str, LineForm] = {}
         self._coders: dict[tuple[str, str], Coder] = {}
 
@@ -194,10 +194,3 @@ class LineReader:
     def coder(self, type_: EventType, name: str) -> Coder:
         """Numbers for the texts of a field in columns from elsewhere."""
         return self._coders.setdefault((type_.name, name), Coder(KEY))
-
-
-def _joined(names: list[str]) -> tuple[Bytes, Words]:
-    """Names one behind the other, and where each begins."""
-    data = [name.encode() for name in names]
-    ends = np.cumsum([0, *map(len, data)])
-    return np.frombuffer(b"".join(data) or b"\0", np.uint8).copy(), ends.astype(np.int64)

@@ -72,7 +72,7 @@ def _log_frames(log: LogReader, definitions: Definitions, event: str, upto: int 
 
     for piece in log_columns(log, definitions, upto):
         frame = piece.frames.get(event)
-        ids = pa.array([], pa.string()) if frame is None else ids_of(frame).cast(pa.string())
+        ids = pa.array([], pa.string()) if frame is None else ids_of(frame)
         seqs = np.zeros(0, np.int64) if frame is None else piece.after + frame.rows + 1
         yield FeatureEvents(piece.frames, piece.size, ids, seqs)
 
