@@ -178,13 +178,13 @@ class Naive:
         if node.last_n is not None:
             seen = seen[-node.last_n :]
         if node.condition is not None and seen:
-            holds = self.item(node.condition, event)
+            holds = self.item(node.condition, event, place)
             kept = [at for at in seen if holds(at) is True]
         else:
             kept = seen
         if node.argument is None or not kept:
             return aggregate_values(node, kept, len(seen))
-        argument = self.item(node.argument, event)
+        argument = self.item(node.argument, event, place)
         values = [value for at in kept if (value := argument(at)) is not None]
         return aggregate_values(node, values, len(seen))
 
@@ -215,7 +215,7 @@ class Naive:
         value: Value = evaluate(None)
         return value
 
-    def item(self, node: Node, event: LogEvent) -> Evaluate:
+    def item(self, node: Node, event: LogEvent, place: int) -> Evaluate:
         """An expression over an aggregated event, which is given by its place, and over `event` as `this`."""
 
         def read(leaf: Node) -> Evaluate:
@@ -223,7 +223,10 @@ class Naive:
                 return lambda at: self.field(self.history[at], leaf.name)
             if isinstance(leaf, ItemFeature):
                 return lambda at: self.value(leaf.name, at)
-            value = self.field(event, leaf.name) if isinstance(leaf, ThisField) else None
+            if isinstance(leaf, FeatureValue):
+                value = self.value(leaf.name, place)
+            else:
+                value = self.field(event, leaf.name) if isinstance(leaf, ThisField) else None
             return lambda _: value
 
         times = lambda at: self.history[at].time_ms  # noqa: E731 - of each place

@@ -207,7 +207,7 @@ def value_bounds(leaf: Node, bounds: Mapping[str, Bounds | None]) -> Bounds | No
 def _stage(aggregate: Aggregate, stages: Mapping[str, int]) -> int:
     if aggregate.event == "label":
         return 0  # a label has no features: whatever it is asked for is missing
-    read = [part.name for part in walk(aggregate) if isinstance(part, ItemFeature)]
+    read = [part.name for part in walk(aggregate) if isinstance(part, FeatureValue | ItemFeature)]
     return max((stages.get(name, -1) + 1 for name in read), default=0)  # one that is nowhere computed is missing
 
 

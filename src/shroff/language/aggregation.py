@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Final, NoReturn
 
 from shroff.errors import nearest
@@ -18,6 +19,7 @@ from shroff.language.expression import (
     Via,
     compares_with_this,
     looks_at_each,
+    reads_features,
     walk,
 )
 from shroff.language.functions import FUNCTIONS
@@ -44,7 +46,7 @@ def check_aggregate(call: syntax.FunctionCall, scope: Scope, check_tree: CheckTr
     if row.takes is not None:
         argument = check_tree(call.arguments[0], scope, event)
         _check_argument(call, row.takes, argument.type)
-    condition = check_tree(call.where, scope, event) if call.where is not None else None
+    condition = check_tree(call.where, replace(scope, is_where=True), event) if call.where is not None else None
     if condition is not None and condition.type.kind not in {"boolean", "missing"}:
         _fail(call.where or call, f"'where' takes true or false, this is {condition.type}")
     modifiers = _modifiers(call, scope, event)
@@ -248,6 +250,10 @@ def _matched_field(matching: syntax.Modifier | None, scope: Scope, event: str, c
 
 
 def _check_needs(call: syntax.FunctionCall, aggregate: Aggregate) -> None:
+    if reads_features(aggregate.condition) and (aggregate.since_flag or aggregate.event == "label"):
+        what = "a 'since flag' aggregate" if aggregate.since_flag else "an aggregate over labels"
+        hint = "Compare with the feature outside the bracket."
+        _fail(call.where or call, f"the condition of {what} reads no features of 'this'.", hint)
     if aggregate.over_ms is not None or aggregate.last_n is not None or not looks_at_each(aggregate):
         return
     if AGGREGATES[call.name].scans:

@@ -235,7 +235,7 @@ class _Checker:
         if self.scope.feature is None:
             self.fail(name, f"features cannot be read in {self.scope.what}")
         type_ = self.feature_type(name)
-        if self.item is not None:
+        if self.item is not None and not self.scope.is_where:
             self.fail(name, f"inside an aggregate a feature is read as it was: write {name} of {self.item}")
         return typed.FeatureValue(type_, str(name))
 

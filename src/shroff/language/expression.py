@@ -331,7 +331,8 @@ def conjuncts(condition: Node | None) -> tuple[Node, ...]:
 
 
 def reads_this(node: Node) -> bool:
-    return any(isinstance(part, ThisField) for part in walk(node))
+    """Whether a condition depends on the deciding event: on a field or a feature of it."""
+    return any(isinstance(part, ThisField | FeatureValue) for part in walk(node))
 
 
 def reads_item(node: Node) -> bool:
@@ -344,9 +345,14 @@ def reads_item(node: Node) -> bool:
     )
 
 
+def reads_features(node: Node | None) -> bool:
+    """Whether a condition reads features of the deciding event."""
+    return node is not None and any(isinstance(part, FeatureValue) for part in walk(node))
+
+
 def is_pair(node: Node) -> bool:
     """Whether a condition is `E.f == this.f`, either way round: it can be kept as part of the key."""
-    if not (isinstance(node, Compare) and node.operator == "=="):
+    if not (isinstance(node, Compare) and node.operator == "==") or reads_features(node):
         return False
     sides = [(reads_this(side), reads_item(side)) for side in (node.left, node.right)]
     return sorted(sides) == [(False, True), (True, False)]

@@ -72,6 +72,7 @@ class Scope:
     reads_row: bool = False
     each: tuple[str | int, ...] | None = None  # the path of the array whose items are `item`
     reads_score: bool = False
+    is_where: bool = False  # of an aggregate, which may read features of the deciding event
     since_flag: bool = False
     decimal: str = ""  # the mark before the places of decimals in texts, with groups and accounting forms; "": plain
     zone: str = ""  # whose times without an offset are; "": only times of a form have one, UTC

@@ -26,7 +26,7 @@ from shroff.features.plan import Group, SeriesKey, kernel_plan, series_of, whole
 from shroff.features.programs.scan_plan import scan_plan
 from shroff.language.aggregates import AGGREGATES
 from shroff.language.columns import Column, column_of, values_of
-from shroff.language.expression import Aggregate, ItemFeature, ItemField, Node, ThisField, Via, walk
+from shroff.language.expression import Aggregate, FeatureValue, ItemFeature, ItemField, Node, ThisField, Via, walk
 from shroff.language.row import Reference
 from shroff.language.types import INTEGER_MAX, UNITS_MAX
 from shroff.language.values import Value
@@ -433,7 +433,7 @@ def leaves_of_item(aggregate: Aggregate) -> list[Node]:
 
 def leaves_of_this(aggregate: Aggregate) -> list[Node]:
     """Values that an aggregate reads of the current event."""
-    return [node for node in walk(aggregate) if isinstance(node, ThisField)]
+    return [node for node in walk(aggregate) if isinstance(node, ThisField | FeatureValue)]
 
 
 def leaf_name(node: Node) -> str:

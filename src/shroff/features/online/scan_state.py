@@ -15,7 +15,7 @@ from operator import itemgetter
 
 from shroff.features.naive import aggregate_values
 from shroff.features.online.value_codec import pack, pack_numbers, unpack, unpack_numbers
-from shroff.language.expression import Aggregate, ItemFeature, ItemField, Node, ThisField
+from shroff.language.expression import Aggregate, FeatureValue, ItemFeature, ItemField, Node, ThisField
 from shroff.language.row import Evaluate, Reference, compile_row
 from shroff.language.values import Value
 
@@ -153,6 +153,6 @@ def _leaf(node: Node) -> Evaluate:
     if isinstance(node, ItemFeature):
         feature = f"{node.name} of"
         return lambda row: row[1][feature]
-    assert isinstance(node, ThisField)
+    assert isinstance(node, ThisField | FeatureValue)
     field_name = node.name
     return lambda row: row[3][field_name]
