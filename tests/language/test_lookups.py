@@ -82,7 +82,7 @@ def test_the_longest_prefix_that_a_text_begins_with_holds_at_its_time(seed):
             rows += [(key, f"{key}@{since_ms}", since_ms) for since_ms in since]
             known |= dict.fromkeys(prefixes, (key, since))
     found, problems = table("prefix", rows, "since")
-    texts = ["".join(random.choices("0123456789" + random.choice(["", "x/:é"]), k=length)) for length in range(8)] * 20
+    texts = ["".join(random.choices("0123456789" + random.choice(["", "x/:é"]), k=length)) for length in range(8)] * (MANY // 8)
     times_ms = [random.randrange(-1, 11) for _ in texts]
 
     def holder(text, time_ms):
@@ -106,7 +106,7 @@ def test_the_longest_name_that_ends_a_text_at_a_dot_holds(seed):
 
     rows = {key.casefold(): key for key in (name() for _ in range(20)) if key}
     found, problems = table("suffix", [(key, folded) for folded, key in rows.items()])
-    texts = [name() for _ in range(200)]
+    texts = [name() for _ in range(MANY)]
 
     def holder(text):
         labels = text.casefold().split(".")
