@@ -82,7 +82,9 @@ def test_the_longest_prefix_that_a_text_begins_with_holds_at_its_time(seed):
             rows += [(key, f"{key}@{since_ms}", since_ms) for since_ms in since]
             known |= dict.fromkeys(prefixes, (key, since))
     found, problems = table("prefix", rows, "since")
-    texts = ["".join(random.choices("0123456789" + random.choice(["", "x/:é"]), k=length)) for length in range(8)] * (MANY // 8)
+    texts = ["".join(random.choices("0123456789" + random.choice(["", "x/:é"]), k=length)) for length in range(8)] * (
+        MANY // 8
+    )
     times_ms = [random.randrange(-1, 11) for _ in texts]
 
     def holder(text, time_ms):

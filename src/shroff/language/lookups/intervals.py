@@ -69,7 +69,9 @@ def _after(key: bytes) -> bytes | None:
 
 def _turned(text: str) -> bytes:
     """The labels of a name, folded and from the last to the first, each with a dot behind it."""
-    return "".join(f"{label}." for label in reversed(text.casefold().split("."))).encode()
+    labels = text.casefold().split(".")
+    labels.reverse()
+    return f"{'.'.join(labels)}.".encode()
 
 
 def _network(text: str) -> Interval:
