@@ -1,6 +1,6 @@
 """What it costs to read decisions back: one and fifty by their ids, fifty by a key, and the replay of one.
 
-The made-up bank's payments are ingested with forty features and ten rules, and the index by key is made. Then
+The made-up bank's payments are ingested with forty features and ten rules. Then
 decisions and keys are drawn from the whole log: fifty decisions, their events beside them, the newest fifty events of a
 card with their decisions, as the screen of an entity reads them, and replays, one after the other. Processor time,
 because one thread does it all; the clock tells the same on a quiet machine.
@@ -42,7 +42,6 @@ def main() -> int:
         lines = write_lines(folder / "payments.jsonl", chosen.events)
         project = app.open(fresh_project(FORTY, folder))
         project.ingest([lines], as_type="payment")
-        project.history.index_keys()
         text = report(chosen.events, measure(project, lines, chosen.rounds))
     sys.stdout.write(text)
     write_result("reads", text)
@@ -61,7 +60,7 @@ def measure(project: app.Project, lines: Path, rounds: int) -> list[tuple[str, S
         return [timed(read) for _ in range(rounds + 1)][1:]
 
     with project.log.reading() as log:
-        look = EntityLook(log, project.definitions, project.history.key_index(project.definitions))
+        look = EntityLook(log, project.definitions)
         count = min(MANY, len(ids))
         return [
             ("one decision by its id", times(lambda: decisions(log, chance.sample(ids, 1)))),
@@ -100,7 +99,7 @@ def report(events: int, found: Sequence[tuple[str, Sequence[float]]]) -> str:
         rows.append(f"| {name} | {len(seconds)} | {' | '.join(f'{one * 1_000:.1f}' for one in parts)} |")
     return f"""# Reading decisions back
 
-{describe()}. {events:,} payments of the made-up bank, 40 features, 10 rules, in SQLite, the index by key made before.
+{describe()}. {events:,} payments of the made-up bank, 40 features, 10 rules, in SQLite.
 Processor milliseconds in one process without a service; what is read is drawn anew each time from the whole log.
 
 | read | times | least | median | p95 |

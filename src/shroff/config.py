@@ -82,11 +82,6 @@ class ProjectPaths:
         return self.state / "snapshots"
 
     @property
-    def key_index(self) -> Path:
-        """A folder that says where the events of each key stand in the log, which may be removed at any time."""
-        return self.state / "keys"
-
-    @property
     def models(self) -> Path:
         """The registry: a folder for each model, and which of them are in force."""
         return self.folder / "models"

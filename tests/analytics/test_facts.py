@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 from random import Random
 from typing import Any
@@ -16,9 +17,9 @@ from hypothesis import strategies as st
 import shroff
 from shroff.config import TEMPLATE_FOLDER
 from shroff.errors import UsageError
+from shroff.events.definitions import Entity
 from shroff.events.event import Event, canonical_value, time_text
 from shroff.events.labels import LogEvent
-from shroff.explain import finding_keys
 from shroff.features.naive import Naive
 from shroff.log.history import Records
 from shroff.log.writer import Writer
@@ -257,9 +258,11 @@ def test_a_key_of_too_many_events_and_a_log_too_long_to_read_are_refused(monkeyp
     definitions, log = bank(*ROWS)
     with pytest.raises(UsageError, match="this card has more than 2 events, and so many are read for its facts"):
         facts_of(FactsQuestion("card", "a"), definitions, log, NOON, most=2)
-    monkeypatch.setattr(finding_keys, "LOOK_BACK", 3)
-    with pytest.raises(
-        UsageError, match=r"searched back to sequence number \d; further back needs an index. Run 'shroff index'"
-    ):
-        facts_of(FactsQuestion("card", "a", features=("card.payments",)), definitions, log, NOON)
+    monkeypatch.setattr(facts, "LOOK_BACK", 3)
+    with pytest.raises(UsageError, match=r"sequence number [1-9] only: the newest 3 are read for 'matching'"):
+        facts_of(FactsQuestion("card", "a", features=("card.received",)), definitions, log, NOON)
+    by_payee = Entity("card", definitions.events.entities["payee"].keys)
+    other = replace(definitions, events=replace(definitions.events, entities={"card": by_payee}))
+    with pytest.raises(UsageError, match="'shroff serve' indexes it for the entity as it is declared now"):
+        facts_of(FactsQuestion("card", "a", features=("card.payments",)), other, log, NOON)
     assert facts.EVENTS_MAX > 2

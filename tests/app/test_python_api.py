@@ -21,7 +21,7 @@ import pytest
 import shroff
 from shroff.cli.main import run
 from shroff.errors import UsageError
-from shroff.explain import finding_keys
+from shroff.explain import key_events
 from shroff.replay.notebook import moment_ms
 from shroff.worker.answers import json_lines
 from tests.support import forks, projects
@@ -652,7 +652,7 @@ def test_a_replay_says_whether_it_matches(project):
 def test_a_replay_reads_the_whole_log_where_the_events_of_the_keys_do_not_give_the_bytes(project, monkeypatch):
     project.decide([payment(number) for number in range(1, 6)], as_type="payment")
     asked: list[int] = []
-    monkeypatch.setattr(finding_keys, "looked_back", lambda _log, _definitions, seq, *_: asked.append(seq) or [])
+    monkeypatch.setattr(key_events, "looked_back", lambda _log, _definitions, seq, *_: asked.append(seq) or [])
 
     is_match = project.replay("p5").match, project.replay("p5", is_full=True).match
 

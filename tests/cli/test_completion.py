@@ -58,7 +58,7 @@ def test_commands_that_are_there_are_offered_with_what_they_do():
 
 
 def test_a_command_begun_is_completed():
-    assert offered("in") == ["init", "ingest", "index"]
+    assert offered("in") == ["init", "ingest"]
 
 
 @pytest.mark.parametrize(

@@ -330,6 +330,18 @@ class MixesFields(MemoryLog):
         return found
 
 
+class KeepsKeysOfRecordsOnly(MemoryLog):
+    def append(self, batch: Batch) -> None:
+        super().append(batch if batch.records else replace(batch, keys=None))
+
+
+class ForgetsKeys(MemoryLog):
+    def prune(self, upto: int, places: int = 2_048) -> int:
+        stop = super().prune(upto, places)
+        self.store.keys.clear()
+        return stop
+
+
 class NeverForgets(MemoryLog):
     def append(self, batch: Batch) -> None:
         super().append(replace(batch, unindexed=[]))
@@ -625,6 +637,8 @@ BROKEN = {
     PrunesControls: "test_control_events_stay",
     ForgetsIds: "test_ids_are_remembered_for_ever",
     KeepsDecisions: "test_decisions_of_pruned_events_are_gone_and_no_others",
+    KeepsKeysOfRecordsOnly: "test_keys_give_the_places_of_their_events_whenever_they_came",
+    ForgetsKeys: "test_keys_of_a_batch_that_is_refused_are_not_there_and_those_of_pruned_events_are",
     ForgetsValues: "test_unique_values_of_pruned_events_keep_their_places",
     PrunesAtOnce: "test_pruning_goes_in_parts_and_never_back",
     PrunesAll: "test_the_last_place_is_never_pruned",

@@ -12,9 +12,9 @@ from unittest.mock import patch
 import pytest
 from hypothesis import given
 
-from shroff.explain import finding_keys
+from shroff.explain import key_events
 from shroff.explain.explanation import definitions_at
-from shroff.explain.finding_keys import looked_back
+from shroff.explain.key_events import looked_back
 from shroff.log.state import fold
 from shroff.replay.compare import verify_by_keys
 from shroff.replay.decision_replay import replay
@@ -28,7 +28,7 @@ def replayed(log: Log, step: int = 1) -> Counter[str]:
     """Replay every `step`-th decision of a log; gives how many were told, and from how many records of those before."""
     found: Counter[str] = Counter()
     for row in [row for rows in log.decisions_after() for row in rows][::step]:
-        with patch.object(finding_keys, "_FIRST_BLOCK", 2):  # else one read has the whole history
+        with patch.object(key_events, "_MANY", 2):  # else the whole history of a key is read
             past = looked_back(log, definitions_at(log, row.seq), row.seq)
 
         with (

@@ -140,7 +140,7 @@ def test_what_the_program_keeps_is_not_for_everybody_on_the_machine(bank, monkey
         os.umask(before)
 
 
-MADE = {"snapshots", "keys", "mail", "log.db", "log.lock", "edit.lock", "hash.key", "audit.head"}
+MADE = {"snapshots", "mail", "log.db", "log.lock", "edit.lock", "hash.key", "audit.head"}
 
 
 def use(bank, id_):
@@ -150,7 +150,6 @@ def use(bank, id_):
     folder = ["-C", str(bank)]
     assert run([*folder, "ingest", str(bank / "in.jsonl"), "--as", "payment"]) == 4
     assert run([*folder, "snapshot"]) == 0
-    assert run([*folder, "index"]) == 0
     (bank / "lists").mkdir(exist_ok=True)
     (bank / "lists" / "blocked.csv").write_text("value,note,added_by,expires_at\n")
     assert run([*folder, "lists", "add", "blocked", id_]) == 0

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import msgspec
-import pytest
 
 from shroff.log.writer import Writer
 from shroff.runtime.process_wide import LOWEST
 from shroff.streams.snapshots import Header, Snapshots
-from shroff.web.work import helper_processes
 from tests.support.log_memory import MemoryLog, MemoryStore
 from tests.support.projects import NOW_MS, definitions, payment
 
@@ -70,18 +66,3 @@ def test_a_snapshot_beside_the_work_is_written_by_one_that_gives_way(tmp_path: P
 
     assert msgspec.json.decode(saved.file.read_bytes()) == [True, LOWEST]
     assert os.getsid(0) == own
-
-
-def test_the_index_by_key_is_made_in_a_session_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    said_in = tmp_path / "said"
-    program = tmp_path / "python"
-    says = f"pathlib.Path({str(said_in)!r}).write_text(str(os.getsid(0) == os.getpid()))"
-    program.write_text(f"#!{sys.executable}\nimport os, pathlib\n{says}\n")
-    program.chmod(0o700)
-    monkeypatch.setattr(sys, "executable", str(program))
-    context = SimpleNamespace(paths=SimpleNamespace(folder=tmp_path))
-    place = SimpleNamespace(project=SimpleNamespace(context=context))
-
-    asyncio.run(helper_processes._index(place))
-
-    assert said_in.read_text() == "True"

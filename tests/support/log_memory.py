@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import islice
 from operator import attrgetter, itemgetter
 from typing import Protocol, TypeVar
+
+import numpy as np
 
 from shroff.adapters.log.rows import id_digest
 from shroff.errors import LogBusyError, PrunedError, StateError, StorageError
@@ -44,6 +46,7 @@ from shroff.streams.log import (
     StuckRow,
     WaitingLabel,
 )
+from shroff.streams.log_columns import Words
 from tests.support.log_memory_store import MemoryStore
 
 
@@ -138,6 +141,11 @@ class MemoryLog:
             first, end = store.pruned + 1, store.pruned + len(store.records)
             there = {seq: store.records[seq - first] for seq in places if first <= seq <= end}
             return there | {seq: kept[seq] for seq in places if seq in kept}
+
+    def key_places(self, hashes: Collection[int]) -> Mapping[int, Words]:
+        """The places of each of these hashes of keys, ascending."""
+        with self._held() as store:
+            return {hashed: np.array(sorted(store.keys.get(hashed, ())), np.int64) for hashed in hashes}
 
     def find(self, type: str, ids: Sequence[str]) -> dict[str, Record]:
         """The records of one type with these ids; ids that are not there are left out."""
@@ -403,6 +411,8 @@ class MemoryLog:
         store.records.extend(batch.records)
         store.batches += [(one.seq, batch.at_ms) for one in batch.records[:1]]
         store.places.update({(record.type, record.id): record.seq for record in batch.records})
+        for hashed, seq in zip(*batch.keys or ((), ()), strict=True):
+            store.keys.setdefault(int(hashed), set()).add(int(seq))
         for type_and_field in batch.unindexed:
             store.unique.pop(type_and_field, None)
             store.indexed.pop(type_and_field, None)

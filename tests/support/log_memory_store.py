@@ -47,6 +47,7 @@ class MemoryStore:
     stuck: dict[StuckKey, StuckRow] = field(default_factory=dict)
     personal: dict[tuple[str, str], dict[str, str]] = field(default_factory=dict)
     late: dict[tuple[str, str], LateEvent] = field(default_factory=dict)
+    keys: dict[int, set[int]] = field(default_factory=dict)
     pruned: int = 0  # `records` begins behind this place
     pruned_ids: dict[bytes, int] = field(default_factory=dict)
     earlier_controls: list[Record] = field(default_factory=list)  # of pruned places

@@ -47,6 +47,13 @@ CREATE TABLE id_parts (
 );
 ALTER TABLE id_parts ALTER COLUMN data SET STORAGE EXTERNAL;
 
+CREATE TABLE key_parts (
+    part bigint NOT NULL PRIMARY KEY,
+    crc  bigint NOT NULL,
+    data bytea  NOT NULL
+);
+ALTER TABLE key_parts ALTER COLUMN data SET STORAGE EXTERNAL;
+
 CREATE TABLE batches (
     seq   bigint NOT NULL PRIMARY KEY,
     at_ms bigint

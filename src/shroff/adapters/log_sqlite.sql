@@ -52,6 +52,16 @@ CREATE TABLE id_parts (
     crc  INTEGER NOT NULL
 );
 
+-- The places of each key of an entity, by a hash of it. `part` below 2^48 is the last place of a batch: `data` has 16
+-- bytes for each key at each of its events, hash and place. Others are made of those: 2^48 times the first six bits of
+-- the hash and 1, and a number; `data` is the least place, 8 bytes, and 8 for each key: half of its hash, and how far
+-- behind that. Numbers begin with the low byte. Keys of what was pruned stay.
+CREATE TABLE key_parts (
+    part INTEGER PRIMARY KEY,
+    data BLOB    NOT NULL,
+    crc  INTEGER NOT NULL
+);
+
 -- The first place of each batch, and when it was taken (ingest time).
 CREATE TABLE batches (
     seq   INTEGER PRIMARY KEY,

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from shroff.app.rules.rule_looks import RuleStatistics
     from shroff.cases.desk import CaseService
     from shroff.config import ProjectPaths
-    from shroff.explain.key_index import KeyIndex
     from shroff.people.access import Who
     from shroff.people.store import Desk
     from shroff.project.definitions import Definitions, Loaded
@@ -65,7 +64,6 @@ class ProjectContext:
     models_kept: MadeOnce[Registry] = field(default_factory=MadeOnce)  # shared as well
     rule_statistics: MadeOnce[RuleStatistics] = field(default_factory=MadeOnce)  # shared as well
     label_statistics: MadeOnce[LabelStatistics] = field(default_factory=MadeOnce)  # shared as well
-    index: KeyIndex | None = None
 
     def __post_init__(self) -> None:
         known_store(self.paths.tables)

@@ -1,13 +1,12 @@
-"""Decision history of an opened project: explanations, replays, verification of the log, the key index."""
+"""Decision history of an opened project: explanations, replays, verification of the log."""
 
 from __future__ import annotations
 
-from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
 from shroff.app.parts import ProjectPart
-from shroff.errors import StorageError, UsageError
+from shroff.errors import UsageError
 from shroff.runtime.entry_points import entries
 
 if TYPE_CHECKING:
@@ -16,10 +15,8 @@ if TYPE_CHECKING:
 
     from shroff.explain.entities import EntityLook
     from shroff.explain.explanation import Explained
-    from shroff.explain.key_index import KeyIndex
     from shroff.explain.model import ModelReason
     from shroff.features.cluster.partitioned import Cluster
-    from shroff.project.definitions import Definitions
     from shroff.replay.compare import Verification
     from shroff.replay.decision_replay import Replayed
     from shroff.runtime.progress import Progress
@@ -54,7 +51,7 @@ class DecisionHistory(ProjectPart):
 
         with self._log.reading() as log:
             row = find(log, self._context.definitions.events, reference)
-            return explain(log, row, progress, self._context.registry.load, self.key_index)
+            return explain(log, row, progress, self._context.registry.load)
 
     def first_reason(self, event: str, id_: str) -> ModelReason | None:
         """Get the first reason of a decision, as in `explain`; None if there is none.
@@ -67,18 +64,7 @@ class DecisionHistory(ProjectPart):
         reference = f"{event}/{id_}"
         with self._log.reading() as log:
             row = find(log, self._context.definitions.events, reference)
-            return first_reason(log, row, self._context.registry.load, self.key_index)
-
-    def index_keys(self, progress: Progress | None = None) -> int:
-        """Index the log by key, except for its newest events; gives the number of added log positions.
-
-        Raises: UsageError where there is no log; StorageError where the index cannot be written.
-        """
-        from shroff.explain.explanation import definitions_at
-
-        with self._log.reading() as log:
-            definitions = definitions_at(log, log.last_seq())  # models are not asked; what they need takes longest
-            return self.key_index(definitions).extend(log, progress)
+            return first_reason(log, row, self._context.registry.load)
 
     def verify(
         self,
@@ -102,42 +88,22 @@ class DecisionHistory(ProjectPart):
         if sample is not None and sample < 1:
             raise UsageError(f"a sample must have at least 1 event, not {sample}.")
         with self._log.reading() as log:
-            if "naive" in names and log.last_seq() > LONG and self._looks_back(log):
-                with suppress(StorageError):  # where it cannot be written, keys are looked for without it
-                    self.index_keys(progress)
             load = self._context.registry.load
             look_back = partial(self._looked_back, log, most=LONG)
             return verify(log, names, sample, progress, load, last=last, look_back=look_back)
 
-    def _looks_back(self, log: Log) -> bool:
-        """Whether the events of its keys say all that some decision of the version in force depends on."""
-        from shroff.explain.explanation import definitions_at
-        from shroff.explain.finding_keys import asked_of_keys
-
-        definitions = definitions_at(log, log.last_seq())
-        told = (asked_of_keys(definitions, event) for event in definitions.events.decided)
-        return not log.pruned_to() and any(used is not None for used in told)
-
     def _looked_back(self, log: Log, seq: int, most: int | None = None) -> Sequence[Record] | None:
         from shroff.explain.explanation import definitions_at
-        from shroff.explain.finding_keys import MOST, looked_back
+        from shroff.explain.key_events import MOST, looked_back
 
         definitions = definitions_at(log, seq, self._context.registry.load)
-        return looked_back(log, definitions, seq, self.key_index(definitions), most or MOST)
+        return looked_back(log, definitions, seq, most or MOST)
 
     def entities(self, log: Log) -> EntityLook:
         """A look at keys of entities in an open log, for the active version."""
         from shroff.explain.entities import EntityLook
 
-        definitions = self._context.definitions
-        return EntityLook(log, definitions, self.key_index(definitions))
-
-    def key_index(self, definitions: Definitions) -> KeyIndex:
-        from shroff.explain.key_index import KeyIndex, form_of
-
-        if self._context.index is None or self._context.index.form != form_of(definitions):
-            self._context.index = KeyIndex(self._context.paths.key_index, definitions)
-        return self._context.index
+        return EntityLook(log, self._context.definitions)
 
     def cluster(
         self, backend: str, address: str | None = None, partitions: int | None = None

@@ -1,14 +1,14 @@
-"""Operations on what was decided: one decision or the whole log computed again, and the log indexed by key."""
+"""Operations on what was decided: one decision or the whole log computed again."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 
-from shroff.operations.declaration import OperationAnswer, OperationRequest, Param, ReportAnswer, operation
+from shroff.operations.declaration import OperationRequest, Param, ReportAnswer, operation
 from shroff.runtime.texts import many, one_line
 
 if TYPE_CHECKING:
@@ -118,31 +118,3 @@ def verify_log(history: DecisionHistory, log: ProjectLog, progress: ProgressStep
         unread=found.unread,
         seconds=round(time.monotonic() - began, 3),
     )
-
-
-class IndexKeys(OperationRequest["IndexedKeys"]):
-    """The log to index."""
-
-
-class IndexedKeys(OperationAnswer):
-    """How many more log records are indexed."""
-
-    indexed: int
-    NEXT: ClassVar = ("shroff explain ID",)
-
-    def text(self) -> str:
-        return f"{self.indexed:,} more log records are indexed."
-
-
-@operation("index", right="run:jobs", examples=["shroff index", "shroff -C mybank index --json"])
-def index_keys(history: DecisionHistory, progress: ProgressSteps, request: IndexKeys) -> IndexedKeys:
-    """Index the log by key, so that 'explain' and pages about one entity find its events quickly.
-
-    'serve' does this by itself in the background. The newest events, 65,536 at most, are read from the log instead.
-    The index is in .shroff/keys/ and holds only hashes of keys. You may delete the folder at any time. The command
-    runs at low processor priority.
-    """
-    from shroff.runtime.process_wide import give_way
-
-    give_way()
-    return IndexedKeys(indexed=history.index_keys(progress.counting("indexing keys, events")))

@@ -15,7 +15,7 @@ from shroff.app.live.requests import WriterRequests
 from shroff.app.notice_files import SentLetters
 from shroff.app.parts import ProjectPart
 from shroff.errors import UsageError
-from shroff.explain.finding_keys import KeyFinder
+from shroff.explain.key_events import KeyFinder
 from shroff.features.key_texts import key_of, stored_key
 from shroff.log.history import Records
 from shroff.people.audit import Action

@@ -21,7 +21,7 @@ from shroff.cases.label_feed import CUSTOMER, FeedLabel, standings_before
 from shroff.engine.stored import damaged, stored, telling_damage
 from shroff.events.event import Event
 from shroff.events.labels import VerdictInForce
-from shroff.explain.finding_keys import KeyFinder
+from shroff.explain.key_events import KeyFinder
 from shroff.language.values import key_text, rescale_half_even
 from shroff.log.history import Control, Records
 from shroff.log.writer import Prepared

@@ -17,8 +17,7 @@ from shroff.errors import PrunedError, TransientError
 from shroff.events.event import Event
 from shroff.events.summary import EventSummary, summary_of
 from shroff.explain.event_search import PartFound, search_parts
-from shroff.explain.finding_keys import KeyEvents, Wanted
-from shroff.explain.key_index import KeyIndex
+from shroff.explain.key_events import KeyEvents, Wanted
 from shroff.features.key_texts import key_of, read_key
 from shroff.features.naive import Key
 from shroff.language.values import key_text
@@ -95,10 +94,10 @@ class KeyTotals:
 class EntityLook:
     """Looks at keys of one log, for one version of a project."""
 
-    def __init__(self, log: Log, definitions: Definitions, index: KeyIndex | None = None) -> None:
+    def __init__(self, log: Log, definitions: Definitions) -> None:
         self._log, self._definitions = log, definitions
         self._records = Records(definitions.events, definitions.settings.money_places)
-        self._events = KeyEvents(log, definitions, self._records, index)
+        self._events = KeyEvents(log, definitions, self._records)
         self._keyed = self._events.keyed
 
     def timeline(self, entity: str, text: str, *, before: int | None = None, limit: int = 50) -> Timeline:

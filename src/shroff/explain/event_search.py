@@ -8,14 +8,13 @@ small letters are the same.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
 
 from shroff.events.summary import NAMES, label_of, summary_of
-from shroff.explain.finding_keys import lines_with
 from shroff.language.expression import ThisField
 from shroff.language.values import written_amount
 from shroff.project.definitions import Definitions
@@ -191,3 +190,13 @@ def _lines(log: Log, start: int, end: int, needles: Sequence[bytes]) -> dict[int
             found.update((start + 1 + line, of) for line, of in lines_with(text, small, needle))
         start += text.count(b"\n")
     return found
+
+
+def lines_with(text: bytes, small: bytes, needle: bytes) -> Iterator[tuple[int, bytes]]:
+    """The lines whose bytes hold these in `small`, the text in small letters or as it is: number from 0, and bytes."""
+    line, counted, at = 0, 0, small.find(needle)
+    while at >= 0:
+        line += text.count(b"\n", counted, at)
+        first, counted = text.rfind(b"\n", 0, at) + 1, text.find(b"\n", at)
+        yield line, text[first:counted]
+        at = small.find(needle, counted + 1) if counted >= 0 else -1

@@ -18,7 +18,6 @@ from shroff.engine.decision import html_table
 from shroff.engine.stored import damaged, decision_document, telling_damage
 from shroff.errors import ReplayError
 from shroff.events.event import Scalar
-from shroff.explain.key_index import KeyIndex
 from shroff.explain.model import NUMERIC, ModelPart, ModelReason, Story
 from shroff.explain.past import AmountsBefore, Past, PastDecision, amounts_before
 from shroff.features.naive import Key
@@ -139,18 +138,16 @@ def explain(
     row: DecisionRow,
     progress: Callable[[int], None] | None = None,
     load_model: LoadModel | None = None,
-    index_of: Callable[[Definitions], KeyIndex] | None = None,
 ) -> Explained:
     """Explain a recorded decision.
 
     Args:
         load_model: Gives the model that scored it; where it cannot be loaded, all else is told and why it is not.
-        index_of: Gives the index of the log, by which earlier events are found without reading it backwards.
 
-    Cost: one pass backwards over the log (see `Past.earlier`), decoding only what may be of the same keys; with a
+    Cost: the newest 100 earlier decisions of each key (see `Past.earlier`); with a
         model two passes over the decisions found, and some thousand rows to score.
     """
-    asked = _asked(log, row, load_model, index_of)
+    asked = _asked(log, row, load_model)
     definitions, document, keys = asked.definitions, asked.document, asked.keys
     earlier = asked.past.earlier(keys, row.seq, progress)
     lines = []
@@ -177,13 +174,12 @@ def first_reason(
     log: Log,
     row: DecisionRow,
     load_model: LoadModel | None = None,
-    index_of: Callable[[Definitions], KeyIndex] | None = None,
 ) -> ModelReason | None:
     """The first reason of a recorded decision as `explain` tells it: of its rules, else of the model; None without one.
 
     Cost: a fraction of `explain`: the past of the entity that the reason is about, and nothing of what would change it.
     """
-    asked = _asked(log, row, load_model, index_of)
+    asked = _asked(log, row, load_model)
 
     @cache
     def earlier(entity: str) -> Sequence[PastDecision]:
@@ -216,13 +212,11 @@ class _Asked:
         return Story(self.definitions, row.event, self.document, seen, earlier, of_all, self.entity)
 
 
-def _asked(
-    log: Log, row: DecisionRow, load_model: LoadModel | None, index_of: Callable[[Definitions], KeyIndex] | None
-) -> _Asked:
+def _asked(log: Log, row: DecisionRow, load_model: LoadModel | None) -> _Asked:
     definitions = definitions_at(log, row.seq, load_model)
     document = decision_document(row)
     records = Records(definitions.events, definitions.settings.money_places)
-    past = Past(log, definitions, records, None if index_of is None else index_of(definitions))
+    past = Past(log, definitions, records)
     record = log.find(row.event, [row.id])[row.id]
     names = [name for name in definitions.feature_names(row.event) if name in document["features"]]
     of_event = [name for name, entity in definitions.events.entities.items() if row.event in entity.keys]

@@ -1,6 +1,6 @@
 """Earlier decisions of an event's entities, with their events.
 
-They are looked for backwards from the event, until every entity has enough (`finding_keys`). Of the same card, device
+They are looked for backwards from the event, until every entity has enough (`key_events`). Of the same card, device
 or customer their amounts are kept, with what a rule that hit compares them with.
 """
 
@@ -17,8 +17,7 @@ from shroff.engine.stored import damaged, stored
 from shroff.events.definitions import EventType
 from shroff.events.event import Event, read_time
 from shroff.events.summary import PAID
-from shroff.explain.finding_keys import KeyEvents
-from shroff.explain.key_index import KeyIndex
+from shroff.explain.key_events import KeyEvents
 from shroff.features.naive import Key
 from shroff.language.aggregates import AGGREGATES
 from shroff.language.expression import (
@@ -77,9 +76,9 @@ def reader_of(node: Node, reference: Reference) -> Callable[[PastDecision], Valu
 class Past:
     """Finds the earlier decisions of an event's entities."""
 
-    def __init__(self, log: Log, definitions: Definitions, records: Records, index: KeyIndex | None = None) -> None:
+    def __init__(self, log: Log, definitions: Definitions, records: Records) -> None:
         self._log, self._definitions, self._records = log, definitions, records
-        self._events = KeyEvents(log, definitions, records, index)
+        self._events = KeyEvents(log, definitions, records)
         self._keyed = self._events.keyed
 
     def keys(self, event: Event, entities: Iterable[str]) -> dict[str, Key]:

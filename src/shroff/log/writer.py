@@ -25,6 +25,7 @@ from shroff.log.batch_in_progress import BatchInProgress
 from shroff.log.dedup_lookup import KnownRecords, look_up
 from shroff.log.event_notes import EVENT_SOURCES, FILES, NEWEST, UNKNOWN, ComingBy, DayCounts
 from shroff.log.history import Control, Records, control_of
+from shroff.log.key_index import KeyHasher, index_keys
 from shroff.log.lateness import SetBack, look_beyond, set_back_record, with_set_backs
 from shroff.log.prepared import DECIDED, DUPLICATE, LATE, REFUSED, TAKEN, UNTAKEN, WAITING, Answer, Prepared
 from shroff.log.state.fold import Folded, Progress, empty, fold, lateness_of, take
@@ -246,16 +247,18 @@ class Writer:
 
     def _activate(self, folded: Folded, offsets: Sequence[Offset] = ()) -> None:
         """Activate the project's files if they differ from the log's version."""
+        self._hasher = KeyHasher(self.definitions)
+        offsets = [*offsets, *index_keys(self._log, self.definitions)]
         control = folded.control
         record = control_of(control, self.definitions, self._seq + 1, self._now_ms())
         if record is None:
             if offsets:
-                self._log.append(Batch(offsets=list(offsets)))
+                self._log.append(Batch(offsets=offsets))
             return
         if control.versions.get("model", "") != self.definitions.versions.model:
             self.definitions.require_models()  # what nobody can decide by does not come into force
             self.warnings += _champions_gone(control.files.get(FILE), self.definitions)
-        self._log.append(Batch(records=[record], offsets=list(offsets), at_ms=record.time_ms))
+        self._log.append(Batch(records=[record], offsets=offsets, at_ms=record.time_ms))
         control.become(self.definitions.files, asdict(self.definitions.versions))
         self._seq += 1
 
@@ -312,6 +315,7 @@ class Writer:
         coming = ComingBy(self._newest_source, self.by if by is None else by)
         draft = BatchInProgress(state, known, self._now_ms, coming, decide=decide, keeps_late=self.keeps_late)
         prepared = draft.prepared(submissions, offsets)
+        prepared.batch.keys = self._hasher.of(prepared.placed)
         prepared.batch.offsets += self._counts.take(prepared.batch.records)
         self._newest_source = coming.newest
         self._seq += len(prepared.batch.records)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from shroff.adapters.log.sqlite import SqliteLog
-from shroff.app.decision_history import DecisionHistory
 from shroff.explain.entities import EntityLook, KeyEvent, fields_of
-from shroff.explain.finding_keys import KeyEvents
-from shroff.explain.key_index import KeyIndex
+from shroff.explain.key_events import KeyEvents, KeyFinder
 from shroff.log.columns.stored import LineReader, log_columns
 from shroff.log.columns.tables import known_type
 from shroff.log.event_notes import DayCounts, EventSources, sources_of

@@ -6,12 +6,13 @@ is durable when `append` returns.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Final, Protocol, TypeVar
 
 import msgspec
 
 from shroff.errors import StateError
+from shroff.streams.log_columns import Words
 from shroff.streams.log_rows import (
     ANY,
     PENDING,
@@ -135,6 +136,12 @@ class LogReader(Protocol):
 
     def records_at(self, places: Collection[int]) -> dict[int, Record]:
         """The records at these places; places that are not there, or were pruned, are left out."""
+
+    def key_places(self, hashes: Collection[int]) -> Mapping[int, Words]:
+        """The places of each of these hashes of keys, as `Batch.keys` had them, ascending; those of pruned events too.
+
+        Of another key there may be one among them, with a chance of 2**-38.
+        """
 
     def find(self, type: str, ids: Sequence[str]) -> dict[str, Record]:
         """The records of one type with these ids; ids that are not there are left out."""

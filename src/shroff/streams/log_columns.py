@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import repeat
-from typing import Any, overload
+from typing import Any, NamedTuple, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,13 @@ from shroff.streams.log_rows import DecisionRow, Record
 
 Words = NDArray[np.int64]
 Bytes = NDArray[np.uint8]
+
+
+class KeyPlaces(NamedTuple):
+    """Hashes of keys, each with the place of an event that has the key, or of a label of such an event."""
+
+    hashes: NDArray[np.uint64]
+    seqs: Words
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
+
+if TYPE_CHECKING:
+    from shroff.streams.log_columns import KeyPlaces
 
 Kind = Literal["event", "label", "control"]
 PENDING: Final = "PENDING_CONFIRMATION"  # a flag's accuracy until a label says more
@@ -286,6 +289,7 @@ class Batch:
     erased: list[tuple[str, str]] = field(default_factory=list)  # events, by type and id; taken out before `personal`
     personal: list[PersonalValue] = field(default_factory=list)
     late: list[LateEvent] = field(default_factory=list)
+    keys: KeyPlaces | None = None  # of its records; without records: of some that are in the log already
     at_ms: int | None = None  # the ingest time of its records
     watermark_ms: int | None = None  # a control event among its records sets the log's watermark to it
 
@@ -305,4 +309,5 @@ class Batch:
             or self.erased
             or self.personal
             or self.late
+            or self.keys
         )

@@ -30,7 +30,6 @@ from shroff.web.http.proxies import Proxies
 from shroff.web.metrics_port import service_port
 from shroff.web.service import THREADS, Limits, Service, ServiceOptions
 from shroff.web.table import table
-from shroff.web.work.helper_processes import keep_indexed
 from shroff.web.work.operation_processes import DraftCheckers
 from shroff.web.work.warmup import keep_warm
 from shroff.worker.ingest import short_turns
@@ -190,7 +189,7 @@ async def _serve(
             begun()
         worker = JobWorker(service.jobs, command_of(str(project.context.paths.folder)), tell)
         worker.begin()
-        chores = [asyncio.create_task(keep(service)) for keep in (keep_indexed, keep_warm)]
+        chores = [asyncio.create_task(keep_warm(service))]
         chores += [asyncio.create_task(keep_applied(service))] if options.watches else []
         try:
             with service_port(service):

@@ -184,7 +184,6 @@ def key_facts(project: Project, request: KeyAtMoment) -> FactsDocument:
 def facts_asked(context: ProjectContext, request: KeyAtMoment) -> FactsDocument:
     """Compute what is asked for. Raises: UsageError for what has no answer, or where there is no log."""
     from shroff.plugins.features import stored_text
-    from shroff.plugins.log import DecisionHistory
     from shroff.plugins.project import moment_ms
 
     since = request.since
@@ -195,10 +194,9 @@ def facts_asked(context: ProjectContext, request: KeyAtMoment) -> FactsDocument:
     else:
         cut = moment_ms(since, "since")
     question = FactsQuestion(request.entity, key, moment_ms(request.as_of), request.features, cut)
-    index = DecisionHistory(context).key_index(context.definitions)
     with context.log.reading() as log:
         most = KEY_EVENTS_MAX if is_served(context) else EVENTS_MAX
-        return facts_of(question, context.definitions, log, context.now_ms(), index, most)
+        return facts_of(question, context.definitions, log, context.now_ms(), most)
 
 
 def days_asked(

@@ -41,7 +41,7 @@ from shroff.plugins.language import (
     fields_of_this,
     walk,
 )
-from shroff.plugins.log import KeyEvents, KeyIndex, Log, Record, Records
+from shroff.plugins.log import KeyEvents, KeyFinder, Log, Record, Records
 from shroff.plugins.operations import OperationAnswer, many, one_line, shown, table
 from shroff.plugins.project import Definitions, read_by
 
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from shroff.plugins.features import Frame
 
 EVENTS_MAX: Final = 100_000  # of a key that are read: some 10 s
+LOOK_BACK: Final = 1_000_000  # records that are read where a feature has `matching`: some 3 s
 _PROBE: Final = "(probe)"  # no event type has such a name
 
 
@@ -84,7 +85,7 @@ class FactsDocument(OperationAnswer):
     events: int
     features: dict[str, Scalar]
     left_out: dict[str, str]
-    NEXT: ClassVar = ("shroff index",)
+    NEXT: ClassVar = ("shroff features",)
 
     def text(self) -> str:
         rows = [(name, one_line(shown(value))) for name, value in self.features.items()]
@@ -99,14 +100,12 @@ def facts_of(
     definitions: Definitions,
     log: Log,
     now_ms: int,
-    index: KeyIndex | None = None,
     most: int = EVENTS_MAX,
 ) -> FactsDocument:
     """The features of a key at a moment.
 
     Args:
         now_ms: The moment where the log has no event yet.
-        index: Of the log's keys; without it, or behind it, the newest million places are read.
         most: So many events of the key are read at most.
 
     Raises: UsageError for what is no entity, key or feature of the project, for a feature that has no value between
@@ -118,7 +117,7 @@ def facts_of(
     if as_of_ms is None:
         newest_ms = log.watermark_ms()
         as_of_ms = now_ms if newest_ms is None else newest_ms
-    found = [event for event in _History(log, definitions, index, most).of(probe) if event.time_ms <= as_of_ms]
+    found = [event for event in _History(log, definitions, most).of(probe) if event.time_ms <= as_of_ms]
     values = probe.values(found, as_of_ms)
     places = definitions.settings.money_places
     features = {
@@ -237,8 +236,8 @@ class _Probe:
 class _History:
     """Reads the events and labels that the features of one key look at."""
 
-    def __init__(self, log: Log, definitions: Definitions, index: KeyIndex | None, most: int) -> None:
-        self._log, self._definitions, self._index, self._most = log, definitions, index, most
+    def __init__(self, log: Log, definitions: Definitions, most: int) -> None:
+        self._log, self._definitions, self._most = log, definitions, most
         self._records = Records(definitions.events, definitions.settings.money_places)
 
     def of(self, probe: _Probe) -> list[LogEvent]:
@@ -249,14 +248,14 @@ class _History:
         return [event for seq in sorted(found) if (event := self._records.decode(found[seq])) is not None]
 
     def _events(self, probe: _Probe) -> dict[int, Record]:
-        more = _matched(probe)
-        events = replace(self._definitions.events, entities={**self._definitions.events.entities, **more})
-        definitions = replace(self._definitions, events=events) if more else self._definitions
-        seen = KeyEvents(self._log, definitions, self._records, None if more else self._index)
-        found: dict[int, Record] = {}
-        end = looked_to = self._log.last_seq()
-        for start, records in seen.backwards(end, {name: [probe.key] for name in (probe.entity, *more)}):
-            looked_to = start
+        more, end = _matched(probe), self._log.last_seq()
+        wanted, found = {name: [probe.key] for name in (probe.entity, *more)}, dict[int, Record]()
+        if more:
+            looked_to, parts = max(0, end - LOOK_BACK), self._read(end, wanted, more)
+        else:
+            looked_to, parts = end, KeyEvents(self._log, self._definitions, self._records).backwards(end, wanted)
+        for start, records in parts:
+            looked_to = min(looked_to, start)
             found |= {record.seq: record for record in records}
             if len(found) > self._most:
                 raise UsageError(
@@ -264,11 +263,22 @@ class _History:
                     "'shroff features' computes the features of all events."
                 )
         if looked_to > 0:
-            cure = "the index of keys does not serve 'matching'" if more else "Run 'shroff index', and ask again"
-            raise UsageError(
-                f"the log was searched back to sequence number {looked_to:,}; further back needs an index. {cure}."
-            )
+            cure = "'shroff ingest' or 'shroff serve' indexes it for the entity as it is declared now"
+            cure = f"the newest {LOOK_BACK:,} are read for 'matching'" if more else cure
+            raise UsageError(f"the log was searched back to sequence number {looked_to:,} only: {cure}.")
         return found
+
+    def _read(
+        self, end: int, wanted: Mapping[str, Sequence[tuple[Value, ...]]], more: Mapping[str, Entity]
+    ) -> Iterator[tuple[int, list[Record]]]:
+        """The events of the key by other fields, which no index has. Cost: 3 µs a record."""
+        events = replace(self._definitions.events, entities={**self._definitions.events.entities, **more})
+        keyed = KeyFinder(replace(self._definitions, events=events), self._records)
+        for records in self._log.read(max(0, end - LOOK_BACK), end):
+            has_key = (
+                record for record in records if any(keyed.has(record, name, key) for name, (key,) in wanted.items())
+            )
+            yield end, list(has_key)
 
     def _labels(self, named: set[str], after: int) -> dict[int, Record]:
         """The labels of these events. Cost: 3 µs for each label of the log behind the first of them."""

@@ -79,6 +79,8 @@ class BatchRows(RowFraming):
             self._end, newest = seq + len(batch.records), newest_ms(batch.records)
             self._do(self.wording.begin_batch, (seq + 1, batch.at_ms))
             self._do(self.wording.move_end, (self._end, newest, newest))
+        if batch.keys:
+            self._keys.add(batch.keys, self._end if batch.records else 0)
         if batch.watermark_ms is not None:
             self._do(self.wording.set_watermark, (batch.watermark_ms,))
         self._on_step("events")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from shroff.adapters.databases.server_url import ServerUrl, server_url
 from shroff.adapters.log.batch_rows import BatchRows
 from shroff.adapters.log.ids.id_index import IdIndex
+from shroff.adapters.log.key_parts import KeyParts
 from shroff.adapters.log.lease import LEASE_S
 from shroff.adapters.log.rows import APPEND_STEPS, RowTable, digest
 from shroff.adapters.log.server_connection import ServerConnection
@@ -94,6 +95,7 @@ class PostgresLog(BatchRows):
         self._connection = ServerConnection(found.place, partial(PostgresSession, found), lease_s)
         tables = self.wording, self._ask, self._with_ids, self._put, self._do
         self._ids = IdIndex(*tables, self._damaged_ids, is_writer=not read_only)
+        self._keys = KeyParts(self.wording, self._ask, self._put, self._do, self._damaged)
         try:
             session = self._connection.connected()
             version = known_version(session, read_only=read_only)

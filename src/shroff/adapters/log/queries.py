@@ -17,6 +17,7 @@ from shroff.adapters.log.frames import (
     pack,
     unpack,
 )
+from shroff.adapters.log.key_parts import KeyParts
 from shroff.adapters.log.rows import FRAMES, id_digest
 from shroff.adapters.log.sql_text import SqlWording, overlapping
 from shroff.adapters.log.sums import NOT_AS_WRITTEN, decision_sum, flag_sum, hit_sum, record_sum
@@ -39,6 +40,7 @@ from shroff.streams.log import (
     StuckRow,
     WaitingLabel,
 )
+from shroff.streams.log_columns import Words
 
 NUMBER_MAX: Final = 2**62
 MISSING: Final = "the record at sequence number {} is missing"
@@ -64,6 +66,7 @@ class LogQuestions(ABC):
 
     wording: SqlWording
     place: str
+    _keys: KeyParts
 
     @abstractmethod
     def _ask(self, sql: str, values: Sequence[object] = (), shape: str = "") -> list[Any]:
@@ -94,6 +97,10 @@ class LogQuestions(ABC):
         """The greatest time of the records of kind `event`; None where there is none."""
         (time_ms,) = self._one(self.wording.watermark)
         return None if time_ms is None else int(time_ms)
+
+    def key_places(self, hashes: Collection[int]) -> Mapping[int, Words]:
+        """The places of each of these hashes of keys, ascending. Cost: see `KeyParts.places`."""
+        return self._keys.places(hashes)
 
     def find(self, type: str, ids: Sequence[str]) -> dict[str, Record]:
         """The records of one type with these ids; ids that are not there are left out.

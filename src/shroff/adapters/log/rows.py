@@ -176,6 +176,7 @@ ID_RUNS: Final = RowTable(
     "id_runs", ("run", "crc", "bits", "size", "last_seq", "filter_crc", "filter"), "iiiiiib", tuple
 )
 ID_PARTS: Final = RowTable("id_parts", ("part", "data", "crc"), "ibi", tuple)
+KEY_PARTS: Final = RowTable("key_parts", ("part", "data", "crc"), "ibi", tuple)
 DECISIONS: Final = RowTable("decisions", ("seq", "outcome", "receipt", "document", "crc"), "itbji", _of_decision)
 FRAMES: Final = RowTable("decision_frames", ("seq", "first_seq", "outcomes", "data", "crc"), "iibbi", tuple)
 FLAGS: Final = RowTable("flags", (*_FLAG, "crc", "number"), "itttttitii", _of_flag_row)

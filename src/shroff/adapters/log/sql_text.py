@@ -149,6 +149,10 @@ class SqlWording:
         self.clear_ids = "DELETE FROM id_runs", "DELETE FROM id_parts"
         self.drop_parts = "DELETE FROM id_parts WHERE part >= ? AND part < ?"
         self.id_parts = about("part, data, crc", "id_parts", "part", kind="i")
+        self.keys_between = "SELECT part, data, crc FROM key_parts WHERE part >= ? AND part < ? ORDER BY part"
+        self.last_key_part = "SELECT max(part) FROM key_parts WHERE part >= ?"
+        self.key_rows = "SELECT count(*), CAST(sum(length(data)) AS bigint) FROM key_parts WHERE part < ?"
+        self.drop_keys = "DELETE FROM key_parts WHERE part >= ? AND part < ?"
         self.records_at = about(event, "events", "seq", kind="i")
         self.decisions_at = about(decision, "decisions", "seq", kind="i")
         self.find_places = about("id, seq", "events", "id", " AND type = ?")

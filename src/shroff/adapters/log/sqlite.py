@@ -25,6 +25,7 @@ from shroff.adapters.databases.sqlite_file import (
 from shroff.adapters.databases.write_ahead import Checkpoints, file_beside
 from shroff.adapters.log import sqlite_statements as statements
 from shroff.adapters.log.ids.id_index import IdIndex
+from shroff.adapters.log.key_parts import KeyParts
 from shroff.adapters.log.rows import APPEND_STEPS, RowTable
 from shroff.adapters.log.sqlite_queries import SqliteQuestions
 from shroff.errors import StateError, StorageError
@@ -81,6 +82,7 @@ class SqliteLog(SqliteQuestions):
         self._checkpoints, self._turn = Checkpoints(path, VERSION, self._ask), turn_of(path)
         tables = self.wording, self._ask, self._with_ids, self._put, self._do
         self._ids = IdIndex(*tables, self._damaged_ids, is_writer=not read_only)
+        self._keys = KeyParts(self.wording, self._ask, self._put, self._do, self._damaged)
         self._lock = None if read_only else WriterLock(path.with_suffix(".lock"), guards=path)
         try:
             self._connection = connect(

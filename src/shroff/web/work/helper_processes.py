@@ -1,20 +1,15 @@
-"""Work beside requests: alerts are raised as the log grows, what is due is carried out, and the key index follows."""
+"""Work beside requests: alerts are raised as the log grows, and what is due is carried out."""
 
 from __future__ import annotations
 
-import asyncio
-import subprocess
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
-from subprocess import DEVNULL
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Final
 
 from shroff.cases.alert_rules import RecentDecisions
 from shroff.cases.timers import carry_out
 from shroff.errors import ShroffError, trace_of
-from shroff.explain.key_index import PLACES
 from shroff.runtime.logs import failure
 
 if TYPE_CHECKING:
@@ -22,11 +17,6 @@ if TYPE_CHECKING:
     from shroff.cases.alert_consumer import AlertConsumer
     from shroff.cases.desk import CaseService
     from shroff.streams.log import Log
-    from shroff.web.service import Service
-
-EVERY_S: Final = 15.0
-DUE: Final = 2 * PLACES  # so many have to lack: a process that indexes takes half a second to start
-PAUSE: Final = 40  # times as long where a try led to nothing: a disk is full, say
 
 LOOK_S: Final = 0.5  # between two looks at the log and the clock: where alerts came, events wait some 3 ms for each
 GAP_S: Final = 0.01  # between two steps through a log that is far ahead, so that others get their turn
@@ -105,40 +95,3 @@ class CaseKeeper:
         if log is not None:
             with suppress(ShroffError, OSError):
                 log.close()
-
-
-async def keep_indexed(service: Service, every_s: float = EVERY_S) -> None:
-    """Have the index follow the log, until it is canceled."""
-    wait_s = every_s
-    while True:
-        await asyncio.sleep(wait_s)
-        wait_s = every_s
-        if service.is_ready and (before := await service.in_thread(_lacks, service)) >= DUE:
-            await _index(service)
-            wait_s = every_s if await service.in_thread(_lacks, service) < before else PAUSE * every_s
-
-
-def _lacks(service: Service) -> int:
-    project = service.project
-    try:
-        with project.log.reading() as log:
-            return project.history.key_index(project.definitions).lacks(log)
-    except ShroffError:  # whoever asks for a page is told
-        return 0
-
-
-async def _index(service: Service) -> None:
-    words = (sys.executable, "-m", "shroff", "-C", str(service.project.context.paths.folder), "index")
-    # Not by the loop: uvloop copies this process to begin another one, for which every event would wait 30 ms.
-    process = await asyncio.to_thread(_started, words)
-    try:
-        await asyncio.to_thread(process.wait)
-    finally:
-        process.terminate()  # which its thread then sees; nothing, where it has ended
-
-
-def _started(words: Sequence[str]) -> subprocess.Popen[bytes]:
-    """Begin a program, alone in its session (see `runtime.process_wide`)."""
-    return subprocess.Popen(  # noqa: S603 - this program
-        words, stdin=DEVNULL, stdout=DEVNULL, stderr=DEVNULL, start_new_session=True
-    )

@@ -1,19 +1,22 @@
-"""Unique fields in a log as tests: values that name events. A part of the contract in `contracts.log`."""
+"""Unique fields and keys in a log as tests: values that name events. A part of the contract in `contracts.log`."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from shroff.errors import StateError
 from shroff.streams.log import Batch, Indexed, Log, UniqueValue
+from shroff.streams.log_columns import KeyPlaces
 from shroff.testing.contracts.log import LogCase
 from shroff.testing.rows import ODD_IDS, label, payments, record
 
 
 class LogUniqueContract(LogCase):
-    """The log contract: unique fields."""
+    """The log contract: unique fields, and keys of entities."""
 
     def test_values_find_their_records(self, log: Log, tmp_path: Path) -> None:
         batch = payments(1, len(ODD_IDS))
@@ -55,6 +58,28 @@ class LogUniqueContract(LogCase):
         assert log.indexed() == [again]
         assert list(log.find_unique("payment", "arn", ["a", "b"])) == ["b"]
 
+    def test_keys_give_the_places_of_their_events_whenever_they_came(self, log: Log, tmp_path: Path) -> None:
+        many = _keys(*((hashed << 32 | hashed, 1 + hashed % 3) for hashed in range(10, 70_000)))
+        log.append(replace(payments(1, 3), keys=many))
+        log.maintain()  # by now they are many
+        log.append(Batch(records=[record(4)], keys=_keys((7, 4), (2**64 - 1, 4))))
+        log.append(Batch(keys=_keys((7, 2), (9, 1), (7, 4))))  # of records that were there before
+
+        reader = self.make_reader(tmp_path)
+        found = reader.key_places([7, 9, 2**64 - 1, 5, 12 << 32 | 12])
+        assert [places.tolist() for places in found.values()] == [[2, 4], [1], [4], [], [1]]
+        assert list(found) == [7, 9, 2**64 - 1, 5, 12 << 32 | 12]
+        assert reader.key_places([]) == {}
+        reader.close()
+
+    def test_keys_of_a_batch_that_is_refused_are_not_there_and_those_of_pruned_events_are(self, log: Log) -> None:
+        log.append(Batch(records=[record(1), record(2)], keys=_keys((7, 1))))
+        with pytest.raises(StateError):
+            log.append(Batch(records=[record(2)], keys=_keys((7, 2))))
+        log.prune(1)
+
+        assert log.key_places([7])[7].tolist() == [1]
+
     def test_a_label_that_waits_for_a_value_does_not_wait_for_the_id_of_that_text(self, log: Log) -> None:
         by_id, by_arn, by_rrn = label("a", "x"), label("b", "x", field="arn"), label("c", "x", field="rrn")
         log.append(Batch(waiting=[by_rrn, by_arn, by_id]))
@@ -63,6 +88,11 @@ class LogUniqueContract(LogCase):
         assert log.waiting_for("payment", ["x", "y"], "arn") == [by_arn]
         assert log.waiting_for("login", ["x"], "arn") == []
         assert log.waiting_all() == [by_rrn, by_arn, by_id]
+
+
+def _keys(*keys: tuple[int, int]) -> KeyPlaces:
+    hashes, seqs = zip(*keys, strict=True)
+    return KeyPlaces(np.array(hashes, np.uint64), np.array(seqs, np.int64))
 
 
 def _value(value: str, seq: int, field: str = "arn", type: str = "payment") -> UniqueValue:

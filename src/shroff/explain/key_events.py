@@ -1,0 +1,176 @@
+"""The events of some keys, newest first, and the records that one decision can depend on: by the index of keys."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Final
+
+import numpy as np
+
+from shroff.events.event import Event, canonical_value
+from shroff.features.naive import Key, Naive
+from shroff.language.expression import Aggregate, ItemFeature, ThisField, aggregates, walk
+from shroff.log.history import Records
+from shroff.log.key_index import KeyLookup
+from shroff.log.state.fold import lateness_of
+from shroff.project.definitions import Definitions, computed_of
+from shroff.streams.log import Log, Record
+from shroff.streams.log_columns import Words
+
+_FIRST_BLOCK: Final = 64  # events that are read at once at first; most callers need no more
+_BLOCK: Final = 1_024
+_MANY: Final = 128  # events of a key: of fewer it is sooner read which are in the window
+MOST: Final = 16_384  # records that one decision looks back at: more are folded sooner by columns
+Wanted = Mapping[str, Sequence[Key]]  # keys by entity
+
+
+class KeyFinder:
+    """Finds out whose event a record is."""
+
+    def __init__(self, definitions: Definitions, records: Records) -> None:
+        self._definitions, self._records = definitions, records
+        self._naive = Naive(definitions.events, (), definitions.reference)
+
+    def keys(self, event: Event, entities: Iterable[str]) -> dict[str, Key]:
+        """The key of each of these entities at an event; those without one are left out."""
+        found = {entity: self._naive.key(entity, event) for entity in sorted(entities)}
+        return {entity: key for entity, key in found.items() if key is not None}
+
+    def has(self, record: Record, entity: str, key: Key) -> bool:
+        """Whether a record of an event has this key. Cost: 1 µs where its bytes show that it has not, else 20."""
+        parts = self._definitions.events.entities[entity].keys.get(record.type, ())
+        is_near = bool(parts) and all(
+            canonical_value(value, part.type, 2).encode() in record.body
+            for part, value in zip(parts, key, strict=False)
+            if isinstance(part, ThisField) and part.type.is_text
+        )
+        event = self._records.decode(record) if is_near else None
+        return event is not None and self._naive.key(entity, event) == key
+
+
+class KeyEvents:
+    """Finds the events of keys in one log, for one version of a project."""
+
+    def __init__(self, log: Log, definitions: Definitions, records: Records) -> None:
+        self._log, self.index = log, KeyLookup(log, definitions)
+        self.keyed = KeyFinder(definitions, records)
+
+    def backwards(self, end: int, wanted: Wanted) -> Iterator[tuple[int, list[Record]]]:
+        """The events of any of these keys up to a place, newest first, in parts.
+
+        Each comes with the place behind which all was looked at so far, at last 0. An entity or a key that is taken
+        out of `wanted` meanwhile is looked for no more. Nothing comes of an entity that no writer has indexed yet.
+
+        Cost: a query of the index for each key, and 50 µs an event; see `KeyParts.places`.
+        """
+        known = {name: self.index.has(name, end) for name in wanted}
+        places = {
+            (entity, key): self._upto(self.index.places(entity, key), end)
+            for entity, keys in wanted.items()
+            for key in keys
+            if known[entity]
+        }
+        pruned, size = self._log.pruned_to(), _FIRST_BLOCK
+        while tails := [at[-size:] for (name, key), at in places.items() if key in wanted.get(name, ()) and len(at)]:
+            block = np.unique(np.concatenate(tails))[-size:]
+            if block[-1] <= pruned < end:
+                yield pruned, []  # so what the store has comes before the lake is read
+            block = block[block > pruned] if block[-1] > pruned else block
+            end, size = int(block[0]) - 1, min(2 * size, _BLOCK)
+            yield end, self._these(block, wanted)
+            places = {name: self._upto(at, end) for name, at in places.items()}
+        if all(known.values()):
+            yield 0, []
+
+    def _upto(self, places: Words, end: int) -> Words:
+        return places[: np.searchsorted(places, end, "right")]
+
+    def _these(self, places: Words, wanted: Wanted) -> list[Record]:
+        """The events at these places that have one of the keys, newest first."""
+        there = self._log.records_at(places.tolist())
+        return [
+            there[seq]
+            for seq in sorted(there, reverse=True)
+            if any(self.keyed.has(there[seq], entity, key) for entity, keys in wanted.items() for key in keys)
+        ]
+
+    def first_needed(self, places: Words, start_ms: float) -> int:
+        """Index of a place whose event is no newer than `start_ms`, so that what is before it is not read; else 0.
+
+        At most `_MANY` too many remain. Cost: a look at an event for each halving.
+        """
+        near, far = len(places) - 1, 0  # newer than that, and older
+        if near < _MANY or math.isinf(start_ms) or self._time_at(places[0]) > start_ms:
+            return 0
+        while near - far > _MANY:
+            middle = (near + far) // 2
+            near, far = (near, middle) if self._time_at(places[middle]) <= start_ms else (middle, far)
+        return far
+
+    def _time_at(self, place: int) -> float:
+        record = self._log.records_at([int(place)]).get(int(place))
+        return math.inf if record is None else record.time_ms
+
+
+def looked_back(log: Log, definitions: Definitions, seq: int, most: int = MOST) -> list[Record] | None:
+    """The records before a place that its decision can depend on, in the order of the log.
+
+    By chance one of another key may be among them; it changes no value of the decision. None where they cannot be
+    told: where a value depends on earlier hits, on earlier values of features, on another field than the key or on a
+    draw, where records were pruned, and where there are more than `most`.
+
+    Cost: a query of the index for each entity, and 3 µs a record.
+    """
+    record = log.records_at([seq]).get(seq)
+    records = Records(definitions.events, definitions.settings.money_places)
+    event = None if record is None else records.decode(record)
+    if record is None or not isinstance(event, Event) or log.pruned_to():
+        return None
+    used = asked_of_keys(definitions, event.type)
+    if used is None:
+        return None
+    events, end = KeyEvents(log, definitions, records), seq - 1
+    keys = events.keyed.keys(event, {aggregate.entity for aggregate in used})
+    if not all(events.index.has(entity, end) for entity in keys):
+        return None
+    found = [np.zeros(0, np.int64)]
+    # No event before one that was not late is newer than it by more than the lateness.
+    for entity, start_ms in _windows(used, event.time_ms - lateness_of(log, definitions)).items():
+        if entity in keys:
+            places = events.index.places(entity, keys[entity])
+            places = places[: np.searchsorted(places, end, "right")]
+            found.append(places[events.first_needed(places, start_ms) :])
+    for entity in {aggregate.entity for aggregate in used if aggregate.event == "label"} & keys.keys():
+        places = events.index.places(entity, keys[entity], of_labels=True)
+        found.append(places[: np.searchsorted(places, end, "right")])
+    needed = np.unique(np.concatenate(found)).tolist()
+    return None if len(needed) > most else [past for _, past in sorted(log.records_at(needed).items())]
+
+
+def asked_of_keys(definitions: Definitions, event: str) -> set[Aggregate] | None:
+    """The aggregates that an event's decision needs; None where it depends on more than events and labels of keys."""
+    name = f"asked of keys {event}"
+    if name not in definitions.worked_out:
+        definitions.worked_out[name] = _asked_of_keys(definitions, event)
+    found: set[Aggregate] | None = definitions.worked_out[name]
+    return found
+
+
+def _asked_of_keys(definitions: Definitions, event: str) -> set[Aggregate] | None:
+    nodes = [feature.node for feature in computed_of(definitions) if event in feature.events]
+    used = {aggregate for node in nodes for aggregate in aggregates(node)}
+    is_stacked = any(isinstance(part, ItemFeature) for node in nodes for part in walk(node))
+    is_drawn = definitions.policy(event).explore is not None
+    is_elsewhere = any(feature.since_flag or feature.matching or feature.via for feature in used)
+    return None if is_stacked or is_drawn or is_elsewhere else used
+
+
+def _windows(used: Iterable[Aggregate], end_ms: int) -> dict[str, float]:
+    """For each entity the time at which its longest window begins, for a watermark; that of labels is none of them."""
+    found: dict[str, float] = {}
+    for aggregate in used:
+        if aggregate.event != "label":
+            start = -math.inf if aggregate.over_ms is None else end_ms - aggregate.delay_ms - aggregate.over_ms
+            found[aggregate.entity] = min(start, found.get(aggregate.entity, math.inf))
+    return found
