@@ -12,7 +12,6 @@ from shroff import config
 from shroff.adapters.mailer.folder import FolderMailer
 from shroff.app import project as app
 from shroff.cli.main import run
-from shroff.explain import key_index
 from shroff.notices.mailer import Mail
 from shroff.people.audit import note_head
 from tests.support.projects import FILES
@@ -122,9 +121,7 @@ def test_line_ends_do_not_matter(bank):
     assert problems == []
 
 
-def test_what_the_program_keeps_is_not_for_everybody_on_the_machine(bank, monkeypatch):
-    monkeypatch.setattr(key_index, "PLACES", 1)
-    monkeypatch.setattr(os, "nice", lambda _: 0)  # `index` would make the process of the tests the last in line
+def test_what_the_program_keeps_is_not_for_everybody_on_the_machine(bank):
     before = os.umask(0)
     try:
         use(bank, "p1")

@@ -62,7 +62,6 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {  # word: (module below shroff
     "restore": ("app.backups.restore_operations", "restore a project from its backups into a new folder"),
     "migrate": ("app.backups.restore_operations", "back up, then bring the tables up to this version"),
     "erase": ("cli.erase", "erase personal fields of one entity's events"),
-    "index": ("app.history_operations", "index the log by key, for quick answers"),
     "snapshot": ("app.maintenance.maintenance_operations", "save the state, for a quicker start"),
     "watermark": ("app.maintenance.watermark_operations", "what late events are judged against; set it back"),
     "cases": ("app.cases.view_operations", "the analysts' queue: list, show and answer cases"),

@@ -80,7 +80,7 @@ class BatchRows(RowFraming):
             self._do(self.wording.begin_batch, (seq + 1, batch.at_ms))
             self._do(self.wording.move_end, (self._end, newest, newest))
         if batch.keys:
-            self._keys.add(batch.keys, self._end if batch.records else 0)
+            self._keys.add(batch.keys, seq + len(batch.records) if batch.records else 0)
         if batch.watermark_ms is not None:
             self._do(self.wording.set_watermark, (batch.watermark_ms,))
         self._on_step("events")
