@@ -137,12 +137,6 @@ class LogReader(Protocol):
     def records_at(self, places: Collection[int]) -> dict[int, Record]:
         """The records at these places; places that are not there, or were pruned, are left out."""
 
-    def key_places(self, hashes: Collection[int]) -> Mapping[int, Words]:
-        """The places of each of these hashes of keys, as `Batch.keys` had them, ascending; those of pruned events too.
-
-        Of another key there may be one among them, with a chance of 2**-38.
-        """
-
     def find(self, type: str, ids: Sequence[str]) -> dict[str, Record]:
         """The records of one type with these ids; ids that are not there are left out."""
 
@@ -295,6 +289,12 @@ class LogBeside(Protocol):
 
     def indexed(self) -> list[Indexed]:
         """The unique fields whose values the log knows, of all its events, in the order of type and field."""
+
+    def key_places(self, hashes: Collection[int]) -> Mapping[int, Words]:
+        """The places of each of these hashes of keys, as `Batch.keys` had them, ascending; those of pruned events too.
+
+        Of another key there may be one among them, with a chance of 2**-38.
+        """
 
     def personal(self, type: str, ids: Sequence[str]) -> dict[str, dict[str, str]]:
         """What lies beside the events of one type with these ids, by id and field; events without any are left out."""
