@@ -26,6 +26,7 @@ from shroff.runtime.whole_files import (
     remove_unfinished,
     sync_folder,
     whole_file,
+    write_folder,
 )
 
 PROJECT_FILE: Final = "shroff.yaml"
@@ -466,24 +467,6 @@ def copy_template(name: str, folder: Path) -> list[str]:
     if name not in TEMPLATES:
         hint = f"{nearest(name, TEMPLATES)} There are {', '.join(TEMPLATES)}.".lstrip()
         raise UsageError(f"there is no template {name!r}. {hint}")
-    if folder.exists() and not folder.is_dir():
-        raise UsageError(f"{folder} is a file. Choose a new folder.")
-    if folder.is_dir() and any(folder.iterdir()):
-        raise UsageError(f"{folder} is not empty, and init overwrites nothing. Choose a new or an empty folder.")
     source = TEMPLATE_FOLDER / name
     found = (path for path in source.rglob("*") if path.is_file() and path.parent.name != "__pycache__")
-    names = sorted(path.relative_to(source).as_posix() for path in found)
-    is_new = not folder.exists()
-    try:
-        for file in names:
-            target = folder / file
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes((source / file).read_bytes())
-    except OSError as error:
-        for child in folder.iterdir() if folder.is_dir() else ():
-            shutil.rmtree(child) if child.is_dir() else child.unlink()
-        if is_new:
-            shutil.rmtree(folder, ignore_errors=True)
-        words = f"{error.filename or folder} cannot be written: {error.strerror}. Nothing was made."
-        raise StorageError(words) from None
-    return names
+    return write_folder(folder, {path.relative_to(source).as_posix(): path.read_bytes() for path in found})

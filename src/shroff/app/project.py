@@ -7,6 +7,7 @@ import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final
 
 from shroff import config
@@ -15,8 +16,10 @@ from shroff.app.parts import ProjectParts
 from shroff.app.project_files import check
 from shroff.engine.decision import Decision, Reason, Refusal, Undecided
 from shroff.errors import DefinitionError, ShroffError, UsageError
+from shroff.language.values import DAY_MS
 from shroff.log.ruletests import counts_of
 from shroff.operations.declaration import OperationRequest, Outcome, ProgressSteps, named
+from shroff.runtime import whole_files
 from shroff.runtime.progress import Progress
 from shroff.runtime.texts import Printed, many
 
@@ -52,7 +55,17 @@ SHOWN_PARTS: Final = ("label_reports", "lists", "model", "models", "quarantine",
 TUTORIAL: Final = "tutorial"  # the folder of its files
 _NAME_LINE: Final = re.compile("^name: .*$", re.MULTILINE)
 _PLAIN: Final = re.compile(r"[A-Za-z][\w-]*( [\w-]+)*", re.ASCII)
-__all__ = ["Decision", "Project", "Reason", "Refusal", "Undecided", "make_project", "open", "open_exactly"]
+__all__ = [
+    "Decision",
+    "Project",
+    "Reason",
+    "Refusal",
+    "Undecided",
+    "make_project",
+    "open",
+    "open_exactly",
+    "propose_project",
+]
 
 
 class _Parts(ProjectParts):
@@ -322,8 +335,8 @@ def make_project(
 ) -> tuple[Project, list[str]]:
     """Write a project from a template into a new or empty folder; gives it and its files.
 
-    A key for hashed fields is made where a field is hashed. `name` is the display name; without it, the folder's. With
-    `has_tutorial`, the files of the first hour are in `tutorial/`; they are payments of the template `payments`.
+    `name` is the display name; without it, the folder's. With `has_tutorial`, the files of the first hour are in
+    `tutorial/`; they are payments of the template `payments`.
     Raises: UsageError where the folder holds something; StorageError where it cannot be written, which leaves nothing.
     """
     if has_tutorial and template != "payments":
@@ -332,14 +345,50 @@ def make_project(
     if has_tutorial:
         shutil.copytree(config.TEMPLATE_FOLDER.with_name(TUTORIAL), folder / TUTORIAL)
         files += sorted(f"{TUTORIAL}/{path.name}" for path in (folder / TUTORIAL).iterdir())
-    project = Project(ProjectContext(config.ProjectPaths(folder.resolve())))
     settings = folder / config.PROJECT_FILE
     line = f"name: {_yaml_text(name or folder.resolve().name or template)}"
     settings.write_text(_NAME_LINE.sub(lambda _: line, settings.read_text("utf-8"), count=1), "utf-8")
+    return _made(folder, files)
+
+
+def _made(folder: Path, files: list[str]) -> tuple[Project, list[str]]:
+    """A project whose files were written, and their names; where a field is hashed, with a new key for it."""
+    project = Project(ProjectContext(config.ProjectPaths(folder.resolve())))
     if project.definitions.events.has_hashed:
         project.log.hasher("")
         files.append(project.context.paths.hash_key.relative_to(project.context.paths.folder).as_posix())
     return project, files
+
+
+def propose_project(folder: Path, file: Path, name: str | None = None) -> tuple[Project, list[str], list[str]]:
+    """Write a project for the lines of a file into a new or empty folder; gives it, its files and what was guessed.
+
+    The proposal is tried with the first 10,000 lines: where they are not in the order of time, `lateness` covers them.
+    Raises: UsageError where the file cannot be read or the folder holds something; StorageError where it cannot be
+    written.
+    """
+    from shroff.project.proposals.project_text import propose
+
+    text = _yaml_text(name or folder.resolve().name or "proposal")
+    proposal, tries = propose(file, text), 0
+    while True:
+        files = {path: content.encode() for path, content in proposal.files.items()}
+        with TemporaryDirectory(prefix="shroff-") as scratch:
+            tried, _ = _made(Path(scratch), whole_files.write_folder(Path(scratch), files))
+            look, now_ms = tried.taking.look_at(file, "payment"), tried.context.now_ms()
+        times = sorted(row.event.time_ms for row in look.rows if row.event is not None)
+        is_ahead, is_late = (
+            bool(times) and times[len(times) // 2] > now_ms,
+            any(item.is_order for item in look.obstacles),
+        )
+        if tries or not (is_ahead or is_late):
+            break
+        days = 2 * ((times[-1] - times[0]) // DAY_MS + 1)
+        proposal, tries = propose(file, text, f"{days}d" if is_late else "", ahead_off=is_ahead), 1
+    if refused := [answer.reason for answer in look.answers if answer.kind == "refused"]:
+        words = f"{many(len(refused), 'line')} of the first {len(look.answers):,} would be refused: {refused[0]}"
+        proposal.guesses.append(words)
+    return *_made(folder, whole_files.write_folder(folder, files)), proposal.guesses
 
 
 def _yaml_text(text: str) -> str:

@@ -33,7 +33,7 @@ class IngestArguments(OperationRequest[Any]):
     as_type: Annotated[
         str | None,
         Param(
-            "The event type of every line.  [default: each line names its own]",
+            "The event type of every line.  [default: the only type, or each line names its own]",
             flags="--as",
             metavar="EVENT",
             complete="event_types_and_labels",

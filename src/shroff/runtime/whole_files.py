@@ -14,7 +14,7 @@ import re
 import shutil
 import stat
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, Protocol
@@ -396,3 +396,29 @@ def own(folder: Path, name: str) -> Path:
     if (path.exists() or path.is_symlink()) and (found := foreign(folder, path)) is not None:
         raise UsageError(f"{path}: {' '.join(found)}")
     return path
+
+
+def write_folder(folder: Path, files: Mapping[str, bytes]) -> list[str]:
+    """Write files into a new or empty folder; gives their names.
+
+    Raises: UsageError where the folder holds something; StorageError where it cannot be written: nothing of it is left
+        then.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder} is a file. Choose a new folder.")
+    if folder.is_dir() and any(folder.iterdir()):
+        raise UsageError(f"{folder} is not empty, and init overwrites nothing. Choose a new or an empty folder.")
+    is_new = not folder.exists()
+    try:
+        for file in sorted(files):
+            target = folder / file
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(files[file])
+    except OSError as error:
+        for child in folder.iterdir() if folder.is_dir() else ():
+            shutil.rmtree(child) if child.is_dir() else child.unlink()
+        if is_new:
+            shutil.rmtree(folder, ignore_errors=True)
+        words = f"{error.filename or folder} cannot be written: {error.strerror}. Nothing was made."
+        raise StorageError(words) from None
+    return sorted(files)

@@ -148,6 +148,10 @@ class EventIngest(ProjectPart):
                 lines = meter.opened(opened.enter_context(read_lines(path, format, self._context.warnings.once)))
                 if type_name == "label" and path in paths(files):
                     intake.lay_out(lines, path.name, "label", beside=as_type)
+                if type_name is None and (only := self._only_type()) is not None:
+                    if lines.records is None and lines.columns is None:  # JSON may name its type, line by line
+                        return intake.submissions(lines, path.name, only, is_default=True)
+                    type_name = only
                 return submissions_in_runs(intake, lines, path.name, type_name)
 
             def sort(rows: Iterator[Submission]) -> Iterator[Submission]:
@@ -178,7 +182,7 @@ class EventIngest(ProjectPart):
             note_unmatched(log, [name for name, _ in inputs], intake.unmatched, self._context.now_ms())
         report.unmatched = intake.unmatched
         for path in paths(files):
-            self._context.warnings += _rounded_keys(self._context, path, as_type, format)
+            self._context.warnings += _rounded_keys(self._context, path, as_type or self._only_type(), format)
         self._context.warnings += [] if overlaps is None else overlaps.warnings()
         return report
 
@@ -312,11 +316,14 @@ class EventIngest(ProjectPart):
         self, lines: Lines, source: str, as_type: str | None, *, keeps_hashes: bool
     ) -> Iterator[Submission]:
         """What lines are; those that do not name their type are of the only one, unless a `when` chooses lines."""
-        intake, types = intake_of(self._context, keeps_hashes=keeps_hashes), self._context.definitions.events.types
+        intake, only = intake_of(self._context, keeps_hashes=keeps_hashes), None if as_type else self._only_type()
+        return intake.submissions(lines, source, only or as_type, is_default=only is not None)
+
+    def _only_type(self) -> str | None:
+        """The event type of lines that do not name theirs: the only one, unless a `when` chooses lines."""
+        types = self._context.definitions.events.types
         has_when = any(mapping.when is not None for type_ in types.values() for mapping in type_.mappings.values())
-        if as_type is not None or len(types) != 1 or has_when:
-            return intake.submissions(lines, source, as_type)
-        return intake.submissions(lines, source, next(iter(types)), is_default=True)
+        return None if len(types) != 1 or has_when else next(iter(types))
 
     def intake(self, *, keeps_hashes: bool) -> Intake:
         """Validation of files and lines (see `project_files.intake_of`)."""

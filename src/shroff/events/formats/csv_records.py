@@ -175,6 +175,10 @@ class CsvRecords(Iterator[Line]):
             with suppress(csv.Error):
                 yield at, next(csv.reader([line], delimiter=self.header.separator), [])
 
+    def first_lines(self, count: int) -> list[str]:
+        """The first lines of a file of which nothing was read yet; they are read again afterwards."""
+        return self._text.ahead(count)
+
     def _begin(self, separator: str) -> None:
         self._records = csv.reader(iter(self._text), strict=True, delimiter=separator)
 

@@ -1,0 +1,1 @@
+"""Projects that are proposed from a file."""

@@ -1,0 +1,226 @@
+"""Profile of a file: what kind of values each of its columns has, by a sample of its lines."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from statistics import mode
+from typing import Any, Final
+
+from shroff.errors import UsageError
+from shroff.events.definitions import CsvLayout
+from shroff.events.formats.csv_records import SEPARATORS
+from shroff.events.formats.encodings import read_lines
+from shroff.events.raw_values import Instant, Number, text_of
+from shroff.language.values import is_naive, parse_decimal, parse_time, with_point
+
+SAMPLED_LINES: Final = 20_000
+COLUMNS_MAX: Final = 500
+MISSING: Final = ("NULL", "null", "NaN", "nan", "N/A", "n/a", "NA", "None", r"\N", "-", "--", "?", "#N/A")
+_FIRST_LINES: Final = 60  # among which the header is
+_TRIED: Final = 300  # different values of a column that tell its kind
+_SOME: Final = 0.6  # share of a column's values that tell how decimals are written
+_SURE: Final = 0.9  # share of a column's values that must be of a kind; the others are mistakes
+_WHOLE: Final = re.compile(r"\s*-?(0|[1-9]\d{0,17})\s*", re.ASCII)
+_CLOCK: Final = re.compile(r"\s*\d{1,2}:\d\d(:\d\d)?\s*", re.ASCII)
+_DATED: Final = re.compile(r"(?=.*\d).*[-/.: ].*|\d{8}(\d{6})?|\d{1,2}[A-Za-z]{3}\d{2,4}.*", re.DOTALL)
+_DAYS: Final = (
+    *("%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d", "%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%m-%d-%Y", "%d.%m.%y"),
+    *("%d/%m/%y", "%m/%d/%y", "%d-%b-%y", "%d-%b-%Y", "%d %b %Y", "%d %B %Y", "%b %d, %Y", "%B %d, %Y", "%b %d %Y"),
+    *("%d%b%Y", "%d%b%y", "%Y%m%d"),
+)
+_CLOCKS: Final = (
+    *("", " %H:%M:%S", " %H:%M", " %I:%M:%S %p", " %I:%M %p", " %H:%M:%S.%f", " %H:%M:%S UTC", " %H:%M:%S.%f UTC"),
+    *(" %H:%M:%S %z", " %H:%M:%S.%f %z", "T%H:%M", ", %H:%M:%S", ", %H:%M", ", %I:%M %p", ":%H:%M:%S", "%H%M%S"),
+)
+TIME_FORMS: Final = tuple(f"{day}{clock}" for clock in _CLOCKS for day in _DAYS)
+
+
+@dataclass(eq=False)
+class FileColumn:
+    """One column: its path in a line, the texts of its values (empty where missing), and what they are.
+
+    `is_instant`, `is_float` and `has_other` say that the file gives its values a type other than text. `forms` are
+    those of `strptime` that read its times, where they need one; `numbers` are digits and places of its numbers.
+    """
+
+    path: tuple[str, ...]
+    texts: list[str]
+    is_instant: bool = False
+    is_float: bool = False
+    has_other: bool = False
+    values: Sequence[str] = ()
+    distinct: Sequence[str] = ()
+    numbers: Sequence[tuple[int, int]] = ()
+    forms: Sequence[str] = ()
+    is_full: bool = False
+    is_unique: bool = False
+    is_time: bool = False
+    has_naive: bool = False
+    is_clock: bool = False
+    is_number: bool = False
+    is_whole: bool = False
+    is_boolean: bool = False
+    codes: frozenset[str] = frozenset()  # the values in upper case, where they are few
+    places: int = 0
+    most: float = 0.0
+
+    def measure(self, mark: str) -> None:
+        """Tell what the values are, by the decimal mark of the file, where it has one."""
+        self.values = [text for text in self.texts if text]
+        self.distinct = list(dict.fromkeys(self.values))
+        self.is_full = len(self.values) == len(self.texts)
+        self.is_unique = self.is_full and len(self.distinct) == len(self.texts)
+        if not self.values:
+            return
+        tried = [text.strip() for text in self.distinct[:_TRIED]]
+        read = [text for text in tried if not text.isdigit() and _is_read(partial(parse_time, zone="UTC"), text)]
+        self.is_time = self.is_instant or len(read) >= _SURE * len(tried)
+        self.codes = frozenset(text.upper() for text in tried) if len(self.distinct) < _TRIED else frozenset()
+        self.has_naive = any(map(is_naive, read))
+        self.is_clock = all(map(_CLOCK.fullmatch, self.distinct))
+        self.is_boolean = {text.lower() for text in tried} <= {"true", "false"}
+        written = partial(with_point, mark=mark) if mark else str
+        whole = all(map(_WHOLE.fullmatch, self.distinct))
+        numbers: list[tuple[int, int]] = []
+        self.numbers = numbers
+        for text in self.distinct:
+            with suppress(ValueError):
+                numbers.append(parse_decimal(written(text)))
+        mistakes = len(self.distinct) - len(self.numbers)
+        is_code = not self.is_float and any(re.fullmatch(r"0\d+", text) for text in self.distinct)
+        few = mistakes <= max(1, len(self.distinct) // 10) and 2 * mistakes <= len(self.numbers)
+        self.is_number, self.is_whole = few and not is_code and bool(self.numbers), whole and not is_code
+        self.most = max((abs(digits) / 10**places for digits, places in self.numbers), default=0.0)
+        ended = ((places, str(digits)) for digits, places in self.numbers)
+        self.places = max((places - len(text) + len(text.rstrip("0")) for places, text in ended), default=0)
+        if self.is_time or not any(map(_DATED.fullmatch, tried[:3])) or (whole and len(tried[0]) not in {8, 14}):
+            return
+        forms = [form for form in TIME_FORMS if any(_is_form(form, text) for text in tried[:3])]
+        counts = {form: sum(_is_form(form, text) for text in tried) for form in forms}
+        most = max(counts.values(), default=0)
+        self.forms = [form for form in forms if counts[form] == most >= _SURE * len(tried)]
+
+
+@dataclass(eq=False)
+class FileProfile:
+    """The columns of a file, and how a CSV begins. `beginning` says what was seen there, in words."""
+
+    format: str
+    columns: list[FileColumn]
+    layout: CsvLayout
+    mark: str
+    beginning: str
+
+
+def profile_of(path: Path) -> FileProfile:
+    """Profile a file by its first 20,000 lines.
+
+    Raises: UsageError where it cannot be read, or has no lines.
+    """
+    layout, beginning = CsvLayout(), ""
+    with read_lines(path) as lines:
+        if lines.records is not None:
+            layout, beginning = _beginning(lines.records.first_lines(_FIRST_LINES))
+            lines.lay_out(layout)
+            lines.columns  # noqa: B018 (it is read)
+        columns: dict[tuple[str, ...], FileColumn] = {}
+        count = 0
+        for line in islice(lines, SAMPLED_LINES):
+            if line.columns is None:
+                continue
+            for place, value in _leaves(line.columns):
+                column = columns.get(place)
+                if column is None:
+                    if len(columns) == COLUMNS_MAX:
+                        continue
+                    column = columns[place] = FileColumn(place, [""] * count)
+                column.is_instant |= isinstance(value, Instant)
+                column.is_float |= isinstance(value, float)
+                column.has_other |= not (value is None or isinstance(value, str)) or isinstance(value, Number)
+                column.texts.append(text_of(value) or "")
+            count += 1
+            for column in columns.values():
+                if len(column.texts) < count:
+                    column.texts.append("")
+    if not count:
+        raise UsageError(f"{path} has no lines that can be read; a project is proposed from lines of events.")
+    named = [column for column in columns.values() if any(part.strip() for part in column.path)]
+    words, marks = set[str](), dict.fromkeys((".", ","), 0)
+    if lines.format == "csv":  # whose cells are texts: words that mean missing, and the decimal mark
+        words = {word for column in named for word in set(column.texts).intersection(MISSING)}
+        for column in named:
+            column.texts = ["" if text.strip() in words else text for text in column.texts]
+            tried = list(dict.fromkeys(filter(None, column.texts)))[:_TRIED]
+            if not all(_is_read(parse_decimal, text) for text in tried):
+                read = {mark: sum(_is_read(partial(with_point, mark=mark), text) for text in tried) for mark in marks}
+                for mark in marks:
+                    marks[mark] += read[mark] == max(read.values()) >= _SOME * len(tried)
+    mark = max(marks, key=lambda mark: marks[mark]) if any(marks.values()) else ""
+    for column in named:
+        column.measure(mark)
+    if words:
+        layout = CsvLayout(layout.separator, layout.columns, layout.skip, frozenset(words))
+    return FileProfile(lines.format, named, layout, mark, beginning)
+
+
+def _leaves(row: Mapping[str, Any], before: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    for name, value in row.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, (*before, name))
+        elif not isinstance(value, list):
+            yield (*before, name), value
+
+
+def _beginning(lines: Sequence[str]) -> tuple[CsvLayout, str]:
+    """How a CSV begins: separator, lines before the header, names of columns where it has no header."""
+    ends = [at for at, line in enumerate(lines) if line.lower().startswith(("sep=", '"sep='))]
+    if ends:
+        return CsvLayout(), ""
+    try:
+        tables = {
+            sign: list(csv.reader([line.rstrip("\r\n") for line in lines], delimiter=sign)) for sign in SEPARATORS
+        }
+    except csv.Error as error:
+        raise UsageError(f"this is no CSV file: {error}.") from None
+    widths = {sign: mode([len(row) for row in rows if row] or [1]) for sign, rows in tables.items()}
+    sign = max(
+        SEPARATORS,
+        key=lambda sign: (sum(len(row) == widths[sign] for row in tables[sign]), 0) if widths[sign] > 1 else (0, 0),
+    )
+    rows, width = tables[sign], widths[sign]
+    filled = [sum(map(bool, map(str.strip, row))) for row in rows]
+    reached = sorted(count for row, count in zip(rows, filled, strict=True) if len(row) == width)
+    usual = reached[-2] if len(reached) > 1 else max(reached, default=0)
+    is_first = (at for at, row in enumerate(rows) if len(row) == width and filled[at] >= 0.8 * usual)
+    first = next(is_first, 0)
+    cells = [cell.strip() for cell in rows[first]] if rows else []
+    separator = sign if first else None
+    reads = (partial(with_point, mark="."), partial(with_point, mark=","), partial(parse_time, zone="UTC"))
+    forms = [partial(_is_form, form) for form in TIME_FORMS]
+    if any(any(_is_read(read, cell) for read in reads) or any(form(cell) for form in forms) for cell in cells):
+        names = tuple(f"column_{at}" for at in range(1, len(cells) + 1))
+        return CsvLayout(separator, names, first or None), "the first line is no header: it has values"
+    if len(set(filter(None, cells))) < len(list(filter(None, cells))):
+        names = tuple(cell if cells.count(cell) == 1 else f"{cell}_{at}" for at, cell in enumerate(cells, 1))
+        return CsvLayout(separator, names, first + 1), "the header names a column twice: these names replace it"
+    return CsvLayout(separator, None, first or None), f"the header is line {first + 1}" if first else ""
+
+
+def _is_form(form: str, text: str) -> bool:
+    return _is_read(lambda text: datetime.strptime(text, form), text)  # noqa: DTZ007 (only whether it is read)
+
+
+def _is_read(read: Callable[[str], object], text: str) -> bool:
+    """Whether a reader takes a text."""
+    with suppress(ValueError, OverflowError):
+        read(text)
+        return True
+    return False

@@ -1,0 +1,316 @@
+"""Roles of a file's columns, by their names and values: time, id and amount of the event, and its label.
+
+Whatever is guessed is kept with its reason, for a comment where it is used.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from itertools import pairwise
+from typing import Final
+
+from shroff.events.keys import RESERVED
+from shroff.language.expression import RowValue
+from shroff.language.printer import text_of
+from shroff.language.types import CODES, ORIGINAL_PLACES, TEXT, UNITS_MAX
+from shroff.project.proposals.profile import FileColumn, FileProfile
+
+TYPE: Final = "payment"
+_LINE_ID: Final = "join(row.file, ':', row.number)"
+_START: Final = "time('2020-01-01', '%Y-%m-%d')"  # of a file whose times count from its own start
+TAKEN: Final = {*RESERVED, TYPE, "when", "zone", "each", "arrived", "columns", "skip", "decimal", "separator"}
+_SIGNS: Final = {"£": "GBP", "€": "EUR", "¥": "JPY", "₹": "INR", "₩": "KRW", "₺": "TRY", "₦": "NGN", "$": "USD"}
+FRAUD: Final = ("1", "1.0", "true", "t", "yes", "y", "fraud", "fraudulent", "bad", "confirmed", "suspicious")
+_GENUINE: Final = (
+    *("0", "0.0", "false", "f", "no", "n", "genuine", "legit", "legitimate", "normal", "good", "ok", "not fraud"),
+    *("non-fraud", "nonfraud", "-1", "clean"),
+)
+_UNITS: Final = {"hour": "1h", "step": "1h", "minute": "1m", "day": "1d", "week": "7d", "month": "30d"}
+_EPOCHS: Final = (  # how many numbers since 1970 are taken, by their size
+    (range(10**8, 10**10), "time(text(integer({}) * 1000))", "seconds since 1970"),
+    (range(10**11, 10**13), "", ""),
+    (range(10**14, 10**16), "time(left({}, 13))", "microseconds since 1970"),
+    (range(10**17, 10**19), "time(left({}, 13))", "nanoseconds since 1970"),
+)
+_WORDS: Final = {  # words of a name, as in `card_no`; those of ids, amounts and labels may also end a longer word
+    "event": r"(^|_)(transaction|trans|trx|txn|tx|payment|pay|order|event|purchase|sale|transfer|insert|psp)",
+    "id": r"(id|uuid|guid)$|(^|_)(ref|reference|number|num|no|nr|key|psp)(_|$)",
+    "time": r"time|date|(^|_)(at|on|ts|dt|when|created|epoch)(_|$)|(^|_)(date|time|datum|fecha)",
+    "other_time": r"birth|dob|expir|update|modif|settle|due|until|valid|since|regist|receiv|upload|process|end(_|$)",
+    "counted": r"(^|_)(time|step|day|hour|minute|week|month|seconds?)$|dt$|elapsed",
+    "amount": r"amount|amt(_|$)|betrag|importe|montant|valor(_|$)",
+    "money": r"(^|_)(total|value|price|sum|paid|gross|cost|spent|money|balance|fee|tax|charge|limit|income)|balance",
+    "not_amount": r"old|new|before|after|avg|mean|limit|fee|tax|count|ratio|balance|rate|score|lat(_|$)|lon",
+    "no_money": r"(^|_)((v|pca?|feature)_?\d+|lat|latitude|lon|long|lng|longitude|age|score|rate|ratio|percent|pct)"
+    r"(_|$)",
+    "currency": r"(^|_)(currency|curr?|ccy)(_|$)|currency",
+    "label": r"fraud|chargeback|(^|_)(label|target|class|is_bad|verdict|laundering|suspicious)(_|$)",
+    "known": r"fraud|chargeback|dispute|laundering",  # what nobody knows when the event comes
+    "card": r"(^|_)(card|cc|pan)(_|$)|card_?(no|num|id|hash)",
+    "account": r"account|acct|iban|(^|_)(acc|konto)(_|$)|name_orig",
+    "customer": r"customer|client|cust(_|$)|user|member|payer|sender|holder_id|(^|_)(nid|party)(_|$)",
+    "merchant": r"merchant|shop|store|vendor|seller|terminal|payee|receiver|recipient|beneficiary|name_dest",
+    "device": r"device|fingerprint|imei",
+    "network": r"(^|_)(ip|ip_?address|ip_?addr)(_|$)",
+    "mail": r"(^|_)e?_?mail(_|$)",
+    "no_key": r"type|group|categ|country|city|state|zip|lat|lon|gender|age(_|$)|code|mode|status|channel|bin(_|$)|"
+    r"brand|balance|network(_|$)|present|entry|pop|job|count|lang|version|model|os(_|$)|currency|year",
+    "personal": r"(^|_)((first|last|full|given|sur|family)_?name|first|last|name|phone|mobile|street|dob|ssn|"
+    r"birth_?date|date_of_birth|customer_name|holder_name)(_|$)",
+}
+KEYS: Final = ("card", "account", "customer", "merchant", "device", "network", "mail")
+
+
+@dataclass(eq=False)
+class ProposedField:
+    """One field of the event type: its name, type, the expression that reads it, and a guess about it."""
+
+    name: str
+    type: str
+    expression: str = ""
+    guess: str = ""
+    column: FileColumn | None = None
+
+
+@dataclass(eq=False)
+class Draft:
+    """What is known of the proposal so far. `used` are columns that are something already."""
+
+    profile: FileProfile
+    guesses: list[str] = field(default_factory=list)
+    used: list[FileColumn] = field(default_factory=list)
+    zone_guessed: bool = False
+    currencies: FileColumn | None = None  # the column of the currency, where there are several
+    currency: str = ""  # of the project
+    entity_guess: str = ""
+
+    def guess(self, words: str) -> str:
+        """A guess as a comment at the end of a line."""
+        self.guesses.append(words)
+        return f"  # guess: {words}"
+
+    def free(self, *words: str) -> list[FileColumn]:
+        """Columns that are nothing yet and whose names have one of these words."""
+        rest = [column for column in self.profile.columns if not any(column is other for other in self.used)]
+        return [column for column in rest if not words or any(has(column, word) for word in words)]
+
+
+def slug(path: Sequence[str]) -> str:
+    """A name of the language for a column: `isFraud` is is_fraud, `Transaction ID` transaction_id."""
+    text = unicodedata.normalize("NFKD", "_".join(path)).encode("ascii", "ignore").decode()
+    text = re.sub(r"([a-z0-9])([A-Z])", r"\1_\2", text)
+    text = re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")
+    return text if text[:1].isalpha() else f"c_{text}" if text else "column"
+
+
+def has(column: FileColumn, word: str) -> bool:
+    return re.search(_WORDS[word], slug(column.path[-1:])) is not None
+
+
+def row(column: FileColumn) -> str:
+    return text_of(RowValue(TEXT, column.path))
+
+
+def label_of(draft: Draft) -> FileColumn | None:
+    """The column that says which lines are fraud; this and others that nobody knows yet are no fields."""
+    found = []
+    for column in draft.free("label"):
+        words = {text.strip().lower() for text in column.distinct}
+        if words and words <= {*FRAUD, *_GENUINE} and len(words) <= 2:
+            found.append((has(column, "known"), "flag" not in slug(column.path), column))
+    draft.used += draft.free("known")
+    best = max(found, key=lambda item: item[:2], default=None)
+    if best is not None and best[2] not in draft.used:
+        draft.used.append(best[2])
+    return best[2] if best else None
+
+
+def time_of(draft: Draft) -> ProposedField:
+    """The field of the event's time, from what can be read as one; else times counted by the lines."""
+    found: list[tuple[float, ProposedField, list[FileColumn]]] = []
+
+    def add(
+        column: FileColumn, fineness: float, expression: str, guess: str = "", more: Iterable[FileColumn] = ()
+    ) -> None:
+        names = 2 * has(column, "time") + 3 * has(column, "event") - 6 * has(column, "other_time")
+        score = fineness + names - 4 * (not column.is_full) + len(column.distinct) / (len(column.texts) + 1)
+        name = slug(column.path[-1:])
+        name = "paid_at" if name in TAKEN or name.startswith(("c_", "column")) else name
+        expression = expression or ("" if column.path == (name,) else row(column))
+        found.append((score, ProposedField(name, "time", expression, guess, column), [column, *more]))
+
+    columns = draft.free()
+    clock = next((column for column in columns if column.is_clock and column.is_full), None)
+    hour = next(
+        (other for other in columns if re.search("hour|time", slug(other.path)) and other.is_whole and other.most < 24),
+        None,
+    )
+    for column in columns:
+        if column.is_time:
+            add(column, 3, "")
+        elif column.forms:
+            form, guess = _form(column)
+            if "%H" in form or "%I" in form:
+                add(column, 3, f"time({row(column)}, '{form}')", guess)
+            elif clock is not None:
+                clock_form = "%H:%M:%S" if clock.distinct[0].count(":") == 2 else "%H:%M"
+                joined = f"join({row(column)}, ' ', {row(clock)})"
+                add(column, 3, f"time({joined}, '{form} {clock_form}')", guess, [clock])
+            elif hour is not None:
+                add(column, 2, f"time({row(column)}, '{form}') + integer({row(hour)}) * 1h", guess, [hour])
+            elif not column.is_whole or has(column, "time"):
+                add(
+                    column,
+                    1,
+                    f"time({row(column)}, '{form}')",
+                    guess or "the file has days only, so order within a day is that of the lines",
+                )
+        elif column.is_number and has(column, "time"):
+            for sizes, expression, guess in _EPOCHS:
+                if all(int(digits / 10**places) in sizes for digits, places in column.numbers):
+                    read = row(column) if column.is_whole else f"floor(number({row(column)}))"
+                    add(column, 3, expression.format(read), guess)
+    parts = {slug(column.path): column for column in columns if column.is_whole}
+    if clock is not None and {"year", "month", "day"} <= parts.keys():
+        year, month, day = (parts[part] for part in ("year", "month", "day"))
+        joined = f"join({row(year)}, '-', {row(month)}, '-', {row(day)}, ' ', {row(clock)})"
+        form = "%Y-%m-%d %H:%M:%S" if clock.distinct[0].count(":") == 2 else "%Y-%m-%d %H:%M"
+        add(clock, 4, f"time({joined}, '{form}')", more=[year, month, day])
+    if not found:
+        for column in draft.free("counted"):
+            if (
+                column.is_number
+                and column.is_full
+                and column.numbers
+                and min(digits for digits, _ in column.numbers) >= 0
+            ):
+                unit = next((unit for word, unit in _UNITS.items() if word in slug(column.path)), "1s")
+                unit = unit if column.most * int(unit[:-1]) * (30 if unit[-1] == "d" else 1) < 10**8 else "1s"
+                add(
+                    column,
+                    1,
+                    f"{_START} + integer({row(column)}) * {unit}",
+                    f"units of {unit} since a day to be named",
+                )
+    if not found:
+        guess = "no column has the time, so each line is a second after the one before"
+        return ProposedField("paid_at", "time", f"{_START} + row.number * 1s", guess)
+    _, best, columns_of_it = max(found, key=lambda item: item[0])
+    assert best.column is not None
+    draft.used += columns_of_it
+    is_naive = best.column.has_naive or (
+        "row" in best.expression
+        and "%" in best.expression
+        and "%z" not in best.expression
+        and "UTC" not in best.expression
+    )
+    draft.zone_guessed = is_naive and _START not in best.expression
+    return best
+
+
+def _form(column: FileColumn) -> tuple[str, str]:
+    """The form of a column's times; where days and months could change places, the one in better order."""
+    disorder: dict[str, tuple[bool, int, bool]] = {}
+    for form in column.forms:
+        times: list[datetime] = []
+        with suppress(ValueError):  # one of them is no time
+            times += [datetime.strptime(text.strip(), form).replace(tzinfo=UTC) for text in column.distinct[:300]]
+        steps_back = sum(later < earlier for earlier, later in pairwise(times))
+        disorder[form] = (not times, steps_back, "%p" in form and form.startswith("%d"))
+    best = min(disorder, key=lambda form: disorder[form])
+    others = [form for form in column.forms if form[:2] != best[:2]]
+    return best, f"it could also be {others[0]}" if others else ""
+
+
+def id_of(draft: Draft) -> ProposedField:
+    """The field of the event's id: a column whose values are all different, else file and line."""
+    found = []
+    for column in draft.free("id"):
+        is_other = any(has(column, key) for key in KEYS) and not has(column, "event")
+        if (
+            column.is_unique
+            and not is_other
+            and max(map(len, column.distinct)) <= 200
+            and (column.is_whole or not column.is_number)
+        ):
+            exact = re.fullmatch("id|uuid|guid", slug(column.path[-1:])) is not None
+            found.append((2 * has(column, "event") + exact, -len(column.path), column))
+    if not found:
+        why = "no column names each event, so its file and line do; the same file must keep its name"
+        return ProposedField("payment_id", "text", _LINE_ID, why)
+    best = max(found, key=lambda item: item[:2])[2]
+    draft.used.append(best)
+    name = slug(best.path[-1:])
+    name = f"{name}_" if name in TAKEN else name
+    return ProposedField(name, "text", "" if best.path == (name,) and not best.has_other else row(best), column=best)
+
+
+def money_of(draft: Draft) -> tuple[ProposedField | None, FileColumn | None]:
+    """The field of the event's amount, and the column with its currency where there are several."""
+    numbers = [column for column in draft.free() if column.is_number and not has(column, "no_money")]
+    named = [column for column in numbers if has(column, "amount")]
+    named = named or [column for column in numbers if has(column, "money")]
+    named = [column for column in named if not has(column, "not_amount")] or named
+    named = named or [
+        column for column in numbers if not column.is_whole and column.places <= 3 and len(column.distinct) > 1
+    ]
+    if not named:
+        return None, None
+    best = named[0]
+    draft.used.append(best)
+    name = slug(best.path[-1:])
+    name = "amount" if name.startswith(("column", "c_")) or name in TAKEN else name
+    guess = "" if has(best, "amount") or has(best, "money") else "the amount"
+    codes = [column for column in draft.free() if column.codes and column.codes <= CODES]
+    code = next((column for column in codes if has(column, "currency")), None)
+    several = code if code is not None and len(code.codes) > 1 else None
+    found = ProposedField(
+        name, "money" if best.is_full else "money?", "" if best.path == (name,) else row(best), guess, best
+    )
+    is_minor = (
+        best.is_whole
+        and draft.profile.format == "jsonl"
+        and code is not None
+        and (code.codes.isdisjoint(code.distinct) or best.path[-1] == "value")
+    )
+    if is_minor:
+        found.expression, found.guess = (
+            f"money(integer({row(best)}) * 0.01)",
+            "whole numbers of smallest units, 1000 is 10.00",
+        )
+    elif best.places > max(ORIGINAL_PLACES, 2) and not best.is_float:
+        found.expression, found.guess = f"money(text(round(number({row(best)}), 2)))", "rounded to 2 places"
+    elif best.most * 10 ** (2 if best.is_float else max(best.places, 2)) > UNITS_MAX:
+        found.type = found.type.replace("money", "real")
+    return found, several
+
+
+def currency_of(draft: Draft, amount: ProposedField | None, several: FileColumn | None) -> tuple[str, str]:
+    """The project's currency, and what was guessed of it."""
+    column = amount.column if amount else None
+    if several is not None:
+        codes = [text.strip().upper() for text in several.values]
+        most = max(dict.fromkeys(codes), key=codes.count)
+        return most, f"the most frequent of {len(set(codes))} currencies; fill tables/fx.csv with rates"
+    alone = next(
+        (
+            column
+            for column in draft.profile.columns
+            if has(column, "currency") and column.codes and column.codes <= CODES
+        ),
+        None,
+    )
+    if alone is not None:
+        return next(iter(alone.codes)), ""
+    if column is not None:
+        words = [part.upper() for part in slug(column.path).split("_")]
+        signs = [code for sign, code in _SIGNS.items() if any(sign in text for text in column.distinct[:300])]
+        said = [*signs, *(word for word in words if word in CODES and word not in {"ALL", "TOP", "TRY"})]
+        if said:
+            return said[0], f"by the sign or name of {column.path[-1]}"
+    return "EUR", "the file names no currency" if amount else "the file has no amounts"

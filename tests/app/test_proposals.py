@@ -1,0 +1,166 @@
+"""A project that is proposed from a file passes its check and takes the file's lines, with what was guessed said."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from datetime import date, datetime, timedelta
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from shroff.app import project as app
+from shroff.errors import UsageError
+from tests.public_cases import FOLDER
+
+pytestmark = pytest.mark.slow
+TIMES = [datetime(2024, 3, 1) + timedelta(hours=7 * number) for number in range(30)]  # noqa: DTZ001 (as files have them)
+GERMAN = "Kontoauszug;;;\nKonto;DE89;;\n\nTag;Kunde;Betrag;Währung\n" + "".join(
+    f"{at:%d.%m.%Y};K{number % 4};1.2{number:02d},50;EUR\n" for number, at in enumerate(TIMES)
+)
+FILES = {
+    "parts.csv": "User,Card,Year,Month,Day,Time,Amount,Is Fraud?\n"
+    + "".join(
+        f"1,{n % 3},{t.year},{t.month},{t.day},{t:%H:%M},$-12.50,{'Yes' if n == 3 else 'No'}\n"
+        for n, t in enumerate(TIMES)
+    ),
+    "steps.csv": "step,type,amount,nameOrig,nameDest,isFraud\n"
+    + "".join(f"{n},PAYMENT,9839.6,C{n % 4},M{n % 2},{n % 9 == 0:d}\n" for n in range(30)),
+    "us.tsv": "order_id\torder_date\tcustomer\ttotal\n"
+    + "".join(f'o{n}\t{t:%m/%d/%Y %I:%M %p}\tc{n % 4}\t"$1,234.{n:02d}"\n' for n, t in enumerate(TIMES)),
+    "pandas.csv": ",at,card_number,amount,device,flag\n"
+    + "".join(f"{n},{t},41111111111111{n % 3:02d},{n / 7},NaN,{n % 2 == 0}\n" for n, t in enumerate(TIMES)),
+    "nothing.csv": "x\nhello\nhello\n",
+    "twice.csv": "id,time,amount,amount\n" + "".join(f"{n},{t},1.00,2.00\n" for n, t in enumerate(TIMES)),
+    "reverse.csv": "id,at,account,amount\n"
+    + "".join(f"{n},{t.isoformat()}Z,a{n % 3},1.00\n" for n, t in reversed(list(enumerate(TIMES)))),
+    "words.csv": 'Zahl #1,label,when,a: b,"""q""",file,時間,in\n'
+    + "".join(f"{n},{n % 2},{t.isoformat()},x,y,f,z,q\n" for n, t in enumerate(TIMES)),
+    "future.csv": "id,at,amount\n" + "".join(f"{n},{t + timedelta(days=99_999)},5\n" for n, t in enumerate(TIMES)),
+    "bare.csv": "".join(f"u{n % 3}|{t}|{n}.50|pos\n" for n, t in enumerate(TIMES)),
+    "currencies.csv": "transaction_id,booked_at,customer_id,amount,currency\n"
+    + "".join(f"{n},{t.isoformat()}+01:00,c{n % 3},100,{'EUR JPY KWD'.split()[n % 3]}\n" for n, t in enumerate(TIMES)),
+    "stripe.jsonl": "".join(
+        json.dumps(
+            {
+                "id": f"ch_{n}",
+                "amount": 1_000 + n,
+                "currency": "usd" if n % 2 else "eur",
+                "created": int(t.timestamp()),
+                "customer": f"c{n % 3}",
+                "card": {"fingerprint": f"f{n % 4}"},
+                "refunds": [],
+            }
+        )
+        + "\n"
+        for n, t in enumerate(TIMES)
+    ),
+    "list.json": json.dumps(
+        [{"id": n, "when": f"{t.isoformat()}Z", "total": 1.5, "user": None} for n, t in enumerate(TIMES)], indent=1
+    ),
+    "envelope.jsonl": "".join(
+        json.dumps({"payment": {"id": f"p{n}", "at": f"{t.isoformat()}Z", "card": "c"}}) + "\n"
+        for n, t in enumerate(TIMES)
+    ),
+}
+
+
+def tried(folder, file):
+    """The project proposed for a file, its guesses, and the counts of events and of labels when it is ingested."""
+    project, _, guesses = app.propose_project(folder, file)
+    labels = file if "\nlabel:" in (folder / "events.yaml").read_text() else None
+    report = project.check()
+    assert (report.errors, report.warnings, report.tests) == ((), (), 1)
+    assert len(project.definitions.features) == 5
+    taken = app.open(folder).ingest(file, labels=labels)
+    return project, guesses, taken
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_proposal_takes_all_lines_of_the_file_it_was_made_from(tmp_path, name):
+    file = tmp_path / name
+    file.write_text(FILES[name], encoding="utf-8")
+
+    _, guesses, taken = tried(tmp_path / "p", file)
+
+    texts = "".join(path.read_text() for path in (tmp_path / "p").rglob("*.yaml"))
+    assert taken.events.appended == taken.events.read > 1
+    assert taken.labels.appended == taken.labels.read
+    assert all(f"# guess: {guess}" in texts for guess in guesses)
+
+
+@pytest.mark.parametrize(
+    "file",
+    sorted(
+        path
+        for kind in ("csv", "jsonl", "txt", "json")
+        for path in FOLDER.glob(f"*/*.{kind}")
+        if path.name != "expressions.txt"
+    ),
+    ids=lambda path: f"{path.parent.name[:2]}-{path.name}",
+)
+def test_each_file_that_people_had_gets_a_project_that_takes_it(tmp_path, file):
+    _, _, taken = tried(tmp_path / "p", file)
+
+    assert taken.events.appended == taken.events.read > 0
+
+
+def test_a_packed_file_in_windows_letters_is_read_with_its_preamble_and_decimal_commas(tmp_path):
+    file = tmp_path / "konto.csv.gz"
+    file.write_bytes(gzip.compress(GERMAN.encode("cp1252")))
+
+    project, _, taken = tried(tmp_path / "p", file)
+
+    assert taken.events.appended == len(TIMES)
+    rows = project.features("payment").to_pylist()
+    assert str(rows[-1]["kunde.spent_24h"]) == "1229.50"
+
+
+def test_columns_with_types_keep_them(tmp_path):
+    file = tmp_path / "typed.parquet"
+    count = len(TIMES)
+    columns = {
+        "TX_ID": list(range(count)),
+        "TX_DATETIME": pa.array(TIMES, pa.timestamp("us")),
+        "CUSTOMER_ID": [n % 4 for n in range(count)],
+        "TX_AMOUNT": [n / 4 for n in range(count)],
+        "booked": [date(2024, 3, 1)] * count,
+        "nested": [{"online": n % 2 == 0} for n in range(count)],
+        "TX_FRAUD": [n % 9 == 0 for n in range(count)],
+    }
+    pq.write_table(pa.table(columns), file)
+
+    project, _, taken = tried(tmp_path / "p", file)
+
+    types = {field.name: str(field.type) for field in project.definitions.events.types["payment"].fields}
+    assert (taken.events.appended, taken.labels.appended) == (count, count)
+    assert types == {
+        "tx_id": "text",
+        "tx_datetime": "time",
+        "tx_amount": "money",
+        "customer_id": "text",
+        "booked": "text",
+        "online": "boolean",
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("empty.csv", b"", "is empty"),
+        ("head.csv", b"a,b\n", "has no lines"),
+        ("binary.csv", bytes(range(256)) * 9, "no CSV"),
+        ("binary.dat", bytes(range(256)) * 9, "does not show what it is"),
+        ("broken.jsonl", b"[1\nnot json\n", "has no lines"),
+        ("none.csv", None, "no file"),
+    ],
+)
+def test_what_is_no_file_of_events_is_refused_and_nothing_is_made(tmp_path, name, content, words):
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+
+    with pytest.raises(UsageError, match=words):
+        app.propose_project(tmp_path / "p", tmp_path / name)
+
+    assert not (tmp_path / "p").exists()
