@@ -367,7 +367,7 @@ def propose_project(folder: Path, file: Path, name: str | None = None) -> tuple[
     Raises: UsageError where the file cannot be read or the folder holds something; StorageError where it cannot be
     written.
     """
-    from shroff.project.proposals.project_text import propose
+    from shroff.app.proposals.project_text import propose
 
     text = _yaml_text(name or folder.resolve().name or "proposal")
     proposal, tries = propose(file, text), 0

@@ -16,9 +16,12 @@ from typing import Any, Final
 
 from shroff.errors import UsageError
 from shroff.events.definitions import CsvLayout
-from shroff.events.formats.csv_records import SEPARATORS
 from shroff.events.formats.encodings import read_lines
+from shroff.events.keys import SEPARATORS
 from shroff.events.raw_values import Instant, Number, text_of
+from shroff.language.expression import RowValue
+from shroff.language.printer import text_of as expression_text
+from shroff.language.types import TEXT
 from shroff.language.values import is_naive, parse_decimal, parse_time, with_point
 
 SAMPLED_LINES: Final = 20_000
@@ -53,6 +56,7 @@ class FileColumn:
 
     path: tuple[str, ...]
     texts: list[str]
+    row: str  # the expression that reads it
     is_instant: bool = False
     is_float: bool = False
     has_other: bool = False
@@ -103,8 +107,8 @@ class FileColumn:
         self.places = max((places - len(text) + len(text.rstrip("0")) for places, text in ended), default=0)
         if self.is_time or not any(map(_DATED.fullmatch, tried[:3])) or (whole and len(tried[0]) not in {8, 14}):
             return
-        forms = [form for form in TIME_FORMS if any(_is_form(form, text) for text in tried[:3])]
-        counts = {form: sum(_is_form(form, text) for text in tried) for form in forms}
+        forms = [form for form in TIME_FORMS if any(_is_read(datetime.strptime, text, form) for text in tried[:3])]
+        counts = {form: sum(_is_read(datetime.strptime, text, form) for text in tried) for form in forms}
         most = max(counts.values(), default=0)
         self.forms = [form for form in forms if counts[form] == most >= _SURE * len(tried)]
 
@@ -141,7 +145,7 @@ def profile_of(path: Path) -> FileProfile:
                 if column is None:
                     if len(columns) == COLUMNS_MAX:
                         continue
-                    column = columns[place] = FileColumn(place, [""] * count)
+                    column = columns[place] = FileColumn(place, [""] * count, expression_text(RowValue(TEXT, place)))
                 column.is_instant |= isinstance(value, Instant)
                 column.is_float |= isinstance(value, float)
                 column.has_other |= not (value is None or isinstance(value, str)) or isinstance(value, Number)
@@ -186,13 +190,14 @@ def _beginning(lines: Sequence[str]) -> tuple[CsvLayout, str]:
         return CsvLayout(), ""
     try:
         tables = {
-            sign: list(csv.reader([line.rstrip("\r\n") for line in lines], delimiter=sign)) for sign in SEPARATORS
+            sign: list(csv.reader([line.rstrip("\r\n") for line in lines], delimiter=sign))
+            for sign in SEPARATORS.values()
         }
     except csv.Error as error:
         raise UsageError(f"this is no CSV file: {error}.") from None
     widths = {sign: mode([len(row) for row in rows if row] or [1]) for sign, rows in tables.items()}
     sign = max(
-        SEPARATORS,
+        SEPARATORS.values(),
         key=lambda sign: (sum(len(row) == widths[sign] for row in tables[sign]), 0) if widths[sign] > 1 else (0, 0),
     )
     rows, width = tables[sign], widths[sign]
@@ -204,8 +209,8 @@ def _beginning(lines: Sequence[str]) -> tuple[CsvLayout, str]:
     cells = [cell.strip() for cell in rows[first]] if rows else []
     separator = sign if first else None
     reads = (partial(with_point, mark="."), partial(with_point, mark=","), partial(parse_time, zone="UTC"))
-    forms = [partial(_is_form, form) for form in TIME_FORMS]
-    if any(any(_is_read(read, cell) for read in reads) or any(form(cell) for form in forms) for cell in cells):
+    is_value = any(_is_read(read, cell) for cell in cells for read in reads)
+    if is_value or any(_is_read(datetime.strptime, cell, form) for cell in cells for form in TIME_FORMS):
         names = tuple(f"column_{at}" for at in range(1, len(cells) + 1))
         return CsvLayout(separator, names, first or None), "the first line is no header: it has values"
     if len(set(filter(None, cells))) < len(list(filter(None, cells))):
@@ -214,13 +219,9 @@ def _beginning(lines: Sequence[str]) -> tuple[CsvLayout, str]:
     return CsvLayout(separator, None, first or None), f"the header is line {first + 1}" if first else ""
 
 
-def _is_form(form: str, text: str) -> bool:
-    return _is_read(lambda text: datetime.strptime(text, form), text)  # noqa: DTZ007 (only whether it is read)
-
-
-def _is_read(read: Callable[[str], object], text: str) -> bool:
+def _is_read(read: Callable[..., object], *arguments: str) -> bool:
     """Whether a reader takes a text."""
     with suppress(ValueError, OverflowError):
-        read(text)
+        read(*arguments)
         return True
     return False

@@ -8,11 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from shroff.events.keys import SEPARATORS
-from shroff.events.mapping import MAPPING_OF
-from shroff.language.types import NUMBER_PLACES, UNITS_MAX, places_of
-from shroff.project.proposals.profile import FileColumn, profile_of
-from shroff.project.proposals.roles import (
+from shroff.app.proposals.profile import FileColumn, profile_of
+from shroff.app.proposals.roles import (
     FRAUD,
     KEYS,
     TAKEN,
@@ -24,10 +21,12 @@ from shroff.project.proposals.roles import (
     id_of,
     label_of,
     money_of,
-    row,
     slug,
     time_of,
 )
+from shroff.events.keys import SEPARATORS
+from shroff.events.mapping import MAPPING_OF
+from shroff.language.types import NUMBER_PLACES, UNITS_MAX, places_of
 
 ENTITIES_MAX: Final = 4
 CHOICES_MAX: Final = 8
@@ -67,16 +66,26 @@ def propose(file: Path, name: str, lateness: str = "", *, ahead_off: bool = Fals
         code = next(field for field in fields if field.column is currency)
         code.type = "text" if currency.is_full else "text?"
         code.expression = code.expression or (
-            "" if currency.codes.issuperset(currency.distinct) else f"upper({row(currency)})"
+            "" if currency.codes.issuperset(currency.distinct) else f"upper({currency.row})"
         )
         assert amount is not None
         amount.type = f"{amount.type} in {code.name}"
     entities = _entities(draft, fields, amount)
+    places = amount.column.places if amount and amount.column and not amount.expression.startswith("money(") else 0
+    money = draft.currency
+    if draft.currencies is not None:
+        money = f"{{ currency: {draft.currency}, rates: fx }}"
+    elif amount and amount.column and not amount.column.is_float and places > places_of(draft.currency):
+        money = f"{{ currency: {draft.currency}, places: {places} }}"
+    settings = ["shroff: 1", f"name: {name}", f"money: {money}" + (draft.guess(told) if told else "")]
+    if lateness:
+        settings.append(f"lateness: {lateness}" + draft.guess(_LATE))
+    if ahead_off:
+        settings.append("ahead: off" + draft.guess("the events lie in the future, as those of a simulation"))
     files = {
-        "shroff.yaml": _settings(draft, name, amount, told, lateness, ahead_off=ahead_off),
+        "shroff.yaml": "\n".join(settings) + "\n",
         "events.yaml": _events(draft, fields, label, entities, currency),
-        "features.yaml": _features(entities, time, amount),
-        "rules/first.yaml": _rules(draft, entities, time, amount, fields),
+        **_signals(draft, entities, time, amount, fields),
     }
     if currency is not None:
         files["tables/fx.csv"] = "currency,valid_from,rate\n"
@@ -89,24 +98,6 @@ def _yaml(text: str) -> str:
     return text if is_plain else json.dumps(text, ensure_ascii=not text.isprintable())
 
 
-def _settings(
-    draft: Draft, name: str, amount: ProposedField | None, guess: str, lateness: str, *, ahead_off: bool
-) -> str:
-    currency = draft.currency
-    places = amount.column.places if amount and amount.column and not amount.expression.startswith("money(") else 0
-    money = currency
-    if draft.currencies is not None:
-        money = f"{{ currency: {currency}, rates: fx }}"
-    elif amount and amount.column and not amount.column.is_float and places > places_of(currency):
-        money = f"{{ currency: {currency}, places: {places} }}"
-    lines = ["shroff: 1", f"name: {name}", f"money: {money}" + (draft.guess(guess) if guess else "")]
-    if lateness:
-        lines.append(f"lateness: {lateness}" + draft.guess(_LATE))
-    if ahead_off:
-        lines.append("ahead: off" + draft.guess("the events lie in the future, as those of a simulation"))
-    return "\n".join(lines) + "\n"
-
-
 def _field(draft: Draft, column: FileColumn, names: set[str]) -> ProposedField | None:
     """The field of any other column; None where nothing can be said of it."""
     name = slug(column.path[-1:])
@@ -116,7 +107,7 @@ def _field(draft: Draft, column: FileColumn, names: set[str]) -> ProposedField |
         return None
     names.add(name)
     found = ProposedField(
-        name, "text?", "" if column.path == (name,) and not column.has_other else row(column), "", column
+        name, "text?", "" if column.path == (name,) and not column.has_other else column.row, "", column
     )
     is_small = len(column.distinct) <= CHOICES_MAX < len(column.values)
     is_key = any(has(column, key) for key in KEYS) and not has(column, "no_key")
@@ -129,7 +120,7 @@ def _field(draft: Draft, column: FileColumn, names: set[str]) -> ProposedField |
     elif column.is_boolean:
         found.type = "boolean?"
         if not {"true", "false"}.issuperset(column.distinct):
-            found.expression = f"lower({row(column)})"
+            found.expression = f"lower({column.row})"
     elif column.is_time:
         found.type = "time?"
     elif column.is_number and not is_key:
@@ -203,8 +194,8 @@ def _events(
         lines += ["  from:", f"    {form}:", *layout, *mapped]
     if label is not None:
         words = sorted(label.codes.intersection(map(str.upper, FRAUD))) or ["1"]
-        unclear = "" if label.is_full else f"'unclear' when {row(label)} is missing else "
-        verdict = f"'fraud' when upper({row(label)}) in [{', '.join(map(repr, words))}] else {unclear}'genuine'"
+        unclear = "" if label.is_full else f"'unclear' when {label.row} is missing else "
+        verdict = f"'fraud' when upper({label.row}) in [{', '.join(map(repr, words))}] else {unclear}'genuine'"
         known = time.expression if "(" in time.expression else f"time({time.expression or f'row.{time.name}'})"
         lines += [
             "",
@@ -246,39 +237,34 @@ def _layout(draft: Draft) -> list[str]:
     return [f"      {line}" for line in found]
 
 
-def _features(
-    entities: dict[str, tuple[str, ProposedField | None]], time: ProposedField, amount: ProposedField | None
-) -> str:
-    main, *others = entities
-    lines = [f"payments_1h: count({TYPE}) over 1h including this"]
-    if amount is not None and amount.type.startswith("money"):
-        lines += [
-            f"spent_24h: sum({TYPE}.{amount.name}) over 24h including this",
-            f"mean_30d: mean({TYPE}.{amount.name}) over 30d",
-        ]
-    else:
-        lines += [
-            f"payments_24h: count({TYPE}) over 24h including this",
-            f"payments_7d: count({TYPE}) over 7d including this",
-        ]
-    lines.append(f"since_last: this.{time.name} - last({TYPE}.{time.name})")
-    other = next((entities[name][1] for name in others), None)
-    lines.append(
-        f"payments_30d: count({TYPE}) over 30d including this"
-        if other is None
-        else f"{other.name}_count_24h: distinct({TYPE}.{other.name}) over 24h including this"
-    )
-    return "\n".join([f"{main}:", *(f"  {line}" for line in lines)]) + "\n"
-
-
-def _rules(
+def _signals(
     draft: Draft,
     entities: dict[str, tuple[str, ProposedField | None]],
     time: ProposedField,
     amount: ProposedField | None,
     fields: Sequence[ProposedField],
-) -> str:
-    main, (_, key) = next(iter(entities.items()))
+) -> dict[str, str]:
+    """The features and the rules."""
+    main, *others = entities
+    features = [f"payments_1h: count({TYPE}) over 1h including this"]
+    if amount is not None and amount.type.startswith("money"):
+        features += [
+            f"spent_24h: sum({TYPE}.{amount.name}) over 24h including this",
+            f"mean_30d: mean({TYPE}.{amount.name}) over 30d",
+        ]
+    else:
+        features += [
+            f"payments_24h: count({TYPE}) over 24h including this",
+            f"payments_7d: count({TYPE}) over 7d including this",
+        ]
+    features.append(f"since_last: this.{time.name} - last({TYPE}.{time.name})")
+    other = next((entities[name][1] for name in others), None)
+    features.append(
+        f"payments_30d: count({TYPE}) over 30d including this"
+        if other is None
+        else f"{other.name}_count_24h: distinct({TYPE}.{other.name}) over 24h including this"
+    )
+    key = entities[main][1]
     code = next((field for field in fields if draft.currencies is not None and field.column is draft.currencies), None)
     cells = [f"{key.name}: a1"] if key else []
     cells += [f"{code.name}: {draft.currency}"] if code else []
@@ -321,4 +307,7 @@ def _rules(
             f'  reason: "No rate of {{this.{code.name}}} was valid"',
             "  effect: review",
         ]
-    return "\n".join(lines) + "\n"
+    return {
+        "features.yaml": "\n  ".join([f"{main}:", *features]) + "\n",
+        "rules/first.yaml": "\n".join(lines) + "\n",
+    }

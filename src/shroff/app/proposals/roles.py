@@ -14,11 +14,9 @@ from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Final
 
+from shroff.app.proposals.profile import FileColumn, FileProfile
 from shroff.events.keys import RESERVED
-from shroff.language.expression import RowValue
-from shroff.language.printer import text_of
-from shroff.language.types import CODES, ORIGINAL_PLACES, TEXT, UNITS_MAX
-from shroff.project.proposals.profile import FileColumn, FileProfile
+from shroff.language.types import CODES, ORIGINAL_PLACES, UNITS_MAX
 
 TYPE: Final = "payment"
 _LINE_ID: Final = "join(row.file, ':', row.number)"
@@ -112,10 +110,6 @@ def has(column: FileColumn, word: str) -> bool:
     return re.search(_WORDS[word], slug(column.path[-1:])) is not None
 
 
-def row(column: FileColumn) -> str:
-    return text_of(RowValue(TEXT, column.path))
-
-
 def label_of(draft: Draft) -> FileColumn | None:
     """The column that says which lines are fraud; this and others that nobody knows yet are no fields."""
     found = []
@@ -141,7 +135,7 @@ def time_of(draft: Draft) -> ProposedField:
         score = fineness + names - 4 * (not column.is_full) + len(column.distinct) / (len(column.texts) + 1)
         name = slug(column.path[-1:])
         name = "paid_at" if name in TAKEN or name.startswith(("c_", "column")) else name
-        expression = expression or ("" if column.path == (name,) else row(column))
+        expression = expression or ("" if column.path == (name,) else column.row)
         found.append((score, ProposedField(name, "time", expression, guess, column), [column, *more]))
 
     columns = draft.free()
@@ -156,29 +150,29 @@ def time_of(draft: Draft) -> ProposedField:
         elif column.forms:
             form, guess = _form(column)
             if "%H" in form or "%I" in form:
-                add(column, 3, f"time({row(column)}, '{form}')", guess)
+                add(column, 3, f"time({column.row}, '{form}')", guess)
             elif clock is not None:
                 clock_form = "%H:%M:%S" if clock.distinct[0].count(":") == 2 else "%H:%M"
-                joined = f"join({row(column)}, ' ', {row(clock)})"
+                joined = f"join({column.row}, ' ', {clock.row})"
                 add(column, 3, f"time({joined}, '{form} {clock_form}')", guess, [clock])
             elif hour is not None:
-                add(column, 2, f"time({row(column)}, '{form}') + integer({row(hour)}) * 1h", guess, [hour])
+                add(column, 2, f"time({column.row}, '{form}') + integer({hour.row}) * 1h", guess, [hour])
             elif not column.is_whole or has(column, "time"):
                 add(
                     column,
                     1,
-                    f"time({row(column)}, '{form}')",
+                    f"time({column.row}, '{form}')",
                     guess or "the file has days only, so order within a day is that of the lines",
                 )
         elif column.is_number and has(column, "time"):
             for sizes, expression, guess in _EPOCHS:
                 if all(int(digits / 10**places) in sizes for digits, places in column.numbers):
-                    read = row(column) if column.is_whole else f"floor(number({row(column)}))"
+                    read = column.row if column.is_whole else f"floor(number({column.row}))"
                     add(column, 3, expression.format(read), guess)
     parts = {slug(column.path): column for column in columns if column.is_whole}
     if clock is not None and {"year", "month", "day"} <= parts.keys():
         year, month, day = (parts[part] for part in ("year", "month", "day"))
-        joined = f"join({row(year)}, '-', {row(month)}, '-', {row(day)}, ' ', {row(clock)})"
+        joined = f"join({year.row}, '-', {month.row}, '-', {day.row}, ' ', {clock.row})"
         form = "%Y-%m-%d %H:%M:%S" if clock.distinct[0].count(":") == 2 else "%Y-%m-%d %H:%M"
         add(clock, 4, f"time({joined}, '{form}')", more=[year, month, day])
     if not found:
@@ -194,7 +188,7 @@ def time_of(draft: Draft) -> ProposedField:
                 add(
                     column,
                     1,
-                    f"{_START} + integer({row(column)}) * {unit}",
+                    f"{_START} + integer({column.row}) * {unit}",
                     f"units of {unit} since a day to be named",
                 )
     if not found:
@@ -247,7 +241,7 @@ def id_of(draft: Draft) -> ProposedField:
     draft.used.append(best)
     name = slug(best.path[-1:])
     name = f"{name}_" if name in TAKEN else name
-    return ProposedField(name, "text", "" if best.path == (name,) and not best.has_other else row(best), column=best)
+    return ProposedField(name, "text", "" if best.path == (name,) and not best.has_other else best.row, column=best)
 
 
 def money_of(draft: Draft) -> tuple[ProposedField | None, FileColumn | None]:
@@ -270,7 +264,7 @@ def money_of(draft: Draft) -> tuple[ProposedField | None, FileColumn | None]:
     code = next((column for column in codes if has(column, "currency")), None)
     several = code if code is not None and len(code.codes) > 1 else None
     found = ProposedField(
-        name, "money" if best.is_full else "money?", "" if best.path == (name,) else row(best), guess, best
+        name, "money" if best.is_full else "money?", "" if best.path == (name,) else best.row, guess, best
     )
     is_minor = (
         best.is_whole
@@ -280,11 +274,11 @@ def money_of(draft: Draft) -> tuple[ProposedField | None, FileColumn | None]:
     )
     if is_minor:
         found.expression, found.guess = (
-            f"money(integer({row(best)}) * 0.01)",
+            f"money(integer({best.row}) * 0.01)",
             "whole numbers of smallest units, 1000 is 10.00",
         )
     elif best.places > max(ORIGINAL_PLACES, 2) and not best.is_float:
-        found.expression, found.guess = f"money(text(round(number({row(best)}), 2)))", "rounded to 2 places"
+        found.expression, found.guess = f"money(text(round(number({best.row}), 2)))", "rounded to 2 places"
     elif best.most * 10 ** (2 if best.is_float else max(best.places, 2)) > UNITS_MAX:
         found.type = found.type.replace("money", "real")
     return found, several
