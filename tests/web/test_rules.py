@@ -627,8 +627,8 @@ def test_a_backtest_says_whether_its_draft_is_worth_activating(net, low, high, a
     report = report_of(net, low, high)
     found, unchanged = worth(report), worth(msgspec.structs.replace(report, changed=0))
 
-    assert (found.says, found.advice) == (sentence(report), advice)
-    assert (unchanged.kind, unchanged.advice) == ("warn", "The draft changes nothing.")
+    assert (found["says"], found["advice"]) == (sentence(report), advice)
+    assert (unchanged["kind"], unchanged["advice"]) == ("warn", "The draft changes nothing.")
     assert worth(None) is None
 
 

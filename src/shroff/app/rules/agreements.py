@@ -6,7 +6,7 @@ of it is active.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, TypedDict
+from typing import TYPE_CHECKING, Any, Final, TypedDict, TypeVar
 
 import msgspec
 
@@ -22,11 +22,11 @@ from shroff.people.store import ApiKey
 from shroff.rules.texts import tag_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
 
     from shroff.people.access import Right
 
+Kept = TypeVar("Kept")
 LEDGER: Final = "asked.json"
 LASTS_MS: Final = 7 * DAY_MS  # what nobody approved by then is to be asked for again
 KEPT: Final = 100  # the newest: each may be a whole list
@@ -35,6 +35,20 @@ UNKNOWN_MAKER: Final = (
     "a second person approves this here, and no user of the service made this key, so nobody knows who wrote it; "
     "sign in, or make a key at Settings while you are signed in"
 )
+
+
+def read_kept(path: Path, kind: type[Kept], cure: str) -> Kept:
+    """What a JSON file beside the log keeps; empty where there is none. Raises: StorageError, with the cure."""
+    try:
+        return msgspec.json.decode(config.read_text(path), type=kind) if path.exists() else kind()
+    except msgspec.MsgspecError:
+        raise StorageError(f"{path} cannot be read. {cure}.") from None
+
+
+def keep(path: Path, kept: object) -> None:
+    """Put a value into such a file."""
+    config.make_folder(path.parent)
+    config.write_text(path, msgspec.json.encode(kept).decode())
 
 
 class Author(msgspec.Struct, frozen=True):
@@ -104,7 +118,8 @@ class Agreements(ProjectPart):
         with config.editing(self._context.paths):
             ProjectPeople(self._context).record(Action("change.ask", subject, None, {"says": says}))
             others = [approval for approval in self._asked() if approval.tag != wanted.tag]
-            self._put_asked([*others, msgspec.structs.replace(wanted, authors=[*earlier, *authors])][-KEPT:])
+            asked = [*others, msgspec.structs.replace(wanted, authors=[*earlier, *authors])]
+            keep(self._asked_file, asked[-KEPT:])
         return False
 
     def authors(self, *, of_two: bool = False) -> list[Author]:
@@ -133,22 +148,13 @@ class Agreements(ProjectPart):
             left = [
                 approval for approval in self._asked() if approval.subject != subject or tag not in {None, approval.tag}
             ]
-            self._put_asked(left)
+            keep(self._asked_file, left)
 
     def _asked(self) -> list[PendingApproval]:
-        if not self._asked_file.exists():
-            return []
-        try:
-            found = msgspec.json.decode(config.read_text(self._asked_file), type=list[PendingApproval])
-        except msgspec.MsgspecError:
-            words = "Delete it: changes that wait for approval must then be requested again"
-            raise StorageError(f"{self._asked_file} cannot be read. {words}.") from None
+        cure = "Delete it: changes that wait for approval must then be requested again"
+        found = read_kept(self._asked_file, list[PendingApproval], cure)
         return [approval for approval in found if approval.at_ms + LASTS_MS > self._context.now_ms()]
 
     @property
     def _asked_file(self) -> Path:
         return self._context.paths.state / LEDGER
-
-    def _put_asked(self, asked: Sequence[PendingApproval]) -> None:
-        config.make_folder(self._context.paths.state)
-        config.write_text(self._asked_file, msgspec.json.encode([*asked]).decode())

@@ -14,10 +14,10 @@ import msgspec
 
 from shroff import config
 from shroff.app.parts import ProjectPart
-from shroff.app.rules.agreements import Author
+from shroff.app.rules.agreements import Author, keep, read_kept
 from shroff.app.rules.list_files import RULES_APART
 from shroff.app.rules.rule_files import FOLDER, Before, ChangedMeanwhileError, NotApprovedError, Rules, unrecorded
-from shroff.errors import DefinitionError, NotAllowedError, Problem, StorageError, UsageError
+from shroff.errors import DefinitionError, NotAllowedError, Problem, UsageError
 from shroff.log.ruletests import TestResult, run_tests_of
 from shroff.project.definitions import Definitions, load_definitions
 from shroff.project.draft_overlay import RULES, DraftFile
@@ -142,7 +142,7 @@ class RuleDraftFiles(ProjectPart):
             note.saved_at_ms = self._context.now_ms()
             before("", tag_of(text))
             config.make_folder(self._folder)
-            self._put_notes({**notes, id: note})
+            keep(self._ledger, {**notes, id: note})
             config.write_text(self._folder / f"{id}.yaml", text)
         return StoredDraft(id, text, note)
 
@@ -173,7 +173,7 @@ class RuleDraftFiles(ProjectPart):
                 draft.note, approved_tag=draft.tag, approved_by=author, approved_at_ms=self._context.now_ms()
             )
             before("", draft.tag)
-            self._put_notes({**self._notes(), id: note})
+            keep(self._ledger, {**self._notes(), id: note})
         return StoredDraft(id, draft.text, note)
 
     # ---- what is to be said of one
@@ -264,22 +264,13 @@ class RuleDraftFiles(ProjectPart):
         return self._context.paths.state / LEDGER
 
     def _notes(self) -> dict[str, Note]:
-        if not self._ledger.exists():
-            return {}
-        try:
-            return msgspec.json.decode(config.read_text(self._ledger), type=dict[str, Note])
-        except msgspec.MsgspecError:
-            words = "Delete it: authors and approvals of drafts are then forgotten, but stay in the audit log"
-            raise StorageError(f"{self._ledger} cannot be read. {words}.") from None
-
-    def _put_notes(self, notes: dict[str, Note]) -> None:
-        config.make_folder(self._context.paths.state)
-        config.write_text(self._ledger, msgspec.json.encode(notes).decode())
+        cure = "Delete it: authors and approvals of drafts are then forgotten, but stay in the audit log"
+        return read_kept(self._ledger, dict[str, Note], cure)
 
     def _forget(self, id: str) -> None:
         notes = self._notes()
         notes.pop(id, None)
-        self._put_notes(notes)
+        keep(self._ledger, notes)
         (self._folder / f"{id}.yaml").unlink(missing_ok=True)
 
     def _require(self, id: str, tag: str) -> StoredDraft | None:

@@ -12,10 +12,10 @@ import msgspec
 
 from shroff import config
 from shroff.app.parts import ProjectPart
-from shroff.app.rules.agreements import Author
+from shroff.app.rules.agreements import Author, keep, read_kept
 from shroff.app.rules.rule_files import ChangedMeanwhileError
 from shroff.app.rules.silences import Silences
-from shroff.errors import NotAllowedError, StorageError, UsageError
+from shroff.errors import NotAllowedError, UsageError
 from shroff.language.values import parse_time
 from shroff.rules.texts import tag_of
 
@@ -106,13 +106,8 @@ class PendingSilences(ProjectPart):
         return self._context.paths.state / LEDGER
 
     def _requests(self) -> list[PendingSilence]:
-        if not self._requests_file.exists():
-            return []
-        try:
-            return msgspec.json.decode(config.read_text(self._requests_file), type=list[PendingSilence])
-        except msgspec.MsgspecError:
-            words = "Delete it: silences that wait for approval must then be requested again"
-            raise StorageError(f"{self._requests_file} cannot be read. {words}.") from None
+        cure = "Delete it: silences that wait for approval must then be requested again"
+        return read_kept(self._requests_file, list[PendingSilence], cure)
 
     def _known_request(self, rule: str, key: str, tag: str | None = None) -> PendingSilence:
         found = next((request for request in self.all() if (request.rule, request.key) == (rule, key)), None)
@@ -127,5 +122,4 @@ class PendingSilences(ProjectPart):
             self._put([other for other in self.all() if other != request])
 
     def _put(self, requests: Sequence[PendingSilence], *more: PendingSilence) -> None:
-        config.make_folder(self._context.paths.state)
-        config.write_text(self._requests_file, msgspec.json.encode([*requests, *more]).decode())
+        keep(self._requests_file, [*requests, *more])

@@ -69,17 +69,6 @@ class EventLine:
 
 
 @dataclass(frozen=True, slots=True)
-class LinkLine:
-    """A linked key with its newest event that shares something; `through` are what it shares: entity, name and path."""
-
-    title: str
-    key: str
-    path: str
-    through: Sequence[tuple[str, str, str]]
-    newest: EventLine
-
-
-@dataclass(frozen=True, slots=True)
 class _Found:
     """The log's data about a key."""
 
@@ -271,15 +260,17 @@ class _KeyTexts:
         further = [(name, self.title(name, of), entity_path(name, of)) for name, of in keys.items() if name != entity]
         return EventLine(event, summary, self.verdict(event.record), path, who, path_of_who, further)
 
-    def links(self, name: str) -> list[LinkLine]:
+    def links(self, name: str) -> list[dict[str, Any]]:
+        """Linked keys with their newest event that shares something, and what they share: entity, name and path."""
         return [
-            LinkLine(
-                self.title(name, neighbour.key),
-                neighbour.key,
-                entity_path(name, neighbour.key),
-                [(entity, self.title(entity, text), entity_path(entity, text)) for entity, text in neighbour.through],
-                self.line(neighbour.newest, name),
-            )
+            {
+                "title": self.title(name, neighbour.key),
+                "path": entity_path(name, neighbour.key),
+                "through": [
+                    (entity, self.title(entity, text), entity_path(entity, text)) for entity, text in neighbour.through
+                ],
+                "newest": self.line(neighbour.newest, name),
+            }
             for neighbour in self._found.links.neighbours
         ]
 
@@ -300,16 +291,15 @@ class _KeyTexts:
                 self._names.setdefault((entity, key), names[entity])
 
 
-def _graph(own: str, links: Sequence[LinkLine]) -> LinkGraph | None:
+def _graph(own: str, links: Sequence[Mapping[str, Any]]) -> LinkGraph | None:
     others = [
         LinkedKey(
-            link.title,
-            ", ".join(
-                word for word in (link.newest.verdict or link.newest.event.outcome, link.newest.summary.money) if word
-            ),
-            [(entity, title) for entity, title, _ in link.through],
+            link["title"],
+            ", ".join(word for word in (newest.verdict or newest.event.outcome, newest.summary.money) if word),
+            [(entity, title) for entity, title, _ in link["through"]],
         )
         for link in links
+        if (newest := link["newest"])
     ]
     return link_graph(own, others) if others else None
 

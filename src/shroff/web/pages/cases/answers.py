@@ -24,11 +24,11 @@ def offer(
     """What an answer about these keys of entities can do, as it was filled in before a mistake. Reads lists of each."""
     project, picked = service.project, _picked(form)
     found = [
-        {"list": standing.name, "entity": entity, "key": key, "is_picked": (standing.name, key) in picked}
+        {"list": standing["name"], "entity": entity, "key": key, "is_picked": (standing["name"], key) in picked}
         for entity, key in dict.fromkeys(about)
         if entity in project.definitions.events.entities and request.who.may(Right.EDIT_LISTS)
         for standing in standings(project, entity, key)
-        if standing.does == "Block" and standing.entry is None
+        if standing["does"] == "Block" and standing["entry"] is None
     ]
     given = {name: form.get(name, "") for name in ("note", "refund")}
     more = {"currency": service.cases.currency, "lasts": form.get("lasts", "30d"), "lasting": LASTS}

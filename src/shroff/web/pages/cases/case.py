@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from starlette.responses import Response
@@ -48,8 +47,6 @@ from shroff.web.pages.cases.others import others_of
 from shroff.web.pages.renderer import page, see_other
 
 if TYPE_CHECKING:
-    from shroff.app.rules.silence_requests import PendingSilence
-    from shroff.app.rules.silences import Silence
     from shroff.cases.case import Case
     from shroff.operations.declaration import OperationRequest, Outcome
     from shroff.web.service import Service
@@ -103,27 +100,11 @@ async def _page(
     )
 
 
-@dataclass(frozen=True, slots=True)
-class CaseRuleLine:
-    """A rule that hit one of its events.
+def _rules(service: Service, found: Opened) -> list[dict[str, Any]]:
+    """The rules that raised it, those that did most often first, then the others that hit its most important event.
 
-    Args:
-        raised: It raised an alert of the case; others hit its most important event beside, and asked for less.
-        silence: Where it is silent for whom the case is about.
-        pending: Where somebody asked for that and a second person has to approve it.
+    Each with where it is silent for whom the case is about, or where a second person has yet to approve that.
     """
-
-    id: str
-    text: str
-    condition: str
-    raised: bool
-    can_be_silent: bool
-    silence: Silence | None
-    pending: PendingSilence | None = None
-
-
-def _rules(service: Service, found: Opened) -> list[CaseRuleLine]:
-    """The rules that raised it, those that did most often first, then the others that hit its most important event."""
     case, definitions = found.line.case, service.project.definitions
     raised = Counter(name for event in found.events for name in event.alert.rules)
     hits = [] if found.looked is None else [hit.id for hit in found.looked.hits if hit.result != SHADOW]
@@ -131,15 +112,16 @@ def _rules(service: Service, found: Opened) -> list[CaseRuleLine]:
     pending = pending_silences(service.project, case)
     known, teller = {rule.id: rule for rule in definitions.rules}, teller_of(definitions)
     return [
-        CaseRuleLine(
-            name,
-            in_words(rule, teller),
-            condition(rule),
-            name in raised,
-            rule.by == case.entity and key_of(definitions.events.entities, rule.by, rule.on) is not None,
-            silent.get(name),
-            pending.get(name),
-        )
+        {
+            "id": name,
+            "text": in_words(rule, teller),
+            "condition": condition(rule),
+            "raised": name in raised,
+            "can_be_silent": rule.by == case.entity
+            and key_of(definitions.events.entities, rule.by, rule.on) is not None,
+            "silence": silent.get(name),
+            "pending": pending.get(name),
+        }
         for name in dict.fromkeys([*(name for name, _ in raised.most_common()), *hits])
         if (rule := known.get(name)) is not None
     ]

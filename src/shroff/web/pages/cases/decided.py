@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,8 +12,8 @@ from shroff.app.cases.case_operations import AnswerEvent, DecideCase
 from shroff.cases.case_queries import refunded_by
 from shroff.cases.desk import CaseChangedError
 from shroff.errors import ShroffError, UsageError
-from shroff.events.summary import PAID, EventSummary
-from shroff.explain.entities import KeyEvent, summary_in
+from shroff.events.summary import PAID
+from shroff.explain.entities import summary_in
 from shroff.people.access import Right
 from shroff.people.store import AuditFilter
 from shroff.web.api import override
@@ -24,7 +23,7 @@ from shroff.web.http.routes import API, Route
 from shroff.web.pages.cases.answers import also_from, offer
 from shroff.web.pages.cases.casework import QueueLine, Where, amount, line_of, toast
 from shroff.web.pages.charts.windows import FeatureTexts
-from shroff.web.pages.decision import Looked, Subject, decision_path, looked
+from shroff.web.pages.decision import Looked, decision_path, looked
 from shroff.web.pages.renderer import page, part, see_other
 
 if TYPE_CHECKING:
@@ -36,24 +35,6 @@ if TYPE_CHECKING:
 
 SHOWN: Final = 6  # events of a card, with the one whose page it is
 BESIDE: Final = 4  # of each further entity
-
-
-@dataclass(frozen=True, slots=True)
-class Related:
-    """An event of the same card, device or other entity; `is_this` is the one whose page it is."""
-
-    found: KeyEvent
-    summary: EventSummary
-    path: str
-    is_this: bool
-
-
-@dataclass(frozen=True, slots=True)
-class RelatedEvents:
-    """The latest events of one key of the event, newest first."""
-
-    subject: Subject
-    events: Sequence[Related]
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +111,7 @@ def _refunded(service: Service, in_case: InCase | None, event: str, id_: str) ->
     return ", ".join(msgspec.json.decode(row.after)["refund"].partition(" ")[0] for row in rows)
 
 
-def _together(project: Project, found: Looked, row: DecisionRow) -> list[RelatedEvents]:
+def _together(project: Project, found: Looked, row: DecisionRow) -> list[dict[str, Any]]:
     """The latest events of each of its keys but whom it pays, which many pay: of the first one up to this event.
 
     Cost: some ms each, by the index of keys.
@@ -138,7 +119,7 @@ def _together(project: Project, found: Looked, row: DecisionRow) -> list[Related
     own = [subject for subject in found.subjects if not any(word in subject.entity for word in PAID)]
     charted = "" if found.amounts is None else found.amounts.entity
     own.sort(key=lambda subject: subject.entity != charted)  # the chart stands beside the events that it shows
-    told = list[RelatedEvents]()
+    told = list[dict[str, Any]]()
     with project.log.reading() as log:
         look = project.history.entities(log)
         for at, subject in enumerate(own):
@@ -148,15 +129,15 @@ def _together(project: Project, found: Looked, row: DecisionRow) -> list[Related
             except ShroffError:  # the key is of an entity that is not declared any more
                 continue
             shown = [
-                Related(
-                    event,
-                    summary_in(project.definitions, event.record),
-                    decision_path(event.record.type, event.record.id) if event.outcome else "",
-                    event.record.seq == row.seq,
-                )
+                {
+                    "found": event,
+                    "summary": summary_in(project.definitions, event.record),
+                    "path": decision_path(event.record.type, event.record.id) if event.outcome else "",
+                    "is_this": event.record.seq == row.seq,
+                }
                 for event in events
             ]
-            told.append(RelatedEvents(subject, shown))
+            told.append({"subject": subject, "events": shown})
     return told
 
 

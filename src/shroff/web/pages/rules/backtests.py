@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
@@ -34,42 +33,28 @@ ROWS_SHOWN: Final = 25
 _DAY: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
-    """One part of the sum: what it is worth, what it counts, and from what to what."""
-
-    money: Decimal | None
-    says: str
-    note: str
-
-
-@dataclass(frozen=True, slots=True)
-class Worth:
-    """Value of activating a draft by its backtest; `advice` is empty where no money is known."""
-
-    says: str
-    kind: str = "good"
-    advice: str = ""
-
-
-def worth(report: BacktestReport | None) -> Worth | None:
-    """Summary shown where the draft can be activated; None while the backtest runs."""
+def worth(report: BacktestReport | None) -> dict[str, str] | None:
+    """What a backtest says of its draft, where that can be activated; None while it runs."""
     if report is None:
         return None
     says, balance = sentence(report), report.balance
     if not report.changed:
-        return Worth(says, "warn", "The draft changes nothing.")
+        return _advised(says, "warn", "The draft changes nothing.")
     if balance.net is None:
-        return Worth(says)
+        return _advised(says)
     if (net := Decimal(balance.net)) < 0:
         is_chance = balance.high is not None and Decimal(balance.high) >= 0
         chance = " The difference is within chance." if is_chance else ""
-        return Worth(says, "bad", f"Not worth it: the draft costs money.{chance}")
+        return _advised(says, "bad", f"Not worth it: the draft costs money.{chance}")
     if net == 0:
-        return Worth(says, "warn", "No gain and no loss: the decisions that change come to 0.")
+        return _advised(says, "warn", "No gain and no loss: the decisions that change come to 0.")
     if balance.low is None or Decimal(balance.low) <= 0:
-        return Worth(says, "warn", "Not proven: the gain is within chance.")
-    return Worth(says, "good", "Worth it: the gain is beyond chance.")
+        return _advised(says, "warn", "Not proven: the gain is within chance.")
+    return _advised(says, "good", "Worth it: the gain is beyond chance.")
+
+
+def _advised(says: str, kind: str = "good", advice: str = "") -> dict[str, str]:
+    return {"says": says, "kind": kind, "advice": advice}
 
 
 async def listed(service: Service, request: Request) -> Response:
@@ -207,7 +192,7 @@ def _shares(counts: Mapping[str, int]) -> list[tuple[str, float, float]]:
     return found
 
 
-def _sum(report: BacktestReport) -> list[Part]:
+def _sum(report: BacktestReport) -> list[tuple[Decimal | None, str, str]]:
     """The answer as a sum: fraud stopped, reviews, false declines, and what that comes to."""
     balance, costs = report.balance, report.costs
     old, new = balance.old, balance.new
@@ -216,14 +201,14 @@ def _sum(report: BacktestReport) -> list[Part]:
     stopped = Decimal(new.fraud_money_stopped) - Decimal(old.fraud_money_stopped)
     interval = "" if balance.low is None or balance.high is None else f"{_money(balance.low)} to {_money(balance.high)}"
     return [
-        Part(stopped, "fraud stopped", f"{old.frauds_stopped:,} to {new.frauds_stopped:,} frauds"),
-        Part(_worth(new.reviews - old.reviews, costs.review), "reviews", f"{old.reviews:,} to {new.reviews:,}"),
-        Part(
+        (stopped, "fraud stopped", f"{old.frauds_stopped:,} to {new.frauds_stopped:,} frauds"),
+        (_worth(new.reviews - old.reviews, costs.review), "reviews", f"{old.reviews:,} to {new.reviews:,}"),
+        (
             _worth(new.false_declines - old.false_declines, costs.false_decline),
             "false declines",
             f"{old.false_declines:,} to {new.false_declines:,}",
         ),
-        Part(Decimal(balance.net), "together", interval and f"95 % confidence interval {interval}"),
+        (Decimal(balance.net), "together", interval and f"95 % confidence interval {interval}"),
     ]
 
 

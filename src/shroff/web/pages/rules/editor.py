@@ -54,15 +54,6 @@ TODO: Final = "todo"
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
-    """One step on the way, and how far it is: done, now, stop, todo."""
-
-    says: str
-    state: str
-    path: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class Typed:
     """Content of the editor: the text, the tag of the draft that it was made from, and that draft."""
 
@@ -235,24 +226,23 @@ def _is_shadowed(look: RuleLook, typed: Typed) -> bool:
 
 def _steps(
     project: Project, typed: Typed, said: DraftCheck, judged: BacktestRun | None, *, is_shadowed: bool
-) -> Sequence[Step]:
-    """The way from a draft to being in force, and where this draft is on it."""
+) -> Sequence[tuple[str, str, str]]:
+    """The way from a draft to being in force, and how far this draft is: words, state and address of each step."""
     mistakes = len(said.mistakes) + len(said.elsewhere) + said.more["mistakes"] + said.more["elsewhere"]
     tests = len(said.tests) + said.more["tests"]
     failed = sum(not test.passed for test in said.tests) or int(not said.ok)  # that one is not among the first
     told = f"Draft, {mistakes} mistake{'' if mistakes == 1 else 's'}" if mistakes else "Draft"
-    found = [Step(told, STOP if mistakes else DONE_STEP if typed.is_kept else NOW)]
+    found = [(told, STOP if mistakes else DONE_STEP if typed.is_kept else NOW, "")]
     passing = f"{tests} test{' passes' if tests == 1 else 's pass'}" if tests else "No tests"
     words = "Tests" if mistakes else f"{failed} of {tests} tests fail" if failed else passing
-    found.append(Step(words, TODO if mistakes else STOP if failed else DONE_STEP if tests else TODO))
+    found.append((words, TODO if mistakes else STOP if failed else DONE_STEP if tests else TODO, ""))
     path = "" if judged is None else f"/backtests/{judged.id}"
-    found.append(Step("Backtest", TODO if judged is None else DONE_STEP if judged.state == DONE else NOW, path))
-    found.append(Step("Shadow", DONE_STEP if is_shadowed else TODO))
+    found.append(("Backtest", TODO if judged is None else DONE_STEP if judged.state == DONE else NOW, path))
+    found.append(("Shadow", DONE_STEP if is_shadowed else TODO, ""))
     if project.drafts.need_second_person:
         approved = typed.is_kept and typed.kept is not None and typed.kept.is_approved
-        found.append(Step("Approval by a second person", DONE_STEP if approved else TODO))
-    found.append(Step("Active", TODO))
-    return found
+        found.append(("Approval by a second person", DONE_STEP if approved else TODO, ""))
+    return [*found, ("Active", TODO, "")]
 
 
 async def show_cookbook(service: Service, request: Request) -> Response:

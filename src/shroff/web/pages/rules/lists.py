@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
@@ -44,15 +43,6 @@ COUNTED: Final = ("added", "changed", "removed", "repeated")  # what an address 
 LASTS: Final = {"1d": "1 day", "7d": "7 days", "30d": "30 days", "90d": "90 days", "": "no end"}  # from a key's page
 Form = Mapping[str, str]
 Reader: TypeAlias = "Callable[[Service, Request, Form], OperationRequest[ListChange]]"
-
-
-@dataclass(frozen=True, slots=True)
-class EntryStanding:
-    """A list that a key of an entity may stand in, and its entry where it does. `does` is what an entry makes of it."""
-
-    name: str
-    entry: Entry | None
-    does: str
 
 
 # ---- looking
@@ -274,7 +264,7 @@ def said_of(request: Request) -> str:
 # ---- lists and entities
 
 
-def standings(project: Project, entity: str, key: str) -> list[EntryStanding]:
+def standings(project: Project, entity: str, key: str) -> list[dict[str, Any]]:
     """The lists that keys of an entity are looked for in, each with the entry of this one that has not ended."""
     names = [name for name in lists_of(project.definitions, entity) if rule_of(name) is None]
     now_ms = project.context.now_ms()
@@ -283,7 +273,7 @@ def standings(project: Project, entity: str, key: str) -> list[EntryStanding]:
         for name, entry in (project.lists.holding(key) if names else {}).items()
         if not entry.is_over(now_ms)
     }
-    return [EntryStanding(name, there.get(name), _does(project.definitions, name)) for name in names]
+    return [{"name": name, "entry": there.get(name), "does": _does(project.definitions, name)} for name in names]
 
 
 def _does(definitions: Definitions, name: str) -> str:

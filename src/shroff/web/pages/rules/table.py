@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from itertools import islice, zip_longest
 from typing import TYPE_CHECKING, Any, Final
@@ -29,7 +28,7 @@ from shroff.web.http.routes import Route, Screen
 from shroff.web.pages.charts.bars import Bars, bars_of, with_open
 from shroff.web.pages.decision import rule_path
 from shroff.web.pages.renderer import page, see_other
-from shroff.web.pages.rules.diffs import DiffLine, diff
+from shroff.web.pages.rules.diffs import diff
 
 if TYPE_CHECKING:
     from shroff.web.service import Service
@@ -39,20 +38,6 @@ HITS_SHOWN: Final = 50
 NEWEST_SHOWN: Final = 8
 VERSIONS_SHOWN: Final = 30
 _SHADOW: Final = re.compile(r"(?m)^\s*shadow:\s*true\b")
-
-
-@dataclass(frozen=True, slots=True)
-class Earlier:
-    """A version with who put it in force, and what it changed."""
-
-    seq: int
-    at_ms: int
-    by: str
-    reason: str
-    is_gone: bool
-    is_now: bool
-    is_shadow: bool
-    changed: Sequence[DiffLine]
 
 
 async def show(service: Service, request: Request) -> Response:
@@ -208,21 +193,21 @@ def _changed(service: Service) -> int:
     return 0
 
 
-def _earlier(service: Service, look: RuleLook) -> list[Earlier]:
+def _earlier(service: Service, look: RuleLook) -> list[dict[str, Any]]:
     who, found = service.project.rule_looks.who_changed(look), []
     for version, before in islice(zip_longest(look.versions, look.versions[1:]), VERSIONS_SHOWN):
         row = who.get(version.seq)
         found.append(
-            Earlier(
-                version.seq,
-                version.at_ms,
-                "" if row is None else row.name,
-                reason_of(row),
-                not version.text,
-                version is look.versions[0],
-                _SHADOW.search(version.text) is not None,
-                () if before is None else diff(before.text, version.text),
-            )
+            {
+                "seq": version.seq,
+                "at_ms": version.at_ms,
+                "by": "" if row is None else row.name,
+                "reason": reason_of(row),
+                "is_gone": not version.text,
+                "is_now": version is look.versions[0],
+                "is_shadow": _SHADOW.search(version.text) is not None,
+                "changed": () if before is None else diff(before.text, version.text),
+            }
         )
     return found
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import log10
 from typing import TYPE_CHECKING, Any, Final, cast
 from urllib.parse import urlencode
@@ -61,23 +61,6 @@ DONE: Final = {
 }
 _STEPS: Final = 200  # of a slider, at most
 Shown = dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Slider:
-    """A field that is moved. `declared` is what policy.yaml says; `step` is such that all these are whole steps."""
-
-    name: str
-    says: str
-    unit: str
-    value: float
-    declared: float
-    most: float
-    step: float
-
-    @property
-    def is_moved(self) -> bool:
-        return self.value != self.declared
 
 
 async def show(service: Service, request: Request) -> Response:
@@ -244,7 +227,7 @@ def shown_of(answer: CheapestThresholds, wanted: ShowThresholds, which: Mapping[
     sliders = sliders_of(found, declared, found.terms, missed)
     rows = [("rules alone", found.found.without) if now is None else ("active", now), ("recommended", best)]
     points, chosen = _near(found), tried or best
-    moved = {slider.name: slider.value for slider in sliders if slider.is_moved}
+    moved = {slider["name"]: slider["value"] for slider in sliders if slider["value"] != slider["declared"]}
     costs, reviews = _charts(found, points)
     return {
         "found": found,
@@ -283,7 +266,7 @@ def _declared(found: Cutoffs) -> Terms:
     return found.declared or found.terms
 
 
-def sliders_of(found: Cutoffs, declared: Terms, now: Terms, missed: float) -> list[Slider]:
+def sliders_of(found: Cutoffs, declared: Terms, now: Terms, missed: float) -> list[dict[str, Any]]:
     """One for each cost, and for people's time; where policy.yaml sets no limit, its end is as much as can come."""
     places, currency = found.money_places, found.currency
     all_a_day = max(1.0, found.events / found.share / max(1, found.found.days))
@@ -299,7 +282,7 @@ def sliders_of(found: Cutoffs, declared: Terms, now: Terms, missed: float) -> li
 
 def _slider(
     name: str, says: str, unit: str, declared: float | None, value: float | None, places: int, most: float = 0.0
-) -> Slider:
+) -> dict[str, Any]:
     """A slider from 0 to at least twice what is declared; its steps are round, and meet what is declared and set.
 
     A browser rounds what lies between two steps, so a step that missed the value would change it unasked.
@@ -316,7 +299,8 @@ def _slider(
         ),
         least,
     )
-    return Slider(name, says, unit, value, declared, end, step)
+    moved = {"value": value, "declared": declared, "most": end, "step": step}
+    return {"name": name, "says": says, "unit": unit, **moved}
 
 
 def _round_steps(end: float, least: float) -> list[float]:
