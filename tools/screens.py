@@ -149,6 +149,7 @@ PICTURES: Final = (
     Picture("models", at("/models")),
     Picture("model", model),
     Picture("thresholds", at("/thresholds"), (DESK, PHONE)),
+    Picture("results", at("/results")),
     Picture("labels", at("/labels"), (DESK, PHONE)),
     Picture("lists", at("/lists")),
     Picture("analytics", at("/analytics"), (DESK, PHONE)),

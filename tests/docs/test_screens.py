@@ -28,6 +28,7 @@ NO_SCREENS = {  # parts of pages, files, and ways to other pages
     "/queue/peek/{id}",
     "/queue/stream",
     "/queue/why/{id}",
+    "/results/results.csv",
     "/settings",
 }
 TAKEN = [(picture, view) for picture in PICTURES for view in picture.views]

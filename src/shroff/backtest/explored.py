@@ -9,13 +9,14 @@ import numpy as np
 import pyarrow as pa
 
 from shroff.backtest.document import ReportExploration
-from shroff.backtest.outcomes import FRAUD, UNCLEAR, JudgedEvents
+from shroff.backtest.outcomes import JudgedEvents
 from shroff.backtest.tally import Money, exact_sum
 from shroff.engine.stored import damaged, decision_of
 from shroff.models.evaluation.exploration import decline_precision
 from shroff.models.sets import Floats
 from shroff.project.policy import OUTCOMES
 from shroff.streams.log import LogReader
+from shroff.training.sets.labels import FRAUD_LABEL, UNCLEAR_LABEL
 
 AT_ONCE: Final = 1_000  # decisions that are asked for together
 _REVIEW: Final = OUTCOMES.index("review")
@@ -35,14 +36,14 @@ def _explored(log: LogReader, judged: JudgedEvents, money: Money) -> ReportExplo
     propensities = propensities_of(log, judged.event, judged.ids.take(pa.array(rows)).to_pylist())
     labels, is_mature = judged.labels[rows], ~judged.is_immature[rows]
     is_reviewed = judged.recorded[rows] >= _REVIEW
-    lost = judged.amounts_minor[rows][(labels == FRAUD) & ~is_reviewed]
-    known = is_mature & (labels != UNCLEAR)
-    found = decline_precision(labels[known] == FRAUD, propensities[known])
+    lost = judged.amounts_minor[rows][(labels == FRAUD_LABEL) & ~is_reviewed]
+    known = is_mature & (labels != UNCLEAR_LABEL)
+    found = decline_precision(labels[known] == FRAUD_LABEL, propensities[known])
     return ReportExploration(
         judged.event,
         len(rows),
         int((~is_mature).sum()),
-        int((is_mature & (labels == UNCLEAR)).sum()),
+        int((is_mature & (labels == UNCLEAR_LABEL)).sum()),
         int(is_reviewed.sum()),
         found.explored,
         found.frauds,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import inf
-from typing import Final
 
 import numpy as np
 import pyarrow as pa
@@ -24,20 +23,14 @@ from shroff.backtest.plan import (
 )
 from shroff.engine.let_through import LET_THROUGH, LetThrough, would_be_declines
 from shroff.log.columns.stored import LogPiece
-from shroff.models import sets
 from shroff.models.loader import LABEL_DELAY_MS
-from shroff.models.sets import labels_in_force
 from shroff.project.definitions import Definitions
 from shroff.project.exploration import Explore
 from shroff.project.policy import OUTCOMES, Policy, outcome
 from shroff.rules.definitions import Rule
 from shroff.runtime.progress import Progress
 from shroff.streams.log import Log
-from shroff.training.sets.labels import GatheredLabels
-
-LABELS: Final = ("fraud", "genuine", "unclear", "none")
-FRAUD, GENUINE, UNCLEAR, NONE = range(len(LABELS))
-Codes = NDArray[np.int8]
+from shroff.training.sets.labels import Codes, GatheredLabels
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +184,7 @@ def _judged(
     mine = np.flatnonzero(was_decided)
     hits, new, explored = _decided(rows, mine, last.draft)
     seqs, times, then = rows.seqs[mine], rows.times_ms[mine], outcomes[at[mine]]
-    known = _labels_of(labels, rows, span.as_of_ms)[mine]
+    known = labels.codes(rows.ids, rows.times_ms, span.as_of_ms)[mine]
     models = last.draft.models
     delay_ms = models[rows.event].label_delay_ms if rows.event in models else LABEL_DELAY_MS
     if without is None:
@@ -244,19 +237,6 @@ def _old_hits(past: RecordedHits, rule: str, seqs: Words) -> RuleMatches:
     rows = rows_of(past.places(rule), seqs)
     there = rows >= 0
     return RuleMatches(rows[there], past.effective(rule)[there])
-
-
-def _labels_of(gathered: GatheredLabels, rows: TypeRows, as_of_ms: int) -> Codes:
-    """Label of each event as known at a moment, as a number of `LABELS`."""
-    labels = gathered.of_rows(rows.ids, rows.times_ms)
-    place = labels_in_force(labels, as_of_ms, len(rows.seqs))
-    codes = np.full(len(place), NONE, np.int8)
-    there = np.flatnonzero(place >= 0)
-    found = np.full(len(labels.verdicts), UNCLEAR, np.int8)
-    found[labels.verdicts == sets.FRAUD] = FRAUD
-    found[labels.verdicts == sets.GENUINE] = GENUINE
-    codes[there] = found[place[there]]
-    return codes
 
 
 def outcomes_by_columns(

@@ -7,11 +7,11 @@ from collections.abc import Iterable
 from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
-from shroff.backtest.outcomes import LABELS
 from shroff.models.reports import pages
 from shroff.models.reports.pages import ChartAxis, ChartColumn
 from shroff.project.policy import OUTCOMES
 from shroff.runtime.texts import many, one_line, table
+from shroff.training.sets.labels import LABELS
 
 if TYPE_CHECKING:
     from shroff.backtest.document import BacktestReport, ReportBalance, ReportCell, ReportHits, ReportRow

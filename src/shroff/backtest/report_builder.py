@@ -18,7 +18,7 @@ import pyarrow as pa
 from shroff.backtest.document import BacktestReport, ReportBalance, ReportCosts, ReportRecorded, ReportRow
 from shroff.backtest.explored import explored_in
 from shroff.backtest.fold import Flags
-from shroff.backtest.outcomes import LABELS, NONE, Codes, DraftVerdicts, JudgedEvents, JudgedRange, judge
+from shroff.backtest.outcomes import DraftVerdicts, JudgedEvents, JudgedRange, judge
 from shroff.backtest.plan import DraftComparison, changed_parts
 from shroff.backtest.report import UNKNOWABLE
 from shroff.backtest.tally import SEED, Money, balance, cells, changed_rows, gone_rules, rules_at, rules_of
@@ -35,6 +35,7 @@ from shroff.runtime.process_wide import calm_collector
 from shroff.runtime.progress import Progress
 from shroff.runtime.whole_files import csv_line, write_lines, write_tables
 from shroff.streams.log import Log, LogReader, Record
+from shroff.training.sets.labels import LABELS, NO_LABEL, Codes
 
 __all__ = ["DraftComparison", "JudgedPeriod", "backtest", "changed", "first_place", "write_changed"]
 ROWS: Final = 20  # changed rows that are shown
@@ -122,7 +123,7 @@ def _report(
         )
     has_said = learnt_from is not None and learnt_from.events and not compared.mature
     if changes and compared.net is None and not has_said:
-        remarks.append(_not_known(compared, has_label=any(cell.label != LABELS[NONE] for cell in matrix)))
+        remarks.append(_not_known(compared, has_label=any(cell.label != LABELS[NO_LABEL] for cell in matrix)))
     report = BacktestReport(
         draft=[],
         events=events,

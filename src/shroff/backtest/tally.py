@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 import numpy as np
@@ -12,16 +12,16 @@ from numpy.typing import NDArray
 
 from shroff.backtest.document import ReportBalance, ReportCell, ReportHits, ReportRule, ReportSide, ReportWeek
 from shroff.backtest.fold import NO_WORDS, Flags, RuleMatches, Words
-from shroff.backtest.outcomes import FRAUD, GENUINE, LABELS, NONE, UNCLEAR, Codes, JudgedEvents
+from shroff.backtest.outcomes import JudgedEvents
 from shroff.language.values import DAY_MS
 from shroff.models.evaluation.exploration import rule_precision
 from shroff.models.evaluation.intervals import BLOCKS_MIN, HIGH, LOW, drawings
 from shroff.models.evaluation.metrics import DECLINE, REVIEW
 from shroff.project.policy import OUTCOMES, Policy
 from shroff.rules.definitions import Rule
+from shroff.training.sets.labels import FRAUD_LABEL, GENUINE_LABEL, LABELS, NO_LABEL, UNCLEAR_LABEL, Codes
+from shroff.training.sets.rows import exact_sums
 
-LIMB_BITS: Final = 26  # sums of 2^27 numbers below 2^26 are exact in a float
-LIMBED_MAX: Final = 1 << 52
 SEED: Final = 1
 DAYS_A_WEEK: Final = 7
 EPOCH: Final = date(1970, 1, 1).toordinal()
@@ -40,15 +40,6 @@ def cells(judged: JudgedEvents, money: Money) -> list[ReportCell]:
         named = judged.event, OUTCOMES[old], OUTCOMES[new], LABELS[label]
         found.append(ReportCell(*named, bool(immature), int(counts[code]), money(sums[code])))
     return found
-
-
-def exact_sums(codes: NDArray[Any], amounts: Words, size: int) -> list[int]:
-    """The sum of the amounts of each code, whatever their size."""
-    if len(amounts) and max(int(amounts.max()), -int(amounts.min())) >= LIMBED_MAX:
-        return [sum(amounts[codes == code].tolist()) for code in range(size)]
-    low, high = amounts & ((1 << LIMB_BITS) - 1), amounts >> LIMB_BITS
-    parts = (np.bincount(codes, limb.astype(np.float64), size).tolist() for limb in (low, high))
-    return [int(part) + (int(other) << LIMB_BITS) for part, other in zip(*parts, strict=True)]
 
 
 def exact_sum(amounts: Words) -> int:
@@ -101,9 +92,9 @@ def _hits(judged: JudgedEvents, rows: Words, money: Money) -> ReportHits:
         hits=len(rows),
         **dict(zip(LABELS, counts, strict=True)),
         immature=int((~mature).sum()),
-        **rule_precision(counts[FRAUD], counts[GENUINE] + counts[NONE]),
+        **rule_precision(counts[FRAUD_LABEL], counts[GENUINE_LABEL] + counts[NO_LABEL]),
         money=money(exact_sum(amounts)),
-        fraud_money=money(exact_sum(amounts[mature & (labels == FRAUD)])),
+        fraud_money=money(exact_sum(amounts[mature & (labels == FRAUD_LABEL)])),
     )
 
 
@@ -139,7 +130,7 @@ def balance(
         day = events.times_ms[counted] // DAY_MS - first
         by_day += np.bincount(day, worth[counted], len(by_day))
         mature_by_day += np.bincount(day, minlength=len(by_day))
-    labelled = sum(int(np.count_nonzero(events.labels[counted] != NONE)) for events, counted in parts)
+    labelled = sum(int(np.count_nonzero(events.labels[counted] != NO_LABEL)) for events, counted in parts)
     ends = _interval(by_day) if labelled else None
     low, high = (None, None) if ends is None else (money(round(end)) for end in ends)
     return ReportBalance(
@@ -178,7 +169,10 @@ def _worth(judged: JudgedEvents, outcomes: Codes, policy: Policy, counted: Flags
 
 def _what_it_did(judged: JudgedEvents, outcomes: Codes, counted: Flags) -> tuple[Flags, Flags, Flags]:
     """Of mature events: reviewed or declined frauds, false declines, and reviews."""
-    is_fraud, is_genuine = judged.labels == FRAUD, (judged.labels != FRAUD) & (judged.labels != UNCLEAR)
+    is_fraud, is_genuine = (
+        judged.labels == FRAUD_LABEL,
+        (judged.labels != FRAUD_LABEL) & (judged.labels != UNCLEAR_LABEL),
+    )
     return (
         counted & is_fraud & (outcomes >= REVIEW),
         counted & is_genuine & (outcomes == DECLINE),

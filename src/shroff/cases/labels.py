@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -88,6 +89,24 @@ class Maturity:
     too_young: int
     later: int
     points: tuple[CurvePoint, ...]
+
+    def known_shares(self) -> list[tuple[float, float]]:
+        """The share of all frauds that is known after 0, 1, 2, ... days, with its standard deviation; none unknown.
+
+        The last one holds for all later days: some frauds take longer than the curve goes, as many as `later` says
+        (half of one more, as Jeffreys has it). Deviations are those of Greenwood (1926) for a product limit.
+        """
+        if not self.points:
+            return []
+        old = self.points[-1].at_risk + self.later
+        tail = (self.later + 0.5) / (old + 1)
+        shares, variance = list[tuple[float, float]](), tail / (1 - tail) / (old + 2)
+        for point in reversed(self.points):
+            share = point.share * (1 - tail)
+            shares.append((share, share * math.sqrt(variance)))
+            if point.at_risk > point.became_known:
+                variance += point.became_known / point.at_risk / (point.at_risk - point.became_known)
+        return shares[::-1]
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,6 +52,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {  # word: (module below shroff
     "thresholds": ("app.models.threshold_operations", "choose thresholds of the score by cost and review capacity"),
     "models": ("app.models.model_operations", "list, promote and roll back models"),
     "drift": ("app.models.drift_operations", "compare a model's recent inputs with a reference"),
+    "results": ("app.cases.result_operations", "report what fraud cost and what decisions did"),
     "backtest": ("app.rules.backtests", "compare draft rules or models with past decisions"),
     "generate": ("cli.generate", "synthetic data, with fraud: orders of a shop as Parquet"),
     "jobs": ("app.jobs.job_operations", "background jobs, by hand or on a schedule"),

@@ -23,13 +23,16 @@ from shroff.runtime.memo import Fresh
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
+    from shroff.app.cases.result_figures import DecidedEvents, ResultEvents
     from shroff.app.context import ProjectContext
     from shroff.replay.notebook import Moment
+    from shroff.runtime.progress import Progress
     from shroff.streams.log import Log
 
 KNOWN_BACK: Final = 2_000_000  # places whose labels say how soon frauds are known: 0.2 s, and 5 µs for each label
 LOOK_BACK: Final = 500_000  # places that are counted: some 200 MB where each has a label, and 5 s for the first look
 DAYS_MAX: Final = 3_650  # that are drawn
+KEPT_BACK: Final = 2_000_000  # places up to which decided events are kept between two results: 120 MB
 LISTED_MAX: Final = 10_000  # waiting labels: of more the first are not looked for
 SHOWN: Final = 25
 AGES: Final = (0, 7, 30, 90)  # days since an event from which it stands in the next row of those without a label
@@ -81,6 +84,7 @@ class LabelStatistics:
     labels: LabelsInMemory | None = None
     decided: Counter[int] = field(default_factory=Counter)
     together: Fresh[Together] = field(default_factory=Fresh)
+    events: ResultEvents | None = None
     lock: Lock = field(default_factory=Lock)
 
 
@@ -125,6 +129,19 @@ class LabelReports(ProjectPart):
     @property
     def _friendly(self) -> Mapping[str, Collection[str]]:
         return {name: model.friendly_reasons for name, model in self._context.definitions.models.items()}
+
+    def decided_events(self, by: str, as_of_ms: int, reading: Progress | None = None) -> DecidedEvents:
+        """Get all decided events as of a moment, with the values of a field (see `result_figures`)."""
+        from shroff.app.cases.result_figures import ResultEvents
+
+        definitions = self._context.definitions
+        with self._kept.lock, self._log.reading() as log:
+            events = self._kept.events
+            if events is None or events.definitions is not definitions or events.by != by:
+                events = ResultEvents(definitions, by)
+            events.follow(log, reading)
+            self._kept.events = events if events.to <= KEPT_BACK else None
+            return events.as_of(as_of_ms)
 
     # ---- statistics of all
 

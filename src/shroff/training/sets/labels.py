@@ -7,16 +7,20 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from shroff.events.definitions import SOURCES
 from shroff.events.labels import LabelEvent, LogEvent, counted_verdict
 from shroff.events.validation import LabelInput
 from shroff.log.history import label_key
-from shroff.models.sets import FRAUD, GENUINE, NOT_KNOWN, Labels, Words
+from shroff.models.sets import FRAUD, GENUINE, NOT_KNOWN, Labels, Words, labels_in_force
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+LABELS: Final = ("fraud", "genuine", "unclear", "none")  # of an event, as `GatheredLabels.codes` numbers them
+FRAUD_LABEL, GENUINE_LABEL, UNCLEAR_LABEL, NO_LABEL = range(len(LABELS))
+Codes = NDArray[np.int8]
 VERDICT_CODES: Final = {"fraud": FRAUD, "genuine": GENUINE, "unclear": NOT_KNOWN}
 
 
@@ -81,6 +85,18 @@ class GatheredLabels:
             np.array([-1 if reason is None else codes[reason] for reason in reasons], np.int64),
             tuple(texts),
         )
+
+    def codes(self, ids: pa.ChunkedArray, times_ms: Words, as_of_ms: int) -> Codes:
+        """The label of each event with these ids and times as known at a moment, as a number of `LABELS`."""
+        labels = self.of_rows(ids, times_ms)
+        place = labels_in_force(labels, as_of_ms, len(times_ms))
+        codes = np.full(len(place), NO_LABEL, np.int8)
+        there = np.flatnonzero(place >= 0)
+        verdicts = np.full(len(labels.verdicts), UNCLEAR_LABEL, np.int8)
+        verdicts[labels.verdicts == FRAUD] = FRAUD_LABEL
+        verdicts[labels.verdicts == GENUINE] = GENUINE_LABEL
+        codes[there] = verdicts[place[there]]
+        return codes
 
 
 def in_order(labels: Iterable[LabelInput]) -> list[LabelInput]:

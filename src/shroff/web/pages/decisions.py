@@ -17,7 +17,7 @@ from shroff.errors import UsageError
 from shroff.events.event import time_text
 from shroff.events.summary import EventSummary
 from shroff.explain.entities import summary_in
-from shroff.language.values import day_at, day_starts_ms, show_decimal, written_amount
+from shroff.language.values import day_at, day_starts_ms, days_of, show_decimal, written_amount
 from shroff.log.later_labels import places_between
 from shroff.monitoring.day_figures import OutcomeTally, amount_reader
 from shroff.operations.pagination import BadQueryError, cursor_of, next_of
@@ -49,7 +49,7 @@ _BLOCK: Final = 2_000
 NOT_APPROVED: Final = "not-approved"
 WHICH: Final = (NOT_APPROVED, *OUTCOMES, "all")
 MONEY_DIGITS: Final = 6  # behind the point
-FILTERS: Final = ("event", "rule", "day", "zone", "min_score", "min_amount", "text")
+FILTERS: Final = ("event", "rule", "day", "last", "zone", "min_score", "min_amount", "text")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ class DecisionsWanted:
     Args:
         which: An outcome, NOT_APPROVED or all.
         event: An event type.
-        starts_ms: When the day on which the event happened begins, and when the next one does.
+        starts_ms: When the first day on which the event happened begins, and when the last one ends.
         min_amount: Of the event's summary.
         text: Part of what the log has of the event, such as a card or a merchant; in small letters.
     """
@@ -113,7 +113,7 @@ class DecisionsWanted:
 
     def of_event(self, at_ms: int, amount: Decimal | None, body: bytes) -> bool:
         """Whether a decision is wanted, as far as its event says that."""
-        if self.starts_ms is not None and not self.starts_ms[0] <= at_ms < self.starts_ms[1]:
+        if self.starts_ms is not None and not self.starts_ms[0] <= at_ms < self.starts_ms[-1]:
             return False
         if self.text and self.text not in body.decode().casefold():
             return False
@@ -217,7 +217,8 @@ def _wanted(which: str, given: Mapping[str, str]) -> DecisionsWanted:
         raise BadQueryError(f"outcome: one of {', '.join(WHICH)}")
     try:
         day = date.fromisoformat(given["day"]) if given["day"] else None
-        starts_ms = day_starts_ms(day, 1, given["zone"]) if day else None
+        last = date.fromisoformat(given["last"]) if given["last"] else day
+        starts_ms = day_starts_ms(day, days_of(day, last), given["zone"]) if day and last else None
         least = _score_of(given["min_score"]) if given["min_score"] else None
         amount = Decimal(written_amount(given["min_amount"], MONEY_DIGITS)) if given["min_amount"] else None
     except UsageError as error:  # there is no such time zone
@@ -283,7 +284,7 @@ def _add_day(
     """Count the decisions of a day; whether there are few enough for that."""
     assert wanted.starts_ms is not None
     places, lateness_ms = definitions.settings.money_places, definitions.settings.lateness_ms
-    after, upto = places_between(log, wanted.starts_ms[0], wanted.starts_ms[1], lateness_ms)
+    after, upto = places_between(log, wanted.starts_ms[0], wanted.starts_ms[-1], lateness_ms)
     if upto - after > TOTALS_LOOKED_AT:
         return False
     for start in range(after, upto, _BLOCK):

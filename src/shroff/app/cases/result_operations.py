@@ -1,0 +1,334 @@
+"""The operation that reports what fraud cost and what decisions did, by period or by the values of a field."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import date, timedelta
+from decimal import Decimal
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeAlias
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from shroff.errors import UsageError, nearest
+from shroff.events.event import TimeText, time_text
+from shroff.language.values import DAY_MS, day_at, day_named, day_start_ms, days_of, show_decimal
+from shroff.monitoring.day_figures import STOPPED
+from shroff.operations.declaration import OperationAnswer, OperationRequest, Param, operation
+from shroff.project.policy import OUTCOMES
+from shroff.runtime.texts import many, table
+from shroff.runtime.whole_files import csv_line
+
+if TYPE_CHECKING:
+    from shroff.app.cases.label_reports import LabelReports
+    from shroff.app.cases.result_figures import OutcomeTable
+    from shroff.app.project import Project
+    from shroff.operations.declaration import ProgressSteps
+    from shroff.project.definitions import Definitions
+
+PERIODS: Final = ("day", "week", "month")
+FIELD_KINDS: Final = frozenset(["text", "choice", "boolean", "integer"])  # of few values
+ROWS_MAX: Final = 1_000
+YEAR_DAYS: Final = 365
+KNOWN_SHARE: Final = 0.99  # of frauds, at the age from which on a row is mature
+OUTCOME_COUNTS: Final = ("approved", "challenged", "reviewed", "declined")  # as OUTCOMES
+Span: TypeAlias = tuple[date, date]
+
+
+class ShowResults(OperationRequest["Results"], rename={"start": "from", "end": "to"}):
+    """The days to report, the last one included, and what each row is of."""
+
+    start: Annotated[
+        date | None,
+        Param(
+            "The first day.  [default: that of the oldest event, at most a year back]",
+            flags="--from",
+            metavar="DAY",
+            read=partial(day_named, name="the first day"),
+        ),
+    ] = None
+    end: Annotated[
+        date | None,
+        Param(
+            "The last day, included.  [default: that of the newest event]",
+            flags="--to",
+            metavar="DAY",
+            read=partial(day_named, name="the last day"),
+        ),
+    ] = None
+    by: Annotated[
+        str,
+        Param("What each row is: a day, a week, a month, or a value of a field.", metavar="day|week|month|FIELD"),
+    ] = "week"
+    as_of: Annotated[
+        str | None,
+        Param("Labels known at this time; a day is its start, UTC.  [default: the newest record]", metavar="TIME"),
+    ] = None
+    zone: Annotated[
+        str, Param("Time zone of the days, as Europe/Berlin.  [default: the project's]", metavar="ZONE")
+    ] = ""
+    format: Annotated[Literal["text", "csv"], Param("How a command prints it.", is_local=True)] = "text"
+
+
+class FraudFigures(msgspec.Struct):
+    """Known fraud: events, their money, and that money in basis points of the volume (null without volume)."""
+
+    count: int
+    money: str
+    basis_points: float | None
+
+
+class FraudEstimate(msgspec.Struct):
+    """The 90 % interval of the fraud money of a row once all of it is known."""
+
+    low: str
+    high: str
+
+
+class ResultMoney(msgspec.Struct):
+    """The money of the events that the counts of the same names count."""
+
+    approved: str
+    challenged: str
+    reviewed: str
+    declined: str
+    caught: str
+    missed: str
+    false_declines: str
+
+
+class ResultRow(msgspec.Struct, kw_only=True, rename={"start": "from", "end": "to"}):
+    """A period, or a value of the field in all of it (null where it is missing).
+
+    Caught frauds are those that were not approved, missed ones those that were; false declines are declined events
+    labeled genuine, `unlabeled_declines` those of which nothing is known. `money_saved` is the money of caught frauds.
+    A row is mature when its events are older than the label delay and 99 % of frauds are known at that age.
+    The estimate of one that is not is null where too few frauds are known.
+    """
+
+    start: date
+    end: date
+    value: str | UnsetType | None = UNSET
+    events: int
+    volume: str
+    approved: int
+    challenged: int
+    reviewed: int
+    declined: int
+    fraud: FraudFigures
+    caught: int
+    missed: int
+    false_declines: int
+    unlabeled_declines: int
+    money_saved: str
+    money: ResultMoney
+    mature: bool
+    estimate: FraudEstimate | None
+
+
+class Results(OperationAnswer, dict=True):
+    """What fraud cost and what decisions did, with the total of all rows."""
+
+    as_of: TimeText | None
+    by: str
+    zone: str
+    currency: str
+    rows: list[ResultRow]
+    total: ResultRow | None
+
+    def text(self) -> str:
+        if self.__dict__["format"] == "csv":
+            return b"".join(csv_lines(self)).decode().rstrip("\n")
+        if self.total is None:
+            return "No event was decided in these days."
+        rows = [_shown(row) for row in (*self.rows, *([self.total] if len(self.rows) > 1 else []))]
+        if len(self.rows) > 1:
+            rows[-1] = ("all", *rows[-1][1:])
+        heads = (
+            self.by,
+            "events",
+            "volume",
+            "approved",
+            "stopped",
+            "fraud",
+            "bp",
+            "caught",
+            "missed",
+            "false declines",
+        )
+        notes = [f"Money in {self.currency}; as of {self.as_of}." if self.currency else f"As of {self.as_of}."]
+        open_rows = [row for row in self.rows if not row.mature]
+        if open_rows:
+            notes.append(
+                f"* not mature: {many(len(open_rows), 'row is', 'rows are')} too young for all labels. "
+                "The last column is what their fraud will come to, in 90 of 100 cases."
+            )
+        return "\n".join([table(rows, (*heads, "saved", "final fraud")), "", *notes])
+
+    def hints(self) -> Sequence[str]:
+        return ["shroff label --maturity", "shroff thresholds"]
+
+
+@operation(
+    "results",
+    right="read:decisions",
+    http="GET /results",
+    is_shared=True,
+    examples=[
+        "shroff results",
+        "shroff results --by month --from 2026-01-01 --to 2026-06-30",
+        "shroff results --by channel --as-of 2026-06-30",
+    ],
+)
+def show_results(
+    project: Project, label_reports: LabelReports, progress: ProgressSteps, request: ShowResults
+) -> Results:
+    """Report what fraud cost and what decisions did: volume, outcomes, fraud caught and missed, false declines.
+
+    An event counts on the day on which it happened, with the outcome of its decision and its active label. Labels
+    come late: rows that are not mature have an interval for their fraud, from the share of frauds that are usually
+    known after so many days, and the rate of frauds.
+    """
+    from shroff.app.cases.result_figures import final_fraud, period_codes, tallies, value_codes
+
+    definitions = project.definitions
+    zone, by, fields = request.zone or project.context.systems.time_zone, request.by, result_fields(definitions)
+    if by not in PERIODS and by not in fields:
+        known = nearest(by, [*PERIODS, *fields])
+        raise UsageError(f"by: {by!r} is no period and no field of the decided events. {known}")
+    curve = label_reports.maturity(as_of=request.as_of)
+    field = "" if by in PERIODS else by
+    events = label_reports.decided_events(field, curve.as_of_ms, progress.counting("reading, events"))
+    answer = Results(
+        as_of=time_text(curve.as_of_ms), by=by, zone=zone, currency=definitions.settings.currency, rows=[], total=None
+    )
+    answer.__dict__["format"] = request.format
+    if not len(events.times_ms):
+        return answer
+    oldest, newest = (day_at(int(end), zone) for end in (events.times_ms.min(), events.times_ms.max()))
+    last = request.end or newest
+    first = request.start or max(oldest, last - timedelta(YEAR_DAYS))
+    spans = _spans(first, last, by)
+    codes = period_codes(events, [*(day_start_ms(start, zone) for start, _ in spans), _end_ms(last, zone)])
+    values: Sequence[str | UnsetType | None] = [UNSET] * len(spans)
+    if by not in PERIODS:
+        codes, values = value_codes(events, codes)
+        if len(values) > ROWS_MAX:
+            raise UsageError(f"by: {by} has {len(values):,} values; results have at most {ROWS_MAX:,} rows.")
+        spans = spans * len(values)
+    shares = curve.known_shares()
+    mature_ms = curve.as_of_ms - _mature_after_ms(definitions, shares)
+    whole = tallies(events, codes.clip(max=0), 1)
+    *answer.rows, answer.total = (
+        _row(definitions, span, value, tally, final, is_mature=_end_ms(span[1], zone) <= mature_ms)
+        for span, value, tally, final in zip(
+            [*spans, (first, last)],
+            [*values, UNSET],
+            [*tallies(events, codes, len(spans)), *whole],
+            final_fraud(events, codes, len(spans), curve.as_of_ms, shares),
+            strict=True,
+        )
+    )
+    return answer
+
+
+def result_fields(definitions: Definitions) -> list[str]:
+    """The fields of decided events that results can be reported by."""
+    types = [definitions.events.types[name] for name in definitions.events.decided]
+    return sorted(
+        {
+            field.name
+            for type_ in types
+            for field in type_.fields
+            if field.type.kind in FIELD_KINDS and field.name != type_.id_field
+        }
+    )
+
+
+def _spans(first: date, last: date, by: str) -> list[Span]:
+    """The periods from one day to another, both included, cut at the ends; weeks begin on Monday."""
+    if by not in PERIODS:
+        days_of(first, last)
+        return [(first, last)]
+    days = [first + timedelta(number) for number in range(days_of(first, last))]
+    starts = [
+        day for day in days if day == first or by == "day" or (day.weekday() == 0 if by == "week" else day.day == 1)
+    ]
+    return [(start, end - timedelta(1)) for start, end in zip(starts, [*starts[1:], last + timedelta(1)], strict=True)]
+
+
+def _end_ms(day: date, zone: str) -> int:
+    return day_start_ms(day + timedelta(1), zone)
+
+
+def _mature_after_ms(definitions: Definitions, shares: Sequence[tuple[float, float]]) -> int:
+    """The age from which on events are mature: the label delay, and at least 99 % of frauds known."""
+    from shroff.models.loader import LABEL_DELAY_MS
+
+    delay_ms = max((model.label_delay_ms for model in definitions.models.values()), default=LABEL_DELAY_MS)
+    known = next((days for days, (share, _) in enumerate(shares) if share >= KNOWN_SHARE * shares[-1][0]), 0)
+    return max(delay_ms, known * DAY_MS)
+
+
+def _row(
+    definitions: Definitions,
+    span: Span,
+    value: str | UnsetType | None,
+    tally: OutcomeTable,
+    final: tuple[int, int] | None,
+    *,
+    is_mature: bool,
+) -> ResultRow:
+    def money(units: int) -> str:
+        return show_decimal(units, definitions.settings.money_places)
+
+    events, volume = tally.of()
+    fraud, fraud_money = tally.of(labels=["fraud"])
+    outcomes = [tally.of([outcome]) for outcome in OUTCOMES]
+    caught, missed = tally.of(STOPPED, ["fraud"]), tally.of(["approve"], ["fraud"])
+    false_declines = tally.of(["decline"], ["genuine"])
+    ends = (fraud_money, final[1] if final else fraud_money) if is_mature else final
+    return ResultRow(
+        start=span[0],
+        end=span[1],
+        value=value,
+        events=events,
+        volume=money(volume),
+        **dict(zip(OUTCOME_COUNTS, (count for count, _ in outcomes), strict=True)),
+        fraud=FraudFigures(fraud, money(fraud_money), round(fraud_money / volume * 10_000, 2) if volume else None),
+        caught=caught[0],
+        missed=missed[0],
+        false_declines=false_declines[0],
+        unlabeled_declines=tally.of(["decline"], ["none"])[0],
+        money_saved=money(caught[1]),
+        money=ResultMoney(*(money(units) for _, units in (*outcomes, caught, missed, false_declines))),
+        mature=is_mature,
+        estimate=None if ends is None else FraudEstimate(*map(money, ends)),
+    )
+
+
+def _shown(row: ResultRow) -> tuple[str, ...]:
+    """A row of the table for people."""
+    name = f"{row.start}" if isinstance(row.value, UnsetType) else "(missing)" if row.value is None else row.value
+    stopped = row.events - row.approved
+    ends = ""
+    if row.estimate is not None and not row.mature:
+        ends = f"{Decimal(row.estimate.low):,f} to {Decimal(row.estimate.high):,f}"
+    points = "" if row.fraud.basis_points is None else f"{row.fraud.basis_points:,.1f}"
+    counts = f"{row.events:,}", f"{Decimal(row.volume):,f}", f"{row.approved:,}", f"{stopped:,}"
+    known = f"{Decimal(row.fraud.money):,f}", points, f"{row.caught:,}", f"{row.missed:,}", f"{row.false_declines:,}"
+    return (f"{name}{'' if row.mature else ' *'}", *counts, *known, f"{Decimal(row.money_saved):,f}", ends)
+
+
+def csv_lines(results: Results) -> Iterator[bytes]:
+    """The rows as CSV, nested values with their names joined by a dot."""
+    for number, row in enumerate(results.rows):
+        cells: dict[str, Any] = {}
+        for name, value in msgspec.to_builtins(row).items():
+            cells |= (
+                {f"{name}.{inner}": cell for inner, cell in value.items()} if isinstance(value, dict) else {name: value}
+            )
+        if not number:
+            yield csv_line(cells)
+        yield csv_line("" if cell is None else str(cell) for cell in cells.values())

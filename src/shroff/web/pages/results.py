@@ -1,0 +1,105 @@
+"""Results: what fraud cost and what decisions did, by period or field, as a chart, a table and CSV."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from decimal import Decimal
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlencode
+
+from msgspec import UNSET
+from starlette.responses import Response
+
+from shroff.app.cases.result_operations import (
+    OUTCOME_COUNTS,
+    PERIODS,
+    ResultRow,
+    ShowResults,
+    csv_lines,
+    result_fields,
+)
+from shroff.errors import UsageError
+from shroff.language.values import day_named
+from shroff.people.access import Right
+from shroff.project.policy import OUTCOMES
+from shroff.web.http.messages import Request
+from shroff.web.http.routes import Route, Screen
+from shroff.web.pages.charts.bars import Bars, signed_bars
+from shroff.web.pages.renderer import days_zone, page
+from shroff.web.pages.words import sentence
+
+if TYPE_CHECKING:
+    from shroff.web.service import Service
+
+PATH: Final = "/results"
+CSV: Final = "text/csv; charset=utf-8"
+
+
+async def show(service: Service, request: Request) -> Response:
+    """The page."""
+    found, mistake = None, ""
+    try:
+        question = _question(service, request)
+        if service.project.log.exists():
+            found = await service.operations.run(request.who, question)
+    except UsageError as error:
+        mistake = sentence(str(error))
+    given, fields = request.query_params, result_fields(service.project.definitions)
+    return await page(
+        service,
+        request,
+        "results.html",
+        found=found,
+        mistake=mistake,
+        given=given,
+        unit="count" if given.get("in") == "count" else "money",
+        chart=None if found is None else _chart(found.rows, is_money=given.get("in") != "count"),
+        rows=[*found.rows, *([found.total] if len(found.rows) > 1 else [])] if found else [],
+        choices=[*PERIODS, *fields],
+        fields=fields,
+        outcomes=list(zip(OUTCOMES, OUTCOME_COUNTS, strict=True)),
+        decisions=lambda row, outcome: _decisions(row, outcome, found.zone) if found else "",
+        csv=f"{PATH}/results.csv?{urlencode(list(given.multi_items()))}",
+    )
+
+
+async def download(service: Service, request: Request) -> Response:
+    """The same as CSV."""
+    found = await service.operations.run(request.who, _question(service, request))
+    headers = {"content-disposition": 'attachment; filename="results.csv"'}
+    return Response(b"".join(csv_lines(found)), 200, headers, CSV)
+
+
+def _question(service: Service, request: Request) -> ShowResults:
+    """Raises: UsageError."""
+    given = request.query_params
+    return ShowResults(
+        start=day_named(given.get("from") or None, "the first day"),
+        end=day_named(given.get("to") or None, "the last day"),
+        by=given.get("by") or "week",
+        as_of=given.get("as_of") or None,
+        zone=given.get("zone", "").strip() or days_zone(service, request),
+    )
+
+
+def _chart(rows: Sequence[ResultRow], *, is_money: bool) -> Bars | None:
+    """Known fraud by period; lighter where not all labels are there."""
+    if not rows or rows[0].value is not UNSET or not any(row.fraud.count for row in rows):
+        return None
+    values = [Decimal(row.fraud.money) if is_money else Decimal(row.fraud.count) for row in rows]
+    chart = signed_bars([f"{row.start}" for row in rows], values)
+    assert chart is not None
+    bars = [replace(bar, is_open=not row.mature) for bar, row in zip(chart.bars, rows, strict=True)]
+    return replace(chart, bars=bars, each="time for labels")
+
+
+def _decisions(row: ResultRow, outcome: str, zone: str) -> str:
+    """The address of the decisions behind a count."""
+    return f"/decisions?{urlencode({'outcome': outcome, 'day': row.start, 'last': row.end, 'zone': zone})}"
+
+
+ROUTES: Final = (
+    Route("GET", PATH, Right.READ_DECISIONS, show, is_page=True, screen=Screen("Results", 85)),
+    Route("GET", f"{PATH}/results.csv", Right.READ_DECISIONS, download, is_page=True),
+)

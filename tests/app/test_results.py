@@ -1,0 +1,186 @@
+"""Results: sums are those of plain Python, labels count as known then, and estimates hold what comes true."""
+
+from __future__ import annotations
+
+import csv
+import io
+from datetime import date, timedelta
+from decimal import Decimal
+from itertools import product
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shroff.app.cases.result_figures import DecidedEvents, final_fraud, period_codes
+from shroff.app.cases.result_operations import ResultRow, ShowResults, csv_lines
+from shroff.cases.labels import LabelHistory, LabelSaid, maturity_in
+from shroff.errors import UsageError
+from shroff.events.event import time_text
+from shroff.language.values import DAY_MS
+from tests.support.telling import NOW_MS, Bank, payment
+
+DAYS = 20
+NOW_DAY = date(2026, 5, 28)
+OUTCOMES = {"approved": "approve", "challenged": "challenge", "reviewed": "review", "declined": "decline"}
+
+
+@pytest.fixture(scope="module")
+def bank(tmp_path_factory) -> Bank:
+    """Three payments a day for twenty days, small and large ones by turns, half of them labeled after some days."""
+    bank = Bank(
+        tmp_path_factory.mktemp("results"),
+        {"notices/customer.yaml": None, "shroff.yaml": "shroff: 1\nname: small\nmoney: EUR\n"},
+    )
+    numbers = list(product(range(DAYS), range(3)))
+    bank.pay(*(of_number(day, number) for day, number in numbers))
+    for day, number in numbers[::2]:
+        verdict = "fraud" if (day + number) % 3 else "genuine"
+        known_at = time_text(of_number(day, number)["at"] + (1 + number) * DAY_MS)
+        bank.project.label(f"payment/{day}-{number}", verdict, source="chargeback", known_at=known_at)
+    return bank
+
+
+def of_number(day: int, number: int) -> dict[str, object]:
+    at_ms = NOW_MS - (DAYS - 1 - day) * DAY_MS
+    amount = f"{(day * 7 + number * 61) % 190}.{number}5"
+    return payment(f"{day}-{number}", amount, at=at_ms, card=f"c-{day}", merchant=("a", "b", None)[number])
+
+
+def plain(bank: Bank, as_of_ms: int) -> list[tuple[date, str | None, str, Decimal, str | None]]:
+    """Day, merchant, outcome, amount and verdict of each payment, by what was known at a moment."""
+    found = []
+    for day, number in product(range(DAYS), range(3)):
+        sent = of_number(day, number)
+        if sent["at"] > as_of_ms:
+            continue
+        amount = Decimal(str(sent["amount"]))
+        is_known = (day * 3 + number) % 2 == 0 and sent["at"] + (1 + number) * DAY_MS <= as_of_ms
+        verdict = ("fraud" if (day + number) % 3 else "genuine") if is_known else None
+        outcome = "review" if amount > 100 else "approve"
+        found.append((NOW_DAY - timedelta(DAYS - 1 - day), sent["merchant"], outcome, amount, verdict))
+    return found
+
+
+def check_row(row: ResultRow, events: list[tuple[date, str | None, str, Decimal, str | None]]) -> None:
+    def of(outcomes: set[str], verdict: str) -> tuple[int, Decimal]:
+        amounts = [amount for *_, outcome, amount, known in events if outcome in outcomes and known == verdict]
+        return len(amounts), sum(amounts, Decimal("0.00"))
+
+    assert (row.events, Decimal(row.volume)) == (len(events), sum((event[3] for event in events), Decimal(0)))
+    for name, outcome in OUTCOMES.items():
+        amounts = [event[3] for event in events if event[2] == outcome]
+        assert (getattr(row, name), Decimal(getattr(row.money, name))) == (len(amounts), sum(amounts, Decimal(0)))
+    fraud = of(set(OUTCOMES.values()), "fraud")
+    assert (row.fraud.count, Decimal(row.fraud.money)) == fraud
+    assert row.fraud.basis_points == (round(float(fraud[1] / Decimal(row.volume) * 10_000), 2) if events else None)
+    assert (row.caught, Decimal(row.money_saved)) == of({"challenge", "review", "decline"}, "fraud")
+    assert (row.missed, Decimal(row.money.missed)) == of({"approve"}, "fraud")
+    assert (row.false_declines, row.unlabeled_declines) == (0, 0)
+
+
+@given(st.sampled_from(["day", "week", "month", "merchant"]), st.integers(0, DAYS + 3), st.integers(0, 19), st.data())
+def test_rows_are_those_of_plain_python(bank, by, as_of_day, first_day, data):
+    as_of_ms = NOW_MS - (DAYS - 1 - as_of_day) * DAY_MS
+    first = NOW_DAY - timedelta(first_day)
+    last = first + timedelta(data.draw(st.integers(0, first_day)))
+    question = ShowResults(start=first, end=last, by=by, as_of=time_text(as_of_ms))
+
+    found = bank.project.run(question)
+
+    events = [event for event in plain(bank, as_of_ms) if first <= event[0] <= last]
+    for row in found.rows:
+        here = [event for event in events if row.start <= event[0] <= row.end]
+        check_row(row, [event for event in here if event[1] == row.value] if by == "merchant" else here)
+    check_row(found.total, events)
+    assert sum(row.events for row in found.rows) == len(events)
+    if by != "merchant":
+        assert [row.start for row in found.rows[1:]] == [row.end + timedelta(1) for row in found.rows[:-1]]
+        assert all(row.start.weekday() == 0 for row in found.rows[1:] if by == "week")
+        assert (found.rows[0].start, found.rows[-1].end) == (first, last)
+
+
+def test_what_comes_after_a_look_counts_in_the_next(bank):
+    before = bank.project.run(ShowResults()).total
+    bank.pay(payment("later", "150.00", at=NOW_MS + DAY_MS))
+    bank.project.label("payment/later", "fraud", source="chargeback", known_at=time_text(NOW_MS + DAY_MS))
+    after = bank.project.run(ShowResults()).total
+
+    assert (after.events, after.caught) == (before.events + 1, before.caught + 1)
+    assert Decimal(after.money_saved) == Decimal(before.money_saved) + 150
+
+
+def test_csv_has_every_row(bank):
+    found = bank.project.run(ShowResults(by="day"))
+    rows = list(csv.DictReader(io.StringIO(b"".join(csv_lines(found)).decode())))
+
+    assert [(row["from"], row["events"], row["fraud.money"], row["money.missed"]) for row in rows] == [
+        (str(row.start), str(row.events), row.fraud.money, row.money.missed) for row in found.rows
+    ]
+
+
+@pytest.mark.parametrize(
+    ("question", "says"),
+    [
+        (ShowResults(by="merchan"), "by: 'merchan' is no period and no field of the decided events.*merchant"),
+        (ShowResults(by="email"), "'email' is no period and no field"),
+        (ShowResults(start=NOW_DAY, end=NOW_DAY - timedelta(1)), "the last day, 2026-05-27, is before the first"),
+        (ShowResults(zone="Nowhere"), "Nowhere"),
+    ],
+)
+def test_wrong_questions_are_told_apart(bank, question, says):
+    with pytest.raises(UsageError, match=says):
+        bank.project.run(question)
+
+
+# ---- estimates
+
+
+def came_true(seed: int, days: int = 70, a_day: int = 400, burst: float = 1.0, apart: float = 0.0) -> list[bool]:
+    """Whether the final fraud of each week, and of all, lies in its interval: labels come after weeks, some never yet.
+
+    Args:
+        burst: Frauds that follow each other, in the mean.
+        apart: How far the rates of weeks differ, as the deviation of their logarithm.
+    """
+    drawn = np.random.default_rng(seed)
+    count, end_ms = a_day * days, days * DAY_MS
+    times = np.sort(drawn.integers(0, end_ms, count))
+    rates = 0.004 * np.exp(apart * drawn.standard_normal(days // 7))
+    is_fraud = np.zeros(count, np.bool_)
+    for start in np.flatnonzero(drawn.random(count) < rates[times // (7 * DAY_MS)] / burst).tolist():
+        is_fraud[start : start + 1 + int(drawn.poisson(burst - 1))] = True
+    amounts = np.round(np.exp(drawn.normal(4, 1, count)) * 100).astype(np.int64)
+    known_at = times + (drawn.lognormal(np.log(12), 0.8, count) * DAY_MS).astype(np.int64)
+    is_known = is_fraud & (known_at <= end_ms)
+    histories = {
+        ("payment", str(row)): LabelHistory(
+            int(times[row]), [LabelSaid("fraud", "chargeback", int(known_at[row]), row, None)]
+        )
+        for row in np.flatnonzero(is_known).tolist()
+    }
+    events = DecidedEvents(
+        times, amounts, np.zeros(count, np.int8), np.where(is_known, 0, 3).astype(np.int8), np.full(count, -1), []
+    )
+    weeks = period_codes(events, [week * 7 * DAY_MS for week in range(days // 7 + 1)])
+    shares = maturity_in(histories, end_ms).known_shares()
+    found = final_fraud(events, weeks, days // 7, end_ms, shares)
+    true = np.bincount(weeks[is_fraud], amounts[is_fraud], days // 7)
+    return [low <= total <= high for (low, high), total in zip(found, [*true, true.sum()], strict=True)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("burst", "apart"), [(1.0, 0.0), (4.0, 0.5)])
+def test_what_comes_true_lies_in_the_interval_of_90_percent(burst, apart):
+    found = np.array([came_true(seed, burst=burst, apart=apart) for seed in range(30)])
+
+    assert found[:, -1].sum() >= 25, "of all weeks together"
+    assert found[:, :-1].mean() >= 0.85, "of single weeks"
+
+
+def test_too_few_frauds_say_nothing():
+    events = DecidedEvents(
+        np.arange(9), np.full(9, 100), np.zeros(9, np.int8), np.zeros(9, np.int8), np.full(9, -1), []
+    )
+    assert final_fraud(events, np.zeros(9, np.int64), 1, DAY_MS, [(0.5, 0.1)]) == [None, None]

@@ -1,0 +1,57 @@
+"""The screen of results: the numbers of the command, links to what is behind them, CSV, wrong questions."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from shroff.web.http.authentication import gate_of
+from tests.support.webs import Asker, Browser, Steps, asker, let_in
+from tests.web.test_pages import PAYMENT, RULE, TEMPLATE
+
+pytestmark = pytest.mark.slow
+DAY = PAYMENT["paid_at"][:10]
+
+
+def run(folder: Path, steps: Steps) -> None:
+    import asyncio
+
+    shutil.copytree(TEMPLATE, folder / "bank")
+    (folder / "bank" / "rules" / "any.yaml").write_text(RULE, encoding="utf-8")
+
+    async def whole() -> None:
+        async with asker(folder / "bank", gate=gate_of) as asks:
+            browser = Browser(asks)
+            await let_in(asks, browser)
+            await steps(asks, browser)
+
+    asyncio.run(whole())
+
+
+def test_a_count_leads_to_its_decisions_and_csv_has_the_same(tmp_path):
+    async def steps(_: Asker, browser: Browser) -> None:
+        csrf = {"x-csrf-token": await browser.csrf(), "content-type": "application/json"}
+        assert "No decisions on these days" in (await browser.get("/results")).body.decode()
+        for number in range(3):
+            body = msgspec.json.encode({**PAYMENT, "payment_id": f"p-{number}"})
+            await browser.send("POST", "/api/v1/events/payment", body, csrf)
+        label = {"event": "payment/p-1", "verdict": "fraud", "source": "chargeback", "known_at": f"{DAY}T10:00:00Z"}
+        await browser.send("POST", "/api/v1/labels", msgspec.json.encode(label), csrf)
+
+        page = (await browser.get("/results?by=day&zone=UTC")).body.decode()
+        document = (await browser.get("/api/v1/results?by=day&zone=UTC")).json()
+        assert (document["total"]["events"], document["total"]["caught"]) == (3, 1)
+        assert f"{float(document['total']['money_saved']):,.2f}" in page
+        (link,) = set(re.findall(r'<a href="([^"]*outcome=review[^"]*)"', page))
+        behind = (await browser.get(link.replace("&amp;", "&"))).body.decode()
+        assert all(f"p-{number}" in behind for number in range(3))
+        rows = (await browser.get("/results/results.csv?by=day&zone=UTC")).body.decode().splitlines()
+        assert rows[1].startswith(f"{DAY},{DAY},3,")
+        assert "is no period and no field" in (await browser.get("/results?by=nothing")).body.decode()
+        assert "is not a day" in (await browser.get("/results?from=yesterday")).body.decode()
+
+    run(tmp_path, steps)
