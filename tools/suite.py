@@ -30,7 +30,7 @@ MARKS: Final = {
     None: "not long",
     "long": "long or not long",
 }
-WORKERS: Final = 3  # on 2 cores: half of the time a test waits for a server, a browser or a process
+WORKERS: Final = 4  # on 2 cores: half of the time a test waits for a server, a browser or a process
 # What compiles the kernels, once and side by side; on a first run each worker would compile them again.
 KERNELS: Final = (
     "import shroff.features.kernels.windows, shroff.features.kernels.rules",
