@@ -152,6 +152,7 @@ PICTURES: Final = (
     Picture("results", at("/results")),
     Picture("labels", at("/labels"), (DESK, PHONE)),
     Picture("lists", at("/lists")),
+    Picture("tables", at("/tables")),
     Picture("analytics", at("/analytics"), (DESK, PHONE)),
     Picture("sources", at("/sources")),
     Picture("jobs", jobs, (DESK, PHONE)),

@@ -394,7 +394,7 @@ def test_decide_tells_of_a_damaged_snapshot_before_it_waits_for_a_line(bank, pri
         (("ingest", "none.csv", "--as", "payment"), "no file none.csv"),
         (("ingest", "lacking.csv", "--as", "payment"), "lacking.csv lacks the column country, which payment needs"),
         (("ingest", "lacking.csv", "--as", "paymnt"), "Did you mean payment?"),
-        (("ingest", "lacking.csv"), "--as payment"),
+        (("ingest", "lacking.csv"), "lacking.csv lacks the column country, which payment needs"),
         (("features", "--as", "payment", "--out", "none/x.parquet"), "there is no folder none for x.parquet"),
         (("features", "lacking.csv", "--as", "payment", "--out", "lacking.csv"), "is one of the files to read"),
         (("explain", "p-1"), "no log yet"),

@@ -239,7 +239,10 @@ def test_files_that_say_the_same_put_no_version_in_force(desk):
 @pytest.mark.parametrize(
     "changes, words",
     [
-        ({"events.yaml": FILES["events.yaml"].replace("entities:", OTHER_TYPE + "entities:")}, "events.yaml or shroff"),
+        (
+            {"events.yaml": FILES["events.yaml"].replace("entities:", OTHER_TYPE + "entities:")},
+            "events.yaml, shroff.yaml or",
+        ),
         (
             {"shroff.yaml": FILES["shroff.yaml"].replace("EUR", "USD")},
             "Start it again",

@@ -157,7 +157,7 @@ class KeyLookup:
         return upto is None or upto >= end
 
     def places(self, entity: str, key: Key, *, of_labels: bool = False) -> NDArray[np.int64]:
-        """The places of a key's events, or of their labels, in order; see `LogReader.key_places`."""
+        """The places of a key's events, or of their labels, in order; see `Log.key_places`."""
         hashed = key_hash(self._forms[entity], key[0] if len(key) == 1 else key, of_labels=of_labels)
         return self._log.key_places([hashed])[hashed]
 

@@ -56,10 +56,12 @@ TAKEN: Final = (  # what the service itself has there, its pages among them; see
     "models",
     "notices",
     "queue",
+    "results",
     "rules",
     "settings",
     "sources",
     "static",
+    "tables",
     "team",
     "thresholds",
     "users",
@@ -92,7 +94,7 @@ API_TAKEN: Final = (  # below /api/v1
         "outbox",
         "quarantine",
     ),
-    *("records", "rules", "schedules", "score", "sessions", "thresholds", "users", "views"),
+    *("records", "results", "rules", "schedules", "score", "sessions", "tables", "thresholds", "users", "views"),
 )
 _OURS: Final = (
     rf"/({'|'.join(TAKEN)}|api(/docs|/openapi\.json|/v1(/({'|'.join(API_TAKEN)}))?)?(?=/?$)"
