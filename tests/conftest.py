@@ -7,6 +7,7 @@ import gc
 import os
 import shutil
 import signal
+import sys
 import tempfile
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.internal.conjecture import providers
 
+from shroff.project.settings.casework import SECOND_LOOK
 from shroff.runtime.process_wide import calm_libraries
 from tests.recovery.faults_table import SEED, Row, seed, table
 from tests.support import forks, pages, servers, timing
@@ -87,6 +89,16 @@ def pytest_collection() -> Generator[None, object, object]:
         gc.enable()
         gc.set_threshold(*SELDOM)
         pages.gather()
+
+
+@pytest.fixture(autouse=True)
+def no_second_looks_by_chance(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Draws second looks only for a project that says their share: the usual one in twenty, by a new key, is luck."""
+    if (timers := sys.modules.get("shroff.cases.timers")) is not None:
+        drawn = timers.is_drawn
+        monkeypatch.setattr(
+            timers, "is_drawn", lambda desk, case: desk.settings.second_look != SECOND_LOOK and drawn(desk, case)
+        )
 
 
 @pytest.fixture(autouse=True, scope="session")

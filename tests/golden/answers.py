@@ -77,6 +77,7 @@ def made(folder: Path, template: str) -> Path:
 
 PROJECT: Final = {
     "shroff.yaml": learnable.FILES["shroff.yaml"] + "ahead: 365d\nlake: ./lake\nbackup: ../backups\nkeep: 400d\n"
+    "cases: { second_look: 0% }\n"  # one in twenty would come back, by a key that each project draws
     "summaries: { url: 'sqlite:///summaries.db', columns: { card_type: channel } }\n"
     "sinks: { decided: { sql: { url: 'sqlite:///out.db', table: decisions } } }\n"
     "sources: { nightly: { files: { from: inbox, settled: 0s } } }\n",
@@ -124,7 +125,10 @@ def command_answers(folder: Path) -> Iterator[str]:
         for words in scenario():
             status, text = said(*(word.format_map(known) if "{" in word else word for word in words), "--json")
             yield f"$ shroff {shlex.join(words)}: exit {status}"
-            found = [json.loads(line) for line in text.splitlines()] if "{" in text[:1] else [text]
+            try:
+                found = [json.loads(line) for line in text.splitlines()] if "{" in text[:1] else [text]
+            except json.JSONDecodeError as error:
+                raise AssertionError(f"{words} printed {text!r}") from error
             known |= newest(found)
             if words == ("train",):
                 continue  # a second one, for the commands that need two
