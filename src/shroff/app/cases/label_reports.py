@@ -139,6 +139,7 @@ class LabelReports(ProjectPart):
             events = self._kept.events
             if events is None or events.definitions is not definitions or events.by != by:
                 events = ResultEvents(definitions, by)
+            self._kept.events = None  # what fails halfway would be read a second time
             events.follow(log, reading)
             self._kept.events = events if events.to <= KEPT_BACK else None
             return events.as_of(as_of_ms)

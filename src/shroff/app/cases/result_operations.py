@@ -195,7 +195,7 @@ def show_results(
     definitions = project.definitions
     zone, by, fields = request.zone or project.context.systems.time_zone, request.by, result_fields(definitions)
     if by not in PERIODS and by not in fields:
-        known = nearest(by, [*PERIODS, *fields])
+        known = nearest(by, [*PERIODS, *fields]) or f"There is {', '.join([*PERIODS, *fields])}."
         raise UsageError(f"by: {by!r} is no period and no field of the decided events. {known}")
     curve = label_reports.maturity(as_of=request.as_of)
     field = "" if by in PERIODS else by
