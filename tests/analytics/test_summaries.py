@@ -22,8 +22,7 @@ from shroff.log import event_notes
 from shroff.project.settings.summaries import SummarySettings
 from shroff.streams.log import Record
 from shroff_plugins.analytics.summaries import summaries, summary_writer
-from shroff_plugins.analytics.summaries.project_summaries import Summaries, open_summaries
-from shroff_plugins.analytics.summaries.summary_writer import SummaryWriter
+from shroff_plugins.analytics.summaries.project_summaries import Summaries
 from tests.support.summarized import (
     BEGIN_MS,
     EVERY_MS,
@@ -135,26 +134,6 @@ def test_events_that_moved_to_the_lake_and_labels_of_them_are_counted(tmp_path: 
     found = summarized(bank)
     assert found == by_definition(bank, found[0][0], found[-1][0] + EVERY_MS)
     assert sum(row[1][1] for row in found) == len(bank.events) > 50
-
-
-def test_the_logs_of_several_lanes_are_one(tmp_path: Path):
-    one, other = bank_in(tmp_path / "one"), bank_in(tmp_path / "other")
-    one.write(week(9, 20))
-    other.write(week(10, 20))
-    settings = Summaries(one.project.context).settings
-    last = max(one.now_ms, other.now_ms)
-    with (
-        closing(open_summaries(one.project.context, settings)) as store,
-        one.project.log.reading() as first,
-        other.project.log.reading() as second,
-    ):
-        SummaryWriter(settings, store, 2, lambda: last).build([first, second], None, last + 1, None)
-
-    found = summarized(one)
-    one.events += other.events
-    one.verdicts |= other.verdicts
-    assert found == by_definition(one, found[0][0], last + 1)
-    assert sum(row[1][1] for row in found) == len(one.events)
 
 
 def test_a_rebuild_leaves_every_row_as_it_is_and_a_correction_counts(tmp_path: Path):
@@ -373,7 +352,7 @@ def test_most_events_are_compared_by_the_counts_that_the_log_notes(tmp_path: Pat
 
     assert set(found) == {None, 0}
     assert 0 < sum(read) < 0.7 * written
-    (_, _, noted), *_ = summaries._counted._places
+    noted = summaries._counted._noted
     assert noted._noted[max(noted._noted)] == written
     with bank.project.log.reading() as log:
         places = [record.seq for records in log.read() for record in records if record.kind == "event"]

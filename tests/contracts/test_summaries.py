@@ -56,10 +56,10 @@ def window(number: int, count: int = 2, confirmed: int = 0) -> WindowSummary:
 
 def test_rows_and_views_are_the_same_in_every_database(address: str, settings: SummarySettings):
     with opened(address, settings) as store:
-        store.begin((7,))
+        store.begin(7)
 
-        assert store.write([window(0), window(1, 0, 3)], (7,), START_MS + 2 * EVERY_MS) == 4
-        assert store.write([window(0), window(1, 0, 3)], (7,)) == 0
+        assert store.write([window(0), window(1, 0, 3)], 7, START_MS + 2 * EVERY_MS) == 4
+        assert store.write([window(0), window(1, 0, 3)], 7) == 0
         assert store.written([START_MS, START_MS + EVERY_MS, START_MS + 2 * EVERY_MS]) == [
             START_MS,
             START_MS + EVERY_MS,
@@ -68,7 +68,7 @@ def test_rows_and_views_are_the_same_in_every_database(address: str, settings: S
             START_MS: 2,
             START_MS + EVERY_MS: 0,
         }
-        assert store.followed() == ((7,), START_MS + 2 * EVERY_MS)
+        assert store.followed() == (7, START_MS + 2 * EVERY_MS)
     one, none = rows_of(address, settings.table)
     assert one == {
         "window_start": START_MS,
@@ -108,7 +108,7 @@ SHAPES = {
 
 def test_a_new_table_has_the_columns_that_it_always_had(address: str, settings: SummarySettings):
     with opened(address, settings) as store:
-        store.begin((1,))
+        store.begin(1)
 
     kind, table = address.partition(":")[0], settings.table
     type_ = "data_type" if kind == "postgresql" else "column_type"
@@ -123,28 +123,28 @@ def test_a_new_table_has_the_columns_that_it_always_had(address: str, settings: 
 
 def test_an_older_row_never_takes_the_place_of_a_newer_one(address: str, settings: SummarySettings):
     with opened(address, settings) as one, opened(address, settings, START_MS + 1) as other:
-        assert one.begin((5, 5)) == other.begin((6, 5)) == ((5, 5), None)
+        assert one.begin(5) == other.begin(16) == (5, None)
 
-        assert other.write([window(0, 3)], (6, 5)) == 2
-        assert one.write([window(0, 2)], (5, 5)) is None
-        assert one.write([window(0, 2)], (5, 9)) is None
-        assert one.write([window(0, 4)], (6, 6)) == 1
-        assert [one.settle((6, 6), ()), other.settle((6, 5), ())] == [True, True]
-        assert other.followed() == ((6, 6), None)
+        assert other.write([window(0, 3)], 16) == 2
+        assert one.write([window(0, 2)], 5) is None
+        assert one.write([window(0, 2)], 9) is None
+        assert one.write([window(0, 4)], 17) == 1
+        assert [one.settle(17, ()), other.settle(16, ())] == [True, True]
+        assert other.followed() == (17, None)
     (row,) = rows_of(address, settings.table)
     assert (row["revision"], row["created_at"], row["transaction_count"]) == (1, START_MS, 4)
 
 
 def test_a_window_of_an_older_position_never_comes_behind_a_settled_one(address: str, settings: SummarySettings):
     with opened(address, settings) as one, opened(address, settings) as other:
-        one.begin((5,))
+        one.begin(5)
 
-        assert other.write([window(0)], (5,)) == 2
-        assert one.settle((6,), [START_MS, START_MS + EVERY_MS]) is False, "another one wrote it, as of (5,)"
-        assert one.followed() == ((5,), None)
-        assert one.settle((6,), [START_MS + EVERY_MS]) is True
-        assert other.write([window(1)], (5,)) is None, "what the log has from (5,) to (6,) would never be in it"
-        assert other.write([window(1)], (6,)) == 2
+        assert other.write([window(0)], 5) == 2
+        assert one.settle(6, [START_MS, START_MS + EVERY_MS]) is False, "another one wrote it, as of 5"
+        assert one.followed() == (5, None)
+        assert one.settle(6, [START_MS + EVERY_MS]) is True
+        assert other.write([window(1)], 5) is None, "what the log has from 5 to 6 would never be in it"
+        assert other.write([window(1)], 6) == 2
 
 
 def test_a_window_that_another_process_writes_while_one_corrects_is_corrected(address: str, tmp_path: Path):
@@ -170,13 +170,13 @@ def test_a_window_that_another_process_writes_while_one_corrects_is_corrected(ad
 
 def test_tables_of_other_settings_are_refused_with_what_differs(address: str, settings: SummarySettings):
     with opened(address, settings) as store:
-        store.begin((9,))
+        store.begin(9)
     settings = dataclasses.replace(settings, every_ms=60_000, amount="x")
     with (
         opened(address, settings) as store,
         pytest.raises(UsageError, match=r"\(amount, every_ms differ\).*Name other"),
     ):
-        store.begin((9,))
+        store.begin(9)
 
 
 def test_two_runners_beside_a_log_that_grows_write_each_row_right(address: str, tmp_path: Path):

@@ -74,7 +74,7 @@ def run(session: Session, first: str | None, last: str | None) -> None:
         for built in Summaries(session.project.context).run(
             first, last, progress, say=lambda words: session.say(f"shroff: {words}.")
         ):
-            total = Built(*(count + other for count, other in zip(total, built, strict=True)))
+            total = total.plus(built)
             if not session.is_json and built.windows:
                 session.show(_text(built))
             session.flush()

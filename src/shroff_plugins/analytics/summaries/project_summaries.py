@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from shroff.errors import TransientError, UsageError
@@ -14,10 +14,10 @@ from shroff.plugins.operations import JobKind, JobParams, Name, unheard
 from shroff.plugins.project import INGEST_TIME, PROJECT_FILE, SummarySettings, filled, load_summary_settings, read_files
 
 if TYPE_CHECKING:
-    from shroff.plugins.log import Log
     from shroff.plugins.operations import JobRun, Progress
     from shroff.plugins.project import Finding, Moment, Project, ProjectContext, Try
-    from shroff_plugins.analytics.summaries.summary_writer import Built, CountedWindows, SummaryStore, SummaryWriter
+    from shroff_plugins.analytics.summaries.summary_tables import SqlSummaries
+    from shroff_plugins.analytics.summaries.summary_writer import Built, CountedWindows, SummaryWriter
 
 EXAMPLE: Final = "summaries: { url: sqlite:///summaries.db, columns: { card_type: card_type } }"
 BEHIND: Final = 2  # windows that doctor does not mention
@@ -58,8 +58,8 @@ class Summaries:
         from shroff.plugins.project import moment_ms
 
         first_ms, last_ms = moment_ms(first, "--from"), moment_ms(last, "--to")
-        with self._writer() as writer, self._logs() as logs:
-            return writer.build(logs, first_ms, last_ms, progress)
+        with self._writer() as writer, self._context.log.reading() as log:
+            return writer.build(log, first_ms, last_ms, progress)
 
     def run(
         self,
@@ -91,9 +91,9 @@ class Summaries:
             while True:
                 complete_ms = writer.complete_ms()
                 try:
-                    with self._logs() as logs:
+                    with self._context.log.reading() as log:
                         built = writer.advance(
-                            logs, first_ms, complete_ms if last_ms is None else min(complete_ms, last_ms), progress
+                            log, first_ms, complete_ms if last_ms is None else min(complete_ms, last_ms), progress
                         )
                 except TransientError as error:
                     say(f"{error}; trying again in {AGAIN_S:.0f} s")
@@ -149,18 +149,18 @@ class Summaries:
         settings = self.declared
         if settings is None:
             return None
-        with closing(open_summaries(self._context, settings)) as store, self._logs() as logs:
+        with closing(open_summaries(self._context, settings)) as store, self._context.log.reading() as log:
             found = store.followed()
             if found is None or found.next_ms is None:
                 return None
             if self._counted is None or self._counted.settings != settings:
                 if settings.by == INGEST_TIME:
                     last = range(found.next_ms - FIRST_WINDOWS * settings.every_ms, found.next_ms, settings.every_ms)
-                    self._counted = CountedByIngestTime(settings, min(store.counts(last), default=found.next_ms))
+                    self._counted = CountedByIngestTime(settings, min(store.counts(last), default=found.next_ms), log)
                 else:
-                    self._counted = CountedByEventTime(settings, logs, self._context.definitions)
+                    self._counted = CountedByEventTime(settings, log, self._context.definitions)
             starts = self._counted.starts(found.next_ms)
-            return self._counted.difference(logs, starts, store.counts(starts), found.position)
+            return self._counted.difference(log, starts, store.counts(starts), found.position)
 
     @contextmanager
     def _writer(self) -> Iterator[SummaryWriter]:
@@ -171,14 +171,8 @@ class Summaries:
             places = self._context.definitions.settings.money_places
             yield SummaryWriter(settings, store, places, self._context.now_ms)
 
-    @contextmanager
-    def _logs(self) -> Iterator[list[Log]]:
-        """The log."""
-        with ExitStack() as held:
-            yield [held.enter_context(self._context.log.reading())]
 
-
-def open_summaries(context: ProjectContext, settings: SummarySettings) -> SummaryStore:
+def open_summaries(context: ProjectContext, settings: SummarySettings) -> SqlSummaries:
     """Where summaries are kept. Raises: UsageError where there is no such database, or its library is missing."""
     from shroff_plugins.analytics.summaries.summary_tables import SUMMARIES, SqlSummaries
 

@@ -12,7 +12,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -59,22 +59,6 @@ class PlacedWindow(NamedTuple):
     first: int
     last: int
     start_ms: int | None
-
-
-class Places(Protocol):
-    """Where in a log the events of each window stand."""
-
-    def follow(self, log: LogReader, upto: int, after: int = 0) -> set[int]:
-        """Take note of the records up to a place; gives the windows that have some behind the place `after`."""
-
-    def of(self, starts: Iterable[int]) -> list[PlacedWindow]:
-        """Where events of these windows stand, and perhaps others: in order, each place once."""
-
-    def first_start(self) -> int | None:
-        """The earliest window that has an event; None without any."""
-
-    def starts_of(self, log: LogReader, records: Iterable[Record]) -> set[int]:
-        """The windows of these events."""
 
 
 class _Body(msgspec.Struct):

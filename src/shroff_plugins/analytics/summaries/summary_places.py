@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import Final
 
 from shroff.plugins.log import LogReader, Record
 from shroff.plugins.project import INGEST_TIME, SummarySettings
-from shroff_plugins.analytics.summaries.summaries import PlacedWindow, Places, window_of
+from shroff_plugins.analytics.summaries.summaries import PlacedWindow, window_of
 
 _AT_ONCE: Final = 500_000  # places whose batches are asked for together
-_GAP: Final = (
-    1_024  # places of other windows that are rather read than noted: what stands in no order costs little memory
-)
 
 
-def places_by(settings: SummarySettings) -> Places:
+def places_by(settings: SummarySettings) -> Ranges:
     """Finder of the events of windows, by the time that the settings name."""
     return IngestPlaces(settings) if settings.by == INGEST_TIME else EventPlaces(settings)
 
 
-class _Ranges:
-    """Runs of places by window."""
+class Ranges(ABC):
+    """Runs of places by window: where in a log the events of each stand."""
+
+    _gap = 0  # places of other windows that are rather read than noted
 
     def __init__(self, settings: SummarySettings, after: int = 0) -> None:
         self._every_ms, self._type = settings.every_ms, settings.event
@@ -30,33 +30,54 @@ class _Ranges:
         self._followed = after
 
     def first_start(self) -> int | None:
+        """The earliest window that has an event; None without any."""
         return min(self._runs, default=None)
 
-    def _note(self, start: int, first: int, last: int, gap: int) -> None:
+    def follow(self, log: LogReader, upto: int, after: int = 0) -> set[int]:
+        """Take note of the records up to a place; gives the windows that have some behind the place `after`."""
+        touched = set()
+        for start, first, last in self._windows(log, upto):
+            self._note(start, first, last)
+            if last > after:
+                touched.add(start)
+        self._followed = max(upto, self._followed)
+        return touched
+
+    @abstractmethod
+    def of(self, starts: Iterable[int]) -> list[PlacedWindow]:
+        """Where events of these windows stand, and perhaps others: in order, each place once."""
+
+    @abstractmethod
+    def starts_of(self, log: LogReader, records: Iterable[Record]) -> set[int]:
+        """The windows of these events."""
+
+    @abstractmethod
+    def _windows(self, log: LogReader, upto: int) -> Iterator[tuple[int, int, int]]:
+        """Places behind those that were followed: the start of their window, the first and the last."""
+
+    def _note(self, start: int, first: int, last: int) -> None:
         runs = self._runs.setdefault(start, [])
-        if runs and first - runs[-1][1] - 1 <= gap:
+        if runs and first - runs[-1][1] - 1 <= self._gap:
             runs[-1] = (runs[-1][0], last)
         else:
             runs.append((first, last))
 
 
-class IngestPlaces(_Ranges):
+class IngestPlaces(Ranges):
     """By ingest time: each batch of the log has one, so nothing else is read. Cost: 0.5 µs a batch.
 
     The clock of who writes may be set back; a window is then in several runs. Events that a version before 6 of the
     log took have no ingest time, and are in no window.
     """
 
-    def follow(self, log: LogReader, upto: int, after: int = 0) -> set[int]:
-        touched = set()
-        for first, last, at_ms in _batches(log, self._followed, upto):
-            if at_ms is not None:
-                start = window_of(at_ms, self._every_ms)
-                self._note(start, first, last, 0)
-                if last > after:
-                    touched.add(start)
-        self._followed = max(upto, self._followed)
-        return touched
+    def _windows(self, log: LogReader, upto: int) -> Iterator[tuple[int, int, int]]:
+        for begin in range(self._followed, upto, _AT_ONCE):
+            end = min(begin + _AT_ONCE, upto)
+            batches = log.ingested(begin, end)
+            lasts = [first - 1 for first, _ in batches[1:]] + [end]
+            for (first, at_ms), last in zip(batches, lasts, strict=True):
+                if at_ms is not None:
+                    yield window_of(at_ms, self._every_ms), max(first, begin + 1), last
 
     def of(self, starts: Iterable[int]) -> list[PlacedWindow]:
         return sorted(PlacedWindow(*run, start) for start in starts for run in self._runs.get(start, ()))
@@ -66,20 +87,16 @@ class IngestPlaces(_Ranges):
         return {window_of(at_ms, self._every_ms) for _, at_ms in times if at_ms is not None}
 
 
-class EventPlaces(_Ranges):
+class EventPlaces(Ranges):
     """By event time: the log is read once, then what was added. Cost: 5 µs an event."""
 
-    def follow(self, log: LogReader, upto: int, after: int = 0) -> set[int]:
-        touched = set()
+    _gap = 1_024  # what stands in no order costs little memory
+
+    def _windows(self, log: LogReader, upto: int) -> Iterator[tuple[int, int, int]]:
         for records in log.read(self._followed, upto):
             for record in records:
                 if record.kind == "event" and record.type == self._type:
-                    start = window_of(record.time_ms, self._every_ms)
-                    self._note(start, record.seq, record.seq, _GAP)
-                    if record.seq > after:
-                        touched.add(start)
-        self._followed = max(upto, self._followed)
-        return touched
+                    yield window_of(record.time_ms, self._every_ms), record.seq, record.seq
 
     def of(self, starts: Iterable[int]) -> list[PlacedWindow]:
         found: list[PlacedWindow] = []
@@ -92,13 +109,3 @@ class EventPlaces(_Ranges):
 
     def starts_of(self, log: LogReader, records: Iterable[Record]) -> set[int]:
         return {window_of(record.time_ms, self._every_ms) for record in records}
-
-
-def _batches(log: LogReader, after: int, upto: int) -> Iterator[tuple[int, int, int | None]]:
-    """The first and last place of each batch, and its ingest time."""
-    for begin in range(after, upto, _AT_ONCE):
-        end = min(begin + _AT_ONCE, upto)
-        batches = log.ingested(begin, end)
-        lasts = [first - 1 for first, _ in batches[1:]] + [end]
-        for (first, at_ms), last in zip(batches, lasts, strict=True):
-            yield max(first, begin + 1), last, at_ms

@@ -53,7 +53,7 @@ from shroff.plugins.databases import (
 from shroff.plugins.databases import SQL as SUMMARIES
 from shroff.plugins.project import SummarySettings
 from shroff_plugins.analytics.summaries.summaries import SummaryRow, WindowSummary
-from shroff_plugins.analytics.summaries.summary_writer import PROGRESS_TABLE, Position, SummaryProgress, other_tables
+from shroff_plugins.analytics.summaries.summary_writer import PROGRESS_TABLE, SummaryProgress, other_tables
 
 __all__ = ["SUMMARIES", "SqlSummaries"]
 SIGNS: Final = {"EUR": "€", "GBP": "£", "JPY": "¥", "USD": "$"}
@@ -113,7 +113,11 @@ def _followed_table() -> Table:
 
 
 class SqlSummaries:
-    """Tables in a database, made where there are none.
+    """Rows of summaries, of events and of frauds, by the start of their window; and how far they follow the log.
+
+    What one call writes is there as a whole or not at all, and is durable when it returns. Several processes may write
+    at once: a row is never replaced by one of an older position. A row that says the same again is not written, and
+    keeps `revision` and `created_at`; otherwise its revision is one more than before, from 0.
 
     Args:
         url: The database.
@@ -138,7 +142,11 @@ class SqlSummaries:
         self._followed = _followed_table()
         self._own = self._followed.c.name == settings.table
 
-    def begin(self, position: Position) -> SummaryProgress:
+    def begin(self, position: int) -> SummaryProgress:
+        """Make what is missing, beginning at this position; gives how far it is.
+
+        Raises: UsageError where it holds summaries by other settings.
+        """
         try:
             self._database.make_table(self._followed)
         except RejectedRowError:  # PostgreSQL, where another process makes it at the same moment
@@ -147,8 +155,8 @@ class SqlSummaries:
             own = {
                 "name": self._settings.table,
                 "settings": self._definition(),
-                "position": _shown(position),
-                "rows_position": _shown(position),
+                "position": str(position),
+                "rows_position": str(position),
                 "next_window": None,
             }
             connection.execute(adding(self._followed, self._database.dialect), own)
@@ -161,6 +169,7 @@ class SqlSummaries:
         return _followed(row)
 
     def followed(self) -> SummaryProgress | None:
+        """How far it is; None before it began."""
         if not self._database.is_there():
             return None
         with self._begun() as connection:
@@ -169,39 +178,47 @@ class SqlSummaries:
             row = connection.execute(select(self._followed).where(self._own)).mappings().first()
         return None if row is None else _followed(row)
 
-    def write(self, rows: Sequence[WindowSummary], position: Position, next_ms: int | None = None) -> int | None:
+    def write(self, rows: Sequence[WindowSummary], position: int, next_ms: int | None = None) -> int | None:
+        """Write the rows of windows as of a position, and that `run` goes on at `next_ms`.
+
+        Gives how many rows are new or changed, of both tables; None where it holds rows of a later position, or is
+        settled at one, and nothing is written.
+        """
         with self._begun() as connection:
             row = self._lock(connection)
-            if row is None or any(_is_behind(position, _position(row[name])) for name in ("rows_position", "position")):
+            if row is None or position < max(int(row["rows_position"]), int(row["position"])):
                 return None
             now = _moment(self._now_ms())
             changed = sum(self._write_table(connection, number, rows, now) for number in range(len(self._tables)))
-            said: dict[str, Any] = {"rows_position": _shown(position)}
+            said: dict[str, Any] = {"rows_position": str(position)}
             if next_ms is not None:
                 before = _ms_of(row["next_window"])
                 said["next_window"] = _moment(next_ms if before is None else max(before, next_ms))
             connection.execute(update(self._followed).where(self._own).values(said))
         return changed
 
-    def settle(self, position: Position, absent: Collection[int]) -> bool:
+    def settle(self, position: int, absent: Collection[int]) -> bool:
+        """Every row counts what the log has up to a position.
+
+        False, and nothing is settled, where one of the `absent` windows has a row by now: another process wrote it, as
+        of an earlier position maybe.
+        """
         with self._begun() as connection:
             row = self._lock(connection)
-            if self._written(connection, absent):
+            if self._counts(connection, absent):
                 return False
-            if row is not None and not _is_behind(position, _position(row["position"])):
-                connection.execute(update(self._followed).where(self._own).values(position=_shown(position)))
+            if row is not None and position >= int(row["position"]):
+                connection.execute(update(self._followed).where(self._own).values(position=str(position)))
         return True
 
     def written(self, starts: Collection[int]) -> list[int]:
-        with self._begun() as connection:
-            return self._written(connection, starts)
+        """Which of these windows have a row, in order."""
+        return sorted(self.counts(starts))
 
     def counts(self, starts: Collection[int]) -> dict[int, int]:
+        """The number of events in the rows of these windows; windows without a row are left out."""
         with self._begun() as connection:
             return self._counts(connection, starts)
-
-    def _written(self, connection: Connection, starts: Collection[int]) -> list[int]:
-        return sorted(self._counts(connection, starts))
 
     def _counts(self, connection: Connection, starts: Collection[int]) -> dict[int, int]:
         columns = self._tables[0].c
@@ -214,6 +231,7 @@ class SqlSummaries:
         return found
 
     def close(self) -> None:
+        """Let go of the connection. Closing twice does nothing."""
         self._database.close()
 
     @contextmanager
@@ -337,18 +355,5 @@ def _is_same(found: Any, value: Any) -> bool:
     return bool(found == value)
 
 
-def _shown(position: Position) -> str:
-    return ",".join(map(str, position))
-
-
-def _position(shown: str) -> Position:
-    return tuple(map(int, shown.split(",")))
-
-
-def _is_behind(position: Position, other: Position) -> bool:
-    """Whether a position lacks something that the other has."""
-    return len(position) < len(other) or any(own < its for own, its in zip(position, other, strict=False))
-
-
 def _followed(row: RowMapping) -> SummaryProgress:
-    return SummaryProgress(_position(row["position"]), _ms_of(row["next_window"]))
+    return SummaryProgress(int(row["position"]), _ms_of(row["next_window"]))
