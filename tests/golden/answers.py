@@ -104,6 +104,7 @@ PROJECT: Final = {
     "wrong.jsonl": '{"payment": {"id": "wrong-1", "at": "2026-03-15T12:00:00Z", "card": "c7", "amount": "many"}}\n',
     "inbox/later.jsonl": '{"payment": {"id": "later-1", "at": "2026-03-15T12:30:00Z", "card": "c7", "amount": "1.00", '
     '"channel": "web"}}\n',
+    "disputes.csv": "event,stage,known_at,due\np0-1,dispute,2026-03-20T00:00:00Z,2026-04-09T00:00:00Z\n",
     "radar.txt": "Block if :card_country: != :ip_country:\n",
 }
 DAYS: Final = 14

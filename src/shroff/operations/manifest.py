@@ -34,6 +34,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {  # word: (module below shroff
     "produce": ("cli.produce", "send the events of a file to the live source, at any pace"),
     "features": ("cli.features", "compute features of events into a Parquet file"),
     "label": ("app.cases.label_operations", "record labels of events"),
+    "disputes": ("app.cases.dispute_operations", "stages of disputes, their due dates and evidence packs"),
     "train": ("app.models.training_operations", "train a model on the labels so far, and evaluate it"),
     "training-set": ("app.models.training_set_operations", "write the training data as Parquet"),
     "explain": ("cli.explain", "explain a decision: reasons, features, rules"),

@@ -1,0 +1,337 @@
+"""Operations on disputes: import their stages, list them with due dates, write evidence packs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal
+from urllib.parse import quote
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from shroff.cases.disputes import ANSWERABLE, STAGES, DisputeStage, label_row, stages_of
+from shroff.errors import UsageError
+from shroff.events.event import TimeText
+from shroff.operations.declaration import OperationAnswer, OperationRequest, Param, group, operation
+from shroff.replay.notebook import moment_ms
+from shroff.runtime.texts import many, one_line, table
+
+if TYPE_CHECKING:
+    from shroff.app.live.label_intake import Labelling
+    from shroff.app.project_log import ProjectLog
+    from shroff.explain.prior_payments import PriorEvidence
+    from shroff.operations.declaration import ProgressSteps
+    from shroff.project.definitions import Definitions
+    from shroff.streams.log import Log, Record
+
+QUARANTINED: Final = 4
+
+group(
+    "disputes",
+    """Disputes of payments: early fraud warnings, disputes, their answers and how they ended.
+
+    Each stage is a label of the source 'chargeback': a later one takes the place of an earlier one from when it was
+    known on.
+    """,
+    examples=("shroff disputes import disputes.csv", "shroff disputes", "shroff disputes pack --out packs"),
+)
+
+
+class DisputeRow(msgspec.Struct, kw_only=True):
+    """A dispute at its latest stage; `verdict` is that of its label.
+
+    `eligible` says whether it meets Visa's Compelling Evidence 3.0, and `why`.
+    """
+
+    event: str
+    stage: str
+    due: TimeText | None
+    eligible: bool
+    why: str
+    known_at: TimeText
+    verdict: str
+    network: str | None
+    code: str | None
+    dispute: str | None
+    amount: str | None
+    pack: dict[str, Any] | UnsetType = UNSET
+    files: list[str] | UnsetType = UNSET
+
+
+class DisputeList(OperationAnswer):
+    """Disputes: those that can be answered first, the earliest due date first."""
+
+    disputes: list[DisputeRow]
+    NEXT: ClassVar = ("shroff disputes pack --out packs",)
+
+    def text(self) -> str:
+        rows = [
+            (
+                one_line(row.event),
+                row.stage,
+                row.due or "",
+                "yes" if row.eligible else "no",
+                row.verdict,
+                ", ".join(row.files or ()),
+            )
+            for row in self.disputes
+        ]
+        head = f"{many(len(rows), 'dispute')}."
+        heads = ("event", "stage", "due", "CE 3.0", "verdict", "files" if any(row[-1] for row in rows) else "")
+        return f"{head}\n{table(rows, heads)}" if rows else head
+
+
+# ---- import
+
+
+class DisputeInput(msgspec.Struct, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """A stage of a dispute as it is sent: `due` is the last moment of an answer, `dispute` the provider's id."""
+
+    event: str
+    stage: Literal["early_fraud_warning", "dispute", "represented", "won", "lost", "withdrawn"]
+    known_at: str
+    due: str | None = None
+    network: str | None = None
+    code: str | None = None
+    dispute: str | None = None
+    reason: str | None = None
+    amount: str | None = None
+    verdict: Literal["fraud", "genuine", "unclear"] | None = None
+
+
+class ImportDisputes(OperationRequest["DisputesImported"]):
+    """Stages of disputes: a file, or a list of them."""
+
+    file: Annotated[
+        str, Param("A file: CSV, JSON lines or Parquet.", metavar="FILE", is_argument=True, is_local=True)
+    ] = ""
+    disputes: Annotated[tuple[DisputeInput, ...], Param("Stages of disputes.", is_remote=True)] = ()
+
+
+class DisputesImported(DisputeList):
+    """Counts of the stages, as of labels, and the disputes that have new ones."""
+
+    read: int
+    appended: int
+    pending: int
+    duplicates: int
+    quarantined: int
+
+    def text(self) -> str:
+        counts = (
+            f"{many(self.read, 'stage')} read: {self.appended} appended, {self.pending} waiting for their event, "
+            f"{self.duplicates} already in the log, {self.quarantined} quarantined."
+        )
+        return f"{counts}\n{DisputeList.text(self)}" if self.disputes else counts
+
+    def hints(self) -> Sequence[str]:
+        return ["shroff quarantine list" if self.quarantined else "shroff disputes"]
+
+    def exit_status(self) -> int:
+        return QUARANTINED if self.quarantined else 0
+
+
+@operation(
+    "disputes import",
+    right="write:labels",
+    http="POST /disputes",
+    examples=["shroff disputes import disputes.csv", "shroff disputes import stripe.jsonl --json"],
+)
+def import_disputes(
+    labelling: Labelling, log: ProjectLog, definitions: Definitions, progress: ProgressSteps, request: ImportDisputes
+) -> DisputesImported:
+    """Import stages of disputes, each as a label of the source 'chargeback'.
+
+    A file has the columns event (or a field declared unique), stage, known_at, and may have due, network, code,
+    dispute, amount and verdict. Stages are early_fraud_warning, dispute, represented, won, lost and withdrawn. A
+    dispute that is won or withdrawn makes its event genuine; every other stage is fraud, or unclear with a code of Visa
+    that is none of fraud. A file without a column stage is read by the label mapping of events.yaml, as webhooks
+    are. The same stage again is a duplicate.
+    """
+    from shroff.app.arrow_tables import as_file
+
+    if bool(request.file) == bool(request.disputes):
+        raise UsageError("name a FILE of disputes.")
+    before = 0
+    if log.exists():
+        with log.reading() as reader:
+            before = reader.last_seq()
+    rows: Iterable[Mapping[str, Any]] | None
+    rows = _rows(request.file, definitions) if request.file else map(msgspec.to_builtins, request.disputes)
+    counted = progress.counting("reading, labels")
+    if rows is None:
+        report = labelling.add_file(Path(request.file), counted)
+    else:
+        labels = [label_row(row, line) for line, row in enumerate(rows, start=1)]
+        with as_file(labels, Path(request.file).name or "disputes") as file:
+            report = labelling.add_file(file, counted)
+    disputes = []
+    if log.exists():
+        with log.reading() as reader:
+            new = stages_of(reader, after=before)
+            disputes = _listed(reader, definitions, None, new) if new else []
+    counts = report.document()["labels"]
+    names = ("read", "appended", "pending", "duplicates", "quarantined")
+    return DisputesImported(disputes=disputes, **{name: counts[name] for name in names})
+
+
+def _rows(file: str, definitions: Definitions) -> list[Mapping[str, Any]] | None:
+    """The rows of a file; None where none has a stage, and the mapping of labels reads them."""
+    from shroff.events.formats.encodings import read_lines
+
+    with read_lines(Path(file)) as lines:
+        rows = [line.columns or {} for line in lines]
+    is_mapped = bool(definitions.events.label.mappings) and not any("stage" in row for row in rows)
+    return None if is_mapped else list(rows)
+
+
+# ---- list
+
+
+class ListDisputes(OperationRequest["DisputeList"], rename={"is_open": "open"}):
+    """Which disputes to list."""
+
+    is_open: Annotated[bool, Param("Only those that can still be answered.", flags="--open")] = False
+    stage: Annotated[str, Param("Only those at this stage.", metavar="STAGE")] = ""
+    as_of: Annotated[
+        str | None, Param("Stages known at this time; a day is its start, UTC.  [default: all]", metavar="TIME")
+    ] = None
+
+
+@operation(
+    "disputes list",
+    right="read:decisions",
+    http="GET /disputes",
+    examples=["shroff disputes list --open", "shroff disputes list --as-of 2026-06-30 --json"],
+)
+def list_disputes(log: ProjectLog, definitions: Definitions, request: ListDisputes) -> DisputeList:
+    """List disputes at their latest stage, with due dates and whether they meet Visa's Compelling Evidence 3.0.
+
+    The rule: two undisputed payments with the same card, 120 to 365 days before the disputed one, which share the
+    device or the IP address with it, and another one of device, IP address, parcel address and login.
+    """
+    if request.stage and request.stage not in STAGES:
+        raise UsageError(f"{request.stage!r} is not a stage of a dispute. There are {', '.join(STAGES)}.")
+    as_of_ms = moment_ms(request.as_of, "as-of")
+    with log.reading() as reader:
+        rows = _listed(reader, definitions, as_of_ms)
+    stages = {request.stage} if request.stage else ANSWERABLE if request.is_open else {*STAGES}
+    return DisputeList(disputes=[row for row in rows if row.stage in stages])
+
+
+def _listed(
+    log: Log, definitions: Definitions, as_of_ms: int | None, events: Iterable[str] | None = None
+) -> list[DisputeRow]:
+    found = _judged(log, definitions, as_of_ms, None if events is None else {*events})
+    rows = [_row(event, stages, evidence) for event, stages, _, evidence in found]
+    return sorted(rows, key=lambda row: (row.stage not in ANSWERABLE, row.due or "~", row.event))
+
+
+def _judged(
+    log: Log, definitions: Definitions, as_of_ms: int | None, events: set[str] | None
+) -> list[tuple[str, list[DisputeStage], Record, PriorEvidence]]:
+    """The disputes with the records of their events and what prior payments say of them."""
+    from shroff.explain.prior_payments import PriorPayments
+
+    stages = stages_of(log, as_of_ms, events)
+    ids: dict[str, list[str]] = {}
+    for event in stages:
+        type_, _, id_ = event.partition("/")
+        if type_ in definitions.events.types:
+            ids.setdefault(type_, []).append(id_)
+    prior, found = PriorPayments(log, definitions, as_of_ms), []
+    for type_, named in ids.items():
+        for id_, record in log.find(type_, named).items():
+            event = f"{type_}/{id_}"
+            evidence = prior.of(record, _last(stages[event], "network"), _last(stages[event], "code"))
+            found.append((event, stages[event], record, evidence))
+    return found
+
+
+def _last(stages: Sequence[DisputeStage], name: str) -> str | None:
+    """What the latest stage that says it says."""
+    return next((value for stage in reversed(stages) if (value := getattr(stage, name)) is not None), None)
+
+
+def _row(event: str, stages: Sequence[DisputeStage], evidence: PriorEvidence) -> DisputeRow:
+    latest = stages[-1]
+    return DisputeRow(
+        event=event,
+        stage=latest.stage,
+        due=latest.due,
+        eligible=evidence.eligible,
+        why=evidence.why,
+        known_at=latest.known_at,
+        verdict=latest.verdict,
+        network=_last(stages, "network"),
+        code=_last(stages, "code"),
+        dispute=_last(stages, "dispute"),
+        amount=_last(stages, "amount"),
+    )
+
+
+# ---- evidence packs
+
+
+class PackDisputes(OperationRequest["DisputeList"]):
+    """The disputed events, and where to write."""
+
+    event: Annotated[
+        tuple[str, ...],
+        Param(
+            "Disputed events, as payment/p-1.  [default: all that can still be answered]",
+            metavar="TYPE/ID",
+            is_argument=True,
+        ),
+    ] = ()
+    out: Annotated[
+        str, Param("Write EVENT.html and EVENT.json of each into this folder.", metavar="DIR", is_local=True)
+    ] = ""
+
+
+@operation(
+    "disputes pack",
+    right="read:decisions",
+    http="GET /disputes/pack",
+    examples=["shroff disputes pack payment/p-1 --out packs", "shroff disputes pack --json"],
+)
+def pack_disputes(
+    log: ProjectLog, definitions: Definitions, progress: ProgressSteps, request: PackDisputes
+) -> DisputeList:
+    """Make the evidence pack of disputes: payment, decision and reasons, device, addresses, receipt, prior payments.
+
+    Packs have no card number: of the card they show its last four characters. Made twice of the same log, a pack is the
+    same, byte by byte. Without --out, the answer has them as JSON.
+    """
+    from shroff.app.cases.evidence_pack import evidence_pack, pack_html
+    from shroff.log.history import find
+
+    with log.reading() as reader:
+        asked = {f"{row.event}/{row.id}" for row in (find(reader, definitions.events, name) for name in request.event)}
+        judged = _judged(reader, definitions, None, asked or None)
+        if missing := sorted(asked - {event for event, _, _, _ in judged}):
+            raise UsageError(f"{missing[0]} has no dispute. 'shroff disputes' lists those that there are.")
+        counted, rows = progress.counting("packing", len(judged)), []
+        for event, stages, record, evidence in judged:
+            if asked or stages[-1].stage in ANSWERABLE:
+                row = _row(event, stages, evidence)
+                pack = evidence_pack(reader, definitions, record, stages, evidence)
+                if request.out:
+                    row.files = _written(Path(request.out), event, pack, pack_html(pack))
+                else:
+                    row.pack = pack
+                rows.append(row)
+            counted(1)
+    return DisputeList(disputes=rows)
+
+
+def _written(folder: Path, event: str, pack: Mapping[str, Any], html: str) -> list[str]:
+    from shroff.config import write_text
+
+    folder.mkdir(parents=True, exist_ok=True)
+    name = quote(event.replace("/", "-", 1), safe="")
+    texts = {f"{name}.html": html, f"{name}.json": msgspec.json.format(msgspec.json.encode(pack)).decode() + "\n"}
+    for file, text in texts.items():
+        write_text(folder / file, text)
+    return [str(folder / file) for file in texts]

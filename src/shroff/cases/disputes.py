@@ -1,0 +1,117 @@
+"""Disputes: stages of a chargeback, which the log keeps as labels of the source `chargeback`.
+
+The reason of such a label is `dispute STAGE key=value …`, so files, webhooks and the API may write it by a mapping, and
+another stage is another label. Which of them is in force follows from the rules of labels: the latest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from contextlib import suppress
+from typing import Any, Final
+
+import msgspec
+
+from shroff.errors import UsageError, nearest
+from shroff.events.event import TimeText, time_text
+from shroff.replay.notebook import moment_ms
+from shroff.streams.log import LogReader
+
+STAGES: Final = ("early_fraud_warning", "dispute", "represented", "won", "lost", "withdrawn")
+ANSWERABLE: Final = frozenset({"early_fraud_warning", "dispute"})
+DETAILS: Final = ("due", "network", "code", "dispute", "reason")
+_MARK: Final = "dispute"
+_GENUINE: Final = frozenset({"won", "withdrawn"})
+_NO_FRAUD: Final = ("11.", "12.", "13.")  # Visa's codes of authorization, processing errors and consumer disputes
+
+
+class DisputeStage(msgspec.Struct, frozen=True, kw_only=True):
+    """One stage of the dispute of an event, and the verdict of its label."""
+
+    stage: str
+    known_at: TimeText
+    verdict: str
+    amount: str | None = None
+    due: TimeText | None = None
+    network: str | None = None
+    code: str | None = None
+    dispute: str | None = None
+    reason: str | None = None
+
+
+class _StageLabel(msgspec.Struct):
+    """What is read of a label's record."""
+
+    event: str
+    known_at: TimeText
+    verdict: str
+    amount: str | None = None
+    reason: str = ""
+
+
+def is_stage(reason: str | None) -> bool:
+    """Whether the reason of a label is a stage of a dispute."""
+    words = (reason or "").split()
+    return words[:1] == [_MARK] and len(words) > 1 and words[1] in STAGES
+
+
+def label_row(row: Mapping[str, Any], line: int) -> dict[str, Any]:
+    """The label of a row with the fields of a stage; what else it has, such as `event`, is kept.
+
+    Raises: UsageError for an unknown stage or a due date that is no time.
+    """
+    fields = {name: value for name, value in row.items() if value is not None and str(value).strip()}
+    stage = str(fields.pop("stage", "")).strip().lower().replace(" ", "_")
+    if stage not in STAGES:
+        hint = nearest(stage, STAGES) or f"There are {', '.join(STAGES)}."
+        raise UsageError(f"line {line}: {stage!r} is not a stage of a dispute. {hint}" if stage else _no_stage(line))
+    if "reason_code" in fields:
+        fields.setdefault("code", fields.pop("reason_code"))
+    details = {name: "_".join(str(fields.pop(name)).split()) for name in DETAILS if name in fields}
+    if "due" in details:
+        details["due"] = time_text(moment_ms(details["due"], f"line {line}: due") or 0)
+    verdict = "genuine" if stage in _GENUINE else "fraud"
+    if verdict == "fraud" and details.get("code", "").startswith(_NO_FRAUD):
+        verdict = "unclear"
+    reason = " ".join([_MARK, stage, *(f"{name}={value}" for name, value in details.items())])
+    return {"verdict": verdict, **fields, "source": "chargeback", "reason": reason}
+
+
+def _no_stage(line: int) -> str:
+    return f"line {line} has no stage. A file of disputes has the columns event, stage, known_at and due."
+
+
+def stages_of(
+    log: LogReader, as_of_ms: int | None = None, events: Collection[str] | None = None, *, after: int = 0
+) -> dict[str, list[DisputeStage]]:
+    """The stages that were known at a moment, the latest last, by event (`payment/p-1`).
+
+    Args:
+        events: Only of these.
+        after: Only stages behind this place.
+
+    Cost: a pass over the labels of the log, 1 µs for each that is no stage.
+    """
+    found: dict[str, list[tuple[int, int, DisputeStage]]] = {}
+    for records in log.labels_after(after):
+        for record in records:
+            if b'"reason":"dispute ' not in record.body or (as_of_ms is not None and record.time_ms > as_of_ms):
+                continue
+            label = msgspec.json.decode(record.body, type=_StageLabel)
+            if is_stage(label.reason) and (events is None or label.event in events):
+                found.setdefault(label.event, []).append((record.time_ms, record.seq, _stage(label)))
+    return {
+        event: [stage for _, _, stage in sorted(stages, key=lambda item: item[:2])] for event, stages in found.items()
+    }
+
+
+def _stage(label: _StageLabel) -> DisputeStage:
+    _, stage, *pairs = label.reason.split()
+    details: dict[str, Any] = {name: value for name, _, value in (pair.partition("=") for pair in pairs) if value}
+    due = None
+    with suppress(UsageError):  # a mapping may write any text
+        due = time_text(moment_ms(details["due"]) or 0) if "due" in details else None
+    kept = {name: details.get(name) for name in DETAILS if name != "due"}
+    return DisputeStage(
+        stage=stage, known_at=label.known_at, verdict=label.verdict, amount=label.amount, due=due, **kept
+    )

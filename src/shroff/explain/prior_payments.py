@@ -1,0 +1,200 @@
+"""Prior payments of a disputed one: what Visa's Compelling Evidence 3.0 asks for.
+
+Two earlier payments with the same card, 120 to 365 calendar days before the disputed one, neither disputed nor fraud,
+which share two elements with it and each other: the device or the IP address, and another one of device, IP address,
+parcel address and login.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from itertools import product
+from typing import Any, Final
+
+import msgspec
+
+from shroff.engine.stored import decision_document
+from shroff.events.definitions import EventType
+from shroff.events.event import Event, TimeText, time_text
+from shroff.explain.key_events import KeyEvents
+from shroff.features.naive import Key
+from shroff.language.expression import ThisField
+from shroff.language.values import DAY_MS
+from shroff.log.history import Records
+from shroff.log.state.fold import lateness_of
+from shroff.project.definitions import Definitions
+from shroff.streams.log import Log, Record
+
+DAYS: Final = range(120, 366)
+NETWORK: Final = "visa"
+CODE: Final = "10.4"
+MAIN: Final = ("device", "ip")
+ELEMENTS: Final = (*MAIN, "address", "login")
+_NAMES: Final = {  # patterns of field names, the likeliest first
+    "card": (r"card|card_(number|token|hash|id)|pan", r"(^|_)(card|pan)(_|$)"),
+    "device": (r"device(_id|_fingerprint)?|fingerprint", r"device|fingerprint|imei"),
+    "ip": (r"(^|_)ip(_?addr(ess)?)?(_|$)",),
+    "address": (r"parcel|ship|deliver", r"address"),
+    "login": (r"login", r"(^|_)(user|account)(_|$)", r"customer|client|shopper|member", r"mail"),
+}
+_NO: Final = {
+    "address": r"(^|_)(ip|e?mail|billing)|_(at|time|date|on|fee|cost|method)$|country",
+    "login": r"_(at|time)$",
+}
+
+
+class PriorPayment(msgspec.Struct, frozen=True, kw_only=True):
+    """An earlier payment: its fields, the days before the disputed one, and the elements that they share."""
+
+    event: str
+    time: TimeText
+    days: int
+    matches: list[str]
+    fields: dict[str, Any]
+    receipt: str | None
+
+
+class PriorEvidence(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether a dispute meets Compelling Evidence 3.0, why not, and the two payments with the elements of all three."""
+
+    eligible: bool
+    why: str
+    matches: list[str] = []
+    payments: list[PriorPayment] = []
+
+
+def element_fields(type_: EventType) -> dict[str, str]:
+    """The field of an event type for the card and each element, by the names of fields; those without one left out."""
+    found: dict[str, str] = {}
+    names = [field.name for field in type_.fields if field.type.is_text]
+    for element, patterns in _NAMES.items():
+        free = [name for name in names if name not in found.values() and not re.search(_NO.get(element, "^$"), name)]
+        search = re.fullmatch if element in {"card", "device"} else re.search
+        first = next((name for name in free if search(patterns[0], name)), None)
+        later = (name for pattern in patterns[1:] for name in free if re.search(pattern, name))
+        if name := first or next(later, None):
+            found[element] = name
+    return found
+
+
+class PriorPayments:
+    """Finds prior payments in one log, for one version of a project, with labels known at a moment."""
+
+    def __init__(self, log: Log, definitions: Definitions, as_of_ms: int | None = None) -> None:
+        self._log, self._definitions, self._as_of_ms = log, definitions, as_of_ms
+        self._records = Records(definitions.events, definitions.settings.money_places)
+        self._events = KeyEvents(log, definitions, self._records)
+        self._lateness_ms = lateness_of(log, definitions)
+
+    def of(self, record: Record, network: str | None, code: str | None) -> PriorEvidence:
+        """The evidence for a disputed payment. A network or code that is not known is taken to be Visa's 10.4.
+
+        Cost: a query of the index for its card, and 50 µs for each event of it up to 365 days before.
+        """
+        if (network or NETWORK).lower() != NETWORK or (code or CODE) != CODE:
+            return PriorEvidence(eligible=False, why="It is for disputes by Visa with reason code 10.4.")
+        event, type_ = self._records.decode(record), self._definitions.events.types[record.type]
+        fields = element_fields(type_)
+        entity = self._entity(type_, fields.get("card", ""))
+        own = _elements(record, fields)
+        if entity is None or not isinstance(event, Event):
+            return PriorEvidence(eligible=False, why="No entity has the card as its key.")
+        if not own.keys() & set(MAIN) or len(own) < 2:
+            return PriorEvidence(eligible=False, why="It has no device or IP address with a second element.")
+        key = self._events.keyed.keys(event, [entity]).get(entity)
+        found = [] if key is None else sorted(self._undisputed(record, entity, key), key=lambda past: -past.time_ms)
+        shared = {
+            past.seq: {name for name, value in _elements(past, fields).items() if own.get(name) == value}
+            for past in found
+        }
+        pairs = [{main, other} for main, other in product(MAIN, ELEMENTS) if main != other]
+        groups = [[past for past in found if pair <= shared[past.seq]][:2] for pair in pairs]
+        common = [
+            (shared[first.seq] & shared[second.seq], (first, second))
+            for first, second in (g for g in groups if len(g) == 2)
+        ]
+        if not common:
+            count = sum(bool(shared[past.seq]) for past in found)
+            return PriorEvidence(
+                eligible=False,
+                why=f"Of {len(found)} undisputed payments by this card 120 to 365 days before, {count} share one "
+                "element, and no two the same two elements.",
+            )
+        matches, two = max(common, key=lambda item: len(item[0]))
+        unknown = " Check that it is Visa's 10.4." if network is None or code is None else ""
+        return PriorEvidence(
+            eligible=True,
+            why=f"Two undisputed payments share {' and '.join(sorted(matches))}.{unknown}",
+            matches=sorted(matches),
+            payments=[self._payment(past, record, sorted(shared[past.seq])) for past in two],
+        )
+
+    def _entity(self, type_: EventType, card: str) -> str | None:
+        for name, entity in self._definitions.events.entities.items():
+            parts = entity.keys.get(type_.name, ())
+            if len(parts) == 1 and isinstance(parts[0], ThisField) and parts[0].name == card:
+                return name
+        return None
+
+    def _undisputed(self, record: Record, entity: str, key: Key) -> Iterator[Record]:
+        """Payments of the card in the days, that were not declined, checks of the card, disputed or fraud."""
+        oldest_ms = record.time_ms - (DAYS.stop + 1) * DAY_MS - self._lateness_ms
+        places = self._events.index.places(entity, key, of_labels=True).tolist()
+        bad = {event for label in self._log.records_at(places).values() for event in self._doubted(label)}
+        money = next(
+            (field.name for field in self._definitions.events.types[record.type].fields if field.type.kind == "money"),
+            "",
+        )
+        for _, part in self._events.backwards(self._log.last_seq(), {entity: [key]}):
+            near = [
+                past
+                for past in part
+                if past.type == record.type
+                and _days(record, past) in DAYS
+                and f"{past.type}/{past.id}" not in bad
+                and float(_fields(past).get(money, 1)) != 0
+            ]
+            rows = self._log.decisions(record.type, [past.id for past in near])
+            yield from (past for past in near if past.id not in rows or rows[past.id].outcome != "decline")
+            if part and max(past.time_ms for past in part) < oldest_ms:
+                return
+
+    def _doubted(self, label: Record) -> Iterator[str]:
+        """The event of a label that was known at the moment and says that it is fraud or disputed."""
+        said = _fields(label)
+        if self._as_of_ms is not None and label.time_ms > self._as_of_ms:
+            return
+        if said["verdict"] == "fraud" or said["source"] == "chargeback":
+            yield said["event"]
+
+    def _payment(self, past: Record, record: Record, matches: list[str]) -> PriorPayment:
+        row = self._log.decisions(past.type, [past.id]).get(past.id)
+        return PriorPayment(
+            event=f"{past.type}/{past.id}",
+            time=time_text(past.time_ms),
+            days=_days(record, past),
+            matches=matches,
+            fields=_fields(past),
+            receipt=None if row is None else decision_document(row)["receipt"],
+        )
+
+
+def _fields(record: Record) -> dict[str, Any]:
+    found: dict[str, Any] = msgspec.json.decode(record.body)
+    return found
+
+
+def _days(record: Record, past: Record) -> int:
+    """Calendar days between two events, in UTC."""
+    return record.time_ms // DAY_MS - past.time_ms // DAY_MS
+
+
+def _elements(record: Record, fields: Mapping[str, str]) -> dict[str, str]:
+    """The values of the elements, however they are spelled."""
+    values = _fields(record)
+    return {
+        name: " ".join(str(values[fields[name]]).casefold().split())
+        for name in ELEMENTS
+        if values.get(fields.get(name, "")) is not None
+    }
