@@ -211,7 +211,7 @@ def in_force(project, as_of: str) -> set[str]:
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("p1,wons,2026-03-02T00:00:00Z,", "line 1: 'wons' is not a stage of a dispute. Did you mean 'won'?"),
+        ("p1,wons,2026-03-02T00:00:00Z,", "line 1: 'wons' is not a stage of a dispute. Did you mean won"),
         ("p1,,2026-03-02T00:00:00Z,", "line 1 has no stage"),
         ("p1,won,2026-03-02T00:00:00Z,soon", "line 1: due"),
     ],
@@ -223,6 +223,6 @@ def test_a_wrong_line_is_refused_and_nothing_is_written(tmp_path, line, words):
     (tmp_path / "wrong.csv").write_text(f"event,stage,known_at,due\n{line}\n")
     project = shroff.open(tmp_path)
 
-    with pytest.raises(UsageError, match=words.split("?")[0]):
+    with pytest.raises(UsageError, match=words):
         project.run(ImportDisputes(file=str(tmp_path / "wrong.csv")))
     assert not project.log.exists()

@@ -10,7 +10,7 @@ from urllib.parse import quote
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from shroff.cases.disputes import ANSWERABLE, STAGES, DisputeStage, label_row, stages_of
+from shroff.app.cases.dispute_stages import ANSWERABLE, STAGES, DisputeStage, label_row, stages_of
 from shroff.errors import UsageError
 from shroff.events.event import TimeText
 from shroff.operations.declaration import OperationAnswer, OperationRequest, Param, group, operation
@@ -18,9 +18,9 @@ from shroff.replay.notebook import moment_ms
 from shroff.runtime.texts import many, one_line, table
 
 if TYPE_CHECKING:
+    from shroff.app.cases.prior_payments import PriorEvidence
     from shroff.app.live.label_intake import Labelling
     from shroff.app.project_log import ProjectLog
-    from shroff.explain.prior_payments import PriorEvidence
     from shroff.operations.declaration import ProgressSteps
     from shroff.project.definitions import Definitions
     from shroff.streams.log import Log, Record
@@ -232,7 +232,7 @@ def _judged(
     log: Log, definitions: Definitions, as_of_ms: int | None, events: set[str] | None
 ) -> list[tuple[str, list[DisputeStage], Record, PriorEvidence]]:
     """The disputes with the records of their events and what prior payments say of them."""
-    from shroff.explain.prior_payments import PriorPayments
+    from shroff.app.cases.prior_payments import PriorPayments
 
     stages = stages_of(log, as_of_ms, events)
     ids: dict[str, list[str]] = {}

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from shroff.app.cases.prior_payments import ELEMENTS, element_fields
 from shroff.engine.stored import decision_document
-from shroff.explain.prior_payments import ELEMENTS, element_fields
 from shroff.runtime.logs import without_cards
 
 if TYPE_CHECKING:
-    from shroff.cases.disputes import DisputeStage
-    from shroff.explain.prior_payments import PriorEvidence
+    from shroff.app.cases.dispute_stages import DisputeStage
+    from shroff.app.cases.prior_payments import PriorEvidence
     from shroff.project.definitions import Definitions
     from shroff.streams.log import Log, Record
 
@@ -23,6 +23,7 @@ _STYLE: Final = (
     "table{border-collapse:collapse;width:100%;margin:.5rem 0 1.5rem}"
     "th,td{text-align:left;vertical-align:top;border-bottom:1px solid #ddd;padding:.3rem .6rem;overflow-wrap:anywhere}"
 )
+_NUMBER_MIN: Final = 8  # characters: what is shorter is a token, and may stand in other texts by chance
 _AS_THEY_ARE: Final = frozenset({"receipt", "versions", "device"})  # hashes and ids of devices, which look like numbers
 
 
@@ -47,9 +48,9 @@ def evidence_pack(
         "decision": decision,
         "compelling_evidence_3": msgspec.to_builtins(evidence),
     }
-    card = payment.get(fields.get("card", ""))
+    card = str(payment.get(fields.get("card", "")) or "")
     device = fields.get("device", "device")
-    masked: dict[str, Any] = _masked(pack, "" if card is None else str(card), {*_AS_THEY_ARE, device})
+    masked: dict[str, Any] = _masked(pack, card if len(card) >= _NUMBER_MIN else "", {*_AS_THEY_ARE, device})
     return masked
 
 

@@ -40,7 +40,7 @@ class DisputeStage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _StageLabel(msgspec.Struct):
-    """What is read of a label's record."""
+    """The fields of a label record that a stage needs."""
 
     event: str
     known_at: TimeText
