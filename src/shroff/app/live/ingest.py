@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from shroff.events.formats.lines import Lines
     from shroff.events.intake import Intake, Submission
     from shroff.log.writer import Answer
+    from shroff.project.definitions import Definitions
     from shroff.replay.notebook import AnswerList
     from shroff.streams.log import Log
     from shroff.worker.answers import Events
@@ -249,18 +250,30 @@ class EventIngest(ProjectPart):
 
         Works beside a process that writes. Each event counts for those after it. All answers are kept in memory.
         """
+        rows = list(self._submissions(lines, source, as_type, keeps_hashes=is_hashed))
+        definitions = checked(self._context)
+        definitions.require_models()
+        answers = self.foreseen_events(rows, definitions, self._context.now_ms, restoring)
+        self._context.warnings += definitions.remarks()
+        return [(row.place, answer) for row, answer in zip(rows, answers, strict=True)]
+
+    def foreseen_events(
+        self,
+        rows: Sequence[Submission],
+        definitions: Definitions,
+        now_ms: Callable[[], int],
+        restoring: Progress | None = None,
+    ) -> Sequence[Answer]:
+        """Preview the answers to submissions, in order. Nothing is written."""
         from shroff.log.writer import Writer, unwritten
         from shroff.streams.snapshots import Snapshots
 
-        context = self._context
-        rows, definitions = list(self._submissions(lines, source, as_type, keeps_hashes=is_hashed)), checked(context)
-        definitions.require_models()
-        snapshots = Snapshots(context.paths.snapshots)
-        with self._log_or_none() as log:
-            writer = Writer(unwritten(log), definitions, context.now_ms, restoring, snapshots)
+        with self.log_or_empty() as log:
+            snapshots = Snapshots(self._context.paths.snapshots)
+            writer = Writer(unwritten(log), definitions, now_ms, restoring, snapshots)
             answers = writer.prepare(rows).answers
-        context.warnings += [*writer.warnings, *definitions.remarks()]
-        return [(row.place, answer) for row, answer in zip(rows, answers, strict=True)]
+        self._context.warnings += writer.warnings
+        return answers
 
     def score(self, events: Events, *, as_type: str | None = None, is_hashed: bool = False) -> AnswerList:
         """Preview the result of `decide`. Nothing is written: decisions have no `seq`, refusals no quarantine entry."""
@@ -294,7 +307,7 @@ class EventIngest(ProjectPart):
                 context.warnings += _rounded_keys(context, path, type_name, format)
                 return found
 
-            log = stack.enter_context(self._log_or_none())
+            log = stack.enter_context(self.log_or_empty())
             rows = list(marked(first_of(file, as_type), context.definitions, now_ms))
             end = LogEnd(context.definitions, log.watermark_ms(), now_ms, partial(unknown, log))
             obstacles = FirstLook(end).at(rows, file.name)
@@ -303,7 +316,7 @@ class EventIngest(ProjectPart):
             return FileLook(rows, foreseen(rows, log, context.definitions, now_ms), obstacles)
 
     @contextmanager
-    def _log_or_none(self) -> Iterator[Log]:
+    def log_or_empty(self) -> Iterator[Log]:
         """The log to read; where there is none yet, one without records that is gone afterwards."""
         with ExitStack() as stack:
             held = self._context

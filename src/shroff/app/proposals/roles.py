@@ -107,7 +107,12 @@ def slug(path: Sequence[str]) -> str:
 
 
 def has(column: FileColumn, word: str) -> bool:
-    return re.search(_WORDS[word], slug(column.path[-1:])) is not None
+    return is_named(slug(column.path[-1:]), word)
+
+
+def is_named(name: str, role: str) -> bool:
+    """Whether the name of a field says that it has a role."""
+    return re.search(_WORDS[role], name) is not None
 
 
 def label_of(draft: Draft) -> FileColumn | None:

@@ -1,0 +1,227 @@
+"""Seeded attackers on an event type of a project: what each of them sends, modelled on events of its customers."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from shroff.app.proposals.roles import KEYS, is_named
+from shroff.errors import UsageError
+from shroff.events.event import Event
+from shroff.language.expression import ThisField, walk
+from shroff.language.values import DAY_MS, HOUR_MS, MINUTE_MS, Value
+
+if TYPE_CHECKING:
+    from shroff.events.definitions import EventType, Field
+    from shroff.project.definitions import Definitions
+
+INVENTED_START_MS: Final = 1_767_571_200_000  # 2026-01-05T00:00:00Z
+CUSTOMERS, SHOPS, INVENTED, INVENTED_DAYS = 60, 30, 900, 30
+HABITUAL: Final = 3  # events of a customer who is worth robbing
+TRIES: Final = 4  # after which an adaptive attacker gives a payment up
+WAIT_MS: Final = 4 * HOUR_MS
+
+
+class Attack(NamedTuple):
+    """A kind of attack; pairs are the least and the most.
+
+    Args:
+        cards: Cards of each attacker; `payments` by each of them, with `gap_ms` between two.
+        factor: The amount by the customer's mean.
+        is_remote: It comes from a device and an address of the attacker's own.
+        is_invented: The cards are new.
+        is_trying: The payments are tiny, and another one follows once the card is known to be alive.
+    """
+
+    attackers: int
+    cards: tuple[int, int]
+    payments: tuple[int, int]
+    gap_ms: tuple[int, int]
+    factor: tuple[float, float]
+    is_remote: bool = True
+    is_invented: bool = False
+    is_trying: bool = False
+
+
+ATTACKS: Final[Mapping[str, Attack]] = {
+    "card_testing": Attack(8, (1, 1), (5, 8), (10_000, 80_000), (0.8, 5.0), is_trying=True),
+    "takeover": Attack(8, (1, 1), (2, 4), (4 * MINUTE_MS, 3 * HOUR_MS), (0.8, 6.0)),
+    "mule": Attack(6, (1, 1), (4, 10), (3 * MINUTE_MS, 50 * MINUTE_MS), (1.0, 4.0), is_remote=False),
+    "ring": Attack(3, (6, 10), (1, 2), (5 * MINUTE_MS, 40 * MINUTE_MS), (0.8, 3.0), is_invented=True),
+    "slow_drip": Attack(6, (1, 1), (8, 16), (2 * HOUR_MS, 7 * HOUR_MS), (0.1, 0.4)),
+}
+
+
+@dataclass(slots=True)
+class AttackPayment:
+    """A payment of an attacker, modelled on an event of a customer; `tries` were seen so far."""
+
+    attacker: int
+    model: Event
+    event: Event
+    tries: int = 0
+
+
+class AttackedType:
+    """The fields of an event type that attackers fill, by the names that proposals know.
+
+    Raises: UsageError where it has no money or no customer.
+    """
+
+    def __init__(self, definitions: Definitions, name: str) -> None:
+        self.type: EventType = definitions.events.types[name]
+        fields = self.type.fields
+        cost = definitions.missed_fraud(name)
+        money = {part.name for part in walk(cost) if isinstance(part, ThisField)} if cost else set[str]()
+        amounts = [at for at, field in enumerate(fields) if field.type.kind == "money" and field.name in money]
+        keys = {
+            part.name
+            for entity in definitions.events.entities.values()
+            for part in entity.keys.get(name, ())
+            if isinstance(part, ThisField)
+        }
+        self.device, self.network, self.merchant = map(self._at, ("device", "network", "merchant"))
+        others = {self.device, self.network, self.merchant}
+        cards = [self._at("card"), self._at("account"), self._at("customer")]
+        cards += [at for at, field in enumerate(fields) if field.name in keys and at not in others]
+        card = next((at for at in cards if at is not None), None)
+        if not amounts or card is None:
+            raise UsageError(
+                f"{name} needs a field of money and one with a customer's key; choose another type with --as."
+            )
+        self.amount, self.card, self.places = amounts[0], card, fields[amounts[0]].type.places
+
+    def _at(self, role: str) -> int | None:
+        """The first text field of a role."""
+        fields = enumerate(self.type.fields)
+        return next(
+            (
+                at
+                for at, field in fields
+                if field.type.kind == "text" and is_named(field.name, role) and not is_named(field.name, "no_key")
+            ),
+            None,
+        )
+
+    def with_values(self, event: Event, id_: str, time_ms: int, changes: Mapping[int | None, Any]) -> Event:
+        """The same with another id and time and some other values; a field is only filled where the event has it."""
+        type_, values = self.type, list(event.values)
+        for at, value in changes.items():
+            if at is not None and values[at] is not None:
+                values[at] = value
+        for at, field in enumerate(type_.fields):
+            if field.shape.is_unique:
+                values[at] = id_ if field.type.kind == "text" else None
+        values[type_.at(type_.id_field)], values[type_.at(type_.time_field)] = id_, time_ms
+        return Event(type_.name, id_, time_ms, tuple(values))
+
+    def invented(self, chance: Random) -> list[Event]:
+        """Payments of made-up customers over 30 days, for a project whose log has none."""
+        id_, time = self.type.id_field, self.type.time_field
+        times = sorted(INVENTED_START_MS + chance.randrange(INVENTED_DAYS * DAY_MS) for _ in range(INVENTED))
+        means = [int(10**self.places * chance.lognormvariate(3.2, 0.5)) + 1 for _ in range(CUSTOMERS)]
+
+        def value(at: int, field: Field, customer: int, number: int) -> Value:
+            match field.type.kind:
+                case "text" if at == self.merchant:
+                    return f"shop-{number % SHOPS}"
+                case "text" if any(is_named(field.name, role) for role in KEYS):
+                    return f"{field.name}-{customer}"
+                case "text":
+                    return f"place-{customer % 3}"  # equal in all fields, as a home and a place of buying
+                case "choice":
+                    return str(chance.choice(field.type.choices))
+                case "money":
+                    return int(means[customer] * chance.uniform(0.5, 1.8))
+                case "number":
+                    return int(10**field.type.places)
+                case "boolean":
+                    return False
+                case "time":
+                    return times[number]
+                case _:
+                    return 1
+
+        found = []
+        for number, time_ms in enumerate(times):
+            customer = chance.randrange(CUSTOMERS)
+            values = tuple(value(at, field, customer, number) for at, field in enumerate(self.type.fields))
+            event = Event(self.type.name, "", time_ms, values)
+            found.append(self.with_values(event, f"{id_}-{number}", time_ms, {self.type.at(time): time_ms}))
+        return found
+
+    def attack(self, kind: str, seen: Sequence[Event], start_ms: int, chance: Random) -> list[AttackPayment]:
+        """The payments of all attackers of a kind, each in the order of time.
+
+        Args:
+            seen: Events of customers; those who have some habit are robbed.
+            start_ms: The attackers begin within the two hours from then on.
+        """
+        how, by_card = ATTACKS[kind], defaultdict[object, list[Event]](list)
+        for event in seen:
+            if event.values[self.card] is not None and self.units(event):
+                by_card[event.values[self.card]].append(event)
+        known = [events for events in by_card.values() if len(events) >= HABITUAL] or list(by_card.values())
+        remote = [event for events in known for event in events if self._is_remote(event)]
+        merchants = sorted({str(event.values[self.merchant]) for event in seen}) if self.merchant is not None else [""]
+        found = list[AttackPayment]()
+        for attacker in range(how.attackers):
+            at_ms = start_ms + chance.randrange(2 * HOUR_MS)
+            own: dict[int | None, Any] = {
+                at: f"{kind}-{attacker}-{chance.randrange(16**8):08x}" for at in (self.device, self.network)
+            }
+            for card in range(chance.randint(*how.cards)):
+                victim = chance.choice(known)
+                models = [event for event in victim if self._is_remote(event)] if how.is_remote else victim
+                model = chance.choice(models or remote or victim)
+                mean = sum(map(self.units, victim)) / len(victim)
+                own[self.card] = f"{kind}-{attacker}-{card}" if how.is_invented else victim[0].values[self.card]
+                count = chance.randint(*how.payments)
+                own[self.merchant] = chance.choice(merchants)
+                for number in range(count + how.is_trying):
+                    at_ms += chance.randrange(*how.gap_ms)
+                    amount = mean * chance.uniform(*how.factor)
+                    if how.is_trying and number < count:
+                        amount = chance.uniform(0.15, 2.4) * 10**self.places
+                    elif how.is_trying or chance.random() < 0.5:
+                        own[self.merchant] = chance.choice(merchants)
+                    event = self.with_values(
+                        model,
+                        f"attack-{kind}-{len(found) + 1}",
+                        at_ms,
+                        (own if how.is_remote else {key: own[key] for key in (self.card, self.merchant)})
+                        | {self.amount: max(1, int(amount))},
+                    )
+                    found.append(AttackPayment(attacker, model, event))
+        return found
+
+    def units(self, event: Event) -> int:
+        """The amount in smallest units; 0 where it is missing."""
+        value = event.values[self.amount]
+        return value if isinstance(value, int) else 0
+
+    def _is_remote(self, event: Event) -> bool:
+        marks = [at for at in (self.device, self.network) if at is not None]
+        return not marks or any(event.values[at] is not None for at in marks)
+
+    def softened(self, payments: Sequence[AttackPayment], seen: set[str]) -> list[AttackPayment]:
+        """The same attack after a probe: payments that raised an alarm come hours later, at half the amount and from
+        the device of the model, and are given up after some tries; those behind them wait as long.
+        """
+        found, waited = list[AttackPayment](), defaultdict[int, int](int)
+        for payment in payments:
+            changes: dict[int | None, Any] = {}
+            if payment.event.id in seen:
+                if payment.tries == TRIES:
+                    continue
+                waited[payment.attacker] += WAIT_MS
+                payment.tries += 1
+                changes = {at: payment.model.values[at] for at in (self.device, self.network) if at is not None}
+                changes[self.amount] = max(1, self.units(payment.event) // 2)
+            event, wait_ms = payment.event, waited[payment.attacker]
+            payment.event = self.with_values(event, event.id, event.time_ms + wait_ms, changes)
+            found.append(payment)
+        return found
