@@ -29,6 +29,9 @@ payment:
     parcel_address: text?
     login: text?
     bad: boolean?
+label:
+  from:
+    json: { when: row.kind == 'webhook', event: row.about }
 entities:
   card: { payment: card }
 """,
@@ -129,13 +132,13 @@ def project(tmp_path_factory) -> shroff.Project:
             prior |= {"parcel_address": "1  HIGH street"} if mark == "u" else {}
             payments.append(prior)
             if mark == "f":
-                labels.append({"event": f"payment/{id_}.{at}", "verdict": "fraud", "source": "analyst"})
+                labels.append({"event": f"payment/{id_}.{at}", "verdict": "fraud", "known_at": "2026-03-02"})
             if mark == "c":
                 disputes.append(f"payment/{id_}.{at},withdrawn,2026-03-20T10:00:00Z,,visa,10.4")
     project = shroff.open(folder)
     answers = project.decide(sorted(payments, key=lambda payment: payment["paid_at"]))
     assert not [answer for answer in answers if not hasattr(answer, "outcome")]
-    project.labelling.add_frame(labels, known_at="2026-03-02T00:00:00Z")
+    assert project.labelling.add_rows(labels, "answers").labels.appended == len(labels)
     (folder / "disputes.csv").write_text("\n".join(disputes) + "\n")
     return project
 
@@ -212,7 +215,7 @@ def in_force(project, as_of: str) -> set[str]:
     ("line", "words"),
     [
         ("p1,wons,2026-03-02T00:00:00Z,", "line 1: 'wons' is not a stage of a dispute. Did you mean won"),
-        ("p1,,2026-03-02T00:00:00Z,", "line 1 has no stage"),
+        ("p1,,2026-03-02T00:00:00Z,", "line 1: it has no stage"),
         ("p1,won,2026-03-02T00:00:00Z,soon", "line 1: due"),
     ],
 )

@@ -77,7 +77,7 @@ class InputFiles:
 
 
 @contextmanager
-def as_file(events: Events, name: str = "frame") -> Iterator[Path]:
+def as_file(events: Events) -> Iterator[Path]:
     """Events of a program as a file, for what reads files: JSON lines, or Parquet of a data frame.
 
     Raises: UsageError as `json_lines` and `table_of`.
@@ -86,7 +86,7 @@ def as_file(events: Events, name: str = "frame") -> Iterator[Path]:
 
     table = table_of(events)
     with TemporaryDirectory(prefix="shroff-") as folder:
-        file = Path(folder) / (f"{name}.{'jsonl' if table is None else 'parquet'}")
+        file = Path(folder) / ("frame.jsonl" if table is None else "frame.parquet")
         if table is None:
             with file.open("wb") as out:
                 out.writelines(json_lines(events))

@@ -149,8 +149,6 @@ def import_disputes(
     that is none of fraud. A file without a column stage is read by the label mapping of events.yaml, as webhooks
     are. The same stage again is a duplicate.
     """
-    from shroff.app.arrow_tables import as_file
-
     if bool(request.file) == bool(request.disputes):
         raise UsageError("name a FILE of disputes.")
     before = 0
@@ -164,8 +162,7 @@ def import_disputes(
         report = labelling.add_file(Path(request.file), counted)
     else:
         labels = [label_row(row, line) for line, row in enumerate(rows, start=1)]
-        with as_file(labels, Path(request.file).name or "disputes") as file:
-            report = labelling.add_file(file, counted)
+        report = labelling.add_rows(labels, Path(request.file).name or "disputes")
     disputes = []
     if log.exists():
         with log.reading() as reader:
@@ -277,14 +274,16 @@ def _row(event: str, stages: Sequence[DisputeStage], evidence: PriorEvidence) ->
 class PackDisputes(OperationRequest["DisputeList"]):
     """The disputed events, and where to write."""
 
-    event: Annotated[
+    events: Annotated[
         tuple[str, ...],
         Param(
             "Disputed events, as payment/p-1.  [default: all that can still be answered]",
             metavar="TYPE/ID",
             is_argument=True,
+            is_local=True,
         ),
     ] = ()
+    event: Annotated[str, Param("One disputed event, as payment/p-1.", is_remote=True)] = ""
     out: Annotated[
         str, Param("Write EVENT.html and EVENT.json of each into this folder.", metavar="DIR", is_local=True)
     ] = ""
@@ -307,8 +306,9 @@ def pack_disputes(
     from shroff.app.cases.evidence_pack import evidence_pack, pack_html
     from shroff.log.history import find
 
+    names = (*request.events, *([request.event] if request.event else []))
     with log.reading() as reader:
-        asked = {f"{row.event}/{row.id}" for row in (find(reader, definitions.events, name) for name in request.event)}
+        asked = {f"{row.event}/{row.id}" for row in (find(reader, definitions.events, name) for name in names)}
         judged = _judged(reader, definitions, None, asked or None)
         if missing := sorted(asked - {event for event, _, _, _ in judged}):
             raise UsageError(f"{missing[0]} has no dispute. 'shroff disputes' lists those that there are.")

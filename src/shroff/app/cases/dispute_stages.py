@@ -64,7 +64,9 @@ def label_row(row: Mapping[str, Any], line: int) -> dict[str, Any]:
     stage = str(fields.pop("stage", "")).strip().lower().replace(" ", "_")
     if stage not in STAGES:
         hint = nearest(stage, STAGES) or f"There are {', '.join(STAGES)}."
-        raise UsageError(f"line {line}: {stage!r} is not a stage of a dispute. {hint}" if stage else _no_stage(line))
+        said = f"{stage!r} is not a stage of a dispute. {hint}"
+        none = "it has no stage. A file of disputes has the columns event, stage, known_at and due."
+        raise UsageError(f"line {line}: {said if stage else none}")
     if "reason_code" in fields:
         fields.setdefault("code", fields.pop("reason_code"))
     details = {name: "_".join(str(fields.pop(name)).split()) for name in DETAILS if name in fields}
@@ -75,10 +77,6 @@ def label_row(row: Mapping[str, Any], line: int) -> dict[str, Any]:
         verdict = "unclear"
     reason = " ".join([_MARK, stage, *(f"{name}={value}" for name, value in details.items())])
     return {"verdict": verdict, **fields, "source": "chargeback", "reason": reason}
-
-
-def _no_stage(line: int) -> str:
-    return f"line {line} has no stage. A file of disputes has the columns event, stage, known_at and due."
 
 
 def stages_of(

@@ -110,6 +110,31 @@ class Labelling(ProjectPart):
         except LogBusyError:
             return self._label_file_beside(file, progress)
 
+    def add_rows(self, rows: Sequence[Mapping[str, Any]], source: str) -> IngestReport:
+        """Record labels that no mapping reads: their fields as they are, each by its place among the rows."""
+        import msgspec
+
+        from shroff.log.writer import Prepared
+        from shroff.worker.inbox import LABELS, ROWS_MAX, answers_of, labels_request
+        from shroff.worker.ingest import IngestReport, batches
+
+        intake, report, requests = (
+            intake_of(self._context, keeps_hashes=True),
+            IngestReport(),
+            WriterRequests(self._context),
+        )
+        action = Action("label.file", f"file {source}")
+        submissions = (
+            intake.submit(
+                "label", row, source=source, place=str(line), raw=msgspec.json.encode({"label": row}), is_strict=False
+            )
+            for line, row in enumerate(rows, start=1)
+        )
+        for part in batches(submissions, ROWS_MAX):
+            given = labels_request(part, intake.money_places)
+            report.add(Prepared(Batch(), answers_of(requests.ask(LABELS, given, action))))
+        return report
+
     def add_frame(self, labels: Events, verdict: str | None = None, **given: Unpack[LabelOptions]) -> IngestReport:
         """Record labels of a program: `event` and the other fields of a label in each row, as `add_file` does.
 
