@@ -8,9 +8,10 @@ from functools import cache
 from types import MappingProxyType
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, Column, Dialect, LargeBinary, MetaData, Table, Text, TypeDecorator
+from sqlalchemy import BigInteger, Dialect, LargeBinary, Table, Text, TypeDecorator
 
 from shroff.adapters.databases.text_signs import escaped, unescaped
+from shroff.adapters.people.schema import tables_of
 
 
 class AnyText(TypeDecorator[str]):
@@ -71,15 +72,4 @@ _KEYS: Final[Mapping[str, int]] = MappingProxyType({"case_alerts": 2, "case_view
 @cache
 def case_tables() -> CaseTables:
     """The tables of cases, made once."""
-    metadata, made = MetaData(), {}
-    for name, text in _COLUMNS.items():
-        columns = [word.split(":") for word in text.split()]
-        made[name] = Table(
-            name,
-            metadata,
-            *(
-                Column(column, _KINDS[kind](), primary_key=at < _KEYS.get(name, 1))
-                for at, (column, kind) in enumerate(columns)
-            ),
-        )
-    return CaseTables(**made)
+    return CaseTables(**tables_of(_COLUMNS, _KINDS, _KEYS))

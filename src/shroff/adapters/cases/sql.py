@@ -119,17 +119,7 @@ class SqlCaseWriter(SqlCaseReader):
 
     def _pending_values(self, pending: Pending) -> dict[str, Any]:
         names = self._tables.case_pending.c.keys()[1:]
-        parts = (
-            pending.kind,
-            pending.who,
-            pending.name,
-            pending.who_kind,
-            pending.role,
-            pending.at_ms,
-            pending.due_ms,
-            pending.body.decode(),
-        )
-        return dict(zip(names, parts, strict=True))
+        return {name: getattr(pending, name) for name in names} | {"body": pending.body.decode()}
 
     def _run_all(self, statement: _Statement, rows: Sequence[Sequence[Any]]) -> None:
         """Run a statement for each of these rows; for none it is not run at all.

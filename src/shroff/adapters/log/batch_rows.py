@@ -36,10 +36,8 @@ from shroff.adapters.log.rows import (
     RowTable,
     added_up,
     ids_by_type,
-    last_offsets,
-    last_stuck,
+    last_of_each,
     numbered,
-    refused_once,
 )
 from shroff.adapters.log.sql_text import overlapping
 from shroff.streams.batch_check import check_batch, check_offsets, check_pruned, no_request, taken_id
@@ -97,17 +95,21 @@ class BatchRows(RowFraming):
         self._put(FLAGS, numbered(batch.flags))
         self._put(HITS, numbered(batch.hits))
         self._on_step("flags")
-        self._put(REFUSED, refused_once(batch.refused), newest_wins=("reason", "at_ms", "header"))
+        self._put(
+            REFUSED,
+            last_of_each(batch.refused, "source", "place", "type", "raw"),
+            newest_wins=("reason", "at_ms", "header"),
+        )
         self._put(WAITING, batch.waiting)
         self._take_out(JOINED, batch.joined)
         self._on_step("refused")
         self._put(OUTBOX, batch.outbox)
         self._take_out(UNSTUCK, batch.unstuck)
-        self._put(STUCK, last_stuck(batch.stuck), newest_wins=STUCK.columns[3:])
+        self._put(STUCK, last_of_each(batch.stuck, *STUCK.key), newest_wins=STUCK.columns[3:])
         self._take_out(ERASED, batch.erased)
         self._put(PERSONAL, batch.personal)
         self._put(LATE, batch.late)
-        self._put(OFFSETS, last_offsets(batch.offsets), newest_wins=("offset",))
+        self._put(OFFSETS, last_of_each(batch.offsets, *OFFSETS.key), newest_wins=("offset",))
         self._put(REMARKS, added_up(batch.remarks), newest_wins=("last_seq", "last_ms"), adds="count")
         self._take_out(DROPPED, batch.dropped)
         self._on_step("offsets")

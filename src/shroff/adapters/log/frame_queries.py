@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, starmap
-from typing import Final
+from typing import Any, Final
 
 from shroff.adapters.log.event_frames import (
     EVENT_FRAME_ROWS,
@@ -115,12 +115,7 @@ class FrameQuestions(IdQuestions):
         end = NUMBER_MAX if upto is None else upto
         rows = self._ask(self.wording.controls, (after, end), EVENT_SHAPE)
         frames = self._frames_with(self.wording.frames_with_controls, after, end)
-        return _together(
-            map(self._record, rows),
-            [record for frame in frames for record in self._records(frame, None, "control")],
-            after,
-            end,
-        )
+        return self._together("control", rows, frames, after, end)
 
     def labels_after(self, after: int = 0, upto: int | None = None, size: int = 4_096) -> Iterator[list[Record]]:
         """The labels in order, in lists. Cost: 0.1 µs for each row that is none, 3 µs for each label."""
@@ -131,12 +126,7 @@ class FrameQuestions(IdQuestions):
             frames = self._frames_with(self.wording.frames_with_labels, after, stop, FRAMES_AT_ONCE)
             self._check_pruned(after)
             stop = min(stop, frames[-1].seq) if len(frames) == FRAMES_AT_ONCE else stop
-            found = _together(
-                map(self._record, rows),
-                [record for frame in frames for record in self._records(frame, None, "label")],
-                after,
-                stop,
-            )
+            found = self._together("label", rows, frames, after, stop)
             self._check_whole(after, stop)
             for start in range(0, len(found), size):
                 yield found[start : start + size]
@@ -255,6 +245,14 @@ class FrameQuestions(IdQuestions):
         except DamagedFrameError:
             raise self._damaged_frame(frame) from None
 
+    def _together(
+        self, kind: Kind, rows: Iterable[Any], frames: Iterable[EventFrame], after: int, upto: int
+    ) -> list[Record]:
+        """The records in (after, upto] of rows and frames, in order."""
+        framed = (record for frame in frames for record in self._records(frame, None, kind))
+        found = {row.seq: row for row in chain(framed, map(self._record, rows)) if after < row.seq <= upto}
+        return [found[seq] for seq in sorted(found)]
+
     def _damaged_frame(self, frame: EventFrame) -> StorageError:
         return self._damaged(
             f"the records at sequence numbers {frame.first} to {frame.seq} differ from those that were written"
@@ -274,9 +272,3 @@ class FrameQuestions(IdQuestions):
             [pack(left)] if left else [],
             [row for row in gone if row.kind == "control"],
         )
-
-
-def _together(rows: Iterable[Record], framed: Iterable[Record], after: int, upto: int) -> list[Record]:
-    """The records in (after, upto] of rows and frames, in order."""
-    found = {row.seq: row for row in chain(framed, rows) if after < row.seq <= upto}
-    return [found[seq] for seq in sorted(found)]

@@ -15,11 +15,9 @@ from shroff.streams.log import (
     DecisionRow,
     FlagRow,
     HitRow,
-    Offset,
     Record,
     Refused,
     Remark,
-    StuckRow,
 )
 from shroff.streams.log_columns import RecordColumns
 
@@ -102,27 +100,9 @@ def digest(*parts: bytes) -> bytes:
 # Of a batch, only the last of several that take each other's place
 
 
-def last_of_each(rows: Iterable[_Row], key: Callable[[_Row], Hashable]) -> list[_Row]:
+def last_of_each(rows: Iterable[_Row], *names: str) -> list[_Row]:
     """The last row of each key."""
-    return list({key(row): row for row in rows}.values())
-
-
-def last_offsets(offsets: Iterable[Offset]) -> list[Offset]:
-    """The last offset of each part."""
-    return last_of_each(offsets, attrgetter("source", "part"))
-
-
-def last_stuck(rows: Iterable[StuckRow]) -> list[StuckRow]:
-    """The last row of each key."""
-    return last_of_each(rows, attrgetter("key"))
-
-
-def refused_once(rows: Iterable[Refused]) -> list[Refused]:
-    """Each entry of quarantine once, with the newest reason."""
-    found: dict[Hashable, Refused] = {}
-    for row in rows:
-        found[row.source, row.place, row.type, row.raw] = row
-    return list(found.values())
+    return list({attrgetter(*names)(row): row for row in rows}.values())
 
 
 def added_up(remarks: Iterable[Remark]) -> list[Remark]:

@@ -160,11 +160,7 @@ class _Looking:
         for part in _parts(events):
             asked = select(dues.c.letter).where(dues.c.event.in_(part), dues.c.letter.not_in((WAITING, PASSED)))
             ids += [str(row[0]) for row in self._connection.execute(asked.distinct())]
-        found: list[OutgoingMessage] = []
-        for part in _parts(ids):
-            asked = select(self._letters).where(self._letters.c.id.in_(part))
-            found += [_letter(row) for row in self._connection.execute(asked)]
-        return sorted(found, key=lambda message: (message.made_ms, message.id))
+        return sorted(self.letters_of(ids).values(), key=lambda message: (message.made_ms, message.id))
 
     def sent_since(self, notice: str, rule: str, who: bytes, since_ms: int) -> list[int]:
         table = self._letters
@@ -191,17 +187,13 @@ class _Looking:
         return int(self._connection.execute(asked).scalar() or 0)
 
     def questions_about(self, events: Collection[str]) -> list[Question]:
-        table = self._questions
-        found: list[Question] = []
-        for part in _parts(events):
-            asked = select(table).where(table.c.event.in_(part))
-            found += [_question(row) for row in self._connection.execute(asked)]
+        found = map(_question, self._rows(self._questions, events, "event"))
         return sorted(found, key=lambda question: (question.made_ms, question.id))
 
-    def _rows(self, table: Table, keys: Collection[str]) -> Iterator[Any]:
+    def _rows(self, table: Table, keys: Collection[str], by: int | str = 0) -> Iterator[Any]:
         """The rows of these keys, which are a table's first column."""
         for part in _parts(keys):
-            yield from self._connection.execute(select(table).where(table.c[0].in_(part)))
+            yield from self._connection.execute(select(table).where(table.c[by].in_(part)))
 
 
 class _Changing(_Looking):
@@ -287,17 +279,18 @@ def _values(table: Table, row: Due | OutgoingMessage | Question) -> dict[str, An
 
 
 def _due(row: Any) -> Due:
-    key, notice, kind, event, rule, told, at_ms, due_ms, is_held, letter = row
-    return Due(key, notice, kind, event, rule, told, at_ms, due_ms, bool(is_held), letter)
+    fields = list(row)
+    fields[8] = bool(fields[8])
+    return Due(*fields)
 
 
 def _letter(row: Any) -> OutgoingMessage:
-    id_, notice, rule, who, *rest = row
-    return OutgoingMessage(id_, notice, rule, bytes(who), *rest)
+    fields = list(row)
+    fields[3] = bytes(fields[3])
+    return OutgoingMessage(*fields)
 
 
 def _question(row: Any) -> Question:
-    id_, letter, notice, event, receipt, who, made_ms, ends_ms, answer, answered_ms, is_released = row
-    return Question(
-        id_, letter, notice, event, receipt, bytes(who), made_ms, ends_ms, answer, answered_ms, bool(is_released)
-    )
+    fields = list(row)
+    fields[5], fields[10] = bytes(fields[5]), bool(fields[10])
+    return Question(*fields)

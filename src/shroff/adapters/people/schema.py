@@ -104,7 +104,11 @@ def tables() -> Mapping[type, Table]:
     return {kind: made[name] for kind, (name, _) in named.items()}
 
 
-def tables_of(described: Mapping[str, str]) -> dict[str, Table]:
+def tables_of(
+    described: Mapping[str, str],
+    kinds: Mapping[str, Callable[[], Any]] = _KINDS,
+    keys: Mapping[str, int] = MappingProxyType({}),
+) -> dict[str, Table]:
     """Tables by their names, each described by its columns and what they hold; the first column is its key."""
     metadata = MetaData()
     made = {}
@@ -113,7 +117,10 @@ def tables_of(described: Mapping[str, str]) -> dict[str, Table]:
         made[name] = Table(
             name,
             metadata,
-            *(Column(column, _KINDS[kind](), primary_key=at == 0) for at, (column, kind) in enumerate(columns)),
+            *(
+                Column(column, kinds[kind](), primary_key=at < keys.get(name, 1))
+                for at, (column, kind) in enumerate(columns)
+            ),
         )
     return made
 
