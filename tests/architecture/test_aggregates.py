@@ -29,7 +29,7 @@ def speaks_of_aggregates(module: Module) -> bool:
 
 
 def named(module: Module) -> set[str]:
-    texts = {node.value for node in ast.walk(module.tree) if isinstance(node, ast.Constant)}
+    texts = {node.value for node in module.nodes if isinstance(node, ast.Constant)}
     return AGGREGATES.keys() & texts
 
 

@@ -165,7 +165,7 @@ def said(source: Module) -> dict[str, set[str]]:
 
 
 def classes(source: Module) -> list[ast.ClassDef]:
-    return [one for one in ast.walk(source.tree) if isinstance(one, ast.ClassDef)]
+    return [one for one in source.nodes if isinstance(one, ast.ClassDef)]
 
 
 def is_used(module: str, imported: Iterable[str]) -> bool:

@@ -47,7 +47,7 @@ def full_folders(modules: list[Module]) -> list[str]:
 
 def classes(modules: list[Module]) -> Iterator[tuple[str, ast.ClassDef]]:
     for one in modules:
-        for node in ast.walk(one.tree):
+        for node in one.nodes:
             if isinstance(node, ast.ClassDef):
                 yield f"{one.name}.{node.name}", node
 
@@ -64,7 +64,7 @@ def wide_functions(modules: list[Module]) -> list[str]:
     for one in modules:
         if one.name.startswith(KERNELS) or one.name.endswith("kernel"):
             continue
-        for node in ast.walk(one.tree):
+        for node in one.nodes:
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 names = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
                 if sum(name.arg not in {"self", "cls"} for name in names) > PARAMETERS_MAX:
@@ -89,7 +89,7 @@ def abstract_stubs(modules: list[Module]) -> list[str]:
         f"{module.name}.{node.name}"
         for module in modules
         if module.name.startswith("shroff.app.")
-        for node in ast.walk(module.tree)
+        for node in module.nodes
         if isinstance(node, ast.FunctionDef)
         for decorator in node.decorator_list
         if "abstractmethod" in ast.dump(decorator)
@@ -107,7 +107,7 @@ def loop_variables(modules: list[Module]) -> list[str]:
     return [
         f"{module.name}:{node.lineno}"
         for module in modules
-        for nodes in (list(ast.walk(module.tree)),)
+        for nodes in (module.nodes,)
         for targets in ({id(name) for node in nodes if isinstance(node, LOOPS) for name in ast.walk(node.target)},)
         for node in nodes
         if (isinstance(node, ast.arg) and node.arg == "one")
@@ -122,14 +122,14 @@ def riddling_docstrings(modules: list[Module]) -> list[str]:
     return [
         f"{module.name}: {text.splitlines()[0]}"
         for module in modules
-        for node in ast.walk(module.tree)
+        for node in module.nodes
         if isinstance(node, kinds) and (text := ast.get_docstring(node)) and RIDDLE.search(text.splitlines()[0])
     ]
 
 
 def functions(modules: list[Module]) -> list[str]:
     kinds = ast.FunctionDef | ast.AsyncFunctionDef
-    return [node.name for module in modules for node in ast.walk(module.tree) if isinstance(node, kinds)]
+    return [node.name for module in modules for node in module.nodes if isinstance(node, kinds)]
 
 
 def decision_pages(_: list[Module]) -> list[str]:
@@ -182,12 +182,12 @@ def known(target: str, names: dict[str, int]) -> str | None:
 def running_imports(one: Module) -> set[str]:
     checked = [
         node
-        for node in ast.walk(one.tree)
+        for node in one.nodes
         if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
     ]
     lines = {line for node in checked for line in range(node.lineno, (node.end_lineno or node.lineno) + 1)}
     found = set()
-    for node in ast.walk(one.tree):
+    for node in one.nodes:
         if isinstance(node, ast.ImportFrom) and node.module and node.lineno not in lines:
             found |= {f"{node.module}.{alias.name}" for alias in node.names}
         elif isinstance(node, ast.Import) and node.lineno not in lines:

@@ -9,6 +9,7 @@ import ast
 import re
 import shlex
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import click
@@ -16,6 +17,7 @@ import pytest
 
 from shroff.cli.main import program
 from shroff.operations.manifest import commands as all_commands
+from tests.architecture.sources import module
 
 pytestmark = pytest.mark.slow
 
@@ -31,13 +33,13 @@ SHOW_COMMANDS = {"next", "command", "add_command", "Example"}  # functions that 
 
 def commands_of(path: Path) -> Iterator[str]:
     """Commands in the texts of a module as people see them, values filled in."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    for node in ast.walk(tree):
+    for node in module(path).nodes:
         if isinstance(node, ast.Call) and getattr(node.func, "attr", getattr(node.func, "id", "")) in SHOW_COMMANDS:
             for one in [part for given in node.args for part in ast.walk(given)]:
                 if (text := text_of(one)).startswith("shroff ") and "\n" not in text:
                     yield text.removeprefix("shroff ")
-        yield from QUOTED.findall(text_of(node))
+        if "shroff " in (text := text_of(node)):
+            yield from QUOTED.findall(text)
 
 
 def text_of(node: ast.AST) -> str:
@@ -88,8 +90,14 @@ def mistake_in(line: str) -> str:
             known = all_commands() if command is program else command.commands
             if unknown := [one for one in names if one not in known]:
                 return f"{command.name} has no command {unknown[0]}"
-            command = command.get_command(click.Context(command), names[0]) or command
+            command = below(command, names[0])
     return ""
+
+
+@cache
+def below(group: click.Group, name: str) -> click.Command:
+    """The command of a group with this name, made once; the group itself where there is none."""
+    return group.get_command(click.Context(group), name) or group
 
 
 def test_every_command_that_is_shown_exists():

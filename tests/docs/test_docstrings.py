@@ -44,7 +44,7 @@ class Names:
             given = {name for node in [*module.tree.body, *blocks] for name in given_by(node)}
             for start in range(len(parts)):
                 self.modules[".".join(parts[start:])] |= given
-            for node in ast.walk(module.tree):
+            for node in module.nodes:
                 if isinstance(node, ast.ClassDef):
                     self.classes[node.name] |= {name for inner in ast.walk(node) for name in given_by(inner)}
                     bases[node.name] |= {ast.unparse(base).partition("[")[0].rpartition(".")[2] for base in node.bases}
@@ -99,7 +99,7 @@ def unresolved(modules, names):
     return [
         f"{module.name}: {dotted}"
         for module in modules
-        for node in ast.walk(module.tree)
+        for node in module.nodes
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
         for dotted in DOTTED.findall(ast.get_docstring(node) or "")
         if not names.leads_somewhere(dotted)

@@ -28,6 +28,7 @@ from .faults_world import COMPUTED_AGAIN_EVERY, ENDING, World
 PARTITIONS: Final = 3
 LEASE: Final = "1s"
 WITHIN_S: Final = 120.0  # two cores may be shared by ten that work
+LOOKS_S: Final = 0.02, 0.5  # between two looks, at first and where it takes long: each asks the store
 SINK_WITHIN_S: Final = 180.0  # a transaction may take a minute to be given up, and the wait after it another one
 STORE: Final = "FAULTS_STORE"
 LAKE: Final = "FAULTS_LAKE"
@@ -53,6 +54,7 @@ class StreamWorld(World):
         self._on_their_way = 0
         self._made_topic = False
         self.has_struck_lake = False
+        self.within_s = WITHIN_S
         self._producer: Any = None
         self.topic = self._seen() if servers.lake else None
         self.encoder = Encoder(servers.registry_inside, self.project) if servers.registry else None
@@ -162,14 +164,14 @@ class StreamWorld(World):
 
     def leading(self) -> int:
         """Which worker leads, by the store."""
-        until = time.monotonic() + WITHIN_S
+        until = time.monotonic() + self.within_s
         while time.monotonic() < until:
             pid = leader_pid(self.servers.store, self.name)
             for way, one in enumerate(self.workers):
                 if one is not None and one.pid == pid:
                     return way
-            time.sleep(0.02)
-        raise AssertionError(f"nobody led for {WITHIN_S} s:\n{self.last_words()}")
+            time.sleep(_until_next_look_s(until - time.monotonic(), self.within_s))
+        raise AssertionError(f"nobody led for {self.within_s} s:\n{self.last_words()}")
 
     def ended(self) -> int | None:
         """How workers ended since they were started, the first that did.
@@ -189,10 +191,7 @@ class StreamWorld(World):
 
     def until(self, is_met: Callable[[], bool], what: str) -> None:
         """Wait until something holds, however bad all is."""
-        until = time.monotonic() + WITHIN_S
-        while not is_met():
-            assert time.monotonic() < until, f"waited {WITHIN_S:.0f} s for {what}:\n{self.last_words()}"
-            self._opened().poll(0.02)
+        self._watch(is_met, what, self.within_s)
 
     # ---- what is settled
 
@@ -249,14 +248,24 @@ class StreamWorld(World):
                 time.sleep(0.05)
 
     def _wait(
-        self, is_met: Callable[[], bool], what: str = "all messages in the store", within_s: float = WITHIN_S
+        self, is_met: Callable[[], bool], what: str = "all messages in the store", within_s: float | None = None
     ) -> None:
         """As in other worlds; but a look asks the store."""
+
+        def is_met_or_gone() -> bool:
+            if is_met():
+                return True
+            assert self.is_running, f"all workers ended though all was well:\n{self.last_words()}"
+            return False
+
+        self._watch(is_met_or_gone, what, self.within_s if within_s is None else within_s)
+
+    def _watch(self, is_met: Callable[[], bool], what: str, within_s: float) -> None:
         until = time.monotonic() + within_s
         while not is_met():
-            assert self.is_running, f"all workers ended though all was well:\n{self.last_words()}"
-            assert time.monotonic() < until, f"waited {within_s:.0f} s for {what}:\n{self.last_words()}"
-            self._opened().poll(0.02)
+            left_s = until - time.monotonic()
+            assert left_s > 0, f"waited {within_s:.0f} s for {what}:\n{self.last_words()}"
+            self._opened().poll(_until_next_look_s(left_s, within_s))
 
     def look(self) -> Found:
         if self.topic is None:
@@ -285,3 +294,8 @@ class StreamWorld(World):
         for name in (STORE, LAKE, *S3_ACCESS):
             os.environ.pop(name)
         super().close()
+
+
+def _until_next_look_s(left_s: float, within_s: float) -> float:
+    first_s, last_s = LOOKS_S
+    return min(max(first_s, (within_s - left_s) / 50), last_s)

@@ -31,6 +31,7 @@ from .faults_world import World
 
 STREAM_FAULTS = 20
 TRIES = 100  # of a program that breaks its promises, until it is seen: few kills come at the moment that shows it
+STUCK_S = 20.0  # in which a program that breaks them comes to no end: a right one is given a long time
 Strikes = Callable[[World | SparkWorld, list[Fault]], None]
 
 pytestmark = pytest.mark.slow
@@ -138,6 +139,7 @@ def test_a_promise_that_is_broken_on_streams_is_seen(
 
 def _begun_and_struck(world: StreamWorld) -> None:
     world.begin_settled()
+    world.within_s = STUCK_S
     strike_all(world, [Fault("killed", _leader_killed, BY_ITSELF)] * TRIES, [])
 
 
