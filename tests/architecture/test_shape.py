@@ -127,11 +127,6 @@ def riddling_docstrings(modules: list[Module]) -> list[str]:
     ]
 
 
-def functions(modules: list[Module]) -> list[str]:
-    kinds = ast.FunctionDef | ast.AsyncFunctionDef
-    return [node.name for module in modules for node in module.nodes if isinstance(node, kinds)]
-
-
 def decision_pages(_: list[Module]) -> list[str]:
     return sorted(page.name for page in (ROOT / "docs" / "decisions").glob("0*.md"))
 
@@ -199,7 +194,6 @@ LISTS = {"wide_classes": wide_classes, "wide_functions": wide_functions, "import
 COUNTS = {
     "abstract_stubs": abstract_stubs,
     "decision_pages": decision_pages,
-    "functions": functions,
     "loop_variables": loop_variables,
     "modules_in_ing": modules_in_ing,
     "riddling_docstrings": riddling_docstrings,
@@ -267,7 +261,6 @@ def test_each_check_finds_what_is_planted():
     assert riddling_docstrings(planted('"""What is told to whoever asks."""')) == [
         "shroff.attic.box: What is told to whoever asks."
     ]
-    assert functions(planted("class A:\n    def f(self): ...\nasync def g(): ...\n")) == ["g", "f"]
 
 
 def test_what_is_within_the_limits_is_not_found():
