@@ -75,6 +75,7 @@ API_TAKEN: Final = (  # below /api/v1
         "cases",
         "changes",
         "decisions",
+        "disputes",
         "drafts",
         "entities",
         "events",
