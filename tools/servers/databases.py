@@ -37,6 +37,16 @@ class Redis(OneProcess):
         command = [str(found), str(settings)]
         return Child("Redis", command, self.folder / "redis.log", env=root)
 
+    def _is_ready(self) -> bool:
+        """Whether it answers, with its data read."""
+        import redis
+
+        try:
+            with redis.Redis.from_url(self.address) as client:
+                return bool(client.ping())
+        except redis.RedisError:
+            return False
+
 
 class Postgres(OneProcess):
     """PostgreSQL with a password, and one empty database."""

@@ -55,7 +55,7 @@ class DisputeRow(msgspec.Struct, kw_only=True):
     code: str | None
     dispute: str | None
     amount: str | None
-    pack: dict[str, Any] | UnsetType = UNSET
+    pack: Annotated[dict[str, Any], msgspec.Meta(description="The evidence pack.")] | UnsetType = UNSET
     files: list[str] | UnsetType = UNSET
 
 
