@@ -83,7 +83,7 @@ def test_customers_are_made_up_where_there_is_no_log_and_a_gate_has_a_limit(tmp_
 
     assert ring.seen_by == ["many_cards_on_a_device"]
     assert ring.attackers_seen == ring.attackers
-    for wrong in ("loss", "loss=much", "cost=1"):
+    for wrong in ("loss", "loss=much", "cost=1", "loss=inf", "seconds=nan"):
         with pytest.raises(UsageError, match=r"loss=5000"):
             project.run(DrillAttacks(gate=(wrong,)))
     with pytest.raises(UsageError, match="payment"):

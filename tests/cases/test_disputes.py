@@ -204,6 +204,18 @@ def test_a_won_dispute_turns_the_label_and_what_was_known_before_stays(tmp_path)
     assert project.run(ListDisputes(is_open=True)).disputes == []
 
 
+def test_rows_of_a_program_are_labels_whatever_mapping_webhooks_have(tmp_path):
+    for name, text in FILES.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    project = shroff.open(tmp_path)
+    project.decide([paid(1, "p1", timedelta(0), "di")])
+
+    report = project.label([{"event": "p1"}], "fraud", known_at=PAID.isoformat())
+
+    assert (report.labels.read, report.labels.appended) == (1, 1)
+
+
 def in_force(project, as_of: str) -> set[str]:
     """The verdicts in force at a moment, as training sets have them."""
     rows = project.labels(as_of=as_of).to_pylist()

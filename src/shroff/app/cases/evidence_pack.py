@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from html import escape
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from shroff.app.cases.prior_payments import ELEMENTS, element_fields
 from shroff.engine.stored import decision_document
+from shroff.models.reports.pages import page
 from shroff.runtime.logs import without_cards
 
 if TYPE_CHECKING:
@@ -18,11 +18,6 @@ if TYPE_CHECKING:
     from shroff.project.definitions import Definitions
     from shroff.streams.log import Log, Record
 
-_STYLE: Final = (
-    "body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#222}"
-    "table{border-collapse:collapse;width:100%;margin:.5rem 0 1.5rem}"
-    "th,td{text-align:left;vertical-align:top;border-bottom:1px solid #ddd;padding:.3rem .6rem;overflow-wrap:anywhere}"
-)
 _NUMBER_MIN: Final = 8  # characters: what is shorter is a token, and may stand in other texts by chance
 _AS_THEY_ARE: Final = frozenset({"receipt", "versions", "device"})  # hashes and ids of devices, which look like numbers
 
@@ -65,43 +60,7 @@ def _masked(value: Any, card: str, kept: set[str]) -> Any:
 
 def pack_html(pack: Mapping[str, Any]) -> str:
     """The pack as one HTML file, without scripts and without anything from elsewhere."""
-    title = escape(f"Evidence for {pack['event']}")
-    head = f'<head><meta charset="utf-8"><title>{title}</title><style>{_STYLE}</style></head>'
-    body = "\n".join([f"<h1>{title}</h1>", *_sections(pack)])
-    return f'<!doctype html>\n<html lang="en">{head}<body>\n{body}\n</body></html>\n'
-
-
-def _sections(pack: Mapping[str, Any]) -> Iterator[str]:
-    evidence = pack["compelling_evidence_3"]
-    yield _section("Payment", _pairs({**pack["payment"], "currency": pack["currency"]}))
-    yield _section("Buyer", _pairs(pack["buyer"]))
-    if pack["decision"] is not None:
-        reasons = "; ".join(str(reason.get("text", reason.get("code"))) for reason in pack["decision"]["reasons"])
-        shown = {name: pack["decision"][name] for name in ("outcome", "score", "receipt")}
-        yield _section("Decision", _pairs({**shown, "reasons": reasons or "none"}))
-    yield _section("Dispute", _table(pack["stages"]))
-    answer = "met" if evidence["eligible"] else "not met"
-    yield _section("Visa Compelling Evidence 3.0", f"<p>{escape(answer.capitalize())}: {escape(evidence['why'])}</p>")
-    for payment in evidence["payments"]:
-        head = {"shared": ", ".join(payment["matches"]), "days before": payment["days"], "receipt": payment["receipt"]}
-        yield _section(f"Prior payment {payment['event']}", _pairs({**payment["fields"], **head}))
-
-
-def _section(title: str, body: str) -> str:
-    return f"<h2>{escape(title)}</h2>\n{body}"
-
-
-def _pairs(values: Mapping[str, Any]) -> str:
-    rows = (f"<tr><th>{escape(name)}</th><td>{_text(value)}</td></tr>" for name, value in values.items())
-    return f"<table>{''.join(rows)}</table>"
-
-
-def _table(rows: Sequence[Mapping[str, Any]]) -> str:
-    names = [name for name in rows[0] if any(row[name] is not None for row in rows)]
-    head = "".join(f"<th>{escape(name.replace('_', ' '))}</th>" for name in names)
-    body = "".join(f"<tr>{''.join(f'<td>{_text(row[name])}</td>' for name in names)}</tr>" for row in rows)
-    return f"<table><tr>{head}</tr>{body}</table>"
-
-
-def _text(value: Any) -> str:
-    return "" if value is None else escape(str(value))
+    heads = [name for name in pack["stages"][0] if any(stage[name] is not None for stage in pack["stages"])]
+    return page(
+        __package__, "evidence.html", {}, title=f"Evidence for {pack['event']}", project="", pack=pack, heads=heads
+    )

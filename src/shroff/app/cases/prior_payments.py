@@ -7,13 +7,13 @@ parcel address and login.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from itertools import product
 from typing import Any, Final
 
 import msgspec
 
+from shroff.app.proposals.roles import field_of
 from shroff.engine.stored import decision_document
 from shroff.events.definitions import EventType
 from shroff.events.event import Event, TimeText, time_text
@@ -31,16 +31,12 @@ NETWORK: Final = "visa"
 CODE: Final = "10.4"
 MAIN: Final = ("device", "ip")
 ELEMENTS: Final = (*MAIN, "address", "login")
-_NAMES: Final = {  # patterns of field names, the likeliest first
-    "card": (r"card|card_(number|token|hash|id)|pan", r"(^|_)(card|pan)(_|$)"),
-    "device": (r"device(_id|_fingerprint)?|fingerprint", r"device|fingerprint|imei"),
-    "ip": (r"(^|_)ip(_?addr(ess)?)?(_|$)",),
-    "address": (r"parcel|ship|deliver", r"address"),
-    "login": (r"login", r"(^|_)(user|account)(_|$)", r"customer|client|shopper|member", r"mail"),
-}
-_NO: Final = {
-    "address": r"(^|_)(ip|e?mail|billing)|_(at|time|date|on|fee|cost|method)$|country",
-    "login": r"_(at|time)$",
+_ROLES: Final = {  # of the fields of a payment, the likeliest first
+    "card": ("card",),
+    "device": ("device",),
+    "ip": ("network",),
+    "address": ("parcel", "address"),
+    "login": ("login", "account", "customer", "mail"),
 }
 
 
@@ -67,14 +63,10 @@ class PriorEvidence(msgspec.Struct, frozen=True, kw_only=True):
 def element_fields(type_: EventType) -> dict[str, str]:
     """The field of an event type for the card and each element, by the names of fields; those without one left out."""
     found: dict[str, str] = {}
-    names = [field.name for field in type_.fields if field.type.is_text]
-    for element, patterns in _NAMES.items():
-        free = [name for name in names if name not in found.values() and not re.search(_NO.get(element, "^$"), name)]
-        search = re.fullmatch if element in {"card", "device"} else re.search
-        first = next((name for name in free if search(patterns[0], name)), None)
-        later = (name for pattern in patterns[1:] for name in free if re.search(pattern, name))
-        if name := first or next(later, None):
-            found[element] = name
+    for element, roles in _ROLES.items():
+        free = [field for field in type_.fields if field.name not in found.values()]
+        if (field := next((field for role in roles if (field := field_of(free, role))), None)) is not None:
+            found[element] = field.name
     return found
 
 
@@ -153,7 +145,7 @@ class PriorPayments:
                 if past.type == record.type
                 and _days(record, past) in DAYS
                 and f"{past.type}/{past.id}" not in bad
-                and float(_fields(past).get(money, 1)) != 0
+                and float(_fields(past).get(money) or 1) != 0
             ]
             rows = self._log.decisions(record.type, [past.id for past in near])
             yield from (past for past in near if past.id not in rows or rows[past.id].outcome != "decline")

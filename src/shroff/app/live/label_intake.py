@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
-from shroff.app.arrow_tables import as_file
 from shroff.app.live.ingest import EventIngest
 from shroff.app.live.requests import WriterRequests
 from shroff.app.parts import ProjectPart
@@ -19,7 +18,7 @@ from shroff.runtime.progress import Progress, counted
 from shroff.streams.log import Batch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Iterable
     from datetime import datetime
     from decimal import Decimal
     from pathlib import Path
@@ -114,61 +113,45 @@ class Labelling(ProjectPart):
         """Record labels that no mapping reads: their fields as they are, each by its place among the rows."""
         import msgspec
 
-        from shroff.log.writer import Prepared
-        from shroff.worker.inbox import LABELS, ROWS_MAX, answers_of, labels_request
-        from shroff.worker.ingest import IngestReport, batches
-
-        intake, report, requests = (
-            intake_of(self._context, keeps_hashes=True),
-            IngestReport(),
-            WriterRequests(self._context),
-        )
-        action = Action("label.file", f"file {source}")
-        submissions = (
+        ProjectPeople(self._context).record(Action("label.file", f"file {source}"))
+        intake = intake_of(self._context, keeps_hashes=True)
+        return self._recorded(
             intake.submit(
                 "label", row, source=source, place=str(line), raw=msgspec.json.encode({"label": row}), is_strict=False
             )
             for line, row in enumerate(rows, start=1)
         )
-        for part in batches(submissions, ROWS_MAX):
-            given = labels_request(part, intake.money_places)
-            report.add(Prepared(Batch(), answers_of(requests.ask(LABELS, given, action))))
-        return report
 
     def add_frame(self, labels: Events, verdict: str | None = None, **given: Unpack[LabelOptions]) -> IngestReport:
-        """Record labels of a program: `event` and the other fields of a label in each row, as `add_file` does.
+        """Record labels of a program: `event` and the other fields of a label in each row, whatever mapping files have.
 
         `verdict`, `source`, `known_at`, `reason` and `amount` are defaults for rows without a value. Without
         `known_at`, a label is known from now on.
         """
-        from shroff.worker.answers import rows_of
+        import msgspec
+
+        from shroff.worker.answers import json_lines, rows_of
 
         now = time_text(self._context.now_ms())
         said = {name: value for name, value in {"verdict": verdict, **given}.items() if value is not None}
         rows = ({"known_at": now, **said, **_given(row)} for row in rows_of(labels))
-        with as_file(rows) as file:
-            return self.add_file(file)
+        return self.add_rows([msgspec.json.decode(line) for line in json_lines(rows)], "frame")
 
     def _label_file_beside(self, file: Path, progress: Progress | None) -> IngestReport:
-        from shroff.worker.inbox import LABELS, answers_of, labels_request
+        intake = intake_of(self._context, keeps_hashes=True)
+        with read_lines(file, tell=self._context.warnings.once) as lines:
+            return self._recorded(counted(intake.submissions(lines, file.name, "label"), progress))
 
-        places, requests = self._context.definitions.settings.money_places, WriterRequests(self._context)
-        return self._label_file(
-            file, progress, lambda part: answers_of(requests.ask(LABELS, labels_request(part, places)))
-        )
-
-    def _label_file(
-        self, file: Path, progress: Progress | None, put: Callable[[Sequence[Submission]], list[Answer]]
-    ) -> IngestReport:
+    def _recorded(self, labels: Iterable[Submission]) -> IngestReport:
+        """Record labels by requests of many; without a writer, they are carried out here."""
         from shroff.log.writer import Prepared
-        from shroff.worker.inbox import ROWS_MAX
+        from shroff.worker.inbox import LABELS, ROWS_MAX, answers_of, labels_request
         from shroff.worker.ingest import IngestReport, batches
 
-        intake, report = intake_of(self._context, keeps_hashes=True), IngestReport()
-        with read_lines(file, tell=self._context.warnings.once) as lines:
-            submissions = counted(intake.submissions(lines, file.name, "label"), progress)
-            for part in batches(submissions, ROWS_MAX):
-                report.add(Prepared(Batch(), put(part)))
+        places, requests = self._context.definitions.settings.money_places, WriterRequests(self._context)
+        report = IngestReport()
+        for part in batches(labels, ROWS_MAX):
+            report.add(Prepared(Batch(), answers_of(requests.ask(LABELS, labels_request(part, places)))))
         return report
 
     def hand(self, lines: HandedLines) -> Prepared | None:

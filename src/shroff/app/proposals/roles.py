@@ -12,11 +12,14 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import pairwise
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from shroff.app.proposals.profile import FileColumn, FileProfile
 from shroff.events.keys import RESERVED
 from shroff.language.types import CODES, ORIGINAL_PLACES, UNITS_MAX
+
+if TYPE_CHECKING:
+    from shroff.events.definitions import Field
 
 TYPE: Final = "payment"
 _LINE_ID: Final = "join(row.file, ':', row.number)"
@@ -56,6 +59,9 @@ _WORDS: Final = {  # words of a name, as in `card_no`; those of ids, amounts and
     "device": r"device|fingerprint|imei",
     "network": r"(^|_)(ip|ip_?address|ip_?addr)(_|$)",
     "mail": r"(^|_)e?_?mail(_|$)",
+    "parcel": r"^(?!.*(method|fee|cost|time|date|_at$|_on$)).*(parcel|ship|deliver)",
+    "address": r"^(?!.*(mail|billing)).*address",
+    "login": r"login",
     "no_key": r"type|group|categ|country|city|state|zip|lat|lon|gender|age(_|$)|code|mode|status|channel|bin(_|$)|"
     r"brand|balance|network(_|$)|present|entry|pop|job|count|lang|version|model|os(_|$)|currency|year",
     "personal": r"(^|_)((first|last|full|given|sur|family)_?name|first|last|name|phone|mobile|street|dob|ssn|"
@@ -113,6 +119,12 @@ def has(column: FileColumn, word: str) -> bool:
 def is_named(name: str, role: str) -> bool:
     """Whether the name of a field says that it has a role."""
     return re.search(_WORDS[role], name) is not None
+
+
+def field_of(fields: Iterable[Field], role: str) -> Field | None:
+    """The first field of a text whose name says that it has a role."""
+    texts = (field for field in fields if field.type.is_text)
+    return next((field for field in texts if is_named(field.name, role) and not is_named(field.name, "no_key")), None)
 
 
 def label_of(draft: Draft) -> FileColumn | None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
+from math import inf, isfinite
 from random import Random
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 LOOKED_BACK: Final = 20_000  # places of the log whose customers are robbed
 BACKGROUND: Final = 2_000  # genuine events of the last day that the attack hides among
 ROUNDS: Final = 12  # of an adaptive attack
-GATES: Final = ("loss", "seconds", "false_alarms")
+GATES: Final = {"loss": "money_lost", "seconds": "seconds_to_first_alarm", "false_alarms": "false_alarms"}
 Alarms = dict[str, list[str]]  # by event id: the rules behind it, or `score`
 
 
@@ -228,17 +229,13 @@ class _Drill:
 def _gate(text: str) -> tuple[str, float]:
     name, _, limit = text.partition("=")
     with suppress(ValueError):
-        if name in GATES:
-            return name, float(limit)
+        if name in GATES and isfinite(number := float(limit)):
+            return name, number
     raise UsageError(f"gate {text!r}: expected one of {', '.join(GATES)} with a number, as loss=5000.")
 
 
 def _judged(name: str, limit: float, kinds: Sequence[DrilledKind]) -> AttackGate:
-    value_of: dict[str, Callable[[DrilledKind], float | None]] = {
-        "loss": lambda kind: float(kind.money_lost),
-        "seconds": lambda kind: kind.seconds_to_first_alarm,
-        "false_alarms": lambda kind: kind.false_alarms,
-    }
-    values = [(value_of[name](kind), kind.kind) for kind in kinds]
-    value, kind = max(values, key=lambda item: float("inf") if item[0] is None else item[0])
-    return AttackGate(name, kind, value, limit, passed=value is not None and value <= limit)
+    """The gate by the worst of the kinds; a kind that nobody noticed has no seconds, and is the worst."""
+    found = {kind.kind: getattr(kind, GATES[name]) for kind in kinds}
+    value, kind = max((inf if value is None else float(value), kind) for kind, value in found.items())
+    return AttackGate(name, kind, None if value == inf else value, limit, passed=value <= limit)

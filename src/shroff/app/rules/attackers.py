@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from shroff.app.proposals.roles import KEYS, is_named
+from shroff.app.proposals.roles import KEYS, field_of, is_named
 from shroff.errors import UsageError
 from shroff.events.event import Event
 from shroff.language.expression import ThisField, walk
@@ -95,16 +95,9 @@ class AttackedType:
         self.amount, self.card, self.places = amounts[0], card, fields[amounts[0]].type.places
 
     def _at(self, role: str) -> int | None:
-        """The first text field of a role."""
-        fields = enumerate(self.type.fields)
-        return next(
-            (
-                at
-                for at, field in fields
-                if field.type.kind == "text" and is_named(field.name, role) and not is_named(field.name, "no_key")
-            ),
-            None,
-        )
+        """The place of the first text field of a role."""
+        field = field_of(self.type.fields, role)
+        return None if field is None else self.type.fields.index(field)
 
     def with_values(self, event: Event, id_: str, time_ms: int, changes: Mapping[int | None, Any]) -> Event:
         """The same with another id and time and some other values; a field is only filled where the event has it."""
