@@ -191,6 +191,21 @@ def test_a_decision_that_shows_nothing_of_a_key_hides_no_earlier_one_in_the_same
     assert [(one.entity, one.key, one.event) for one in written] == [("card", "c", "payment/p1")]
 
 
+def test_a_feature_that_reads_a_field_of_one_type_is_missing_behind_an_event_of_another():
+    written: list[Any] = []
+    store, memory = SimpleNamespace(write=written.extend), MemoryStore()
+    features = "card:\n  near: count(payment where payment.points > this.points) over 1h\n"
+    with closing(MemoryLog(memory)) as log:
+        Writer(log, project(features, "", 0), lambda: NOW_MS).write([submission(event) for event in history_of(0, 20)])
+    log = MemoryLog(memory, read_only=True)
+
+    OnlineSink(store, log).send(decisions(log, 0, log.last_seq(), wants_fields=True))
+
+    rows = {(row.entity, row.key): row for row in written}
+    assert {at: row.as_of_seq for at, row in rows.items()} == {at: seq for at, (seq, _) in last_decided(log).items()}
+    assert {row.event.partition("/")[0] for row in rows.values()} == {"payment", "refund"}
+
+
 @settings(QUICK, suppress_health_check=[*QUICK.suppress_health_check, HealthCheck.function_scoped_fixture])
 @given(
     some=st.lists(versions(), min_size=1, max_size=3),

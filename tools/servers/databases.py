@@ -38,14 +38,19 @@ class Redis(OneProcess):
         return Child("Redis", command, self.folder / "redis.log", env=root)
 
     def _is_ready(self) -> bool:
-        """Whether it answers, with its data read."""
+        """Whether it listens, and no longer reads its data."""
         import redis
 
+        if not super()._is_ready():
+            return False
         try:
             with redis.Redis.from_url(self.address) as client:
-                return bool(client.ping())
-        except redis.RedisError:
+                client.ping()
+        except redis.exceptions.BusyLoadingError:
             return False
+        except redis.RedisError:  # it speaks, but not with us: its certificate is another one
+            return True
+        return True
 
 
 class Postgres(OneProcess):

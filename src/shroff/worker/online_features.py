@@ -205,13 +205,13 @@ class _Keys:
         self._events, self._reference = definitions.events, definitions.reference
         told = [f'"{name}":"{getattr(definitions.versions, name)}"' for name in _TOLD]
         self.mark = f'"versions":{{{",".join(told)}'.encode()
-        # Others would hide what an earlier decision of their key showed.
-        shown = {(feature.entity, event) for feature in definitions.features.values() for event in feature.events}
+        # Entities without a feature would hide what an earlier decision of their key showed.
+        shown = {feature.entity for feature in definitions.features.values()}
         self._entities = {
             event: [
                 name
                 for name, entity in definitions.events.entities.items()
-                if event in entity.keys and (name, event) in shown and (name in wanted or not wanted)
+                if event in entity.keys and name in shown and (name in wanted or not wanted)
             ]
             for event in definitions.events.types
         }
