@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
@@ -239,3 +241,13 @@ def test_clients_and_projects_have_operations_by_name():
         Silent().lists.burn()
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
         Silent().nonsense()
+
+
+def test_a_request_is_enough_though_nobody_imported_its_operation() -> None:
+    code = (
+        "from shroff.operations.declaration import operation_of\n"
+        "from shroff_plugins.analytics.counts import CountQuestion\n"
+        "print(operation_of(CountQuestion()).name)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "counts\n"

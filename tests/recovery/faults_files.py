@@ -21,9 +21,6 @@ AT_ONCE: Final = 150  # new lines of the file in each run
 class FileWorld(World):
     """A worker that ends by itself when the file is in the log. Each line has one place, however often it is read."""
 
-    # What a clock that is far back refuses would be taken when the file is given again: here nothing is too early.
-    settings = "ahead: off\n"
-
     def __init__(self, folder: Path, seed: str, stable: Stable, broken: str = "") -> None:
         super().__init__(folder, seed, stable, broken)
         self.file = folder / "events.jsonl"

@@ -405,7 +405,9 @@ def operation(name: str, *, right: str, **more: Any) -> Callable[[Callable[Given
 
 
 def operation_of(request: OperationRequest[Outcome]) -> Operation[..., Outcome]:
-    """The operation of a request."""
+    """The operation of a request, also of one whose operation lies in a module that nobody imported yet."""
+    if type(request) not in _BY_REQUEST:
+        manifest.load_all()
     return _BY_REQUEST[type(request)]
 
 
