@@ -15,6 +15,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from tests.support.effort import IS_LONG
 from tests.support.served import NO_TLS
 
 pytestmark = [pytest.mark.slow, pytest.mark.first]
@@ -25,6 +26,8 @@ BARE_PATH = "/usr/bin:/bin"
 OF_THE_NETWORK = re.compile(r"(PIP|UV)_(?!CACHE|NO_CACHE)|SSL_CERT_|.*_(?i:proxy)$")
 LINK = re.compile(r"http://\S+/login/once/\w+")
 NO_INDEX = "If the package index cannot be reached"  # as tools/bootstrap.py says it
+# What the compiler made in this tree (`make warm`), but for kernels that a demo loads first.
+COMPILED, LACKING = {".kernel", ".nbi", ".nbc"}, ("rules.", "windows.tend")
 LIMIT_S = 600.0  # the whole first minute on a machine that does many other things
 
 
@@ -73,12 +76,23 @@ def typed(folder: Path, command: str, environment: dict[str, str]) -> Iterator[T
 
 
 def bare_machine(folder: Path) -> tuple[Path, dict[str, str]]:
-    """A copy of this tree without anything that git ignores, and the environment of somebody who just signed in."""
+    """A copy of this tree without anything that git ignores, and the environment of somebody who just signed in.
+
+    All kernels are compiled there in a campaign; else most are given, as they take half of the test.
+    """
     tree, listed = folder / "shroff", ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     for name in subprocess.run(listed, cwd=ROOT, capture_output=True, check=True).stdout.decode().split("\0"):
         if (source := ROOT / name).is_file():
             (tree / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(source, tree / name)
+    for source in () if IS_LONG else (ROOT / "src").rglob("__pycache__/*"):
+        if (
+            source.suffix in COMPILED
+            and not source.name.startswith(LACKING)
+            and source.parent.with_name(f"{source.name.partition('.')[0]}.py").exists()
+        ):
+            (place := tree / source.relative_to(ROOT)).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(source, place)
     environment = {name: value for name, value in os.environ.items() if OF_THE_NETWORK.match(name)}
     for name in ("HOME", "TMPDIR"):
         environment[name] = str(folder / name.lower())
