@@ -23,7 +23,7 @@ from typing import Any
 
 import shroff
 from bench.machine import describe, write_result
-from shroff.testing.amplitude import API_KEY, SECRET_KEY, amplitude, packed
+from tools.amplitude import API_KEY, SECRET_KEY, amplitude, packed
 
 PROJECT = Path(__file__).resolve().parent / "projects/amplitude"
 USERS = 200

@@ -27,9 +27,9 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 sys.path += [str(HERE.parents[1])]  # tools/, which belongs to the clone
 
-from shroff.testing.amplitude import API_KEY, SECRET_KEY, amplitude, packed  # noqa: E402 - the path is set above
-from shroff.testing.amplitude import AmplitudeServer as Server  # noqa: E402 - the path is set above
 from tools import sns  # noqa: E402 - the path is set above
+from tools.amplitude import API_KEY, SECRET_KEY, amplitude, packed  # noqa: E402 - the path is set above
+from tools.amplitude import AmplitudeServer as Server  # noqa: E402 - the path is set above
 from tools.examples import PROGRAM, FailedError, Stage, play, ready  # noqa: E402 - the path is set above
 from tools.servers.ports import Port  # noqa: E402 - the path is set above
 

@@ -17,8 +17,8 @@ from shroff.app import project as app
 from shroff.errors import TransientError
 from shroff.people import users
 from shroff.people.access import Role
-from shroff.testing.rows import contents, everything, payments
 from tests.support import forks
+from tests.support.log_rows import contents, everything, payments
 
 # The right to write does not bind root, so a reader who is root becomes nobody once everything is imported.
 READ = """
@@ -26,7 +26,7 @@ import os, sys
 from pathlib import Path
 from shroff.adapters.log.sqlite import SqliteLog
 from shroff.errors import StorageError
-from shroff.testing.rows import contents
+from tests.support.log_rows import contents
 import encodings.idna, difflib
 if os.getuid() == 0:
     os.setgid(os.stat(sys.argv[1]).st_gid)  # who reads is in the group of the log

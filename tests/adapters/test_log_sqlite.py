@@ -29,16 +29,16 @@ from shroff.config import private
 from shroff.errors import LogBusyError, PrunedError, StateError, StorageError, TransientError, UsageError
 from shroff.streams.log import Batch, PersonalValue, Record
 from shroff.streams.log_columns import JoinedTexts, RecordColumns
-from shroff.testing.rows import contents, everything, payments, record
 from tests.support import forks
 from tests.support.kill import KillSwitch, kill_at
+from tests.support.log_rows import contents, everything, payments, record
 
 BEFORE_THE_COMMIT = STEPS[:-1]
 
 APPEND_AND_DIE = """
 import pathlib, sys
 from shroff.adapters.log.sqlite import STEPS, SqliteLog
-from shroff.testing.rows import everything
+from tests.support.log_rows import everything
 from tests.support.kill import kill_at
 log = SqliteLog(pathlib.Path(sys.argv[1]), on_step=kill_at(sys.argv[2], STEPS))
 for first in (1, 4, 304):

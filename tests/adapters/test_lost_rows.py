@@ -14,7 +14,7 @@ from shroff.adapters.log.sqlite import SqliteLog
 from shroff.errors import StorageError
 from shroff.monitoring.doctor_rows import read_rows
 from shroff.streams.log import Batch, HitRow, Log, Record
-from shroff.testing.rows import decision, payments, record
+from tests.support.log_rows import decision, payments, record
 
 FRAMED, ROWS = 300, 60
 LAST = FRAMED + ROWS + 3

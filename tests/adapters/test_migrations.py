@@ -11,7 +11,7 @@ import pytest
 from shroff.adapters.log.sqlite import SqliteLog
 from shroff.errors import StorageError
 from shroff.streams.log import Reply
-from shroff.testing.rows import NOW_MS, contents, everything
+from tests.support.log_rows import NOW_MS, contents, everything
 from tests.support.next_version import use_version_2
 
 

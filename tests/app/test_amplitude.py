@@ -23,9 +23,9 @@ from shroff.errors import TransientError, UsageError
 from shroff.events.formats.encodings import read_lines
 from shroff.events.intake import Submission
 from shroff.streams.pull import PullPlace
-from shroff.testing.amplitude import API_KEY, SECRET_KEY, AmplitudeServer, amplitude, packed
 from shroff.worker import ingest
 from shroff_plugins.connectors import amplitude as adapter
+from tools.amplitude import API_KEY, SECRET_KEY, AmplitudeServer, amplitude, packed
 
 NOW_MS = int(datetime(2026, 3, 4, 3, 0, tzinfo=UTC).timestamp() * 1_000)  # three days have ended three hours ago
 EVENTS = """

@@ -14,7 +14,7 @@ from shroff.adapters.log.sums import decision_sum
 from shroff.cli.main import run
 from shroff.errors import StorageError
 from shroff.monitoring.doctor import OK, WRONG, look_at_rows
-from shroff.testing.rows import everything
+from tests.support.log_rows import everything
 from tests.support.projects import FILES
 
 CSV = ["--format", "csv"]

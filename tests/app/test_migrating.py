@@ -20,7 +20,7 @@ from shroff.app.context import ProjectContext
 from shroff.cli.main import run
 from shroff.errors import DefinitionError, LogBusyError, StorageError
 from shroff.people.audit_operations import VerifyAudit
-from shroff.testing.rows import everything, payments
+from tests.support.log_rows import everything, payments
 from tests.support.next_version import use_version_2
 
 

@@ -46,7 +46,7 @@ def test_rooms_import_only_rooms_below_them():
         ("shroff.features.plan", "shroff.streams.log"),  # sideways
         ("shroff.engine.step", "shroff.log.dedup_lookup"),
         ("shroff.client.calls", "shroff.web.server"),
-        ("shroff.streams.log", "shroff.testing.rows"),
+        ("shroff.streams.log", "shroff.testing.contracts"),
         ("shroff.errors", "shroff.config"),
     ],
 )

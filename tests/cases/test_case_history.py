@@ -11,8 +11,8 @@ from shroff.cases.case import CLAIMED, CLOSED, ESCALATED, OPEN, Happened
 from shroff.cases.case_history import CaseHistory, told_by
 from shroff.cases.label_feed import FeedLabel
 from shroff.cases.timers import carry_out
-from shroff.testing.rows import NOW_MS
 from tests.support.cased import ANN, BEN, alert, denial, services
+from tests.support.log_rows import NOW_MS
 
 LOCK_MS = 60_000
 

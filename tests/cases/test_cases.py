@@ -19,8 +19,8 @@ from shroff.errors import NotAllowedError, UsageError
 from shroff.language.values import DAY_MS
 from shroff.people.access import RIGHTS, Right, Role
 from shroff.people.store import AuditFilter, rows_of
-from shroff.testing.rows import NOW_MS
 from tests.support.cased import ANN, BEN, VIEWER, alert, denial, services, user
+from tests.support.log_rows import NOW_MS
 
 MINUTE_MS = 60_000
 PNG = b"\x89PNG\r\n\x1a\n...."

@@ -13,7 +13,7 @@ import pytest
 
 from shroff.errors import LogBusyError, OvertakenError, StateError
 from shroff.streams.log import ANY, Batch, LateEvent, Log, Record, StuckRow
-from shroff.testing.contracts.log.basics import LogContract
+from tests.support.contracts.log.basics import LogContract
 from tests.support.log_memory import MemoryLog, MemoryStore
 
 WHY = "its bytes are gone with its process"

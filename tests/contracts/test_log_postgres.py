@@ -17,8 +17,8 @@ from shroff.adapters.databases.server_url import server_url
 from shroff.adapters.log.postgresql import PostgresLog
 from shroff.errors import LogBusyError, StorageError, TransientError
 from shroff.streams.log import Log
-from shroff.testing.contracts.log.basics import LogContract
 from tests.contracts.cutting import Wire
+from tests.support.contracts.log.basics import LogContract
 from tools.servers.databases import Postgres
 from tools.servers.keep import Kept
 
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.slow
 HOLD = """
 import sys
 from shroff.adapters.log.postgresql import PostgresLog
-from shroff.testing.log_holder import hold
+from tests.support.log_holder import hold
 hold(lambda on_step: PostgresLog(sys.argv[1], on_step=on_step))
 """
 FULL = """

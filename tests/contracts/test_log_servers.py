@@ -33,10 +33,11 @@ from shroff.adapters.log.rows import EVENT_FRAMES
 from shroff.adapters.log.sqlite import SqliteLog
 from shroff.errors import LogBusyError, OvertakenError, ShroffError, StateError, StorageError, TransientError
 from shroff.streams.log import Batch, HitRow
-from shroff.testing.rows import ODD_IDS, contents, decision, everything, payments, record
+from shroff.testing.contracts.promises import ODD_IDS
 from tests.contracts.cutting import Wire
 from tests.support import forks
 from tests.support.effort import times
+from tests.support.log_rows import contents, decision, everything, payments, record
 from tests.support.next_version import use_version_2
 from tests.support.small_runs import small_runs
 from tools.servers.proxy import Proxy
@@ -47,7 +48,7 @@ SECRET = "not-for-anybody"
 APPEND_AND_DIE = """
 import sys
 from shroff.adapters.log.postgresql import STEPS, PostgresLog
-from shroff.testing.rows import everything
+from tests.support.log_rows import everything
 from tests.support.kill import kill_at
 log = PostgresLog(sys.argv[1], on_step=kill_at(sys.argv[2], STEPS), lease_s=0.6)
 for first in (1, 4, 7):

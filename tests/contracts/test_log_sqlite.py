@@ -6,12 +6,12 @@ from pathlib import Path
 
 from shroff.adapters.log.sqlite import SqliteLog
 from shroff.streams.log import Log
-from shroff.testing.contracts.log.basics import LogContract
+from tests.support.contracts.log.basics import LogContract
 
 HOLD = """
 import pathlib, sys
 from shroff.adapters.log.sqlite import SqliteLog
-from shroff.testing.log_holder import hold
+from tests.support.log_holder import hold
 hold(lambda on_step: SqliteLog(pathlib.Path(sys.argv[1]), on_step=on_step))
 """
 

@@ -12,7 +12,7 @@ import pytest
 
 from shroff.adapters.log.postgresql import PostgresLog
 from shroff.errors import StorageError
-from shroff.testing.rows import contents, everything
+from tests.support.log_rows import contents, everything
 from tools.servers.databases import Postgres, with_postgres_tools
 
 pytestmark = pytest.mark.slow

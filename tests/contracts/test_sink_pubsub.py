@@ -15,10 +15,10 @@ from shroff.streams import delivering_rows
 from shroff.streams.log import Record
 from shroff.streams.sink import Outgoing, PreparedSink, Sink
 from shroff.testing.contracts.sink import SinkContract, row
-from shroff.testing.rows import payments
 from shroff_plugins.connectors.pubsub_sink import PubsubSink
 from tests.contracts.test_sinks import nowhere
 from tests.support.log_memory import MemoryLog
+from tests.support.log_rows import payments
 from tests.support.pubsubs import PubsubDesk
 
 

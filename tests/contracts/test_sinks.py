@@ -24,9 +24,9 @@ from shroff.errors import UsageError
 from shroff.streams import delivering_rows
 from shroff.streams.sink import MarkedSink, Outgoing, Sink
 from shroff.testing.contracts.sink import PASSWORD, SinkContract, row
-from shroff.testing.rows import everything, payments
 from tests.contracts.receivers import Received, receiver
 from tests.support.log_memory import MemoryLog
+from tests.support.log_rows import everything, payments
 
 NO_MARKS = {"takes marks": "a row that comes again takes its own place, which is once as well"}
 

@@ -28,9 +28,9 @@ from shroff.log.writer import Writer
 from shroff.streams.lake import PART_BYTES_MAX, WAITS_S, RetriedObjects, check_name
 from shroff.streams.lake_manifest import CHECKPOINT_EVERY, DocumentFolder, Layout, manifest_name, read_state
 from shroff.streams.log import Batch, Log
-from shroff.testing.rows import everything, payments, record
 from tests.support import projects
 from tests.support.log_memory import MemoryLog
+from tests.support.log_rows import everything, payments, record
 from tests.support.objects import FaultyObjects, MemoryObjects
 from tests.support.projects import NOW_MS, label, payment, submission
 

@@ -16,11 +16,11 @@ from shroff.lake.writer import LakeWriter
 from shroff.log.writer import Writer
 from shroff.streams.lake import RetriedObjects
 from shroff.streams.log import Log
-from shroff.testing.contracts.log.beside import LogBesideContract
-from shroff.testing.contracts.log.inbox import LogInboxContract
-from shroff.testing.contracts.log.stuck import LogQuarantineContract, LogStuckContract
-from shroff.testing.contracts.log.unique import LogUniqueContract
 from tests.events.test_unique import label, payment, project
+from tests.support.contracts.log.beside import LogBesideContract
+from tests.support.contracts.log.inbox import LogInboxContract
+from tests.support.contracts.log.stuck import LogQuarantineContract, LogStuckContract
+from tests.support.contracts.log.unique import LogUniqueContract
 from tests.support.log_memory import MemoryLog, MemoryStore
 from tests.support.objects import MemoryObjects
 from tests.support.projects import NOW_MS

@@ -23,9 +23,9 @@ from shroff.cases.store import CaseChange
 from shroff.cases.timers import carry_out
 from shroff.errors import UsageError
 from shroff.people.access import Who
-from shroff.testing.rows import NOW_MS
 from tests.support.cased import ANN, BEN, NoticeServices, alert, denial, services
 from tests.support.effort import examples
+from tests.support.log_rows import NOW_MS
 
 LOCK_MS, UNDO_MS = 60_000, 8_000
 WHO = st.sampled_from([ANN, BEN])

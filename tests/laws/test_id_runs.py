@@ -25,8 +25,8 @@ from shroff.adapters.log.sqlite import SqliteLog
 from shroff.errors import StateError, StorageError
 from shroff.replay.verification import verify
 from shroff.streams.log import Batch
-from shroff.testing.rows import payments
 from tests.support.effort import examples
+from tests.support.log_rows import payments
 from tests.support.small_runs import small_runs
 
 TYPES = ("payment", "label")

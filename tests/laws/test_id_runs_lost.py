@@ -18,8 +18,8 @@ from shroff.adapters.log import compaction, event_frames, frame_queries
 from shroff.adapters.log.sqlite import SqliteLog
 from shroff.errors import StateError
 from shroff.streams.log import Batch
-from shroff.testing.rows import payments
 from tests.support.effort import times
+from tests.support.log_rows import payments
 from tests.support.power import Disk, Operation, RouteDoc
 from tests.support.recording import put_files, recording
 from tests.support.small_runs import small_runs

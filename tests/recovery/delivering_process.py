@@ -15,7 +15,7 @@ from shroff.streams import sink_threads as module
 from shroff.streams.sink import Outgoing, Sink, Undelivered
 from shroff.streams.sink_cursor import SinkRoute
 from shroff.streams.sink_threads import delivering
-from shroff.testing.rows import payments
+from tests.support.log_rows import payments
 
 TOTAL = 6_000
 POISON = 777  # the place of a decision that the table would not have

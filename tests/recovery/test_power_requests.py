@@ -24,9 +24,9 @@ from shroff.app import adapter_factory
 from shroff.app import project as app
 from shroff.errors import ShroffError
 from shroff.streams.log import InboxRequest
-from shroff.testing.rows import contents, everything
 from shroff.worker.inbox import DROP, LABELS, drop_request, labels_request
 from tests.support.effort import times
+from tests.support.log_rows import contents, everything
 from tests.support.next_version import use_version_2
 from tests.support.power import Disk, Operation, RouteDoc
 from tests.support.recording import files_in, put_files, recording

@@ -24,12 +24,12 @@ from shroff.app.models.retraining import Options
 from shroff.models.evaluation import estimates
 from shroff.models.registry import Registry
 from shroff.streams.pull import PullPlace
-from shroff.testing.amplitude import API_KEY, SECRET_KEY, amplitude
 from shroff.worker import ingest
 from tests.app import test_amplitude
 from tests.support.effort import times
 from tests.support.kill import KillSwitch
 from tests.support.learnable import FILES, make_project, write_days
+from tools.amplitude import API_KEY, SECRET_KEY, amplitude
 
 from .harness import TRIED_STEPS, Contents, contents, in_a_process
 

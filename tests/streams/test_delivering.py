@@ -15,9 +15,9 @@ from shroff.streams.log import Batch, Record
 from shroff.streams.sink import AwayError, Undelivered
 from shroff.streams.sink_cursor import Courier, SinkRoute, first_offsets, source_of, trouble_of
 from shroff.streams.sink_threads import Delivery, couriers_of, delivering, record
-from shroff.testing.rows import NOW_MS, flag, payments, stuck
 from tests.contracts.memory_sink import MemorySink, Place, PlainSink
 from tests.support.log_memory import MemoryLog, MemoryStore
+from tests.support.log_rows import NOW_MS, flag, payments, stuck
 
 
 @dataclass

@@ -22,7 +22,7 @@ from shroff.people.access import RIGHTS, Role, Who
 from shroff.people.audit import sealing, verify
 from shroff.people.store import User, rows_of
 from shroff.project.settings.casework import CaseSettings
-from shroff.testing.rows import NOW_MS
+from tests.support.log_rows import NOW_MS
 
 SEAL = sealing(b"of a test")
 

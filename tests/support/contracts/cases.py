@@ -43,7 +43,7 @@ from shroff.people.audit import Act, sealing
 from shroff.people.store import PeopleStore
 from shroff.streams.log import Log
 from shroff.testing.contracts.promises import Contract
-from shroff.testing.rows import NOW_MS
+from tests.support.log_rows import NOW_MS
 
 SEAL = sealing(b"a key that only this project has")
 ANN = local("ann", "command")

@@ -18,8 +18,8 @@ from shroff.people.access import Role, Who, local
 from shroff.people.audit import Act, sealing
 from shroff.people.store import Attempts, Change, Link, PeopleStore, User, UserSession, Visit, rows_of
 from shroff.streams.log import Log
-from shroff.testing.rows import NOW_MS, payments
 from tests.support.contracts.people_rows import PeopleRowsContract
+from tests.support.log_rows import NOW_MS, payments
 
 SEAL = sealing(b"a key that only this project has")
 ANN = local("ann", "command")

@@ -13,7 +13,7 @@ from shroff.people.access import RIGHTS, Right, Role, Who, local
 from shroff.people.audit import Act
 from shroff.people.store import ApiKey, Attempts, AuditFilter, KeptAnswer, Link, PeopleStore, UserSession, Visit
 from shroff.testing.contracts.promises import Contract, promise
-from shroff.testing.rows import NOW_MS
+from tests.support.log_rows import NOW_MS
 
 _BEN = Who("user", "user-2", "ben", Role.VIEWER, RIGHTS[Role.VIEWER])
 

@@ -9,8 +9,7 @@ from functools import partial
 
 import pytest
 
-from shroff.testing.contracts.promises import Contract
-from shroff.testing.rows import ODD_IDS
+from shroff.testing.contracts.promises import ODD_IDS, Contract
 from shroff.worker.online_features import EntityRow, OnlineStore
 
 WRITERS = 4

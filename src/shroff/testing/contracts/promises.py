@@ -1,4 +1,4 @@
-"""Promises by name, and honest gaps: what an adapter cannot do is stated, and checked to be true."""
+"""Promises by name, and honest gaps: what an adapter cannot do is stated, and checked to be true; odd ids."""
 
 from __future__ import annotations
 
@@ -7,6 +7,29 @@ from functools import wraps
 from typing import Any, ClassVar, TypeVar, cast
 
 import pytest
+
+ODD_IDS = (
+    "",
+    "a'b",
+    'a"b',
+    "a%b_",
+    "A",
+    "a",
+    "a ",
+    "é",
+    "e\u0301",
+    "\U0001f4b6",
+    "x,y",
+    "[1]",
+    "null",
+    "007",
+    "7",
+    "z" * 900,
+    "a\x00b",
+    "\x1a0",
+    "\\N",
+    "a\tb\r\nc\\",
+)
 
 
 class Contract:

@@ -11,8 +11,7 @@ import pytest
 
 from shroff.errors import TransientError
 from shroff.streams.sink import MarkedSink, Outgoing, Sink
-from shroff.testing.contracts.promises import Contract, promise
-from shroff.testing.rows import ODD_IDS
+from shroff.testing.contracts.promises import ODD_IDS, Contract, promise
 
 PASSWORD = "not-to-be-seen"  # noqa: S105 - which an adapter puts into the address of `away`, where it has one
 

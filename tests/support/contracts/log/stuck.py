@@ -8,8 +8,9 @@ import pytest
 
 from shroff.errors import StateError
 from shroff.streams.log import Batch, Counts, Log, Offset
-from shroff.testing.contracts.log import LogCase
-from shroff.testing.rows import NOW_MS, ODD_IDS, contents, everything, label, payments, record, refused, stuck
+from shroff.testing.contracts.promises import ODD_IDS
+from tests.support.contracts.log import LogCase
+from tests.support.log_rows import NOW_MS, contents, everything, label, payments, record, refused, stuck
 
 
 class LogStuckContract(LogCase):

@@ -26,26 +26,15 @@ from shroff.streams.log import (
     OutboxRow,
     UniqueValue,
 )
-from shroff.testing.contracts.log.beside import LogBesideContract, LogFlagsContract
-from shroff.testing.contracts.log.inbox import LogInboxContract
-from shroff.testing.contracts.log.large_batches import LogLargeBatchContract
-from shroff.testing.contracts.log.lead import LogLeadContract
-from shroff.testing.contracts.log.pruning import LogPruningContract
-from shroff.testing.contracts.log.stuck import LogQuarantineContract, LogStuckContract
-from shroff.testing.contracts.log.unique import LogUniqueContract
-from shroff.testing.contracts.promises import promise
-from shroff.testing.rows import (
-    NOW_MS,
-    ODD_IDS,
-    contents,
-    decision,
-    everything,
-    flag,
-    label,
-    payments,
-    record,
-    remark,
-)
+from shroff.testing.contracts.promises import ODD_IDS, promise
+from tests.support.contracts.log.beside import LogBesideContract, LogFlagsContract
+from tests.support.contracts.log.inbox import LogInboxContract
+from tests.support.contracts.log.large_batches import LogLargeBatchContract
+from tests.support.contracts.log.lead import LogLeadContract
+from tests.support.contracts.log.pruning import LogPruningContract
+from tests.support.contracts.log.stuck import LogQuarantineContract, LogStuckContract
+from tests.support.contracts.log.unique import LogUniqueContract
+from tests.support.log_rows import NOW_MS, contents, decision, everything, flag, label, payments, record, remark
 
 
 class LogContract(

@@ -14,8 +14,8 @@ from msgspec.structs import replace
 
 from shroff.errors import StateError
 from shroff.streams.log import Batch, DecisionRow, Log, Record
-from shroff.testing.contracts.log import LogCase
-from shroff.testing.rows import payments, record
+from tests.support.contracts.log import LogCase
+from tests.support.log_rows import payments, record
 
 
 class LogLargeBatchContract(LogCase):

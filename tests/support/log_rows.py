@@ -25,28 +25,6 @@ from shroff.streams.log import (
 )
 
 NOW_MS = 1_700_000_000_000
-ODD_IDS = (
-    "",
-    "a'b",
-    'a"b',
-    "a%b_",
-    "A",
-    "a",
-    "a ",
-    "é",
-    "e\u0301",
-    "\U0001f4b6",
-    "x,y",
-    "[1]",
-    "null",
-    "007",
-    "7",
-    "z" * 900,
-    "a\x00b",
-    "\x1a0",
-    "\\N",
-    "a\tb\r\nc\\",
-)
 
 
 def record(seq: int, id: str | None = None, *, type: str = "payment", kind: Kind = "event", at: int = 0) -> Record:

@@ -8,8 +8,9 @@ import pytest
 
 from shroff.errors import StateError
 from shroff.streams.log import Batch, Counts, HitRow, Log, PersonalValue
-from shroff.testing.contracts.log import LogCase
-from shroff.testing.rows import NOW_MS, ODD_IDS, contents, flag, late, payments, personal, record
+from shroff.testing.contracts.promises import ODD_IDS
+from tests.support.contracts.log import LogCase
+from tests.support.log_rows import NOW_MS, contents, flag, late, payments, personal, record
 
 
 class LogBesideContract(LogCase):

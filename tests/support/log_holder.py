@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from shroff.errors import ShroffError
 from shroff.streams.log import Log
-from shroff.testing.rows import payments
+from tests.support.log_rows import payments
 
 HELD = "held"
 APPENDED = "appended"

@@ -11,8 +11,9 @@ import pytest
 from shroff.errors import StateError
 from shroff.streams.log import Batch, Indexed, Log, UniqueValue
 from shroff.streams.log_columns import KeyPlaces
-from shroff.testing.contracts.log import LogCase
-from shroff.testing.rows import ODD_IDS, label, payments, record
+from shroff.testing.contracts.promises import ODD_IDS
+from tests.support.contracts.log import LogCase
+from tests.support.log_rows import label, payments, record
 
 
 class LogUniqueContract(LogCase):

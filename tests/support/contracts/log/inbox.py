@@ -10,8 +10,8 @@ import pytest
 
 from shroff.errors import StateError
 from shroff.streams.log import Batch, InboxRequest, Log, Reply
-from shroff.testing.contracts.log import LogCase
-from shroff.testing.rows import NOW_MS, contents, everything, payments
+from tests.support.contracts.log import LogCase
+from tests.support.log_rows import NOW_MS, contents, everything, payments
 
 
 class LogInboxContract(LogCase):

@@ -11,8 +11,9 @@ import pytest
 
 from shroff.errors import OvertakenError, PrunedError, StateError
 from shroff.streams.log import Batch, Log, UniqueValue
-from shroff.testing.contracts.log import LogCase
-from shroff.testing.rows import ODD_IDS, contents, decision, everything, payments, record
+from shroff.testing.contracts.promises import ODD_IDS
+from tests.support.contracts.log import LogCase
+from tests.support.log_rows import contents, decision, everything, payments, record
 
 
 class LogPruningContract(LogCase):

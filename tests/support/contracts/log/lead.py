@@ -17,10 +17,10 @@ import pytest
 
 from shroff.errors import LogBusyError, OvertakenError
 from shroff.streams.log import Batch, Lead, Log, Offset
-from shroff.testing.contracts.log import LogCase
 from shroff.testing.contracts.promises import promise
-from shroff.testing.log_holder import APPENDED
-from shroff.testing.rows import contents, everything, payments
+from tests.support.contracts.log import LogCase
+from tests.support.log_holder import APPENDED
+from tests.support.log_rows import contents, everything, payments
 
 OPENERS = 4  # at once
 
@@ -37,7 +37,7 @@ class LogLeadContract(LogCase):
 
     @abstractmethod
     def holding_program(self, folder: Path) -> Sequence[str]:
-        """A command that opens the log in this folder for writing and calls `testing.log_holder.hold` with it."""
+        """A command that opens the log in this folder for writing and calls `tests.support.log_holder.hold` with it."""
 
     # Epochs
 
@@ -206,7 +206,7 @@ class LogLeadContract(LogCase):
     def _held(self, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
         """A process that holds the log."""
         command = self.holding_program(folder)
-        holder = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # noqa: S603 - ours
+        holder = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         with holder:
             try:
                 assert heard(holder) == "held"
