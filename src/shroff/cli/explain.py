@@ -46,6 +46,10 @@ def explain(session: Session, reference: str) -> None:
 def _text(found: Explained, durations: Collection[str]) -> str:
     row, document = found.row, found.document
     parts = [f"{row.event} {one_line(row.id)}, sequence number {row.seq:,}: {row.outcome}"]
+    if document.get("rate") or document.get("remark"):
+        rate = f" at {document['rate']}" if document["rate"] else ""
+        amount = f"{shown(document['amount'])} from {document['original']} {one_line(document['currency'])}{rate}"
+        parts.append(f"Amount\n  {amount}" + (f": {one_line(document['remark'])}" if document["remark"] else ""))
     told = found.rule_words
     reasons = [
         (reason["code"], reason["effect"], told.get(reason["code"], reason["text"])) for reason in document["reasons"]

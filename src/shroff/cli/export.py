@@ -84,9 +84,8 @@ def export(
     from shroff.runtime.whole_files import out_format, write_lines, write_tables
 
     names = [name.strip() for name in personal.split(",")] if personal else []
-    kind = exports.kind_of(what)
-    if names:
-        kind = exports.with_personal(kind, session.project.definitions.events, names)
+    events = session.project.definitions.events
+    kind = exports.with_personal(exports.with_amounts(exports.kind_of(what), events), events, names)
     kind = exports.known_by(kind, moment_ms(as_of))
     if format_ is not None and format_ not in exports.FORMATS:
         hint = nearest(format_, exports.FORMATS) or "Formats are jsonl, csv and parquet."

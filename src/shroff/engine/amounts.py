@@ -20,7 +20,7 @@ from shroff.language.columns import Array, Column
 from shroff.language.types import INTEGER, ORIGINAL_PLACES
 from shroff.language.values import Value, show_number
 
-_NAMES: Final = ("amount", "original", "currency", "rate", "remark")
+AMOUNT_PARTS: Final = ("amount", "original", "currency", "rate", "remark")
 _NULL: Final = b"null"
 _UNIT: Final = 10**ORIGINAL_PLACES
 
@@ -37,7 +37,7 @@ class AmountWriter:
         self._places = money_places
         self._amounts = ColumnWriter(["", ""], [field.type for _, field in self._fields[:1]], money_places)
         self._wholes = ColumnWriter(["", ""], [INTEGER], money_places)
-        self._pieces = [f'{"," if at else ""}"{name}":'.encode() for at, name in enumerate(_NAMES)]
+        self._pieces = [f'{"," if at else ""}"{name}":'.encode() for at, name in enumerate(AMOUNT_PARTS)]
 
     def text(self, values: Sequence[Value]) -> bytes:
         """The part of one event's document."""

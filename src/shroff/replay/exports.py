@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from shroff.engine.amounts import AMOUNT_PARTS
 from shroff.engine.stored import decision_document, stored
 from shroff.errors import UsageError, nearest
 from shroff.events.definitions import Events
@@ -182,7 +183,14 @@ _DECISION_COLUMNS: Final = (
 
 def _decision_row(row: DecisionRow) -> dict[str, Any]:
     document = decision_document(row)
-    return {name: document.get(name) for name in _DECISION_COLUMNS}
+    return {name: document.get(name) for name in (*_DECISION_COLUMNS, *AMOUNT_PARTS)}
+
+
+def with_amounts(kind: ExportKind, events: Events) -> ExportKind:
+    """Decisions with their amount as converted and as sent, where the project has amounts in many currencies."""
+    if kind is not KINDS["decisions"] or not any(type_.converted for type_ in events.types.values()):
+        return kind
+    return replace(kind, columns=(*kind.columns, *AMOUNT_PARTS))
 
 
 # ---- events and labels
