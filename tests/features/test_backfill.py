@@ -56,6 +56,7 @@ ALL = tuple(
     Query(function, 0, **window, numerator=1, denominator=2)
     for window in ({"length_ms": 500}, {"length_ms": 500, "delay_ms": 200}, {"last_n": 5, "including": True})
     for function in FUNCTIONS
+    if AGGREGATES[function].state != "looks"
 )
 PLAN = HistoryPlan((MONEY,), ALL)
 
@@ -141,7 +142,7 @@ def test_an_empty_history_and_empty_windows_have_answers():
     nothing = [[] for _ in ALL]
     first = {
         query.function: column
-        for query, column in zip(ALL[: len(FUNCTIONS)], run([(0, None)], *ALL[: len(FUNCTIONS)]), strict=True)
+        for query, column in zip(ALL[: len(ALL) // 3], run([(0, None)], *ALL[: len(ALL) // 3]), strict=True)
     }
 
     assert run([], *ALL) == nothing

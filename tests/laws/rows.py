@@ -140,7 +140,7 @@ def functions_of(series: Series) -> list[str]:
     return [
         name
         for name, row in AGGREGATES.items()
-        if row.state in NEEDS
+        if row.state != "looks"
         and all(getattr(series, need) for need in NEEDS[row.state])
         and (row.takes is None or kinds & row.takes)
     ]

@@ -462,11 +462,13 @@ def test_generated_projects_ask_kernels_and_python():
         definitions = computing_project(*some_texts(random))
         computed = computed_of(definitions)
         online = Online(definitions.events, computed, definitions.reference, definitions.settings.lateness_ms)
-        looks = (group for group in online.groups if group.key.is_look and group.key.via is None)  # links are Python's
-        asked.update("look of a kernel" if group.look is None else "look" for group in looks)
+        for group in online.groups:
+            kind = "link" if group.key.via is not None else "look" if group.key.is_look else "other"
+            asked[f"{kind} of a kernel" if group.look is None else kind] += 1
         asked.update("rule of a kernel" if one.is_compiled else "rule" for one in online.rules)
 
     assert asked["look of a kernel"] > asked["look"] > 20
+    assert asked["link of a kernel"] > asked["link"] > 0
     assert asked["rule of a kernel"] > asked["rule"] > 20
 
 

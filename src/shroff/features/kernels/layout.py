@@ -25,7 +25,7 @@ from __future__ import annotations
 
 from typing import Final
 
-VERSION: Final = 2
+VERSION: Final = 3
 
 # Fixed words; word 0 is the version.
 TAIL: Final = 1  # first word never used
@@ -61,6 +61,15 @@ GROUPS_BEFORE: Final = 33
 EDGE_PLACES: Final = 34  # address of scratch: the place of each edge at this row
 LOOKS: Final = 36
 LOOKS_BEFORE: Final = 38  # looks without `including this` come first, too
+
+# A history with links: see `kernels.links`.
+UP_TO: Final = 39  # the greatest degree of a link value that counts; 0: there are no links
+ARRIVALS: Final = 40  # events so far
+MARKS: Final = 41  # counts up: what has the newest mark was seen on the way
+MARK: Final = 42  # its offset in a head
+OF_LINK: Final = 3  # these series, from the end: the code of the link value
+OF_KEY: Final = 2  # the code of the key
+OF_ARRIVAL: Final = 1  # the event's number by arrival, of those that aggregates are over
 
 # A series in the plan. Offsets are into a cell or a head; -1: not there.
 SERIES_WORDS: Final = 8
@@ -123,6 +132,8 @@ LAST: Final = 8
 DISTINCT: Final = 9
 QUANTILE: Final = 10
 MEDIAN: Final = 11
+MODE: Final = 12
+NTH_LAST: Final = 13
 
 # A track: the candidates for one maximum or minimum, for every window with the same right edge.
 TRACK_WORDS: Final = 4

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shroff.features.kernels.answers import place_edges, place_windows, rank_of
-from shroff.features.kernels.cells import Words, class_of, give, is_kept, take, value_at
+from shroff.features.kernels.cells import Words, class_of, copy_words, give, is_kept, take, value_at
 from shroff.features.kernels.layout import (
     BEGIN,
     CELL_WORDS,
@@ -14,6 +14,7 @@ from shroff.features.kernels.layout import (
     DENOMINATOR,
     DISTINCT,
     END,
+    FIRST,
     FUNCTION,
     IS_REAL,
     K_DO,
@@ -33,7 +34,10 @@ from shroff.features.kernels.layout import (
     MEAN,
     MEDIAN,
     MIN,
+    MODE,
+    NTH_LAST,
     NUMERATOR,
+    OF_ARRIVAL,
     ORIGIN,
     QUANTILE,
     ROW_OUT,
@@ -43,9 +47,11 @@ from shroff.features.kernels.layout import (
     SHARE,
     STD,
     SUM,
+    UP_TO,
     WINDOWS,
     WINDOWS_BEFORE,
 )
+from shroff.features.kernels.links import link_series, linked_cells
 from shroff.features.kernels.numbers import Word, bits_of, compiled, in_order, middle, product, scaled, spread
 from shroff.features.kernels.order import select
 from shroff.features.kernels.programs import evaluate
@@ -60,10 +66,14 @@ def look_step(
     values: NDArray[np.int64],
     kept: NDArray[np.uint8],
     row: Word,
+    own: Word,
     out: NDArray[np.int64],
     valid: NDArray[np.uint8],
 ) -> Word:
-    """Answer the looks before (step 0) or after (step 1) the row's event is in; False: the heap must grow first."""
+    """Answer the looks before (step 0) or after (step 1) the row's event is in; False: the heap must grow first.
+
+    `own` is the code of a link value that counts in any case, -1: none.
+    """
     if step == 0:
         first_window, last_window = np.int64(0), heap[WINDOWS_BEFORE]
         first, last = np.int64(0), heap[LOOKS_BEFORE]
@@ -72,14 +82,32 @@ def look_step(
         first, last = heap[LOOKS_BEFORE], heap[LOOKS + 1]
     if first == last:
         return True
-    now = place_edges(heap, head, time_ms)
-    place_windows(heap, head, first_window, last_window, now)
+    is_linked = heap[UP_TO] != 0
+    if not is_linked:
+        place_windows(heap, head, first_window, last_window, place_edges(heap, head, time_ms))
+    cells, size_class, count, links, placed = np.int64(0), np.int64(0), np.int64(0), np.int64(0), np.int64(0)
+    is_done = True
     for i in range(first, last):
         look = heap[LOOKS] + i * LOOK_WORDS
+        window = heap[WINDOWS] + heap[look + K_WINDOW]
+        if is_linked and window != placed:
+            if cells != 0:
+                give(heap, cells, size_class)
+            placed = window
+            cells, size_class, count, links = linked_cells(heap, head, window, own, time_ms)
+            if cells == 0:
+                return False
+        if links > 1 and heap[look + FUNCTION] in (FIRST, LAST, MODE, NTH_LAST):
+            sort(heap, cells, count, link_series(heap, OF_ARRIVAL))
+            links = np.int64(1)
+        if not is_linked:
+            count = max(heap[window + END] - heap[window + BEGIN], 0)
+        oldest = heap[head + ORIGIN] + heap[window + BEGIN] * heap[CELL_WORDS]
         load_this(heap, look, values, kept, row)
-        if not look_at_all(heap, head, look, row, out, valid):
-            return False
-    return True
+        is_done = is_done and look_at_all(heap, look, cells, oldest, count, row, out, valid) != 0
+    if cells != 0:
+        give(heap, cells, size_class)
+    return is_done
 
 
 @compiled
@@ -113,29 +141,41 @@ def keeps(heap: Words, look: Word, at: Word) -> Word:
 
 @compiled
 def look_at_all(
-    heap: Words, head: Word, look: Word, row: Word, out: NDArray[np.int64], valid: NDArray[np.uint8]
+    heap: Words,
+    look: Word,
+    cells: Word,
+    oldest: Word,
+    count: Word,
+    row: Word,
+    out: NDArray[np.int64],
+    valid: NDArray[np.uint8],
 ) -> Word:
-    """Answer one look; False if the heap must grow first.
+    """Answer one look at so many cells; False if the heap must grow first.
 
     Above the usual length: one pass over the window feeds whatever the function needs.
+
+    Args:
+        cells: A block of their addresses; 0: they lie side by side.
+        oldest: The address of the first one then.
     """
-    window = heap[WINDOWS] + heap[look + K_WINDOW]
-    begin, end = heap[window + BEGIN], max(heap[window + BEGIN], heap[window + END])
-    words, origin = heap[CELL_WORDS], heap[head + ORIGIN]
+    words = heap[CELL_WORDS]
     function, target = heap[look + FUNCTION], heap[look + ROW_OUT]
     series = heap[SERIES] + heap[look + K_SERIES] * SERIES_WORDS
-    collects = function in (DISTINCT, QUANTILE, MEDIAN)
+    collects = function in (DISTINCT, QUANTILE, MEDIAN, MODE)
+    is_backward = function in (LAST, NTH_LAST)
+    wanted = max(heap[look + NUMERATOR], 1)
     values, size_class = np.int64(0), np.int64(0)
     if collects:
-        size_class = class_of(end - begin)
+        size_class = class_of(2 * count if function == MODE else count)
         values = take(heap, size_class)
         if values == 0:
             return False
     n, best = np.int64(0), np.int64(0)
     zero = np.uint64(0)
     sum_low, sum_high, square_low, square_high = np.int64(0), np.int64(0), zero, zero
-    for position in range(begin, end):
-        at = origin + position * words
+    for i in range(count):
+        number = count - 1 - i if is_backward else i
+        at = oldest + number * words if cells == 0 else heap[cells + number]
         if not keeps(heap, look, at):
             continue
         if function <= SHARE:
@@ -153,17 +193,19 @@ def look_at_all(
                 high, low = product(np.uint64(abs(value)), np.uint64(abs(value)))
                 square_low = square_low + low
                 square_high = square_high + high + np.uint64(square_low < low)
-        elif n == 0 or function == LAST or (function == MIN and value < best) or (function == MAX and value > best):
+        elif is_backward or n == 0 or (function == MIN and value < best) or (function == MAX and value > best):
             best = value
         n += 1
+        if is_backward and n == wanted:
+            break
     there: Word = n > 0
     if function == COUNT:
         out[target, row] = n
         there = True
     elif function == SHARE:
-        there = end > begin
+        there = count > 0
         if there:
-            out[target, row] = bits_of(np.float64(n) / np.float64(end - begin))
+            out[target, row] = bits_of(np.float64(n) / np.float64(count))
     elif function == SUM:
         out[target, row] = sum_low
         there = sum_high == sum_low >> 63
@@ -176,11 +218,16 @@ def look_at_all(
         if there:
             squares = np.int64(square_high), np.int64(square_low)
             out[target, row] = bits_of(spread(n, squares[0], squares[1], sum_high, sum_low, heap[series + SCALE]))
-    elif MIN <= function <= LAST:
+    elif MIN <= function <= LAST or function == NTH_LAST:
+        there = n == wanted if is_backward else there
         out[target, row] = in_order(best) if heap[series + IS_REAL] != 0 else best
     elif function == DISTINCT:
+        sort(heap, values, n, 0)
         out[target, row] = different(heap, values, n)
         there = True
+    elif function == MODE:
+        best = most_frequent(heap, values, n)
+        out[target, row] = in_order(best) if heap[series + IS_REAL] != 0 else best
     elif function == MEDIAN and there:
         low, high = select(heap, values, n, (n + 1) >> 1), select(heap, values, n, (n >> 1) + 1)
         median = middle(low, high, heap[series + SCALE], heap[series + IS_REAL] != 0)
@@ -199,8 +246,16 @@ def look_at_all(
 
 
 @compiled
-def different(heap: Words, values: Word, count: Word) -> Word:
-    """Number of distinct values in a block, which is sorted in place (Shell sort)."""
+def is_greater(heap: Words, left: Word, right: Word, arrival: Word) -> bool:
+    """Whether a word is greater; with a series of arrivals both are addresses of cells, by (time, arrival)."""
+    if arrival == 0 or heap[left] == heap[right]:
+        return left > right if arrival == 0 else value_at(heap, arrival, left) > value_at(heap, arrival, right)
+    return heap[left] > heap[right]
+
+
+@compiled
+def sort(heap: Words, values: Word, count: Word, arrival: Word) -> None:
+    """Sort a block in place (Shell sort)."""
     gap: Word = np.int64(1)
     while gap < count:
         gap = gap * 3 + 1
@@ -209,12 +264,40 @@ def different(heap: Words, values: Word, count: Word) -> Word:
         for i in range(gap, count):
             value: Word = heap[values + i]
             j: Word = i
-            while j >= gap and heap[values + j - gap] > value:
+            while j >= gap and is_greater(heap, heap[values + j - gap], value, arrival):
                 heap[values + j] = heap[values + j - gap]
                 j -= gap
             heap[values + j] = value
+
+
+@compiled
+def different(heap: Words, values: Word, count: Word) -> Word:
+    """Number of distinct values in a sorted block."""
     found: Word = min(count, np.int64(1))
     for i in range(1, count):
         if heap[values + i] != heap[values + i - 1]:
             found += 1
     return found
+
+
+@compiled
+def most_frequent(heap: Words, values: Word, count: Word) -> Word:
+    """The most frequent value of a block in order of time, the newest of several; as much room behind is used."""
+    by_value = values + count
+    copy_words(heap, values, by_value, count)
+    sort(heap, by_value, count, 0)
+    most = np.int64(0)  # a value is there more often where it also stands so many places further
+    for i in range(count):
+        while i + most < count and heap[by_value + i + most] == heap[by_value + i]:
+            most += 1
+    for i in range(count - 1, -1, -1):
+        low, high = np.int64(0), count
+        while low < high:
+            middle_at = (low + high) >> 1
+            if heap[by_value + middle_at] < heap[values + i]:
+                low = middle_at + 1
+            else:
+                high = middle_at
+        if low + most <= count and heap[by_value + low + most - 1] == heap[values + i]:
+            return heap[values + i]
+    return np.int64(0)

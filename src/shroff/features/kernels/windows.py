@@ -15,6 +15,7 @@ from shroff.features.kernels.cells import Words, place, shift_cells, write_cell
 from shroff.features.kernels.distinct import insert_in_set, move_set, room_in_table
 from shroff.features.kernels.keys import forget_key, room_for_cell, room_for_key, sweep_key
 from shroff.features.kernels.layout import (
+    ARRIVALS,
     CELL_WORDS,
     CELLS,
     D_FED,
@@ -24,6 +25,9 @@ from shroff.features.kernels.layout import (
     HI,
     L_AT,
     LO,
+    OF_ARRIVAL,
+    OF_KEY,
+    OF_LINK,
     ORIGIN,
     PHASE,
     R_AT,
@@ -32,6 +36,7 @@ from shroff.features.kernels.layout import (
     S_HEAD,
     S_RIGHT,
     S_TABLE,
+    SERIES,
     SET_WORDS,
     SETS,
     SWEPT,
@@ -40,6 +45,7 @@ from shroff.features.kernels.layout import (
     TRACK_WORDS,
     TRACKS,
     UNREAD,
+    UP_TO,
 )
 from shroff.features.kernels.native import entry_point
 from shroff.features.kernels.numbers import Word, compiled
@@ -131,7 +137,12 @@ def row_step(
     valid: Flags,
 ) -> bool:
     """Answer and insert one row; False where the heap must grow first, to be called again."""
-    if not room_for_key(heap, max(asked, inserted)):
+    last, also, own = heap[SERIES + 1], np.int64(-1), np.int64(-1)
+    if heap[UP_TO] != 0 and inserted >= 0:  # the event comes in under its link value, and under its key
+        values[last - OF_LINK, row], values[last - OF_ARRIVAL, row] = inserted >> 1, heap[ARRIVALS]
+        if kept[last - OF_KEY, row] != 0:
+            also, own = 2 * values[last - OF_KEY, row] + 1, inserted >> 1
+    if not room_for_key(heap, max(asked, inserted, also)):
         return False
     if asked < 0 and asked != UNREAD:
         answer_nothing(heap, row, out, valid)
@@ -143,12 +154,17 @@ def row_step(
             head = heap[HEADS] + asked * heap[HEAD_WORDS]
             if not answer_step(heap, head, step, time_ms, row, out, valid):
                 return False
-            if not look_step(heap, head, step, time_ms, values, kept, row, out, valid):
+            if not look_step(heap, head, step, time_ms, values, kept, row, own if step == 1 else -1, out, valid):
                 return False
         if step == 0 and inserted >= 0:
+            if also >= 0 and not room_for_cell(heap, heap[HEADS] + also * heap[HEAD_WORDS], watermark_ms):
+                return False
             head = heap[HEADS] + inserted * heap[HEAD_WORDS]
             if not insert(heap, head, time_ms, values, kept, row, watermark_ms):
                 return False
+            if also >= 0:
+                insert(heap, heap[HEADS] + also * heap[HEAD_WORDS], time_ms, values, kept, row, watermark_ms)
+            heap[ARRIVALS] += 1
         heap[PHASE] = step + 1
     heap[PHASE] = 0
     return True

@@ -17,7 +17,7 @@ from shroff.events.definitions import Events
 from shroff.events.labels import LabelEvent
 from shroff.features.batch.remarks import Remarks
 from shroff.features.frames import Codes, Frame, frames_of, joined_key, masked
-from shroff.features.kernels.layout import UNREAD
+from shroff.features.kernels.layout import OF_ARRIVAL, OF_KEY, OF_LINK, UNREAD
 from shroff.features.online.link_state import IS_SEEN, LINK, LinkState
 from shroff.features.online.scan_state import ScanState
 from shroff.features.online.value_codec import coded_texts, decode, encode
@@ -181,11 +181,19 @@ class GroupState:
 
     def feed(self, frames: Mapping[str, Frame], size: int, *, is_asked: bool = True) -> Feed:
         assert self.kernel is not None
-        series, operands = self.kernel.series, self.kernel.operands
-        values = np.zeros((len(series) + len(operands), size), np.int64)
-        kept = np.zeros((len(series) + len(operands), size), np.uint8)
-        inserts = self.inserts(frames, size)
+        series, operands, kept_series = self.kernel.series, self.kernel.operands, len(self.kernel.plan.series)
+        values = np.zeros((kept_series + len(operands), size), np.int64)
+        kept = np.zeros((kept_series + len(operands), size), np.uint8)
         frame = frames.get(self.key.event)
+        if self.key.via is None:
+            inserts = self.inserts(frames, size)
+        else:
+            values[kept_series - OF_KEY], links = self._linked(self.key.via, frames, size)
+            kept[kept_series - OF_KEY] = values[kept_series - OF_KEY] >= 0
+            kept[kept_series - OF_LINK] = 1
+            inserts = 2 * links
+            if frame is not None:
+                kept[kept_series - OF_ARRIVAL, frame.places] = 1
         if frame is not None:
             for at, key in enumerate(series):
                 values[at, frame.places], kept[at, frame.places] = self._series(key, frame, inserts)
@@ -193,9 +201,10 @@ class GroupState:
             return Feed(inserts, np.full(size, UNREAD, np.int64), values, kept)
         for event in self.group.asked_at & frames.keys() if operands else ():
             frame = frames[event]
-            for at, node in enumerate(operands, len(series)):
+            for at, node in enumerate(operands, kept_series):
                 values[at, frame.places], kept[at, frame.places] = self._words(node, frame)
-        return Feed(inserts, self.asks(frames, size), values, kept)
+        asks = self.asks(frames, size)
+        return Feed(inserts, asks if self.key.via is None else 2 * asks + 1, values, kept)
 
     def _series(
         self, key: SeriesKey, frame: Frame, inserts: NDArray[np.int64]
@@ -354,23 +363,13 @@ class GroupState:
         self, via: Via, frames: Mapping[str, Frame], size: int
     ) -> tuple[list[int], dict[int, dict[str, Value]]]:
         """The same for links: each event that has a link value is kept. A label has that of its event, and no key."""
-        keys, links = np.full(size, -1, np.int64), np.full(size, -1, np.int64)
+        keys, links = self._linked(via, frames, size)
         linking, seen = frames.get(via.event), frames.get(self.key.event)
         leaves = [leaf for aggregate in self.group.aggregates for leaf in leaves_of_item(aggregate)]
         items: dict[int, dict[str, Value]] = {}
-        if linking is not None:
-            keys[linking.places] = linking.key_codes(self.key.entity, self.codes)
-            links[linking.places] = linking.value_codes(via.operand, self.link_codes)
         if linking is not None and linking is not seen:
             nothing = {**dict.fromkeys(map(leaf_name, leaves)), IS_SEEN: False}
             items = {row: {**nothing, LINK: int(links[row])} for row in linking.rows.tolist() if links[row] >= 0}
-        if seen is not None and seen.type.name == "label":
-            labels = [event for event in seen.events if isinstance(event, LabelEvent)]
-            labelled = frames_of([label.of for label in labels], self.events, self.reference).get(via.event)
-            if labelled is not None:
-                counts = np.array([labels[row].changes or self.key.each_source for row in labelled.rows.tolist()])
-                found = labelled.value_codes(via.operand, self.link_codes)
-                links[seen.rows[labelled.rows]] = np.where(counts, found, -1)
         if seen is not None:
             for key in self.looked_at:
                 self._series(key, seen, links)  # for what it notes
@@ -378,6 +377,22 @@ class GroupState:
                 if links[row] >= 0:
                     items[row] = {**fields, LINK: int(links[row]), IS_SEEN: True}
         return keys.tolist(), items
+
+    def _linked(self, via: Via, frames: Mapping[str, Frame], size: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Codes of key and link value of each row, -1: none. A label has the link value of its event, and no key."""
+        keys, links = np.full((2, size), -1, np.int64)
+        linking, seen = frames.get(via.event), frames.get(self.key.event)
+        if linking is not None:
+            keys[linking.places] = linking.key_codes(self.key.entity, self.codes)
+            links[linking.places] = linking.value_codes(via.operand, self.link_codes)
+        if seen is not None and seen.type.name == "label":
+            labels = [event for event in seen.events if isinstance(event, LabelEvent)]
+            labelled = frames_of([label.of for label in labels], self.events, self.reference).get(via.event)
+            if labelled is not None:
+                counts = np.array([labels[row].changes or self.key.each_source for row in labelled.rows.tolist()])
+                found = labelled.value_codes(via.operand, self.link_codes)
+                links[seen.rows[labelled.rows]] = np.where(counts, found, -1)
+        return keys, links
 
     def _inserted(
         self, at: int, inserts: list[int], items: dict[int, dict[str, Value]]

@@ -12,6 +12,7 @@ from typing import Any, Final
 import numpy as np
 
 from shroff.features.batch.remarks import LEFT_OUT, SUM_OUTSIDE, Remarks
+from shroff.features.kernels.layout import OF_ARRIVAL, OF_KEY, OF_LINK
 from shroff.features.online.group_state import GroupState, largest_of, leaf_name, leaves_of_item, leaves_of_this
 from shroff.features.online.link_state import IS_SEEN, LINK
 from shroff.features.online.row_reads import Row, RowReads, joined
@@ -38,12 +39,16 @@ class RowGroup:
 
     def __init__(self, group: GroupState, remarks: Remarks, now: Now) -> None:
         self.group, self._remarks, self._now = group, remarks, now
-        rows = 0 if group.kernel is None else len(group.kernel.series) + len(group.kernel.operands)
+        self._series = 0 if group.kernel is None else len(group.kernel.plan.series)
+        rows = 0 if group.kernel is None else self._series + len(group.kernel.operands)
         self._times, self._inserts, self._asks = (np.zeros(1, np.int64) for _ in range(3))
         self._values, self._kept = np.zeros((rows, 1), np.int64), np.zeros((rows, 1), np.uint8)
         self._words = self._values.reshape(-1).data
         self._floats = self._values.reshape(-1).view(np.float64).data
         self._there = self._kept.reshape(-1).data
+        if group.kernel is not None and group.key.via is not None:
+            self._there[self._series - OF_LINK] = 1
+            self._there[self._series - OF_ARRIVAL] = group.key.event == group.key.via.event
         self._time, self._insert, self._ask = (column.data for column in (self._times, self._inserts, self._asks))
 
     def step(self, reads: RowReads) -> Fill | None:
@@ -87,9 +92,14 @@ class RowGroup:
         history, kernel = self.group.history, self.group.kernel
         assert history is not None
         assert kernel is not None
-        fills = [] if insert is None else [self._series_fill(at, key, reads) for at, key in enumerate(kernel.series)]
+        via, fills = self.group.key.via, list[Fill]()
+        if insert is not None and self.group.key.event == reads.type.name:
+            fills = [self._series_fill(at, key, reads) for at, key in enumerate(kernel.series)]
         if ask is not None:
-            fills += [self._words_fill(at, node, reads) for at, node in enumerate(kernel.operands, len(kernel.series))]
+            fills += [self._words_fill(at, node, reads) for at, node in enumerate(kernel.operands, self._series)]
+        link = None if via is None or insert is None else reads.evaluate(via.operand)
+        is_linked, link_codes, key_at = via is not None, self.group.link_codes, self._series - OF_KEY
+        words, there = self._words, self._there
         room = history.room(1)
         arguments = self._times, self._inserts, self._asks, self._values, self._kept
         deliver = self._delivery(reads, places, *room)
@@ -100,6 +110,11 @@ class RowGroup:
         def step(row: Row) -> None:
             inserted = _NOBODY if insert is None else codes.add(insert(row))
             asked = _NOBODY if ask is None else inserted if is_one else codes.add(ask(row))
+            if is_linked:
+                asked = 2 * asked + 1
+            if link is not None:
+                words[key_at], there[key_at] = inserted, inserted >= 0
+                inserted = 2 * link_codes.add(link(row))
             insert_view[0] = inserted
             for fill in fills:
                 fill(row)

@@ -23,9 +23,7 @@ from shroff.language.aggregates import AGGREGATES, State
 from shroff.runtime.process_wide import lengthen, mapped
 
 # Kernels know a function by its number, which has its name.
-FUNCTIONS: Final[dict[str, int]] = {
-    name: getattr(layout, name.upper()) for name, row in AGGREGATES.items() if row.state != "looks"
-}
+FUNCTIONS: Final[dict[str, int]] = {name: getattr(layout, name.upper()) for name in AGGREGATES}
 NEEDS: Final[dict[State, tuple[str, ...]]] = {  # what a series keeps for an aggregate of this state
     "counts": (),
     "events": (),
@@ -35,6 +33,7 @@ NEEDS: Final[dict[State, tuple[str, ...]]] = {  # what a series keeps for an agg
     "ends": ("ends",),
     "values": ("values",),
     "ranks": ("order",),
+    "looks": ("ends",),
 }
 LENGTH_MS_MAX = 1 << 59  # so that differences of times stay in 64 bits
 FIRST_WORDS = 1 << 12
@@ -115,6 +114,7 @@ class HistoryPlan:
     series: tuple[Series, ...]
     queries: tuple[Query, ...]
     looks: tuple[Look, ...] = ()
+    links_up_to: int = 0  # keys to a link value; 0: no links. Else the last series are as `kernels.links` says
 
     @property
     def all_queries(self) -> tuple[Query, ...]:
@@ -287,9 +287,12 @@ def check_plan(plan: HistoryPlan) -> None:
         assert query.last_n is None or 0 < query.last_n < 1 << 40
         assert 0 <= query.delay_ms <= LENGTH_MS_MAX
         assert query.delay_ms == 0 or query.length_ms is not None, "only a window by time can be delayed"
-        assert query.delay_ms == 0 or not query.including, "a delayed window never has the event itself"
+        assert query.delay_ms == 0 or not query.including or plan.links_up_to, (
+            "a delayed window never has the event itself"
+        )
         assert not AGGREGATES[query.function].scans or not query.is_ever, f"{query.function} needs a window"
-        assert 0 <= query.numerator <= query.denominator < 1 << 62
+        assert 0 <= query.numerator < 1 << 62
+        assert query.numerator <= query.denominator < 1 << 62 or query.state == "looks"
         assert query.denominator > 0
     for look in plan.looks:
         assert not look.query.is_ever, "a window that is read event by event has an end"
@@ -355,6 +358,8 @@ class _PlanWriter:
             layout.REACH_CELLS: max((query.last_n or 0 for query in self.plan.all_queries), default=0),
             layout.EVER: int(any(query.is_ever for query in self.plan.all_queries)),
             layout.CELL_WORDS: self.cell_words,
+            layout.UP_TO: self.plan.links_up_to,
+            layout.MARK: self._in_head(1) if self.plan.links_up_to else 0,
             layout.HEAD_WORDS: self.head_words,
         }
         return self._words

@@ -11,8 +11,8 @@ from shroff.features.online.window_state import HistoryPlan, Look, Series
 from shroff.features.plan import Group, KernelPlan, SeriesKey, query_of, value_bounds, whole_series_of
 from shroff.features.programs.compiler import NoProgramError, compile_program, surely_fits
 from shroff.features.value_bounds import Bounds
-from shroff.language.aggregates import AGGREGATES
 from shroff.language.expression import Aggregate, ItemField, Literal, Node, reads_item, reads_this
+from shroff.language.types import BOOLEAN
 
 
 def scan_plan(group: Group) -> KernelPlan | None:
@@ -28,17 +28,21 @@ def scan_plan(group: Group) -> KernelPlan | None:
         if look is None:
             return None
         looks.append(look)
-    kept = tuple(Series(ends=True, scale=_scale(key), real=_is_real(key)) for key in series)
-    return KernelPlan(HistoryPlan(kept, (), tuple(looks)), tuple(series), tuple(operands))
+    kept = [Series(ends=True, scale=_scale(key), real=_is_real(key)) for key in series]
+    via = group.key.via
+    of_links = [Series(ends=True)] * 3 if via else []
+    plan = HistoryPlan((*kept, *of_links), (), tuple(looks), via.up_to if via else 0)
+    return KernelPlan(plan, tuple(series), tuple(operands))
 
 
 def _look(group: Group, aggregate: Aggregate, series: dict[SeriesKey, int], operands: dict[Node, int]) -> Look | None:
-    if aggregate.condition is None or aggregate.via is not None or AGGREGATES[aggregate.function].state == "looks":
+    if aggregate.over_ms is None and aggregate.last_n is None:
         return None
-    if not surely_fits(aggregate.condition, _is_operand, lambda leaf: _bounds(leaf, group)):
+    condition = aggregate.condition or Literal(BOOLEAN, value=True)
+    if not surely_fits(condition, _is_operand, lambda leaf: _bounds(leaf, group)):
         return None
     try:
-        program, read = compile_program(aggregate.condition, _is_operand)
+        program, read = compile_program(condition, _is_operand)
     except NoProgramError:
         return None
     sources = []
