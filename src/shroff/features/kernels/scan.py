@@ -101,7 +101,7 @@ def look_step(
             sort(heap, cells, count, link_series(heap, OF_ARRIVAL))
             links = np.int64(1)
         if not is_linked:
-            count = max(heap[window + END] - heap[window + BEGIN], 0)
+            count = max(heap[window + END] - heap[window + BEGIN], np.int64(0))
         oldest = heap[head + ORIGIN] + heap[window + BEGIN] * heap[CELL_WORDS]
         load_this(heap, look, values, kept, row)
         is_done = is_done and look_at_all(heap, look, cells, oldest, count, row, out, valid) != 0
@@ -246,11 +246,13 @@ def look_at_all(
 
 
 @compiled
-def is_greater(heap: Words, left: Word, right: Word, arrival: Word) -> bool:
+def is_greater(heap: Words, left: Word, right: Word, arrival: Word) -> Word:
     """Whether a word is greater; with a series of arrivals both are addresses of cells, by (time, arrival)."""
-    if arrival == 0 or heap[left] == heap[right]:
-        return left > right if arrival == 0 else value_at(heap, arrival, left) > value_at(heap, arrival, right)
-    return heap[left] > heap[right]
+    if arrival != 0 and heap[left] != heap[right]:
+        left, right = heap[left], heap[right]
+    elif arrival != 0:
+        left, right = value_at(heap, arrival, left), value_at(heap, arrival, right)
+    return left > right
 
 
 @compiled
@@ -264,7 +266,7 @@ def sort(heap: Words, values: Word, count: Word, arrival: Word) -> None:
         for i in range(gap, count):
             value: Word = heap[values + i]
             j: Word = i
-            while j >= gap and is_greater(heap, heap[values + j - gap], value, arrival):
+            while j >= gap and is_greater(heap, heap[values + j - gap], value, arrival) != 0:
                 heap[values + j] = heap[values + j - gap]
                 j -= gap
             heap[values + j] = value

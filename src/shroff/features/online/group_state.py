@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Final, TypeAlias
 
 import numpy as np
@@ -16,9 +17,9 @@ from numpy.typing import NDArray
 from shroff.events.definitions import Events
 from shroff.events.labels import LabelEvent
 from shroff.features.batch.remarks import Remarks
-from shroff.features.frames import Codes, Frame, frames_of, joined_key, masked
+from shroff.features.frames import Codes, Frame, joined_key, masked
 from shroff.features.kernels.layout import OF_ARRIVAL, OF_KEY, OF_LINK, UNREAD
-from shroff.features.online.link_state import IS_SEEN, LINK, LinkState
+from shroff.features.online.link_state import IS_SEEN, LINK, LinkState, linked_codes
 from shroff.features.online.scan_state import ScanState
 from shroff.features.online.value_codec import coded_texts, decode, encode
 from shroff.features.online.window_state import WindowState
@@ -79,6 +80,7 @@ class GroupState:
         self.history = WindowState(self.kernel.plan, lateness_ms=lateness_ms) if self.kernel and is_kept else None
         self.reference, is_linked = reference, group.key.via is not None
         self.link_codes = codes.keys.setdefault(("via", group.key.via), Codes()) if is_linked else self.codes
+        self._linked = partial(linked_codes, group.key, (self.codes, self.link_codes), events, reference)
         kind = LinkState if is_linked else ScanState
         self.look = kind(group.aggregates, lateness_ms, reference) if self.kernel is None else None
         self.this_fields = {aggregate: this_fields(aggregate) for aggregate in group.aggregates}
@@ -188,7 +190,7 @@ class GroupState:
         if self.key.via is None:
             inserts = self.inserts(frames, size)
         else:
-            values[kept_series - OF_KEY], links = self._linked(self.key.via, frames, size)
+            values[kept_series - OF_KEY], links = self._linked(frames, size)
             kept[kept_series - OF_KEY] = values[kept_series - OF_KEY] >= 0
             kept[kept_series - OF_LINK] = 1
             inserts = 2 * links
@@ -363,7 +365,7 @@ class GroupState:
         self, via: Via, frames: Mapping[str, Frame], size: int
     ) -> tuple[list[int], dict[int, dict[str, Value]]]:
         """The same for links: each event that has a link value is kept. A label has that of its event, and no key."""
-        keys, links = self._linked(via, frames, size)
+        keys, links = self._linked(frames, size)
         linking, seen = frames.get(via.event), frames.get(self.key.event)
         leaves = [leaf for aggregate in self.group.aggregates for leaf in leaves_of_item(aggregate)]
         items: dict[int, dict[str, Value]] = {}
@@ -377,22 +379,6 @@ class GroupState:
                 if links[row] >= 0:
                     items[row] = {**fields, LINK: int(links[row]), IS_SEEN: True}
         return keys.tolist(), items
-
-    def _linked(self, via: Via, frames: Mapping[str, Frame], size: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Codes of key and link value of each row, -1: none. A label has the link value of its event, and no key."""
-        keys, links = np.full((2, size), -1, np.int64)
-        linking, seen = frames.get(via.event), frames.get(self.key.event)
-        if linking is not None:
-            keys[linking.places] = linking.key_codes(self.key.entity, self.codes)
-            links[linking.places] = linking.value_codes(via.operand, self.link_codes)
-        if seen is not None and seen.type.name == "label":
-            labels = [event for event in seen.events if isinstance(event, LabelEvent)]
-            labelled = frames_of([label.of for label in labels], self.events, self.reference).get(via.event)
-            if labelled is not None:
-                counts = np.array([labels[row].changes or self.key.each_source for row in labelled.rows.tolist()])
-                found = labelled.value_codes(via.operand, self.link_codes)
-                links[seen.rows[labelled.rows]] = np.where(counts, found, -1)
-        return keys, links
 
     def _inserted(
         self, at: int, inserts: list[int], items: dict[int, dict[str, Value]]
@@ -410,9 +396,8 @@ class GroupState:
         this: dict[int, dict[str, Value]],
     ) -> list[Value]:
         assert self.look is not None
-        insert = self._inserted(at, inserts, items)
         asked = (asks[at], this.get(at, {})) if asks[at] >= 0 else None
-        return self.look.row(time_ms, insert, asked)
+        return self.look.row(time_ms, self._inserted(at, inserts, items), asked)
 
 
 def largest_of(key: SeriesKey) -> int:

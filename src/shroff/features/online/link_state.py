@@ -11,7 +11,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+import numpy as np
+from numpy.typing import NDArray
+
+from shroff.events.definitions import Events
+from shroff.events.labels import LabelEvent
+from shroff.features.frames import Codes, Frame, frames_of
 from shroff.features.online.scan_state import TIME, Cell, ScanState, evaluate
+from shroff.features.plan import GroupKey
+from shroff.language.row import Reference
 from shroff.language.values import Value
 
 # What a cell has beside the fields that aggregates read; no field has such a name.
@@ -115,6 +123,31 @@ class LinkState(ScanState):
             self._number = max(self._number, int(cell[1][_NUMBER] or 0))
             if cell[1][_KEY] != _NO_KEY:
                 self.owned.setdefault(int(cell[1][_KEY] or 0), []).append(cell)
+
+
+def linked_codes(
+    key: GroupKey,
+    codes: tuple[Codes, Codes],
+    events: Events,
+    reference: Reference,
+    frames: Mapping[str, Frame],
+    size: int,
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Codes of key and link value of each row, -1: none. A label has the link value of its event, and no key."""
+    assert key.via is not None
+    keys, links = np.full((2, size), -1, np.int64)
+    linking, seen = frames.get(key.via.event), frames.get(key.event)
+    if linking is not None:
+        keys[linking.places] = linking.key_codes(key.entity, codes[0])
+        links[linking.places] = linking.value_codes(key.via.operand, codes[1])
+    if seen is not None and seen.type.name == "label":
+        labels = [event for event in seen.events if isinstance(event, LabelEvent)]
+        labelled = frames_of([label.of for label in labels], events, reference).get(key.via.event)
+        if labelled is not None:
+            counts = np.array([labels[row].changes or key.each_source for row in labelled.rows.tolist()])
+            found = labelled.value_codes(key.via.operand, codes[1])
+            links[seen.rows[labelled.rows]] = np.where(counts, found, -1)
+    return keys, links
 
 
 def _places(cells: list[Cell], window: tuple[int, int]) -> tuple[int, int]:
