@@ -17,6 +17,7 @@ from shroff.app.live.webhook_sources import PushedSources
 from shroff.app.notice_files import SENDER, NoticeFiles, SentLetters
 from shroff.app.parts import ProjectPart
 from shroff.app.project_files import FileVersions, intake_of
+from shroff.app.proposals.roles import is_category
 from shroff.errors import DefinitionError
 from shroff.events import hash_keys
 from shroff.language.values import day_named
@@ -91,6 +92,7 @@ class NoticeViews(ProjectPart):
             partial(config.file_stamps, self._context.paths.folder),
             self._source_troubles,
             partial(failing_schedules, self._context),
+            is_category,
         )
 
     def _source_troubles(self) -> Iterator[tuple[str, str, int]]:

@@ -249,7 +249,7 @@ class _Loader:
             language=self._said(tree, plain, "language", "en"),
             texts=plain.get("texts", ""),
             times_usual=int(float(plain.get("times_usual", "5"))),
-            least=int(float(plain.get("least", "20"))),
+            least=int(float(plain.get("least", "5" if plain.get("on") == "traffic" else "20"))),
             is_verbose=plain.get("verbose") == "true",
             place=tree,
         )

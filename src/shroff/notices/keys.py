@@ -24,7 +24,7 @@ from shroff.notices.texts.words import LANGUAGES
 from shroff.project.file_kinds import ProjectFile
 from shroff.streams.settings import ALONE, DOCUMENT_NAME, HTTP
 
-ON: Final = ("flag", "decision", "answer", "case", "sent", "refused", "failure", "spike", "report")
+ON: Final = ("flag", "decision", "answer", "case", "sent", "refused", "failure", "spike", "traffic", "report")
 CHANNELS: Final = ("mail", "webhook", "lake")
 OUTCOMES: Final = ("approve", "challenge", "review", "decline")
 ADDRESS: Final = One("a mail address", r"^[^\s@,;<>\"()]+@[^\s@,;<>\"()]+$")
@@ -88,7 +88,8 @@ NOTICE: Final = MappingShape(
             "on",
             "What triggers the notice: `flag` (a rule with `notify` hits), `decision`, `answer` (of a customer), "
             "`case` (a case opens), `sent` and `refused` (delivery results of another notice), `failure` (of the "
-            "service), `spike` (a rule flags far more than usual), or `report` (once a day).",
+            "service), `spike` (a rule flags far more than usual), `traffic` (a merchant, country, amount or "
+            "other value has far more events than in its week), or `report` (once a day).",
             choice(*ON),
             default="flag",
             examples=("decision",),
@@ -203,7 +204,12 @@ NOTICE: Final = MappingShape(
             WHOLE,
             default="5",
         ),
-        Key("least", "Minimum number of flags in an hour for a spike.", WHOLE, default="20"),
+        Key(
+            "least",
+            "Minimum number of flags in an hour for a spike; of events in 15 minutes for traffic, where it is 5.",
+            WHOLE,
+            default="20",
+        ),
         Key(
             "verbose",
             "true: also sent if there is nothing to report, so that silence means a problem. For digests.",

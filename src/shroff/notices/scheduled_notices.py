@@ -1,27 +1,32 @@
-"""Notifications without an event: reports that are due, silence where that is asked for, spikes of rules, failures."""
+"""Notifications without an event: reports that are due, silence where that is asked for, spikes, failures."""
 
 from __future__ import annotations
 
-from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Final
+from urllib.parse import urlencode
 
-from shroff.language.values import DAY_MS, HOUR_MS, MINUTE_MS
+from shroff.events.summary import amount_field
+from shroff.features.frames import Frame
+from shroff.language.columns import values_of
+from shroff.language.expression import ThisField
+from shroff.language.values import DAY_MS, HOUR_MS, MINUTE_MS, Value, day_at
+from shroff.log.columns.stored import log_columns
 from shroff.log.unmatched_files import unmatched_of
 from shroff.monitoring.doctor import WRONG, look_at_waiting
-from shroff.notices.definitions import Notice
 from shroff.notices.reports.daily import report_due
 from shroff.notices.reports.report_figures import reckoned
 from shroff.notices.services import NoticeServices
 from shroff.notices.store import REFUSED, SENT, SHIPPED, UNKNOWN, Due, NoticeStore
 from shroff.notices.texts.localization import plain
 from shroff.notices.triggers import due_of
+from shroff.notices.usual_counts import BUCKET_MS, HOUR, WINDOW, UnusualCount, UsualCounts, amount_band
 from shroff.streams.log import Log
 from shroff.streams.sink_cursor import DeliveryHealth
 
-HOURS: Final = 7 * 24  # that say what is usual
-LOOK_BACK: Final = 200_000  # places whose flags are read at the start
+FLAGS: Final = ("", "")
+LOOK_BACK: Final = 200_000  # places that are counted at the start
 QUARANTINE: Final = "quarantine"
 LOOKED_AT: Final = 200  # letters, the newest, some times a minute
 INACTIVE_MS: Final = 10 * MINUTE_MS  # for which files differ from the active version before a notification
@@ -39,9 +44,8 @@ class Watching:
         self, services: NoticeServices, store: NoticeStore, log: Log, health: Callable[[], Sequence[DeliveryHealth]]
     ) -> None:
         self._services, self._store, self._log, self._health = services, store, log, health
-        self._hours: dict[str, Counter[int]] = {}  # of each rule, by hours since 1970 of the flags' events
-        self._recent: dict[str, deque[int]] = {}
-        self._flags_to = -1
+        self._flags, self._counts = UsualCounts(), UsualCounts()
+        self._flags_to = self._traffic_to = -1
         self._told_to = log.last_seq()
         self._stamp: object = None
         self._files: list[str] = []  # that are not active, and since when
@@ -54,7 +58,7 @@ class Watching:
 
     def look(self) -> int:
         """Keep what is due by now; gives how much of it is new."""
-        found = [*self._reports(), *self._silence(), *self._spikes(), *self._failures()]
+        found = [*self._reports(), *self._silence(), *self._spikes(), *self._traffic(), *self._failures()]
         if not found:
             return 0
         with self._store.look() as look:
@@ -102,35 +106,77 @@ class Watching:
         notices = self._services.of_kind("spike")
         if not notices:
             return
-        self._count_flags()
-        now_ms = self._services.now_ms()
-        for rule, recent in self._recent.items():
-            while recent and recent[0] <= now_ms - HOUR_MS:
-                recent.popleft()
-            usual = self._usual(rule, now_ms // HOUR_MS)
-            for notice in notices:
-                if len(recent) >= notice.least and len(recent) > notice.times_usual * usual:
-                    yield self._spike(notice, rule, len(recent), usual, now_ms)
-
-    def _spike(self, notice: Notice, rule: str, count: int, usual: float, now_ms: int) -> Due:
-        told = {"count": count, "usual": f"{usual:.1f}"}
-        return due_of(notice, "spike", f"spike-{rule}-{now_ms // HOUR_MS}", now_ms, rule=rule, told=told)
-
-    def _usual(self, rule: str, hour: int) -> float:
-        """The mean of the hours before this one, of a week at most, from the first that there was."""
-        hours = self._hours[rule]
-        earlier = [at for at in hours if hour - HOURS <= at < hour]
-        return sum(hours[at] for at in earlier) / (hour - min(earlier)) if earlier else 0.0
-
-    def _count_flags(self) -> None:
-        last = self._log.last_seq()
-        if self._flags_to < 0:
-            self._flags_to = max(0, last - LOOK_BACK)
-        for rows in self._log.flags_after(self._flags_to, last):
+        self._flags_to, after = self._next(self._flags_to)
+        for rows in self._log.flags_after(after, self._flags_to):
             for row in rows:
-                self._hours.setdefault(row.rule, Counter())[row.time_ms // HOUR_MS] += 1
-                self._recent.setdefault(row.rule, deque()).append(row.time_ms)
-        self._flags_to = last
+                self._flags.add(FLAGS, row.rule, row.time_ms)
+        now_ms = self._services.now_ms()
+        bucket = now_ms // BUCKET_MS
+        for rule in self._flags.values(FLAGS):
+            count, usual = self._flags.recent(FLAGS, rule, bucket, HOUR), self._flags.hourly(FLAGS, rule, bucket)
+            for notice in notices:
+                if count >= notice.least and count > notice.times_usual * usual:
+                    told = {"count": count, "usual": f"{usual:.1f}"}
+                    yield due_of(notice, "spike", f"spike-{rule}-{now_ms // HOUR_MS}", now_ms, rule=rule, told=told)
+
+    def _traffic(self) -> Iterator[Due]:
+        """Values of fields with far more events than in their week, whatever rules say of them."""
+        notices = self._services.of_kind("traffic")
+        if not notices:
+            return
+        definitions, now_ms = self._services.definitions, self._services.now_ms()
+        self._traffic_to, after = self._next(self._traffic_to)
+        for piece in log_columns(self._log, definitions, self._traffic_to, after=after, is_apart=True):
+            for name, frame in piece.frames.items():
+                if name in definitions.events.decided:
+                    self._count(frame, now_ms)
+        for unusual in self._counts.unusual(min(notice.least for notice in notices)):
+            at_ms = unusual.bucket * BUCKET_MS
+            key = f"traffic-{unusual.type}-{unusual.field}-{unusual.value}-{at_ms // HOUR_MS}"
+            told = {
+                "field": unusual.field,
+                "value": unusual.value,
+                "count": unusual.events,
+                "usual": f"{unusual.usual:.1f}",
+                "path": self._decisions(unusual),
+            }
+            for notice in notices:
+                if unusual.events >= notice.least and now_ms - at_ms <= notice.within_ms:
+                    yield due_of(notice, "traffic", key, now_ms, told=told)
+
+    def _count(self, frame: Frame, now_ms: int) -> None:
+        """Count events that have happened, by their amount and by fields whose values many events share."""
+        amount, places = amount_field(frame.type), self._services.definitions.settings.money_places
+        times_ms = frame.times.tolist()
+        columns: list[tuple[str, list[Value]]] = [("", [""] * len(frame))]
+        for field in frame.type.fields:
+            if field == amount or self._services.is_category(field):
+                values = values_of(frame.evaluate(ThisField(field.type, field.name)))
+                shown: list[Value] = [
+                    amount_band(value, places) if isinstance(value, int) else value for value in values
+                ]
+                columns.append((field.name, shown))
+        for name, values in columns:
+            for value, time_ms in zip(values, times_ms, strict=True):
+                if isinstance(value, str) and time_ms <= now_ms:
+                    self._counts.add((frame.type.name, name), value, time_ms)
+
+    def _decisions(self, unusual: UnusualCount) -> str:
+        """The address of the decisions behind a count."""
+        amount = amount_field(self._services.definitions.events.types[unusual.type])
+        by = (
+            {"min_amount": unusual.value.partition(" ")[0]}
+            if amount and amount.name == unusual.field
+            else {"text": unusual.value}
+        )
+        days = [f"{day_at((unusual.bucket + ago) * BUCKET_MS, 'UTC')}" for ago in (1 - WINDOW, 0)]
+        asked = {"outcome": "all", "event": unusual.type, "day": days[0], "last": days[1], "zone": "UTC", **by}
+        return f"/decisions?{urlencode(asked)}"
+
+    def _next(self, before: int) -> tuple[int, int]:
+        """The end of the log, and the place behind which it is counted."""
+        last = self._log.last_seq()
+        return last, max(0, last - LOOK_BACK) if before < 0 else before
 
     # ---- failures
 

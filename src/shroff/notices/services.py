@@ -11,6 +11,7 @@ from typing import Final, Protocol
 
 from shroff.engine.stored import telling_damage
 from shroff.errors import StorageError
+from shroff.events.definitions import Field
 from shroff.log.active_files import ActiveFilesInUse
 from shroff.log.history import Control
 from shroff.notices.definitions import Notice
@@ -67,6 +68,7 @@ class NoticeServices:
         file_stamps: What shows that one of them has changed.
         source_troubles: What keeps messages of sources away or is bad of them, with the name of each, and since when.
         failing_schedules: The schedules whose newest run failed, with why.
+        is_category: Whether many events share the values of a field, and no value is a person's.
     """
 
     definitions: Definitions
@@ -94,6 +96,7 @@ class NoticeServices:
     file_stamps: Callable[[], Sequence[Hashable]]
     source_troubles: Callable[[], Iterable[tuple[str, str, int]]]
     failing_schedules: Callable[[], Iterable[tuple[str, str]]]
+    is_category: Callable[[Field], bool]
     _taken: int = field(default=0, init=False)
     _control: Control = field(default_factory=Control, init=False, repr=False)
     _seen: int = field(default=0, init=False)

@@ -32,7 +32,7 @@ class Due:
 
     key: str
     notice: str
-    kind: str  # flag | decision | answer | case | failure | spike | report | nothing
+    kind: str  # flag | decision | answer | case | failure | spike | traffic | report | nothing
     event: str  # payment/p-1, or nothing
     rule: str
     told: str

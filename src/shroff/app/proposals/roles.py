@@ -62,7 +62,7 @@ _WORDS: Final = {  # words of a name, as in `card_no`; those of ids, amounts and
     "parcel": r"^(?!.*(method|fee|cost|time|date|_at$|_on$)).*(parcel|ship|deliver)",
     "address": r"^(?!.*(mail|billing)).*address",
     "login": r"login",
-    "no_key": r"type|group|categ|country|city|state|zip|lat|lon|gender|age(_|$)|code|mode|status|channel|bin(_|$)|"
+    "no_key": r"type|group|categ|country|city|state|zip|lat|lon|gender|age(_|$)|code|mode|status|channel|kind|bin(_|$)|"
     r"brand|balance|network(_|$)|present|entry|pop|job|count|lang|version|model|os(_|$)|currency|year",
     "personal": r"(^|_)((first|last|full|given|sur|family)_?name|first|last|name|phone|mobile|street|dob|ssn|"
     r"birth_?date|date_of_birth|customer_name|holder_name)(_|$)",
@@ -125,6 +125,16 @@ def field_of(fields: Iterable[Field], role: str) -> Field | None:
     """The first field of a text whose name says that it has a role."""
     texts = (field for field in fields if field.type.is_text)
     return next((field for field in texts if is_named(field.name, role) and not is_named(field.name, "no_key")), None)
+
+
+def is_category(field: Field) -> bool:
+    """Whether many events share the values of a field, by its type and name, and no value is a person's."""
+    if field.shape.is_unique or field.shape.is_hashed:
+        return False
+    not_shared = ("id", "personal", "address", "parcel", *KEYS)
+    is_named_so = is_named(field.name, "merchant") or is_named(field.name, "no_key")
+    is_text = field.type.is_text and (is_named_so or not any(is_named(field.name, role) for role in not_shared))
+    return field.type.kind == "choice" or is_text
 
 
 def label_of(draft: Draft) -> FileColumn | None:

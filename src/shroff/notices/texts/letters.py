@@ -153,9 +153,13 @@ class Letters:
         facts = [] if told is None else self._facts(notice, told, language, zone)
         if due.kind == "case" and "case" in named and notice.text_kind != RECEIPT:
             facts.append((words["the_case"], f"{self._sender.url.rstrip('/')}/cases/{named['case']}"))
+        if "path" in named:
+            facts.append((words["decisions"], f"{self._sender.url.rstrip('/')}{named['path']}"))
         recorded = told.reasons if told is not None and due.kind == "decision" else []
         reasons = [self.facts.reason(*reason) for reason in recorded]
-        title = sentence if due.kind in {"failure", "spike"} else plain(str(named.get("event", ""))) or sentence
+        title = (
+            sentence if due.kind in {"failure", "spike", "traffic"} else plain(str(named.get("event", ""))) or sentence
+        )
         none = dict.fromkeys(notice.show, words["none"])
         shown = none if told is None else self.facts.shown(notice, told, language)
         found = {"sentence": sentence, "title": title, "facts": facts, "reasons": reasons}

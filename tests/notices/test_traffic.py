@@ -1,0 +1,93 @@
+"""Alarms on raw traffic: an attack that no rule knows is found within a quarter of an hour, a quiet bank is quiet."""
+
+from __future__ import annotations
+
+from itertools import groupby
+from random import Random
+from urllib.parse import parse_qs, urlsplit
+
+import numpy as np
+import pytest
+
+from shroff.app.rules.attackers import INVENTED_START_MS, AttackedType
+from shroff.events.event import Event
+from shroff.language.values import DAY_MS, HOUR_MS, MINUTE_MS
+from shroff.notices.usual_counts import BUCKET_MS, UnusualCount, UsualCounts, amount_band
+from tests.support.telling import FILES, NOW_MS, Bank, notice, payment, text_of
+
+DAYS = 28
+TYPED = {"events.yaml": FILES["events.yaml"].replace("amount: money,", "amount: money, country: text, bin: text?,")}
+
+
+def quiet_month(attacked: AttackedType, a_day: int) -> list[Event]:
+    """Payments that follow the hours of the day, at few large and many small merchants, for usual amounts."""
+    chance, count = np.random.default_rng(3), DAYS * a_day
+    hours = np.sort(chance.integers(0, DAYS, count) * 24 + chance.normal(14, 4, count) % 24)
+    merchants = np.minimum(chance.pareto(1.0, count) * 8, 299).astype(int)
+    amounts = 50 + chance.lognormal(7.8, 0.8, count)
+    found = []
+    for number, (hour, merchant, amount) in enumerate(zip(hours, merchants, amounts, strict=True)):
+        own = {"id": f"p-{number}", "at": INVENTED_START_MS + int(hour * HOUR_MS), "amount": int(amount)}
+        own |= {"card": f"c-{number * 7919 % 500}", "merchant": f"m-{merchant}", "country": "DFI"[merchant % 3]}
+        values = tuple(own.get(field.name) for field in attacked.type.fields)
+        found.append(Event(attacked.type.name, own["id"], own["at"], values))
+    return found
+
+
+def alarms(attacked: AttackedType, events: list[Event]) -> list[UnusualCount]:
+    """Alarms of events that come as they happen, looked for at the end of each five minutes."""
+    counts, found = UsualCounts(), list[UnusualCount]()
+    for _, arrived in groupby(events, lambda event: event.time_ms // BUCKET_MS):
+        for event in arrived:
+            counts.add(("payment", ""), "", event.time_ms)
+            for at, field in enumerate(attacked.type.fields):
+                if field.name in {"merchant", "country"}:
+                    counts.add(("payment", field.name), str(event.values[at]), event.time_ms)
+            counts.add(("payment", "amount"), amount_band(attacked.units(event), 2), event.time_ms)
+        found += counts.unusual(5)
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("a_day", [300, 1_000])
+def test_card_testing_is_found_within_15_minutes_and_a_quiet_month_has_at_most_four_alarms(tmp_path, a_day):
+    attacked = AttackedType(Bank(tmp_path, TYPED).project.definitions, "payment")
+    quiet = quiet_month(attacked, a_day)
+    assert len(alarms(attacked, quiet)) <= 4
+
+    start_ms = INVENTED_START_MS + 9 * DAY_MS + 10 * HOUR_MS
+    week = [event for event in quiet if event.time_ms < start_ms + 3 * HOUR_MS]
+    for seed in range(2):
+        attack = [planned.event for planned in attacked.attack("card_testing", week, start_ms, Random(seed))]
+        began_ms = min(event.time_ms for event in attack)
+        found = alarms(attacked, sorted([*week, *attack], key=lambda event: event.time_ms))
+        assert found, f"seed {seed}"
+        assert -BUCKET_MS < found[0].bucket * BUCKET_MS - began_ms <= 10 * MINUTE_MS, f"seed {seed}"
+
+
+@pytest.mark.slow
+def test_a_burst_that_no_rule_knows_is_mailed_with_the_decisions_behind_it(tmp_path):
+    bank = Bank(tmp_path, TYPED | notice("on: traffic\nto: [team@bank.example]\n", "traffic"))
+    usual = [
+        payment(
+            f"u-{at}", "20.00", at=NOW_MS - at * 10 * MINUTE_MS, card=f"c-{at}", merchant=f"m-{at % 9}", country="DE"
+        )
+        for at in range(160, 0, -1)
+    ]
+    bank.pay(*usual)
+    assert bank.tell().mails == []
+    bank.pay(
+        *(
+            payment(f"a-{at}", "21.00", at=NOW_MS - at * 1_000, card=f"d-{at}", merchant="m-3", country="DE")
+            for at in range(14, 0, -1)
+        )
+    )
+    for _ in range(3):
+        bank.tell()
+
+    (mail,) = bank.post.read
+    assert str(mail["Subject"]) == "small: merchant m-3 has far more events than usual"
+    assert "merchant m-3 has 14 events in 15 minutes; 1.8 are usual." in text_of(mail)
+    (link,) = [line.split()[-1] for line in text_of(mail).splitlines() if "/decisions?" in line]
+    asked = parse_qs(urlsplit(link).query)
+    assert (asked["text"], asked["event"], asked["outcome"]) == (["m-3"], ["payment"], ["all"])
