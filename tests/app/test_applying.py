@@ -8,6 +8,7 @@ from contextlib import closing, contextmanager
 import pytest
 
 from shroff.app import project as app
+from shroff.app.live.routes import sink_routes
 from shroff.errors import DefinitionError, UsageError
 from shroff.log.active_files import NOW, RESTART
 from shroff.log.writer import Writer
@@ -129,7 +130,7 @@ def test_settings_of_sinks_and_of_the_service_are_taken_up_by_every_process(tmp_
         found = app.open_exactly(tmp_path).versions.apply()
 
         assert {takes for *_, takes in changed(found)} == {NOW}
-        assert [one.name for one in bank.project.routes.all()] == ["table"]
+        assert [one.name for one in sink_routes(bank.project.context)] == ["table"]
         assert bank.project.context.systems.sessions.idle_ms == 300_000
         applied = (tmp_path / "shroff.yaml").read_text()
         write(bank, "shroff.yaml", FILES["shroff.yaml"] + "sessions: { idle: 6m }\n")

@@ -112,7 +112,7 @@ def test_a_project_is_restored_as_it_was_at_a_moment(bank, secrets, tmp_path):
     seqs = []
     with backing_up(bank, tmp_path / "vault") as writer:
         for number in range(3):
-            seqs.append(writer.create().databases[".shroff/log.db"].last_seq)
+            seqs.append(writer.create().log.last_seq)
             bank.clock_ms += 60_000
             bank.pay(payment(f"q-{number}"))
 
@@ -178,7 +178,7 @@ def test_what_was_truncated_altered_or_lost_is_refused_and_named(bank, tmp_path,
         writer.create()
         bank.pay(payment("p-2"))
         newest = writer.create()
-    piece = newest.databases[".shroff/log.db"].changed[0]
+    piece = newest.log.changed[0]
     of_piece, of_point = f"pieces/{piece[:2]}/{piece}", "points/000000000001"
     other = Bank(tmp_path / "other")
     other.pay(payment())
@@ -241,7 +241,7 @@ def test_a_full_backup_mends_what_was_damaged(bank, tmp_path):
     with backing_up(bank, tmp_path / "vault") as writer:
         point = writer.create()
         pieces = tmp_path / "vault" / "pieces"
-        for name in (point.databases[".shroff/log.db"].whole[0], point.files["shroff.yaml"][1][0]):
+        for name in (point.log.whole[0], point.files["shroff.yaml"][1][0]):
             (pieces / name[:2] / name).write_bytes(b"damaged")
         assert verified(vault(tmp_path / "vault")).damaged.keys() == {1}
         writer.create(is_full=True)
@@ -350,11 +350,11 @@ def test_tails_are_made_while_a_full_backup_reads_the_log(bank, secrets, tmp_pat
 
 @pytest.mark.slow
 def test_a_full_backup_is_made_without_tails_where_these_cannot_follow(bank, secrets, tmp_path, monkeypatch):
-    place, known, unknown = tmp_path / "vault", BackupWriter._tail_of, iter([False, True, True])
+    place, known, unknown = tmp_path / "vault", BackupWriter._since, iter([False, True, True])
     with backing_up(bank, place) as writer:
         writer.create()
         pay_while_it_reads(bank, monkeypatch)
-        monkeypatch.setattr(BackupWriter, "_tail_of", lambda *of: None if next(unknown, False) else known(*of))
+        monkeypatch.setattr(BackupWriter, "_since", lambda *of: None if next(unknown, False) else known(*of))
         full = writer.create(is_full=True, tail_every_s=5, made=lambda tail: pytest.fail(f"{tail}"))
     found = restore(vault(place), tmp_path / "again", secrets=secrets)
 
@@ -451,7 +451,7 @@ def full_and_tails(*days):
     for day in days:
         for tail in range(3):
             at_ms = day * DAY_MS + tail * 1_000
-            points.append(BackupPoint("id", len(points) + 1, at_ms, tail == 0, "", "1", {}, {}, {}, 0))
+            points.append(BackupPoint("id", len(points) + 1, at_ms, tail == 0, "", "1", None, {}, {}, 0))
     return points
 
 

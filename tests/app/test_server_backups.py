@@ -23,8 +23,8 @@ from shroff.app.adapter_factory import store_adapter
 from shroff.app.backups.creation import BackupWriter
 from shroff.app.backups.restoration import IN_DOUBT, ServerTarget, restore
 from shroff.app.backups.retention import verified, writer_of
-from shroff.app.backups.server_logs import LOG, restored_tools
-from shroff.app.backups.server_logs import dump_tools as dump_tools_of
+from shroff.app.backups.server_logs import dump_tool as dump_tool_of
+from shroff.app.backups.server_logs import restored_tool
 from shroff.app.backups.vault import Vault
 from shroff.cli.main import run
 from shroff.errors import LogBusyError, StorageError, UsageError
@@ -177,7 +177,7 @@ def test_a_backup_is_of_the_moment_at_which_it_began(bank, databases, tmp_path, 
         point = writer.create()
     if paying.ident is not None:
         paying.join()
-    known, dump = point.databases[LOG].last_seq, point.databases[LOG].dump
+    known, dump = point.log.last_seq, point.log.dump
     found = restore(vault(tmp_path / "vault"), tmp_path / "again", into=other(databases))
 
     assert paid == [1]
@@ -218,7 +218,7 @@ def test_what_is_not_empty_or_of_another_kind_is_refused(bank, databases, tmp_pa
 
 def test_a_damaged_piece_leaves_the_database_empty(bank, databases, tmp_path):
     with writer_of(bank.project.context, vault(tmp_path / "vault")) as writer:
-        name = writer.create().databases[LOG].whole[-1]
+        name = writer.create().log.whole[-1]
     path = tmp_path / "vault" / "pieces" / name[:2] / name
     path.write_bytes(path.read_bytes()[:-7])
 
@@ -267,11 +267,11 @@ def test_a_killed_restore_leaves_nothing_or_says_what_to_remove(bank, databases,
             again(removes=removes)
         return left()[0]
 
-    pieces = len(vault(tmp_path / "vault").point(1)[0].databases[LOG].whole)
+    pieces = len(vault(tmp_path / "vault").point(1)[0].log.whole)
     for step, count in (("shroff.yaml", 1), ("piece", 1), ("piece", pieces - 1)):  # the tables stand before the rows
         assert killed(step, count) == signal.SIGKILL
         assert left() == (False, False)
-    assert killed(LOG) == signal.SIGKILL
+    assert killed("log") == signal.SIGKILL
     assert left() == (True, False)
     with pytest.raises(StorageError, match="an interrupted restore left these tables"):
         store_adapter(url := f"postgresql://{os.environ['OTHER_STORE']}").is_there(url)
@@ -286,7 +286,7 @@ def test_a_killed_restore_leaves_nothing_or_says_what_to_remove(bank, databases,
 
 def test_two_restores_into_one_database_do_not_run_beside_each_other(bank, databases, tmp_path):
     backed_up(bank, tmp_path / "vault")
-    (tool,) = restored_tools(vault(tmp_path / "vault").point(1)[0], bank.folder, other(databases).url, None).values()
+    tool = restored_tool(vault(tmp_path / "vault").point(1)[0], bank.folder, other(databases).url, None)
     with (
         tool.emptied(again=False),
         pytest.raises(LogBusyError, match="another restore into it is running"),
@@ -313,7 +313,7 @@ def test_tables_of_an_older_version_are_backed_up_and_migrated(bank, databases, 
 
     assert run(["-C", str(bank.folder), "migrate"]) == 0
     assert "Tables of an older version." in capfd.readouterr().out
-    (tool,) = dump_tools_of(bank.project.context).values()
+    tool = dump_tool_of(bank.project.context)
     with tool.alone():  # as while a worker of the older version runs
         with pytest.raises(LogBusyError):
             bank.project.log.open(read_only=False)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from shroff.app.live.quarantine import QuarantineEntries
     from shroff.app.live.request_inbox import Inboxes
     from shroff.app.live.requests import WriterRequests
-    from shroff.app.live.routes import OnlineFeatures, Routes
+    from shroff.app.live.routes import OnlineFeatures
     from shroff.app.live.sink_delivery import Sinks
     from shroff.app.live.sync_sources import PulledSources
     from shroff.app.live.webhook_sources import PushedSources
@@ -104,7 +104,6 @@ class ProjectParts:
     quarantine: cached_property[QuarantineEntries] = part("live.quarantine:QuarantineEntries")
     requests: cached_property[WriterRequests] = part("live.requests:WriterRequests")
     retention: cached_property[Retention] = part("maintenance.log_retention:Retention")
-    routes: cached_property[Routes] = part("live.routes:Routes")
     rule_looks: cached_property[RuleLooks] = part("rules.rule_looks:RuleLooks")
     rules: cached_property[Rules] = part("rules.rule_files:Rules")
     silence_requests: cached_property[PendingSilences] = part("rules.silence_requests:PendingSilences")

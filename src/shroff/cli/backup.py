@@ -47,10 +47,8 @@ def create(session: Session, follow: bool, every_s: float, place: str | None, ke
 
 def _follow(session: Session, place: str | None, key: Path | None, every_s: float) -> None:
     from shroff.app.backups.retention import KeepRules, check_follows, pruned, vault_of, writer_of
-    from shroff.app.backups.vault import BackupPoint
 
-    def say(point: BackupPoint) -> None:
-        entry = BackupEntry.of(point)
+    def say(entry: BackupEntry) -> None:
         session.answer(msgspec.structs.asdict(entry), line_of(entry))
         session.flush()
 
@@ -60,8 +58,10 @@ def _follow(session: Session, place: str | None, key: Path | None, every_s: floa
         wait_s = every_s
         while not stop.is_set():
             try:
-                if (point := writer.create(tail_every_s=every_s, made=say)) is not None:
-                    say(point)
+                if (
+                    point := writer.create(tail_every_s=every_s, made=lambda tail: say(BackupEntry.of(tail)))
+                ) is not None:
+                    say(BackupEntry.of(point))
                     if point.is_full:  # once a day, as it reads every point
                         pruned(vault, KeepRules(), context.now_ms())
                 wait_s = every_s

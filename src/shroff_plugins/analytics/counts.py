@@ -17,18 +17,17 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final
 
 import msgspec
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 from msgspec import UNSET, UnsetType
-from numpy.typing import NDArray
 
 from shroff.errors import UsageError, nearest
 from shroff.plugins.events import EventType
-from shroff.plugins.lake import File, LakeReader, Lakes, LakeWriter, NoLakeError, field_columns, opened
-from shroff.plugins.language import DAY_MS, day_named, day_starts_ms, days_of
-from shroff.plugins.log import DayCounts, Log, Record, known_type, places_between, sources_of
+from shroff.plugins.features import Codes
+from shroff.plugins.lake import File, LakeReader, Lakes, LakeWriter, NoLakeError
+from shroff.plugins.language import day_named, day_starts_ms, days_of
+from shroff.plugins.log import DayCounts, Log, known_type, places_between, sources_of
 from shroff.plugins.operations import OperationAnswer, OperationRequest, Param, many, one_line, split_words, table
 from shroff.plugins.project import Definitions
+from shroff_plugins.analytics.funnel_events import ReadTimes, coded, files_of, read_frames
 
 if TYPE_CHECKING:
     from shroff.plugins.project import ProjectContext
@@ -38,8 +37,8 @@ ROWS_MAX: Final = 100_000  # of an answer
 DAY, WEEK, SOURCE = "day", "week", "source"
 BAR: Final = 30  # signs of the longest bar
 _COUNTED: Final = frozenset(["text", "choice", "boolean", "integer"])  # kinds of fields with few values
+_VALUES: Final = 1 << 32  # more than there are values of a field
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-Times = NDArray[np.int64]
 Tally = Counter[tuple[int, str, str | None]]  # of day number, type, and value of the field
 
 
@@ -146,128 +145,97 @@ def count_events(
 
     Returns: Counts by day, type and value, in this order; rows of 0 only where they are asked for.
     Raises: UsageError for types, fields, zones or days that cannot be counted.
-    Cost: of whole days in UTC 2 µs a day of the log; else 8 µs an event of these days that the log alone has, and a
-        column of the lake.
+    Cost: of whole days in UTC 2 µs a day of the log; else that of `funnel_events.read_frames`, of these days.
     """
-    asked = _Asked(question, days, definitions)
-    reads = asked.reads(log, lake)
+    asked = _Asked(question, days, definitions, log, lake)
+    reads = asked.reads()
     if most is not None and reads > most:
         raise UsageError(
             f"{reads:,} events would have to be read, but the limit here is {most:,}. Select fewer days, count "
             "whole days in UTC without a field or source, or use 'shroff counts'."
         )
-    found: Tally = Counter()
-    asked.open(log)
-    begin = asked.begin(log, lake)
-    if lake is not None and begin.after:
-        asked.add_lake(found, lake)
-    asked.add_log(found, log, begin)
-    return asked.rows(found)
+    return asked.rows(asked.counted())
 
 
 class _Asked:
     """A question that was checked, and what its answer is made of."""
 
-    def __init__(self, question: CountQuestion, days: tuple[date, date], definitions: Definitions) -> None:
+    def __init__(
+        self,
+        question: CountQuestion,
+        days: tuple[date, date],
+        definitions: Definitions,
+        log: Log,
+        lake: LakeReader | None,
+    ) -> None:
         for name in question.event_types:
             known_type(definitions, name)
         declared = definitions.events.types
         types = [name for name in declared if not question.event_types or name in question.event_types]
+        self._definitions, self._history = definitions, (log, lake)
         self._field = "" if question.by in {DAY, WEEK} else question.by
         self._is_weekly, self._zeros = question.by == WEEK, question.zeros
         self._source, self._is_by_source = question.source, question.by == SOURCE
-        of_field = "" if self._is_by_source else self._field
-        self._columns = _columns(of_field, [declared[name] for name in types], is_named=bool(question.event_types))
+        self._read = "" if self._is_by_source else self._field
+        self._types = _having(self._read, [declared[name] for name in types], is_named=bool(question.event_types))
         self._has_sources = self._is_by_source or self._source is not None
         self._seen = set[str | None]()  # values of the field
         self._by, self._first = question.by, days[0].toordinal()
         self._is_read = bool(self._field) or self._has_sources or (question.zone or "UTC") != "UTC"
         self._starts_ms = np.array(day_starts_ms(days[0], days_of(*days), question.zone or "UTC"), np.int64)
-        self._lateness_ms = definitions.settings.lateness_ms
-
-    def reads(self, log: Log, lake: LakeReader | None) -> int:
-        """How many events are read, of log and lake, and not counted by the lake's list of files."""
-        begin = self.begin(log, lake)
-        files = self._files(lake) if lake is not None and begin.after and self._is_read else ()
-        after, upto = self._places(log, begin)
-        return upto - after + sum(file.rows for file in files)
-
-    def _places(self, log: Log, begin: DayCounts) -> tuple[int, int]:
-        """The places of the log that are read, (after, upto]."""
-        if not self._is_read:
-            return begin.upto, log.last_seq()
-        after, upto = places_between(log, int(self._starts_ms[0]), int(self._starts_ms[-1]), self._lateness_ms)
-        return max(begin.upto, after), max(begin.upto, upto)
-
-    def begin(self, log: Log, lake: LakeReader | None) -> DayCounts:
-        """What need not be read of a log: nothing is counted yet of what the lake has, which is up to `after`."""
+        self._times = ReadTimes(int(self._starts_ms[0]), int(self._starts_ms[-1]))
         after = 0 if lake is None else lake.last_seq
-        found = DayCounts(None if self._is_read else log, after)
-        return found if found.after in {0, after} and found.upto >= after else DayCounts(after=after)
+        noted = DayCounts(None if self._is_read else log, after)
+        # What need not be read of a log: nothing is counted yet of what the lake has, which is up to `after`.
+        self._begin = noted if noted.after in {0, after} and noted.upto >= after else DayCounts(after=after)
 
-    def open(self, log: Log) -> None:
-        """Look up by which source the events of a log came, which is its lake's too, where that is asked for."""
-        self._sources = sources_of(log) if self._has_sources else None
+    def reads(self) -> int:
+        """How many events are read, of log and lake, and not counted by the lake's list of files."""
+        after, upto = self._places()
+        return upto - after + sum(file.rows for file in self._files() if self._is_read)
 
-    def add_lake(self, found: Tally, lake: LakeReader) -> None:
-        """Count what the lake has."""
-        for file in self._files(lake):
-            if self._is_read:
-                self._add_table(found, lake, file)
-            else:
-                found[date.fromisoformat(file.day).toordinal() - self._first, file.type, None] += file.rows
-
-    def _files(self, lake: LakeReader) -> Iterator[File]:
-        """The files whose day, which is one in UTC, has hours of the days that are asked for."""
-        for file in lake.state.files.values():
-            if file.kind == "events" and file.type in self._columns:
-                began_ms = (date.fromisoformat(file.day).toordinal() - _EPOCH.toordinal()) * DAY_MS
-                if self._starts_ms[0] < began_ms + DAY_MS and began_ms < self._starts_ms[-1]:
-                    yield file
-
-    def _add_table(self, found: Tally, lake: LakeReader, file: File) -> None:
-        source = opened(lake.objects, file)
-        column = self._columns[file.type]
-        has_column = column in source.schema_arrow.names
-        seq = ["seq"] if self._sources is not None else []
-        table = source.read([*seq, *(["time", column] if has_column else ["time"])])
-        days = pa.array(self._days(table["time"].cast(pa.int64()).to_numpy()))
-        values = table[column] if has_column else pa.nulls(len(days), pa.string())
-        rows = pa.table({"day": days, "value": values})
-        if self._sources is not None:
-            names = pa.array(self._sources.of(table["seq"].to_numpy()), pa.string())
-            rows = rows.set_column(1, "value", names) if self._is_by_source else rows
-            rows = rows if self._source is None else rows.filter(pc.equal(names, self._source))
-        rows = rows.group_by(["day", "value"]).aggregate([([], "count_all")])
-        for day, value, count in zip(*(rows[name].to_pylist() for name in ("day", "value", "count_all")), strict=True):
-            self._add(found, day, file.type, shown_value(value), count)
-
-    def add_log(self, found: Tally, log: Log, begin: DayCounts) -> None:
-        """Count what the log has behind the lake."""
+    def _places(self) -> tuple[int, int]:
+        """The places of the log that are read, (after, upto]."""
+        log, known = self._history[0], self._begin.upto
         if not self._is_read:
-            for day, counts in begin.read_on(log).days.items():
-                for name in counts.keys() & self._columns.keys():
-                    self._add(found, day + _EPOCH.toordinal() - self._first, name, None, counts[name])
-            return
-        for records in log.read(*self._places(log, begin)):
-            some = [record for record in records if record.kind == "event" and record.type in self._columns]
-            names_of = None if self._sources is None else self._sources.of([record.seq for record in some])
-            if names_of is not None and self._source is not None:
-                some = [record for record, name in zip(some, names_of, strict=True) if name == self._source]
-                names_of = [self._source] * len(some)
-            days = self._days(np.fromiter((record.time_ms for record in some), np.int64, len(some))).tolist()
-            values = names_of if names_of is not None and self._is_by_source else self._values(some)
-            types = (record.type for record in some)
-            for (day, name, value), count in Counter(zip(days, types, values, strict=True)).items():
-                self._add(found, day, name, value, count)
+            return known, log.last_seq()
+        lateness_ms = self._definitions.settings.lateness_ms
+        after, upto = places_between(log, int(self._starts_ms[0]), int(self._starts_ms[-1]), lateness_ms)
+        return max(known, after), max(known, upto)
 
-    def _days(self, times_ms: Times) -> Times:
-        """The day of each, counted from the first; -1 for those before it, and the number of days for those after."""
-        return np.searchsorted(self._starts_ms, times_ms, side="right") - 1
+    def _files(self) -> Iterator[File]:
+        """The files of the lake that count, whose day, which is one in UTC, has hours of the days asked for."""
+        return files_of(self._history[1] if self._begin.after else None, self._types, self._times)
 
-    def _values(self, records: Sequence[Record]) -> Iterator[str | None]:
-        for record in records:
-            yield shown_value(msgspec.json.decode(record.body).get(self._field)) if self._field else None
+    def counted(self) -> Tally:
+        """The events of each day, type and value."""
+        found: Tally = Counter()
+        if self._is_read:
+            self._count(found)
+            return found
+        for file in self._files():
+            self._add(found, date.fromisoformat(file.day).toordinal() - self._first, file.type, None, file.rows)
+        for day, counts in self._begin.read_on(self._history[0]).days.items():
+            for name in counts.keys() & set(self._types):
+                self._add(found, day + _EPOCH.toordinal() - self._first, name, None, counts[name])
+        return found
+
+    def _count(self, found: Tally) -> None:
+        """Read each event of the days, and count it."""
+        sources, codes = sources_of(self._history[0]) if self._has_sources else None, Codes()
+        needs = {name: {self._read} - {""} for name in self._types}
+        for frame, seqs in read_frames(needs, self._definitions, self._history, self._times, self._places()):
+            days = np.searchsorted(self._starts_ms, frame.times, side="right") - 1
+            inside = (days >= 0) & (days < len(self._starts_ms) - 1)
+            values = coded(frame, self._read, codes)
+            if sources is not None:
+                names = sources.of(seqs)
+                inside &= self._source is None or np.array([name == self._source for name in names], np.bool_)
+                values = codes.of(names) if self._is_by_source else values
+            pairs, counts = np.unique((days * _VALUES + values + 1)[inside], return_counts=True)
+            for pair, count in zip(pairs.tolist(), counts.tolist(), strict=True):
+                day, code = divmod(pair, _VALUES)
+                self._add(found, day, frame.type.name, shown_value(codes.values[code - 1]) if code else None, count)
 
     def _add(self, found: Tally, day: int, name: str, value: str | None, count: int) -> None:
         if not 0 <= day < len(self._starts_ms) - 1:
@@ -284,7 +252,7 @@ class _Asked:
         """The answer."""
         if self._zeros:
             kinds = {(name, value) for _, name, value in found}
-            kinds |= {(name, None) for name in self._columns if not self._field}
+            kinds |= {(name, None) for name in self._types if not self._field}
             _check_rows(len(kinds) * (len(self._starts_ms) - 1))
             for day in range(len(self._starts_ms) - 1):
                 for name, value in kinds:
@@ -294,7 +262,7 @@ class _Asked:
         for (day, name, value), count in found.items():
             at = date.fromordinal(self._first + day)
             sums[at - timedelta(at.weekday()) if self._is_weekly else at, name, value] += count
-        places = {name: place for place, name in enumerate(self._columns)}
+        places = {name: place for place, name in enumerate(self._types)}
         ordered = sorted(
             sums.items(), key=lambda sum_: (sum_[0][0], places[sum_[0][1]], sum_[0][2] is None, sum_[0][2] or "")
         )
@@ -310,23 +278,21 @@ def _check_rows(count: int) -> None:
         raise UsageError(f"the answer would have {count:,} rows, but the limit is {ROWS_MAX:,}: select fewer days.")
 
 
-def _columns(field: str, types: Sequence[EventType], *, is_named: bool) -> dict[str, str]:
-    """The types that are counted, each with the column of the field in the lake; those that lack it are left out.
+def _having(field: str, types: Sequence[EventType], *, is_named: bool) -> list[str]:
+    """The types that are counted; those that lack the field are left out.
 
     Raises: UsageError where none of them has it, one that was asked for lacks it, or it has too many values to count.
     """
-    if not field:
-        return dict.fromkeys((type.name for type in types), "")
-    found = {}
+    found = []
     for type_ in types:
         kind = next((declared.type for declared in type_.fields if declared.name == field), None)
         if kind is not None and kind.kind not in _COUNTED:
             raise UsageError(f"{type_.name}.{field} is of type {kind}: count by a text, choice, boolean or integer.")
-        if kind is not None:
-            found[type_.name] = field_columns(type_).get(field, field)
+        if kind is not None or not field:
+            found.append(type_.name)
         elif is_named:
             raise UsageError(f"{type_.name} has no field {field!r}. {nearest(field, type_.field_names)}".rstrip())
-    if not found:
+    if not found and field:
         every = sorted({name for type_ in types for name in type_.field_names})
         raise UsageError(f"no event type has a field {field!r}. {nearest(field, every)}".rstrip())
     return found

@@ -36,12 +36,12 @@ from shroff_plugins.analytics.report_keys import (
     BEFORE,
     SHOWN,
     CountedEvents,
-    DropOff,
     Figure,
     FigureValues,
     figure_of,
     why_not,
 )
+from shroff_plugins.analytics.report_text import CountedStep
 
 _CODES: Final = 40  # bits of a user's code; the day stands above them
 FactOf = Callable[[Figure, int], Value]
@@ -82,7 +82,7 @@ def answer_figures(
     return found
 
 
-def drop_offs_of(funnel: Funnel, day: date, zone: str, definitions: Definitions, history: History) -> list[DropOff]:
+def drop_offs_of(funnel: Funnel, day: date, zone: str, definitions: Definitions, history: History) -> list[CountedStep]:
     """The drop-offs of each step but the last, beside those of the three days before.
 
     Raises: as `funnels.ask_funnel`. Cost: one question of four days.
@@ -92,7 +92,7 @@ def drop_offs_of(funnel: Funnel, day: date, zone: str, definitions: Definitions,
     begins_ms = _begins_ms(*history)
     has_all = begins_ms is not None and begins_ms < day_starts_ms(first, 1, zone)[-1]
     counts = [(step.name, found.dropped_by_day(number)) for number, step in enumerate(funnel.steps[:-1])]
-    return [DropOff(name, days[-1], tuple(days[:-1]) if has_all else ()) for name, days in counts]
+    return [CountedStep(name, days[-1], days[:-1] if has_all else []) for name, days in counts]
 
 
 def _begins_ms(log: Log, lake: LakeReader | None) -> int | None:

@@ -69,13 +69,16 @@ _EPOCH_DAY: Final = datetime(1970, 1, 1, tzinfo=UTC).date()
 def reads(types: Collection[str], history: History, times: ReadTimes) -> int:
     """How many events are read: those of files of the lake, and all that the log has beyond it."""
     log, lake = history
-    if lake is None:
-        return log.last_seq()
-    return log.last_seq() - lake.last_seq + sum(file.rows for file in _files(lake, types, times))
+    after = 0 if lake is None else lake.last_seq
+    return log.last_seq() - after + sum(file.rows for file in files_of(lake, types, times))
 
 
 def read_frames(
-    needs: Mapping[str, set[str]], definitions: Definitions, history: History, times: ReadTimes
+    needs: Mapping[str, set[str]],
+    definitions: Definitions,
+    history: History,
+    times: ReadTimes,
+    places: tuple[int, int] | None = None,
 ) -> Iterator[tuple[Frame, Words]]:
     """The events of some types, each once: frames with the sequence numbers of their events.
 
@@ -83,14 +86,16 @@ def read_frames(
 
     Args:
         needs: The types, each with the fields that are read.
+        places: What is read of the log, (after, upto]; by default all beyond the lake.
     """
     log, lake = history
+    after, upto = places or (0 if lake is None else lake.last_seq, None)
     if lake is not None:
         reader = LineReader(definitions)
-        files = (_Stored(lake, file, needs, definitions, reader) for file in _files(lake, needs, times))
+        files = (_Stored(lake, file, needs, definitions, reader) for file in files_of(lake, needs, times))
         with closing(ahead(chain.from_iterable(file.frames() for file in files))) as frames:
             yield from frames
-    for piece in log_columns(log, definitions, after=0 if lake is None else lake.last_seq):
+    for piece in log_columns(log, definitions, upto, after=after):
         for name in needs:
             if name in piece.frames:
                 frame = piece.frames[name]
@@ -109,8 +114,9 @@ def read_steps(funnel: Funnel, split: str, definitions: Definitions, history: Hi
     return taken.events()
 
 
-def _files(lake: LakeReader, types: Collection[str], times: ReadTimes) -> Iterator[File]:
-    for file in lake.state.files.values():
+def files_of(lake: LakeReader | None, types: Collection[str], times: ReadTimes) -> Iterator[File]:
+    """The files of a lake that have events of these types and times."""
+    for file in () if lake is None else lake.state.files.values():
         if file.kind == "events" and file.type in types and times.days(file):
             yield file
 
@@ -148,7 +154,7 @@ class _Taken:
                 steps |= self._is_step(frame, number) << number
         users = user_codes(frame, self._funnel.user, self._events, self._keys).astype(np.int32)
         kept &= (steps != 0) & (users >= 0)
-        splits = [_coded(frame, self._split, self._values).astype(np.int32)] if self._split else []
+        splits = [coded(frame, self._split, self._values).astype(np.int32)] if self._split else []
         columns: tuple[NDArray[Any], ...] = (frame.times, seqs, users, steps, *splits)
         self._parts.append(columns if kept.all() else tuple(column[kept] for column in columns))
 
@@ -200,10 +206,11 @@ def user_fields(events: Events, user: str, name: str) -> set[str]:
 
 def user_codes(frame: Frame, user: str, events: Events, codes: Codes) -> Words:
     """The code of each event's user, an entity or a field; -1 where it is missing."""
-    return frame.key_codes(user, codes) if user in events.entities else _coded(frame, user, codes)
+    return frame.key_codes(user, codes) if user in events.entities else coded(frame, user, codes)
 
 
-def _coded(frame: Frame, name: str, codes: Codes) -> Words:
+def coded(frame: Frame, name: str, codes: Codes) -> Words:
+    """The code of each event's value of a field; -1 where it is missing."""
     if name not in frame.type.field_names:
         return np.full(len(frame), -1, np.int64)
     return frame.value_codes(ThisField(frame.type.fields[frame.type.at(name)].type, name), codes)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from shroff.plugins.language import Type, Value
     from shroff.plugins.project import ProjectContext
     from shroff_plugins.analytics.figures_report import ReportContent
-    from shroff_plugins.analytics.report_keys import DropOff, Figure, FigureValues
+    from shroff_plugins.analytics.report_keys import Figure, FigureValues
 
 
 LABEL_MAX: Final = 100
@@ -33,23 +33,24 @@ _INT64: Final = 1 << 63
 
 def count_report(context: ProjectContext, content: ReportContent, zone: str, day: date) -> CountedReport:
     """Count what a notice names. Whatever cannot be had says why, so a report always comes of it."""
-    counting, places = ReportFigures(context), context.definitions.settings.money_places
-    found = counting.figures(content.figures, day, zone) if content.figures else {}
+    places = context.definitions.settings.money_places
+    found = figures_of(context, content.figures, day, zone) if content.figures else {}
     shown = [figure for figure in content.figures.values() if not figure.is_hidden]
     figures = [_counted(figure, found[figure.name], places) for figure in shown]
     try:
-        newest_ms = counting.newest_ms()
+        with context.log.reading() as log:
+            newest_ms = log.watermark_ms()
     except Exception:  # noqa: BLE001 - a log that cannot be read is why the figures are not available
         newest_ms = _INT64 - 1  # so the report does not say besides that events are missing
-    return CountedReport(figures, [_funnel(counting, name, day, zone) for name in content.funnels], newest_ms)
+    return CountedReport(figures, [_funnel(context, name, day, zone) for name in content.funnels], newest_ms)
 
 
-def _funnel(counting: ReportFigures, name: str, day: date, zone: str) -> CountedFunnel:
+def _funnel(context: ProjectContext, name: str, day: date, zone: str) -> CountedFunnel:
     try:
-        found = counting.drop_offs(name, day, zone)
+        steps = drop_offs(context, name, day, zone)
     except Exception as error:  # noqa: BLE001 - whatever fails, the report has the rest
         return CountedFunnel(name, [], cut(why_not(error), WHY_MAX))
-    return CountedFunnel(name, [CountedStep(off_day.step, off_day.count, list(off_day.before)) for off_day in found])
+    return CountedFunnel(name, steps)
 
 
 def _counted(figure: Figure, found: FigureValues, places: int) -> CountedFigure:
@@ -75,42 +76,28 @@ def _plain(value: Value, figure: Figure, form: str, places: int) -> Plain:
     return float(value)
 
 
-class ReportFigures:
-    """Counts what reports show."""
+def figures_of(context: ProjectContext, figures: Mapping[str, Figure], day: date, zone: str) -> dict[str, FigureValues]:
+    """The values of figures on a day and the days before it (see `analytics.figures`)."""
 
-    def __init__(self, context: ProjectContext) -> None:
-        self._context = context
-
-    def figures(self, figures: Mapping[str, Figure], day: date, zone: str) -> dict[str, FigureValues]:
-        """The values of figures on a day and the days before it (see `analytics.figures`)."""
-        question = FigureQuestion(figures, day, zone)
-        with ExitStack() as held:
-            return answer_figures(
-                question, self._context.definitions, lambda: history_of(self._context, held), self._fact
-            )
-
-    def drop_offs(self, funnel: str, day: date, zone: str) -> list[DropOff]:
-        """The drop-offs of a funnel's steps on a day, beside those of the three days before.
-
-        Raises: UsageError where there is none of this name; DefinitionError for a mistake in funnels.yaml; others as
-            `funnel_operations.count_funnels`.
-        """
-        asked = funnel_named(self._context, funnel)
-        with ExitStack() as held:
-            return drop_offs_of(asked, day, zone, self._context.definitions, history_of(self._context, held))
-
-    def newest_ms(self) -> int | None:
-        """The time of the newest event; None without one."""
-        with self._context.log.reading() as log:
-            return log.watermark_ms()
-
-    def _fact(self, figure: Figure, at_ms: int) -> Value:
+    def fact(figure: Figure, at_ms: int) -> Value:
         entity, _, _ = figure.fact.partition(".")
-        facts = facts_asked(
-            self._context,
-            KeyAtMoment(entity=entity, key=figure.key, as_of=time_text(at_ms), features=(figure.fact,)),
-        )
-        return _typed(facts.features[figure.fact], figure.type)
+        asked = KeyAtMoment(entity=entity, key=figure.key, as_of=time_text(at_ms), features=(figure.fact,))
+        return _typed(facts_asked(context, asked).features[figure.fact], figure.type)
+
+    with ExitStack() as held:
+        question = FigureQuestion(figures, day, zone)
+        return answer_figures(question, context.definitions, lambda: history_of(context, held), fact)
+
+
+def drop_offs(context: ProjectContext, funnel: str, day: date, zone: str) -> list[CountedStep]:
+    """The drop-offs of a funnel's steps on a day, beside those of the three days before.
+
+    Raises: UsageError where there is none of this name; DefinitionError for a mistake in funnels.yaml; others as
+        `funnel_operations.count_funnels`.
+    """
+    asked = funnel_named(context, funnel)
+    with ExitStack() as held:
+        return drop_offs_of(asked, day, zone, context.definitions, history_of(context, held))
 
 
 def _typed(value: Scalar, type_: Type) -> Value:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, TypedDict
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -115,23 +115,6 @@ class FigureValues:
 
     values: tuple[Value, ...]
     why: str = ""
-
-    @property
-    def value(self) -> Value:
-        """That of the day."""
-        return self.values[-1] if self.values else None
-
-
-@dataclass(frozen=True, slots=True)
-class DropOff:
-    """How many users dropped off at a step of a funnel on a day, and on each of the days before it.
-
-    Each is what the funnel counts for that day alone. Without days before, the log begins after the first of them.
-    """
-
-    step: str
-    count: int
-    before: tuple[int, ...]
 
 
 class Figure(msgspec.Struct, frozen=True):
@@ -320,20 +303,9 @@ _BELONGS: Final = {
 }
 
 
-def _shown(tree: YamlMapping) -> _Shown:
-    return {
-        "label": _text(tree, "label"),
-        "form": _text(tree, "as"),
-        "is_hidden": _text(tree, "hidden") == "true",
-    }
-
-
-class _Shown(TypedDict):
+def _shown(tree: YamlMapping) -> dict[str, Any]:
     """Display format of a figure."""
-
-    label: str
-    form: str
-    is_hidden: bool
+    return {"label": _text(tree, "label"), "form": _text(tree, "as"), "is_hidden": _text(tree, "hidden") == "true"}
 
 
 def _text(tree: YamlMapping, name: str) -> str:

@@ -45,7 +45,10 @@ class CountedFigure(msgspec.Struct, frozen=True):
 
 
 class CountedStep(msgspec.Struct, frozen=True):
-    """How many dropped off at a step, and on the days before."""
+    """How many users dropped off at a step of a funnel on a day, and on each of the days before it.
+
+    Each is what the funnel counts for that day alone. Without days before, the log begins after the first of them.
+    """
 
     step: str
     count: int

@@ -70,7 +70,7 @@ def question_routes(call: AskingCall, money_places: int) -> Iterator[Route]:
         return await _answered(service, request, reader)
 
     yield Route(method, call.path, right, handle, _route_doc(reader))
-    yield Route(method, other_path(call.path), right, handle)
+    yield Route(method, other_path(call.path), right, handle, is_plain=True)
 
 
 def other_path(path: str) -> str:

@@ -66,7 +66,7 @@ def call_routes(definitions: Definitions | None) -> Iterator[Route]:
         right = Right.SUBMIT_EVENTS if call.writes else Right.SCORE
         handle = _handle(call.path)
         yield Route("POST", call.path, right, handle, _route_doc(call, event_type, definitions.features))
-        yield Route("POST", other_path(call.path), right, handle)
+        yield Route("POST", other_path(call.path), right, handle, is_plain=True)
 
 
 def _handle(path: str) -> Handle:

@@ -43,7 +43,10 @@ _VARIABLES: Final = {
 
 
 class PostgresDump:
-    """Keeps the promises of `app.backups.server_logs.DumpTool`.
+    """The backup programs of PostgreSQL, for the tables of one log.
+
+    `kind` is the kind of log, `version` that of the tables as this program writes them, `place` the address without
+    credentials, `tables` its schema, and `others` names the server's own means to ship changes.
 
     Args:
         tools: The folder of `pg_dump` and `pg_restore`; by default they are found on PATH.
@@ -61,6 +64,12 @@ class PostgresDump:
 
     @contextmanager
     def dump(self) -> Iterator[tuple[int, str, str, Iterator[bytes]]]:
+        """One moment of the log: its last `seq`, the program's version, the position in the server's own record of
+        changes (empty where there is none), and the bytes, which are still to be read.
+
+        Raises: UsageError where the program is missing, or older than the server; StorageError where it fails, also
+            after the last byte.
+        """
         with self._connected() as connection:
             path, made_by = self._tool("pg_dump", connection)
             with self._failing():
@@ -77,6 +86,13 @@ class PostgresDump:
 
     @contextmanager
     def emptied(self, *, again: bool) -> Iterator[None]:
+        """Keep the database for one restore, and see that there are no tables.
+
+        Args:
+            again: Remove those that an interrupted restore left: marked, of ours alone, and never opened as a log.
+
+        Raises: UsageError where tables are there; LogBusyError where another restore runs; as `dump`.
+        """
         with self._connected() as connection:
             self._tool("pg_restore", connection)
             with self._failing():
@@ -94,6 +110,11 @@ class PostgresDump:
             yield
 
     def load(self, pieces: Iterable[bytes], holds: Sequence[object]) -> int:
+        """Restore a log whole or not at all, then hold open letters; gives how many.
+
+        Args:
+            holds: State and reason of held letters, and the state of open ones.
+        """
         with self._connected() as connection:
             path, _ = self._tool("pg_restore", connection)
             with self._failing():
@@ -111,6 +132,7 @@ class PostgresDump:
                 return int(connection.execute(f"{hold} WHERE state = %s", holds).rowcount)
 
     def versions(self, tables: Sequence[str]) -> dict[str, int]:
+        """The greatest `number` in each of these tables that is there."""
         found = dict[str, int]()
         with self._connected() as connection, self._failing():
             for table in tables:
@@ -119,9 +141,11 @@ class PostgresDump:
         return found
 
     def alone(self) -> AbstractContextManager[None]:
+        """Keep other processes from leading the log, whose tables stay as they are. Raises: LogBusyError."""
         return alone(self.place, partial(PostgresSession, self._url))
 
     def finish(self) -> None:
+        """Say that the restored log is in use from now on, and no more what an interrupted restore left."""
         with self._connected() as connection, self._failing():
             connection.execute(f"COMMENT ON SCHEMA {self.tables} IS NULL")
 

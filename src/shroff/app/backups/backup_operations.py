@@ -90,7 +90,7 @@ class BackupEntry(msgspec.Struct):
 
     @classmethod
     def of(cls, point: BackupPoint) -> BackupEntry:
-        dumps = {name: database.dump for name, database in point.databases.items() if database.dump is not None}
+        dump = point.log.dump if point.log else None
         return cls(
             point.number,
             "full" if point.is_full else "tail",
@@ -99,7 +99,7 @@ class BackupEntry(msgspec.Struct):
             point.bytes,
             point.program,
             sorted(point.secrets),
-            {name: dump.position for name, dump in dumps.items()},
+            {"log": dump.position} if dump else {},
         )
 
 

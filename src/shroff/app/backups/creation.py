@@ -7,7 +7,7 @@ import os
 import stat
 import struct
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from secrets import token_hex
@@ -20,7 +20,7 @@ import shroff
 from shroff import config
 from shroff.app.backups import project_files
 from shroff.app.backups.sqlite_pages import CERTAIN_NS, RESTART_FRAMES, PageChanges, PagePosition, SqlitePages
-from shroff.app.backups.vault import FILE_FORMAT, BackedUpDatabase, BackupPoint, Vault
+from shroff.app.backups.vault import FILE_FORMAT, BackedUpLog, BackupPoint, Vault
 from shroff.errors import StorageError, UsageError
 from shroff.language.values import DAY_MS
 from shroff.runtime.whole_files import whole_file
@@ -50,7 +50,7 @@ class StoredNow(NamedTuple):
     """A project at a moment, stored; `files` with their snapshots."""
 
     at_ms: int
-    databases: dict[str, BackedUpDatabase]
+    log: BackedUpLog | None
     files: dict[str, StoredFile]
     secrets: dict[str, str]
 
@@ -62,7 +62,7 @@ class BackupWriter:
 
     def __init__(self, context: ProjectContext, vault: Vault) -> None:
         self._context, self._vault, self._folder = context, vault, context.paths.folder
-        self._pages: dict[str, SqlitePages] = {}
+        self._pages = SqlitePages(self._folder / project_files.LOG_FILE)
         self._seen: dict[str, tuple[tuple[int, ...], StoredFile]] = {}
         self._last: tuple[BackupPoint, str] | None = None
         self._files: dict[str, StoredFile] = {}
@@ -95,8 +95,7 @@ class BackupWriter:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for page in self._pages.values():
-            page.close()
+        self._pages.close()
         self._open.close()
 
     def create(
@@ -140,10 +139,10 @@ class BackupWriter:
         """Whether it is known what changed since the last point; and the tail, None where nothing changed."""
         before = self._vault.stored
         snapshots = {name: file for name, file in self._files.items() if _is_snapshot(name)}
-        now = self._since(_positions(last.databases), snapshots)
+        now = self._since(last.log, snapshots)
         if now is None:
             return False, None
-        if now.files == self._files and not any(database.changed for database in now.databases.values()):
+        if now.files == self._files and not (now.log and now.log.changed):
             self._write_note(last.number, self._moment_ms())
             return True, None
         return True, self._add(now, self._vault.stored - before)
@@ -171,81 +170,56 @@ class BackupWriter:
         follow()
         found = {name: self._file(name, tail_every_s, follow) for name in project_files.snapshots(self._folder)}
         snapshots = {name: changes for name, changes in found.items() if changes is not None}
-        is_followed = tail_every_s is not None and self._last is not None
-        logged = {name: self._logged(name, is_followed=is_followed) for name in project_files.databases(self._folder)}
-        whole, changed = (
-            {name: list[str]() for name in logged},
-            {name: changes.changed for name, changes in logged.items()},
-        )
-        positions = _positions(self._last[0].databases if is_followed and self._last is not None else logged)
-        for name, log in logged.items():
-            blocks = self._reader(name).file_blocks(PIECE_PAGES * log.page_bytes)
+        position = log = self._logged(tail_every_s) if project_files.has_log(self._folder) else None
+        whole, changed = list[str](), [] if log is None else log.changed
+        if tail_every_s is not None and self._last is not None:
+            position = self._last[0].log
+        if log is not None:
+            blocks = self._pages.file_blocks(PIECE_PAGES * log.page_bytes)
             while some := self._vault.put_all(_for_a_while(blocks, tail_every_s)):
-                whole[name] += some
-                if (tail := follow()) is not None:
-                    positions = _positions(tail.databases)
-                    for lane, its_last in tail.databases.items():
-                        changed[lane] += its_last.changed
-        now = self._since(positions, snapshots)
+                whole += some
+                if (tail := follow()) is not None and (position := tail.log) is not None:
+                    changed += position.changed
+        now = self._since(position, snapshots)
         if now is None:
             return None
-        for name, last in now.databases.items():
-            now.databases[name] = structs.replace(last, whole=whole[name], changed=changed[name] + last.changed)
+        if now.log is not None:
+            now = now._replace(log=structs.replace(now.log, whole=whole, changed=changed + now.log.changed))
         return self._add(now, self._vault.stored - began - tails, is_full=True)
 
-    def _logged(self, name: str, *, is_followed: bool) -> BackedUpDatabase:
-        """The pages in a write-ahead log, stored: the file that is read from now on may lack them."""
-        reader = self._reader(name)
-        changes = reader.logged() if is_followed else reader.changes(None)
+    def _logged(self, tail_every_s: float | None) -> BackedUpLog:
+        """The pages in the write-ahead log, stored: the file that is read from now on may lack them."""
+        is_followed = tail_every_s is not None and self._last is not None
+        changes = self._pages.logged() if is_followed else self._pages.changes(None)
         if changes is None:
-            raise StorageError(f"{name} cannot be read. Run 'shroff doctor'")
-        return self._stored(name, changes, self._written(changes.blocks(PIECE_PAGES)))
+            raise StorageError(f"{project_files.LOG_FILE} cannot be read. Run 'shroff doctor'")
+        return self._stored(changes)
 
-    def _since(self, positions: Mapping[str, PagePosition], snapshots: dict[str, StoredFile]) -> StoredNow | None:
-        """The project, with the pages that changed since these positions stored; None where they cannot be known."""
-        at_ms = self._moment_ms()
+    def _since(self, last: BackedUpLog | None, snapshots: dict[str, StoredFile]) -> StoredNow | None:
+        """The project, with the pages of its log that changed since, stored; None where they cannot be known."""
+        at_ms, changes = self._moment_ms(), None
         with config.editing(self._context.paths):
-            changes = self._tail_of(positions)
-            if changes is None or changes.keys() != set(project_files.databases(self._folder)):
+            if (last is not None) != project_files.has_log(self._folder):
                 return None
+            if last is not None:
+                since = PagePosition(*last.read_to)
+                change = self._pages.begin_again if since.frames > RESTART_FRAMES else self._pages.changes
+                if (changes := change(since)) is None:
+                    return None
             files, secrets = self._scan(snapshots)
-        databases = {
-            name: self._stored(name, change, self._written(change.blocks(PIECE_PAGES)))
-            for name, change in changes.items()
-        }
-        return StoredNow(at_ms, databases, files, secrets)
-
-    def _tail_of(self, positions: Mapping[str, PagePosition]) -> dict[str, PageChanges] | None:
-        """What each database changed since a position; None where one has to be read as a whole."""
-        found = {}
-        for name, since in positions.items():
-            if not (self._folder / name).is_file():
-                return None
-            reader = self._reader(name)
-            changes = reader.begin_again(since) if since.frames > RESTART_FRAMES else reader.changes(since)
-            if changes is None:
-                return None
-            found[name] = changes
-        return found
+        return StoredNow(at_ms, None if changes is None else self._stored(changes), files, secrets)
 
     def _are_tails_long(self, last: BackupPoint) -> bool:
         """Whether a restore would read more of tails than of the full backup, which is about a quarter of the log."""
-        log_bytes = sum(database.pages * database.page_bytes for database in last.databases.values())
+        log_bytes = last.log.pages * last.log.page_bytes if last.log else 0
         return self._tails_bytes > max(TAILS_BYTES, log_bytes // 4)
 
-    def _reader(self, name: str) -> SqlitePages:
-        if name not in self._pages:
-            self._pages[name] = SqlitePages(self._folder / name)
-        return self._pages[name]
-
-    def _stored(self, name: str, changes: PageChanges, changed: list[str]) -> BackedUpDatabase:
+    def _stored(self, changes: PageChanges) -> BackedUpLog:
+        changed = self._vault.put_all(pages_bytes(block) for block in changes.blocks(PIECE_PAGES))
         ends = ("SELECT max(seq) FROM events", "SELECT max(seq) FROM event_frames") if changes.pages else ()
-        last_seq = max(map(self._reader(name).number, ends), default=0)
+        last_seq = max(map(self._pages.number, ends), default=0)
         at = (changes.at.salt, changes.at.frames, changes.at.check)
-        return BackedUpDatabase(changes.page_bytes, changes.pages, at, None, changed, last_seq)
-
-    def _written(self, blocks: Iterator[dict[int, bytes]]) -> list[str]:
-        return self._vault.put_all(pages_bytes(block) for block in blocks)
+        return BackedUpLog(changes.page_bytes, changes.pages, at, None, changed, last_seq)
 
     def _scan(self, found: dict[str, StoredFile]) -> tuple[dict[str, StoredFile], dict[str, str]]:
         """The project's files, of which those that changed are stored; and the fingerprints of secrets."""
@@ -295,9 +269,7 @@ class BackupWriter:
         digest, number = "" if self._last is None else self._last[1], self._number + 1
         files = None if now.files == self._files and not is_full else now.files
         program = shroff.__version__
-        point = BackupPoint(
-            self._id, number, now.at_ms, is_full, digest, program, now.databases, files, now.secrets, size
-        )
+        point = BackupPoint(self._id, number, now.at_ms, is_full, digest, program, now.log, files, now.secrets, size)
         self._last, self._number = (point, self._vault.add(point)), number
         self._tails_bytes = 0 if is_full else self._tails_bytes + size
         self._full_ms = now.at_ms if is_full else self._full_ms
@@ -307,10 +279,6 @@ class BackupWriter:
 
     def _write_note(self, number: int, at_ms: int) -> None:
         write_note(self._context.paths.state, BackupNote(self._id, self._vault.address, number, at_ms))
-
-
-def _positions(databases: Mapping[str, BackedUpDatabase]) -> dict[str, PagePosition]:
-    return {name: PagePosition(*database.read_to) for name, database in databases.items()}
 
 
 def _for_a_while(blocks: Iterator[bytes], seconds: float | None) -> Iterator[bytes]:

@@ -18,9 +18,9 @@ from shroff.adapters.log.sqlite import SqliteLog
 from shroff.adapters.notices.sql import VERSION as NOTICES_VERSION
 from shroff.adapters.people.schema import VERSION as PEOPLE_VERSION
 from shroff.app.adapter_factory import AdapterFactory
-from shroff.app.backups import project_files
+from shroff.app.backups.project_files import LOG_FILE, has_log
 from shroff.app.backups.retention import writer_of
-from shroff.app.backups.server_logs import dump_tools
+from shroff.app.backups.server_logs import dump_tool
 from shroff.app.notice_files import NoticeFiles
 from shroff.app.project_files import checked
 from shroff.errors import StorageError
@@ -28,7 +28,6 @@ from shroff.errors import StorageError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from shroff.app.backups.server_logs import DumpTool
     from shroff.app.backups.vault import Vault
     from shroff.app.context import ProjectContext
     from shroff.streams.log import Log
@@ -65,21 +64,12 @@ def plan(context: ProjectContext, *, is_compared: bool = False) -> list[TableVer
     Args:
         is_compared: Look for each event in the index of ids as well: 2 µs an event.
     Raises: DefinitionError where this program does not take the project's files; StorageError where a database cannot
-        be read; as `dump_tools`.
+        be read; as `dump_tool`.
     """
     checked(context)
     if context.systems.store is not None:
-        return [
-            version
-            for name, tool in dump_tools(context).items()
-            for version in _versions_of(context, tool, name, is_compared=is_compared)
-        ]
-    folder = context.paths.folder
-    return [
-        version
-        for name in project_files.databases(folder)
-        for version in _versions(folder / name, name, is_compared=is_compared)
-    ]
+        return _versions_of(context, is_compared=is_compared)
+    return _versions(context.paths.folder / LOG_FILE, is_compared=is_compared) if has_log(context.paths.folder) else []
 
 
 def apply(context: ProjectContext, vault: Vault, planned: list[TableVersion]) -> int | None:
@@ -104,14 +94,12 @@ def apply(context: ProjectContext, vault: Vault, planned: list[TableVersion]) ->
     due = {version.part for version in planned if version.action in {"migrate", "index"}}
     if not due:
         return None
-    folder = context.paths.folder
+    log_file = context.paths.folder / LOG_FILE
     with ExitStack() as held:
         if context.systems.store is not None:
-            for tool in dump_tools(context).values():
-                held.enter_context(tool.alone())
+            held.enter_context(dump_tool(context).alone())
         else:
-            for name in project_files.databases(folder):
-                held.callback(WriterLock((folder / name).with_suffix(".lock"), guards=folder / name).release)
+            held.callback(WriterLock(log_file.with_suffix(".lock"), guards=log_file).release)
         with writer_of(context, vault) as writer:
             writer.create()
     with closing(AdapterFactory(context).open_store(read_only=False)) as log:
@@ -128,17 +116,18 @@ def apply(context: ProjectContext, vault: Vault, planned: list[TableVersion]) ->
     return vault.numbers()[-1]
 
 
-def _versions_of(context: ProjectContext, tool: DumpTool, name: str, *, is_compared: bool) -> list[TableVersion]:
+def _versions_of(context: ProjectContext, *, is_compared: bool) -> list[TableVersion]:
     """The versions of a log in a server."""
+    tool = dump_tool(context)
     tables = {part: "version" if part == LOG else f"{part}_version" for part in KNOWN}
     found = tool.versions(list(tables.values()))
     known = {**KNOWN, LOG: tool.version}
-    versions = [TableVersion(name, part, found[tables[part]], known[part]) for part in KNOWN if tables[part] in found]
+    versions = [TableVersion(LOG, part, found[tables[part]], known[part]) for part in KNOWN if tables[part] in found]
     read = partial(AdapterFactory(context).open_store, read_only=True)
     return _looked_at(versions, tool.version, read, is_compared=is_compared)
 
 
-def _versions(path: Path, name: str, *, is_compared: bool) -> list[TableVersion]:
+def _versions(path: Path, *, is_compared: bool) -> list[TableVersion]:
     try:
         with closing(sqlite3.connect(f"file:{quote(str(path.absolute()))}?mode=ro", uri=True)) as connection:
             (owner,) = connection.execute("PRAGMA application_id").fetchone()
@@ -151,7 +140,7 @@ def _versions(path: Path, name: str, *, is_compared: bool) -> list[TableVersion]
                     found[part] = connection.execute(f"SELECT max(number) FROM {table}").fetchone()[0] or 0  # noqa: S608 - ours
     except sqlite3.Error as error:
         raise storage_error(error, path) from error
-    versions = [TableVersion(name, part, found[part], known) for part, known in KNOWN.items() if part in found]
+    versions = [TableVersion(LOG_FILE, part, found[part], known) for part, known in KNOWN.items() if part in found]
     return _looked_at(versions, LOG_VERSION, partial(SqliteLog, path, read_only=True), is_compared=is_compared)
 
 

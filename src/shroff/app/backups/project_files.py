@@ -17,6 +17,7 @@ from shroff.errors import StorageError
 from shroff.runtime.whole_files import has_secret_name, leads_out
 
 LOG: Final = "log.db"
+LOG_FILE: Final = f"{STATE_FOLDER}/{LOG}"
 HASH_KEY: Final = f"{STATE_FOLDER}/hash.key"
 NOTE: Final = "backup.json"  # of the last backup, in .shroff
 SNAPSHOTS: Final = "snapshots"  # saved state: with full backups only, since it is large and only saves time
@@ -25,9 +26,9 @@ _MARK: Final = b"PRIVATE KEY-----"
 _MARK_WITHIN: Final = 65_536  # bytes of a file in which a private key is looked for
 
 
-def databases(folder: Path) -> list[str]:
-    """The SQLite files of a project."""
-    return [path for path in _walk(folder) if path.startswith(f"{STATE_FOLDER}/") and path.rpartition("/")[2] == LOG]
+def has_log(folder: Path) -> bool:
+    """Whether a project has a log in a file."""
+    return (folder / LOG_FILE).is_file()
 
 
 def files(folder: Path) -> tuple[list[str], list[str]]:

@@ -17,10 +17,10 @@ from typing import Final
 
 from shroff import config
 from shroff.app.backups.creation import BackupNote, pages_of, write_note
-from shroff.app.backups.project_files import fingerprint
-from shroff.app.backups.server_logs import restore_log, restored_tools
+from shroff.app.backups.project_files import LOG_FILE, fingerprint
+from shroff.app.backups.server_logs import restore_log, restored_tool
 from shroff.app.backups.sqlite_pages import apply_pages
-from shroff.app.backups.vault import SERVER_FORMAT, BackedUpDatabase, BackupPoint, Vault
+from shroff.app.backups.vault import SERVER_FORMAT, BackedUpLog, BackupPoint, Vault
 from shroff.errors import StorageError, UsageError
 from shroff.events.event import time_text
 from shroff.notices.store import OPEN, UNKNOWN
@@ -131,20 +131,19 @@ def restore(
             for name, (mode, pieces) in files.items():
                 _write(_inside(part, name), mode & 0o777, vault.contents(pieces))
                 on_step(name)
-            tools = {}
+            tool = None
             if label.shroff_backup == SERVER_FORMAT or into.url is not None:
-                tools = restored_tools(last, part, into.url, into.tools)
-            for tool in tools.values():
+                tool = restored_tool(last, part, into.url, into.tools)
                 kept.enter_context(tool.emptied(again=into.again))
-            for name, tool in tools.items():
-                held += restore_log(tool, vault, last.databases[name], IN_DOUBT, progress)
+            if tool is not None and last.log is not None:
+                held = restore_log(tool, vault, last.log, IN_DOUBT, progress)
                 left = f"Its log is in {tool.place}: try again with --again, which removes it first"
-                on_step(name)
-            for name in last.databases.keys() - tools.keys():
-                path = _inside(part, name)
-                _write_database(vault, path, [point.databases[name] for point, _ in reversed(chain)], progress)
-                held += _hold_letters(path)
-                on_step(name)
+                on_step("log")
+            elif last.log is not None:
+                path = _inside(part, LOG_FILE)
+                _write_log(vault, path, [point.log for point, _ in reversed(chain) if point.log], progress)
+                held = _hold_letters(path)
+                on_step(LOG_FILE)
             for name, data in given.items():
                 _write(_inside(part, name), 0o600, (data,))
             _inside(part, f"{config.STATE_FOLDER}/x")  # a project without a log has the folder, too
@@ -152,7 +151,7 @@ def restore(
             size = sum(path.stat().st_size for path in part.rglob("*") if path.is_file())
             _sync(part)
             on_step("written")
-            for tool in tools.values():
+            if tool is not None:
                 tool.finish()
             part.replace(folder)
             sync_folder(folder.parent)
@@ -224,7 +223,7 @@ def _write(path: Path, mode: int, pieces: Iterable[bytes]) -> None:
     path.chmod(mode)
 
 
-def _write_database(vault: Vault, path: Path, points: list[BackedUpDatabase], progress: Progress) -> None:
+def _write_log(vault: Vault, path: Path, points: list[BackedUpLog], progress: Progress) -> None:
     """Write the whole file of the full point, then the changed pages of each later one, oldest first."""
     page_bytes = points[-1].page_bytes
     with config.private(path) as file:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from shroff import config
 from shroff.app.backups.creation import BackupWriter, read_note
-from shroff.app.backups.server_logs import ServerBackupWriter, dump_tools
+from shroff.app.backups.server_logs import ServerBackupWriter, dump_tool
 from shroff.app.backups.vault import BackupPoint, Vault, read_key
 from shroff.app.lakes import Lakes
 from shroff.errors import StorageError, UsageError
@@ -71,7 +71,7 @@ def writer_of(context: ProjectContext, vault: Vault) -> BackupWriter:
 def check_follows(context: ProjectContext) -> None:
     """Raises: UsageError where the log is in a server, which ships changes by its own means."""
     if context.systems.store is not None:
-        others = next(iter(dump_tools(context).values())).others
+        others = dump_tool(context).others
         raise UsageError(
             f"--follow ships the changes of a log in a file. The log of this project is in a database server: use its "
             f"own {others}, and run 'shroff backup create' on a schedule."
@@ -175,5 +175,5 @@ def finding(context: ProjectContext) -> Finding:
 
 
 def _pieces(point: BackupPoint) -> set[str]:
-    found = {name for database in point.databases.values() for name in (*(database.whole or ()), *database.changed)}
+    found = {*(point.log.whole or ()), *point.log.changed} if point.log else set()
     return found | {name for _, pieces in (point.files or {}).values() for name in pieces}

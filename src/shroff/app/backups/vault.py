@@ -62,8 +62,8 @@ class DumpedLog(msgspec.Struct, frozen=True):
     position: str = ""
 
 
-class BackedUpDatabase(msgspec.Struct, frozen=True):
-    """One SQLite file at a point: all of it, or the pages that changed since the point before.
+class BackedUpLog(msgspec.Struct, frozen=True):
+    """The SQLite file of a log at a point: all of it, or the pages that changed since the point before.
 
     Of a log in a server it is what its program wrote: all of it, as `whole`.
 
@@ -88,7 +88,7 @@ class BackupPoint(msgspec.Struct, frozen=True):
     is_full: bool
     before: str  # hash of the point before
     program: str
-    databases: dict[str, BackedUpDatabase]
+    log: BackedUpLog | None
     files: dict[str, tuple[int, list[str]]] | None  # permissions and pieces; None as at the point before
     secrets: dict[str, str]  # fingerprints of files that are never in a backup
     bytes: int  # stored with this point
@@ -96,7 +96,7 @@ class BackupPoint(msgspec.Struct, frozen=True):
     @property
     def last_seq(self) -> int:
         """The last sequence number of its log; 0 without one."""
-        return max((database.last_seq for database in self.databases.values()), default=0)
+        return self.log.last_seq if self.log else 0
 
 
 class Vault:

@@ -8,15 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from hashlib import file_digest
-from shutil import copyfileobj
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from shroff.app.lakes import Lakes
-from shroff.config import make_folder, private
+from shroff.config import private
 from shroff.errors import UsageError
-from shroff.runtime.whole_files import whole_file
 from shroff.streams.pull import NotKeptError
 
 if TYPE_CHECKING:
@@ -28,68 +26,6 @@ if TYPE_CHECKING:
 RAW: Final = "raw"
 
 
-class _Place(Protocol):
-    """Where files are kept."""
-
-    def put(self, name: str, path: Path) -> None: ...
-
-    def write(self, name: str, data: bytes) -> None: ...
-
-    def read(self, name: str) -> bytes | None: ...
-
-    def names(self, folder: str) -> list[str]: ...
-
-
-class _Beside:
-    """A folder beside the log."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-
-    def put(self, name: str, path: Path) -> None:
-        to = self._folder / name
-        make_folder(to.parent)
-        with path.open("rb") as file, whole_file(to) as copy:
-            copyfileobj(file, copy)
-
-    def write(self, name: str, data: bytes) -> None:
-        make_folder((self._folder / name).parent)
-        with whole_file(self._folder / name) as file:
-            file.write(data)
-
-    def read(self, name: str) -> bytes | None:
-        path = self._folder / name
-        return path.read_bytes() if path.is_file() else None
-
-    def names(self, folder: str) -> list[str]:
-        return sorted(f"{folder}/{path.name}" for path in (self._folder / folder).glob("*"))
-
-
-class _InLake:
-    """The lake's objects."""
-
-    def __init__(self, objects: Objects) -> None:
-        self._objects = objects
-
-    def put(self, name: str, path: Path) -> None:
-        self._objects.put(name, path.read_bytes())
-
-    def write(self, name: str, data: bytes) -> None:
-        is_written = False
-        while not is_written:
-            found = self._objects.get(name)
-            is_written = (
-                self._objects.put(name, data) if found is None else self._objects.replace(name, data, found.version)
-            )
-
-    def read(self, name: str) -> bytes | None:
-        found = self._objects.get(name)
-        return None if found is None else found.data
-
-    def names(self, folder: str) -> list[str]:
-        return [stored.name for stored in self._objects.list(folder)]
-
-
 class KeptArchives:
     """The archives of one source, as `streams.pull.Archives`."""
 
@@ -98,10 +34,13 @@ class KeptArchives:
 
     def keep(self, name: str, paths: Sequence[Path]) -> None:
         kept = [f"{name}-{number}-{_digest(path)}{path.suffix}" for number, path in enumerate(paths, 1)]
+        listed, is_written = self._named(f"{name}.json"), False
         with self._places() as (place, *_):
             for file, path in zip(kept, paths, strict=True):
-                place.put(self._named(file), path)
-            place.write(self._named(f"{name}.json"), msgspec.json.encode(kept))
+                place.put(self._named(file), path.read_bytes())
+            while not is_written:
+                found, data = place.get(listed), msgspec.json.encode(kept)
+                is_written = place.replace(listed, data, found.version) if found else place.put(listed, data)
 
     def bring(self, name: str, folder: Path) -> list[Path]:
         with self._places() as places:
@@ -112,30 +51,27 @@ class KeptArchives:
         raise NotKeptError(f"there is no stored archive of {name} of {self._source}. Omit --from-backup to get it.")
 
     @contextmanager
-    def _places(self) -> Iterator[list[_Place]]:
+    def _places(self) -> Iterator[list[Objects]]:
         """Where files are kept, then where they were kept before there was a lake."""
-        beside = _Beside(self._context.paths.state)
+        lakes = Lakes(self._context)
         with ExitStack() as held:
-            if self._context.systems.lake is None:
-                yield [beside]
-            else:
-                yield [_InLake(held.enter_context(Lakes(self._context).open()).objects), beside]
+            lake = [held.enter_context(lakes.open()).objects] if self._context.systems.lake else []
+            yield [*lake, held.enter_context(lakes.objects_at({}, str(self._context.paths.state)))]
 
     def _named(self, name: str) -> str:
         return f"{RAW}/{self._source}/{name}"
 
-    def _kept(self, place: _Place, name: str) -> list[str] | None:
+    def _kept(self, place: Objects, name: str) -> list[str] | None:
         """The parts that came last, without a list all that are kept; None where nothing is."""
-        listed = place.read(self._named(f"{name}.json"))
-        if listed is not None:
-            return msgspec.json.decode(listed, type=list[str])
-        found = [stored.rpartition("/")[2] for stored in place.names(f"{RAW}/{self._source}")]
+        if (listed := place.get(self._named(f"{name}.json"))) is not None:
+            return msgspec.json.decode(listed.data, type=list[str])
+        found = [stored.name.rpartition("/")[2] for stored in place.list(f"{RAW}/{self._source}")]
         return [file for file in found if file.startswith(f"{name}-")] or None
 
-    def _brought(self, place: _Place, name: str, folder: Path) -> Path:
+    def _brought(self, place: Objects, name: str, folder: Path) -> Path:
         path = folder / name
         with private(path) as file:
-            file.write(place.read(self._named(name)) or b"")
+            file.write(found.data if (found := place.get(self._named(name))) else b"")
         if _digest(path) not in name:
             raise UsageError(f"{self._named(name)} is damaged or gone: its SHA-256 is not the one in its name.")
         return path

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import re
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -46,7 +46,15 @@ ROUNDED: Final = re.compile(r"\d(\.\d+)?[eE]\+\d{2,}|\d{6,}\.0+")  # 3.52721E+11
 
 
 class IngestHooks(TypedDict, total=False):
-    """Keyword arguments of `EventIngest.ingest` on progress, as in `IngestProgress`."""
+    """Keyword arguments of `EventIngest.ingest` on progress, reported while it runs.
+
+    Args:
+        progress: Called with how many lines were read.
+        sorting: Called with how many lines there are to be sorted.
+        meter: Knows which share of the files that is.
+        restoring: Called with how many events of the log were read.
+        on_batch: Is given the answers of each batch that is committed.
+    """
 
     progress: Progress | None
     sorting: Progress | None
@@ -64,25 +72,6 @@ class IngestOptions(IngestHooks, total=False):
     format: str | None
     decide: bool
     is_hashed: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IngestProgress:
-    """Progress of an ingest, reported while it runs.
-
-    Args:
-        progress: Called with how many lines were read.
-        sorting: Called with how many lines there are to be sorted.
-        meter: Knows which share of the files that is.
-        restoring: Called with how many events of the log were read.
-        on_batch: Is given the answers of each batch that is committed.
-    """
-
-    progress: Progress | None = None
-    sorting: Progress | None = None
-    meter: Meter | None = None
-    restoring: Progress | None = None
-    on_batch: Callable[[Sequence[Answer]], None] | None = None
 
 
 class FileLook(NamedTuple):
@@ -120,28 +109,24 @@ class EventIngest(ProjectPart):
             order: `time` sorts by event time first. `file` accepts files that are out of order, with a warning; None
                 (default) stops before writing.
             is_hashed: Treat values that look like hashes as hashed already, as `shroff export` writes them.
-            hooks: `progress`, `sorting`, `meter`, `restoring` and `on_batch`, as `IngestProgress` has them.
+            hooks: `progress`, `sorting`, `meter`, `restoring` and `on_batch`, as `IngestHooks` has them.
         """
         from shroff.log.columns.file_runs import counted_in_runs, submissions_in_runs
         from shroff.log.unmatched_files import note_unmatched
         from shroff.worker.file_order import Overlaps, arranged, with_labels
         from shroff.worker.ingest import ingest
 
-        shown = IngestProgress(**hooks)
         if order not in {None, "file", "time"}:
             raise UsageError(f"there is no order {order!r}. Use file or time.")
-        intake, by_time, meter = (
-            intake_of(self._context, keeps_hashes=is_hashed),
-            order == "time",
-            shown.meter or Meter(),
-        )
+        intake, meter = intake_of(self._context, keeps_hashes=is_hashed), hooks.get("meter") or Meter()
+        sorting, on_batch = hooks.get("sorting"), hooks.get("on_batch")
         overlaps = Overlaps() if order is None and len(paths(files)) > 1 else None
 
         def told(answers: Sequence[Answer]) -> None:
             if overlaps is not None:
                 overlaps.count(answers)
-            if shown.on_batch is not None:
-                shown.on_batch(answers)
+            if on_batch is not None:
+                on_batch(answers)
 
         with ExitStack() as opened:
 
@@ -156,15 +141,15 @@ class EventIngest(ProjectPart):
                 return submissions_in_runs(intake, lines, path.name, type_name)
 
             def sort(rows: Iterator[Submission]) -> Iterator[Submission]:
-                return meter.taken(counted(rows, shown.sorting))
+                return meter.taken(counted(rows, sorting))
 
             inputs = [(path.name, read(path, as_type)) for path in paths(files)]
             rows = None if labels is None else read(Path(labels), "label")
-            writer, log = opened.enter_context(self._log.writing(shown.restoring))
+            writer, log = opened.enter_context(self._log.writing(hooks.get("restoring")))
             if decide and as_type != "label":
                 writer.definitions.require_models()
                 self._context.warnings += writer.definitions.remarks()
-            if by_time:
+            if order == "time":
                 submissions = meter.given(
                     arranged([(name, sort(lines)) for name, lines in inputs], writer, order=order)
                 )
@@ -173,12 +158,12 @@ class EventIngest(ProjectPart):
                     inputs, writer, order=order, warn=self._context.warnings.append, overlaps=overlaps
                 )
             if rows is not None:
-                submissions = with_labels(submissions, counted(rows, shown.sorting))
+                submissions = with_labels(submissions, counted(rows, sorting))
             if overlaps is not None:
                 submissions = overlaps.noted(submissions)
             inbox = opened.enter_context(closing(Inboxes(self._context).brief(writer, log)))
             report = ingest(
-                writer, counted_in_runs(submissions, shown.progress), decide=decide, on_batch=told, inbox=inbox
+                writer, counted_in_runs(submissions, hooks.get("progress")), decide=decide, on_batch=told, inbox=inbox
             )
             note_unmatched(log, [name for name, _ in inputs], intake.unmatched, self._context.now_ms())
         report.unmatched = intake.unmatched

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from contextlib import ExitStack, closing, nullcontext
-from dataclasses import dataclass
+from contextlib import ExitStack, closing
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict, Unpack
@@ -32,21 +31,7 @@ if TYPE_CHECKING:
 
 
 class SendingOptions(TypedDict, total=False):
-    """Keyword arguments of `Productions.produce` on how events are sent, as in `FileSending`."""
-
-    to: str | None
-    pace: SendingPace | None
-    key: str | None
-    first_row: int
-    topic_by: str | None
-    partitions: int | None
-    done: Production | None
-    watch: Callable[[Sender, Meter], AbstractContextManager[None]]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FileSending:
-    """How the events of a file are sent.
+    """Keyword arguments of `Productions.produce` on how events are sent.
 
     Args:
         to: The address of a source, instead of the one in shroff.yaml.
@@ -59,14 +44,14 @@ class FileSending:
         watch: Entered before the first event with the sender and the progress of the file, and left after the last.
     """
 
-    to: str | None = None
-    pace: SendingPace | None = None
-    key: str | None = None
-    first_row: int = 1
-    topic_by: str | None = None
-    partitions: int | None = None
-    done: Production | None = None
-    watch: Callable[[Sender, Meter], AbstractContextManager[None]] = lambda _sender, _meter: nullcontext()
+    to: str | None
+    pace: SendingPace | None
+    key: str | None
+    first_row: int
+    topic_by: str | None
+    partitions: int | None
+    done: Production | None
+    watch: Callable[[Sender, Meter], AbstractContextManager[None]]
 
 
 class Productions(ProjectPart):
@@ -90,8 +75,8 @@ class Productions(ProjectPart):
         Args:
             labels: Rows of labels, merged in by when they were known; it may be the same file.
             order: `file`, or `time` to sort by event time first.
-            options: `to`, `pace`, `key`, `first_row`, `topic_by`, `partitions`, `done` and `watch`, as `FileSending`
-                has them.
+            options: `to`, `pace`, `key`, `first_row`, `topic_by`, `partitions`, `done` and `watch`, as
+                `SendingOptions` has them.
 
         Raises: UsageError; TransientError where nothing more can be sent.
         """
@@ -107,31 +92,30 @@ class Productions(ProjectPart):
             produce,
         )
 
-        sending = FileSending(**options)
-        if order not in {"file", "time"} or (order == "time" and sending.first_row > 1):
+        first_row, to, topic_by = options.get("first_row", 1), options.get("to"), options.get("topic_by")
+        partitions = options.get("partitions")
+        if order not in {"file", "time"} or (order == "time" and first_row > 1):
             raise UsageError("the order is file or time; --from N works in file order only.")
-        done, meter = sending.done or Production(), Meter()
-        done.next_row = sending.first_row
+        done, meter = options.get("done") or Production(), Meter()
+        done.next_row = first_row
         definitions = self._context.definitions
         events, settings = definitions.events, definitions.settings
         system = self._context.systems.source
         named = self._context.systems.named_read
-        if sending.to is not None and sending.to in named:
-            system = named[sending.to]
-        elif sending.to is not None:
-            system = source_at(sending.to, "--to", None if as_type == LABEL else as_type)
+        if to is not None:
+            system = named.get(to) or source_at(to, "--to", None if as_type == LABEL else as_type)
         elif len(named) > 1:
             raise UsageError(f"this project reads several sources: name one with --to {' or --to '.join(named)}.")
         if system is None:
             raise UsageError("this project has no live source to send to. Name one under 'source' in shroff.yaml.")
-        topics = TopicChooser(sending.topic_by, settings.money_places) if sending.topic_by else None
+        topics = TopicChooser(topic_by, settings.money_places) if topic_by else None
         if topics is not None:
             system, done.by_topic = topics.into(system), topics.counts
-        keys = keys_of(events, settings, definitions.reference, sending.key)
+        keys = keys_of(events, settings, definitions.reference, options.get("key"))
         with ExitStack() as opened:
             intake, path = self._intake(), Path(file)
             lines = meter.opened(opened.enter_context(read_lines(path, format, self._context.warnings.once)))
-            lines = _from_row(intake.lay_out(lines, path.name, as_type), sending.first_row)
+            lines = _from_row(intake.lay_out(lines, path.name, as_type), first_row)
             if topics is not None:
                 lines = topics.watched(lines, path.name)
             submissions = intake.submissions(lines, path.name, as_type)
@@ -154,14 +138,15 @@ class Productions(ProjectPart):
             wanted = {as_type} if as_type else targets(sender, events).keys() - {LABEL}
             if topics is not None:
                 wanted = (set() if topics.is_for_all else wanted) | set(topics.names)
-            if sending.partitions is not None:  # a worker needs all that the settings name
+            if partitions is not None:  # a worker needs all that the settings name
                 wanted |= _read_by_a_worker(sender, events, system)
-            done.made = sender.prepare(sorted({*wanted, *({LABEL} if labels is not None else ())}), sending.partitions)
-            opened.enter_context(sending.watch(sender, meter))
+            done.made = sender.prepare(sorted({*wanted, *({LABEL} if labels is not None else ())}), partitions)
+            if "watch" in options:
+                opened.enter_context(options["watch"](sender, meter))
             is_json = system.options.get("format", "json") == "json"
             outgoing = MessageMaker(events, settings, sender, encoder, is_json=is_json, topics=topics)
             lateness_ms = settings.lateness_ms
-            waits = DueTimes(sending.pace or SendingPace(), done)
+            waits = DueTimes(options.get("pace") or SendingPace(), done)
             produce(submissions, sender, outgoing, keys, waits, lateness_ms=lateness_ms)
         done.unmatched = intake.unmatched
         return done

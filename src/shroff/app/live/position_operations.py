@@ -69,12 +69,11 @@ class SourceParts(ProjectPart):
     def troubles(self) -> Iterator[tuple[str, str, int]]:
         """Contact each source; list those that cannot be read, with the reason and since when."""
         for name, system, counts in self.named():
-            failing = counts.failing
             try:
                 lacking = [f"{part.part}: {part.trouble}" for part in self.look(name, system) if part.trouble]
             except (TransientError, UsageError) as error:
                 lacking = [str(error)]
-            for words in lacking or ([failing] if failing else []):
+            for words in lacking or filter(None, [counts.failing]):
                 yield name, words, counts.failing_ms or self._context.now_ms()
 
     def look(self, name: str, system: System) -> list[Standing]:
@@ -87,8 +86,11 @@ class SourceParts(ProjectPart):
             with self._log.reading() as log:
                 own = {part: at for part, at in log.offsets(READ).items() if part.startswith(begin)}
                 offsets = known(log.offsets(system.kind)) | {part.removeprefix(begin): at for part, at in own.items()}
+        return self._look(system, known(offsets))
+
+    def _look(self, system: System, offsets: Mapping[str, str]) -> list[Standing]:
         with closing(AdapterFactory(self._context).open_source(system)) as source:
-            return source.look(known(offsets))
+            return source.look(offsets)
 
     def all(self) -> dict[str, list[PartRead]]:
         """List the parts of `kafka`, `redis` and `files` with their read position and number of waiting messages.
@@ -111,16 +113,10 @@ class SourceParts(ProjectPart):
             found[name] = _joined(own, [each._replace(part=f"{begin}{each.part}") for each in standings])
         if system is not None and not self._context.systems.named_read:
             read = {part.part: part for part in found.get(system.kind, ())}
-            standings = self._standings(system, known({name: part.offset for name, part in read.items()}))
+            offsets = known({name: part.offset for name, part in read.items()})
+            standings = self._answered(partial(self._look, system, offsets))
             found[system.kind] = _joined(read, standings)
         return found
-
-    def _standings(self, system: System, offsets: Mapping[str, str]) -> list[Standing]:
-        def look() -> list[Standing]:
-            with closing(AdapterFactory(self._context).open_source(system)) as source:
-                return source.look(offsets)
-
-        return self._answered(look)
 
     def _answered(self, look: Callable[[], list[Standing]]) -> list[Standing]:
         try:
@@ -217,7 +213,7 @@ class SourcePositions(OperationAnswer):
         for part in self.parts:
             if part.trouble:
                 lines.append(one_line(f"{part.part}: {part.trouble}"))
-            if (reset := part.forgotten) is not None:
+            if reset := part.forgotten:
                 lines.append(one_line(f"{part.part}: read position reset at {reset['at']}; it was {reset['offset']}."))
         return "\n".join(lines)
 

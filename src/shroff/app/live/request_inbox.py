@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from shroff import config
 from shroff.app.adapter_factory import AdapterFactory
-from shroff.app.live.routes import Routes
+from shroff.app.live.routes import sink_routes
 from shroff.app.notices import NoticeViews
 from shroff.app.parts import ProjectPart
 from shroff.app.project_files import FileVersions, checked, intake_of
@@ -108,7 +108,7 @@ class Inboxes(ProjectPart):
         systems = renewed(self._context.systems, fresh.systems, log.offsets(ACTIVE), now)
         fresh.systems_read.put(systems)
         if systems != self._context.systems:
-            Routes(fresh).all()
+            sink_routes(fresh)
             if self._context.served_at:
                 _ = systems.public_url
                 AdapterFactory(fresh).open_provider()

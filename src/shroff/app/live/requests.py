@@ -163,5 +163,4 @@ class WriterRequests(ProjectPart):
 
 
 CarryOut = Callable[[Log, InboxRequest], bytes]  # gives the reply
-FIRST_EVENTS: Final = "Bring events in with 'shroff ingest FILE --as EVENT'."
 MADE_WITHIN_S: Final = 2.0  # from a new writer's lock to its log it was seen to take milliseconds

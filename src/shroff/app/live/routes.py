@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from contextlib import closing, contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from shroff.app.adapter_factory import AdapterFactory
@@ -12,7 +13,6 @@ from shroff.app.parts import ProjectPart
 from shroff.errors import UsageError, nearest
 from shroff.language.values import key_text
 from shroff.project.settings.installed import settings_of
-from shroff.project.settings.system import System
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from shroff.app.context import ProjectContext
     from shroff.language.values import Value
     from shroff.project.definitions import Definitions
-    from shroff.streams.sink import Sink
     from shroff.streams.sink_cursor import SinkRoute
     from shroff.worker.online_features import EntityFeatures, OnlineSink, OnlineStore
 
@@ -62,9 +61,8 @@ class OnlineFeatures(ProjectPart):
     @contextmanager
     def open(self) -> Iterator[OnlineReader]:
         """Open a reader of the online features. Raises: UsageError if the project writes none."""
-        with closing(
-            OnlineReader(AdapterFactory(self._context).open_online(None), self._context.definitions)
-        ) as reader:
+        store = AdapterFactory(self._context).open_online(None)
+        with closing(OnlineReader(store, self._context.definitions)) as reader:
             yield reader
 
     def get(self, entity: str, key: Value | tuple[Value, ...]) -> EntityFeatures | None:
@@ -89,12 +87,9 @@ class OnlineFeatures(ProjectPart):
         """Get the writer of online features; None if the project has no online store."""
         from shroff.streams.sink_cursor import SinkRoute
 
-        online = self._context.systems.online
-        return (
-            None
-            if online is None
-            else SinkRoute(ROUTE, self._opened_sink, settings=(self._context.definitions.settings.name, online))
-        )
+        if (online := self._context.systems.online) is None:
+            return None
+        return SinkRoute(ROUTE, self._opened_sink, settings=(self._context.definitions.settings.name, online))
 
     def _opened_sink(self) -> OnlineSink:
         from shroff.worker.online_features import OnlineSink
@@ -109,31 +104,23 @@ class OnlineFeatures(ProjectPart):
             raise
 
 
-class Routes:
-    """The sinks of a project, each with its adapter and the records that it receives."""
+def sink_routes(context: ProjectContext) -> list[SinkRoute]:
+    """Routes to the sinks of shroff.yaml, each with its adapter and the records that it receives.
 
-    def __init__(self, context: ProjectContext) -> None:
-        self._context = context
+    No outside system is contacted.
 
-    def all(self) -> list[SinkRoute]:
-        """Routes to the sinks of shroff.yaml. No outside system is contacted.
+    Raises: UsageError where the settings of a sink contradict each other, or a variable is not set.
+    """
+    from shroff.streams.sink_cursor import SinkRoute
 
-        Raises: UsageError where the settings of a sink contradict each other, or a variable is not set.
-        """
-        from shroff.streams.sink_cursor import SinkRoute
-
-        found = []
-        for name, system in self._context.systems.sinks.items():
-            outside = _UNSAID.sub("-", f"{self._context.definitions.settings.name}-{name}")
-
-            def opened(outside: str = outside, system: System = system) -> Sink:
-                return AdapterFactory(self._context).open_sink(outside, system)
-
-            opened().close()  # so that what can never be is told before anything runs
-            is_called = settings_of("sink", system.kind).is_called
-            from_now = system.starts_now
-            outcomes = frozenset(system.options.get("outcomes", ()))
-            by = outside, system, self._context.systems.http if is_called else None
-            found.append(SinkRoute(name, opened, system.text("take", "decisions"), outcomes, from_now, by))
-        online = OnlineFeatures(self._context).route()
-        return [*found, *([] if online is None else [online]), *NoticeViews(self._context).routes()]
+    found = []
+    for name, system in context.systems.sinks.items():
+        outside = _UNSAID.sub("-", f"{context.definitions.settings.name}-{name}")
+        opened = partial(AdapterFactory(context).open_sink, outside, system)
+        opened().close()  # so that what can never be is told before anything runs
+        is_called = settings_of("sink", system.kind).is_called
+        outcomes = frozenset(system.options.get("outcomes", ()))
+        by = outside, system, context.systems.http if is_called else None
+        found.append(SinkRoute(name, opened, system.text("take", "decisions"), outcomes, system.starts_now, by))
+    online = OnlineFeatures(context).route()
+    return [*found, *([] if online is None else [online]), *NoticeViews(context).routes()]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from typing import TYPE_CHECKING, Final, Literal, Protocol
+from typing import TYPE_CHECKING, Final, Literal
 
 from shroff import config
 from shroff.app.live.requests import WriterRequests
-from shroff.app.live.routes import OnlineFeatures, Routes
+from shroff.app.live.routes import OnlineFeatures, sink_routes
 from shroff.app.notice_files import NoticeFiles
 from shroff.app.notices import NoticeViews
 from shroff.app.parts import ProjectPart
@@ -23,23 +23,11 @@ if TYPE_CHECKING:
     import msgspec
 
     from shroff.app.context import ProjectContext
+    from shroff.notices.notification_worker import NoticeWorker
     from shroff.streams.log import StuckKey, StuckRow
     from shroff.streams.sink_cursor import Courier, DeliveryHealth, DeliveryProgress
     from shroff.streams.sink_threads import Delivery
     from shroff.worker.outbox import SinkState
-
-
-class SinkNotices(Protocol):
-    """The notifier that runs beside the log."""
-
-    def tend(self, log: Log) -> None:
-        """For the thread of the log, between two batches."""
-
-    def health(self) -> DeliveryHealth:
-        """How it is doing."""
-
-    def finish_all(self) -> None:
-        """Have all that is due tried once before it ends."""
 
 
 class SinkDelivery:
@@ -61,7 +49,7 @@ class SinkDelivery:
         self._context, self._log, self._delivery, self._held = context, log, delivery, held
         self._couriers = couriers
         self._taken = context.taken.number
-        self._telling: SinkNotices | None = None
+        self._telling: NoticeWorker | None = None
         self._tell_people()
 
     def tend(self) -> None:
@@ -117,9 +105,9 @@ class Sinks(ProjectPart):
         from shroff.streams.sink_threads import begin, couriers_of, delivering
 
         def couriers() -> list[Courier]:
-            return couriers_of(Routes(self._context).all(), log, self._reader, self._context.now_ms)
+            return couriers_of(sink_routes(self._context), log, self._reader, self._context.now_ms)
 
-        routes = Routes(self._context).all()
+        routes = sink_routes(self._context)
         begin(routes, log)
         NoticeViews(self._context).begin_telling(log)
         with (
@@ -144,7 +132,7 @@ class Sinks(ProjectPart):
         from shroff.worker.outbox import outbox_request
 
         WriterRequests(self._context).needs_log("so nothing can be delivered")
-        routes = Routes(self._context).all()
+        routes = sink_routes(self._context)
         if not routes:
             raise UsageError("this project has no sinks. Name one in shroff.yaml under 'sinks:'.")
 
@@ -211,8 +199,7 @@ class Sinks(ProjectPart):
         moved = 0
         for at in range(0, len(chosen), KEYS_MAX):
             page = chosen[at : at + KEYS_MAX]
-            body = outbox_request(retry=page) if what == "retry" else outbox_request(drop=page)
-            result = self._ask_outbox(body)
+            result = self._ask_outbox(outbox_request(retry=page) if what == "retry" else outbox_request(drop=page))
             moved += msgspec.json.decode(result, type=dict[str, int])[what]
         return moved
 

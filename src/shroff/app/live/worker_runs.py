@@ -14,7 +14,7 @@ from shroff.app.adapter_factory import AdapterFactory, open_sources
 from shroff.app.lakes import Lakes
 from shroff.app.live.position_operations import notes_of
 from shroff.app.live.request_inbox import Inboxes
-from shroff.app.live.routes import Routes
+from shroff.app.live.routes import sink_routes
 from shroff.app.live.sink_delivery import Sinks
 from shroff.app.parts import ProjectPart
 from shroff.app.project_files import checked, intake_of
@@ -54,16 +54,7 @@ NO_SOURCE: Final = (
 
 
 class EndOptions(TypedDict, total=False):
-    """Keyword arguments of `WorkerRuns.worker` on its end, as in `WorkEnd`."""
-
-    until_idle_s: float | None
-    limit: int | None
-    stop: Event | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorkEnd:
-    """When a worker ends.
+    """Keyword arguments of `WorkerRuns.worker` on its end.
 
     Args:
         until_idle_s: End after this many seconds without a message.
@@ -71,9 +62,9 @@ class WorkEnd:
         stop: Ends the worker, from any thread; polled messages are committed first.
     """
 
-    until_idle_s: float | None = None
-    limit: int | None = None
-    stop: Event | None = None
+    until_idle_s: float | None
+    limit: int | None
+    stop: Event | None
 
 
 class WorkerRuns(ProjectPart):
@@ -99,20 +90,19 @@ class WorkerRuns(ProjectPart):
             stands_by: Run as standby: follow the log while another process writes it, and take over when that one is
                 gone.
             tell: Called with messages for people, such as what the worker waits for.
-            ends: `until_idle_s`, `limit` and `stop`, as `WorkEnd` has them.
+            ends: `until_idle_s`, `limit` and `stop`, as `EndOptions` has them.
 
         Raises: UsageError where there is no such source.
         """
         from shroff.worker.serving.background_tasks import BackgroundTasks
         from shroff.worker.serving.worker import Worker
 
-        end = WorkEnd(**ends)
         definitions = checked(self._context)  # a project with mistakes does not ask anybody outside
         files, system = self._chosen(sources, as_type, format)
         several = self._context.systems.named_read if system is not None and not sources else {}
         for words in dict.fromkeys(chain(*(remarks(definitions, read) for read in several.values() or [system]))):
             tell(words)
-        is_live = system is not None
+        is_live, idle_s = system is not None, ends.get("until_idle_s")
         outside = AdapterFactory(self._context)
         opened: Source = (
             outside.open_files(files, as_type, format)
@@ -122,10 +112,10 @@ class WorkerRuns(ProjectPart):
             else outside.open_source(system)
         )
         with closing(opened) as source:
-            Routes(self._context).all()  # what is wrong with a sink is told before anything is taken
+            sink_routes(self._context)  # what is wrong with a sink is told before anything is taken
             AdapterFactory(self._context).prepare_state()
             options = replace(
-                self._options(0.0 if end.until_idle_s is None and not is_live else end.until_idle_s, end.limit),
+                self._options(0.0 if idle_s is None and not is_live else idle_s, ends.get("limit")),
                 keeps_late=_late_kept(several) if several else system is not None and system.text("late") == "keep",
                 source_name=next(
                     (name for name, named in self._context.systems.read.items() if named.system is system), ""
@@ -135,7 +125,7 @@ class WorkerRuns(ProjectPart):
             snapshots = self._snapshots()
             self._fetch_snapshot(snapshots, tell)
             place = _Workplace(self._context, snapshots)
-            worker = Worker(place, source, options, is_live=is_live, stop=end.stop, tell=tell)
+            worker = Worker(place, source, options, is_live=is_live, stop=ends.get("stop"), tell=tell)
             with BackgroundTasks(self._chores(snapshots, worker), tell):
                 yield worker
 
@@ -164,7 +154,7 @@ class WorkerRuns(ProjectPart):
         from shroff.worker.serving.background_tasks import BackgroundTasks
 
         definitions = checked(self._context)
-        Routes(self._context).all()
+        sink_routes(self._context)
         AdapterFactory(self._context).prepare_state()
         snapshots = self._snapshots()
         self._fetch_snapshot(snapshots, tell)

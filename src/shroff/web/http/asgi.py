@@ -38,7 +38,7 @@ OF_SENDER_MAX: Final = 1_000  # requests at once, also of clients that are gone:
 OF_ALL_MAX: Final = 12_000
 SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 CSRF: Final = "x-csrf-token"
-SIGN_IN: Final = Route("GET", "/login", None, login.ask, is_page=True)
+SIGN_IN: Final = Route("GET", "/login", None, login.ask)
 _OPEN: Final = tuple(f"/{folder}/" for folder in OPEN_BELOW)
 _UNQUOTED: Final = "!$&'()*+,;=:@"  # what a segment may hold as it is, beside letters, digits and -._~
 STANDING: Final = (

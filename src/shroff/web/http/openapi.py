@@ -227,6 +227,6 @@ def _refs(content: Mapping[str, Any]) -> list[str]:
 
 
 ROUTES: Final = (
-    Route("GET", "/api/openapi.json", None, document),
-    Route("GET", "/api/docs", None, page),
+    Route("GET", "/api/openapi.json", None, document, is_plain=True),
+    Route("GET", "/api/docs", None, page, is_plain=True),
 )

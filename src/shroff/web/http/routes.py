@@ -89,7 +89,7 @@ class Route:
         path: Segments in braces take any text, which may be empty.
         right: What it takes; None for what anybody may ask, which must lie below `OPEN_BELOW`.
         told: For the document; None for what is no part of the API.
-        is_page: It is for people: who is not signed in is sent to sign in, and problems are told as pages.
+        is_plain: It is no part of the API, and no page either: a file, or a document for programs.
     """
 
     method: str
@@ -97,8 +97,13 @@ class Route:
     right: Right | None
     handle: Handle
     told: RouteDoc | None = None
-    is_page: bool = False
     screen: Screen | None = None
+    is_plain: bool = False
+
+    @property
+    def is_page(self) -> bool:
+        """Whether it is for people: who is not signed in is sent to sign in, and problems are told as pages."""
+        return self.told is None and not self.is_plain
 
     @property
     def answer(self) -> Any:

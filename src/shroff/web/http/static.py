@@ -79,4 +79,4 @@ async def file(service: Service, request: Request) -> Response:
     return Response(found.raw, 200, headers, found.media_type)
 
 
-ROUTES: Final = (Route("GET", "/static/{version}/{name}", None, file),)
+ROUTES: Final = (Route("GET", "/static/{version}/{name}", None, file, is_plain=True),)

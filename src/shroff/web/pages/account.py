@@ -77,8 +77,8 @@ async def me(
 
 
 ROUTES: Final = (
-    Route("GET", "/", Right.READ_DECISIONS, first, is_page=True),
-    Route("GET", ME, Right.READ_DECISIONS, me, is_page=True),
-    Route("POST", ME, Right.READ_DECISIONS, change_password, is_page=True),
-    Route("POST", DISPLAY, Right.READ_DECISIONS, set_display, is_page=True),
+    Route("GET", "/", Right.READ_DECISIONS, first),
+    Route("GET", ME, Right.READ_DECISIONS, me),
+    Route("POST", ME, Right.READ_DECISIONS, change_password),
+    Route("POST", DISPLAY, Right.READ_DECISIONS, set_display),
 )

@@ -122,6 +122,6 @@ def _rendered(kind: str, values: dict[str, Any], status: int, headers: Mapping[s
 
 
 ROUTES: Final = (
-    Route("GET", "/confirm/{token}", None, show, is_page=True),
-    Route("POST", "/confirm/{token}", None, answer, is_page=True),
+    Route("GET", "/confirm/{token}", None, show),
+    Route("POST", "/confirm/{token}", None, answer),
 )

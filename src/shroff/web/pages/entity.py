@@ -304,4 +304,4 @@ def _graph(own: str, links: Sequence[Mapping[str, Any]]) -> LinkGraph | None:
     return link_graph(own, others) if others else None
 
 
-ROUTES: Final = (Route("GET", "/entities/{entity}/{key}", Right.READ_DECISIONS, show, is_page=True),)
+ROUTES: Final = (Route("GET", "/entities/{entity}/{key}", Right.READ_DECISIONS, show),)

@@ -133,10 +133,10 @@ async def scheduled(service: Service, request: Request) -> Response:
 
 
 ROUTES: Final = (
-    Route("GET", PATH, Right.READ_DECISIONS, listed, is_page=True, screen=Screen("Jobs", 107)),
-    Route("POST", PATH, Right.RUN_JOBS, begin, is_page=True),
-    Route("POST", f"{PATH}/schedules", Right.RUN_JOBS, scheduled, is_page=True),
-    Route("GET", f"{PATH}/{{id}}", Right.READ_DECISIONS, show, is_page=True),
-    Route("POST", f"{PATH}/{{id}}/again", Right.RUN_JOBS, again, is_page=True),
-    Route("POST", f"{PATH}/{{id}}/cancel", Right.RUN_JOBS, cancel, is_page=True),
+    Route("GET", PATH, Right.READ_DECISIONS, listed, screen=Screen("Jobs", 107)),
+    Route("POST", PATH, Right.RUN_JOBS, begin),
+    Route("POST", f"{PATH}/schedules", Right.RUN_JOBS, scheduled),
+    Route("GET", f"{PATH}/{{id}}", Right.READ_DECISIONS, show),
+    Route("POST", f"{PATH}/{{id}}/again", Right.RUN_JOBS, again),
+    Route("POST", f"{PATH}/{{id}}/cancel", Right.RUN_JOBS, cancel),
 )

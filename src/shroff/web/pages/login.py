@@ -203,13 +203,13 @@ def _redirect_uri(service: Service, request: Request) -> str:
 
 
 ROUTES: Final = (
-    Route("GET", "/login", None, show, is_page=True),
-    Route("POST", "/login", None, sign_in, is_page=True),
-    Route("POST", "/login/out", None, sign_out, is_page=True),
-    Route("GET", f"{links.PATH}{{token}}", None, show_link, is_page=True),
-    Route("POST", f"{links.PATH}{{token}}", None, use_link, is_page=True),
-    Route("GET", f"{links.ONCE}{{token}}", None, show_once, is_page=True),
-    Route("POST", f"{links.ONCE}{{token}}", None, use_once, is_page=True),
-    Route("GET", f"{oidc.PATH}/begin", None, begin_visit, is_page=True),
-    Route("GET", oidc.PATH, None, end_visit, is_page=True),
+    Route("GET", "/login", None, show),
+    Route("POST", "/login", None, sign_in),
+    Route("POST", "/login/out", None, sign_out),
+    Route("GET", f"{links.PATH}{{token}}", None, show_link),
+    Route("POST", f"{links.PATH}{{token}}", None, use_link),
+    Route("GET", f"{links.ONCE}{{token}}", None, show_once),
+    Route("POST", f"{links.ONCE}{{token}}", None, use_once),
+    Route("GET", f"{oidc.PATH}/begin", None, begin_visit),
+    Route("GET", oidc.PATH, None, end_visit),
 )

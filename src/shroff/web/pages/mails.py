@@ -235,13 +235,13 @@ def _in_frame(html: str) -> Response:
 
 
 ROUTES: Final = (
-    Route("GET", "/mails", Right.SEND_NOTICES, mailbox, is_page=True, screen=Screen("Mails", 100)),
-    Route("GET", "/mails/kept/{name}", Right.SEND_NOTICES, mail, is_page=True),
-    Route("GET", "/mails/kept/{name}/html", Right.SEND_NOTICES, mail_html, is_page=True),
-    Route("GET", "/mails/letters", Right.SEND_NOTICES, letters, is_page=True),
-    Route("POST", "/mails/letters/{id}/retry", Right.SEND_NOTICES, retry, is_page=True),
-    Route("GET", NOTICES, Right.SEND_NOTICES, notices, is_page=True),
-    Route("GET", f"{NOTICES}/{{name}}", Right.SEND_NOTICES, notice, is_page=True),
-    Route("GET", f"{NOTICES}/{{name}}/html", Right.SEND_NOTICES, notice_html, is_page=True),
-    Route("POST", f"{NOTICES}/{{name}}/test", Right.SEND_NOTICES, test, is_page=True),
+    Route("GET", "/mails", Right.SEND_NOTICES, mailbox, screen=Screen("Mails", 100)),
+    Route("GET", "/mails/kept/{name}", Right.SEND_NOTICES, mail),
+    Route("GET", "/mails/kept/{name}/html", Right.SEND_NOTICES, mail_html),
+    Route("GET", "/mails/letters", Right.SEND_NOTICES, letters),
+    Route("POST", "/mails/letters/{id}/retry", Right.SEND_NOTICES, retry),
+    Route("GET", NOTICES, Right.SEND_NOTICES, notices),
+    Route("GET", f"{NOTICES}/{{name}}", Right.SEND_NOTICES, notice),
+    Route("GET", f"{NOTICES}/{{name}}/html", Right.SEND_NOTICES, notice_html),
+    Route("POST", f"{NOTICES}/{{name}}/test", Right.SEND_NOTICES, test),
 )

@@ -169,4 +169,4 @@ def _named(service: Service, who: Who, text: str, *, is_whole: bool) -> Iterator
         yield SearchHit(kind, name, path)
 
 
-ROUTES: Final = (Route("GET", "/find", Right.READ_DECISIONS, find, is_page=True),)
+ROUTES: Final = (Route("GET", "/find", Right.READ_DECISIONS, find),)

@@ -229,14 +229,14 @@ def _tabs(request: Request) -> list[tuple[str, str]]:
 
 
 ROUTES: Final = (
-    Route("GET", "/settings", Right.READ_AUDIT, first, is_page=True, screen=Screen("Settings", 120)),
-    Route("GET", AUDIT, Right.READ_AUDIT, audit, is_page=True),
-    Route("POST", AUDIT, Right.READ_AUDIT, verify, is_page=True),
-    Route("GET", USERS, Right.MANAGE_USERS, show_users, is_page=True),
-    Route("POST", USERS, Right.MANAGE_USERS, add_user, is_page=True),
-    Route("POST", f"{USERS}/{{name}}", Right.MANAGE_USERS, change_user, is_page=True),
-    Route("POST", "/settings/sessions/{id}", Right.MANAGE_USERS, end_session, is_page=True),
-    Route("GET", KEYS, Right.MANAGE_KEYS, show_keys, is_page=True),
-    Route("POST", KEYS, Right.MANAGE_KEYS, create_key, is_page=True),
-    Route("POST", f"{KEYS}/{{id}}", Right.MANAGE_KEYS, revoke_key, is_page=True),
+    Route("GET", "/settings", Right.READ_AUDIT, first, screen=Screen("Settings", 120)),
+    Route("GET", AUDIT, Right.READ_AUDIT, audit),
+    Route("POST", AUDIT, Right.READ_AUDIT, verify),
+    Route("GET", USERS, Right.MANAGE_USERS, show_users),
+    Route("POST", USERS, Right.MANAGE_USERS, add_user),
+    Route("POST", f"{USERS}/{{name}}", Right.MANAGE_USERS, change_user),
+    Route("POST", "/settings/sessions/{id}", Right.MANAGE_USERS, end_session),
+    Route("GET", KEYS, Right.MANAGE_KEYS, show_keys),
+    Route("POST", KEYS, Right.MANAGE_KEYS, create_key),
+    Route("POST", f"{KEYS}/{{id}}", Right.MANAGE_KEYS, revoke_key),
 )

@@ -107,6 +107,6 @@ def _why_unopened(service: Service, name: str) -> str:
 
 
 ROUTES: Final = (
-    Route("GET", PATH, Right.READ_METRICS, show, is_page=True, screen=Screen("Sources", 105)),
-    Route("POST", f"{PATH}/confirm", Right.MEND_INPUT, confirm, is_page=True),
+    Route("GET", PATH, Right.READ_METRICS, show, screen=Screen("Sources", 105)),
+    Route("POST", f"{PATH}/confirm", Right.MEND_INPUT, confirm),
 )

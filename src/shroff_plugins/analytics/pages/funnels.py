@@ -103,6 +103,6 @@ def _chart(rows: Sequence[DropOffRow], funnel: Funnel | None) -> Bars | None:
 
 
 ROUTES: Final = (
-    Route("GET", PATH, Right.READ_DECISIONS, show, is_page=True),
-    Route("GET", f"{PATH}/users.csv", Right.READ_DECISIONS, download, is_page=True),
+    Route("GET", PATH, Right.READ_DECISIONS, show),
+    Route("GET", f"{PATH}/users.csv", Right.READ_DECISIONS, download),
 )

@@ -95,6 +95,6 @@ def _real(value: float) -> str:
 
 
 ROUTES: Final = (
-    Route("GET", PATH, Right.READ_DECISIONS, show, is_page=True),
-    Route("GET", f"{PATH}/{{name}}", Right.READ_DECISIONS, show_one, is_page=True),
+    Route("GET", PATH, Right.READ_DECISIONS, show),
+    Route("GET", f"{PATH}/{{name}}", Right.READ_DECISIONS, show_one),
 )

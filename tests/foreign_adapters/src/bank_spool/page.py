@@ -17,4 +17,4 @@ async def show(service: Service, request: Request) -> Response:
 
 
 def routes(definitions: Definitions | None) -> Iterator[Route]:
-    yield Route("GET", "/spool", Right.READ_DECISIONS, show, is_page=True, screen=Screen("Spool", 200))
+    yield Route("GET", "/spool", Right.READ_DECISIONS, show, screen=Screen("Spool", 200))

@@ -212,9 +212,9 @@ async def silence(service: Service, request: Request) -> Response:
 
 
 ROUTES: Final = (
-    Route("GET", "/cases/{id}", Right.READ_CASES, show, is_page=True),
+    Route("GET", "/cases/{id}", Right.READ_CASES, show),
     *(
-        Route("POST", f"/cases/{{id}}/{verb}", Right.WORK_CASES, handle, is_page=True)
+        Route("POST", f"/cases/{{id}}/{verb}", Right.WORK_CASES, handle)
         for verb, handle in (
             ("decide", decide),
             *((verb, change) for verb in ACTS),

@@ -177,7 +177,7 @@ async def why(service: Service, request: Request) -> Response:
 
 
 ROUTES: Final = (
-    Route("GET", "/decisions/{event}/{id}", Right.READ_DECISIONS, show, is_page=True),
-    Route("GET", "/decisions/{event}/{id}/why", Right.READ_DECISIONS, why, is_page=True),
-    Route("POST", "/decisions/{event}/{id}/answer", Right.WORK_CASES, answer, is_page=True),
+    Route("GET", "/decisions/{event}/{id}", Right.READ_DECISIONS, show),
+    Route("GET", "/decisions/{event}/{id}/why", Right.READ_DECISIONS, why),
+    Route("POST", "/decisions/{event}/{id}/answer", Right.WORK_CASES, answer),
 )

@@ -118,6 +118,6 @@ def _name(label: LabelInput | None) -> tuple[str, str, str]:
 
 
 ROUTES: Final = (
-    Route("POST", f"{PATH}/file", Right.WRITE_LABELS, look, is_page=True),
-    Route("POST", f"{PATH}/file/record", Right.WRITE_LABELS, record, is_page=True),
+    Route("POST", f"{PATH}/file", Right.WRITE_LABELS, look),
+    Route("POST", f"{PATH}/file/record", Right.WRITE_LABELS, record),
 )

@@ -221,15 +221,13 @@ async def drop_view(service: Service, request: Request) -> Response:
 
 
 ROUTES: Final = (
-    Route(
-        "GET", "/queue", Right.READ_CASES, show, is_page=True, screen=Screen("Queue", 20, below=("/cases/", "/team"))
-    ),
-    Route("GET", "/queue/stream", Right.READ_CASES, stream, is_page=True),
-    Route("GET", "/queue/peek/{id}", Right.READ_CASES, peek, is_page=True),
-    Route("GET", "/queue/why/{id}", Right.READ_CASES, why, is_page=True),
-    Route("POST", "/queue/claim-next", Right.WORK_CASES, claim_next, is_page=True),
-    Route("POST", "/queue/bulk", Right.WORK_CASES, bulk, is_page=True),
-    Route("POST", "/queue/undo", Right.WORK_CASES, undo, is_page=True),
-    Route("POST", "/queue/views", Right.READ_CASES, keep_view, is_page=True),
-    Route("POST", "/queue/views/drop", Right.READ_CASES, drop_view, is_page=True),
+    Route("GET", "/queue", Right.READ_CASES, show, screen=Screen("Queue", 20, below=("/cases/", "/team"))),
+    Route("GET", "/queue/stream", Right.READ_CASES, stream),
+    Route("GET", "/queue/peek/{id}", Right.READ_CASES, peek),
+    Route("GET", "/queue/why/{id}", Right.READ_CASES, why),
+    Route("POST", "/queue/claim-next", Right.WORK_CASES, claim_next),
+    Route("POST", "/queue/bulk", Right.WORK_CASES, bulk),
+    Route("POST", "/queue/undo", Right.WORK_CASES, undo),
+    Route("POST", "/queue/views", Right.READ_CASES, keep_view),
+    Route("POST", "/queue/views/drop", Right.READ_CASES, drop_view),
 )

@@ -65,4 +65,4 @@ def _found(service: Service, who: Who, days: int) -> dict[str, object]:
     }
 
 
-ROUTES: Final = (Route("GET", PATH, Right.READ_CASES, show, is_page=True),)
+ROUTES: Final = (Route("GET", PATH, Right.READ_CASES, show),)

@@ -46,6 +46,6 @@ async def apply(service: Service, request: Request) -> Response:
 
 
 ROUTES: Final = (
-    Route("GET", "/changes", Right.READ_DEFINITIONS, show, is_page=True),
-    Route("POST", "/changes", Right.EDIT_RULES, apply, is_page=True),
+    Route("GET", "/changes", Right.READ_DEFINITIONS, show),
+    Route("POST", "/changes", Right.EDIT_RULES, apply),
 )

@@ -251,11 +251,11 @@ async def show_cookbook(service: Service, request: Request) -> Response:
 
 
 ROUTES: Final = (
-    Route("GET", "/rules/cookbook/recipes", Right.READ_DEFINITIONS, show_cookbook, is_page=True),
-    Route("GET", "/rules/{rule}/draft", Right.READ_DEFINITIONS, show, is_page=True),
-    Route("POST", "/rules/{rule}/draft", Right.EDIT_RULES, keep, is_page=True),
+    Route("GET", "/rules/cookbook/recipes", Right.READ_DEFINITIONS, show_cookbook),
+    Route("GET", "/rules/{rule}/draft", Right.READ_DEFINITIONS, show),
+    Route("POST", "/rules/{rule}/draft", Right.EDIT_RULES, keep),
     *(
-        Route("POST", f"/rules/{{rule}}/draft/{name}", right, handle, is_page=True)
+        Route("POST", f"/rules/{{rule}}/draft/{name}", right, handle)
         for name, right, handle in (
             ("drop", Right.EDIT_RULES, _step(DropDraft)),
             ("shadow", Right.EDIT_RULES, _step(ShadowDraft, "file", end="/draft")),

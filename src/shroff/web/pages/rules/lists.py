@@ -312,13 +312,13 @@ def _entity_of(definitions: Definitions, name: str) -> str:
 
 
 ROUTES: Final = (
-    Route("GET", "/lists", Right.READ_DEFINITIONS, show, is_page=True, screen=Screen("Lists", 60)),
-    Route("POST", "/lists", Right.EDIT_LISTS, make_list, is_page=True),
-    Route("GET", "/lists/{list}", Right.READ_DEFINITIONS, show_one, is_page=True),
-    Route("GET", "/lists/{list}/csv", Right.READ_DEFINITIONS, download, is_page=True),
-    Route("POST", "/lists/{list}", Right.EDIT_LISTS, _changes(_added), is_page=True),
-    Route("POST", "/lists/{list}/out", Right.EDIT_LISTS, _changes(_removed), is_page=True),
-    Route("POST", "/lists/{list}/back", Right.EDIT_LISTS, _changes(_restored), is_page=True),
-    Route("POST", "/lists/{list}/csv", Right.EDIT_LISTS, _changes(_imported, to_form=False), is_page=True),
-    Route("POST", "/lists/{list}/approve", Right.EDIT_LISTS, _changes(_approved), is_page=True),
+    Route("GET", "/lists", Right.READ_DEFINITIONS, show, screen=Screen("Lists", 60)),
+    Route("POST", "/lists", Right.EDIT_LISTS, make_list),
+    Route("GET", "/lists/{list}", Right.READ_DEFINITIONS, show_one),
+    Route("GET", "/lists/{list}/csv", Right.READ_DEFINITIONS, download),
+    Route("POST", "/lists/{list}", Right.EDIT_LISTS, _changes(_added)),
+    Route("POST", "/lists/{list}/out", Right.EDIT_LISTS, _changes(_removed)),
+    Route("POST", "/lists/{list}/back", Right.EDIT_LISTS, _changes(_restored)),
+    Route("POST", "/lists/{list}/csv", Right.EDIT_LISTS, _changes(_imported, to_form=False)),
+    Route("POST", "/lists/{list}/approve", Right.EDIT_LISTS, _changes(_approved)),
 )

@@ -213,9 +213,9 @@ def _earlier(service: Service, look: RuleLook) -> list[dict[str, Any]]:
 
 
 ROUTES: Final = (
-    Route("GET", "/rules", Right.READ_DEFINITIONS, show, is_page=True, screen=Screen("Rules", 40)),
-    Route("POST", "/rules", Right.EDIT_RULES, begin, is_page=True),
-    Route("GET", "/rules/{rule}", Right.READ_DEFINITIONS, one, is_page=True),
-    Route("GET", "/rules/{rule}/hits", Right.READ_DECISIONS, hits, is_page=True),
-    Route("POST", "/rules/{rule}/back", Right.EDIT_RULES, back, is_page=True),
+    Route("GET", "/rules", Right.READ_DEFINITIONS, show, screen=Screen("Rules", 40)),
+    Route("POST", "/rules", Right.EDIT_RULES, begin),
+    Route("GET", "/rules/{rule}", Right.READ_DEFINITIONS, one),
+    Route("GET", "/rules/{rule}/hits", Right.READ_DECISIONS, hits),
+    Route("POST", "/rules/{rule}/back", Right.EDIT_RULES, back),
 )
