@@ -102,7 +102,7 @@ class Route:
 
     @property
     def is_page(self) -> bool:
-        """Whether it is for people: who is not signed in is sent to sign in, and problems are told as pages."""
+        """A route for people: without a session it leads to the sign-in, and problems are pages."""
         return self.told is None and not self.is_plain
 
     @property
