@@ -171,6 +171,7 @@ def _operation(route: Route, event: str = "") -> dict[str, Any]:
         found["security"] = []
     else:
         found["description"] = f"Needs the permission `{route.right.value}`."
+        found["security"] = [{"key": [route.right.value]}]
     if told.body is not None:
         body = schema_of(told.body)
         content = {kind: {"schema": body} for kind in told.body_types}

@@ -1,0 +1,7 @@
+"""The MCP server: read-only questions to a service, for assistants."""
+
+from __future__ import annotations
+
+from typing import Final
+
+OPERATIONS: Final = {"mcp": ("shroff_plugins.mcp.server", "offer a service's data to an assistant, read-only (MCP)")}
