@@ -142,6 +142,7 @@ PICTURES: Final = (
     Picture("team", at("/team")),
     Picture("live", at("/live"), (DESK, DARK)),
     Picture("decisions", at("/decisions"), (DESK, PHONE)),
+    Picture("search", at("/find")),
     Picture("rules", at("/rules")),
     Picture("rule", at(f"/rules/{RULE}")),
     Picture("draft", draft, (DESK, DARK)),
@@ -158,9 +159,12 @@ PICTURES: Final = (
     Picture("jobs", jobs, (DESK, PHONE)),
     Picture("mails", at("/mails")),
     Picture("mail", mail),
+    Picture("outbox", at("/mails/letters")),
+    Picture("notifications", at("/mails/notices")),
     Picture("health", at("/checks")),
-    Picture("settings", at("/settings")),
+    Picture("audit-log", at("/settings/audit")),
     Picture("users", at("/settings/users")),
+    Picture("api-keys", at("/settings/keys")),
     Picture("customer", customer, (DESK, PHONE)),
 )
 

@@ -242,7 +242,7 @@ def test_a_foreign_page_stands_in_the_top_bar_beside_a_route_that_openapi_docume
 
         assert (told.status, (await browser.get("/api/v1/spool")).json()) == (200, {"lines": 2, "expected": 0})
         assert b"2 decisions were written." in told.body
-        assert b'href="/spool"' in (await browser.get("/live")).body
+        assert b'<a href="/spool">Spool</a>' in (await browser.get("/checks")).body
         assert document["paths"]["/api/v1/spool"]["get"]["summary"] == "Count the lines of the spool."
 
     run(bank, steps)

@@ -86,7 +86,7 @@ def test_a_rule_from_a_typo_to_being_in_force_and_back(service: Served, page: Pa
     name, files, drafts = "dear", service.folder / "rules", service.folder / "drafts"
     page.set_viewport_size({"width": PHONE[0], "height": PHONE[1]})
     page.get_by_role("button", name="Menu").click()
-    page.get_by_role("link", name="Rules", exact=True).click()
+    page.get_by_role("link", name="Policy", exact=True).click()
     page.fill("#new-rule", name)
     page.get_by_role("button", name="New rule").click()
 

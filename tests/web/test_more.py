@@ -16,13 +16,16 @@ import pytest
 
 from shroff.app import project as app
 from shroff.config import TEMPLATE_FOLDER
+from shroff.errors import UsageError
 from shroff.events.intake import Intake
+from shroff.people.access import RIGHTS, Right, Role
 from shroff.people.store import AuditFilter, rows_of
 from shroff.web.http.messages import Json
 from shroff.web.http.openapi import openapi
-from shroff.web.http.routes import Route
+from shroff.web.http.routes import Route, Screen
 from shroff.web.http.schemas import event_schema
-from shroff.web.pages.renderer import tabs
+from shroff.web.pages.account import START
+from shroff.web.pages.renderer import Seen, environment, tabs
 from shroff.web.table import PAGES, ROUTES, gathered, table
 from tests.support.projects import FILES, definitions
 from tests.support.webs import Asker, asker
@@ -525,7 +528,7 @@ def test_a_module_brings_its_routes_by_being_there(tmp_path, monkeypatch):
     planted.mkdir(parents=True)
     for folder in (planted, planted.parent):
         (folder / "__init__.py").touch()
-    route = 'Route("GET", "/new", Right.READ_CASES, print, screen=Screen("New", 15))'
+    route = 'Route("GET", "/new", Right.READ_CASES, print, screen=Screen("New", "Queue", 15))'
     head = "from shroff.people.access import Right\nfrom shroff.web.http.routes import Route, Screen\n"
     text = f"{head}ROUTES = ({route},)\n"
     (planted / "screen.py").write_text(text)
@@ -534,8 +537,26 @@ def test_a_module_brings_its_routes_by_being_there(tmp_path, monkeypatch):
     found = list(gathered(import_module("planted")))
 
     assert [one.path for one in found] == ["/new"]
-    assert [one.name for one in tabs([*PAGES, *found])][:3] == ["Live", "New", "Queue"]
+    assert [one.name for one in tabs([*PAGES, *found])][:4] == ["Queue", "Team", "New", "Decisions"]
     assert {one.handle.__module__.split(".")[2] for one in (*ROUTES, *PAGES)} == {"api", "http", "pages"}
+
+
+def test_a_group_is_shown_where_one_of_its_screens_may_be_seen_and_each_role_starts_on_its_own():
+    screens = [tab for tab in tabs(PAGES) if tab.right in {Right.READ_CASES, Right.SEND_NOTICES}]
+    seen = Seen("Ben", "", screens, screens[-1], None, None, "", "", False)
+    page = environment().get_template("base.html").render(seen=seen)
+    starts = {tab.path: tab for tab in tabs(PAGES) if tab.path in START.values()}
+
+    assert re.findall(r'data-key="(\d)" data-says="(\w+)"', page) == [("1", "Queue"), ("6", "System")]
+    assert re.findall(r'aria-current="page">([\w ]+)', page) == [screens[-1].name]
+    assert {role: starts[path].group[1] for role, path in START.items() if starts[path].right in RIGHTS[role]} == {
+        Role.ADMIN: "System",
+        Role.ANALYST: "Queue",
+        Role.AUTHOR: "Policy",
+        Role.VIEWER: "Results",
+    }
+    with pytest.raises(UsageError, match=r"there is no group of screens 'Sistem'.*Did you mean System"):
+        Screen("Spool", "Sistem", 20)
 
 
 def test_every_answer_has_a_type(bank):

@@ -57,6 +57,7 @@ def test_somebody_is_let_in_by_a_link_that_is_shown_once(bank):
         other = Browser(asks)
         joined = await other.post(found[1], {"password": PASSWORD, "again": PASSWORD})
         assert joined.status == 303
+        assert (await other.get("/")).headers["location"] == "/queue"
         assert (await other.get("/settings/users")).status == 403
         assert (await send(browser, "/settings/users", name="ben", role="analyst")).status == 422
         assert (await send(browser, "/settings/users", name="Not A Name", role="analyst")).status == 422

@@ -13,7 +13,7 @@ from urllib.parse import quote, unquote
 from starlette.convertors import Convertor, register_url_convertor
 from starlette.responses import Response
 
-from shroff.people.access import Right
+from shroff.people.access import Right, check_known
 from shroff.web.http.messages import Json, Request
 
 if TYPE_CHECKING:
@@ -67,18 +67,26 @@ class RouteDoc:
     status: int = 200
 
 
+GROUPS: Final = ("Queue", "Explore", "Policy", "Learning", "Results", "System")
+
+
 @dataclass(frozen=True, slots=True)
 class Screen:
-    """A place in the top bar, for users who may read the page.
+    """A page of a group of the top bar, for users who may read it.
 
     Args:
-        at: Where in the bar: smaller numbers stand further left.
-        below: Where else one is on this screen.
+        group: One of `GROUPS`; a group opens with its first page that a user may read.
+        at: Order in the group.
+        below: Beginnings of other paths that belong to this page.
     """
 
     name: str
+    group: str
     at: int
     below: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_known("group of screens", self.group, GROUPS)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,11 +8,11 @@ from starlette.responses import Response
 
 from shroff.errors import PausedError, SignInError, UsageError
 from shroff.people import sessions, users
-from shroff.people.access import Right
+from shroff.people.access import Right, Role
 from shroff.web.http.messages import Request
 from shroff.web.http.routes import Route
 from shroff.web.pages.login import let_in
-from shroff.web.pages.renderer import page, screens_of, see_other
+from shroff.web.pages.renderer import page, see_other
 from shroff.web.pages.words import sentence
 
 if TYPE_CHECKING:
@@ -22,13 +22,13 @@ ME: Final = "/me"
 DISPLAY: Final = f"{ME}/display"
 SAID: Final = {"changed": "Password changed. All your other sessions are ended.", "saved": "Time zone and theme saved."}
 THEMES: Final = {"": "same as the system", "light": "light", "dark": "dark"}
+START: Final = {Role.ADMIN: "/checks", Role.ANALYST: "/queue", Role.AUTHOR: "/rules", Role.VIEWER: "/results"}
 PASSWORDS: Final = ("password", "new", "again")
 
 
-async def first(service: Service, request: Request) -> Response:
-    """Go on with the first screen that they may see."""
-    screens = screens_of(service, request.who)
-    return see_other(screens[0].path if screens else ME)
+async def first(_: Service, request: Request) -> Response:
+    """Go on where the work of their role is."""
+    return see_other(START.get(request.who.role, ME))
 
 
 async def change_password(service: Service, request: Request) -> Response:

@@ -335,6 +335,6 @@ def _lines(project: Project, log: Log, rows: Sequence[DecisionRow]) -> list[Deci
 
 
 ROUTES: Final = (
-    Route("GET", "/decisions", Right.READ_DECISIONS, show, screen=Screen("Decisions", 30)),
+    Route("GET", "/decisions", Right.READ_DECISIONS, show, screen=Screen("Decisions", "Explore", 1)),
     Route("GET", "/decisions/decisions.csv", Right.READ_DECISIONS, download),
 )

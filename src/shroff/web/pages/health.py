@@ -99,7 +99,7 @@ def _drifted(found: HealthLook) -> list[dict[str, Any]]:
 
 
 ROUTES: Final = (
-    Route("GET", PATH, Right.READ_METRICS, show, screen=Screen("Health", 110)),
+    Route("GET", PATH, Right.READ_METRICS, show, screen=Screen("Health", "System", 1)),
     Route("POST", PATH, Right.READ_METRICS, again),
     Route("POST", f"{PATH}/quarantine", Right.MEND_INPUT, mend),
 )

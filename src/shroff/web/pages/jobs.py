@@ -133,7 +133,7 @@ async def scheduled(service: Service, request: Request) -> Response:
 
 
 ROUTES: Final = (
-    Route("GET", PATH, Right.READ_DECISIONS, listed, screen=Screen("Jobs", 107)),
+    Route("GET", PATH, Right.READ_DECISIONS, listed, screen=Screen("Jobs", "System", 3)),
     Route("POST", PATH, Right.RUN_JOBS, begin),
     Route("POST", f"{PATH}/schedules", Right.RUN_JOBS, scheduled),
     Route("GET", f"{PATH}/{{id}}", Right.READ_DECISIONS, show),

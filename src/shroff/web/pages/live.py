@@ -128,6 +128,6 @@ def _rendered(found: LiveLook, service: Service, cases: CasesOpen, may_check: bo
 
 
 ROUTES: Final = (
-    Route("GET", "/live", Right.READ_DECISIONS, show, screen=Screen("Live", 10)),
+    Route("GET", "/live", Right.READ_DECISIONS, show, screen=Screen("Live", "Results", 2)),
     Route("GET", "/live/stream", Right.READ_DECISIONS, stream),
 )

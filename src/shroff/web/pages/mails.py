@@ -235,12 +235,12 @@ def _in_frame(html: str) -> Response:
 
 
 ROUTES: Final = (
-    Route("GET", "/mails", Right.SEND_NOTICES, mailbox, screen=Screen("Mails", 100)),
+    Route("GET", "/mails", Right.SEND_NOTICES, mailbox, screen=Screen("Mails", "System", 4)),
     Route("GET", "/mails/kept/{name}", Right.SEND_NOTICES, mail),
     Route("GET", "/mails/kept/{name}/html", Right.SEND_NOTICES, mail_html),
-    Route("GET", "/mails/letters", Right.SEND_NOTICES, letters),
+    Route("GET", "/mails/letters", Right.SEND_NOTICES, letters, screen=Screen("Outbox", "System", 5)),
     Route("POST", "/mails/letters/{id}/retry", Right.SEND_NOTICES, retry),
-    Route("GET", NOTICES, Right.SEND_NOTICES, notices),
+    Route("GET", NOTICES, Right.SEND_NOTICES, notices, screen=Screen("Notifications", "System", 6)),
     Route("GET", f"{NOTICES}/{{name}}", Right.SEND_NOTICES, notice),
     Route("GET", f"{NOTICES}/{{name}}/html", Right.SEND_NOTICES, notice_html),
     Route("POST", f"{NOTICES}/{{name}}/test", Right.SEND_NOTICES, test),

@@ -243,7 +243,7 @@ def _measured(metrics: Mapping[str, Any]) -> list[Measured]:
 
 
 ROUTES: Final = (
-    Route("GET", "/models", Right.READ_DEFINITIONS, show, screen=Screen("Models", 70)),
+    Route("GET", "/models", Right.READ_DEFINITIONS, show, screen=Screen("Models", "Learning", 1)),
     Route("GET", "/models/{id}", Right.READ_DEFINITIONS, show_one),
     Route("POST", "/models/{id}", Right.PROMOTE_MODELS, change),
 )

@@ -16,6 +16,7 @@ from shroff.errors import ShroffError
 from shroff.people.access import Right, Who
 from shroff.runtime.logs import failure
 from shroff.web.http.messages import Request
+from shroff.web.http.routes import GROUPS
 from shroff.web.http.static import static
 from shroff.web.pages.decision import decision_path, entity_path, rule_path
 from shroff.web.pages.words import FILTERS, moment
@@ -44,8 +45,9 @@ STANDING: Final = {
 
 
 class Tab(NamedTuple):
-    """A screen in the top bar."""
+    """A screen below the top bar, with its group's key and name."""
 
+    group: tuple[int, str]
     at: int
     name: str
     path: str
@@ -65,7 +67,7 @@ class Seen:
     who: str
     csrf: str
     screens: Sequence[Tab]
-    screen: str
+    screen: Tab | None
     place: int | None
     open_cases: int | None
     zone: str
@@ -74,9 +76,11 @@ class Seen:
 
 
 def tabs(routes: Iterable[Route]) -> list[Tab]:
-    """The top bar of these routes, from left to right."""
+    """The screens of these routes by group, from left to right."""
     return sorted(
-        Tab(s.at, s.name, route.path, route.right, s.below) for route in routes if (s := route.screen) is not None
+        Tab((GROUPS.index(s.group) + 1, s.group), s.at, s.name, route.path, route.right, s.below)
+        for route in routes
+        if (s := route.screen) is not None
     )
 
 
@@ -158,7 +162,8 @@ def _page(
     signed_in = request.signed_in
     assert signed_in is not None
     screens = screens_of(service, signed_in.who)
-    here = next((screen.path for screen in screens if request.path.startswith((screen.path, *screen.below))), "")
+    within = [screen for screen in screens if request.path.startswith((screen.path, *screen.below))]
+    here = max(within, key=lambda screen: len(screen.path), default=None)
     place = service.work.seq if service.is_ready else None
     user = signed_in.user
     zone, is_calibrated = user.zone or service.project.context.systems.zone, service.project.definitions.is_calibrated

@@ -100,6 +100,6 @@ def _decisions(row: ResultRow, outcome: str, zone: str) -> str:
 
 
 ROUTES: Final = (
-    Route("GET", PATH, Right.READ_DECISIONS, show, screen=Screen("Results", 85)),
+    Route("GET", PATH, Right.READ_DECISIONS, show, screen=Screen("Results", "Results", 1)),
     Route("GET", f"{PATH}/results.csv", Right.READ_DECISIONS, download),
 )

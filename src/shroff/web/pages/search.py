@@ -17,7 +17,7 @@ from shroff.explain.entities import EntityLook, summary_in
 from shroff.operations.pagination import cursor_of, next_of
 from shroff.people.access import Right
 from shroff.web.http.messages import Request
-from shroff.web.http.routes import Route
+from shroff.web.http.routes import Route, Screen
 from shroff.web.pages.decision import decision_path, entity_path
 from shroff.web.pages.renderer import page, see_other
 
@@ -169,4 +169,6 @@ def _named(service: Service, who: Who, text: str, *, is_whole: bool) -> Iterator
         yield SearchHit(kind, name, path)
 
 
-ROUTES: Final = (Route("GET", "/find", Right.READ_DECISIONS, find),)
+ROUTES: Final = (
+    Route("GET", "/find", Right.READ_DECISIONS, find, screen=Screen("Search", "Explore", 2, ("/entities/",))),
+)

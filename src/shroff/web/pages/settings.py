@@ -44,16 +44,9 @@ KEYS: Final = "/settings/keys"
 LASTING: Final = {"30d": "30 days", "90d": "90 days", "365d": "1 year", "": "never"}
 
 
-TABS: Final = (
-    ("Audit log", AUDIT, Right.READ_AUDIT),
-    ("Users", USERS, Right.MANAGE_USERS),
-    ("API keys", KEYS, Right.MANAGE_KEYS),
-)
-
-
-async def first(service: Service, request: Request) -> Response:
-    """The first part that they may see."""
-    return see_other(_tabs(request)[0][1])
+async def first(_service: Service, _request: Request) -> Response:
+    """Go on to the audit log."""
+    return see_other(AUDIT)
 
 
 async def _run(service: Service, request: Request, asked: OperationRequest[Outcome]) -> Outcome:
@@ -74,7 +67,7 @@ async def audit(service: Service, request: Request, verified: AuditCheck | None 
     names = {user.id: user.display_name for user in known.users}
     given = {name: request.query_params.get(name, "").strip() for name in FILTERS}
     kept = {name: text for name, text in given.items() if text}
-    return await _page(
+    return await page(
         service,
         request,
         "settings_audit.html",
@@ -106,7 +99,7 @@ async def show_users(
 ) -> Response:
     """Page of the users and their sessions."""
     users = (await _run(service, request, ShowUsers())).users
-    return await _page(
+    return await page(
         service,
         request,
         "settings_users.html",
@@ -182,7 +175,7 @@ async def show_keys(
     """Page of the API keys of programs."""
     keys = (await _run(service, request, ShowKeys())).keys[::-1]
     now_ms = service.desk.now_ms()
-    return await _page(
+    return await page(
         service,
         request,
         "settings_keys.html",
@@ -217,26 +210,15 @@ async def revoke_key(service: Service, request: Request) -> Response:
     return see_other(KEYS)
 
 
-# ---- all of them
-
-
-async def _page(service: Service, request: Request, template: str, /, **shown: Any) -> Response:
-    return await page(service, request, template, tabs=_tabs(request), path=request.path, **shown)
-
-
-def _tabs(request: Request) -> list[tuple[str, str]]:
-    return [(name, path) for name, path, right in TABS if request.who.may(right)]
-
-
 ROUTES: Final = (
-    Route("GET", "/settings", Right.READ_AUDIT, first, screen=Screen("Settings", 120)),
-    Route("GET", AUDIT, Right.READ_AUDIT, audit),
+    Route("GET", "/settings", Right.READ_AUDIT, first),
+    Route("GET", AUDIT, Right.READ_AUDIT, audit, screen=Screen("Audit log", "System", 9)),
     Route("POST", AUDIT, Right.READ_AUDIT, verify),
-    Route("GET", USERS, Right.MANAGE_USERS, show_users),
+    Route("GET", USERS, Right.MANAGE_USERS, show_users, screen=Screen("Users", "System", 7)),
     Route("POST", USERS, Right.MANAGE_USERS, add_user),
     Route("POST", f"{USERS}/{{name}}", Right.MANAGE_USERS, change_user),
     Route("POST", "/settings/sessions/{id}", Right.MANAGE_USERS, end_session),
-    Route("GET", KEYS, Right.MANAGE_KEYS, show_keys),
+    Route("GET", KEYS, Right.MANAGE_KEYS, show_keys, screen=Screen("API keys", "System", 8)),
     Route("POST", KEYS, Right.MANAGE_KEYS, create_key),
     Route("POST", f"{KEYS}/{{id}}", Right.MANAGE_KEYS, revoke_key),
 )

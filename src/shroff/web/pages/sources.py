@@ -107,6 +107,6 @@ def _why_unopened(service: Service, name: str) -> str:
 
 
 ROUTES: Final = (
-    Route("GET", PATH, Right.READ_METRICS, show, screen=Screen("Sources", 105)),
+    Route("GET", PATH, Right.READ_METRICS, show, screen=Screen("Sources", "System", 2)),
     Route("POST", f"{PATH}/confirm", Right.MEND_INPUT, confirm),
 )

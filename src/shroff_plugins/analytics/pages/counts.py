@@ -319,7 +319,7 @@ def _is_wanted(record: Record, wanted: EventsWanted, sources: EventSources | Non
 
 
 ROUTES: Final = (
-    Route("GET", PATH, Right.READ_DECISIONS, show, screen=Screen("Analytics", 95, below=("/marts",))),
+    Route("GET", PATH, Right.READ_DECISIONS, show, screen=Screen("Analytics", "Results", 3)),
     Route("GET", EVENTS, Right.READ_DECISIONS, show_events),
     Route("GET", f"{PATH}/counts.csv", Right.READ_DECISIONS, download),
 )

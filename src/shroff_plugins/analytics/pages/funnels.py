@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from shroff.errors import DefinitionError, UsageError
 from shroff.plugins.project import csv_line
-from shroff.plugins.web import Bars, ProblemError, Request, Right, Route, days_zone, page, sentence, signed_bars
+from shroff.plugins.web import Bars, ProblemError, Request, Right, Route, Screen, days_zone, page, sentence, signed_bars
 from shroff_plugins.analytics.count_operations import ShowCountable
 from shroff_plugins.analytics.funnel_file import Funnel
 from shroff_plugins.analytics.funnel_operations import FunnelDays, UserNames, funnels_of
@@ -103,6 +103,6 @@ def _chart(rows: Sequence[DropOffRow], funnel: Funnel | None) -> Bars | None:
 
 
 ROUTES: Final = (
-    Route("GET", PATH, Right.READ_DECISIONS, show),
+    Route("GET", PATH, Right.READ_DECISIONS, show, screen=Screen("Funnels", "Results", 4)),
     Route("GET", f"{PATH}/users.csv", Right.READ_DECISIONS, download),
 )

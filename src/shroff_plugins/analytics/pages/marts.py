@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from starlette.responses import Response
 
 from shroff.errors import UsageError
-from shroff.plugins.web import COLUMNS_MAX, Bars, ProblemError, Request, Right, Route, page, signed_bars
+from shroff.plugins.web import COLUMNS_MAX, Bars, ProblemError, Request, Right, Route, Screen, page, signed_bars
 from shroff_plugins.analytics.marts.project_marts import Marts
 
 if TYPE_CHECKING:
@@ -95,6 +95,6 @@ def _real(value: float) -> str:
 
 
 ROUTES: Final = (
-    Route("GET", PATH, Right.READ_DECISIONS, show),
+    Route("GET", PATH, Right.READ_DECISIONS, show, screen=Screen("Marts", "Results", 5)),
     Route("GET", f"{PATH}/{{name}}", Right.READ_DECISIONS, show_one),
 )

@@ -1,4 +1,4 @@
-"""A page about the files of the sink, with a place in the top bar: it renders the answer of an operation."""
+"""A page about the files of the sink, in a group of the top bar: it renders the answer of an operation."""
 
 from __future__ import annotations
 
@@ -17,4 +17,4 @@ async def show(service: Service, request: Request) -> Response:
 
 
 def routes(definitions: Definitions | None) -> Iterator[Route]:
-    yield Route("GET", "/spool", Right.READ_DECISIONS, show, screen=Screen("Spool", 200))
+    yield Route("GET", "/spool", Right.READ_DECISIONS, show, screen=Screen("Spool", "System", 20))

@@ -132,4 +132,4 @@ def _row(found: Conflict) -> dict[str, Any]:
     return {"found": found, "first": first, "then": then, "won": won, "why": why}
 
 
-ROUTES: Final = (Route("GET", PATH, Right.READ_DECISIONS, show, screen=Screen("Labels", 90)),)
+ROUTES: Final = (Route("GET", PATH, Right.READ_DECISIONS, show, screen=Screen("Labels", "Learning", 2)),)

@@ -221,7 +221,7 @@ async def drop_view(service: Service, request: Request) -> Response:
 
 
 ROUTES: Final = (
-    Route("GET", "/queue", Right.READ_CASES, show, screen=Screen("Queue", 20, below=("/cases/", "/team"))),
+    Route("GET", "/queue", Right.READ_CASES, show, screen=Screen("Queue", "Queue", 1, ("/cases/",))),
     Route("GET", "/queue/stream", Right.READ_CASES, stream),
     Route("GET", "/queue/peek/{id}", Right.READ_CASES, peek),
     Route("GET", "/queue/why/{id}", Right.READ_CASES, why),

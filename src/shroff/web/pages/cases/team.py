@@ -15,7 +15,7 @@ from shroff.cases.filters import QUEUE
 from shroff.language.values import DAY_MS
 from shroff.people.access import Right
 from shroff.web.http.messages import Request
-from shroff.web.http.routes import Route
+from shroff.web.http.routes import Route, Screen
 from shroff.web.pages.cases.casework import amount
 from shroff.web.pages.renderer import page
 
@@ -65,4 +65,4 @@ def _found(service: Service, who: Who, days: int) -> dict[str, object]:
     }
 
 
-ROUTES: Final = (Route("GET", PATH, Right.READ_CASES, show),)
+ROUTES: Final = (Route("GET", PATH, Right.READ_CASES, show, screen=Screen("Team", "Queue", 2)),)

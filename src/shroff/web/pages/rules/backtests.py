@@ -234,7 +234,7 @@ def _weeks(weeks: Sequence[ReportWeek]) -> Bars | None:
 
 
 ROUTES: Final = (
-    Route("GET", "/backtests", Right.READ_DEFINITIONS, listed, screen=Screen("Backtest", 50)),
+    Route("GET", "/backtests", Right.READ_DEFINITIONS, listed, screen=Screen("Backtest", "Policy", 2)),
     Route("POST", "/backtests", Right.RUN_BACKTESTS, begin),
     Route("GET", "/backtests/{id}", Right.READ_DEFINITIONS, show),
 )

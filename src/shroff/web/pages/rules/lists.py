@@ -312,7 +312,7 @@ def _entity_of(definitions: Definitions, name: str) -> str:
 
 
 ROUTES: Final = (
-    Route("GET", "/lists", Right.READ_DEFINITIONS, show, screen=Screen("Lists", 60)),
+    Route("GET", "/lists", Right.READ_DEFINITIONS, show, screen=Screen("Lists", "Policy", 3)),
     Route("POST", "/lists", Right.EDIT_LISTS, make_list),
     Route("GET", "/lists/{list}", Right.READ_DEFINITIONS, show_one),
     Route("GET", "/lists/{list}/csv", Right.READ_DEFINITIONS, download),

@@ -52,6 +52,6 @@ async def show_one(service: Service, request: Request) -> Response:
 
 
 ROUTES: Final = (
-    Route("GET", "/tables", Right.READ_DEFINITIONS, show, screen=Screen("Tables", 65)),
+    Route("GET", "/tables", Right.READ_DEFINITIONS, show, screen=Screen("Tables", "Policy", 4)),
     Route("GET", "/tables/{table}", Right.READ_DEFINITIONS, show_one),
 )

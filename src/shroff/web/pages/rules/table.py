@@ -213,7 +213,7 @@ def _earlier(service: Service, look: RuleLook) -> list[dict[str, Any]]:
 
 
 ROUTES: Final = (
-    Route("GET", "/rules", Right.READ_DEFINITIONS, show, screen=Screen("Rules", 40)),
+    Route("GET", "/rules", Right.READ_DEFINITIONS, show, screen=Screen("Rules", "Policy", 1, ("/changes",))),
     Route("POST", "/rules", Right.EDIT_RULES, begin),
     Route("GET", "/rules/{rule}", Right.READ_DEFINITIONS, one),
     Route("GET", "/rules/{rule}/hits", Right.READ_DECISIONS, hits),

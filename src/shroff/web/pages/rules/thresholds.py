@@ -388,6 +388,6 @@ def _marks(low: float, high: float) -> list[float]:
 
 
 ROUTES: Final = (
-    Route("GET", PATH, Right.READ_DEFINITIONS, show, screen=Screen("Thresholds", 80)),
+    Route("GET", PATH, Right.READ_DEFINITIONS, show, screen=Screen("Thresholds", "Policy", 5)),
     Route("POST", PATH, Right.SET_THRESHOLDS, apply),
 )
