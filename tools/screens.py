@@ -104,7 +104,7 @@ def draft(page: Page) -> None:
 def backtest(page: Page) -> None:
     draft(page)
     page.get_by_role("button", name="Backtest").click()
-    page.get_by_role("heading", name="Outcomes: recorded and draft").wait_for()
+    page.get_by_role("heading", name="Outcomes: without and with the draft").wait_for()
 
 
 def model(page: Page) -> None:
@@ -118,6 +118,23 @@ def jobs(page: Page) -> None:
     page.get_by_role("row", name="morning_features").get_by_role("button", name="Run now").click()
     page.get_by_text('"columns"').wait_for()
     page.goto("/jobs")
+
+
+def disputes(page: Page) -> None:
+    page.goto("/decisions")
+    page.evaluate("""async () => {
+        const days = (count) => new Date(Date.now() + count * 86400000).toISOString();
+        const paths = [...document.querySelectorAll("tbody th a")].slice(0, 5).map((link) => link.pathname);
+        const disputes = paths.map((path, at) => ({
+            event: path.split("/").slice(2).join("/"), stage: "dispute", known_at: days(0), due: days(6 * at - 1),
+            network: "visa", code: "10.4", amount: `${40 + 7 * at}.90`,
+        }));
+        const headers = {
+            "X-CSRF-Token": document.querySelector("meta[name=csrf]").content, "Content-Type": "application/json",
+        };
+        await fetch("/api/v1/disputes", {method: "POST", headers, body: JSON.stringify({disputes})});
+    }""")
+    page.goto("/disputes")
 
 
 def mail(page: Page) -> None:
@@ -152,6 +169,7 @@ PICTURES: Final = (
     Picture("thresholds", at("/thresholds"), (DESK, PHONE)),
     Picture("results", at("/results")),
     Picture("labels", at("/labels"), (DESK, PHONE)),
+    Picture("disputes", disputes),
     Picture("lists", at("/lists")),
     Picture("tables", at("/tables")),
     Picture("analytics", at("/analytics"), (DESK, PHONE)),

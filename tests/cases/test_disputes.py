@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 import shroff
-from shroff.app.cases.dispute_operations import ImportDisputes, ListDisputes, PackDisputes
+from shroff.app.cases.dispute_operations import DisputeInput, ImportDisputes, ListDisputes, PackDisputes
 from shroff.errors import UsageError
+from tests.support.webs import Asker, Browser, run
 
 PAID = datetime(2026, 3, 1, 12, tzinfo=UTC)
 FILES = {
@@ -202,6 +204,45 @@ def test_a_won_dispute_turns_the_label_and_what_was_known_before_stays(tmp_path)
     assert [in_force(project, (PAID + timedelta(days)).isoformat()) for _, days in stages] == before
     assert project.run(ListDisputes(as_of=(PAID + timedelta(10)).isoformat())).disputes[0].stage == "represented"
     assert project.run(ListDisputes(is_open=True)).disputes == []
+
+
+@pytest.mark.slow
+def test_the_screen_lists_disputes_by_due_date_with_their_case_and_pack_and_settings_name_fields(tmp_path):
+    texts = {name: text.replace("device:", "gadget:").replace("ip:", "origin:") for name, text in FILES.items()}
+    texts["shroff.yaml"] += "cases: { outcomes: [decline], evidence: { device: gadget, ip: origin } }\n"
+    for name, text in texts.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    project = shroff.open(tmp_path)
+    priors = [paid(1, f"p1.{days}", timedelta(days), "di") for days in (200, 130)]
+    sent = [*priors, paid(1, "p1", timedelta(0), "di") | {"bad": True}, paid(2, "p2", timedelta(0), "di")]
+    for payment in sent:
+        payment |= {"gadget": payment.pop("device"), "origin": payment.pop("ip")}
+    project.decide(sent)
+    stages = tuple(
+        DisputeInput(event=f"payment/{id_}", stage="dispute", known_at="2026-03-20", due=due, amount="21.50")
+        for id_, due in (("p1", "2099-04-09"), ("p2", "2026-04-09"))
+    )
+    project.run(ImportDisputes(disputes=stages))
+    with project.cases.open() as desk, desk.store.look() as look:
+        assert [alert.case for alert in look.alerts_of([("payment", "p1")])] == [1]
+
+    async def steps(_asks: Asker, browser: Browser) -> None:
+        page = (await browser.get("/disputes")).body.decode()
+        late = (await browser.get("/disputes?due=0s")).body.decode()
+        pack = await browser.get("/disputes/payment/p1/pack")
+
+        assert re.findall(r'href="/decisions/payment/(\w+)"', page) == ["p2", "p1"]
+        assert re.findall(r'href="/decisions/payment/(\w+)"', late) == ["p2"]
+        assert '2 disputes that can still be answered, <b class="bad">1 late</b>. 1 with two prior' in page
+        assert "21.50" in page
+        assert "Two undisputed payments share device and ip." in page
+        assert 'href="/cases/1"' in page
+        assert pack.headers["content-disposition"] == "attachment; filename*=UTF-8''payment-p1.html"
+        assert b"Prior payment payment/p1.130" in pack.body
+        assert (await browser.get("/disputes?stage=wons")).status == 400
+
+    run(tmp_path, steps)
 
 
 def test_rows_of_a_program_are_labels_whatever_mapping_webhooks_have(tmp_path):

@@ -20,6 +20,7 @@ NO_SCREENS = {  # parts of pages, files, and ways to other pages
     "/analytics/funnels/users.csv",
     "/decisions/decisions.csv",
     "/decisions/{event}/{id}/why",
+    "/disputes/{event}/{id}/pack",
     "/lists/{list}/csv",
     "/live/stream",
     "/login/oidc",

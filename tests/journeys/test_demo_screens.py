@@ -45,6 +45,7 @@ def answers(page: Page, case: str) -> dict[str, str | None]:
 def first_mail(page: Page) -> None:
     """Open the newest mail that asks a customer; mails leave a moment after the start."""
     question = page.get_by_role("link", name=re.compile("Was this you")).first
+    page.get_by_role("link", name="System", exact=True).click()
     for _ in range(60):
         page.get_by_role("link", name="Mails", exact=True).click()
         if question.count():

@@ -142,7 +142,7 @@ def decided(bank: Served, id_: str, card: str, amount: str = "20.00") -> dict[st
 
 def test_a_model_is_promoted_with_a_reason_and_taken_back(bank, opened):
     page = opened("ann")
-    page.get_by_role("link", name="Models", exact=True).click()
+    page.get_by_role("link", name="Learning", exact=True).click()
     expect(page.get_by_role("row", name=re.compile("m-weak"))).to_contain_text("1 failed")
     expect(page.get_by_role("row", name=re.compile("m-first"))).to_contain_text("champion")
 

@@ -159,6 +159,7 @@ cases:
   within: 4h
   lock: 30m
   second_look: 10%
+  evidence: { card: card, device: kind, ip: kind, address: kind, login: kind }
 """,
     "events.yaml": """
 payment:

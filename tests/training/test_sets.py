@@ -12,8 +12,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from msgspec.structs import replace
 
 from shroff.app import project as app
+from shroff.app.cases.dispute_operations import DisputeInput, ImportDisputes
 from shroff.cli.main import run
 from shroff.errors import UsageError
 from shroff.language.values import parse_time
@@ -180,6 +182,19 @@ def test_made_again_a_set_has_the_same_bytes_though_older_labels_came_since(bank
         path.read_bytes() for path in sorted((tmp_path / "set").iterdir())
     ]
     assert anew.manifest.label_rows == first.manifest.label_rows + 1
+
+
+def test_a_dispute_that_is_won_later_does_not_change_the_set_of_before(bank: app.Project, tmp_path: Path) -> None:
+    def write(name: str, as_of: str = AS_OF) -> list[bytes]:
+        bank.training_sets.write(tmp_path / name, as_of=as_of)
+        return bytes_of(tmp_path / name)
+
+    disputed = DisputeInput(event="payment/p1-1", stage="dispute", known_at="2026-03-10")
+    bank.run(ImportDisputes(disputes=(disputed,)))
+    before = write("before")
+    bank.run(ImportDisputes(disputes=(replace(disputed, stage="won", known_at="2026-03-16"),)))
+
+    assert before == write("as of before") != write("later", "2026-03-17")
 
 
 def test_by_files_as_well(bank: app.Project, tmp_path: Path, files: tuple[Path, Path]) -> None:

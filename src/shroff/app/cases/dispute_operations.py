@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, TypeAlias
 from urllib.parse import quote
 
 import msgspec
@@ -12,20 +13,23 @@ from msgspec import UNSET, UnsetType
 
 from shroff.app.cases.dispute_stages import ANSWERABLE, STAGES, DisputeStage, label_row, stages_of
 from shroff.errors import UsageError
-from shroff.events.event import TimeText
+from shroff.events.event import TimeText, time_text
+from shroff.language.values import named_duration
 from shroff.operations.declaration import OperationAnswer, OperationRequest, Param, group, operation
 from shroff.replay.notebook import moment_ms
 from shroff.runtime.texts import many, one_line, table
 
 if TYPE_CHECKING:
     from shroff.app.cases.prior_payments import PriorEvidence
+    from shroff.app.cases.project_cases import ProjectCases
     from shroff.app.live.label_intake import Labelling
     from shroff.app.project_log import ProjectLog
-    from shroff.operations.declaration import ProgressSteps
+    from shroff.operations.declaration import Clock, ProgressSteps
     from shroff.project.definitions import Definitions
     from shroff.streams.log import Log, Record
 
 QUARANTINED: Final = 4
+_Stages: TypeAlias = Mapping[str, list[DisputeStage]]  # of a dispute, by its event
 
 group(
     "disputes",
@@ -57,6 +61,18 @@ class DisputeRow(msgspec.Struct, kw_only=True):
     amount: str | None
     pack: Annotated[dict[str, Any], msgspec.Meta(description="The evidence pack.")] | UnsetType = UNSET
     files: list[str] | UnsetType = UNSET
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it can still be answered."""
+        return self.stage in ANSWERABLE
+
+    def html(self) -> str:
+        """Its evidence pack as one HTML file."""
+        from shroff.app.cases.evidence_pack import pack_html
+
+        assert isinstance(self.pack, dict)
+        return pack_html(self.pack)
 
 
 class DisputeList(OperationAnswer):
@@ -139,14 +155,19 @@ class DisputesImported(DisputeList):
     examples=["shroff disputes import disputes.csv", "shroff disputes import stripe.jsonl --json"],
 )
 def import_disputes(
-    labelling: Labelling, log: ProjectLog, definitions: Definitions, progress: ProgressSteps, request: ImportDisputes
+    labelling: Labelling,
+    log: ProjectLog,
+    definitions: Definitions,
+    cases: ProjectCases,
+    progress: ProgressSteps,
+    request: ImportDisputes,
 ) -> DisputesImported:
     """Import stages of disputes, each as a label of the source 'chargeback'.
 
     A file has the columns event (or a field declared unique), stage, known_at, and may have due, network, code,
     dispute, amount and verdict. Stages are early_fraud_warning, dispute, represented, won, lost and withdrawn. A
     dispute that is won or withdrawn makes its event genuine; every other stage is fraud, or unclear with a code of Visa
-    that is none of fraud. A file without a column stage is read by the label mapping of events.yaml, as webhooks
+    that is none of fraud. A file whose first line has no stage is read by the label mapping of events.yaml, as webhooks
     are. The same stage again is a duplicate.
     """
     if bool(request.file) == bool(request.disputes):
@@ -155,32 +176,31 @@ def import_disputes(
     if log.exists():
         with log.reading() as reader:
             before = reader.last_seq()
-    rows: Iterable[Mapping[str, Any]] | None
-    rows = _rows(request.file, definitions) if request.file else map(msgspec.to_builtins, request.disputes)
-    counted = progress.counting("reading, labels")
-    if rows is None:
-        report = labelling.add_file(Path(request.file), counted)
+    if request.file and definitions.events.label.mappings and "stage" not in next(_rows(request.file), {}):
+        report = labelling.add_file(Path(request.file), progress.counting("reading, labels"))
     else:
-        labels = [label_row(row, line) for line, row in enumerate(rows, start=1)]
-        report = labelling.add_rows(labels, Path(request.file).name or "disputes")
+        deque(_labels(request), maxlen=0)  # a wrong line refuses the whole file
+        report = labelling.add_rows(_labels(request), Path(request.file).name or "disputes")
     disputes = []
     if log.exists():
         with log.reading() as reader:
             new = stages_of(reader, after=before)
-            disputes = _listed(reader, definitions, None, new) if new else []
+            disputes = _listed(reader, definitions, cases, stages_of(reader, events=new)) if new else []
     counts = report.document()["labels"]
     names = ("read", "appended", "pending", "duplicates", "quarantined")
     return DisputesImported(disputes=disputes, **{name: counts[name] for name in names})
 
 
-def _rows(file: str, definitions: Definitions) -> list[Mapping[str, Any]] | None:
-    """The rows of a file; None where none has a stage, and the mapping of labels reads them."""
+def _labels(request: ImportDisputes) -> Iterator[dict[str, Any]]:
+    rows = _rows(request.file) if request.file else map(msgspec.to_builtins, request.disputes)
+    return (label_row(row, line) for line, row in enumerate(rows, start=1))
+
+
+def _rows(file: str) -> Iterator[Mapping[str, Any]]:
     from shroff.events.formats.encodings import read_lines
 
     with read_lines(Path(file)) as lines:
-        rows = [line.columns or {} for line in lines]
-    is_mapped = bool(definitions.events.label.mappings) and not any("stage" in row for row in rows)
-    return None if is_mapped else list(rows)
+        yield from (line.columns or {} for line in lines)
 
 
 # ---- list
@@ -189,8 +209,10 @@ def _rows(file: str, definitions: Definitions) -> list[Mapping[str, Any]] | None
 class ListDisputes(OperationRequest["DisputeList"], rename={"is_open": "open"}):
     """Which disputes to list."""
 
+    STAGES: ClassVar = STAGES
     is_open: Annotated[bool, Param("Only those that can still be answered.", flags="--open")] = False
     stage: Annotated[str, Param("Only those at this stage.", metavar="STAGE")] = ""
+    due_within: Annotated[str, Param("Only those due within this time from now, such as 3d.", metavar="DURATION")] = ""
     as_of: Annotated[
         str | None, Param("Stages known at this time; a day is its start, UTC.  [default: all]", metavar="TIME")
     ] = None
@@ -202,7 +224,9 @@ class ListDisputes(OperationRequest["DisputeList"], rename={"is_open": "open"}):
     http="GET /disputes",
     examples=["shroff disputes list --open", "shroff disputes list --as-of 2026-06-30 --json"],
 )
-def list_disputes(log: ProjectLog, definitions: Definitions, request: ListDisputes) -> DisputeList:
+def list_disputes(
+    log: ProjectLog, definitions: Definitions, cases: ProjectCases, now: Clock, request: ListDisputes
+) -> DisputeList:
     """List disputes at their latest stage, with due dates and whether they meet Visa's Compelling Evidence 3.0.
 
     The rule: two undisputed payments with the same card, 120 to 365 days before the disputed one, which share the
@@ -211,33 +235,38 @@ def list_disputes(log: ProjectLog, definitions: Definitions, request: ListDisput
     if request.stage and request.stage not in STAGES:
         raise UsageError(f"{request.stage!r} is not a stage of a dispute. There are {', '.join(STAGES)}.")
     as_of_ms = moment_ms(request.as_of, "as-of")
+    within = request.due_within
+    until = time_text(now() + named_duration("due-within", within)) if within else ""
+    stages = {request.stage} if request.stage else ANSWERABLE if request.is_open else STAGES
     with log.reading() as reader:
-        rows = _listed(reader, definitions, as_of_ms)
-    stages = {request.stage} if request.stage else ANSWERABLE if request.is_open else {*STAGES}
-    return DisputeList(disputes=[row for row in rows if row.stage in stages])
+        wanted = {
+            event: known
+            for event, known in stages_of(reader, as_of_ms).items()
+            if known[-1].stage in stages and (not until or (known[-1].due or "~") <= until)
+        }
+        return DisputeList(disputes=_listed(reader, definitions, cases, wanted, as_of_ms))
 
 
 def _listed(
-    log: Log, definitions: Definitions, as_of_ms: int | None, events: Iterable[str] | None = None
+    log: Log, definitions: Definitions, cases: ProjectCases, stages: _Stages, as_of_ms: int | None = None
 ) -> list[DisputeRow]:
-    found = _judged(log, definitions, as_of_ms, None if events is None else {*events})
+    found = _judged(log, definitions, cases, stages, as_of_ms)
     rows = [_row(event, stages, evidence) for event, stages, _, evidence in found]
-    return sorted(rows, key=lambda row: (row.stage not in ANSWERABLE, row.due or "~", row.event))
+    return sorted(rows, key=lambda row: (not row.is_open, row.due or "~", row.event))
 
 
 def _judged(
-    log: Log, definitions: Definitions, as_of_ms: int | None, events: set[str] | None
+    log: Log, definitions: Definitions, cases: ProjectCases, stages: _Stages, as_of_ms: int | None = None
 ) -> list[tuple[str, list[DisputeStage], Record, PriorEvidence]]:
     """The disputes with the records of their events and what prior payments say of them."""
     from shroff.app.cases.prior_payments import PriorPayments
 
-    stages = stages_of(log, as_of_ms, events)
     ids: dict[str, list[str]] = {}
     for event in stages:
         type_, _, id_ = event.partition("/")
         if type_ in definitions.events.types:
             ids.setdefault(type_, []).append(id_)
-    prior, found = PriorPayments(log, definitions, as_of_ms), []
+    prior, found = PriorPayments(log, definitions, cases.settings.evidence, as_of_ms), []
     for type_, named in ids.items():
         for id_, record in log.find(type_, named).items():
             event = f"{type_}/{id_}"
@@ -296,7 +325,7 @@ class PackDisputes(OperationRequest["DisputeList"]):
     examples=["shroff disputes pack payment/p-1 --out packs", "shroff disputes pack --json"],
 )
 def pack_disputes(
-    log: ProjectLog, definitions: Definitions, progress: ProgressSteps, request: PackDisputes
+    log: ProjectLog, definitions: Definitions, cases: ProjectCases, progress: ProgressSteps, request: PackDisputes
 ) -> DisputeList:
     """Make the evidence pack of disputes: payment, decision and reasons, device, addresses, receipt, prior payments.
 
@@ -306,22 +335,24 @@ def pack_disputes(
     from shroff.app.cases.evidence_pack import evidence_pack, pack_html
     from shroff.log.history import find
 
-    names = (*request.events, *([request.event] if request.event else []))
+    named, names = cases.settings.evidence, (*request.events, *([request.event] if request.event else []))
     with log.reading() as reader:
         asked = {f"{row.event}/{row.id}" for row in (find(reader, definitions.events, name) for name in names)}
-        judged = _judged(reader, definitions, None, asked or None)
-        if missing := sorted(asked - {event for event, _, _, _ in judged}):
+        wanted = {
+            event: stages
+            for event, stages in stages_of(reader, events=asked or None).items()
+            if asked or stages[-1].stage in ANSWERABLE
+        }
+        if missing := sorted(asked - wanted.keys()):
             raise UsageError(f"{missing[0]} has no dispute. 'shroff disputes' lists those that there are.")
-        counted, rows = progress.counting("packing", len(judged)), []
-        for event, stages, record, evidence in judged:
-            if asked or stages[-1].stage in ANSWERABLE:
-                row = _row(event, stages, evidence)
-                pack = evidence_pack(reader, definitions, record, stages, evidence)
-                if request.out:
-                    row.files = _written(Path(request.out), event, pack, pack_html(pack))
-                else:
-                    row.pack = pack
-                rows.append(row)
+        counted, rows = progress.counting("packing", len(wanted)), []
+        for event, stages, record, evidence in _judged(reader, definitions, cases, wanted):
+            rows.append(row := _row(event, stages, evidence))
+            pack = evidence_pack(reader, definitions, named, record, stages, evidence)
+            if request.out:
+                row.files = _written(Path(request.out), event, pack, pack_html(pack))
+            else:
+                row.pack = pack
             counted(1)
     return DisputeList(disputes=rows)
 

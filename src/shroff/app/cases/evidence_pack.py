@@ -23,10 +23,18 @@ _AS_THEY_ARE: Final = frozenset({"receipt", "versions", "device"})  # hashes and
 
 
 def evidence_pack(
-    log: Log, definitions: Definitions, record: Record, stages: Sequence[DisputeStage], evidence: PriorEvidence
+    log: Log,
+    definitions: Definitions,
+    named: Mapping[str, str],
+    record: Record,
+    stages: Sequence[DisputeStage],
+    evidence: PriorEvidence,
 ) -> dict[str, Any]:
-    """The pack as a JSON document. It has nothing of the clock, so that of the same log is the same."""
-    fields = element_fields(definitions.events.types[record.type])
+    """The pack as a JSON document. It has nothing of the clock, so that of the same log is the same.
+
+    `named` is `evidence` of `cases` in shroff.yaml.
+    """
+    fields = element_fields(definitions.events.types[record.type], named)
     payment = msgspec.json.decode(record.body)
     row = log.decisions(record.type, [record.id]).get(record.id)
     decision = None

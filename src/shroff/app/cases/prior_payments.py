@@ -60,21 +60,29 @@ class PriorEvidence(msgspec.Struct, frozen=True, kw_only=True):
     payments: list[PriorPayment] = []
 
 
-def element_fields(type_: EventType) -> dict[str, str]:
-    """The field of an event type for the card and each element, by the names of fields; those without one left out."""
-    found: dict[str, str] = {}
+def element_fields(type_: EventType, named: Mapping[str, str]) -> dict[str, str]:
+    """The field of an event type for the card and each element; those without one are left out.
+
+    It is the one that `evidence` of `cases` in shroff.yaml names, else one whose name says what it is.
+    """
+    found = {element: field.name for element, name in named.items() for field in type_.fields if field.name == name}
     for element, roles in _ROLES.items():
-        free = [field for field in type_.fields if field.name not in found.values()]
+        free = [field for field in type_.fields if field.name not in found.values() and element not in found]
         if (field := next((field for role in roles if (field := field_of(free, role))), None)) is not None:
             found[element] = field.name
     return found
 
 
 class PriorPayments:
-    """Finds prior payments in one log, for one version of a project, with labels known at a moment."""
+    """Finds prior payments in one log, for one version of a project, with labels known at a moment.
 
-    def __init__(self, log: Log, definitions: Definitions, as_of_ms: int | None = None) -> None:
-        self._log, self._definitions, self._as_of_ms = log, definitions, as_of_ms
+    `named` is `evidence` of `cases` in shroff.yaml.
+    """
+
+    def __init__(
+        self, log: Log, definitions: Definitions, named: Mapping[str, str], as_of_ms: int | None = None
+    ) -> None:
+        self._log, self._definitions, self._named, self._as_of_ms = log, definitions, named, as_of_ms
         self._records = Records(definitions.events, definitions.settings.money_places)
         self._events = KeyEvents(log, definitions, self._records)
         self._lateness_ms = lateness_of(log, definitions)
@@ -87,7 +95,7 @@ class PriorPayments:
         if (network or NETWORK).lower() != NETWORK or (code or CODE) != CODE:
             return PriorEvidence(eligible=False, why="It is for disputes by Visa with reason code 10.4.")
         event, type_ = self._records.decode(record), self._definitions.events.types[record.type]
-        fields = element_fields(type_)
+        fields = element_fields(type_, self._named)
         entity = self._entity(type_, fields.get("card", ""))
         own = _elements(record, fields)
         if entity is None or not isinstance(event, Event):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from shroff.app.live.ingest import EventIngest
@@ -109,7 +109,7 @@ class Labelling(ProjectPart):
         except LogBusyError:
             return self._label_file_beside(file, progress)
 
-    def add_rows(self, rows: Sequence[Mapping[str, Any]], source: str) -> IngestReport:
+    def add_rows(self, rows: Iterable[Mapping[str, Any]], source: str) -> IngestReport:
         """Record labels that no mapping reads: their fields as they are, each by its place among the rows."""
         import msgspec
 

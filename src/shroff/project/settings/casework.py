@@ -61,12 +61,33 @@ CASES: Final = MappingShape(
             default="5%",
             examples=("10%",),
         ),
+        Key(
+            "evidence",
+            "Fields of the evidence on disputes, where their names do not say what they are.",
+            MappingShape(
+                "fields of evidence",
+                tuple(
+                    Key(name, f"The field with the {words}.", NAME)
+                    for name, words in (
+                        ("card", "card"),
+                        ("device", "device"),
+                        ("ip", "IP address"),
+                        ("address", "parcel address"),
+                        ("login", "login or account"),
+                    )
+                ),
+            ),
+            examples=("{ device: fp, address: drop_off }",),
+        ),
     ),
 )
 
 
 class CaseSettings(msgspec.Struct, frozen=True):
-    """The key `cases`. `about` and `until` name entities and fields by event types; durations in milliseconds."""
+    """The key `cases`; durations in milliseconds.
+
+    `about` and `until` name entities and fields by event types, `evidence` fields by what they hold.
+    """
 
     outcomes: tuple[str, ...] = ("review",)
     about: Mapping[str, str] = msgspec.field(default_factory=dict)
@@ -74,6 +95,7 @@ class CaseSettings(msgspec.Struct, frozen=True):
     within_ms: int = DAY_MS
     lock_ms: int = LOCK_MS
     second_look: float = SECOND_LOOK
+    evidence: Mapping[str, str] = msgspec.field(default_factory=dict)
 
 
 def load_case_settings(
@@ -94,6 +116,7 @@ def load_case_settings(
         _duration(read.get("within"), DAY_MS),
         _duration(read.get("lock"), LOCK_MS),
         _share(read.get("second_look")),
+        _pairs(read.get("evidence")),
     )
     if events is not None:
         problems += [node.problem(words) for words in _mistakes(found, events)]
@@ -128,4 +151,6 @@ def _mistakes(found: CaseSettings, events: Events) -> list[str]:
             continue
         if not any(field.name == name and field.type.kind == "time" for field in type_.fields):
             words.append(f"cases: {event} has no field {name!r} of type time.")
+    known = {field.name for type_ in events.types.values() for field in type_.fields}
+    words += [f"cases: no event type has a field {name!r}." for name in {*found.evidence.values()} - known]
     return words

@@ -3,13 +3,12 @@
 const PAUSE_MS = 1000;
 
 function again() {
-  if (document.activeElement?.matches("input, textarea, select")) {
-    setTimeout(again, PAUSE_MS);
-  } else {
+  if (!document.activeElement?.matches("input, textarea, select")) {
     location.reload();
   }
 }
 
 if (document.querySelector("[data-again]")) {
-  setTimeout(again, PAUSE_MS);
+  const timer = setInterval(again, PAUSE_MS);
+  addEventListener("beforeunload", () => clearInterval(timer)); // loading again would stop the way to another page
 }

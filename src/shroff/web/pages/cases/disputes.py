@@ -1,0 +1,70 @@
+"""Disputes: which can be answered, until when, and their evidence packs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+from urllib.parse import quote
+
+from starlette.responses import Response
+
+from shroff.app.cases.dispute_operations import DisputeList, ListDisputes, PackDisputes
+from shroff.events.event import time_text
+from shroff.people.access import Right
+from shroff.web.http.messages import Request
+from shroff.web.http.routes import Route, Screen
+from shroff.web.pages.renderer import HTML, page
+
+if TYPE_CHECKING:
+    from shroff.people.access import Who
+    from shroff.web.service import Service
+
+PATH: Final = "/disputes"
+OPEN: Final = "open"
+SHOWN: Final = 200  # rows
+
+
+async def show(service: Service, request: Request) -> Response:
+    """Disputes by stage and due date."""
+    stage, due = request.query_params.get("stage", OPEN), request.query_params.get("due", "")
+    found = DisputeList(disputes=[])
+    if service.project.log.exists():
+        wanted = ListDisputes(is_open=stage == OPEN, stage="" if stage == OPEN else stage, due_within=due)
+        found = await service.operations.run(request.who, wanted)
+    rows = found.disputes[:SHOWN]
+    events = [row.event.partition("/")[::2] for row in rows]
+    return await page(
+        service,
+        request,
+        "disputes.html",
+        rows=list(zip(rows, events, strict=True)),
+        count=len(found.disputes),
+        cases=await service.in_thread(_cases, service, request.who, events),
+        now=time_text(service.project.context.now_ms()),
+        stage=stage,
+        due=due,
+        stages=ListDisputes.STAGES,
+    )
+
+
+def _cases(service: Service, who: Who, events: list[tuple[str, str]]) -> dict[tuple[str, str], int]:
+    """The newest case of each event that is in one, for who may see cases."""
+    if not who.may(Right.READ_CASES):
+        return {}
+    with service.cases.store.look() as look:
+        alerts = look.alerts_of(events)
+    return {(alert.event, alert.id): alert.case for alert in sorted(alerts, key=lambda alert: alert.case)}
+
+
+async def download(service: Service, request: Request) -> Response:
+    """The evidence pack of one dispute, as an HTML file."""
+    event = f"{request.path_params['event']}/{request.path_params['id']}"
+    (row,) = (await service.operations.run(request.who, PackDisputes(event=event))).disputes
+    name = quote(event.replace("/", "-", 1), safe="")
+    headers = {"content-disposition": f"attachment; filename*=UTF-8''{name}.html"}
+    return Response(row.html(), 200, headers, HTML)
+
+
+ROUTES: Final = (
+    Route("GET", PATH, Right.READ_DECISIONS, show, screen=Screen("Disputes", "Learning", 3)),
+    Route("GET", f"{PATH}/{{event}}/{{id}}/pack", Right.READ_DECISIONS, download),
+)
