@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import inf
 
 import numpy as np
 import pyarrow as pa
@@ -26,7 +25,7 @@ from shroff.log.columns.stored import LogPiece
 from shroff.models.loader import LABEL_DELAY_MS
 from shroff.project.definitions import Definitions
 from shroff.project.exploration import Explore
-from shroff.project.policy import OUTCOMES, Policy, outcome
+from shroff.project.policy import OUTCOMES, Policy, outcome_codes
 from shroff.rules.definitions import Rule
 from shroff.runtime.progress import Progress
 from shroff.streams.log import Log
@@ -242,23 +241,9 @@ def _old_hits(past: RecordedHits, rule: str, seqs: Words) -> RuleMatches:
 def outcomes_by_columns(
     hits: Mapping[str, RuleMatches], rules: list[Rule], scores: NDArray[np.float64], policy: Policy
 ) -> Codes:
-    """`policy.outcome` of each event as a number of `OUTCOMES`; a score is NaN where no model gives one.
-
-    It is asked once for each combination of effects and stretch of the score that occurs.
-    """
-    effects = sorted({rule.effect for rule in rules})
-    cuts = sorted(cut for cut in (policy.review_at, policy.decline_at) if cut is not None)
-    stretches = [None, -inf, *cuts]  # no score, below all thresholds, from each threshold on
-    codes = np.zeros(len(scores), np.int16)
+    """`policy.outcome` of each event as a number of `OUTCOMES`; a score is NaN where no model gives one."""
+    by_effect = {rule.effect: np.zeros(len(scores), np.bool_) for rule in rules}
     for rule in rules:
         found = hits[rule.id]
-        codes[found.rows[found.effective]] |= 1 << effects.index(rule.effect)
-    codes *= len(stretches)
-    codes += np.where(np.isnan(scores), 0, np.searchsorted(cuts, scores, "right") + 1).astype(np.int16)
-    table = np.zeros(len(stretches) << len(effects), np.int8)
-    for code in np.flatnonzero(np.bincount(codes, minlength=len(table))).tolist():
-        marks, at = divmod(code, len(stretches))
-        asked = [effect for number, effect in enumerate(effects) if marks >> number & 1]
-        decided = outcome(asked, policy, stretches[at], has_model=stretches[at] is not None)
-        table[code] = OUTCOMES.index(decided)
-    return table[codes]
+        by_effect[rule.effect][found.rows[found.effective]] = True
+    return outcome_codes(by_effect, scores, policy)

@@ -50,6 +50,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {  # word: (module below shroff
     "tables": ("app.rules.table_operations", "look-up tables: declare, search, versions"),
     "rules": ("app.rules.rule_operations", "show rules with their hits, precision and versions"),
     "drafts": ("app.rules.draft_operations", "show drafts of rules"),
+    "suggest": ("app.rules.suggest_operations", "rules that labels suggest, and rules that can go"),
     "thresholds": ("app.models.threshold_operations", "choose thresholds of the score by cost and review capacity"),
     "models": ("app.models.model_operations", "list, promote and roll back models"),
     "drift": ("app.models.drift_operations", "compare a model's recent inputs with a reference"),

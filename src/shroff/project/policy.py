@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Final
+from math import inf
+from typing import Final, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
 
 from shroff.errors import Problem, nearest
 from shroff.events.definitions import Events, EventType
@@ -18,6 +22,7 @@ from shroff.language.yaml.text import Mapping as YamlMapping
 from shroff.language.yaml.text import Node as YamlNode
 from shroff.project.exploration import EXPLORE, Explore, load_explore
 
+Codes: TypeAlias = NDArray[np.int8]
 OUTCOMES: Final = ("approve", "challenge", "review", "decline")  # from weak to strong
 WITHOUT_MODEL: Final = ("rules", "review")
 SCORES: Final = MappingShape(
@@ -150,6 +155,27 @@ def outcome(effects: Collection[str], policy: Policy, score: float | None = None
     if asks_review or "review" in effects:
         return "review"
     return "challenge" if "challenge" in effects else "approve"
+
+
+def outcome_codes(by_effect: Mapping[str, NDArray[np.bool_]], scores: NDArray[np.float64], policy: Policy) -> Codes:
+    """`outcome` of each event as its place in `OUTCOMES`, asked once for each case that occurs.
+
+    Args:
+        by_effect: At which events a rule of an effect hits.
+        scores: NaN where no model gives one.
+    """
+    cuts = sorted(cut for cut in (policy.review_at, policy.decline_at) if cut is not None)
+    stretches = [None, -inf, *cuts]  # no score, below all thresholds, from each threshold on
+    codes = np.where(np.isnan(scores), 0, np.searchsorted(cuts, scores, "right") + 1).astype(np.int16)
+    for place, hits in enumerate(by_effect.values()):
+        codes[hits] += len(stretches) << place
+    table = np.zeros(len(stretches) << len(by_effect), np.int8)
+    for code in np.flatnonzero(np.bincount(codes, minlength=len(table))).tolist():
+        marks, at = divmod(code, len(stretches))
+        asked = [effect for place, effect in enumerate(by_effect) if marks >> place & 1]
+        decided = outcome(asked, policy, stretches[at], has_model=stretches[at] is not None)
+        table[code] = OUTCOMES.index(decided)
+    return table[codes]
 
 
 def load_policy(

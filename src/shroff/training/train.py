@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from functools import partial
-from itertools import product
 from typing import Any, Final
 
 import numpy as np
@@ -33,7 +32,7 @@ from shroff.models.registry import TESTED, GateResult, Registry, Stored
 from shroff.models.sets import Flags, RecordedDecisions, TrainingSet
 from shroff.project.definitions import Definitions
 from shroff.project.dependency_hash import MEANINGS
-from shroff.project.policy import OUTCOMES, Policy, outcome
+from shroff.project.policy import Policy, outcome_codes
 from shroff.project.scoring import unavailable
 from shroff.rules.keys import EFFECTS
 from shroff.runtime.texts import Printed
@@ -316,12 +315,7 @@ def rule_outcomes(definitions: Definitions, event: str, recorded: RecordedDecisi
     for rule in definitions.rules:
         if rule.on == event and not rule.is_shadow and rule.id in recorded.hits:
             by_effect[rule.effect] |= recorded.hits[rule.id]
-    found = np.zeros(len(recorded.outcomes), np.int8)
-    for kinds in product((False, True), repeat=len(EFFECTS)):
-        rows = np.logical_and.reduce([by_effect[name] == kind for name, kind in zip(EFFECTS, kinds, strict=True)])
-        named = [name for name, kind in zip(EFFECTS, kinds, strict=True) if kind]
-        found[rows] = OUTCOMES.index(outcome(named, Policy()))
-    return found
+    return outcome_codes(by_effect, np.full(len(recorded.outcomes), np.nan), Policy())
 
 
 def _check_happened(given: TrainingSet, source: HistorySource) -> None:

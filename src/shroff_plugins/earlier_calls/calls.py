@@ -61,6 +61,7 @@ TAKEN: Final = (  # what the service itself has there, its pages among them; see
     "settings",
     "sources",
     "static",
+    "suggestions",
     "tables",
     "team",
     "thresholds",
@@ -95,7 +96,8 @@ API_TAKEN: Final = (  # below /api/v1
         "outbox",
         "quarantine",
     ),
-    *("records", "results", "rules", "schedules", "score", "sessions", "tables", "thresholds", "users", "views"),
+    *("records", "results", "rules", "schedules", "score", "sessions", "suggestions"),
+    *("tables", "thresholds", "users", "views"),
 )
 _OURS: Final = (
     rf"/({'|'.join(TAKEN)}|api(/docs|/openapi\.json|/v1(/({'|'.join(API_TAKEN)}))?)?(?=/?$)"

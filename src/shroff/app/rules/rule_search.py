@@ -1,0 +1,273 @@
+"""Search for rules that would have earned money on the past, tests of them on later events, and rules to drop.
+
+Shallow trees on the events that are still approved give conditions; the one that earns most is a rule, and the next is
+searched on what it leaves. Nothing is believed of that: each rule is tested once on later events, at a level for all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shroff.language.values import DAY_MS
+from shroff.models.sets import Flags, Floats, Words
+from shroff.project.policy import OUTCOMES
+
+RULES_MAX: Final = 5
+PARTS_MAX: Final = 3
+TREES: Final = 12
+GENUINE: Final = 40_000  # that trees learn from; what they find is weighed by all events
+VALUES_MAX: Final = 5  # of a text that a rule names
+FRAUDS_MIN: Final = 10  # that a rule finds in the past
+WORTH: Final = 1.1  # times what it earns without, so that one more part pays
+ROUNDED: Final = 0.995  # of what it earns, so that a rounder number is as good
+PURE: Final = 9.0  # times its amount that a declined genuine event weighs: 9 of 10 of the money must be fraud
+UNATTENDED: Final = 2.0  # times what a decline earns, so that a review is better: it takes people's time
+LEVEL: Final = 0.05  # of the tests of all rules together, and of a rule that costs more than it saves
+REVIEW: Final = OUTCOMES.index("review")
+_NONE: Final = -1e30  # below all values: a missing one
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part of a condition: a column above a number, or up to it, or one of some texts."""
+
+    column: int
+    is_above: bool
+    cut: float
+    codes: tuple[int, ...] = ()
+
+    def holds(self, values: Floats) -> Flags:
+        """At which values it is true; at missing ones it is not."""
+        if self.codes:
+            return np.isin(values, self.codes)
+        return values > self.cut if self.is_above else values <= self.cut
+
+
+Parts = tuple[Part, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RuleCosts:
+    """RuleCosts in whole units of money, and the reviews that people have time for in the period that is searched."""
+
+    false_decline: float
+    review: float
+    reviews: float
+
+    def worth(self, effect: str, frauds: Flags, amounts: Floats) -> Floats:
+        """What stopping each of some events earns."""
+        cost = self.review if effect == "review" else np.where(frauds, 0.0, self.false_decline)
+        return np.asarray(np.where(frauds, amounts, 0.0) - cost)
+
+
+@dataclass
+class RuleSearch:
+    """Rules that earn most together on events that nothing stops yet, each on what those before it leave.
+
+    Args:
+        columns: Values by column, NaN where missing; of texts their codes.
+        texts: Columns of texts.
+    """
+
+    columns: Sequence[Floats]
+    texts: frozenset[int]
+    frauds: Flags
+    amounts: Floats
+    costs: RuleCosts
+    _ranked: dict[int, list[int]] = field(default_factory=dict)  # codes of a text with most frauds, the best last
+
+    def rules(self) -> Iterator[tuple[Parts, str]]:
+        """Conditions with their effects, at most `RULES_MAX`."""
+        left, reviews = np.ones(len(self.amounts), np.bool_), self.costs.reviews
+        pure = np.maximum(self.costs.false_decline, PURE * self.amounts)
+        weights = {
+            "decline": np.where(self.frauds, self.amounts, -pure),
+            "review": self.costs.worth("review", self.frauds, self.amounts),
+        }
+        matrix = np.column_stack([self._numbers(column) for column in range(len(self.columns))])
+        for _ in range(RULES_MAX):
+            best: dict[str, tuple[Parts, float]] = {}
+            for effect, gains in weights.items():
+                room = reviews if effect == "review" else np.inf
+                best[effect] = self._best(matrix, gains, left, room)
+            effect = "review" if best["review"][1] > UNATTENDED * best["decline"][1] else "decline"
+            parts, gain = best[effect]
+            if gain <= 0:
+                return
+            yield parts, effect
+            hits = left & holds(parts, self.columns)
+            reviews -= np.count_nonzero(hits) if effect == "review" else 0
+            left &= ~hits
+
+    def _numbers(self, column: int) -> Floats:
+        """A column as trees read it: texts by their share of frauds."""
+        values = self.columns[column]
+        if column not in self.texts:
+            return np.nan_to_num(values, nan=_NONE)
+        codes, there = np.nan_to_num(values, nan=-1).astype(np.int64) + 1, int(np.nanmax(values, initial=0)) + 2
+        frauds = np.bincount(codes[self.frauds], minlength=there)
+        shares = np.where(frauds >= FRAUDS_MIN, frauds / np.maximum(1, np.bincount(codes, minlength=there)), 0)
+        order = [code for code in np.argsort(shares, kind="stable")[-VALUES_MAX:].tolist() if code and shares[code]]
+        self._ranked[column] = [code - 1 for code in order]
+        ranks = np.zeros(there)
+        ranks[order] = np.arange(1, len(order) + 1)
+        return np.asarray(ranks[codes])
+
+    def _best(self, matrix: Floats, gains: Floats, left: Flags, room: float) -> tuple[Parts, float]:
+        """The condition that earns most at the events that are left, as short and round as it may be."""
+
+        def earned(parts: Parts) -> float:
+            hits = left & holds(parts, self.columns)
+            is_fit = parts and np.count_nonzero(hits) <= room and np.count_nonzero(hits & self.frauds) >= FRAUDS_MIN
+            return float(gains[hits].sum()) if is_fit else -np.inf
+
+        drawn = np.random.default_rng(0).random(len(gains)) * np.count_nonzero(left & ~self.frauds) < GENUINE
+        rows = np.flatnonzero(left & (self.frauds | drawn))
+        if not np.ptp(self.frauds[rows].astype(np.int8)):
+            return (), 0.0
+        weights = np.abs(gains[rows])
+        weights[~self.frauds[rows]] *= max(1.0, np.count_nonzero(left & ~self.frauds) / GENUINE)
+        tried = {parts: earned(parts) for parts in self._conditions(matrix[rows], gains[rows] > 0, weights)}
+        if not tried:
+            return (), 0.0
+        best = max(tried, key=lambda parts: tried[parts] / WORTH ** len(parts))
+        gain = tried[best]
+        for part in best:
+            shorter = tuple(other for other in best if other != part)
+            if (without := earned(shorter)) * WORTH >= gain > 0:
+                best, gain = shorter, without
+        for at, part in enumerate(best):
+            for digits in range(1, 16) if not part.codes else ():
+                rounder = (*best[:at], replace(part, cut=float(f"{part.cut:.{digits}g}")), *best[at + 1 :])
+                if (rounded := earned(rounder)) >= ROUNDED * gain:
+                    best, gain = rounder, rounded
+                    break
+        return best, gain
+
+    def _conditions(self, matrix: Floats, is_gain: Flags, weights: Floats) -> Iterator[Parts]:
+        """The conditions of all nodes of some trees."""
+        from sklearn.ensemble import RandomForestClassifier
+
+        forest = RandomForestClassifier(TREES, max_depth=PARTS_MAX, max_features=0.5, bootstrap=False, random_state=0)
+        for tree in (each.tree_ for each in forest.fit(matrix, is_gain, weights).estimators_):
+            waiting: list[tuple[int, Parts]] = [(0, ())]
+            while waiting:
+                node, parts = waiting.pop()
+                yield parts
+                if tree.children_left[node] >= 0:
+                    column, cut = int(tree.feature[node]), float(tree.threshold[node])
+                    low, high = self._part(column, cut, is_above=False), self._part(column, cut, is_above=True)
+                    waiting += [(int(tree.children_left[node]), (*parts, *low))]
+                    waiting += [(int(tree.children_right[node]), (*parts, *high))]
+
+    def _part(self, column: int, cut: float, *, is_above: bool) -> Parts:
+        """A side of a node, its number one that occurs; nothing of a text that is none of some."""
+        if column in self.texts:
+            codes = sorted(self._ranked[column][max(0, int(cut)) :])
+            return (Part(column, is_above, 0, tuple(codes)),) if is_above and codes else ()
+        below = self.columns[column][self.columns[column] <= cut]
+        return (Part(column, is_above, float(below.max())),) if len(below) else ()
+
+
+def holds(parts: Parts, columns: Sequence[Floats]) -> Flags:
+    """At which rows a condition is true."""
+    return np.asarray(np.logical_and.reduce([part.holds(columns[part.column]) for part in parts]))
+
+
+# ---- tests on later events
+
+
+@dataclass(frozen=True, slots=True)
+class MeasuredRule:
+    """What a rule came to on later events: hits, and precision and money with 95 % intervals."""
+
+    hits: Flags
+    frauds: int
+    precision: tuple[float, float, float]
+    money: tuple[float, float, float]
+
+
+def confirmed(
+    rules: Sequence[tuple[Parts, str]],
+    columns: Sequence[Floats],
+    is_new: Flags,
+    frauds: Flags,
+    times_ms: Words,
+    worth: Mapping[str, Floats],
+) -> Iterator[tuple[Parts, str, MeasuredRule]]:
+    """Rules that later events confirm, each tested once at a level for all of them together.
+
+    The p-value is the larger one of two: that its daily earnings have a mean of at most 0 (Student's t), and that
+    its hits are frauds no more often than all events are (binomial). Precision is that of all of its hits, money and
+    doubt those of hits that nothing stops before it.
+
+    Args:
+        is_new: Events that nothing stops yet.
+        worth: What stopping each event earns, by effect.
+    """
+    from scipy.stats import binomtest
+
+    for parts, effect in rules:
+        hits = holds(parts, columns)
+        new = hits & is_new
+        if not new.any():
+            continue
+        total, low, high, p_money = daily(worth[effect][new], times_ms[new], times_ms)
+        p_hits = binomtest(np.count_nonzero(new & frauds), np.count_nonzero(new), frauds.mean(), "greater").pvalue
+        if max(p_money, p_hits) <= LEVEL / len(rules):
+            is_new = is_new & ~hits
+            count, caught = int(np.count_nonzero(hits)), int(np.count_nonzero(hits & frauds))
+            reach = binomtest(caught, count).proportion_ci()
+            share = (caught / count, float(reach.low), float(reach.high))
+            yield parts, effect, MeasuredRule(hits, caught, share, (total, low, high))
+
+
+def daily(money: Floats, times_ms: Words, all_times_ms: Words) -> tuple[float, float, float, float]:
+    """Money over days with a 95 % interval, and the p-value of that its daily mean is at most 0."""
+    from scipy.stats import t
+
+    first = int(all_times_ms.min()) // DAY_MS
+    days = np.bincount(times_ms // DAY_MS - first, money, max(2, int(all_times_ms.max()) // DAY_MS - first + 1))
+    total, error = float(days.sum()), max(1e-9, float(days.std(ddof=1)) * len(days) ** 0.5)
+    low, high = t.interval(0.95, len(days) - 1, total, error)
+    return total, float(low), float(high), float(t.sf(total / error, len(days) - 1))
+
+
+# ---- rules to drop
+
+
+def rules_to_drop(
+    hits: dict[str, Words],
+    outcomes: Callable[[Sequence[str]], NDArray[np.int8]],
+    value: Callable[[NDArray[np.int8]], Floats],
+    times_ms: Words,
+) -> Iterator[tuple[str, str, float, int]]:
+    """Rules without which decisions earn as much or more, each beside those that stay: why, money and reviews saved."""
+    kept = sorted(hits, key=lambda rule: len(hits[rule]))
+    while kept:
+        best: tuple[str, str, float, int] | None = None
+        now = outcomes(kept)
+        for rule in kept:
+            others = [other for other in kept if other != rule]
+            without = outcomes(others)
+            changed = np.flatnonzero(without != now)
+            if not len(changed):
+                over = [other for other in others if np.isin(hits[rule], hits[other]).all()]
+                why = f"{over[0]} hits wherever it does" if over else "no decision depends on it"
+                best = rule, why if len(hits[rule]) else "it never hits", 0.0, 0
+                break
+            money, *_, p = daily((value(without) - value(now))[changed], times_ms[changed], times_ms)
+            if p <= LEVEL and (best is None or money > best[2]):
+                saved = sum(
+                    np.count_nonzero(side[changed] == REVIEW) * sign for side, sign in ((now, 1), (without, -1))
+                )
+                best = rule, "it costs more than it saves", money, int(saved)
+        if best is None:
+            return
+        kept.remove(best[0])
+        yield best

@@ -1,0 +1,67 @@
+"""Suggestions from a log: a rule that is missing is found with a file that passes its test and goes into shadow."""
+
+from __future__ import annotations
+
+import pytest
+
+from shroff.app.rules.draft_operations import ShadowDraft, WriteDraft
+from shroff.app.rules.suggest_operations import SuggestRules
+from shroff.errors import UsageError
+from shroff.events.event import time_text
+from shroff.language.values import DAY_MS
+from tests.support.telling import NOW_MS, Bank, payment
+
+COUNT, DAYS = 1_200, 60
+RULES = """
+- { id: large, on: payment, by: card, when: this.amount > 150, effect: decline }
+- { id: larger, on: payment, by: card, when: this.amount > 170, effect: review }
+- { id: common, on: payment, by: card, when: this.merchant == 'm2', effect: review }
+"""
+
+
+@pytest.mark.slow
+def test_a_missing_rule_is_found_with_its_test_and_goes_into_shadow_and_useless_rules_are_named(tmp_path) -> None:
+    files = {
+        "rules/large.yaml": RULES,
+        "features.yaml": "card: { payments_7d: count(payment) over 7d }\n",
+        "policy.yaml": "payment: { costs: { false_decline: 15, review: 4, reviews_a_day: 5 } }\n",
+        "model.yaml": "payment: { inputs: [payment.amount], label_delay: 3d }\n",
+        "notices/customer.yaml": None,
+    }
+    bank = Bank(tmp_path / "bank", files)
+    rows = [
+        payment(f"p-{at}", f"{at * 37 % 200}.50", at=at_ms, card=f"c-{at % 90}", merchant=f"m{at * 7 % 13}")
+        for at in range(COUNT)
+        if (at_ms := NOW_MS - DAYS * DAY_MS + at * DAYS * DAY_MS // COUNT)
+    ]
+    bank.pay(*rows)
+    stolen = [row for row in rows if row["merchant"] == "m5" or float(str(row["amount"])) > 150]
+    labels = [(f"payment/{row['id']}", time_text(int(str(row["at"])) + 2 * DAY_MS)) for row in stolen]
+    bank.project.label([{"event": event, "known_at": known_at} for event, known_at in labels], "fraud")
+
+    found = bank.project.run(SuggestRules(as_of=time_text(NOW_MS)))
+
+    (rule,) = found.rules
+    assert (rule.text, rule.effect, rule.precision) == ("this.merchant in ['m5']", "decline", 1.0)
+    assert float(rule.money_low) <= float(rule.money) <= float(rule.money_high)
+    assert set(rule.overlap) <= {"large", "larger"}
+    assert "masked-1" in rule.file
+    assert "c-" not in rule.file
+    assert "p-" not in rule.file
+    assert {drop.id for drop in found.drop} == {"larger", "common"}
+    assert bank.project.drafts.check(rule.id, rule.file).is_ok
+    assert rule.id in found.text()
+    draft = bank.project.run(WriteDraft(rule=rule.id, source=rule.file, etag=""))
+    bank.project.run(ShadowDraft(rule=rule.id, etag=draft.tag))
+    assert "shadow: true" in (bank.folder / "rules" / f"{rule.id}.yaml").read_text()
+
+
+def test_too_few_events_give_no_rules_and_say_so(tmp_path) -> None:
+    bank = Bank(tmp_path / "bank", {"notices/customer.yaml": None, "rules/large.yaml": "[]\n"})
+    with pytest.raises(UsageError):
+        bank.project.run(SuggestRules())
+    bank.pay(payment("p-1"))
+
+    found = bank.project.run(SuggestRules())
+    assert (found.rules, found.drop, found.tried) == ([], [], 0)
+    assert "too few events" in found.text()
