@@ -20,7 +20,9 @@ from shroff.notices.notification_worker import NoticeWorker
 from shroff.notices.reports.daily import report_due
 from shroff.notices.scheduled_notices import Watching
 from shroff.notices.store import REFUSED, SENT
+from shroff.notices.triggers import DecisionsTold
 from shroff.streams.log import Record
+from shroff.streams.sink import Outgoing
 from shroff.streams.sink_cursor import DeliveryHealth, Trouble
 from tests.support.telling import NOW_MS, Bank, notice, payment, text_of, token_in
 
@@ -386,3 +388,32 @@ def test_a_webhook_that_is_away_is_called_again_and_one_that_refuses_is_shown(tm
 
     assert len(hook.calls) == 1
     assert sorted(one.state for one in bank.letters()) == sorted([SENT, REFUSED])
+
+
+def test_slack_teams_and_pagerduty_get_bodies_of_their_own(tmp_path, hook, monkeypatch):
+    monkeypatch.setenv("PAGER_KEY", "R0UT1NG")
+    chat = f"on: decision\nevent: payment\noutcomes: [review]\nchannel: webhook\nurl: {hook.url}\nformat: "
+    pager = f"channel: webhook\nurl: {hook.url}\nsecret: ${{PAGER_KEY}}\nformat: pagerduty\n"
+    bank = Bank(tmp_path, {**notice(pager), **notice(f"{chat}slack\n", "slack"), **notice(f"{chat}teams\n", "teams")})
+    hook.statuses = [503, 503, 503]
+    bank.pay(payment(merchant="A<b>&C", amount="1189.90"))
+    for name in ("slack", "teams"):
+        with closing(DecisionsTold(bank.services, bank.services.notices[name])) as sink:
+            sink.send([Outgoing(0, 1, "decision", "payment", "p-1", "review", b"")])
+    for _ in range(4):
+        bank.tell(later_ms=HOUR_MS)
+
+    bodies = [msgspec.json.decode(body) for _, body in hook.calls]
+    pager, slack, teams = sorted(bodies, key=lambda body: (body.get("routing_key") is None, "type" in body))
+    assert (pager["routing_key"], pager["event_action"], len(pager["dedup_key"])) == ("R0UT1NG", "trigger", 64)
+    assert pager["payload"]["custom_details"]["event"] == "payment/p-1"
+    assert {"summary", "source", "severity"} <= pager["payload"].keys()
+    assert "A&lt;b&gt;&amp;C" in slack["text"]
+    assert slack.keys() == {"text"}
+    card = teams["attachments"][0]["content"]
+    assert (teams["type"], card["type"], [part["type"] for part in card["body"]][-1]) == (
+        "message",
+        "AdaptiveCard",
+        "FactSet",
+    )
+    assert "p-1" in card["body"][0]["text"]

@@ -109,7 +109,7 @@ class NoticeViews(ProjectPart):
         return sorted({user.email for user in users if is_address(user.email)})
 
     def _hook(self, notice: Notice) -> Sink:
-        options = {"url": notice.url, "secret": notice.secret}
+        options = {"url": notice.url, "secret": notice.secret or notice.url}  # the URL of a chat is its secret
         return AdapterFactory(self._context).open_sink(
             f"{self._context.definitions.settings.name}-{notice.name}", System("webhook", options)
         )

@@ -80,6 +80,7 @@ class Notice:
     to: To = field(default_factory=To)
     url: str = field(default="", repr=False)
     secret: str = field(default="", repr=False)
+    format: str = ""  # of `texts.chat_formats`; empty for shroff's own JSON
     folder: str = ""
     file: str = ALONE
     document: Mapping[str, Expression] = field(default_factory=dict)
@@ -233,6 +234,7 @@ class _Loader:
             self._to(tree.get("to"), plain.get("to")),
             plain.get("url", ""),
             plain.get("secret", ""),
+            plain.get("format", ""),
             plain.get("folder", ""),
             plain.get("file", ALONE),
             self._expressions(tree.get("document"), "document"),
@@ -357,8 +359,10 @@ def _misfits(notice: Notice) -> Iterable[tuple[str, str]]:
     has_to = bool(notice.to.addresses or notice.to.of_event or notice.to.role)
     if notice.channel == "mail" and not has_to:
         yield "to", "a notice by mail lacks 'to': an address, { field: … }, { look_up: … } or { role: … }."
-    if notice.channel == "webhook" and not (notice.url and notice.secret):
+    if notice.channel == "webhook" and not (notice.url and (notice.secret or notice.format in {"slack", "teams"})):
         yield "url", "a notice by webhook needs 'url' and 'secret', which signs the calls."
+    if notice.format and (notice.channel != "webhook" or notice.document or notice.on == "report"):
+        yield "format", "'format' is for webhooks, without 'document' and not for the daily report."
     if notice.channel == "lake" and not (notice.folder and notice.document):
         yield "folder", "a notice into the lake needs 'folder' and 'document', its content."
     if notice.channel != "mail" and (notice.asks or notice.digest_ms or notice.is_verbose):

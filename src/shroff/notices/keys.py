@@ -26,6 +26,7 @@ from shroff.streams.settings import ALONE, DOCUMENT_NAME, HTTP
 
 ON: Final = ("flag", "decision", "answer", "case", "sent", "refused", "failure", "spike", "traffic", "report")
 CHANNELS: Final = ("mail", "webhook", "lake")
+FORMATS: Final = ("slack", "teams", "pagerduty")
 OUTCOMES: Final = ("approve", "challenge", "review", "decline")
 ADDRESS: Final = One("a mail address", r"^[^\s@,;<>\"()]+@[^\s@,;<>\"()]+$")
 TIME_OF_DAY: Final = One("a time of day such as 07:30", r"^([01]\d|2[0-3]):[0-5]\d$")
@@ -132,7 +133,19 @@ NOTICE: Final = MappingShape(
         ),
         Key("channel", "The channel of delivery.", choice(*CHANNELS), default="mail", examples=("webhook",)),
         Key("url", "The URL that a webhook calls.", HTTP, examples=("https://bank.example/hooks/fraud",)),
-        Key("secret", "Secret that signs webhook calls, an environment variable.", ANY, examples=("${HOOK_SECRET}",)),
+        Key(
+            "secret",
+            "Secret that signs webhook calls, an environment variable; for PagerDuty the integration key.",
+            ANY,
+            examples=("${HOOK_SECRET}",),
+        ),
+        Key(
+            "format",
+            "The body of a webhook call, for a chat or an on-call service.",
+            choice(*FORMATS),
+            default="shroff's own JSON",
+            examples=("slack",),
+        ),
         Key(
             "folder",
             "The lake folder for documents, one per event.",

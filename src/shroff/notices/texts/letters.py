@@ -11,6 +11,7 @@ import msgspec
 from shroff.notices.definitions import RECEIPT, Notice
 from shroff.notices.facts import Facts, NoticeEvent
 from shroff.notices.store import Due, Question
+from shroff.notices.texts.chat_formats import CHAT_BODIES
 from shroff.notices.texts.localization import day_text, moment_text, plain, until_text
 from shroff.notices.texts.mails import RenderedText
 from shroff.notices.texts.templates import NoticeTemplates
@@ -124,6 +125,10 @@ class Letters:
         told = self._told(due, log)
         if due.event and told is None:
             return None
+        if notice.format:
+            item = self._item(notice, due, told, self.facts.language(notice, told), self.facts.zone(notice, told))
+            body = CHAT_BODIES[notice.format](plain(self._definitions.settings.name), notice, due, item)
+            return due.key, msgspec.json.encode(body)
         if notice.document and told is not None:
             parts = self.facts.document(notice, told)
             found = "{" + ",".join(f"{msgspec.json.encode(name).decode()}:{text}" for name, text in parts.items()) + "}"

@@ -1,0 +1,63 @@
+"""Bodies of webhook calls as Slack, Microsoft Teams and PagerDuty take them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from hashlib import sha256
+from typing import Any, Final
+
+from shroff.config import filled
+from shroff.notices.definitions import Notice
+from shroff.notices.store import Due
+
+SUMMARY_MAX: Final = 1_024  # characters, of PagerDuty
+
+
+def _slack(project: str, _notice: Notice, _due: Due, item: Mapping[str, Any]) -> dict[str, Any]:
+    lines = [item["sentence"], *item["reasons"], *(f"{label}: {value}" for label, value in item["facts"])]
+    text = "\n".join([f"*{project}: {item['title']}*", *lines])
+    return {"text": text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")}
+
+
+def _teams(project: str, _notice: Notice, _due: Due, item: Mapping[str, Any]) -> dict[str, Any]:
+    texts = [item["sentence"], *item["reasons"]]
+    card = {
+        "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
+        "type": "AdaptiveCard",
+        "version": "1.4",
+        "body": [
+            {"type": "TextBlock", "text": f"{project}: {item['title']}", "weight": "Bolder", "wrap": True},
+            *({"type": "TextBlock", "text": text, "wrap": True} for text in texts),
+            {"type": "FactSet", "facts": [{"title": label, "value": value} for label, value in item["facts"]]},
+        ],
+    }
+    content = {"contentType": "application/vnd.microsoft.card.adaptive", "content": card}
+    return {"type": "message", "attachments": [content]}
+
+
+def _pagerduty(project: str, notice: Notice, due: Due, item: Mapping[str, Any]) -> dict[str, Any]:
+    """An event of the Events API v2; a call that is repeated has the same key, so it is one incident.
+
+    Raises: UsageError where the variable of its key is not set.
+    """
+    return {
+        "routing_key": filled(notice.secret, "the secret of a notice"),
+        "event_action": "trigger",
+        "dedup_key": sha256(f"{project}-{due.key}".encode()).hexdigest(),
+        "client": "shroff",
+        "payload": {
+            "summary": f"{project}: {item['sentence']}"[:SUMMARY_MAX],
+            "source": project,
+            "severity": "critical" if due.kind == "failure" else "warning",
+            "class": due.kind,
+            "custom_details": {"event": due.event, "reasons": item["reasons"], **dict(item["facts"])},
+        },
+    }
+
+
+# By `format`: the call of a notice of a project, with an item as mails show it.
+CHAT_BODIES: Final[Mapping[str, Callable[[str, Notice, Due, Mapping[str, Any]], dict[str, Any]]]] = {
+    "slack": _slack,
+    "teams": _teams,
+    "pagerduty": _pagerduty,
+}
