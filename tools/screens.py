@@ -93,6 +93,12 @@ def entity(page: Page) -> None:
     page.wait_for_url("**/entities/**")
 
 
+def links(page: Page) -> None:
+    entity(page)
+    page.get_by_role("link", name="All links").click()
+    page.wait_for_url("**/links?**")
+
+
 def draft(page: Page) -> None:
     page.goto(f"/rules/{RULE}/draft")
     text = page.locator("textarea#text")
@@ -160,6 +166,7 @@ PICTURES: Final = (
     Picture("live", at("/live"), (DESK, DARK)),
     Picture("decisions", at("/decisions"), (DESK, PHONE)),
     Picture("search", at("/find")),
+    Picture("links", links),
     Picture("rules", at("/rules")),
     Picture("rule", at(f"/rules/{RULE}")),
     Picture("draft", draft, (DESK, DARK)),

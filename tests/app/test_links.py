@@ -7,6 +7,7 @@ import pytest
 from shroff.app import project as app
 from shroff.app.rules.link_operations import BuildRings, ShowLinks
 from shroff.errors import RefusalError, UsageError
+from shroff.explain.links import newest_links
 from tests.support.projects import FILES, write_files
 
 LINKED = FILES | {
@@ -113,3 +114,32 @@ def test_rings_take_a_declaration_that_stands_and_refuse_another_table_of_their_
     (other / "tables" / "rings.csv").write_text("card,ring,cards,frauds,paid\n")
     with pytest.raises(UsageError, match="declares another table rings"):
         app.open(other).run(BuildRings())
+
+
+def test_steps_lead_on_and_the_newest_events_give_the_same_as_all(tmp_path):
+    project = opened(tmp_path)
+    near, far = (project.run(ShowLinks(entity="card", key="a", steps=steps)) for steps in (1, 2))
+    member = far.members[0]
+
+    assert [(link.value, link.step, link.events) for link in far.links] == [("d", 1, 4), ("e", 2, 2)]
+    assert (far.links[0].first, far.links[0].last) == (HOUR.format(10), HOUR.format(13))
+    assert [(each.key, each.step) for each in far.members] == [("a", 0), ("b", 1), ("late", 1), ("c", 2)]
+    assert (near.ring, far.ring, len(near.members)) == (4, 4, 3)
+    assert (member.events, member.frauds, member.spent, member.outcome) == (2, 0, "7.00", "approve")
+    with project.log.reading() as log:
+        assert newest_links(log, project.definitions, "card", "a", 2).links == far.links
+    project.decide([payment(22, "new", "e", 14), label(1, "fraud", 14)])
+    later = project.run(ShowLinks(entity="card", key="a", steps=2))
+    with project.log.reading() as log:
+        kept = newest_links(log, project.definitions, "card", "a", 2)
+        hidden = newest_links(log, project.definitions, "card", "a", 2, {"payment.device=d"})
+    assert (kept.links, kept.members, kept.ring) == (later.links, later.members, 5)
+    assert (later.links[0].frauds, hidden.links, hidden.ring) == (2, [], 1)
+
+
+def test_links_begin_where_their_window_reaches(tmp_path, monkeypatch):
+    project = opened(tmp_path)
+    project.decide([payment(at, f"n{at % 7}", f"x{at % 5}", 14) for at in range(30, 60)])
+    whole = project.run(ShowLinks(entity="card", key="n3", steps=3))
+    monkeypatch.setattr("shroff.explain.links.LINES", 2)
+    assert project.run(ShowLinks(entity="card", key="n3", steps=3)) == whole

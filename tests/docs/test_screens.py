@@ -22,6 +22,7 @@ NO_SCREENS = {  # parts of pages, files, and ways to other pages
     "/decisions/{event}/{id}/why",
     "/disputes/{event}/{id}/pack",
     "/lists/{list}/csv",
+    "/links/ring",
     "/live/stream",
     "/login/oidc",
     "/login/oidc/begin",

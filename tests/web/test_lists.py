@@ -120,7 +120,7 @@ def test_a_value_is_removed_for_a_reason_and_put_back_as_it_was(bank):
 
 
 @pytest.mark.slow
-def test_the_page_of_a_key_shows_the_links_that_features_count(bank):
+def test_the_pages_of_a_key_show_the_links_that_features_count(bank):
     features = bank / "features.yaml"
     more = "card:\n  linked: distinct(payment.card via payment.device) over 30d including this\n"
     features.write_text(features.read_text(encoding="utf-8").replace("card:\n", more, 1), encoding="utf-8")
@@ -134,6 +134,21 @@ def test_the_page_of_a_key_shows_the_links_that_features_count(bank):
 
         assert "payment.device</span> d-1" in counted
         assert '<a class="plain" href="/entities/card/c-2">c-2</a>, ' in counted
+        path = "/links?entity=card&key=c-1"
+        drawn, hidden, pinned, far = [
+            (await browser.get(f"{path}{more}")).body.decode()
+            for more in ("", "&hide=payment.device%3Dd-1", "&pin=payment.device%3Dd-1", "&steps=9")
+        ]
+        assert "In a ring of 3 cards over 1 device." in drawn
+        assert '<a href="/entities/card/c-3">c-3</a>' in drawn
+        assert 'href="/links?entity=card&amp;key=c-1&amp;steps=1&amp;hide=payment.device%3Dd-1" data-key="h"' in drawn
+        assert "No links" in hidden
+        assert '<a class="plain" href="/links?entity=card&amp;key=c-1&amp;steps=1">payment.device=d-1</a>' in hidden
+        assert "Unpin" in pinned
+        assert "A step less" in far
+        assert (await browser.get("/links?entity=cart&key=c-1")).status == 404
+        line = (await browser.get("/links/ring?entity=card&key=c-2")).body.decode()
+        assert '<a href="/links?entity=card&amp;key=c-2">Ring of 3 cards over 1 device</a>' in line
 
     run(bank, steps)
 

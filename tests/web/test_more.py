@@ -249,9 +249,10 @@ def test_an_entity_has_the_links_that_its_features_count(bank):
         await asks.ask("POST", "/api/v1/events/payment", events)
         found = (await asks.ask("GET", "/api/v1/entities/card/c-1/links")).json()
 
-        assert found["links"] == [
-            {"via": "payment.device", "value": "d-0", "keys": ["c-0"], "frauds": 0, "spent": "49.80"}
-        ]
+        link = {"via": "payment.device", "value": "d-0", "keys": ["c-0"], "frauds": 0, "spent": "49.80"}
+        assert [each | link for each in found["links"]] == found["links"]
+        assert [(each["events"], each["step"]) for each in found["links"]] == [(2, 1)]
+        assert ([each["key"] for each in found["members"]], found["ring"]) == (["c-1", "c-0"], 2)
         assert found["hubs"] == [{"via": "payment.device", "value": "hub", "keys": 3}]
         early = (await asks.ask("GET", "/api/v1/entities/card/c-1/links?as_of=2020-01-01")).json()
         assert (early["as_of"], early["links"]) == ("2020-01-01T00:00:00Z", [])

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from shroff.explain.entities import KeyEvent
 from shroff.streams.log import Record
-from shroff.web.pages.charts.links import LinkedKey, link_graph
+from shroff.web.pages.charts.links import GraphKey, link_graph
 from shroff.web.pages.charts.plots import Axis, plot_of
 from shroff.web.pages.charts.strips import Strip, strip_between
 from shroff.web.pages.charts.windows import FeatureTexts, Window, windows_of
@@ -157,16 +158,18 @@ def test_the_charts_shown_first_are_those_farthest_from_what_is_usual():
 
 def test_a_graph_has_the_key_what_it_shares_and_who_shares_that():
     others = [
-        LinkedKey(f"c-{at}", "review", [("device", "d-1")] if at else [("device", "d-1"), ("ip", "i")])
+        GraphKey(f"c-{at}", "review", [("device", "d-1")] if at else [("device", "d-1"), ("ip", "i")])
         for at in range(9)
     ]
-    found = link_graph("c-own", others)
+    own = GraphKey("c-own", "this one", [("device", "d-1"), ("ip", "i")])
+    found = link_graph(own, others)
 
-    assert link_graph("a long name of a shop", others).boxes[0].title == "a long name of a…"
+    assert link_graph(replace(own, title="a long name of a shop"), others).boxes[0].title == "a long name of a…"
+    assert len(link_graph(replace(own, through=[]), others).curves) == 7  # the values of others alone
     assert [one.title for one in found.boxes] == ["c-own", "d-1", "i", *(f"c-{at}" for at in range(6))]
     assert [one.says for one in found.boxes[1:3]] == ["device, 9 others", "ip, 1 other"]
     assert len(found.curves) == 2 + 7
-    assert all(0 <= one.y <= found.height - 42 for one in found.boxes)
+    assert all(0 <= one.y <= found.height - found.box for one in found.boxes)
 
 
 @pytest.mark.parametrize(

@@ -1,14 +1,15 @@
 """Links of keys: the values that keys of one entity share in a window of the log, and the events that have them.
 
 What links is what the `via` of its aggregates say, each in its longest window and with its largest cap; without
-any, the keys of other entities. The log is read backwards by columns, as far as the longest window reaches.
+any, the keys of other entities. The log is read by columns, from where the longest window begins.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from threading import Lock
+from typing import Any, Final, NamedTuple
 
 import msgspec
 import numpy as np
@@ -16,18 +17,23 @@ from numpy.typing import NDArray
 
 from shroff.errors import RefusalError
 from shroff.events.definitions import EventType
-from shroff.events.event import Event, Scalar, canonical_value
+from shroff.events.event import Event, Scalar, TimeText, canonical_value, time_text
 from shroff.events.labels import LabelEvent, VerdictInForce, in_force
 from shroff.features.frames import Codes, Frame, frames_of
 from shroff.features.key_texts import key_of
 from shroff.language.expression import ItemField, ThisField, Via, aggregates
 from shroff.language.printer import text_of_via
 from shroff.language.values import DAY_MS, key_text, show_decimal
-from shroff.log.columns.stored import LINES, log_columns
+from shroff.log.columns.stored import LINES, LineReader, log_columns, outcomes_of
 from shroff.project.definitions import Definitions, computed_of
+from shroff.project.policy import OUTCOMES
+from shroff.runtime.memo import Fresh
 from shroff.streams.log import Log
 
 OVER_MS: Final = 30 * DAY_MS  # where no aggregate links
+RING_MAX: Final = 1_000  # keys of a ring that are followed
+NEWEST: Final = 1 << 18  # records from which pages read links, up to twice as many
+_KEPT: Final = Fresh["EntityLinks"](8)
 Words = NDArray[np.int64]
 
 
@@ -38,13 +44,31 @@ class UnknownEntityError(RefusalError):
 
 
 class KeyLink(msgspec.Struct):
-    """A value that a key shares: the other keys that have it, frauds among the events with it, and their money."""
+    """A value that a key shares: the other keys that have it, and what is known of the events with it.
+
+    `step` is 1 where the key has the value itself, else how many values lie between, this one included.
+    """
 
     via: str
     value: Scalar
     keys: list[str]
     frauds: int
     spent: str | None
+    events: int
+    first: TimeText
+    last: TimeText
+    step: int
+
+
+class LinkedKey(msgspec.Struct):
+    """A key that is linked, over so many steps; its events in the window, and the outcome of the newest decision."""
+
+    key: str
+    step: int
+    events: int
+    frauds: int
+    spent: str | None
+    outcome: str
 
 
 class Hub(msgspec.Struct):
@@ -63,86 +87,153 @@ class Ring(msgspec.Struct, frozen=True):
     spent: str | None
 
 
+class Neighbourhood(NamedTuple):
+    """What a key is linked by, and to whom. `ring` counts the keys that any number of steps reach, the key included."""
+
+    links: list[KeyLink]
+    hubs: list[Hub]
+    members: list[LinkedKey]
+    ring: int
+
+
 @dataclass(slots=True)
 class LinkedEvents:
-    """The events in the window of one `via`, as columns: codes of key and link value, -1 without one, and the amount.
+    """The events of one `via`, as columns.
 
-    `frauds` and `fraud_keys` have values and keys of the events with the verdict fraud.
+    Rows of `columns`: sequence number, time, codes of key and link value, -1 without one, and the amount.
     """
 
     via: Via
     over_ms: int
     name: str
-    keys: Words = field(default_factory=lambda: np.zeros(0, np.int64))
-    values: Words = field(default_factory=lambda: np.zeros(0, np.int64))
-    amounts: Words = field(default_factory=lambda: np.zeros(0, np.int64))
+    columns: Words = field(default_factory=lambda: np.zeros((5, 0), np.int64))
     places: int | None = None  # decimal places of the amounts; None: the events have none
-    frauds: Words = field(default_factory=lambda: np.zeros(0, np.int64))
-    fraud_keys: Words = field(default_factory=lambda: np.zeros(0, np.int64))
     codes: Codes = field(default_factory=Codes)
 
-    def take(self, keys: Words, frame: Frame, after_ms: int, upto_ms: int) -> None:
-        """Take the events of a piece that are in the window."""
-        values = frame.value_codes(self.via.operand, self.codes)
-        amount = _amount_of(frame.type)
-        is_in = (frame.times > after_ms) & (frame.times <= upto_ms)
-        amounts = np.zeros(len(frame), np.int64)
+    def take(self, keys: Words, frame: Frame, after: int) -> None:
+        """Add the events of a piece of the log."""
+        amount, amounts = _amount_of(frame.type), np.zeros(len(frame), np.int64)
         if amount is not None:
             column = frame.field(*amount)
             amounts, self.places = np.where(column.valid, column.values.astype(np.int64), 0), amount[1].places
-        self.keys = np.concatenate([keys[is_in], self.keys])
-        self.values = np.concatenate([values[is_in], self.values])
-        self.amounts = np.concatenate([amounts[is_in], self.amounts])
+        values = frame.value_codes(self.via.operand, self.codes)
+        new = np.stack([frame.rows + after + 1, frame.times, keys, values, amounts])
+        self.columns = np.concatenate([self.columns, new], axis=1)
 
-    def pairs(self) -> tuple[Words, Words, Words]:
-        """Each value with each key that has it, once, and the number of keys of each value."""
-        there = (self.keys >= 0) & (self.values >= 0)
-        count = len(self.codes.values)
-        values, keys = np.unique(np.stack([self.values[there], self.keys[there]]), axis=1)
-        return values, keys, np.bincount(values, minlength=count)
-
-    def money(self, value: int) -> str | None:
-        """The sum of the amounts of the events with a value."""
-        total = int(self.amounts[self.values == value].sum())
-        return None if self.places is None else show_decimal(total, self.places)
+    def window(self, upto_ms: int, columns: Words | None = None) -> Words:
+        """The columns of the events in the window that ends at a time."""
+        columns = self.columns if columns is None else columns
+        return columns[:, (columns[1] > upto_ms - self.over_ms) & (columns[1] <= upto_ms)]
 
     def shown(self, code: int, money_places: int) -> Scalar:
         value: Scalar = msgspec.json.decode(canonical_value(self.codes.values[code], self.via.type, money_places))
         return value
 
 
-@dataclass(slots=True)
 class EntityLinks:
-    """What links the keys of an entity at a moment."""
+    """What links the keys of an entity: the events of a log from a place on, which `read` brings up to its end."""
 
-    key_codes: Codes
-    events: Sequence[LinkedEvents]
-    money_places: int
+    def __init__(self, definitions: Definitions, entity: str, after: int) -> None:
+        self.entity, self.seq, self.events = entity, after, list(_linked(definitions, entity))
+        self.key_codes, self.lock, self._definitions = Codes(), Lock(), definitions
+        self._reader, self._labels = LineReader(definitions), list[tuple[int, LabelEvent]]()
+        self._decided, self._outcomes = np.zeros(0, np.int64), np.zeros(0, np.int8)
 
-    def of(self, key: Any) -> tuple[list[KeyLink], list[Hub]]:
-        """The values that a key shares with others, those with most keys first, and its hubs."""
-        code, links, hubs = self.key_codes.known.get(key, -1), list[KeyLink](), list[Hub]()
-        for linked in self.events:
-            values, keys, degrees = linked.pairs()
-            for value in np.unique(values[keys == code]).tolist() if code >= 0 else ():
-                degree, shown = int(degrees[value]), linked.shown(value, self.money_places)
-                others = sorted(_text(self.key_codes.values[each]) for each in keys[values == value] if each != code)
-                if degree > linked.via.up_to:
-                    hubs.append(Hub(linked.name, shown, degree))
-                elif others:
-                    frauds = int(np.count_nonzero(linked.frauds == value))
-                    links.append(KeyLink(linked.name, shown, others, frauds, linked.money(value)))
-        return sorted(links, key=lambda link: (-len(link.keys), link.via, str(link.value))), hubs
+    def read(self, log: Log, progress: Callable[[int], None] = lambda _count: None) -> None:
+        """Read what the log has got since. Cost: 3 µs for each event."""
+        end = log.last_seq()
+        decided, outcomes = outcomes_of(log, self.seq, end)
+        self._decided, self._outcomes = np.append(self._decided, decided), np.append(self._outcomes, outcomes)
+        for piece in log_columns(log, self._definitions, end, after=self.seq, reader=self._reader):
+            self._labels += [(piece.after + row, label) for row, label in piece.labels]
+            for linked in self.events:
+                frame = piece.frames.get(linked.via.event)
+                if frame is not None:
+                    linked.take(frame.key_codes(self.entity, self.key_codes), frame, piece.after)
+            self.seq = piece.after + len(piece)
+            progress(len(piece))
 
-    def rings(self) -> list[Ring]:
+    def of(self, key: Any, upto_ms: int, steps: int = 1, hidden: Container[str] = ()) -> Neighbourhood:
+        """What a key is linked by at a time, the values with most keys first, over so many steps.
+
+        `hidden` values, as `via=value`, link nobody. A ring is followed up to `RING_MAX` keys.
+        """
+        code, links, hubs, followed = self.key_codes.known.get(key, -1), list[KeyLink](), list[Hub](), set[object]()
+        step_of, step, nearest = {code: 0}, 0, [code]
+        windows, frauds = [linked.window(upto_ms) for linked in self.events], self._frauds(upto_ms)
+        while nearest and code >= 0 and len(step_of) <= RING_MAX:
+            step += 1
+            reached = list[int]()
+            for linked, columns, fraud in zip(self.events, windows, frauds, strict=True):
+                values = np.unique(columns[3][np.isin(columns[2], nearest)])
+                near = columns[:, np.isin(columns[3], values[values >= 0])]
+                for value in values[values >= 0].tolist():
+                    shown = linked.shown(value, self._definitions.settings.money_places)
+                    if f"{linked.name}={shown}" in hidden or (linked.name, value) in followed:
+                        continue
+                    followed.add((linked.name, value))
+                    events = near[:, near[3] == value]
+                    keys = np.unique(events[2][events[2] >= 0]).tolist()
+                    if len(keys) > linked.via.up_to:
+                        hubs += [Hub(linked.name, shown, len(keys))] if step == 1 else []
+                    elif len(keys) > 1:
+                        reached += keys
+                        link = KeyLink(
+                            linked.name,
+                            shown,
+                            sorted(key_text(self.key_codes.values[each]) for each in keys if each != code),
+                            int(np.count_nonzero(fraud[3] == value)),
+                            _spent([(linked, events)]),
+                            events.shape[1],
+                            time_text(int(events[1].min())),
+                            time_text(int(events[1].max())),
+                            step,
+                        )
+                        links += [link] if step <= steps else []
+            nearest = [each for each in dict.fromkeys(reached) if each not in step_of]
+            step_of.update(dict.fromkeys(nearest, step))
+        links.sort(key=lambda link: (link.step, -len(link.keys), link.via, str(link.value)))
+        near_keys = {each: step for each, step in step_of.items() if step <= steps and each >= 0}
+        return Neighbourhood(links, hubs, self._members(near_keys, windows, frauds), len(step_of))
+
+    def _members(self, steps: Mapping[int, int], windows: Sequence[Words], frauds: Sequence[Words]) -> list[LinkedKey]:
+        """Keys by their steps, the nearest first; of each event type the widest window counts."""
+        widest = {
+            linked.via.event: (linked, window[:, np.isin(window[2], list(steps))], fraud)
+            for linked, window, fraud in sorted(
+                zip(self.events, windows, frauds, strict=True), key=lambda events: events[0].over_ms
+            )
+        }
+        members = []
+        for key, step in steps.items():
+            own = [(linked, window[:, window[2] == key], fraud[2] == key) for linked, window, fraud in widest.values()]
+            newest = max(int(events[0].max(initial=0)) for _, events, _ in own)
+            at = int(np.searchsorted(self._decided, newest))
+            is_decided = at < len(self._decided) and self._decided[at] == newest
+            members.append(
+                LinkedKey(
+                    key_text(self.key_codes.values[key]),
+                    step,
+                    sum(events.shape[1] for _, events, _ in own),
+                    sum(int(np.count_nonzero(fraud)) for _, _, fraud in own),
+                    _spent([(linked, events) for linked, events, _ in own]),
+                    OUTCOMES[self._outcomes[at]] if is_decided else "",
+                )
+            )
+        return members
+
+    def rings(self, upto_ms: int) -> list[Ring]:
         """The connected components of two keys and more; hubs connect nothing."""
         from scipy.sparse import coo_array
         from scipy.sparse.csgraph import connected_components
 
-        count, rows, columns = len(self.key_codes.values), list[Words](), list[Words]()
-        size = count
-        for linked in self.events:  # a graph of keys and values
-            values, keys, degrees = linked.pairs()
+        size = count = len(self.key_codes.values)
+        rows, columns = list[Words](), list[Words]()
+        windows, frauds = [linked.window(upto_ms) for linked in self.events], self._frauds(upto_ms)
+        for linked, window in zip(self.events, windows, strict=True):  # a graph of keys and values
+            pairs = np.unique((window[3] * count + window[2])[(window[2] >= 0) & (window[3] >= 0)])
+            values, keys = np.divmod(pairs, max(count, 1))
+            degrees = np.bincount(values, minlength=len(linked.codes.values))
             links = degrees[values] <= linked.via.up_to
             rows, columns = [*rows, keys[links]], [*columns, values[links] + size]
             size += len(degrees)
@@ -152,16 +243,16 @@ class EntityLinks:
         members: dict[int, list[int]] = {}
         for key, ring in enumerate(component[:count].tolist()):
             members.setdefault(ring, []).append(key)
-        spent, frauds, places = np.zeros(count, np.int64), np.zeros(count, np.int64), None
-        widest = {linked.via.event: linked for linked in sorted(self.events, key=lambda linked: linked.over_ms)}
-        for linked in widest.values():  # each event once
-            np.add.at(spent, linked.keys[linked.keys >= 0], linked.amounts[linked.keys >= 0])
-            np.add.at(frauds, linked.fraud_keys[linked.fraud_keys >= 0], 1)
+        spent, fraud_counts, places = np.zeros(count, np.int64), np.zeros(count, np.int64), None
+        by_reach = sorted(zip(self.events, windows, frauds, strict=True), key=lambda events: events[0].over_ms)
+        for linked, window, fraud in {events[0].via.event: events for events in by_reach}.values():  # each event once
+            np.add.at(spent, window[2][window[2] >= 0], window[4][window[2] >= 0])
+            np.add.at(fraud_counts, fraud[2][fraud[2] >= 0], 1)
             places = linked.places if places is None else places
         found = [
             Ring(
-                tuple(sorted(_text(self.key_codes.values[key]) for key in keys)),
-                int(frauds[keys].sum()),
+                tuple(sorted(key_text(self.key_codes.values[key]) for key in keys)),
+                int(fraud_counts[keys].sum()),
                 None if places is None else show_decimal(int(spent[keys].sum()), places),
             )
             for keys in members.values()
@@ -169,48 +260,64 @@ class EntityLinks:
         ]
         return sorted(found, key=lambda ring: ring.keys)
 
+    def _frauds(self, upto_ms: int) -> list[Words]:
+        """For each `via` the events in its window with the verdict fraud, in columns of which amounts are 0."""
+        labels = [row for row in self._labels if row[1].time_ms <= upto_ms]
+        frames = frames_of(_frauds(labels), self._definitions.events, self._definitions.reference)
+        found = []
+        for linked in self.events:
+            frame, columns = frames.get(linked.via.event), np.zeros((5, 0), np.int64)
+            if frame is not None:
+                values, keys = frame.value_codes(linked.via.operand, linked.codes), np.zeros(len(frame), np.int64)
+                columns = np.stack([keys, frame.times, frame.key_codes(self.entity, self.key_codes), values, keys])
+            found.append(linked.window(upto_ms, columns))
+        return found
+
+
+def _spent(events: Sequence[tuple[LinkedEvents, Words]]) -> str | None:
+    """The sum of the amounts of these columns; None where no event has any."""
+    places = [linked.places for linked, _ in events if linked.places is not None]
+    return show_decimal(sum(int(columns[4].sum()) for _, columns in events), places[0]) if places else None
+
 
 def entity_links(
     log: Log,
     definitions: Definitions,
     entity: str,
-    as_of_ms: int | None = None,
-    progress: Callable[[int], None] | None = None,
-    *,
-    most: int | None = None,
+    upto_ms: int,
+    progress: Callable[[int], None] = lambda _count: None,
 ) -> EntityLinks:
-    """What links the keys of an entity, of the events up to a time; by default of all, at most the newest so many.
+    """What links the keys of an entity up to a time, from all events that its windows reach.
 
     Raises: UnknownEntityError.
-    Cost: 2 µs for each event that is read.
     """
-    upto_ms = (log.watermark_ms() or 0) if as_of_ms is None else as_of_ms
-    linked, codes, labels = list(_linked(definitions, entity)), Codes(), list[tuple[int, LabelEvent]]()
-    reach_ms = max((each.over_ms for each in linked), default=0)
+    found = EntityLinks(definitions, entity, 0)
+    oldest_ms = upto_ms - max((linked.over_ms for linked in found.events), default=0) - definitions.settings.lateness_ms
+    found.seq, end = log.pruned_to(), log.last_seq()
+    while end - found.seq > LINES:  # events come in the order of their times, but for what may be late
+        middle = (found.seq + end) // 2
+        record = next(log.read(middle - 1, middle, 1))[0]
+        is_before = record.kind == "event" and record.time_ms <= oldest_ms
+        found.seq, end = (middle, end) if is_before else (found.seq, middle)
+    if found.events:
+        found.read(log, progress)
+    return found
+
+
+def newest_links(
+    log: Log, definitions: Definitions, entity: str, key: Any, steps: int = 1, hidden: Container[str] = ()
+) -> Neighbourhood:
+    """What a key is linked by in the newest events, which are kept for the next question.
+
+    Raises: UnknownEntityError.
+    Cost: 3 µs for each event since the last question; for the first one, and now and then, for `NEWEST` of them.
+    """
     end, pruned = log.last_seq(), log.pruned_to()
-    pruned = pruned if most is None else max(pruned, end - most)
-    while end > pruned and linked:
-        start, oldest_ms = max(pruned, end - LINES), upto_ms
-        for piece in log_columns(log, definitions, end, after=start):
-            labels += [(piece.after + row, label) for row, label in piece.labels if label.time_ms <= upto_ms]
-            for each in linked:
-                frame = piece.frames.get(each.via.event)
-                if frame is not None:
-                    each.take(frame.key_codes(entity, codes), frame, upto_ms - each.over_ms, upto_ms)
-            oldest_ms = min([oldest_ms, *(int(frame.times.min()) for frame in piece.frames.values() if len(frame))])
-        if progress is not None:
-            progress(end - start)
-        end = start
-        if oldest_ms + definitions.settings.lateness_ms <= upto_ms - reach_ms:
-            break  # what stands before is older still, but for what may be late
-    frauds = _frauds(labels)
-    for each in linked:
-        for frame in frames_of(frauds, definitions.events, definitions.reference).values():
-            if frame.type.name == each.via.event:
-                is_in = (frame.times > upto_ms - each.over_ms) & (frame.times <= upto_ms)
-                each.frauds = frame.value_codes(each.via.operand, each.codes)[is_in]
-                each.fraud_keys = frame.key_codes(entity, codes)[is_in]
-    return EntityLinks(codes, linked, definitions.settings.money_places)
+    known = log.place, entity, id(definitions), pruned, end // NEWEST
+    found = _KEPT.get(known, lambda: EntityLinks(definitions, entity, max(pruned, end - NEWEST)))
+    with found.lock:
+        found.read(log)
+        return found.of(key, log.watermark_ms() or 0, steps, hidden)
 
 
 def check_entity(definitions: Definitions, entity: str) -> None:
@@ -276,7 +383,3 @@ def _frauds(labels: Sequence[tuple[int, LabelEvent]]) -> list[Event]:
 def _amount_of(type_: EventType) -> tuple[str, Any] | None:
     """The first field of money of an event type, with its type."""
     return next(((each.name, each.type) for each in type_.fields if each.type.kind == "money"), None)
-
-
-def _text(key: Any) -> str:
-    return key_text(key)

@@ -44,6 +44,7 @@ TAKEN: Final = (  # what the service itself has there, its pages among them; see
     "hooks",
     "jobs",
     "labels",
+    "links",
     "lists",
     "live",
     "login",

@@ -7,10 +7,12 @@ import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, ClassVar, Final
 
+import msgspec
+
 from shroff import config
 from shroff.errors import UsageError
 from shroff.events.event import TimeText, time_text
-from shroff.explain.links import Hub, KeyLink, Ring, UnknownEntityError, entity_links, linked_key
+from shroff.explain.links import Hub, KeyLink, LinkedKey, Ring, UnknownEntityError, entity_links, linked_key
 from shroff.features.key_texts import stored_text
 from shroff.language.expression import Aggregate, aggregates
 from shroff.operations.declaration import OperationAnswer, OperationRequest, Param, group, operation
@@ -29,6 +31,7 @@ FILE: Final = f"tables/{RINGS}.csv"
 COLUMNS: Final = ("ring", "cards", "frauds", "spent")
 WRITTEN: Final = "The rings are written; they become active with the next command that writes."
 KEYS_SHOWN: Final = 5
+STEPS_MAX: Final = 9
 
 group(
     "rings",
@@ -49,13 +52,17 @@ class ShowLinks(OperationRequest["EntityLinksAnswer"]):
     entity: Annotated[str, Param("The entity.", metavar="ENTITY")]
     key: Annotated[str, Param("The key as text; of several parts as a JSON list.", metavar="KEY")]
     as_of: Annotated[str | None, Param("A time or a day.  [default: the time of the newest event]", metavar="T")] = None
+    steps: Annotated[
+        int, msgspec.Meta(ge=1, le=STEPS_MAX), Param("How many shared values may lie between.", metavar="N")
+    ] = 1
 
 
 class EntityLinksAnswer(OperationAnswer):
     """The values that a key shares with others at a moment.
 
-    Each link has the other keys, the frauds among the events with the value, and the money of these events. `hubs` are
-    values that too many keys share to link any.
+    Each link has the other keys, and of the events with the value the number, the frauds, the money, the first and the
+    last time. `hubs` are values that too many keys share to link any. `members` are the key and those that it is linked
+    to. `ring` counts all that any number of steps reach, the key included, up to 1,000.
     """
 
     entity: str
@@ -63,6 +70,8 @@ class EntityLinksAnswer(OperationAnswer):
     as_of: TimeText
     links: list[KeyLink]
     hubs: list[Hub]
+    members: list[LinkedKey]
+    ring: int
     NEXT: ClassVar = ("shroff rings build",)
 
     def text(self) -> str:
@@ -70,7 +79,8 @@ class EntityLinksAnswer(OperationAnswer):
             (link.via, one_line(shown(link.value)), _some(link.keys), link.frauds, link.spent or "")
             for link in self.links
         ]
-        head = f"{self.entity} {one_line(self.key)} at {self.as_of}: {many(len(rows), 'link')}."
+        ring = f", in a ring of {self.ring:,} keys" if self.ring > 1 else ""
+        head = f"{self.entity} {one_line(self.key)} at {self.as_of}: {many(len(rows), 'link')}{ring}."
         hubs = [
             f"Left out, as too many share it: {hub.via} {one_line(shown(hub.value))}, {many(hub.keys, 'key')}."
             for hub in self.hubs
@@ -104,8 +114,8 @@ def show_links(log: ProjectLog, definitions: Definitions, request: ShowLinks) ->
     key, as_of_ms = linked_key(definitions, request.entity, text), moment_ms(request.as_of, "as-of")
     with log.reading() as reader:
         as_of_ms = (reader.watermark_ms() or 0) if as_of_ms is None else as_of_ms
-        links, hubs = entity_links(reader, definitions, request.entity, as_of_ms).of(key)
-    return EntityLinksAnswer(entity=request.entity, key=text, as_of=time_text(as_of_ms), links=links, hubs=hubs)
+        found = entity_links(reader, definitions, request.entity, as_of_ms).of(key, as_of_ms, request.steps)
+    return EntityLinksAnswer(entity=request.entity, key=text, as_of=time_text(as_of_ms), **found._asdict())
 
 
 # ---- rings
@@ -171,7 +181,7 @@ def build_rings(project: Project, progress: ProgressSteps, request: BuildRings) 
             f"nothing links keys of {entity}: no feature of it has 'via', and no other entity has a key at its events. "
             f"Write such a feature: linked: distinct(payment.{entity} via payment.device) over 30d"
         )
-    rings = found.rings()
+    rings = found.rings(as_of_ms)
     key = _key_type(definitions, entity)
     with config.editing(context.paths):
         context.reload()

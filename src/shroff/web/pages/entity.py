@@ -13,7 +13,7 @@ from starlette.responses import Response
 from shroff.cases.case import FRAUD, about_of
 from shroff.events.summary import EventSummary
 from shroff.explain.entities import KeyEvent, KeyLinks, KeyTotals, Timeline, fields_of, summary_in
-from shroff.explain.links import KeyLink, entity_links, has_via, linked_key
+from shroff.explain.links import KeyLink, has_via, linked_key, newest_links
 from shroff.language.expression import ThisField
 from shroff.operations.pagination import cursor_of, limit_of, next_of
 from shroff.people.access import Right
@@ -25,7 +25,7 @@ from shroff.web.http.messages import NOTHING, Request
 from shroff.web.http.routes import Route
 from shroff.web.pages.cases.answers import offer
 from shroff.web.pages.cases.casework import Where, line_of
-from shroff.web.pages.charts.links import LinkedKey, LinkGraph, link_graph
+from shroff.web.pages.charts.links import GraphKey, LinkGraph, link_graph
 from shroff.web.pages.charts.windows import FeatureTexts, windows_of
 from shroff.web.pages.decision import decision_path, entity_path
 from shroff.web.pages.renderer import page
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
 SHOWN: Final = 12  # events of the first part; the charts show more
 IN_TABLE: Final = 20  # decisions whose features stand in a table, too: of more that would be most of the page's weight
 LINKS_SHOWN: Final = 10
-LINKS_IN: Final = 1 << 17  # records that are read for the links that features count, the newest
 FLAGS_COUNTED: Final = 200  # the newest, which stand together by rule
 
 
@@ -158,7 +157,7 @@ def _counted(definitions: Definitions, log: Log, name: str, key: str) -> Sequenc
     """The links that features of the entity count; none where no feature has `via`."""
     if not has_via(definitions, name):
         return ()
-    return entity_links(log, definitions, name, most=LINKS_IN).of(linked_key(definitions, name, key))[0]
+    return newest_links(log, definitions, name, linked_key(definitions, name, key)).links
 
 
 def _by_rule(flags: Sequence[FlagRow]) -> Iterable[Sequence[FlagRow]]:
@@ -293,15 +292,17 @@ class _KeyTexts:
 
 def _graph(own: str, links: Sequence[Mapping[str, Any]]) -> LinkGraph | None:
     others = [
-        LinkedKey(
+        GraphKey(
             link["title"],
             ", ".join(word for word in (newest.verdict or newest.event.outcome, newest.summary.money) if word),
             [(entity, title) for entity, title, _ in link["through"]],
+            link["path"],
         )
         for link in links
         if (newest := link["newest"])
     ]
-    return link_graph(own, others) if others else None
+    through = {value for other in others for value in other.through}
+    return link_graph(GraphKey(own, "this one", through), others) if others else None
 
 
 ROUTES: Final = (Route("GET", "/entities/{entity}/{key}", Right.READ_DECISIONS, show),)

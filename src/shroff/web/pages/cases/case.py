@@ -33,6 +33,7 @@ from shroff.cases.desk import CaseChangedError
 from shroff.cases.files import TYPES
 from shroff.errors import UsageError
 from shroff.events.event import YEAR_10000_MS, time_text
+from shroff.explain.links import has_via
 from shroff.language.values import named_duration
 from shroff.people.access import RIGHTS, Right
 from shroff.project.dependency_hash import teller_of
@@ -44,6 +45,7 @@ from shroff.web.http.routes import API, Route
 from shroff.web.pages.cases.answers import also_from, offer
 from shroff.web.pages.cases.casework import Opened, Where, amount, opened, toast, where_from, where_of
 from shroff.web.pages.cases.others import others_of
+from shroff.web.pages.links import ring_path
 from shroff.web.pages.renderer import page, see_other
 
 if TYPE_CHECKING:
@@ -97,6 +99,9 @@ async def _page(
         kinds=",".join(TYPES),
         api=f"{API}/cases/{number}",
         reasons=REASONS_SHOWN,
+        ring=ring_path("/links/ring", entity, found.line.case.key)
+        if has_via(service.project.definitions, entity := found.line.case.entity)
+        else "",
     )
 
 

@@ -2,78 +2,81 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-SHARED_MAX: Final = 6
-OTHERS_MAX: Final = 6
+DRAWN_MAX: Final = 6  # keys, and shared values
 TITLE_MAX: Final = 17  # letters of a title that a box has room for
 ROW: Final = 52  # pixels from one box to the next
-BOX: Final = 42
 _LEFT, _MIDDLE, _RIGHT, _WIDTH = 0, 36, 72, 28  # per cent of the width
 
 
 @dataclass(frozen=True, slots=True)
 class GraphBox:
-    """A box: its upper left corner in per cent and pixels, and two lines of text."""
+    """A box: its upper left corner in per cent and pixels, two texts, and the address of its page, if it has one."""
 
     x: int
     y: float
     title: str
     says: str
     is_own: bool = False
+    path: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class LinkGraph:
-    """Boxes, and curves between them as paths in a box of 1000 by `height`."""
+    """Boxes of a height, and curves between them as paths in a box of 1000 by `height`."""
 
     boxes: Sequence[GraphBox]
     curves: Sequence[str]
     height: int
+    box: int
 
 
 @dataclass(frozen=True, slots=True)
-class LinkedKey:
-    """Another key as the graph shows it; `through` are the shared keys with their entities."""
+class GraphKey:
+    """A key as the graph shows it; `through` are the shared values, each with its entity or field."""
 
     title: str
     says: str
-    through: Sequence[tuple[str, str]]
+    through: Collection[tuple[str, str]]
+    path: str = ""
 
 
-def link_graph(own: str, others: Sequence[LinkedKey]) -> LinkGraph:
+def link_graph(own: GraphKey, others: Sequence[GraphKey], most: int = DRAWN_MAX, row: int = ROW) -> LinkGraph:
     """The graph of the first of these keys; the table beside it has them all."""
-    shown = others[:OTHERS_MAX]
-    shared = list(dict.fromkeys(key for linked_key in shown for key in linked_key.through))[:SHARED_MAX]
-    shown = [linked_key for linked_key in shown if any(key in shared for key in linked_key.through)]
-    height = ROW * max(len(shared), len(shown), 1)
-    boxes, curves = [GraphBox(_LEFT, _y(0, 1, height), _cut(own), "this one", is_own=True)], list[str]()
-    for at, (entity, title) in enumerate(shared):
-        using = [other for other, linked_key in enumerate(shown) if (entity, title) in linked_key.through]
-        count = sum((entity, title) in linked_key.through for linked_key in others)
-        y = _y(at, len(shared), height)
-        boxes.append(GraphBox(_MIDDLE, y, _cut(title), f"{entity}, {count} other{'s' * (count > 1)}"))
-        curves.append(_curve(_LEFT, _y(0, 1, height), _MIDDLE, y))
-        curves += [_curve(_MIDDLE, y, _RIGHT, _y(other, len(shown), height)) for other in using]
+    shown = others[:most]
+    shared = list(dict.fromkeys(value for other in shown for value in other.through))[:most]
+    shown = [other for other in shown if any(value in shared for value in other.through)]
+    height, box = row * max(len(shared), len(shown), 2), row * 4 // 5
+
+    def y(at: int, count: int) -> float:
+        """The upper edge of a box, of so many that are spread over a column."""
+        return round(height * (at + 0.5) / count - box / 2, 1)
+
+    def curve(x: int, start: float, to_x: int, end: float) -> str:
+        begin, middle = 10 * (x + _WIDTH), 5 * (x + _WIDTH + to_x)
+        start, end = round(start + box / 2, 1), round(end + box / 2, 1)
+        return f"M{begin} {start}C{middle} {start} {middle} {end} {10 * to_x} {end}"
+
+    boxes, curves = [GraphBox(_LEFT, y(0, 1), _cut(own.title), own.says, is_own=True)], list[str]()
+    for at, value in enumerate(shared):
+        count = sum(value in other.through for other in others)
+        place = y(at, len(shared))
+        boxes.append(GraphBox(_MIDDLE, place, _cut(value[1]), f"{value[0]}, {count} other{'s' * (count > 1)}"))
+        curves += [curve(_LEFT, y(0, 1), _MIDDLE, place)] if value in own.through else []
+        curves += [
+            curve(_MIDDLE, place, _RIGHT, y(number, len(shown)))
+            for number, other in enumerate(shown)
+            if value in other.through
+        ]
     boxes += [
-        GraphBox(_RIGHT, _y(at, len(shown), height), _cut(linked_key.title), linked_key.says)
-        for at, linked_key in enumerate(shown)
+        GraphBox(_RIGHT, y(at, len(shown)), _cut(other.title), other.says, path=other.path)
+        for at, other in enumerate(shown)
     ]
-    return LinkGraph(boxes, curves, height)
+    return LinkGraph(boxes, curves, height, box)
 
 
 def _cut(title: str) -> str:
     return title if len(title) <= TITLE_MAX else f"{title[: TITLE_MAX - 1]}…"
-
-
-def _y(at: int, count: int, height: int) -> float:
-    """The upper edge of a box, of so many that are spread over a column."""
-    return round(height * (at + 0.5) / count - BOX / 2, 1)
-
-
-def _curve(x: int, y: float, to_x: int, to_y: float) -> str:
-    start, end = 10 * (x + _WIDTH), 10 * to_x
-    middle, y, to_y = (start + end) // 2, round(y + BOX / 2, 1), round(to_y + BOX / 2, 1)
-    return f"M{start} {y}C{middle} {y} {middle} {to_y} {end} {to_y}"

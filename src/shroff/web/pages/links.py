@@ -1,0 +1,127 @@
+"""Links: the keys that share values with one, over some steps, drawn and as tables; and its ring in one line."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlencode
+
+from starlette.responses import Response
+
+from shroff.app.rules.link_operations import STEPS_MAX
+from shroff.explain.links import KeyLink, LinkedKey, Neighbourhood, check_entity, linked_key, newest_links
+from shroff.people.access import Right
+from shroff.runtime.texts import many
+from shroff.web.api.cases.flags import known_key
+from shroff.web.http.messages import Request
+from shroff.web.http.routes import Route, Screen
+from shroff.web.pages.charts.links import GraphKey, LinkGraph, link_graph
+from shroff.web.pages.decision import entity_path
+from shroff.web.pages.renderer import page, part
+from shroff.web.pages.words import money
+
+if TYPE_CHECKING:
+    from shroff.web.service import Service
+
+PATH: Final = "/links"
+DRAWN_MAX: Final = 30  # keys, which fit on one screen
+ROW: Final = 28  # pixels
+ROWS_MAX: Final = 200
+
+
+async def show(service: Service, request: Request) -> Response:
+    """The links of a key; without one, the question for it."""
+    query, entities = request.query_params, service.project.definitions.events.entities
+    name, key, number = (
+        query.get("entity") or next(iter(entities), ""),
+        query.get("key", "").strip(),
+        query.get("steps"),
+    )
+    steps = min(int(number), STEPS_MAX) if number and number.isascii() and number.isdecimal() else 1
+    pinned = query.getlist("pin")
+    found = await service.in_thread(_found, service, name, key, steps, query.getlist("hide")) if key else None
+    if found:
+        found.links.sort(key=lambda link: f"{link.via}={link.value}" not in pinned)
+    return await page(
+        service,
+        request,
+        "links.html",
+        entities=list(entities),
+        name=name,
+        key=key,
+        steps=steps,
+        steps_max=STEPS_MAX,
+        found=found,
+        ring=_ring(name, found) if found else "",
+        graph=_graph(name, found, pinned) if found and found.links else None,
+        drawn=DRAWN_MAX,
+        rows=ROWS_MAX,
+        hidden=query.getlist("hide"),
+        pinned=pinned,
+        path=lambda **changed: _path(request, name, key, changed),
+    )
+
+
+async def ring(service: Service, request: Request) -> Response:
+    """The ring of a key in one line, for the page of a case."""
+    name, key = (request.query_params.get(field, "") for field in ("entity", "key"))
+    found = await service.in_thread(_found, service, name, key, STEPS_MAX, [])
+    return part(service, request, "ring.html", ring=_ring(name, found), path=ring_path(PATH, name, key))
+
+
+def ring_path(path: str, name: str, key: str) -> str:
+    return f"{path}?{urlencode({'entity': name, 'key': key})}"
+
+
+def _found(service: Service, name: str, key: str, steps: int, hidden: Sequence[str]) -> Neighbourhood:
+    project = service.project
+    check_entity(project.definitions, name)
+    code = linked_key(project.definitions, name, known_key(project, name, key))
+    with project.log.reading() as log:
+        return newest_links(log, project.definitions, name, code, steps, hidden)
+
+
+def _path(request: Request, name: str, key: str, changed: Mapping[str, str | int]) -> str:
+    """The page with other steps, or with a value hidden or pinned; where it is so already, no longer."""
+    pairs = dict.fromkeys(pair for pair in request.query_params.multi_items() if pair[0] in {"hide", "pin"})
+    for what in {"hide", "pin"} & changed.keys():
+        pair = what, str(changed[what])
+        pairs = {kept: None for kept in pairs if kept != pair} | ({} if pair in pairs else {pair: None})
+    steps = changed.get("steps", request.query_params.get("steps", 1))
+    return f"{PATH}?{urlencode([('entity', name), ('key', key), ('steps', steps), *pairs])}"
+
+
+def _ring(name: str, found: Neighbourhood) -> str:
+    """The ring in words; empty for a key that is linked to none."""
+    values = Counter(_field(link) for link in found.links)
+    over = [many(count, noun, f"{noun}es" if noun.endswith("s") else "") for noun, count in values.items()]
+    return f"ring of {many(found.ring, name.replace('_', ' '))} over {', '.join(over)}" if over else ""
+
+
+def _field(link: KeyLink) -> str:
+    """What a value is, for people: the field's name."""
+    return link.via.rpartition(".")[2].strip(")").replace("_", " ")
+
+
+def _graph(name: str, found: Neighbourhood, pinned: Sequence[str]) -> LinkGraph:
+    """The nearest keys, those of the same values side by side; the first values are pinned."""
+    links, first = found.links, sum(f"{link.via}={link.value}" in pinned for link in found.links)
+
+    def drawn(member: LinkedKey, through: list[int]) -> GraphKey:
+        says = ", ".join(filter(None, ("fraud" if member.frauds else member.outcome, money(member.spent))))
+        values = [(_field(links[at]), str(links[at].value)) for at in through]
+        return GraphKey(member.key, says, values, entity_path(name, member.key))
+
+    own, *others = found.members
+    linked = [(other, [at for at, link in enumerate(links) if other.key in link.keys]) for other in others]
+    linked.sort(key=lambda pair: first > 0 and pair[1][0] >= first)
+    linked[:DRAWN_MAX] = sorted(linked[:DRAWN_MAX], key=lambda pair: pair[1])
+    through = [at for at, link in enumerate(links) if link.step == 1]
+    return link_graph(drawn(own, through), [drawn(*pair) for pair in linked], DRAWN_MAX, ROW)
+
+
+ROUTES: Final = (
+    Route("GET", PATH, Right.READ_DECISIONS, show, screen=Screen("Links", "Explore", 3)),
+    Route("GET", f"{PATH}/ring", Right.READ_DECISIONS, ring),
+)
