@@ -199,6 +199,7 @@ class Backfill:
 
     def _take_records(self, keys: Span, asked: AskedRows, records: Words) -> None:
         """Fill the records of the rows that ask about a range of keys."""
+        from shroff.features.batch.backfill_places import STACK_WORDS
         from shroff.features.batch.backfill_words import TOGETHER, take_records
 
         asks, kept, tables = asked.order, self._kept, self._tables
@@ -206,6 +207,7 @@ class Backfill:
         room = (
             np.empty((tables.places, TOGETHER + asks.most_of(keys)), np.int32),
             np.empty(len(tables.lanes), np.int64),
+            np.empty(STACK_WORDS, np.int64),
             np.empty(most if len(tables.tracks) else 0, np.int64),
             np.empty(most if len(tables.tracks) else 0, np.int64),
             np.empty(most + 1 if len(tables.ranks) else 0, np.int32),
@@ -224,7 +226,8 @@ class Backfill:
 
     def _take_late_records(self, keys: Span, asked: AskedRows, room: tuple[Any, ...], records: Words) -> None:
         """The same for its keys with late rows, whose cells are put in the order of time on the way."""
-        from shroff.features.batch.backfill_runs import STACK_WORDS, take_late_records
+        from shroff.features.batch.backfill_places import STACK_WORDS
+        from shroff.features.batch.backfill_runs import take_late_records
 
         asks, kept, tables = asked.order, self._kept, self._tables
         places, heads, *_, windows = room

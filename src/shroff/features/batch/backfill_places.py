@@ -29,6 +29,11 @@ from shroff.features.batch.backfill_plan import (
 from shroff.features.kernels.numbers import Word, compiled
 
 AHEAD = 3
+# The stack of one track: its cells are those of [bottom, fed) that no later one outdoes.
+STACK_COUNT = 0
+STACK_BOTTOM = 1
+STACK_FED = 2  # -1: nothing was asked yet
+STACK_WORDS = 3
 
 
 @compiled
@@ -80,6 +85,32 @@ def mapped(maps: ProjectPaths, of_map: Word, slot: Word) -> Word:
 
 
 @compiled
+def place_lefts(
+    start: Word,
+    stop: Word,
+    times: Words,
+    begin: Word,
+    end: Word,
+    ask_times: Words,
+    edges: Words,
+    base: Word,
+    places: ProjectPaths,
+) -> None:
+    """Place all edges for the rows [begin, end), whose times ascend, among the cells [start, stop)."""
+    for e in range(edges.shape[0]):
+        distance_ms, found = edges[e, 0], places[edges[e, 1]]
+        place = first_younger(times, start, stop, ask_times[begin] - distance_ms)
+        for ask in range(begin, end):
+            cut_ms = ask_times[np.uint64(ask)] - distance_ms
+            step = np.int64(AHEAD)
+            while step == AHEAD and place < stop:
+                step = steps_to(times, place, cut_ms)
+                place += step
+            place = min(place, stop)
+            found[np.uint64(ask - base)] = place
+
+
+@compiled
 def place_edges(
     start: Word,
     stop: Word,
@@ -107,17 +138,7 @@ def place_edges(
         nows[np.uint64(i)] = now
         starts[np.uint64(i)] = start
         afters[np.uint64(i)] = now + np.int64(now < stop and rows[np.uint64(now)] == row)
-    for e in range(edges.shape[0]):
-        distance_ms, found = edges[e, 0], places[edges[e, 1]]
-        place = first_younger(times, start, stop, ask_times[begin] - distance_ms)
-        for ask in range(begin, end):
-            cut_ms = ask_times[np.uint64(ask)] - distance_ms
-            step = np.int64(AHEAD)
-            while step == AHEAD and place < stop:
-                step = steps_to(times, place, cut_ms)
-                place += step
-            place = min(place, stop)
-            found[np.uint64(ask - base)] = place
+    place_lefts(start, stop, times, begin, end, ask_times, edges, base, places)
 
 
 @compiled
@@ -139,55 +160,93 @@ def first_stack(
 
 
 @compiled
+def feed_stack(
+    cells: Words, of_value: Word, words: Word, flip: Word, upto: Word, stack: Words, at: Words, keys: Words
+) -> Word:
+    """Let a stack take in the cells before `upto`; gives how many of it stayed what they were all the while."""
+    count, fed = stack[STACK_COUNT], stack[STACK_FED]
+    lowest = count
+    while fed < upto:
+        value = cells[np.uint64(of_value + fed * words)] ^ flip
+        while count > 0 and keys[np.uint64(count - 1)] <= value:
+            count -= 1
+        lowest = min(lowest, count)
+        at[np.uint64(count)] = fed
+        keys[np.uint64(count)] = value
+        count += 1
+        fed += 1
+    stack[STACK_COUNT], stack[STACK_FED] = count, fed
+    return lowest
+
+
+@compiled
+def greatest(cells: Words, of_value: Word, words: Word, flip: Word, low: Word, high: Word) -> Word:
+    """The last cell with the greatest key in [low, high); -1 if empty. Cost: one step per cell."""
+    found: Word = np.int64(-1)
+    best: Word = np.int64(0)
+    for cell in range(low, high):
+        key = cells[of_value + cell * words] ^ flip
+        if found < 0 or key >= best:
+            found, best = cell, key
+    return found
+
+
+@compiled
 def place_extremes(
-    begin: Word,
-    end: Word,
+    low: Word,
+    high: Word,
+    is_late: Word,
     series: Words,
     maps: ProjectPaths,
     cells: Words,
     track: Words,
     lanes: Words,
     heads: Words,
+    stack: Words,
     at: Words,
     keys: Words,
-    base: Word,
     places: ProjectPaths,
 ) -> None:
-    """Place the extremes of one track for the rows [begin, end) of a key, -1 where a window is empty.
+    """Place the extremes of one track for the rows in the slots [low, high), -1 where a window is empty.
 
     One stack holds every cell that no later one outdoes, keys falling; nothing leaves it at
     its lower end, so all windows with this end share it, each with a head of its own. `at`
     and `keys` are its room, as long as the most cells of one key.
+
+    A late row may ask about windows that end before what the stack was fed, or begin before
+    its bottom: there the cells themselves are looked at, unless the stack knows all the same.
     """
     of_map, words, of_value = series[OF_MAP], series[WORDS], series[BASE] + series[OF_VALUE]
     flip, ends = track[TRACK_FLIP], places[track[TRACK_END]]
-    first_lane, last_lane = track[TRACK_FIRST], track[TRACK_FIRST] + track[TRACK_LANES]
-    stop = np.int64(ends[begin - base])
-    least = stop
-    for lane in range(first_lane, last_lane):
-        least = min(least, begin_of(places, begin - base, lanes[lane, LANE_LEFT], lanes[lane, LANE_LAST_N], stop))
-        heads[lane] = 0
-    fed = mapped(maps, of_map, stop)
-    count = first_stack(cells, of_value, words, flip, mapped(maps, of_map, least), fed, at, keys)
-    for ask in range(begin, end):
-        i = ask - base
+    first, last = track[TRACK_FIRST], track[TRACK_FIRST] + track[TRACK_LANES]
+    if stack[STACK_FED] < 0:
+        stop = np.int64(ends[low])
+        least = stop
+        for lane in range(first, last):
+            least = min(least, begin_of(places, low, lanes[lane, LANE_LEFT], lanes[lane, LANE_LAST_N], stop))
+            heads[lane] = 0
+        stack[STACK_BOTTOM], stack[STACK_FED] = mapped(maps, of_map, least), mapped(maps, of_map, stop)
+        stack[STACK_COUNT] = first_stack(cells, of_value, words, flip, stack[STACK_BOTTOM], stack[STACK_FED], at, keys)
+    for i in range(low, high):
         stop = np.int64(ends[i])
         upto = mapped(maps, of_map, stop)
-        lowest = count
-        while fed < upto:
-            value = cells[np.uint64(of_value + fed * words)] ^ flip
-            while count > 0 and keys[np.uint64(count - 1)] <= value:
-                count -= 1
-            lowest = min(lowest, count)
-            at[np.uint64(count)] = fed
-            keys[np.uint64(count)] = value
-            count += 1
-            fed += 1
-        for lane in range(first_lane, last_lane):
+        lowest = feed_stack(cells, of_value, words, flip, upto, stack, at, keys)
+        count = stack[STACK_COUNT]
+        for lane in range(first, last):
             window = begin_of(places, i, lanes[lane, LANE_LEFT], lanes[lane, LANE_LAST_N], stop)
             window = mapped(maps, of_map, window)
             head = min(heads[lane], lowest)
+            if is_late:
+                heads[lane], head = head, 0
             while head < count and at[np.uint64(head)] < window:
                 head += 1
-            heads[lane] = head
-            places[lanes[lane, LANE_OUT], i] = at[np.uint64(head)] if head < count else -1
+            found = at[np.uint64(head)] if head < count else np.int64(-1)
+            if not is_late:
+                heads[lane] = head
+            elif found < 0 or found >= upto:
+                found = greatest(cells, of_value, words, flip, window, upto)
+            elif window < stack[STACK_BOTTOM]:
+                older = greatest(cells, of_value, words, flip, window, stack[STACK_BOTTOM])
+                if older >= 0 and cells[of_value + older * words] ^ flip > cells[of_value + found * words] ^ flip:
+                    found = older
+            places[lanes[lane, LANE_OUT], i] = found

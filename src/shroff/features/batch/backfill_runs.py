@@ -12,21 +12,25 @@ from __future__ import annotations
 import numpy as np
 
 from shroff.features.batch.backfill_kernels import Flags, ProjectPaths, Words
-from shroff.features.batch.backfill_places import begin_of, first_stack, first_younger, mapped
+from shroff.features.batch.backfill_places import (
+    STACK_BOTTOM,
+    STACK_COUNT,
+    STACK_FED,
+    first_younger,
+    mapped,
+    place_extremes,
+    place_lefts,
+)
 from shroff.features.batch.backfill_plan import (
     AFTER,
     BASE,
     IS_WIDE,
-    LANE_LAST_N,
-    LANE_LEFT,
-    LANE_OUT,
     NOW,
     OF_MAP,
     OF_SQUARES,
     OF_SUM,
     OF_VALUE,
     START,
-    TRACK_END,
     TRACK_FIRST,
     TRACK_FLIP,
     TRACK_LANES,
@@ -37,12 +41,6 @@ from shroff.features.batch.backfill_words import TOGETHER, take_words
 from shroff.features.kernels.layout import NEVER_MS
 from shroff.features.kernels.native import native
 from shroff.features.kernels.numbers import Word, compiled
-
-# The stack of one track: its cells are those of [bottom, fed) that no later one outdoes.
-STACK_COUNT = 0
-STACK_BOTTOM = 1
-STACK_FED = 2  # -1: nothing was asked yet
-STACK_WORDS = 3
 
 
 @compiled
@@ -149,128 +147,6 @@ def insert_in_stacks(
             insert_in_stack(stacks[t], at[t], keys[t], heads, first, first + lanes, cell, key)
 
 
-@compiled
-def greatest(cells: Words, of_value: Word, words: Word, flip: Word, low: Word, high: Word) -> Word:
-    """The last cell with the greatest key in [low, high); -1 if empty. Cost: one step per cell."""
-    found: Word = np.int64(-1)
-    best: Word = np.int64(0)
-    for cell in range(low, high):
-        key = cells[of_value + cell * words] ^ flip
-        if found < 0 or key >= best:
-            found, best = cell, key
-    return found
-
-
-@compiled
-def feed_stack(
-    cells: Words,
-    of_value: Word,
-    words: Word,
-    flip: Word,
-    upto: Word,
-    stack: Words,
-    at: Words,
-    keys: Words,
-    heads: Words,
-    first: Word,
-    last: Word,
-) -> None:
-    """Let a stack take in the cells before `upto`; the heads of the lanes [first, last) stay in it."""
-    count, fed = stack[STACK_COUNT], stack[STACK_FED]
-    lowest = count
-    while fed < upto:
-        value = cells[np.uint64(of_value + fed * words)] ^ flip
-        while count > 0 and keys[np.uint64(count - 1)] <= value:
-            count -= 1
-        lowest = min(lowest, count)
-        at[np.uint64(count)] = fed
-        keys[np.uint64(count)] = value
-        count += 1
-        fed += 1
-    stack[STACK_COUNT], stack[STACK_FED] = count, fed
-    for lane in range(first, last):
-        heads[lane] = min(heads[lane], lowest)
-
-
-@compiled
-def place_run_extremes(
-    count: Word,
-    is_late: Word,
-    series: Words,
-    maps: ProjectPaths,
-    cells: Words,
-    track: Words,
-    lanes: Words,
-    heads: Words,
-    stack: Words,
-    at: Words,
-    keys: Words,
-    places: ProjectPaths,
-) -> None:
-    """Place the extremes of one track for the first `count` rows of a run, -1 where a window is empty.
-
-    A late row may ask about windows that end before what the stack was fed, or begin before
-    its bottom: there the cells themselves are looked at, unless the stack knows all the same.
-    """
-    of_map, words, of_value = series[OF_MAP], series[WORDS], series[BASE] + series[OF_VALUE]
-    flip, ends = track[TRACK_FLIP], places[track[TRACK_END]]
-    first, last = track[TRACK_FIRST], track[TRACK_FIRST] + track[TRACK_LANES]
-    if stack[STACK_FED] < 0:
-        stop = np.int64(ends[0])
-        least = stop
-        for lane in range(first, last):
-            least = min(least, begin_of(places, 0, lanes[lane, LANE_LEFT], lanes[lane, LANE_LAST_N], stop))
-            heads[lane] = 0
-        stack[STACK_BOTTOM], stack[STACK_FED] = mapped(maps, of_map, least), mapped(maps, of_map, stop)
-        stack[STACK_COUNT] = first_stack(cells, of_value, words, flip, stack[STACK_BOTTOM], stack[STACK_FED], at, keys)
-    for i in range(count):
-        stop = np.int64(ends[i])
-        upto = mapped(maps, of_map, stop)
-        if upto > stack[STACK_FED]:
-            feed_stack(cells, of_value, words, flip, upto, stack, at, keys, heads, first, last)
-        for lane in range(first, last):
-            begin = begin_of(places, i, lanes[lane, LANE_LEFT], lanes[lane, LANE_LAST_N], stop)
-            window = mapped(maps, of_map, begin)
-            head = np.int64(0) if is_late else heads[lane]
-            while head < stack[STACK_COUNT] and at[np.uint64(head)] < window:
-                head += 1
-            if not is_late:
-                heads[lane] = head
-            found = np.int64(-1)
-            if head < stack[STACK_COUNT] and at[np.uint64(head)] < upto:
-                found = at[np.uint64(head)]
-                if window < stack[STACK_BOTTOM]:
-                    older = greatest(cells, of_value, words, flip, window, stack[STACK_BOTTOM])
-                    younger_key = cells[of_value + found * words] ^ flip
-                    if older >= 0 and cells[of_value + older * words] ^ flip > younger_key:
-                        found = older
-            elif window < upto:
-                found = greatest(cells, of_value, words, flip, window, upto)
-            places[lanes[lane, LANE_OUT], i] = found
-
-
-@compiled
-def place_run_edges(
-    start: Word,
-    stop: Word,
-    times: Words,
-    begin: Word,
-    count: Word,
-    ask_times: Words,
-    edges: Words,
-    places: ProjectPaths,
-) -> None:
-    """Place all edges for the rows of a run among the cells [start, stop) that have come. Times ascend."""
-    for e in range(edges.shape[0]):
-        distance_ms, found = edges[e, 0], places[edges[e, 1]]
-        place = first_younger(times, start, stop, ask_times[begin] - distance_ms)
-        for i in range(count):
-            cut_ms = ask_times[np.uint64(begin + i)] - distance_ms
-            while place < stop and times[np.uint64(place)] <= cut_ms:
-                place += 1
-            found[np.uint64(i)] = place
-
-
 @native(
     "void(int64, int64, uint8[::1], int64[::1], int64[::1], int32[::1], int64[::1], int64[::1],"
     " int64[::1], int64[::1], int32[::1], int64[::1],"
@@ -361,11 +237,11 @@ def take_late_records(
                 nows[count], key_starts[count], afters[count] = now, start, now + own
                 count += 1
                 ask += 1
-            place_run_edges(start, have, times, begin, count, ask_times, edges, places)
+            place_lefts(start, have, times, begin, begin + count, ask_times, edges, begin, places)
             for t in range(tracks.shape[0]):
-                layout = series[tracks[t, TRACK_SERIES]]
-                place_run_extremes(
-                    count, is_late, layout, maps, cells, tracks[t], lanes, heads, stacks[t], at[t], keys[t], places
+                layout, track, stack = series[tracks[t, TRACK_SERIES]], tracks[t], stacks[t]
+                place_extremes(
+                    0, count, is_late, layout, maps, cells, track, lanes, heads, stack, at[t], keys[t], places
                 )
             near = places[:, :TOGETHER]
             take_words(count, groups, queries, series, maps, cells, near, windows, records[begin : begin + count])

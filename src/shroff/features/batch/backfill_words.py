@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from shroff.features.batch.backfill_kernels import Flags, ProjectPaths, Words
-from shroff.features.batch.backfill_places import begin_of, place_edges, place_extremes
+from shroff.features.batch.backfill_places import STACK_FED, begin_of, place_edges, place_extremes
 from shroff.features.batch.backfill_plan import (
     BASE,
     EVENTS_WORD,
@@ -149,7 +149,7 @@ def take_words(
     " int64[::1], int64[::1], int32[::1], int64[::1],"
     " int64[:, ::1], int64[:, ::1], int64[:, ::1], int64[:, ::1], int64[:, ::1], int64[:, ::1], int64[:, ::1],"
     " int64[:, ::1], int32[:, ::1], int64[::1], int32[:, ::1], int32[:, ::1],"
-    " int32[:, ::1], int64[::1], int64[::1], int64[::1], int32[::1], int64[:, ::1], int64[:, ::1])"
+    " int32[:, ::1], int64[::1], int64[::1], int64[::1], int64[::1], int32[::1], int64[:, ::1], int64[:, ::1])"
 )
 def take_records(
     first: Word,
@@ -177,6 +177,7 @@ def take_records(
     ranks: ProjectPaths,
     places: ProjectPaths,
     heads: Words,
+    stack: Words,
     at: Words,
     keys: Words,
     tree: ProjectPaths,
@@ -188,7 +189,7 @@ def take_records(
     Keys are taken together until they have `TOGETHER` rows, so that places are read while
     they are still in a near cache. Long, as it hands all tables and all room to the parts.
     """
-    key = first
+    key, is_late = first, False
     while key < last:
         if late[key] != 0:
             key += 1
@@ -201,9 +202,12 @@ def take_records(
             if begin < end:
                 start, stop = starts[key], ends[key]
                 place_edges(start, stop, rows, times, begin, end, ask_rows, ask_times, edges, base, places)
+                slot, slot_end = begin - base, end - base
                 for t in range(tracks.shape[0]):
-                    layout = series[tracks[t, TRACK_SERIES]]
-                    place_extremes(begin, end, layout, maps, cells, tracks[t], lanes, heads, at, keys, base, places)
+                    track, layout, stack[STACK_FED] = tracks[t], series[tracks[t, TRACK_SERIES]], -1
+                    place_extremes(
+                        slot, slot_end, is_late, layout, maps, cells, track, lanes, heads, stack, at, keys, places
+                    )
                 for p in range(sets.shape[0]):
                     place_distinct(begin, end, series[sets[p, PART_SERIES]], maps, links, sets[p], base, places)
                 for p in range(quantiles.shape[0]):
