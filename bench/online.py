@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from bench.backfill import DAY_MS, KEYS, LENGTHS_MS, PLAN, SCALE, Payments, made_up, with_late
 from bench.machine import describe, write_result
+from shroff.features.kernels import layout
 from shroff.features.online.window_state import HistoryPlan, Query, Series, WindowState
 
 RIVER_PLAN = HistoryPlan(
@@ -202,7 +203,8 @@ def state_bytes(payments: Payments) -> tuple[float, int]:
     """Bytes of state for each event that is kept, by entity; and of these the cell's own."""
     mine = histories(PLAN)
     feed(columns_of(payments), mine, 4_096, 0, len(payments.times))
-    return sum(one.memory_bytes for one in mine) / sum(one.cells for one in mine), mine[0].bytes_per_cell
+    kept = sum(one.memory_bytes for one in mine) / sum(one.cells for one in mine)
+    return kept, 8 * mine[0].snapshot().cast("q")[layout.CELL_WORDS]
 
 
 def peer_row(name: str, ours: list[float], theirs: list[float]) -> str:

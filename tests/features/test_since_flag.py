@@ -15,6 +15,7 @@ from shroff.features.naive import Naive
 from shroff.features.online import window_state
 from shroff.features.online.engine import FEW, Online
 from shroff.features.online.group_state import Links
+from shroff.features.online.since_flag_kernel import RuleByKernel
 from shroff.language.columns import values_of
 from shroff.language.values import key_text
 from shroff.log.writer import Writer
@@ -144,7 +145,7 @@ def test_rows_beyond_64_bits_are_asked_in_python_and_those_beside_them_by_the_ke
     truth = [naive.add(event)["rule r"] for event in events]
     (frame,) = online.compute(events).values()
 
-    assert online.rules[0].is_compiled
+    assert isinstance(online.rules[0].rule, RuleByKernel)
     assert values_of(frame.computed["rule r"]) == truth
     assert truth.count(True) >= 3
 

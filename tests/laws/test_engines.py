@@ -33,6 +33,7 @@ from shroff.features.online import row_engine, row_groups
 from shroff.features.online.engine import FEW, Online
 from shroff.features.online.group_state import GroupState
 from shroff.features.online.row_groups import RowGroup
+from shroff.features.online.since_flag_kernel import RuleByKernel
 from shroff.features.online.window_state import Query
 from shroff.features.plan import query_of
 from shroff.features.programs import compiler as program_compiler
@@ -465,7 +466,7 @@ def test_generated_projects_ask_kernels_and_python():
         for group in online.groups:
             kind = "link" if group.key.via is not None else "look" if group.key.is_look else "other"
             asked[f"{kind} of a kernel" if group.look is None else kind] += 1
-        asked.update("rule of a kernel" if one.is_compiled else "rule" for one in online.rules)
+        asked.update("rule of a kernel" if isinstance(one.rule, RuleByKernel) else "rule" for one in online.rules)
 
     assert asked["look of a kernel"] > asked["look"] > 20
     assert asked["link of a kernel"] > asked["link"] > 0

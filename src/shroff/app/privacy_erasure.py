@@ -101,7 +101,7 @@ class Erasing(ProjectPart):
     def _erase(self, named: Sequence[Named], action: Action) -> None:
         from shroff.worker.inbox import ERASE, erase
 
-        WriterRequests(self._context).ask_of_log(ERASE, msgspec.json.encode(named), erase, action)
+        WriterRequests(self._context).ask(ERASE, msgspec.json.encode(named), action, erase)
 
 
 def _unnamed(hasher: Callable[[str], str], key: str) -> str:

@@ -505,8 +505,3 @@ def saved_of(result: msgspec.Raw) -> Saved:
     if found.failure:
         raise StorageError(found.failure)
     return Saved(Path(found.file), found.seq, found.bytes, found.seconds)
-
-
-def dropped_of(result: msgspec.Raw) -> int:
-    """Number of dropped quarantine entries in the reply."""
-    return msgspec.json.decode(result, type=int)

@@ -119,7 +119,7 @@ class QuarantineEntries(ProjectPart):
 
         Raises: UsageError where there is no log yet.
         """
-        from shroff.worker.inbox import DROP, drop, drop_request, dropped_of
+        from shroff.worker.inbox import DROP, drop, drop_request
 
         self._check(numbers)
         body = drop_request(numbers)
@@ -127,7 +127,7 @@ class QuarantineEntries(ProjectPart):
             with self._log.reading() as log:
                 body = drop_request(log.refused_numbers(), is_all=True)
         action = Action("quarantine.drop", "quarantine", None, list(numbers) or "all")
-        return dropped_of(WriterRequests(self._context).ask_of_log(DROP, body, drop, action))
+        return int(msgspec.json.decode(WriterRequests(self._context).ask(DROP, body, action, drop)))
 
 
 def _labels_since(log: LogReader, events: Collection[str], at_ms: int) -> dict[str, list[Record]]:

@@ -30,45 +30,41 @@ class WriterRequests(ProjectPart):
         if not self._log.exists():
             raise UsageError(ended(f"this project has no log yet, {why}"))
 
-    def ask(self, kind: str, body: bytes, action: Action | None = None) -> msgspec.Raw:
-        """Result of a request, carried out by the process that writes the log, or by this one if there is none."""
-        from shroff.worker.inbox import ask, staying
+    def ask(
+        self, kind: str, body: bytes, action: Action | None = None, carry_out: CarryOut | None = None
+    ) -> msgspec.Raw:
+        """Result of a request, carried out by the process that writes the log, or by this one if there is none.
 
-        now_ms = self._context.now_ms()
-
-        def put(log: Log) -> int:
-            return ProjectPeople(self._context).put_request(log, kind, body, now_ms, action)
-
-        def alone(number: int | None) -> bytes:
-            with self._log.writing() as (writer, log), closing(Inboxes(self._context).brief(writer, log)) as inbox:
-                if number is not None:
-                    return inbox.replied(number)
-                number = put(log)
-                with staying():
-                    return inbox.replied(number)
-
-        return ask(put, alone, self.beside, self._context.waits, self._context.waiting)
-
-    def ask_of_log(self, kind: str, body: bytes, carry_out: CarryOut, action: Action | None = None) -> msgspec.Raw:
-        """Result of a request that needs the log alone: carried out by its writer, or here where no process writes.
-
-        Here no writer is made: it would restore state, and make the project's files active, which may have mistakes.
+        Args:
+            carry_out: Carries out a request that needs the log alone. Then no writer is made here: it would restore
+                state, and make the project's files active, which may have mistakes.
         """
         from shroff.worker.inbox import ask, staying
 
         now_ms = self._context.now_ms()
 
+        @contextmanager
+        def here() -> Iterator[tuple[Log, Callable[[int], bytes]]]:
+            if carry_out is None:
+                with self._log.writing() as (writer, log), closing(Inboxes(self._context).brief(writer, log)) as inbox:
+                    yield log, inbox.replied
+                return
+            with closing(self._log.open(read_only=False)) as log:
+                yield (
+                    log,
+                    lambda number: log.reply_to(number) or carry_out(log, InboxRequest(number, kind, body, now_ms)),
+                )
+
         def put(log: Log) -> int:
             return ProjectPeople(self._context).put_request(log, kind, body, now_ms, action)
 
         def alone(number: int | None) -> bytes:
-            with closing(self._log.open(read_only=False)) as log:
-                if number is None:
-                    number = put(log)
-                    with staying():
-                        return carry_out(log, InboxRequest(number, kind, body, now_ms))
-                reply = log.reply_to(number)
-                return reply if reply is not None else carry_out(log, InboxRequest(number, kind, body, now_ms))
+            with here() as (log, reply):
+                if number is not None:
+                    return reply(number)
+                number = put(log)
+                with staying():
+                    return reply(number)
 
         return ask(put, alone, self.beside, self._context.waits, self._context.waiting)
 

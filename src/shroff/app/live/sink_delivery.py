@@ -208,7 +208,7 @@ class Sinks(ProjectPart):
         from shroff.worker.inbox import tend_outbox
         from shroff.worker.outbox import OUTBOX
 
-        return WriterRequests(self._context).ask_of_log(OUTBOX, body, tend_outbox)
+        return WriterRequests(self._context).ask(OUTBOX, body, carry_out=tend_outbox)
 
     def _reader(self) -> Log:
         return self._log.open(read_only=True)

@@ -118,34 +118,16 @@ class Retention(ProjectPart):
 
     def _prune_to(self, after: int, stop: int) -> None:
         """Have the writer let go of places; a few at a time, since events wait meanwhile."""
+        from shroff.worker.inbox import PRUNE, prune
+
         try:
             with closing(self._log.open(read_only=False)) as log:
                 while log.prune(stop) < stop:
                     pass
         except LogBusyError:
+            requests = WriterRequests(self._context)
             for first in range(after, stop, PRUNED_AT_ONCE):
-                self._ask_to_prune(min(first + PRUNED_AT_ONCE, stop))
-
-    def _ask_to_prune(self, stop: int) -> None:
-        from shroff.streams.log import InboxRequest
-        from shroff.worker.inbox import PRUNE, ask, prune, staying
-
-        body, now_ms = msgspec.json.encode(stop), self._context.now_ms()
-
-        def put(log: Log) -> int:
-            return ProjectPeople(self._context).put_request(
-                log, PRUNE, body, now_ms, None
-            )  # the whole of it is in the record
-
-        def alone(number: int | None) -> bytes:
-            with closing(self._log.open(read_only=False)) as log:
-                if number is None:
-                    number = put(log)
-                with staying():
-                    reply = log.reply_to(number)
-                    return reply if reply is not None else prune(log, InboxRequest(number, PRUNE, body, now_ms))
-
-        ask(put, alone, WriterRequests(self._context).beside, self._context.waits, self._context.waiting)
+                requests.ask(PRUNE, msgspec.json.encode(min(first + PRUNED_AT_ONCE, stop)), carry_out=prune)
 
     def snapshot(self, progress: Progress | None = None) -> Saved:
         """Save a snapshot of the state, so that the next start reads only later events; a running writer saves its own.

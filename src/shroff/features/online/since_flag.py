@@ -31,11 +31,7 @@ class SinceFlag:
         self._is_told = is_told  # the histories' answers too, for the reason of the rule
         self.keys = groups[0].entity_codes
         program = rule_program(wanted, groups)
-        self._rule = RuleByRows(wanted, groups) if program is None else RuleByKernel(wanted, groups, *program)
-
-    @property
-    def is_compiled(self) -> bool:
-        return isinstance(self._rule, RuleByKernel)
+        self.rule = RuleByRows(wanted, groups) if program is None else RuleByKernel(wanted, groups, *program)
 
     def run(
         self,
@@ -63,7 +59,7 @@ class SinceFlag:
         if hits is not None:
             self._follow(hits, keys, answers)
         is_asked = answers == ASKED
-        told = self._rule.run(times, frames, feeds, watermark_ms, keys, answers)
+        told = self.rule.run(times, frames, feeds, watermark_ms, keys, answers)
         if self._is_told:
             told(frames)
         for event in self.wanted.events & frames.keys():

@@ -213,11 +213,6 @@ class WindowState:
         """Bytes in use, heads of keys included."""
         return int(self._heap[layout.TAIL]) * 8
 
-    @property
-    def bytes_per_cell(self) -> int:
-        """Bytes of one event's cell, without its share of heads, deques and tables."""
-        return int(self._heap[layout.CELL_WORDS]) * 8
-
     def snapshot(self) -> memoryview:
         """All state, for `restore`, without free blocks and most of the room for more."""
         into = np.empty(int(self._heap[layout.TAIL]), np.int64)
