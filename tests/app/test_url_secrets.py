@@ -20,8 +20,8 @@ from shroff.cli.main import run
 from shroff.errors import ShroffError, TransientError, UsageError
 from shroff.language.keys import ANY, Either, Late, Many, MappingShape, One, Shape
 from shroff.language.yaml import text as yamltext
+from shroff.language.yaml.nodes import plain_of
 from shroff.project.settings.project_keys import SETTINGS
-from shroff.project.settings.systems import plain
 from shroff.streams.pull import PullPlace
 from shroff.web.http.authentication import gate_of
 from shroff.web.table import PAGES, ROUTES
@@ -76,7 +76,7 @@ def written(shape: Shape | None, path: tuple[str, ...], value: str) -> Any:
 
 def example(examples: tuple[str, ...], shape: Shape | None) -> Any:
     if examples:
-        return plain(yamltext.read(examples[0], "", []))
+        return plain_of(yamltext.read(examples[0], "", []))
     if isinstance(shape, Late):
         return example((), shape.make())
     if isinstance(shape, One):

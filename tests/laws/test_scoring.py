@@ -16,11 +16,12 @@ from hypothesis import strategies as st
 
 from shroff.models.columns import CATEGORY, NUMBER
 from shroff.models.contributions import known_only
-from shroff.models.evaluation.calibration import Calibration, calibration_of, score_of_margin, scorer_of
+from shroff.models.evaluation.calibration import Calibration, calibration_of, scorer_of
 from shroff.models.loaded import FILES, LIGHTGBM, XGBOOST, load_model
 from shroff.models.model import InputColumn
 from shroff.models.trees.score import corrected, exponential, rounded, sigmoid
 from tests.support.effort import examples
+from tests.support.margins import score_of_margin
 
 SPECIAL = [0.0, -0.0, 1.0, 1e-45, -1e-45, 1e-38, 2e-36, -2e-36, 1e-35, 1.1e-35, 1e-20, 1e10, -1e10, 3e38, 0.1, -2.5]
 ROWS_ONLY = [np.inf, -np.inf, 1e300, -1e300, 1e-300, 5e-324, np.nan]

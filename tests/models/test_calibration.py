@@ -14,11 +14,11 @@ from shroff.models.evaluation.calibration import (
     Calibration,
     calibration_of,
     fit_calibration,
-    score_of_margin,
     scorer_of,
     uncalibrated,
 )
 from shroff.models.model import PROBABILITY
+from tests.support.margins import score_of_margin
 
 
 def drawn(count, truth, *, seed=1):
@@ -137,3 +137,4 @@ def test_another_kind_is_refused():
 
 def test_an_isolation_score_is_the_papers():
     assert [score_of_margin(margin, Calibration("isolation")) for margin in (-1.0, -0.5, 0.0)] == [0.5, 0.707107, 1.0]
+    assert [score_of_margin(0.0, Calibration(), kept) for kept in (1.0, 0.1)] == [0.5, 0.090909]

@@ -19,7 +19,7 @@ from shroff import __version__, config
 from shroff.errors import COVERED, ShroffError
 from shroff.events.event import time_text
 from shroff.language.yaml import text as yamltext
-from shroff.project.settings.systems import plain
+from shroff.language.yaml.nodes import plain_of
 from shroff.runtime.logs import kept_errors, scrubbed
 from shroff.runtime.whole_files import whole_file
 
@@ -113,7 +113,7 @@ def _versions() -> dict[str, Any]:
 def _settings(folder: Path) -> Any:
     text = config.read_files(folder, [], (config.PROJECT_FILE,)).get(config.PROJECT_FILE, "")
     top = yamltext.read(text, config.PROJECT_FILE, [])
-    return redacted(plain(top)) if isinstance(top, yamltext.Mapping) else "cannot be read"
+    return redacted(plain_of(top)) if isinstance(top, yamltext.Mapping) else "cannot be read"
 
 
 def _files(folder: Path) -> dict[str, dict[str, Any]]:

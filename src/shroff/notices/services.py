@@ -7,8 +7,9 @@ from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from datetime import date
 from threading import Lock
-from typing import Final, Protocol
+from typing import Final
 
+from shroff.cases.case_queries import Backlog
 from shroff.engine.stored import telling_damage
 from shroff.errors import StorageError
 from shroff.events.definitions import Field
@@ -25,25 +26,6 @@ from shroff.streams.log import Log
 from shroff.streams.sink import Sink
 
 READ: Final = ("definitions", "policy", "lists", "tables")  # of a version, what notices read
-
-
-class CaseBacklog(Protocol):
-    """Open work: cases to work on now, snoozed ones left out; money in smallest units, time in milliseconds."""
-
-    @property
-    def open(self) -> int: ...
-
-    @property
-    def late(self) -> int: ...
-
-    @property
-    def escalated(self) -> int: ...
-
-    @property
-    def stake(self) -> int | None: ...
-
-    @property
-    def left_ms(self) -> int | None: ...
 
 
 @dataclass(slots=True)
@@ -85,7 +67,7 @@ class NoticeServices:
     hook: Callable[[Notice], Sink]
     lake: Callable[[], AbstractContextManager[RetriedObjects]]
     known_by: Callable[[Sequence[int]], Mapping[int, float]]
-    backlog: Callable[[], CaseBacklog]
+    backlog: Callable[[], Backlog]
     count_report: Callable[[Notice, date], bytes]
     sweep_mails: Callable[[], int]
     remove_mail: Callable[[str], None]

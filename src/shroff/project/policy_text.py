@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from shroff.errors import DefinitionError, Problem, UsageError
-from shroff.language.yaml.text import Mapping, Node, Scalar, read
+from shroff.language.yaml.nodes import plain_of
+from shroff.language.yaml.text import Mapping, Node, read
 
 POLICY: Final = "policy.yaml"
 SCORE: Final = "score"
@@ -79,7 +80,7 @@ def with_costs(text: str, event: str, costs: MappingOf[str, str]) -> str:
 
 def costs_of(text: str, event: str) -> dict[str, str]:
     """Costs of an event type in policy.yaml, as written."""
-    costs = _meaning(_costs(_node(text), event))
+    costs = plain_of(_costs(_node(text), event))
     return {name: str(value) for name, value in costs.items()}
 
 
@@ -102,7 +103,8 @@ def _changed(
     for edit in sorted(edits(_Written(text), node), key=lambda edit: edit.start, reverse=True):
         changed = changed[: edit.start] + edit.text + changed[edit.end :]
     problems: list[Problem] = []
-    if _meaning(read(changed, POLICY, problems)) != wanted(_meaning(node)) or problems:
+    before, after = ({} if tree is None else plain_of(tree) for tree in (node, read(changed, POLICY, problems)))
+    if after != wanted(before) or problems:
         raise UsageError(f"{POLICY} is written in a way that cannot be changed here {cure}.")
     return changed
 
@@ -224,15 +226,6 @@ def _mapping(node: Node, what: str) -> Mapping:
     if not isinstance(node, Mapping):
         raise UsageError(f"{POLICY}: {what} is not a mapping of names to values.")
     return node
-
-
-def _meaning(node: Node | None) -> Any:
-    """Value of a node, without positions and style."""
-    if node is None:
-        return {}
-    if isinstance(node, Mapping):
-        return {name.text: _meaning(value) for name, value in node.entries}
-    return node.text if isinstance(node, Scalar) else [_meaning(item) for item in node.items]
 
 
 def _wanted(meaning: Any, event: str, cuts: MappingOf[str, str]) -> Any:

@@ -7,7 +7,7 @@ again when it changes. Which kinds of jobs there are, and what they take, is che
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Final
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -15,7 +15,7 @@ import msgspec
 from shroff.errors import Problem
 from shroff.language import loader
 from shroff.language.keys import ANY, DURATION, SWITCH, WHOLE, Either, Key, Many, MappingShape, One, choice, own_names
-from shroff.language.yaml.nodes import Mapping, Node, Scalar, Sequence
+from shroff.language.yaml.nodes import Mapping, Node, Scalar, plain_of
 
 FILE: Final = "schedules.yaml"
 SCHEDULES_MAX: Final = 200
@@ -123,15 +123,6 @@ def _schedule(name: str, found: Mapping, problems: list[Problem]) -> Schedule:
         loader.one_of(found.get("overlap"), (SKIP, QUEUE), problems, "overlap") or SKIP,
         bool(loader.boolean(found.get("paused"), problems, "paused")),
     )
-
-
-def plain_of(node: Node) -> Any:
-    """The node as plain values: texts, lists and mappings."""
-    if isinstance(node, Mapping):
-        return {key.text: plain_of(value) for key, value in node.entries}
-    if isinstance(node, Sequence):
-        return [plain_of(item) for item in node.items]
-    return node.text
 
 
 def _cron(node: Node | None, zone: str, problems: list[Problem]) -> str:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
 
+from shroff.events.event import time_text
+
 if TYPE_CHECKING:
     from shroff.streams.log_columns import KeyPlaces
 
@@ -93,6 +95,14 @@ class Refused:
     raw: bytes
     at_ms: int
     header: str = ""
+
+    def details(self, *, is_whole: bool = True) -> dict[str, str]:
+        """What a dead letter says beside its bytes; where these are too many, that they are left out."""
+        found = {"source": self.source, "place": self.place, "type": self.type, "reason": self.reason}
+        found["at"] = time_text(self.at_ms)
+        if not is_whole:
+            found["left_out"] = f"{len(self.raw)} bytes, which are in quarantine"
+        return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,8 +70,6 @@ class Push(msgspec.Struct, frozen=True):
 class PushSource(Protocol):
     """A source that calls us."""
 
-    id_name: str  # under which the envelope has the message's id
-
     def verified(self, headers: Mapping[str, str], body: bytes, now_ms: int) -> Push:
         """Content of a request, after verification.
 

@@ -30,7 +30,6 @@ from shroff.plugins.adapters import (
     split_offset,
     stored_offset,
 )
-from shroff.plugins.events import time_text
 from shroff.plugins.log import Refused
 from shroff_plugins.connectors.pubsub import (
     ANSWER_S,
@@ -331,12 +330,11 @@ def _number_of(offset: str) -> tuple[int, str]:
 
 
 def _dead_letter(refused: Refused) -> Any:
-    said = {"source": refused.source, "place": refused.place, "type": refused.type, "reason": refused.reason}
-    said |= {"at": time_text(refused.at_ms)}
-    raw = refused.raw
-    if len(raw) > MESSAGE_BYTES_MAX:
-        raw, said["left_out"] = b"", f"{len(refused.raw)} bytes, which are in quarantine"
-    return PubsubMessage(data=raw, attributes={name: shortened(value) for name, value in said.items()})
+    is_whole = len(refused.raw) <= MESSAGE_BYTES_MAX
+    said = refused.details(is_whole=is_whole)
+    return PubsubMessage(
+        data=refused.raw if is_whole else b"", attributes={name: shortened(value) for name, value in said.items()}
+    )
 
 
 def _parts(system: System) -> dict[str, _Part]:

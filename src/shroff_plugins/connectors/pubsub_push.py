@@ -68,8 +68,6 @@ class PubsubSource:
         fetch: Gets Google's keys.
     """
 
-    id_name = "messageId"
-
     def __init__(self, options: Mapping[str, Any], fetch: Fetch, clock_s: Callable[[], float] = time.monotonic) -> None:
         self._audience, self._account = str(options["audience"]), str(options["service_account"])
         self._subscriptions = frozenset(options.get("subscriptions", ()))

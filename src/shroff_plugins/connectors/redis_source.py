@@ -30,7 +30,6 @@ from shroff.plugins.adapters import (
     split_offset,
     stored_offset,
 )
-from shroff.plugins.events import time_text
 from shroff.plugins.log import Refused
 from shroff_plugins.connectors.redis_reader import (
     FIRST,
@@ -301,13 +300,11 @@ class RedisSource(MergingSource):
         self._errors, self._trouble = self._errors + 1, str(error)
 
     def _dead_letter(self, refused: Refused) -> Words:
-        told = {"source": refused.source, "place": refused.place, "type": refused.type, "reason": refused.reason}
-        told |= {"at": time_text(refused.at_ms)}
         return [
             "XADD",
             self._dead_letters,
             "*",
-            *(part for pair in told.items() for part in pair),
+            *(part for pair in refused.details().items() for part in pair),
             self._field,
             refused.raw,
         ]

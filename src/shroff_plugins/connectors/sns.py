@@ -71,8 +71,6 @@ class SnsSource:
         fetch: Gets a certificate, or tells SNS that a subscription is wanted.
     """
 
-    id_name = "MessageId"
-
     def __init__(self, options: Mapping[str, Any], fetch: Fetch) -> None:
         from shroff_plugins.connectors.sns_certificates import Certificates
 

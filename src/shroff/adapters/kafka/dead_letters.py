@@ -7,7 +7,6 @@ from typing import Any, Final
 
 from shroff.adapters.kafka.client import ANSWER_S, KafkaCluster
 from shroff.errors import TransientError
-from shroff.events.event import time_text
 from shroff.streams.log import Refused
 
 HEADER_BYTES_MAX: Final = 4_096
@@ -71,13 +70,4 @@ class KafkaDeadLetters:
 
 
 def _headers(refused: Refused, *, is_whole: bool) -> list[tuple[str, bytes]]:
-    told = {
-        "source": refused.source,
-        "place": refused.place,
-        "type": refused.type,
-        "reason": refused.reason,
-        "at": time_text(refused.at_ms),
-    }
-    if not is_whole:
-        told["left_out"] = f"{len(refused.raw)} bytes, which are in quarantine"
-    return [(name, value.encode()[:HEADER_BYTES_MAX]) for name, value in told.items()]
+    return [(name, value.encode()[:HEADER_BYTES_MAX]) for name, value in refused.details(is_whole=is_whole).items()]

@@ -28,8 +28,6 @@ class WebhookSource:
         options: Its settings: `secrets`, `form`, `tolerance`.
     """
 
-    id_name = "id"
-
     def __init__(self, options: Mapping[str, Any], fetch: Fetch) -> None:
         del fetch  # everything that a signature needs is here
         self._secrets: Sequence[str] = options["secrets"]

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import Any
 
 from shroff.errors import Problem
 
@@ -94,6 +95,15 @@ class Sequence:
 
 
 Node = Scalar | Mapping | Sequence
+
+
+def plain_of(node: Node) -> Any:
+    """The node as plain values: texts, lists and mappings."""
+    if isinstance(node, Scalar):
+        return node.text
+    if isinstance(node, Mapping):
+        return {key.text: plain_of(value) for key, value in node.entries}
+    return [plain_of(item) for item in node.items]
 
 
 @lru_cache(maxsize=4)  # a reason of many expressions asks for each of them

@@ -43,7 +43,6 @@ OPEN_ENDED: Final = 2  # it has a quotation mark that csv.reader has to look at:
 CELL_BYTES_MAX: Final = 131_072  # csv.field_size_limit()
 MARKS: Final = 4  # bytes of a cell beside its name and its text: quotation marks, a comma, and the Z of a time
 _SECONDS: Final = 19  # characters of a time up to its seconds
-_SECONDS_AND_MS: Final = 23
 _RETURN: Final = 13
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from shroff.errors import RegistryError, UsageError
 from shroff.models.model import LOG_ODDS, PROBABILITY, Floats
 from shroff.models.sets import FRAUD, GENUINE
-from shroff.models.trees.score import LN2, POINTS, POWER, SIGMOID, between, corrected, exponential, rounded, sigmoid
+from shroff.models.trees.score import POINTS, POWER, SIGMOID
 
 NONE: Final = "none"  # the sigmoid of the margin, as boosting with log loss means it
 PLATT: Final = "platt"  # the sigmoid of slope * margin + intercept
@@ -84,32 +84,6 @@ def is_calibrated(manifest: Mapping[str, Any]) -> bool:
     return (manifest.get("calibration") or {}).get("kind") in (PLATT, ISOTONIC)
 
 
-def score_of_margin(margin: float, calibration: Calibration, negatives_kept: float = 1.0) -> float:
-    """Calibrated probability of a margin, rounded half-even to six decimal places, within [0, 1].
-
-    Equal on every machine, since `models.trees.score` uses only arithmetic that has one result.
-
-    Args:
-        negatives_kept: The share of genuine rows among those that the calibration (of NONE: the model) was fitted on;
-            1 where all were there, or counted by weight.
-
-    >>> score_of_margin(0.0, Calibration())
-    0.5
-    >>> score_of_margin(0.0, Calibration(), negatives_kept=0.1)
-    0.090909
-    """
-    if calibration.kind == ISOTONIC:
-        probability = between(margin, calibration.margins, calibration.probabilities)
-    elif calibration.kind == IDENTITY:
-        probability = between(margin, *_STRAIGHT)
-    elif calibration.kind == ISOLATION:
-        probability = exponential(min(0.0, LN2 * margin))
-    else:
-        margin = calibration.slope * margin + calibration.intercept
-        probability = sigmoid(margin, exponential(-abs(margin)))
-    return rounded(corrected(probability, negatives_kept))
-
-
 @dataclass(frozen=True, slots=True)
 class CalibrationKernel:
     """A calibration as the kernel takes it."""
@@ -122,7 +96,7 @@ class CalibrationKernel:
     negatives_kept: float
 
     def put_scores(self, margins: Floats) -> None:
-        """Write the score of each margin in place, as `score_of_margin`."""
+        """Write the score of each margin in its place."""
         from shroff.models.trees.walker import make_scores  # as `models.trees.forest` does, and has done by then
 
         make_scores(

@@ -192,7 +192,7 @@ def add_leaves(
 def make_scores(
     margins: Floats, kind: Word, slope: Word, intercept: Word, points: Any, values: Any, kept: Word
 ) -> None:
-    """Put the score of each margin in its place, as `models.evaluation.calibration.score_of_margin` makes it."""
+    """Put the score of each margin in its place: its calibrated probability, rounded half-even to six places."""
     for row in range(len(margins)):
         margin = margins[row]
         if kind == POINTS:

@@ -21,6 +21,7 @@ from shroff.language import loader
 from shroff.language.shapes import Plain, read_shape
 from shroff.language.values import DAY_MS, parse_duration
 from shroff.language.yaml import text as yamltext
+from shroff.language.yaml.nodes import plain_of
 from shroff.language.yaml.text import Mapping as YamlMapping
 from shroff.language.yaml.text import Node, Scalar
 from shroff.project.settings.installed import first_schemes, kind_at, online_mistake, own_settings, settings_of
@@ -390,12 +391,4 @@ def without_systems(text: str, tree: YamlMapping) -> str:
     if not any(key.text in SYSTEM_KEYS for key, _ in tree.entries):
         return text
     kept = [(key.text, value) for key, value in tree.entries if key.text not in SYSTEM_KEYS]
-    return "".join(f"{name}: {msgspec.json.encode(plain(value)).decode()}\n" for name, value in kept)
-
-
-def plain(node: Node) -> Any:
-    if isinstance(node, Scalar):
-        return node.text
-    if isinstance(node, YamlMapping):
-        return {key.text: plain(value) for key, value in node.entries}
-    return [plain(item) for item in node.items]
+    return "".join(f"{name}: {msgspec.json.encode(plain_of(value)).decode()}\n" for name, value in kept)

@@ -79,7 +79,7 @@ class SourceLoop:
         self._failure: ShroffError | None = None
         self._committed_s = 0.0
         now_s = time.monotonic()
-        self._came_s = self._saved_s = now_s
+        self._came_s = now_s
         self._looked_s = 0.0
 
     def run(self, stop: Event) -> None:
