@@ -327,6 +327,11 @@ def open_exactly(folder: Path) -> Project:
     if not (folder / config.PROJECT_FILE).is_file():
         what = f"there is no {config.PROJECT_FILE} in {folder}" if folder.is_dir() else f"there is no folder {folder}"
         raise UsageError(f"{what}. Make a project with 'shroff init {folder} --template payments'.")
+    return project_in(folder)
+
+
+def project_in(folder: Path) -> Project:
+    """The project in this folder, whether or not its file is there."""
     return Project(ProjectContext(config.ProjectPaths(folder.resolve())))
 
 
@@ -353,7 +358,7 @@ def make_project(
 
 def _made(folder: Path, files: list[str]) -> tuple[Project, list[str]]:
     """A project whose files were written, and their names; where a field is hashed, with a new key for it."""
-    project = Project(ProjectContext(config.ProjectPaths(folder.resolve())))
+    project = project_in(folder)
     if project.definitions.events.has_hashed:
         project.log.hasher("")
         files.append(project.context.paths.hash_key.relative_to(project.context.paths.folder).as_posix())

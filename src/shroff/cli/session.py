@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from shroff.config import ProjectPaths
 from shroff.errors import UsageError
 from shroff.runtime import logs
 from shroff.runtime.texts import argument, cut, harmless, many, one_line, table
@@ -62,13 +61,12 @@ class Session:
 
     def project_or_folder(self) -> Project:
         """The project; where it is lost, its folder or the current one."""
-        from shroff.app.context import ProjectContext
-        from shroff.app.project import Project
+        from shroff.app.project import project_in
 
         try:
             return self.project
         except UsageError:
-            return Project(ProjectContext(ProjectPaths(self.folder or Path.cwd())))
+            return project_in(self.folder or Path.cwd())
 
     @property
     def opened(self) -> Project | None:
