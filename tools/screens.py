@@ -9,6 +9,7 @@ import argparse
 import base64
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -126,6 +127,12 @@ def jobs(page: Page) -> None:
     page.goto("/jobs")
 
 
+def suggestions(page: Page) -> None:
+    page.goto("/suggestions")
+    page.get_by_role("button", name="Search now").click()
+    page.locator("footer", has_text=re.compile(r"^\s*Searched ")).wait_for()
+
+
 def disputes(page: Page) -> None:
     page.goto("/decisions")
     page.evaluate("""async () => {
@@ -171,6 +178,7 @@ PICTURES: Final = (
     Picture("rule", at(f"/rules/{RULE}")),
     Picture("draft", draft, (DESK, DARK)),
     Picture("backtest", backtest, (DESK, DARK)),
+    Picture("suggestions", suggestions),
     Picture("models", at("/models")),
     Picture("model", model),
     Picture("thresholds", at("/thresholds"), (DESK, PHONE)),

@@ -35,6 +35,7 @@ KIND_WORDS: Final = {
     "marts": "Build marts",
     "orders-pipeline": "Pipeline of the orders template",
     "report": "Send a report",
+    "suggest": "Suggest rules",
     "summaries": "Build summaries",
     "sync": "Synchronize",
     "train": "Train a model",

@@ -1,0 +1,84 @@
+"""Suggestions: rules that labels suggest, each a click from shadow, and rules to drop, as the newest job gave them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+from starlette.responses import Response
+
+from shroff.app.jobs.job_operations import NewJob
+from shroff.app.rules.draft_operations import ShadowDraft, WriteDraft
+from shroff.app.rules.suggest_operations import RuleSuggestions
+from shroff.errors import DefinitionError, UsageError
+from shroff.people.access import Right
+from shroff.web.http.messages import Request
+from shroff.web.http.routes import Route, Screen
+from shroff.web.pages.decision import rule_path
+from shroff.web.pages.renderer import page, see_other
+
+if TYPE_CHECKING:
+    from shroff.jobs.job import Job
+    from shroff.web.service import Service
+
+PATH: Final = "/suggestions"
+KIND: Final = "suggest"
+LOOKED_THROUGH: Final = 1_000  # jobs, the newest first
+
+
+async def show(service: Service, request: Request, mistake: str = "") -> Response:
+    """What the newest search gave, and how far the one is that runs."""
+    newest, done, found = await service.in_thread(_newest, service)
+    drafts = {draft.id for draft in await service.in_thread(service.project.drafts.all)}
+    known = drafts | {rule.id for rule in service.project.definitions.rules}
+    return await page(
+        service,
+        request,
+        "suggestions.html",
+        found=found,
+        job=newest,
+        made_ms=done.ended_ms if done else None,
+        known=known,
+        may_run=request.who.may(Right.RUN_JOBS),
+        may_edit=request.who.may(Right.EDIT_RULES),
+        mistake=mistake,
+    )
+
+
+async def search(service: Service, request: Request) -> Response:
+    """Queue a search."""
+    try:
+        await service.operations.run(request.who, NewJob(kind=KIND))
+    except UsageError as error:
+        return await show(service, request, str(error))
+    return see_other(PATH)
+
+
+async def shadow(service: Service, request: Request) -> Response:
+    """Make a suggested rule a draft, and put it in shadow."""
+    id_ = (await request.form()).get("rule", "")
+    *_, found = await service.in_thread(_newest, service)
+    file = next((rule.file for rule in found.rules if rule.id == id_), None) if found else None
+    if file is None:
+        return await show(service, request, "A newer search no longer suggests this rule.")
+    try:
+        draft = await service.operations.run(request.who, WriteDraft(rule=id_, source=file, etag=""))
+        await service.operations.run(request.who, ShadowDraft(rule=id_, etag=draft.tag))
+    except (DefinitionError, UsageError) as error:
+        return await show(service, request, str(error))
+    return see_other(rule_path(id_))
+
+
+def _newest(service: Service) -> tuple[Job | None, Job | None, RuleSuggestions | None]:
+    """The newest search, the newest one that is done, and what that gave."""
+    jobs = [job for job in service.jobs.jobs(LOOKED_THROUGH) if job.kind == KIND]
+    done = next((service.jobs.job(job.id) for job in jobs if job.state == "done"), None)
+    found = msgspec.json.decode(done.result, type=RuleSuggestions) if done and done.result else None
+    return jobs[0] if jobs else None, done, found
+
+
+ROUTES: Final = (
+    Route("GET", PATH, Right.READ_DECISIONS, show, screen=Screen("Suggestions", "Policy", 2)),
+    Route("POST", PATH, Right.RUN_JOBS, search),
+    Route("POST", f"{PATH}/shadow", Right.EDIT_RULES, shadow),
+)
