@@ -186,6 +186,35 @@ def test_erase_finds_what_people_wrote_in_cases_and_takes_it_away_when_asked(pro
     assert "1 note and 1 file in 1 case about these events (2): kept; '--notes' removes" in capsys.readouterr().out
 
 
+def test_all_that_is_stored_about_a_person_is_one_file_and_nothing_of_others(project, tmp_path, capsys):
+    project.decide([row | {"amount": "500.00", "email": f"{row['id']}@example.org"} for row in ROWS], as_type="payment")
+    project.label("payment/p0", "fraud")
+    with project.cases.open() as desk:
+        for number in (1, 2):
+            case_actions.note(desk, project.context.who, number, f"Ann {number} called")
+    out, key = tmp_path / "ann.json", "4111111111110"
+    command = ["-C", str(project.context.paths.folder), "person", "export", "card", key, "--out", str(out), "--json"]
+
+    assert run(command) == 0
+    counts = json.loads(capsys.readouterr().out)
+    text, found = out.read_text(), json.loads(out.read_text())
+    assert (counts["events"], counts["decisions"], counts["labels"], counts["cases"]) == (2, 2, 1, 1)
+    assert [(event["event"], event["fields"]["email"]) for event in found["events"]] == [
+        ("payment/p0", "p0@example.org"),
+        ("payment/p2", "p2@example.org"),
+    ]
+    assert [[label["verdict"] for label in event["labels"]] for event in found["events"]] == [["fraud"], []]
+    (case,) = found["cases"]
+    assert {alert["event"] for alert in case["alerts"]} <= {"payment/p0", "payment/p2"}
+    assert ("Ann 1 called" in text, [other for other in ("p1@", "p3@", "Ann 2 called") if other in text]) == (True, [])
+    assert out.stat().st_mode & 0o007 == 0
+    with project.people.open() as people:
+        (act,) = rows_of(people.store, AuditFilter(action="personal.export"))
+        assert (act.after, key in act.subject) == ('{"events":2}', False)
+
+    assert (run(command), out.read_text()) == (2, text)
+
+
 def test_erase_names_what_it_cannot_reach_and_what_it_does_not_know(project):
     taken(project)
     project.decide([ROWS[0] | {"id": "bad", "amount": "x"}], as_type="payment")

@@ -1,4 +1,4 @@
-"""Taking away what is personal: the values that lie beside the events of one entity's key, and nothing else.
+"""Personal data of one entity's key: `shroff erase` takes away the values beside its events, `person export` shows all.
 
 No event, no decision and no receipt changes, since none of them ever had these values.
 """
@@ -6,7 +6,8 @@ No event, no decision and no receipt changes, since none of them ever had these 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import msgspec
 
@@ -15,15 +16,27 @@ from shroff.app.live.requests import WriterRequests
 from shroff.app.notice_files import SentLetters
 from shroff.app.parts import ProjectPart
 from shroff.errors import UsageError
+from shroff.events.event import time_text
 from shroff.explain.key_events import KeyFinder
 from shroff.features.key_texts import key_of, stored_key
 from shroff.log.history import Records
+from shroff.operations.declaration import (
+    OperationAnswer,
+    OperationRequest,
+    Param,
+    ProgressSteps,
+    Record,
+    group,
+    operation,
+)
 from shroff.people.audit import Action
-from shroff.streams.log import LateEvent, Log, Record
+from shroff.streams.log import LateEvent, Log
+from shroff.streams.log import Record as LogRecord
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from shroff.app.project import Project
     from shroff.cases.case_erasure import WrittenNotes
     from shroff.features.naive import Key
     from shroff.project.definitions import Definitions
@@ -74,9 +87,11 @@ class Erasing(ProjectPart):
         WriterRequests(self._context).needs_log("so nothing lies beside one")
         definitions = self._context.definitions
         wanted = _key(definitions, self._log.hasher, entity, key)
+        if not any(definitions.events.types[name].personal for name in definitions.events.entities[entity].keys):
+            raise UsageError(f"no event type that has a key of {entity} has a personal field.")
         events = erased = mails = letters = 0
         names: list[str] = []
-        of = f"{entity} {_unnamed(self._log.hasher, key)}"
+        of = self.pseudonym(entity, key)
         with self._log.reading() as log:
             for named in _events_of(log, definitions, entity, wanted, progress):
                 events += len(named)
@@ -98,24 +113,45 @@ class Erasing(ProjectPart):
             of,
         )
 
+    def pseudonym(self, entity: str, key: str) -> str:
+        """A key as the audit log has it, which is never erased: its keyed hash, without the last characters."""
+        return f"{entity} {':'.join(self._log.hasher(key).split(':')[:2])}"
+
+    def all_of(self, entity: str, key: str, progress: Callable[[int], None] | None = None) -> list[dict[str, Any]]:
+        """Each event with this key, with its personal fields, decision and labels. Raises and costs as `erase`."""
+        definitions = self._context.definitions
+        wanted, found = _key(definitions, self._log.hasher, entity, key), dict[str, dict[str, Any]]()
+        with self._log.reading() as log:
+            for named in _events_of(log, definitions, entity, wanted, progress):
+                for type_ in dict.fromkeys(type_ for type_, _ in named):
+                    ids = [id_ for of, id_ in named if of == type_]
+                    beside, decisions = log.personal(type_, ids), log.decisions(type_, ids)
+                    late = {id_: _record(event) for id_, event in log.late(type_, ids).items()}
+                    for id_, event in {**log.find(type_, ids), **late}.items():
+                        decision = decisions.get(id_)
+                        found[f"{type_}/{id_}"] = {
+                            "event": f"{type_}/{id_}",
+                            "time": time_text(event.time_ms),
+                            "fields": msgspec.json.decode(event.body) | beside.get(id_, {}),
+                            "decision": None if decision is None else msgspec.Raw(decision.document),
+                            "labels": [],
+                        }
+            for records in log.labels_after():
+                for record in records:
+                    label = msgspec.json.decode(record.body)
+                    if about := found.get(label["event"]):
+                        about["labels"].append(label)
+        return list(found.values())
+
     def _erase(self, named: Sequence[Named], action: Action) -> None:
         from shroff.worker.inbox import ERASE, erase
 
         WriterRequests(self._context).ask(ERASE, msgspec.json.encode(named), action, erase)
 
 
-def _unnamed(hasher: Callable[[str], str], key: str) -> str:
-    """Pseudonym of a key in the audit log, which is never erased: its keyed hash, without the last characters."""
-    return ":".join(hasher(key).split(":")[:2])
-
-
 def _key(definitions: Definitions, hasher: Callable[[str], str], entity: str, text: str) -> Key:
     """The key that is meant. Raises: UsageError."""
-    events = definitions.events
-    found = key_of(events, entity, text)
-    if not any(events.types[name].personal for name in events.entities[entity].keys):
-        raise UsageError(f"no event type that has a key of {entity} has a personal field.")
-    return stored_key(events, hasher, entity, found)
+    return stored_key(definitions.events, hasher, entity, key_of(definitions.events, entity, text))
 
 
 def _events_of(
@@ -142,7 +178,7 @@ def _with_personal(log: Log, named: Sequence[Named]) -> list[Named]:
     return there
 
 
-def _all(log: Log, progress: Callable[[int], None] | None) -> Iterator[list[Record]]:
+def _all(log: Log, progress: Callable[[int], None] | None) -> Iterator[list[LogRecord]]:
     for records in log.read():
         yield [record for record in records if record.kind == "event"]
         if progress is not None:
@@ -153,10 +189,97 @@ def _all(log: Log, progress: Callable[[int], None] | None) -> Iterator[list[Reco
         yield [_record(event) for event in late]
 
 
-def _record(late: LateEvent) -> Record:
-    return Record(0, "event", late.type, late.id, late.time_ms, late.body, decided=False)
+def _record(late: LateEvent) -> LogRecord:
+    return LogRecord(0, "event", late.type, late.id, late.time_ms, late.body, decided=False)
 
 
 def _mentioned(log: Log, text: str, key: Key) -> tuple[int, ...]:
     needles = {text.encode(), *(part.encode() for part in key if isinstance(part, str))} - {b""}
     return tuple(number for number, refused in log.refused_list() if any(needle in refused.raw for needle in needles))
+
+
+# ---- the right of access
+
+
+group("person", """Stored data of one person.""", examples=("shroff person export user u-17 --out u-17.json",))
+
+
+class ExportPerson(OperationRequest["PersonExport"]):
+    """The key of an entity, such as a card or a user."""
+
+    entity: Annotated[str, Param("The entity.")]
+    key: Annotated[str, Param("Its key; a hashed one in clear, one of several fields as a JSON list.")]
+    out: Annotated[Path, Param("The JSON file to write.", flags="--out", metavar="FILE", is_local=True)]
+
+
+class PersonExport(OperationAnswer):
+    """How much was written."""
+
+    events: int
+    decisions: int
+    labels: int
+    cases: int
+    messages: int
+
+
+@operation(
+    "person export",
+    right="read:personal",
+    audit="personal.export",
+    examples=[
+        "shroff person export user u-17 --out u-17.json",
+    ],
+)
+def export_person(project: Project, record: Record, progress: ProgressSteps, request: ExportPerson) -> PersonExport:
+    """Export all that is stored about the person with one entity's KEY, for their right of access.
+
+    The file has each event with its personal fields, decision and labels; cases about them, with notes; messages and
+    questions. Other people's events in the same cases are left out. Notes may name others: read them before you hand
+    the file over. `shroff erase` is the counterpart.
+    """
+    from shroff.app.cases.case_operations import ShowCase
+    from shroff.app.notice_files import NoticeFiles
+    from shroff.cases.case_erasure import numbers_about
+    from shroff.config import private
+
+    erasing = project.erasing
+    events = erasing.all_of(request.entity, request.key, progress.counting("searching the log"))
+    names = [event["event"] for event in events]
+    record(erasing.pseudonym(request.entity, request.key), after={"events": len(events)})
+    with project.cases.open() as desk, desk.store.look() as look:
+        numbers = numbers_about(look, names)
+    cases = [msgspec.to_builtins(project.run(ShowCase(number=number))) for number in numbers]
+    with NoticeFiles(project.context).told() as store, store.look() as told:
+        letters, questions = told.letters_about(names), told.questions_about(names)
+    messages = [
+        {"notice": letter.notice, "to": letter.shown, "made": time_text(letter.made_ms), "state": letter.state}
+        for letter in letters
+    ]
+    document = {
+        "entity": request.entity,
+        "key": request.key,
+        "made": time_text(project.context.now_ms()),
+        "events": events,
+        "cases": [
+            {name: case[name] for name in ("id", "state", "opened", "outcome", "notes", "files")}
+            | {"alerts": [alert for alert in case["alerts"] if alert["event"] in names]}
+            for case in cases
+        ],
+        "messages": messages,
+        "questions": [
+            {"event": question.event, "asked": time_text(question.made_ms), "answer": question.answer or None}
+            for question in questions
+        ],
+    }
+    try:
+        with private(request.out, "xb") as file:
+            file.write(msgspec.json.format(msgspec.json.encode(document)) + b"\n")
+    except OSError as error:
+        raise UsageError(f"{request.out} cannot be written: {error.strerror}. Existing files are kept.") from None
+    return PersonExport(
+        events=len(events),
+        decisions=sum(event["decision"] is not None for event in events),
+        labels=sum(len(event["labels"]) for event in events),
+        cases=len(cases),
+        messages=len(messages),
+    )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from shroff.cases.case import WRITTEN
 from shroff.cases.case_history import ALL
 from shroff.cases.desk import CaseService
+from shroff.cases.store import CaseReader
 from shroff.people.access import Who
 from shroff.people.audit import Act
 
@@ -25,13 +26,18 @@ def written_about(desk: CaseService, events: Sequence[str]) -> WrittenNotes:
     """Notes and files in cases about these events, such as `payment/p-1`; other events of the case included."""
     cases, notes, files = [], 0, 0
     with desk.store.look() as look:
-        named = [(type_, id_) for type_, _, id_ in (event.partition("/") for event in events)]
-        for number in sorted({alert.case for alert in look.alerts_of(named)}):
+        for number in numbers_about(look, events):
             said = sum(line.what in WRITTEN and bool(line.words) for line in look.history(number, ALL))
             attached = len(look.attached(number))
             cases += [number] if said or attached else []
             notes, files = notes + said, files + attached
     return WrittenNotes(tuple(cases), notes, files)
+
+
+def numbers_about(look: CaseReader, events: Sequence[str]) -> list[int]:
+    """The numbers of the cases with alerts of these events."""
+    named = [(type_, id_) for type_, _, id_ in (event.partition("/") for event in events)]
+    return sorted({alert.case for alert in look.alerts_of(named)})
 
 
 def forget(desk: CaseService, who: Who, found: WrittenNotes, of: str) -> None:

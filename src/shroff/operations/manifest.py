@@ -65,6 +65,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {  # word: (module below shroff
     "backup": ("app.backups.backup_operations", "back up the project, list, verify and remove backups"),
     "restore": ("app.backups.restore_operations", "restore a project from its backups into a new folder"),
     "migrate": ("app.backups.restore_operations", "back up, then bring the tables up to this version"),
+    "person": ("app.privacy_erasure", "export what is stored about one person"),
     "erase": ("cli.erase", "erase personal fields of one entity's events"),
     "snapshot": ("app.maintenance.maintenance_operations", "save the state, for a quicker start"),
     "watermark": ("app.maintenance.watermark_operations", "what late events are judged against; set it back"),

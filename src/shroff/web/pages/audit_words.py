@@ -24,6 +24,7 @@ _ACTIONS: Final[Mapping[str, str]] = MappingProxyType(
         "link.make": "Create sign-in link",
         "model.ask": "Request model change",
         "personal.erase": "Erase personal data",
+        "personal.export": "Export personal data",
         "project.apply": "Apply changed files",
         "rule.silence": "Silence rule",
         "rule.silence_ask": "Request silence",
