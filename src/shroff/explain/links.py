@@ -140,8 +140,8 @@ class EntityLinks:
         self._decided, self._outcomes = np.zeros(0, np.int64), np.zeros(0, np.int8)
 
     def read(self, log: Log, progress: Callable[[int], None] = lambda _count: None) -> None:
-        """Read what the log has got since. Cost: 3 µs for each event."""
-        end = log.last_seq()
+        """Read what the log has got since, where anything links. Cost: 3 µs for each event."""
+        end = log.last_seq() if self.events else self.seq
         decided, outcomes = outcomes_of(log, self.seq, end)
         self._decided, self._outcomes = np.append(self._decided, decided), np.append(self._outcomes, outcomes)
         for piece in log_columns(log, self._definitions, end, after=self.seq, reader=self._reader):
@@ -299,8 +299,7 @@ def entity_links(
         record = next(log.read(middle - 1, middle, 1))[0]
         is_before = record.kind == "event" and record.time_ms <= oldest_ms
         found.seq, end = (middle, end) if is_before else (found.seq, middle)
-    if found.events:
-        found.read(log, progress)
+    found.read(log, progress)
     return found
 
 
