@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import shutil
 import sys
 
@@ -42,7 +43,9 @@ def asked(url, key, calls):
     """The names of all tools, and the answers to these calls with whether each is a refusal."""
 
     async def ask():
-        server = StdioServerParameters(command=str(SHROFF), args=["mcp", "--url", url], env={"SHROFF_KEY": key})
+        server = StdioServerParameters(
+            command=str(SHROFF), args=["mcp", "--url", url], env={**os.environ, "SHROFF_KEY": key}
+        )
         async with Client(server) as client:
             tools = (await client.list_tools()).tools
             answers = [await client.call_tool(name, arguments) for name, arguments in calls]
