@@ -285,11 +285,12 @@ class _EventRules:
         worth = {effect: gains[test] for effect, gains in worth.items()}
         for parts, effect, of in confirmed(found, columns, before[test] == 0, frauds, times[test], worth):
             there = tuple(replace(part, column=fit[part.column]) for part in parts)
-            answer.rules.append(self._suggested(there, effect, of, test[of.hits], drafts))
+            rule = self._suggested(there, effect, of, test[of.hits], drafts)
+            answer.rules += [] if rule is None else [rule]
 
     def _suggested(
         self, parts: Parts, effect: str, of: MeasuredRule, hits: Words, drafts: RuleDraftFiles
-    ) -> SuggestedRule:
+    ) -> SuggestedRule | None:
         from shroff.features.definitions import CONSTANT
         from shroff.project.dependency_hash import teller_of
         from shroff.rules.rule_text import in_words
@@ -306,8 +307,8 @@ class _EventRules:
             f"  reason: {_quoted(shown)}\n  effect: {effect}\n"
         )
         checked = drafts.check(id_, file)
-        assert checked.rule is not None, checked.mistakes
-        assert checked.definitions is not None
+        if checked.rule is None or checked.definitions is None:  # where no entity has a key of the event, say
+            return None
         tested = file + self._test(checked.rule, checked.definitions, hits)
         costs = [self.definitions.features[name].cost for name in names if name in self.definitions.features]
         precision, money = [round(share, 4) for share in of.precision], list(map(self._money, of.money))
@@ -379,7 +380,9 @@ class _EventRules:
 
     def _entity(self, names: Sequence[str]) -> str:
         entities = [name for name, entity in self.definitions.events.entities.items() if self.event in entity.keys]
-        return next((name for name in (name.partition(".")[0] for name in names) if name in entities), entities[0])
+        return next(
+            (name for name in (name.partition(".")[0] for name in names) if name in entities), next(iter(entities), "")
+        )
 
     def _money(self, units: float) -> str:
         places = self.definitions.settings.money_places
