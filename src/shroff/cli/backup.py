@@ -8,12 +8,9 @@ from typing import Final
 import click
 import msgspec
 
-from shroff.app.backups.backup_operations import BackupEntry, CreateBackup, line_of
+from shroff.app.backups.backup_operations import BackupEntry, CreateBackup, follow_backups, line_of
 from shroff.cli.operations import options_of, tell
 from shroff.cli.session import Session, command, finished_first
-from shroff.errors import TransientError
-
-TRIED_AGAIN_S: Final = 10.0  # after the place could not be reached
 
 
 @command("create", "shroff backup create", "shroff backup create --follow --every 5")
@@ -39,36 +36,17 @@ def create(session: Session, follow: bool, every_s: float, place: str | None, ke
     A log in PostgreSQL is backed up by pg_dump, in full each time. It has no --follow: for the changes in between, use
     WAL archiving.
     """
+    request = CreateBackup(place=place, key=key, is_full=is_full)
     if not follow:
-        return tell(session, session.project.run(CreateBackup(place=place, key=key, is_full=is_full)))
-    _follow(session, place, key, every_s)
-    return 0
-
-
-def _follow(session: Session, place: str | None, key: Path | None, every_s: float) -> None:
-    from shroff.app.backups.retention import KeepRules, check_follows, pruned, vault_of, writer_of
+        return tell(session, session.project.run(request))
 
     def say(entry: BackupEntry) -> None:
         session.answer(msgspec.structs.asdict(entry), line_of(entry))
         session.flush()
 
-    context = session.project.context
-    check_follows(context)
-    with vault_of(context, place, key) as vault, writer_of(context, vault) as writer, finished_first() as stop:
-        wait_s = every_s
-        while not stop.is_set():
-            try:
-                if (
-                    point := writer.create(tail_every_s=every_s, made=lambda tail: say(BackupEntry.of(tail)))
-                ) is not None:
-                    say(BackupEntry.of(point))
-                    if point.is_full:  # once a day, as it reads every point
-                        pruned(vault, KeepRules(), context.now_ms())
-                wait_s = every_s
-            except TransientError as error:
-                session.say(f"shroff: {error} The next try is in {TRIED_AGAIN_S:.0f} s.")
-                wait_s = TRIED_AGAIN_S
-            stop.wait(wait_s)
+    with finished_first() as stop:
+        follow_backups(session.project.context, request, every_s, say=say, warn=session.say, stop=stop)
+    return 0
 
 
 BY_HAND: Final = (create,)

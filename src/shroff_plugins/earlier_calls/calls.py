@@ -26,83 +26,19 @@ from shroff_plugins.earlier_calls.questions import QUESTION, SENDING, AskingCall
 
 FILE: Final = "calls.yaml"
 PATH_PATTERN: Final = r"^(/[A-Za-z0-9_~-][A-Za-z0-9._~-]{0,99}){1,8}/?$"
-TAKEN: Final = (  # what the service itself has there, its pages among them; see API_TAKEN for what lies below /api
-    "analytics",
-    "audit",
-    "backtest",
-    "backtests",
-    "cases",
-    "changes",
-    "checks",
-    "confirm",
-    "decisions",
-    "entities",
-    "entity",
-    "find",
-    "health",
-    "home",
-    "hooks",
-    "jobs",
-    "labels",
-    "links",
-    "lists",
-    "live",
-    "login",
-    "logout",
-    "mail",
-    "mails",
-    "marts",
-    "me",
-    "metrics",
-    "models",
-    "notices",
-    "queue",
-    "results",
-    "rules",
-    "settings",
-    "sources",
-    "static",
-    "suggestions",
-    "tables",
-    "team",
-    "thresholds",
-    "users",
+TAKEN: Final = (  # what the service itself has there, its pages among them; see API_TAKEN for /api
+    r"analytics|audit|backtest|backtests|cases|changes|checks|confirm|decisions|entities|entity|find|health|"
+    r"home|hooks|jobs|labels|links|lists|live|login|logout|mail|mails|marts|me|metrics|models|notices|queue|results|"
+    r"rules|settings|sources|static|suggestions|tables|team|thresholds|users"
 )
 API_TAKEN: Final = (  # below /api/v1
-    *(
-        "analytics",
-        "audit",
-        "backtests",
-        "capacity",
-        "cases",
-        "changes",
-        "decisions",
-        "disputes",
-        "drafts",
-        "entities",
-        "events",
-        "flags",
-    ),
-    *(
-        "health",
-        "jobs",
-        "keys",
-        "labels",
-        "lists",
-        "live",
-        "mailbox",
-        "models",
-        "names",
-        "notices",
-        "outbox",
-        "quarantine",
-    ),
-    *("records", "results", "rules", "schedules", "score", "sessions", "suggestions"),
-    *("tables", "thresholds", "users", "views"),
+    r"analytics|audit|backtests|capacity|cases|changes|decisions|disputes|drafts|entities|events|flags|health|"
+    r"jobs|keys|labels|lists|live|mailbox|models|names|notices|outbox|quarantine|records|results|rules|"
+    r"schedules|score|sessions|suggestions|tables|thresholds|users|views"
 )
 _OURS: Final = (
-    rf"/({'|'.join(TAKEN)}|api(/docs|/openapi\.json|/v1(/({'|'.join(API_TAKEN)}))?)?(?=/?$)"
-    rf"|api/(docs|openapi\.json|v1/({'|'.join(API_TAKEN)})))(/|$)"
+    rf"/({TAKEN}|api(/docs|/openapi\.json|/v1(/({API_TAKEN}))?)?(?=/?$)"
+    rf"|api/(docs|openapi\.json|v1/({API_TAKEN})))(/|$)"
 )
 UNREAD: Final = "_"  # in a list: a value that nothing reads
 PLACES_MAX: Final = 1_000

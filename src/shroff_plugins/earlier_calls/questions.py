@@ -271,10 +271,8 @@ def load_question(path: str, found: YamlMapping, context: FileContext, problems:
     what = f"the call {path}"
     loading.check_keys(found, QUESTION, problems, what)
     reads = loading.one_of(found.get("reads"), READS, problems, "reads")
-    method = (
-        loading.one_of(found.get("method"), METHODS, problems, "method") if found.get("method") is not None else None
-    )
-    many = loading.scalar(found.get("many"), problems, "many") if found.get("many") is not None else None
+    method = loading.one_of(found.get("method"), METHODS, problems, "method")
+    many = loading.scalar(found.get("many"), problems, "many")
     each, answer = found.get("each"), found.get("answer")
     if reads is None:
         return None
@@ -316,7 +314,7 @@ def load_sending(path: str, found: YamlMapping, context: FileContext, problems: 
 
 
 def _names(node: YamlNode | None, problems: list[Problem], what: str = "unread") -> tuple[str, ...]:
-    listed = loading.sequence(node, problems, what) if node is not None else None
+    listed = loading.sequence(node, problems, what)
     found = (loading.scalar(item, problems, "a name") for item in (listed.items if listed else ()))
     return tuple(scalar.text for scalar in found if scalar is not None)
 

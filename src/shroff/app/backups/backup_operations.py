@@ -12,6 +12,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from shroff import config
+from shroff.errors import TransientError
 from shroff.events.event import time_text
 from shroff.operations.declaration import (
     OperationRequest,
@@ -24,12 +25,15 @@ from shroff.operations.declaration import (
 from shroff.runtime.texts import argument, bytes_text, many, table
 
 if TYPE_CHECKING:
+    from threading import Event
+
     from shroff.app.backups.vault import BackupPoint, Vault
     from shroff.app.context import ProjectContext
     from shroff.app.project import Project
     from shroff.operations.declaration import ProgressSteps, Warn
 
 SHOWN: Final = 20
+TRIED_AGAIN_S: Final = 10.0  # after the place could not be reached
 
 group(
     "backup",
@@ -178,6 +182,37 @@ def create_backup(project: Project, warn: Warn, request: CreateBackup) -> Create
     if made.secrets:
         warn(f"not in the backup, keep copies elsewhere: {', '.join(entry['secrets'])}")
     return CreatedBackup.of(**told([made]) | entry)
+
+
+def follow_backups(
+    context: ProjectContext,
+    request: CreateBackup,
+    every_s: float,
+    *,
+    say: Callable[[BackupEntry], None],
+    warn: Warn,
+    stop: Event,
+) -> None:
+    """Make a backup every so many seconds until it is stopped: tails, and once a day a full one."""
+    from shroff.app.backups.retention import KeepRules, check_follows, pruned, writer_of
+
+    def made(point: BackupPoint) -> None:
+        say(BackupEntry.of(point))
+
+    check_follows(context)
+    with open_vault(context, request) as (vault, _), writer_of(context, vault) as writer:
+        wait_s = every_s
+        while not stop.is_set():
+            try:
+                if (point := writer.create(tail_every_s=every_s, made=made)) is not None:
+                    made(point)
+                    if point.is_full:  # once a day, as it reads every point
+                        pruned(vault, KeepRules(), context.now_ms())
+                wait_s = every_s
+            except TransientError as error:
+                warn(f"shroff: {error} The next try is in {TRIED_AGAIN_S:.0f} s.")
+                wait_s = TRIED_AGAIN_S
+            stop.wait(wait_s)
 
 
 # ---- looking

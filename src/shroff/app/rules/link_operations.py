@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Final
 import msgspec
 
 from shroff import config
+from shroff.app.rules.table_operations import with_table
 from shroff.errors import UsageError
 from shroff.events.event import TimeText, time_text
 from shroff.explain.links import Hub, KeyLink, LinkedKey, Ring, UnknownEntityError, entity_links, linked_key
@@ -236,13 +237,7 @@ def _declared(definitions: Definitions, files: dict[str, str], entity: str, key:
         if definitions.events.table_keys[RINGS] != entity or set(table_.columns) != set(COLUMNS):
             raise UsageError(f"events.yaml declares another table {RINGS}. Write {RINGS}: {columns}")
         return text
-    lines = text.splitlines()
-    for at, line in enumerate(lines):
-        if line.startswith("tables:"):
-            if line.removeprefix("tables:").strip().startswith("{"):
-                return text.replace(line, line.replace("{", f"{{ {RINGS}: {columns},", 1), 1)
-            return "\n".join([*lines[: at + 1], f"  {RINGS}: {columns}", *lines[at + 1 :], ""])
-    return f"{text.rstrip()}\ntables:\n  {RINGS}: {columns}\n"
+    return with_table(text, RINGS, columns)
 
 
 def _first_linked(definitions: Definitions) -> str:

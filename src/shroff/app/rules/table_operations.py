@@ -105,7 +105,7 @@ def init_table(project: Project, request: InitTable) -> DeclaredTable:
         if name in declared or file in files:
             what = f"{EVENTS} declares a table {name}" if name in declared else f"there is a file {file}"
             raise UsageError(f"{what} already. Nothing was changed.")
-        changed = _with_table(text, name, columns)
+        changed = with_table(text, name, columns)
         if load_events(yamltext.read(changed, EVENTS, []), frozenset(), 2, []).tables.keys() != {*declared, name}:
             raise UsageError(f"{EVENTS} cannot be extended as it is. Add by hand under tables: {name}: {columns}")
         (paths.folder / file).parent.mkdir(exist_ok=True)
@@ -114,7 +114,7 @@ def init_table(project: Project, request: InitTable) -> DeclaredTable:
     return DeclaredTable(files=[EVENTS, file], source=source)
 
 
-def _with_table(text: str, name: str, columns: str) -> str:
+def with_table(text: str, name: str, columns: str) -> str:
     """The text of events.yaml with one more table, above the others."""
     top, lines = yamltext.read(text, EVENTS, []), text.split("\n")
     entries = top.entries if isinstance(top, yamltext.Mapping) else ()
