@@ -27,7 +27,7 @@ from shroff_plugins.earlier_calls.questions import QUESTION, SENDING, AskingCall
 FILE: Final = "calls.yaml"
 PATH_PATTERN: Final = r"^(/[A-Za-z0-9_~-][A-Za-z0-9._~-]{0,99}){1,8}/?$"
 TAKEN: Final = (  # what the service itself has there, its pages among them; see API_TAKEN for /api
-    r"analytics|audit|backtest|backtests|cases|changes|checks|confirm|decisions|entities|entity|find|health|"
+    r"analytics|audit|backtest|backtests|cases|changes|checks|confirm|decisions|disputes|entities|entity|find|health|"
     r"home|hooks|jobs|labels|links|lists|live|login|logout|mail|mails|marts|me|metrics|models|notices|queue|results|"
     r"rules|settings|sources|static|suggestions|tables|team|thresholds|users"
 )
