@@ -14,12 +14,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shroff.app.cases import result_figures
-from shroff.app.cases.result_figures import DecidedEvents, final_fraud, period_codes
+from shroff.app.cases.result_figures import DecidedEvents, explored_declines, final_fraud, period_codes
 from shroff.app.cases.result_operations import ResultRow, ShowResults, csv_lines
+from shroff.cases import case_actions, dispositions
 from shroff.cases.labels import LabelHistory, LabelSaid, maturity_in
 from shroff.errors import UsageError
 from shroff.events.event import time_text
-from shroff.language.values import DAY_MS
+from shroff.language.values import DAY_MS, HOUR_MS
 from tests.support.telling import NOW_MS, Bank, payment
 
 DAYS = 20
@@ -136,7 +137,7 @@ def test_csv_has_every_row(bank):
     ("question", "says"),
     [
         (ShowResults(by="merchan"), "by: 'merchan' is no period and no field of the decided events.*merchant"),
-        (ShowResults(by="email"), "'email' is no period and no field.*There is day, week, month, card"),
+        (ShowResults(by="email"), "'email' is no period and no field.*There is day, week, month, rule, card"),
         (ShowResults(start=NOW_DAY, end=NOW_DAY - timedelta(1)), "the last day, 2026-05-27, is before the first"),
         (ShowResults(zone="Nowhere"), "Nowhere"),
     ],
@@ -196,3 +197,66 @@ def test_too_few_frauds_say_nothing():
         np.arange(9), np.full(9, 100), np.zeros(9, np.int8), np.zeros(9, np.int8), np.full(9, -1), []
     )
     assert final_fraud(events, np.zeros(9, np.int64), 1, DAY_MS, [(0.5, 0.1)]) == [None, None]
+
+
+# ---- rules, reviewers' hours, explored declines, limits of schemes
+
+RULES = """
+- { id: large, on: payment, by: card, when: this.amount > 100, effect: review }
+- { id: round, on: payment, by: card, when: this.amount == 50 or this.amount == 150, effect: review, shadow: true }
+"""
+LIMITED = "scheme_limits: { fraud_count: 50%, dispute_count: 10%, dispute_money: 90% }\n"
+
+
+@pytest.mark.slow
+def test_rules_reviews_and_limits_of_schemes_are_those_of_the_month(tmp_path):
+    files = {"shroff.yaml": f"shroff: 1\nname: small\nmoney: EUR\n{LIMITED}", "rules/large.yaml": RULES}
+    bank = Bank(tmp_path, {**files, "notices/customer.yaml": None})
+    amounts = ["150.00", "120.00", "50.00", *["20.00"] * 9]
+    bank.pay(
+        *(payment(f"p-{at}", amount, card=f"c-{at}", at=NOW_MS - 20 * DAY_MS + at) for at, amount in enumerate(amounts))
+    )
+    with bank.project.cases.open() as desk:
+        case_actions.claim(desk, bank.project.context.who, 1)
+        bank.clock_ms += HOUR_MS // 10
+        dispositions.decide(desk, bank.project.context.who, 1, "fraud")
+    for at, verdict, reason in (
+        (0, "fraud", "seen"),
+        (1, "genuine", "seen"),
+        (2, "fraud", "seen"),
+        (3, "fraud", "dispute dispute"),
+    ):
+        known = {"known_at": time_text(NOW_MS - 10 * DAY_MS), "source": "chargeback" if at == 3 else "analyst"}
+        bank.project.label(f"payment/p-{at}", verdict, reason=reason, **known)
+
+    found = bank.project.run(ShowResults(by="rule", end=NOW_DAY))
+
+    rows = {
+        row.value: (row.events, row.volume, row.fraud.count, row.caught, row.review_precision) for row in found.rows
+    }
+    assert rows == {"large": (2, "270.00", 1, 1, 0.5), "round": (2, "200.00", 2, 1, 1.0)}
+    assert (found.total.events, found.total.volume) == (len(amounts), "500.00")
+    assert found.review_hours == 0.1
+    ratios = {limit.name: (round(limit.ratio or 0, 4), limit.days_left) for limit in found.limits}
+    # of ten approved payments p-2 and p-3 are frauds, p-3 of 20.00 of 230.00 is disputed
+    assert ratios == {"fraud_count": (0.2, None), "dispute_count": (0.1, 0), "dispute_money": (0.087, None)}
+    assert "dispute by count: 10.00% of at most 10.00%; until the limit: 0 days." in found.text()
+
+
+def test_explored_declines_are_worth_what_their_weights_say():
+    events = DecidedEvents(
+        np.arange(4),
+        np.full(4, 100),
+        np.zeros(4, np.int8),
+        np.array([0, 1, 0, 3], np.int8),
+        np.full(4, -1),
+        [],
+        np.array([7, 9, 4, 5]),
+        {"some": [4, 9, 8]},
+        {4: 0.5, 9: 0.25, 5: 0.1, 8: 0.1},
+    )
+    found, money = explored_declines(events, 0, 10) or (None, 0)
+
+    assert (found.explored, found.precision, money) == (2, 2 / 6, 200)  # p. 7 was not explored, of 5 nothing is known
+    assert events.by_rule().times_ms.tolist() == [2, 1]
+    assert explored_declines(events, 3, 10) is None

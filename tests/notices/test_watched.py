@@ -60,6 +60,20 @@ def test_the_report_of_a_day_comes_once_at_its_hour(tmp_path):
     assert "together                          3             239.90" in text_of(mail)
 
 
+def test_a_weekly_report_comes_on_monday_with_the_days_of_its_week(tmp_path):
+    bank = reported(tmp_path, "every: week\n")
+    bank.pay(payment("p-1", at=NOW_MS - 7 * DAY_MS), payment("p-2", at=NOW_MS - 2 * DAY_MS), payment("p-3", "20.00"))
+    monday_ms = MIDNIGHT_MS + 4 * DAY_MS  # it is Thursday
+    for later_ms in (DAY_MS, monday_ms + 7 * HOUR_MS - NOW_MS - DAY_MS, HOUR_MS):
+        bank.tell(later_ms=later_ms)
+
+    (mail,) = bank.post.read
+    assert str(mail["Subject"]) == "small: 25 May to 31 May"
+    assert "Decisions from 25 May to 31 May" in text_of(mail)
+    assert "together                          2             209.90" in text_of(mail)
+    assert str(bank.project.notices.make_report("daily")[0]) == "2026-05-31"
+
+
 def test_the_report_has_a_chart_by_the_hours_of_its_zone(tmp_path):
     bank = reported(tmp_path, "zone: Europe/Berlin\n")
     bank.pay(*(payment(f"p-{number}", "20.00") for number in range(4)))
@@ -239,7 +253,7 @@ def test_cases_whose_time_is_over_stand_in_the_report(tmp_path, days, told):
 
     assert "overdue cases 1" in shown
     assert told in shown
-    assert "No decision was made on that day." in shown
+    assert "No decision was made in this time." in shown
     assert not any(line.startswith(("00 ", "Decisions by hour", "Outcome ")) for line in shown)
 
 

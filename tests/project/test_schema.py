@@ -152,6 +152,7 @@ metrics:
   earlier_names: { transaction_type: kind, country: card }
 keep: 400d
 second_person: [rules, silences]
+scheme_limits: { fraud_count: 0.9%, fraud_money: 1%, dispute_count: 0.9%, dispute_money: 1% }
 cases:
   outcomes: [review, decline]
   about: { payment: card }

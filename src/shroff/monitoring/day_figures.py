@@ -22,6 +22,7 @@ from shroff.project.definitions import Definitions
 from shroff.streams.log import LogReader, Record
 
 CUSTOMER: Final = "customer"  # the source of customers' own answers, by mail or however they came
+DISPUTE: Final = ["dispute", "dispute"]  # words of a label's reason
 STOPPED: Final = ("challenge", "review", "decline")
 QUARTER_MS: Final = 15 * MINUTE_MS  # the hours of every zone begin with one
 LABELS_BACK: Final = 2_000_000  # places behind which labels are read, whenever their events were: 0.2 s, 5 µs a label
@@ -50,7 +51,8 @@ class DayFigures:
     """A day: its decisions; its labels by source and verdict; and the events which became known as fraud or genuine.
 
     `quarters` counts decisions by quarter hours since 1970. An event became known by the label that came into force
-    last on the day: one that gave way to a stronger source, or repeated what was known, makes nothing known.
+    last on the day: one that gave way to a stronger source, or repeated what was known, makes nothing known. A disputed
+    event has a label with the reason `dispute dispute …` of the day.
     """
 
     decided: OutcomeTally = field(default_factory=OutcomeTally)
@@ -58,6 +60,7 @@ class DayFigures:
     labels: Counter[tuple[str, str]] = field(default_factory=Counter)
     fraud: OutcomeTally = field(default_factory=OutcomeTally)
     genuine: OutcomeTally = field(default_factory=OutcomeTally)
+    disputed: OutcomeTally = field(default_factory=OutcomeTally)
 
 
 def amount_reader(definitions: Definitions) -> Callable[[Record], int | None]:
@@ -100,6 +103,16 @@ def figures_by_day(
     return days
 
 
+def known_by_day(log: LogReader, definitions: Definitions, starts_ms: Sequence[int]) -> list[DayFigures]:
+    """What became known on days, each [start, next start), of events of any day; nothing is decided in them.
+
+    Cost: 5 µs a label, of the last `LABELS_BACK` places.
+    """
+    days = [DayFigures() for _ in starts_ms[1:]]
+    _add_labels(log, definitions, amount_reader(definitions), starts_ms, days, log.last_seq())
+    return days
+
+
 def _day_of(starts_ms: Sequence[int], time_ms: int) -> int | None:
     at = bisect_right(starts_ms, time_ms) - 1
     return at if 0 <= at < len(starts_ms) - 1 else None
@@ -136,6 +149,7 @@ class _Label(msgspec.Struct):
     source: str
     verdict: str
     changes: bool
+    reason: str = ""
 
 
 def _add_labels(
@@ -148,6 +162,7 @@ def _add_labels(
 ) -> None:
     """Labels of the days, also those that stand before the events of these days."""
     known: list[dict[str, str]] = [{} for _ in days]
+    disputed: list[set[str]] = [set() for _ in days]
     for records in log.labels_after(max(0, min(after, log.last_seq() - LABELS_BACK))):
         for record in records:
             day = _day_of(starts_ms, record.time_ms)
@@ -156,10 +171,14 @@ def _add_labels(
             label = msgspec.json.decode(record.body, type=_Label)
             if label.event.partition("/")[0] in definitions.events.types:
                 days[day].labels[label.source, label.verdict] += 1
+                if label.reason.split()[:2] == DISPUTE:
+                    disputed[day].add(label.event)
                 if label.changes:
                     known[day][label.event] = label.verdict
-    outcomes = _outcomes(log, {name for named in known for name in named}, amount_of)
-    for figures, verdicts in zip(days, known, strict=True):
+    outcomes = _outcomes(log, {name for named in (*known, *disputed) for name in named}, amount_of)
+    for figures, verdicts, events in zip(days, known, disputed, strict=True):
+        for name in events & outcomes.keys():
+            figures.disputed.add(*outcomes[name])
         for name, verdict in verdicts.items():
             if name in outcomes and verdict in ("fraud", "genuine"):
                 (figures.fraud if verdict == "fraud" else figures.genuine).add(*outcomes[name])

@@ -92,6 +92,7 @@ class Notice:
     quiet: Quiet | None = None
     added: str = ""  # the report of a plug-in, in place of decisions, with its content
     report: Any = None
+    days: int = 1  # that a report is about
     at_minute: int = 7 * 60
     zone: str | FromEvent = "UTC"
     language: str | FromEvent = "en"
@@ -246,6 +247,7 @@ class _Loader:
             quiet=None if quiet is None else self._quiet(tree.get("quiet"), quiet),
             added=added,
             report=report,
+            days=7 if plain.get("every") == "week" else 1,
             at_minute=_minute(plain.get("at", "07:00")),
             zone=zone,
             language=self._said(tree, plain, "language", "en"),
@@ -375,6 +377,8 @@ def _misfits(notice: Notice) -> Iterable[tuple[str, str]]:
         keys = [key.name for key in added_reports()[notice.added].keys]
         words = f"{' and '.join(map(repr, keys))} are for a daily mail: write 'on: report'."
         yield next(key for key in keys if notice.place.get(key) is not None), words
+    if notice.days > 1 and (notice.on != "report" or notice.added):
+        yield "every", "'every: week' is for reports of decisions: write 'on: report', without figures or funnels."
     if notice.asks and notice.on not in {"flag", "decision"}:
         yield "ask", "'ask' needs 'on: flag' or 'on: decision'."
     if notice.asks and notice.to.of_event is None:

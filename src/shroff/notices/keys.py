@@ -190,6 +190,12 @@ NOTICE: Final = MappingShape(
             examples=("{ from: 22:00, to: 07:00, zone: Europe/Berlin }",),
         ),
         *(key for report in added_reports().values() for key in report.keys),
+        Key(
+            "every",
+            "How often a report of decisions is sent: each day, of the day before, or each Monday, of the week before.",
+            choice("day", "week"),
+            default="day",
+        ),
         Key("at", "Time of the report, in `zone`.", TIME_OF_DAY, default="07:00"),
         Key(
             "zone",

@@ -111,10 +111,8 @@ def _report(services: NoticeServices, letters: Letters, notice: Notice, day: dat
 
 def _yesterday(notice: Notice, now_ms: int) -> Due:
     """The report as it was due last, though it is too late for it now."""
-    half_day_ms = 43_200_000
-    found = report_due(notice, now_ms - half_day_ms)
-    assert found is not None, "of any two moments half a day apart, one is within half a day behind a report"
-    return found
+    half_day_ms = 43_200_000  # of two moments so far apart, one is within `LATE_MS` behind a daily report
+    return report_due(notice, now_ms - half_day_ms) or due_for(notice, day_before(notice, now_ms), now_ms)
 
 
 def make_report(services: NoticeServices, notice: Notice, log: Log, day: date | None, at_ms: int) -> tuple[date, bool]:

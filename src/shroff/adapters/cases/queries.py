@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -57,6 +58,7 @@ from shroff.cases.case import (
     View,
 )
 from shroff.cases.store import Cursor
+from shroff.project.settings.casework import LOCK_MS
 
 _ANSWERS: Final = ("decided", "undone")  # what tells in a history whether somebody answered
 AT_ONCE: Final = 500  # values in one list of a statement
@@ -199,6 +201,9 @@ class SqlCaseReader:
         }
         for who, name, answered in _answered(self._connection, self._tables.case_history, start_ms):
             found[str(who)] = replace(found.get(str(who), Closer(str(name), 0, 0, 0)), answered=int(answered))
+        for who, worked_ms in _worked_ms(self._connection, self._tables.case_history, start_ms).items():
+            if who in found:
+                found[who] = replace(found[who], worked_ms=worked_ms)
         return sorted(found.values(), key=lambda person: (-person.closed, -person.answered, person.name))
 
     def agreement(self) -> Agreement:
@@ -231,6 +236,19 @@ def _answered(connection: Connection, table: Table, start_ms: int) -> Sequence[A
     asked = select(table.c.who, func.max(table.c.name).label("name")).where(of_people)
     cases = asked.group_by(table.c.case_, table.c.who).having(last["decided"] > last["undone"]).subquery()
     return _rows(connection, select(cases.c.who, func.max(cases.c.name), func.count()).group_by(cases.c.who))
+
+
+def _worked_ms(connection: Connection, table: Table, start_ms: int) -> Counter[str]:
+    """The time of each analyst from claim to decision, of cases decided since a moment."""
+    claimed, worked_ms = dict[tuple[int, str], int](), Counter[str]()
+    asked = select(table.c.case_, table.c.who, table.c.what, table.c.at_ms).order_by(table.c.number)
+    is_meant = and_(table.c.what.in_(("claimed", "decided")), table.c.at_ms >= start_ms - LOCK_MS, table.c.who != "")
+    for case, who, what, at_ms in _rows(connection, asked.where(is_meant)):
+        if what == "claimed":
+            claimed[case, who] = at_ms
+        elif at_ms >= start_ms:
+            worked_ms[who] += min(at_ms - claimed.pop((case, who), at_ms), LOCK_MS)
+    return worked_ms
 
 
 def _conditions(tables: CaseTables, wanted: CaseFilter) -> Iterator[ColumnElement[bool]]:

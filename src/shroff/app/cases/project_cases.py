@@ -125,6 +125,14 @@ class ProjectCases(ProjectPart):
         with self._raised() as desk:
             return backlog(desk)
 
+    def worked_ms(self, start_ms: int, end_ms: int) -> int:
+        """Get the time from claim to decision of the cases decided in [start, end)."""
+        with ProjectPeople(self._context).open() as people:
+            desk = self._context.case_service or self.desk(people)
+            with desk.store.look() as look:
+                since = [sum(closer.worked_ms for closer in look.closers(ms)) for ms in (start_ms, end_ms)]
+                return since[0] - since[1]
+
     @contextmanager
     def _raised(self) -> Iterator[CaseService]:
         """Cases, with all alerts of the log that may be written."""

@@ -6,14 +6,17 @@ and the label in force at that moment. Caught frauds are those that were not app
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from shroff.engine.let_through import LET_THROUGH
+from shroff.engine.stored import decision_of
 from shroff.events.summary import amount_field
 from shroff.features.frames import Codes as ValueCodes
 from shroff.features.frames import Frame
@@ -22,11 +25,12 @@ from shroff.language.expression import ThisField
 from shroff.language.types import TEXT
 from shroff.language.values import DAY_MS, Value, key_text
 from shroff.log.columns.stored import LineReader, ids_of, log_columns, outcomes_of
+from shroff.models.evaluation.exploration import DeclinePrecision, decline_precision
 from shroff.project.definitions import Definitions
 from shroff.project.policy import OUTCOMES
 from shroff.runtime.progress import Progress
 from shroff.streams.log import Log
-from shroff.training.sets.labels import FRAUD_LABEL, LABELS, Codes, GatheredLabels
+from shroff.training.sets.labels import FRAUD_LABEL, GENUINE_LABEL, LABELS, Codes, GatheredLabels
 from shroff.training.sets.rows import exact_sums, minor_units
 
 LOW, HIGH = 0.05, 0.95  # of an estimate
@@ -36,6 +40,7 @@ RATE_WEIGHT_MAX: Final = 1e6  # frauds that the mean of all periods weighs at mo
 Words = NDArray[np.int64]
 Floats = NDArray[np.float64]
 NO_WORDS: Final[Words] = np.zeros(0, np.int64)
+ExploredDeclines: TypeAlias = tuple[DeclinePrecision, int]
 NO_CODES: Final[Codes] = np.zeros(0, np.int8)
 
 
@@ -55,7 +60,8 @@ class _TypeEvents:
 class DecidedEvents:
     """Decided events as of a moment, by columns: amounts in smallest units, outcomes and labels as numbers.
 
-    `values` are numbers of `names`, the values of the field by which is counted; -1 where it is missing.
+    `values` are numbers of `names`, the values of the field by which is counted; -1 where it is missing. `hits` are
+    the places at which each rule was true, `propensities` those of explored events.
     """
 
     times_ms: Words
@@ -64,6 +70,29 @@ class DecidedEvents:
     labels: Codes
     values: Words
     names: Sequence[Value]
+    seqs: Words = field(default_factory=lambda: NO_WORDS)
+    hits: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    propensities: Mapping[int, float] = field(default_factory=dict)
+
+    def rows_at(self, places: Sequence[int]) -> Words:
+        """The rows of these places, without those that are no row."""
+        order, wanted = np.argsort(self.seqs, kind="stable"), np.array(places, np.int64)
+        at = np.searchsorted(self.seqs, wanted, sorter=order)
+        rows: Words = order[at[at < len(order)]]
+        return rows.compress(self.seqs[rows] == wanted[at < len(order)])
+
+    def by_rule(self) -> DecidedEvents:
+        """The events of each rule, whose number is their value: an event of several rules stands in several rows."""
+        parts = [self.rows_at(places) for places in self.hits.values()]
+        rows = np.concatenate([NO_WORDS, *parts])
+        return DecidedEvents(
+            self.times_ms[rows],
+            self.amounts[rows],
+            self.outcomes[rows],
+            self.labels[rows],
+            np.repeat(np.arange(len(parts)), list(map(len, parts))),
+            list(self.hits),
+        )
 
 
 class ResultEvents:
@@ -84,6 +113,8 @@ class ResultEvents:
             for name in definitions.events.decided
         }
         self._outcomes: list[tuple[Words, Codes]] = []
+        self._hits = defaultdict[str, list[int]](list)
+        self._propensities: dict[int, float] = {}
 
     def follow(self, log: Log, reading: Progress | None = None) -> None:
         """Read on to the end of the log, from the first event that is still there."""
@@ -96,6 +127,16 @@ class ResultEvents:
             if reading is not None:
                 reading(len(piece))
         self._outcomes.append(outcomes_of(log, after, last))
+        for rows in log.hits_after(after, last):
+            for row in rows:
+                if row.rule != LET_THROUGH:
+                    self._hits[row.rule].append(row.seq)
+                    continue
+                for decisions in log.decisions_after(row.seq - 1, row.seq):
+                    for decision in decisions:
+                        explored = decision_of(decision).exploration
+                        if explored is not None:
+                            self._propensities[row.seq] = explored.propensity
         self.to = last
 
     def _add(self, kept: _TypeEvents, frame: Frame, first_seq: int) -> None:
@@ -114,7 +155,7 @@ class ResultEvents:
         """The events that had happened by a moment, with what was known of them then."""
         places = np.concatenate([NO_WORDS, *(seqs for seqs, _ in self._outcomes)])
         outcomes = np.concatenate([NO_CODES, *(outcome for _, outcome in self._outcomes)])
-        columns = [(NO_WORDS, NO_WORDS, NO_CODES, NO_CODES, NO_WORDS)]
+        columns = [(NO_WORDS, NO_WORDS, NO_WORDS, NO_CODES, NO_CODES, NO_WORDS)]
         for kept in self._types.values():
             if not kept.seqs:
                 continue
@@ -124,9 +165,22 @@ class ResultEvents:
             mine = np.flatnonzero((places[at] == seqs) & (times <= moment_ms)) if len(places) else NO_WORDS
             labels = kept.labels.codes(pa.chunked_array(kept.ids, pa.string()), times, moment_ms)
             amounts, values = np.concatenate(kept.amounts), np.concatenate(kept.values)
-            columns.append((times[mine], amounts[mine], outcomes[at[mine]], labels[mine], values[mine]))
-        times, amounts, codes, labels, values = map(np.concatenate, zip(*columns, strict=True))
-        return DecidedEvents(times, amounts, codes, labels, values, self._codes.values)
+            columns.append((seqs[mine], times[mine], amounts[mine], outcomes[at[mine]], labels[mine], values[mine]))
+        seqs, times, amounts, codes, labels, values = map(np.concatenate, zip(*columns, strict=True))
+        names, hits = self._codes.values, self._hits
+        return DecidedEvents(times, amounts, codes, labels, values, names, seqs, hits, self._propensities)
+
+
+def explored_declines(events: DecidedEvents, start_ms: int, end_ms: int) -> ExploredDeclines | None:
+    """What labeled explored events of a period say of the score's declines, and the money of frauds among these."""
+    rows = events.rows_at(list(events.propensities))
+    times_ms, labels = events.times_ms[rows], events.labels[rows]
+    rows = rows[(times_ms >= start_ms) & (times_ms < end_ms) & (labels <= GENUINE_LABEL)]
+    propensities = np.array([events.propensities[seq] for seq in events.seqs[rows].tolist()])
+    frauds = events.labels[rows] == FRAUD_LABEL
+    if not len(rows):
+        return None
+    return decline_precision(frauds, propensities), round(float((events.amounts[rows] / propensities)[frauds].sum()))
 
 
 @dataclass(frozen=True, slots=True)

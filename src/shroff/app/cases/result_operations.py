@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from datetime import date, timedelta
 from decimal import Decimal
 from functools import partial
+from math import ceil
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeAlias
 
 import msgspec
@@ -13,7 +14,7 @@ from msgspec import UNSET, UnsetType
 
 from shroff.errors import UsageError, nearest
 from shroff.events.event import TimeText, time_text
-from shroff.language.values import DAY_MS, day_at, day_named, day_start_ms, days_of, show_decimal
+from shroff.language.values import DAY_MS, HOUR_MS, day_at, day_named, day_start_ms, days_of, show_decimal
 from shroff.monitoring.day_figures import STOPPED
 from shroff.operations.declaration import OperationAnswer, OperationRequest, Param, operation
 from shroff.project.policy import OUTCOMES
@@ -22,12 +23,14 @@ from shroff.runtime.whole_files import csv_line
 
 if TYPE_CHECKING:
     from shroff.app.cases.label_reports import LabelReports
-    from shroff.app.cases.result_figures import OutcomeTable
+    from shroff.app.cases.result_figures import DecidedEvents, ExploredDeclines, OutcomeTable
     from shroff.app.project import Project
     from shroff.operations.declaration import ProgressSteps
     from shroff.project.definitions import Definitions
 
 PERIODS: Final = ("day", "week", "month")
+RULE: Final = "rule"
+PACE_DAYS: Final = 28  # whose pace says when a limit is reached
 FIELD_KINDS: Final = frozenset(["text", "choice", "boolean", "integer"])  # of few values
 ROWS_MAX: Final = 1_000
 YEAR_DAYS: Final = 365
@@ -59,7 +62,10 @@ class ShowResults(OperationRequest["Results"], rename={"start": "from", "end": "
     ] = None
     by: Annotated[
         str,
-        Param("What each row is: a day, a week, a month, or a value of a field.", metavar="day|week|month|FIELD"),
+        Param(
+            "What each row is: a day, a week, a month, a rule, or a value of a field.",
+            metavar="day|week|month|rule|FIELD",
+        ),
     ] = "week"
     as_of: Annotated[
         str | None,
@@ -98,11 +104,38 @@ class ResultMoney(msgspec.Struct):
     false_declines: str
 
 
+class SchemeRatio(msgspec.Struct):
+    """A share of the approved events of the calendar month and its limit.
+
+    It is null without such events; `days_left` is null where the month ends before the limit is reached at the pace of
+    the last 28 days, 0 beyond the limit.
+    """
+
+    name: str
+    ratio: float | None
+    limit: float
+    days_left: int | None
+
+
+class DeclineValue(msgspec.Struct):
+    """What the score's declines are worth, by explored events, each weighted by 1 / its propensity.
+
+    The precision is the share of frauds among declines, with its 95 % interval; `fraud_money` is that of these frauds.
+    """
+
+    explored: int
+    precision: float | None
+    low: float | None
+    high: float | None
+    fraud_money: str
+
+
 class ResultRow(msgspec.Struct, kw_only=True, rename={"start": "from", "end": "to"}):
-    """A period, or a value of the field in all of it (null where it is missing).
+    """A period, or in all of it a rule, shadow hits included, or a value of the field (null where it is missing).
 
     Caught frauds are those that were not approved, missed ones those that were; false declines are declined events
     labeled genuine, `unlabeled_declines` those of which nothing is known. `money_saved` is the money of caught frauds.
+    The precision of reviews is the share of frauds among reviewed events with a label; null without one.
     A row is mature when its events are older than the label delay and 99 % of frauds are known at that age.
     The estimate of one that is not is null where too few frauds are known.
     """
@@ -122,13 +155,18 @@ class ResultRow(msgspec.Struct, kw_only=True, rename={"start": "from", "end": "t
     false_declines: int
     unlabeled_declines: int
     money_saved: str
+    review_precision: float | None
     money: ResultMoney
     mature: bool
     estimate: FraudEstimate | None
 
 
 class Results(OperationAnswer, dict=True):
-    """What fraud cost and what decisions did, with the total of all rows."""
+    """What fraud cost and what decisions did, with the total of all events; those of several rules count once.
+
+    `review_hours` is the time from claim to decision of cases that were decided in these days, each at most as long as
+    a claim locks it. `declines` is null where nothing was explored, `limits` has those of shroff.yaml.
+    """
 
     as_of: TimeText | None
     by: str
@@ -136,6 +174,9 @@ class Results(OperationAnswer, dict=True):
     currency: str
     rows: list[ResultRow]
     total: ResultRow | None
+    review_hours: float = 0.0
+    declines: DeclineValue | None = None
+    limits: list[SchemeRatio] = msgspec.field(default_factory=list)
 
     def text(self) -> str:
         if self.__dict__["format"] == "csv":
@@ -164,6 +205,19 @@ class Results(OperationAnswer, dict=True):
                 f"* not mature: {many(len(open_rows), 'row is', 'rows are')} too young for all labels. "
                 "The last column is what their fraud will come to, in 90 of 100 cases."
             )
+        if self.total.reviewed:
+            precise = _percent(self.total.review_precision)
+            notes.append(f"{self.review_hours:,.1f} hours of review, precision of reviews {precise}.")
+        if self.declines is not None:
+            low, high = map(_percent, (self.declines.low, self.declines.high))
+            notes.append(
+                f"Of the score's declines {_percent(self.declines.precision)} are right ({low} to {high}), "
+                f"by {self.declines.explored:,} explored events; these frauds are {self.declines.fraud_money}."
+            )
+        for limit in self.limits:
+            days = "not in this month" if limit.days_left is None else many(limit.days_left, "day")
+            name = limit.name.replace("_", " by ")
+            notes.append(f"{name}: {_percent(limit.ratio)} of at most {limit.limit:.2%}; until the limit: {days}.")
         return "\n".join([table(rows, (*heads, "saved", "final fraud")), "", *notes])
 
     def hints(self) -> Sequence[str]:
@@ -190,15 +244,16 @@ def show_results(
     come late: rows that are not mature have an interval for their fraud, from the share of frauds that are usually
     known after so many days, and the rate of frauds.
     """
-    from shroff.app.cases.result_figures import final_fraud, period_codes, tallies, value_codes
+    from shroff.app.cases.result_figures import explored_declines, final_fraud, period_codes, tallies, value_codes
 
     definitions = project.definitions
     zone, by, fields = request.zone or project.context.systems.time_zone, request.by, result_fields(definitions)
-    if by not in PERIODS and by not in fields:
-        known = nearest(by, [*PERIODS, *fields]) or f"There is {', '.join([*PERIODS, *fields])}."
+    choices = [*PERIODS, RULE, *fields]
+    if by not in choices:
+        known = nearest(by, choices) or f"There is {', '.join(choices)}."
         raise UsageError(f"by: {by!r} is no period and no field of the decided events. {known}")
     curve = label_reports.maturity(as_of=request.as_of)
-    field = "" if by in PERIODS else by
+    field = by if by in fields else ""
     events = label_reports.decided_events(field, curve.as_of_ms, progress.counting("reading, events"))
     answer = Results(
         as_of=time_text(curve.as_of_ms), by=by, zone=zone, currency=definitions.settings.currency, rows=[], total=None
@@ -210,27 +265,77 @@ def show_results(
     last = request.end or newest
     first = request.start or max(oldest, last - timedelta(YEAR_DAYS))
     spans = _spans(first, last, by)
-    codes = period_codes(events, [*(day_start_ms(start, zone) for start, _ in spans), _end_ms(last, zone)])
+    starts_ms = [*(day_start_ms(start, zone) for start, _ in spans), _end_ms(last, zone)]
+    parts = events.by_rule() if by == RULE else events
+    codes, everything = (period_codes(some, starts_ms) for some in (parts, events))
     values: Sequence[str | UnsetType | None] = [UNSET] * len(spans)
     if by not in PERIODS:
-        codes, values = value_codes(events, codes)
+        codes, values = value_codes(parts, codes)
         if len(values) > ROWS_MAX:
             raise UsageError(f"by: {by} has {len(values):,} values; results have at most {ROWS_MAX:,} rows.")
         spans = spans * len(values)
     shares = curve.known_shares()
     mature_ms = curve.as_of_ms - _mature_after_ms(definitions, shares)
-    whole = tallies(events, codes.clip(max=0), 1)
+    whole = tallies(events, everything.clip(max=0), 1)
+    finals = final_fraud(parts, codes, len(spans), curve.as_of_ms, shares)
+    if by == RULE:
+        finals[-1:] = final_fraud(events, everything, 1, curve.as_of_ms, shares)[-1:]
     *answer.rows, answer.total = (
         _row(definitions, span, value, tally, final, is_mature=_end_ms(span[1], zone) <= mature_ms)
         for span, value, tally, final in zip(
             [*spans, (first, last)],
             [*values, UNSET],
-            [*tallies(events, codes, len(spans)), *whole],
-            final_fraud(events, codes, len(spans), curve.as_of_ms, shares),
+            [*tallies(parts, codes, len(spans)), *whole],
+            finals,
             strict=True,
         )
     )
+    answer.review_hours = round(project.cases.worked_ms(starts_ms[0], starts_ms[-1]) / HOUR_MS, 2)
+    answer.declines = _declines(definitions, explored_declines(events, starts_ms[0], starts_ms[-1]))
+    answer.limits = _scheme_ratios(project, events, curve.as_of_ms, zone)
     return answer
+
+
+def _declines(definitions: Definitions, explored: ExploredDeclines | None) -> DeclineValue | None:
+    if explored is None:
+        return None
+    found, units = explored
+    money = show_decimal(units, definitions.settings.money_places)
+    return DeclineValue(found.explored, found.precision, found.low, found.high, money)
+
+
+def _scheme_ratios(project: Project, events: DecidedEvents, as_of_ms: int, zone: str) -> list[SchemeRatio]:
+    """The shares of this month that have a limit, and how long it takes to reach each at the pace of some weeks."""
+    from shroff.app.cases.result_figures import period_codes, tallies
+    from shroff.monitoring.day_figures import known_by_day
+
+    limits, today = project.context.systems.scheme_limits, day_at(as_of_ms, zone)
+    month, end_ms = today.replace(day=1), as_of_ms + 1
+    pace_ms = max(end_ms - PACE_DAYS * DAY_MS, int(events.times_ms.min()))
+    starts_ms = sorted({month_ms := day_start_ms(month, zone), pace_ms, end_ms})
+    if not limits or pace_ms >= end_ms:
+        return []
+    with project.log.reading() as log:
+        known = known_by_day(log, project.definitions, starts_ms)
+    sales = tallies(events, period_codes(events, starts_ms), len(known))
+
+    def since(start_ms: int, what: str, unit: str) -> tuple[int, int]:
+        """How much became known, and of how much."""
+        found = [0, 0]
+        for at_ms, day, sold in zip(starts_ms, known, sales, strict=False):
+            if at_ms >= start_ms:
+                tally = day.fraud if what == "fraud" else day.disputed
+                found[0] += (tally.counts if unit == "count" else tally.money)["approve"]
+                found[1] += sold.of(["approve"])[unit == "money"]
+        return found[0], found[1]
+
+    ratios, left = [], ((month + timedelta(32)).replace(day=1) - today).days
+    for name, limit in limits.items():
+        (bad, all_), pace = since(month_ms, *name.split("_")), since(pace_ms, *name.split("_"))
+        gap, daily = limit * all_ - bad, (pace[0] - limit * pace[1]) * DAY_MS / (end_ms - pace_ms)
+        days = 0 if bad and gap <= 0 else ceil(gap / daily) if daily > 0 else left
+        ratios.append(SchemeRatio(name, bad / all_ if all_ else None, limit, days if all_ and days < left else None))
+    return ratios
 
 
 def result_fields(definitions: Definitions) -> list[str]:
@@ -286,6 +391,7 @@ def _row(
     events, volume = tally.of()
     fraud, fraud_money = tally.of(labels=["fraud"])
     outcomes = [tally.of([outcome]) for outcome in OUTCOMES]
+    reviewed = tally.of(["review"], ["fraud"])[0], tally.of(["review"], ["fraud", "genuine"])[0]
     caught, missed = tally.of(STOPPED, ["fraud"]), tally.of(["approve"], ["fraud"])
     false_declines = tally.of(["decline"], ["genuine"])
     ends = (fraud_money, final[1] if final else fraud_money) if is_mature else final
@@ -302,10 +408,15 @@ def _row(
         false_declines=false_declines[0],
         unlabeled_declines=tally.of(["decline"], ["none"])[0],
         money_saved=money(caught[1]),
+        review_precision=round(reviewed[0] / reviewed[1], 4) if reviewed[1] else None,
         money=ResultMoney(*(money(units) for _, units in (*outcomes, caught, missed, false_declines))),
         mature=is_mature,
         estimate=None if ends is None else FraudEstimate(*map(money, ends)),
     )
+
+
+def _percent(share: float | None) -> str:
+    return "unknown" if share is None else f"{share:.2%}"
 
 
 def _shown(row: ResultRow) -> tuple[str, ...]:

@@ -32,14 +32,15 @@ def report_due(notice: Notice, now_ms: int, begun_ms: int = 0) -> Due | None:
     now = datetime.fromtimestamp(now_ms / 1_000, zone)
     day = now.date() if now.hour * 60 + now.minute >= notice.at_minute else now.date() - timedelta(days=1)
     at_ms = day_start_ms(day, zone.key) + notice.at_minute * 60_000
-    if now_ms - at_ms > LATE_MS or at_ms < begun_ms:
+    if now_ms - at_ms > LATE_MS or at_ms < begun_ms or (notice.days > 1 and day.weekday()):
         return None
     return due_for(notice, day - timedelta(days=1), now_ms)
 
 
 def day_before(notice: Notice, at_ms: int) -> date:
-    """The day that a report is of which is made at a moment."""
-    return day_at(at_ms, zone_of(notice).key) - timedelta(days=1)
+    """The day that a report is of which is made at a moment, the last one of its week."""
+    day = day_at(at_ms, zone_of(notice).key)
+    return day - timedelta(days=1 + (day.weekday() if notice.days > 1 else 0))
 
 
 def due_for(notice: Notice, day: date, now_ms: int) -> Due:
@@ -57,11 +58,15 @@ def report_values(services: NoticeServices, notice: Notice, due: Due, log: LogRe
     day, found = day_of(notice, due), figures_of(services, notice, due, log)
     words = WORDS[language]
     project, shown = plain(services.definitions.settings.name), day_text(day.start_ms, day.zone.key, language)
+    title = words["report"].format(day=shown)
+    if notice.days > 1:
+        shown = words["from_to"].format(first=shown, last=day_text(day.end_ms - 1, day.zone.key, language))
+        title = words["report_week"].format(days=shown)
     return {
         "words": words,
         "language": language,
         "subject": words["report_subject"].format(project=project, day=shown),
-        "title": words["report"].format(day=shown),
+        "title": title,
         "project": project,
         "zone": day.zone.key,
         "outcomes": _outcomes(services, found, language),

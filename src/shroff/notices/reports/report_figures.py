@@ -74,10 +74,14 @@ class Day:
 
 
 def day_of(notice: Notice, due: Due) -> Day:
-    """The day that a report is of."""
+    """The day that a report is of, or its week, by the last day."""
     zone = zone_of(notice)
     day = date.fromisoformat(msgspec.json.decode(due.told, type=_Told).day)
-    return Day(day_start_ms(day, zone.key), day_start_ms(day + timedelta(days=1), zone.key), zone)
+    return Day(
+        day_start_ms(day - timedelta(days=notice.days - 1), zone.key),
+        day_start_ms(day + timedelta(days=1), zone.key),
+        zone,
+    )
 
 
 def zone_of(notice: Notice) -> ZoneInfo:

@@ -109,6 +109,7 @@ _EN: Final = {
     # the daily report
     "report_subject": "{project}: {day}",
     "report": "Decisions on {day}",
+    "report_week": "Decisions from {days}",
     "outcome": "Outcome",
     "decisions": "Decisions",
     "money": "Money",
@@ -139,7 +140,7 @@ _EN: Final = {
     "maturity_at": "{share} after {days} days",
     "maturity_at_one": "{share} after 1 day",
     "by_hour": "Decisions by hour, by the clock of {zone}",
-    "no_decisions": "No decision was made on that day.",
+    "no_decisions": "No decision was made in this time.",
     # a report of figures
     "figures_subject": "{project}: figures of {day}",
     "figures": "Figures of {day}",
@@ -243,6 +244,7 @@ _DE: Final = {
     "Kartennummer.",
     "report_subject": "{project}: {day}",
     "report": "Entscheidungen am {day}",
+    "report_week": "Entscheidungen: {days}",
     "outcome": "Ergebnis",
     "decisions": "Entscheidungen",
     "money": "Betrag",
@@ -273,7 +275,7 @@ _DE: Final = {
     "maturity_at": "{share} nach {days} Tagen",
     "maturity_at_one": "{share} nach 1 Tag",
     "by_hour": "Entscheidungen je Stunde, Uhrzeit in {zone}",
-    "no_decisions": "An diesem Tag wurde nichts entschieden.",
+    "no_decisions": "In dieser Zeit wurde nichts entschieden.",
     "figures_subject": "{project}: Zahlen vom {day}",
     "figures": "Zahlen vom {day}",
     "from_to": "{first} bis {last}",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from shroff.language.keys import ANY, DURATION, WHOLE, Key, MappingShape, One, choice, own_names
+from shroff.language.keys import ANY, DURATION, PERCENT, WHOLE, Key, MappingShape, One, choice, own_names
 from shroff.streams.settings import CALLS, HTTP, OUTSIDE_NAME, VARIABLE
 
 SIGN_IN: Final = MappingShape(
@@ -109,4 +109,18 @@ METRICS: Final = MappingShape(
             examples=("{ transaction_type: channel, country: country }",),
         ),
     ),
+)
+SCHEME_LIMITS: Final = Key(
+    "scheme_limits",
+    "Limits of card schemes for a calendar month, of approved events: the share that becomes known as fraud or is "
+    "disputed in it, by count or money. `shroff results` shows the days until each.",
+    MappingShape(
+        "limits of card schemes",
+        tuple(
+            Key(f"{what}_{unit}", f"The limit of {says} by {unit}.", PERCENT, examples=("0.9%",))
+            for what, says in (("fraud", "fraud"), ("dispute", "disputes"))
+            for unit in ("count", "money")
+        ),
+    ),
+    examples=("{ fraud_money: 0.2%, dispute_count: 0.9% }",),
 )

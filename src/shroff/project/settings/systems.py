@@ -19,7 +19,7 @@ from shroff import config
 from shroff.errors import Problem, UsageError
 from shroff.language import loader
 from shroff.language.shapes import Plain, read_shape
-from shroff.language.values import DAY_MS, parse_duration
+from shroff.language.values import DAY_MS, parse_duration, parse_share
 from shroff.language.yaml import text as yamltext
 from shroff.language.yaml.nodes import plain_of
 from shroff.language.yaml.text import Mapping as YamlMapping
@@ -83,6 +83,7 @@ class Systems:
     read: Mapping[str, NamedSource] = field(default_factory=dict)  # those that are read and have a name
     backup: System | None = None
     metrics: System = field(default_factory=lambda: System("metrics", {}))
+    scheme_limits: Mapping[str, float] = field(default_factory=dict)  # shares of 1
     zone: str = ""  # as shroff.yaml names it
 
     @property
@@ -200,6 +201,10 @@ def load_systems(top: YamlMapping, problems: list[Problem], warnings: list[Probl
         {name: source for name, source in named.items() if source.contract == "source"},
         _place("backup", backup, top, problems),
         System("metrics", mapping_of(_read(top, "metrics", METRICS, problems))),
+        {
+            name: parse_share(str(share))
+            for name, share in mapping_of(_read(top, "scheme_limits", _shape("scheme_limits"), problems)).items()
+        },
         loader.zone(top.get("zone"), problems) or "",
     )
 

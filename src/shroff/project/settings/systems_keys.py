@@ -26,7 +26,7 @@ from shroff.language.keys import (
     own_names,
 )
 from shroff.project.settings.installed import each_settings, kinds, own_settings, settings_of
-from shroff.project.settings.service_keys import METRICS, SESSIONS, SIGN_IN
+from shroff.project.settings.service_keys import METRICS, SCHEME_LIMITS, SESSIONS, SIGN_IN
 from shroff.streams.settings import (
     ADDRESS,
     ALONE,
@@ -43,7 +43,6 @@ from shroff.streams.settings import (
 URL: Final = One("an address such as kafka://localhost:9092/payments", rf"^([a-z][a-z0-9+]*:|{VARIABLE}$)")
 STORE_URL: Final = One("an address such as postgresql://shroff@localhost/shroff", rf"^([a-z]+:\S*|{VARIABLE})$")
 FORMATS: Final = ("json", "avro")
-
 _FORMAT: Final = Key("format", "The encoding of messages.", choice(*FORMATS), default="json", examples=("avro",))
 _REGISTRY: Final = Key(
     "registry",
@@ -485,6 +484,7 @@ SYSTEMS: Final = (
         Many("a list of changes that need approval: rules, lists, silences", choice("rules", "lists", "silences")),
         examples=("[rules, lists, silences]",),
     ),
+    SCHEME_LIMITS,
     Key("metrics", "Where metrics are served to Prometheus.", METRICS, examples=("{ port: 8000 }",)),
     Key(
         "snapshots", "When and where state snapshots are saved.", Late(snapshots), examples=("{ every: 10m, kept: 2 }",)

@@ -14,6 +14,7 @@ from starlette.responses import Response
 from shroff.app.cases.result_operations import (
     OUTCOME_COUNTS,
     PERIODS,
+    RULE,
     ResultRow,
     ShowResults,
     csv_lines,
@@ -56,8 +57,9 @@ async def show(service: Service, request: Request) -> Response:
         unit="count" if given.get("in") == "count" else "money",
         chart=None if found is None else _chart(found.rows, is_money=given.get("in") != "count"),
         rows=[*found.rows, *([found.total] if len(found.rows) > 1 else [])] if found else [],
-        choices=[*PERIODS, *fields],
-        fields=fields,
+        choices=[*PERIODS, RULE, *fields],
+        fields=[RULE, *fields],
+        linked=[*PERIODS, RULE],
         outcomes=list(zip(OUTCOMES, OUTCOME_COUNTS, strict=True)),
         decisions=lambda row, outcome: _decisions(row, outcome, found.zone) if found else "",
         csv=f"{PATH}/results.csv?{urlencode(list(given.multi_items()))}",
@@ -96,7 +98,8 @@ def _chart(rows: Sequence[ResultRow], *, is_money: bool) -> Bars | None:
 
 def _decisions(row: ResultRow, outcome: str, zone: str) -> str:
     """The address of the decisions behind a count."""
-    return f"/decisions?{urlencode({'outcome': outcome, 'day': row.start, 'last': row.end, 'zone': zone})}"
+    rule = {} if row.value is UNSET else {"rule": row.value}
+    return f"/decisions?{urlencode({'outcome': outcome, 'day': row.start, 'last': row.end, 'zone': zone, **rule})}"
 
 
 ROUTES: Final = (
