@@ -777,7 +777,7 @@ def test_a_log_that_is_closed_in_the_middle_of_a_question_waits_for_it(tmp_path)
 def test_a_batch_of_columns_is_found_by_its_ids(path, odd):
     ids = [odd, *(f"p-{at}" for at in range(300))]
     bodies = JoinedTexts.of([b'{"id":%s}' % msgspec.json.encode(id_) for id_ in ids])
-    columns = RecordColumns("payment", 1, ids, np.arange(301), bodies)
+    columns = RecordColumns("payment", range(1, 302), ids, np.arange(301), bodies)
     with closing(SqliteLog(path)) as log:
         log.append(Batch(records=columns))
 
@@ -786,7 +786,7 @@ def test_a_batch_of_columns_is_found_by_its_ids(path, odd):
         assert log.find("payment", [odd]) == {odd: columns[0]}
         assert log.find("login", ids) == {}
         with pytest.raises(StateError, match="already in the log"):
-            log.append(Batch(records=replace(columns, first=302)))
+            log.append(Batch(records=replace(columns, seqs=range(302, 603))))
         with pytest.raises(StateError, match="already in the log"):
             log.append(Batch(records=[msgspec.structs.replace(columns[0], seq=302)]))
         assert log.last_seq() == 301

@@ -142,8 +142,10 @@ def in_columns(batch):
     bodies, documents = (JoinedTexts.of(texts) for texts in ([o.body for o in records], [o.document for o in rows]))
     receipts = np.array([list(one.receipt) for one in rows], np.uint8)
     outcomes = [one.outcome for one in rows]
-    decisions = DecisionColumns("payment", rows[0].seq, ids, outcomes, receipts, documents)
-    return Batch(records=RecordColumns("payment", records[0].seq, ids, times, bodies), decisions=decisions)
+    decisions = DecisionColumns("payment", [row.seq for row in rows], ids, outcomes, receipts, documents)
+    return Batch(
+        records=RecordColumns("payment", [one.seq for one in records], ids, times, bodies), decisions=decisions
+    )
 
 
 def test_only_the_newest_decisions_are_remembered(monkeypatch):

@@ -54,6 +54,7 @@ LONG = {
     "interactive": "--events 2000 --loads 1 --runs 1",
     "large_files": "--most 0.001",
     "limits": "--seconds 0.05 --rounds 1",
+    "messy": "--events 500 --runs 1",
     "many_rules": "--rules 5 --entries 10 --events 10",
     "pages": "--decisions 500 --loads 2",
     "service": "--rates 20 --seconds 2",

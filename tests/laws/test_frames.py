@@ -138,8 +138,13 @@ events = st.tuples(ids, st.integers(-(2**62), 2**62), texts, st.booleans())
 
 
 @settings(max_examples=examples(400), deadline=None)
-@given(st.lists(documents, min_size=1, max_size=30), st.lists(events, min_size=1, max_size=30), st.integers(1, 2**40))
-def test_columns_of_a_batch_are_framed_to_the_same_bytes(decided, recorded, first):
+@given(
+    st.lists(documents, min_size=1, max_size=30),
+    st.lists(events, min_size=1, max_size=30),
+    st.integers(1, 2**40),
+    st.booleans(),
+)
+def test_columns_of_a_batch_are_framed_to_the_same_bytes(decided, recorded, first, has_labels):
     made = [
         (head + one.hex().encode() * (1 + (seq % 3 == 0)) * is_there + tail, one, outcome)
         for seq, (head, one, tail, is_there, outcome) in enumerate(decided)
@@ -147,14 +152,25 @@ def test_columns_of_a_batch_are_framed_to_the_same_bytes(decided, recorded, firs
     names = [str(at) for at in range(len(made))]
     receipts = np.frombuffer(b"".join(one[1] for one in made), np.uint8).reshape(-1, 32)
     columns = DecisionColumns(
-        "p", first, names, [one[2] for one in made], receipts, JoinedTexts.of([one[0] for one in made])
+        "p",
+        range(first, first + len(made)),
+        names,
+        [one[2] for one in made],
+        receipts,
+        JoinedTexts.of([one[0] for one in made]),
     )
     rows = [DecisionRow(first + at, "p", names[at], one[2], one[1], one[0]) for at, one in enumerate(made)]
-    times = np.array([one[1] for one in recorded])
-    bodies = [body + id_.encode() * is_there for id_, _, body, is_there in recorded]
-    named = [one[0] for one in recorded]
-    records = RecordColumns("pay", first, named, times, JoinedTexts.of(bodies))
-    listed = [Record(first + at, "event", "pay", one[0], one[1], bodies[at], True) for at, one in enumerate(recorded)]
+    listed = [
+        Record(first + at, "label", "label", id_, time_ms, body, False)
+        if has_labels and at % 4 in {0, 3}
+        else Record(first + at, "event", "pay", id_, time_ms, body + id_.encode() * is_there, True)
+        for at, (id_, time_ms, body, is_there) in enumerate([*recorded, recorded[0]])
+    ]
+    paid = [record for record in listed if record.kind == "event"]
+    seqs, times = [record.seq for record in paid], np.array([record.time_ms for record in paid])
+    bodies, others = JoinedTexts.of([record.body for record in paid]), [one for one in listed if one.kind == "label"]
+    of_others = {record.seq: record for record in others}
+    records = RecordColumns("pay", seqs, [record.id for record in paid], times, bodies, of_others)
 
     assert list(columns) == rows == [columns[at] for at in range(len(rows))] == columns[:]
     assert list(records) == listed == [records[at] for at in range(len(listed))] == records[:]

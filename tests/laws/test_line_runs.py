@@ -25,7 +25,7 @@ from shroff.log.columns import file_runs, read_lines
 from shroff.log.columns.file_runs import submissions_in_runs
 from shroff.log.columns.lines import EventRun
 from shroff.log.prepared import Answer, RunAnswers
-from shroff.worker.file_order import Overlaps, arranged
+from shroff.worker.file_order import Overlaps, arranged, with_labels
 from shroff.worker.ingest import ingest
 from tests.support.effort import examples, times
 from tests.support.log_memory import MemoryLog
@@ -138,11 +138,23 @@ FILES = st.lists(
     max_size=4,
 )
 Files = Sequence[tuple[str, bytes]]
+KNOWN = st.lists(
+    st.tuples(st.integers(0, 2_000), st.integers(0, 12 * 3_600), st.sampled_from(["fraud", "legitimate", "odd"])),
+    max_size=20,
+).map(
+    lambda labels: b"".join(
+        b'{"event":"payment/p%d","verdict":"%s","known_at":"%s"}\n'
+        % (number, verdict.encode(), time_text(START_MS + seconds * 1_000).encode())
+        for number, seconds, verdict in labels
+    )
+)
 
 
-def left_by(files: Files, size: int, *, in_runs: bool, format: str = "jsonl") -> list[object]:
+def left_by(
+    files: Files, size: int, *, in_runs: bool, format: str = "jsonl", labels: bytes = b"", log: Any = None
+) -> list[object]:
     """What a log has after files were taken in batches of a size, and the answers to their lines."""
-    log, answers = MemoryLog(), list[object]()
+    log, answers = log or MemoryLog(), list[object]()
 
     def told(some: Sequence[Answer]) -> None:
         answers.extend(some)
@@ -154,7 +166,11 @@ def left_by(files: Files, size: int, *, in_runs: bool, format: str = "jsonl") ->
         with read_stream(BytesIO(content), format, name="x") as lines:
             read = submissions_in_runs if in_runs else Intake.submissions
             found = [(f"{number}.{format}", read(intake, lines, f"{number}.{format}", type_))]
-            ingest(one, arranged(found, one, order="file"), batch_size=size, on_batch=told)
+            submissions = arranged(found, one, order="file")
+            if labels and type_ == "payment":
+                known = Intake.submissions(intake, read_stream(BytesIO(labels), "jsonl"), "labels.jsonl", "label")
+                submissions = with_labels(submissions, known)
+            ingest(one, submissions, batch_size=size, on_batch=told)
     parts = log.decisions_after, log.flags_after, log.hits_after
     beside = log.refused_list(), log.outbox(10_000), log.remarks(), log.waiting_all(), log.offsets("event sources")
     return [list(log.read(size=9_999)), *([row for rows in part() for row in rows] for part in parts), beside, answers]
@@ -191,11 +207,11 @@ def law(seen: list[bool]) -> None:
         suppress_health_check=list(HealthCheck),
         phases=[Phase.generate],
     )
-    @given(FILES, st.sampled_from([1, 3, 16, 256]))
-    def same(files: Files, size: int) -> None:
+    @given(FILES, st.sampled_from([1, 3, 16, 256]), KNOWN)
+    def same(files: Files, size: int, labels: bytes) -> None:
         with runs_of(size, seen):
-            found = left_by(files, size, in_runs=True)
-        assert found == left_by(files, size, in_runs=False)
+            found = left_by(files, size, in_runs=True, labels=labels)
+        assert found == left_by(files, size, in_runs=False, labels=labels)
 
     same()
 
@@ -266,7 +282,7 @@ def test_repeats_leave_the_events_around_them_columns(size: int):
 
 
 def test_one_answer_of_a_run_is_made_alone(monkeypatch: pytest.MonkeyPatch):
-    answers = RunAnswers("payment", 5, ["a", "b"], None, {1: Answer("refused")})
+    answers = RunAnswers("payment", [0, 2], [5, 6], ["a", "b"], None, {1: Answer("refused")})
     monkeypatch.setattr(RunAnswers, "__iter__", None)
 
     assert [(answers[at].id, answers[at].seq) for at in (0, 1, 2, -1)] == [("a", 5), ("", 0), ("b", 6), ("b", 6)]

@@ -118,7 +118,7 @@ class Engine:
         """Take events in log order and decide those that are decided now."""
         effects = Effects()
         if isinstance(batch, SequencedBatch):
-            frames = self.online.compute_columns(batch.type, batch.columns, batch.times)
+            frames = self.online.compute_columns(batch.frames, len(batch))
             self._decide(batch.type, frames[batch.type], batch, effects)
         else:
             self._step_by_event(batch, effects)
@@ -178,7 +178,7 @@ class Engine:
 
     def _decide(self, name: str, frame: Frame, placed: Sequence[SequencedEvent], effects: Effects) -> None:
         columns = placed if isinstance(placed, SequencedBatch) else None
-        rows: Sequence[int] = range(len(placed))
+        rows: Sequence[int] = range(len(frame))
         if columns is None:
             rows = [row for row, event in enumerate(placed) if event.past_hits is None]
         if not rows:
@@ -200,7 +200,7 @@ class Engine:
         ids: Sequence[str]
         bodies: Sequence[bytes]
         if columns is not None:
-            seqs = np.arange(columns.first, columns.first + len(rows))
+            seqs = np.asarray(columns.seqs, np.int64)
             ids, bodies = columns.ids, columns.bodies
         else:
             events = [placed[row] for row in rows]
@@ -211,7 +211,7 @@ class Engine:
         documents, receipts = self._writers[name].write_all(frame, decided)
         outcomes = np.array([verdict.outcome for verdict in verdicts], object).take(verdict_of).tolist()
         if columns is not None:
-            effects.columns = DecisionColumns(name, columns.first, ids, outcomes, receipts, documents)
+            effects.columns = DecisionColumns(name, columns.seqs, ids, outcomes, receipts, documents)
         else:
             made = map(DecisionRow, seqs.tolist(), repeat(name), ids, outcomes, map(bytes, receipts), documents)
             effects.decisions += made
@@ -322,7 +322,7 @@ def _unrated(conversion: Conversion, batch: Sequence[SequencedEvent]) -> list[Re
     """What to remark on the events of a batch that have an amount which no rate converts, by field and currency."""
     found: dict[str, list[SequencedEvent]] = {}
     if isinstance(batch, SequencedBatch):
-        batch = [batch[row] for row in _unrated_rows(conversion, batch)]
+        batch = [batch[row] for row in batch.rows[_unrated_rows(conversion, batch)].tolist()]
     for event in batch if conversion else ():
         values = event.event.values
         for field in conversion.fields(event.event.type) if event.past_hits is None else ():
@@ -335,7 +335,7 @@ def _unrated(conversion: Conversion, batch: Sequence[SequencedEvent]) -> list[Re
 
 
 def _unrated_rows(conversion: Conversion, batch: SequencedBatch) -> list[int]:
-    names, rows = list(batch.columns), np.zeros(len(batch), np.bool_)
+    names, rows = list(batch.columns), np.zeros(len(batch.ids), np.bool_)
     for field in conversion.fields(batch.type):
         amount, original = (batch.columns[names[at]] for at in (field.amount, field.original))
         assert isinstance(amount, Column)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import inf
-from typing import overload
 
 import msgspec
 import numpy as np
@@ -13,17 +12,19 @@ from numpy.typing import NDArray
 
 from shroff.engine.let_through import LET_THROUGH, WOULD_BE, LetThrough, instead_of_decline
 from shroff.engine.receipts import Verdict, exploration, reason
+from shroff.events.definitions import Events
 from shroff.events.event import canonical_text
 from shroff.events.labels import LogEvent
-from shroff.features.frames import Coded
+from shroff.features.frames import Coded, ColumnFrame, Frame, frames_of
 from shroff.features.key_texts import Hits
 from shroff.language.columns import Column
+from shroff.language.row import Reference
 from shroff.language.values import in_share
 from shroff.project.exploration import Explore
 from shroff.project.policy import OUTCOMES, Policy, outcome
 from shroff.rules.definitions import Rule
 from shroff.streams.log import DecisionRow, FlagRow, HitRow, OutboxRow, Remark
-from shroff.streams.log_columns import DecisionColumns, JoinedTexts
+from shroff.streams.log_columns import DecisionColumns, Interleaved, JoinedTexts
 
 
 class EventAt(msgspec.Struct, frozen=True, gc=False):
@@ -52,37 +53,39 @@ class SequencedEvent(msgspec.Struct, frozen=True, gc=False):
         return EventAt(self.seq, self.event.type, self.event.id, self.event.time_ms)
 
 
-@dataclass(frozen=True, slots=True)
-class SequencedBatch(Sequence[SequencedEvent]):
-    """Events of one type that are decided now, at places that follow each other from `first` on, as columns.
+@dataclass(frozen=True, eq=False)
+class SequencedBatch(Interleaved[SequencedEvent]):
+    """Events of one type that are decided now, as columns, and labels among them.
 
     Args:
         event: Makes the event of one row, on demand.
     """
 
     type: str
-    first: int
+    seqs: Sequence[int]
     ids: Sequence[str]
     times: NDArray[np.int64]
     bodies: JoinedTexts
     columns: Mapping[str, Column | Coded]
     event: Callable[[int], LogEvent]
+    others: Mapping[int, SequencedEvent] = field(default_factory=dict)
 
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    @overload
-    def __getitem__(self, at: int) -> SequencedEvent: ...
-    @overload
-    def __getitem__(self, at: slice) -> list[SequencedEvent]: ...
-    def __getitem__(self, at: int | slice) -> SequencedEvent | list[SequencedEvent]:
-        if isinstance(at, int):
-            row = range(len(self))[at]
-            return SequencedEvent(self.first + row, self.event(row), self.bodies[row])
-        return [self[row] for row in range(len(self))[at]]
+    def made(self, row: int) -> SequencedEvent:
+        return SequencedEvent(self.seqs[row], self.event(row), self.bodies[row])
 
     def happened(self, row: int) -> EventAt:
-        return EventAt(self.first + row, self.type, self.ids[row], int(self.times[row]))
+        return EventAt(self.seqs[row], self.type, self.ids[row], int(self.times[row]))
+
+    def frames(self, events: Events, reference: Reference) -> dict[str, Frame]:
+        """The events and the labels."""
+        type_ = events.types[self.type]
+        found: dict[str, Frame] = {
+            self.type: ColumnFrame(type_, self.columns, self.times, self.rows, events, reference)
+        }
+        labels = frames_of([label.event for label in self.others.values()], events, reference)
+        for frame in labels.values():
+            frame.rows = np.array(list(self.others), np.int64) - self.first
+        return found | labels
 
 
 @dataclass(slots=True)

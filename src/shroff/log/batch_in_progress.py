@@ -7,6 +7,7 @@ takes its state with it: see `log.writer`.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Final
@@ -97,6 +98,7 @@ class BatchInProgress:
         self._repeated: list[tuple[Answer, Key]] = []
         self._repeated_labels: list[Answer] = []
         self._met: dict[str, int] = {}
+        self._run_seqs, self._run_others = list[int](), dict[int, Answer]()
 
     def prepared(self, submissions: Sequence[Submission], offsets: Sequence[Offset]) -> Prepared:
         """Everything that comes of these submissions, in their order."""
@@ -126,58 +128,76 @@ class BatchInProgress:
 
         Those are events whose ids the log or the run itself has already, and those too far ahead of the clock.
         """
-        records, name, early = self._known.records, run.type.name, run.times > self._latest_ms
+        name, early = run.type.name, run.times > self._latest_ms
+        known = {id_ for type_, id_ in self._known.records if type_ == name}
         is_each_new = len(set(run.ids)) == len(run.ids)
-        if not records and not early.any() and is_each_new:
+        if not early.any() and is_each_new and known.isdisjoint(run.ids):
             return run
         if early.any() and not is_each_new:  # what is refused keeps no id, and another event of it may be taken
             return None
         first: dict[str, int] = {}
         rows = [
-            row
-            for row, id_ in enumerate(run.ids)
-            if early[row] or (name, id_) in records or first.setdefault(id_, row) != row
+            row for row, id_ in enumerate(run.ids) if early[row] or id_ in known or first.setdefault(id_, row) != row
         ]
         return run.with_apart(rows) if len(rows) <= len(run.ids) // REPEATS_SHARE else None
 
     def _is_all_new(self, run: EventRun) -> bool:
-        """Whether each event of a run would be taken, and nothing else be in it but repeats, refused lines and others.
+        """Whether each event of a run would be taken, and nothing of another type be in it but labels.
 
         Of the ids of a run none is twice or known, see `_repeats_apart`.
         """
         known, watermark_ms, times = self._known, self._state.watermark_ms, run.times
-        if len(times) <= FEW or not self._decide or self._unique or known.late or known.waiting:
+        if len(times) <= FEW or not self._decide or self._unique or known.late:
             return False
-        for other in run.others.values():
-            is_repeat = other.event is not None and other.type == run.type.name  # others are in the run
-            if not is_repeat and (other.sent is not None or other.label is not None):
-                return False
+        if any(other.event is not None and other.type != run.type.name for other in run.others.values()):
+            return False
         newest = np.maximum.accumulate(times if watermark_ms is None else np.maximum(times, watermark_ms))
         return bool((newest - times <= self._lateness_ms).all())
 
     def _take_run(self, run: EventRun) -> SequencedBatch:
-        """Take events that all are new and in time."""
-        state, first, name = self._state, self._seq + 1, run.type.name
+        """Take events that all are new and in time, and the others among them, in their order."""
+        state, name, ids, bodies = self._state, run.type.name, run.ids, run.bodies
         newest_ms = int(run.times.max())
         if state.watermark_ms is None or state.watermark_ms < newest_ms:
             state.watermark_ms = newest_ms
+        named = {value for _, _, value in self._known.waiting}
+        for other in run.others.values():
+            named |= {other.sent.id} if other.sent else {other.label.event_id} if other.label else set()
+        by_line = {run.at[row]: row for row, id_ in enumerate(ids) if id_ in named} if named else {}
+        seqs = self._run_seqs
+        for line in sorted([*run.others, *by_line]):
+            self._pass(bisect_left(run.at, line))
+            if line in run.others:
+                self._run_others[line] = self._take(run.others[line])
+                continue
+            row = by_line[line]
+            self._pass(row + 1)
+            event, body = run.event(row), bodies[row]
+            record = Record(self._seq, "event", name, event.id, event.time_ms, body, self._decide)
+            self._events[name, event.id] = event, record
+            self._join_waiting([("", event.id)], event, body)
+        self._pass(len(ids))
         for row, source in run.sources:
             if source != self._coming.where:
-                self._coming.note(first + row, source)
-        self._seq += len(run.ids)
-        self._batch.records = records = RecordColumns(name, first, run.ids, run.times, run.bodies)
-        again = {other.sent.id for other in run.others.values() if other.sent is not None}
-        for row in [row for row, id_ in enumerate(run.ids) if id_ in again] if again else ():
-            self._events[name, run.ids[row]] = run.event(row), records[row]
-        return SequencedBatch(name, first, run.ids, run.times, run.bodies, run.columns, run.event)
+                self._coming.note(seqs[row], source)
+        others = {record.seq: record for record in self._records}
+        places: Sequence[int] = seqs if others else range(seqs[0], seqs[-1] + 1)
+        self._batch.records = RecordColumns(name, places, ids, run.times, bodies, others)
+        labels = {label.seq: label for label in self._placed}
+        return SequencedBatch(name, places, ids, run.times, bodies, run.columns, run.event, labels)
+
+    def _pass(self, row: int) -> None:
+        """Give places to the events of a run before this row."""
+        count = row - len(self._run_seqs)
+        self._run_seqs += range(self._seq + 1, self._seq + 1 + count)
+        self._seq += count
 
     def _answers(self, run: EventRun, effects: Effects) -> Sequence[Answer]:
         """The answers to the lines of a run that was taken."""
-        first, decisions = self._seq + 1 - len(run.ids), effects.columns
-        others = {at: self._take(run.others[at]) for at in sorted(run.others)}
-        seqs = [answer.seq for answer, _ in self._repeated if answer.seq >= first]
-        self._fill_repeated({seq: decisions[seq - first] for seq in seqs} if decisions is not None else {})
-        return RunAnswers(run.type.name, first, run.ids, decisions, others)
+        decisions, seqs = effects.columns, self._run_seqs
+        again = [answer.seq for answer, _ in self._repeated if answer.seq > self._known.seq]
+        self._fill_repeated({seq: decisions[bisect_left(seqs, seq)] for seq in again} if decisions is not None else {})
+        return RunAnswers(run.type.name, run.at, seqs, run.ids, decisions, self._run_others)
 
     # ---- one submission
 
@@ -192,12 +212,8 @@ class BatchInProgress:
         return Answer(UNTAKEN)
 
     def _refuse(self, submission: Submission, reason: str, *, is_conflict: bool = False) -> Answer:
-        origin, raw, header = (
-            (submission.source, submission.place, submission.type),
-            submission.raw(),
-            submission.header,
-        )
-        self._batch.refused.append(Refused(*origin, reason, raw, self._now_ms(), header))
+        origin, raw = (submission.source, submission.place, submission.type), submission.raw()
+        self._batch.refused.append(Refused(*origin, reason, raw, self._now_ms(), submission.header))
         id_ = submission.sent.id if submission.sent else ""
         is_label = submission.type == "label"
         return Answer(REFUSED, submission.type, id_, reason=reason, is_conflict=is_conflict, is_label=is_label)
@@ -459,13 +475,13 @@ class BatchInProgress:
             row = decided.get(answer.seq) if answer.kind == TAKEN else None
             if row is not None:
                 answer.kind, answer.outcome, answer.document = DECIDED, row.outcome, row.document
-        for answer in self._repeated_labels:
-            record = self._known.records.get(("label", answer.id))
-            answer.seq = self._label_places.get(answer.id, record.seq if record is not None else 0)
         self._fill_repeated(decided)
 
     def _fill_repeated(self, decided: Mapping[int, DecisionRow]) -> None:
-        """Give events that came again the decisions of the first ones, of this batch by their places."""
+        """Give what came again the places of the first ones, and their decisions, of this batch by their places."""
+        for answer in self._repeated_labels:
+            record = self._known.records.get(("label", answer.id))
+            answer.seq = self._label_places.get(answer.id, record.seq if record is not None else 0)
         for answer, key in self._repeated:
             row = decided.get(answer.seq) or self._known.decisions.get(key)
             if row is not None:

@@ -15,7 +15,7 @@ from shroff.events.validation import LabelInput
 from shroff.log.columns.lines import EventRun
 from shroff.log.history import Records, label_id, label_key
 from shroff.streams.log import Batch, DecisionRow, LateEvent, Log, LogReader, Record, WaitingLabel
-from shroff.streams.log_columns import RecordColumns
+from shroff.streams.log_columns import DecisionColumns, RecordColumns
 
 Key = tuple[str, str]  # a type and an id
 NameKey = tuple[str, str, str]  # a type, a unique field and a value; without a field the value is an id
@@ -84,9 +84,10 @@ def look_up(
                 labels.append(label_id(label, places, record.id))
     wanted = {type_: named[type_].union(events.get(type_, ())) for type_ in dict.fromkeys((*events, *named))}
     for type_, ids in wanted.items():
-        in_turn = events.get(type_, [])  # which is how the log is asked again when they are written
-        is_all = len(in_turn) == len(ids) and not named.get(type_)
-        records = log.find(type_, in_turn if is_all else list(ids))
+        in_turn = list(
+            dict.fromkeys(events.get(type_, ()))
+        )  # which is how the log is asked again when they are written
+        records = {**log.find(type_, in_turn), **log.find(type_, list(ids.difference(in_turn)))}
         found.records.update({(type_, id_): record for id_, record in records.items()})
         if records and (again := records.keys() & {*in_turn, *repeated.get(type_, ())}):
             found.decisions.update({(type_, id_): row for id_, row in log.decisions(type_, list(again)).items()})
@@ -176,14 +177,17 @@ def _add(found: KnownRecords, wanted: dict[str, set[str]], coming: Batch) -> Non
             if late_event.id in wanted.get(late_event.type, ())
         }
     )
-    brought = coming.records
-    if isinstance(brought, RecordColumns) and wanted.get(brought.type, set()).isdisjoint(brought.ids):
-        return
-    records = [record for record in brought if record.id in wanted.get(record.type, ())]
+    records, decisions = coming.records, coming.decisions
+    if isinstance(records, RecordColumns):
+        mine = wanted.get(records.type, set())
+        rows = [] if mine.isdisjoint(records.ids) else [row for row, id_ in enumerate(records.ids) if id_ in mine]
+        decisions = [decisions[row] for row in rows] if isinstance(decisions, DecisionColumns) else decisions
+        records = [*map(records.made, rows), *records.others.values()]
+    records = [record for record in records if record.id in wanted.get(record.type, ())]
     if not records:
         return
     found.records.update({(record.type, record.id): record for record in records})
-    decisions = {row.seq: row for row in coming.decisions}
+    decided = {row.seq: row for row in decisions}
     found.decisions.update(
-        {(record.type, record.id): decisions[record.seq] for record in records if record.seq in decisions}
+        {(record.type, record.id): decided[record.seq] for record in records if record.seq in decided}
     )

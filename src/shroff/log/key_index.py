@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from shroff.engine.verdicts import SequencedBatch, SequencedEvent
 from shroff.events.definitions import Events
 from shroff.events.labels import LabelEvent, LogEvent
-from shroff.features.frames import Coded, ColumnFrame, Dictionary, Frame, frames_of
+from shroff.features.frames import Coded, Dictionary, Frame, frames_of
 from shroff.features.naive import Key
 from shroff.features.online.engine import FEW
 from shroff.language.expression import ItemField, Node, ThisField
@@ -71,9 +71,7 @@ class KeyHasher:
         if not self._forms or not placed:
             return None
         if isinstance(placed, SequencedBatch):
-            rows, type_ = np.arange(len(placed)), self._events.types[placed.type]
-            frame = ColumnFrame(type_, placed.columns, placed.times, rows, self._events, self._reference)
-            return self.of_frames({placed.type: frame}, placed.first)
+            return self.of_frames(placed.frames(self._events, self._reference), placed.first)
         if len(placed) > FEW:
             frames = frames_of([event.event for event in placed], self._events, self._reference)
             return self.of_frames(frames, placed[0].seq)

@@ -8,13 +8,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import repeat
 from operator import attrgetter
-from typing import Final, overload
+from typing import Final
 
 import msgspec
 
 from shroff.engine.step import SequencedEvent
 from shroff.streams.log import Batch
-from shroff.streams.log_columns import DecisionColumns
+from shroff.streams.log_columns import DecisionColumns, Interleaved
 
 DECIDED: Final = "decided"
 TAKEN: Final = "taken"
@@ -65,49 +65,35 @@ def typed_id(event: str) -> str:
     return found[1] if found else ""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class RunAnswers(Sequence[Answer]):
+@dataclass(frozen=True, eq=False)
+class RunAnswers(Interleaved[Answer]):
     """Answers to events of one type that were all taken, each made when it is asked for, and to others among them.
 
     Args:
+        seqs: Where the events stand among all submissions, from 0 on.
+        places: Where they stand in the log.
         decisions: None for events that are not decided.
-        others: By their places among all.
     """
 
     type: str
-    first: int
+    seqs: Sequence[int]
+    places: Sequence[int]
     ids: Sequence[str]
     decisions: DecisionColumns | None
     others: Mapping[int, Answer]
 
-    def __len__(self) -> int:
-        return len(self.ids) + len(self.others)
-
-    def __iter__(self) -> Iterator[Answer]:
-        name, seqs = repeat(self.type), range(self.first, self.first + len(self.ids))
-        taken = map(Answer, repeat(TAKEN), name, self.ids, seqs)
-        if self.decisions is not None:
-            shown = self.decisions.outcomes, self.decisions.documents
-            taken = map(Answer, repeat(DECIDED), name, self.ids, seqs, *shown)
-        if not self.others:
-            return taken
-        return (self.others[at] if at in self.others else next(taken) for at in range(len(self)))
-
-    @overload
-    def __getitem__(self, at: int) -> Answer: ...
-    @overload
-    def __getitem__(self, at: slice) -> list[Answer]: ...
-    def __getitem__(self, at: int | slice) -> Answer | list[Answer]:
-        if isinstance(at, slice):
-            return list(self)[at]
-        place = range(len(self))[at]
-        if place in self.others:
-            return self.others[place]
-        row = place - sum(other < place for other in self.others)
+    def _all_made(self) -> Iterator[Answer]:
+        name = repeat(self.type)
         if self.decisions is None:
-            return Answer(TAKEN, self.type, self.ids[row], self.first + row)
-        shown = self.decisions.outcomes[row], self.decisions.documents[row]
-        return Answer(DECIDED, self.type, self.ids[row], self.first + row, *shown)
+            return map(Answer, repeat(TAKEN), name, self.ids, self.places)
+        shown = self.decisions.outcomes, self.decisions.documents
+        return map(Answer, repeat(DECIDED), name, self.ids, self.places, *shown)
+
+    def made(self, row: int) -> Answer:
+        named = self.type, self.ids[row], self.places[row]
+        if self.decisions is None:
+            return Answer(TAKEN, *named)
+        return Answer(DECIDED, *named, self.decisions.outcomes[row], self.decisions.documents[row])
 
     def kinds(self) -> Counter[AnswerKind]:
         """How many there are of each kind, whether of a label, and outcome."""

@@ -68,7 +68,7 @@ def slip_words(time_field: str, time_ms: int) -> str:
 
 def marked(submissions: Iterable[Submission], definitions: Definitions, now_ms: int) -> Iterator[Submission]:
     """The same submissions of a file; a row whose time is a slip is refused. What comes in runs stays so."""
-    runs = submissions.runs if isinstance(submissions, InRuns) else _parts(iter(submissions))
+    runs = submissions.runs if isinstance(submissions, InRuns) else parts(iter(submissions))
     until_ms, types = latest_ms(definitions.settings, now_ms), definitions.events.types
 
     def refused(submission: Submission) -> Submission:
@@ -97,7 +97,7 @@ def timely(submission: Submission, definitions: Definitions, now_ms: int) -> Sub
     return msgspec.structs.replace(submission, event=None, refused=event, refusal=words) if words else submission
 
 
-def _parts(submissions: Iterator[Submission]) -> Iterator[list[Submission]]:
+def parts(submissions: Iterator[Submission]) -> Iterator[list[Submission]]:
     """The submissions in lists; where reading fails, first what was read and then the error."""
     part: list[Submission] = []
     try:

@@ -41,10 +41,12 @@ def check_batch(batch: Batch, last_seq: int) -> None:
     """
     records, decisions = batch.records, batch.decisions
     places: Sequence[int] = range(last_seq + 1, last_seq + 1 + len(records))
-    if not isinstance(records, RecordColumns) or records.first != last_seq + 1:
+    if isinstance(records, RecordColumns):
+        found = sorted([*records.seqs, *records.others])
+    else:
         found = [record.seq for record in records]
-        if found != list(places):
-            raise StateError(_gap(found, last_seq))
+    if found != list(places):
+        raise StateError(_gap(found, last_seq))
     if not _is_of_all(decisions, records):
         _check_decisions(decisions, records, last_seq)
     for value in batch.unique:
@@ -198,11 +200,11 @@ def _gap(places: list[int], last_seq: int) -> str:
 
 
 def _is_of_all(decisions: Sequence[DecisionRow], records: Sequence[Record]) -> bool:
-    """Whether decisions that came as columns are those of all records, one for each."""
+    """Whether decisions that came as columns are those of all events, one for each."""
     return (
         isinstance(decisions, DecisionColumns)
         and isinstance(records, RecordColumns)
-        and (decisions.event, decisions.first) == (records.type, records.first)
+        and (decisions.event, decisions.seqs) == (records.type, records.seqs)
         and (decisions.ids is records.ids or list(decisions.ids) == list(records.ids))
     )
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import repeat
-from typing import Any, NamedTuple, overload
+from typing import Any, NamedTuple, TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +16,7 @@ from shroff.streams.log_rows import DecisionRow, Record
 
 Words = NDArray[np.int64]
 Bytes = NDArray[np.uint8]
+Item = TypeVar("Item")
 
 
 class KeyPlaces(NamedTuple):
@@ -65,6 +68,12 @@ class JoinedTexts(Sequence[bytes]):
         whole = bytearray().join([*parts, self.data[last : self.ends[-1]].data])
         return JoinedTexts(np.frombuffer(whole, np.uint8), sizes.cumsum())
 
+    def among(self, rows: Words, others: Mapping[int, bytes]) -> JoinedTexts:
+        """The texts at these rows of a longer sequence, and others at its other rows."""
+        sizes = np.zeros(len(rows) + len(others), np.int64)
+        sizes[rows] = np.diff(self.ends, prepend=0)
+        return JoinedTexts(self.data, sizes.cumsum()).but(others)
+
     def __len__(self) -> int:
         return len(self.ends)
 
@@ -87,33 +96,68 @@ class JoinedTexts(Sequence[bytes]):
         return JoinedTexts(self.data[start : start + (int(ends[-1]) if rows else 0)], ends)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class RecordColumns(Sequence[Record]):
-    """Decided events of one type at places that follow each other from `first` on."""
+class Interleaved(Sequence[Item]):
+    """Columns of items at some places, and `others` by theirs: together places that follow each other."""
+
+    seqs: Sequence[int]
+    others: Mapping[int, Item]
+
+    @abstractmethod
+    def made(self, row: int) -> Item:
+        """The item of a row of the columns."""
+
+    def _all_made(self) -> Iterator[Item]:
+        return map(self.made, range(len(self.seqs)))
+
+    @property
+    def first(self) -> int:
+        """The first place."""
+        return min([*self.seqs[:1], *self.others])
+
+    @property
+    def rows(self) -> Words:
+        """Where among all the items of the columns stand."""
+        return np.asarray(self.seqs, np.int64) - self.first
+
+    def __len__(self) -> int:
+        return len(self.seqs) + len(self.others)
+
+    def __iter__(self) -> Iterator[Item]:
+        made, others = self._all_made(), self.others
+        if not others:
+            return made
+        places = range(self.first, self.first + len(self))
+        return (others[seq] if seq in others else next(made) for seq in places)
+
+    @overload
+    def __getitem__(self, at: int) -> Item: ...
+    @overload
+    def __getitem__(self, at: slice) -> list[Item]: ...
+    def __getitem__(self, at: int | slice) -> Item | list[Item]:
+        if isinstance(at, slice):
+            return [self[row] for row in range(len(self))[at]]
+        seq = self.first + range(len(self))[at]
+        return self.others[seq] if seq in self.others else self.made(bisect_left(self.seqs, seq))
+
+
+@dataclass(frozen=True, eq=False)
+class RecordColumns(Interleaved[Record]):
+    """Decided events of one type, and other records among them."""
 
     type: str
-    first: int
+    seqs: Sequence[int]
     ids: Sequence[str]
     times: Words
     bodies: JoinedTexts
+    others: Mapping[int, Record] = field(default_factory=dict)
 
-    def __len__(self) -> int:
-        return len(self.ids)
+    def _all_made(self) -> Iterator[Record]:
+        kind, type_ = repeat("event"), repeat(self.type)
+        return map(Record, self.seqs, kind, type_, self.ids, self.times.tolist(), self.bodies, repeat(object=True))
 
-    def __iter__(self) -> Iterator[Record]:
-        seqs, kind, type_ = range(self.first, self.first + len(self)), repeat("event"), repeat(self.type)
-        return map(Record, seqs, kind, type_, self.ids, self.times.tolist(), self.bodies, repeat(object=True))
-
-    @overload
-    def __getitem__(self, at: int) -> Record: ...
-    @overload
-    def __getitem__(self, at: slice) -> list[Record]: ...
-    def __getitem__(self, at: int | slice) -> Record | list[Record]:
-        if isinstance(at, slice):
-            return [self[row] for row in range(len(self))[at]]
-        row = range(len(self))[at]
-        seq, time_ms = self.first + row, int(self.times[row])
-        return Record(seq, "event", self.type, self.ids[row], time_ms, self.bodies[row], decided=True)
+    def made(self, row: int) -> Record:
+        time_ms, body = int(self.times[row]), self.bodies[row]
+        return Record(self.seqs[row], "event", self.type, self.ids[row], time_ms, body, decided=True)
 
 
 def newest_ms(records: Sequence[Record]) -> int | None:
@@ -125,14 +169,14 @@ def newest_ms(records: Sequence[Record]) -> int | None:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DecisionColumns(Sequence[DecisionRow]):
-    """The decisions of events of one type at places that follow each other from `first` on.
+    """The decisions of events of one type at these places, which are in order.
 
     Args:
         receipts: A row of bytes for each.
     """
 
     event: str
-    first: int
+    seqs: Sequence[int]
     ids: Sequence[str]
     outcomes: Sequence[str]
     receipts: Bytes
@@ -142,8 +186,8 @@ class DecisionColumns(Sequence[DecisionRow]):
         return len(self.ids)
 
     def __iter__(self) -> Iterator[DecisionRow]:
-        seqs, receipts = range(self.first, self.first + len(self)), map(bytes, self.receipts)
-        return map(DecisionRow, seqs, repeat(self.event), self.ids, self.outcomes, receipts, self.documents)
+        receipts = map(bytes, self.receipts)
+        return map(DecisionRow, self.seqs, repeat(self.event), self.ids, self.outcomes, receipts, self.documents)
 
     @overload
     def __getitem__(self, at: int) -> DecisionRow: ...
@@ -154,4 +198,4 @@ class DecisionColumns(Sequence[DecisionRow]):
             return [self[row] for row in range(len(self))[at]]
         row = range(len(self))[at]
         shown = self.outcomes[row], self.receipts[row].tobytes(), self.documents[row]
-        return DecisionRow(self.first + row, self.event, self.ids[row], *shown)
+        return DecisionRow(self.seqs[row], self.event, self.ids[row], *shown)

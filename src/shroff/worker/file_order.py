@@ -7,11 +7,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Final, TypeVar
 
+import numpy as np
+
 from shroff.errors import UsageError
 from shroff.events.formats.sorting import in_order_of_time, merged_by_arrival
 from shroff.events.intake import Submission
 from shroff.log.columns.lines import EventRun, InRuns
-from shroff.log.time_slips import marked
+from shroff.log.time_slips import marked, parts
 from shroff.log.writer import DECIDED, TAKEN, Answer, Writer
 from shroff.runtime.progress import unheard
 from shroff.streams.merge import EARLIEST
@@ -40,6 +42,47 @@ def with_labels(events: Iterable[Submission], labels: Iterable[Submission]) -> I
     Memory: as `in_order_of_time`, which sorts the labels.
     """
     known = in_order_of_time(labels)
+    if isinstance(events, InRuns):
+        return InRuns(_runs_with_labels(events.runs, known))
+    return _each_with_labels(events, known)
+
+
+def _runs_with_labels(
+    runs: Iterable[Sequence[Submission]], known: Iterator[Submission]
+) -> Iterator[Sequence[Submission]]:
+    """The same in runs. Of columns no event is made."""
+    following = next(known, None)
+    for run in runs:
+        if isinstance(run, EventRun):
+            lines, times = run.at, run.times
+        else:
+            dated = [(at, event.moment_ms) for at, event in enumerate(run) if event.event is not None]
+            lines, times = [at for at, _ in dated], np.array([moment_ms for _, moment_ms in dated], np.int64)
+        newest, before, labels = np.maximum.accumulate(times), list[int](), list[Submission]()
+        while following is not None and len(newest):
+            label_ms = following.moment_ms
+            row = 0 if label_ms is None else int(np.searchsorted(newest, label_ms))
+            if row == len(newest):
+                break
+            before.append(lines[row])
+            labels.append(following)
+            try:
+                following = next(known, None)
+            except Exception:  # what was read before it is kept
+                yield [*list(run)[: before[0]], *labels]
+                raise
+        if labels and isinstance(run, EventRun):
+            yield run.inserted(before, labels)
+            continue
+        found = list(run) if labels else []
+        for line, label in zip(reversed(before), reversed(labels), strict=True):
+            found.insert(line, label)
+        yield found or run
+    if following is not None:
+        yield from parts(chain([following], known))
+
+
+def _each_with_labels(events: Iterable[Submission], known: Iterator[Submission]) -> Iterator[Submission]:
     following = next(known, None)
     for event in events:
         if event.event is not None and (event_ms := event.moment_ms) is not None:

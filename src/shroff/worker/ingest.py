@@ -259,11 +259,11 @@ class Committer:
 def batches(items: Iterable[One], size: int) -> Generator[Sequence[One], None, None]:
     """The items in lists of `size`; where reading fails, first what was read and then the error.
 
-    What comes in runs is not taken apart, but where one is longer.
+    What comes in runs is not taken apart, but where one is longer by more than a quarter: labels may stand in it.
     """
     if isinstance(items, InRuns):
         for run in items.runs:
-            yield from [run] if len(run) <= size else (run[at : at + size] for at in range(0, len(run), size))
+            yield from [run] if 4 * len(run) <= 5 * size else (run[at : at + size] for at in range(0, len(run), size))
         return
     batch: list[One] = []
     try:

@@ -151,6 +151,14 @@ def _packed(records: Sequence[Record], ends: Sequence[int]) -> Iterator[EventFra
         lines = JoinedTexts(
             *as_lines(records.bodies.data, records.bodies.ends, head_of("event", records.type, decided=True))
         )
+        if records.others:
+            rows, others = records.rows, {seq - first_seq: record for seq, record in records.others.items()}
+            kinds = [record.kind for record in records]
+            times = np.insert(
+                times, np.array(list(others)) - np.arange(len(others)), [record.time_ms for record in others.values()]
+            )
+            ids = ids.among(rows, {row: record.id.encode() for row, record in others.items()})
+            lines = lines.among(rows, {row: line_of(record) for row, record in others.items()})
     else:
         ids, first_seq = JoinedTexts.written([record.id for record in records]), records[0].seq
         times, kinds = np.array([record.time_ms for record in records], np.int64), [record.kind for record in records]

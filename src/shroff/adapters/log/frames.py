@@ -112,8 +112,7 @@ def pack(rows: Sequence[DecisionRow]) -> DecisionFrame:
 def _packed(rows: Sequence[DecisionRow], ends: Sequence[int]) -> list[DecisionFrame]:
     """Frames of decisions, of which each ends where the next one begins."""
     if isinstance(rows, DecisionColumns):
-        seqs: Sequence[int]
-        seqs, outcomes, documents = range(rows.first, rows.first + len(rows)), rows.outcomes, rows.documents
+        seqs, outcomes, documents = rows.seqs, rows.outcomes, rows.documents
         receipts = JoinedTexts(rows.receipts.ravel(), np.arange(1, len(rows) + 1) * rows.receipts.shape[1])
     else:
         seqs, outcomes = [row.seq for row in rows], [row.outcome for row in rows]

@@ -71,7 +71,7 @@ def id_digest(type_: str, id_: str) -> bytes:
 def ids_by_type(records: Iterable[Record]) -> Mapping[str, Sequence[str]]:
     """The ids of records, by their types."""
     if isinstance(records, RecordColumns):
-        return {records.type: records.ids}
+        return {records.type: records.ids, **ids_by_type(records.others.values())}
     found: dict[str, list[str]] = {}
     for record in records:
         found.setdefault(record.type, []).append(record.id)
@@ -81,7 +81,7 @@ def ids_by_type(records: Iterable[Record]) -> Mapping[str, Sequence[str]]:
 def places_by_type(records: Iterable[Record]) -> Mapping[str, Sequence[int]]:
     """The places of the same records, in the same order."""
     if isinstance(records, RecordColumns):
-        return {records.type: range(records.first, records.first + len(records))}
+        return {records.type: records.seqs, **places_by_type(records.others.values())}
     found: dict[str, list[int]] = {}
     for record in records:
         found.setdefault(record.type, []).append(record.seq)

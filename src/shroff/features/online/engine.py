@@ -9,19 +9,16 @@ are computed one by one, with the same values (`features.online.row_engine`).
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from hashlib import sha256
 from typing import Final, Self
-
-import numpy as np
-from numpy.typing import NDArray
 
 from shroff.errors import StateError
 from shroff.events.definitions import Events
 from shroff.events.labels import LogEvent
 from shroff.features.batch.remarks import Remarks
 from shroff.features.computed import Computed
-from shroff.features.frames import Coded, ColumnFrame, Frame, frames_of, masked, times_of
+from shroff.features.frames import Frame, frames_of, masked, times_of
 from shroff.features.kernels.layout import VERSION
 from shroff.features.key_texts import Hits
 from shroff.features.online.group_state import GroupState, SharedCodes
@@ -30,7 +27,6 @@ from shroff.features.online.row_reads import Row, RowReads
 from shroff.features.online.since_flag import SinceFlag
 from shroff.features.online.value_codec import pack, unpack
 from shroff.features.plan import Plan, kept_of, make_plan, with_rules
-from shroff.language.columns import Column
 from shroff.language.row import Reference
 
 # Idle keys looked at between batches: more than a batch can bring, so that the walk keeps up with new ones.
@@ -115,15 +111,10 @@ class Online:
         self.take(frames, len(batch), hits)
         return frames
 
-    def compute_columns(
-        self, event: str, columns: Mapping[str, Column | Coded], times: NDArray[np.int64]
-    ) -> dict[str, Frame]:
-        """As `compute`, for events of one type that are decided now and came as columns."""
-        rows, reference = np.arange(len(times)), self._reference
-        frames: dict[str, Frame] = {
-            event: ColumnFrame(self._events.types[event], columns, times, rows, self._events, reference)
-        }
-        self.take(frames, len(times), None)
+    def compute_columns(self, make: Callable[[Events, Reference], dict[str, Frame]], size: int) -> dict[str, Frame]:
+        """As `compute`, for so many events that are decided now and came as columns, of which `make` makes frames."""
+        frames = make(self._events, self._reference)
+        self.take(frames, size, None)
         return frames
 
     def take(self, frames: Mapping[str, Frame], size: int, hits: Sequence[Hits | None] | None = None) -> None:

@@ -6,7 +6,7 @@ them; so both ways give the same events, the same bodies and the same refusals.
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from itertools import chain, repeat
@@ -192,6 +192,20 @@ class EventRun(Sequence[Submission]):
         others = self.others | self._some(rows)
         return EventRun(self.read, {**self.careful, **others}, self.origins, others.keys())
 
+    def inserted(self, before: Sequence[int], labels: Sequence[Submission]) -> EventRun:
+        """The run with labels, each before one of these lines, which are in order."""
+        moved = {at: at + bisect_right(before, at) for at in (*self.careful, *self.apart)}
+        careful = {moved[at]: submission for at, submission in self.careful.items()}
+        origins, begin = list[LineOrigin](), 0
+        for number, (line, label) in enumerate(zip(before, labels, strict=True)):
+            careful[line + number] = label
+            origins += [*self._origins_of(begin, line), LineOrigin(label.source, 1, str)]
+            begin = line
+        origins += self._origins_of(begin, len(self))
+        found = EventRun(self.read.inserted(before), careful, origins, {moved[at] for at in self.apart})
+        found.ids, found.times = self.ids, self.times
+        return found
+
     def converted(self, conversion: Conversion) -> EventRun:
         """The run with the amounts of its events converted."""
         if not conversion.fields(self.type.name):
@@ -211,17 +225,6 @@ class EventRun(Sequence[Submission]):
         columns = [self.columns.plain(name) for name in self.type.field_names]
         values = tuple(column.values[row : row + 1].tolist()[0] if column.valid[row] else None for column in columns)
         return Event(self.type.name, self.ids[row], int(self.times[row]), values)
-
-    @classmethod
-    def joined(cls, runs: Sequence[EventRun]) -> EventRun:
-        """Runs that were read by one form, one behind the other."""
-        careful, apart, begin = dict[int, Submission](), set[int](), 0
-        for run in runs:
-            careful |= {begin + at: submission for at, submission in run.careful.items()}
-            apart |= {begin + at for at in run.apart}
-            begin += len(run)
-        origins = [origin for run in runs for origin in run.origins]
-        return cls(ReadLines.joined([run.read for run in runs]), careful, origins, apart)
 
 
 def sent_of(submissions: Sequence[Submission]) -> Iterator[tuple[str, int | None]]:
@@ -244,8 +247,18 @@ def together(parts: Iterable[Sequence[Submission]]) -> Sequence[Submission]:
     found = [part for part in parts if len(part)]
     runs = [part for part in found if isinstance(part, EventRun)]
     if runs and len(runs) == len(found) and all(run.read.form is runs[0].read.form for run in runs):
-        return runs[0] if len(runs) == 1 else EventRun.joined(runs)
+        return runs[0] if len(runs) == 1 else _joined(runs)
     return list(chain.from_iterable(found))
+
+
+def _joined(runs: Sequence[EventRun]) -> EventRun:
+    careful, apart, begin = dict[int, Submission](), set[int](), 0
+    for run in runs:
+        careful |= {begin + at: submission for at, submission in run.careful.items()}
+        apart |= {begin + at for at in run.apart}
+        begin += len(run)
+    origins = [origin for run in runs for origin in run.origins]
+    return EventRun(ReadLines.joined([run.read for run in runs]), careful, origins, apart)
 
 
 def _behind(place: Callable[[int], str], skipped: int, number: int) -> str:

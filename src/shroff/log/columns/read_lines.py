@@ -259,6 +259,16 @@ class ReadLines:
             self.is_odd[first:stop],
         )
 
+    def inserted(self, before: Sequence[int]) -> ReadLines:
+        """The lines with empty ones, which are odd, each before one of these."""
+        lines, at = list(self.lines), np.array(before, np.int64)
+        for line in reversed(before):
+            lines.insert(line, b"")
+        firsts, lasts, values = (np.insert(table, at, 0, axis=1) for table in (self.firsts, self.lasts, self.values))
+        states, is_odd = np.insert(self.states, at, kernel.ODD, axis=1), np.insert(self.is_odd, at, 1)
+        ends = np.insert(self.ends, at, np.append(0, self.ends)[at])
+        return ReadLines(lines, self.form, self.data, ends, firsts, lasts, values, states, is_odd)
+
     @property
     def odd(self) -> list[int]:
         """Lines that were not read."""

@@ -263,8 +263,9 @@ class BatchTally:
             self.hits.update([(hit.rule, hit.shadow) for hit in batch.hits])
         if batch.decisions and self._definitions is not None:
             self._add_decisions(batch.decisions, prepared.placed, self._definitions())
-        if len(prepared.placed) > len(batch.decisions) and not isinstance(prepared.placed, SequencedBatch):
-            self._add_labels(prepared.placed)
+        if len(prepared.placed) > len(batch.decisions):
+            placed = prepared.placed
+            self._add_labels(placed.others.values() if isinstance(placed, SequencedBatch) else placed)
 
     def all_hits(self) -> Counter[tuple[str, bool]]:
         """Hits by rule and whether in shadow; 0 for rules that had none."""
@@ -274,7 +275,7 @@ class BatchTally:
         found.update(self.hits.copy())
         return found
 
-    def _add_labels(self, placed: Sequence[SequencedEvent]) -> None:
+    def _add_labels(self, placed: Iterable[SequencedEvent]) -> None:
         for label in [event.event for event in placed if isinstance(event.event, LabelEvent)]:
             verdict = str(label.values[1])
             if verdict not in self.label_s:
@@ -287,8 +288,7 @@ class BatchTally:
         if definitions is not self._of:
             self._of, self._types = definitions, {}
         types, money = self._types, self.money
-        first = placed.first if isinstance(placed, SequencedBatch) else placed[0].seq
-        values = list[tuple[Any, ...]]()
+        values = dict[int, tuple[Any, ...]]()
         for seq, event, outcome in _outcomes(rows):
             if event not in types:
                 types[event] = _type_of(definitions, event, self.named)
@@ -298,7 +298,7 @@ class BatchTally:
                     self._add_amounts(rows, placed, type_)
                     return
                 values = values or _values(placed, type_)
-                shown = values[seq - first]
+                shown = values[seq]
                 amount = (shown[type_.money_at] or 0) / type_.unit
                 money[event, outcome] += amount
                 if type_.named is not None:
@@ -348,19 +348,18 @@ class _Type(NamedTuple):
 def _outcomes(rows: Sequence[DecisionRow]) -> Iterable[tuple[int, str, str]]:
     """Place, event type and outcome of each decision; of columns no row is made."""
     if isinstance(rows, DecisionColumns):
-        return zip(range(rows.first, rows.first + len(rows)), repeat(rows.event, len(rows)), rows.outcomes, strict=True)
+        return zip(rows.seqs, repeat(rows.event, len(rows)), rows.outcomes, strict=True)
     return ((row.seq, row.event, row.outcome) for row in rows)
 
 
-def _values(placed: Sequence[SequencedEvent], type_: _Type) -> list[tuple[Any, ...]]:
-    """The values of each event; of columns, whose type this is, those that are read."""
+def _values(placed: Sequence[SequencedEvent], type_: _Type) -> dict[int, tuple[Any, ...]]:
+    """The values of each event, by its place; of columns, whose type this is, those that are read."""
     if not isinstance(placed, SequencedBatch):
-        return [event.event.values for event in placed]
+        return {event.seq: event.event.values for event in placed}
     fields = [placed.columns[name] if at in type_.read else None for at, name in enumerate(placed.columns)]
     plain = (declared.column() if isinstance(declared, Coded) else declared for declared in fields)
-    return list(
-        zip(*(repeat(None, len(placed)) if column is None else values_of(column) for column in plain), strict=True)
-    )
+    columns = (repeat(None, len(placed.ids)) if column is None else values_of(column) for column in plain)
+    return dict(zip(placed.seqs, zip(*columns, strict=True), strict=True))
 
 
 def _type_of(definitions: Definitions, event: str, named: Sequence[str]) -> _Type:
