@@ -278,7 +278,9 @@ def test_beyond_the_most_requests_at_once_all_are_turned_away_for_a_moment(bank,
         return Response()
 
     async def steps(asks: Asker, _: Spoken) -> None:
-        asks._application = asgi.Application(asks.service, [Route("GET", "/slow", Right.READ_METRICS, slow)], print)
+        asks._application = asgi.Application(
+            asks.service, [Route("GET", "/slow", Right.READ_METRICS, slow, is_plain=True)], print
+        )
         first = asyncio.ensure_future(asks.ask("GET", "/slow"))
         await began.wait()
         second = await asks.ask("GET", "/slow", key="service")
