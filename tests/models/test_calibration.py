@@ -116,17 +116,18 @@ def test_frauds_that_all_come_late_are_left_to_platt():
 
 
 @pytest.mark.parametrize("kind", [PLATT, ISOTONIC])
-def test_weights_and_the_correction_tell_the_same_of_rows_left_out(kind):
+def test_repeated_rows_and_the_correction_tell_the_same_of_rows_left_out(kind):
     margins, verdicts = drawn(200_000, stepped if kind == ISOTONIC else bent)
     kept = np.flatnonzero((verdicts == 1) | (np.random.default_rng(3).random(len(verdicts)) < 0.1))
     margins, verdicts = margins[kept], verdicts[kept]
 
-    weighted = fit_calibration(margins, verdicts, np.where(verdicts == 1, 1.0, 10.0), kind)
-    plain = fit_calibration(margins, verdicts, None, kind)
+    counts = np.where(verdicts == 1, 1, 10)
+    repeated = fit_calibration(np.repeat(margins, counts), np.repeat(verdicts, counts), kind)
+    plain = fit_calibration(margins, verdicts, kind)
 
     for margin in (-3.0, 0.0, 2.0):
         assert score_of_margin(margin, plain, 0.1) == pytest.approx(
-            score_of_margin(margin, weighted), rel=0.15, abs=2e-3
+            score_of_margin(margin, repeated), rel=0.15, abs=2e-3
         )
 
 

@@ -127,7 +127,7 @@ def test_calibration_error_is_the_naive_one(case, bins):
     for rows in members.values():
         error += abs(scores[rows].mean() - frauds[rows].mean()) * len(rows) / count
 
-    assert calibration_error(judged(scores, frauds), bins=bins) == pytest.approx(error)
+    assert calibration_error(judged(scores, frauds), None, bins) == pytest.approx(error)
 
 
 def test_bins_of_the_calibration_curve_hold_equally_many_rows():
@@ -140,8 +140,8 @@ def test_bins_of_the_calibration_curve_hold_equally_many_rows():
     assert max(abs(one.score - one.fraud_rate) for one in curve) < 0.15
 
 
-@given(key_rows(), st.integers(1, 3), st.booleans())
-def test_card_precision_is_the_naive_one_where_no_scores_are_equal(case, k, leave):
+@given(key_rows(), st.integers(1, 3))
+def test_card_precision_is_the_naive_one_where_no_scores_are_equal(case, k):
     scores, frauds, days, keys = case
     # The handbook's way, with scores made all different: a key once a day with its largest score.
     scores = scores + np.arange(len(scores)) / 1e6
@@ -155,32 +155,27 @@ def test_card_precision_is_the_naive_one_where_no_scores_are_equal(case, k, leav
         top = sorted(shown, key=lambda key: -shown[key][0])[:k]
         caught = [key for key in top if shown[key][1]]
         precisions.append(len(caught) / k)
-        found |= set(caught) if leave else set()
+        found |= set(caught)
 
-    assert card_precision(key_days(scores, frauds, days, keys), k, found_keys_leave=leave).tolist() == pytest.approx(
-        precisions
-    )
+    assert card_precision(key_days(scores, frauds, days, keys), k).tolist() == pytest.approx(precisions)
 
 
-@given(key_rows(), st.integers(1, 2), st.booleans())
-def test_the_best_card_precision_is_the_best_of_all_choices(case, k, leave):
+@given(key_rows(), st.integers(1, 2))
+def test_the_best_card_precision_is_the_best_of_all_choices(case, k):
     scores, frauds, days, keys = case
     shown = key_days(scores, frauds, days, keys)
     there = sorted(set(shown.days.tolist()))
     options = []
     for key in sorted(set(shown.keys.tolist())):
         bad = [int(d) for d in shown.days[(shown.keys == key) & shown.frauds]]
-        options.append([[], *([d] for d in bad)] if leave else [bad])
-    if leave:
-        choices = [[d for part in choice for d in part] for choice in product(*options)]
-        best = max((len(c) for c in choices if all(c.count(d) <= k for d in there)), default=0)
-    else:
-        best = sum(min(k, sum(d in part[0] for part in options)) for d in there)
+        options.append([[], *([d] for d in bad)])
+    choices = [[d for part in choice for d in part] for choice in product(*options)]
+    best = max((len(c) for c in choices if all(c.count(d) <= k for d in there)), default=0)
 
-    found = best_card_precision(shown, k, found_keys_leave=leave)
+    found = best_card_precision(shown, k)
     if there:
         assert found == pytest.approx(best / (k * len(there)))
-        assert card_precision(shown, k, found_keys_leave=leave).mean() <= found + 1e-9
+        assert card_precision(shown, k).mean() <= found + 1e-9
     else:
         assert np.isnan(found)
 
@@ -199,9 +194,7 @@ def test_a_key_that_was_found_is_looked_at_no_more():
     shown = key_days(scores, frauds, np.array([0, 0, 1, 1]), np.array([0, 1, 0, 1]))
 
     assert card_precision(shown, 1).tolist() == [1.0, 1.0]
-    assert card_precision(shown, 1, found_keys_leave=False).tolist() == [1.0, 1.0]
     assert best_card_precision(shown, 2) == 0.5
-    assert best_card_precision(shown, 2, found_keys_leave=False) == 0.75
 
 
 @given(scored(), st.integers(0, 5))

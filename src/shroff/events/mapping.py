@@ -352,9 +352,9 @@ class Dispatcher:
         return Picked(name, value) if name in self._types and isinstance(value, Mapping) else None
 
 
-def place_values(event_type: EventType, name: str, format: str = "jsonl") -> list[str]:
-    """`row.file` and `row.number`, as far as a field of lines of this format is made of them."""
-    node = event_type.mappings.get(MAPPING_OF[format], _NO_MAPPING).fields.get(name)
+def place_values(event_type: EventType, name: str) -> list[str]:
+    """`row.file` and `row.number`, as far as a field of lines of JSON is made of them."""
+    node = event_type.mappings.get("json", _NO_MAPPING).fields.get(name)
     parts = () if node is None else walk(node)
     return sorted({f"row.{part.path[0]}" for part in parts if isinstance(part, RowValue) and _of_line(part)})
 

@@ -231,10 +231,8 @@ class Writer:
             self._held = watermark_ms, "" if found is None else found.words
         return self._held[1]
 
-    def adopt(self, folded: Folded, offsets: Sequence[Offset] = ()) -> None:
+    def adopt(self, folded: Folded) -> None:
         """Go on with another version, whose state at the end of the log this is; from here on it is in force.
-
-        `offsets` say how far whatever told of it was read with that.
 
         Raises: StateError where a batch is open; StorageError as `commit`, and state is thrown away.
         """
@@ -242,13 +240,13 @@ class Writer:
         self.give_up_snapshot()
         self._state, self._saved_seq = None, 0
         self.definitions = folded.engine.definitions
-        self._activate(folded, offsets)
+        self._activate(folded)
         self._state = folded
 
-    def _activate(self, folded: Folded, offsets: Sequence[Offset] = ()) -> None:
+    def _activate(self, folded: Folded) -> None:
         """Activate the project's files if they differ from the log's version."""
         self._hasher = KeyHasher(self.definitions)
-        offsets = [*offsets, *index_keys(self._log, self.definitions)]
+        offsets = [*index_keys(self._log, self.definitions)]
         control = folded.control
         record = control_of(control, self.definitions, self._seq + 1, self._now_ms())
         if record is None:

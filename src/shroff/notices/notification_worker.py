@@ -17,7 +17,7 @@ from typing import Final
 from shroff.errors import ShroffError
 from shroff.notices.facts import Facts
 from shroff.notices.notification_routes import plan
-from shroff.notices.outgoing_mail import CLAIM_MS, Away, Sending
+from shroff.notices.outgoing_mail import Away, Sending
 from shroff.notices.scheduled_notices import Watching
 from shroff.notices.services import NoticeServices
 from shroff.notices.store import OPEN, NoticeStore
@@ -52,11 +52,10 @@ class NoticeWorker:
         begun: int,
         others: Callable[[], Sequence[DeliveryHealth]] = tuple,
         *,
-        claim_ms: int = CLAIM_MS,
         clock: Callable[[], float] = time.monotonic,
         draw: Callable[[], float] = random.random,
     ) -> None:
-        self._services, self._begun, self._others, self._claim_ms = services, begun, others, claim_ms
+        self._services, self._begun, self._others = services, begun, others
         self._clock, self._draw = clock, draw
         self._facts = Facts(services.definitions)
         self._log: Log | None = None
@@ -141,7 +140,7 @@ class NoticeWorker:
         self._watch(store, log)
         planned = plan(self._services, self._facts, store, log, self._services.now_ms())
         if self._sending is None:
-            self._sending = Sending(self._services, store, log, self._claim_ms)
+            self._sending = Sending(self._services, store, log)
         sent = self._sending.send()
         self._sent += sent
         if planned or sent or copied:

@@ -98,8 +98,8 @@ class Sending:
     connections, on threads; all else is done on the thread that calls.
     """
 
-    def __init__(self, services: NoticeServices, store: NoticeStore, log: Log, claim_ms: int = CLAIM_MS) -> None:
-        self._services, self._store, self._log, self._claim_ms = services, store, log, claim_ms
+    def __init__(self, services: NoticeServices, store: NoticeStore, log: Log) -> None:
+        self._services, self._store, self._log = services, store, log
         self._letters = services.letters
         self._open: dict[tuple[str, int], Mailer | Sink] = {}  # by way and lane
         self._away: dict[str, Away] = {}
@@ -177,7 +177,7 @@ class Sending:
     def _run_lane(self, way: str, lane: int, letters: Sequence[_Ready]) -> None:
         """Hand letters over until the way is away, or half of the claim's time is over: others could take them then."""
         for letter in letters:
-            if self._services.now_ms() > letter.letter.claimed_ms - self._claim_ms // 2:
+            if self._services.now_ms() > letter.letter.claimed_ms - CLAIM_MS // 2:
                 return
             try:
                 letter.outcome = letter.hand_over(way, lane)
@@ -248,7 +248,7 @@ class Sending:
                 if doubts >= 2:
                     changed.append(replace(now, state=UNKNOWN, doubts=doubts, done_ms=now_ms, reason=TWICE))
                 else:
-                    until_ms = now_ms + self._claim_ms
+                    until_ms = now_ms + CLAIM_MS
                     changed.append(replace(now, doubts=doubts, attempts=now.attempts + 1, claimed_ms=until_ms))
             change.put_letters(changed)
         return [letter for letter in changed if letter.state == OPEN]

@@ -389,14 +389,13 @@ class InboxServer:
 
         retry(self._log, self._writer, intake, asked.numbers, asked.headers, reply, self._decoder)
 
-    def adopts(self, load: Callable[[], Definitions], offsets: Sequence[Offset] = ()) -> bool:
+    def adopts(self, load: Callable[[], Definitions]) -> bool:
         """Activate a version, such as the project's files; False while it is being prepared.
 
         Between two batches, none being open.
 
         Args:
             load: Gives the version, where none is being prepared yet.
-            offsets: Are moved in the transaction that has it in force.
 
         Raises: UsageError where that takes a new start; DefinitionError where they have mistakes or do not fit the log.
         """
@@ -406,13 +405,11 @@ class InboxServer:
             except (StateError, TransientError) as error:
                 raise UsageError(f"the project's files cannot be read: {error}") from error
             if definitions.versions == self._writer.definitions.versions:
-                if offsets:
-                    self._log.append(Batch(offsets=list(offsets)))
                 return True
             check_inputs_unchanged(self._writer.definitions, definitions)
             same = carried(self._writer.state, definitions)
             if same is not None:
-                self._writer.adopt(same, offsets)
+                self._writer.adopt(same)
                 return True
             self._adoption = Adoption(definitions, self._opened)
         if not self._adoption.is_ready:
@@ -422,7 +419,7 @@ class InboxServer:
             folded = adoption.finish(self._log)
         except (StateError, TransientError) as error:
             raise UsageError(f"the project's files cannot become active: {error}") from error
-        self._writer.adopt(folded, offsets)
+        self._writer.adopt(folded)
         return True
 
 

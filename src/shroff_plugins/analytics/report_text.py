@@ -140,7 +140,7 @@ def _text(settings: Settings, form: str, value: Plain, language: str) -> str:
     if isinstance(value, str | bool):
         return plain(str(value))
     if form == "percent":
-        return share_text(value, 1, language)
+        return share_text(value, language)
     if form == "money":
         return money_text(int(value), settings.money_places, settings.currency, language)
     return count_text(value, language) if isinstance(value, int) else _decimal(value, language)

@@ -14,7 +14,6 @@ from typing import Final, NoReturn
 
 from shroff.errors import Problem
 
-ACTIONS: Final = ("block", "review", "allow", "3ds")
 LENGTH_MAX: Final = 5_000  # characters of a rule
 DEPTH_MAX: Final = 40
 _HEAD: Final = re.compile(r"(block|review|allow|request\s+3d\s+secure|request\s+3ds)\s+if\b", re.IGNORECASE)

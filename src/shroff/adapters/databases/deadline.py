@@ -26,8 +26,7 @@ class Deadline:
     Cost: half a microsecond.
     """
 
-    def __init__(self, descriptor: int, answer_s: float | None = None) -> None:
-        self._answer_s = ANSWER_S if answer_s is None else answer_s
+    def __init__(self, descriptor: int) -> None:
         self._descriptor = os.dup(descriptor)
         self.close = finalize(self, os.close, self._descriptor)  # also where nobody does: a lost session is let go
         self._depth, self._due_s = 0, math.inf
@@ -36,7 +35,7 @@ class Deadline:
     def __enter__(self) -> Self:
         self._depth += 1
         if self._depth == 1:
-            self._due_s = time.monotonic() + self._answer_s
+            self._due_s = time.monotonic() + ANSWER_S
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from shroff.features.kernels.numbers import Word, compiled, high_product
 
-REAL_BYTES: Final = 25  # of the longest: sign, 17 digits, point, exponent
 _POWER_MIN, _POWER_MAX = -292, 324
 _FRACTION_BITS: Final = 52
 _BIAS: Final = 1_075

@@ -61,20 +61,19 @@ def log_columns(
     upto: int | None = None,
     *,
     after: int = 0,
-    places: int = LINES,
     is_apart: bool = False,
     reader: LineReader | None = None,
 ) -> Iterator[LogPiece]:
     """The events and labels of a log in (after, upto], in its order; the next piece is read while one is used.
 
-    A piece has so many places at most. The texts of a column have the same numbers in all pieces, for which all of
+    A piece has `LINES` places at most. The texts of a column have the same numbers in all pieces, for which all of
     them are held; with `is_apart` each piece has its own, with a `reader` it goes on with the numbers of that one.
 
     Raises: DefinitionError or StateError where a body cannot be read, as `Records.decode`.
     Cost: 0.5 µs an event, and 0.1 to 0.2 for each field that is read of it.
     """
     reader = LineReader(definitions) if reader is None else reader
-    with closing(ahead(log.lines(after, upto, places))) as stretches:
+    with closing(ahead(log.lines(after, upto, LINES))) as stretches:
         for lines in stretches:
             reader = LineReader(definitions) if is_apart else reader
             piece = reader.piece(lines, after)

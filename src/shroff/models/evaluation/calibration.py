@@ -125,7 +125,6 @@ def scorer_of(calibration: Calibration, negatives_kept: float = 1.0) -> Calibrat
 def fit_calibration(
     margins: Floats,
     verdicts: NDArray[np.int8],
-    weights: Floats | None = None,
     kind: str = AUTO,
     *,
     gives: str = LOG_ODDS,
@@ -137,8 +136,6 @@ def fit_calibration(
 
     Args:
         verdicts: FRAUD or GENUINE.
-        weights: How much each row counts; all alike where left out. With genuine rows that stand for several, the
-            probabilities are those among all, and the manifest's `negatives_kept` is 1.
         kind: `calibration` of model.yaml: auto, isotonic, platt or none.
         gives: What the margins mean: LOG_ODDS or PROBABILITY.
 
@@ -147,13 +144,12 @@ def fit_calibration(
     if kind not in {AUTO, ISOTONIC, PLATT, NONE}:
         raise UsageError(f"there is no calibration {kind!r}. There are {AUTO}, {ISOTONIC}, {PLATT}, {NONE}.")
     is_fraud = verdicts == FRAUD
-    counts = np.ones(len(margins)) if weights is None else weights
     least = min(np.count_nonzero(is_fraud), np.count_nonzero(verdicts == GENUINE))
     if kind == NONE or least < _EACH_MIN or margins.min() == margins.max():
         return uncalibrated(gives)
     if kind == AUTO:
-        kind = _better(margins, is_fraud, counts)
-    return _FITS[kind](margins, is_fraud, counts)
+        kind = _better(margins, is_fraud)
+    return _FITS[kind](margins, is_fraud)
 
 
 def uncalibrated(gives: str) -> Calibration:
@@ -161,15 +157,15 @@ def uncalibrated(gives: str) -> Calibration:
     return Calibration(IDENTITY if gives == PROBABILITY else NONE)
 
 
-def log_loss(margins: Floats, is_fraud: NDArray[np.bool_], weights: Floats, calibration: Calibration) -> float:
-    """Weighted mean of -ln of the probability of each row's verdict, at least 1e-6."""
+def log_loss(margins: Floats, is_fraud: NDArray[np.bool_], calibration: Calibration) -> float:
+    """Mean of -ln of the probability of each row's verdict, at least 1e-6."""
     scores = np.array(margins, np.float64)
     scorer_of(calibration).put_scores(scores)
     given = np.clip(np.where(is_fraud, scores, 1.0 - scores), 1e-6, 1.0)
-    return float(-(np.log(given) * weights).sum() / weights.sum())
+    return float(-np.log(given).mean())
 
 
-def _better(margins: Floats, is_fraud: NDArray[np.bool_], weights: Floats) -> str:
+def _better(margins: Floats, is_fraud: NDArray[np.bool_]) -> str:
     """The kind that, fitted on the earlier rows, tells the later ones better; Platt where there are few frauds."""
     cut = round(len(margins) * _FITTED_SHARE)
     early, late = slice(None, cut), slice(cut, None)
@@ -179,20 +175,18 @@ def _better(margins: Floats, is_fraud: NDArray[np.bool_], weights: Floats) -> st
     if np.count_nonzero(is_fraud[early]) < _ISOTONIC_FRAUDS_MIN:
         return PLATT
     losses = {
-        kind: log_loss(
-            margins[late], is_fraud[late], weights[late], fit(margins[early], is_fraud[early], weights[early])
-        )
+        kind: log_loss(margins[late], is_fraud[late], fit(margins[early], is_fraud[early]))
         for kind, fit in _FITS.items()
     }
     return min(losses, key=losses.__getitem__)
 
 
-def _fit_platt(margins: Floats, is_fraud: NDArray[np.bool_], weights: Floats) -> Calibration:
+def _fit_platt(margins: Floats, is_fraud: NDArray[np.bool_]) -> Calibration:
     """Platt's sigmoid by Newton's method, with his targets: one more row of each verdict keeps them off 0 and 1.
 
     Platt: Probabilistic outputs for support vector machines (1999).
     """
-    frauds, genuine = float(weights[is_fraud].sum()), float(weights[~is_fraud].sum())
+    frauds, genuine = np.count_nonzero(is_fraud), np.count_nonzero(~is_fraud)
     targets = np.where(is_fraud, (frauds + 1.0) / (frauds + 2.0), 1.0 / (genuine + 2.0))
     middle, spread = float(margins.mean()), float(margins.std())
     design = np.column_stack(((margins - middle) / spread, np.ones(len(margins))))
@@ -200,13 +194,13 @@ def _fit_platt(margins: Floats, is_fraud: NDArray[np.bool_], weights: Floats) ->
 
     def loss(at: Floats) -> float:
         linear = design @ at
-        return float((weights * (np.logaddexp(0.0, linear) - targets * linear)).sum())
+        return float((np.logaddexp(0.0, linear) - targets * linear).sum())
 
     before = loss(found)
     for _ in range(_STEPS_MAX):
         probability = 1.0 / (1.0 + np.exp(-np.clip(design @ found, -500.0, 500.0)))
-        slope = design.T @ (weights * (probability - targets))
-        bend = design.T @ (design * (weights * np.maximum(probability * (1.0 - probability), 1e-12))[:, None])
+        slope = design.T @ (probability - targets)
+        bend = design.T @ (design * np.maximum(probability * (1.0 - probability), 1e-12)[:, None])
         step = np.linalg.solve(bend + 1e-12 * np.eye(2), slope)
         # Where a full step overshoots, a shorter one does not.
         shares = (0.5**halvings for halvings in range(30))
@@ -219,7 +213,7 @@ def _fit_platt(margins: Floats, is_fraud: NDArray[np.bool_], weights: Floats) ->
     return Calibration(PLATT, a, float(found[1]) - a * middle)
 
 
-def _fit_isotonic(margins: Floats, is_fraud: NDArray[np.bool_], weights: Floats) -> Calibration:
+def _fit_isotonic(margins: Floats, is_fraud: NDArray[np.bool_]) -> Calibration:
     """A line that rises everywhere, through the middles of the steps of isotonic regression.
 
     On a step all margins would have one score, and the order in which people look at them
@@ -229,12 +223,10 @@ def _fit_isotonic(margins: Floats, is_fraud: NDArray[np.bool_], weights: Floats)
     """
     from sklearn.isotonic import IsotonicRegression
 
-    least = 1.0 / (float(weights.sum()) + 2.0)
+    least = 1.0 / (len(margins) + 2.0)
     found = IsotonicRegression(y_min=least, y_max=1.0 - least, out_of_bounds="clip")
-    levels, step = np.unique(
-        found.fit_transform(margins, is_fraud.astype(np.float64), sample_weight=weights), return_inverse=True
-    )
-    middles = np.bincount(step, weights * margins) / np.bincount(step, weights)
+    levels, step = np.unique(found.fit_transform(margins, is_fraud.astype(np.float64)), return_inverse=True)
+    middles = np.bincount(step, margins) / np.bincount(step)
     points, values = [float(margins.min())], [float(levels[0]) / 2.0]
     for middle, level in zip(middles.tolist(), levels.tolist(), strict=True):
         if middle > points[-1]:

@@ -43,14 +43,11 @@ def key_days(scores: Floats, frauds: Flags, days: Words, keys: Words) -> KeyDays
     )
 
 
-def card_precision(given: KeyDays, k: int, *, found_keys_leave: bool = True) -> Floats:
+def card_precision(given: KeyDays, k: int) -> Floats:
     """The share of frauds among the k keys with the highest scores, of each day on which there are keys.
 
-    A day with fewer than k keys is measured by k all the same: it is the capacity that counts.
-
-    Args:
-        found_keys_leave: Whether a key whose fraud was found is looked at no more on later days, as in the Fraud
-            Detection Handbook, chapter 4: who found it blocked it.
+    A day with fewer than k keys is measured by k all the same: it is the capacity that counts. A key whose fraud was
+    found is looked at no more on later days, as in the Fraud Detection Handbook, chapter 4: who found it blocked it.
     """
     _, key_of = np.unique(given.keys, return_inverse=True)
     left = np.ones(len(given.keys) and int(key_of.max()) + 1)  # how much of each key is still to be looked at
@@ -59,16 +56,15 @@ def card_precision(given: KeyDays, k: int, *, found_keys_leave: bool = True) -> 
         keys, frauds = key_of[start:end], given.frauds[start:end]
         taken = taken_in_budget(given.scores[start:end], left[keys], k)
         precisions.append(taken[frauds].sum() / k)
-        if found_keys_leave:
-            left[keys] -= np.where(frauds, taken, 0.0)
+        left[keys] -= np.where(frauds, taken, 0.0)
     return np.array(precisions)
 
 
-def best_card_precision(given: KeyDays, k: int, *, found_keys_leave: bool = True) -> float:
+def best_card_precision(given: KeyDays, k: int) -> float:
     """The largest mean of `card_precision` that any scores could reach. NaN where there is no day.
 
-    Where found keys leave, each key counts once, on one of the days of its frauds: how many
-    fit into the days is a flow from keys through days of k places each.
+    Each key counts once, on one of the days of its frauds: how many fit into the days is a flow from keys through
+    days of k places each.
     """
     days = np.unique(given.days)
     if len(days) == 0:
@@ -76,8 +72,6 @@ def best_card_precision(given: KeyDays, k: int, *, found_keys_leave: bool = True
     keys, key_of = np.unique(given.keys[given.frauds], return_inverse=True)
     day_of = np.searchsorted(days, given.days[given.frauds])
     counts = np.bincount(day_of, minlength=len(days))
-    if not found_keys_leave:
-        return float(np.minimum(counts, k).mean() / k)
     if counts.max(initial=0) <= k:
         return len(keys) / (k * len(days))
     from scipy.sparse import csr_array

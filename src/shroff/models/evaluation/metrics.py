@@ -201,14 +201,13 @@ def precision_by_recall(scores: Floats, frauds: Flags) -> tuple[list[float], lis
     return (caught / caught[-1]).tolist(), (caught / (caught + alarms)).tolist()
 
 
-def calibration_curve(judged: Judged, weights: Floats | None = None, bins: int = BINS) -> list[Bin]:
+def calibration_curve(judged: Judged) -> list[Bin]:
     """Mean score and share of frauds in bins of equally many rows, by rising score.
 
     Rows of equal score share a bin, the one in which the middle one of them lies; so there
     may be fewer bins than asked for, down to one where all scores are equal.
     """
-    weight = judged.rows.times(weights)
-    counts, scores, frauds = _binned(judged, weight, bins)
+    counts, scores, frauds = _binned(judged, judged.rows.times(None), BINS)
     return [
         Bin(float(score / count), float(fraud / count), float(count))
         for count, score, fraud in zip(counts, scores, frauds, strict=True)
@@ -216,7 +215,7 @@ def calibration_curve(judged: Judged, weights: Floats | None = None, bins: int =
     ]
 
 
-def calibration_error(judged: Judged, weights: Floats | None = None, bins: int = BINS) -> float:
+def calibration_error(judged: Judged, weights: Floats | None, bins: int = BINS) -> float:
     """How far scores lie from the share of frauds: the mean distance over the bins of the curve, by their rows."""
     weight = judged.rows.times(weights)
     _, scores, frauds = _binned(judged, weight, bins)

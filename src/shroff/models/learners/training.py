@@ -118,7 +118,7 @@ def train(
         if settings.calibration != "none":
             # Sums of the linear algebra depend on the number of threads.
             with threadpool_limits(limits=1, user_api="blas"):
-                calibration = fit_calibration(margins, verdicts[stop:], None, settings.calibration, gives=early.gives)
+                calibration = fit_calibration(margins, verdicts[stop:], settings.calibration, gives=early.gives)
         if early.trees:
             told.setdefault("trees", str(early.trees))
     elif settings.learner not in UNSUPERVISED:

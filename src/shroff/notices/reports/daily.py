@@ -136,7 +136,7 @@ def _maturity(found: Figures, language: str) -> str:
     """How many frauds are known by some ages, in a sentence; nothing where too few are."""
     words = WORDS[language]
     told = [
-        words["maturity_at_one" if days == 1 else "maturity_at"].format(share=share_text(share, 1, language), days=days)
+        words["maturity_at_one" if days == 1 else "maturity_at"].format(share=share_text(share, language), days=days)
         for days, share in sorted(found.known.items())
     ]
     return words["maturity"].format(shares=", ".join(told)) if told else ""

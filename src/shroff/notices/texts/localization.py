@@ -36,11 +36,9 @@ def count_text(count: int, language: str) -> str:
     return f"{count:,}".replace(",", MARKS[language][0])
 
 
-def share_text(part: float, whole: float, language: str) -> str:
-    """A share in percent; nothing of nothing is a dash that words explain."""
-    if not whole:
-        return WORDS[language]["none"]
-    return f"{100 * part / whole:.1f}".replace(".", MARKS[language][1]) + f"{NO_BREAK}%"
+def share_text(share: float, language: str) -> str:
+    """A share in percent."""
+    return f"{100 * share:.1f}".replace(".", MARKS[language][1]) + f"{NO_BREAK}%"
 
 
 def day_text(at_ms: int, zone: str, language: str) -> str:

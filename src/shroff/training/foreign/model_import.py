@@ -152,7 +152,7 @@ class ImportedModel:
         kind = "auto" if settings.calibration == "none" else settings.calibration
         # Sums of the linear algebra depend on the number of threads.
         with threadpool_limits(limits=1, user_api="blas"):
-            return fit_calibration(margins, verdicts, None, kind)
+            return fit_calibration(margins, verdicts, kind)
 
 
 _LEARNERS: Final = {XGBOOST: "xgboost", LIGHTGBM: "lightgbm", LOGISTIC: "logistic"}  # what the list of models shows

@@ -107,20 +107,14 @@ class LiveLook:
 class Board:
     """Counts for everybody who looks, once a second at most; nothing while nobody does."""
 
-    def __init__(
-        self,
-        project: Project,
-        work: Callable[[], WorkerCounts],
-        cases: CaseService,
-        clock_s: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._project, self._work, self._desk, self._clock_s = project, work, cases, clock_s
+    def __init__(self, project: Project, work: Callable[[], WorkerCounts], cases: CaseService) -> None:
+        self._project, self._work, self._desk = project, work, cases
         self._pulse, self._lock = Pulse(), Lock()
         self._samples: deque[_Sample] = deque()
         self._counts = Counts(0, 0, 0)
         self._cases = NO_CASES
-        self._followed = Fresh[float](clock_s=clock_s)
-        self._open_cases = Fresh[CasesOpen](clock_s=clock_s)
+        self._followed = Fresh[float]()
+        self._open_cases = Fresh[CasesOpen]()
         self._figures = Fresh[LiveFigures](len(PERIODS))
         self._looks = Fresh[LiveLook](len(PERIODS))
 
@@ -134,7 +128,7 @@ class Board:
     ) -> LiveLook:
         """The figures of now; from any thread. Raises: as reading the log does."""
         with self._lock:
-            now_s = self._clock_s()
+            now_s = time.monotonic()
             followed_s = self._followed.get("", lambda: self._follow(now_s), FRESH_S)
             figures = self._figures.get(
                 (period.code, self._pulse.counted), lambda: self._pulse.figures(period.length_ms, period.step_ms)

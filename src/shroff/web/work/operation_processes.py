@@ -101,13 +101,10 @@ class DraftCheckers:
     """Checks drafts, each in a process with nothing else to do. For any thread.
 
     A process is started when none is free, so there are as many as threads that ask at once, and is used again.
-
-    Args:
-        seconds_max: After which a process is ended that has not answered.
     """
 
-    def __init__(self, project: Project, seconds_max: float = CHECK_S_MAX) -> None:
-        self._project, self._seconds_max = project, seconds_max
+    def __init__(self, project: Project) -> None:
+        self._project = project
         self._free: list[OperationProcess] = []
         self._all: set[OperationProcess] = set()
 
@@ -115,12 +112,12 @@ class DraftCheckers:
         """Findings about a draft. Raises: ProblemError, with 503 where that takes too much."""
         process = self._taken()
         try:
-            found = process.run(CheckDraft(rule=rule, source=text), self._seconds_max)
+            found = process.run(CheckDraft(rule=rule, source=text), CHECK_S_MAX)
         except ProcessEndedError as error:
             self._all.discard(process)
             if error.status == BROKEN:
                 raise RuntimeError("a check of a draft broke") from None
-            words = f"its check took more than {self._seconds_max:g} s or {MEMORY_MAX:,} bytes; check a smaller draft"
+            words = f"its check took more than {CHECK_S_MAX:g} s or {MEMORY_MAX:,} bytes; check a smaller draft"
             raise ProblemError(503, "too-slow", "This takes too long", words, RETRY_AFTER) from None
         except ProblemError:
             self._free.append(process)
