@@ -97,8 +97,8 @@ lock: $(READY)  ## renew requirements/*.txt: the newest versions that fit
 wheels: $(READY)  ## check that every dependency has a wheel for Linux and macOS, Python 3.11 to 3.14 (asks the package index)
 	@$(BIN)/python -m tools.wheels
 
-build: $(READY)  ## the wheel, in dist/
-	$(BIN)/hatchling build -t wheel
+build: $(READY)  ## the wheel of this platform, with the machine code of the kernels, in dist/
+	SHROFF_KERNELS=1 NUMBA_CACHE_DIR= $(BIN)/hatchling build -t wheel
 
 clean:  ## remove what the other targets made
 	rm -rf .venv dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 import subprocess
 import sys
@@ -157,11 +158,47 @@ def test_a_lock_that_names_an_index_would_be_seen():
     assert not NAMES_A_MACHINE.search("    #   -c requirements/core.txt")
 
 
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    """The wheel of this platform, as `make build` makes it."""
+    hatchling, folder = Path(sys.executable).parent / "hatchling", tmp_path_factory.mktemp("wheel")
+    env = os.environ | {"SHROFF_KERNELS": "1"}
+    subprocess.run(
+        [hatchling, "build", "-t", "wheel", "-d", folder], cwd=ROOT, check=True, capture_output=True, env=env
+    )
+    (made,) = folder.glob("*.whl")
+    return made
+
+
+WITHOUT_COMPILER = "import sys; sys.modules['numba'] = None; from shroff.cli.main import main; main(sys.argv[1:])"
+
+
 @pytest.mark.slow
-def test_the_wheel_holds_every_file_of_the_package(tmp_path):
-    hatchling = Path(sys.executable).parent / "hatchling"
-    subprocess.run([hatchling, "build", "-t", "wheel", "-d", tmp_path], cwd=ROOT, check=True, capture_output=True)
-    (wheel,) = tmp_path.glob("*.whl")
+def test_a_machine_that_never_saw_it_decides_from_the_wheel_without_a_compiler(wheel, tmp_path):
+    installed, home = tmp_path / "installed", tmp_path / "home"
+    home.mkdir()
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(installed)
+    env = {"HOME": str(home), "PYTHONPATH": str(installed), "PATH": os.environ["PATH"]}
+    before = set(installed.rglob("*.kernel"))
+    for words in ("init bank --template payments", "-C bank decide bank/examples/payment.json --as payment"):
+        done = subprocess.run(
+            [sys.executable, "-c", WITHOUT_COMPILER, *words.split()],
+            cwd=home,
+            env=env,
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+
+    assert '"outcome":' in done.stdout
+    assert set(installed.rglob("*.kernel")) == before
+    assert not list(home.rglob("*.kernel"))
+
+
+@pytest.mark.slow
+def test_the_wheel_holds_every_file_of_the_package(wheel):
+    assert re.fullmatch(r"shroff-[\d.]+-py3-none-(manylinux_2_17|macosx_11_0)_\w+\.whl", wheel.name)
     with zipfile.ZipFile(wheel) as archive:
         packed = set(archive.namelist())
         (shown,) = (archive.read(name).decode() for name in packed if name.endswith("/METADATA"))

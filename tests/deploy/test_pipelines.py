@@ -74,7 +74,15 @@ def test_a_planted_fault_is_found(tmp_path, check, file, old, new, words):
 
 # --- scripts of steps: each is run here, is what CI runs anyway, or cannot be run here
 
-CI = {".ci/run", "make setup", "make setup PYTHON=python3", "make check", "make test-long", 'make bench NAME="$NAME"'}
+CI = {
+    ".ci/run",
+    "make setup",
+    "make build",
+    "make setup PYTHON=python3",
+    "make check",
+    "make test-long",
+    'make bench NAME="$NAME"',
+}
 ELSEWHERE = ("docker login", "docker buildx", "helm push", "uv publish", "gh release")  # they need a registry or GitHub
 
 
@@ -105,7 +113,7 @@ def test_each_script_of_a_step_is_run_here_or_cannot_be():
     left = given - CI - set(HERE.values())
 
     assert [one for one in left if not any(words in one for words in ELSEWHERE)] == []
-    for target in ("setup", "check", "test-long", "bench"):
+    for target in ("setup", "check", "test-long", "bench", "build"):
         subprocess.run(["make", "-n", target], cwd=checks.ROOT, check=True, capture_output=True)
 
 

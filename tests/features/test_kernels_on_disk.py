@@ -116,6 +116,37 @@ def test_a_kernel_that_is_called_often_is_called_by_numba(tmp_path: Path, monkey
     assert [one_more(number) for number in range(3)] == [1, 2, 3]
 
 
+def test_what_only_numba_lacks_is_compiled_by_a_second_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    file = tmp_path / "some_kernels.py"
+    file.write_text(SOURCE)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    load(file)
+    for kept in (tmp_path / "__pycache__").glob("*.nb?"):
+        kept.unlink()
+    module = load(file)
+    monkeypatch.setitem(sys.modules, module.__name__, module)  # as numba looks for it
+    one_more = module.one_more
+    one_more.load_numba()
+
+    assert one_more.was_on_disk
+    assert (one_more(1), one_more.by_numba(1)) == (2, 2)
+    assert (one_more.by_numba.stats.cache_hits.total(), one_more.by_numba.stats.cache_misses.total()) == (1, 0)
+
+
+def test_code_is_for_the_baseline_or_for_a_processor_that_lacks_some_of_it(monkeypatch: pytest.MonkeyPatch):
+    import llvmlite.binding as llvm
+
+    architecture = llvm.get_process_triple().partition("-")[0]
+    name, more, needed = kernel_native.BASELINE[architecture]
+    host = llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten()
+    assert kernel_native.processor() in {(name, more), host}
+
+    monkeypatch.setitem(kernel_native.BASELINE, architecture, (name, more, f"{needed} of-tomorrow"))
+    assert kernel_native.processor.__wrapped__() == host
+    monkeypatch.delitem(kernel_native.BASELINE, architecture)
+    assert kernel_native.processor.__wrapped__() == host
+
+
 def test_machine_code_is_made_anew_where_only_the_cache_of_numba_is_left(tmp_path: Path):
     file = tmp_path / "some_kernels.py"
     file.write_text(SOURCE)

@@ -1,5 +1,6 @@
 """Kernels as machine code on disk: loaded in a millisecond, without the compiler that made it.
 
+A wheel for a platform has it, made for any processor of `BASELINE`; another processor, and a clone, makes its own once.
 numba takes half a second of a processor to be imported, and as long to load what it has kept. A
 command that computes once over a file, or decides a handful of events, would spend most of its time so. What is here
 is compiled by numba; its machine code is kept, put into memory by LLVM alone and called by its address, which costs
@@ -12,14 +13,16 @@ from __future__ import annotations
 import ctypes
 import os
 import re
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
-from importlib.metadata import version
 from pathlib import Path
-from threading import Lock, Thread
+from threading import Lock, Thread, main_thread
 from types import FunctionType
 from typing import Any, Final
 
@@ -32,7 +35,15 @@ from shroff.runtime.whole_files import whole_file
 
 SUFFIX: Final = ".kernel"
 FOLDER_VARIABLE: Final = "NUMBA_CACHE_DIR"  # where numba keeps its own, if it is set
+# By architecture, what code is made for: the processor's level and what else may be asked for by name, as LLVM names
+# them, and features that tell its presence. LLVM uses the instructions of SHA only where a kernel asks for them.
+BASELINE: Final = {
+    "x86_64": ("x86-64-v3", "+sha", "avx2 bmi bmi2 f16c fma lzcnt movbe"),  # since 2013
+    "aarch64": ("generic", "", "neon"),
+    "arm64": ("generic", "", "neon"),
+}
 OFTEN: Final = 1_000  # calls of an entry point, until numba is loaded: a second of a busy service
+LOOK_S: Final = 0.1  # seconds between looks at a second process
 RESULT_WORDS: Final = 2  # of which the results of a kernel have at most so many
 # Held while a thread loads numba: a copy of the process made meanwhile would wait for locks that nobody opens there.
 _LOADING: Final = Lock()
@@ -99,13 +110,13 @@ class Native:
     @property
     def is_lacking(self) -> bool:
         """Whether its machine code is not on disk, but could be stored there."""
-        path = self._path()
+        path = self.path
         return path is not None and not path.is_file()
 
     @property
     def is_at_hand(self) -> bool:
         """Whether a call needs no compiler: it is loaded, or its machine code is on disk."""
-        return self._call is not None or ((path := self._path()) is not None and path.is_file())
+        return self._call is not None or ((path := self.path) is not None and path.is_file())
 
     def keep(self) -> None:
         """Compile it and keep it on disk, where that is not done yet; nothing is called."""
@@ -155,7 +166,7 @@ class Native:
 
     def _code(self) -> tuple[str, bytes]:
         """The name and the bytes of the machine code, from disk where they are there and whole."""
-        path = self._path()
+        path = self.path
         if path is not None:
             with suppress(OSError, ValueError):
                 head, _, code = path.read_bytes().partition(b"\n")
@@ -171,12 +182,15 @@ class Native:
                 _keep(path, f"{sha256(code).hexdigest()} {symbol}\n".encode("ascii") + code)
         return symbol, code
 
-    def _path(self) -> Path | None:
-        """Path of the machine code; None without a folder for it."""
+    @property
+    def path(self) -> Path | None:
+        """Path of the machine code, which lies beside its source where it came with it; None without a folder."""
         file = Path(self.function.__code__.co_filename)
         name = f"{file.stem}.{self.__name__}_{_made_from(file)}-{_made_for()}{SUFFIX}"
-        named = os.environ.get(FOLDER_VARIABLE)
-        for folder in [Path(named)] if named else [file.parent / "__pycache__", Path("~/.cache/shroff")]:
+        beside, named = file.parent / "__pycache__", os.environ.get(FOLDER_VARIABLE)
+        if (beside / name).is_file():
+            return beside / name
+        for folder in [Path(named)] if named else [beside, Path("~/.cache/shroff")]:
             with suppress(OSError, RuntimeError):
                 place = folder.expanduser()
                 place.mkdir(parents=True, exist_ok=True)
@@ -212,9 +226,7 @@ class Native:
 
     def _made_by_numba(self) -> Any:
         """What numba compiles it to, just for its address."""
-        from numba import njit
-
-        return njit(self._signature, **OPTIONS | {"no_cpython_wrapper": True})(settle(self.function))
+        return _njit(self._signature, **OPTIONS | {"no_cpython_wrapper": True})(settle(self.function))
 
 
 class EntryPoint(Native):
@@ -237,26 +249,57 @@ class EntryPoint(Native):
         return super().__call__(*arguments)
 
     def load_numba(self) -> None:
-        """Let numba call it from now on."""
+        """Let numba call it from now on.
+
+        Where numba has not kept it, a second process compiles it first: the compiler holds the interpreter's lock.
+        """
+        if self.was_on_disk and not self._is_kept():
+            code = f"from {self.__module__} import {self.__name__} as kernel; kernel.keep_for_numba()"
+            quiet = subprocess.DEVNULL
+            beside = subprocess.Popen(  # noqa: S603 (this Python, with a constant)
+                [sys.executable, "-P", "-c", code], stdin=quiet, stdout=quiet, stderr=quiet
+            )
+            while beside.poll() is None and main_thread().is_alive():
+                time.sleep(LOOK_S)
+            if beside.poll() is None:  # this process ends
+                beside.kill()
+                beside.wait()
+                return
         with _LOADING:
             self.by_numba = self._made_by_numba()
 
-    def _made_by_numba(self) -> Any:
-        """What numba compiles it to, or has kept on disk.
+    def keep_for_numba(self) -> None:
+        """Compile it as numba calls it, and keep it on disk; nothing is called."""
+        self._made_by_numba()
+
+    def _is_kept(self) -> bool:
+        """Whether numba has it on disk, or has no folder to keep it in."""
+        with _LOADING:
+            try:
+                kept = _njit(cache=True, **OPTIONS)(self._named())
+            except RuntimeError:
+                return True
+        return any(Path(kept.stats.cache_path).glob(f"*.{self.__name__}_{kernel_numbers.digest_of_kernels()}-*.nbi"))
+
+    def _named(self) -> Any:
+        """The function under the name that numba keeps it by.
 
         The compiler itself looks only at the file that the function stands in; so the digest of all kernels is part of
-        the name that it is kept under.
+        the name.
         """
-        from numba import njit
-
         function: Any = settle(self.function)
+        function.__qualname__ = f"{self.__name__}_{kernel_numbers.digest_of_kernels()}"
+        return function
+
+    def _made_by_numba(self) -> Any:
+        """What numba compiles it to, or has kept on disk."""
+        function = self._named()
         file, name = Path(function.__code__.co_filename), self.__name__
-        function.__qualname__ = f"{name}_{kernel_numbers.digest_of_kernels()}"
         try:
-            kept = njit(self._signature, cache=True, **OPTIONS)(function)
+            kept = _njit(self._signature, cache=True, **OPTIONS)(function)
         except RuntimeError:
             # No folder to keep it in: a read-only installation of somebody without a home.
-            return njit(self._signature, **OPTIONS)(function)
+            return _njit(self._signature, **OPTIONS)(function)
         if kept.stats.cache_misses and kept.stats.cache_path is not None:
             _remove_stale(Path(kept.stats.cache_path), f"{file.stem}.{name}")
         return kept
@@ -329,22 +372,41 @@ def _parameter(text: str) -> Parameter:
     return Parameter(found[1], 2 if found[2] else 1)
 
 
-def _machine() -> Any:
-    """The machine that this runs on, as LLVM makes code for it."""
+@cache
+def processor() -> tuple[str, str]:
+    """The processor that code is made for, the baseline or this one, and further features, as LLVM names them."""
     import llvmlite.binding as llvm
 
-    cpu, features = llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten()
+    features = llvm.get_host_cpu_features()
+    name, more, needed = BASELINE.get(llvm.get_process_triple().partition("-")[0], ("", "", "-"))
+    if all(features.get(feature) for feature in needed.split()):
+        return name, more
+    return llvm.get_host_cpu_name(), features.flatten()
+
+
+def _machine() -> Any:
+    """That processor, as LLVM makes code for it."""
+    import llvmlite.binding as llvm
+
+    cpu, features = processor()
     target = llvm.Target.from_default_triple()
     return target.create_target_machine(cpu=cpu, features=features, opt=3, codemodel="jitdefault", jit=True)
 
 
+def _njit(*how: Any, **options: Any) -> Any:
+    """Compile by numba, for that processor."""
+    from numba import config, njit
+
+    config.CPU_NAME, config.CPU_FEATURES = processor()
+    return njit(*how, **options)
+
+
 @cache
 def _made_for() -> str:
-    """What code is made for and by: another processor or compiler makes its own."""
+    """What code is made for: another system or processor makes its own."""
     import llvmlite.binding as llvm
 
-    told = llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten(), version("numba"), version("llvmlite")
-    return _digest(" ".join(told).encode())
+    return _digest(" ".join((llvm.get_process_triple(), *processor())).encode())
 
 
 def _made_from(file: Path) -> str:
