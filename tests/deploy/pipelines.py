@@ -24,6 +24,7 @@ PINS = {
 # What a job may write, and for which reason; all else is `contents: read`.
 RIGHTS = {
     ("release", "build"): {"id-token", "attestations"},
+    ("release", "kernels"): {"id-token", "attestations"},
     ("release", "image"): {"packages"},
     ("release", "registry"): {"packages", "id-token", "attestations"},
     ("release", "pypi"): {"id-token"},
