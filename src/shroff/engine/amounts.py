@@ -12,6 +12,7 @@ from typing import Any, Final
 import numpy as np
 
 from shroff.engine.fragments import ColumnWriter, Slices, TextPool
+from shroff.engine.stored import AMOUNT_PARTS
 from shroff.events.conversion import converted_fields
 from shroff.events.definitions import EventType, Field
 from shroff.events.event import canonical_text, canonical_value
@@ -20,7 +21,6 @@ from shroff.language.columns import Array, Column
 from shroff.language.types import INTEGER, ORIGINAL_PLACES
 from shroff.language.values import Value, show_number
 
-AMOUNT_PARTS: Final = ("amount", "original", "currency", "rate", "remark")
 _NULL: Final = b"null"
 _UNIT: Final = 10**ORIGINAL_PLACES
 

@@ -12,6 +12,8 @@ from shroff.engine.decision import Decision, kind_of
 from shroff.errors import DefinitionError, StorageError
 from shroff.streams.log import DecisionRow
 
+# Of an amount of `money in`, in documents and in tables of decisions.
+AMOUNT_PARTS: Final = ("amount", "original", "currency", "rate", "remark")
 RESTORE: Final = "Do not write to this log: restore the last backup, and feed the sources again"
 
 _Stored = TypeVar("_Stored")

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from shroff.engine.amounts import AMOUNT_PARTS
-from shroff.engine.stored import decision_document, stored
+from shroff.engine.stored import AMOUNT_PARTS, decision_document, stored
 from shroff.errors import UsageError, nearest
 from shroff.events.definitions import Events
 from shroff.events.event import canonical_text, time_text
