@@ -72,6 +72,11 @@ def told(text, value, features=None):
         (f"distance({_HERE}, {_THERE})", 4_120_400, "4,120 km from the last payment in 7 days"),
         (f"distance({_HERE}, {_THERE})", 850, "0.8 km from the last payment in 7 days"),
         (f"distance({_HERE}, {_THERE}) > 500_000", True, "distance from the last payment in 7 days is above 500 km"),
+        (
+            f"count(payment where distance({_HERE}, 52.5, 13.4) < 100_000) over 7d",
+            2,
+            "2 payments in 7 days with distance from points, points to 52.5, 13.4 below 100 km",
+        ),
         (f"distance({_HERE}, 52.5, 13.4)", 12_000, "distance from points, points to 52.5, 13.4: 12 km"),
         (f"speed(distance({_HERE}, {_THERE}), 2h)", 750.4, "750 km/h from the last payment in 7 days"),
         ("similarity(payment.colour, payment.channel) < 0.7", True, "similarity of colour and channel is below 0.7"),

@@ -360,9 +360,12 @@ class ValueWording(msgspec.Struct, frozen=True):
         return ""
 
     def beside(self, node: Node, other: Node) -> str:
-        """A side of a comparison; a number that is compared with money is an amount: `200 EUR`."""
+        """A side of a comparison; a number that is compared has the unit of the other side: `200 EUR`, `100 km`."""
         if isinstance(node, Literal) and (amount := self.plain(other)).type.kind == "money":
             return limit_words(self, amount, node)
+        if isinstance(node, Literal) and (wording := self.wording(other)).measure:
+            type_ = self.plain(other).type
+            return f"{self.value(type_, node.value, wording)}{self.unit(type_, wording)}"
         return self.noun(node)
 
     def _compared(self, node: Compare) -> str:
