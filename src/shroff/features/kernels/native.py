@@ -397,7 +397,8 @@ def _njit(*how: Any, **options: Any) -> Any:
     """Compile by numba, for that processor."""
     from numba import config, njit
 
-    config.CPU_NAME, config.CPU_FEATURES = processor()
+    for name, value in zip(("CPU_NAME", "CPU_FEATURES"), processor(), strict=True):
+        setattr(config, name, value)  # numba makes these names when it is loaded
     return njit(*how, **options)
 
 
