@@ -88,7 +88,7 @@ _EN: Final = {
     "the_case": "Case",
     "failure": "{words}",
     "spike": "{rule} has {count} flags in an hour; {usual} are usual.",
-    "traffic": "{field} {value} has {count} events in 15 minutes; {usual} are usual.",
+    "traffic": "{field} {value} has {count} events in 15 minutes; {usual} are usual. 'shroff suggest' proposes rules.",
     "nothing": "Nothing to report since the last of these mails. The rules checked {count} events.",
     "more": "and {count} more",
     "gathered": "These messages came within a short time and are combined into one mail.",
@@ -223,7 +223,8 @@ _DE: Final = {
     "the_case": "Fall",
     "failure": "{words}",
     "spike": "{rule} hat {count} Markierungen in einer Stunde, sonst sind es {usual}.",
-    "traffic": "{field} {value} hat {count} Ereignisse in 15 Minuten, sonst sind es {usual}.",
+    "traffic": "{field} {value} hat {count} Ereignisse in 15 Minuten, sonst sind es {usual}. "
+    "'shroff suggest' schlägt Regeln vor.",
     "nothing": "Seit der letzten dieser Mails gibt es nichts zu melden. Die Regeln haben {count} Ereignisse geprüft.",
     "more": "und {count} weitere",
     "gathered": "Diese Meldungen kamen kurz nacheinander und sind in einer Mail zusammengefasst.",
