@@ -133,6 +133,17 @@ def test_what_only_numba_lacks_is_compiled_by_a_second_process(tmp_path: Path, m
     assert (one_more.by_numba.stats.cache_hits.total(), one_more.by_numba.stats.cache_misses.total()) == (1, 0)
 
 
+def test_numba_makes_code_for_that_processor_whatever_it_makes_first():
+    code = (
+        "from shroff.features.kernels import native, windows\n"
+        "windows.tend.keep_for_numba()\n"
+        "from numba.core.registry import cpu_target\n"
+        "print(cpu_target.target_context.codegen().magic_tuple()[1:] == native.processor())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "True\n"
+
+
 def test_code_is_for_the_baseline_or_for_a_processor_that_lacks_some_of_it(monkeypatch: pytest.MonkeyPatch):
     import llvmlite.binding as llvm
 

@@ -287,6 +287,7 @@ class EntryPoint(Native):
         The compiler itself looks only at the file that the function stands in; so the digest of all kernels is part of
         the name.
         """
+        _set_processor()  # before numba makes what the function names
         function: Any = settle(self.function)
         function.__qualname__ = f"{self.__name__}_{kernel_numbers.digest_of_kernels()}"
         return function
@@ -393,12 +394,19 @@ def _machine() -> Any:
     return target.create_target_machine(cpu=cpu, features=features, opt=3, codemodel="jitdefault", jit=True)
 
 
-def _njit(*how: Any, **options: Any) -> Any:
-    """Compile by numba, for that processor."""
-    from numba import config, njit
+def _set_processor() -> None:
+    """Let numba make code for that processor; it asks once, when it makes its first code."""
+    from numba import config
 
     for name, value in zip(("CPU_NAME", "CPU_FEATURES"), processor(), strict=True):
         setattr(config, name, value)  # numba makes these names when it is loaded
+
+
+def _njit(*how: Any, **options: Any) -> Any:
+    """Compile by numba, for that processor."""
+    from numba import njit
+
+    _set_processor()
     return njit(*how, **options)
 
 
