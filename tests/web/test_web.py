@@ -131,6 +131,7 @@ approve:rules POST /rules/{rule}/draft/approve
 edit:lists POST /lists /lists/{list} /lists/{list}/approve /lists/{list}/back /lists/{list}/csv /lists/{list}/out
 edit:rules POST /changes /rules /rules/{rule}/back /rules/{rule}/draft
 edit:rules POST /rules/{rule}/draft/activate /rules/{rule}/draft/drop /rules/{rule}/draft/shadow
+edit:rules POST /suggestions/shadow
 manage:keys GET /settings/keys
 manage:keys POST /settings/keys /settings/keys/{id}
 manage:users GET /settings/users
@@ -144,7 +145,7 @@ read:decisions POST /me /me/display
 read:metrics GET /checks /sources
 read:metrics POST /checks
 run:backtests POST /backtests
-run:jobs POST /jobs /jobs/schedules /jobs/{id}/again /jobs/{id}/cancel
+run:jobs POST /jobs /jobs/schedules /jobs/{id}/again /jobs/{id}/cancel /suggestions
 send:notices GET /mails /mails/kept/{name} /mails/kept/{name}/html /mails/letters
 send:notices GET /mails/notices /mails/notices/{name} /mails/notices/{name}/html
 send:notices POST /mails/letters/{id}/retry /mails/notices/{name}/test

@@ -204,7 +204,7 @@ def test_a_long_list_is_read_as_columns_but_never_waits_for_the_compiler(monkeyp
     one = reader()
     with monkeypatch.context() as patch:
         lacking = Native("void(int64)", FunctionType(compile("1", "x", "eval"), {}, "lacking"))
-        patch.setattr(Native, "_path", lambda _: tmp_path / "x.kernel")
+        patch.setattr(Native, "path", tmp_path / "x.kernel")
         patch.setattr(line_runs, "kernels", lambda **_: [*kernels(), lacking])
         assert not is_run(one)
         (tmp_path / "x.kernel").touch()
