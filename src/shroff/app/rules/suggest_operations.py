@@ -36,6 +36,9 @@ TEXTS_MAX: Final = 1_000  # different texts of a column, above which it is left 
 TEST_EVENTS: Final = 60  # that a rule's test may take
 TEST_TRIES: Final = 20  # hits, the newest first, of which one has so few
 NUMBERS: Final = frozenset(["integer", "number", "money", "real", "duration", "boolean"])
+TOO_FEW: Final = (
+    "There are too few events older than the time that labels take (label_delay in model.yaml) to learn rules from."
+)
 RULE_INPUT: Final = "rule "
 _NAME: Final = re.compile(r"[\w.]+")
 _BLANKS: Final = re.compile(r"[^a-z0-9]+")
@@ -115,8 +118,7 @@ class RuleSuggestions(OperationAnswer):
     def text(self) -> str:
         tested = f"{many(self.tried, 'rule was', 'rules were')} tested, {len(self.rules)} confirmed."
         span = f"Learned on {self.learned_from} to {self.learned_to}, tested on {self.tested_from} to {self.tested_to}"
-        is_tested = self.tested_from is not None
-        lines = [f"{span}; {tested}" if is_tested else "There are too few events with labels to learn rules from."]
+        lines = [f"{span}; {tested}" if self.tested_from is not None else TOO_FEW]
         for rule in self.rules:
             lines += [
                 f"\n{rule.id}: {rule.words}\n  {rule.text}",
@@ -172,8 +174,9 @@ class _EventRules:
         from shroff.log.columns.tables import Way
         from shroff.models.definitions import ModelInput, ModelSettings, Split
         from shroff.models.loader import LABEL_DELAY_MS
-        from shroff.models.sets import FRAUD
+        from shroff.models.sets import FRAUD, NOT_KNOWN
         from shroff.project.dependency_hash import read_by
+        from shroff.project.policy import OUTCOMES
         from shroff.training.sets.rows import build_set
         from shroff.training.sets.sources import log_source
 
@@ -205,7 +208,9 @@ class _EventRules:
         values = {input_.name: np.asarray(input_.take(everywhere).values[:]) for input_ in rows.inputs}
         self.columns = [values[input_.name] for input_ in self.inputs]
         self.texts = [input_.categories for input_ in rows.inputs]
-        self.frauds = rows.verdicts_at(as_of_ms) == FRAUD
+        verdicts = rows.verdicts_at(as_of_ms)
+        self.frauds = verdicts == FRAUD
+        self.is_unknown = (rows.recorded.outcomes == OUTCOMES.index("decline")) & (verdicts == NOT_KNOWN)
         self.amounts: Floats = rows.amounts_minor / 10**definitions.settings.money_places
         self.hits: dict[str, Words] = {}
         for rule in self.rules:
@@ -246,6 +251,8 @@ class _EventRules:
         if not len(times):
             return
         first, last = int(times.min()), min(int(times.max()), self.rows.as_of_ms - self.delay_ms)
+        if last <= first:
+            return
         costs = self.costs(request.capacity, (last - first) / DAY_MS)
         answer.reviews_a_day = costs.reviews
 
@@ -254,11 +261,14 @@ class _EventRules:
 
         worth = {effect: costs.worth(effect, self.frauds, self.amounts) for effect in ("review", "decline")}
         challenged = np.where(self.frauds, self.amounts, 0.0)
+        declined = np.where(self.is_unknown, 0.0, worth["decline"])  # its customer has had nothing to dispute
 
         def value(outcomes: Any) -> Floats:
-            return np.asarray(np.choose(outcomes, [0.0 * challenged, challenged, *worth.values()]))
+            return np.asarray(np.choose(outcomes, [0.0 * challenged, challenged, worth["review"], declined]))
 
-        for id_, why, money, reviews in rules_to_drop(self.hits, outcomes, value, times):
+        old = {id_: rows[times[rows] <= last] for id_, rows in self.hits.items()}
+        judged = {id_: rows for id_, rows in old.items() if len(rows) or not len(self.hits[id_])}
+        for id_, why, money, reviews in rules_to_drop(judged, outcomes, value, np.minimum(times, last)):
             answer.drop.append(DroppableRule(id_, why, self._money(money), reviews))
 
         length = int((last - first) * LEARNED) if request.weeks is None else int(request.weeks * 7 * DAY_MS)
