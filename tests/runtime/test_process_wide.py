@@ -176,11 +176,14 @@ def test_a_module_is_hidden_from_one_thread_alone(monkeypatch):
 
 _FREES = """
 import resource, sys
-from shroff.runtime.process_wide import keep_freed_memory, one_heap
+from shroff.runtime.process_wide import is_program, keep_freed_memory, one_heap
 if sys.argv[1] == "keeps":
     keep_freed_memory()
 elif sys.argv[1] == "one heap":
+    is_program.set()
     one_heap()
+else:
+    one_heap()  # of no effect outside the program
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 for _ in range(int(sys.argv[3])):
     blocks = [bytearray(int(sys.argv[2])) for _ in range(6)]
@@ -210,6 +213,9 @@ def test_a_c_library_that_refuses_large_thresholds_has_the_largest_that_it_takes
 
     monkeypatch.setattr(collector.ctypes, "CDLL", lambda _: SimpleNamespace(mallopt=mallopt))
     monkeypatch.setattr("pyarrow.set_memory_pool", lambda _: None)
+    collector.one_heap()
+    assert not taken  # outside the program
+    monkeypatch.setattr(collector, "is_program", SimpleNamespace(is_set=lambda: True))
     collector.one_heap()
 
     assert taken == {-1: (1 << 31) - 1, -2: 32 << 20, -3: 32 << 20, -8: 1}

@@ -147,11 +147,14 @@ def keep_freed_memory() -> None:
 def one_heap() -> None:
     """Have all threads, and Arrow, share one heap that keeps what is freed: for a command that ends with its work.
 
+    It cannot be undone: outside the program `shroff`, where the process is its user's, nothing is changed.
     Large arrays are otherwise pages of their own, given back when freed and cleared anew for the next one: a fifth of
     the processor time of a whole history by columns. C libraries other than glibc do as they do.
     """
     import pyarrow as pa
 
+    if not is_program.is_set():
+        return
     with suppress(AttributeError):
         setting = ctypes.CDLL(None).mallopt
         for name, value in _ONE_HEAP:

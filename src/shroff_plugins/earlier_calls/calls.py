@@ -34,7 +34,7 @@ TAKEN: Final = (  # what the service itself has there, its pages among them; see
 API_TAKEN: Final = (  # below /api/v1
     r"analytics|audit|backtests|capacity|cases|changes|decisions|disputes|drafts|entities|events|flags|health|"
     r"jobs|keys|labels|lists|live|mailbox|models|names|notices|outbox|quarantine|records|results|rules|"
-    r"schedules|score|sessions|suggestions|tables|thresholds|users|views"
+    r"schedules|score|sessions|tables|thresholds|users|views"
 )
 _OURS: Final = (
     rf"/({TAKEN}|api(/docs|/openapi\.json|/v1(/({API_TAKEN}))?)?(?=/?$)"

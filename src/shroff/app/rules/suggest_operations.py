@@ -135,8 +135,6 @@ class RuleSuggestions(OperationAnswer):
 @operation(
     "suggest",
     right="read:decisions",
-    http="GET /suggestions",
-    is_shared=True,
     is_long=True,
     examples=["shroff suggest", "shroff suggest --as-of 2026-06-30 --capacity 100"],
 )
@@ -150,12 +148,12 @@ def suggest_rules(
     """
     from shroff.log.later_labels import last_moment
     from shroff.replay.notebook import moment_ms
-    from shroff.runtime.process_wide import one_heap, without_pandas
+    from shroff.runtime.process_wide import one_heap
 
     one_heap()
     context, definitions = project.context, project.definitions
     answer = RuleSuggestions(currency=definitions.settings.currency)
-    with without_pandas(), context.log.reading() as log:
+    with context.log.reading() as log:
         as_of_ms = moment_ms(request.as_of)
         as_of_ms = last_moment(log, context.now_ms()) if as_of_ms is None else as_of_ms
         if as_of_ms is None:
