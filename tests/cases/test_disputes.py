@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from datetime import UTC, datetime, timedelta
 
@@ -207,7 +208,7 @@ def test_a_won_dispute_turns_the_label_and_what_was_known_before_stays(tmp_path)
 
 
 @pytest.mark.slow
-def test_the_screen_lists_disputes_by_due_date_with_their_case_and_pack_and_settings_name_fields(tmp_path):
+def test_the_screen_lists_disputes_by_due_date_with_their_case_and_pack_and_settings_name_fields(tmp_path, monkeypatch):
     texts = {name: text.replace("device:", "gadget:").replace("ip:", "origin:") for name, text in FILES.items()}
     texts["shroff.yaml"] += "cases: { outcomes: [decline], evidence: { device: gadget, ip: origin } }\n"
     for name, text in texts.items():
@@ -241,6 +242,11 @@ def test_the_screen_lists_disputes_by_due_date_with_their_case_and_pack_and_sett
         assert pack.headers["content-disposition"] == "attachment; filename*=UTF-8''payment-p1.html"
         assert b"Prior payment payment/p1.130" in pack.body
         assert (await browser.get("/disputes?stage=wons")).status == 400
+        monkeypatch.setattr("shroff.web.pages.cases.disputes.SHOWN", 1)
+        page = (await browser.get("/disputes")).body.decode()
+        assert '<b class="bad">1 late</b>. 1 with two prior' in page  # of all, beyond the rows shown
+        assert "1 of 2" in page
+        assert '<a class="only-phone" href="/me">' in page
 
     run(tmp_path, steps)
 
@@ -282,3 +288,6 @@ def test_a_wrong_line_is_refused_and_nothing_is_written(tmp_path, line, words):
     with pytest.raises(UsageError, match=words):
         project.run(ImportDisputes(file=str(tmp_path / "wrong.csv")))
     assert not project.log.exists()
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(UsageError, match="is a pipe"):
+        project.run(ImportDisputes(file=str(tmp_path / "pipe")))

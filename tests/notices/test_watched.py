@@ -410,7 +410,7 @@ def test_slack_teams_and_pagerduty_get_bodies_of_their_own(tmp_path, hook, monke
     pager = f"channel: webhook\nurl: {hook.url}\nsecret: ${{PAGER_KEY}}\nformat: pagerduty\n"
     bank = Bank(tmp_path, {**notice(pager), **notice(f"{chat}slack\n", "slack"), **notice(f"{chat}teams\n", "teams")})
     hook.statuses = [503, 503, 503]
-    bank.pay(payment(merchant="A<b>&C", amount="1189.90"))
+    bank.pay(payment(merchant="A<!channel>&[C](https://evil.example)", amount="1189.90"))
     for name in ("slack", "teams"):
         with closing(DecisionsTold(bank.services, bank.services.notices[name])) as sink:
             sink.send([Outgoing(0, 1, "decision", "payment", "p-1", "review", b"")])
@@ -422,7 +422,7 @@ def test_slack_teams_and_pagerduty_get_bodies_of_their_own(tmp_path, hook, monke
     assert (pager["routing_key"], pager["event_action"], len(pager["dedup_key"])) == ("R0UT1NG", "trigger", 64)
     assert pager["payload"]["custom_details"]["event"] == "payment/p-1"
     assert {"summary", "source", "severity"} <= pager["payload"].keys()
-    assert "A&lt;b&gt;&amp;C" in slack["text"]
+    assert "A&lt;!channel&gt;&amp;[C]" in slack["text"]
     assert slack.keys() == {"text"}
     card = teams["attachments"][0]["content"]
     assert (teams["type"], card["type"], [part["type"] for part in card["body"]][-1]) == (
@@ -431,3 +431,5 @@ def test_slack_teams_and_pagerduty_get_bodies_of_their_own(tmp_path, hook, monke
         "FactSet",
     )
     assert "p-1" in card["body"][0]["text"]
+    assert r"A<!channel\>&\[C\]\(https://evil.example\)" in str(card["body"]).replace("\\\\", "\\")
+    assert "[C](" not in str(card["body"])

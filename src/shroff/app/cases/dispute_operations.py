@@ -172,6 +172,9 @@ def import_disputes(
     """
     if bool(request.file) == bool(request.disputes):
         raise UsageError("name a FILE of disputes.")
+    file = Path(request.file)
+    if file.exists() and not file.is_file() and not file.is_dir():
+        raise UsageError(f"{file} is a pipe, and disputes are read twice. Write them to a file and import that.")
     before = 0
     if log.exists():
         with log.reading() as reader:

@@ -11,6 +11,7 @@ from shroff.notices.definitions import Notice
 from shroff.notices.store import Due
 
 SUMMARY_MAX: Final = 1_024  # characters, of PagerDuty
+_PLAIN: Final = {ord(mark): f"\\{mark}" for mark in r"\[]()*_~#>`"}  # Teams renders Markdown, so no value may be a link
 
 
 def _slack(project: str, _notice: Notice, _due: Due, item: Mapping[str, Any]) -> dict[str, Any]:
@@ -21,14 +22,20 @@ def _slack(project: str, _notice: Notice, _due: Due, item: Mapping[str, Any]) ->
 
 def _teams(project: str, _notice: Notice, _due: Due, item: Mapping[str, Any]) -> dict[str, Any]:
     texts = [item["sentence"], *item["reasons"]]
+    facts = [{"title": label.translate(_PLAIN), "value": value.translate(_PLAIN)} for label, value in item["facts"]]
     card = {
         "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
         "type": "AdaptiveCard",
         "version": "1.4",
         "body": [
-            {"type": "TextBlock", "text": f"{project}: {item['title']}", "weight": "Bolder", "wrap": True},
-            *({"type": "TextBlock", "text": text, "wrap": True} for text in texts),
-            {"type": "FactSet", "facts": [{"title": label, "value": value} for label, value in item["facts"]]},
+            {
+                "type": "TextBlock",
+                "text": f"{project}: {item['title']}".translate(_PLAIN),
+                "weight": "Bolder",
+                "wrap": True,
+            },
+            *({"type": "TextBlock", "text": text.translate(_PLAIN), "wrap": True} for text in texts),
+            {"type": "FactSet", "facts": facts},
         ],
     }
     content = {"contentType": "application/vnd.microsoft.card.adaptive", "content": card}

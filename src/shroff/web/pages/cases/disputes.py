@@ -30,7 +30,7 @@ async def show(service: Service, request: Request) -> Response:
     if service.project.log.exists():
         wanted = ListDisputes(is_open=stage == OPEN, stage="" if stage == OPEN else stage, due_within=due)
         found = await service.operations.run(request.who, wanted)
-    rows = found.disputes[:SHOWN]
+    rows, now = found.disputes[:SHOWN], time_text(service.project.context.now_ms())
     events = [row.event.partition("/")[::2] for row in rows]
     return await page(
         service,
@@ -39,7 +39,9 @@ async def show(service: Service, request: Request) -> Response:
         rows=list(zip(rows, events, strict=True)),
         count=len(found.disputes),
         cases=await service.in_thread(_cases, service, request.who, events),
-        now=time_text(service.project.context.now_ms()),
+        late=sum(row.is_open and (row.due or "~") < now for row in found.disputes),
+        eligible=sum(row.eligible for row in found.disputes),
+        now=now,
         stage=stage,
         due=due,
         stages=ListDisputes.STAGES,
