@@ -106,6 +106,8 @@ def test_too_few_events_give_no_rules_and_say_so(tmp_path) -> None:
     with pytest.raises(UsageError):
         bank.project.run(SuggestRules())
     bank.pay(payment("p-1"))
+    with pytest.raises(UsageError, match="payment can be searched"):
+        bank.project.run(SuggestRules(event="login"))
 
     found = bank.project.run(SuggestRules())
     assert (found.rules, found.drop, found.tried) == ([], [], 0)

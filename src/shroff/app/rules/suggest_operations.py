@@ -12,6 +12,7 @@ from zlib import crc32
 import msgspec
 import numpy as np
 
+from shroff.errors import UsageError
 from shroff.events.event import Event, TimeText, canonical_value, time_text
 from shroff.language.values import DAY_MS, show_decimal, show_duration
 from shroff.operations.declaration import OperationAnswer, OperationRequest, Param, operation
@@ -50,6 +51,10 @@ class SuggestRules(OperationRequest["RuleSuggestions"]):
     as_of: Annotated[
         str | None,
         Param("Use events and labels known at this time.  [default: the log's last record]", metavar="T"),
+    ] = None
+    event: Annotated[
+        str | None,
+        Param("The event type.  [default: the first decided one]", flags="--as", metavar="EVENT"),
     ] = None
     capacity: Annotated[
         Annotated[float, msgspec.Meta(ge=0)] | None,
@@ -159,8 +164,13 @@ def suggest_rules(
         if as_of_ms is None:
             return answer
         answer.as_of = time_text(as_of_ms)
-        for event in definitions.events.decided:
-            _EventRules(definitions, event, log, as_of_ms, progress).suggest(request, drafts, answer)
+        decided = definitions.events.decided
+        event = request.event or next(iter(decided), None)
+        if event is None:
+            return answer
+        if event not in decided:
+            raise UsageError(f"{event!r} is not decided; {', '.join(decided)} can be searched.")
+        _EventRules(definitions, event, log, as_of_ms, progress).suggest(request, drafts, answer)
     answer.rules.sort(key=lambda rule: -float(rule.money))
     return answer
 
