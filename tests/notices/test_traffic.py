@@ -9,8 +9,12 @@ from urllib.parse import parse_qs, urlsplit
 import numpy as np
 import pytest
 
+from shroff.app.proposals.roles import is_category
 from shroff.app.rules.attackers import INVENTED_START_MS, AttackedType
+from shroff.events.definitions import Field
 from shroff.events.event import Event
+from shroff.language.field_types import FieldType
+from shroff.language.types import TEXT
 from shroff.language.values import DAY_MS, HOUR_MS, MINUTE_MS
 from shroff.notices.usual_counts import BUCKET_MS, UnusualCount, UsualCounts, amount_band
 from tests.support.telling import FILES, NOW_MS, Bank, notice, payment, text_of
@@ -91,3 +95,9 @@ def test_a_burst_that_no_rule_knows_is_mailed_with_the_decisions_behind_it(tmp_p
     (link,) = [line.split()[-1] for line in text_of(mail).splitlines() if "/decisions?" in line]
     asked = parse_qs(urlsplit(link).query)
     assert (asked["text"], asked["event"], asked["outcome"]) == (["m-3"], ["payment"], ["all"])
+
+
+def test_no_key_and_no_words_of_a_person_are_a_category():
+    keys = ["account", "account_id", "to_account", "beneficiary_account", "license_plate", "message", "customer_code"]
+    shared = ["country", "country_code", "merchant_id", "shop", "device_type", "card_brand", "age", "channel"]
+    assert [name for name in [*keys, *shared] if is_category(Field(name, FieldType(TEXT)))] == shared

@@ -62,11 +62,15 @@ _WORDS: Final = {  # words of a name, as in `card_no`; those of ids, amounts and
     "parcel": r"^(?!.*(method|fee|cost|time|date|_at$|_on$)).*(parcel|ship|deliver)",
     "address": r"^(?!.*(mail|billing)).*address",
     "login": r"login",
-    "no_key": r"type|group|categ|country|city|state|zip|lat|lon|gender|age(_|$)|code|mode|status|channel|kind|bin(_|$)|"
-    r"brand|balance|network(_|$)|present|entry|pop|job|count|lang|version|model|os(_|$)|currency|year",
+    "no_key": r"type|group|categ|country|city|zip|gender|code|status|channel|kind|bin(_|$)|brand|balance|network(_|$)|"
+    r"present|entry|job|lang|version|model|currency|year|latitude|longitude|(^|_)population|"
+    r"(^|_)(age|counts?|lat|long?|lng|modes?|os|pop|state)(_|$)",
+    "business": r"merchant|shop|store|vendor|seller|terminal",
+    "written": r"message|memo|comment|descri|subject|plate|passport|(^|_)(notes?|text|tax)(_|$)",
     "personal": r"(^|_)((first|last|full|given|sur|family)_?name|first|last|name|phone|mobile|street|dob|ssn|"
     r"birth_?date|date_of_birth|customer_name|holder_name)(_|$)",
 }
+PERSONS: Final = ("card", "account", "customer", "device", "network", "mail")
 KEYS: Final = ("card", "account", "customer", "merchant", "device", "network", "mail")
 
 
@@ -131,9 +135,12 @@ def is_category(field: Field) -> bool:
     """Whether many events share the values of a field, by its type and name, and no value is a person's."""
     if field.shape.is_unique or field.shape.is_hashed:
         return False
-    not_shared = ("id", "personal", "address", "parcel", *KEYS)
-    is_named_so = is_named(field.name, "merchant") or is_named(field.name, "no_key")
-    is_text = field.type.is_text and (is_named_so or not any(is_named(field.name, role) for role in not_shared))
+    name = field.name.removesuffix("_code")  # of a customer it is a key, of a country none
+    not_persons = is_named(name, "no_key") or (
+        is_named(name, "business") and not any(is_named(name, role) for role in ("address", "written", *PERSONS))
+    )
+    not_shared = ("id", "personal", "address", "parcel", "written", *KEYS)
+    is_text = field.type.is_text and (not_persons or not any(is_named(name, role) for role in not_shared))
     return field.type.kind == "choice" or is_text
 
 
