@@ -131,3 +131,18 @@ def test_hours_that_end_when_they_begin_are_refused(tmp_path):
 
     with pytest.raises(DefinitionError, match="hours from 07:00 to 07:00 are empty, or the whole day"):
         checked(bank.project.context)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "on: flag\nchannel: mail\nto: a@shop.example\n",
+        "on: decision\nevent: payment\nchannel: webhook\nurl: https://a.example\ndocument: { id: payment.id }\n",
+        "on: report\nchannel: webhook\nurl: https://a.example\n",
+    ],
+)
+def test_a_chat_format_is_refused_by_mail_with_a_document_and_for_reports(tmp_path, wrong):
+    bank = Bank(tmp_path, notice(f"{wrong}format: teams\n"))
+
+    with pytest.raises(DefinitionError, match="'format' is for webhooks, without 'document'"):
+        checked(bank.project.context)
