@@ -13,6 +13,7 @@ import pytest
 
 from shroff import config, webhooks
 from shroff.app import project as app
+from shroff.app.live.routes import sink_routes
 from shroff.cli.main import run
 from shroff.errors import LogBusyError, UsageError
 from shroff.log.writer import Writer
@@ -280,7 +281,7 @@ def stuck(project):
     project.decide(events(1, 5), as_type="payment")
     with project.log.reading() as log:
         assert log.counts().stuck == 0
-    project.routes.all()[0].opened().send([])  # which makes the table
+    sink_routes(project.context)[0].opened().send([])  # which makes the table
     with closing(sqlite3.connect(project.context.paths.folder / "out.db")) as connection:
         connection.execute(
             "CREATE TRIGGER evens BEFORE INSERT ON decisions WHEN new.id IN ('p2', 'p4') "
