@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import os
 import re
@@ -64,6 +65,31 @@ def test_a_change_in_any_file_of_kernels_makes_all_of_them_stale(
         file_of_kernels.write("# another\n")
 
     assert digest() != before
+
+
+def test_a_constant_inside_a_kernel_is_of_a_file_that_makes_it_stale():
+    stale = {file for pattern in KERNEL_FILES for file in PACKAGE.glob(pattern)}
+    lacking, count = [], 0
+    for file in PACKAGE.rglob("*.py"):
+        tree = ast.parse(text := file.read_text(encoding="utf-8"))
+        if file not in stale and not re.search(r"^@(compiled|native\(|entry_point\()", text, re.MULTILINE):
+            continue
+        read = {
+            node.id
+            for function in tree.body
+            if isinstance(function, ast.FunctionDef) and function.decorator_list
+            for node in ast.walk(function)
+            if isinstance(node, ast.Name)
+        }
+        for one in ast.walk(tree):
+            if isinstance(one, ast.ImportFrom) and (one.module or "").startswith("shroff."):
+                module = PACKAGE / f"{one.module.removeprefix('shroff.').replace('.', '/')}.py"
+                names = [alias.name for alias in one.names if alias.name.isupper() and alias.name in read]
+                count += len(names)
+                lacking += [f"{file.name}: {name}" for name in names if module not in stale]
+
+    assert count > 10
+    assert lacking == []
 
 
 def test_all_that_is_compiled_is_in_a_file_that_makes_it_stale():
@@ -151,7 +177,14 @@ def test_code_is_for_the_baseline_or_for_a_processor_that_lacks_some_of_it(monke
     name, more, needed = kernel_native.BASELINE[architecture]
     host = llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten()
     assert kernel_native.processor() in {(name, more), host}
+    named = set()
 
+    for system in ("arm64-apple-darwin24.6.0", "arm64-apple-darwin25.1.0"):  # whose releases have the same kernels
+        monkeypatch.setattr(llvm, "get_process_triple", lambda system=system: system)
+        assert kernel_native.processor.__wrapped__() == ("generic", "")
+        named.add(kernel_native._made_for.__wrapped__())
+    assert len(named) == 1
+    monkeypatch.undo()
     monkeypatch.setitem(kernel_native.BASELINE, architecture, (name, more, f"{needed} of-tomorrow"))
     assert kernel_native.processor.__wrapped__() == host
     monkeypatch.delitem(kernel_native.BASELINE, architecture)

@@ -39,8 +39,8 @@ FOLDER_VARIABLE: Final = "NUMBA_CACHE_DIR"  # where numba keeps its own, if it i
 # them, and features that tell its presence. LLVM uses the instructions of SHA only where a kernel asks for them.
 BASELINE: Final = {
     "x86_64": ("x86-64-v3", "+sha", "avx2 bmi bmi2 f16c fma lzcnt movbe"),  # since 2013
-    "aarch64": ("generic", "", "neon"),
-    "arm64": ("generic", "", "neon"),
+    "aarch64": ("generic", "", ""),
+    "arm64": ("generic", "", ""),  # LLVM does not say what a processor of Apple has
 }
 OFTEN: Final = 1_000  # calls of an entry point, until numba is loaded: a second of a busy service
 LOOK_S: Final = 0.1  # seconds between looks at a second process
@@ -239,6 +239,7 @@ class EntryPoint(Native):
         super().__init__(signature, function)
         self.calls = 0
         self.by_numba: Callable[..., Any] | None = None
+        os.register_at_fork(after_in_child=self._begin_again)  # the thread that loads numba is not in the copy
 
     def __call__(self, *arguments: Any) -> Any:
         if self.by_numba is not None:
@@ -248,6 +249,9 @@ class EntryPoint(Native):
             Thread(target=self.load_numba, name=f"numba {self.__name__}").start()
         return super().__call__(*arguments)
 
+    def _begin_again(self) -> None:
+        self.calls = 0
+
     def load_numba(self) -> None:
         """Let numba call it from now on.
 
@@ -256,15 +260,16 @@ class EntryPoint(Native):
         if self.was_on_disk and not self._is_kept():
             code = f"from {self.__module__} import {self.__name__} as kernel; kernel.keep_for_numba()"
             quiet = subprocess.DEVNULL
-            beside = subprocess.Popen(  # noqa: S603 (this Python, with a constant)
-                [sys.executable, "-P", "-c", code], stdin=quiet, stdout=quiet, stderr=quiet
-            )
-            while beside.poll() is None and main_thread().is_alive():
-                time.sleep(LOOK_S)
-            if beside.poll() is None:  # this process ends
-                beside.kill()
-                beside.wait()
-                return
+            with suppress(OSError):  # no room for a process: it is compiled here
+                beside = subprocess.Popen(  # noqa: S603 (this Python, with a constant)
+                    [sys.executable, "-P", "-c", code], stdin=quiet, stdout=quiet, stderr=quiet
+                )
+                while beside.poll() is None and main_thread().is_alive():
+                    time.sleep(LOOK_S)
+                if beside.poll() is None:  # this process ends
+                    beside.kill()
+                    beside.wait()
+                    return
         with _LOADING:
             self.by_numba = self._made_by_numba()
 
@@ -415,7 +420,8 @@ def _made_for() -> str:
     """What code is made for: another system or processor makes its own."""
     import llvmlite.binding as llvm
 
-    return _digest(" ".join((llvm.get_process_triple(), *processor())).encode())
+    system = re.sub(r"(darwin|macosx?)[\d.]+", r"\1", llvm.get_process_triple())  # of any release of macOS
+    return _digest(" ".join((system, *processor())).encode())
 
 
 def _made_from(file: Path) -> str:
