@@ -92,8 +92,9 @@ def harmless(answer: httpx2.Response) -> Page:
     """The page, in which nothing of what others wrote is more than text."""
     found = Page(answer.text)
     policy = answer.headers["content-security-policy"]
+    own = {"style"} if answer.headers.get("content-disposition", "").startswith("attachment") else set()
 
-    assert found.dangerous == []
+    assert set(found.dangerous) - own == set()  # a document to keep brings its style along
     assert str(7001 * 7001) not in answer.text
     assert "default-src 'none'" in policy
     assert "unsafe" not in policy
@@ -126,7 +127,12 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     with served(folder) as found:
         with found.client() as client:
             for number, text in enumerate(EVIL):
-                assert client.post("/api/v1/events/payment", json=evil_payment(number, text)).status_code == 200
+                payment = evil_payment(number, text)
+                assert client.post("/api/v1/events/payment", json=payment).status_code == 200
+                stage = {"event": f"payment/{payment['payment_id']}", "stage": "dispute", "reason": text}
+                stage |= {"known_at": "2026-01-06T08:00:00Z", "network": text[:20], "dispute": text}
+                answer = client.post("/api/v1/disputes", json={"disputes": [stage]})
+                assert answer.status_code == 200, answer.text
         yield found
 
 
