@@ -191,7 +191,7 @@ def test_what_others_wrote_is_text_on_every_page(of_ann, path):
                 if "{event}" in path:
                     assert answer.status_code == 200
                     assert one["merchant"] in page.text
-                    assert one["card"] in page.text
+                    assert one["card"] in page.text or path.endswith("/pack")  # which names no card
                 if "{key}" in path:
                     assert answer.status_code == 200
                     assert values["key"] in page.text
