@@ -7,7 +7,7 @@ import pytest
 from shroff.app import project as app
 from shroff.app.rules.link_operations import BuildRings, ShowLinks
 from shroff.errors import RefusalError, UsageError
-from shroff.explain.links import newest_links
+from shroff.explain.links import LinkedEvents, newest_links
 from tests.support.projects import FILES, write_files
 
 LINKED = FILES | {
@@ -143,3 +143,20 @@ def test_links_begin_where_their_window_reaches(tmp_path, monkeypatch):
     whole = project.run(ShowLinks(entity="card", key="n3", steps=3))
     monkeypatch.setattr("shroff.explain.links.LINES", 2)
     assert project.run(ShowLinks(entity="card", key="n3", steps=3)) == whole
+
+
+def test_pages_follow_so_many_values_and_look_at_none_of_the_others(tmp_path, monkeypatch):
+    project = opened(tmp_path)
+    project.decide([payment(30 + at, card, f"x{at // 2}", 14) for at, card in enumerate(("m", "n") * 20)])
+    whole = project.run(ShowLinks(entity="card", key="m"))
+    looked = []
+    shown = LinkedEvents.shown
+    monkeypatch.setattr("shroff.explain.links.VALUES_MAX", 5)
+    monkeypatch.setattr(LinkedEvents, "shown", lambda *given: looked.append(given[1]) or shown(*given))
+    with project.log.reading() as log:
+        near = newest_links(log, project.definitions, "card", "m")
+        far = newest_links(log, project.definitions, "card", "a")
+
+    assert len(whole.links) == 20
+    assert (len(near.links), near.left_out >= 15, len(looked) < 20) == (5, True, True)
+    assert (len(far.links), dict(far.over), far.ring) == (1, {"payment.device": 2}, 4)

@@ -6,6 +6,7 @@ any, the keys of other entities. The log is read by columns, from where the long
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from threading import Lock
@@ -32,6 +33,7 @@ from shroff.streams.log import Log
 
 OVER_MS: Final = 30 * DAY_MS  # where no aggregate links
 RING_MAX: Final = 1_000  # keys of a ring that are followed
+VALUES_MAX: Final = 200  # values of each `via` and step that pages follow
 NEWEST: Final = 1 << 18  # records from which pages read links, up to twice as many
 _KEPT: Final = Fresh["EntityLinks"](8)
 Words = NDArray[np.int64]
@@ -88,12 +90,17 @@ class Ring(msgspec.Struct, frozen=True):
 
 
 class Neighbourhood(NamedTuple):
-    """What a key is linked by, and to whom. `ring` counts the keys that any number of steps reach, the key included."""
+    """What a key is linked by, and to whom. `ring` counts the keys that any number of steps reach, the key included.
+
+    `over` counts the values of each `via` that link it, `left_out` those that were too many to follow.
+    """
 
     links: list[KeyLink]
     hubs: list[Hub]
     members: list[LinkedKey]
     ring: int
+    over: Mapping[str, int]
+    left_out: int
 
 
 @dataclass(slots=True)
@@ -153,71 +160,105 @@ class EntityLinks:
             self.seq = piece.after + len(piece)
             progress(len(piece))
 
-    def of(self, key: Any, upto_ms: int, steps: int = 1, hidden: Container[str] = ()) -> Neighbourhood:
+    def of(
+        self, key: Any, upto_ms: int, steps: int = 1, hidden: Container[str] = (), most: int | None = None
+    ) -> Neighbourhood:
         """What a key is linked by at a time, the values with most keys first, over so many steps.
 
-        `hidden` values, as `via=value`, link nobody. A ring is followed up to `RING_MAX` keys.
+        `hidden` values, as `via=value`, link nobody. A ring is followed up to `RING_MAX` keys, and of each `via` and
+        step over `most` values, those of most keys.
         """
-        code, links, hubs, followed = self.key_codes.known.get(key, -1), list[KeyLink](), list[Hub](), set[object]()
-        step_of, step, nearest = {code: 0}, 0, [code]
-        windows, frauds = [linked.window(upto_ms) for linked in self.events], self._frauds(upto_ms)
+        code, links, hubs, followed = self.key_codes.known.get(key, -1), list[KeyLink](), list[Hub]()
+        step_of, step, nearest, over, left_out = {code: 0}, 0, [code], Counter[str](), 0
+        with self.lock:  # columns are replaced and never changed: what follows needs no lock
+            windows, frauds = [linked.window(upto_ms) for linked in self.events], self._frauds(upto_ms)
+            decided = self._decided, self._outcomes
+        seen = {linked.name: np.array([-1]) for linked in self.events}
+        fraud_values = [np.sort(fraud[3]) for fraud in frauds]
         while nearest and code >= 0 and len(step_of) <= RING_MAX:
             step += 1
             reached = list[int]()
-            for linked, columns, fraud in zip(self.events, windows, frauds, strict=True):
-                values = np.unique(columns[3][np.isin(columns[2], nearest)])
-                near = columns[:, np.isin(columns[3], values[values >= 0])]
-                for value in values[values >= 0].tolist():
+            for linked, columns, fraud in zip(self.events, windows, fraud_values, strict=True):
+                own = np.setdiff1d(columns[3][np.isin(columns[2], nearest)], seen[linked.name])
+                seen[linked.name] = np.append(seen[linked.name], own)
+                near = columns[:, np.isin(columns[3], own)]
+                near = near[:, np.lexsort((near[2], near[3]))]
+                values, starts = np.unique(near[3], return_index=True)
+                is_new = np.ones(near.shape[1], bool)  # whether an event is the first of its key and value
+                is_new[1:] = (np.diff(near[2]) != 0) | (np.diff(near[3]) != 0)
+                is_new &= near[2] >= 0
+                degrees = np.add.reduceat(is_new.astype(np.int64), starts) if len(starts) else starts
+                ends, allowed = np.append(starts[1:], near.shape[1]), linked.via.up_to
+                linking = np.flatnonzero((degrees > 1) & (degrees <= allowed))
+                linking = linking[np.argsort(-degrees[linking], kind="stable")]
+                left_out += 0 if most is None else max(len(linking) - most, 0)
+                too_many = np.flatnonzero(degrees > allowed) if step == 1 else linking[:0]
+                for at in [*too_many[:most].tolist(), *linking[:most].tolist()]:
+                    value = int(values[at])
                     shown = linked.shown(value, self._definitions.settings.money_places)
-                    if f"{linked.name}={shown}" in hidden or (linked.name, value) in followed:
+                    if f"{linked.name}={shown}" in hidden:
                         continue
-                    followed.add((linked.name, value))
-                    events = near[:, near[3] == value]
-                    keys = np.unique(events[2][events[2] >= 0]).tolist()
-                    if len(keys) > linked.via.up_to:
-                        hubs += [Hub(linked.name, shown, len(keys))] if step == 1 else []
-                    elif len(keys) > 1:
-                        reached += keys
-                        link = KeyLink(
+                    if degrees[at] > allowed:
+                        hubs.append(Hub(linked.name, shown, int(degrees[at])))
+                        continue
+                    events = near[:, starts[at] : ends[at]]
+                    keys = events[2][is_new[starts[at] : ends[at]]].tolist()
+                    reached += keys
+                    over[linked.name] += 1
+                    if step > steps:
+                        continue
+                    links.append(
+                        KeyLink(
                             linked.name,
                             shown,
                             sorted(key_text(self.key_codes.values[each]) for each in keys if each != code),
-                            int(np.count_nonzero(fraud[3] == value)),
+                            int(np.searchsorted(fraud, value, "right") - np.searchsorted(fraud, value)),
                             _spent([(linked, events)]),
                             events.shape[1],
                             time_text(int(events[1].min())),
                             time_text(int(events[1].max())),
                             step,
                         )
-                        links += [link] if step <= steps else []
+                    )
             nearest = [each for each in dict.fromkeys(reached) if each not in step_of]
             step_of.update(dict.fromkeys(nearest, step))
         links.sort(key=lambda link: (link.step, -len(link.keys), link.via, str(link.value)))
         near_keys = {each: step for each, step in step_of.items() if step <= steps and each >= 0}
-        return Neighbourhood(links, hubs, self._members(near_keys, windows, frauds), len(step_of))
+        members = self._members(near_keys, windows, frauds, *decided)
+        return Neighbourhood(links, hubs, members, len(step_of), over, left_out)
 
-    def _members(self, steps: Mapping[int, int], windows: Sequence[Words], frauds: Sequence[Words]) -> list[LinkedKey]:
+    def _members(
+        self,
+        steps: Mapping[int, int],
+        windows: Sequence[Words],
+        frauds: Sequence[Words],
+        decided: Words,
+        outcomes: NDArray[np.int8],
+    ) -> list[LinkedKey]:
         """Keys by their steps, the nearest first; of each event type the widest window counts."""
         widest = {
-            linked.via.event: (linked, window[:, np.isin(window[2], list(steps))], fraud)
+            linked.via.event: (linked, window[:, np.argsort(window[2], kind="stable")], np.sort(fraud[2]))
             for linked, window, fraud in sorted(
                 zip(self.events, windows, frauds, strict=True), key=lambda events: events[0].over_ms
             )
         }
         members = []
         for key, step in steps.items():
-            own = [(linked, window[:, window[2] == key], fraud[2] == key) for linked, window, fraud in widest.values()]
-            newest = max(int(events[0].max(initial=0)) for _, events, _ in own)
-            at = int(np.searchsorted(self._decided, newest))
-            is_decided = at < len(self._decided) and self._decided[at] == newest
+            own = [
+                (linked, window[:, slice(*np.searchsorted(window[2], (key, key + 1)))])
+                for linked, window, _ in widest.values()
+            ]
+            newest = max(int(events[0].max(initial=0)) for _, events in own)
+            at = int(np.searchsorted(decided, newest))
+            is_decided = at < len(decided) and decided[at] == newest
             members.append(
                 LinkedKey(
                     key_text(self.key_codes.values[key]),
                     step,
-                    sum(events.shape[1] for _, events, _ in own),
-                    sum(int(np.count_nonzero(fraud)) for _, _, fraud in own),
-                    _spent([(linked, events) for linked, events, _ in own]),
-                    OUTCOMES[self._outcomes[at]] if is_decided else "",
+                    sum(events.shape[1] for _, events in own),
+                    sum(int(np.diff(np.searchsorted(fraud, (key, key + 1)))[0]) for _, _, fraud in widest.values()),
+                    _spent(own),
+                    OUTCOMES[outcomes[at]] if is_decided else "",
                 )
             )
         return members
@@ -316,7 +357,7 @@ def newest_links(
     found = _KEPT.get(known, lambda: EntityLinks(definitions, entity, max(pruned, end - NEWEST)))
     with found.lock:
         found.read(log)
-        return found.of(key, log.watermark_ms() or 0, steps, hidden)
+    return found.of(key, log.watermark_ms() or 0, steps, hidden, VALUES_MAX)
 
 
 def check_entity(definitions: Definitions, entity: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlencode
@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 from starlette.responses import Response
 
 from shroff.app.rules.link_operations import STEPS_MAX
-from shroff.explain.links import KeyLink, LinkedKey, Neighbourhood, check_entity, linked_key, newest_links
+from shroff.explain.links import RING_MAX, LinkedKey, Neighbourhood, check_entity, has_via, linked_key, newest_links
 from shroff.people.access import Right
 from shroff.runtime.texts import many
 from shroff.web.api.cases.flags import known_key
@@ -41,8 +41,10 @@ async def show(service: Service, request: Request) -> Response:
     steps = min(int(number), STEPS_MAX) if number and number.isascii() and number.isdecimal() else 1
     pinned = query.getlist("pin")
     found = await service.in_thread(_found, service, name, key, steps, query.getlist("hide")) if key else None
-    if found:
+    graph = None
+    if found and found.links:
         found.links.sort(key=lambda link: f"{link.via}={link.value}" not in pinned)
+        graph = await service.in_thread(_graph, name, found, pinned)
     return await page(
         service,
         request,
@@ -54,7 +56,8 @@ async def show(service: Service, request: Request) -> Response:
         steps_max=STEPS_MAX,
         found=found,
         ring=_ring(name, found) if found else "",
-        graph=_graph(name, found, pinned) if found and found.links else None,
+        graph=graph,
+        has_via=has_via(service.project.definitions, name) if found else True,
         drawn=DRAWN_MAX,
         rows=ROWS_MAX,
         hidden=query.getlist("hide"),
@@ -94,14 +97,17 @@ def _path(request: Request, name: str, key: str, changed: Mapping[str, str | int
 
 def _ring(name: str, found: Neighbourhood) -> str:
     """The ring in words; empty for a key that is linked to none."""
-    values = Counter(_field(link) for link in found.links)
+    values = Counter[str]()
+    for via, count in found.over.items():
+        values[_field(via)] += count
     over = [many(count, noun, f"{noun}es" if noun.endswith("s") else "") for noun, count in values.items()]
-    return f"ring of {many(found.ring, name.replace('_', ' '))} over {', '.join(over)}" if over else ""
+    keys = many(min(found.ring, RING_MAX), name.replace("_", " "))
+    return f"ring of {'more than ' * (found.ring > RING_MAX)}{keys} over {', '.join(over)}" if over else ""
 
 
-def _field(link: KeyLink) -> str:
+def _field(via: str) -> str:
     """What a value is, for people: the field's name."""
-    return link.via.rpartition(".")[2].strip(")").replace("_", " ")
+    return via.rpartition(".")[2].strip(")").replace("_", " ")
 
 
 def _graph(name: str, found: Neighbourhood, pinned: Sequence[str]) -> LinkGraph:
@@ -110,11 +116,15 @@ def _graph(name: str, found: Neighbourhood, pinned: Sequence[str]) -> LinkGraph:
 
     def drawn(member: LinkedKey, through: list[int]) -> GraphKey:
         says = ", ".join(filter(None, ("fraud" if member.frauds else member.outcome, money(member.spent))))
-        values = [(_field(links[at]), str(links[at].value)) for at in through]
+        values = [(_field(links[at].via), str(links[at].value)) for at in through]
         return GraphKey(member.key, says, values, entity_path(name, member.key))
 
     own, *others = found.members
-    linked = [(other, [at for at, link in enumerate(links) if other.key in link.keys]) for other in others]
+    values_of = defaultdict[str, list[int]](list)
+    for at, link in enumerate(links):
+        for key in link.keys:
+            values_of[key].append(at)
+    linked = [(other, values_of[other.key]) for other in others]
     linked.sort(key=lambda pair: first > 0 and pair[1][0] >= first)
     linked[:DRAWN_MAX] = sorted(linked[:DRAWN_MAX], key=lambda pair: pair[1])
     through = [at for at, link in enumerate(links) if link.step == 1]

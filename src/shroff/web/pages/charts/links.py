@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -48,6 +49,7 @@ def link_graph(own: GraphKey, others: Sequence[GraphKey], most: int = DRAWN_MAX,
     """The graph of the first of these keys; the table beside it has them all."""
     shown = others[:most]
     shared = list(dict.fromkeys(value for other in shown for value in other.through))[:most]
+    counts = Counter(value for other in others for value in set(other.through))
     shown = [other for other in shown if any(value in shared for value in other.through)]
     height, box = row * max(len(shared), len(shown), 2), row * 4 // 5
 
@@ -62,7 +64,7 @@ def link_graph(own: GraphKey, others: Sequence[GraphKey], most: int = DRAWN_MAX,
 
     boxes, curves = [GraphBox(_LEFT, y(0, 1), _cut(own.title), own.says, is_own=True)], list[str]()
     for at, value in enumerate(shared):
-        count = sum(value in other.through for other in others)
+        count = counts[value]
         place = y(at, len(shared))
         boxes.append(GraphBox(_MIDDLE, place, _cut(value[1]), f"{value[0]}, {count} other{'s' * (count > 1)}"))
         curves += [curve(_LEFT, y(0, 1), _MIDDLE, place)] if value in own.through else []
