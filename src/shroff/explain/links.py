@@ -168,7 +168,7 @@ class EntityLinks:
         `hidden` values, as `via=value`, link nobody. A ring is followed up to `RING_MAX` keys, and of each `via` and
         step over `most` values, those of most keys.
         """
-        code, links, hubs, followed = self.key_codes.known.get(key, -1), list[KeyLink](), list[Hub]()
+        code, links, hubs = self.key_codes.known.get(key, -1), list[KeyLink](), list[Hub]()
         step_of, step, nearest, over, left_out = {code: 0}, 0, [code], Counter[str](), 0
         with self.lock:  # columns are replaced and never changed: what follows needs no lock
             windows, frauds = [linked.window(upto_ms) for linked in self.events], self._frauds(upto_ms)

@@ -116,7 +116,11 @@ def show_links(log: ProjectLog, definitions: Definitions, request: ShowLinks) ->
     with log.reading() as reader:
         as_of_ms = (reader.watermark_ms() or 0) if as_of_ms is None else as_of_ms
         found = entity_links(reader, definitions, request.entity, as_of_ms).of(key, as_of_ms, request.steps)
-    return EntityLinksAnswer(entity=request.entity, key=text, as_of=time_text(as_of_ms), **found._asdict())
+    links, hubs, members, ring, *_ = found
+    at = time_text(as_of_ms)
+    return EntityLinksAnswer(
+        entity=request.entity, key=text, as_of=at, links=links, hubs=hubs, members=members, ring=ring
+    )
 
 
 # ---- rings
