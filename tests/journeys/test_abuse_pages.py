@@ -133,6 +133,8 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
                 stage |= {"known_at": "2026-01-06T08:00:00Z", "network": text[:20], "dispute": text}
                 answer = client.post("/api/v1/disputes", json={"disputes": [stage]})
                 assert answer.status_code == 200, answer.text
+            still_open = evil_payment(len(EVIL), "last")  # a dispute answers the others' cases
+            assert client.post("/api/v1/events/payment", json=still_open).status_code == 200
         yield found
 
 
