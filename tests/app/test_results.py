@@ -21,6 +21,7 @@ from shroff.cases.labels import LabelHistory, LabelSaid, maturity_in
 from shroff.errors import UsageError
 from shroff.events.event import time_text
 from shroff.language.values import DAY_MS, HOUR_MS
+from shroff.training.sets.labels import LABELS
 from tests.support.telling import NOW_MS, Bank, payment
 
 DAYS = 20
@@ -244,19 +245,21 @@ def test_rules_reviews_and_limits_of_schemes_are_those_of_the_month(tmp_path):
 
 
 def test_explored_declines_are_worth_what_their_weights_say():
+    labels = np.array([LABELS.index(label) for label in ("fraud", "genuine", "fraud", "none", "unclear", "fraud")])
     events = DecidedEvents(
-        np.arange(4),
-        np.full(4, 100),
-        np.zeros(4, np.int8),
-        np.array([0, 1, 0, 3], np.int8),
-        np.full(4, -1),
+        np.arange(6),
+        np.full(6, 100),
+        np.zeros(6, np.int8),
+        labels.astype(np.int8),
+        np.full(6, -1),
         [],
-        np.array([7, 9, 4, 5]),
+        np.array([7, 9, 4, 5, 6, 3]),
         {"some": [4, 9, 8]},
-        {4: 0.5, 9: 0.25, 5: 0.1, 8: 0.1},
+        {4: 0.5, 9: 0.25, 5: 0.1, 8: 0.1, 6: 0.1, 3: 0.2},
     )
-    found, money = explored_declines(events, 0, 10) or (None, 0)
+    found, money = explored_declines(events, 0, 5) or (None, 0)
 
-    assert (found.explored, found.precision, money) == (2, 2 / 6, 200)  # p. 7 was not explored, of 5 nothing is known
+    # 7 was not explored, of 6 nothing is clear, 3 is too young; 5 is old enough to be genuine without a label
+    assert (found.explored, found.precision, money) == (3, 2 / 16, 200)
     assert events.by_rule().times_ms.tolist() == [2, 1]
-    assert explored_declines(events, 3, 10) is None
+    assert explored_declines(events, 4, 5) is None

@@ -24,7 +24,7 @@ COSTS = RuleCosts(false_decline=15, review=4, reviews=2_000)
 def learned(frauds: Flags) -> list[tuple[Parts, str, MeasuredRule]]:
     """The rules that earlier events suggest and later ones confirm."""
     earlier = [column[~LATER] for column in COLUMNS]
-    rules = list(RuleSearch(earlier, frozenset([2]), frauds[~LATER], AMOUNTS[~LATER], COSTS).rules())
+    rules = list(RuleSearch(earlier, frozenset([2]), frozenset(), frauds[~LATER], AMOUNTS[~LATER], COSTS).rules())
     worth = {effect: COSTS.worth(effect, frauds, AMOUNTS)[LATER] for effect in ("decline", "review")}
     later = [column[LATER] for column in COLUMNS]
     return list(confirmed(rules, later, np.ones(len(later[0]), np.bool_), frauds[LATER], TIMES_MS[LATER], worth))
@@ -41,6 +41,15 @@ def test_a_planted_rule_comes_back_with_the_round_number_that_a_person_would_wri
     assert of.money[0] == pytest.approx(AMOUNTS[LATER & (AMOUNTS > 220)].sum())
     assert of.money[1] <= of.money[0] <= of.money[2]
     assert {part.codes for parts, *_ in found for part in parts if part.column == 2} == {(3,)}
+
+
+@pytest.mark.slow
+def test_a_suggested_duration_is_of_whole_units() -> None:
+    seconds = np.round(np.abs(COLUMNS[1]) * 3_600, 3)
+    stolen = seconds > 3_600.25
+
+    (parts, _), *_ = RuleSearch([seconds], frozenset(), frozenset([0]), stolen, AMOUNTS, COSTS).rules()
+    assert [(part.is_above, part.cut) for part in parts] == [(True, 3_600)]
 
 
 @pytest.mark.slow
@@ -91,7 +100,7 @@ def test_useless_rules_are_named_and_no_other() -> None:
 
 def test_no_more_is_reviewed_than_people_have_time_for() -> None:
     rules = RuleSearch(
-        COLUMNS, frozenset([2]), COLUMNS[2] == 3, AMOUNTS, replace(COSTS, false_decline=1e9, reviews=60)
+        COLUMNS, frozenset([2]), frozenset(), COLUMNS[2] == 3, AMOUNTS, replace(COSTS, false_decline=1e9, reviews=60)
     ).rules()
     reviewed = np.zeros(COUNT, np.bool_)
     for parts, effect in rules:

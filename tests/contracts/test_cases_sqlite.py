@@ -150,15 +150,15 @@ class SharesAll(SqlCaseWriter):
 
 @changing(Broken)
 class CountsWhatLabelsClosed(SqlCaseWriter):
-    def done_since(self, start_ms: int) -> CaseActivity:
-        found = super().done_since(start_ms)
+    def done_since(self, start_ms: int, who: str = "") -> CaseActivity:
+        found = super().done_since(start_ms, who)
         return CaseActivity(found.answered, found.closed + 1, found.opened)
 
 
 @changing(Broken)
 class TakesOneForAll(SqlCaseWriter):
-    def has_answered(self, who: str, start_ms: int) -> bool:
-        return super().done_since(start_ms).answered > 0
+    def done_since(self, start_ms: int, who: str = "") -> CaseActivity:
+        return super().done_since(start_ms)
 
 
 BROKEN = {

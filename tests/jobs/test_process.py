@@ -118,6 +118,24 @@ def test_a_process_that_lost_its_lease_leaves_and_changes_nothing(desks, monkeyp
     assert (desk.job(id_).state, desk.job(id_).attempt, desk.job(id_).step) == (jobs.RUNNING, 2, "")
 
 
+def test_a_process_that_stood_still_renews_its_lease_where_nobody_took_the_job(desks, monkeypatch):
+    for name, value in {"LOOK_S": 0.02, "LEASE_MS": 0, "RENEW_MS": 0}.items():  # as if it stood still before each look
+        monkeypatch.setattr(process, name, value)
+    left = []
+
+    def work(project, params, run):
+        time.sleep(0.2)
+        return {}
+
+    desk = desks.open(now=True)
+    id_ = desk.begin(ADMIN, "marts", {}).id
+    monkeypatch.setattr(kinds.JobKind, "load", lambda self: work)
+    process.JobProcess(app.open_exactly(desks.folder), desk, desk.claim(), left.append).work(
+        kinds.JobKind("marts", MartsParams, "")
+    )
+    assert (left, desk.job(id_).state) == ([], jobs.DONE)
+
+
 def test_a_mistake_in_schedules_yaml_keeps_no_other_job_from_running(desks, monkeypatch):
     told = []
     desk = desks.open(now=True)

@@ -97,6 +97,21 @@ def test_a_burst_that_no_rule_knows_is_mailed_with_the_decisions_behind_it(tmp_p
     assert (asked["text"], asked["event"], asked["outcome"]) == (["m-3"], ["payment"], ["all"])
 
 
+@pytest.mark.slow
+def test_a_burst_of_amounts_leads_to_those_amounts_alone(tmp_path):
+    bank = Bank(tmp_path, FILES | notice("on: traffic\nto: [team@bank.example]\n", "traffic"))
+    amounts = [*["20.00"] * 160, *["5.00"] * 14]
+    times_ms = [NOW_MS - at * 10 * MINUTE_MS for at in range(160, 0, -1)] + [NOW_MS - at * 1_000 for at in range(14)]
+    paid = enumerate(zip(amounts, times_ms, strict=True))
+    bank.pay(*(payment(f"p-{at}", amount, at=ms, card=f"c-{at}") for at, (amount, ms) in paid))
+    for _ in range(3):
+        bank.tell()
+
+    links = [word for mail in bank.post.read for word in text_of(mail).split() if "min_amount=" in word]
+    asked = [parse_qs(urlsplit(link).query) for link in links]
+    assert [(each["min_amount"], each["max_amount"]) for each in asked] == [(["1.00"], ["9.99"])]
+
+
 def test_no_key_and_no_words_of_a_person_are_a_category():
     keys = ["account", "account_id", "to_account", "beneficiary_account", "license_plate", "message", "customer_code"]
     shared = ["country", "country_code", "merchant_id", "shop", "device_type", "card_brand", "age", "channel"]

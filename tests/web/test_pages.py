@@ -289,6 +289,8 @@ def test_pages_show_a_decision_and_its_entity(bank, monkeypatch):
         for query, is_there in (
             ("rule=any_payment&min_amount=1,000", True),
             ("rule=any_payment&min_amount=1235", False),
+            ("rule=any_payment&min_amount=1000&max_amount=9999.99", True),
+            ("rule=any_payment&max_amount=999.99", False),
             ("min_amount=1.234,50", True),
             ("text=C-1", True),
             ("text=c-2", False),

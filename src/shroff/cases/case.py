@@ -281,8 +281,7 @@ class CaseActivity(msgspec.Struct, frozen=True, gc=False):
 class Closer(msgspec.Struct, frozen=True, gc=False):
     """Closed cases of one person: how many, and of second looks how many agreed with the first.
 
-    `answered` are the cases in which they answered, whoever closed them last, `worked_ms` the time from claim to
-    decision, at most the default time of a lock for each.
+    `answered` are the cases in which they answered, whoever closed them last.
     """
 
     name: str
@@ -290,7 +289,6 @@ class Closer(msgspec.Struct, frozen=True, gc=False):
     looks: int
     agreed: int
     answered: int = 0
-    worked_ms: int = 0
 
 
 class Agreement(msgspec.Struct, frozen=True, gc=False):

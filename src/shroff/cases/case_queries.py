@@ -271,7 +271,7 @@ def is_first(desk: CaseService, who: Who, made_ms: int) -> bool:
     if not who.may(Right.WORK_CASES) or desk.now_ms() - made_ms >= DAY_MS:
         return False
     with desk.store.look() as look:
-        return not look.has_answered(who.id, made_ms)
+        return not look.done_since(made_ms, who.id).answered
 
 
 # ---- views

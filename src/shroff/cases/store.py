@@ -78,17 +78,17 @@ class CaseReader(Protocol):
     def views(self, owner: str) -> list[View]:
         """Somebody's own views and those that all share, by name."""
 
-    def done_since(self, start_ms: int) -> CaseActivity:
+    def done_since(self, start_ms: int, who: str = "") -> CaseActivity:
         """Decisions and closed cases since a moment, by the clock, and opened cases, by the time of events.
 
-        What was closed by labels from elsewhere does not count.
+        What was closed by labels from elsewhere does not count. Where somebody is named, what they decided and closed.
         """
-
-    def has_answered(self, who: str, start_ms: int) -> bool:
-        """Whether somebody answered an alert since a moment, by the clock."""
 
     def closers(self, start_ms: int) -> Sequence[Closer]:
         """Cases that each person closed, and answered in, since a moment; most closed first."""
+
+    def worked_ms(self, start_ms: int, end_ms: int, lock_ms: int) -> int:
+        """The time from claim to decision of cases decided in [start, end), at most that of a lock for each."""
 
     def agreement(self) -> Agreement:
         """Results of second looks."""

@@ -106,10 +106,11 @@ def figures_by_day(
 def known_by_day(log: LogReader, definitions: Definitions, starts_ms: Sequence[int]) -> list[DayFigures]:
     """What became known on days, each [start, next start), of events of any day; nothing is decided in them.
 
-    Cost: 5 µs a label, of the last `LABELS_BACK` places.
+    Cost: 5 µs a label, of the last `LABELS_BACK` places and of all since the first of these days.
     """
     days = [DayFigures() for _ in starts_ms[1:]]
-    _add_labels(log, definitions, amount_reader(definitions), starts_ms, days, log.last_seq())
+    after, _ = places_between(log, starts_ms[0], starts_ms[-1], definitions.settings.lateness_ms)
+    _add_labels(log, definitions, amount_reader(definitions), starts_ms, days, after)
     return days
 
 

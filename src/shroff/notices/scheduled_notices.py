@@ -164,11 +164,10 @@ class Watching:
     def _decisions(self, unusual: UnusualCount) -> str:
         """The address of the decisions behind a count."""
         amount = amount_field(self._services.definitions.events.types[unusual.type])
-        by = (
-            {"min_amount": unusual.value.partition(" ")[0]}
-            if amount and amount.name == unusual.field
-            else {"text": unusual.value}
-        )
+        is_amount = amount is not None and amount.name == unusual.field
+        by = {"text": unusual.value}
+        if is_amount:
+            by = dict(zip(("min_amount", "max_amount"), unusual.value.split(" to "), strict=True))
         days = [f"{day_at((unusual.bucket + ago) * BUCKET_MS, 'UTC')}" for ago in (1 - WINDOW, 0)]
         asked = {"outcome": "all", "event": unusual.type, "day": days[0], "last": days[1], "zone": "UTC", **by}
         return f"/decisions?{urlencode(asked)}"

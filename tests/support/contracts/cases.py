@@ -391,11 +391,10 @@ class CaseContract(Contract):
             change.add_cases([case(1)])
             change.add_alerts([*alerts, alert(3)])
 
-            assert change.has_answered("u-1", NOW_MS)
-            assert not change.has_answered("u-1", NOW_MS + 1)
-            assert not change.has_answered("u-2", NOW_MS)
-            assert change.has_answered("u-2", NOW_MS - 1)
-            assert not change.has_answered("", 0)
+            assert change.done_since(NOW_MS, "u-1").answered
+            assert not change.done_since(NOW_MS + 1, "u-1").answered
+            assert not change.done_since(NOW_MS, "u-2").answered
+            assert change.done_since(NOW_MS - 1, "u-2").answered
 
 
 _ABOUT = (

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -58,7 +57,6 @@ from shroff.cases.case import (
     View,
 )
 from shroff.cases.store import Cursor
-from shroff.project.settings.casework import LOCK_MS
 
 _ANSWERS: Final = ("decided", "undone")  # what tells in a history whether somebody answered
 AT_ONCE: Final = 500  # values in one list of a statement
@@ -174,19 +172,16 @@ class SqlCaseReader:
         rows = _rows(self._connection, asked.order_by(table.c.name, table.c.owner))
         return [View(row[0], row[2], row[1], bool(row[3]), *row[4:]) for row in rows]
 
-    def done_since(self, start_ms: int) -> CaseActivity:
+    def done_since(self, start_ms: int, who: str = "") -> CaseActivity:
         cases, alerts = self._tables.cases, self._tables.case_alerts
 
         def count(column: ColumnElement[Any], *more: ColumnElement[bool]) -> int:
             return int(_rows(self._connection, select(func.count()).where(column >= start_ms, *more))[0][0])
 
-        closed = count(cases.c.closed_ms, cases.c.closed_by != "")
-        return CaseActivity(count(alerts.c.decided_ms), closed, count(cases.c.opened_ms))
-
-    def has_answered(self, who: str, start_ms: int) -> bool:
-        alerts = self._tables.case_alerts
-        is_theirs = and_(alerts.c.decided_ms >= start_ms, alerts.c.decided_by == who)
-        return bool(_rows(self._connection, select(alerts.c.seq).where(is_theirs).limit(1)))
+        closed_by, decided_by = cases.c.closed_by, alerts.c.decided_by
+        closed = count(cases.c.closed_ms, closed_by == who if who else closed_by != "")
+        answered = count(alerts.c.decided_ms, *([decided_by == who] if who else []))
+        return CaseActivity(answered, closed, count(cases.c.opened_ms))
 
     def closers(self, start_ms: int) -> Sequence[Closer]:
         table, closed = self._tables.cases, func.count()
@@ -201,10 +196,19 @@ class SqlCaseReader:
         }
         for who, name, answered in _answered(self._connection, self._tables.case_history, start_ms):
             found[str(who)] = replace(found.get(str(who), Closer(str(name), 0, 0, 0)), answered=int(answered))
-        for who, worked_ms in _worked_ms(self._connection, self._tables.case_history, start_ms).items():
-            if who in found:
-                found[who] = replace(found[who], worked_ms=worked_ms)
         return sorted(found.values(), key=lambda person: (-person.closed, -person.answered, person.name))
+
+    def worked_ms(self, start_ms: int, end_ms: int, lock_ms: int) -> int:
+        table, claimed, worked_ms = self._tables.case_history, dict[tuple[int, str], int](), 0
+        asked = select(table.c.case_, table.c.who, table.c.what, table.c.at_ms).order_by(table.c.number)
+        is_near = table.c.at_ms.between(start_ms - lock_ms, end_ms - 1)
+        is_meant = and_(table.c.what.in_(("claimed", "decided")), is_near, table.c.who != "")
+        for case, who, what, at_ms in _rows(self._connection, asked.where(is_meant)):
+            if what == "claimed":
+                claimed[case, who] = at_ms
+            elif at_ms >= start_ms:
+                worked_ms += min(at_ms - claimed.pop((case, who), at_ms), lock_ms)
+        return worked_ms
 
     def agreement(self) -> Agreement:
         table = self._tables.cases
@@ -236,19 +240,6 @@ def _answered(connection: Connection, table: Table, start_ms: int) -> Sequence[A
     asked = select(table.c.who, func.max(table.c.name).label("name")).where(of_people)
     cases = asked.group_by(table.c.case_, table.c.who).having(last["decided"] > last["undone"]).subquery()
     return _rows(connection, select(cases.c.who, func.max(cases.c.name), func.count()).group_by(cases.c.who))
-
-
-def _worked_ms(connection: Connection, table: Table, start_ms: int) -> Counter[str]:
-    """The time of each analyst from claim to decision, of cases decided since a moment."""
-    claimed, worked_ms = dict[tuple[int, str], int](), Counter[str]()
-    asked = select(table.c.case_, table.c.who, table.c.what, table.c.at_ms).order_by(table.c.number)
-    is_meant = and_(table.c.what.in_(("claimed", "decided")), table.c.at_ms >= start_ms - LOCK_MS, table.c.who != "")
-    for case, who, what, at_ms in _rows(connection, asked.where(is_meant)):
-        if what == "claimed":
-            claimed[case, who] = at_ms
-        elif at_ms >= start_ms:
-            worked_ms[who] += min(at_ms - claimed.pop((case, who), at_ms), LOCK_MS)
-    return worked_ms
 
 
 def _conditions(tables: CaseTables, wanted: CaseFilter) -> Iterator[ColumnElement[bool]]:

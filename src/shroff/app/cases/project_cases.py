@@ -126,12 +126,11 @@ class ProjectCases(ProjectPart):
             return backlog(desk)
 
     def worked_ms(self, start_ms: int, end_ms: int) -> int:
-        """Get the time from claim to decision of the cases decided in [start, end)."""
+        """Get the time from claim to decision of the cases decided in [start, end), at most a lock's each."""
         with ProjectPeople(self._context).open() as people:
             desk = self._context.case_service or self.desk(people)
             with desk.store.look() as look:
-                since = [sum(closer.worked_ms for closer in look.closers(ms)) for ms in (start_ms, end_ms)]
-                return since[0] - since[1]
+                return look.worked_ms(start_ms, end_ms, desk.settings.lock_ms)
 
     @contextmanager
     def _raised(self) -> Iterator[CaseService]:

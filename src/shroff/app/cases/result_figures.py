@@ -30,7 +30,7 @@ from shroff.project.definitions import Definitions
 from shroff.project.policy import OUTCOMES
 from shroff.runtime.progress import Progress
 from shroff.streams.log import Log
-from shroff.training.sets.labels import FRAUD_LABEL, GENUINE_LABEL, LABELS, Codes, GatheredLabels
+from shroff.training.sets.labels import FRAUD_LABEL, LABELS, UNCLEAR_LABEL, Codes, GatheredLabels
 from shroff.training.sets.rows import exact_sums, minor_units
 
 LOW, HIGH = 0.05, 0.95  # of an estimate
@@ -172,10 +172,13 @@ class ResultEvents:
 
 
 def explored_declines(events: DecidedEvents, start_ms: int, end_ms: int) -> ExploredDeclines | None:
-    """What labeled explored events of a period say of the score's declines, and the money of frauds among these."""
+    """What explored events of a period say of the score's declines, and the money of frauds among these.
+
+    The period ends where events are not mature: of its events those without a label are genuine, as in a back-test.
+    """
     rows = events.rows_at(list(events.propensities))
-    times_ms, labels = events.times_ms[rows], events.labels[rows]
-    rows = rows[(times_ms >= start_ms) & (times_ms < end_ms) & (labels <= GENUINE_LABEL)]
+    times_ms = events.times_ms[rows]
+    rows = rows[(times_ms >= start_ms) & (times_ms < end_ms) & (events.labels[rows] != UNCLEAR_LABEL)]
     propensities = np.array([events.propensities[seq] for seq in events.seqs[rows].tolist()])
     frauds = events.labels[rows] == FRAUD_LABEL
     if not len(rows):

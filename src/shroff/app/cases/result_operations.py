@@ -291,7 +291,7 @@ def show_results(
         )
     )
     answer.review_hours = round(project.cases.worked_ms(starts_ms[0], starts_ms[-1]) / HOUR_MS, 2)
-    answer.declines = _declines(definitions, explored_declines(events, starts_ms[0], starts_ms[-1]))
+    answer.declines = _declines(definitions, explored_declines(events, starts_ms[0], min(mature_ms, starts_ms[-1])))
     answer.limits = _scheme_ratios(project, events, curve.as_of_ms, zone)
     return answer
 

@@ -114,8 +114,6 @@ class JobProcess:
         seen = self._run.seen()
         while not self._over.wait(LOOK_S):
             now_s = time.monotonic()
-            if now_s - renewed_s > LEASE_MS / 1_000 - MARGIN_S:  # another process may have the job soon
-                self._leave(1)
             is_new = self._run.seen() != seen and now_s - told_s >= TELL_S
             if now_s - begun_s > self._job.timeout_ms / 1_000:
                 words = f"it took longer than {show_duration(self._job.timeout_ms)}"
@@ -126,7 +124,9 @@ class JobProcess:
             seen = self._run.seen()
             try:
                 job = self._desk.renew(self._job.id, self._job.attempt, seen)
-            except ShroffError:  # it is away for a moment; see above where it lasts
+            except ShroffError:  # it is away for a moment
+                if now_s - renewed_s > LEASE_MS / 1_000 - MARGIN_S:  # another process may have the job soon
+                    self._leave(1)
                 continue
             if job is None:
                 self._leave(1)

@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from shroff.language.values import DAY_MS
+from shroff.language.values import DAY_MS, HOUR_MS, MINUTE_MS
 from shroff.models.sets import Flags, Floats, Words
 from shroff.project.policy import OUTCOMES
 
@@ -28,6 +28,7 @@ ROUNDED: Final = 0.995  # of what it earns, so that a rounder number is as good
 PURE: Final = 9.0  # times its amount that a declined genuine event weighs: 9 of 10 of the money must be fraud
 UNATTENDED: Final = 2.0  # times what a decline earns, so that a review is better: it takes people's time
 LEVEL: Final = 0.05  # of the tests of all rules together, and of a rule that costs more than it saves
+UNITS_S: Final = (DAY_MS // 1_000, HOUR_MS // 1_000, MINUTE_MS // 1_000, 1)
 REVIEW: Final = OUTCOMES.index("review")
 _NONE: Final = -1e30  # below all values: a missing one
 
@@ -72,10 +73,12 @@ class RuleSearch:
     Args:
         columns: Values by column, NaN where missing; of texts their codes.
         texts: Columns of texts.
+        durations: Columns of seconds.
     """
 
     columns: Sequence[Floats]
     texts: frozenset[int]
+    durations: frozenset[int]
     frauds: Flags
     amounts: Floats
     costs: RuleCosts
@@ -142,12 +145,19 @@ class RuleSearch:
             if (without := earned(shorter)) * WORTH >= gain > 0:
                 best, gain = shorter, without
         for at, part in enumerate(best):
-            for digits in range(1, 16) if not part.codes else ():
-                rounder = (*best[:at], replace(part, cut=float(f"{part.cut:.{digits}g}")), *best[at + 1 :])
+            for cut in self._round(part):
+                rounder = (*best[:at], replace(part, cut=cut), *best[at + 1 :])
                 if (rounded := earned(rounder)) >= ROUNDED * gain:
                     best, gain = rounder, rounded
                     break
         return best, gain
+
+    def _round(self, part: Part) -> Iterator[float]:
+        """Numbers near that of a part as a person would write them, the roundest first; of a duration whole units."""
+        if part.column in self.durations:
+            yield from (round(part.cut / unit_s) * unit_s for unit_s in UNITS_S if part.cut >= unit_s)
+        elif not part.codes:
+            yield from (float(f"{part.cut:.{digits}g}") for digits in range(1, 16))
 
     def _conditions(self, matrix: Floats, is_gain: Flags, weights: Floats) -> Iterator[Parts]:
         """The conditions of all nodes of some trees."""

@@ -293,6 +293,7 @@ class _EventRules:
         search = RuleSearch(
             [self.columns[at][learn] for at in fit],
             frozenset(place for place, at in enumerate(fit) if self.texts[at]),
+            frozenset(place for place, at in enumerate(fit) if self.inputs[at].node.type.kind == "duration"),
             (self.rows.verdicts_at(known) == FRAUD)[learn],
             self.amounts[learn],
             replace(costs, reviews=max(0.0, costs.reviews * max(1.0, length / DAY_MS) - used)),

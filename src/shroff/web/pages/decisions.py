@@ -49,7 +49,7 @@ _BLOCK: Final = 2_000
 NOT_APPROVED: Final = "not-approved"
 WHICH: Final = (NOT_APPROVED, *OUTCOMES, "all")
 MONEY_DIGITS: Final = 6  # behind the point
-FILTERS: Final = ("event", "rule", "day", "last", "zone", "min_score", "min_amount", "text")
+FILTERS: Final = ("event", "rule", "day", "last", "zone", "min_score", "min_amount", "max_amount", "text")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ class DecisionsWanted:
         which: An outcome, NOT_APPROVED or all.
         event: An event type.
         starts_ms: When the first day on which the event happened begins, and when the last one ends.
-        min_amount: Of the event's summary.
+        min_amount: Of the event's summary, as `max_amount`.
         text: Part of what the log has of the event, such as a card or a merchant; in small letters.
     """
 
@@ -92,6 +92,7 @@ class DecisionsWanted:
     starts_ms: Sequence[int] | None = None
     min_score: float | None = None
     min_amount: Decimal | None = None
+    max_amount: Decimal | None = None
     text: str = ""
 
     def of_decision(self, row: DecisionRow) -> bool:
@@ -109,7 +110,8 @@ class DecisionsWanted:
     @property
     def reads_events(self) -> bool:
         """Whether events have to be looked at, too."""
-        return self.starts_ms is not None or self.min_amount is not None or bool(self.text)
+        limits = self.starts_ms, self.min_amount, self.max_amount
+        return bool(self.text) or any(limit is not None for limit in limits)
 
     def of_event(self, at_ms: int, amount: Decimal | None, body: bytes) -> bool:
         """Whether a decision is wanted, as far as its event says that."""
@@ -117,7 +119,10 @@ class DecisionsWanted:
             return False
         if self.text and self.text not in body.decode().casefold():
             return False
-        return self.min_amount is None or (amount is not None and amount >= self.min_amount)
+        if amount is None:
+            return self.min_amount is self.max_amount is None
+        is_above = self.min_amount is None or amount >= self.min_amount
+        return is_above and (self.max_amount is None or amount <= self.max_amount)
 
 
 class _Decided(msgspec.Struct, frozen=True):
@@ -220,16 +225,19 @@ def _wanted(which: str, given: Mapping[str, str]) -> DecisionsWanted:
         last = date.fromisoformat(given["last"]) if given["last"] else day
         starts_ms = day_starts_ms(day, days_of(day, last), given["zone"]) if day and last else None
         least = _score_of(given["min_score"]) if given["min_score"] else None
-        amount = Decimal(written_amount(given["min_amount"], MONEY_DIGITS)) if given["min_amount"] else None
+        limits = [
+            Decimal(written_amount(given[name], MONEY_DIGITS)) if given[name] else None
+            for name in ("min_amount", "max_amount")
+        ]
     except UsageError as error:  # there is no such time zone
         raise BadQueryError(sentence(str(error))) from None
     except (ValueError, ArithmeticError):
         raise BadQueryError(
             "day: such as 2026-03-01; zone: such as Europe/Berlin; min_score: such as 0.05 or 1 in 20; "
-            "min_amount: such as 250.00"
+            "min_amount, max_amount: such as 250.00"
         ) from None
     text = msgspec.json.encode(given["text"].casefold())[1:-1].decode()  # as it stands in an event
-    return DecisionsWanted(which, given["rule"], given["event"], starts_ms, least, amount, text)
+    return DecisionsWanted(which, given["rule"], given["event"], starts_ms, least, *limits, text)
 
 
 def _score_of(text: str) -> float:
