@@ -225,10 +225,10 @@ def _wanted(which: str, given: Mapping[str, str]) -> DecisionsWanted:
         last = date.fromisoformat(given["last"]) if given["last"] else day
         starts_ms = day_starts_ms(day, days_of(day, last), given["zone"]) if day and last else None
         least = _score_of(given["min_score"]) if given["min_score"] else None
-        limits = [
+        low, high = (
             Decimal(written_amount(given[name], MONEY_DIGITS)) if given[name] else None
             for name in ("min_amount", "max_amount")
-        ]
+        )
     except UsageError as error:  # there is no such time zone
         raise BadQueryError(sentence(str(error))) from None
     except (ValueError, ArithmeticError):
@@ -237,7 +237,7 @@ def _wanted(which: str, given: Mapping[str, str]) -> DecisionsWanted:
             "min_amount, max_amount: such as 250.00"
         ) from None
     text = msgspec.json.encode(given["text"].casefold())[1:-1].decode()  # as it stands in an event
-    return DecisionsWanted(which, given["rule"], given["event"], starts_ms, least, *limits, text)
+    return DecisionsWanted(which, given["rule"], given["event"], starts_ms, least, low, high, text)
 
 
 def _score_of(text: str) -> float:
