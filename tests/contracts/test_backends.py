@@ -33,7 +33,6 @@ from shroff.models.trees.forest import margins_of
 from shroff.models.trees.xgboost import forest_of_xgboost
 from shroff.project.definitions import computed_of
 from shroff.replay.clusters import cluster_of
-from shroff.testing.contracts.backend import BackendContract, ended, process_after
 from shroff_plugins.cluster import dask as backfill_dask
 from shroff_plugins.cluster import spark as backfill_spark
 from shroff_plugins.cluster.dask import DaskBackend
@@ -42,6 +41,7 @@ from tests.journeys.test_real_data import HANDBOOK, HANDBOOK_FILE
 from tests.laws.projects import computing_project, history_of, text_of
 from tests.laws.test_partitioned import bits_by, whole
 from tests.support.backends import HereBackend, ProcessBackend
+from tests.support.contracts.backend import BackendContract, ended, process_after
 
 PARTITIONS = (1, 2, 5)
 # Of scores, in the mean: the same rows in another order make as much of a difference to one process.

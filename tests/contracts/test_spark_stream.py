@@ -27,7 +27,6 @@ from shroff.log.writer import Writer
 from shroff.streams.lake import RetriedObjects
 from shroff.streams.lake_manifest import Layout
 from shroff.streams.log import DecisionRow
-from shroff.testing.contracts.streaming import StreamingContract
 from shroff_plugins.cluster.spark import SparkBackend
 from shroff_plugins.cluster.spark_stream import NOT_CONNECTED, SLICE, STARTS_MAX, run_to_end, slice_of, slices
 from tests.contracts.test_backends import started
@@ -36,6 +35,7 @@ from tests.laws.projects import history_of, project
 from tests.laws.test_cluster_replay import FEATURES, MANY, RULES
 from tests.laws.test_engines import NOW_MS, submission
 from tests.support.backends import HereBackend
+from tests.support.contracts.streaming import StreamingContract
 from tests.support.log_memory import MemoryLog
 
 Rows = list[tuple[Any, ...]]

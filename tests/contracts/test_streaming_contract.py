@@ -11,7 +11,7 @@ import pytest
 from shroff.errors import StateError
 from shroff.lake.cluster_replay import ReplayPlan
 from shroff.lake.cluster_replay_files import DecidedPart, Streaming
-from shroff.testing.contracts.streaming import EVENTS, Recorded, StreamingContract
+from tests.support.contracts.streaming import EVENTS, Recorded, StreamingContract
 from tests.support.effort import some
 from tests.support.folding import FoldingBackend, States
 

@@ -26,11 +26,11 @@ from shroff.errors import StateError, UsageError
 from shroff.features.cluster.partitioned import Cluster
 from shroff.log.columns.tables import Way
 from shroff.models.learners.cluster import GREW_NOTHING
-from shroff.testing.contracts.backend import process_after
 from tests.contracts.test_backends import dask, spark
 from tests.journeys.test_training import MODEL, POLICY, made_up
 from tests.support import forks
 from tests.support.backends import HereBackend
+from tests.support.contracts.backend import process_after
 
 # docs/decisions/0014-models.md has what was measured on more rows, where it is less.
 PRECISION_DIFFERENCE = 0.05  # of average precision, over all folds

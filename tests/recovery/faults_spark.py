@@ -20,7 +20,7 @@ from typing import Any, Final
 import msgspec
 import pyarrow.parquet as pq
 
-from shroff.testing.contracts.streaming import Recorded
+from tests.support.contracts.streaming import Recorded
 from tools.servers.errors import UnavailableError
 
 from .faults_check import Found

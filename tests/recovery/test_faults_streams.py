@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from shroff.features.cluster.partitioned import Cluster
-from shroff.testing.contracts.streaming import Recorded
+from tests.support.contracts.streaming import Recorded
 from tests.support.folding import FoldingBackend
 from tools.servers.errors import UnavailableError
 from tools.servers.keep import Kept
