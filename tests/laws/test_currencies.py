@@ -20,7 +20,7 @@ from shroff.events.intake import Intake
 from shroff.lake.rows import field_columns
 from shroff.language.types import PLACES
 from shroff.log.columns import file_runs
-from shroff.log.columns.read_lines import ReadLines
+from shroff.log.columns.read_lines import LineForm, ReadLines, TextRoom
 from tests.support.effort import times
 from tests.support.projects import write_files
 
@@ -167,6 +167,17 @@ def test_every_way_in_gives_the_same_bytes_and_the_exact_amount(tmp_path, seed, 
     assert others == [first] * len(others)
     assert sum(lines) == 2 * len(events), "lines of JSON and CSV are converted as columns"
     assert [(one["amount"], one["rate"]) for one in documents] == [expected(event, rates) for event in events]
+
+
+def test_lines_of_an_amount_that_is_not_optional_are_read_as_columns(tmp_path):
+    files = FILES | {"events.yaml": FILES["events.yaml"].replace("money?", "money"), "tables/fx.csv": table_of({})}
+    payment = app.open(write_files(tmp_path / "fx", files)).definitions.events.types["payment"]
+    sent = {"id": "p1", "at": "2026-03-01T10:00:00Z", "card": "c", "currency": "JPY", "amount": "100"}
+    lines = [sent, {**sent, "amount": None}, {name: sent[name] for name in sent if name != "amount"}]
+
+    read = ReadLines.of([json.dumps(line).encode() + b"\n" for line in lines], LineForm(payment, TextRoom()))
+
+    assert read.odd == [1, 2], "validation refuses the two without an amount"
 
 
 @pytest.mark.slow

@@ -362,7 +362,7 @@ def kernels(*, are_records: bool = True) -> Sequence[Native]:
 def _planned(field: Field, choice: int, *, is_id: bool) -> list[int]:
     """The row of a field in a plan; `choice` is the number of its first choice among those of all fields."""
     type_, bounds = field.type, field.shape.bounds
-    kind, is_optional = _KINDS[type_.kind], int(field.shape.is_optional)
+    kind, is_optional = _KINDS[type_.kind], int(field.shape.is_optional or not field.sent)
     if kind == kernel.CHOICE and not type_.is_open:
         return [kind, 0, is_optional, choice, choice + len(type_.choices)]
     if kind in _TEXTS:
