@@ -1,0 +1,3 @@
+module shroff.example/shroff/clients/go
+
+go 1.22

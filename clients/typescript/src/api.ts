@@ -1,0 +1,3028 @@
+// Made by tools/clients.py from the OpenAPI document; do not edit.
+import { Transport, part } from "./transport.js";
+
+/** A draft to make active. */
+export interface ActivateDraft {
+  etag: string;
+  file?: string;
+  reason?: string;
+}
+
+/** The file of a rule, and whether the log uses it yet. */
+export interface AdoptedFile {
+  file: string;
+  in_force: boolean;
+  why_not: string | null;
+}
+
+/** The number of alerts that fire now. */
+export interface AlertCount {
+  firing: number;
+}
+
+/** The label of an alert. */
+export interface AlertLabel {
+  verdict: string;
+  source: string | null;
+  known_at: string | null;
+}
+
+/** The changes that were applied, and the sequence number from which the log uses them. */
+export interface AppliedChanges {
+  changed: FileChange[];
+  seq: number | null;
+  applied: boolean;
+  why_not: string | null;
+}
+
+/** Whether they are active in the log yet. */
+export interface AppliedCutoffs {
+  in_force: boolean;
+  why_not: string | null;
+}
+
+/** A draft to approve, by its version. */
+export interface ApproveDraft {
+  etag: string;
+  file?: string;
+  reason?: string;
+}
+
+/** The result. `broken_at` is the first row that does not match, `why` the reason. */
+export interface AuditCheck {
+  ok: boolean;
+  rows: number;
+  broken_at: number | null;
+  why: string | null;
+}
+
+/** A row of the audit log. */
+export interface AuditRow {
+  number: number;
+  at: string;
+  who: string;
+  name: string;
+  via: string;
+  action: string;
+  subject: string;
+  /** The value before or after, as any JSON; null if there was none. */
+  from: unknown;
+  /** The value before or after, as any JSON; null if there was none. */
+  to: unknown;
+  previous: string;
+  hash: string;
+}
+
+/** A page of the audit log, the newest first. `next` is the cursor of the following page. */
+export interface AuditRows {
+  rows: AuditRow[];
+  next: string | null;
+}
+
+/** The draft compared with the project without it: outcomes, rules and money of both, with some changed events. */
+export interface BacktestReport {
+  draft: string[];
+  events: number;
+  seconds: number;
+  from: string | null;
+  to: string | null;
+  as_of: string;
+  money: string;
+  outcomes: ReportCell[];
+  immature: number;
+  recorded: ReportRecorded;
+  balance: ReportBalance;
+  costs: ReportCosts;
+  learnt_from: ReportLearnt | null;
+  remarks: string[];
+  rules: ReportRule[];
+  rules_gone: Record<string, number>;
+  changed: number;
+  changed_rows: ReportRow[];
+  exploration: ReportExploration[];
+  undecided: number;
+  unknowable: string;
+}
+
+/**
+ * A back-test to run: `rules` are files by their names, and `rule` takes the saved draft of that rule. Without
+ * `wait` it runs in the background.
+ */
+export interface BacktestRequest {
+  rules?: Record<string, string>;
+  policy?: string | null;
+  model?: string | null;
+  from?: string | null;
+  to?: string | null;
+  as_of?: string | null;
+  /** The saved draft of this rule. */
+  rule?: string | null;
+  /** false: respond at once with 202 and the URL of the result. */
+  wait?: boolean;
+}
+
+/**
+ * One back-test: its progress, and its report once it is done. `rule` and `etag` say of which rule it is, and of
+ * which text of it; `done` and `total` count records that are read.
+ */
+export interface BacktestRun {
+  id: string;
+  name: string;
+  by: string;
+  began_at_ms: number;
+  state?: "done" | "failed" | "running" | "waiting";
+  rule?: string | null;
+  etag?: string | null;
+  from?: string | null;
+  to?: string | null;
+  as_of?: string | null;
+  done?: number;
+  total?: number;
+  why_not?: string | null;
+  outcome?: string;
+  report?: BacktestReport | null;
+}
+
+/** All back-tests started without waiting, newest first, without their reports. */
+export interface BacktestRuns {
+  backtests: BacktestRun[];
+}
+
+/** Progress of the day. `reviews_a_day` is the review capacity of the policy. */
+export interface Capacity {
+  reviews_a_day: number | null;
+  answered_today: number;
+  closed_today: number;
+  opened_today: number;
+  open: CaseTotals;
+  closed_an_hour: number;
+  opened_an_hour: number;
+  clear_at: string | null;
+  second_looks: SecondLooks;
+}
+
+/** A case; `alerts` is how many it has. */
+export interface Case {
+  id: number;
+  /** Tag of this version. Send it with each action. */
+  tag: string;
+  entity: string;
+  key: string;
+  state: "open" | "claimed" | "snoozed" | "escalated" | "closed";
+  opened: string;
+  due: string;
+  /** Seconds until it is due; negative if overdue. */
+  left_s: number;
+  assignee: Person | null;
+  lock_until: string | null;
+  snoozed_until: string | null;
+  outcome: string | null;
+  score: number | null;
+  rule: string | null;
+  reason: string;
+  stake: Money | null;
+  customer: "fraud" | "genuine" | "unclear" | null;
+  verdict: "fraud" | "genuine" | "unclear" | null;
+  closed: string | null;
+  closed_by: Person | null;
+  second_look: boolean;
+  disagreement: boolean;
+  first_verdict: "fraud" | "genuine" | "unclear" | null;
+  alerts: number;
+}
+
+/** A case that was decided or snoozed, and the number that undoes it. */
+export interface CaseActed {
+  case: Case;
+  undo: number;
+  undo_until: string;
+}
+
+/** An alert of a case. */
+export interface CaseAlert {
+  event: string;
+  seq: number;
+  time: string;
+  due: string;
+  outcome: string | null;
+  score: number | null;
+  rule: string | null;
+  rules: string[];
+  reason: string;
+  amount: Money | null;
+  verdict: "fraud" | "genuine" | "unclear" | null;
+  decided: string | null;
+  label: AlertLabel | null;
+  customer: "fraud" | "genuine" | "unclear" | null;
+}
+
+/** The new owner: a user's name, or null for nobody. */
+export interface CaseAssignment {
+  /** The user's name. Empty: nobody. */
+  to: string | null;
+}
+
+/** The claimed case, or null if there is none. */
+export interface CaseClaimed {
+  case: Case | null;
+}
+
+/**
+ * A case that was decided, the changes of lists with it, and the number that undoes all of it. A command writes
+ * the labels at once, so nothing can be undone.
+ */
+export interface CaseDecided {
+  case: Case;
+  lists: ListChange[];
+  undo?: number;
+  undo_until?: string;
+}
+
+/** Why a case is escalated, and the name of the user who decides it; null for anybody else. */
+export interface CaseEscalation {
+  /** Why it is escalated. */
+  text: string;
+  /** The user who decides it. [default: anybody else] */
+  to?: string | null;
+}
+
+/** A case for which an action failed; `changed` says whether another user changed it first. */
+export interface CaseFailed {
+  id: number;
+  detail: string;
+  changed: boolean;
+}
+
+/** A file of a case. */
+export interface CaseFile {
+  file: number;
+  name: string;
+  media_type: string;
+  bytes: number;
+  sha256: string;
+  by: Person;
+  at: string;
+}
+
+/** A line of a case's history. */
+export interface CaseLine {
+  at: string;
+  by: Person | null;
+  what: string;
+  words: string;
+  /** Further data, by kind of line. */
+  more: Record<string, unknown>;
+}
+
+/** A page of cases, and the totals of all of them. */
+export interface CaseList {
+  cases: Case[];
+  totals: CaseTotals;
+  next: string | null;
+}
+
+/** An entry of a list to add with the answer, such as a blocked card. */
+export interface CaseListEntry {
+  list: string;
+  value: string;
+  /** The reason, kept with the entry. */
+  note: string;
+  /** When the entry ends. Empty: never. */
+  expires_at?: string;
+}
+
+/** A question to a customer about an event of a case. */
+export interface CaseQuestion {
+  event: string;
+  asked: string;
+  until: string;
+  verdict: string | null;
+  answered: string | null;
+  trouble: string | null;
+}
+
+/** A case for whose key a rule was silenced, or its silence ended: active in the log, or the reason why not yet. */
+export interface CaseSilenced {
+  id: number;
+  /** Tag of this version. Send it with each action. */
+  tag: string;
+  entity: string;
+  key: string;
+  state: "open" | "claimed" | "snoozed" | "escalated" | "closed";
+  opened: string;
+  due: string;
+  /** Seconds until it is due; negative if overdue. */
+  left_s: number;
+  assignee: Person | null;
+  lock_until: string | null;
+  snoozed_until: string | null;
+  outcome: string | null;
+  score: number | null;
+  rule: string | null;
+  reason: string;
+  stake: Money | null;
+  customer: "fraud" | "genuine" | "unclear" | null;
+  verdict: "fraud" | "genuine" | "unclear" | null;
+  closed: string | null;
+  closed_by: Person | null;
+  second_look: boolean;
+  disagreement: boolean;
+  first_verdict: "fraud" | "genuine" | "unclear" | null;
+  alerts: number;
+  in_force: boolean;
+  why_not: string | null;
+}
+
+/** The end of the snooze. */
+export interface CaseSnooze {
+  /** The end of the snooze. */
+  until: string;
+}
+
+/** One of several cases; with a tag, the version that the caller read. */
+export interface CaseTag {
+  id: number;
+  tag?: string;
+}
+
+/** A text: a note, or the reason of an action. */
+export interface CaseText {
+  /** The note. */
+  text: string;
+}
+
+/** The number of cases, and the money at stake. */
+export interface CaseTotals {
+  count: number;
+  stake: Money | null;
+}
+
+/** The action to undo. */
+export interface CaseUndo {
+  undo: number;
+}
+
+/** The verdict for a case, or for one of its events. */
+export interface CaseVerdict {
+  /** fraud, genuine or unclear. */
+  verdict: "fraud" | "genuine" | "unclear";
+  /** Answer only this event of the case, such as payment/p-1. */
+  event?: string;
+  /** The reason to record with the labels, and with --block. */
+  reason?: string;
+  /** Entries of lists to add with the answer. */
+  lists?: CaseListEntry[];
+  /** Record an amount returned to the customer, such as 12.50. */
+  refund?: string;
+}
+
+/** A saved filter. */
+export interface CaseView {
+  name: string;
+  /** A filter as in the URL, such as state=open&min_stake=1000. */
+  query: string;
+  shared: boolean;
+  owner: Person | null;
+  count: number;
+}
+
+/** Saved filters. */
+export interface CaseViews {
+  views: CaseView[];
+}
+
+/** A case with all that belongs to it, and the questions to the customer. */
+export interface CaseWhole {
+  id: number;
+  /** Tag of this version. Send it with each action. */
+  tag: string;
+  entity: string;
+  key: string;
+  state: "open" | "claimed" | "snoozed" | "escalated" | "closed";
+  opened: string;
+  due: string;
+  /** Seconds until it is due; negative if overdue. */
+  left_s: number;
+  assignee: Person | null;
+  lock_until: string | null;
+  snoozed_until: string | null;
+  outcome: string | null;
+  score: number | null;
+  rule: string | null;
+  reason: string;
+  stake: Money | null;
+  customer: "fraud" | "genuine" | "unclear" | null;
+  verdict: "fraud" | "genuine" | "unclear" | null;
+  closed: string | null;
+  closed_by: Person | null;
+  second_look: boolean;
+  disagreement: boolean;
+  first_verdict: "fraud" | "genuine" | "unclear" | null;
+  alerts: CaseAlert[];
+  alert_count: number;
+  refunded: Money | null;
+  notes: CaseLine[];
+  history: CaseLine[];
+  files: CaseFile[];
+  questions: CaseQuestion[];
+}
+
+/** The results for several cases, and the number that undoes all of them. */
+export interface CasesActed {
+  cases: Case[];
+  failed: CaseFailed[];
+  undo: number | null;
+  undo_until: string | null;
+}
+
+/** An action on several cases. */
+export interface CasesAction {
+  action: "decide" | "claim" | "snooze";
+  cases: CaseTag[];
+  verdict?: "fraud" | "genuine" | "unclear" | null;
+  reason?: string;
+  until?: string;
+}
+
+/** Cases in the queue: those that can be worked on now. Snoozed ones are counted apart. */
+export interface CasesOpen {
+  open: number;
+  snoozed: number;
+  at_stake: string | null;
+  first_due: string | null;
+}
+
+/** The updated cases, and those that another user has changed since. */
+export interface CasesUndone {
+  cases: Case[];
+  changed: Case[];
+}
+
+/** A change that waits for a second person. */
+export interface ChangeAsked {
+  at: string;
+  by: string;
+  etag: string;
+  says: string;
+}
+
+/**
+ * The nearest value of one feature or field that would give another outcome. `until` is the farthest value of
+ * that range; None if it is open-ended.
+ */
+export interface ChangeLine {
+  code: string;
+  value: string | number | boolean | null;
+  until: string | number | boolean | null;
+  now: string | number | boolean | null;
+  outcome: string;
+  text: string;
+}
+
+/** The changes to apply, by the etag that you read. */
+export interface ChangesStep {
+  etag: string;
+}
+
+/** Their cost, and the curve. The ETag is that of policy.yaml. */
+export interface CheapestThresholds {
+  model: string;
+  event: string;
+  review_at: number | null;
+  decline_at: number | null;
+  expected_cost: string | null;
+  expected_cost_low: string | null;
+  expected_cost_high: string | null;
+  elsewhere: OutOfFoldCost | null;
+  elsewhere_why_not: string;
+  drawn: string;
+  cost_without_score: string | null;
+  review_at_interval: [number | null, number | null] | null;
+  decline_at_interval: [number | null, number | null] | null;
+  best: CostPoint;
+  now: CostPoint | null;
+  tried: CostPoint | null;
+  curve: CostPoint[];
+  reviews_a_day: number | null;
+  reviews_by_rules: number;
+  rules_beyond_people: boolean;
+  reviews_busiest_day: number;
+  days_over: number;
+  days: number;
+  events: number;
+  frauds: number;
+  share: number;
+  chosen_on_these_events?: boolean;
+  in_force?: boolean;
+  why_not?: string | null;
+}
+
+/** One label of an event with conflicting labels. */
+export interface ConflictingLabel {
+  verdict: string;
+  source: string;
+  known_at: string;
+  in_force: boolean;
+}
+
+/** Two thresholds and their results per day. */
+export interface CostPoint {
+  review_at: number | null;
+  decline_at: number | null;
+  cost: string | null;
+  missed: string | null;
+  false_declines: string | null;
+  reviews: number;
+  reviews_cost: string | null;
+  frauds_stopped: number;
+}
+
+/** Costs to write beside the thresholds; `missed` is a percentage of what policy.yaml says now. */
+export interface Costs {
+  missed?: number;
+  false_decline?: number | null;
+  review?: number | null;
+  reviews_a_day?: number | null;
+}
+
+/**
+ * The counts to compute; days as `2026-03-01`, the last one included. All event types by default. `by` is `day`,
+ * `week` (of Monday to Sunday, cut at the ends), `source` or a field, whose values split each day. With `source`
+ * only events of that source count. Days are in `zone`, by default the project's.
+ */
+export interface CountQuestion {
+  /** The first day. [default: six days before the last] */
+  startDate?: string | null;
+  /** The last day, included. [default: that of the newest event] */
+  endDate?: string | null;
+  /** Event types. [default: all] */
+  eventTypes?: string[];
+  /** What each row counts: a day, a week, or a day and a source or a value of a field. [default: day] */
+  by?: string;
+  /** Time zone of the days, as Europe/Berlin. [default: the project's] */
+  zone?: string;
+  /** Include days without an event. */
+  zeros?: boolean;
+  /** Only events of this source. */
+  source?: string | null;
+}
+
+/**
+ * The number of events of a type on a day; a week is shown as its Monday. `value` is that of the field, null if
+ * missing.
+ */
+export interface CountRow {
+  day: string;
+  type: string;
+  count: number;
+  value?: string | null;
+}
+
+/** Counts by day, type and value, and their total. */
+export interface CountRows {
+  rows: CountRow[];
+  total: number;
+}
+
+/** An event type, whether it is decided, and the fields that `by` accepts. */
+export interface CountableType {
+  type: string;
+  decided: boolean;
+  fields: string[];
+}
+
+/** The event types of the project, and the sources by which events came. */
+export interface CountableTypes {
+  types: CountableType[];
+  sources: string[];
+}
+
+/**
+ * Customers of the last seven days: `yes` and `no` are their labels, by mail or however they came; `asked_7d`,
+ * `no_answer` and `open` count questions by mail. `held` is of all their answers.
+ */
+export interface CustomerAnswers {
+  asked_7d: number;
+  yes: number;
+  no: number;
+  no_answer: number;
+  open: number;
+  held: HeldAnswers[];
+}
+
+/**
+ * A decision. `seq` is its sequence number, null if nothing was written. `answered` is the override: the outcome
+ * that the sender gave before this decision. `explanation` is present on request. Of a type with `money in` a
+ * currency, `original` is its amount as sent, and `amount` what it is in the project's currency by this `rate`.
+ * Both are null without a rate, which the `remark` says.
+ */
+export interface Decision {
+  amount?: string | null;
+  answered?: string;
+  as_of_seq: number;
+  currency?: string | null;
+  event: string;
+  explanation?: Explanation;
+  exploration?: Drawn;
+  features: Record<string, string | number | boolean | null>;
+  id: string;
+  original?: string | null;
+  outcome: "approve" | "challenge" | "review" | "decline";
+  rate?: string | null;
+  reasons: Reason[];
+  receipt: string;
+  remark?: string | null;
+  rules: string[];
+  score: number | null;
+  seq: number | null;
+  shadow_rules: string[];
+  versions: Record<string, string>;
+}
+
+/** A funnel of funnels.yaml: its user, its steps, and the field that splits it. */
+export interface DeclaredFunnel {
+  funnel: string;
+  user: string;
+  steps: string[];
+  split: string | null;
+}
+
+/** The funnels of funnels.yaml. */
+export interface DeclaredFunnels {
+  funnels: DeclaredFunnel[];
+}
+
+/**
+ * What the score's declines are worth, by explored events, each weighted by 1 / its propensity. The precision is
+ * the share of frauds among declines, with its 95 % interval; `fraud_money` is that of these frauds.
+ */
+export interface DeclineValue {
+  explored: number;
+  precision: number | null;
+  low: number | null;
+  high: number | null;
+  fraud_money: string;
+}
+
+/**
+ * The result of a change of the active models. `champion` and `before` are the champion's ids after and before
+ * the call, empty for none. `failed` are gates that prevent a promotion. `why_not` says why a written change is
+ * not active yet. `unused` says that the champion's score changes no decision, with the remedy.
+ */
+export interface Deployment {
+  event: string;
+  model: string;
+  what: string;
+  champion?: string;
+  before?: string;
+  failed?: GateResult[];
+  in_force?: boolean;
+  why_not?: string;
+  unused?: string;
+}
+
+/** A stage of a dispute as it is sent: `due` is the last moment of an answer, `dispute` the provider's id. */
+export interface DisputeInput {
+  event: string;
+  stage: "dispute" | "early_fraud_warning" | "lost" | "represented" | "withdrawn" | "won";
+  known_at: string;
+  due?: string | null;
+  network?: string | null;
+  code?: string | null;
+  dispute?: string | null;
+  reason?: string | null;
+  amount?: string | null;
+  verdict?: "fraud" | "genuine" | "unclear" | null;
+}
+
+/** Disputes: those that can be answered first, the earliest due date first. */
+export interface DisputeList {
+  disputes: DisputeRow[];
+}
+
+/**
+ * A dispute at its latest stage; `verdict` is that of its label. `eligible` says whether it meets Visa's
+ * Compelling Evidence 3.0, and `why`.
+ */
+export interface DisputeRow {
+  event: string;
+  stage: string;
+  due: string | null;
+  eligible: boolean;
+  why: string;
+  known_at: string;
+  verdict: string;
+  network: string | null;
+  code: string | null;
+  dispute: string | null;
+  amount: string | null;
+  /** The evidence pack. */
+  pack?: Record<string, unknown>;
+  files?: string[];
+}
+
+/** Counts of the stages, as of labels, and the disputes that have new ones. */
+export interface DisputesImported {
+  disputes: DisputeRow[];
+  read: number;
+  appended: number;
+  pending: number;
+  duplicates: number;
+  quarantined: number;
+}
+
+/** A draft's text. */
+export interface DraftBody {
+  text: string;
+}
+
+/** The result of checking a text: errors, warnings, tests. `more` counts those not listed. */
+export interface DraftCheck {
+  ok: boolean;
+  etag: string;
+  mistakes: DraftMistake[];
+  elsewhere: string[];
+  warnings: DraftMistake[];
+  says: string | null;
+  tests: DraftTest[];
+  more: Record<string, number>;
+}
+
+/** An error or warning with its position in a text; `instead` is the suggested word, if known. */
+export interface DraftMistake {
+  line: number;
+  column: number;
+  length: number;
+  message: string;
+  hint: string;
+  instead: string | null;
+}
+
+/** The result of one test of a rule. */
+export interface DraftTest {
+  name: string;
+  events: number;
+  passed: boolean;
+  problem: string | null;
+}
+
+/** The result of exploration for a decline by the score: `explored` says whether the event was approved. */
+export interface Drawn {
+  explored: boolean;
+  propensity: number;
+  would_be: string;
+}
+
+/** The drift of one item, as metrics show it. */
+export interface DriftFigure {
+  name: string;
+  psi: number;
+  has_moved: boolean;
+  missing_now: number;
+  unseen: number;
+  is_unclear?: boolean;
+}
+
+/** The last drift check of an event type. */
+export interface DriftLook {
+  looked_at: string;
+  as_of: string;
+  model: string;
+  reference_rows: number;
+  recent_rows: number;
+  limit: number;
+  figures: DriftFigure[];
+}
+
+/** A step on a day. Users dropped off by the end of the previous day are either recovered or still out. */
+export interface DropOffRow {
+  funnel: string;
+  day: string;
+  step: string;
+  dropped_off: number;
+  dropped_off_before: number;
+  recovered: number;
+  still_out: number;
+  value?: string | null;
+}
+
+/** The rule whose draft was deleted. */
+export interface DroppedDraft {
+  dropped: string;
+}
+
+/** The number of dropped entries. */
+export interface DroppedEntries {
+  dropped: number;
+}
+
+/** An event of a key. `features` are the features of its entity in that decision. */
+export interface EntityEvent {
+  event: string;
+  features: Record<string, string | number | boolean | null>;
+  fields: Record<string, string | number | boolean | null>;
+  id: string;
+  outcome: string | null;
+  rules: string[];
+  score: number | null;
+  seq: number;
+  time: string;
+}
+
+/** A key of an entity. */
+export interface EntityKey {
+  entity: string;
+  key: string;
+}
+
+/**
+ * The values that a key shares with others at a moment. Each link has the other keys, and of the events with the
+ * value the number, the frauds, the money, the first and the last time. `hubs` are values that too many keys
+ * share to link any. `members` are the key and those that it is linked to. `ring` counts all that any number of
+ * steps reach, the key included, up to 1,000.
+ */
+export interface EntityLinksAnswer {
+  entity: string;
+  key: string;
+  as_of: string;
+  links: KeyLink[];
+  hubs: Hub[];
+  members: LinkedKey[];
+  ring: number;
+}
+
+/** A related key: another key of the same entity, the keys that both share, and the number of events. */
+export interface EntityNeighbour {
+  events: number;
+  key: string;
+  through: EntityKey[];
+}
+
+/**
+ * One key of an entity: events, features, flags and neighbors. `left_out` are keys of other entities that link
+ * nobody, since more than 20 keys share them.
+ */
+export interface EntityView {
+  entity: string;
+  features: Record<string, string | number | boolean | null>;
+  features_of: string | null;
+  flags: FlagShown[];
+  key: string;
+  left_out: EntityKey[];
+  looked_to: number;
+  neighbours: EntityNeighbour[];
+  next: string | null;
+  timeline: EntityEvent[];
+}
+
+/** One line of a list, as written. */
+export interface Entry {
+  value: string;
+  note?: string;
+  added_by?: string;
+  expires_at?: string;
+}
+
+/** The number of decided events without a label, `days` old or older, up to the `days` of the next row. */
+export interface EventsWithoutLabel {
+  days: number;
+  events: number;
+}
+
+/** The explanation that `explain` adds to a decision; `model` where one scored the event. */
+export interface Explanation {
+  features: FeatureLine[];
+  rules: RuleLine[];
+  model?: ModelPart | null;
+}
+
+/**
+ * The features of a key at a point in time. `events` is the number of events and labels of the key up to then, 0
+ * for a key that the log never saw. `left_out` names features without a value between events, with the reason.
+ */
+export interface FactsDocument {
+  entity: string;
+  key: string;
+  as_of: string;
+  events: number;
+  features: Record<string, string | number | boolean | null>;
+  left_out: Record<string, string>;
+}
+
+/** One feature of a decision. `key` is None if the event has no key of the entity. */
+export interface FeatureLine {
+  name: string;
+  definition: string;
+  entity: string;
+  key: string | null;
+  value: string | number | boolean | null;
+  earlier: Usual | null;
+}
+
+/**
+ * A file or setting whose current content is not active. `takes` is `now` for changes that can be applied to a
+ * running service, else `restart`; `difference` is a unified diff of the texts, where both are known; of a table
+ * the number of rows added, changed and gone, and these rows.
+ */
+export interface FileChange {
+  file: string;
+  change: string;
+  takes: string;
+  difference: string[];
+}
+
+/** Changes that are only in files; `etag` identifies them. */
+export interface FileChanges {
+  changes: FileChange[];
+  etag: string;
+}
+
+/** One check. `state` is ok, note or wrong; `cure` is the remedy. */
+export interface Finding {
+  subject: string;
+  state: string;
+  words: string;
+  cure?: string;
+}
+
+/** An alert of Prometheus that fires now; null for what it does not say. */
+export interface FiringAlert {
+  name: string;
+  severity: string | null;
+  summary: string | null;
+  instance: string | null;
+  runbook_url: string | null;
+  since: string;
+}
+
+/** The verdict on a flag. */
+export interface FlagJudgement {
+  accuracy: "ACCURATE_PREDICTION" | "FALSE_ALARM";
+  reason?: string | null;
+}
+
+/**
+ * A flag with the fields of its event (null once the event has left the log after `keep`). `also` are the other
+ * flags of that event: a label is of the event, so it judges them all.
+ */
+export interface FlagShown {
+  accuracy: "PENDING_CONFIRMATION" | "FALSE_ALARM" | "ACCURATE_PREDICTION";
+  also: string[];
+  created: string;
+  entity: string;
+  event: string;
+  fields: Record<string, string | number | boolean | null> | null;
+  id: string;
+  key: string;
+  reason: string;
+  rule: string;
+  seq: number;
+  time: string;
+  updated: string;
+}
+
+/** A page of flags, the newest first. */
+export interface Flags {
+  flags: FlagShown[];
+  next: string | null;
+}
+
+/** The thresholds with which one fold was evaluated. */
+export interface FoldThresholds {
+  review_at: number | null;
+  decline_at: number | null;
+  cost: string | null;
+}
+
+/** The 90 % interval of the fraud money of a row once all of it is known. */
+export interface FraudEstimate {
+  low: string;
+  high: string;
+}
+
+/** Known fraud: events, their money, and that money in basis points of the volume (null without volume). */
+export interface FraudFigures {
+  count: number;
+  money: string;
+  basis_points: number | null;
+}
+
+/**
+ * The funnel, all by default, and the days: `2026-03-01`, the last one included; by default the three days up to
+ * yesterday. `split` is a field; by default that of the funnel, and none if empty. `zone` is by default the
+ * project's.
+ */
+export interface FunnelDays {
+  /** The funnel. */
+  funnel?: string | null;
+  /** The first day. [default: two days before the last] */
+  startDate?: string | null;
+  /** The last day, included. [default: yesterday] */
+  endDate?: string | null;
+  /** Time zone of the days, as Europe/Berlin. [default: the project's] */
+  zone?: string;
+  /** Split all numbers by a field. [default: `split` of the funnel] */
+  split?: string | null;
+}
+
+/**
+ * Funnels over some days: drop-off and recovery by day, users by step, and the same by day of the first step.
+ * `dropped_off` of a row counts from the first day to the end of its day.
+ */
+export interface FunnelDocument {
+  first: string;
+  last: string;
+  zone: string;
+  rows: DropOffRow[];
+  steps: StepRow[];
+  trend: TrendRow[];
+}
+
+/**
+ * The users to list: `number` is such as `still_out:signed_up`, `day` the last one by default. `after` is `next`
+ * of the previous page.
+ */
+export interface FunnelUsers {
+  funnel: string;
+  number: string;
+  day?: string | null;
+  startDate?: string | null;
+  endDate?: string | null;
+  zone?: string;
+  limit?: number;
+  after?: string;
+}
+
+/** The result of a gate: the value, its limit in words, and whether it passed. `note` describes the comparison. */
+export interface GateResult {
+  name: string;
+  value: number | null;
+  limit: string;
+  passed: boolean;
+  note?: string;
+}
+
+/** Findings of `doctor`, the sinks, the last drift check of each event type, and alerts that Alertmanager posted. */
+export interface Health {
+  alerts: FiringAlert[];
+  at: string;
+  drift: Record<string, DriftLook>;
+  findings: Finding[];
+  ok: boolean;
+  ready: boolean;
+  sinks: SinkHealth[];
+  state: string;
+}
+
+/** The number of customers' answers with a later label of a stronger source, and how many it confirmed. */
+export interface HeldAnswers {
+  verdict: string;
+  judged: number;
+  held: number;
+}
+
+/** The typical range of a rule's hits per hour. */
+export interface HitRange {
+  high: number;
+  low: number;
+}
+
+/** A value that more keys share than its cap allows: it links none of them. */
+export interface Hub {
+  via: string;
+  value: string | number | boolean | null;
+  keys: number;
+}
+
+/** Stages of disputes: a file, or a list of them. */
+export interface ImportDisputes {
+  /** Stages of disputes. */
+  disputes?: DisputeInput[];
+}
+
+/** The contribution of one input, where several use the same feature or field. */
+export interface InputPart {
+  input: string;
+  contribution: number;
+}
+
+/**
+ * A job: its progress, its log, and its result once it is done. `step` is the current step, `done` of `total`;
+ * both are 0 if unknown. `due_at_ms` is a schedule's due time, even if the job ran later.
+ */
+export interface JobDocument {
+  id: string;
+  url: string;
+  kind: string;
+  /** The parameters that `GET /api/v1/jobs/kinds` lists for this kind. */
+  params: Record<string, unknown>;
+  by: string | null;
+  schedule: string | null;
+  state: "queued" | "running" | "done" | "failed" | "cancelled" | "interrupted" | "skipped";
+  attempt: number;
+  due_at_ms: number;
+  begun_at_ms: number | null;
+  ended_at_ms: number | null;
+  step: string | null;
+  done: number;
+  total: number;
+  log: string[];
+  result: Record<string, unknown> | null;
+  why: string | null;
+}
+
+/** A kind of job: its purpose, and the schema of its parameters. */
+export interface JobKindDocument {
+  kind: string;
+  meaning: string;
+  /** The JSON Schema of its parameters. */
+  params: Record<string, unknown>;
+}
+
+/** The kinds of jobs, each with the JSON Schema of its parameters. */
+export interface JobKinds {
+  kinds: JobKindDocument[];
+}
+
+/** Jobs, newest first, without logs and results; `next` is `before` of the next request if there may be more. */
+export interface JobList {
+  jobs: JobDocument[];
+  next: string | null;
+}
+
+/** A mail of the built-in mailbox; a list leaves its texts out. */
+export interface KeptMail {
+  name: string;
+  subject: string;
+  from: string;
+  to: string;
+  at: string;
+  text?: string;
+  html?: string;
+}
+
+/**
+ * The key and the time; by default all features of the entity at the time of the newest event. Times are as
+ * `2026-03-01T12:00:00Z`, or a day. `since` is a time for all features, or one for each by its name.
+ */
+export interface KeyAtMoment {
+  /** The entity. */
+  entity: string;
+  /** The key as text; of several parts as a JSON list. */
+  key: string;
+  /** A time or a day. [default: the time of the newest event] */
+  as_of?: string | null;
+  /** Only these features. [default: all of the entity] */
+  features?: string[];
+  /** Ignore earlier events, for all features or for one. May be repeated. */
+  since?: string | Record<string, string> | null;
+}
+
+/** An API key, without its secret text. */
+export interface KeyDocument {
+  id: string;
+  name: string;
+  role: string;
+  scopes: string[];
+  made_at: string;
+  made_by: string;
+  expires_at: string | null;
+  revoked_at: string | null;
+  used_at: string | null;
+}
+
+/**
+ * A value that a key shares: the other keys that have it, and what is known of the events with it. `step` is 1
+ * where the key has the value itself, else how many values lie between, this one included.
+ */
+export interface KeyLink {
+  via: string;
+  value: string | number | boolean | null;
+  keys: string[];
+  frauds: number;
+  spent: string | null;
+  events: number;
+  first: string;
+  last: string;
+  step: number;
+}
+
+/** Keys without their text, revoked ones included. */
+export interface Keys {
+  keys: KeyDocument[];
+}
+
+/** A label to record. */
+export interface Label {
+  /** A decimal, preferably as a string; or an object with the currency, which must be the project's. */
+  amount?: string | number | Record<string, unknown> | null;
+  /** The event, such as payment/p-1; or instead a field declared unique. */
+  event?: string;
+  /** RFC 3339, or Unix time in whole milliseconds. */
+  known_at: string | number;
+  reason?: string | null;
+  source?: string | null;
+  verdict: "fraud" | "genuine" | "unclear";
+}
+
+/** An event with conflicting labels. */
+export interface LabelConflict {
+  event: string;
+  id: string;
+  kind: string;
+  labels: ConflictingLabel[];
+}
+
+/** The current label of an event. */
+export interface LabelInForce {
+  source: string;
+  verdict: string;
+}
+
+/** Label delay: the time until frauds become known. */
+export interface LabelMaturity {
+  frauds: number;
+  too_young: number;
+  later: number;
+  curve: MaturityPoint[];
+}
+
+/** The result of recording a label. */
+export interface Labelled {
+  in_force?: LabelInForce;
+  label: string;
+  seq: number | null;
+  state: "appended" | "pending" | "duplicate";
+}
+
+/** The number of labels of a source, by verdict. */
+export interface LabelsOfSource {
+  source: string;
+  verdicts: Record<string, number>;
+  newest: string | null;
+}
+
+/** Statistics of all labels of the log, from `counted_from` to `counted_to`. */
+export interface LabelsTogether {
+  counted_from: number;
+  counted_to: number;
+  events: number;
+  in_force: Record<string, number>;
+  came: LabelsOfSource[];
+  conflicts: number;
+  newest_conflicts: LabelConflict[];
+  maturity: LabelMaturity;
+  waiting: number;
+  without_label: EventsWithoutLabel[];
+  customers: CustomerAnswers;
+}
+
+/** A page of letters, the number of pending notices, and what blocks all sending. */
+export interface LetterPage {
+  waiting: number;
+  trouble: string | null;
+  next: string | null;
+  letters: LetterShown[];
+}
+
+/** A message in the outbox, with its recipient masked as needed. */
+export interface LetterShown {
+  id: string;
+  notice: string;
+  rule: string | null;
+  to: string;
+  state: string;
+  attempts: number;
+  made: string;
+  due: string | null;
+  done: string | null;
+  reason: string | null;
+}
+
+/** A key that is linked, over so many steps; its events in the window, and the outcome of the newest decision. */
+export interface LinkedKey {
+  key: string;
+  step: number;
+  events: number;
+  frauds: number;
+  spent: string | null;
+  outcome: string;
+}
+
+/** The requested change to approve. */
+export interface ListApproval {
+  etag: string;
+}
+
+/**
+ * Result of a list change: numbers of entries, and whether the next event is decided by it. `why_not` says what
+ * that waits for. `what` is ADDED, CHANGED, REMOVED or SAME; `value` is the value that one entry stands for,
+ * hashed where the list is compared with a hashed field. `others` are files that were changed before and became
+ * active with it. `expired` is the end of a new entry where that is over. `repeated` counts sent lines that a
+ * later line of the same value replaced.
+ */
+export interface ListChange {
+  list: string;
+  added: number;
+  changed: number;
+  removed: number;
+  in_force: boolean;
+  why_not: string | null;
+  what: string;
+  value?: string;
+  entries?: number;
+  others?: string[];
+  expired?: string;
+  repeated?: number;
+}
+
+/** The entries of a list, in the order of its file, and its changes that wait for a second person. */
+export interface ListEntries {
+  name: string;
+  entries: Entry[];
+  asked: ChangeAsked[];
+}
+
+/** Entries as CSV. With `is_whole`, all other entries of the list are removed. */
+export interface ListSheet {
+  /** CSV with a first line of column names; value is required. */
+  csv: string;
+  /** Remove all other entries of the list. */
+  is_whole?: boolean;
+}
+
+/** A list in an overview: its number of entries, and the features and rules that read it. */
+export interface ListSummary {
+  name: string;
+  entries: number;
+  read_by: string[];
+}
+
+/**
+ * A model of the registry with its role: champion, challenger, shadow, before, or none. `redefined` names the
+ * inputs of one that scores which mean something else now than when it was trained; `unused` says of a champion
+ * that its score changes no decision, with the cure. `unwaived` are the failed gates, by name, that no promotion
+ * waived.
+ */
+export interface ListedModel {
+  id: string;
+  digest?: string;
+  event?: string;
+  learner?: string;
+  made_at?: string;
+  failed?: string[];
+  problem?: string;
+  is_judged?: boolean;
+  damaged?: string[];
+  role?: string;
+  redefined?: string[];
+  unused?: string;
+  unwaived?: string[];
+}
+
+/** All lists, with the rules and features that read each. */
+export interface Lists {
+  lists: ListSummary[];
+}
+
+export interface Live {
+  answer_ms: Record<string, number | null>;
+  answer_ms_ever: Record<string, number | null>;
+  by_outcome: Record<string, OutcomeCount>;
+  came: number;
+  cases?: CasesOpen;
+  counted_from: number;
+  decided: number;
+  events_per_second: number;
+  from: string;
+  is_whole: boolean;
+  labels_waiting: number;
+  outbox: number;
+  outbox_failing: string[];
+  outbox_stuck: number;
+  period: string;
+  quarantined: number;
+  rules: RuleHitCount[];
+  steps: LiveStep[];
+  to: string;
+  verdicts: Record<string, number>;
+  waiting: number;
+  waiting_age_s: number;
+}
+
+export interface LiveStep {
+  decided: number;
+  from: string;
+  not_approved: number;
+}
+
+/** The process responds. */
+export interface Liveness {
+  live: boolean;
+}
+
+/** All tables of the project. */
+export interface LookUpTables {
+  tables: TableSummary[];
+}
+
+/** A version of a table in the log; `by` applied the files, and is empty where the next event took them up. */
+export interface LookUpVersion {
+  seq: number;
+  at: string;
+  by: string;
+}
+
+/** Subject, plain text and HTML. */
+export interface MailPreview {
+  subject: string;
+  text: string;
+  html: string;
+}
+
+/** The newest mails of the built-in mailbox, without their texts. */
+export interface Mailbox {
+  mails: KeptMail[];
+}
+
+/** The share of frauds known after a number of days. */
+export interface MaturityPoint {
+  days: number;
+  share: number;
+  by_source: Record<string, number>;
+}
+
+/** An error: for input its path and `detail`; for the project's files the position, a message and a hint. */
+export interface Mistake {
+  column?: number;
+  detail?: string;
+  file?: string;
+  hint?: string;
+  line?: number;
+  message?: string;
+  path: string;
+}
+
+/** One model with all its details. */
+export interface Model {
+  id: string;
+  event: string;
+  role: string;
+  digest: string;
+  gates: GateResult[];
+  /** `metrics.json`, see the reference of metrics. Slices have `words`. */
+  metrics: Record<string, unknown>;
+  promotions: PromotionRecord[];
+  /** `manifest.json`: how the model was made. */
+  manifest: Record<string, unknown>;
+  files: string[];
+  damaged: Record<string, string>;
+  redefined: string[];
+}
+
+/**
+ * A change of a model: `promote`, `shadow`, `unshadow` or `rollback`, and the reason. `waive` lists gates to
+ * waive, each by metric and limit.
+ */
+export interface ModelChange {
+  do: string;
+  reason: string;
+  waive?: string[];
+}
+
+/**
+ * The model's part of the decision, and the changes that would give another outcome. `base` is the mean margin;
+ * it and the contributions sum to `margin`, within 1e-5 of the sum of their sizes plus half a millionth for
+ * each. If `problem` is set, only the score is available; the numbers are None. `gives` is the scale: log-odds,
+ * or for a forest a probability before calibration.
+ */
+export interface ModelPart {
+  model: string;
+  score: number | null;
+  margin: number | null;
+  base: number | null;
+  policy: PolicyLine;
+  changes: ChangeLine[];
+  note: string;
+  problem: string;
+  gives?: string;
+}
+
+/** The models of the registry with their current state, newest first. */
+export interface Models {
+  models: ListedModel[];
+}
+
+/** An amount with its currency. */
+export interface Money {
+  amount: string;
+  currency: string;
+}
+
+/** A name that an expression can use. */
+export interface Name {
+  name: string;
+  says: string;
+  type: string;
+}
+
+/** The names that a rule can use. */
+export interface Names {
+  effects: string[];
+  keys: RuleKey[];
+  names: Name[];
+}
+
+/**
+ * The new thresholds, null for none, the reason, and other costs to save in the same change. They are written
+ * where policy.yaml still has the text that `tag` stands for.
+ */
+export interface NewCutoffs {
+  reason: string;
+  review_at?: number | null;
+  decline_at?: number | null;
+  costs?: Costs | null;
+}
+
+/**
+ * A kind of job and its parameters, as listed by `GET /api/v1/jobs/kinds`. `timeout_s` is the time limit of a
+ * run.
+ */
+export interface NewJob {
+  kind: string;
+  params?: Record<string, unknown>;
+  timeout_s?: number;
+  retries?: number;
+}
+
+/** An API key to create. */
+export interface NewKey {
+  /** The name: what the key is for. */
+  name: string;
+  /** The role: admin, analyst, author, viewer or service. */
+  role: string;
+  /** Expire after this time, as in 90d. [default: never] */
+  expires?: string;
+  /** Only this right of the role; may be repeated. */
+  scopes?: string[];
+}
+
+/** The key with its secret text, which is shown only once. */
+export interface NewKeyAnswer {
+  id: string;
+  name: string;
+  role: string;
+  scopes: string[];
+  made_at: string;
+  made_by: string;
+  expires_at: string | null;
+  revoked_at: string | null;
+  used_at: string | null;
+  key: string;
+}
+
+/** A new entry; its author is the caller. */
+export interface NewListEntry {
+  /** The value. */
+  value: string;
+  /** The reason, as free text. */
+  note?: string;
+  /** Expiry: applies to events before this. [default: never] */
+  expires_at?: string;
+}
+
+/** A file's new text. */
+export interface NewRuleFile {
+  text: string;
+}
+
+/** A user to add, who sets the password with a link. */
+export interface NewUser {
+  /** The user's name. */
+  name: string;
+  /** The user's role: admin, analyst, author or viewer. */
+  role: string;
+  /** The display name. [default: the name] */
+  display_name?: string;
+  /** The mail address. */
+  email?: string;
+}
+
+/** The user, and a one-time link to set the password, valid for three days; null if a password was given. */
+export interface NewUserAnswer {
+  user: UserDocument;
+  link: string | null;
+  url: string | null;
+}
+
+/** A notice, without secrets and recipients' addresses. */
+export interface NoticeShown {
+  name: string;
+  on: string;
+  event: string | null;
+  channel: string;
+  to: string | null;
+  asks: boolean;
+  digest_s: number | null;
+  has_quiet_hours: boolean;
+  verbose: boolean;
+}
+
+/** The recipient of a test mail, and its event or, for a report, its day. */
+export interface NoticeTest {
+  /** The recipient of the mail. */
+  to: string;
+  /** The event of the mail, as payment/p-1. [default: the newest] */
+  event?: string;
+  /** The day of a report, as 2026-03-01. [default: the last that was due] */
+  day?: string;
+}
+
+/** The notices of the project. */
+export interface Notices {
+  notices: NoticeShown[];
+}
+
+/** The out-of-fold estimate: the cost of such thresholds on events that were not used to choose them. */
+export interface OutOfFoldCost {
+  cost: string | null;
+  low: string | null;
+  high: string | null;
+  reviews: number;
+  frauds_stopped: number;
+  folds: FoldThresholds[];
+}
+
+/** The number of decisions with one outcome. */
+export interface OutcomeCount {
+  count: number;
+  money: string | null;
+}
+
+/** A user by id and name. */
+export interface Person {
+  id: string;
+  name: string;
+}
+
+/** The policy step: rules and score to outcome; thresholds are None if policy.yaml has none. */
+export interface PolicyLine {
+  review_at: number | null;
+  decline_at: number | null;
+  by_rules: string;
+  by_score: string;
+  text: string;
+}
+
+/** One alert of a webhook of Alertmanager; fields that are not used here are ignored. */
+export interface PostedAlert {
+  status: "firing" | "resolved";
+  fingerprint: string;
+  startsAt: string;
+  labels: Record<string, string>;
+  annotations?: Record<string, string>;
+}
+
+/** A webhook of Alertmanager, format version 4. */
+export interface PostedAlerts {
+  alerts: PostedAlert[];
+}
+
+/**
+ * A problem document (RFC 9457). `type` is stable, for programs. `ready` and `state` come from a service that
+ * accepts no events. `by`, `at`, `state`, `verdict`, `tag` and `saved` describe a case that another user changed
+ * first. `instance` refers to a failure in the service's own log; `url` to a conflicting job.
+ */
+export interface Problem {
+  at?: string | null;
+  by?: string | null;
+  detail: string;
+  errors?: Mistake[];
+  instance?: string;
+  ready?: boolean;
+  saved?: boolean;
+  state?: string;
+  status: number;
+  tag?: string;
+  title: string;
+  type: string;
+  url?: string;
+  verdict?: string | null;
+}
+
+/** A promotion to champion: when, by whom, and the waived gates. */
+export interface PromotionRecord {
+  id: string;
+  digest: string;
+  at?: string;
+  by?: string;
+  waived?: Waiver[];
+}
+
+/**
+ * A refused input. `place` is its line, `row` its number among the lines of data. `fixed_by` is the event that
+ * was accepted after the input was corrected and sent again, such as payment/p-1; of a label the event that got
+ * it. `raw` is null if it may contain personal data that the caller may not see, and `raw_base64` has bytes that
+ * are no text.
+ */
+export interface QuarantineEntry {
+  number: number;
+  source: string;
+  place: string;
+  row: number | null;
+  type: string;
+  reason: string;
+  at: string;
+  fixed_by?: string | null;
+  raw?: string | null;
+  raw_base64?: string;
+}
+
+/** Entries by their numbers; a request over HTTP names at least one. */
+export interface QuarantineNumbers {
+  /** Entries by their numbers. */
+  numbers: number[];
+}
+
+/** Each entry with its reason. Its bytes are included unless they may contain personal data. */
+export interface QuarantinePage {
+  entries: QuarantineEntry[];
+  next: string | null;
+}
+
+/** A question to a customer, and the answer: nothing of its link, and not who was asked. */
+export interface QuestionShown {
+  notice: string;
+  event: string;
+  asked: string;
+  until: string;
+  answer: string | null;
+  answered: string | null;
+  released: boolean;
+}
+
+/** The questions about one decision, oldest first. */
+export interface Questions {
+  questions: QuestionShown[];
+}
+
+/** Readiness: the state of the service, and if it accepts events. */
+export interface Readiness {
+  ready: boolean;
+  state: string;
+}
+
+/** A reason of a decision. `code` is stable: a rule's id or a feature's name. */
+export interface Reason {
+  code: string;
+  contribution?: number;
+  effect?: string;
+  inputs?: InputPart[];
+  kind: "rule" | "model";
+  text: string;
+}
+
+/** The removed user. */
+export interface RemovedUser {
+  user: UserDocument;
+}
+
+/** The name of the removed filter. */
+export interface RemovedView {
+  removed: string;
+}
+
+/** A decision computed again; if it differs, both versions. */
+export interface Replay {
+  match: boolean;
+  receipt: string;
+  event: string;
+  id: string;
+  recorded?: string;
+  computed?: string;
+}
+
+/**
+ * Both sides, and the value of their difference with its 95 % confidence interval `low` to `high`. `net` is
+ * null, and there are no weeks, where no event has a label; `mature` events are older than the label delay.
+ */
+export interface ReportBalance {
+  old: ReportSide;
+  new: ReportSide;
+  net: string | null;
+  low: string | null;
+  high: string | null;
+  days: number;
+  events: number;
+  mature: number;
+  labelled: number;
+  weeks: ReportWeek[];
+}
+
+/** Events of one type with the same outcomes and label: their number and amount. */
+export interface ReportCell {
+  event: string;
+  old: string;
+  new: string;
+  label: string;
+  immature: boolean;
+  count: number;
+  money: string;
+}
+
+/** Costs in policy.yaml: of a review and a false decline, null where event types differ; whether it names any. */
+export interface ReportCosts {
+  review: string | null;
+  false_decline: string | null;
+  named: boolean;
+}
+
+/**
+ * Exploration of one event type; numbers of the events that these stand for are estimates. `immature` are
+ * younger than the label delay, `reviewed` a person was to look at first; `cost` is what those cost that are
+ * known as frauds so far and were not reviewed.
+ */
+export interface ReportExploration {
+  event: string;
+  explored: number;
+  immature: number;
+  unclear: number;
+  reviewed: number;
+  known: number;
+  frauds: number;
+  precision: number | null;
+  low: number | null;
+  high: number | null;
+  declines: number;
+  frauds_declined: number;
+  cost: string;
+}
+
+/** Hits of a rule; those of mature events by label, with the precision and its 95 % confidence interval. */
+export interface ReportHits {
+  hits: number;
+  fraud: number;
+  genuine: number;
+  unclear: number;
+  none: number;
+  immature: number;
+  precision: number | null;
+  precision_low: number | null;
+  precision_high: number | null;
+  money: string;
+  fraud_money: string;
+}
+
+/** Events that the draft's models were trained on, before `until`; `behind` are not. */
+export interface ReportLearnt {
+  models: string[];
+  not_told: string[];
+  until: string | null;
+  events: number;
+  behind: number;
+  balance: ReportBalance;
+}
+
+/** Recorded decisions that differ from those of the project without the draft: their number, and what changed. */
+export interface ReportRecorded {
+  differ: number;
+  because: string[];
+}
+
+/** An event whose outcome changes. */
+export interface ReportRow {
+  event: string;
+  id: string;
+  seq: number;
+  time: string;
+  old: string;
+  new: string;
+  label: string;
+  immature: boolean;
+  money: string;
+  old_rules: string[];
+  rules: string[];
+}
+
+/** A rule of the draft: its hits, hits of this rule alone, and `old` hits without the draft. */
+export interface ReportRule {
+  hits: number;
+  fraud: number;
+  genuine: number;
+  unclear: number;
+  none: number;
+  immature: number;
+  precision: number | null;
+  precision_low: number | null;
+  precision_high: number | null;
+  money: string;
+  fraud_money: string;
+  id: string;
+  on: string;
+  effect: string;
+  shadow: boolean;
+  kept: boolean;
+  effective: number;
+  only: ReportHits;
+  overlap: Record<string, number>;
+  old: ReportHits;
+}
+
+/** Outcomes of mature events, without the draft or with it. */
+export interface ReportSide {
+  frauds_stopped: number;
+  fraud_money_stopped: string;
+  reviews: number;
+  false_declines: number;
+}
+
+/** The value of a draft in a week, from its first day on, and how many mature events that has. */
+export interface ReportWeek {
+  day: string;
+  net: string;
+  events: number;
+}
+
+/** The money of the events that the counts of the same names count. */
+export interface ResultMoney {
+  approved: string;
+  challenged: string;
+  reviewed: string;
+  declined: string;
+  caught: string;
+  missed: string;
+  false_declines: string;
+}
+
+/**
+ * A period, or in all of it a rule, shadow hits included, or a value of the field (null where it is missing).
+ * Caught frauds are those that were not approved, missed ones those that were; false declines are declined
+ * events labeled genuine, `unlabeled_declines` those of which nothing is known. `money_saved` is the money of
+ * caught frauds. The precision of reviews is the share of frauds among reviewed events with a label; null
+ * without one. A row is mature when its events are older than the label delay and 99 % of frauds are known at
+ * that age. The estimate of one that is not is null where too few frauds are known.
+ */
+export interface ResultRow {
+  from: string;
+  to: string;
+  value?: string | null;
+  events: number;
+  volume: string;
+  approved: number;
+  challenged: number;
+  reviewed: number;
+  declined: number;
+  fraud: FraudFigures;
+  caught: number;
+  missed: number;
+  false_declines: number;
+  unlabeled_declines: number;
+  money_saved: string;
+  review_precision: number | null;
+  money: ResultMoney;
+  mature: boolean;
+  estimate: FraudEstimate | null;
+}
+
+/**
+ * What fraud cost and what decisions did, with the total of all events; those of several rules count once.
+ * `review_hours` is the time from claim to decision of cases that were decided in these days, each at most as
+ * long as a claim locks it. `declines` is null where nothing was explored, `limits` has those of shroff.yaml.
+ */
+export interface Results {
+  as_of: string | null;
+  by: string;
+  zone: string;
+  currency: string;
+  rows: ResultRow[];
+  total: ResultRow | null;
+  review_hours?: number;
+  declines?: DeclineValue | null;
+  limits?: SchemeRatio[];
+}
+
+/** The result for each entry. */
+export interface RetriedEntries {
+  read: number;
+  taken: number;
+  quarantined: number;
+  entries: RetriedEntry[];
+}
+
+/** The result of one retried entry; `reason` says why it stays. */
+export interface RetriedEntry {
+  number: number;
+  source: string;
+  place: string;
+  outcome: string;
+  reason: string;
+}
+
+/** Statistics of a rule over the newest part of the log. `fraud` and `genuine` count mature hits. */
+export interface RuleCounts {
+  hits: number;
+  in_shadow: number;
+  fraud: number;
+  genuine: number;
+  unclear: number;
+  immature: number;
+  precision: number | null;
+  precision_low: number | null;
+  precision_high: number | null;
+  money: string;
+  fraud_money: string;
+}
+
+/** A draft of a rule. */
+export interface RuleDraft {
+  rule: string;
+  etag: string;
+  authors: string[];
+  saved_at: string;
+  approved_by: string | null;
+}
+
+/** A draft with its text, errors and warnings. */
+export interface RuleDraftChecked {
+  rule: string;
+  etag: string;
+  authors: string[];
+  saved_at: string;
+  approved_by: string | null;
+  text: string;
+  check: DraftCheck;
+}
+
+/** A draft with its text. */
+export interface RuleDraftText {
+  rule: string;
+  etag: string;
+  authors: string[];
+  saved_at: string;
+  approved_by: string | null;
+  text: string;
+}
+
+/** All drafts, without their texts. */
+export interface RuleDrafts {
+  drafts: RuleDraft[];
+}
+
+/** A file of rules. */
+export interface RuleFileShown {
+  etag: string;
+  file: string;
+  rules: RuleOfFile[];
+}
+
+/** A file of rules with its text. */
+export interface RuleFileText {
+  etag: string;
+  file: string;
+  rules: RuleOfFile[];
+  text: string;
+}
+
+/** The written rule file. */
+export interface RuleFileWritten {
+  etag: string;
+  file: string;
+  in_force: boolean;
+  rules: RuleOfFile[];
+  why_not: string | null;
+}
+
+/** All files of rules. */
+export interface RuleFiles {
+  files: RuleFileShown[];
+}
+
+/** An event that a rule hit. `shadow` says whether the rule was in shadow then. */
+export interface RuleHit {
+  event: string;
+  id: string;
+  seq: number;
+  time: string;
+  money: string | null;
+  shadow: boolean;
+  verdict: string | null;
+  immature: boolean;
+}
+
+/** Statistics of a rule over the last hour. */
+export interface RuleHitCount {
+  hits_1h: number;
+  is_spike: boolean;
+  rule: string;
+  shadow: boolean;
+  usual_1h: HitRange | null;
+}
+
+/** A page of hits, the newest first. */
+export interface RuleHits {
+  hits: RuleHit[];
+  next: string | null;
+}
+
+/** A key of a rule file. */
+export interface RuleKey {
+  name: string;
+  says: string;
+}
+
+/** One rule that checked the event. `result`: hit, hit in shadow, or no hit; `condition`: as it is written. */
+export interface RuleLine {
+  id: string;
+  effect: string;
+  result: string;
+  text: string;
+  condition: string;
+}
+
+/** A rule and its statistics. `fraud` and `genuine` count mature hits. */
+export interface RuleOfFile {
+  by: string;
+  effect: string;
+  fraud: number;
+  genuine: number;
+  hits: number;
+  id: string;
+  notify: string | null;
+  on: string;
+  precision: number | null;
+  precision_high: number | null;
+  precision_low: number | null;
+  rollout: number;
+  shadow: boolean;
+  tests: number;
+}
+
+/** The version to restore, 0 to remove the rule, and the reason. */
+export interface RuleReturn {
+  seq: number;
+  reason: string;
+}
+
+/** One rule and its statistics. */
+export interface RuleState {
+  id: string;
+  state: string;
+  file: string | null;
+  effect: string | null;
+  in_force: boolean;
+  trial: string | null;
+  draft: string | null;
+  changed_at: string | null;
+  record: RuleCounts;
+}
+
+/** All rules with their statistics since a time; removed ones come last. */
+export interface RuleStates {
+  since: string | null;
+  rules: RuleState[];
+}
+
+/** The text of a rule from a sequence number of the log on; null if it was removed. */
+export interface RuleVersion {
+  seq: number;
+  time: string;
+  file: string;
+  text: string | null;
+  by: string | null;
+  reason: string | null;
+}
+
+/** All versions of a rule, newest first; the text is null if the rule was removed. */
+export interface RuleVersions {
+  versions: RuleVersion[];
+}
+
+/** One rule with its text, and its changes that wait for a second person. */
+export interface RuleWhole {
+  id: string;
+  state: string;
+  file: string | null;
+  effect: string | null;
+  in_force: boolean;
+  trial: string | null;
+  draft: string | null;
+  changed_at: string | null;
+  record: RuleCounts;
+  text: string;
+  says: string | null;
+  asked: ChangeAsked[];
+}
+
+/** A schedule of schedules.yaml: when it is due next, and its last job. */
+export interface ScheduleDocument {
+  schedule: string;
+  kind: string;
+  cron: string;
+  zone: string;
+  /** The parameters that `GET /api/v1/jobs/kinds` lists for this kind. */
+  params: Record<string, unknown>;
+  catch_up: string;
+  overlap: string;
+  timeout_s: number;
+  retries: number;
+  paused: boolean;
+  next_at_ms: number | null;
+  last: JobDocument | null;
+}
+
+/** The schedules of schedules.yaml, each with its next due time and its last job. */
+export interface ScheduleList {
+  schedules: ScheduleDocument[];
+}
+
+/** Whether the schedule is paused, and all schedules. */
+export interface SchedulePause {
+  schedules: ScheduleDocument[];
+  schedule: string;
+  paused: boolean;
+}
+
+/**
+ * A share of the approved events of the calendar month and its limit. It is null without such events;
+ * `days_left` is null where the month ends before the limit is reached at the pace of the last 28 days, 0 beyond
+ * the limit.
+ */
+export interface SchemeRatio {
+  name: string;
+  ratio: number | null;
+  limit: number;
+  days_left: number | null;
+}
+
+/** Second reviews: how many are waiting, done, and equal to the first; disagreements wait for a third person. */
+export interface SecondLooks {
+  waiting: number;
+  disagreements: number;
+  decided: number;
+  agreed: number;
+  agreement: number | null;
+}
+
+/** One session. */
+export interface SessionAnswer {
+  session: SessionDocument;
+}
+
+/** An open session, without its token. */
+export interface SessionDocument {
+  id: string;
+  user: string;
+  address: string;
+  signed_in_at: string;
+  used_at: string;
+  ends_at: string;
+}
+
+/** The sessions, most recently used first. */
+export interface Sessions {
+  sessions: SessionDocument[];
+}
+
+/** A draft to put in shadow. */
+export interface ShadowDraft {
+  etag: string;
+  file?: string;
+  reason?: string;
+}
+
+/** The rule to silence, and the etag of the requested silence. */
+export interface SilenceApproval {
+  rule: string;
+  etag: string;
+}
+
+/** The rule whose silence to end. */
+export interface SilenceEnd {
+  rule: string;
+}
+
+/** The rule to silence, the end, and the reason. */
+export interface SilenceRequest {
+  rule: string;
+  until: string;
+  text: string;
+}
+
+/** The progress of a sink: `through` is null before the first delivery, `trouble` while rows are accepted. */
+export interface SinkHealth {
+  kind: string;
+  lag: number;
+  name: string;
+  stuck: number;
+  through: number | null;
+  trouble: string | null;
+}
+
+/** A step: the users who reached it, their share of those at the first step, and seconds since the previous step. */
+export interface StepRow {
+  funnel: string;
+  step: string;
+  users: number;
+  conversion: number | null;
+  lower_quartile_s: number | null;
+  median_s: number | null;
+  upper_quartile_s: number | null;
+  value?: string | null;
+}
+
+/** A row of a table, its key as the file has it, and the line; `since` is the time from which on it is valid. */
+export interface TableRow {
+  key: string;
+  line: number | null;
+  since: string | null;
+  values: Record<string, string | null>;
+}
+
+/** A table: its file, how keys are looked up (`equal`, `prefix`, `suffix`, `network`), and what reads it. */
+export interface TableSummary {
+  name: string;
+  file: string;
+  match: string;
+  columns: string[];
+  rows: number;
+  read_by: string[];
+}
+
+/** A table with its newest versions; the row that a value gives, and the rows that one version changed. */
+export interface TableView {
+  table: TableSummary;
+  value: string;
+  row: TableRow | null;
+  versions: LookUpVersion[];
+  difference: string[];
+}
+
+/**
+ * Result of a test mail: accepted by the mail server, or the refused addresses. `folder` is where its file is if
+ * no server is set, for commands and programs on this machine.
+ */
+export interface TestSent {
+  sent: boolean;
+  refused: string[];
+  folder?: string;
+}
+
+/** Of the users who came to the first step on a day, the number that reached a step by the end of the last day. */
+export interface TrendRow {
+  funnel: string;
+  day: string;
+  step: string;
+  users: number;
+}
+
+/** An event of a type that is not decided. */
+export interface Undecided {
+  decided: boolean;
+  event: string;
+  id: string;
+  seq: number | null;
+}
+
+/** One user. */
+export interface UserAnswer {
+  user: UserDocument;
+}
+
+/** The changes of a user; fields left out stay. */
+export interface UserChange {
+  role?: string | null;
+  disabled?: boolean | null;
+  display_name?: string | null;
+  email?: string | null;
+}
+
+/** A user, without a credential. `signs_in_by` is `password`, `oidc` or `nothing`. */
+export interface UserDocument {
+  id: string;
+  name: string;
+  display_name: string;
+  email: string;
+  role: string;
+  disabled: boolean;
+  signs_in_by: string;
+  made_at: string;
+  last_login_at: string | null;
+}
+
+/**
+ * A one-time link: its path and its full URL, if the address of the service is known; without `user` for an
+ * admin. It sets the user's password, or creates an admin.
+ */
+export interface UserLink {
+  link: string;
+  url: string | null;
+  user: string | null;
+}
+
+/** Users with their roles. */
+export interface Users {
+  users: UserDocument[];
+}
+
+/** A page of the users behind a number, in order, and their total; `next` if there are more. */
+export interface UsersPage {
+  users: string[];
+  total: number;
+  next: string | null;
+}
+
+/** A feature's values in earlier decisions of this entity. */
+export interface Usual {
+  count: number;
+  lowest: string | number | boolean | null;
+  median: string | number | boolean | null;
+  highest: string | number | boolean | null;
+}
+
+/** A filter to save. */
+export interface ViewQuery {
+  query: string;
+  shared?: boolean;
+}
+
+/**
+ * A waived gate, with the name of the promoter and the reason. `limit` is the failed limit, in words; old files
+ * have none.
+ */
+export interface Waiver {
+  gate: string;
+  reason: string;
+  by: string;
+  limit?: string;
+}
+
+/** The operations of a service, one method each. */
+export class Api extends Transport {
+  /** Count events by type and day; each event counts once. */
+  postAnalyticsEventCounts(body: CountQuestion): Promise<CountRows> {
+    return this.call("POST", `/api/v1/analytics/event-counts`, { body });
+  }
+
+  /** List the event types, their fields for counts, and the sources of events. */
+  getAnalyticsEventTypes(): Promise<CountableTypes> {
+    return this.call("GET", `/api/v1/analytics/event-types`);
+  }
+
+  /** Show the features of one key of an entity at a point in time. */
+  postAnalyticsFacts(body: KeyAtMoment): Promise<FactsDocument> {
+    return this.call("POST", `/api/v1/analytics/facts`, { body });
+  }
+
+  /** List the funnels of funnels.yaml. */
+  getAnalyticsFunnels(): Promise<DeclaredFunnels> {
+    return this.call("GET", `/api/v1/analytics/funnels`);
+  }
+
+  /** Count the users at each step of a funnel, or of all funnels of funnels.yaml. */
+  postAnalyticsFunnels(body: FunnelDays): Promise<FunnelDocument> {
+    return this.call("POST", `/api/v1/analytics/funnels`, { body });
+  }
+
+  /** List the users behind a number of a funnel, up to 1,000 at once. */
+  postAnalyticsFunnelsUsers(body: FunnelUsers): Promise<UsersPage> {
+    return this.call("POST", `/api/v1/analytics/funnels/users`, { body });
+  }
+
+  /** List the audit log, newest first: who did what, with old and new values. */
+  getAudit(options: { who?: string; action?: string; subject?: string; from?: string; to?: string; limit?: string; cursor?: string } = {}): Promise<AuditRows> {
+    return this.call("GET", `/api/v1/audit`, { query: { "who": options.who, "action": options.action, "subject": options.subject, "from": options.from, "to": options.to, "limit": options.limit, "cursor": options.cursor } });
+  }
+
+  /** Verify the hash chain of the audit log and its sealed end. */
+  postAuditVerify(): Promise<AuditCheck> {
+    return this.call("POST", `/api/v1/audit/verify`);
+  }
+
+  /** List the back-tests that were started without waiting. */
+  getBacktests(): Promise<BacktestRuns> {
+    return this.call("GET", `/api/v1/backtests`);
+  }
+
+  /** Compare a draft of rules, a policy or a model with the project without it, over the log. */
+  postBacktests(body: BacktestRequest): Promise<unknown> {
+    return this.call("POST", `/api/v1/backtests`, { body });
+  }
+
+  /** Get the progress of a back-test, and its final report. */
+  getBacktestsId(id: string): Promise<BacktestRun> {
+    return this.call("GET", `/api/v1/backtests/${part(id)}`);
+  }
+
+  /** Get today's review capacity: cases done, expected end of the queue, and second reviews. */
+  getCapacity(options: { since?: string } = {}): Promise<Capacity> {
+    return this.call("GET", `/api/v1/capacity`, { query: { "since": options.since } });
+  }
+
+  /** List the cases that match a filter (the queue), those due first at the top. */
+  getCases(options: { state?: string; entity?: string; key?: string; assignee?: string; rule?: string; min_stake?: string; due_within?: string; text?: string; customer?: string; order?: string; limit?: string; cursor?: string } = {}): Promise<CaseList> {
+    return this.call("GET", `/api/v1/cases`, { query: { "state": options.state, "entity": options.entity, "key": options.key, "assignee": options.assignee, "rule": options.rule, "min_stake": options.min_stake, "due_within": options.due_within, "text": options.text, "customer": options.customer, "order": options.order, "limit": options.limit, "cursor": options.cursor } });
+  }
+
+  /** Decide, claim or snooze several cases. Cases that cannot be changed are reported; the others are changed. */
+  postCasesBulk(body: CasesAction): Promise<CasesActed> {
+    return this.call("POST", `/api/v1/cases/bulk`, { body });
+  }
+
+  /** Claim the case that is due first, of those that match a filter and are free or already yours. */
+  postCasesClaimNext(options: { state?: string; entity?: string; key?: string; assignee?: string; rule?: string; min_stake?: string; due_within?: string; text?: string; customer?: string; order?: string } = {}): Promise<CaseClaimed> {
+    return this.call("POST", `/api/v1/cases/claim-next`, { query: { "state": options.state, "entity": options.entity, "key": options.key, "assignee": options.assignee, "rule": options.rule, "min_stake": options.min_stake, "due_within": options.due_within, "text": options.text, "customer": options.customer, "order": options.order } });
+  }
+
+  /** Undo a recent action on one or several cases; those that another user has changed since stay unchanged. */
+  postCasesUndo(body: CaseUndo): Promise<CasesUndone> {
+    return this.call("POST", `/api/v1/cases/undo`, { body });
+  }
+
+  /** Show one case with its alerts, notes, history and files. */
+  getCasesId(id: string): Promise<CaseWhole> {
+    return this.call("GET", `/api/v1/cases/${part(id)}`);
+  }
+
+  /** Approve, as the second person, a silence that somebody else requested; needs a signed-in user. */
+  postCasesIdApproveSilence(id: string, body: SilenceApproval, options: { "If-Match"?: string } = {}): Promise<CaseSilenced> {
+    return this.call("POST", `/api/v1/cases/${part(id)}/approve-silence`, { body, headers: { "If-Match": options["If-Match"] } });
+  }
+
+  /** Assign a case to a user by name, or to nobody. */
+  postCasesIdAssign(id: string, body: CaseAssignment, options: { "If-Match"?: string } = {}): Promise<Case> {
+    return this.call("POST", `/api/v1/cases/${part(id)}/assign`, { body, headers: { "If-Match": options["If-Match"] } });
+  }
+
+  /** Claim a case; it is locked for you until the lock expires. */
+  postCasesIdClaim(id: string, options: { "If-Match"?: string } = {}): Promise<Case> {
+    return this.call("POST", `/api/v1/cases/${part(id)}/claim`, { headers: { "If-Match": options["If-Match"] } });
+  }
+
+  /** Decide a case: it closes at once; labels of its events are written 8 s later unless you undo it. */
+  postCasesIdDecide(id: string, body: CaseVerdict, options: { "If-Match"?: string } = {}): Promise<CaseDecided> {
+    return this.call("POST", `/api/v1/cases/${part(id)}/decide`, { body, headers: { "If-Match": options["If-Match"] } });
+  }
+
+  /** End the silence of a rule for the key of the case; the answer says whether that is active. */
+  postCasesIdEndSilence(id: string, body: SilenceEnd, options: { "If-Match"?: string } = {}): Promise<CaseSilenced> {
+    return this.call("POST", `/api/v1/cases/${part(id)}/end-silence`, { body, headers: { "If-Match": options["If-Match"] } });
+  }
+
+  /** Escalate a case, to a user or to anybody else. */
+  postCasesIdEscalate(id: string, body: CaseEscalation, options: { "If-Match"?: string } = {}): Promise<Case> {
+    return this.call("POST", `/api/v1/cases/${part(id)}/escalate`, { body, headers: { "If-Match": options["If-Match"] } });
+  }
+
+  /** Add a note to a case. */
+  postCasesIdNote(id: string, body: CaseText): Promise<Case> {
+    return this.call("POST", `/api/v1/cases/${part(id)}/note`, { body });
+  }
+
+  /** Release a case. */
+  postCasesIdRelease(id: string, options: { "If-Match"?: string } = {}): Promise<Case> {
+    return this.call("POST", `/api/v1/cases/${part(id)}/release`, { headers: { "If-Match": options["If-Match"] } });
+  }
+
+  /** Reopen a closed case. */
+  postCasesIdReopen(id: string, body: CaseText, options: { "If-Match"?: string } = {}): Promise<Case> {
+    return this.call("POST", `/api/v1/cases/${part(id)}/reopen`, { body, headers: { "If-Match": options["If-Match"] } });
+  }
+
+  /** Silence a rule for the key of the case, for events before a time; the answer says whether it is active. */
+  postCasesIdSilence(id: string, body: SilenceRequest, options: { "If-Match"?: string } = {}): Promise<CaseSilenced> {
+    return this.call("POST", `/api/v1/cases/${part(id)}/silence`, { body, headers: { "If-Match": options["If-Match"] } });
+  }
+
+  /** Snooze a case until a time. */
+  postCasesIdSnooze(id: string, body: CaseSnooze, options: { "If-Match"?: string } = {}): Promise<CaseActed> {
+    return this.call("POST", `/api/v1/cases/${part(id)}/snooze`, { body, headers: { "If-Match": options["If-Match"] } });
+  }
+
+  /** Undo a recent action, by its number. */
+  postCasesIdUndo(id: string, body: CaseUndo): Promise<CasesUndone> {
+    return this.call("POST", `/api/v1/cases/${part(id)}/undo`, { body });
+  }
+
+  /** List inactive changes in the project's files: files, and settings of shroff.yaml. */
+  getChanges(): Promise<FileChanges> {
+    return this.call("GET", `/api/v1/changes`);
+  }
+
+  /** Make the project's files the active version, from the next event on. */
+  postChangesApply(body: ChangesStep): Promise<AppliedChanges> {
+    return this.call("POST", `/api/v1/changes/apply`, { body });
+  }
+
+  /** A decision. */
+  getDecisionsEventId(event: string, id: string, options: { explain?: string } = {}): Promise<Decision> {
+    return this.call("GET", `/api/v1/decisions/${part(event)}/${part(id)}`, { query: { "explain": options.explain } });
+  }
+
+  /** Explain a decision: the model's reasons, its features beside earlier values, and its rules in words. */
+  getDecisionsEventIdExplain(event: string, id: string): Promise<Decision> {
+    return this.call("GET", `/api/v1/decisions/${part(event)}/${part(id)}/explain`);
+  }
+
+  /** List the questions to customers about a decision, and their answers. */
+  getDecisionsEventIdQuestions(event: string, id: string): Promise<Questions> {
+    return this.call("GET", `/api/v1/decisions/${part(event)}/${part(id)}/questions`);
+  }
+
+  /** Replay a decision: compute it again from the log and compare. */
+  getDecisionsEventIdReplay(event: string, id: string): Promise<Replay> {
+    return this.call("GET", `/api/v1/decisions/${part(event)}/${part(id)}/replay`);
+  }
+
+  /** List disputes at their latest stage, with due dates and whether they meet Visa's Compelling Evidence 3.0. */
+  getDisputes(options: { open?: string; stage?: string; due_within?: string; as_of?: string } = {}): Promise<DisputeList> {
+    return this.call("GET", `/api/v1/disputes`, { query: { "open": options.open, "stage": options.stage, "due_within": options.due_within, "as_of": options.as_of } });
+  }
+
+  /** Import stages of disputes, each as a label of the source 'chargeback'. */
+  postDisputes(body: ImportDisputes): Promise<DisputesImported> {
+    return this.call("POST", `/api/v1/disputes`, { body });
+  }
+
+  /**
+   * Make the evidence pack of disputes: payment, decision and reasons, device, addresses, receipt, prior
+   * payments.
+   */
+  getDisputesPack(options: { event?: string } = {}): Promise<DisputeList> {
+    return this.call("GET", `/api/v1/disputes/pack`, { query: { "event": options.event } });
+  }
+
+  /** List all rule drafts. */
+  getDrafts(): Promise<RuleDrafts> {
+    return this.call("GET", `/api/v1/drafts`);
+  }
+
+  /** Get one key of an entity: its events, features as of the last decision, flags, and related keys. */
+  getEntitiesEntityKey(entity: string, key: string, options: { limit?: string; cursor?: string } = {}): Promise<EntityView> {
+    return this.call("GET", `/api/v1/entities/${part(entity)}/${part(key)}`, { query: { "limit": options.limit, "cursor": options.cursor } });
+  }
+
+  /** Show by which values a key is linked to other keys of its entity, and what happened with them. */
+  getEntitiesEntityKeyLinks(entity: string, key: string, options: { as_of?: string; steps?: string } = {}): Promise<EntityLinksAnswer> {
+    return this.call("GET", `/api/v1/entities/${part(entity)}/${part(key)}/links`, { query: { "as_of": options.as_of, "steps": options.steps } });
+  }
+
+  /** List the flags of one key of an entity, newest first. */
+  getFlags(options: { entity?: string; key?: string; field?: string; value?: string; limit?: string; cursor?: string } = {}): Promise<Flags> {
+    return this.call("GET", `/api/v1/flags`, { query: { "entity": options.entity, "key": options.key, "field": options.field, "value": options.value, "limit": options.limit, "cursor": options.cursor } });
+  }
+
+  /**
+   * Record whether a flag was right. The answer becomes an analyst's label, fraud or genuine, of its event: it
+   * judges all flags of that event.
+   */
+  patchFlagsId(id: string, body: FlagJudgement): Promise<FlagShown> {
+    return this.call("PATCH", `/api/v1/flags/${part(id)}`, { body });
+  }
+
+  /**
+   * Get the service's health: the findings of `shroff doctor`, at most a minute old, sinks, drift, and alerts of
+   * Prometheus that fire.
+   */
+  getHealth(): Promise<Health> {
+    return this.call("GET", `/api/v1/health`);
+  }
+
+  /**
+   * Receive alerts of Prometheus from Alertmanager (a `webhook_configs` receiver). `GET /api/v1/health` and the
+   * screen *Health* show those that fire, at most 200. An alert ends when it is resolved, or 15 minutes after
+   * its last repeat.
+   */
+  postHealthAlerts(body: PostedAlerts): Promise<AlertCount> {
+    return this.call("POST", `/api/v1/health/alerts`, { body });
+  }
+
+  /** List the newest jobs with their states and progress, newest first. */
+  getJobs(options: { limit?: string; before?: string } = {}): Promise<JobList> {
+    return this.call("GET", `/api/v1/jobs`, { query: { "limit": options.limit, "before": options.before } });
+  }
+
+  /** Queue a job: features, train, backtest, lake, marts and others. Only one job of a kind can wait or run. */
+  postJobs(body: NewJob): Promise<JobDocument> {
+    return this.call("POST", `/api/v1/jobs`, { body });
+  }
+
+  /** List the kinds of jobs and their parameters. */
+  getJobsKinds(): Promise<JobKinds> {
+    return this.call("GET", `/api/v1/jobs/kinds`);
+  }
+
+  /** Show a job: its parameters, progress by step, log and result. */
+  getJobsId(id: string): Promise<JobDocument> {
+    return this.call("GET", `/api/v1/jobs/${part(id)}`);
+  }
+
+  /** Cancel a job that waits or runs; a running one stops soon. */
+  postJobsIdCancel(id: string): Promise<JobDocument> {
+    return this.call("POST", `/api/v1/jobs/${part(id)}/cancel`);
+  }
+
+  /** List all API keys, revoked ones included, without their secret text. */
+  getKeys(): Promise<Keys> {
+    return this.call("GET", `/api/v1/keys`);
+  }
+
+  /** Create an API key and show it, this one time. It has at most the rights of its creator. */
+  postKeys(body: NewKey): Promise<NewKeyAnswer> {
+    return this.call("POST", `/api/v1/keys`, { body });
+  }
+
+  /** Revoke an API key by its id, its name or its text. Running services may accept it for one more second. */
+  deleteKeysId(id: string): Promise<KeyDocument> {
+    return this.call("DELETE", `/api/v1/keys/${part(id)}`);
+  }
+
+  /** Get statistics of labels: how many, how fast, conflicting, unmatched, and customers' answers. */
+  getLabels(): Promise<LabelsTogether> {
+    return this.call("GET", `/api/v1/labels`);
+  }
+
+  /** List the lists that rules and features read. */
+  getLists(): Promise<Lists> {
+    return this.call("GET", `/api/v1/lists`);
+  }
+
+  /** Show the entries of a list, in the order of its file. */
+  getListsList(list: string): Promise<ListEntries> {
+    return this.call("GET", `/api/v1/lists/${part(list)}`);
+  }
+
+  /** Add entries of a CSV file to a list and make them active; entries with the same value are replaced. */
+  putListsList(list: string, body: ListSheet): Promise<ListChange> {
+    return this.call("PUT", `/api/v1/lists/${part(list)}`, { body });
+  }
+
+  /** Approve, as the second person, a requested change of a list. */
+  postListsListApprove(list: string, body: ListApproval): Promise<ListChange> {
+    return this.call("POST", `/api/v1/lists/${part(list)}/approve`, { body });
+  }
+
+  /** Add a value to lists/NAME.csv and make it active; an entry with the same value is replaced. */
+  postListsListEntries(list: string, body: NewListEntry): Promise<ListChange> {
+    return this.call("POST", `/api/v1/lists/${part(list)}/entries`, { body });
+  }
+
+  /** Remove a value from lists/NAME.csv and make that active. */
+  deleteListsListEntriesValue(list: string, value: string, options: { reason?: string } = {}): Promise<ListChange> {
+    return this.call("DELETE", `/api/v1/lists/${part(list)}/entries/${part(value)}`, { query: { "reason": options.reason } });
+  }
+
+  /** Get live figures: events and decisions in a period up to the newest event, latency, and backlog. */
+  getLive(options: { period?: string } = {}): Promise<Live> {
+    return this.call("GET", `/api/v1/live`, { query: { "period": options.period } });
+  }
+
+  /** List the built-in mailbox: mails stored as files, if no mail server is set. */
+  getMailbox(options: { limit?: string } = {}): Promise<Mailbox> {
+    return this.call("GET", `/api/v1/mailbox`, { query: { "limit": options.limit } });
+  }
+
+  /** Get one mail of the built-in mailbox. */
+  getMailboxName(name: string): Promise<KeptMail> {
+    return this.call("GET", `/api/v1/mailbox/${part(name)}`);
+  }
+
+  /** List the models of the registry with their current state, newest first. */
+  getModels(): Promise<Models> {
+    return this.call("GET", `/api/v1/models`);
+  }
+
+  /** Show one model: its origin, its metrics and its gates. */
+  getModelsId(id: string): Promise<Model> {
+    return this.call("GET", `/api/v1/models/${part(id)}`);
+  }
+
+  /** Promote a model, roll it back, put it in shadow or take it out; with a reason, which is recorded. */
+  postModelsId(id: string, body: ModelChange): Promise<Deployment> {
+    return this.call("POST", `/api/v1/models/${part(id)}`, { body });
+  }
+
+  /** List the names that a rule's expressions can use: features, fields, functions, lists and tables, with types. */
+  getNames(): Promise<Names> {
+    return this.call("GET", `/api/v1/names`);
+  }
+
+  /** List the notices of the project with their triggers and channels. */
+  getNotices(): Promise<Notices> {
+    return this.call("GET", `/api/v1/notices`);
+  }
+
+  /** Preview the mail of a notice. Nothing is sent, and the link in it does not work. */
+  getNoticesNamePreview(name: string, options: { event?: string; day?: string } = {}): Promise<MailPreview> {
+    return this.call("GET", `/api/v1/notices/${part(name)}/preview`, { query: { "event": options.event, "day": options.day } });
+  }
+
+  /** Send the mail of a notice to an address, marked as a test. Exit status 1 if it is refused. */
+  postNoticesNameTest(name: string, body: NoticeTest): Promise<TestSent> {
+    return this.call("POST", `/api/v1/notices/${part(name)}/test`, { body });
+  }
+
+  /** List the newest letters (mails, calls and documents): sent, waiting or refused. */
+  getOutbox(options: { state?: string; limit?: string; cursor?: string } = {}): Promise<LetterPage> {
+    return this.call("GET", `/api/v1/outbox`, { query: { "state": options.state, "limit": options.limit, "cursor": options.cursor } });
+  }
+
+  /** Send a letter again that was refused, or whose delivery is unknown. */
+  postOutboxIdRetry(id: string): Promise<LetterShown> {
+    return this.call("POST", `/api/v1/outbox/${part(id)}/retry`);
+  }
+
+  /** List quarantined input, newest first. */
+  getQuarantine(options: { limit?: string; cursor?: string } = {}): Promise<QuarantinePage> {
+    return this.call("GET", `/api/v1/quarantine`, { query: { "limit": options.limit, "cursor": options.cursor } });
+  }
+
+  /** Drop quarantined entries for good. */
+  postQuarantineDrop(body: QuarantineNumbers): Promise<DroppedEntries> {
+    return this.call("POST", `/api/v1/quarantine/drop`, { body });
+  }
+
+  /** Retry entries with the current project, all of them if no number is given; refused entries stay. */
+  postQuarantineRetry(body: QuarantineNumbers): Promise<RetriedEntries> {
+    return this.call("POST", `/api/v1/quarantine/retry`, { body });
+  }
+
+  /** List every rule with its state and its statistics over the newest part of the log. */
+  getRecords(): Promise<RuleStates> {
+    return this.call("GET", `/api/v1/records`);
+  }
+
+  /** Report what fraud cost and what decisions did: volume, outcomes, fraud caught and missed, false declines. */
+  getResults(options: { from?: string; to?: string; by?: string; as_of?: string; zone?: string } = {}): Promise<Results> {
+    return this.call("GET", `/api/v1/results`, { query: { "from": options.from, "to": options.to, "by": options.by, "as_of": options.as_of, "zone": options.zone } });
+  }
+
+  /** List the rule files. */
+  getRules(): Promise<RuleFiles> {
+    return this.call("GET", `/api/v1/rules`);
+  }
+
+  /** Get one rule file with its text. */
+  getRulesFile(file: string): Promise<RuleFileText> {
+    return this.call("GET", `/api/v1/rules/${part(file)}`);
+  }
+
+  /** Replace the text of a rule file: it is checked with its tests, written, and made active. */
+  putRulesFile(file: string, body: NewRuleFile, options: { "If-Match"?: string; "If-None-Match"?: string } = {}): Promise<RuleFileWritten> {
+    return this.call("PUT", `/api/v1/rules/${part(file)}`, { body, headers: { "If-Match": options["If-Match"], "If-None-Match": options["If-None-Match"] } });
+  }
+
+  /** Restore a rule's version from a sequence number of the log; 0 removes the rule. */
+  postRulesRuleBack(rule: string, body: RuleReturn): Promise<AdoptedFile> {
+    return this.call("POST", `/api/v1/rules/${part(rule)}/back`, { body });
+  }
+
+  /** Get one draft with its text. */
+  getRulesRuleDraft(rule: string): Promise<RuleDraftText> {
+    return this.call("GET", `/api/v1/rules/${part(rule)}/draft`);
+  }
+
+  /** Save the draft of a rule, even if it has errors. Nothing becomes active. */
+  putRulesRuleDraft(rule: string, body: DraftBody, options: { "If-Match"?: string; "If-None-Match"?: string } = {}): Promise<RuleDraftChecked> {
+    return this.call("PUT", `/api/v1/rules/${part(rule)}/draft`, { body, headers: { "If-Match": options["If-Match"], "If-None-Match": options["If-None-Match"] } });
+  }
+
+  /** Delete a draft and its trial. */
+  deleteRulesRuleDraft(rule: string, options: { "If-Match"?: string } = {}): Promise<DroppedDraft> {
+    return this.call("DELETE", `/api/v1/rules/${part(rule)}/draft`, { headers: { "If-Match": options["If-Match"] } });
+  }
+
+  /** Make a draft active; it replaces the rule and its trial. */
+  postRulesRuleDraftActivate(rule: string, body: ActivateDraft): Promise<AdoptedFile> {
+    return this.call("POST", `/api/v1/rules/${part(rule)}/draft/activate`, { body });
+  }
+
+  /** Approve a draft that others wrote. */
+  postRulesRuleDraftApprove(rule: string, body: ApproveDraft): Promise<RuleDraft> {
+    return this.call("POST", `/api/v1/rules/${part(rule)}/draft/approve`, { body });
+  }
+
+  /** Check an unsaved text: errors with line and column, test results, and the rule in words. */
+  postRulesRuleDraftCheck(rule: string, body: DraftBody): Promise<DraftCheck> {
+    return this.call("POST", `/api/v1/rules/${part(rule)}/draft/check`, { body });
+  }
+
+  /** Put a draft in shadow: a new rule under its own id, a changed rule as a trial under another id. */
+  postRulesRuleDraftShadow(rule: string, body: ShadowDraft): Promise<AdoptedFile> {
+    return this.call("POST", `/api/v1/rules/${part(rule)}/draft/shadow`, { body });
+  }
+
+  /** List the versions of a rule, with their authors. */
+  getRulesRuleHistory(rule: string): Promise<RuleVersions> {
+    return this.call("GET", `/api/v1/rules/${part(rule)}/history`);
+  }
+
+  /** List the newest events that a rule hit, with their labels. */
+  getRulesRuleHits(rule: string, options: { limit?: string; cursor?: string } = {}): Promise<RuleHits> {
+    return this.call("GET", `/api/v1/rules/${part(rule)}/hits`, { query: { "limit": options.limit, "cursor": options.cursor } });
+  }
+
+  /** Show one rule in words, with its statistics. */
+  getRulesRuleRecord(rule: string): Promise<RuleWhole> {
+    return this.call("GET", `/api/v1/rules/${part(rule)}/record`);
+  }
+
+  /** List the schedules of schedules.yaml: what they run, when they are due next, and their last result. */
+  getSchedules(): Promise<ScheduleList> {
+    return this.call("GET", `/api/v1/schedules`);
+  }
+
+  /** Pause a schedule. Runs that are due during the pause are skipped. */
+  postSchedulesNamePause(name: string): Promise<SchedulePause> {
+    return this.call("POST", `/api/v1/schedules/${part(name)}/pause`);
+  }
+
+  /** Resume a paused schedule, from now on. */
+  postSchedulesNameResume(name: string): Promise<SchedulePause> {
+    return this.call("POST", `/api/v1/schedules/${part(name)}/resume`);
+  }
+
+  /** Run the job of a schedule now. */
+  postSchedulesNameRun(name: string): Promise<JobDocument> {
+    return this.call("POST", `/api/v1/schedules/${part(name)}/run`);
+  }
+
+  /** List open sessions. */
+  getSessions(): Promise<Sessions> {
+    return this.call("GET", `/api/v1/sessions`);
+  }
+
+  /** End a session. */
+  deleteSessionsId(id: string): Promise<SessionAnswer> {
+    return this.call("DELETE", `/api/v1/sessions/${part(id)}`);
+  }
+
+  /** List look-up tables: how they are looked up, their rows, and what reads them. */
+  getTables(): Promise<LookUpTables> {
+    return this.call("GET", `/api/v1/tables`);
+  }
+
+  /** Show a look-up table: the row that a value gives, its versions, and who applied them. */
+  getTablesName(name: string, options: { value?: string; at?: string; seq?: string } = {}): Promise<TableView> {
+    return this.call("GET", `/api/v1/tables/${part(name)}`, { query: { "value": options.value, "at": options.at, "seq": options.seq } });
+  }
+
+  /** Choose the thresholds of the score with the lowest cost of fraud, declines and reviews, by policy.yaml. */
+  getThresholds(options: { event?: string; model?: string; missed?: string; false_decline?: string; review?: string; reviews_a_day?: string; review_at?: string; decline_at?: string } = {}): Promise<CheapestThresholds> {
+    return this.call("GET", `/api/v1/thresholds`, { query: { "event": options.event, "model": options.model, "missed": options.missed, "false_decline": options.false_decline, "review": options.review, "reviews_a_day": options.reviews_a_day, "review_at": options.review_at, "decline_at": options.decline_at } });
+  }
+
+  /** Write other thresholds, and costs, of an event type into policy.yaml; with a reason, which is recorded. */
+  putThresholdsEvent(event: string, body: NewCutoffs, options: { "If-Match"?: string } = {}): Promise<AppliedCutoffs> {
+    return this.call("PUT", `/api/v1/thresholds/${part(event)}`, { body, headers: { "If-Match": options["If-Match"] } });
+  }
+
+  /** List all users with their roles. */
+  getUsers(): Promise<Users> {
+    return this.call("GET", `/api/v1/users`);
+  }
+
+  /** Add a user. Without a password, the output has a one-time link to set one, valid for three days. */
+  postUsers(body: NewUser): Promise<NewUserAnswer> {
+    return this.call("POST", `/api/v1/users`, { body });
+  }
+
+  /** Change a user. A changed role or a disabled sign-in ends the user's sessions. */
+  patchUsersName(name: string, body: UserChange): Promise<UserAnswer> {
+    return this.call("PATCH", `/api/v1/users/${part(name)}`, { body });
+  }
+
+  /** Remove a user. The audit log keeps the name and its actions. To keep the user too, use 'disable'. */
+  deleteUsersName(name: string): Promise<RemovedUser> {
+    return this.call("DELETE", `/api/v1/users/${part(name)}`);
+  }
+
+  /** Create a one-time link: with a NAME it sets that user's password, without one it creates an admin. */
+  postUsersNameLink(name: string): Promise<UserLink> {
+    return this.call("POST", `/api/v1/users/${part(name)}/link`);
+  }
+
+  /** List saved filters: built-in ones, your own, and those that others share. */
+  getViews(): Promise<CaseViews> {
+    return this.call("GET", `/api/v1/views`);
+  }
+
+  /** Save a filter under a name of your own; an existing one is replaced. */
+  putViewsName(name: string, body: ViewQuery): Promise<CaseView> {
+    return this.call("PUT", `/api/v1/views/${part(name)}`, { body });
+  }
+
+  /** Delete one of your saved filters. */
+  deleteViewsName(name: string): Promise<RemovedView> {
+    return this.call("DELETE", `/api/v1/views/${part(name)}`);
+  }
+
+  /** Check that the process responds (liveness). */
+  getHealthLive(): Promise<Liveness> {
+    return this.call("GET", `/health/live`);
+  }
+
+  /** Check readiness: whether the service accepts events. */
+  getHealthReady(): Promise<Readiness> {
+    return this.call("GET", `/health/ready`);
+  }
+}
