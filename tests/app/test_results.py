@@ -260,6 +260,6 @@ def test_explored_declines_are_worth_what_their_weights_say():
     found, money = explored_declines(events, 0, 5) or (None, 0)
 
     # 7 was not explored, of 6 nothing is clear, 3 is too young; 5 is old enough to be genuine without a label
-    assert (found.explored, found.precision, money) == (3, 2 / 16, 200)
+    assert (found.drawn, found.share, money) == (3, 2 / 16, 200)
     assert events.by_rule().times_ms.tolist() == [2, 1]
     assert explored_declines(events, 4, 5) is None

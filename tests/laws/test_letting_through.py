@@ -27,7 +27,7 @@ from shroff.engine import step as engine
 from shroff.engine.let_through import LetThrough
 from shroff.language.values import DAY_MS
 from shroff.log import version_switch
-from shroff.models.evaluation.exploration import decline_precision
+from shroff.models.evaluation.exploration import fraud_share
 from shroff.models.registry import Registry
 from shroff.project.definitions import Definitions, load_definitions
 from shroff.project.exploration import Explore
@@ -259,12 +259,12 @@ def test_weighed_by_their_propensity_they_tell_the_truth_and_unweighed_they_do_n
     weighed, unweighed, caught, covered = [], [], [], 0
     for seed in range(TIMES):
         explored, propensities = let_through_by(seed, cap=1_000)
-        found = decline_precision(frauds[explored], propensities[explored])
-        assert found.precision is not None
+        found = fraud_share(frauds[explored], propensities[explored])
+        assert found.share is not None
         assert found.low is not None
         assert found.high is not None
-        weighed.append(found.precision)
-        caught.append(found.frauds_declined)
+        weighed.append(found.share)
+        caught.append(found.all_frauds)
         unweighed.append(float(frauds[explored].mean()))
         covered += found.low <= frauds.mean() <= found.high
 
@@ -281,7 +281,7 @@ def test_where_the_cap_is_reached_they_tell_the_truth_of_what_came_before_it():
         explored, propensities = let_through_by(seed, cap=6)
         is_open = propensities > 0
         assert is_open.mean() < 0.95
-        caught.append(decline_precision(frauds[explored], propensities[explored]).frauds_declined)
+        caught.append(fraud_share(frauds[explored], propensities[explored]).all_frauds)
         true.append(float(frauds[is_open].sum()))
         everything_there.append(float(frauds.sum()))
 

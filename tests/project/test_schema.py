@@ -225,6 +225,7 @@ payment:
     expires: 2027-12-31
     seed: 4129 nobody guesses this
     instead: review
+  sample: { share: 0.5%, uncertain_share: 10%, uncertain_from: 0.30, seed: 4129 nobody guesses this }
 """,
     "model.yaml": """
 payment:

@@ -37,6 +37,7 @@ payment:
     amount_at_most: 100000
     expires: 2030-01-01
     seed: nobody guesses this one
+  sample: {{ share: 10%, seed: nobody guesses this either }}
 """
 
 

@@ -6,9 +6,10 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
-from shroff.engine.let_through import LET_THROUGH
+from shroff.engine.let_through import LET_THROUGH, SAMPLED
 from shroff.events.event import read_time
 from shroff.log.writer import Writer
 from shroff.models.evaluation.cost_table import Fixed, Weighed
@@ -18,6 +19,7 @@ from shroff.models.evaluation.thresholds import thresholds
 from shroff.models.evaluation.windows import known_rows
 from shroff.models.sets import FRAUD, TrainingSet
 from shroff.project.definitions import Definitions, load_definitions
+from shroff.training.sets.labels import GatheredLabels
 from shroff.training.sets.rows import build_set, stands_for
 from shroff.training.sets.sources import log_source
 from shroff.training.tested_rows import judged_rows, weighed_of
@@ -32,6 +34,7 @@ from tests.support.training_rows import noisy_set, settings
 pytestmark = pytest.mark.slow  # its tests train models
 
 COUNT = 80
+NO_LABELS = GatheredLabels("payment").of_rows(pa.chunked_array([[]], pa.string()), np.zeros(0, np.int64))
 
 
 @pytest.fixture(name="load")
@@ -63,21 +66,21 @@ def _log(load) -> MemoryLog:
 
 def test_rows_stand_for_those_that_the_lot_left_behind_the_score(log: MemoryLog):
     seqs = np.arange(2, COUNT + 2)
-    found = stands_for(log, seqs)
+    found = stands_for(log, seqs, NO_LABELS)
 
     assert found is not None
     assert np.isnan(found[::2]).all(), "what the score approves or reviews is no would-be decline"
     assert set(found[1::2].tolist()) == {0.0, 4.0}
-    assert stands_for(log, seqs[10:20]) is not None
-    np.testing.assert_array_equal(stands_for(log, seqs[10:20]), found[10:20])
+    assert stands_for(log, seqs[10:20], NO_LABELS) is not None
+    np.testing.assert_array_equal(stands_for(log, seqs[10:20], NO_LABELS), found[10:20])
 
 
 def test_without_a_policy_that_ever_explored_nothing_is_read(load):
     log = MemoryLog()
     Writer(log, load("payment: { score: { decline_at: 0.5 } }"), lambda: NOW_MS).write([payment(1)])
 
-    assert stands_for(log, np.array([2])) is None
-    assert stands_for(None, np.array([2])) is None
+    assert stands_for(log, np.array([2]), NO_LABELS) is None
+    assert stands_for(None, np.array([2]), NO_LABELS) is None
 
 
 def test_a_set_leaves_out_what_nobody_saw_and_counts_what_was_let_through(load, log: MemoryLog):
@@ -97,6 +100,30 @@ def test_a_set_leaves_out_what_nobody_saw_and_counts_what_was_let_through(load, 
     assert weights.sum() == COUNT // 2 + 4 * let_through
     assert given.recorded.hits == {}, "a lot is not a rule"
     np.testing.assert_array_equal(given.take(known.rows).recorded.stands_for, given.recorded.stands_for[known.rows])
+
+
+def test_of_sampled_approvals_a_fraud_that_only_analysts_know_stands_for_those_that_nobody_reports(load):
+    log = MemoryLog()
+    sampling = load("payment: { sample: { share: 25%, seed: a seed that nobody guesses } }")
+    writer = Writer(log, sampling, lambda: NOW_MS)
+    writer.write([payment(at, at) for at in range(COUNT)])
+    first, second, third, *others = [hit.seq for hits in log.hits_after() for hit in hits if hit.rule == SAMPLED]
+    unsampled = next(seq for seq in range(2, COUNT + 2) if seq not in {first, second, third, *others})
+    said = [(first, "fraud", "analyst"), (second, "fraud", "analyst"), (second, "fraud", "customer")]
+    said += [(third, "genuine", "analyst"), (unsampled, "fraud", "analyst")]
+    writer.write(
+        [
+            label(500 + at, f"payment/p{seq - 2}", verdict, source, "2026-03-03T00:00:00Z")
+            for at, (seq, verdict, source) in enumerate(said)
+        ]
+    )
+    plain, as_of = plain_settings(sampling, "payment", ()), read_time("2026-06-01T00:00:00Z")
+    given = build_set(sampling, plain, log_source(log, sampling, "payment"), as_of)
+
+    weights = given.weights(np.arange(COUNT))
+    assert weights is not None
+    assert {int(given.seqs[row]): weights[row] for row in np.flatnonzero(weights != 1)} == {first: 4.0}
+    assert len(known_rows(given, 0, as_of, as_of, plain.label_delay_ms).rows) == COUNT, "nothing is left out"
 
 
 def test_a_row_that_stands_for_three_is_measured_as_three():
@@ -176,10 +203,10 @@ def test_an_evaluation_counts_those_that_were_let_through_and_says_so():
         counts = np.where(np.isnan(lots[rows]), 1.0, lots[rows])
         frauds = given.verdicts_at(given.as_of_ms)[rows] == FRAUD
         assert value == pytest.approx(counts[frauds].sum() / counts.sum())
-    (said,) = [one for one in found.remarks if "explored (approved)" in one]
+    (said,) = [one for one in found.remarks if "were drawn" in one]
     seen = lots[found.tested.rows] > 0
-    assert said.startswith(f"{seen.sum():,} test rows that the score would have declined were explored (approved)")
-    assert f"represent {4 * seen.sum():,} such declines" in said
+    assert said.startswith(f"{seen.sum():,} test rows were drawn (declines that were explored, approved frauds")
+    assert f"represent {4 * seen.sum():,} such events" in said
 
 
 def test_training_leaves_out_what_nobody_saw():

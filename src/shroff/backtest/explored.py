@@ -12,7 +12,7 @@ from shroff.backtest.document import ReportExploration
 from shroff.backtest.outcomes import JudgedEvents
 from shroff.backtest.tally import Money, exact_sum
 from shroff.engine.stored import damaged, decision_of
-from shroff.models.evaluation.exploration import decline_precision
+from shroff.models.evaluation.exploration import fraud_share
 from shroff.models.sets import Floats
 from shroff.project.policy import OUTCOMES
 from shroff.streams.log import LogReader
@@ -38,20 +38,20 @@ def _explored(log: LogReader, judged: JudgedEvents, money: Money) -> ReportExplo
     is_reviewed = judged.recorded[rows] >= _REVIEW
     lost = judged.amounts_minor[rows][(labels == FRAUD_LABEL) & ~is_reviewed]
     known = is_mature & (labels != UNCLEAR_LABEL)
-    found = decline_precision(labels[known] == FRAUD_LABEL, propensities[known])
+    found = fraud_share(labels[known] == FRAUD_LABEL, propensities[known])
     return ReportExploration(
         judged.event,
         len(rows),
         int((~is_mature).sum()),
         int((is_mature & (labels == UNCLEAR_LABEL)).sum()),
         int(is_reviewed.sum()),
-        found.explored,
+        found.drawn,
         found.frauds,
-        _rounded(found.precision),
+        _rounded(found.share),
         _rounded(found.low),
         _rounded(found.high),
-        round(found.declines, 1),
-        round(found.frauds_declined, 1),
+        round(found.all, 1),
+        round(found.all_frauds, 1),
         money(exact_sum(lost)),
     )
 

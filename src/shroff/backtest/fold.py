@@ -16,7 +16,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from shroff.backtest.plan import Computation, Stretch, computations
-from shroff.engine.let_through import LET_THROUGH, Days, explorable
+from shroff.engine.let_through import DRAWS, LET_THROUGH, Days, explorable
 from shroff.engine.step import is_rolled_out
 from shroff.features.batch.engine import BatchEngine
 from shroff.features.computed import Computed, score_name
@@ -335,7 +335,7 @@ class RecordedHits:
 
     @property
     def rules(self) -> list[str]:
-        return sorted(self._hits.keys() - {LET_THROUGH})
+        return sorted(self._hits.keys() - DRAWS)
 
     @cached_property
     def outcomes(self) -> tuple[Words, NDArray[np.int8]]:

@@ -19,6 +19,7 @@ from shroff.cases.case_history import past_of
 from shroff.cases.label_effects import followed, write_labels
 from shroff.cases.label_feed import FeedLabel, heard
 from shroff.cases.store import CaseChange, CaseStore
+from shroff.engine.let_through import SAMPLED
 from shroff.people.store import Change
 from shroff.project.settings.casework import CaseSettings
 from shroff.streams.log import Log
@@ -72,7 +73,7 @@ def take_in(
     for alert in gathered.alerts:
         first.setdefault(alert.case, alert)
     said_ms = {label.seq: label.known_ms for label in labels}  # a customer's "no" is news of when it was said
-    opened = [_opening(case, first[case.number], said_ms) for case in gathered.new]
+    opened = [_opening(case, first[case.number], said_ms) for case in gathered.new if case.rule != SAMPLED]
     again = [
         Opening(reopening.case.number, reopening.label.seq, reopening.label.known_ms, reopening.label.event, NOT_THEM)
         for reopening in reopened

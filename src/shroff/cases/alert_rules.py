@@ -1,5 +1,5 @@
-"""Which alerts the log raises between two places: decisions with an outcome that wants eyes, rules that notify, and
-customers who say that it was not them.
+"""Which alerts the log raises between two places: decisions with an outcome that needs review, rules that notify,
+approvals in the sample, and customers who say that it was not them.
 
 Few events are alerts, so little is read: of decisions place and outcome, and the hits. Only what is found there is
 read whole, and by the definitions that were in force at its place.
@@ -18,6 +18,7 @@ from msgspec.structs import replace
 
 from shroff.cases.case import FRAUD, SCORE_PARTS, Alert
 from shroff.cases.label_feed import CUSTOMER, FeedLabel, standings_before
+from shroff.engine.let_through import SAMPLED
 from shroff.engine.stored import damaged, stored, telling_damage
 from shroff.events.event import Event
 from shroff.events.labels import VerdictInForce
@@ -34,6 +35,7 @@ from shroff.streams.log import DecisionRow, HitRow, Log, Record
 from shroff.streams.log_columns import DecisionColumns
 
 TOLD: Final = "analysts"  # whom a rule names under `notify` to raise an alert
+OF_SAMPLE: Final = "sample of approvals"
 NOT_THEM: Final = "the customer says that it was not them"
 AT_ONCE: Final = 500  # events whose decisions are read together
 RECENT: Final = 4_096  # decisions that are remembered: 2 to 3 KB each
@@ -68,9 +70,10 @@ class _Decided(msgspec.Struct, frozen=True, gc=False):
 
 @dataclass(slots=True)
 class _Raised:
-    """Reasons for alerts at one sequence number: an outcome, hits of rules that notify, with their keys as text."""
+    """Reasons for alerts at one sequence number: an outcome, the sample, hits of rules that notify, keys as text."""
 
     wants_review: bool = False
+    is_sampled: bool = False
     told: list[HitRow] = field(default_factory=list)
 
 
@@ -232,6 +235,9 @@ class AlertRules:
         if found or hits:
             self._versions.read_to(upto)
         for row in hits:
+            if row.rule == SAMPLED:
+                found.setdefault(row.seq, _Raised()).is_sampled = True
+                continue
             rule = self._versions.at(row.seq).rules.get(row.rule)
             if rule is not None and rule.notify == TOLD:
                 found.setdefault(row.seq, _Raised()).told.append(row)
@@ -289,6 +295,9 @@ class _Made:
             asking = [rule for rule in rules if rule.effect == base.outcome] or rules
             whose = self._whose(self.event.type, asking)
             found[whose] = _about(base, whose, tuple(rule.id for rule in asking), *self._top(decided, asking))
+        if self.raised.is_sampled:  # a case of its own, whatever else is under review of its key
+            whose = self.event.type, self.event.id
+            found[whose] = _about(base, whose, (SAMPLED,), SAMPLED, OF_SAMPLE)
         for hit in self.raised.told:
             rule = self.version.rules[hit.rule]
             whose = self._whose(self.event.type, [rule]) if hit.key is None else (rule.by, hit.key)

@@ -219,7 +219,8 @@ class View(msgspec.Struct, frozen=True, gc=False):
 
 
 class CaseFilter(msgspec.Struct, frozen=True, gc=False):
-    """Filter for cases. Empty values and None match everything.
+    """Filter for cases. Empty values and None match everything, but cases of the sample of approvals that wait: these
+    are only found by their rule, entity, key, text or assignee.
 
     Args:
         assignees: Ids of those to whom it is assigned; an empty one for nobody.

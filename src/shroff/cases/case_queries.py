@@ -32,6 +32,7 @@ from shroff.cases.desk import UNDO_MS, CaseService, NoCaseError, NoViewError
 from shroff.cases.filters import (
     BUILT_IN,
     QUEUE,
+    SAMPLE_VIEW,
     WAITING,
     order_of,
     query_of,
@@ -278,15 +279,19 @@ def is_first(desk: CaseService, who: Who, made_ms: int) -> bool:
 
 
 def views(desk: CaseService, who: Who) -> list[Counted]:
-    """The views that everybody has, one's own, and those that others share, each with its count."""
+    """The views that everybody has, one's own, and those that others share, each with its count.
+
+    That of the sample of approvals is there while it finds any.
+    """
     who.require(Right.READ_CASES)
     now_ms = desk.now_ms()
     built_in = [View("", "", name, is_shared=True, query=query, changed_ms=0) for name, query in BUILT_IN.items()]
     with desk.store.look() as look:
-        return [
+        found = [
             Counted(view, look.count(queue_of(query_of(view.query), who, now_ms, desk.money_places)))
             for view in (*built_in, *look.views(who.id))
         ]
+    return [view for view in found if view.count or view.view.name != SAMPLE_VIEW]
 
 
 def put_view(desk: CaseService, who: Who, name: str, query: str, *, is_shared: bool = False) -> View:

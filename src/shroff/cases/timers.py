@@ -16,6 +16,7 @@ from shroff.cases.desk import CaseService, CaseTransaction
 from shroff.cases.pending_changes import Body, body_of
 from shroff.cases.store import CaseChange
 from shroff.errors import UsageError
+from shroff.events.definitions import ANALYST
 from shroff.events.intake import Submission
 from shroff.events.mapping import LABEL
 from shroff.events.validation import LabelInput
@@ -26,7 +27,6 @@ from shroff.worker.inbox import LABELS, ROWS_MAX, labels_request
 
 AT_ONCE: Final = 20  # of what is due in one transaction
 SOURCE: Final = "cases"
-ANALYST: Final = "analyst"  # the source of the labels
 SHOWN: Final = 20  # events that the record names
 CLOCK: Final = Who("program", "shroff", "shroff", Role.SERVICE, RIGHTS[Role.SERVICE])
 _STEPS: Final = 1 << 32

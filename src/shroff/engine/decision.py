@@ -23,10 +23,10 @@ class Reason:
 
 @dataclass(frozen=True, slots=True)
 class Exploration:
-    """Result of an exploration draw among declines (`explore` in policy.yaml).
+    """Result of a draw among declines (`explore` in policy.yaml), or that an approval is in the `sample`.
 
     Args:
-        explored: Whether the event was let through.
+        explored: Whether the event was let through; true of an approval.
         propensity: How probable that was; 0 beyond the cap of its day.
         would_be: The outcome without the draw.
     """

@@ -23,7 +23,10 @@ from shroff.project.exploration import Explore
 from shroff.project.policy import OUTCOMES, Policy, outcome
 
 LET_THROUGH: Final = "let-through"  # stands where a rule's id does; no rule can have a hyphen in its id
+SAMPLED: Final = "approval-sample"  # as LET_THROUGH, of approvals that are reviewed
+DRAWS: Final = frozenset([LET_THROUGH, SAMPLED])
 WOULD_BE: Final = "decline"
+APPROVED: Final = "approve"
 Days = dict[tuple[str, int], int]  # how many events of a type were let through on each day since 1970-01-01, UTC
 Flags = NDArray[np.bool_]
 

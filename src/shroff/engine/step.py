@@ -14,7 +14,7 @@ from itertools import repeat
 
 import numpy as np
 
-from shroff.engine.let_through import LET_THROUGH, WOULD_BE, LetThrough, explorable
+from shroff.engine.let_through import APPROVED, LET_THROUGH, WOULD_BE, LetThrough, explorable
 from shroff.engine.receipts import DecidedBatch, DocumentWriter, Verdict
 from shroff.engine.row_decider import RowDecider
 from shroff.engine.verdicts import (
@@ -24,7 +24,7 @@ from shroff.engine.verdicts import (
     SequencedBatch,
     SequencedEvent,
     Verdicts,
-    explored,
+    drawn,
     is_rolled_out,
     record_hits,
 )
@@ -69,10 +69,10 @@ class Engine:
     def _decide_by(self, definitions: Definitions) -> None:
         """Take what decides from computed values: policies and rules."""
         self._verdicts = {event: Verdicts(definitions.policy(event)) for event in definitions.events.decided}
-        self._explored = {
-            event: (explore, amount)
+        self._risked = {
+            event: definitions.missed_fraud(event)
             for event in definitions.events.decided
-            if (explore := definitions.policy(event).explore) and (amount := definitions.missed_fraud(event))
+            if definitions.policy(event).explore
         }
         self._rules_on: dict[str, list[Rule]] = defaultdict(list)
         for rule in sorted(definitions.rules, key=lambda rule: rule.id):
@@ -160,9 +160,9 @@ class Engine:
         """What decides events of a type one by one."""
         if name not in self._few:
             rules, writer = self._rules_on.get(name, ()), self._writers.get(name)
-            reads, exploring = self.online.reads(name), self._explored.get(name)
+            reads, risked = self.online.reads(name), self._risked.get(name)
             before = self._before.pop(name, None)
-            self._few[name] = RowDecider(name, self.definitions, reads, rules, writer, exploring, before)
+            self._few[name] = RowDecider(name, self.definitions, reads, rules, writer, risked, before)
         return self._few[name]
 
     def _step_by_columns(self, batch: Sequence[SequencedEvent], frames: Mapping[str, Frame], effects: Effects) -> None:
@@ -194,8 +194,8 @@ class Engine:
         if given is not None:
             effects.scores.setdefault(name, []).extend(given.tolist())
         verdicts, verdict_of = self._verdicts_of(name, given, rows, hits)
-        if name in self._explored:
-            self._explore(frame, rows, placed, verdicts, verdict_of, hits, effects)
+        if self.definitions.policy(name).draws:
+            self._draw(frame, rows, placed, verdicts, verdict_of, given, hits, effects)
         seqs: Array
         ids: Sequence[str]
         bodies: Sequence[bytes]
@@ -236,30 +236,34 @@ class Engine:
             verdict_of[place] = number
         return verdicts, verdict_of
 
-    def _explore(
+    def _draw(
         self,
         frame: Frame,
         rows: Sequence[int],
         placed: Sequence[SequencedEvent],
         verdicts: list[Verdict],
         verdict_of: Array,
+        scores: Array | None,
         hits: Mapping[int, list[Hit]],
         effects: Effects,
     ) -> None:
-        """Draw among would-be declines, event by event in log order; a drawn one gets a verdict of its own."""
-        (explore, node), small = self._explored[frame.type.name], list[bool]()
-        places = self.definitions.settings.money_places
+        """Draw as the policy says, event by event in log order; a drawn one gets a verdict of its own."""
+        policy, node = self.definitions.policy(frame.type.name), self._risked.get(frame.type.name)
+        places, small = self.definitions.settings.money_places, list[bool]()
 
         def is_small(row: int) -> bool:
-            if not small:  # of many batches nothing is declined
+            explore = policy.explore
+            if not small and explore is not None and node is not None:  # of many batches nothing is declined
                 small.extend(explorable(explore, frame.evaluate(node), node.type, places, frame.times).tolist())
             return small[row]
 
-        drawn = np.array([verdict.outcome == WOULD_BE for verdict in verdicts])
-        for at in drawn[verdict_of].nonzero()[0].tolist():
+        outcomes = {WOULD_BE} if policy.sample is None else {WOULD_BE, APPROVED}
+        wanted = np.array([verdict.outcome in outcomes for verdict in verdicts])
+        for at in wanted[verdict_of].nonzero()[0].tolist():
             row, verdict = rows[at], verdicts[verdict_of[at]]
             event, asked = _happened(placed, row), partial(is_small, row)
-            found = explored(explore, self.let_through, event, verdict, hits.get(row, ()), asked, effects)
+            score = None if scores is None else scores[at]
+            found = drawn(policy, self.let_through, event, verdict, score, hits.get(row, ()), asked, effects)
             if found is not verdict:
                 verdict_of[at] = len(verdicts)
                 verdicts.append(found)

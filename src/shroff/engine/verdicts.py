@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from shroff.engine.let_through import LET_THROUGH, WOULD_BE, LetThrough, instead_of_decline
+from shroff.engine.let_through import APPROVED, LET_THROUGH, SAMPLED, WOULD_BE, LetThrough, instead_of_decline
 from shroff.engine.receipts import Verdict, exploration, reason
 from shroff.events.definitions import Events
 from shroff.events.event import canonical_text
@@ -20,7 +20,6 @@ from shroff.features.key_texts import Hits
 from shroff.language.columns import Column
 from shroff.language.row import Reference
 from shroff.language.values import in_share
-from shroff.project.exploration import Explore
 from shroff.project.policy import OUTCOMES, Policy, outcome
 from shroff.rules.definitions import Rule
 from shroff.streams.log import DecisionRow, FlagRow, HitRow, OutboxRow, Remark
@@ -156,22 +155,30 @@ def record_hits(event: EventAt, hits: Iterable[Hit], effects: Effects) -> None:
             effects.outbox.append(OutboxRow(event.seq, number, f"notice:{rule.notify}", _notice(event, rule, hit)))
 
 
-def explored(
-    explore: Explore,
+def drawn(
+    policy: Policy,
     let_through: LetThrough,
     event: EventAt,
     verdict: Verdict,
+    score: float | None,
     hits: Iterable[Hit],
     is_small: Callable[[], bool],
     effects: Effects,
 ) -> Verdict:
-    """The verdict of a would-be decline after the exploration draw; an explored event is recorded as a hit.
+    """The verdict of an event after the draws of its policy; what was drawn is recorded as a hit.
 
     Args:
         is_small: Whether the event may be let through at all; asked of would-be declines alone.
     """
+    explore, sample = policy.explore, policy.sample
+    if sample is not None and verdict.outcome == APPROVED:
+        propensity = sample.propensity(score)
+        if not in_share(f"{sample.seed}\x00{event.type}", propensity, event.id):
+            return verdict
+        effects.hits.append(HitRow(event.seq, SAMPLED, None, shadow=False))
+        return replace(verdict, exploration=exploration(propensity, APPROVED, is_explored=True))
     ruled = [hit.rule.effect for hit in hits if hit.is_effective]
-    if verdict.outcome != WOULD_BE or WOULD_BE in ruled or not is_small():
+    if explore is None or verdict.outcome != WOULD_BE or WOULD_BE in ruled or not is_small():
         return verdict
     draw = let_through.draw(explore, event.type, event.id, event.time_ms)
     if draw.is_explored:

@@ -18,7 +18,8 @@ from shroff.language.types import HASHED, TEXT, TIME, Type, money
 from shroff.language.values import DAY_MS
 
 VERDICTS: Final = ("fraud", "genuine", "unclear")
-SOURCES: Final = ("chargeback", "analyst", "customer", "import")  # from strong to weak
+ANALYST: Final = "analyst"
+SOURCES: Final = ("chargeback", ANALYST, "customer", "import")  # from strong to weak
 LABEL_TYPES: Final[dict[str, FieldType]] = {
     "event": FieldType(TEXT),
     "verdict": FieldType(Type("choice", choices=VERDICTS)),

@@ -421,9 +421,11 @@ def _spaced(name: str) -> str:
 
 
 def _drawn(exploration: Mapping[str, Any], decided: str) -> str:
-    """What a draw among would-be declines came to, in a sentence."""
+    """What a draw came to, in a sentence."""
     if exploration["explored"]:
         share = f"{exploration['propensity']:.4%}".rstrip("0%").rstrip(".")
+        if exploration["would_be"] == "approve":
+            return f" It was drawn for the sample of approvals, as {share}% of such approvals are."
         return f" It was approved for exploration, as {share}% of such declines are: {decided}."
     if exploration["propensity"]:
         return " It was drawn for exploration and not chosen."

@@ -20,7 +20,7 @@ from shroff.language.keys import MappingShape
 from shroff.language.names import Scope
 from shroff.language.syntax import ExpressionError, SpoiledError
 from shroff.language.types import UNITS_MAX, Type
-from shroff.language.values import DAY_MS, is_zone, parse_decimal, parse_duration, quoted
+from shroff.language.values import DAY_MS, is_zone, parse_decimal, parse_duration, quoted, to_real
 from shroff.language.yaml.text import Mapping, Node, Scalar, Sequence, whole_text
 
 NAME: Final = re.compile(r"[a-z][a-z0-9_]*")
@@ -214,6 +214,21 @@ def percent(node: Node | None, problems: list[Problem], what: str) -> float | No
         problems.append(found.problem(f"{what} is a share such as 25%, not {found.text!r}."))
         return None
     return float(match[1]) / 100
+
+
+def score(node: Node | None, problems: list[Problem], what: str) -> float | None:
+    """A score from 0 to 1."""
+    found = scalar(node, problems, what)
+    if found is None:
+        return None
+    try:
+        digits, places = parse_decimal(found.text)
+    except ValueError:
+        digits, places = -1, 0
+    if not 0 <= digits <= 10**places:
+        problems.append(found.problem(f"{what} is a score from 0 to 1, not {found.text!r}."))
+        return None
+    return to_real(digits, places)
 
 
 def decimal(

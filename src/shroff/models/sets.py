@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -86,6 +86,17 @@ class Labels:
     reasons: Words
     reason_texts: tuple[str, ...] = ()
 
+    def take(self, at: Words | Flags) -> Labels:
+        """The same at some places."""
+        return Labels(
+            self.rows[at],
+            self.verdicts[at],
+            self.strengths[at],
+            self.known_at_ms[at],
+            self.reasons[at],
+            self.reason_texts,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class RecordedDecisions:
@@ -95,8 +106,8 @@ class RecordedDecisions:
         outcomes: Codes of the outcome in `project.policy.OUTCOMES`.
         scores: The score that it gave, NaN for none.
         hits: For each rule that ever hit, by id, at which rows, effective or in shadow.
-        stands_for: Where the policy let a share of would-be declines through: for how many of them a row stands, 0 for
-            one that was drawn and declined, NaN for all others; None where it never did.
+        stands_for: Where the policy drew among would-be declines or approvals: for how many of them a row stands, 0 for
+            a decline that was not let through, NaN for all others; None where it never did.
     """
 
     outcomes: NDArray[np.int8]
@@ -167,14 +178,7 @@ class TrainingSet:
             self.keys[rows],
             self.amounts_minor[rows],
             tuple(input_.take(rows) for input_ in self.inputs),
-            Labels(
-                place[labels.rows[mine]],
-                labels.verdicts[mine],
-                labels.strengths[mine],
-                labels.known_at_ms[mine],
-                labels.reasons[mine],
-                labels.reason_texts,
-            ),
+            replace(labels.take(mine), rows=place[labels.rows[mine]]),
             RecordedDecisions(
                 self.recorded.outcomes[rows],
                 self.recorded.scores[rows],

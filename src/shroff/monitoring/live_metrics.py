@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import msgspec
 
-from shroff.engine.let_through import LET_THROUGH
+from shroff.engine.let_through import DRAWS
 from shroff.explain.explanation import Usual
 from shroff.language.values import DAY_MS
 
@@ -183,7 +183,7 @@ class Pulse:
                     stopped.append(_stopped(row, at_ms, amount))
         for hits in log.hits_after(after, upto):
             for hit in hits:
-                if hit.rule != LET_THROUGH:
+                if hit.rule not in DRAWS:
                     known[hit.seq][0].hits[hit.rule] += 1
                     (self._shadow.add if hit.shadow else self._shadow.discard)(hit.rule)
         return list(stopped), max((at_ms for _, at_ms, _ in known.values()), default=None)

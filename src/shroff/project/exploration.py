@@ -1,6 +1,6 @@
-"""`explore` in policy.yaml: a small share of the score's declines is approved, to get labels.
+"""`explore` and `sample` in policy.yaml: declines that are approved and approvals that are reviewed, to get labels.
 
-Docs: docs/decisions/0014-models.md. Who is let through is decided in `engine.let_through`.
+Docs: docs/decisions/0014-models.md. What is drawn is decided in `engine.verdicts`.
 """
 
 from __future__ import annotations
@@ -10,13 +10,21 @@ from typing import Final
 
 from shroff.errors import Problem
 from shroff.language import loader
-from shroff.language.keys import DECIMAL, NUMBER, PERCENT, TEXT, WHOLE, Key, MappingShape, One, choice
+from shroff.language.keys import DECIMAL, NUMBER, PERCENT, SCORE, TEXT, WHOLE, Key, MappingShape, One, choice
 from shroff.language.types import UNITS_MAX
 from shroff.language.yaml.text import Mapping, Node
 
 INSTEAD: Final = ("approve", "challenge", "review")
 SEED_LENGTH_MIN: Final = 16  # letters; what is shorter could be found out by trying, from whom was let through
 _NEW_SEED: Final = "Make one with: python3 -c 'import secrets; print(secrets.token_hex(16))'"
+SEED: Final = Key(
+    "seed",
+    f"A secret text of at least {SEED_LENGTH_MIN} letters. Anyone who knows it can predict which events are drawn. It "
+    "is stored in policy.yaml, the log and snapshots, and is never part of an answer.",
+    One("a text of 16 letters or more", r"^\s*\S.{14,}\S\s*$", kinds=(TEXT, NUMBER)),
+    is_required=True,
+    examples=("2f1d0c5be49a77c1",),
+)
 EXPLORE: Final = MappingShape(
     "exploration: a share of the score's declines that is approved to get labels",
     (
@@ -50,14 +58,7 @@ EXPLORE: Final = MappingShape(
             is_required=True,
             examples=("2027-12-31",),
         ),
-        Key(
-            "seed",
-            f"A secret text of at least {SEED_LENGTH_MIN} letters. Anyone who knows it can predict which events are "
-            "explored. It is stored in policy.yaml, the log and snapshots, and is never part of an answer.",
-            One("a text of 16 letters or more", r"^\s*\S.{14,}\S\s*$", kinds=(TEXT, NUMBER)),
-            is_required=True,
-            examples=("2f1d0c5be49a77c1",),
-        ),
+        SEED,
         Key(
             "instead",
             "The outcome of an explored event instead of `decline`; other effects of rules still apply.",
@@ -67,6 +68,45 @@ EXPLORE: Final = MappingShape(
         ),
     ),
 )
+
+SAMPLE: Final = MappingShape(
+    "sample of approvals: a share of approved events that analysts review to find missed fraud",
+    (
+        Key(
+            "share",
+            "Share of approved events to review, chosen by a hash of seed and id.",
+            PERCENT,
+            is_required=True,
+            examples=("0.5%",),
+        ),
+        Key(
+            "uncertain_share",
+            "Share of uncertain approvals to review instead, those with at least the score `uncertain_from`.",
+            PERCENT,
+            default="`share`",
+            examples=("10%",),
+        ),
+        Key("uncertain_from", "Score from which an approval is uncertain.", SCORE, examples=("0.30",)),
+        SEED,
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Settings of the sample of approvals: shares in (0, 1] of all and of those with at least a score."""
+
+    share: float
+    uncertain_share: float
+    uncertain_from: float
+    seed: str
+
+    def __repr__(self) -> str:
+        return f"Sample({self.share}, {self.uncertain_share}, {self.uncertain_from})"
+
+    def propensity(self, score: float | None) -> float:
+        """Probability that an approval with this score is drawn; None without a model."""
+        return self.uncertain_share if score is not None and score >= self.uncertain_from else self.share
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +151,26 @@ def load_explore(node: Node | None, places: int, problems: list[Problem]) -> Exp
     if len(problems) > before or share is None or a_day is None or amount is None or expires_ms is None or not seed:
         return None
     return Explore(share, int(a_day), amount, expires_ms, seed, instead or "approve")
+
+
+def load_sample(node: Node | None, problems: list[Problem]) -> Sample | None:
+    """Read `sample` of a policy; None where it is left out, or wrong, which is then a problem."""
+    found = loader.mapping(node, problems, "sample")
+    if found is None:
+        return None
+    before = len(problems)
+    loader.check_keys(found, SAMPLE, problems, "sample")
+    named = "share", "uncertain_share"
+    share, uncertain = (loader.percent(found.get(name), problems, name) for name in named)
+    start = loader.score(found.get("uncertain_from"), problems, "uncertain_from")
+    if 0 in (share, uncertain):
+        problems.append(found.problem("a share of 0% samples nothing.", "Leave 'sample' out."))
+    if (uncertain is None) != (start is None):
+        problems.append(found.problem("uncertain_share and uncertain_from belong together.", "Give both or neither."))
+    seed = _seed(found, problems)
+    if len(problems) > before or share is None or not seed:
+        return None
+    return Sample(share, uncertain or share, start or 0.0, seed)
 
 
 def _seed(of: Mapping, problems: list[Problem]) -> str | None:

@@ -17,10 +17,9 @@ from shroff.language.expression import Node
 from shroff.language.keys import DECIMAL, EXPRESSION, SCORE, WHOLE, Key, MappingShape, choice, own_names
 from shroff.language.names import DeclaredNames, Scope
 from shroff.language.types import UNITS_MAX
-from shroff.language.values import parse_decimal, to_real
 from shroff.language.yaml.text import Mapping as YamlMapping
 from shroff.language.yaml.text import Node as YamlNode
-from shroff.project.exploration import EXPLORE, Explore, load_explore
+from shroff.project.exploration import EXPLORE, SAMPLE, Explore, Sample, load_explore, load_sample
 
 Codes: TypeAlias = NDArray[np.int8]
 OUTCOMES: Final = ("approve", "challenge", "review", "decline")  # from weak to strong
@@ -85,6 +84,13 @@ POLICY: Final = MappingShape(
             ),
         ),
         Key(
+            "sample",
+            "Sample of approvals: analysts review a small random share of approved events, which gives the rate of "
+            "missed fraud. By default, none is reviewed.",
+            SAMPLE,
+            examples=("{ share: 0.5%, uncertain_share: 10%, uncertain_from: 0.30, seed: 2f1d0c5be49a77c1 }",),
+        ),
+        Key(
             "release_below",
             "Amount limit for releases, in the project's money: an event held for challenge or review is released "
             "when its customer confirms it and its amount is below this limit. By default, confirmations release "
@@ -102,7 +108,8 @@ class Policy:
     """The policy of one event type. Without `review_at` and `decline_at` rules alone decide.
 
     The costs are those that `shroff thresholds` weighs by; None where they are left out. So is `explore`: nothing that
-    is declined is then let through. Without `release_below_minor` no answer of a customer lets anything go.
+    is declined is then let through; without `sample` no approval is reviewed. Without `release_below_minor` no answer
+    of a customer lets anything go.
     """
 
     review_at: float | None = None
@@ -114,6 +121,7 @@ class Policy:
     reviews_a_day: int | None = None
     explore: Explore | None = None
     release_below_minor: int | None = None
+    sample: Sample | None = None
 
     @property
     def given(self) -> frozenset[str]:
@@ -127,6 +135,11 @@ class Policy:
             "reviews_a_day": self.reviews_a_day,
         }
         return frozenset(name for name, value in named.items() if value is not None)
+
+    @property
+    def draws(self) -> bool:
+        """Whether lots are drawn among its events."""
+        return self.explore is not None or self.sample is not None
 
     @property
     def has_score(self) -> bool:
@@ -199,7 +212,8 @@ def load_policy(
         if explore is not None:
             _check_explore(found, events.types[key.text], decline_at, problems)
         release = loader.minor_units(found.get("release_below"), names.money_places, problems, "release_below")
-        policies[key.text] = Policy(review_at, decline_at, without or "rules", *costs, explore, release)
+        sample = load_sample(found.get("sample"), problems)
+        policies[key.text] = Policy(review_at, decline_at, without or "rules", *costs, explore, release, sample)
     return policies
 
 
@@ -226,24 +240,10 @@ def _score(node: YamlNode | None, problems: list[Problem]) -> tuple[float | None
     if found is None:
         return None, None
     loader.check_keys(found, SCORES, problems, "score")
-    review_at, decline_at = (_share(found.get(name), problems, name) for name in ("review_at", "decline_at"))
+    review_at, decline_at = (loader.score(found.get(name), problems, name) for name in ("review_at", "decline_at"))
     if review_at is not None and decline_at is not None and review_at > decline_at:
         problems.append(found.problem(f"review_at {review_at} is above decline_at {decline_at}"))
     return review_at, decline_at
-
-
-def _share(node: YamlNode | None, problems: list[Problem], what: str) -> float | None:
-    found = loader.scalar(node, problems, what)
-    if found is None:
-        return None
-    try:
-        digits, places = parse_decimal(found.text)
-    except ValueError:
-        digits, places = -1, 0
-    if not 0 <= digits <= 10**places:
-        problems.append(found.problem(f"{what} is a score from 0 to 1, not {found.text!r}."))
-        return None
-    return to_real(digits, places)
 
 
 def _costs(

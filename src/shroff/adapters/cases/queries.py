@@ -36,6 +36,7 @@ from shroff.cases.case import (
     CLOSED,
     DISPUTED,
     DONE,
+    ESCALATED,
     FRAUD,
     RESOLVED,
     SCORE_PARTS,
@@ -57,6 +58,7 @@ from shroff.cases.case import (
     View,
 )
 from shroff.cases.store import Cursor
+from shroff.engine.let_through import SAMPLED
 
 _ANSWERS: Final = ("decided", "undone")  # what tells in a history whether somebody answered
 AT_ONCE: Final = 500  # values in one list of a statement
@@ -265,6 +267,8 @@ def _conditions(tables: CaseTables, wanted: CaseFilter) -> Iterator[ColumnElemen
         yield table.c.number > wanted.after
     if wanted.rule:
         yield has_alert(_holds(alerts.c.rules, f" {wanted.rule} "))
+    elif not (wanted.entity or wanted.key or wanted.text) and "" in (wanted.assignees or ("",)):
+        yield or_(table.c.rule_ != SAMPLED, table.c.state.in_((ESCALATED, CLOSED)))
     if wanted.text:
         own = (_holds(column, wanted.text) for column in (table.c.key_, table.c.reason))
         yield or_(*own, has_alert(_holds(alerts.c.id, wanted.text)))

@@ -15,8 +15,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from shroff.engine.let_through import LET_THROUGH
+from shroff.engine.let_through import APPROVED, DRAWS
 from shroff.engine.stored import decision_of
+from shroff.events.definitions import ANALYST
 from shroff.events.summary import amount_field
 from shroff.features.frames import Codes as ValueCodes
 from shroff.features.frames import Frame
@@ -25,7 +26,7 @@ from shroff.language.expression import ThisField
 from shroff.language.types import TEXT
 from shroff.language.values import DAY_MS, Value, key_text
 from shroff.log.columns.stored import LineReader, ids_of, log_columns, outcomes_of
-from shroff.models.evaluation.exploration import DeclinePrecision, decline_precision
+from shroff.models.evaluation.exploration import FraudShare, fraud_share
 from shroff.project.definitions import Definitions
 from shroff.project.policy import OUTCOMES
 from shroff.runtime.progress import Progress
@@ -40,7 +41,7 @@ RATE_WEIGHT_MAX: Final = 1e6  # frauds that the mean of all periods weighs at mo
 Words = NDArray[np.int64]
 Floats = NDArray[np.float64]
 NO_WORDS: Final[Words] = np.zeros(0, np.int64)
-ExploredDeclines: TypeAlias = tuple[DeclinePrecision, int]
+DrawnFraud: TypeAlias = tuple[FraudShare, int]
 NO_CODES: Final[Codes] = np.zeros(0, np.int8)
 
 
@@ -61,7 +62,8 @@ class DecidedEvents:
     """Decided events as of a moment, by columns: amounts in smallest units, outcomes and labels as numbers.
 
     `values` are numbers of `names`, the values of the field by which is counted; -1 where it is missing. `hits` are
-    the places at which each rule was true, `propensities` those of explored events.
+    the places at which each rule was true, `propensities` those of explored events, `sampled` those of approvals in
+    the sample, `answered` the places of events that an analyst gave an answer.
     """
 
     times_ms: Words
@@ -73,6 +75,8 @@ class DecidedEvents:
     seqs: Words = field(default_factory=lambda: NO_WORDS)
     hits: Mapping[str, Sequence[int]] = field(default_factory=dict)
     propensities: Mapping[int, float] = field(default_factory=dict)
+    sampled: Mapping[int, float] = field(default_factory=dict)
+    answered: Words = field(default_factory=lambda: NO_WORDS)
 
     def rows_at(self, places: Sequence[int]) -> Words:
         """The rows of these places, without those that are no row."""
@@ -115,6 +119,7 @@ class ResultEvents:
         self._outcomes: list[tuple[Words, Codes]] = []
         self._hits = defaultdict[str, list[int]](list)
         self._propensities: dict[int, float] = {}
+        self._sampled: dict[int, float] = {}
 
     def follow(self, log: Log, reading: Progress | None = None) -> None:
         """Read on to the end of the log, from the first event that is still there."""
@@ -129,14 +134,15 @@ class ResultEvents:
         self._outcomes.append(outcomes_of(log, after, last))
         for rows in log.hits_after(after, last):
             for row in rows:
-                if row.rule != LET_THROUGH:
+                if row.rule not in DRAWS:
                     self._hits[row.rule].append(row.seq)
                     continue
                 for decisions in log.decisions_after(row.seq - 1, row.seq):
                     for decision in decisions:
-                        explored = decision_of(decision).exploration
-                        if explored is not None:
-                            self._propensities[row.seq] = explored.propensity
+                        drawn = decision_of(decision).exploration
+                        if drawn is not None:
+                            of_draw = self._sampled if drawn.would_be == APPROVED else self._propensities
+                            of_draw[row.seq] = drawn.propensity
         self.to = last
 
     def _add(self, kept: _TypeEvents, frame: Frame, first_seq: int) -> None:
@@ -156,6 +162,7 @@ class ResultEvents:
         places = np.concatenate([NO_WORDS, *(seqs for seqs, _ in self._outcomes)])
         outcomes = np.concatenate([NO_CODES, *(outcome for _, outcome in self._outcomes)])
         columns = [(NO_WORDS, NO_WORDS, NO_WORDS, NO_CODES, NO_CODES, NO_WORDS)]
+        answered, drawn = [NO_WORDS], np.array(list(self._sampled), np.int64)
         for kept in self._types.values():
             if not kept.seqs:
                 continue
@@ -163,27 +170,52 @@ class ResultEvents:
             at = np.searchsorted(places, seqs)
             at[at == len(places)] = 0
             mine = np.flatnonzero((places[at] == seqs) & (times <= moment_ms)) if len(places) else NO_WORDS
-            labels = kept.labels.codes(pa.chunked_array(kept.ids, pa.string()), times, moment_ms)
+            ids = pa.chunked_array(kept.ids, pa.string())
+            labels = kept.labels.codes(ids, times, moment_ms)
+            rows = np.flatnonzero(np.isin(seqs, drawn)) if len(drawn) else drawn
+            said = kept.labels.codes(ids.take(pa.array(rows)), times[rows], moment_ms, ANALYST)
+            answered.append(seqs[rows[said <= GENUINE_LABEL]])
             amounts, values = np.concatenate(kept.amounts), np.concatenate(kept.values)
             columns.append((seqs[mine], times[mine], amounts[mine], outcomes[at[mine]], labels[mine], values[mine]))
         seqs, times, amounts, codes, labels, values = map(np.concatenate, zip(*columns, strict=True))
         names, hits = self._codes.values, self._hits
-        return DecidedEvents(times, amounts, codes, labels, values, names, seqs, hits, self._propensities)
+        of_draws = self._propensities, self._sampled, np.concatenate(answered)
+        return DecidedEvents(times, amounts, codes, labels, values, names, seqs, hits, *of_draws)
 
 
-def explored_declines(events: DecidedEvents, start_ms: int, end_ms: int) -> ExploredDeclines | None:
+def explored_declines(events: DecidedEvents, start_ms: int, end_ms: int) -> DrawnFraud | None:
     """What explored events of a period say of the score's declines, and the money of frauds among these.
 
     The period ends where events are not mature: of its events those without a label are genuine, as in a back-test.
     """
-    rows = events.rows_at(list(events.propensities))
-    times_ms = events.times_ms[rows]
-    rows = rows[(times_ms >= start_ms) & (times_ms < end_ms) & (events.labels[rows] != UNCLEAR_LABEL)]
-    propensities = np.array([events.propensities[seq] for seq in events.seqs[rows].tolist()])
+    rows, propensities = _drawn(events, events.propensities, start_ms, end_ms)
+    known = events.labels[rows] != UNCLEAR_LABEL
+    return _drawn_fraud(events, rows[known], propensities[known]) if known.any() else None
+
+
+def missed_fraud(events: DecidedEvents, start_ms: int, end_ms: int) -> tuple[int, *DrawnFraud]:
+    """How many approvals of a period the sample has, and what those that analysts answered say of all of them.
+
+    In each stratum these stand for those without an answer too, so that answers that are late distort nothing.
+    """
+    rows, propensities = _drawn(events, events.sampled, start_ms, end_ms)
+    known = np.isin(events.seqs[rows], events.answered) & (events.labels[rows] <= GENUINE_LABEL)
+    for propensity in np.unique(propensities):
+        here = propensities == propensity
+        propensities[here] *= known[here].mean()
+    return len(rows), *_drawn_fraud(events, rows[known], propensities[known])
+
+
+def _drawn(events: DecidedEvents, drawn: Mapping[int, float], start_ms: int, end_ms: int) -> tuple[Words, Floats]:
+    """The rows of drawn events in [start, end), and how probable each was."""
+    rows = events.rows_at(list(drawn))
+    rows = rows[(events.times_ms[rows] >= start_ms) & (events.times_ms[rows] < end_ms)]
+    return rows, np.array([drawn[seq] for seq in events.seqs[rows].tolist()])
+
+
+def _drawn_fraud(events: DecidedEvents, rows: Words, propensities: Floats) -> DrawnFraud:
     frauds = events.labels[rows] == FRAUD_LABEL
-    if not len(rows):
-        return None
-    return decline_precision(frauds, propensities), round(float((events.amounts[rows] / propensities)[frauds].sum()))
+    return fraud_share(frauds, propensities), round(float((events.amounts[rows] / propensities)[frauds].sum()))
 
 
 @dataclass(frozen=True, slots=True)

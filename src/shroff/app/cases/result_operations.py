@@ -23,7 +23,7 @@ from shroff.runtime.whole_files import csv_line
 
 if TYPE_CHECKING:
     from shroff.app.cases.label_reports import LabelReports
-    from shroff.app.cases.result_figures import DecidedEvents, ExploredDeclines, OutcomeTable
+    from shroff.app.cases.result_figures import DecidedEvents, DrawnFraud, OutcomeTable
     from shroff.app.project import Project
     from shroff.operations.declaration import ProgressSteps
     from shroff.project.definitions import Definitions
@@ -130,6 +130,22 @@ class DeclineValue(msgspec.Struct):
     fraud_money: str
 
 
+class MissedFraudRate(msgspec.Struct):
+    """Fraud among approvals by the sample of them, reported or not.
+
+    Of `sampled` approvals `reviewed` have an answer. The rate is the share of frauds among all approvals, with its 95 %
+    confidence interval; null before the first answer. `fraud_money` is that of these frauds.
+    """
+
+    sampled: int
+    reviewed: int
+    frauds: int
+    rate: float | None
+    low: float | None
+    high: float | None
+    fraud_money: str
+
+
 class ResultRow(msgspec.Struct, kw_only=True, rename={"start": "from", "end": "to"}):
     """A period, or in all of it a rule, shadow hits included, or a value of the field (null where it is missing).
 
@@ -165,7 +181,8 @@ class Results(OperationAnswer, dict=True):
     """What fraud cost and what decisions did, with the total of all events; those of several rules count once.
 
     `review_hours` is the time from claim to decision of cases that were decided in these days, each at most as long as
-    a claim locks it. `declines` is null where nothing was explored, `limits` has those of shroff.yaml.
+    a claim locks it. `declines` is null where nothing was explored, `missed_fraud` where no approval was sampled;
+    `limits` has those of shroff.yaml.
     """
 
     as_of: TimeText | None
@@ -176,6 +193,7 @@ class Results(OperationAnswer, dict=True):
     total: ResultRow | None
     review_hours: float = 0.0
     declines: DeclineValue | None = None
+    missed_fraud: MissedFraudRate | None = None
     limits: list[SchemeRatio] = msgspec.field(default_factory=list)
 
     def text(self) -> str:
@@ -214,6 +232,13 @@ class Results(OperationAnswer, dict=True):
                 f"Of the score's declines {_percent(self.declines.precision)} are right ({low} to {high}), "
                 f"by {self.declines.explored:,} explored events; these frauds are {self.declines.fraud_money}."
             )
+        if self.missed_fraud is not None:
+            of = self.missed_fraud
+            low, high = map(_percent, (of.low, of.high))
+            notes.append(
+                f"Of all approvals {_percent(of.rate)} are fraud ({low} to {high}), by answers to {of.reviewed:,} of "
+                f"{of.sampled:,} sampled ones; these frauds are {of.fraud_money}."
+            )
         for limit in self.limits:
             days = "not in this month" if limit.days_left is None else many(limit.days_left, "day")
             name = limit.name.replace("_", " by ")
@@ -244,7 +269,14 @@ def show_results(
     come late: rows that are not mature have an interval for their fraud, from the share of frauds that are usually
     known after so many days, and the rate of frauds.
     """
-    from shroff.app.cases.result_figures import explored_declines, final_fraud, period_codes, tallies, value_codes
+    from shroff.app.cases.result_figures import (
+        explored_declines,
+        final_fraud,
+        missed_fraud,
+        period_codes,
+        tallies,
+        value_codes,
+    )
 
     definitions = project.definitions
     zone, by, fields = request.zone or project.context.systems.time_zone, request.by, result_fields(definitions)
@@ -292,16 +324,21 @@ def show_results(
     )
     answer.review_hours = round(project.cases.worked_ms(starts_ms[0], starts_ms[-1]) / HOUR_MS, 2)
     answer.declines = _declines(definitions, explored_declines(events, starts_ms[0], min(mature_ms, starts_ms[-1])))
+    sampled, share, units = missed_fraud(events, starts_ms[0], starts_ms[-1])
+    if sampled:
+        ends = share.share, share.low, share.high
+        money = show_decimal(units, definitions.settings.money_places)
+        answer.missed_fraud = MissedFraudRate(sampled, share.drawn, share.frauds, *ends, money)
     answer.limits = _scheme_ratios(project, events, curve.as_of_ms, zone)
     return answer
 
 
-def _declines(definitions: Definitions, explored: ExploredDeclines | None) -> DeclineValue | None:
+def _declines(definitions: Definitions, explored: DrawnFraud | None) -> DeclineValue | None:
     if explored is None:
         return None
     found, units = explored
     money = show_decimal(units, definitions.settings.money_places)
-    return DeclineValue(found.explored, found.precision, found.low, found.high, money)
+    return DeclineValue(found.drawn, found.share, found.low, found.high, money)
 
 
 def _scheme_ratios(project: Project, events: DecidedEvents, as_of_ms: int, zone: str) -> list[SchemeRatio]:

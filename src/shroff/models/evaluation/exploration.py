@@ -1,11 +1,12 @@
-"""Estimates from exploration for all events that the score would have declined.
+"""Estimates from draws for all events among which was drawn: declines by the score, and approvals.
 
 Each stands for 1 / propensity of them (Horvitz and Thompson, "A generalization of sampling
 without replacement from a finite universe", JASA 47, 1952). Sums of such weights are unbiased
-whatever shares were in force when; the precision is the ratio of two of them (Hajek, 1971).
+whatever shares were active when; the share of frauds is the ratio of two of them (Hajek, 1971).
 
-The interval is Wilson's (JASA 22, 1927) on as many events as count alike (Kish, "Survey
-Sampling", 1965): drawings would say "between 0 and 0" where none of few was a fraud.
+Events of one propensity are a stratum. The interval joins those of the strata (Zou and Donner,
+Statistics in Medicine 27, 2008), which are Wilson's (JASA 22, 1927): bootstrap resamples would
+say "between 0 and 0" where none of few was a fraud.
 """
 
 from __future__ import annotations
@@ -14,46 +15,53 @@ import math
 from dataclasses import dataclass
 from typing import Final, TypedDict
 
+import numpy as np
+
 from shroff.models.sets import Flags, Floats
 
 TWO_SIDED: Final = 1.959964  # the 97.5 % point of the normal distribution
 
 
 @dataclass(frozen=True, slots=True)
-class DeclinePrecision:
-    """The precision of declines, as far as events that were let through say.
+class FraudShare:
+    """The share of frauds among all events among which was drawn, as far as the drawn ones say.
 
     Args:
-        explored, frauds: How many were let through and are known, and how many of them were frauds.
-        precision: The share of frauds among all that would have been declined; None where none is known.
+        drawn, frauds: How many were drawn and are known, and how many of them were frauds.
+        share: Of frauds among all; None where none is known.
         low, high: Its 95 % interval.
-        declines, frauds_declined: How many events, and frauds, these stand for: an estimate.
+        all, all_frauds: How many events, and frauds, these stand for: an estimate.
     """
 
-    explored: int
+    drawn: int
     frauds: int
-    precision: float | None
+    share: float | None
     low: float | None
     high: float | None
-    declines: float
-    frauds_declined: float
+    all: float
+    all_frauds: float
 
 
-def decline_precision(frauds: Flags, propensities: Floats) -> DeclinePrecision:
-    """Estimate it from events that were let through, with how probable that was for each, above 0.
+def fraud_share(frauds: Flags, propensities: Floats) -> FraudShare:
+    """Estimate it from events that were drawn, with how probable that was for each, above 0.
 
     >>> import numpy as np
-    >>> found = decline_precision(np.array([True, True, False]), np.array([0.5, 0.5, 0.01]))
-    >>> round(found.precision, 3), found.declines
+    >>> found = fraud_share(np.array([True, True, False]), np.array([0.5, 0.5, 0.01]))
+    >>> round(found.share, 3), found.all
     (0.038, 104.0)
     """
     weights = 1.0 / propensities
-    declines, caught = float(weights.sum()), float(weights[frauds].sum())
+    whole, caught = float(weights.sum()), float(weights[frauds].sum())
     if not len(frauds):
-        return DeclinePrecision(0, 0, None, None, None, 0.0, 0.0)
-    precision = caught / declines
-    low, high = wilson(precision, declines**2 / float((weights**2).sum()))
-    return DeclinePrecision(len(frauds), int(frauds.sum()), precision, low, high, declines, caught)
+        return FraudShare(0, 0, None, None, None, 0.0, 0.0)
+    share, down, up = caught / whole, 0.0, 0.0
+    for weight in np.unique(weights):
+        drawn = weights == weight
+        count, part = int(drawn.sum()), float(frauds[drawn].mean())
+        low, high = wilson(part, count)
+        down = math.hypot(down, (part - low) * weight * count / whole)
+        up = math.hypot(up, (high - part) * weight * count / whole)
+    return FraudShare(len(frauds), int(frauds.sum()), share, share - down, share + up, whole, caught)
 
 
 class RulePrecision(TypedDict):

@@ -333,9 +333,9 @@ def _remarks(given: TrainingSet, tested: Tested, reports: Sequence[FoldReport], 
     if drawn is not None and (drawn[tested.rows] > 0).any():
         seen = drawn[tested.rows][drawn[tested.rows] > 0]
         remarks.append(
-            f"{len(seen):,} test rows that the score would have declined were explored (approved), and represent "
-            f"{seen.sum():,.0f} such declines; the others are left out. Metrics use these weights, except those "
-            "that are one number a day."
+            f"{len(seen):,} test rows were drawn (declines that were explored, approved frauds that only the sample "
+            f"found) and represent {seen.sum():,.0f} such events; other such declines are left out. Metrics use these "
+            "weights, except those that are one number a day."
         )
     if champion is not None and champion.since_ms is not None:
         fair = int(np.count_nonzero(given.times_ms[tested.rows] >= champion.since_ms))

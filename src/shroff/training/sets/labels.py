@@ -86,9 +86,15 @@ class GatheredLabels:
             tuple(texts),
         )
 
-    def codes(self, ids: pa.ChunkedArray, times_ms: Words, as_of_ms: int) -> Codes:
-        """The label of each event with these ids and times as known at a moment, as a number of `LABELS`."""
+    def codes(self, ids: pa.ChunkedArray, times_ms: Words, as_of_ms: int, source: str = "") -> Codes:
+        """The label of each event with these ids and times as known at a moment, as a number of `LABELS`.
+
+        Args:
+            source: Only labels of this source count; by default all do.
+        """
         labels = self.of_rows(ids, times_ms)
+        if source:
+            labels = labels.take(labels.strengths == SOURCES.index(source))
         place = labels_in_force(labels, as_of_ms, len(times_ms))
         codes = np.full(len(place), NO_LABEL, np.int8)
         there = np.flatnonzero(place >= 0)

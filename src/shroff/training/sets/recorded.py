@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from shroff.engine.let_through import LET_THROUGH
+from shroff.engine.let_through import DRAWS
 from shroff.engine.stored import stored
 from shroff.log.history import Control
 from shroff.models.sets import Words
@@ -62,7 +62,7 @@ class RecordedRows:
         rules: list[list[str] | None] = [None] * len(seqs)
         hits = self._hits.upto(last)
         for hit, place in zip(hits, _rows(seqs, [other_hit.seq for other_hit in hits]).tolist(), strict=True):
-            if place >= 0 and hit.rule != LET_THROUGH:
+            if place >= 0 and hit.rule not in DRAWS:
                 rules[place] = sorted({*(rules[place] or ()), hit.rule})
         columns = self._outcome_texts(seqs), scores, rules
         return [

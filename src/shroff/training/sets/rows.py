@@ -7,6 +7,7 @@ given to it, so nothing of it can be in them.
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
@@ -18,8 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shroff.engine.decision import is_drawn
+from shroff.engine.let_through import APPROVED
 from shroff.engine.stored import decision_of
 from shroff.errors import UsageError
+from shroff.events.definitions import ANALYST, SOURCES
 from shroff.features.frames import Coded, Codes, Frame
 from shroff.features.online.engine import Online
 from shroff.language.columns import Column, values_of
@@ -31,7 +34,7 @@ from shroff.log.history import Control
 from shroff.log.state.feature_events import FeatureEvents
 from shroff.models.columns import CATEGORY, kind_of, numbers_of
 from shroff.models.definitions import ModelSettings
-from shroff.models.sets import Floats, Labels, TrainingSet, Words, labels_in_force
+from shroff.models.sets import FRAUD, Floats, Labels, TrainingSet, Words, labels_in_force
 from shroff.project.definitions import Definitions
 from shroff.runtime.process_wide import calm_collector
 from shroff.runtime.progress import batched
@@ -234,7 +237,7 @@ class _Maker:
         ids = pa.chunked_array(self._ids, pa.string())
         times_ms = np.concatenate([_NO_WORDS, *self._times_ms])
         labels, keys, fold = self._labels.of_rows(ids, times_ms), self._all_keys(), self._shape.fold
-        drawn, roles = stands_for(self._log, np.concatenate([_NO_WORDS, *self._seqs])), None
+        drawn, roles = stands_for(self._log, np.concatenate([_NO_WORDS, *self._seqs]), labels), None
         if fold is not None:
             roles = roles_of(self._settings, self._as_of_ms, fold, times_ms, keys, labels, drawn)
         tables = self._tables(pieces, ids, times_ms, keys, labels, roles)
@@ -332,38 +335,44 @@ def minor_units(column: Column | None, type_: Type, money_places: int, count: in
     return pa.array([unit if valid else 0 for unit, valid in zip(within, column.valid, strict=True)], pa.int64())
 
 
-def stands_for(log: LogReader | None, seqs: Words) -> Floats | None:
-    """For how many would-be declines each row stands about which a lot was drawn; NaN for all others.
+def stands_for(log: LogReader | None, seqs: Words, labels: Labels) -> Floats | None:
+    """For how many events each row stands about which a lot was drawn; NaN for all others.
 
-    One that was let through stands for 1 / propensity of them, one that was not for none: nobody knows what it was.
-    None where no version ever let anything through.
+    A would-be decline that was let through stands for 1 / propensity of them, one that was not for none: nobody knows
+    what it was. Of approvals in the sample, a fraud that analysts alone know stands for 1 / propensity of them: those
+    that nobody reports. One that was reported as well counts once, as all reported frauds do. None where no version
+    ever drew anything.
 
     Args:
         seqs: Places of the rows, ascending.
 
     Raises: StorageError where a decision is damaged.
-    Cost: a pass over the decisions from the place where the policy first let something through; else none.
+    Cost: a pass over the decisions from the place where the policy first drew something; else none.
     """
     first = None if log is None else _first_place(log)
     if log is None or first is None:
         return None
-    found = np.full(len(seqs), np.nan)
+    found, is_fraud = np.full(len(seqs), np.nan), labels.verdicts == FRAUD
+    is_analysts = labels.strengths == SOURCES.index(ANALYST)
+    unreported = {*labels.rows[is_fraud & is_analysts].tolist()} - {*labels.rows[is_fraud & ~is_analysts].tolist()}
     for rows in log.decisions_after(first):
         drawn = [row for row in rows if is_drawn(row.document)]
         places = np.searchsorted(seqs, [row.seq for row in drawn])
         for row, place in zip(drawn, places.tolist(), strict=True):
             exploration = decision_of(row).exploration
-            if exploration is not None and place < len(seqs) and seqs[place] == row.seq:
+            if exploration is None or place == len(seqs) or seqs[place] != row.seq:
+                continue
+            if exploration.would_be != APPROVED or place in unreported:
                 found[place] = 1 / exploration.propensity if exploration.explored else 0.0
     return found
 
 
 def _first_place(log: LogReader) -> int | None:
-    """The place at which a policy that may let something through first came into force."""
+    """The place at which a policy that may draw something first became active."""
     control = Control()
     for record in log.controls():
         control.take(record)
-        if "explore" in control.files.get("policy.yaml", ""):
+        if re.search(r"\b(explore|sample)\b", control.files.get("policy.yaml", "")):
             return record.seq
     return None
 

@@ -47,7 +47,10 @@ class Reason(TypedDict):
 
 
 class Drawn(TypedDict):
-    """The result of exploration for a decline by the score: `explored` says whether the event was approved."""
+    """The result of exploration for a decline by the score: `explored` says whether the event was approved.
+
+    An approval, with `would_be` approve, has one if it is in the sample that analysts review.
+    """
 
     explored: bool
     propensity: float

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Final, NamedTuple, TypedDict
 import msgspec
 
 from shroff.errors import UsageError, nearest
+from shroff.events.definitions import ANALYST
 from shroff.events.event import Scalar, time_text
 from shroff.events.intake import undated
 from shroff.events.mapping import LABEL
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from shroff.web.service import Service
 
 VERDICTS: Final = {accuracy: verdict for verdict, accuracy in ACCURACY.items()}
-ANALYST: Final = "analyst"
 BODY_BYTES_MAX: Final = 64 * 1024
 
 

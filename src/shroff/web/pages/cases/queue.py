@@ -14,6 +14,7 @@ from shroff.app.cases.view_operations import RemoveView, SaveView
 from shroff.cases import case_queries
 from shroff.cases.case import ESCALATED, STATES, CaseFilter
 from shroff.cases.filters import LARGEST, order_of, query_of, queue_of
+from shroff.engine.let_through import SAMPLED
 from shroff.events.event import time_text
 from shroff.language.values import DAY_MS
 from shroff.operations.pagination import BadQueryError, cursor_of, next_of
@@ -92,7 +93,7 @@ async def _page(
         order_words=IN_WORDS[order],
         orders=IN_WORDS,
         entities=list(definitions.events.entities),
-        rules=[rule.id for rule in definitions.rules],
+        rules=[*(rule.id for rule in definitions.rules), *([SAMPLED] if SAMPLED in where.filter else [])],
         decided=next(iter(definitions.events.decided), ""),
         only_one=len(definitions.events.decided) == 1,
         may_work=request.who.may(Right.WORK_CASES),

@@ -1,0 +1,157 @@
+"""The sample of approvals: a queue of its own, whose answers give the rate of missed fraud."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from random import Random
+
+import numpy as np
+import pytest
+
+from shroff.app.cases.result_figures import DecidedEvents, missed_fraud
+from shroff.app.cases.result_operations import ShowResults
+from shroff.cases import case_actions, case_queries, dispositions
+from shroff.cases.case import CaseFilter
+from shroff.cases.desk import UNDO_MS
+from shroff.cases.filters import SAMPLE_VIEW, queue_of
+from shroff.cases.timers import carry_out
+from shroff.engine.let_through import SAMPLED
+from shroff.examples.bank import NEVER_REPORTED_RATE, bank
+from shroff.language.values import in_share
+from shroff.project.exploration import Sample
+from shroff.training.sets.labels import FRAUD_LABEL, GENUINE_LABEL, NO_LABEL
+from tests.support.telling import NOW_MS, Bank, payment
+
+RULE = "- { id: large, on: payment, by: card, when: this.amount > 100, effect: review }\n"
+POLICY = "payment: { sample: { share: 25%, seed: a seed that nobody guesses } }\n"
+FILES = {"notices/customer.yaml": None, "rules/large.yaml": RULE, "policy.yaml": POLICY}
+SEEDS = 50
+
+
+@pytest.mark.slow
+def test_sampled_approvals_wait_in_a_queue_of_their_own_and_their_answers_give_the_rate(tmp_path):
+    small = Bank(tmp_path, FILES)
+    small.pay(payment("large"), *(payment(f"p-{at}", "20.00") for at in range(40)))
+    who = small.project.context.who
+    with small.project.cases.open() as desk:
+        query = {"rule": SAMPLED}
+        wanted = queue_of(query, who, small.clock_ms, 2)
+        sampled = list(case_queries.listed(desk, who, wanted).cases)
+        usual = case_queries.listed(desk, who, queue_of({}, who, small.clock_ms, 2)).cases
+        views = {counted.view.name: counted.count for counted in case_queries.views(desk, who)}
+        claimed = [case_actions.claim_next(desk, who), case_actions.claim_next(desk, who, CaseFilter(after=1))]
+
+        assert 4 < len(sampled) < 18
+        assert [(case.entity, case.alerts, case.reason) for case in sampled] == [
+            ("payment", 1, "sample of approvals")
+        ] * len(sampled)
+        assert [(case.entity, case.key) for case in usual] == [("card", "c-1")]
+        assert (views["Open"], views[SAMPLE_VIEW]) == (1, len(sampled))
+        assert case_queries.backlog(desk).open == 1
+        assert [case and case.entity for case in claimed] == ["card", None]
+        for number, case in enumerate(sampled[1:]):  # one is not answered yet
+            dispositions.decide(desk, who, case.number, "genuine" if number else "fraud")
+        small.clock_ms += UNDO_MS
+        carry_out(desk)
+    small.pay(payment("later", "500.00"))  # takes the answers in
+    small.project.label(f"payment/{sampled[0].key}", "fraud", source="chargeback")
+
+    found = small.project.run(ShowResults()).missed_fraud
+
+    answered = len(sampled) - 1
+    assert (found.sampled, found.reviewed, found.frauds) == (len(sampled), answered, 1)
+    assert found.rate == pytest.approx(1 / answered), "a report does not stand in for an answer"
+    assert found.low < found.rate < found.high
+    assert found.fraud_money == f"{len(sampled) / answered / 0.25 * 20:.2f}"
+
+
+def test_without_a_sample_results_say_nothing_of_it_and_no_view_stands_there(tmp_path):
+    small = Bank(tmp_path, {**FILES, "policy.yaml": "payment: {}\n"})
+    small.pay(payment("p-1", "20.00"))
+    with small.project.cases.open() as desk:
+        names = [counted.view.name for counted in case_queries.views(desk, small.project.context.who)]
+
+    assert SAMPLE_VIEW not in names
+    assert small.project.run(ShowResults()).missed_fraud is None
+
+
+# ---- the interval holds the truth
+
+
+def approvals(count: int) -> tuple[DecidedEvents, list[float]]:
+    """Approved events, whose frauds are rarer at low scores, with their scores; one fraud in ten is never reported."""
+    random = np.random.default_rng(count)
+    scores = random.beta(1, 8, count) / 2
+    is_fraud = random.random(count) < 0.002 + scores**2 / 4
+    is_reported = is_fraud & (random.random(count) >= NEVER_REPORTED_RATE)
+    labels = np.where(is_reported, FRAUD_LABEL, NO_LABEL).astype(np.int8)
+    nothing = np.zeros(count, np.int64)
+    events = DecidedEvents(nothing, nothing + 100, nothing.astype(np.int8), labels, nothing, [], np.arange(count))
+    return replace(events, hits={"truth": np.flatnonzero(is_fraud)}), scores.tolist()
+
+
+def answered(events: DecidedEvents, scores: list[float], seed: int) -> DecidedEvents:
+    """The events with a sample of this seed, of which analysts answered nine in ten."""
+    sample = Sample(0.05, 0.5, 0.15, f"a seed of some bank {seed}")
+    shares = [sample.propensity(score) for score in scores]
+    sampled = {at: share for at, share in enumerate(shares) if in_share(f"{sample.seed}\x00payment", share, f"p-{at}")}
+    seqs = np.array([at for at in sampled if at % 10])
+    labels = events.labels.copy()
+    labels[seqs] = np.where(np.isin(seqs, events.hits["truth"]), FRAUD_LABEL, GENUINE_LABEL)
+    return replace(events, labels=labels, sampled=sampled, answered=seqs)
+
+
+def covered(count: int) -> tuple[int, int, float]:
+    """In how many of the seeds the interval holds the true rate, in how many that of reports, and its mean width."""
+    events, scores = approvals(count)
+    true, reported = len(events.hits["truth"]) / count, float((events.labels == FRAUD_LABEL).mean())
+    found = [missed_fraud(answered(events, scores, seed), 0, 1)[1] for seed in range(SEEDS)]
+    held = sum(share.low <= true <= share.high for share in found)
+    return held, sum(share.low <= reported <= share.high for share in found), np.mean([s.high - s.low for s in found])
+
+
+@pytest.mark.slow
+def test_the_rate_holds_the_truth_though_one_fraud_in_ten_is_never_reported():
+    held, _, width = covered(4_000)
+
+    assert held >= 45
+    assert width < 0.03
+
+
+@pytest.mark.long
+@pytest.mark.slow
+def test_of_many_approvals_the_rate_holds_the_truth_and_no_longer_that_of_reports():
+    held, of_reports, _ = covered(100_000)
+
+    assert held >= 45
+    assert of_reports < held
+
+
+@pytest.mark.long
+@pytest.mark.slow
+def test_the_synthetic_bank_misses_what_its_sample_says(tmp_path):
+    held = 0
+    for seed in range(SEEDS):
+        random, small = Random(seed), Bank(tmp_path / str(seed), FILES)
+        paid = list(bank(events=2_000, seed=seed))
+        ids = [f"p-{at}" for at in range(len(paid))]
+        small.pay(
+            *(
+                payment(id_, str(one.event["amount"]), card=one.event["card"], at=NOW_MS - 10**9 + at)
+                for at, (id_, one) in enumerate(zip(ids, paid, strict=True))
+            )
+        )
+        with small.project.log.reading() as log:
+            approved = {row.id for rows in log.decisions_after() for row in rows if row.outcome == "approve"}
+            drawn = {row.seq for rows in log.hits_after() for row in rows if row.rule == SAMPLED}
+            sampled = {row.id for rows in log.decisions_after() for row in rows if row.seq in drawn}
+        frauds = {id_ for id_, one in zip(ids, paid, strict=True) if one.fraud}
+        for id_ in sorted(sampled):
+            small.project.label(f"payment/{id_}", "fraud" if id_ in frauds else "genuine", source="analyst")
+        for id_ in sorted(frauds):
+            if random.random() >= NEVER_REPORTED_RATE:
+                small.project.label(f"payment/{id_}", "fraud", source="chargeback")
+        found = small.project.run(ShowResults()).missed_fraud
+        held += found.low <= len(frauds & approved) / len(approved) <= found.high
+
+    assert held >= 45
