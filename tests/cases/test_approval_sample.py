@@ -11,9 +11,9 @@ import pytest
 from shroff.app.cases.result_figures import DecidedEvents, missed_fraud
 from shroff.app.cases.result_operations import ShowResults
 from shroff.cases import case_actions, case_queries, dispositions
-from shroff.cases.case import CaseFilter
+from shroff.cases.case import SAMPLE, CaseFilter
 from shroff.cases.desk import UNDO_MS
-from shroff.cases.filters import SAMPLE_VIEW, queue_of
+from shroff.cases.filters import queue_of
 from shroff.cases.timers import carry_out
 from shroff.engine.let_through import SAMPLED
 from shroff.examples.bank import NEVER_REPORTED_RATE, bank
@@ -42,11 +42,9 @@ def test_sampled_approvals_wait_in_a_queue_of_their_own_and_their_answers_give_t
         claimed = [case_actions.claim_next(desk, who), case_actions.claim_next(desk, who, CaseFilter(after=1))]
 
         assert 4 < len(sampled) < 18
-        assert [(case.entity, case.alerts, case.reason) for case in sampled] == [
-            ("payment", 1, "sample of approvals")
-        ] * len(sampled)
+        assert [(case.entity, case.alerts, case.reason) for case in sampled] == [("payment", 1, SAMPLE)] * len(sampled)
         assert [(case.entity, case.key) for case in usual] == [("card", "c-1")]
-        assert (views["Open"], views[SAMPLE_VIEW]) == (1, len(sampled))
+        assert (views["Open"], views[SAMPLE]) == (1, len(sampled))
         assert case_queries.backlog(desk).open == 1
         assert [case and case.entity for case in claimed] == ["card", None]
         for number, case in enumerate(sampled[1:]):  # one is not answered yet
@@ -71,7 +69,7 @@ def test_without_a_sample_results_say_nothing_of_it_and_no_view_stands_there(tmp
     with small.project.cases.open() as desk:
         names = [counted.view.name for counted in case_queries.views(desk, small.project.context.who)]
 
-    assert SAMPLE_VIEW not in names
+    assert SAMPLE not in names
     assert small.project.run(ShowResults()).missed_fraud is None
 
 

@@ -16,7 +16,7 @@ from typing import Final
 import msgspec
 from msgspec.structs import replace
 
-from shroff.cases.case import FRAUD, SCORE_PARTS, Alert
+from shroff.cases.case import FRAUD, SAMPLE, SCORE_PARTS, Alert
 from shroff.cases.label_feed import CUSTOMER, FeedLabel, standings_before
 from shroff.engine.let_through import SAMPLED
 from shroff.engine.stored import damaged, stored, telling_damage
@@ -35,7 +35,6 @@ from shroff.streams.log import DecisionRow, HitRow, Log, Record
 from shroff.streams.log_columns import DecisionColumns
 
 TOLD: Final = "analysts"  # whom a rule names under `notify` to raise an alert
-OF_SAMPLE: Final = "sample of approvals"
 NOT_THEM: Final = "the customer says that it was not them"
 AT_ONCE: Final = 500  # events whose decisions are read together
 RECENT: Final = 4_096  # decisions that are remembered: 2 to 3 KB each
@@ -297,7 +296,7 @@ class _Made:
             found[whose] = _about(base, whose, tuple(rule.id for rule in asking), *self._top(decided, asking))
         if self.raised.is_sampled:  # a case of its own, whatever else is under review of its key
             whose = self.event.type, self.event.id
-            found[whose] = _about(base, whose, (SAMPLED,), SAMPLED, OF_SAMPLE)
+            found[whose] = _about(base, whose, (SAMPLED,), SAMPLED, SAMPLE)
         for hit in self.raised.told:
             rule = self.version.rules[hit.rule]
             whose = self._whose(self.event.type, [rule]) if hit.key is None else (rule.by, hit.key)

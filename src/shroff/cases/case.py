@@ -19,6 +19,7 @@ VERDICTS: Final = (FRAUD, "genuine", "unclear")
 SECOND, DONE, DISPUTED, RESOLVED = 1, 2, 3, 4  # what `Case.look` says
 ORDERS: Final = ("due", "urgent", "stake", "score", "newest")
 THE_CUSTOMER: Final = "the customer"  # who changed a case by saying that it was not them
+SAMPLE: Final = "Sample of approvals"  # why their cases open, and their view
 SCORE_PARTS: Final = 1_000_000  # scores are kept as millionths: six places are all that they have
 
 

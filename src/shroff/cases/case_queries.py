@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from shroff.cases.case import (
     ESCALATED,
+    SAMPLE,
     STATES,
     Agreement,
     Alert,
@@ -32,7 +33,6 @@ from shroff.cases.desk import UNDO_MS, CaseService, NoCaseError, NoViewError
 from shroff.cases.filters import (
     BUILT_IN,
     QUEUE,
-    SAMPLE_VIEW,
     WAITING,
     order_of,
     query_of,
@@ -291,7 +291,7 @@ def views(desk: CaseService, who: Who) -> list[Counted]:
             Counted(view, look.count(queue_of(query_of(view.query), who, now_ms, desk.money_places)))
             for view in (*built_in, *look.views(who.id))
         ]
-    return [view for view in found if view.count or view.view.name != SAMPLE_VIEW]
+    return [view for view in found if view.count or view.view.name != SAMPLE]
 
 
 def put_view(desk: CaseService, who: Who, name: str, query: str, *, is_shared: bool = False) -> View:

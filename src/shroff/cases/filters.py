@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl, urlencode
 
 from msgspec.structs import replace
 
-from shroff.cases.case import CLAIMED, ESCALATED, OPEN, ORDERS, SNOOZED, STATES, UNCLOSED, VERDICTS, CaseFilter
+from shroff.cases.case import CLAIMED, ESCALATED, OPEN, ORDERS, SAMPLE, SNOOZED, STATES, UNCLOSED, VERDICTS, CaseFilter
 from shroff.engine.let_through import SAMPLED
 from shroff.errors import UsageError, nearest
 from shroff.language.values import named_duration, parse_decimal, rescale_half_even, with_decimal_point
@@ -36,7 +36,6 @@ MEANINGS: Final[Mapping[str, str]] = {
     "order": f"One of {', '.join(ORDERS)}. Default: due, the earliest due time first. urgent: due within an hour, then "
     "denied by the customer, then by stake times score.",
 }
-SAMPLE_VIEW: Final = "Sample of approvals"
 BUILT_IN: Final[Mapping[str, str]] = {
     "Open": "",
     "Mine": "assignee=me",
@@ -45,7 +44,7 @@ BUILT_IN: Final[Mapping[str, str]] = {
     "Customer said no": "customer=fraud",
     "Snoozed": "state=snoozed",
     "Escalated": "state=escalated",
-    SAMPLE_VIEW: f"rule={SAMPLED}",
+    SAMPLE: f"rule={SAMPLED}",
 }
 
 

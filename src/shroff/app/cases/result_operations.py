@@ -234,11 +234,11 @@ class Results(OperationAnswer, dict=True):
             )
         if self.missed_fraud is not None:
             of = self.missed_fraud
-            low, high = map(_percent, (of.low, of.high))
-            notes.append(
-                f"Of all approvals {_percent(of.rate)} are fraud ({low} to {high}), by answers to {of.reviewed:,} of "
-                f"{of.sampled:,} sampled ones; these frauds are {of.fraud_money}."
-            )
+            text = f"Analysts answered {of.reviewed:,} of {of.sampled:,} sampled approvals"
+            if of.reviewed:
+                rate, low, high = map(_percent, (of.rate, of.low, of.high))
+                text += f": of all approvals {rate} are fraud ({low} to {high}); these frauds are {of.fraud_money}"
+            notes.append(f"{text}.")
         for limit in self.limits:
             days = "not in this month" if limit.days_left is None else many(limit.days_left, "day")
             name = limit.name.replace("_", " by ")
