@@ -7,14 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 
 from shroff.engine.let_through import LetThrough, explorable
 from shroff.engine.receipts import NO_SCORE, DocumentWriter
 from shroff.engine.row_features import RowFeatures
-from shroff.engine.verdicts import Effects, Hit, SequencedEvent, Verdicts, drawn, is_rolled_out, record_hits
+from shroff.engine.verdicts import Effects, Hit, SequencedEvent, Verdicts, explored, is_rolled_out, record_hits, sampled
 from shroff.events.event import canonical_real
 from shroff.features.online.row_reads import Row, RowReads
 from shroff.language.columns import column_of
@@ -22,6 +21,7 @@ from shroff.language.expression import Node
 from shroff.language.row import Evaluate
 from shroff.language.values import key_text, show
 from shroff.project.definitions import Definitions
+from shroff.project.exploration import Explore
 from shroff.project.scoring import RowScoring
 from shroff.rules.definitions import Rule
 from shroff.streams.log import DecisionRow
@@ -42,7 +42,7 @@ class RowDecider:
 
     Args:
         writer: Writes its decisions; None where the type is not decided.
-        risked: What is risked at each event; None where the policy explores nothing.
+        exploring: What lets would-be declines through, with what is risked at each.
         before: The decider by other rules, whose readers are taken over where rule and row layout are the same.
     """
 
@@ -53,7 +53,7 @@ class RowDecider:
         reads: RowReads,
         rules: Sequence[Rule],
         writer: DocumentWriter | None,
-        risked: Node | None,
+        exploring: tuple[Explore, Node] | None,
         before: RowDecider | None = None,
     ) -> None:
         self._name, self._places, self._reads = name, definitions.settings.money_places, reads
@@ -61,16 +61,17 @@ class RowDecider:
         if before is not None and before._reads is reads:  # noqa: SLF001 - of the same class
             known = {id(column.rule): column for column in before._asked}  # noqa: SLF001 - as above
         self._asked: list[_Asked] = [known.get(id(rule)) or self._made(rule, reads) for rule in rules]
-        self._writer, self._risked, self._policy = writer, risked, definitions.policy(name)
+        self._writer, self._exploring = writer, exploring
         if writer is not None:
-            self._verdicts, self._scoring = Verdicts(self._policy), definitions.scoring_of(name)
+            policy = definitions.policy(name)
+            self._verdicts, self._scoring, self._sample = Verdicts(policy), definitions.scoring_of(name), policy.sample
             self._score = RowScoring(self._scoring, reads.read)
             names = definitions.feature_names(name)
             self._features = reads.read_all(names)
             self._shown = RowFeatures(
                 [(feature, definitions.features[feature].type) for feature in names], self._places
             ).write
-        self._amount = None if risked is None else reads.evaluate(risked)
+        self._amount = None if exploring is None else reads.evaluate(exploring[1])
 
     def decide(self, placed: SequencedEvent, row: Row, let_through: LetThrough, effects: Effects) -> None:
         """Add the results of an event to the effects."""
@@ -84,9 +85,13 @@ class RowDecider:
         if score is not None:
             effects.scores.setdefault(self._name, []).append(score)
         verdict = self._verdicts.of(hits, score)
-        if self._policy.draws:
-            at, is_small = placed.happened, partial(self._is_small, placed, row)
-            verdict = drawn(self._policy, let_through, at, verdict, score, hits, is_small, effects)
+        if self._exploring is not None:
+            explore = self._exploring[0]
+            verdict = explored(
+                explore, let_through, placed.happened, verdict, hits, lambda: self._is_small(placed, row), effects
+            )
+        if self._sample is not None:
+            verdict = sampled(self._sample, placed.happened, verdict, score, effects)
         shown = self._shown(self._features(row))
         shown_score = NO_SCORE if score is None else canonical_real(score).encode()
         id_ = placed.event.id
@@ -125,10 +130,9 @@ class RowDecider:
 
     def _is_small(self, placed: SequencedEvent, row: Row) -> bool:
         """Whether a would-be decline is small enough to be explored."""
-        explore, node = self._policy.explore, self._risked
-        assert explore is not None
-        assert node is not None
+        assert self._exploring is not None
         assert self._amount is not None
+        explore, node = self._exploring
         amounts, times = column_of([self._amount(row)], node.type), np.array([placed.event.time_ms])
         return bool(explorable(explore, amounts, node.type, self._places, times)[0])
 

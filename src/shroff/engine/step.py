@@ -24,9 +24,10 @@ from shroff.engine.verdicts import (
     SequencedBatch,
     SequencedEvent,
     Verdicts,
-    drawn,
+    explored,
     is_rolled_out,
     record_hits,
+    sampled,
 )
 from shroff.events.conversion import Conversion
 from shroff.features.batch.remarks import SUM_OUTSIDE, UNRATED, Remarks
@@ -69,10 +70,10 @@ class Engine:
     def _decide_by(self, definitions: Definitions) -> None:
         """Take what decides from computed values: policies and rules."""
         self._verdicts = {event: Verdicts(definitions.policy(event)) for event in definitions.events.decided}
-        self._risked = {
-            event: definitions.missed_fraud(event)
+        self._explored = {
+            event: (explore, amount)
             for event in definitions.events.decided
-            if definitions.policy(event).explore
+            if (explore := definitions.policy(event).explore) and (amount := definitions.missed_fraud(event))
         }
         self._rules_on: dict[str, list[Rule]] = defaultdict(list)
         for rule in sorted(definitions.rules, key=lambda rule: rule.id):
@@ -160,9 +161,9 @@ class Engine:
         """What decides events of a type one by one."""
         if name not in self._few:
             rules, writer = self._rules_on.get(name, ()), self._writers.get(name)
-            reads, risked = self.online.reads(name), self._risked.get(name)
+            reads, exploring = self.online.reads(name), self._explored.get(name)
             before = self._before.pop(name, None)
-            self._few[name] = RowDecider(name, self.definitions, reads, rules, writer, risked, before)
+            self._few[name] = RowDecider(name, self.definitions, reads, rules, writer, exploring, before)
         return self._few[name]
 
     def _step_by_columns(self, batch: Sequence[SequencedEvent], frames: Mapping[str, Frame], effects: Effects) -> None:
@@ -194,8 +195,16 @@ class Engine:
         if given is not None:
             effects.scores.setdefault(name, []).extend(given.tolist())
         verdicts, verdict_of = self._verdicts_of(name, given, rows, hits)
-        if self.definitions.policy(name).draws:
-            self._draw(frame, rows, placed, verdicts, verdict_of, given, hits, effects)
+        if name in self._explored:
+            self._explore(frame, rows, placed, verdicts, verdict_of, hits, effects)
+        if (sample := self.definitions.policy(name).sample) is not None:
+            approved = np.array([verdict.outcome == APPROVED for verdict in verdicts])
+            for place in approved[verdict_of].nonzero()[0].tolist():
+                score, verdict = None if given is None else given[place], verdicts[verdict_of[place]]
+                found = sampled(sample, _happened(placed, rows[place]), verdict, score, effects)
+                if found is not verdict:
+                    verdict_of[place] = len(verdicts)
+                    verdicts.append(found)
         seqs: Array
         ids: Sequence[str]
         bodies: Sequence[bytes]
@@ -236,34 +245,30 @@ class Engine:
             verdict_of[place] = number
         return verdicts, verdict_of
 
-    def _draw(
+    def _explore(
         self,
         frame: Frame,
         rows: Sequence[int],
         placed: Sequence[SequencedEvent],
         verdicts: list[Verdict],
         verdict_of: Array,
-        scores: Array | None,
         hits: Mapping[int, list[Hit]],
         effects: Effects,
     ) -> None:
-        """Draw as the policy says, event by event in log order; a drawn one gets a verdict of its own."""
-        policy, node = self.definitions.policy(frame.type.name), self._risked.get(frame.type.name)
-        places, small = self.definitions.settings.money_places, list[bool]()
+        """Draw among would-be declines, event by event in log order; a drawn one gets a verdict of its own."""
+        (explore, node), small = self._explored[frame.type.name], list[bool]()
+        places = self.definitions.settings.money_places
 
         def is_small(row: int) -> bool:
-            explore = policy.explore
-            if not small and explore is not None and node is not None:  # of many batches nothing is declined
+            if not small:  # of many batches nothing is declined
                 small.extend(explorable(explore, frame.evaluate(node), node.type, places, frame.times).tolist())
             return small[row]
 
-        outcomes = {WOULD_BE} if policy.sample is None else {WOULD_BE, APPROVED}
-        wanted = np.array([verdict.outcome in outcomes for verdict in verdicts])
-        for at in wanted[verdict_of].nonzero()[0].tolist():
+        drawn = np.array([verdict.outcome == WOULD_BE for verdict in verdicts])
+        for at in drawn[verdict_of].nonzero()[0].tolist():
             row, verdict = rows[at], verdicts[verdict_of[at]]
             event, asked = _happened(placed, row), partial(is_small, row)
-            score = None if scores is None else scores[at]
-            found = drawn(policy, self.let_through, event, verdict, score, hits.get(row, ()), asked, effects)
+            found = explored(explore, self.let_through, event, verdict, hits.get(row, ()), asked, effects)
             if found is not verdict:
                 verdict_of[at] = len(verdicts)
                 verdicts.append(found)

@@ -20,6 +20,7 @@ from shroff.features.key_texts import Hits
 from shroff.language.columns import Column
 from shroff.language.row import Reference
 from shroff.language.values import in_share
+from shroff.project.exploration import Explore, Sample
 from shroff.project.policy import OUTCOMES, Policy, outcome
 from shroff.rules.definitions import Rule
 from shroff.streams.log import DecisionRow, FlagRow, HitRow, OutboxRow, Remark
@@ -155,30 +156,22 @@ def record_hits(event: EventAt, hits: Iterable[Hit], effects: Effects) -> None:
             effects.outbox.append(OutboxRow(event.seq, number, f"notice:{rule.notify}", _notice(event, rule, hit)))
 
 
-def drawn(
-    policy: Policy,
+def explored(
+    explore: Explore,
     let_through: LetThrough,
     event: EventAt,
     verdict: Verdict,
-    score: float | None,
     hits: Iterable[Hit],
     is_small: Callable[[], bool],
     effects: Effects,
 ) -> Verdict:
-    """The verdict of an event after the draws of its policy; what was drawn is recorded as a hit.
+    """The verdict of a would-be decline after the exploration draw; an explored event is recorded as a hit.
 
     Args:
         is_small: Whether the event may be let through at all; asked of would-be declines alone.
     """
-    explore, sample = policy.explore, policy.sample
-    if sample is not None and verdict.outcome == APPROVED:
-        propensity = sample.propensity(score)
-        if not in_share(f"{sample.seed}\x00{event.type}", propensity, event.id):
-            return verdict
-        effects.hits.append(HitRow(event.seq, SAMPLED, None, shadow=False))
-        return replace(verdict, exploration=exploration(propensity, APPROVED, is_explored=True))
     ruled = [hit.rule.effect for hit in hits if hit.is_effective]
-    if explore is None or verdict.outcome != WOULD_BE or WOULD_BE in ruled or not is_small():
+    if verdict.outcome != WOULD_BE or WOULD_BE in ruled or not is_small():
         return verdict
     draw = let_through.draw(explore, event.type, event.id, event.time_ms)
     if draw.is_explored:
@@ -186,6 +179,16 @@ def drawn(
     decided = instead_of_decline(ruled, explore) if draw.is_explored else verdict.outcome
     shown = exploration(draw.propensity, verdict.outcome, is_explored=draw.is_explored)
     return replace(verdict, outcome=decided, exploration=shown)
+
+
+def sampled(sample: Sample, event: EventAt, verdict: Verdict, score: float | None, effects: Effects) -> Verdict:
+    """The verdict of an approval after the draw of the sample; a drawn event is recorded as a hit."""
+    propensity = sample.propensity(score)
+    is_plain = verdict.outcome != APPROVED or bool(verdict.exploration)
+    if is_plain or not in_share(f"{sample.seed}\x00{event.type}", propensity, event.id):
+        return verdict
+    effects.hits.append(HitRow(event.seq, SAMPLED, None, shadow=False))
+    return replace(verdict, exploration=exploration(propensity, APPROVED, is_explored=True))
 
 
 def is_rolled_out(rule: Rule, key: str | None) -> bool:

@@ -137,11 +137,6 @@ class Policy:
         return frozenset(name for name, value in named.items() if value is not None)
 
     @property
-    def draws(self) -> bool:
-        """Whether lots are drawn among its events."""
-        return self.explore is not None or self.sample is not None
-
-    @property
     def has_score(self) -> bool:
         return self.review_at is not None or self.decline_at is not None
 

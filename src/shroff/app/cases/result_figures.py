@@ -31,7 +31,7 @@ from shroff.project.definitions import Definitions
 from shroff.project.policy import OUTCOMES
 from shroff.runtime.progress import Progress
 from shroff.streams.log import Log
-from shroff.training.sets.labels import FRAUD_LABEL, LABELS, UNCLEAR_LABEL, Codes, GatheredLabels
+from shroff.training.sets.labels import FRAUD_LABEL, GENUINE_LABEL, LABELS, UNCLEAR_LABEL, Codes, GatheredLabels
 from shroff.training.sets.rows import exact_sums, minor_units
 
 LOW, HIGH = 0.05, 0.95  # of an estimate
