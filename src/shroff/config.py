@@ -30,7 +30,7 @@ from shroff.runtime.whole_files import (
 )
 
 PROJECT_FILE: Final = "shroff.yaml"
-TEMPLATES: Final = ("payments", "paysim", "savings", "orders", "cards", "cookbook", "blank")
+TEMPLATES: Final = ("payments", "paysim", "savings", "orders", "cards", "signals", "cookbook", "blank")
 TEMPLATE_FOLDER: Final = Path(__file__).parent / "templates"
 STATE_FOLDER: Final = ".shroff"
 FILE_BYTES_MAX: Final = 256 * 1024 * 1024

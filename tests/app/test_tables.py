@@ -49,13 +49,16 @@ def init(folder, kind):
 def test_each_shape_is_declared_beside_what_is_there_and_the_project_stays_well(bank, declared):
     write_files(bank, {"events.yaml": EVENTS + declared, **({"tables/m.csv": "a,b\n"} if " m:" in declared else {})})
 
-    for kind in ("ip", "bins", "mail"):
+    for kind in ("ip", "vpn", "bins", "mail"):
         told = init(bank, kind)
         assert told.files == ["events.yaml", f"tables/{kind}.csv"]
         assert told.source in told.text()
         with pytest.raises(UsageError, match="Nothing was changed"):
             init(bank, kind)
 
+    said = repr(app.open(bank).check())
+    assert f"Tables without rows: {'m, ' if ' m:' in declared else ''}" in said
+    assert all(kind in said for kind in ("ip", "vpn", "bins", "mail"))
     text = (bank / "events.yaml").read_text()
     assert all(part.split("\n")[0] in text for part in (EVENTS + declared).split("#")[1:])
     assert not app.open(bank).check().errors

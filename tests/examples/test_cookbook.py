@@ -16,6 +16,7 @@ SCRIPT = runpy.run_path(str(TEMPLATE_FOLDER / "cookbook" / "generate.py"))
 REPORTED, generate = SCRIPT["REPORTED"], SCRIPT["generate"]
 PAGE = (ROOT / "docs/howto/rule-cookbook.md").read_text(encoding="utf-8")
 SHOWN = [body.split("\n", 1) for _, kind, body in blocks(PAGE) if kind == "yaml"]
+SIGNALS = blocks((ROOT / "docs/howto/signals-cookbook.md").read_text(encoding="utf-8"))
 KIND_OF = {"mule_account": "mule account", "bust_out": "first-party fraud"}
 
 
@@ -31,6 +32,21 @@ def test_the_page_shows_what_the_template_has(head, body):
     text = (TEMPLATE_FOLDER / "cookbook" / head.removeprefix("# ")).read_text(encoding="utf-8")
 
     assert body in text or set(body.splitlines()) <= set(text.splitlines())
+
+
+def test_the_page_of_the_signals_shows_the_features_and_each_rule_of_their_template():
+    folder = TEMPLATE_FOLDER / "signals"
+    shown = dict(body.split("\n", 1) for _, kind, body in SIGNALS if kind == "yaml")
+    lacking = [
+        line
+        for head, body in shown.items()
+        for text in [(folder / head.removeprefix("# ")).read_text(encoding="utf-8").splitlines()]
+        for line in body.splitlines()
+        if line not in text
+    ]
+
+    assert lacking == []
+    assert {f"# rules/{path.name}" for path in (folder / "rules").iterdir()} | {"# features.yaml"} == shown.keys()
 
 
 def test_every_rule_and_feature_of_the_template_is_on_the_page():

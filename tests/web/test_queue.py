@@ -27,6 +27,7 @@ from shroff.people.store import rows_of
 from shroff.web.http.authentication import gate_of
 from shroff.web.pages.cases import queue
 from shroff.web.pages.cases.casework import QueueLine, where_from, where_of
+from tests.support.projects import FILES, write_files
 from tests.support.webs import PASSWORD, Asker, Browser, Steps, asker, let_in
 from tests.web.test_live import Listener
 from tests.web.test_pages import EVIL, PAYMENT, RULE, TEMPLATE
@@ -602,3 +603,37 @@ def test_everything_that_is_done_with_a_case_is_answered_as_the_document_says(ba
         assert (await browser.get(f"/api/v1/cases/1/files/{attached.json()['file']}")).body == b"seen"
 
     run(bank, steps)
+
+
+RINGS = {
+    "events.yaml": FILES["events.yaml"]
+    + "  ring: { payment: 'tables.rings[this.card].ring' }\n"
+    + "tables: { rings: { card: text, ring: text, cards: integer, frauds: integer, spent: money } }\n",
+    "shroff.yaml": FILES["shroff.yaml"] + "cases: { about: { payment: ring } }\n",
+    "tables/rings.csv": "card,ring,cards,frauds,spent\nc1,c1,2,1,9.00\nc2,c1,2,1,9.00\n",
+}
+
+
+def test_one_case_is_of_a_whole_ring_and_the_queue_says_how_large_it_is(tmp_path):
+    async def whole() -> None:
+        async with asker(write_files(tmp_path, FILES | RINGS), gate=gate_of) as asks:
+            browser = Browser(asks)
+            await let_in(asks, browser)
+            csrf = {"x-csrf-token": await browser.csrf(), "content-type": "application/json"}
+            for at, card in enumerate(("c1", "c2", "c3")):
+                given = {"id": f"p{at}", "at": "2026-01-05T08:30:00Z", "card": card, "amount": "200.00"}
+                await browser.send("POST", "/api/v1/events/payment", msgspec.json.encode(given), csrf)
+            for _ in range(100):
+                if (await browser.get("/api/v1/cases")).json()["totals"]["stake"] == "600.00":
+                    break
+                await asyncio.sleep(0.05)
+            listed = (await browser.get("/queue?order=stake")).body.decode()
+            await form(browser, "/cases/1/decide", verdict="fraud")
+            ring, alone = [(await browser.get(f"/api/v1/cases/{number}")).json() for number in (1, 2)]
+        assert (ring["entity"], ring["key"], alone["entity"], alone["key"]) == ("ring", "c1", "card", "c3")
+        assert [alert["event"] for alert in ring["alerts"]] == ["payment/p0", "payment/p1"]
+        assert {alert["verdict"] for alert in ring["alerts"]} == {"fraud"}
+        assert listed.count('href="/links?entity=card&amp;key=c1">2 cards</a><br>') == 1  # and none at c3
+        assert "1 fraud<" in listed
+
+    asyncio.run(whole())

@@ -30,6 +30,7 @@ from shroff.project.definitions import Definitions, load_definitions
 from shroff.project.parse_cache import ReadOnce
 from shroff.project.policy import OUTCOMES
 from shroff.project.settings.casework import CaseSettings
+from shroff.project.table_files import table_name
 from shroff.rules.definitions import Rule
 from shroff.streams.log import DecisionRow, HitRow, Log, Record
 from shroff.streams.log_columns import DecisionColumns
@@ -38,7 +39,7 @@ TOLD: Final = "analysts"  # whom a rule names under `notify` to raise an alert
 NOT_THEM: Final = "the customer says that it was not them"
 AT_ONCE: Final = 500  # events whose decisions are read together
 RECENT: Final = 4_096  # decisions that are remembered: 2 to 3 KB each
-_NAMES_ALONE: Final = ("lists/", "tables/")  # files of which no alert is made, though definitions name them
+_NAMES_ALONE: Final = ("lists/", "tables/")  # files of which mostly no alert is made, though definitions name them
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +105,8 @@ class RecentDecisions:
 class ActiveVersions:
     """The active version at each sequence number of a log, read on demand.
 
-    Of lists, tables and notices it keeps what names them, and not what they hold: no alert is made of that, and a list
-    may have been changed a thousand times.
+    Of lists and tables it keeps what names them, and not what they hold, unless keys are made of it: no alert is made
+    of that, and a list may have been changed a thousand times.
     """
 
     def __init__(self, log: Log) -> None:
@@ -119,7 +120,8 @@ class ActiveVersions:
         """Follow the active versions up to a sequence number."""
         for record in self._log.controls(self._read_to):
             self._control.take(record)
-            files = {name: _named(name, text) for name, text in self._control.files.items()}
+            types = self._control.files.get("events.yaml", "")
+            files = {name: _named(name, text, types) for name, text in self._control.files.items()}
             if not self._files or self._files[-1][1] != files:
                 self._files.append((record.seq, files))
             self._read_to = record.seq
@@ -134,9 +136,13 @@ class ActiveVersions:
         return self._known[1]
 
 
-def _named(name: str, text: str) -> str:
-    """Of a file that is known by its name the first line, which says what is in its columns."""
-    return text[: text.find("\n") + 1] or text if name.startswith(_NAMES_ALONE) else text
+def _named(name: str, text: str, types: str) -> str:
+    """Of a file that is known by its name the first line, which says what is in its columns.
+
+    Whole is a table by which the event types make keys, such as that of a card's ring.
+    """
+    is_named_alone = name.startswith(_NAMES_ALONE) and f"tables.{table_name(name)}[" not in types
+    return text[: text.find("\n") + 1] or text if is_named_alone else text
 
 
 def _version(files: Mapping[str, str], read: ReadOnce) -> _Version:
@@ -299,7 +305,8 @@ class _Made:
             found[whose] = _about(base, whose, (SAMPLED,), SAMPLED, SAMPLE)
         for hit in self.raised.told:
             rule = self.version.rules[hit.rule]
-            whose = self._whose(self.event.type, [rule]) if hit.key is None else (rule.by, hit.key)
+            is_of_rule = hit.key is not None and self.event.type not in self.settings.about
+            whose = (rule.by, hit.key or "") if is_of_rule else self._whose(self.event.type, [rule])
             before = found.get(whose)
             if before is None:
                 found[whose] = _about(base, whose, (rule.id,), rule.id, self._words(rule, decided))

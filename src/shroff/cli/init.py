@@ -21,7 +21,7 @@ from shroff.cli.session import Session, argument, command, one_line, table
 @click.option(
     "--template",
     shell_complete=completion.words(*config.TEMPLATES),
-    help="payments, paysim, savings, orders, cards, cookbook or blank.  [default: payments]",
+    help="payments, paysim, savings, orders, cards, signals, cookbook or blank.  [default: payments]",
 )
 @click.option(
     "--from",

@@ -17,6 +17,7 @@ from shroff.events.labels import LabelEvent, LogEvent, VerdictInForce, in_force
 from shroff.events.validation import EventValidator
 from shroff.features.computed import needed
 from shroff.features.naive import Naive
+from shroff.language.lookups.table import IntervalTable
 from shroff.language.expression import Aggregate, FeatureValue, Node, ThisField, children
 from shroff.language.printer import text_of
 from shroff.language.values import show
@@ -316,6 +317,10 @@ def _text(report: CheckReport) -> str:
     if errors:
         parts += [*errors, f"{many(len(errors), 'mistake')} found."]
     elif found is not None:
+        tables = found.reference.tables.items()
+        empty = [name for name, rows in tables if not len(rows.keys.lines if isinstance(rows, IntervalTable) else rows)]
+        if empty:
+            parts.append(f"Tables without rows: {', '.join(empty)}. Each look-up in them is missing.")
         parts.append(f"OK: {counts_of(found)}; {many(report.tests, 'rule test')} passed.")
     return "\n\n".join(parts)
 

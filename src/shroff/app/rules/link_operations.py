@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, ClassVar, Final
 
 import msgspec
 
 from shroff import config
-from shroff.app.rules.table_operations import with_table
+from shroff.app.rules.table_operations import table_row, with_table
 from shroff.errors import UsageError
 from shroff.events.event import TimeText, time_text
 from shroff.explain.links import Hub, KeyLink, LinkedKey, Ring, UnknownEntityError, entity_links, linked_key
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from shroff.project.definitions import Definitions
 
 RINGS: Final = "rings"
+RING: Final = "ring"  # the entity of cases that are about rings, each called by its first key
 FILE: Final = f"tables/{RINGS}.csv"
 COLUMNS: Final = ("ring", "cards", "frauds", "spent")
 WRITTEN: Final = "The rings are written; they become active with the next command that writes."
@@ -209,6 +210,20 @@ def build_rings(project: Project, progress: ProgressSteps, request: BuildRings) 
         in_force=in_force,
         why_not=why_not or None,
     )
+
+
+def ring_of(definitions: Definitions, entity: str, key: str) -> Mapping[str, str | None]:
+    """The row of the table `rings` for a key of its entity, or for a ring itself; empty for what is in none."""
+    declared = linked_entity(definitions, RING)
+    if declared == RING or entity not in {declared, RING}:
+        return {}
+    row = table_row(definitions, RINGS, key, 0)
+    return row.values if row else {}
+
+
+def linked_entity(definitions: Definitions, entity: str) -> str:
+    """The entity whose keys are linked: of rings that of their keys."""
+    return definitions.events.table_keys.get(RINGS, entity) if entity == RING else entity
 
 
 def _write(project: Project, changes: dict[str, str]) -> None:

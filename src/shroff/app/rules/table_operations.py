@@ -42,6 +42,13 @@ _KINDS: Final[Mapping[str, tuple[str, str, str]]] = {  # columns, header of the 
 or your provider. As CSV it has one network a line: 192.0.2.0/24,DE. A MaxMind database is tables/ip.mmdb in place of
 tables/ip.csv; it needs pip install 'shroff[geo]'.""",
     ),
+    "vpn": (
+        "{ network: network, kind: text }",
+        "network,kind",
+        """Addresses that tell no place: VPNs and hosting (X4BNet/lists_vpn on GitHub, updated daily), Tor exits
+(check.torproject.org/torbulkexitlist), Apple's relay (mask-api.icloud.com/egress-ip-ranges.csv), mobile gateways of
+your country; paid: MaxMind Anonymous IP. Add the kind behind each network: sed 's/$/,vpn/'.""",
+    ),
     "bins": (
         "{ range: prefix, country: text?, bank: text?, kind: text? }",
         "range,country,bank,kind",
@@ -76,7 +83,10 @@ class UnknownTableError(RefusalError):
 class InitTable(OperationRequest["DeclaredTable"]):
     """A ready shape of a table."""
 
-    kind: Annotated[Literal["ip", "bins", "mail"], Param("Kind of key: addresses, card numbers or mail domains.")]
+    kind: Annotated[
+        Literal["ip", "vpn", "bins", "mail"],
+        Param("Kind of key: addresses, those that tell no place, card numbers or mail domains."),
+    ]
 
 
 class DeclaredTable(OperationAnswer):
@@ -92,7 +102,7 @@ class DeclaredTable(OperationAnswer):
 
 @operation("tables init", right="edit:rules", examples=["shroff tables init ip", "shroff tables init bins"])
 def init_table(project: Project, request: InitTable) -> DeclaredTable:
-    """Declare a table for addresses, card numbers or mail domains, and say where such files are to be had.
+    """Declare a table for addresses, VPNs, card numbers or mail domains, and say where such files are to be had.
 
     The declaration is added to events.yaml, comments stay; the file of the table has its header only.
     """
@@ -244,7 +254,7 @@ def show_table(project: Project, request: ShowTable) -> TableView:
         at_ms = parse_time(request.at) if request.at else project.context.now_ms()
     except ValueError as error:
         raise UsageError(f"--at: {error}") from None
-    row = _found(definitions, name, request.value, at_ms) if request.value else None
+    row = table_row(definitions, name, request.value, at_ms) if request.value else None
     versions, difference = list[LookUpVersion](), list[str]()
     if project.context.log.exists():
         with project.context.log.reading() as log:
@@ -283,7 +293,7 @@ def _readers(definitions: Definitions, name: str) -> Iterator[str]:
         yield "money"
 
 
-def _found(definitions: Definitions, name: str, text: str, at_ms: int) -> TableRow | None:
+def table_row(definitions: Definitions, name: str, text: str, at_ms: int) -> TableRow | None:
     """The row that a value gives at a time."""
     shape, rows = definitions.events.tables[name], definitions.reference.tables[name]
     places = definitions.settings.money_places

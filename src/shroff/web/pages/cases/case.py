@@ -27,6 +27,7 @@ from shroff.app.cases.case_silences import (
     pending_silences,
     silences_of,
 )
+from shroff.app.rules.link_operations import linked_entity
 from shroff.cases.case import CLOSED
 from shroff.cases.case_queries import refunded_by
 from shroff.cases.desk import CaseChangedError
@@ -72,7 +73,7 @@ async def _page(
     why_not: str = "",
     mistake: str = "",
 ) -> Response:
-    number = number_of(request)
+    number, definitions = number_of(request), service.project.definitions
     found = await service.in_thread(opened, service, request.who, number)
     others, amounts = await service.in_thread(others_of, service, found)
     form = await request.form() if mistake else NOTHING
@@ -100,7 +101,7 @@ async def _page(
         api=f"{API}/cases/{number}",
         reasons=REASONS_SHOWN,
         ring=ring_path("/links/ring", entity, found.line.case.key)
-        if has_via(service.project.definitions, entity := found.line.case.entity)
+        if has_via(definitions, entity := linked_entity(definitions, found.line.case.entity))
         else "",
     )
 

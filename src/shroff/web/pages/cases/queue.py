@@ -11,6 +11,7 @@ from starlette.responses import Response
 from shroff.app.cases.case_operations import CasesAction, CaseTag, ClaimNext, UndoAction
 from shroff.app.cases.customer_questions import asked_in
 from shroff.app.cases.view_operations import RemoveView, SaveView
+from shroff.app.rules.link_operations import linked_entity, ring_of
 from shroff.cases import case_queries
 from shroff.cases.case import ESCALATED, STATES, CaseFilter
 from shroff.cases.filters import LARGEST, order_of, query_of, queue_of
@@ -19,6 +20,7 @@ from shroff.events.event import time_text
 from shroff.language.values import DAY_MS
 from shroff.operations.pagination import BadQueryError, cursor_of, next_of
 from shroff.people.access import Right
+from shroff.runtime.texts import many
 from shroff.web.api.cases.case_files import number_of
 from shroff.web.http.messages import Request, whole
 from shroff.web.http.routes import Route, Screen
@@ -38,6 +40,7 @@ from shroff.web.pages.cases.casework import (
     where_from,
     where_of,
 )
+from shroff.web.pages.links import PATH, ring_path
 from shroff.web.pages.renderer import open_cases, open_cases_html, page, part, see_other
 
 if TYPE_CHECKING:
@@ -96,6 +99,7 @@ async def _page(
         rules=[*(rule.id for rule in definitions.rules), *([SAMPLED] if SAMPLED in where.filter else [])],
         decided=next(iter(definitions.events.decided), ""),
         only_one=len(definitions.events.decided) == 1,
+        ring_path=lambda case: ring_path(PATH, linked_entity(definitions, case.entity), case.key),
         may_work=request.who.may(Right.WORK_CASES),
         own=request.who.id,
         is_later=cursor is not None,
@@ -117,9 +121,17 @@ def _seen(service: Service, signed_in: SignedIn, where: Where, cursor: Cursor | 
         line_of(desk, who, case, asked.get(case.number), tops.get(case.number), histories.get(case.number, ()))
         for case in listed.cases
     ]
+    definitions = service.project.definitions
+    found = {case.number: (case, ring_of(definitions, case.entity, case.key)) for case in listed.cases}
+    rings = {
+        number: (many(int(ring["cards"] or 0), linked_entity(definitions, case.entity)), int(ring["frauds"] or 0))
+        for number, (case, ring) in found.items()
+        if ring
+    }
     focused = lines[min(where.row, len(lines) - 1)] if lines else None
     return {
         "lines": lines,
+        "rings": rings,
         "count": totals.count,
         "late": 0 if where.filter else case_queries.count(desk, who, replace(wanted, due_before_ms=desk.now_ms())),
         "stake": amount(desk, totals.stake),
