@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
+from operator import itemgetter
 from pathlib import Path
 from typing import Final
 
@@ -317,7 +318,7 @@ def _text(report: CheckReport) -> str:
     if errors:
         parts += [*errors, f"{many(len(errors), 'mistake')} found."]
     elif found is not None:
-        tables = found.reference.tables.items()
+        tables = sorted(found.reference.tables.items(), key=itemgetter(0))
         empty = [name for name, rows in tables if not len(rows.keys.lines if isinstance(rows, IntervalTable) else rows)]
         if empty:
             parts.append(f"Tables without rows: {', '.join(empty)}. Each look-up in them is missing.")
