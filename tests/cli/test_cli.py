@@ -171,7 +171,10 @@ def test_commands_are_listed_in_the_order_of_the_table():
         (["label", "--pending", "x"], "--pending lists labels; the only other option it takes is --as-of"),
         (["label", "labels.csv", "--source", "analyst"], "--source is for one label"),
         (["init", "bank", "--template", "paysm"], "Did you mean paysim? There are payments, paysim, savings,"),
-        (["init", "bank", "--template", "zzz"], "There are payments, paysim, savings, orders, cards, signals, cookbook, blank."),
+        (
+            ["init", "bank", "--template", "zzz"],
+            "There are payments, paysim, savings, orders, cards, signals, cookbook, blank.",
+        ),
         (["ingest", "-", "--as", "payment"], "'shroff ingest' takes files; 'shroff decide -' takes lines"),
         (["ingest", "x.csv", "--labels", "-"], "'shroff ingest' takes files"),
     ],

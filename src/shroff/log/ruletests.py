@@ -18,8 +18,8 @@ from shroff.events.labels import LabelEvent, LogEvent, VerdictInForce, in_force
 from shroff.events.validation import EventValidator
 from shroff.features.computed import needed
 from shroff.features.naive import Naive
-from shroff.language.lookups.table import IntervalTable
 from shroff.language.expression import Aggregate, FeatureValue, Node, ThisField, children
+from shroff.language.lookups.table import IntervalTable
 from shroff.language.printer import text_of
 from shroff.language.values import show
 from shroff.language.yaml.text import Scalar
