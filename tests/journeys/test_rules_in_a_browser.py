@@ -91,6 +91,7 @@ def test_a_rule_from_a_typo_to_being_in_force_and_back(service: Served, page: Pa
     page.get_by_role("button", name="New rule").click()
 
     # a typo is told at its place as one types, and mended by one key press
+    page.get_by_role("button", name="Text", exact=True).click()
     text = page.locator("textarea")
     text.fill(RULE)
     expect(page.locator(".row.wrong mark")).to_have_text("card.payment_1h")

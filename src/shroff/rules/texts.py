@@ -15,7 +15,9 @@ from itertools import accumulate
 from typing import Final
 
 from shroff.errors import Problem, UsageError
+from shroff.language.yaml.slips import in_quotes
 from shroff.language.yaml.text import Mapping, Node, Scalar, Sequence, read
+from shroff.rules.keys import RULE
 
 IN_LIST: Final = "is one list in brackets, and takes a rule in braces alone: '- { id: ..., effect: ... }'"
 NO_LIST: Final = "the text is not a list of rules. Begin each of them with '- id: ...'"
@@ -23,6 +25,7 @@ FILES_KEPT: Final = 256  # whose rules are known by their texts, as reading YAML
 RULES_KEPT: Final = 4_096
 _DASH: Final = "- "
 _COMMA: Final = re.compile(r"\s*,[ \t]*")
+_LINE_ENDS: Final = re.compile(r"\s*\n\s*")
 _END_OF_LINE: Final = re.compile(r"[ \t]*,(?:[ \t]*#[^\n]*)?(?=\n)")  # behind what is not the last of a list
 
 
@@ -151,34 +154,78 @@ def in_shadow(text: str, *, shadow: bool) -> str:
     Raises: UsageError for what is not one rule, or has no effect.
     """
     rule = _only(text)
-    key = _key(rule, "shadow")
-    if key is not None:
-        kept = _without_key(text, rule, key)
-        return in_shadow(kept, shadow=True) if shadow else kept
-    if not shadow:
-        return text
-    effect, value = _key(rule, "effect"), _value(rule, "effect")
-    if effect is None or value is None:
+    if shadow and _key(rule, "effect") is None:
         raise UsageError("the rule has no effect yet")
-    if rule.source:
-        at = _end(text, value)
-        return f"{text[:at]}, shadow: true{text[at:]}"
-    lines, at = text.split("\n"), value.line
-    return "\n".join([*lines[:at], f"{' ' * (effect.column - 1)}shadow: true", *lines[at:]])
+    kept = with_value(text, "shadow", "")
+    return with_value(kept, "shadow", "true") if shadow else kept
 
 
-def _without_key(text: str, rule: Mapping, key: Scalar) -> str:
-    """The rule without one of its keys, which has a value of one word."""
+def values_of(text: str) -> dict[str, str]:
+    """The values of a rule's keys that are texts, and as `description` the comment behind its id.
+
+    Raises: UsageError for what is not one rule.
+    """
+    rule = _only(text)
+    found = {key.text: value.text for key, value in rule.entries if isinstance(value, Scalar)}
+    id_ = _value(rule, "id")
+    return found | ({"description": id_.comment[1:].strip()} if id_ is not None and id_.comment else {})
+
+
+def with_value(text: str, name: str, value: str) -> str:
+    """The rule with another value of a key, in the place of the old one; without the key if the value is empty.
+
+    A new key stands behind those that precede it in the reference. `description` is the comment behind the id.
+    Raises: UsageError for what is not one rule, and for a value that the rule cannot take as text.
+    """
+    rule, value = _only(text), _LINE_ENDS.sub(" ", value.strip())
+    if name == "description":
+        return _described(text, rule, value)
+    key, old = _key(rule, name), rule.get(name)
+    if key is not None and not isinstance(old, Scalar):
+        raise UsageError(f"{name} is not one value; change it in the text")
+    if key is None and value:
+        names = [other.name for other in RULE.keys]
+        before = names[: names.index(name)]
+        ends = [_end(text, node) for known, node in rule.entries if known.text in before and isinstance(node, Scalar)]
+        if not ends:
+            raise UsageError("the rule has no id")
+        at, added = max(ends), f"{name}: {_written(value, rule)}"
+        if rule.source:
+            return f"{text[:at]}, {added}{text[at:]}"
+        line_end = (text + "\n").index("\n", at)
+        return f"{text[:line_end]}\n{' ' * (rule.column - 1)}{added}{text[line_end:]}"
+    if key is None or not isinstance(old, Scalar) or old.text == value:
+        return text
+    if value or (not rule.source and key is rule.entries[0][0]):
+        start = _offset(text, old.line, old.column)
+        blank = "" if text[start - 1 : start].isspace() else " "
+        return f"{text[:start]}{blank}{_written(value, rule)}{text[_end(text, old) :]}"
+    start, end = _offset(text, key.line, key.column), _end(text, old)
     if not rule.source:
-        lines = text.split("\n")
-        return "\n".join(lines[: key.line - 1] + lines[key.line :])
-    start, value = _offset(text, key.line, key.column), _value(rule, key.text)
-    end = start + len(key.source) if value is None else _end(text, value)
-    before, after = text[:start], text[end:]
-    if before.rstrip().endswith(","):
-        return before.rstrip()[:-1] + after
-    comma = _COMMA.match(after)
-    return before + (after[comma.end() :] if comma else after)
+        return text[: start - key.column + 1] + text[(text + "\n").index("\n", end) + 1 :]
+    head, rest = text[:start], text[end:]
+    if head.rstrip().endswith(","):
+        return head.rstrip()[:-1] + rest
+    comma = _COMMA.match(rest)
+    return head + (rest[comma.end() :] if comma else rest)
+
+
+def _described(text: str, rule: Mapping, value: str) -> str:
+    id_ = _value(rule, "id")
+    if id_ is None or rule.source or id_.style != "plain":
+        raise UsageError("the description stands as a comment behind a plain id on a line of its own")
+    end = _end(text, id_)
+    said = f"{id_.gap if id_.comment else '  '}# {value}" if value else ""
+    return text[:end] + said + text[(text + "\n").index("\n", end) :]
+
+
+def _written(value: str, rule: Mapping) -> str:
+    """A value as a person would write it at this place: in quotes where YAML would misread it."""
+    problems: list[Problem] = []
+    tried = read(f"- {{ k: {value}, x: y }}" if rule.source else f"- k: {value}", "", problems)
+    found = _value(tried.items[0], "k") if isinstance(tried, Sequence) and tried.items else None
+    is_same = not problems and found is not None and found.text == value and found.comment is None
+    return value if is_same and value else in_quotes(value)
 
 
 @lru_cache(RULES_KEPT)
@@ -251,7 +298,7 @@ def _offset(text: str, line: int, column: int) -> int:
 
 def _end(text: str, found: Scalar) -> int:
     """End offset of a value in a text."""
-    return _offset(text, found.line, found.column) + len(found.source or found.text)
+    return _offset(text, found.line, found.column) + len((found.source or found.text).rstrip())
 
 
 def _all_moved(text: str, by: int) -> str:

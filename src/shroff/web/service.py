@@ -72,7 +72,7 @@ STRANGERS_RATE: Final = 20.0  # pages a second of one address without a key; tho
 RATE: Final = 50_000.0  # events a second of one key
 
 One = TypeVar("One")
-Check: TypeAlias = "Callable[[str, str], DraftCheck]"
+Check: TypeAlias = "Callable[..., DraftCheck]"
 Step: TypeAlias = "Callable[[Change, int], object]"  # is given the moment of the change
 
 
@@ -150,7 +150,9 @@ class Service:
         tell: Callable[[str], None] = unheard,
     ) -> None:
         options = options or ServiceOptions()
-        self.check_draft = options.check or (lambda rule, text: project.run(CheckDraft(rule=rule, source=text)))
+        self.check_draft = options.check or (
+            lambda rule, text, form=None: project.run(CheckDraft(rule=rule, source=text, form=form))
+        )
         self.project, self.gate, self.desk = project, gate, desk
         self.cases, self.notices = project.cases.desk(desk), project.notice_files.store_beside(desk.store)
         self.by_settings = _BySettings.of(project.context.systems, project.outside.open_provider())

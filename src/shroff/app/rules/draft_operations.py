@@ -14,6 +14,7 @@ from shroff.errors import NotAllowedError, Problem, RefusalError
 from shroff.events.event import TimeText, time_text
 from shroff.operations.declaration import OperationAnswer, OperationRequest, Param, group, operation
 from shroff.people.audit import Action, checked_reason
+from shroff.rules.rule_form import RuleForm, form_of, with_form
 from shroff.rules.texts import tag_of
 from shroff.runtime.texts import many, table
 
@@ -104,8 +105,8 @@ class DraftTest(msgspec.Struct):
     problem: str | None
 
 
-class DraftCheck(OperationAnswer, rename={"tag": "etag"}):
-    """The result of checking a text: errors, warnings, tests. `more` counts those not listed."""
+class DraftCheck(OperationAnswer, rename={"source": "text", "tag": "etag"}):
+    """The result of checking a text: errors, warnings, tests, and its form. `more` counts those not listed."""
 
     ok: bool
     tag: str
@@ -115,6 +116,8 @@ class DraftCheck(OperationAnswer, rename={"tag": "etag"}):
     says: str | None
     tests: list[DraftTest]
     more: dict[str, int]
+    source: str = ""
+    form: RuleForm | None = None
 
 
 class RuleDraftChecked(RuleDraftText, rename={"source": "text", "tag": "etag"}):
@@ -163,16 +166,18 @@ def show_draft(drafts: RuleDraftFiles, request: ShowDraft) -> RuleDraftText:
 
 
 class CheckDraft(OperationRequest[DraftCheck], rename={"source": "text"}):
-    """A text to check as a draft of a rule."""
+    """A text to check as a draft of a rule, with what a form changes in it."""
 
     rule: Annotated[str, Param("The rule.")]
     source: Annotated[str, Param("The text.")]
+    form: RuleForm | None = None
 
 
 @operation("drafts check", right="read:definitions", has_command=False)
 def check_draft(drafts: RuleDraftFiles, request: CheckDraft) -> DraftCheck:
     """Check a text: errors with line and column, test results, and the rule in words. Some seconds for a long text."""
-    return check_of(drafts.check(request.rule, request.source), request.source)
+    text = request.source if request.form is None else with_form(request.source, request.form)
+    return check_of(drafts.check(request.rule, text), text)
 
 
 def check_of(checked: Checked, text: str) -> DraftCheck:
@@ -200,6 +205,8 @@ def check_of(checked: Checked, text: str) -> DraftCheck:
             for test in checked.tests[:SAID_MAX]
         ],
         more={name: max(0, len(list_) - SAID_MAX) for name, list_ in lists.items()},
+        source=text,
+        form=form_of(text),
     )
 
 

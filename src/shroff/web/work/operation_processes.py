@@ -15,6 +15,7 @@ import msgspec
 
 from shroff.app.rules.draft_operations import CheckDraft, DraftCheck
 from shroff.operations.declaration import OperationRequest, Outcome, operation_of
+from shroff.rules.rule_form import RuleForm
 from shroff.web.http.problems import RETRY_AFTER, ProblemError
 from shroff.web.work.operation_work import BROKEN, SaidLine
 
@@ -108,11 +109,11 @@ class DraftCheckers:
         self._free: list[OperationProcess] = []
         self._all: set[OperationProcess] = set()
 
-    def check(self, rule: str, text: str) -> DraftCheck:
+    def check(self, rule: str, text: str, form: RuleForm | None = None) -> DraftCheck:
         """Findings about a draft. Raises: ProblemError, with 503 where that takes too much."""
         process = self._taken()
         try:
-            found = process.run(CheckDraft(rule=rule, source=text), CHECK_S_MAX)
+            found = process.run(CheckDraft(rule=rule, source=text, form=form), CHECK_S_MAX)
         except ProcessEndedError as error:
             self._all.discard(process)
             if error.status == BROKEN:

@@ -17,6 +17,7 @@ from shroff.app.rules.draft_operations import (
     WriteDraft,
 )
 from shroff.people.access import Right
+from shroff.rules.rule_form import RuleForm
 from shroff.web.http.messages import Json, Request, decoded, seen, tagged, tags_of
 from shroff.web.http.problems import ProblemError
 from shroff.web.http.routes import api
@@ -29,6 +30,12 @@ class DraftBody(msgspec.Struct, forbid_unknown_fields=True):
     """A draft's text."""
 
     text: str
+
+
+class FormBody(DraftBody):
+    """A draft's text, and a form whose values replace those of the text."""
+
+    form: RuleForm | None = None
 
 
 async def draft(service: Service, request: Request) -> Json[RuleDraftText]:
@@ -60,8 +67,9 @@ async def delete_draft(service: Service, request: Request) -> Json[DroppedDraft]
 
 async def check(service: Service, request: Request) -> Json[DraftCheck]:
     """Findings about a text that is not saved yet, from a process of its own."""
-    given = decoded(await request.body(BODY_BYTES_MAX), DraftBody)
-    return Json(await service.checked(request.who, service.check_draft, request.path_params["rule"], given.text))
+    given = decoded(await request.body(BODY_BYTES_MAX), FormBody)
+    rule = request.path_params["rule"]
+    return Json(await service.checked(request.who, service.check_draft, rule, given.text, given.form))
 
 
 async def _seen(service: Service, request: Request) -> str:
@@ -93,8 +101,8 @@ ROUTES: Final = (
         headers={"If-Match": "The ETag of the version that you read."},
     ),
     api("POST", f"{_DRAFT}/check", Right.READ_DEFINITIONS, check)(
-        "Check an unsaved text: errors with line and column, test results, and the rule in words.",
+        "Check an unsaved text: errors with line and column, test results, the rule in words, and as a form.",
         "`ok` says whether it could become active.",
-        DraftBody,
+        FormBody,
     ),
 )

@@ -23,6 +23,7 @@ from shroff.errors import DefinitionError, NotAllowedError, ShroffError, UsageEr
 from shroff.operations.declaration import OperationRequest
 from shroff.people.access import Right
 from shroff.people.audit import checked_reason
+from shroff.rules.keys import TOLD
 from shroff.rules.silences import trial_of
 from shroff.rules.texts import in_shadow, renamed
 from shroff.web.api.rules.backtests import DONE, BacktestRun
@@ -176,6 +177,8 @@ async def _editor(
         cookbook=cookbook(),
         files=[file.name for file in await service.in_thread(project.rules.files)],
         file=look.home,
+        events=project.definitions.events,
+        notified=sorted({*TOLD, *(rule.notify for rule in project.definitions.rules if rule.notify)}),
         needs_second=project.drafts.need_second_person,
         may_edit=request.who.may(Right.EDIT_RULES),
         may_judge=request.who.may(Right.RUN_BACKTESTS),

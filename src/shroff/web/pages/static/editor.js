@@ -1,11 +1,13 @@
 // The editor: lines and colours behind the text, mistakes at their place as one types, names that fit.
 
 import { send } from "./page.js";
+import { ruleForm } from "./rule_form.js";
 
 const CHECK_AFTER_MS = 350;
 const SHOWN_MAX = 30;
 const GLYPHS = { done: "genuine", stop: "warn", now: "clock", todo: "note" };
 const NAME = /[A-Za-z0-9_.]+$/;
+const VIEW = "shroff.rule-view";
 
 const form = document.querySelector("[data-editor]");
 const area = form.querySelector("textarea");
@@ -24,6 +26,9 @@ let chosen = 0;
 let timer = 0;
 let isChecking = false;
 let isAskedAgain = false;
+const formView = form.querySelector("[data-form]");
+const textView = form.querySelector("[data-text]");
+const fields = ruleForm(formView, known, typed);
 
 // ---- what stands behind the text
 
@@ -95,6 +100,7 @@ function offsetOf(one) {
 }
 
 function goTo(one) {
+  view("text");
   area.focus();
   const at = offsetOf(one);
   area.setSelectionRange(at, at + one.length);
@@ -153,6 +159,12 @@ function step(row, state, words) {
 }
 
 function say(found) {
+  if (found.text !== area.value && found.text.trim() !== area.value.trim()) {
+    area.value = found.text;
+    grow();
+    isItKept();
+  }
+  sayForm(found.form);
   mistakes = found.mistakes;
   const more = found.more.mistakes + found.more.warnings + found.more.elsewhere;
   form.querySelector("[data-mistakes]").replaceChildren(
@@ -189,10 +201,13 @@ async function check() {
   }
   isChecking = true;
   try {
-    const answer = await send("POST", form.dataset.check, { text: area.value });
+    const pending = fields.pending();
+    const answer = await send("POST", form.dataset.check, { text: area.value, form: pending });
     const found = await answer.json();
-    if (answer.ok && !isAskedAgain) {
+    if (answer.ok && (pending || !isAskedAgain)) {
       say(found);
+    } else if (!answer.ok && pending) {
+      formView.querySelector("[data-form-says]").textContent = found.detail ?? found.title;
     }
   } catch {
     // The service does not answer: saving says so.
@@ -204,6 +219,19 @@ async function check() {
 }
 
 function typed() {
+  isItKept();
+  mistakes = mistakes.filter((one) => one.line < lineNow());
+  draw();
+  grow();
+  clearTimeout(timer);
+  timer = setTimeout(check, CHECK_AFTER_MS);
+  if (document.activeElement === area) {
+    propose();
+  }
+}
+
+/** Say whether the text is saved, and keep its next steps from being taken before. */
+function isItKept() {
   const isKept = area.value === kept;
   if (state) {
     state.textContent = isKept ? keptState : "Not saved";
@@ -218,12 +246,34 @@ function typed() {
     button.dataset.was ??= String(button.disabled);
     button.disabled = !isKept || button.dataset.was === "true";
   }
-  mistakes = mistakes.filter((one) => one.line < lineNow());
-  draw();
+}
+
+// ---- the form, which is another view of the same text
+
+function sayForm(found) {
+  const inText = found ? "" : "The text is not one rule that a form can show. Mend it as text.";
+  formView.querySelector("[data-form-says]").textContent = inText;
+  for (const one of formView.querySelectorAll("fieldset")) {
+    one.disabled = !found;
+  }
+  fields.show(formView.contains(document.activeElement) && !formView.hidden ? null : found);
+}
+
+function view(name) {
+  const isForm = name !== "text";
+  [formView.hidden, textView.hidden, place.hidden] = [!isForm, isForm, isForm];
+  for (const button of form.querySelectorAll("[data-view]")) {
+    button.setAttribute("aria-pressed", String((button.dataset.view === "text") !== isForm));
+  }
   grow();
-  clearTimeout(timer);
-  timer = setTimeout(check, CHECK_AFTER_MS);
-  propose();
+}
+
+for (const button of form.querySelectorAll("[data-view]")) {
+  button.addEventListener("click", () => {
+    localStorage.setItem(VIEW, button.dataset.view);
+    view(button.dataset.view);
+    check();
+  });
 }
 
 function lineNow() {
@@ -245,6 +295,10 @@ async function known() {
       ...found.keys.map((one) => ({ name: `${one.name}:`, type: "key", says: one.says, isKey: true })),
       ...found.effects.map((name) => ({ name, type: "effect", says: "what a hit does", isEffect: true })),
     ];
+    const noOperand = ["list", "table", "aggregate", "function"];
+    for (const one of found.names) {
+      one.isOperand = !noOperand.includes(one.type) && !one.says.endsWith("brackets");
+    }
   }
   return names;
 }
@@ -396,6 +450,8 @@ window.addEventListener("beforeunload", (event) => {
   }
 });
 box.classList.add("is-live");
+form.querySelector("[data-views]").hidden = false;
+view(localStorage.getItem(VIEW) ?? "form");
 grow();
 draw();
 check();

@@ -1,0 +1,395 @@
+// The form of a rule: rows of operand, comparison and value. The text of the editor stays the only source; the service
+// turns one into the other.
+
+const SHOWN_MAX = 40;
+const NUMBERS = ["integer", "number", "money", "real", "duration", "time"];
+const TEXTS = ["text", "choice"];
+const ANY = [...NUMBERS, ...TEXTS, "boolean", ""];
+// The comparison of the language, what the value is, how people say it, and the types that it is offered for.
+const COMPARISONS = [
+  [">", "", "is above", [...NUMBERS, ""]],
+  [">=", "", "is at least", [...NUMBERS, ""]],
+  ["<", "", "is below", [...NUMBERS, ""]],
+  ["<=", "", "is at most", [...NUMBERS, ""]],
+  ["==", "", "is", ANY],
+  ["!=", "", "is not", ANY],
+  ["in", "range", "is between", NUMBERS],
+  ["not in", "range", "is not between", NUMBERS],
+  ["in", "list", "is on the list", TEXTS],
+  ["not in", "list", "is not on the list", TEXTS],
+  ["in", "values", "is one of", [...TEXTS, "integer"]],
+  ["not in", "values", "is none of", [...TEXTS, "integer"]],
+  ["is true", "none", "is true", ["boolean"]],
+  ["is false", "none", "is false", ["boolean"]],
+  ["is missing", "none", "is missing", ANY],
+  ["is not missing", "none", "is not missing", ANY],
+];
+const QUOTED = /^'(?:[^']|'')*'$/;
+const SAID = { and: "all of", or: "any of" };
+let made = 0;
+
+function element(tag, className, ...inside) {
+  const found = document.createElement(tag);
+  found.className = className;
+  found.append(...inside);
+  return found;
+}
+
+function button(words, className, onClick) {
+  const found = element("button", className, words);
+  found.type = "button";
+  found.addEventListener("click", onClick);
+  return found;
+}
+
+function quoted(text) {
+  return `'${text.replaceAll("'", "''")}'`;
+}
+
+function unquoted(text) {
+  return QUOTED.test(text) ? text.slice(1, -1).replaceAll("''", "'") : text;
+}
+
+function kindOf(row) {
+  if (!["in", "not in"].includes(row.comparison)) {
+    return row.comparison.startsWith("is") ? "none" : "";
+  }
+  return row.value.startsWith("[") ? "values" : row.value.includes("..") ? "range" : "list";
+}
+
+/** A value as people read it: without quotes, brackets and dots. */
+function shownValue(value, kind) {
+  if (kind === "values") {
+    const parts = value.slice(1, -1).match(/'(?:[^']|'')*'|[^,]+/g) ?? [];
+    const texts = parts.map((part) => part.trim()).filter(Boolean);
+    return texts.some((text) => unquoted(text).includes(",")) ? value : texts.map(unquoted).join(", ");
+  }
+  if (kind === "range") {
+    return value.replace(/\s*\.\.\s*/, " to ");
+  }
+  if (/^-?[\d_]+(\.\d+)?$/.test(value)) {
+    return value.replaceAll("_", "");
+  }
+  return kind === "list" ? value.replace(/^lists\./, "") : unquoted(value);
+}
+
+/** What people wrote, in the language: texts get their quotes, where they are no name or call. */
+function writtenValue(shown, kind, type, isName) {
+  const text = shown.trim();
+  const one = (part) => (TEXTS.includes(type) && !isName(part) && !QUOTED.test(part) && part ? quoted(part) : part);
+  if (kind === "values") {
+    return text.startsWith("[") ? text : `[${text.split(",").map((part) => one(part.trim())).filter(Boolean).join(", ")}]`;
+  }
+  if (kind === "range") {
+    return text.replace(/\s+to\s+/, " .. ");
+  }
+  return kind === "list" ? `lists.${text}` : kind === "none" ? "" : one(text.replace(/^(-?\d{1,3}(?:,\d{3})+)(?=$|\.)/, (digits) => digits.replaceAll(",", "_")));
+}
+
+/** An input with names that fit below it, as one types: the arrows choose, Enter takes. */
+function picker(input, proposals, onTaken) {
+  const list = element("ul", "completion");
+  list.id = `fits-form-${(made += 1)}`;
+  list.hidden = true;
+  list.setAttribute("role", "listbox");
+  list.setAttribute("aria-label", "Suggestions");
+  input.setAttribute("role", "combobox");
+  input.setAttribute("aria-autocomplete", "list");
+  input.setAttribute("aria-controls", list.id);
+  input.setAttribute("aria-expanded", "false");
+  input.autocomplete = "off";
+  let fitting = [];
+  let chosen = -1;
+
+  function hide() {
+    list.hidden = true;
+    input.setAttribute("aria-expanded", "false");
+    input.removeAttribute("aria-activedescendant");
+  }
+
+  function mark() {
+    [...list.children].forEach((row, number) => row.setAttribute("aria-selected", String(number === chosen)));
+    if (chosen >= 0) {
+      list.children[chosen].scrollIntoView({ block: "nearest" });
+      input.setAttribute("aria-activedescendant", list.children[chosen].id);
+    }
+  }
+
+  function take(number) {
+    input.value = fitting[number].name;
+    hide();
+    onTaken();
+  }
+
+  async function propose(isAll) {
+    const words = isAll ? [] : input.value.toLowerCase().split(/\s+/).filter(Boolean);
+    const all = await proposals();
+    const text = (one) => `${one.name} ${one.says}`.toLowerCase();
+    const near = (one) => 2 * one.name.startsWith(words[0] ?? "") + one.name.startsWith("this.");
+    fitting = all.filter((one) => words.every((word) => text(one).includes(word)));
+    fitting = fitting.sort((one, other) => near(other) - near(one)).slice(0, SHOWN_MAX);
+    if (!fitting.length || document.activeElement !== input) {
+      hide();
+      return;
+    }
+    chosen = isAll ? -1 : 0;
+    list.replaceChildren(
+      ...fitting.map((one, number) => {
+        const example = one.example ? `, such as ${one.example}` : "";
+        const row = element("li", "", element("span", "mono", one.name), element("span", "kind", one.type), element("span", "", one.says + example));
+        row.id = `${list.id}-${number}`;
+        row.setAttribute("role", "option");
+        row.addEventListener("mousedown", (event) => {
+          event.preventDefault();
+          take(number);
+        });
+        return row;
+      }),
+    );
+    list.hidden = false;
+    input.setAttribute("aria-expanded", "true");
+    mark();
+  }
+
+  input.addEventListener("focus", () => propose(true));
+  input.addEventListener("input", () => propose(false));
+  input.addEventListener("blur", hide);
+  input.addEventListener("keydown", (event) => {
+    if (event.key === "ArrowDown" || event.key === "ArrowUp") {
+      event.preventDefault();
+      if (list.hidden) {
+        propose(true);
+        return;
+      }
+      const step = event.key === "ArrowDown" ? 1 : fitting.length - 1;
+      chosen = chosen < 0 && event.key === "ArrowUp" ? fitting.length - 1 : (chosen + step) % fitting.length;
+      mark();
+    } else if (event.key === "Enter") {
+      event.preventDefault(); // it takes a name, and never sends the form
+      if (!list.hidden && chosen >= 0) {
+        take(chosen);
+      }
+    } else if (event.key === "Escape" && !list.hidden) {
+      event.stopPropagation();
+      hide();
+    }
+  });
+  return list;
+}
+
+/**
+ * The form on a page of the editor.
+ *
+ * Args:
+ *   root: Its element; the keys of the rule stand in it, the conditions are made here.
+ *   known: Gives the names that a rule can use.
+ *   onChange: Called when a person changes the form.
+ */
+export function ruleForm(root, known, onChange) {
+  const conditions = root.querySelector("[data-conditions]");
+  const joined = root.querySelector("[data-joined]");
+  const keys = [...root.querySelectorAll("[data-rule-key]")];
+  const isReadOnly = root.hasAttribute("data-read-only");
+  let names = [];
+  let form = { keys: {}, joined: "and", groups: [] };
+  let isChanged = false;
+
+  const typeOf = (name) => {
+    const found = names.find((one) => one.name === name);
+    const type = (found?.type ?? "").replace(/[?(\s].*/, "");
+    return ANY.includes(type) ? type : "";
+  };
+  const isName = (text) => names.some((one) => one.name === text) || text.includes("(");
+  const operands = () => names.filter((one) => one.isOperand);
+
+  function changed() {
+    isChanged = true;
+    onChange();
+  }
+
+  function redraw(focus) {
+    draw();
+    changed();
+    conditions.querySelectorAll("[data-row]")[focus]?.querySelector("input, select, textarea")?.focus();
+  }
+
+  function rowNumber(groupAt, at) {
+    return form.groups.slice(0, groupAt).reduce((sum, rows) => sum + rows.length, 0) + at;
+  }
+
+  function rowOf(row, groupAt, at) {
+    const rows = form.groups[groupAt];
+    const number = rowNumber(groupAt, at);
+    const found = element("div", "condition");
+    found.dataset.row = "";
+    found.setAttribute("role", "group");
+    found.setAttribute("aria-label", `Condition ${number + 1}`);
+    const operand = element("input", "text mono");
+    operand.value = row.operand;
+    operand.setAttribute("aria-label", "Field, feature or text");
+    operand.placeholder = "Search a field or feature";
+    const hint = element("p", "hint");
+    const set = (values) => {
+      rows[at] = { ...rows[at], ...values };
+      changed();
+    };
+    const remove = button("Remove", "linklike small", () => {
+      rows.splice(at, 1);
+      form.groups = form.groups.filter((others) => others.length);
+      redraw(Math.max(0, number - 1));
+    });
+    remove.setAttribute("aria-label", `Remove condition ${number + 1}`);
+    const other = form.joined === "and" ? "or" : "and";
+    const more = button(`${other} …`, "linklike small", () => {
+      rows.splice(at + 1, 0, { operand: "", comparison: "", value: "", isNew: true });
+      redraw(number + 1);
+    });
+    more.setAttribute("aria-label", `Add with ‘${other}’ behind condition ${number + 1}`);
+    const acts = element("span", "buttons", ...(isReadOnly ? [] : [more, remove]));
+    if (row.operand && !row.comparison && !row.isNew) {
+      operand.addEventListener("input", () => set({ operand: operand.value }));
+      operand.addEventListener("keydown", (event) => event.key === "Enter" && event.preventDefault());
+      hint.append("This condition is shown as text.");
+      found.classList.add("as-text");
+      found.append(operand, acts, hint);
+    } else {
+      found.append(...parts(row, operand, hint, set), acts, hint);
+    }
+    for (const input of found.querySelectorAll("input, select")) {
+      input.disabled = isReadOnly;
+    }
+    return found;
+  }
+
+  /** The parts of a row that has a comparison: each is drawn anew by what stands left of it. */
+  function parts(row, operand, hint, set) {
+    const comparison = element("select", "text");
+    comparison.setAttribute("aria-label", "Comparison");
+    const value = element("input", "text");
+    value.setAttribute("aria-label", "Value");
+    let kind = kindOf(row);
+    value.value = shownValue(row.value, kind);
+
+    function offered() {
+      const type = typeOf(operand.value.trim());
+      const fits = COMPARISONS.filter(
+        ([sign, of, , types]) => types.includes(type) || (!type && operand.value.trim()) || (sign === row.comparison && of === kind),
+      );
+      comparison.replaceChildren(
+        ...fits.map(([sign, of, words]) => {
+          const option = new Option(words, `${sign}|${of}`);
+          option.selected = sign === row.comparison && of === kind;
+          return option;
+        }),
+      );
+      told();
+    }
+
+    function told() {
+      const found = names.find((one) => one.name === operand.value.trim());
+      const example = found?.example ? `, such as ${found.example}` : "";
+      hint.textContent = found ? `${found.says}: ${found.type}${example}` : "";
+      value.hidden = kind === "none";
+      value.placeholder = { range: "1 to 5", values: "DE, AT", list: "Name of the list" }[kind] ?? found?.example ?? "";
+    }
+
+    function write() {
+      const [sign, of] = comparison.value.split("|");
+      kind = of;
+      told();
+      set({ operand: operand.value, comparison: sign, value: writtenValue(value.value, of, typeOf(operand.value.trim()), isName), isNew: false });
+    }
+
+    function pickedOperand() {
+      const type = typeOf(operand.value.trim());
+      const fits = COMPARISONS.find(([sign, of, , types]) => `${sign}|${of}` === comparison.value && types.includes(type));
+      row = { ...row, comparison: comparison.value.split("|")[0] };
+      if (!fits) {
+        [row.comparison, kind] = COMPARISONS.find(([, , , types]) => types.includes(type));
+      }
+      offered();
+      write();
+    }
+
+    operand.addEventListener("input", pickedOperand);
+    comparison.addEventListener("change", () => {
+      [row.comparison, kind] = comparison.value.split("|");
+      write();
+    });
+    value.addEventListener("input", write);
+    const fitting = picker(operand, async () => operands(), pickedOperand);
+    const values = picker(
+      value,
+      async () => {
+        const found = names.find((one) => one.name === operand.value.trim());
+        const type = typeOf(operand.value.trim());
+        if (kind === "list") {
+          return names.filter((one) => one.type === "list").map((one) => ({ ...one, name: one.name.replace("lists.", "") }));
+        }
+        const choices = /^choice\((.*?)(?:, \.\.\.)?\)/.exec(found?.type ?? "")?.[1].split(", ") ?? [];
+        const same = kind || !value.value.trim() ? [] : operands().filter((one) => one.name !== operand.value && typeOf(one.name) === type);
+        return [...choices.map((name) => ({ name, type: "value", says: "" })), ...same];
+      },
+      write,
+    );
+    offered();
+    return [element("div", "choose", operand, fitting), comparison, element("div", "choose", value, values)];
+  }
+
+  function draw() {
+    joined.value = form.joined;
+    const other = form.joined === "and" ? "or" : "and";
+    conditions.replaceChildren(
+      ...form.groups.map((rows, at) => {
+        const found = element("div", rows.length > 1 ? "grouped" : "", ...rows.map((row, place) => rowOf(row, at, place)));
+        if (rows.length > 1) {
+          found.prepend(element("p", "small second", `${SAID[other]} these`));
+        }
+        return found;
+      }),
+    );
+  }
+
+  for (const key of keys) {
+    key.addEventListener("input", () => {
+      form.keys[key.dataset.ruleKey] = key.value;
+      changed();
+    });
+    key.addEventListener("keydown", (event) => event.key === "Enter" && event.preventDefault());
+  }
+  joined.addEventListener("change", () => {
+    form.joined = joined.value;
+    redraw(-1);
+    joined.focus();
+  });
+  root.querySelector("[data-add]")?.addEventListener("click", () => {
+    form.groups.push([{ operand: "", comparison: "", value: "", isNew: true }]);
+    redraw(rowNumber(form.groups.length - 1, 0));
+  });
+
+  return {
+    /** The form, where a person has changed it since it was shown or taken. */
+    pending() {
+      const groups = form.groups.map((rows) => rows.map(({ operand, comparison, value }) => ({ operand, comparison, value })));
+      const found = isChanged ? { ...form, groups } : null;
+      isChanged = false;
+      return found;
+    },
+    /** Show the form of a text, unless a person works on it. */
+    async show(found) {
+      names = await known();
+      if (isChanged || !found) {
+        return;
+      }
+      form = structuredClone(found);
+      for (const key of keys) {
+        const value = form.keys[key.dataset.ruleKey] ?? "";
+        if (key.matches("select") && ![...key.options].some((option) => option.value === value)) {
+          key.append(new Option(value, value));
+        }
+        key.value = value;
+      }
+      draw();
+    },
+  };
+}
