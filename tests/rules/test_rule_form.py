@@ -11,8 +11,19 @@ from shroff.errors import Problem, UsageError
 from shroff.language.parser import parse
 from shroff.language.syntax import Binary, Syntax
 from shroff.language.yaml.text import read
-from shroff.rules.rule_form import FALSE, KEYS, FormRow, RuleForm, condition_of, form_of, rows_of, with_form
-from shroff.rules.texts import rule_texts, values_of, with_value
+from shroff.rules.texts import (
+    FALSE,
+    KEYS,
+    FormRow,
+    RuleForm,
+    condition_of,
+    form_of,
+    rows_of,
+    rule_texts,
+    values_of,
+    with_form,
+    with_value,
+)
 
 RULE = """# seen in March
 - id: dear   # a burst of tiny payments

@@ -14,8 +14,7 @@ from shroff.errors import NotAllowedError, Problem, RefusalError
 from shroff.events.event import TimeText, time_text
 from shroff.operations.declaration import OperationAnswer, OperationRequest, Param, group, operation
 from shroff.people.audit import Action, checked_reason
-from shroff.rules.rule_form import RuleForm, form_of, with_form
-from shroff.rules.texts import tag_of
+from shroff.rules.texts import RuleForm, form_of, tag_of, with_form
 from shroff.runtime.texts import many, table
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ import msgspec
 
 from shroff.app.rules.draft_operations import CheckDraft, DraftCheck
 from shroff.operations.declaration import OperationRequest, Outcome, operation_of
-from shroff.rules.rule_form import RuleForm
+from shroff.rules.texts import RuleForm
 from shroff.web.http.problems import RETRY_AFTER, ProblemError
 from shroff.web.work.operation_work import BROKEN, SaidLine
 

@@ -17,7 +17,7 @@ from shroff.app.rules.draft_operations import (
     WriteDraft,
 )
 from shroff.people.access import Right
-from shroff.rules.rule_form import RuleForm
+from shroff.rules.texts import RuleForm
 from shroff.web.http.messages import Json, Request, decoded, seen, tagged, tags_of
 from shroff.web.http.problems import ProblemError
 from shroff.web.http.routes import api

@@ -159,11 +159,6 @@ function step(row, state, words) {
 }
 
 function say(found) {
-  if (found.text !== area.value && found.text.trim() !== area.value.trim()) {
-    area.value = found.text;
-    grow();
-    isItKept();
-  }
   sayForm(found.form);
   mistakes = found.mistakes;
   const more = found.more.mistakes + found.more.warnings + found.more.elsewhere;
@@ -201,10 +196,15 @@ async function check() {
   }
   isChecking = true;
   try {
-    const pending = fields.pending();
-    const answer = await send("POST", form.dataset.check, { text: area.value, form: pending });
+    const [pending, sent] = [fields.pending(), area.value];
+    const answer = await send("POST", form.dataset.check, { text: sent, form: pending });
     const found = await answer.json();
-    if (answer.ok && (pending || !isAskedAgain)) {
+    if (answer.ok && pending && area.value === sent) {
+      area.value = found.text;
+      grow();
+      isItKept();
+    }
+    if (answer.ok && !isAskedAgain) {
       say(found);
     } else if (!answer.ok && pending) {
       formView.querySelector("[data-form-says]").textContent = found.detail ?? found.title;
