@@ -94,13 +94,15 @@ _AS_MAPPED: Final = "or say what it is in the mapping, under attributes"
 class Mapped:
     """The user's mapping of attributes: expressions over the event, names of entities, conditions of past charges.
 
-    `charges` says of an earlier payment that it was authorized, declined or blocked.
+    `charges` says of an earlier payment that it was authorized, declined or blocked; `outcomes` has effects of a
+    detector's outcomes.
     """
 
     attributes: Mapping[str, str] = field(default_factory=dict)
     entities: Mapping[str, str] = field(default_factory=dict)
     lists: Mapping[str, str] = field(default_factory=dict)
     charges: Mapping[str, str] = field(default_factory=dict)
+    outcomes: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

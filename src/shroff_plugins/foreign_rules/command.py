@@ -1,4 +1,4 @@
-"""`shroff import-rules`: rules of Stripe Radar, carried over or refused with what is missing."""
+"""`shroff import-rules`: rules of Radar and Fraud Detector, carried over or refused with what is missing."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ NAMED_MAX = 5  # files
     "import-rules",
     "shroff import-rules radar.txt --out drafts",
     "shroff import-rules radar.txt --map radar.yaml --out drafts --shadow",
+    "shroff import-rules detector.json --out drafts",
 )
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option(
@@ -51,7 +52,8 @@ def import_rules(
     mapping: Path | None,
     shadow: bool,
 ) -> int:
-    """Import the rules of FILE, in the syntax of Stripe Radar, for this project's event types.
+    """Import the rules of FILE for this project's event types: of Stripe Radar, a rule on each line, or of Amazon Fraud
+    Detector, as 'aws frauddetector get-rules' prints them.
 
     Each becomes a rule with the same hits, or is refused with the missing attribute and what to add. The result loads
     with the project and is a draft for 'shroff backtest --rules DIR'. With the project's folder 'drafts' as --out,

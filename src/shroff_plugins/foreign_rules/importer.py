@@ -1,4 +1,4 @@
-"""Importer of rules of Stripe Radar: carried over, and given as files of a draft."""
+"""Importer of rules of Stripe Radar and Amazon Fraud Detector: carried over, and given as files of a draft."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from shroff.errors import DefinitionError, Problem, UsageError
 from shroff.plugins.loader import in_quotes
 from shroff.plugins.project import Definitions, lines_ended, read_text
 from shroff_plugins.foreign_rules.attributes import Mapped, RadarTarget
+from shroff_plugins.foreign_rules.fraud_detector import carry_over_detector, is_export
 from shroff_plugins.foreign_rules.mapping import load_mapping
 from shroff_plugins.foreign_rules.rule_import import Carried, Outcome, RadarOptions, RefusedRule, carry_over
 from shroff_plugins.foreign_rules.syntax import read_rules
@@ -35,11 +36,11 @@ class Imported:
 def import_rules(
     definitions: Definitions, file: Path, *, event: str, by: str, mapping: Path | None, shadow: bool, apart: bool
 ) -> Imported:
-    """Carry rules in the syntax of Stripe Radar over to a project. Nothing is written.
+    """Carry rules of Stripe Radar or Amazon Fraud Detector over to a project. Nothing is written.
 
     Args:
         definitions: What the project declares.
-        file: A rule on each line.
+        file: A rule on each line, or what Amazon's command line prints.
         event: The event type that they are about; may be empty where one type is decided.
         by: The entity that they flag; by default the one whose features a rule reads, or the first of the event.
         mapping: A file that says what attributes, entities, lists and past charges are here.
@@ -48,12 +49,15 @@ def import_rules(
 
     Raises: UsageError, DefinitionError where the mapping has mistakes.
     """
-    target = _target(definitions, event, by, mapping)
-    rules, unread = read_rules(_text(file), file.name)
-    taken = frozenset(rule.id for rule in definitions.rules)
-    outcome = carry_over(rules, target, RadarOptions(file.name, by, taken))
-    outcome.refused += [RefusedRule(text, "", problem) for text, problem in unread]
-    outcome.refused.sort(key=lambda rule: (rule.problem.line, rule.problem.column))
+    target, text = _target(definitions, event, by, mapping), _text(file)
+    options = RadarOptions(file.name, by, frozenset(rule.id for rule in definitions.rules))
+    if is_export(text):
+        outcome = carry_over_detector(text, target, options)
+    else:
+        rules, unread = read_rules(text, file.name)
+        outcome = carry_over(rules, target, options)
+        outcome.refused += [RefusedRule(text, "", problem) for text, problem in unread]
+        outcome.refused.sort(key=lambda rule: (rule.problem.line, rule.problem.column))
     files = _files(file, target.event, outcome, is_shadow=shadow, apart=apart) if outcome.carried else {}
     return Imported(target.event, outcome, files)
 
@@ -95,7 +99,7 @@ def _files(path: Path, event: str, outcome: Outcome, *, is_shadow: bool, apart: 
     rules = {rule.id: _rule(rule, event, is_shadow=is_shadow) for rule in outcome.carried}
     name = "".join(sign if sign.isalnum() and sign.isascii() else "_" for sign in path.stem.lower()[:100]).strip("_")
     name = "rules" if name in {"", "features", "policy", "shroff", "events", "model"} else name
-    head = f"# Carried over from {' '.join(path.name.split())}, a rule of Stripe Radar each.\n"
+    head = f"# Carried over from {' '.join(path.name.split())}, a rule of it each.\n"
     texts = rules if apart else {name: head + "\n".join(rules.values())}
     files = {f"{name}.yaml": text for name, text in texts.items()}
     if outcome.added:

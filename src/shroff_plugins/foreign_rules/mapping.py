@@ -12,7 +12,7 @@ from shroff_plugins.foreign_rules.attributes import ENTITIES, Mapped
 
 _ANY_NAME: Final = r"^\S.{0,199}$"
 MAPPING: Final = MappingShape(
-    "a mapping of Radar's attributes",
+    "a mapping of attributes and outcomes",
     (
         Key(
             "attributes",
@@ -40,6 +40,12 @@ MAPPING: Final = MappingShape(
             own_names("conditions by authorized, declined and blocked", EXPRESSION),
             examples=("{ declined: payment.result == 'declined' }",),
         ),
+        Key(
+            "outcomes",
+            "Effects for outcomes of Amazon Fraud Detector: allow, challenge, review or decline.",
+            own_names("effects by outcome", NAME, pattern=_ANY_NAME),
+            examples=("{ send_to_team: review }",),
+        ),
     ),
 )
 CHARGES: Final = ("authorized", "declined", "blocked")
@@ -61,7 +67,7 @@ def load_mapping(text: str, file: str, problems: list[Problem]) -> Mapped:
                 problems.append(key.problem(f"{key.text!r} is none of Radar's {what}.", hint))
     named = _named(top, "attributes", problems)
     attributes = {name if name.startswith("::") else name.strip(":").lower(): value for name, value in named.items()}
-    return Mapped(attributes, entities, _named(top, "lists", problems), charges)
+    return Mapped(attributes, entities, _named(top, "lists", problems), charges, _named(top, "outcomes", problems))
 
 
 def _named(top: YamlMapping, name: str, problems: list[Problem]) -> dict[str, str]:

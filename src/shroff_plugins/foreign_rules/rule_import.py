@@ -42,6 +42,7 @@ from shroff_plugins.foreign_rules.syntax import (
     RadarTruth,
     RadarWithin,
     Text,
+    Written,
     attributes_of,
 )
 
@@ -108,7 +109,7 @@ class RadarOptions:
 
 def carry_over(rules: Sequence[RadarRule], target: RadarTarget, options: RadarOptions) -> Outcome:
     """Translate each rule, or give the reason why not."""
-    carrier = _Carrier(target, options)
+    carrier = RuleCarrier(target, options, Attributes(target))
     allowed = [radar_rule for radar_rule in rules if radar_rule.action == "allow"]
     for rule in allowed:
         carrier.try_to_carry(rule, "")
@@ -126,12 +127,12 @@ def carry_over(rules: Sequence[RadarRule], target: RadarTarget, options: RadarOp
     return outcome
 
 
-class _Carrier:
+class RuleCarrier:
     """Carries rules over, one after the other."""
 
-    def __init__(self, target: RadarTarget, options: RadarOptions) -> None:
+    def __init__(self, target: RadarTarget, options: RadarOptions, attributes: Attributes) -> None:
         self._target, self._options, self._ids = target, options, set(options.taken)
-        self._attributes = Attributes(target)
+        self._attributes = attributes
         self.outcome = Outcome()
         self._now = ""  # the attribute whose meaning is looked for
 
@@ -140,9 +141,13 @@ class _Carrier:
         try:
             self.outcome.carried.append(self._carried(rule, allows))
         except RadarError as error:
-            place = error.place
-            problem = Problem(self._options.file, place.line, place.column, "", error.message, error.hint)
-            self.outcome.refused.append(RefusedRule(rule.text, self._now, problem))
+            self.refuse(rule, error)
+
+    def refuse(self, rule: RadarRule, error: RadarError) -> None:
+        """Keep a rule with the reason why it is not carried over; one of a named rule stands where that begins."""
+        place = rule.place if rule.name else error.place
+        problem = Problem(self._options.file, place.line, place.column, "", error.message, error.hint)
+        self.outcome.refused.append(RefusedRule(rule.text, self._now, problem))
 
     def _carried(self, rule: RadarRule, allows: str) -> Carried:
         text = self._condition(rule.condition)
@@ -182,13 +187,14 @@ class _Carrier:
         return found
 
     def _id(self, rule: RadarRule) -> str:
-        """A unique name made of the attributes that the rule reads."""
+        """A unique name: its own, or made of the attributes that the rule reads."""
         words = [
             re.sub(r"\W+", "_", attribute.name.strip(":").lower()).strip("_")
             for attribute in attributes_of(rule.condition)
         ]
         action = "challenge" if rule.action == "3ds" else rule.action
-        base = "_".join([action, *dict.fromkeys(words)])[:ID_LENGTH_MAX].rstrip("_")
+        own = re.sub(r"\W+", "_", rule.name) or "_".join([action, *dict.fromkeys(words)])
+        base = own[:ID_LENGTH_MAX].rstrip("_")
         found, number = base, 2
         while found in self._ids:
             found, number = f"{base}_{number}", number + 1
@@ -218,6 +224,8 @@ class _Carrier:
                 return self._pattern(condition)
             case RadarCompare():
                 return self._compare(condition)
+            case Written(text):
+                return text
 
     def _meaning(self, attribute: Attribute) -> Meaning:
         self._now = attribute.shown

@@ -128,17 +128,25 @@ class Joined:
     parts: tuple[Condition, ...]
 
 
-Condition = RadarCompare | RadarWithin | Pattern | Missing | RadarTruth | RadarNot | Joined
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A condition as text, of another product."""
+
+    text: str
+
+
+Condition = RadarCompare | RadarWithin | Pattern | Missing | RadarTruth | RadarNot | Joined | Written
 
 
 @dataclass(frozen=True, slots=True)
 class RadarRule:
-    """A parsed rule. `text` is its source on one line, without comments."""
+    """A parsed rule. `text` is its source on one line, without comments; `name` what it is called there, if it is."""
 
     action: str
     condition: Condition
     text: str
     place: Place
+    name: str = ""
 
 
 class RadarError(Exception):
@@ -157,6 +165,8 @@ def attributes_of(condition: Condition) -> Iterator[Attribute]:
         case Joined(_, parts):
             for part in parts:
                 yield from attributes_of(part)
+        case Written():
+            return
         case _:
             yield condition.left
             if isinstance(condition, RadarCompare) and isinstance(condition.right, Attribute):

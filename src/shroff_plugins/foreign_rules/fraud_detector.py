@@ -1,0 +1,324 @@
+"""Rules of Amazon Fraud Detector, from what its command line prints: `$price > 100 and $email in @bad_mails`.
+
+A file has the answers of get-rules and, for their order and mode, of get-detector-version; with those of get-variables
+a missing field is named with its type. Of rules that match first, each is carried over without what an earlier one with
+another outcome decides, as far as the outcome would differ.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Sequence
+from typing import Final, NoReturn
+
+import msgspec
+
+from shroff.errors import UsageError, nearest
+from shroff_plugins.foreign_rules.attributes import EXACT, Attributes, Meaning, RadarTarget
+from shroff_plugins.foreign_rules.rule_import import EFFECTS, Outcome, RadarOptions, RuleCarrier
+from shroff_plugins.foreign_rules.syntax import Attribute, Condition, Place, RadarError, RadarRule, Written
+
+FIRST: Final = "FIRST_MATCHED"
+TYPES: Final = {"STRING": "text", "INTEGER": "integer", "FLOAT": "number", "BOOLEAN": "boolean", "DATETIME": "time"}
+ACTIONS: Final = ("allow", "3ds", "review", "block")  # the strictest last
+# Words of an outcome's name, the strictest first.
+OUTCOMES: Final = (
+    ("block", "block|decline|deny|denied|reject|fraud|high_?risk"),
+    ("review", "review|investigat|manual|suspicious|medium_?risk"),
+    ("3ds", "challenge|verif|friction|mfa|otp|step_?up|3ds"),
+    ("allow", "approve|allow|accept|pass|legit|low_?risk"),
+)
+WEAKER: Final = {"allow": ("3ds", "review"), "3ds": (), "review": ("3ds",), "block": ("allow", "3ds", "review")}
+_TOKEN: Final = re.compile(
+    r"""(?P<space>\s+)
+      | (?P<variable>\$[A-Za-z_]\w*)
+      | (?P<list>@[\w-]+)
+      | (?P<text>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')
+      | (?P<number>\d+(?:\.\d+)?(?![\w.]))
+      | (?P<sign>==|!=|<=|>=|&&|\|\||[-+*/%<>!(),\[\]])
+      | (?P<word>[A-Za-z_]\w*)""",
+    re.VERBOSE,
+)
+_SAME: Final = {"&&": "and", "||": "or", "!": "not"}
+_CASES: Final = {"lowercase": "lower", "uppercase": "upper"}
+_FORM: Final = re.compile(r"(\.\*)|(\.)|(\\d|\[0-9\])(?:\{(\d{1,2})\})?|\\([^\w])|([^\\.*+?()\[\]{}|^$])")
+_SPECIAL: Final = frozenset("9A?*\\")  # of `matches`
+
+
+class _Rule(msgspec.Struct, rename="camel"):
+    rule_id: str
+    rule_version: str = ""
+    expression: str = ""
+    outcomes: list[str] = []
+
+
+class _Variable(msgspec.Struct, rename="camel"):
+    name: str
+    data_type: str = "STRING"
+
+
+class _Export(msgspec.Struct, rename="camel"):
+    rule_details: list[_Rule] = []
+    rules: list[_Rule] = []  # of a detector's version, in their order
+    rule_execution_mode: str = FIRST
+    variables: list[_Variable] = []
+
+
+def is_export(text: str) -> bool:
+    """Whether a file is what Amazon's command line prints, and not Radar's lines."""
+    return text.lstrip("\ufeff \t\r\n").startswith("{")
+
+
+def carry_over_detector(text: str, target: RadarTarget, options: RadarOptions) -> Outcome:
+    """Translate each rule of an export, or give the reason why not. Raises: UsageError for another document."""
+    export = _read(text, options.file)
+    is_first = export.rule_execution_mode == FIRST
+    carrier = _DetectorCarrier(target, options, {each.name: each.data_type for each in export.variables})
+    newest = {rule.rule_id: rule for rule in export.rule_details}
+    order = [newest.pop(rule.rule_id) for rule in export.rules if rule.rule_id in newest]
+    for rule in [*order, *([] if order else newest.values())]:
+        place = Place(text.count("\n", 0, max(0, text.find(f'"{rule.rule_id}"'))) + 1, 1)
+        shown = " ".join(rule.expression.split())
+        carrier.carry(
+            RadarRule("", Written(rule.expression), shown, place, rule.rule_id), rule.outcomes, is_first=is_first
+        )
+    outcome = carrier.outcome
+    outcome.notes += carrier.notes
+    known = "FIRST_MATCHED" if is_first else "ALL_MATCHED: the strictest outcome counts"
+    outcome.notes.append(f"Rules are in the order of the file, {known}.")
+    if order and newest:
+        outcome.notes.append(f"Not in this version of the detector, left out: {', '.join(newest)}.")
+    return outcome
+
+
+def _read(text: str, file: str) -> _Export:
+    """The documents of a file, one behind the other, as one."""
+    found: dict[str, object] = {}
+    decoder, at, text = json.JSONDecoder(), 0, text.strip().removeprefix("\ufeff")
+    try:
+        while at < len(text):
+            document, at = decoder.raw_decode(text, at)
+            found |= document
+            at += len(text[at:]) - len(text[at:].lstrip())
+        export = msgspec.convert(found, _Export)
+    except (ValueError, TypeError, RecursionError) as error:
+        raise UsageError(f"{file} is not what 'aws frauddetector get-rules' prints: {error}") from None
+    if not export.rule_details:
+        raise UsageError(f"{file} has no ruleDetails. Write what 'aws frauddetector get-rules' prints into it.")
+    return export
+
+
+class _Variables(Attributes):
+    """Finds what `$variables` are in a project: those of the mapping, or fields of these names."""
+
+    def __init__(self, target: RadarTarget, types: dict[str, str]) -> None:
+        super().__init__(target)
+        self._types = types
+
+    def meaning(self, attribute: Attribute) -> Meaning:
+        name = attribute.name
+        mapped = self.target.mapped.attributes.get(name.lower())
+        if mapped is not None:
+            return self._mapped(attribute, mapped)
+        found = self._field(name)
+        if found is not None:
+            return self._of_field(found, EXACT)
+        if name.endswith("insightscore"):
+            hint = f"For the project's own model say in the mapping, under attributes: '{name}: score * 1000'."
+            raise RadarError(f"${name} is a model of Fraud Detector.", attribute.place, hint)
+        raise self._lacking(attribute, name, f"{name}: {TYPES.get(self._types.get(name, ''), 'text')}?")
+
+
+class _DetectorCarrier(RuleCarrier):
+    """Carries rules of a detector over, one after the other."""
+
+    def __init__(self, target: RadarTarget, options: RadarOptions, types: dict[str, str]) -> None:
+        super().__init__(target, options, _Variables(target, types))
+
+    def carry(self, rule: RadarRule, outcomes: Sequence[str], *, is_first: bool) -> None:
+        action = self._action(outcomes)
+        if not action:
+            hint = f"Say in the mapping, under outcomes: '{(outcomes or ['NAME'])[0]}: decline'."
+            message = f"nothing says what the outcome {', '.join(outcomes) or '(none)'} does."
+            self.refuse(rule, RadarError(message, rule.place, hint))
+            return
+        before = [f"({each.when})" for each in self.outcome.carried if each.source.action in WEAKER[action]]
+        named = RadarRule(action, rule.condition, rule.text, rule.place, rule.name)
+        self.try_to_carry(named, " or ".join(before) if is_first else "")
+
+    def _action(self, outcomes: Sequence[str]) -> str:
+        """The strictest of some outcomes; empty where one is not known."""
+        found, effects = list[str](), {effect: action for action, effect in EFFECTS.items()}
+        for name in outcomes:
+            mapped = self._target.mapped.outcomes.get(name)
+            words = [action for action, words in OUTCOMES if re.search(words, name.lower())]
+            found.append(effects.get(mapped, "") if mapped else (words or [""])[0])
+        return max(found, key=ACTIONS.index) if found and all(found) else ""
+
+    def _condition(self, condition: Condition) -> str:
+        if not isinstance(condition, Written):
+            return super()._condition(condition)
+        return _Translation(condition.text, self._variable, self._list_named).text()
+
+    def _variable(self, name: str) -> Meaning:
+        self._now = f"${name}"
+        found = self._attributes.meaning(Attribute(name, Place(1, 1)))
+        self._now = ""
+        return found
+
+    def _list_named(self, name: str) -> str:
+        own, lists = self._target.mapped.lists.get(name, name.lower().replace("-", "_")), self._target.names.lists
+        if own not in lists:
+            self._now = f"@{name}"
+            hint = nearest(own, lists) or f"Put its elements into lists/{own}.csv, or name yours in the mapping: lists."
+            raise RadarError(f"there is no list {own}.", Place(1, 1), hint)
+        return f"lists.{own}"
+
+
+class _Translation:
+    """One expression, in the project's language; types are judged by what checks it."""
+
+    def __init__(self, text: str, variable: Callable[[str], Meaning], list_named: Callable[[str], str]) -> None:
+        self._variable, self._list, self._next = variable, list_named, 0
+        self._tokens, at = list[tuple[str, str]](), 0
+        while at < len(text):
+            found = _TOKEN.match(text, at)
+            if found is None or found.lastgroup is None:
+                self._fail(f"{text[at : at + 20]!r} means nothing here.")
+            if found.lastgroup != "space":
+                self._tokens.append((found.lastgroup, _SAME.get(found[0], found[0])))
+            at = found.end()
+        self._tokens.append(("end", "the end"))
+
+    def text(self) -> str:
+        found = self._any()
+        if self._tokens[self._next][0] != "end":
+            self._fail(f"the condition is over before {self._tokens[self._next][1]!r}.")
+        return found
+
+    def _any(self) -> str:
+        return self._joined(self._all, "or")
+
+    def _all(self) -> str:
+        return self._joined(self._not, "and")
+
+    def _joined(self, part: Callable[[], str], *signs: str) -> str:
+        found = part()
+        while sign := self._takes(*signs):
+            right = part()
+            found = f"mod({found}, {right})" if sign == "%" else f"({found} {sign} {right})"
+        return found
+
+    def _not(self) -> str:
+        return f"(not {self._not()})" if self._takes("not") else self._compared()
+
+    def _compared(self) -> str:
+        left = self._sum()
+        if sign := self._takes("==", "!=", "<", "<=", ">", ">="):
+            if self._takes("null"):
+                return f"({left} is {'not ' if sign == '!=' else ''}missing)"
+            return f"({left} {sign} {self._sum()})"
+        is_not = bool(self._takes("not"))
+        if self._takes("in"):
+            return f"({left} {'not ' * is_not}in {self._values()})"
+        return self._fail("expected in behind not.") if is_not else left
+
+    def _sum(self) -> str:
+        return self._joined(lambda: self._joined(self._value, "*", "/", "%"), "+", "-")
+
+    def _values(self) -> str:
+        kind, text = self._tokens[self._next]
+        if kind == "list":
+            self._next += 1
+            return self._list(text[1:])
+        self._expect("[")
+        values = [self._value()]
+        while self._takes(","):
+            values.append(self._value())
+        self._expect("]")
+        return f"[{', '.join(values)}]"
+
+    def _value(self) -> str:
+        kind, text = self._tokens[self._next]
+        self._next += 1
+        if kind == "variable":
+            return self._variable(text[1:]).text
+        if kind == "text":
+            return _quoted(text)
+        if kind == "number" or text in {"true", "false"}:
+            return text
+        if text == "-":
+            return f"-{self._value()}"
+        if text == "(":
+            found = self._any()
+            self._expect(")")
+            return f"({found})"
+        if kind == "word" and text in (*_CASES, "regex_match"):
+            return self._call(text)
+        return self._fail(f"expected a value, found {text!r}.")
+
+    def _call(self, name: str) -> str:
+        self._expect("(")
+        pattern, first = self._tokens[self._next], self._sum()
+        if name in _CASES:
+            self._expect(")")
+            return f"{_CASES[name]}({first})"
+        if pattern[0] != "text":
+            self._fail("regex_match takes a pattern in quotes.")
+        self._expect(",")
+        value = self._sum()
+        self._expect(")")
+        return _matched(value, _unquoted(pattern[1]))
+
+    def _takes(self, *texts: str) -> str:
+        kind, text = self._tokens[self._next]
+        word = text.lower() if kind == "word" else text
+        if kind not in {"word", "sign"} or word not in texts:
+            return ""
+        self._next += 1
+        return word
+
+    def _expect(self, sign: str) -> None:
+        if not self._takes(sign):
+            self._fail(f"expected {sign!r}, found {self._tokens[self._next][1]!r}.")
+
+    def _fail(self, message: str) -> NoReturn:
+        raise RadarError(message, Place(1, 1))
+
+
+def _unquoted(text: str) -> str:
+    """A text without its quotes; a sign that is no quote keeps its backslash, which patterns need."""
+    return re.sub(r"""\\(["'])""", r"\1", text[1:-1])
+
+
+def _quoted(text: str) -> str:
+    doubled = re.sub(r"\\(.)", r"\1", text[1:-1]).replace("'", "''")
+    return f"'{doubled}'"
+
+
+def _matched(value: str, pattern: str) -> str:
+    r"""A whole match of a pattern, by the forms that there are.
+
+    >>> _matched("x", r".*@gmail\.com"), _matched("x", r"^[0-9]{3}A?$".replace("A?", "-.*"))
+    ("matches(x, '*@gmail.com')", "matches(x, '999-*')")
+    """
+    forms = []
+    for branch in pattern.split("|"):
+        text = branch.removeprefix("^").removesuffix("$")
+        parts = list(_FORM.finditer(text))
+        if "".join(part[0] for part in parts) != text:
+            hint = "Write it with contains, starts_with, ends_with or matches, which know digits, letters and '*'."
+            raise RadarError(f"the pattern {pattern!r} is more than the language has.", Place(1, 1), hint)
+        form = "".join(map(_form, parts)).replace("'", "''")
+        forms.append(f"matches({value}, '{form}')")
+    return forms[0] if len(forms) == 1 else f"({' or '.join(forms)})"
+
+
+def _form(part: re.Match[str]) -> str:
+    """A part of a pattern as `matches` has it."""
+    any_, any_sign, digit, times, escaped, sign = part.groups(default="")
+    if any_ or any_sign:
+        return "*" if any_ else "?"
+    literal = escaped or sign
+    return "9" * int(times or 1) if digit else f"\\{literal}" if literal in _SPECIAL else literal
