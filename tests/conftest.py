@@ -20,7 +20,7 @@ from hypothesis.internal.conjecture import providers
 from shroff.project.settings.casework import SECOND_LOOK
 from shroff.runtime.process_wide import calm_libraries
 from tests.recovery.faults_table import SEED, Row, seed, table
-from tests.support import forks, pages, servers, timing
+from tests.support import forks, pages, servers, timing, workers
 from tests.support.effort import IS_LONG, examples
 from tests.support.servers import azure, gcs, kafka, mail, mariadb, mongo, postgres, pubsub, redis, registry, s3, server
 
@@ -68,17 +68,20 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(timing.plugin(), "shroff-timing")
     folder = Path(tempfile.mkdtemp(prefix="shroff-forks-"))  # a socket's path must be short
     config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
-    forks.begin(folder)
+    if count := int(os.environ.pop(workers.COUNT, 0)):
+        config.pluginmanager.register(workers.Workers(count, folder), "shroff-workers")
+    else:
+        forks.begin(folder)
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
     """Start the servers of a whole run early, so that no test waits for them."""
-    if os.environ.get(timing.JUDGED) == "all" and timing.WORKER not in os.environ:
+    if os.environ.get(timing.JUDGED) == "all":
         servers.start_all(session.config._tmp_path_factory.getbasetemp())
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_collection() -> Generator[None, object, object]:
+def pytest_collection(session: pytest.Session) -> Generator[None, object, object]:
     """Look for no garbage while collecting, which is half of its time, and never among what it made: that stays."""
     gc.disable()
     try:
@@ -88,7 +91,8 @@ def pytest_collection() -> Generator[None, object, object]:
         atexit.register(gc.unfreeze)  # modules go at the end as they always do: some complain at length where they stay
         gc.enable()
         gc.set_threshold(*SELDOM)
-        pages.gather()
+        if not session.config.pluginmanager.hasplugin("shroff-workers"):  # their pages are shared
+            pages.gather()
 
 
 @pytest.fixture(autouse=True)

@@ -59,8 +59,8 @@ def main() -> int:
     again = f" --{asked.size}" if asked.size else ""
     print(f"The order of this run: python -m tools.suite{again} --seed {asked.seed}", flush=True)
     began_s = time.monotonic()
-    command = [sys.executable, "-m", "pytest", "-q", "-n", str(WORKERS)]
-    command += ["--dist", "worksteal", f"--randomly-seed={asked.seed}", "-m", MARKS[asked.size], *asked.paths]
+    command = [sys.executable, "-m", "pytest", "-q", f"--randomly-seed={asked.seed}", "-m", MARKS[asked.size]]
+    command += asked.paths
     if asked.size == "quick" and not asked.paths:
         command += [f"--ignore=tests/{name}" for name in NOT_QUICK]
     if folder := in_memory(asked.size or "usual"):
@@ -108,6 +108,7 @@ def environment(times: Path, size: str | None, *, is_part: bool) -> dict[str, st
     """What the run and its processes see: bytecode is kept, or each process would compile all of it again."""
     found = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     found["SHROFF_TEST_TIMES"] = str(times)
+    found["SHROFF_TEST_WORKERS"] = str(WORKERS)
     if size == "long":
         found["SHROFF_TEST_PROFILE"] = "long"
     elif not is_part:

@@ -7,7 +7,6 @@ import sys
 from hashlib import sha256
 
 import numpy as np
-import onnxruntime
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -49,6 +48,8 @@ def loaded(foreign, categories=()):
 
 def answers_of(data, rows):
     """What onnxruntime gives on one thread: the last output, the last column of it."""
+    import onnxruntime  # starts a thread
+
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.log_severity_level = 3

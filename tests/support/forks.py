@@ -26,7 +26,7 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
@@ -78,12 +78,24 @@ PROJECTS_KEPT: Final = 16
 _F_SETSIG: Final = 10
 
 
-def begin(folder: Path) -> None:
-    """Let commands of this process and its children come from here, until this process ends."""
-    (folder / SPENT).write_bytes(struct.pack("d", 0.0))
-    os.environ[FOLDER], os.environ[OWNER] = str(folder), str(os.getpid())
+def begin(folder: Path, owner: int | None = None) -> None:
+    """Let commands of this process and its children come from here, until the owner (this process) ends."""
+    if not (folder / SPENT).exists():
+        (folder / SPENT).write_bytes(struct.pack("d", 0.0))
+    os.environ[FOLDER], os.environ[OWNER] = str(folder), str(owner or os.getpid())
     path = [one for one in os.environ["PATH"].split(os.pathsep) if one != str(SHROFF.parent)]
     os.environ["PATH"] = os.pathsep.join([str(SHROFF.parent), *path])
+
+
+def begin_for(folder: Path, names: Iterable[str]) -> None:
+    """Load the program once for several processes, which then `begin` with a folder of these names in `folder`."""
+    os.environ[OWNER] = str(os.getpid())
+    parts = [folder / name for name in names]
+    for part in parts:
+        part.mkdir()
+        (part / SPENT).write_bytes(struct.pack("d", 0.0))
+    command = [sys.executable, "-m", "tests.support.forks", *map(str, parts)]
+    subprocess.run(command, cwd=ROOT, env={**os.environ, "PYTHONWARNINGS": "ignore"}, check=True)
 
 
 def pid_of(command: subprocess.Popen[Any]) -> int:
@@ -166,23 +178,37 @@ def _read_plain_once(read: Callable[[str, str], Node | None]) -> Callable[[str, 
 # ---- below: the process to fork from
 
 
-def main(folder: Path) -> None:
+def main(folders: Sequence[Path]) -> None:
     """Listen, and go on beside whoever asked; they may connect when this returns in their process."""
-    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    (folder / SOCKET).unlink(missing_ok=True)
-    listening.bind(str(folder / SOCKET))
-    listening.listen(128)
+    listening = [_listening(folder) for folder in folders]
     if os.fork():
         os._exit(0)
     os.setsid()
-    with (folder / "errors").open("ab") as errors, Path(os.devnull).open("r+b") as nothing:
-        for number, file in enumerate((nothing, errors, errors)):
-            os.dup2(file.fileno(), number)
+    _write_to(folders[0])
+    owner = os.pidfd_open(int(os.environ[OWNER]))
     _load()
     gc.collect()
     gc.freeze()
-    pages.gather()
-    _serve(listening, os.pidfd_open(int(os.environ[OWNER])), folder / SPENT)
+    for folder, one in zip(folders, listening, strict=True):
+        if len(folders) == 1 or not os.fork():
+            _write_to(folder)
+            pages.gather()
+            return _serve(one, owner, folder / SPENT)
+    os._exit(0)
+
+
+def _listening(folder: Path) -> socket.socket:
+    found = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    (folder / SOCKET).unlink(missing_ok=True)
+    found.bind(str(folder / SOCKET))
+    found.listen(128)
+    return found
+
+
+def _write_to(folder: Path) -> None:
+    with (folder / "errors").open("ab") as errors, Path(os.devnull).open("r+b") as nothing:
+        for number, file in enumerate((nothing, errors, errors)):
+            os.dup2(file.fileno(), number)
 
 
 def _load() -> None:
@@ -359,4 +385,4 @@ def _end(code: int) -> NoReturn:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main([Path(one) for one in sys.argv[1:]])

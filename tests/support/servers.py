@@ -10,17 +10,16 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import workers
 from tools.servers.errors import ServerError, UnavailableError
 from tools.servers.keep import Kept, kept
 from tools.servers.kinds import KINDS
-
-WORKER = "PYTEST_XDIST_WORKER"
 
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Kept]:
     """A server by its kind. Where it cannot be had its tests are skipped with the reason; in CI they fail."""
-    is_worker = WORKER in os.environ
+    is_worker = workers.NAME in os.environ
     base = tmp_path_factory.getbasetemp()
     folder: Path = (base.parent if is_worker else base) / "servers"
     owner = os.getppid() if is_worker else os.getpid()
@@ -38,13 +37,20 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Kept]:
 
 def start_all(folder: Path) -> None:
     """Start a server of each kind, side by side and beside the run, which waits for those that it asks for."""
-    for kind in KINDS:
-        threading.Thread(target=_start, args=(kind, folder / "servers"), daemon=True).start()
+    owner = os.getpid()
+    if os.fork():
+        return  # this process is forked again, and so has no threads
+    starting = [threading.Thread(target=_start, args=(kind, folder / "servers", owner)) for kind in KINDS]
+    for one in starting:
+        one.start()
+    for one in starting:
+        one.join()
+    os._exit(0)
 
 
-def _start(kind: str, folder: Path) -> None:
+def _start(kind: str, folder: Path, owner: int) -> None:
     with contextlib.suppress(UnavailableError, ServerError):  # told again to each test that asks for it
-        kept(kind, folder, os.getpid())
+        kept(kind, folder, owner)
 
 
 def of(kind: str) -> Callable[..., Kept]:

@@ -27,7 +27,6 @@ from tools.suite import NOT_QUICK, PATIENT
 BUDGETS: Final = Path(__file__).parents[1] / "budgets.toml"
 TIMES: Final = "SHROFF_TEST_TIMES"  # names the file for the lines; without it there is none
 JUDGED: Final = "SHROFF_TEST_BUDGETS"  # set by `make test` ("all"), which runs all tests of a folder, and `make check`
-WORKER: Final = "PYTEST_XDIST_WORKER"
 UNIT_S: Final = 0.0125  # what `_unit_s` gave where the budgets were written
 EVERY: Final = 50  # tests between two measurements of the machine
 LEEWAY: Final = 4 / 3  # a budget that is exceeded by a third fails
@@ -68,6 +67,7 @@ class Timing:
         self._shared = Cost()
         self._began = (0.0, 0.0)
         self._number = 0
+        self._owner = os.getpid()
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_protocol(self) -> Generator[None, object, object]:
@@ -87,6 +87,8 @@ class Timing:
         return report
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if os.getpid() != self._owner:
+            return  # a worker, whose reports come again where the terminal is
         cost = self._costs[report.nodeid]
         cost.wall_s += report.duration
         if report.when == "teardown":
@@ -174,9 +176,9 @@ def read_budgets() -> dict[str, float]:
 
 
 def plugin() -> Timing:
-    """The plugin of this process; only the one at the terminal writes lines."""
+    """The plugin of a run; only the process at the terminal writes lines."""
     path = os.environ.get(TIMES)
-    return Timing(Path(path) if path and WORKER not in os.environ else None)
+    return Timing(Path(path) if path else None)
 
 
 def _spent_s() -> tuple[float, float]:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 import select
 import signal
 import subprocess
+import sys
 import time
+from collections import Counter
 from pathlib import Path
+from textwrap import dedent
 from types import SimpleNamespace
 from typing import Any
 
@@ -121,3 +125,70 @@ def test_a_signal_to_a_forked_command_is_one_to_the_program(tmp_path, number, st
         while told.exists():
             assert time.monotonic() < ends_s, "a later command with this number would be told of this process"
             time.sleep(0.005)
+
+
+WORKERS = """
+    import os, signal
+    from pathlib import Path
+    from tests.support import forks, workers
+
+    forks.begin_for = forks.begin = lambda *_: None
+
+    def pytest_configure(config):
+        config.pluginmanager.register(workers.Workers(2, Path(os.environ["NOTES"])))
+"""
+MODULE = """
+    import os, signal, sys, threading
+    from pathlib import Path
+    import pytest
+
+    NOTES = Path(os.environ["NOTES"])
+
+    @pytest.fixture(scope="module")
+    def made():
+        yield os.getpid()
+        (NOTES / f"{__name__}.{os.getpid()}").touch()
+
+    @pytest.mark.parametrize("number", range(9))
+    def test_one(made, tmp_path, number):
+        print(f"said by {__name__} {number}")
+        assert made == os.getpid() and tmp_path.is_dir()
+        if (__name__, number) == ("test_1", 4):
+            os.kill(os.getpid(), signal.SIGKILL)
+        assert (__name__, number) != ("test_2", 5)
+"""
+
+
+def in_workers(folder: Path, module: str = MODULE) -> str:
+    """What pytest says of three modules with nine tests each, run by two workers."""
+    (folder / "notes").mkdir()
+    (folder / "pytest.ini").write_text("[pytest]\n")
+    (folder / "conftest.py").write_text(dedent(WORKERS))
+    for number in range(3):
+        (folder / f"test_{number}.py").write_text(dedent(module))
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:randomly", "--basetemp=base"]
+    env = {**os.environ, "NOTES": str(folder / "notes"), "PYTHONPATH": str(suite.ROOT)}
+    done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False)
+    return done.stdout + done.stderr
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_killed_fails_its_test_and_all_others_run_once(tmp_path):
+    said = in_workers(tmp_path)
+    ends = Counter(path.name.partition(".")[0] for path in (tmp_path / "notes").glob("test_*"))
+
+    assert "2 failed, 25 passed" in said
+    assert "the worker that ran this test ended with status -9" in said
+    assert "FAILED test_1.py::test_one[4]" in said
+    assert "FAILED test_2.py::test_one[5]" in said
+    assert re.findall("^said by .*", said, re.MULTILINE) == ["said by test_2 5"]
+    assert min(ends.values()) >= 1, "a fixture was not taken down"
+    assert ends.keys() == {"test_0", "test_1", "test_2"}
+
+
+@pytest.mark.slow
+def test_a_module_that_starts_threads_when_it_is_imported_is_refused(tmp_path):
+    said = in_workers(tmp_path, MODULE + "    threading.Thread(target=threading.Event().wait, daemon=True).start()\n")
+
+    assert "test_0.py starts threads when it is imported" in said
+    assert "passed" not in said
