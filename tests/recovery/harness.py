@@ -150,7 +150,7 @@ def forked(work: Callable[[], object], *, after_s: float | None = None) -> int:
     if next(_forks) % GATHERED == 0:
         pages.gather()
     with warnings.catch_warnings():
-        # From Python 3.12 on, for threads such as those of a server that a test runs; the child uses nothing that they may hold.
+        # From Python 3.12 on, for threads of libraries and servers; the child uses nothing that they may hold.
         warnings.simplefilter("ignore", DeprecationWarning)
         child = os.fork()
     if child == 0:
