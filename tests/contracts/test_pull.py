@@ -21,11 +21,11 @@ from shroff.adapters.databases.sql_database import SqlDatabase
 from shroff.adapters.pull.files import BucketFiles, Folder, UrlList, files_at
 from shroff.errors import TransientError, UsageError
 from shroff.streams.pull import PulledSource, PullPlace
-from shroff.testing.contracts.pull import PullContract, Row, numbers, rows
 from shroff_plugins.connectors.amplitude import AmplitudeExport
 from shroff_plugins.connectors.settings import TABLE
 from shroff_plugins.connectors.table import TableRows
 from tests.contracts.test_lake_places import bucket_of
+from tests.support.contracts.pull import PullContract, Row, numbers, rows
 from tools.amplitude import API_KEY, SECRET_KEY, amplitude
 
 NOW_MS = 1_780_000_000_000

@@ -10,10 +10,10 @@ import pytest
 from shroff import webhooks
 from shroff.adapters.push.webhook import WebhookSource
 from shroff.streams.push import MESSAGE, Push, PushRefusedError, PushSource
-from shroff.testing.contracts.push import NOW_MS, PushContract, Request
 from shroff_plugins.connectors.pubsub_push import PubsubSource
 from shroff_plugins.connectors.sns import SnsSource
 from tests.adapters.test_push_pubsub import ACCOUNT, AUDIENCE, Google, headers, key, token, wrapped
+from tests.support.contracts.push import NOW_MS, PushContract, Request
 from tools.sns import TOPIC, certificate, message, signed
 
 
