@@ -36,7 +36,7 @@ SUITES = {
     "worker.online_features.OnlineStore": "OnlineContract",
     "people.store.PeopleStore": "PeopleContract",
     "cases.store.CaseStore": "CaseContract",
-    "notices.store.NoticeStore": "NoticesContract",
+    "notices.sql.NoticeStore": "NoticesContract",
     "notices.mailer.Mailer": "MailerContract",
 }
 SUITE_FOLDERS = ("src/shroff/testing/contracts", "tests/support/contracts")
@@ -48,7 +48,6 @@ KINDS = {
     "lake": "streams.lake.Objects",
     "log": "streams.log.Log",
     "mailer": "notices.mailer.Mailer",
-    "notices": "notices.store.NoticeStore",
     "pull": "streams.pull.PulledSource",
     "push": "streams.push.PushSource",
     "sender": "streams.sender.Sender",

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from shroff.adapters.cases.sql import SqlCases, beside
+from shroff.adapters.cases.sql import SqlCases
 from shroff.adapters.people.sql import SqlPeople
 from shroff.app.cases.case_operations import EscalateCase
 from shroff.cases import alert_consumer, case_actions, dispositions
@@ -187,7 +187,7 @@ def follower(bank: Bank, *, is_doomed: bool = False) -> Iterator[AlertConsumer]:
     with bank.project.people.open() as people, closing(bank.project.log.open(read_only=True)) as log:
         desk = bank.project.cases.desk(people)
         assert isinstance(people.store, SqlPeople)
-        store = Mortal(people.store) if is_doomed else beside(people.store)
+        store = Mortal(people.store) if is_doomed else SqlCases(people.store)
         yield bank.project.cases.follower(dataclasses.replace(desk, store=store), log)
 
 

@@ -43,13 +43,13 @@ class Broken(SqlCases):
 
     @contextmanager
     def look(self) -> Iterator[CaseReader]:
-        with self._people.change_beside() as (people, connection):
-            yield self.changing(connection, self._tables, people)
+        with self._people.change() as people:
+            yield self.changing(people.connection, self._tables, people)
 
     @contextmanager
     def change(self) -> Iterator[CaseChange]:
-        with self._people.change_beside() as (people, connection):
-            yield self.changing(connection, self._tables, people)
+        with self._people.change() as people:
+            yield self.changing(people.connection, self._tables, people)
 
 
 @changing(Broken)
@@ -63,7 +63,7 @@ class CommitsAtOnce(SqlCaseWriter):
 class HoldsNothing(SqlCases):
     @contextmanager
     def change(self) -> Iterator[CaseChange]:
-        with self._people.database.transaction(is_change=False) as connection:
+        with self._people.look_beside() as connection:
             people = _Changing(connection, SEAL, "here")
             yield SqlCaseWriter(connection, self._tables, people)
 

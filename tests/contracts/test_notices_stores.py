@@ -13,9 +13,9 @@ from sqlalchemy import delete, update
 
 from shroff.adapters.log.postgresql import PostgresLog
 from shroff.adapters.log.sqlite import SqliteLog
-from shroff.adapters.notices.sql import SqlNotices, _Changing, _tables
 from shroff.adapters.people.sql import SqlPeople
-from shroff.notices.store import Due, NoticeChange, OutgoingMessage, Question
+from shroff.notices.sql import PART, NoticeChange, NoticeStore
+from shroff.notices.store import Due, OutgoingMessage, Question
 from shroff.streams.log import Log
 from tests.contracts.broken_stores import changing
 from tests.contracts.test_people_servers import TestPostgresPeople as PostgresPlaces
@@ -26,14 +26,14 @@ from tools.servers.keep import Kept
 
 
 class TestSqliteNotices(NoticesContract):
-    kind: type[SqlNotices] = SqlNotices
+    kind: type[NoticeStore] = NoticeStore
 
     def make_people(self, folder: Path) -> SqlPeople:
         if not (folder / "log.db").exists():
             SqliteLog(folder / "log.db").close()
         return SqlPeople(folder / "log.db", SEAL)
 
-    def make_store(self, folder: Path) -> SqlNotices:
+    def make_store(self, folder: Path) -> NoticeStore:
         return self.kind(self.make_people(folder))
 
     def make_log(self, folder: Path) -> Log:
@@ -53,8 +53,8 @@ class TestPostgresNotices(NoticesContract):
     def make_people(self, folder: Path) -> SqlPeople:
         return self.places.make_store(folder)
 
-    def make_store(self, folder: Path) -> SqlNotices:
-        return SqlNotices(self.make_people(folder))
+    def make_store(self, folder: Path) -> NoticeStore:
+        return NoticeStore(self.make_people(folder))
 
     def make_log(self, folder: Path) -> Log:
         return PostgresLog(self.places.url(folder))
@@ -63,60 +63,59 @@ class TestPostgresNotices(NoticesContract):
 # ---- the contract rejects what breaks it
 
 
-class Broken(SqlNotices):
+class Broken(NoticeStore):
     """A store whose changes are made by another class."""
 
-    changing: type[_Changing] = _Changing
+    changing: type[NoticeChange] = NoticeChange
 
     @contextmanager
     def change(self) -> Iterator[NoticeChange]:
-        self._prepare()
-        with self._database.transaction(is_change=True) as connection:
-            yield self.changing(connection, _tables(), self._people.changing(connection))
+        with self._people.change(PART) as people:
+            yield self.changing(people)
 
 
 @changing(Broken)
-class TakesTwice(_Changing):
+class TakesTwice(NoticeChange):
     def add_due(self, due: Due) -> bool:
         self._connection.execute(delete(self._dues).where(self._dues.c.key_ == due.key))
         return super().add_due(due)
 
 
 @changing(Broken)
-class HoldsWhatIsTold(_Changing):
+class HoldsWhatIsTold(NoticeChange):
     def hold(self, keys: Sequence[str], due_ms: int) -> None:
         held = self._dues.c.key_.in_(keys)
         self._connection.execute(update(self._dues).where(held).values(due_ms=due_ms, is_held=1))
 
 
 @changing(Broken)
-class TakesTheFirstHundred(_Changing):
+class TakesTheFirstHundred(NoticeChange):
     def take(self, keys: Sequence[str], letter: str) -> None:
         super().take(keys[:100], letter)
 
 
 @changing(Broken)
-class ForgetsClaims(_Changing):
+class ForgetsClaims(NoticeChange):
     def put_letter(self, letter: OutgoingMessage) -> None:
         super().put_letter(letter)
         self._connection.execute(update(self._letters).values(claimed_ms=0))
 
 
 @changing(Broken)
-class AddsQuestions(_Changing):
+class AddsQuestions(NoticeChange):
     def put_question(self, question: Question) -> None:
         if self.question(question.id) is None:
             super().put_question(question)
 
 
 @changing(Broken)
-class SweepsAll(_Changing):
+class SweepsAll(NoticeChange):
     def sweep(self, before_ms: int) -> None:
         self._connection.execute(delete(self._dues).where(self._dues.c.at_ms < before_ms))
 
 
 @changing(Broken)
-class CommitsAtOnce(_Changing):
+class CommitsAtOnce(NoticeChange):
     def put_question(self, question: Question) -> None:
         super().put_question(question)
         driver = self._connection.connection.driver_connection
@@ -137,7 +136,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("kind", BROKEN, ids=lambda kind: kind.__name__)
-def test_the_contract_rejects_a_broken_store(kind: type[SqlNotices], tmp_path: Path) -> None:
+def test_the_contract_rejects_a_broken_store(kind: type[NoticeStore], tmp_path: Path) -> None:
     suite = TestSqliteNotices()
     suite.kind = kind
     test: Callable[..., None] = inspect.unwrap(getattr(suite, BROKEN[kind]).__func__)

@@ -13,10 +13,10 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from shroff.adapters.log.sqlite import SqliteLog
-from shroff.adapters.notices.sql import SqlNotices
 from shroff.adapters.people.sql import SqlPeople
 from shroff.notices.questions import Effect, State, answer, look_up, token_of
-from shroff.notices.store import NoticeStore, Question
+from shroff.notices.sql import NoticeStore
+from shroff.notices.store import Question
 from tests.support.contracts.people import SEAL
 
 KEY = bytes(range(32))
@@ -45,7 +45,7 @@ def store(tmp_path_factory) -> NoticeStore:
 def made(folder: Path, questions: list[Question]) -> NoticeStore:
     """A store that has these questions."""
     SqliteLog(folder / "log.db").close()
-    found = SqlNotices(SqlPeople(folder / "log.db", SEAL))
+    found = NoticeStore(SqlPeople(folder / "log.db", SEAL))
     with found.change() as change:
         for one in questions:
             change.put_question(one)

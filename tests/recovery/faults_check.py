@@ -18,7 +18,7 @@ import msgspec
 
 from shroff.app import project as app
 from shroff.events.formats.encodings import read_stream
-from shroff.notices.store import NoticeStore
+from shroff.notices.sql import NoticeStore
 from shroff.streams.log import Log, Record
 
 from .faults_input import Line, as_line, name_of

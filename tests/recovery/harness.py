@@ -29,7 +29,7 @@ from shroff.app import adapter_factory
 from shroff.app import project as app
 from shroff.config import TEMPLATE_FOLDER
 from shroff.examples.bank import bank, with_labels
-from shroff.notices.store import NoticeStore
+from shroff.notices.sql import NoticeStore
 from shroff.notices.triggers import KIND
 from shroff.streams.log import Record
 from shroff.worker import ingest

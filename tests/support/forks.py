@@ -62,7 +62,7 @@ HEAVY: Final = (
     "sklearn.linear_model",
     "scipy.stats",
     "shroff.adapters.cases.sql",
-    "shroff.adapters.notices.sql",
+    "shroff.notices.sql",
     "shroff.app.live.worker_runs",
     "shroff.web.server",  # half of what a service takes until it is ready
     "smtplib",

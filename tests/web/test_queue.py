@@ -508,7 +508,7 @@ def test_a_silence_that_cannot_be_recorded_is_not_written(bank, monkeypatch):
             "text": "a wedding",
         }
         with monkeypatch.context() as held:
-            held.setattr(SqlPeople, "change_beside", change)
+            held.setattr(SqlPeople, "change", change)
             path = "/api/v1/cases/1/silence"
             assert (await browser.send("POST", path, msgspec.json.encode(given), csrf)).status == 503
         assert asks.service.project.silences.all() == []

@@ -105,9 +105,9 @@ class AdapterFactory(ProjectPart):
 
     def open_cases(self, people: PeopleStore) -> CaseStore:
         """Where cases are kept: in the database of people, whose store closes it."""
-        from shroff.adapters.cases.sql import beside
+        from shroff.adapters.cases.sql import SqlCases
 
-        return beside(people)
+        return SqlCases(people)
 
     def open_provider(self) -> Provider | None:
         """The OpenID provider by which people sign in, None where there is none. Raises: UsageError as its adapter."""

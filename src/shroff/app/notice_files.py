@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from shroff.notices.definitions import Notice
     from shroff.notices.mailbox import StoredMail
     from shroff.notices.mailer import Mailer
-    from shroff.notices.store import NoticeStore, OutgoingMessage, Question
+    from shroff.notices.sql import NoticeStore
+    from shroff.notices.store import OutgoingMessage, Question
     from shroff.people.store import PeopleStore
     from shroff.project.definitions import Loaded
     from shroff.streams.log import Log
@@ -84,8 +85,9 @@ class NoticeFiles(ProjectPart):
 
     def store_beside(self, people: PeopleStore) -> NoticeStore:
         """Open the store of notices with the database connections of people; that store closes them."""
-        store: NoticeStore = load_entry("notices.sql")(people)
-        return store
+        from shroff.notices.sql import NoticeStore
+
+        return NoticeStore(people)
 
     def tells(self) -> bool:
         """Check whether there are notices, or rules that notify somebody."""

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from shroff.cases.case import Case
 from shroff.notices.definitions import Notice
 from shroff.notices.facts import Facts
-from shroff.notices.store import Due, NoticeStore
+from shroff.notices.store import Due
 from shroff.notices.triggers import BEGUN, SOURCE, due_of, is_news
 from shroff.people.store import Change
 from shroff.project.definitions import Definitions
 from shroff.streams.log import Log, kept_offset
+
+if TYPE_CHECKING:
+    from shroff.notices.sql import NoticeStore
 
 
 @dataclass(slots=True)

@@ -6,19 +6,22 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from threading import Lock
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from shroff.log.flags import verdicts
 from shroff.notices.facts import Facts, NoticeEvent
 from shroff.notices.questions import Effect, LinkedQuestion, State, answer, label_of, look_up
 from shroff.notices.services import NoticeServices
-from shroff.notices.store import NoticeStore, Question
+from shroff.notices.store import Question
 from shroff.notices.texts.letters import Letters
 from shroff.notices.texts.localization import until_text
 from shroff.notices.texts.words import LANGUAGES, WORDS
 from shroff.notices.triggers import answered
 from shroff.project.definitions import Definitions
 from shroff.streams.log import Log, LogReader
+
+if TYPE_CHECKING:
+    from shroff.notices.sql import NoticeStore
 
 HELD: Final = ("challenge", "review")  # outcomes that a customer's yes may end; a decline it never does
 GENUINE: Final = "genuine"

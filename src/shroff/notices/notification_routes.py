@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -16,21 +16,12 @@ from shroff.notices.definitions import RECEIPT, Notice, Quiet
 from shroff.notices.facts import Facts, NoticeEvent
 from shroff.notices.questions import ID_BYTES
 from shroff.notices.services import NoticeServices
-from shroff.notices.store import (
-    DROPPED,
-    NO_ONE,
-    PASSED,
-    REFUSED,
-    WAITING,
-    Due,
-    NoticeChange,
-    NoticeLook,
-    NoticeStore,
-    OutgoingMessage,
-    Question,
-)
+from shroff.notices.store import DROPPED, NO_ONE, PASSED, REFUSED, WAITING, Due, OutgoingMessage, Question
 from shroff.people.addresses import masked, who_of
 from shroff.streams.log import Log
+
+if TYPE_CHECKING:
+    from shroff.notices.sql import NoticeChange, NoticeLook, NoticeStore
 
 NOBODY: Final = "no recipient is named"
 NO_ADDRESS: Final = "the recipient is not one plain mail address, or contains a card number"

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from threading import Event, Lock, Thread
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from shroff.errors import ShroffError
 from shroff.notices.facts import Facts
@@ -20,12 +20,15 @@ from shroff.notices.notification_routes import plan
 from shroff.notices.outgoing_mail import Away, Sending
 from shroff.notices.scheduled_notices import Watching
 from shroff.notices.services import NoticeServices
-from shroff.notices.store import OPEN, NoticeStore
+from shroff.notices.store import OPEN
 from shroff.notices.triggers import BEGUN, SOURCE, flagged
 from shroff.project.settings.systems import TOLD_KEPT_MS
 from shroff.streams.log import Batch, Log, Offset, kept_offset
 from shroff.streams.sink import AwayError
 from shroff.streams.sink_cursor import DeliveryHealth, Trouble
+
+if TYPE_CHECKING:
+    from shroff.notices.sql import NoticeStore
 
 IDLE_S: Final = 0.25
 STORE_EVERY_S: Final = 1.0  # how often the store is looked into where the log brings nothing

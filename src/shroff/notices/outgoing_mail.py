@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Final, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from shroff.errors import ShroffError, TransientError, UsageError
 from shroff.language.values import DAY_MS, HOUR_MS, MINUTE_MS
@@ -24,18 +24,7 @@ from shroff.notices.notification_routes import addresses_of, keys_of, quiet_end_
 from shroff.notices.questions import PATH, token_of
 from shroff.notices.reports.daily import report_values
 from shroff.notices.services import NoticeServices
-from shroff.notices.store import (
-    DROPPED,
-    NO_ONE,
-    OPEN,
-    REFUSED,
-    SENT,
-    SHIPPED,
-    UNKNOWN,
-    Due,
-    NoticeStore,
-    OutgoingMessage,
-)
+from shroff.notices.store import DROPPED, NO_ONE, OPEN, REFUSED, SENT, SHIPPED, UNKNOWN, Due, OutgoingMessage
 from shroff.notices.texts.localization import covered
 from shroff.notices.texts.mails import RenderedText, mail_of
 from shroff.notices.texts.templates import TextError
@@ -43,6 +32,9 @@ from shroff.notices.triggers import done
 from shroff.people.addresses import who_of, with_masked
 from shroff.streams.log import Log
 from shroff.streams.sink import AwayError, Outgoing, Sink
+
+if TYPE_CHECKING:
+    from shroff.notices.sql import NoticeStore
 
 CLAIM_MS: Final = 120_000  # a letter is handed over within the mailer's timeout, or its process is gone
 WAIT_MS: Final = 30_000  # after a letter that was put off; twice as long after each further time,

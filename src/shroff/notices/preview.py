@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import date
 from email import message_from_bytes
 from email.policy import SMTP
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from shroff.errors import UsageError
 from shroff.notices.definitions import OF_EVENTS, Notice
@@ -20,12 +20,15 @@ from shroff.notices.questions import PATH
 from shroff.notices.reports.daily import day_before, due_for, report_due, report_values
 from shroff.notices.reports.report_figures import reckoned
 from shroff.notices.services import NoticeServices
-from shroff.notices.store import DROPPED, NO_ONE, OPEN, REFUSED, UNKNOWN, Due, NoticeStore, OutgoingMessage, Question
+from shroff.notices.store import DROPPED, NO_ONE, OPEN, REFUSED, UNKNOWN, Due, OutgoingMessage, Question
 from shroff.notices.texts.letters import Letters
 from shroff.notices.texts.mails import RenderedText, mail_of
 from shroff.notices.triggers import due_of
 from shroff.people.addresses import is_address
 from shroff.streams.log import Log
+
+if TYPE_CHECKING:
+    from shroff.notices.sql import NoticeStore
 
 LOOK_BACK: Final = 2_000  # places, for an event to show
 NOWHERE: Final = "preview@localhost"

@@ -14,14 +14,17 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from shroff.events.event import time_text
-from shroff.notices.store import NO_ONE, Due, NoticeStore, Question
+from shroff.notices.store import NO_ONE, Due, Question
 from shroff.people.access import RIGHTS, Role, Who
 from shroff.people.audit import Act
+
+if TYPE_CHECKING:
+    from shroff.notices.sql import NoticeStore
 
 PATH: Final = "/confirm/"  # the token behind it
 ID_BYTES: Final = 16

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlencode
 
 from shroff.events.summary import amount_field
@@ -18,12 +18,15 @@ from shroff.monitoring.doctor import WRONG, look_at_waiting
 from shroff.notices.reports.daily import report_due
 from shroff.notices.reports.report_figures import reckoned
 from shroff.notices.services import NoticeServices
-from shroff.notices.store import REFUSED, SENT, SHIPPED, UNKNOWN, Due, NoticeStore
+from shroff.notices.store import REFUSED, SENT, SHIPPED, UNKNOWN, Due
 from shroff.notices.texts.localization import plain
 from shroff.notices.triggers import due_of
 from shroff.notices.usual_counts import BUCKET_MS, HOUR, WINDOW, UnusualCount, UsualCounts, amount_band
 from shroff.streams.log import Log
 from shroff.streams.sink_cursor import DeliveryHealth
+
+if TYPE_CHECKING:
+    from shroff.notices.sql import NoticeStore
 
 FLAGS: Final = ("", "")
 LOOK_BACK: Final = 200_000  # places that are counted at the start

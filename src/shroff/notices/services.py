@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from datetime import date
 from threading import Lock
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from shroff.cases.case_queries import Backlog
 from shroff.engine.stored import telling_damage
@@ -17,13 +17,15 @@ from shroff.log.active_files import ActiveFilesInUse
 from shroff.log.history import Control
 from shroff.notices.definitions import Notice
 from shroff.notices.mailer import Mailer
-from shroff.notices.store import NoticeStore
 from shroff.notices.texts.letters import Letters, LetterSender
 from shroff.notices.texts.templates import NoticeTemplates
 from shroff.project.definitions import Definitions
 from shroff.streams.lake import RetriedObjects
 from shroff.streams.log import Log
 from shroff.streams.sink import Sink
+
+if TYPE_CHECKING:
+    from shroff.notices.sql import NoticeStore
 
 READ: Final = ("definitions", "policy", "lists", "tables")  # of a version, what notices read
 

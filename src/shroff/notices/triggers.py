@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from shroff.notices.definitions import Notice
 from shroff.notices.facts import Facts, NoticeEvent
 from shroff.notices.services import NoticeServices
-from shroff.notices.store import Due, NoticeStore, OutgoingMessage, Question
+from shroff.notices.store import Due, OutgoingMessage, Question
 from shroff.streams.log import Log, OutboxRow
 from shroff.streams.sink import Outgoing, Undelivered
 from shroff.worker.outbox import KEYS_MAX
+
+if TYPE_CHECKING:
+    from shroff.notices.sql import NoticeStore
 
 KIND: Final = "notice:"  # of the log's outbox, the notice behind it
 SOURCE: Final = "notices"  # among the log's offsets

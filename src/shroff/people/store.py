@@ -11,12 +11,17 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 from shroff.people.access import Right, Role
 from shroff.people.audit import Act, AuditEntry, AuditHead, Seal
 from shroff.people.passwords import Passwords
 from shroff.project.settings.systems import SessionTimes
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from shroff.people.tables import SchemaPart
 
 TOKEN_LENGTH: Final = 64  # of what `Desk.token` gives
 
@@ -180,6 +185,10 @@ class Change(PeopleQueries, Protocol):
     has ended, whichever process makes it.
     """
 
+    @property
+    def connection(self) -> Connection:
+        """For those who keep more in the same database, in the same transaction."""
+
     def put(self, row: UserSession | ApiKey | Link | Attempts | Visit | KeptAnswer) -> None:
         """Keep a row, new or changed."""
 
@@ -229,8 +238,11 @@ class PeopleStore(Protocol):
     def look(self) -> AbstractContextManager[PeopleQueries]:
         """Questions, each answered as of its own moment."""
 
-    def change(self) -> AbstractContextManager[Change]:
-        """A transaction; what is raised inside undoes it.
+    def look_beside(self, part: SchemaPart | None = None) -> AbstractContextManager[Connection]:
+        """Questions to other tables of the same database, which are made where they are not there."""
+
+    def change(self, part: SchemaPart | None = None) -> AbstractContextManager[Change]:
+        """A transaction; what is raised inside undoes it. Other tables that it changes are made before it begins.
 
         Raises: LogBusyError where another one lasts longer than 5 s.
         """

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from shroff.notices.sql import NoticeStore
 from shroff.notices.store import (
     DROPPED,
     NO_ONE,
@@ -17,7 +18,6 @@ from shroff.notices.store import (
     REFUSED,
     SENT,
     Due,
-    NoticeStore,
     OutgoingMessage,
     Question,
     QuestionCounts,

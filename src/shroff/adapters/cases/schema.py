@@ -11,7 +11,7 @@ from typing import Any, Final
 from sqlalchemy import BigInteger, Dialect, LargeBinary, Table, Text, TypeDecorator
 
 from shroff.adapters.databases.text_signs import escaped, unescaped
-from shroff.adapters.people.schema import tables_of
+from shroff.people.tables import tables_of
 
 
 class AnyText(TypeDecorator[str]):

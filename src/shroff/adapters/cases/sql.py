@@ -12,7 +12,6 @@ from sqlalchemy import Dialect, Insert, Table, Update, bindparam, delete, insert
 
 from shroff.adapters.cases.queries import ALERT_COLUMNS, CASE_COLUMNS, SqlCaseReader, alert_values, case_values
 from shroff.adapters.cases.schema import case_tables
-from shroff.adapters.people.sql import SqlPeople
 from shroff.cases.case import WRITTEN, Alert, Attached, Case, Happened, Pending, View
 from shroff.cases.store import CaseChange, CaseReader
 from shroff.people.store import Change, PeopleStore
@@ -28,26 +27,20 @@ class SqlCases:
     Cost in SQLite: 0.3 ms and a flush for what a click changes; 6 ms for 200 alerts of 100 cases.
     """
 
-    def __init__(self, people: SqlPeople) -> None:
+    def __init__(self, people: PeopleStore) -> None:
         self._people, self.changes = people, 0
         self._tables = case_tables()
 
     @contextmanager
     def look(self) -> Iterator[CaseReader]:
-        with self._people.database.transaction(is_change=False) as connection:
+        with self._people.look_beside() as connection:
             yield SqlCaseReader(connection, self._tables)
 
     @contextmanager
     def change(self) -> Iterator[CaseChange]:
-        with self._people.change_beside() as (people, connection):
-            yield SqlCaseWriter(connection, self._tables, people)
+        with self._people.change() as people:
+            yield SqlCaseWriter(people.connection, self._tables, people)
         self.changes += 1
-
-
-def beside(people: PeopleStore) -> SqlCases:
-    """Cases in the database that people are kept in."""
-    assert isinstance(people, SqlPeople), "cases are kept where our own store keeps people"
-    return SqlCases(people)
 
 
 @dataclass

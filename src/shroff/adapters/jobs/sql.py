@@ -11,16 +11,14 @@ from typing import Any, Final
 import msgspec
 from sqlalchemy import Column, Connection, Table, delete, func, insert, select, update
 
-from shroff.adapters.people.database import SchemaPart
-from shroff.adapters.people.schema import scripted, tables_of
-from shroff.adapters.people.sql import SqlPeople
 from shroff.jobs.due_times import ScheduleMark
 from shroff.jobs.job import KEPT, OPEN, STATES, Job
 from shroff.people.store import Change, PeopleStore
+from shroff.people.tables import SchemaPart, scripted, tables_of
 
 VERSION: Final = 1  # of the tables: the number of the last script
 _COLUMNS: Final[Mapping[str, str]] = MappingProxyType(
-    {  # as people/schema.py has them
+    {  # as people/tables.py has them
         "jobs": "id:t kind:t params:t who:t schedule:t due_ms:i state:t attempt:i retries:i timeout_ms:i made_ms:i "
         "begins_ms:i begun_ms:i ended_ms:i lease_ms:i is_stopping:i step:t done:i total:i lines_:t result:t why:t",
         "job_schedules": "name:t seen_ms:i is_paused:i",
@@ -33,6 +31,9 @@ def _tables() -> Mapping[str, Table]:
     return tables_of(_COLUMNS)
 
 
+PART: Final = SchemaPart("jobs", VERSION, partial(scripted, "migrations_jobs", VERSION))
+
+
 class SqlJobs:
     """Tables of jobs in the database that has people's, by their connections; made when they are first asked for.
 
@@ -40,40 +41,27 @@ class SqlJobs:
     written. Cost in SQLite: a millisecond and a flush.
     """
 
-    def __init__(self, people: SqlPeople) -> None:
-        self._people, self._database = people, people.database
-        self._is_prepared = False
+    def __init__(self, people: PeopleStore) -> None:
+        self._people = people
 
     @contextmanager
     def look(self) -> Iterator[JobLook]:
         """Jobs as they are now."""
-        self._prepare()
-        with self._database.transaction(is_change=False) as connection:
-            yield JobLook(connection, _tables())
+        with self._people.look_beside(PART) as connection:
+            yield JobLook(connection)
 
     @contextmanager
     def change(self) -> Iterator[JobChange]:
         """One transaction that changes jobs."""
-        self._prepare()
-        with self._people.change_beside() as (people, connection):
-            yield JobChange(connection, _tables(), people)
-
-    def _prepare(self) -> None:
-        if not self._is_prepared:
-            self._database.prepare(SchemaPart("jobs", VERSION, partial(scripted, "migrations_jobs", VERSION)))
-            self._is_prepared = True
-
-
-def beside(people: PeopleStore) -> SqlJobs:
-    """Jobs in the database that people are kept in."""
-    assert isinstance(people, SqlPeople), "jobs are kept where our own store keeps people"
-    return SqlJobs(people)
+        with self._people.change(PART) as people:
+            yield JobChange(people)
 
 
 class JobLook:
     """Questions on one connection. Lists of jobs come without their logs and results."""
 
-    def __init__(self, connection: Connection, found: Mapping[str, Table]) -> None:
+    def __init__(self, connection: Connection) -> None:
+        found = _tables()
         self._connection, self._jobs, self._marks = connection, found["jobs"], found["job_schedules"]
 
     def job(self, id: str) -> Job | None:
@@ -110,8 +98,8 @@ class JobLook:
 class JobChange(JobLook):
     """One transaction that changes jobs. `people` is the same one, for the record of who did what."""
 
-    def __init__(self, connection: Connection, found: Mapping[str, Table], people: Change) -> None:
-        super().__init__(connection, found)
+    def __init__(self, people: Change) -> None:
+        super().__init__(people.connection)
         self.people = people
 
     def add(self, job: Job) -> None:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import sqlite3
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from sqlalchemy import Connection, Engine, QueuePool, create_engine, event
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
@@ -20,28 +20,13 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from shroff.adapters.databases.deadline import Deadline
 from shroff.adapters.databases.server_url import server_url
 from shroff.adapters.databases.sqlite_file import begin_between, check_unchanged, connect_beside, storage_error, turn_of
-from shroff.adapters.people.schema import VERSION, statements, version
+from shroff.adapters.people.schema import VERSION, statements
 from shroff.errors import LogBusyError, ReadOnlyError, ShroffError, StorageError, TransientError, UsageError
+from shroff.people.tables import SchemaPart, version
 
 _CONNECTIONS: Final = 8  # of one process, and as many more for a moment
 _WAIT_S: Final = 10.0  # for a connection of the pool
 _IS_CHANGE: Final = "shroff_change"
-
-
-class SchemaPart(NamedTuple):
-    """Tables that belong together, with scripts of their own.
-
-    Args:
-        name: Its table of versions bears it.
-        version: The one that this program knows.
-        statements: Gives those for a kind of database, behind a version.
-        first: Called in the transaction that makes the tables, behind them.
-    """
-
-    name: str
-    version: int
-    statements: Callable[[str, int], Iterable[str]]
-    first: Callable[[Connection], None] = lambda _: None
 
 
 class Database(ABC):
@@ -64,23 +49,25 @@ class Database(ABC):
             pool_pre_ping=self.kind != "sqlite",
             **({"use_native_hstore": False} if self.kind == "postgresql" else {}),
         )
-        self._has_tables = False
+        self._prepared: set[str] = set()  # parts whose tables are there, up to date
 
     @abstractmethod
     def told(self, error: BaseException) -> ShroffError:
         """Our error for a driver's error, in words."""
 
     @contextmanager
-    def transaction(self, *, is_change: bool) -> Iterator[Connection]:
-        """A transaction; one that changes something holds every other such, of any process, until its end."""
-        self._prepare()
+    def transaction(self, *, is_change: bool, part: SchemaPart | None = None) -> Iterator[Connection]:
+        """A transaction; one that changes something holds every other such, of any process, until its end.
+
+        Args:
+            part: Further tables, which are made behind people's where they are not there.
+        """
+        for needed in (self._people, part):
+            if needed is not None and needed.name not in self._prepared:
+                self._prepare_part(needed)
+                self._prepared.add(needed.name)
         with self._begun(is_change=is_change) as connection:
             yield connection
-
-    def prepare(self, part: SchemaPart) -> None:
-        """See that further tables are there, up to date."""
-        self._prepare()
-        self._prepare_part(part)
 
     @contextmanager
     def failing(self) -> Iterator[None]:
@@ -100,13 +87,6 @@ class Database(ABC):
             self.engine.dispose()
 
     # Below: how tables are made
-
-    def _prepare(self) -> None:
-        """Make the tables or bring them up to date, once for each opening."""
-        if self._has_tables:
-            return
-        self._prepare_part(self._people)
-        self._has_tables = True
 
     def _prepare_part(self, part: SchemaPart) -> None:
         """Run all scripts that are missing; where several processes do, one after the other does."""

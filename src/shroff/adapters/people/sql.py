@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import astuple, replace
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -12,7 +12,7 @@ from typing import Any, Final, TypeVar
 from sqlalchemy import Connection, Select, Table, delete, insert, or_, select, update
 
 from shroff.adapters.log.sqlite import VERSION as LOG_VERSION
-from shroff.adapters.people.database import Database, database
+from shroff.adapters.people.database import database
 from shroff.adapters.people.schema import tables
 from shroff.errors import StorageError, UsageError
 from shroff.people.audit import FIRST, Act, AuditEntry, AuditHead, Seal, row_of, sealing
@@ -29,6 +29,7 @@ from shroff.people.store import (
     UserSession,
     Visit,
 )
+from shroff.people.tables import SchemaPart
 
 Kept = TypeVar("Kept")
 
@@ -62,11 +63,6 @@ class SqlPeople:
         """Where it is, for messages."""
         return self._database.place
 
-    @property
-    def database(self) -> Database:
-        """For tables of others beside people's, whose changes are in one transaction with theirs."""
-        return self._database
-
     def changing(self, connection: Connection) -> Change:
         """A change of people inside of a transaction that is under way; it waits for the change ahead of it."""
         made = _Changing(connection, self.seal, self.place)
@@ -76,19 +72,16 @@ class SqlPeople:
 
     @contextmanager
     def look(self) -> Iterator[PeopleQueries]:
-        with self._database.transaction(is_change=False) as connection:
+        with self.look_beside() as connection:
             yield _Looking(connection)
 
-    @contextmanager
-    def change(self) -> Iterator[Change]:
-        with self.change_beside() as (made, _):
-            yield made
+    def look_beside(self, part: SchemaPart | None = None) -> AbstractContextManager[Connection]:
+        return self._database.transaction(is_change=False, part=part)
 
     @contextmanager
-    def change_beside(self) -> Iterator[tuple[Change, Connection]]:
-        """A change, and its connection for those who keep more in the same database."""
-        with self._database.transaction(is_change=True) as connection:
-            yield self.changing(connection), connection
+    def change(self, part: SchemaPart | None = None) -> Iterator[Change]:
+        with self._database.transaction(is_change=True, part=part) as connection:
+            yield self.changing(connection)
 
     def close(self) -> None:
         self._database.close()
@@ -99,12 +92,6 @@ class SqlPeople:
             self.seal = sealing(secrets.token_bytes(32))  # nothing is kept of it, and the project's key may be unmade
         values = {"one": 1, "number": 0, "hash": FIRST, "seal": self.seal(0, FIRST)}
         connection.execute(insert(tables()[AuditHead]).values(values))
-
-
-def connection_of(change: Change) -> Connection:
-    """Connection of a change of our own store, for adapters that write more in the same transaction."""
-    assert isinstance(change, _Changing), "cases, jobs and notices are in the same database as users"
-    return change.connection
 
 
 class _Looking:

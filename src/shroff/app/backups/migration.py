@@ -4,26 +4,24 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable
-from contextlib import AbstractContextManager, ExitStack, closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
 from shroff.adapters.databases.sqlite_file import APPLICATION_ID, WriterLock, storage_error
-from shroff.adapters.jobs.sql import VERSION as JOBS_VERSION
-from shroff.adapters.jobs.sql import beside as jobs_beside
+from shroff.adapters.jobs.sql import PART as JOBS
 from shroff.adapters.log.sqlite import VERSION as LOG_VERSION
 from shroff.adapters.log.sqlite import SqliteLog
-from shroff.adapters.notices.sql import VERSION as NOTICES_VERSION
 from shroff.adapters.people.schema import VERSION as PEOPLE_VERSION
 from shroff.app.adapter_factory import AdapterFactory
 from shroff.app.backups.project_files import LOG_FILE, has_log
 from shroff.app.backups.retention import writer_of
 from shroff.app.backups.server_logs import dump_tool
-from shroff.app.notice_files import NoticeFiles
 from shroff.app.project_files import checked
 from shroff.errors import StorageError
+from shroff.notices.sql import PART as NOTICES
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,7 +31,7 @@ if TYPE_CHECKING:
     from shroff.streams.log import Log
 
 LOG: Final = "log"
-KNOWN: Final = {LOG: LOG_VERSION, "people": PEOPLE_VERSION, "notices": NOTICES_VERSION, "jobs": JOBS_VERSION}
+KNOWN: Final = {LOG: LOG_VERSION, "people": PEOPLE_VERSION, "notices": NOTICES.version, "jobs": JOBS.version}
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,13 +103,9 @@ def apply(context: ProjectContext, vault: Vault, planned: list[TableVersion]) ->
     with closing(AdapterFactory(context).open_store(read_only=False)) as log:
         getattr(log, "index_again", int)()
     with closing(AdapterFactory(context).open_people()) as people:
-        looks: dict[str, Callable[[], AbstractContextManager[Any]]] = {
-            "people": people.look,
-            "notices": NoticeFiles(context).store_beside(people).look,
-            "jobs": jobs_beside(people).look,
-        }
-        for part in sorted(looks.keys() & due):
-            with looks[part]():
+        parts = {"people": None, "notices": NOTICES, "jobs": JOBS}
+        for name in sorted(parts.keys() & due):
+            with people.look_beside(parts[name]):
                 pass
     return vault.numbers()[-1]
 

@@ -15,7 +15,8 @@ from shroff.notices.store import DROPPED, REFUSED, UNKNOWN
 
 if TYPE_CHECKING:
     from shroff.cases.case import Alert
-    from shroff.notices.store import NoticeLook, NoticeStore, Question
+    from shroff.notices.sql import NoticeLook, NoticeStore
+    from shroff.notices.store import Question
 
 _UNASKED: Final = (REFUSED, UNKNOWN, DROPPED)
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from shroff.cases.desk import CaseService
     from shroff.cases.dispositions import CaseAction
     from shroff.cases.store import NotesEscalations
-    from shroff.notices.store import NoticeStore
+    from shroff.notices.sql import NoticeStore
     from shroff.people.store import Desk
     from shroff.streams.log import Log
 

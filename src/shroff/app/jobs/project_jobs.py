@@ -39,10 +39,10 @@ class ProjectJobs:
 
     def desk(self, people: PeopleStore) -> JobDesk:
         """Open the store of jobs with the database connections of people."""
-        from shroff.adapters.jobs.sql import beside
+        from shroff.adapters.jobs.sql import SqlJobs
         from shroff.app.jobs.desk import JobDesk
 
-        return JobDesk(beside(people), self._context.now_ms, self.schedules)
+        return JobDesk(SqlJobs(people), self._context.now_ms, self.schedules)
 
     def schedules(self) -> Mapping[str, Schedule]:
         """Get the schedules of schedules.yaml; the file is read again after changes. Raises: DefinitionError."""

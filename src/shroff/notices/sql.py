@@ -1,4 +1,4 @@
-"""Notices in the database of the log, beside people's tables. Their scripts are in `migrations_notices/`."""
+"""The store of notices, in the database of the log beside people's tables. Its scripts are in `migrations_notices/`."""
 
 from __future__ import annotations
 
@@ -10,9 +10,6 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Table, and_, bindparam, delete, func, insert, or_, select, update
 
-from shroff.adapters.people.database import SchemaPart
-from shroff.adapters.people.schema import scripted, tables_of
-from shroff.adapters.people.sql import SqlPeople, connection_of
 from shroff.notices.store import (
     DROPPED,
     NO_ONE,
@@ -21,18 +18,18 @@ from shroff.notices.store import (
     SENT,
     WAITING,
     Due,
-    NoticeChange,
-    NoticeLook,
     OutgoingMessage,
     Question,
     QuestionCounts,
 )
 from shroff.people.store import Change as PeopleChange
+from shroff.people.store import PeopleStore
+from shroff.people.tables import SchemaPart, scripted, tables_of
 
 VERSION: Final = 1  # of the tables: the number of the last script
 _KEYS_MAX: Final = 200  # in one statement
 _COLUMNS: Final[Mapping[str, str]] = MappingProxyType(
-    {  # as people_schema.py has them
+    {  # as people/tables.py has them
         "notice_dues": "key_:t notice:t kind:t event:t rule:t told:t at_ms:i due_ms:i is_held:i letter:t",
         "notice_letters": "id:t notice:t rule:t who:h made_ms:i due_ms:i dues:t state:t attempts:i doubts:i "
         "claimed_ms:i done_ms:i reason:t shown:t",
@@ -47,80 +44,91 @@ def _tables() -> Mapping[str, Table]:
     return tables_of(_COLUMNS)
 
 
-class SqlNotices:
-    """Tables of notices in the database that has people's, by their connections.
+PART: Final = SchemaPart("notices", VERSION, partial(scripted, "migrations_notices", VERSION))
 
-    Keeps every promise of `notices.store.NoticeStore`. The tables are made when they are first asked for.
+
+class NoticeStore:
+    """Where notices are kept: in the database that has people's tables, by its connections.
+
+    Durable when `change` has ended; changes follow each other, those of people included. Calls may come from any
+    thread. Raises: as `people.store.PeopleStore`. The tables are made when they are first asked for.
     """
 
-    def __init__(self, people: SqlPeople) -> None:
+    def __init__(self, people: PeopleStore) -> None:
         """Prepare; nothing is opened yet. `people` is closed with it."""
-        self._people, self._database = people, people.database
-        self._is_prepared = False
+        self._people = people
 
     @contextmanager
     def look(self) -> Iterator[NoticeLook]:
-        self._prepare()
-        with self._database.transaction(is_change=False) as connection:
-            yield _Looking(connection, _tables())
+        """Questions, each answered as of its own moment."""
+        with self._people.look_beside(PART) as connection:
+            yield NoticeLook(connection)
 
     @contextmanager
     def change(self) -> Iterator[NoticeChange]:
-        self._prepare()
-        with self._database.transaction(is_change=True) as connection:
-            yield _Changing(connection, _tables(), self._people.changing(connection))
+        """A transaction; what is raised inside undoes it."""
+        with self._people.change(PART) as people:
+            yield NoticeChange(people)
 
     def beside(self, people: PeopleChange) -> NoticeChange:
-        return _Changing(connection_of(people), _tables(), people)
+        """The transaction of a change of people in the same database, for notices too; it ends with that one.
+
+        The store was looked into before: its tables are made outside of anybody's transaction.
+        """
+        return NoticeChange(people)
 
     def close(self) -> None:
+        """Let go of all connections. Closing twice does nothing."""
         self._people.close()
 
-    def _prepare(self) -> None:
-        if not self._is_prepared:
-            self._database.prepare(SchemaPart("notices", VERSION, partial(scripted, "migrations_notices", VERSION)))
-            self._is_prepared = True
 
+class NoticeLook:
+    """Questions to the store, on one connection."""
 
-class _Looking:
-    """Questions on one connection."""
-
-    def __init__(self, connection: Connection, found: Mapping[str, Table]) -> None:
-        self._connection = connection
+    def __init__(self, connection: Connection) -> None:
+        self._connection, found = connection, _tables()
         self._dues, self._letters = found["notice_dues"], found["notice_letters"]
         self._questions = found["notice_questions"]
 
     def due(self, key: str) -> Due | None:
+        """The due of this key."""
         return self.dues_of([key]).get(key)
 
     def dues_of(self, keys: Collection[str]) -> dict[str, Due]:
+        """The dues of these keys; those that are not there are left out."""
         return {row[0]: _due(row) for row in self._rows(self._dues, keys)}
 
     def dues(self, now_ms: int, limit: int = 500) -> list[Due]:
+        """Pending notices that are due by now, the longest waiting first, of one moment in the order of the log."""
         table = self._dues
         asked = select(table).where(table.c.letter == WAITING, table.c.due_ms <= now_ms)
         by_place = table.c.due_ms, func.length(table.c.key_), table.c.key_  # a key ends with its place in the log
         return [_due(row) for row in self._connection.execute(asked.order_by(*by_place).limit(limit))]
 
     def waiting(self, notice: str, limit: int = 500) -> list[Due]:
+        """Pending notices of a name, due now or later, the longest waiting first."""
         table = self._dues
         asked = select(table).where(table.c.letter == WAITING, table.c.notice == notice)
         return [_due(row) for row in self._connection.execute(asked.order_by(table.c.at_ms, table.c.key_).limit(limit))]
 
     def count_waiting(self) -> int:
+        """How much waits to become letters."""
         table = self._dues
         asked = select(func.count()).select_from(table).where(table.c.letter == WAITING)
         return int(self._connection.execute(asked).scalar() or 0)
 
     def count_letters(self, states: Collection[str]) -> dict[str, int]:
+        """How many letters are in these states, by state; those that no letter is in are left out."""
         table = self._letters
         asked = select(table.c.state, func.count()).where(table.c.state.in_(sorted(states))).group_by(table.c.state)
         return {str(state): int(count) for state, count in self._connection.execute(asked)}
 
     def letter(self, id: str) -> OutgoingMessage | None:
+        """The letter of this id."""
         return self.letters_of([id]).get(id)
 
     def failing(self) -> list[OutgoingMessage]:
+        """The oldest letter of each notice that was put off, where none of that notice left since it was made."""
         table, oldest = self._letters, dict[str, OutgoingMessage]()
         asked = select(table).where(table.c.state == OPEN, table.c.reason != "").order_by(table.c.made_ms)
         for row in self._connection.execute(asked.limit(_KEYS_MAX)):
@@ -131,9 +139,14 @@ class _Looking:
         return [letter for name, letter in oldest.items() if (sent[name] or 0) < letter.made_ms]
 
     def letters_of(self, ids: Collection[str]) -> dict[str, OutgoingMessage]:
+        """The letters of these ids; those that are not there are left out."""
         return {row[0]: _letter(row) for row in self._rows(self._letters, ids)}
 
     def open_letters(self, now_ms: int, limit: int = 100, without: Collection[str] = ()) -> list[OutgoingMessage]:
+        """Letters that are to leave by now and that nobody is sending, the longest waiting first.
+
+        Those of some notices are left out.
+        """
         table = self._letters
         asked = select(table).where(table.c.state == OPEN, table.c.due_ms <= now_ms, table.c.claimed_ms <= now_ms)
         if without:
@@ -145,6 +158,7 @@ class _Looking:
     def letters(
         self, states: Collection[str] = (), *, before: tuple[int, str] | None = None, limit: int = 100
     ) -> list[OutgoingMessage]:
+        """Letters in these states, or all, newest first; behind that of a time and an id."""
         table = self._letters
         asked = select(table)
         if states:
@@ -156,6 +170,7 @@ class _Looking:
         return [_letter(row) for row in self._connection.execute(asked)]
 
     def letters_about(self, events: Collection[str]) -> list[OutgoingMessage]:
+        """The letters that tell of any of these events, beside others or alone, oldest first."""
         dues, ids = self._dues, list[str]()
         for part in _parts(events):
             asked = select(dues.c.letter).where(dues.c.event.in_(part), dues.c.letter.not_in((WAITING, PASSED)))
@@ -163,6 +178,10 @@ class _Looking:
         return sorted(self.letters_of(ids).values(), key=lambda message: (message.made_ms, message.id))
 
     def sent_since(self, notice: str, rule: str, who: bytes, since_ms: int) -> list[int]:
+        """When letters of this notice and rule to these recipients were made after a moment, oldest first.
+
+        Those that were dropped do not count: nobody was told.
+        """
         table = self._letters
         asked = select(table.c.made_ms).where(table.c.who == who, table.c.made_ms > since_ms)
         asked = asked.where(table.c.notice == notice, table.c.rule == rule, table.c.state != DROPPED)
@@ -170,9 +189,11 @@ class _Looking:
         return [int(row[0]) for row in self._connection.execute(asked)]
 
     def question(self, id: str) -> Question | None:
+        """The question of this id."""
         return next(map(_question, self._rows(self._questions, [id])), None)
 
     def asked_between(self, start_ms: int, end_ms: int, now_ms: int) -> QuestionCounts:
+        """Results so far of the questions asked in [start, end)."""
         table = self._questions
         asked = and_(table.c.made_ms >= start_ms, table.c.made_ms < end_ms)
         by_answer = select(table.c.answer, func.count()).where(asked).group_by(table.c.answer)
@@ -182,11 +203,13 @@ class _Looking:
         return QuestionCounts(counts.get("yes", 0), counts.get("no", 0), ended, counts.get("", 0) - ended)
 
     def last_made_ms(self, notice: str) -> int:
+        """When the newest letter of a notice was made; 0 where there is none."""
         table = self._letters
         asked = select(func.max(table.c.made_ms)).where(table.c.notice == notice)
         return int(self._connection.execute(asked).scalar() or 0)
 
     def questions_about(self, events: Collection[str]) -> list[Question]:
+        """The questions about any of these events, oldest first."""
         found = map(_question, self._rows(self._questions, events, "event"))
         return sorted(found, key=lambda question: (question.made_ms, question.id))
 
@@ -196,17 +219,23 @@ class _Looking:
             yield from self._connection.execute(select(table).where(table.c[by].in_(part)))
 
 
-class _Changing(_Looking):
-    """One transaction that changes something."""
+class NoticeChange(NoticeLook):
+    """One transaction: all of it or nothing, and the changes of people with it.
 
-    def __init__(self, connection: Connection, found: Mapping[str, Table], people: PeopleChange) -> None:
-        super().__init__(connection, found)
+    Attributes:
+        people: The same transaction for people: the record of who did what, and requests to the log.
+    """
+
+    def __init__(self, people: PeopleChange) -> None:
+        super().__init__(people.connection)
         self.people = people
 
     def add_due(self, due: Due) -> bool:
+        """Add a due notification; False where its key is known, and nothing is changed."""
         return bool(self.add_dues([due]))
 
     def add_dues(self, dues: Sequence[Due]) -> int:
+        """Keep many of them; gives how many were new."""
         known = self.dues_of([due.key for due in dues])
         found = {due.key: _values(self._dues, due) for due in dues if due.key not in known}
         if found:
@@ -214,26 +243,36 @@ class _Changing(_Looking):
         return len(found)
 
     def hold(self, keys: Sequence[str], due_ms: int) -> None:
+        """Hold what waits back until then."""
         self._set(keys, {"due_ms": due_ms, "is_held": 1})
 
     def take(self, keys: Sequence[str], letter: str) -> None:
+        """Assign pending notices to this letter."""
         self._set(keys, {"letter": letter})
 
     def take_each(self, pairs: Sequence[tuple[str, str]]) -> None:
+        """Assign pending notices by their keys, each to a letter of its own."""
         table = self._dues
         asked = update(table).where(table.c.key_ == bindparam("of"), table.c.letter == WAITING)
         self._connection.execute(asked, [{"of": key, "letter": letter} for key, letter in pairs])
 
     def put_letter(self, letter: OutgoingMessage) -> None:
+        """Keep a letter, new or changed."""
         self._put(self._letters, [letter])
 
     def put_letters(self, letters: Sequence[OutgoingMessage]) -> None:
+        """Keep letters, each new or changed, and each once."""
         self._put(self._letters, letters)
 
     def put_question(self, question: Question) -> None:
+        """Keep a question, new or changed."""
         self._put(self._questions, [question])
 
     def forget(self, letters: Sequence[str], events: Collection[str]) -> None:
+        """Keep nothing of whom these letters were for, nor of who was asked about these events.
+
+        A question that was not answered is answered by nobody any more: its link was signed over who was asked.
+        """
         told, questions = self._letters, self._questions
         for part in _parts(letters):
             nobody = {"who": NO_ONE, "shown": "", "reason": ""}
@@ -242,6 +281,7 @@ class _Changing(_Looking):
             self._connection.execute(update(questions).where(questions.c.event.in_(part)).values(who=NO_ONE))
 
     def sweep(self, before_ms: int) -> None:
+        """Let go of dues, done letters and questions that ended, all from before a moment."""
         dues, letters, questions = self._dues, self._letters, self._questions
         self._connection.execute(delete(dues).where(dues.c.letter != WAITING, dues.c.at_ms < before_ms))
         self._connection.execute(delete(letters).where(letters.c.state != OPEN, letters.c.made_ms < before_ms))

@@ -1,1 +1,0 @@
-"""Notices in the database of the log."""
