@@ -35,7 +35,7 @@ SUITES = {
     "lake.cluster_replay_files.Streaming": "StreamingContract",
     "worker.online_features.OnlineStore": "OnlineContract",
     "people.store.PeopleStore": "PeopleContract",
-    "cases.store.CaseStore": "CaseContract",
+    "cases.sql.CaseStore": "CaseContract",
     "notices.sql.NoticeStore": "NoticesContract",
     "notices.mailer.Mailer": "MailerContract",
 }

@@ -10,14 +10,13 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from shroff.adapters.cases.sql import SqlCases
 from shroff.adapters.people.sql import SqlPeople
 from shroff.app.cases.case_operations import EscalateCase
 from shroff.cases import alert_consumer, case_actions, dispositions
 from shroff.cases.alert_consumer import AlertConsumer
 from shroff.cases.alert_rules import NOT_THEM
 from shroff.cases.case import CLOSED, ESCALATED, OPEN, STATES, Alert, Case, CaseFilter
-from shroff.cases.store import CaseChange
+from shroff.cases.sql import CaseChange, CaseStore
 from shroff.language.values import DAY_MS, HOUR_MS, MINUTE_MS
 from shroff.people import users
 from shroff.people.access import Role
@@ -171,7 +170,7 @@ class KilledError(Exception):
     """The process ended before its transaction did."""
 
 
-class Mortal(SqlCases):
+class Mortal(CaseStore):
     """A store of a process that is killed at the end of its transactions."""
 
     @contextmanager
@@ -187,7 +186,7 @@ def follower(bank: Bank, *, is_doomed: bool = False) -> Iterator[AlertConsumer]:
     with bank.project.people.open() as people, closing(bank.project.log.open(read_only=True)) as log:
         desk = bank.project.cases.desk(people)
         assert isinstance(people.store, SqlPeople)
-        store = Mortal(people.store) if is_doomed else SqlCases(people.store)
+        store = Mortal(people.store) if is_doomed else CaseStore(people.store)
         yield bank.project.cases.follower(dataclasses.replace(desk, store=store), log)
 
 

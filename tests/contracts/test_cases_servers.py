@@ -9,10 +9,10 @@ import psycopg
 import pytest
 from sqlalchemy import inspect
 
-from shroff.adapters.cases.schema import case_tables
-from shroff.adapters.cases.sql import SqlCases
 from shroff.adapters.log.postgresql import PostgresLog
 from shroff.adapters.people.sql import SqlPeople
+from shroff.cases.sql import CaseStore
+from shroff.cases.sql_tables import case_tables
 from shroff.streams.log import Log
 from tests.contracts.test_people_servers import name_of
 from tests.support.contracts.cases import SEAL, CaseContract
@@ -35,11 +35,11 @@ class TestPostgresCases(CaseContract):
     def url(self, folder: Path) -> str:
         return f"{self.address}?schema={name_of(folder)}"
 
-    def make_store(self, folder: Path) -> tuple[SqlPeople, SqlCases]:
+    def make_store(self, folder: Path) -> tuple[SqlPeople, CaseStore]:
         if not PostgresLog.is_there(self.url(folder)):
             PostgresLog(self.url(folder)).close()
         people = SqlPeople(self.url(folder), SEAL)
-        return people, SqlCases(people)
+        return people, CaseStore(people)
 
     def make_log(self, folder: Path) -> Log:
         return PostgresLog(self.url(folder))
@@ -48,7 +48,7 @@ class TestPostgresCases(CaseContract):
         _check_tables(self.make_store(tmp_path))
 
 
-def _check_tables(opened: tuple[SqlPeople, SqlCases]) -> None:
+def _check_tables(opened: tuple[SqlPeople, CaseStore]) -> None:
     people, store = opened
     with store.look() as look:
         look.place()

@@ -10,22 +10,22 @@ from pathlib import Path
 import pytest
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 
-from shroff.adapters.cases import sql
-from shroff.adapters.cases.schema import case_tables
-from shroff.adapters.cases.sql import SqlCases, SqlCaseWriter
 from shroff.adapters.log.sqlite import SqliteLog
 from shroff.adapters.people.sql import SqlPeople, _Changing
-from shroff.cases.case import Alert, Attached, Case, CaseActivity, CaseFilter, Happened, Pending, View
-from shroff.cases.store import CaseChange, CaseReader, Cursor
+from shroff.cases import sql
+from shroff.cases.case import Alert, Attached, Case, CaseActivity, CaseFilter, Cursor, Happened, Pending, View
+from shroff.cases.sql import CaseChange, CaseStore
+from shroff.cases.sql_reader import CaseReader
+from shroff.cases.sql_tables import case_tables
 from shroff.errors import ShroffError
 from tests.contracts.broken_stores import changing
 from tests.support.contracts.cases import SEAL, CaseContract
 
 
 class TestSqliteCases(CaseContract):
-    kind: type[SqlCases] = SqlCases
+    kind: type[CaseStore] = CaseStore
 
-    def make_store(self, folder: Path) -> tuple[SqlPeople, SqlCases]:
+    def make_store(self, folder: Path) -> tuple[SqlPeople, CaseStore]:
         path = folder / "log.db"
         if not path.exists():
             SqliteLog(path).close()
@@ -36,10 +36,10 @@ class TestSqliteCases(CaseContract):
         return SqliteLog(folder / "log.db")
 
 
-class Broken(SqlCases):
+class Broken(CaseStore):
     """A store whose questions and changes are those of another class."""
 
-    changing: type[SqlCaseWriter] = SqlCaseWriter
+    changing: type[CaseChange] = CaseChange
 
     @contextmanager
     def look(self) -> Iterator[CaseReader]:
@@ -53,30 +53,30 @@ class Broken(SqlCases):
 
 
 @changing(Broken)
-class CommitsAtOnce(SqlCaseWriter):
+class CommitsAtOnce(CaseChange):
     def add_cases(self, cases: Sequence[Case]) -> None:
         super().add_cases(cases)
         self._connection.connection.driver_connection.commit()
         self._connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
-class HoldsNothing(SqlCases):
+class HoldsNothing(CaseStore):
     @contextmanager
     def change(self) -> Iterator[CaseChange]:
         with self._people.look_beside() as connection:
             people = _Changing(connection, SEAL, "here")
-            yield SqlCaseWriter(connection, self._tables, people)
+            yield CaseChange(connection, self._tables, people)
 
 
 @changing(Broken)
-class KeepsTheState(SqlCaseWriter):
+class KeepsTheState(CaseChange):
     def put_cases(self, cases: Sequence[Case]) -> None:
         super().put_cases(cases)
         self._connection.exec_driver_sql("UPDATE cases SET state = 'open'")
 
 
 @changing(Broken)
-class ChangesReasons(SqlCaseWriter):
+class ChangesReasons(CaseChange):
     def put_alerts(self, alerts: Sequence[Alert]) -> None:
         super().put_alerts(alerts)
         for alert in alerts:
@@ -86,77 +86,77 @@ class ChangesReasons(SqlCaseWriter):
 
 
 @changing(Broken)
-class SkipsEqualOnes(SqlCaseWriter):
+class SkipsEqualOnes(CaseChange):
     def queue(self, wanted: CaseFilter, order: str = "due", after: Cursor | None = None, limit: int = 50) -> list[Case]:
         return super().queue(wanted, order, after and (after[0], 2**60), limit)
 
 
 @changing(Broken)
-class TakesSignsForWildcards(SqlCaseWriter):
+class TakesSignsForWildcards(CaseChange):
     def queue(self, wanted: CaseFilter, order: str = "due", after: Cursor | None = None, limit: int = 50) -> list[Case]:
         found = super().queue(wanted, order, after, limit)
         return found or super().queue(CaseFilter(), order, after, limit) if wanted.text == "'" else found
 
 
 @changing(Broken)
-class FindsClosedOnes(SqlCaseWriter):
+class FindsClosedOnes(CaseChange):
     def open_about(self, abouts: Collection[bytes]) -> dict[bytes, Case]:
         rows = self._connection.exec_driver_sql("SELECT * FROM cases").fetchall()
         return {row[1]: Case(*row) for row in rows if row[1] in abouts}
 
 
 @changing(Broken)
-class KeepsWhatWas(SqlCaseWriter):
+class KeepsWhatWas(CaseChange):
     def put_pending(self, pending: Pending) -> None:
         return
 
 
 @changing(Broken)
-class ForgetsNobody(SqlCaseWriter):
+class ForgetsNobody(CaseChange):
     def end_pending(self, number: int) -> None:
         return
 
 
 @changing(Broken)
-class WakesTooEarly(SqlCaseWriter):
+class WakesTooEarly(CaseChange):
     def lapsed(self, now_ms: int, limit: int = 100) -> list[Case]:
         return super().lapsed(now_ms + 1, limit)
 
 
 @changing(Broken)
-class IsDueTooLate(SqlCaseWriter):
+class IsDueTooLate(CaseChange):
     def due(self, now_ms: int, limit: int = 100) -> list[Pending]:
         return super().due(now_ms - 1, limit)
 
 
 @changing(Broken)
-class TellsTheOldest(SqlCaseWriter):
+class TellsTheOldest(CaseChange):
     def history(self, case: int, limit: int = 1_000) -> list[Happened]:
         return super().history(case)[:limit]
 
 
 @changing(Broken)
-class CutsFiles(SqlCaseWriter):
+class CutsFiles(CaseChange):
     def attach(self, attached: Attached, content: bytes) -> Attached:
         return super().attach(attached, content.rstrip(b"\0"))
 
 
 @changing(Broken)
-class SharesAll(SqlCaseWriter):
+class SharesAll(CaseChange):
     def put_view(self, view: View) -> None:
         super().put_view(view)
         self._connection.exec_driver_sql("UPDATE case_views SET is_shared = 1")
 
 
 @changing(Broken)
-class CountsWhatLabelsClosed(SqlCaseWriter):
+class CountsWhatLabelsClosed(CaseChange):
     def done_since(self, start_ms: int, who: str = "") -> CaseActivity:
         found = super().done_since(start_ms, who)
         return CaseActivity(found.answered, found.closed + 1, found.opened)
 
 
 @changing(Broken)
-class TakesOneForAll(SqlCaseWriter):
+class TakesOneForAll(CaseChange):
     def done_since(self, start_ms: int, who: str = "") -> CaseActivity:
         return super().done_since(start_ms)
 
@@ -182,7 +182,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("kind", BROKEN, ids=lambda kind: kind.__name__)
-def test_the_contract_rejects_a_broken_store(kind: type[SqlCases], tmp_path: Path) -> None:
+def test_the_contract_rejects_a_broken_store(kind: type[CaseStore], tmp_path: Path) -> None:
     suite = TestSqliteCases()
     suite.kind = kind
     test = inspect.unwrap(getattr(suite, BROKEN[kind]).__func__)

@@ -15,11 +15,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from shroff.adapters.cases.sql import SqlCases
 from shroff.cases import case_actions, dispositions
 from shroff.cases.case_history import DENIED
 from shroff.cases.desk import CaseChangedError, NoCaseError, TooLateError
-from shroff.cases.store import CaseChange
+from shroff.cases.sql import CaseChange, CaseStore
 from shroff.cases.timers import carry_out
 from shroff.errors import UsageError
 from shroff.people.access import Who
@@ -38,7 +37,7 @@ class KilledError(Exception):
     """The process ended before its transaction did."""
 
 
-class Mortal(SqlCases):
+class Mortal(CaseStore):
     """A store of a process that is killed at the end of its next transaction, where `is_doomed` says so."""
 
     is_doomed = False

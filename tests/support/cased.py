@@ -11,13 +11,13 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from shroff.adapters.cases.sql import SqlCases
 from shroff.adapters.log.sqlite import SqliteLog
 from shroff.adapters.people.sql import SqlPeople
 from shroff.cases.alert_consumer import Opening, take_in
 from shroff.cases.case import STATES, Alert, Case, CaseFilter
 from shroff.cases.desk import CaseService
 from shroff.cases.label_feed import FeedLabel
+from shroff.cases.sql import CaseStore
 from shroff.people.access import RIGHTS, Role, Who
 from shroff.people.audit import sealing, verify
 from shroff.people.store import User, rows_of
@@ -117,7 +117,7 @@ def services(folder: Path, **settings: Any) -> Iterator[NoticeServices]:
     people = SqlPeople(path, SEAL)
     made: list[NoticeServices] = []
     chosen = CaseSettings(**{"second_look": 0.0, **settings})
-    made.append(NoticeServices(folder, people, CaseService(SqlCases(people), people, lambda: made[0].now_ms, chosen)))
+    made.append(NoticeServices(folder, people, CaseService(CaseStore(people), people, lambda: made[0].now_ms, chosen)))
     if is_new:
         with people.change() as change:
             for who in (ANN, BEN, VIEWER):

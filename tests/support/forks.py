@@ -61,7 +61,7 @@ HEAVY: Final = (
     "sklearn.isotonic",
     "sklearn.linear_model",
     "scipy.stats",
-    "shroff.adapters.cases.sql",
+    "shroff.cases.sql",
     "shroff.notices.sql",
     "shroff.app.live.worker_runs",
     "shroff.web.server",  # half of what a service takes until it is ready

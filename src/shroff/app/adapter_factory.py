@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from shroff.app.context import ProjectContext
-    from shroff.cases.store import CaseStore
+    from shroff.cases.sql import CaseStore
     from shroff.events.avro.wire import AvroDecoder
     from shroff.events.definitions import Events
     from shroff.events.formats.schemas import SchemaRegistry
@@ -105,9 +105,9 @@ class AdapterFactory(ProjectPart):
 
     def open_cases(self, people: PeopleStore) -> CaseStore:
         """Where cases are kept: in the database of people, whose store closes it."""
-        from shroff.adapters.cases.sql import SqlCases
+        from shroff.cases.sql import CaseStore
 
-        return SqlCases(people)
+        return CaseStore(people)
 
     def open_provider(self) -> Provider | None:
         """The OpenID provider by which people sign in, None where there is none. Raises: UsageError as its adapter."""

@@ -10,7 +10,7 @@ from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
 from shroff.cases.alert_groups import gather
 from shroff.cases.alert_rules import NOT_THEM, AlertRules, RecentDecisions
@@ -18,11 +18,13 @@ from shroff.cases.case import SNOOZED, Alert, Case
 from shroff.cases.case_history import past_of
 from shroff.cases.label_effects import followed, write_labels
 from shroff.cases.label_feed import FeedLabel, heard
-from shroff.cases.store import CaseChange, CaseStore
 from shroff.engine.let_through import SAMPLED
 from shroff.people.store import Change
 from shroff.project.settings.casework import CaseSettings
 from shroff.streams.log import Log
+
+if TYPE_CHECKING:
+    from shroff.cases.sql import CaseChange, CaseStore
 
 PLACES: Final = 50_000  # read between two looks at anything else: 30 ms where few are alerts
 ALERTS: Final = 64  # in one transaction: some 3 ms, for which a log in the same file waits with its commits

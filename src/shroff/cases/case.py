@@ -18,6 +18,7 @@ FRAUD: Final = "fraud"
 VERDICTS: Final = (FRAUD, "genuine", "unclear")
 SECOND, DONE, DISPUTED, RESOLVED = 1, 2, 3, 4  # what `Case.look` says
 ORDERS: Final = ("due", "urgent", "stake", "score", "newest")
+Cursor = tuple[int, int]  # the value that a list is ordered by, and the number, of the last case of the part before
 THE_CUSTOMER: Final = "the customer"  # who changed a case by saying that it was not them
 SAMPLE: Final = "Sample of approvals"  # why their cases open, and their view
 SCORE_PARTS: Final = 1_000_000  # scores are kept as millionths: six places are all that they have

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from shroff.cases.case import WRITTEN
 from shroff.cases.case_history import ALL
 from shroff.cases.desk import CaseService
-from shroff.cases.store import CaseReader
 from shroff.people.access import Who
 from shroff.people.audit import Act
+
+if TYPE_CHECKING:
+    from shroff.cases.sql_reader import CaseReader
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from shroff.cases.case import CLOSED, ESCALATED, OPEN, Case, Happened
-from shroff.cases.store import CaseReader
+
+if TYPE_CHECKING:
+    from shroff.cases.sql_reader import CaseReader
 
 ALL: Final = 1_000_000  # alerts or lines of history of one case: every one
 SETTLED: Final = "settled"  # what happened to a case whose alerts all have labels from elsewhere

@@ -22,6 +22,7 @@ from shroff.cases.case import (
     CaseActivity,
     CaseFilter,
     Closer,
+    Cursor,
     Happened,
     Pending,
     Totals,
@@ -40,7 +41,6 @@ from shroff.cases.filters import (
     queue_of,
     wanted_of,
 )
-from shroff.cases.store import Cursor
 from shroff.errors import UsageError
 from shroff.language.values import DAY_MS
 from shroff.people.access import Right, Who

@@ -5,21 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import msgspec
 from msgspec.structs import replace
 
 from shroff.cases.case import CLAIMED, CLOSED, Alert, Case, Happened
 from shroff.cases.filters import LARGEST
-from shroff.cases.store import CaseChange, CaseStore, NotesEscalations
 from shroff.errors import RefusalError, UsageError
 from shroff.events.event import time_text
 from shroff.language.values import day_at, day_start_ms
 from shroff.people.access import Right, Who
 from shroff.people.audit import Act, Seal
-from shroff.people.store import PeopleStore
+from shroff.people.store import Change, PeopleStore
 from shroff.project.settings.casework import CaseSettings
+
+if TYPE_CHECKING:
+    from shroff.cases.sql import CaseChange, CaseStore
 
 TEXT_MAX: Final = 4_000  # characters of a note or a reason
 UNDO_MS: Final = 8_000  # for which something can be undone
@@ -85,6 +87,13 @@ class CaseChangedError(RefusalError):
         elif case.state == CLAIMED:
             what = "claimed"
         return f"{who} {what} case {case.number} at {at}"
+
+
+class NotesEscalations(Protocol):
+    """Keeps the notification of an escalation to a user, in the transaction that escalates the case."""
+
+    def escalated(self, change: Change, *, case: Case, event: str, why: str) -> None:
+        """`case` as it is now, assigned to the user; `event` is its newest, such as `payment/p-1`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
 
@@ -13,8 +13,10 @@ from shroff.cases.case import CLOSED, FRAUD, SNOOZED, THE_CUSTOMER, Alert, Case,
 from shroff.cases.case_actions import FREED, OPENED
 from shroff.cases.case_history import ALL, DENIED, RAISING, SETTLED, past_of
 from shroff.cases.label_feed import CUSTOMER, FeedLabel
-from shroff.cases.store import CaseChange, CaseStore
 from shroff.events.labels import VerdictInForce
+
+if TYPE_CHECKING:
+    from shroff.cases.sql import CaseChange, CaseStore
 
 _SETTLING: Final = ("fraud", "genuine")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 from msgspec.structs import replace
@@ -11,10 +11,12 @@ from msgspec.structs import replace
 from shroff.cases.case import VERDICTS, Case, Pending
 from shroff.cases.case_history import ALL
 from shroff.cases.desk import text_of
-from shroff.cases.store import CaseChange
 from shroff.errors import UsageError
 from shroff.language.values import parse_money, with_decimal_point
 from shroff.people.access import Who
+
+if TYPE_CHECKING:
+    from shroff.cases.sql import CaseChange
 
 REASON_MAX: Final = 200
 _EVER_MS: Final = 2**62

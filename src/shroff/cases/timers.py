@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final, Literal, cast
+from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 import msgspec
 from msgspec.structs import replace
@@ -14,7 +14,6 @@ from shroff.cases.case_actions import FREED, OPENED, free_lapsed
 from shroff.cases.case_history import ALL, DISAGREED, REFUNDED, SECOND_LOOK
 from shroff.cases.desk import CaseService, CaseTransaction
 from shroff.cases.pending_changes import Body, body_of
-from shroff.cases.store import CaseChange
 from shroff.errors import UsageError
 from shroff.events.definitions import ANALYST
 from shroff.events.intake import Submission
@@ -24,6 +23,9 @@ from shroff.language.values import show_decimal
 from shroff.people.access import RIGHTS, Right, Role, Who
 from shroff.people.audit import Act
 from shroff.worker.inbox import LABELS, ROWS_MAX, labels_request
+
+if TYPE_CHECKING:
+    from shroff.cases.sql import CaseChange
 
 AT_ONCE: Final = 20  # of what is due in one transaction
 SOURCE: Final = "cases"

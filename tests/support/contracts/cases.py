@@ -27,6 +27,7 @@ from shroff.cases.case import (
     Case,
     CaseActivity,
     CaseFilter,
+    Cursor,
     Happened,
     Pending,
     Totals,
@@ -36,7 +37,8 @@ from shroff.cases.case import (
 )
 from shroff.cases.case_actions import claim_next
 from shroff.cases.desk import CaseService
-from shroff.cases.store import CaseChange, CaseReader, CaseStore, Cursor
+from shroff.cases.sql import CaseChange, CaseStore
+from shroff.cases.sql_reader import CaseReader
 from shroff.people import store as people_store
 from shroff.people.access import local
 from shroff.people.audit import Act, sealing
@@ -421,7 +423,7 @@ def _sorted_by(one: Case, order: str) -> tuple[int, int]:
 
 
 @dataclass
-class _Meeting(CaseStore):
+class _Meeting:
     """A store whose first reader of the queue waits for a second one; in vain, where changes exclude each other."""
 
     store: CaseStore

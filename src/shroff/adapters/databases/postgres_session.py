@@ -17,10 +17,10 @@ from shroff.adapters.databases.deadline import Deadline
 from shroff.adapters.databases.postgres_errors import postgres_error
 from shroff.adapters.databases.postgres_values import column, copy_lines, register
 from shroff.adapters.databases.server_url import VERIFIED, ServerUrl
-from shroff.adapters.databases.text_signs import ESCAPE, escaped, unescaped
 from shroff.adapters.log.rows import RowTable
 from shroff.adapters.log.sql_text import SqlWording
 from shroff.errors import ShroffError, StorageError
+from shroff.runtime.text_signs import ESCAPE, escaped, unescaped
 
 _PIECE_BYTES: Final = 32_000_000  # of one statement; PostgreSQL takes up to a gigabyte
 # From so many rows on COPY is worth its two round trips: 11 µs an event with its decision, 18 by arrays, both machines'

@@ -24,9 +24,8 @@ if TYPE_CHECKING:
     from shroff.cases.alert_rules import RecentDecisions
     from shroff.cases.case_erasure import WrittenNotes
     from shroff.cases.case_queries import Backlog
-    from shroff.cases.desk import CaseService
+    from shroff.cases.desk import CaseService, NotesEscalations
     from shroff.cases.dispositions import CaseAction
-    from shroff.cases.store import NotesEscalations
     from shroff.notices.sql import NoticeStore
     from shroff.people.store import Desk
     from shroff.streams.log import Log

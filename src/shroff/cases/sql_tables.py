@@ -10,8 +10,8 @@ from typing import Any, Final
 
 from sqlalchemy import BigInteger, Dialect, LargeBinary, Table, Text, TypeDecorator
 
-from shroff.adapters.databases.text_signs import escaped, unescaped
 from shroff.people.tables import tables_of
+from shroff.runtime.text_signs import escaped, unescaped
 
 
 class AnyText(TypeDecorator[str]):

@@ -29,8 +29,6 @@ from sqlalchemy import (
 from sqlalchemy import case as case_when
 from sqlalchemy.sql.base import ReadOnlyColumnCollection
 
-from shroff.adapters.cases.schema import CaseTables
-from shroff.adapters.databases.text_signs import escaped
 from shroff.cases.case import (
     CLAIMED,
     CLOSED,
@@ -52,13 +50,15 @@ from shroff.cases.case import (
     CaseActivity,
     CaseFilter,
     Closer,
+    Cursor,
     Happened,
     Pending,
     Totals,
     View,
 )
-from shroff.cases.store import Cursor
+from shroff.cases.sql_tables import CaseTables
 from shroff.engine.let_through import SAMPLED
+from shroff.runtime.text_signs import escaped
 
 _ANSWERS: Final = ("decided", "undone")  # what tells in a history whether somebody answered
 AT_ONCE: Final = 500  # values in one list of a statement
@@ -70,25 +70,35 @@ _alert_parts: Final = attrgetter(*Alert.__struct_fields__)
 
 
 @dataclass
-class SqlCaseReader:
-    """Questions on one connection."""
+class CaseReader:
+    """Questions about cases, on one connection.
+
+    Texts are compared sign by sign; the text of a filter without regard to ASCII's case.
+    """
 
     _connection: Connection
     _tables: CaseTables
 
     def place(self) -> tuple[int, int]:
+        """Sequence number up to which alerts were raised, and the number of the newest case."""
         seq, last_case = _rows(self._connection, _place(self._tables))[0]
         return int(seq), int(last_case)
 
     def case(self, number: int) -> Case | None:
+        """The case of this number."""
         return self.cases([number]).get(number)
 
     def cases(self, numbers: Collection[int]) -> dict[int, Case]:
+        """Existing cases with these numbers."""
         table = self._tables.cases
         found = (_rows(self._connection, select(table).where(table.c.number.in_(part))) for part in _parts(numbers))
         return {row[0]: Case(*row) for rows in found for row in rows}
 
     def queue(self, wanted: CaseFilter, order: str = "due", after: Cursor | None = None, limit: int = 50) -> list[Case]:
+        """Cases in an order of `case.ORDERS`: least time left, `urgency`, most money, greatest score, newest first.
+
+        Equal ones by their number, except that of the newest the greatest is first.
+        """
         table = self._tables.cases
         asked = select(table).where(*_conditions(self._tables, wanted))
         columns: dict[str, ColumnElement[Any]] = {"due": table.c.due_ms, "newest": table.c.number}
@@ -102,6 +112,7 @@ class SqlCaseReader:
         return [Case(*row) for row in _rows(self._connection, asked.limit(limit))]
 
     def totals(self, wanted: CaseFilter) -> Totals:
+        """Number of cases that match a filter, and what they have at stake. Cost: all of their rows are read."""
         table = self._tables.cases
         figures = func.count(), func.sum(table.c.stake), func.min(table.c.opened_ms)
         ((count, stake, oldest_ms),) = _rows(
@@ -110,10 +121,12 @@ class SqlCaseReader:
         return Totals(int(count), None if stake is None else int(stake), oldest_ms)
 
     def count(self, wanted: CaseFilter) -> int:
+        """Number of cases that match a filter. Cost: of states alone, what an index has of them."""
         asked = select(func.count()).select_from(self._tables.cases).where(*_conditions(self._tables, wanted))
         return int(_rows(self._connection, asked)[0][0])
 
     def open_about(self, abouts: Collection[bytes]) -> dict[bytes, Case]:
+        """The newest case that is not closed about each of these."""
         found: dict[bytes, Case] = {}
         for part in _parts(abouts):
             rows = self._connection.execute(_open_about(self._tables), {"abouts": part}).all()
@@ -121,22 +134,26 @@ class SqlCaseReader:
         return found
 
     def alerts(self, case: int, limit: int = 1_000) -> list[Alert]:
+        """The newest alerts of a case, in the order of the log."""
         table = self._tables.case_alerts
         asked = select(table).where(table.c.case_ == case).order_by(table.c.seq.desc(), table.c.entity.desc())
         return [_alert(row) for row in reversed(_rows(self._connection, asked.limit(limit)))]
 
     def alerts_of(self, events: Collection[tuple[str, str]]) -> list[Alert]:
+        """The alerts of these events, by type and id."""
         table = self._tables.case_alerts
         hashes = [event_hash(event, id_) for event, id_ in events]
         found = (_rows(self._connection, select(table).where(table.c.event_hash.in_(part))) for part in _parts(hashes))
         return sorted((_alert(row) for rows in found for row in rows), key=lambda alert: alert.place)
 
     def history(self, case: int, limit: int = 1_000) -> list[Happened]:
+        """The newest history entries of a case, oldest first."""
         table = self._tables.case_history
         asked = select(table).where(table.c.case_ == case).order_by(table.c.number.desc()).limit(limit)
         return [Happened(*row) for row in reversed(_rows(self._connection, asked))]
 
     def attached(self, case: int) -> list[Attached]:
+        """The files of a case, oldest first."""
         table = self._tables.case_files
         columns = [column for column in table.c if column.name != "content"]
         return [
@@ -145,21 +162,25 @@ class SqlCaseReader:
         ]
 
     def file(self, number: int) -> tuple[Attached, bytes] | None:
+        """A file with its content."""
         table = self._tables.case_files
         rows = _rows(self._connection, select(table).where(table.c.number == number))
         return (Attached(*rows[0][:-1]), bytes(rows[0][-1])) if rows else None
 
     def pending(self, number: int) -> Pending | None:
+        """The action with this number that can be undone; None where it cannot any more."""
         table = self._tables.case_pending
         rows = _rows(self._connection, select(table).where(table.c.number == number))
         return _pending(rows[0]) if rows else None
 
     def due(self, now_ms: int, limit: int = 100) -> list[Pending]:
+        """Actions due by now, the oldest first."""
         table = self._tables.case_pending
         asked = select(table).where(table.c.due_ms <= now_ms).order_by(table.c.number).limit(limit)
         return [_pending(row) for row in _rows(self._connection, asked)]
 
     def lapsed(self, now_ms: int, limit: int = 100) -> list[Case]:
+        """Cases whose lock has ended, or that were snoozed until now."""
         table = self._tables.cases
         is_over = or_(
             and_(table.c.state == CLAIMED, table.c.lock_ms <= now_ms),
@@ -169,12 +190,17 @@ class SqlCaseReader:
         return [Case(*row) for row in _rows(self._connection, asked)]
 
     def views(self, owner: str) -> list[View]:
+        """Somebody's own views and those that all share, by name."""
         table = self._tables.case_views
         asked = select(table).where(or_(table.c.owner == owner, table.c.is_shared == 1))
         rows = _rows(self._connection, asked.order_by(table.c.name, table.c.owner))
         return [View(row[0], row[2], row[1], bool(row[3]), *row[4:]) for row in rows]
 
     def done_since(self, start_ms: int, who: str = "") -> CaseActivity:
+        """Decisions and closed cases since a moment, by the clock, and opened cases, by the time of events.
+
+        What was closed by labels from elsewhere does not count. Where somebody is named, what they decided and closed.
+        """
         cases, alerts = self._tables.cases, self._tables.case_alerts
 
         def count(column: ColumnElement[Any], *more: ColumnElement[bool]) -> int:
@@ -186,6 +212,7 @@ class SqlCaseReader:
         return CaseActivity(answered, closed, count(cases.c.opened_ms))
 
     def closers(self, start_ms: int) -> Sequence[Closer]:
+        """Cases that each person closed, and answered in, since a moment; most closed first."""
         table, closed = self._tables.cases, func.count()
         is_look = table.c.look_ == DONE
         looks = func.sum(case_when((is_look, 1), else_=0))
@@ -201,6 +228,7 @@ class SqlCaseReader:
         return sorted(found.values(), key=lambda person: (-person.closed, -person.answered, person.name))
 
     def worked_ms(self, start_ms: int, end_ms: int, lock_ms: int) -> int:
+        """The time from claim to decision of cases decided in [start, end), at most that of a lock for each."""
         table, claimed, worked_ms = self._tables.case_history, dict[tuple[int, str], int](), 0
         asked = select(table.c.case_, table.c.who, table.c.what, table.c.at_ms).order_by(table.c.number)
         is_near = table.c.at_ms.between(start_ms - lock_ms, end_ms - 1)
@@ -213,6 +241,7 @@ class SqlCaseReader:
         return worked_ms
 
     def agreement(self) -> Agreement:
+        """Results of second looks."""
         table = self._tables.cases
 
         def count(*conditions: ColumnElement[bool]) -> int:

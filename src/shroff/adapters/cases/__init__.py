@@ -1,1 +1,0 @@
-"""Cases in the database of the log."""
