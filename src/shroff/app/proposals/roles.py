@@ -98,7 +98,9 @@ class Draft:
     entity_guess: str = ""
 
     def guess(self, words: str) -> str:
-        """A guess as a comment at the end of a line."""
+        """A guess as a comment at the end of a line; nothing for no words."""
+        if not words:
+            return ""
         self.guesses.append(words)
         return f"  # guess: {words}"
 
