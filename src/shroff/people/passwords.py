@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import unicodedata
-from functools import cached_property
+from functools import cache, cached_property
+from importlib import resources
 from threading import BoundedSemaphore
 from typing import TYPE_CHECKING, Final
 
@@ -18,17 +19,6 @@ DIFFERENT_MIN: Final = 5  # characters of one password
 REST_MIN: Final = 4  # characters beside the commonest words
 AT_ONCE: Final = 2  # hashes of one process; each takes 64 MiB
 
-# Passwords of 12 characters and more that many people have are mostly made of these words, with digits and signs before
-# and behind. So a short list of words does the work of a long one of passwords.
-_COMMON: Final = (
-    *("password", "passw0rd", "p@ssword", "p@ssw0rd", "pass", "passwort", "motdepasse", "contrasena", "secret"),
-    *("qwerty", "qwertz", "azerty", "qwertyuiop", "asdfgh", "asdfghjkl", "zxcvbn", "zxcvbnm", "qazwsx", "qazwsxedc"),
-    *("1q2w3e", "q1w2e3", "1qaz2wsx", "zaq1xsw2", "abc", "abcd", "abcdef", "abcdefghijkl", "aaa", "letmein", "welcome"),
-    *("admin", "administrator", "root", "login", "user", "guest", "test", "demo", "default", "changeme", "change"),
-    *("iloveyou", "princess", "dragon", "monkey", "football", "baseball", "sunshine", "superman", "batman", "master"),
-    *("shadow", "michael", "jordan", "liverpool", "chelsea", "trustno", "starwars", "whatever", "hello", "freedom"),
-    *("shroff", "bank", "fraud", "money", "payment", "company", "summer", "winter", "spring", "autumn", "monday"),
-)
 _SIGNS: Final = "0123456789!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~ "
 
 
@@ -54,11 +44,20 @@ def plain(password: str) -> str:
     return unicodedata.normalize("NFKC", password)
 
 
+@cache
+def _common_words() -> tuple[str, ...]:
+    """Words that the commonest passwords of 12 characters and more are made of, with digits and signs around them.
+
+    So a short list of words does the work of a long one of passwords.
+    """
+    return tuple((resources.files(__package__) / "common_words.txt").read_text("utf-8").split())
+
+
 def _is_common(text: str, names: tuple[str, ...]) -> bool:
     """Whether nothing is left of it but digits and signs without the commonest words and the user's own names."""
     rest = text.casefold()
     own = {part for name in names for part in _parts_of(name)}
-    for word in sorted({*_COMMON, *own}, key=len, reverse=True):
+    for word in sorted({*_common_words(), *own}, key=len, reverse=True):
         rest = rest.replace(word, "")
     return len(rest.strip(_SIGNS)) < REST_MIN
 

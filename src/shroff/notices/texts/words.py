@@ -1,294 +1,48 @@
-"""The words of the texts that come with shroff, in each language; a project may have texts of its own instead."""
+"""The words of the texts that come with shroff, in each language; a project may have texts of its own instead.
+
+They stand in `languages/`, a file for each, which is read when somebody first asks for its words.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from types import MappingProxyType
-from typing import Final
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from importlib import resources
+from typing import Any, Final, TypeVar
 
-MONTHS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
-    {
-        "en": tuple("January February March April May June July August September October November December".split()),
-        "de": tuple("Januar Februar März April Mai Juni Juli August September Oktober November Dezember".split()),
-    }
-)
-DAYS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
-    {
-        "en": tuple("Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split()),
-        "de": tuple("Montag Dienstag Mittwoch Donnerstag Freitag Samstag Sonntag".split()),
-    }
-)
-MARKS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType({"en": (",", "."), "de": (".", ",")})
-_EN: Final = {
-    "language": "English",
-    "day": "{day} {month}",
-    "moment": "{weekday} {day} {month} {year}, {time}, {zone}",
-    "time_in": "{place} time",
-    "none": "none",
-    "yes": "yes",
-    "no": "no",
-    "help": "Call the number on the back of your card.",
-    # the question to a customer
-    "was_it_you": "Was this you?",
-    "was_it_you_subject": "Was this you? {amount} on {day}",
-    "held": "We stopped a payment because it does not look like your usual payments. No money has left your account.",
-    "taken": "One of your payments does not look like your usual ones. Please tell us whether you made it.",
-    "amount": "Amount",
-    "merchant": "To",
-    "when": "When",
-    "card": "Card",
-    "card_ending": "ending in {last}",
-    "answer": "Tell us yes or no",
-    "answer_at": "Tell us yes or no on this page:",
-    "link_does": "Opening it changes nothing. It works once, until {until}.",
-    "button_does": "The button opens a page with two answers. Opening it changes nothing. It works once, until "
-    "{until}.",
-    "no_link": "If you would rather not use a link: {help} We never ask for your PIN, your password or a whole card "
-    "number.",
-    # the page
-    "yes_it_was": "Yes, this was me",
-    "yes_then_held": "The payment goes ahead, unless we need another check.",
-    "yes_then_taken": "You do not need to do anything else.",
-    "no_it_was_not": "No, this was not me",
-    "no_then": "We look into it.",
-    "not_sure": "Not sure? Do nothing here. {help} This link works once, until {until}.",
-    "never_ask": "We never ask for your PIN, your password or a whole card number, on this page or by phone.",
-    "the_payment": "The payment",
-    "end_no": "Thank you. We are investigating.",
-    "end_no_then": "You do not need to do anything else.",
-    "end_yes": "Thank you. Nothing else is needed.",
-    "end_yes_released": "The payment goes ahead. If we need another check, we will write to you.",
-    "end_yes_then": "We have recorded your answer. If we need another check, we will write to you.",
-    "end_again": "You have already answered.",
-    "end_again_then": "You said {answer} on {when}. To change that: {help}",
-    "end_late": "This link has expired.",
-    "end_late_then": "It was valid until {until}. {help}",
-    "end_forged": "This link is not from us.",
-    "end_forged_then": "Nothing was changed. Close this page. If a mail brought you here: {help}",
-    "end_busy": "Please try again in a minute.",
-    "end_busy_then": "Nothing was changed.",
-    # notices for people who work here
-    "flag_subject": "{project}: {rule} flagged {event}",
-    "decision_subject": "{project}: {event} is {outcome}",
-    "answer_subject": "{project}: the customer said {answer} about {event}",
-    "case_subject": "{project}: a case about {event}",
-    "sent_subject": "{project}: message about {event} sent",
-    "refused_subject": "{project}: message about {event} refused",
-    "failure_subject": "{project}: {words}",
-    "spike_subject": "{project}: {rule} flags far more than usual",
-    "traffic_subject": "{project}: {field} {value} has far more events than usual",
-    "nothing_subject": "{project}: nothing to tell",
-    "digest_subject": "{project}: {count} notices",
-    "flag": "{rule} flagged {entity} {key}: {reason}",
-    "decision": "{event} is {outcome}.",
-    "answer_line": "The customer said {answer} about {event}.",
-    "case": "A case about {event}: {words}",
-    "sent": "The message of notice {of} about {event} was accepted for delivery.",
-    "refused": "The message of notice {of} about {event} was refused: {words}",
-    "the_case": "Case",
-    "failure": "{words}",
-    "spike": "{rule} has {count} flags in an hour; {usual} are usual.",
-    "traffic": "{field} {value} has {count} events in 15 minutes; {usual} are usual. 'shroff suggest' proposes rules.",
-    "nothing": "Nothing to report since the last of these mails. The rules checked {count} events.",
-    "more": "and {count} more",
-    "gathered": "These messages came within a short time and are combined into one mail.",
-    "sent_by": "Sent by shroff for the project {project}, by the notice {notice}.",
-    # receipts for customers
-    "receipt_subject": "Your payment of {amount} on {day}",
-    "receipt_subject_plain": "Your payment",
-    "receipts_subject": "{count} messages about your payments",
-    "receipt_flag": "We noticed a payment that does not look like your usual ones.",
-    "receipt_approve": "Your payment went through.",
-    "receipt_challenge": "We need to check with you before your payment can go through.",
-    "receipt_review": "We are checking your payment before it goes through. You do not need to do anything.",
-    "receipt_decline": "Your payment was declined. No money has left your account.",
-    "receipt_answer_yes": "Thank you. You told us that this payment was yours.",
-    "receipt_answer_no": "Thank you. You told us that this payment was not yours. We are looking into it.",
-    "receipt_case": "We are looking into a payment on your account.",
-    "receipt_questions": "Questions? {help} We never ask for your PIN, your password or a whole card number.",
-    # the daily report
-    "report_subject": "{project}: {day}",
-    "report": "Decisions on {day}",
-    "report_week": "Decisions from {days}",
-    "outcome": "Outcome",
-    "decisions": "Decisions",
-    "money": "Money",
-    "approve": "approved",
-    "challenge": "challenged",
-    "review": "to review",
-    "decline": "declined",
-    "together": "together",
-    "found": "What became known",
-    "caught": "frauds that were stopped",
-    "missed": "frauds that were approved",
-    "false_alarms": "false alarms",
-    "waiting": "Open work",
-    "open_cases": "open cases",
-    "at_stake": "at stake in them",
-    "late_cases": "overdue cases",
-    "time_left": "time left for the next case",
-    "overdue": "longest overdue",
-    "overdue_by": "by {lasting}",
-    "overdue_since": "since {day}",
-    "escalated_cases": "escalated",
-    "days": "{count} d",
-    "hours": "{count} h",
-    "minutes": "{count} min",
-    "answers_yes": "customers who said yes",
-    "answers_no": "customers who said no",
-    "maturity": "Share of frauds that are known at this age: {shares}.",
-    "maturity_at": "{share} after {days} days",
-    "maturity_at_one": "{share} after 1 day",
-    "by_hour": "Decisions by hour, by the clock of {zone}",
-    "no_decisions": "No decision was made in this time.",
-    # a report of figures
-    "figures_subject": "{project}: figures of {day}",
-    "figures": "Figures of {day}",
-    "from_to": "{first} to {last}",
-    "not_available": "not available",
-    "drop_off": "Drop-off: {funnel}",
-    "step": "Step",
-    "mean": "Mean",
-    "mean_before": "The mean and the pale bars cover the three days before.",
-    "change": "Change",
-    "no_days_before": "No mean: the log begins less than three days before this day.",
-    "newest": "The newest event is of {moment}. What happened after it on {day} is not counted.",
-    "no_events": "There are no events yet.",
-}
-_DE: Final = {
-    "language": "Deutsch",
-    "day": "{day}. {month}",
-    "moment": "{weekday}, {day}. {month} {year}, {time} Uhr, {zone}",
-    "time_in": "Zeit in {place}",
-    "none": "keine",
-    "yes": "ja",
-    "no": "nein",
-    "help": "Rufen Sie die Nummer auf der Rückseite Ihrer Karte an.",
-    "was_it_you": "Waren Sie das?",
-    "was_it_you_subject": "Waren Sie das? {amount} am {day}",
-    "held": "Wir haben eine Zahlung angehalten, weil sie für Sie ungewöhnlich ist. Es ist kein Geld abgebucht worden.",
-    "taken": "Eine Ihrer Zahlungen ist für Sie ungewöhnlich. Bitte sagen Sie uns, ob sie von Ihnen stammt.",
-    "amount": "Betrag",
-    "merchant": "An",
-    "when": "Wann",
-    "card": "Karte",
-    "card_ending": "endet auf {last}",
-    "answer": "Ja oder Nein antworten",
-    "answer_at": "Antworten Sie auf dieser Seite mit Ja oder Nein:",
-    "link_does": "Durch das Öffnen ändert sich nichts. Der Link ist einmal gültig, bis {until} Uhr.",
-    "button_does": "Der Knopf öffnet eine Seite mit zwei Antworten. Durch das Öffnen ändert sich nichts. Der Link ist "
-    "einmal gültig, bis {until} Uhr.",
-    "no_link": "Wenn Sie lieber keinen Link öffnen: {help} Wir fragen nie nach Ihrer PIN, Ihrem Passwort oder einer "
-    "vollständigen Kartennummer.",
-    "yes_it_was": "Ja, das war ich",
-    "yes_then_held": "Die Zahlung wird ausgeführt, sofern keine weitere Prüfung nötig ist.",
-    "yes_then_taken": "Sie müssen dann nichts weiter tun.",
-    "no_it_was_not": "Nein, das war ich nicht",
-    "no_then": "Wir prüfen den Vorgang.",
-    "not_sure": "Nicht sicher? Dann antworten Sie hier nicht. {help} Dieser Link ist einmal gültig, bis {until} Uhr.",
-    "never_ask": "Wir fragen nie nach Ihrer PIN, Ihrem Passwort oder einer vollständigen Kartennummer, weder hier noch "
-    "am Telefon.",
-    "the_payment": "Die Zahlung",
-    "end_no": "Danke. Wir kümmern uns darum.",
-    "end_no_then": "Sie müssen nichts weiter tun.",
-    "end_yes": "Danke. Das war alles.",
-    "end_yes_released": "Die Zahlung wird ausgeführt. Falls eine weitere Prüfung nötig ist, schreiben wir Ihnen.",
-    "end_yes_then": "Wir haben Ihre Antwort vermerkt. Falls eine weitere Prüfung nötig ist, schreiben wir Ihnen.",
-    "end_again": "Sie haben bereits geantwortet.",
-    "end_again_then": "Sie haben am {when} Uhr mit {answer} geantwortet. Um das zu ändern: {help}",
-    "end_late": "Dieser Link ist abgelaufen.",
-    "end_late_then": "Er war bis {until} Uhr gültig. {help}",
-    "end_forged": "Dieser Link stammt nicht von uns.",
-    "end_forged_then": "Es wurde nichts geändert. Schließen Sie diese Seite. Falls eine Mail Sie hierher geführt hat: "
-    "{help}",
-    "end_busy": "Bitte versuchen Sie es in einer Minute noch einmal.",
-    "end_busy_then": "Es wurde nichts geändert.",
-    "flag_subject": "{project}: {rule} hat {event} markiert",
-    "decision_subject": "{project}: {event} ist {outcome}",
-    "answer_subject": "{project}: der Kunde sagt {answer} zu {event}",
-    "case_subject": "{project}: ein Fall zu {event}",
-    "sent_subject": "{project}: Nachricht zu {event} gesendet",
-    "refused_subject": "{project}: Nachricht zu {event} abgelehnt",
-    "failure_subject": "{project}: {words}",
-    "spike_subject": "{project}: {rule} markiert weit mehr als sonst",
-    "traffic_subject": "{project}: {field} {value} hat weit mehr Ereignisse als sonst",
-    "nothing_subject": "{project}: nichts zu melden",
-    "digest_subject": "{project}: {count} Meldungen",
-    "flag": "{rule} hat {entity} {key} markiert: {reason}",
-    "decision": "{event} ist {outcome}.",
-    "answer_line": "Der Kunde sagt {answer} zu {event}.",
-    "case": "Ein Fall zu {event}: {words}",
-    "sent": "Die Nachricht der Meldung {of} zu {event} wurde zur Zustellung angenommen.",
-    "refused": "Die Nachricht der Meldung {of} zu {event} wurde abgelehnt: {words}",
-    "the_case": "Fall",
-    "failure": "{words}",
-    "spike": "{rule} hat {count} Markierungen in einer Stunde, sonst sind es {usual}.",
-    "traffic": "{field} {value} hat {count} Ereignisse in 15 Minuten, sonst sind es {usual}. "
-    "'shroff suggest' schlägt Regeln vor.",
-    "nothing": "Seit der letzten dieser Mails gibt es nichts zu melden. Die Regeln haben {count} Ereignisse geprüft.",
-    "more": "und {count} weitere",
-    "gathered": "Diese Meldungen kamen kurz nacheinander und sind in einer Mail zusammengefasst.",
-    "sent_by": "Von shroff für das Projekt {project} gesendet, durch die Meldung {notice}.",
-    "receipt_subject": "Ihre Zahlung über {amount} am {day}",
-    "receipt_subject_plain": "Ihre Zahlung",
-    "receipts_subject": "{count} Nachrichten zu Ihren Zahlungen",
-    "receipt_flag": "Uns ist eine Zahlung aufgefallen, die für Sie ungewöhnlich ist.",
-    "receipt_approve": "Ihre Zahlung wurde ausgeführt.",
-    "receipt_challenge": "Wir brauchen Ihre Bestätigung, bevor Ihre Zahlung ausgeführt werden kann.",
-    "receipt_review": "Wir prüfen Ihre Zahlung, bevor sie ausgeführt wird. Sie müssen nichts tun.",
-    "receipt_decline": "Ihre Zahlung wurde abgelehnt. Es ist kein Geld abgebucht worden.",
-    "receipt_answer_yes": "Danke. Sie haben bestätigt, dass diese Zahlung von Ihnen stammt.",
-    "receipt_answer_no": "Danke. Sie haben uns mitgeteilt, dass diese Zahlung nicht von Ihnen stammt. Wir prüfen den "
-    "Vorgang.",
-    "receipt_case": "Wir prüfen eine Zahlung von Ihrem Konto.",
-    "receipt_questions": "Fragen? {help} Wir fragen nie nach Ihrer PIN, Ihrem Passwort oder einer vollständigen "
-    "Kartennummer.",
-    "report_subject": "{project}: {day}",
-    "report": "Entscheidungen am {day}",
-    "report_week": "Entscheidungen: {days}",
-    "outcome": "Ergebnis",
-    "decisions": "Entscheidungen",
-    "money": "Betrag",
-    "approve": "genehmigt",
-    "challenge": "Rückfrage",
-    "review": "zu prüfen",
-    "decline": "abgelehnt",
-    "together": "zusammen",
-    "found": "Was bekannt wurde",
-    "caught": "Betrugsfälle, die angehalten wurden",
-    "missed": "Betrugsfälle, die genehmigt wurden",
-    "false_alarms": "Fehlalarme",
-    "waiting": "Offene Arbeit",
-    "open_cases": "offene Fälle",
-    "at_stake": "Betrag in diesen Fällen",
-    "late_cases": "überfällige Fälle",
-    "time_left": "verbleibende Zeit für den nächsten Fall",
-    "overdue": "am längsten überfällig",
-    "overdue_by": "seit {lasting}",
-    "overdue_since": "seit dem {day}",
-    "escalated_cases": "weitergegeben",
-    "days": "{count} T",
-    "hours": "{count} Std.",
-    "minutes": "{count} Min.",
-    "answers_yes": "Kunden, die Ja gesagt haben",
-    "answers_no": "Kunden, die Nein gesagt haben",
-    "maturity": "Anteil der Betrugsfälle, die in diesem Alter bekannt sind: {shares}.",
-    "maturity_at": "{share} nach {days} Tagen",
-    "maturity_at_one": "{share} nach 1 Tag",
-    "by_hour": "Entscheidungen je Stunde, Uhrzeit in {zone}",
-    "no_decisions": "In dieser Zeit wurde nichts entschieden.",
-    "figures_subject": "{project}: Zahlen vom {day}",
-    "figures": "Zahlen vom {day}",
-    "from_to": "{first} bis {last}",
-    "not_available": "nicht verfügbar",
-    "drop_off": "Abbrüche: {funnel}",
-    "step": "Schritt",
-    "mean": "Mittel",
-    "mean_before": "Mittel und helle Balken beziehen sich auf die drei Tage davor.",
-    "change": "Änderung",
-    "no_days_before": "Kein Mittel: Das Protokoll beginnt weniger als drei Tage vor diesem Tag.",
-    "newest": "Das neueste Ereignis stammt vom {moment}. Was am {day} danach geschah, ist nicht mitgezählt.",
-    "no_events": "Es gibt noch keine Ereignisse.",
-}
-WORDS: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType({"en": _EN, "de": _DE})
-LANGUAGES: Final = tuple(WORDS)
+LANGUAGES: Final = ("en", "de")
+Value = TypeVar("Value")
+
+
+@cache
+def _read(language: str) -> Mapping[str, Any]:
+    return tomllib.loads((resources.files(__package__) / "languages" / f"{language}.toml").read_text("utf-8"))
+
+
+class _ByLanguage(Mapping[str, Value]):
+    """One part of what each language has."""
+
+    def __init__(self, part: str) -> None:
+        self._part = part
+
+    def __getitem__(self, language: str) -> Value:
+        if language not in LANGUAGES:
+            raise KeyError(language)
+        value: Value = _read(language)[self._part]
+        return value
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(LANGUAGES)
+
+    def __len__(self) -> int:
+        return len(LANGUAGES)
+
+    def __repr__(self) -> str:
+        return f"the {self._part} of {', '.join(LANGUAGES)}"
+
+
+MONTHS: Final[Mapping[str, Sequence[str]]] = _ByLanguage("months")
+DAYS: Final[Mapping[str, Sequence[str]]] = _ByLanguage("days")
+MARKS: Final[Mapping[str, Sequence[str]]] = _ByLanguage("marks")
+WORDS: Final[Mapping[str, Mapping[str, str]]] = _ByLanguage("words")
