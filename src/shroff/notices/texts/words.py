@@ -21,10 +21,10 @@ def _read(language: str) -> Mapping[str, Any]:
 
 
 class _ByLanguage(Mapping[str, Value]):
-    """One part of what each language has."""
+    """One part of what each language has, and what it is."""
 
-    def __init__(self, part: str) -> None:
-        self._part = part
+    def __init__(self, part: str, meaning: str) -> None:
+        self._part, self.meaning = part, meaning
 
     def __getitem__(self, language: str) -> Value:
         if language not in LANGUAGES:
@@ -38,11 +38,12 @@ class _ByLanguage(Mapping[str, Value]):
     def __len__(self) -> int:
         return len(LANGUAGES)
 
-    def __repr__(self) -> str:
-        return f"the {self._part} of {', '.join(LANGUAGES)}"
 
-
-MONTHS: Final[Mapping[str, Sequence[str]]] = _ByLanguage("months")
-DAYS: Final[Mapping[str, Sequence[str]]] = _ByLanguage("days")
-MARKS: Final[Mapping[str, Sequence[str]]] = _ByLanguage("marks")
-WORDS: Final[Mapping[str, Mapping[str, str]]] = _ByLanguage("words")
+MONTHS: Final[Mapping[str, Sequence[str]]] = _ByLanguage("months", "Months by language.")
+DAYS: Final[Mapping[str, Sequence[str]]] = _ByLanguage("days", "Days of the week by language, from Monday on.")
+MARKS: Final[Mapping[str, Sequence[str]]] = _ByLanguage(
+    "marks", "The signs between thousands and before places, by language."
+)
+WORDS: Final[Mapping[str, Mapping[str, str]]] = _ByLanguage(
+    "words", "Words of the texts by language, each by its name."
+)
