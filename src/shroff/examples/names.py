@@ -9,7 +9,9 @@ on them. Mail addresses end in `.example`, which nobody can own (RFC 2606).
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Iterable, Iterator
+from importlib import resources
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from shroff.examples.bank import BankLabel, Payment, town_of
@@ -24,42 +26,6 @@ _STEMS: Final = (
     "Ovenhal Petravel Rosbrunn Silbrook Thornquay Ullstrand Varnholt Wiesmere Yarrowen Zellbrook Ambervil Drosselau "
     "Eskwater Grellinge Hasselmoor"
 ).split()
-_IN_GERMAN: Final = {
-    "groceries": ("Markt", "Feinkost", "Lebensmittel"),
-    "restaurant": ("Gasthaus", "Wirtshaus", "Café"),
-    "fuel": ("Tankstelle", "Tankhof"),
-    "transport": ("Verkehrsbetriebe", "Taxi"),
-    "kiosk": ("Kiosk", "Bäckerei"),
-    "fashion": ("Moden", "Schuhe"),
-    "cash": ("Geldautomat",),
-}
-_IN_ENGLISH: Final = {
-    "groceries": ("Grocers", "Market", "Fine Foods"),
-    "restaurant": ("Kitchen", "Tavern", "Café"),
-    "fuel": ("Fuel", "Filling Station"),
-    "transport": ("Transit", "Cabs"),
-    "kiosk": ("Kiosk", "Bakery"),
-    "fashion": ("Clothing", "Shoes"),
-    "cash": ("Cash Machine",),
-    "electronics": ("Electronics", "Audio", "Computers"),
-    "marketplace": ("Marketplace", "Bazaar", "Outlet"),
-    "games": ("Games", "Play"),
-    "travel": ("Travel", "Hotels", "Flights"),
-    "services": ("Streaming", "Cloud", "Learning"),
-}
-_CITIES: Final = {
-    "DE": ("Berlin", "Hamburg", "München", "Köln", "Leipzig", "Bremen", "Dresden", "Mainz", "Kassel", "Rostock"),
-    "AT": ("Wien", "Graz", "Linz", "Salzburg", "Innsbruck"),
-    "NL": ("Utrecht", "Rotterdam", "Groningen", "Eindhoven", "Leiden"),
-    "FR": ("Lyon", "Nantes", "Lille", "Bordeaux", "Dijon"),
-    "PL": ("Kraków", "Gdańsk", "Poznań", "Łódź", "Lublin"),
-    "IT": ("Torino", "Bologna", "Verona", "Bari"),
-    "ES": ("Valencia", "Sevilla", "Bilbao", "Málaga"),
-    "GB": ("Leeds", "Bristol", "Glasgow", "York"),
-    "TR": ("Izmir", "Antalya", "Bursa"),
-    "US": ("Portland", "Austin", "Boston"),
-    "TH": ("Bangkok", "Chiang Mai", "Phuket"),
-}
 _FIRST: Final = (
     "Jana Milan Leonie Tomasz Ada Henrik Sofia Emil Marta Jonas Clara Pieter Nora Luca Hanna Oskar Lea Mateusz Elif "
     "Bruno Ida Felix Amelie Karol Mila Anton Greta Sander Julia Theo Paula Moritz Agata Noah Yara Simon Alma Rafael "
@@ -98,6 +64,7 @@ class BankNames:
     def __init__(self, events: int, seed: int) -> None:
         self._town: Town = town_of(events, seed)
         self._merchants: dict[str, MerchantNames] = {}
+        self._parts = tomllib.loads((resources.files(__package__) / "names.toml").read_text("utf-8"))
 
     def named(self, items: Iterable[Payment | BankLabel]) -> Iterator[Payment | BankLabel]:
         """The same payments with names added; labels as they are. Cost: about 3 us a payment."""
@@ -120,11 +87,12 @@ class BankNames:
         """The name, category and city of a merchant: by its kind and country, as its amounts are."""
         merchants = self._town.merchants
         kind, country = KINDS[merchants.kind[number]], COUNTRIES[merchants.country[number]]
-        words = _IN_GERMAN if country in {"DE", "AT"} and kind.name in _IN_GERMAN else _IN_ENGLISH
+        german, cities = self._parts["german"], self._parts["cities"][country]
+        words = german if country in {"DE", "AT"} and kind.name in german else self._parts["english"]
         draw = number * _SCATTERED >> 7
         stem, draw = _STEMS[draw % len(_STEMS)], draw // len(_STEMS)
         word, draw = words[kind.name][draw % len(words[kind.name])], draw // len(words[kind.name])
-        return MerchantNames(f"{stem} {word}", kind.name, _CITIES[country][draw % len(_CITIES[country])])
+        return MerchantNames(f"{stem} {word}", kind.name, cities[draw % len(cities)])
 
 
 def card_label(customer: int) -> str:

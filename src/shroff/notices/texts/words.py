@@ -42,8 +42,6 @@ class _ByLanguage(Mapping[str, Value]):
 MONTHS: Final[Mapping[str, Sequence[str]]] = _ByLanguage("months", "Months by language.")
 DAYS: Final[Mapping[str, Sequence[str]]] = _ByLanguage("days", "Days of the week by language, from Monday on.")
 MARKS: Final[Mapping[str, Sequence[str]]] = _ByLanguage(
-    "marks", "The signs between thousands and before places, by language."
+    "marks", "Signs between thousands and before places, by language."
 )
-WORDS: Final[Mapping[str, Mapping[str, str]]] = _ByLanguage(
-    "words", "Words of the texts by language, each by its name."
-)
+WORDS: Final[Mapping[str, Mapping[str, str]]] = _ByLanguage("words", "Words of the texts by language, by their names.")
