@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import textwrap
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -22,15 +22,6 @@ if TYPE_CHECKING:
 SEED_OF_THE_RULES: Final = 1  # of the bank that the template's rules were written looking at
 OUTCOMES: Final = ("approve", "challenge", "review", "decline")
 WIDTH: Final = 80
-SAVED: Final = (
-    "Caught: declined, or held for a review or a challenge. Money saved: the amounts of the frauds caught. The "
-    "costs of reviews and false declines are in policy.yaml; only the last line subtracts them."
-)
-NOT_SERVED: Final = "Without --once, the demo also serves this bank: open its link to work through the queue."
-MODEL_REASONS: Final = (
-    "The number before a reason is what it added to the score, in log-odds. Typical values are those of this card; "
-    "with little history, those of all cards."
-)
 REASONS_SHOWN: Final = 6  # of the model's, for people
 
 
@@ -189,42 +180,42 @@ def _money(minor: int) -> str:
 
 
 def text_of(summary: DemoSummary) -> str:
-    """The summary for people; paragraphs are wrapped, links and commands are not."""
-    parts = [_head(summary), _added(summary), _outcomes(summary.tally), _frauds(summary), _rules(summary.tally)]
-    parts += [_filled(SAVED), _filled(_about_the_model(summary)), *_explained(summary)]
-    if summary.folder is None or summary.url is None:
-        return "\n\n".join(["", *parts, _filled(NOT_SERVED)])
-    ids = [f"explain {argument(summary.explained.row.id)}"] if summary.explained else []
-    commands = [*ids, f"models show {argument(summary.learnt.model)}", "verify"]
-    lines = [one_line(f"  {program_word()} -C {argument(summary.folder)} {words}") for words in commands]
-    waiting = f"{many(summary.cases, 'case')} in the queue"
-    mails = f", {many(summary.asked, 'mail')} to customers to answer" if summary.asked else ""
-    parts += ["\n".join(["The project is kept. Try in another terminal:", *lines])]
-    running = f"The service is running: {waiting}{mails}."
-    parts += [f"{running}\nOpen this link. It signs you in once, only on this machine:", f"  {one_line(summary.url)}"]
-    return "\n\n".join(["", *parts, "More payments arrive as you look around. Press Ctrl-C to stop."])
+    """The summary for people, by `templates/demo.txt.jinja`: paragraphs are wrapped, links and commands are not."""
+    from jinja2 import Environment, PackageLoader
+
+    tally, learnt, explained = summary.tally, summary.learnt, summary.explained
+    cuts = ("review", learnt.review_at), ("decline", learnt.decline_at)
+    ids = [f"explain {argument(explained.row.id)}"] if explained else []
+    program = f"{program_word()} -C {argument(summary.folder or '')}"
+    made = Environment(  # noqa: S701 - of text for a terminal
+        loader=PackageLoader(__package__), trim_blocks=True, lstrip_blocks=True
+    )
+    made.filters |= {"cents": _cents, "filled": _filled, "one_line": one_line, "percent": _percent}
+    made.filters["precision"] = lambda value: "-" if value is None else f"{value:.2f}"
+    return made.get_template("demo.txt.jinja").render(
+        summary=summary,
+        currency=summary.definitions.settings.currency,
+        tables=[_added(summary), _outcomes(tally), _frauds(summary), _rules(tally)],
+        cuts=", ".join(f"{word} from {cut:.3f}" for word, cut in cuts if cut is not None),
+        seed_of_the_rules=SEED_OF_THE_RULES,
+        reasons="" if explained is None else _reasons(explained),
+        commands=[f"{program} {words}" for words in (*ids, f"models show {argument(learnt.model)}", "verify")],
+        many=many,
+    )
 
 
 def _filled(text: str) -> str:
     return textwrap.fill(text, WIDTH)
 
 
-def _head(summary: DemoSummary) -> str:
-    tally, currency, pace = summary.tally, summary.definitions.settings.currency, summary.events / summary.seconds
-    frauds, of_money = tally.frauds, _percent(tally.recall_of_money)
+def _reasons(explained: Explained) -> str:
+    """Reasons of rules by their effects, and of the model by what each added."""
+    words, found = explained.rule_words, explained.document["reasons"]
+    reasons = [(reason["effect"], words.get(reason["code"], reason["text"])) for reason in found]
+    reasons += [(f"{reason.contribution:+.2f}", reason.text) for reason in explained.reasons[:REASONS_SHOWN]]
     return "\n".join(
-        _filled(line)
-        for line in (
-            (
-                f"Synthetic bank, seed {summary.seed}: {many(summary.events, 'payment')} decided in "
-                f"{summary.seconds:.1f} s, {pace:,.0f} a second."
-            ),
-            (
-                f"{frauds.caught.payments:,} of {frauds.payments:,} frauds caught, {_percent(tally.recall)}: "
-                f"{_cents(frauds.caught.amount_minor)} {currency} saved, {of_money} of the money."
-            ),
-            f"Missed: {many(frauds.missed.payments, 'fraud')}, {_cents(frauds.missed.amount_minor)} {currency}.",
-        )
+        textwrap.fill(one_line(text), WIDTH, initial_indent=f"{mark:>10}  ", subsequent_indent=" " * 12)
+        for mark, text in reasons
     )
 
 
@@ -242,34 +233,6 @@ def _added(summary: DemoSummary) -> str:
     )
     rows = [(name, show(of(rules)), show(of(ours)), show(of(ours) - of(rules))) for name, of, show in measures]
     return table(rows, ("What the model adds", "rules alone", "with the model", "added"), "")
-
-
-def _about_the_model(summary: DemoSummary) -> str:
-    """Where the model comes from, how it was tested, and what it had seen of what is shown: nothing."""
-    learnt, report = summary.learnt, summary.learnt.report
-    ours, rules = (
-        "-" if value is None else f"{value:.2f}"
-        for value in (learnt.average_precision, learnt.average_precision_of_rules)
-    )
-    first = (
-        f"The model. {learnt.model} was trained on another synthetic bank, seed {learnt.seed}: "
-        f"{learnt.taken.events.appended:,} payments, and the labels that were there at its end; "
-        f"{many(report.rows, 'payment')} with {many(report.fraud, 'fraud')} were old enough. Tested there on two "
-        f"later weeks: average precision {ours}, of the rules {rules}."
-    )
-    if not report.promoted:
-        return f"{first} It is not active: {report.why_not}. Only rules decided."
-    cuts = ", ".join(
-        f"{word} from {cut:.3f}"
-        for word, cut in (("review", learnt.review_at), ("decline", learnt.decline_at))
-        if cut is not None
-    )
-    seen = (
-        "Neither the rules nor the model have seen the bank above."
-        if summary.seed != SEED_OF_THE_RULES
-        else "The rules were written for a bank with this seed; the model has not seen it."
-    )
-    return f"{first} Its gates passed, costs gave its thresholds ({cuts or 'none'}). {seen}"
 
 
 def _outcomes(tally: Tally) -> str:
@@ -314,31 +277,3 @@ def _cents(minor: int) -> str:
 
 def _percent(share: float | None, places: int = 1) -> str:
     return "-" if share is None else f"{100 * share:.{places}f} %"
-
-
-def _explained(summary: DemoSummary) -> Iterator[str]:
-    """One decision: what it was about, and why it came out so; `shroff explain` has the features beside it."""
-    example, explained = summary.tally.example, summary.explained
-    if example is None or explained is None:
-        return
-    row, fraud = explained.row, example.fraud
-    truth = f"Actually it was {fraud.kind.replace('_', ' ') if fraud else 'an honest payment'}."
-    yield _filled(one_line(f"One decision explained. {row.event}/{row.id}: {row.outcome}. {truth}"))
-    if fraud is not None:
-        event, when = fraud.event, fraud.event["paid_at"].replace("T", " ").partition(".")[0]
-        where = f"{event['merchant']} ({event['channel']}, {event['country']})"
-        device = f", device {event['device']}" if "device" in event else ""
-        amount = f"{event['amount']} {summary.definitions.settings.currency}"
-        yield _filled(one_line(f"{amount} at {when} UTC: card {event['card']} at {where}{device}"))
-    words = explained.rule_words
-    reasons = [
-        (reason["effect"], words.get(reason["code"], reason["text"])) for reason in explained.document["reasons"]
-    ]
-    reasons += [(f"{reason.contribution:+.2f}", reason.text) for reason in explained.reasons[:REASONS_SHOWN]]
-    indent = " " * 12
-    yield "\n".join(
-        textwrap.fill(one_line(text), WIDTH, initial_indent=f"{effect:>10}  ", subsequent_indent=indent)
-        for effect, text in reasons
-    )
-    if explained.document["score"] is not None:
-        yield _filled(f"Its score is {explained.document['score']:.3f}. {MODEL_REASONS}")
