@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -25,6 +26,7 @@ from tests.support.trained import train
 DIGEST = "0" * 64
 CHAMPION = {"id": "m-1", "digest": DIGEST}
 POLICY = "payment:\n  score: { review_at: 0.5, decline_at: 0.95 }\n  without_model: review\n"
+RATES = {"false_positive_rate": {"mean": 0.02, "low": 0.01, "high": 0.04}, "decline_rate": None}
 FAILED = (
     GateResult("calibration_error", 0.04, "at most 0.02", passed=False),
     GateResult("latency_p99", 2.0, "at most 1 ms", passed=False),
@@ -525,7 +527,7 @@ def test_models_are_listed_with_their_roles(bank: Path, capsys: pytest.CaptureFi
 def test_a_model_is_shown_with_its_slices_in_words_and_in_their_order(bank: Path, capsys: pytest.CaptureFixture[str]):
     models, figures = Registry(bank / "models"), {"rows": 1_200, "frauds": 7, "metrics": {"average_precision": 0.25}}
     slices = [
-        {"name": "amount", "value": value, "falls_by_more_than_noise": value.startswith("above"), **figures}
+        {"name": "amount", "value": value, "falls_by_more_than_noise": value.startswith("above"), **figures, **RATES}
         for value in ("above 1200.00", "5.00 to 1200.00", "up to 5.00")
     ]
     train(models, "m-9", metrics={"slices": slices})
@@ -537,7 +539,58 @@ def test_a_model_is_shown_with_its_slices_in_words_and_in_their_order(bank: Path
         "amount 5.00 to 1,200.00 EUR",
         "amount above 1,200.00 EUR",
     ]
-    assert [line[-1].strip() for line in lines] == ["0.2500", "0.2500", "worse than the champion"]
+    assert [[cell.strip() for cell in line if cell][3:] for line in lines] == [
+        ["0.2500", "2.00% (1.00% to 4.00%)", "-", *more] for more in ([], [], ["worse than the champion"])
+    ]
+
+
+def card(capsys: pytest.CaptureFixture[str], bank: Path, id_: str) -> str:
+    """The card of a model, without its markup."""
+    assert run(["-C", str(bank), "models", "show", id_, "--card", str(bank / "card.html")]) == 0
+    capsys.readouterr()
+    text = (bank / "card.html").read_text(encoding="utf-8")
+    assert "http" not in text.replace("http-equiv", "")  # it needs no other file
+    return " ".join(re.sub(r"<style>.*</style>|<[^>]+>", " ", text, flags=re.DOTALL).split())
+
+
+def test_a_card_says_what_its_folder_and_the_log_say_and_a_promotion_writes_it(
+    bank: Path, capsys: pytest.CaptureFixture[str]
+):
+    figures = {"rows": 1_200, "frauds": 7, "metrics": {"average_precision": 0.25}, "falls_by_more_than_noise": False}
+    slices = [{"name": "payment.channel", "value": "<web>", **figures, **RATES}]
+    metrics = {"metrics": {"auc_roc": {"mean": 0.91, "low": 0.86, "high": 0.96}}, "slices": slices, "remarks": ["Few."]}
+    train(Registry(bank / "models"), "m-9", metrics=metrics, gates=FAILED[:1], purpose="Not for credit.")
+    decide(bank, 1)
+    waived = ["--waive", FAILED[0].words, "--reason", "small & new", "--by", "ann"]
+    asked(capsys, bank, "models", "promote", "m-9", *waived)
+    kept = (bank / "models" / "m-9" / "card.html").read_bytes()
+    text, again = card(capsys, bank, "m-9"), card(capsys, bank, "m-9")
+
+    assert text == again
+    assert kept == (bank / "card.html").read_bytes()
+    assert "Not for credit." in text
+    assert "AUC ROC 0.9100 0.8600 to 0.9600" in text
+    assert "calibration error at most 0.02 0.04 ✗ failed" in text
+    assert "payment.channel: &lt;web&gt; 1,200 7 0.2500 2.00% 1.00% to 4.00%" in text
+    assert "Few." in text
+    assert "champion ann calibration_ error at most 0.02, by ann: small &amp; new" in text
+
+
+def test_a_card_has_each_role_by_the_log_also_after_a_rollback(bank: Path, capsys: pytest.CaptureFixture[str]):
+    decide(bank, 1)
+    for words in (["shadow", "m-1"], ["promote", "m-1", "--by", "ann"], ["rollback"]):
+        asked(capsys, bank, "models", *words)
+    roles = re.findall(r"Z (\d+) (\w+) ?(ann)?", card(capsys, bank, "m-1").partition("Approvals and roles")[2])
+
+    assert [(role, by) for _, role, by in roles] == [("shadow", ""), ("champion", "ann"), ("none", "")]
+    assert [int(seq) for seq, _, _ in roles] == sorted(int(seq) for seq, _, _ in roles)
+    assert "Waived gates" not in card(capsys, bank, "m-2")  # it never had a role
+
+
+def test_a_card_says_what_the_log_does_not_have_yet(bank: Path, capsys: pytest.CaptureFixture[str]):
+    asked(capsys, bank, "models", "promote", "m-1", "--by", "ann")
+
+    assert "not in the log yet champion ann" in card(capsys, bank, "m-1")
 
 
 def test_a_model_is_shown_with_its_metrics_and_promotions(bank: Path, capsys: pytest.CaptureFixture[str]):

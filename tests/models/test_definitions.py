@@ -532,10 +532,44 @@ def test_every_metric_can_be_a_gate():
         if one.kind == "test"
         else f"  {one.name}: {{ {at[one.name]}at_most: {limit[one.kind]} }}"
         for one in METRICS
+        if one.kind != "segments"
     ]
+    gates.append("  fairness: { by: [channel], false_positive_ratio: { at_most: 1.5 } }")
     model = settings("capacity: { by: card, k: 5 }", "gates:", *gates, policy=policy)
 
-    assert [gate.metric for gate in model.gates] == [one.name for one in METRICS]
+    assert {gate.metric for gate in model.gates} == {one.name for one in METRICS}
+
+
+def test_segments_that_a_gate_compares_are_slices_too():
+    policy = FILES["policy.yaml"] + "  score: { review_at: 0.6 }\n"
+    lines = "gates:", "  fairness: { by: [channel, payment.amount > 100], false_positive_ratio: { at_most: 1.5 } }"
+    model = settings("slices: [payment.is_new]", *lines, policy=policy)
+
+    assert names(model.slices) == ["payment.is_new", "payment.channel", "payment.amount > 100"]
+    assert model.gates == (ModelGate("fairness", at_most=1.5, by=("payment.channel", "payment.amount > 100")),)
+
+
+@pytest.mark.parametrize(
+    "gate, words",
+    [
+        ("{ false_positive_ratio: { at_most: 2 } }", "fairness lacks by."),
+        ("{ by: [], false_positive_ratio: { at_most: 2 } }", "by names no field. Write by: [FIELD]."),
+        (
+            "{ by: [chanel], false_positive_ratio: { at_most: 2 } }",
+            "payment has no field 'chanel'. Did you mean channel?",
+        ),
+        ("{ by: [channel] }", "fairness lacks false_positive_ratio."),
+        ("{ by: [channel], false_positive_ratio: {} }", "false_positive_ratio has no limit. It takes at_most."),
+        (
+            "{ by: [channel], false_positive_ratio: 2 }",
+            "false_positive_ratio has limits. Write false_positive_ratio: {",
+        ),
+    ],
+)
+def test_a_fairness_gate_says_by_what_and_its_limit(gate, words):
+    policy = FILES["policy.yaml"] + "  score: { review_at: 0.6 }\n"
+
+    assert problems("gates:", f"  fairness: {gate}", policy=policy)[0][3].startswith(words)
 
 
 # ---- all at once, and in force

@@ -54,6 +54,7 @@ class ModelGate:
     above_champion_by: str | float | None = None  # "noise", or a number
     is_required: bool = False  # of `leak_test: required`
     at: float | None = None  # the threshold of a metric that has one
+    by: tuple[str, ...] = ()  # the slices whose segments are compared
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,3 +76,4 @@ class ModelSettings:
     slices: tuple[ModelInput, ...] = ()
     give_away: tuple[str, ...] = ()  # inputs that give the answer away: results also without them
     seed: int = 1
+    purpose: str = ""

@@ -38,6 +38,7 @@ CALIBRATIONS: Final = ("auto", "isotonic", "platt", "none")
 REQUIRED: Final = "required"
 NOISE: Final = "noise"
 NO_GATES: Final = "none"
+FAIRNESS: Final = "fairness"
 
 # ---- metrics
 
@@ -48,7 +49,7 @@ class Metric(msgspec.Struct, frozen=True):
     Args:
         name: As model.yaml, reports and manifests have it.
         meaning: What it is, a whole sentence.
-        kind: `share` (0 to 1), `money` (of the project), `duration`, or `test` (passed or not).
+        kind: `share` (0 to 1), `money` (of the project), `duration`, `segments`, `ratio`, or `test` (passed or not).
         is_less_better: Whether a small value is the good one.
         needs: What it cannot be computed without: `capacity` and `slices` of model.yaml, keys of the policy,
             `cut_off`, one of the policy's two, and `amount`, the costs of a missed fraud or a money field.
@@ -133,6 +134,14 @@ METRICS: Final = (
         is_also_test=True,
     ),
     Metric(
+        FAIRNESS,
+        "The highest false-positive rate of the segments divided by the lowest: the lower end of its 95 % confidence "
+        "interval, over segments with at least 100 genuine events.",
+        "segments",
+        is_less_better=True,
+        needs=("cut_off",),
+    ),
+    Metric(
         "latency_p99",
         "Latency: the 99th percentile of the time to score one event; in JSON a number of milliseconds.",
         "duration",
@@ -140,6 +149,7 @@ METRICS: Final = (
     ),
     Metric("leak_test", "Whether the training set is free of leakage (nothing that was unknown at the time).", "test"),
 )
+RATIO: Final = Metric("false_positive_ratio", "", "ratio", is_less_better=True)  # of a fairness gate
 METRICS_BY_NAME: Final[Mapping[str, Metric]] = {metric.name: metric for metric in METRICS}
 AT_CUT_OFF: Final = tuple(metric.name for metric in METRICS if metric.has_cut_off)
 _IN_WORDS: Final = {  # what people are shown where that is not the name without its underscores
@@ -219,6 +229,26 @@ LEAST_SHARE: Final = _limits("the limit of a share; lower is better", SCORE, "0.
 MONEY_LIMITS: Final = _limits("limits in the project's money; higher is better", DECIMAL, "100000", "1000")
 LEAST_MONEY: Final = _limits("the limit in the project's money; lower is better", DECIMAL, "1000")
 LONGEST: Final = _limits("the limit of a duration", DURATION, "1ms")
+LEAST_RATIO: Final = _limits("the limit of a ratio", DECIMAL, "1.5")
+SEGMENTS: Final = MappingShape(
+    "segments, and the limit of their ratio",
+    (
+        Key(
+            "by",
+            "What parts events into segments: fields by name, or expressions, as in `slices`, to which they are added.",
+            Many("fields and expressions", ANY),
+            is_required=True,
+            examples=("[country]",),
+        ),
+        Key(
+            RATIO.name,
+            "Limit of the ratio. The gate fails if the data show a higher one with 95 % confidence.",
+            LEAST_RATIO,
+            is_required=True,
+            examples=("{ at_most: 1.5 }",),
+        ),
+    ),
+)
 _TEST: Final = choice(REQUIRED)
 
 
@@ -232,6 +262,8 @@ def limits_of(metric: Metric) -> MappingShape | None:
         ("money", False): MONEY_LIMITS,
         ("money", True): LEAST_MONEY,
         ("duration", True): LONGEST,
+        ("segments", True): SEGMENTS,
+        ("ratio", True): LEAST_RATIO,
     }
     return found.get((metric.kind, metric.is_less_better))
 
@@ -374,6 +406,13 @@ SEARCH: Final = MappingShape(
 MODEL: Final = MappingShape(
     "the model of an event type that is decided",
     (
+        Key(
+            "purpose",
+            "What the model is for, and what it must not be used for; its card begins with it.",
+            ANY,
+            default="none",
+            examples=("Scores card payments for review. Not for credit decisions.",),
+        ),
         Key(
             "inputs",
             "The model's inputs: expressions over the event and its features, without aggregates. `card.*` selects "

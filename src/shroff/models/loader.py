@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final
 
 import msgspec
@@ -17,16 +18,20 @@ from shroff.language.values import DAY_MS, show_duration
 from shroff.language.yaml.text import Mapping as YamlMapping
 from shroff.language.yaml.text import Node as YamlNode
 from shroff.language.yaml.text import Scalar
+from shroff.language.yaml.text import Sequence as YamlSequence
 from shroff.models.definitions import LEARNERS, DailyCapacity, ModelGate, ModelInput, ModelSettings, Split, learners
 from shroff.models.inputs import InputLoader
 from shroff.models.keys import (
     CALIBRATIONS,
     CAPACITY,
+    FAIRNESS,
     MODEL,
     NO_GATES,
     NOISE,
+    RATIO,
     REQUIRED,
     SEARCH,
+    SEGMENTS,
     SPLIT,
     Metric,
     gate_keys,
@@ -115,6 +120,7 @@ class _ModelLoader:
     ) -> None:
         self._event, self._known, self._inputs = event, known, inputs
         self._problems, self._warnings = problems, warnings
+        self._segments: dict[str, ModelInput] = {}  # that gates compare
 
     def load(self, key: Scalar, found: YamlMapping) -> ModelSettings:
         problems = self._problems
@@ -125,9 +131,11 @@ class _ModelLoader:
         names = learners(named.text) if isinstance(named, Scalar) else LEARNERS
         learner = loader.one_of(named, names, problems, "learner")
         slices = self._inputs.slices(found.get("slices"))
+        gates = self._gates(found.get("gates"), self._there(found, slices))
         capacity = self._capacity(found.get("capacity"))
         calibration = loader.one_of(found.get("calibration"), CALIBRATIONS, problems, "calibration")
         seed = loader.decimal(found.get("seed"), problems, "seed", 0, SEED_MAX, is_whole=True)
+        purpose = loader.scalar(found.get("purpose"), problems, "purpose")
         return ModelSettings(
             self._event.name,
             inputs,
@@ -135,15 +143,16 @@ class _ModelLoader:
             learner or LEARNERS[0],
             self._split(found.get("split"), label_delay_ms),
             capacity,
-            self._gates(found.get("gates"), self._there(found, slices)),
+            gates,
             self._parameters(found.get("parameters"), learner or LEARNERS[0]),
             self._search(found.get("search"), learner),
             calibration or CALIBRATIONS[0],
             self._negatives(found.get("negatives")),
             self._reasons(found.get("friendly_fraud")),
-            slices,
+            tuple(({part.name: part for part in slices} | self._segments).values()),
             self._inputs.give_away(found.get("give_away"), inputs),
             1 if seed is None else int(seed),
+            purpose.text if purpose else "",
         )
 
     def _split(self, node: YamlNode | None, label_delay_ms: int) -> Split:
@@ -238,6 +247,8 @@ class _ModelLoader:
         found = self._mapping(value, limits, metric.name)
         if found is None:
             return None
+        if limits is SEGMENTS:
+            return self._fairness(found)
         if all(key.text == "at" for key, _ in found.entries):
             names = ", ".join(name for name in limits.names if name != "at")
             self._problems.append(found.problem(f"{metric.name} has no limit.", f"It takes {names}."))
@@ -248,6 +259,16 @@ class _ModelLoader:
         above = found.get("above_champion_by")
         by = None if above is None else self._above(metric, above)
         return ModelGate(metric.name, at_least, at_most, by, at=None if at is None else float(at))
+
+    def _fairness(self, found: YamlMapping) -> ModelGate | None:
+        """What parts events into segments is a slice, too."""
+        named, ratio = found.get("by"), found.get(RATIO.name)
+        by = self._inputs.slices(named) if named else ()
+        self._segments |= {part.name: part for part in by}
+        if isinstance(named, YamlSequence) and not named.items:
+            self._problems.append(named.problem("by names no field.", "Write by: [FIELD]."))
+        limit = self._gate(RATIO, ratio) if ratio else None
+        return None if limit is None else replace(limit, metric=FAIRNESS, by=tuple(part.name for part in by))
 
     def _limit(self, metric: Metric, found: YamlMapping, name: str) -> float | None:
         node, what = found.get(name), f"{name} of {metric.name}"

@@ -38,6 +38,7 @@ MANIFEST: Final = "manifest.json"
 METRICS: Final = "metrics.json"
 GATES: Final = "gates.json"
 REPORT: Final = "report.html"
+CARD: Final = "card.html"  # made at promotion, and again of what is kept: no hash stands for it
 TESTED: Final = "tested.parquet"
 _RECORDS: Final = (METRICS, GATES, REPORT, TESTED)  # what was measured; plots lie in folders
 _SOURCE: Final = "source."  # what was brought from elsewhere, in its own format

@@ -132,3 +132,41 @@ def _amounts(value: Any, places: int) -> Any:
     if isinstance(value, list):
         return [_amounts(part, places) for part in value]
     return money_text(value, places) if isinstance(value, int | float) else value
+
+
+def facts_of(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Where a model comes from: its labels, its data, its learner."""
+    parameters = ", ".join(f"{name} {value}" for name, value in sorted(manifest["parameters"].items()))
+    libraries = ", ".join(f"{name} {version}" for name, version in sorted(manifest["libraries"].items()))
+    return [
+        ("Labels as of", manifest["as_of"]),
+        *(_origin(manifest["imported"]) if "imported" in manifest else _learnt_from(manifest)),
+        ("Inputs", ", ".join(input_["name"] for input_ in manifest["inputs"])),
+        ("Learner", parameters),
+        ("Calibration", str(manifest["calibration"].get("kind", "none"))),
+        ("Definitions", manifest["definitions"]),
+        ("Made", f"{manifest['made_at']} by shroff {manifest['shroff']}{f', {libraries}' if libraries else ''}"),
+    ]
+
+
+def _learnt_from(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
+    data, train = manifest["data"], manifest["train"]
+    return [
+        ("Trained on events of", f"{data['from']} to {data['to']}"),
+        ("Sequence numbers", f"{data['seqs'][0]:,} to {data['seqs'][1]:,}"),
+        ("Rows", f"{train['rows']:,}, {train['frauds']:,} of them frauds"),
+        ("Left out", f"{data['immature']:,} immature, {data['unclear']:,} unclear"),
+        ("Genuine events kept", f"{100 * manifest['negatives_kept']:.4g} %"),
+    ]
+
+
+def _origin(imported: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Where a model comes from that was trained elsewhere."""
+    checked = imported["checked"]
+    rows = f"{checked['rows']:,} rows of {checked['file']}, the {checked['of']} at most {checked['worst']:.1g} off"
+    return [
+        ("Trained", f"elsewhere, until {imported.get('trained_until', 'a time that was not declared')}"),
+        ("Brought from", f"{imported['file']}, {imported['source']}, SHA-256 {imported['sha256']}"),
+        ("Brought by", imported["by"] or "nobody named"),
+        ("Checked on", rows),
+    ]

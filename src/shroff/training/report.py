@@ -19,7 +19,7 @@ from shroff.models.reports.html import Extras, report_page
 from shroff.models.sets import TrainingSet
 from shroff.project.definitions import Definitions
 from shroff.training.leak_test import LeakReport
-from shroff.training.measured import slice_words
+from shroff.training.measured import facts_of, slice_words
 from shroff.training.tested_rows import weighed_of
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class ReportFacts:
         extras = Extras(
             settings.name,
             settings.currency,
-            _facts(manifest),
+            facts_of(manifest),
             self._dependences(),
             () if self.leak is None else self.leak.parts,
             self._cutoffs(),
@@ -85,40 +85,3 @@ class ReportFacts:
         capacity = self.settings.capacity
         weighed = weighed_of(self.tested, self.terms.money_places, capacity.entity if capacity else "")
         return thresholds(weighed, self.terms, seed=self.settings.seed)
-
-
-def _facts(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
-    parameters = ", ".join(f"{name} {value}" for name, value in sorted(manifest["parameters"].items()))
-    libraries = ", ".join(f"{name} {version}" for name, version in sorted(manifest["libraries"].items()))
-    return [
-        ("Labels as of", manifest["as_of"]),
-        *(_origin(manifest["imported"]) if "imported" in manifest else _learnt_from(manifest)),
-        ("Inputs", ", ".join(input_["name"] for input_ in manifest["inputs"])),
-        ("Learner", parameters),
-        ("Calibration", str(manifest["calibration"].get("kind", "none"))),
-        ("Definitions", manifest["definitions"]),
-        ("Made", f"{manifest['made_at']} by shroff {manifest['shroff']}{f', {libraries}' if libraries else ''}"),
-    ]
-
-
-def _learnt_from(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
-    data, train = manifest["data"], manifest["train"]
-    return [
-        ("Trained on events of", f"{data['from']} to {data['to']}"),
-        ("Sequence numbers", f"{data['seqs'][0]:,} to {data['seqs'][1]:,}"),
-        ("Rows", f"{train['rows']:,}, {train['frauds']:,} of them frauds"),
-        ("Left out", f"{data['immature']:,} immature, {data['unclear']:,} unclear"),
-        ("Genuine events kept", f"{100 * manifest['negatives_kept']:.4g} %"),
-    ]
-
-
-def _origin(imported: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Where a model comes from that was trained elsewhere."""
-    checked = imported["checked"]
-    rows = f"{checked['rows']:,} rows of {checked['file']}, the {checked['of']} at most {checked['worst']:.1g} off"
-    return [
-        ("Trained", f"elsewhere, until {imported.get('trained_until', 'a time that was not declared')}"),
-        ("Brought from", f"{imported['file']}, {imported['source']}, SHA-256 {imported['sha256']}"),
-        ("Brought by", imported["by"] or "nobody named"),
-        ("Checked on", rows),
-    ]

@@ -195,6 +195,7 @@ def train_model(
     manifest = {
         "event": settings.event,
         "made_at": time_text(run.now_ms),
+        **({"purpose": settings.purpose} if settings.purpose else {}),
         "shroff": shroff.__version__,
         "definitions": definitions.versions.definitions,
         "as_of": time_text(as_of_ms),

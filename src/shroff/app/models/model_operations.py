@@ -114,6 +114,14 @@ class ShowModel(OperationRequest["Model"]):
             is_local=True,
         ),
     ] = None
+    card: Annotated[
+        Path | None,
+        Param(
+            "Write the model's card as one HTML page: purpose, data, metrics, gates, segments, limits, approvals.",
+            metavar="FILE",
+            is_local=True,
+        ),
+    ] = None
 
 
 class PromotionRecord(Promotion, frozen=True, omit_defaults=False):
@@ -167,8 +175,13 @@ def _slices_text(slices: Sequence[dict[str, Any]]) -> str:
         precision = part["metrics"]["average_precision"]
         worse = "worse than the champion" if part["falls_by_more_than_noise"] else ""
         shown = "none" if precision is None else f"{precision:.4f}"
-        rows.append((one_line(part["words"]), f"{part['rows']:,}", f"{part['frauds']:,}", shown, worse))
-    return table(rows, ("slice", "events", "frauds", "average precision", ""))
+        rates = [_rate_text(part.get(name)) for name in ("false_positive_rate", "decline_rate")]
+        rows.append((one_line(part["words"]), f"{part['rows']:,}", f"{part['frauds']:,}", shown, *rates, worse))
+    return table(rows, ("slice", "events", "frauds", "average precision", "false positives", "declined", ""))
+
+
+def _rate_text(rate: dict[str, float] | None) -> str:
+    return "-" if rate is None else "{mean:.2%} ({low:.2%} to {high:.2%})".format(**rate)
 
 
 @operation(
@@ -176,7 +189,10 @@ def _slices_text(slices: Sequence[dict[str, Any]]) -> str:
     right="read:definitions",
     http="GET /models/{id}",
     refusals=[UnknownModelError],
-    examples=["shroff models show m-20260701-3f2a", "shroff models show m-20260701-3f2a --report model.html"],
+    examples=[
+        "shroff models show m-20260701-3f2a",
+        "shroff models show m-20260701-3f2a --report model.html --card card.html",
+    ],
 )
 def show_model(models: Promotions, definitions: Definitions, request: ShowModel) -> Model:
     """Show one model: its origin, its metrics and its gates."""
@@ -189,6 +205,8 @@ def show_model(models: Promotions, definitions: Definitions, request: ShowModel)
         if (page := stored.file(REPORT)) is None:
             raise UsageError(f"{stored.id} has no report: only models that 'shroff train' made here have one.")
         write_lines(request.report, [[page]])
+    if request.card is not None:
+        write_lines(request.card, [[models.card(request.id).encode()]])
     metrics = slices_told(definitions, stored.event, stored.metrics)
     return Model(
         id=stored.id,

@@ -36,7 +36,7 @@ from shroff.models.in_force import (
     role_of,
     text_of,
 )
-from shroff.models.registry import GateResult, ModelSummary, Stored
+from shroff.models.registry import CARD, GateResult, ModelSummary, Stored
 from shroff.operations.declaration import OperationAnswer
 from shroff.people.audit import Action
 from shroff.runtime.texts import argument, many, one_line, table
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from shroff.replay.notebook import Moment
+    from shroff.streams.log import Record
     from shroff.training.comparison import Comparison
 
 PROMOTED: Final = "promoted"
@@ -239,9 +240,26 @@ class Promotions(ProjectPart):
             return promoted(found, Promotion(id_, stored.digest, time_text(self._context.now_ms()), by, tuple(waived)))
 
         try:
-            return self._change(stored.event, id_, PROMOTED, change, by)
+            done = self._change(stored.event, id_, PROMOTED, change, by)
         except _GatesError as error:
             return Deployment(stored.event, id_, REFUSED, error.champion, error.champion, error.failed)
+        config.write_text(own(self._context.paths.folder, f"models/{id_}/{CARD}"), self.card(id_))
+        return done
+
+    def card(self, id_: str) -> str:
+        """The card of a model as one HTML page, from its folder and the control events of the log.
+
+        Of the same log it is the same, byte by byte.
+        """
+        from shroff.app.models.model_card import card_of
+
+        controls: list[Record] = []
+        if self._log.exists():
+            with self._log.reading() as log:
+                controls = log.controls()
+        details = self.one(id_)
+        now = self.in_force().get(details.stored.event, InForce())
+        return card_of(details, now, controls, self._context.definitions)
 
     def rollback(self, event: str = "", *, by: str = "") -> Deployment:
         """Return to the previous champion; without one, rules alone decide. `event` is optional with one model.

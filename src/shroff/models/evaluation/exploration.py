@@ -88,13 +88,13 @@ def rule_precision(frauds: int, genuine: int) -> RulePrecision:
     return {"precision": round(share, 4), "precision_low": round(low, 4), "precision_high": round(high, 4)}
 
 
-def wilson(share: float, count: float) -> tuple[float, float]:
-    """The 95 % interval of a share that so many events, which count alike, came to.
+def wilson(share: float, count: float, two_sided: float = TWO_SIDED) -> tuple[float, float]:
+    """The interval of a share that so many events, which count alike, came to; of 95 %, or for another normal point.
 
     >>> [round(end, 3) for end in wilson(0.0, 40)]
     [0.0, 0.088]
     """
-    spread = TWO_SIDED**2 / count
+    spread = two_sided**2 / count
     middle = (share + spread / 2) / (1 + spread)
-    half = TWO_SIDED / (1 + spread) * math.sqrt(share * (1 - share) / count + spread / (4 * count))
+    half = two_sided / (1 + spread) * math.sqrt(share * (1 - share) / count + spread / (4 * count))
     return max(0.0, middle - half), min(1.0, middle + half)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from operator import itemgetter
 from typing import Any, Final
 
 import msgspec
@@ -20,9 +21,9 @@ from shroff.models.definitions import ModelGate
 from shroff.models.evaluation.baselines import APPROVE_ALL, CHAMPION, RULES_ONLY
 from shroff.models.evaluation.estimates import Difference, Estimate
 from shroff.models.evaluation.folds import Compared, Evaluation
-from shroff.models.evaluation.slices import Slice
+from shroff.models.evaluation.slices import GENUINE_MIN, Slice
 from shroff.models.in_force import Promotion
-from shroff.models.keys import NOISE, at_cut_off, figure_text, metric_of
+from shroff.models.keys import FAIRNESS, NOISE, RATIO, at_cut_off, figure_text, metric_of
 from shroff.models.registry import GATES, GateResult, Stored
 
 LATENCY: Final = "latency_p99"
@@ -132,6 +133,8 @@ def _judged(gate: ModelGate, measured: GateFigures) -> list[GateResult]:
         return [_leak_test(has_passed=measured.leak_test_passed)]
     if gate.metric == SLICE_COLLAPSE:
         return [_slice_collapse(gate.at_most, measured)]
+    if gate.metric == FAIRNESS:
+        return [_fairness(name, gate.at_most or 1.0, measured.slices or ()) for name in gate.by]
     if gate.metric == LATENCY:
         return _limits(gate, measured.latency_p99_ms, "it was not measured", " ms")
     if gate.at is not None:
@@ -212,6 +215,28 @@ def _slice_collapse(at_most: float | None, measured: GateFigures) -> GateResult:
     return GateResult(SLICE_COLLAPSE, _short(worst.fall), limit, passed=passed, note=note)
 
 
+def _fairness(name: str, at_most: float, slices: Sequence[Slice]) -> GateResult:
+    """By how much the highest false-positive rate of a column's segments exceeds the lowest, at least.
+
+    All intervals of a column hold together with 95 % confidence, so with equal rates it fails once in twenty times at
+    most, however many segments there are.
+    """
+    limit = f"{RATIO.name} at most {at_most:g} by {name}"
+    found = [
+        (slice_.value, slice_.false_positive_rate) for slice_ in slices if slice_.name == name and slice_.is_compared
+    ]
+    rates = [(rate.mean, rate.low, rate.high, value) for value, rate in found if rate is not None]
+    if len(rates) < 2:
+        note = f"fewer than two segments have {GENUINE_MIN} genuine events"
+        return GateResult(FAIRNESS, None, limit, passed=False, note=note)
+    most, least = max(rates, key=itemgetter(1)), min(rates, key=itemgetter(2))
+    ratio = max(1.0, most[1] / least[2])
+    words = ("{3} {0:.2%} (95 % interval {1:.2%} to {2:.2%})".format(*rate) for rate in (most, least))
+    return GateResult(
+        FAIRNESS, _short(ratio), limit, passed=ratio <= at_most, note="highest {}; lowest {}".format(*words)
+    )
+
+
 def _leak_test(*, has_passed: bool | None) -> GateResult:
     note = "it was not run" if has_passed is None else ""
     return GateResult(LEAK_TEST, None if has_passed is None else float(has_passed), "required", bool(has_passed), note)
@@ -232,15 +257,6 @@ class _Beside(msgspec.Struct, frozen=True):
     above: dict[str, Difference]
 
 
-class _Slice(msgspec.Struct, frozen=True):
-    """A slice in metrics.json."""
-
-    name: str
-    value: str
-    fall: float | None = None
-    falls_by_more_than_noise: bool = False
-
-
 class _Part(msgspec.Struct, frozen=True):
     """One part of the leak test in metrics.json."""
 
@@ -252,7 +268,7 @@ class _Metrics(msgspec.Struct, frozen=True):
 
     metrics: dict[str, Estimate] = {}
     baselines: dict[str, _Beside] = {}
-    slices: list[_Slice] = []
+    slices: list[Slice] = []
     leak_test: list[_Part] = []
 
 
@@ -270,11 +286,7 @@ def _measured_of(stored: Stored) -> GateFigures:
     return GateFigures(
         found.metrics,
         champion,
-        [
-            Slice(slice_.name, slice_.value, 0, 0, 0.0, {}, slice_.fall, slice_.falls_by_more_than_noise)
-            for slice_ in found.slices
-        ]
-        or None,
+        found.slices or None,
         all(result.passed for result in found.leak_test) if found.leak_test else None,
         latency,
         _without(compared),

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from itertools import pairwise
 from statistics import NormalDist
 from typing import Any, Final
@@ -12,14 +14,16 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from shroff.models.evaluation.intervals import TIMES_MIN, drawings
-from shroff.models.evaluation.metrics import Judged, RowsOfFold, Terms, judge, measure
-from shroff.models.sets import Floats, TrainingSet, Words
+from shroff.models.evaluation.exploration import wilson
+from shroff.models.evaluation.intervals import BLOCKS_MIN, TIMES_MIN, drawings
+from shroff.models.evaluation.metrics import DECLINE, REVIEW, Judged, RowsOfFold, Terms, judge, measure
+from shroff.models.sets import Flags, Floats, TrainingSet, Words
 
 SLICES_MAX: Final = 20  # values of one column; the rarest together are `others`
 OTHERS: Final = "others"
 MISSING: Final = "missing"
 FRAUDS_MIN: Final = 20  # and as many genuine rows: fewer say nothing about a fall
+GENUINE_MIN: Final = 100  # of a segment that is compared by its false-positive rate
 BANDS: Final = 4
 AMOUNT: Final = "amount"
 KNOWN: Final = "known"
@@ -31,6 +35,18 @@ MEASURED: Final = ("auc_roc", "average_precision", "recall_at_review", "recall_a
 
 
 @dataclass(frozen=True, slots=True)
+class Rate:
+    """A share of events with its confidence interval.
+
+    The intervals of all values of one column that are compared hold together with 95 % confidence (Bonferroni).
+    """
+
+    mean: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
 class Slice:
     """Rows that have something in common, over all folds.
 
@@ -38,18 +54,27 @@ class Slice:
         name, value: By what, and which: `channel`, `web`.
         score: The mean score beside the share of frauds.
         metrics: By name, None where one has no value.
+        false_positive_rate: Genuine rows with a score that reviews or declines, of all genuine rows.
+        decline_rate: Rows with a score that declines, of all rows. Both are None without rows or thresholds.
         fall: How far average precision lies below the champion's on the same rows.
         falls_by_more_than_noise: Whether that is more than chance would make among so many slices.
     """
 
     name: str
     value: str
-    rows: int
-    frauds: int
-    score: float
-    metrics: dict[str, float | None]
+    rows: int = 0
+    frauds: int = 0
+    score: float = 0.0
+    metrics: dict[str, float | None] = field(default_factory=dict)
     fall: float | None = None
     falls_by_more_than_noise: bool = False
+    false_positive_rate: Rate | None = None
+    decline_rate: Rate | None = None
+
+    @property
+    def is_compared(self) -> bool:
+        """Whether it has enough genuine rows for its false-positive rate to be compared."""
+        return self.rows - self.frauds >= GENUINE_MIN and self.value != OTHERS
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +130,8 @@ def slices_of(columns: Mapping[str, NDArray[Any]], pooled: Pooled, terms: Terms,
         for value, rows in sorted(_parts(column), key=lambda part: slice_order(part[0]))
     ]
     enough = sum(_is_enough(pooled.rows.frauds[rows]) for _, _, rows in parts)
-    return [_slice(name, value, rows, pooled, terms, enough, seed) for name, value, rows in parts]
+    compared = Counter(name for name, _, rows in parts if np.count_nonzero(~pooled.rows.frauds[rows]) >= GENUINE_MIN)
+    return [_slice(name, value, rows, pooled, terms, (enough, compared[name]), seed) for name, value, rows in parts]
 
 
 def slice_order(value: str) -> tuple[int, float, int]:
@@ -132,7 +158,10 @@ def _parts(column: NDArray[Any]) -> list[tuple[str, Words]]:
     return parts
 
 
-def _slice(name: str, value: str, rows: Words, pooled: Pooled, terms: Terms, slices: int, seed: int) -> Slice:
+def _slice(
+    name: str, value: str, rows: Words, pooled: Pooled, terms: Terms, compared: tuple[int, int], seed: int
+) -> Slice:
+    """One slice, of so many that are held against the champion, and so many of its column by their rates."""
     ours = _judged(pooled, pooled.scores, rows, terms)
     found = measure(ours, terms)
     fall, is_noise = None, True
@@ -141,7 +170,9 @@ def _slice(name: str, value: str, rows: Words, pooled: Pooled, terms: Terms, sli
         both = _judged(pooled, pooled.scores, fair, terms), _judged(pooled, pooled.champion, fair, terms)
         mine, theirs = (measure(judged_run, terms)["average_precision"] for judged_run in both)
         fall = theirs - mine
-        is_noise = fall <= _noise(*both, pooled, fair, slices, terms, seed)
+        is_noise = fall <= _noise(*both, pooled, fair, compared[0], terms, seed)
+    rate, genuine = partial(_rate, ours, pooled.blocks[rows], compared[1]), ~ours.rows.frauds
+    has_cut = {terms.review_at, terms.decline_at} != {None}
     return Slice(
         name,
         value,
@@ -150,8 +181,25 @@ def _slice(name: str, value: str, rows: Words, pooled: Pooled, terms: Terms, sli
         float(ours.scores.mean()),
         {metric: float(found[metric]) if np.isfinite(found[metric]) else None for metric in MEASURED},
         fall,
-        falls_by_more_than_noise=not is_noise,
+        not is_noise,
+        rate(ours.outcomes >= REVIEW, genuine) if has_cut and genuine.any() else None,
+        rate(ours.outcomes == DECLINE, genuine | ours.rows.frauds) if has_cut else None,
     )
+
+
+def _rate(ours: Judged, blocks: Words, segments: int, are_in: Flags, of: Flags) -> Rate:
+    """The share of some rows that are in, with Wilson's interval on as many rows as would say as much, each alone.
+
+    Rows of one block depend on each other: the variance is that of a ratio of sums over blocks, by its linearization
+    (Dean and Pagano, "Evaluating confidence interval methods for binomial proportions in clustered surveys", 2015).
+    """
+    weights, are_in = ours.rows.times(None)[of], are_in[of]
+    mean = float(weights[are_in].sum() / weights.sum())
+    alone, places = np.unique(blocks[of], return_inverse=True)
+    variance = float((np.bincount(places, weights * (are_in - mean)) ** 2).sum() / weights.sum() ** 2)
+    has_spread = variance > 0 and len(alone) >= BLOCKS_MIN
+    count = min(mean * (1 - mean) / variance, len(weights)) if has_spread else len(alone)
+    return Rate(mean, *wilson(mean, count, NormalDist().inv_cdf(1 - 0.025 / max(segments, 1))))
 
 
 def _judged(pooled: Pooled, scores: Floats, rows: Words, terms: Terms) -> Judged:

@@ -83,6 +83,11 @@ def report_page(
     )
 
 
+def card_page(title: str, **shown: Any) -> str:
+    """card.html: the card of a model, by what its folder and the log say."""
+    return page(__package__, "card.html", _FILTERS, title=title, **shown)
+
+
 def _answer(evaluation: Evaluation, gates: Sequence[GateResult]) -> str:
     name = next((metric for metric in _HEADLINE if metric in evaluation.metrics), "")
     words = ""

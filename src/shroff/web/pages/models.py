@@ -20,7 +20,7 @@ from shroff.web.http.messages import NOTHING, Request
 from shroff.web.http.routes import Route, Screen
 from shroff.web.pages.charts.plots import Axis, Plot, plot_of, ticks
 from shroff.web.pages.charts.strips import Strip
-from shroff.web.pages.renderer import page, see_other
+from shroff.web.pages.renderer import HTML, page, see_other
 from shroff.web.pages.words import sentence, share
 
 if TYPE_CHECKING:
@@ -232,6 +232,13 @@ async def _model(service: Service, request: Request, mistake: str = "", form: Ma
     )
 
 
+async def card(service: Service, request: Request) -> Response:
+    """The card of a model, as an HTML file."""
+    id_ = request.path_params["id"]
+    text = await service.in_thread(service.project.models.card, id_)
+    return Response(text, 200, {"content-disposition": f'attachment; filename="{id_}-card.html"'}, HTML)
+
+
 def _measured(metrics: Mapping[str, Any]) -> list[Measured]:
     """The metrics of the model itself that have a value."""
     found = metrics.get("metrics", {})
@@ -245,5 +252,6 @@ def _measured(metrics: Mapping[str, Any]) -> list[Measured]:
 ROUTES: Final = (
     Route("GET", "/models", Right.READ_DEFINITIONS, show, screen=Screen("Models", "Learning", 1)),
     Route("GET", "/models/{id}", Right.READ_DEFINITIONS, show_one),
+    Route("GET", "/models/{id}/card", Right.READ_DEFINITIONS, card),
     Route("POST", "/models/{id}", Right.PROMOTE_MODELS, change),
 )
