@@ -26,6 +26,7 @@ NO_SCREENS = {  # parts of pages, files, and ways to other pages
     "/login/oidc",
     "/login/oidc/begin",
     "/mails/kept/{name}/html",
+    "/models/{id}/card",
     "/mails/notices/{name}/html",
     "/queue/peek/{id}",
     "/queue/stream",

@@ -229,6 +229,7 @@ payment:
 """,
     "model.yaml": """
 payment:
+  purpose: Review of payments
   inputs: [payment.amount, hour(payment.at), card.*]
   label_delay: 7d
   learner: xgboost
@@ -246,6 +247,7 @@ payment:
     precision: { at: 0.5, at_least: 0.3, at_most: .99, above_champion_by: noise }
     recall: { at: 0.5, at_least: 0.3, at_most: .99, above_champion_by: noise }
     f1: { at: 0.5, at_least: 0.3, at_most: .99, above_champion_by: noise }
+    fairness: { by: [payment.amount > 50], false_positive_ratio: { at_most: 1.5 } }
     calibration_error: { at_most: 0.02 }
     brier: { at_most: 0.02 }
     money_saved: { at_least: -100.50, at_most: 1e6, above_champion_by: 10 }

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from operator import itemgetter
 from typing import Any, Final
 
 import msgspec
@@ -225,13 +224,12 @@ def _fairness(name: str, at_most: float, slices: Sequence[Slice]) -> GateResult:
     found = [
         (slice_.value, slice_.false_positive_rate) for slice_ in slices if slice_.name == name and slice_.is_compared
     ]
-    rates = [(rate.mean, rate.low, rate.high, value) for value, rate in found if rate is not None]
+    rates = sorted((rate.mean, rate.low, rate.high, value) for value, rate in found if rate is not None)
     if len(rates) < 2:
         note = f"fewer than two segments have {GENUINE_MIN} genuine events"
         return GateResult(FAIRNESS, None, limit, passed=False, note=note)
-    most, least = max(rates, key=itemgetter(1)), min(rates, key=itemgetter(2))
-    ratio = max(1.0, most[1] / least[2])
-    words = ("{3} {0:.2%} (95 % interval {1:.2%} to {2:.2%})".format(*rate) for rate in (most, least))
+    ratio = max(1.0, max(rate[1] for rate in rates) / min(rate[2] for rate in rates))
+    words = ("{3} {0:.2%} (95 % interval {1:.2%} to {2:.2%})".format(*rate) for rate in (rates[-1], rates[0]))
     return GateResult(
         FAIRNESS, _short(ratio), limit, passed=ratio <= at_most, note="highest {}; lowest {}".format(*words)
     )
