@@ -14,6 +14,6 @@ from shroff.features.online import group_state, since_flag
 def without_programs() -> Iterator[None]:
     """Engines made inside ask every condition in Python that could be a program."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(group_state, "scan_plan", lambda group: None)
+        patch.setattr(group_state, "scan_plan", lambda *_: None)
         patch.setattr(since_flag, "rule_program", lambda wanted, groups: None)
         yield

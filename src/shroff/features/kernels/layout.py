@@ -109,7 +109,7 @@ DENOMINATOR: Final = 4
 # A look: a query whose condition is a program that is asked of each cell of its window.
 # What `this` gives it is fed behind the series, in rows of their own.
 LOOK_WORDS: Final = 13
-K_WINDOW: Final = 5  # offset of the window; words 0, 1, 3 and 4 are a query's
+K_WINDOW: Final = 5  # offset of the window; words 0, 1, 3 and 4 are a query's, PART is a register with a time or 0
 K_SERIES: Final = 6  # what is aggregated; -1: nothing but the events
 K_DO: Final = 7  # the program's operations: address and count
 K_DO_COUNT: Final = 8

@@ -12,15 +12,21 @@ from shroff.features.kernels.cells import Words, class_of, copy_words, give, is_
 from shroff.features.kernels.layout import (
     BEGIN,
     CELL_WORDS,
+    EDGES,
     END,
     HEAD_WORDS,
     HEADS,
+    HI,
+    LEFT,
+    LO,
     MARK,
     MARKS,
     OF_ARRIVAL,
     OF_KEY,
     OF_LINK,
     ORIGIN,
+    RIGHT,
+    RIGHT_NOW,
     SERIES,
     SERIES_WORDS,
     UP_TO,
@@ -46,6 +52,19 @@ def is_marked(heap: Words, head: Word, mark: Word) -> bool:
         return True
     heap[at] = mark
     return False
+
+
+@compiled
+def place_window(heap: Words, head: Word, window: Word, time_ms: Word) -> None:
+    """Set begin and end of a window of this address at a head; most have all its cells, which costs no search."""
+    lo, hi, words = heap[head + LO], heap[head + HI], heap[CELL_WORDS]
+    after_ms = time_ms - heap[heap[EDGES] + heap[window + LEFT]]
+    first, last = heap[head + ORIGIN] + lo * words, heap[head + ORIGIN] + (hi - 1) * words
+    if lo < hi and heap[window + RIGHT] == RIGHT_NOW and heap[first] > after_ms and heap[last] <= time_ms:
+        heap[window + BEGIN], heap[window + END] = lo, hi
+        return
+    number = (window - heap[WINDOWS]) // WINDOW_WORDS
+    place_windows(heap, head, number, number + 1, place_edges(heap, head, time_ms))
 
 
 @compiled
@@ -75,8 +94,8 @@ def linked_cells(heap: Words, asked: Word, window: Word, own: Word, time_ms: Wor
         window: The address of the window in the plan.
         own: The code of a link value that counts in any case; -1: none.
     """
-    number, words = (window - heap[WINDOWS]) // WINDOW_WORDS, heap[CELL_WORDS]
-    place_windows(heap, asked, number, number + 1, place_edges(heap, asked, time_ms))
+    words = heap[CELL_WORDS]
+    place_window(heap, asked, window, time_ms)
     origin, oldest, newest = heap[asked + ORIGIN], heap[window + BEGIN], heap[window + END]
     link, arrival = link_series(heap, OF_LINK), link_series(heap, OF_ARRIVAL)
     size_class = class_of(FIRST_ROOM)
@@ -88,11 +107,13 @@ def linked_cells(heap: Words, asked: Word, window: Word, own: Word, time_ms: Wor
         head = heap[HEADS] + 2 * code * heap[HEAD_WORDS]
         if block == 0 or code < 0 or is_marked(heap, head, mark):
             continue
-        place_windows(heap, head, number, number + 1, place_edges(heap, head, time_ms))
+        place_window(heap, head, window, time_ms)
         first = heap[head + ORIGIN] + heap[window + BEGIN] * words
         cells = heap[window + END] - heap[window + BEGIN]
-        if cells <= 0 or is_hub(heap, asked, first, first + (cells - 1) * words):
+        if cells <= 0:
             continue
+        if cells >= heap[UP_TO] and is_hub(heap, asked, first, first + (cells - 1) * words):
+            continue  # so many cells may be of so many other keys
         if count + cells > size_of(size_class):
             larger = class_of(2 * (count + cells))
             at = take(heap, larger)

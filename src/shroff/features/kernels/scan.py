@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shroff.features.kernels.answers import place_edges, place_windows, rank_of
-from shroff.features.kernels.cells import Words, class_of, copy_words, give, is_kept, take, value_at
+from shroff.features.kernels.cells import Words, class_of, clear_words, copy_words, give, is_kept, place, take, value_at
+from shroff.features.kernels.distinct import home_of
 from shroff.features.kernels.layout import (
     BEGIN,
     CELL_WORDS,
@@ -39,6 +40,7 @@ from shroff.features.kernels.layout import (
     NUMERATOR,
     OF_ARRIVAL,
     ORIGIN,
+    PART,
     QUANTILE,
     ROW_OUT,
     SCALE,
@@ -104,7 +106,14 @@ def look_step(
             count = max(heap[window + END] - heap[window + BEGIN], np.int64(0))
         oldest = heap[head + ORIGIN] + heap[window + BEGIN] * heap[CELL_WORDS]
         load_this(heap, look, values, kept, row)
-        is_done = is_done and look_at_all(heap, look, cells, oldest, count, row, out, valid) != 0
+        skipped, since = np.int64(0), heap[look + PART]
+        if since != 0 and not is_linked and count > 0:
+            skipped, begin, end = count, heap[window + BEGIN], heap[window + END]
+            if heap[since + 1] != 0:
+                cut_ms = heap[since] - 1
+                skipped = place(heap, heap[head + ORIGIN], heap[CELL_WORDS], begin, end, end, cut_ms) - begin
+        oldest += skipped * heap[CELL_WORDS]
+        is_done = is_done and look_at_all(heap, look, cells, oldest, count - skipped, row, out, valid) != 0
     if cells != 0:
         give(heap, cells, size_class)
     return is_done
@@ -166,17 +175,21 @@ def look_at_all(
     wanted = max(heap[look + NUMERATOR], 1)
     values, size_class = np.int64(0), np.int64(0)
     if collects:
-        size_class = class_of(2 * count if function == MODE else count)
+        size_class = class_of(5 * count if function == DISTINCT else 2 * count if function == MODE else count)
         values = take(heap, size_class)
         if values == 0:
             return False
     n, best = np.int64(0), np.int64(0)
     zero = np.uint64(0)
     sum_low, sum_high, square_low, square_high = np.int64(0), np.int64(0), zero, zero
-    for i in range(count):
+    is_always = heap[look + K_LOADS_COUNT] + heap[look + K_THIS_COUNT] == 0 and keeps(heap, look, oldest) != 0
+    is_counted = is_always and function <= SHARE
+    if is_counted:
+        n = count
+    for i in range(0 if is_counted else count):
         number = count - 1 - i if is_backward else i
         at = oldest + number * words if cells == 0 else heap[cells + number]
-        if not keeps(heap, look, at):
+        if not is_always and not keeps(heap, look, at):
             continue
         if function <= SHARE:
             n += 1
@@ -222,7 +235,6 @@ def look_at_all(
         there = n == wanted if is_backward else there
         out[target, row] = in_order(best) if heap[series + IS_REAL] != 0 else best
     elif function == DISTINCT:
-        sort(heap, values, n, 0)
         out[target, row] = different(heap, values, n)
         there = True
     elif function == MODE:
@@ -274,12 +286,23 @@ def sort(heap: Words, values: Word, count: Word, arrival: Word) -> None:
 
 @compiled
 def different(heap: Words, values: Word, count: Word) -> Word:
-    """Number of distinct values in a sorted block."""
-    found: Word = min(count, np.int64(1))
-    for i in range(1, count):
-        if heap[values + i] != heap[values + i - 1]:
+    """Number of distinct values in a block, by a hash table behind it, of at most four words for each."""
+    room = np.int64(1)
+    while room < 2 * count:
+        room += room
+    table, found, zeros = values + count, np.int64(0), np.int64(0)
+    clear_words(heap, table, room)
+    for i in range(count):
+        value = heap[values + i]
+        slot = home_of(value, room)
+        while heap[table + slot] != 0 and heap[table + slot] != value:
+            slot = (slot + 1) & (room - 1)
+        if value == 0:
+            zeros = np.int64(1)
+        elif heap[table + slot] == 0:
+            heap[table + slot] = value
             found += 1
-    return found
+    return found + zeros
 
 
 @compiled

@@ -75,7 +75,7 @@ class GroupState:
         self.texts, self.events = codes.texts, events
         space = (group.key.entity, tuple(item for item, _ in group.key.pairs))
         self.codes = codes.keys.setdefault(space, Codes())
-        self.kernel = scan_plan(group) if group.key.is_look else kernel_plan(group)
+        self.kernel = scan_plan(group, events.types.get(group.key.event)) if group.key.is_look else kernel_plan(group)
         is_kept = self.kernel is not None and not is_fed_only
         self.history = WindowState(self.kernel.plan, lateness_ms=lateness_ms) if self.kernel and is_kept else None
         self.reference, is_linked = reference, group.key.via is not None

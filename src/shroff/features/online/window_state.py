@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import mmap
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from hashlib import sha256
 from typing import Any, Final, TypeAlias
@@ -99,12 +99,14 @@ class Look:
     """A query about those events of its window of which a program is true; each of them is looked at.
 
     `sources` says for each operand of the program what it is: a series, or ~n for the n-th
-    row of what is fed behind the series, which belongs to who asks.
+    row of what is fed behind the series, which belongs to who asks. Events before the time that
+    the operand `since` has are not looked at: the program is not true of them; -1: of all.
     """
 
     query: Query
     program: Program
     sources: tuple[int, ...]
+    since: int = field(default=-1, repr=False)  # no part of the layout
 
 
 @dataclass(frozen=True, slots=True)
@@ -454,7 +456,7 @@ class _PlanWriter:
         return [
             FUNCTIONS[query.function],
             len(self.plan.queries) + number,
-            0,
+            look.program.register_at(at, look.since) if look.since >= 0 else 0,
             query.numerator,
             query.denominator,
             window * layout.WINDOW_WORDS,

@@ -7,16 +7,26 @@ is an operand, worked out once for that event. Only what mixes both is asked for
 
 from __future__ import annotations
 
+from shroff.events.definitions import EventType
 from shroff.features.online.window_state import HistoryPlan, Look, Series
 from shroff.features.plan import Group, KernelPlan, SeriesKey, query_of, value_bounds, whole_series_of
 from shroff.features.programs.compiler import NoProgramError, compile_program, surely_fits
 from shroff.features.value_bounds import Bounds
-from shroff.language.expression import Aggregate, ItemField, Literal, Node, reads_item, reads_this
+from shroff.language.expression import (
+    Aggregate,
+    Compare,
+    ItemField,
+    Literal,
+    Node,
+    conjuncts,
+    reads_item,
+    reads_this,
+)
 from shroff.language.types import BOOLEAN
 
 
-def scan_plan(group: Group) -> KernelPlan | None:
-    """The kernel's plan for a group that looks at each event; None where a condition has no program.
+def scan_plan(group: Group, of: EventType | None) -> KernelPlan | None:
+    """The kernel's plan for a group that looks at each event, of this type; None where a condition has no program.
 
     A program has no way out in the middle of a window, so what might leave 64 bits has none.
     """
@@ -24,7 +34,7 @@ def scan_plan(group: Group) -> KernelPlan | None:
     operands: dict[Node, int] = {}
     looks: list[Look] = []
     for aggregate in group.aggregates:
-        look = _look(group, aggregate, series, operands)
+        look = _look(group, aggregate, series, operands, of)
         if look is None:
             return None
         looks.append(look)
@@ -35,7 +45,9 @@ def scan_plan(group: Group) -> KernelPlan | None:
     return KernelPlan(plan, tuple(series), tuple(operands))
 
 
-def _look(group: Group, aggregate: Aggregate, series: dict[SeriesKey, int], operands: dict[Node, int]) -> Look | None:
+def _look(
+    group: Group, aggregate: Aggregate, series: dict[SeriesKey, int], operands: dict[Node, int], of: EventType | None
+) -> Look | None:
     if aggregate.over_ms is None and aggregate.last_n is None:
         return None
     condition = aggregate.condition or Literal(BOOLEAN, value=True)
@@ -54,7 +66,17 @@ def _look(group: Group, aggregate: Aggregate, series: dict[SeriesKey, int], oper
     number = -1
     if aggregate.argument is not None:
         number = series.setdefault(whole_series_of(aggregate), len(series))
-    return Look(query_of(aggregate, number), program, tuple(sources))
+    # A share is of all events of the window.
+    times = [] if of is None or aggregate.function == "share" else _times_before(condition, of.time_field)
+    since = next((read.index(node) for node in times if node in read), -1)
+    return Look(query_of(aggregate, number), program, tuple(sources), since)
+
+
+def _times_before(condition: Node, time_field: str) -> list[Node]:
+    """What the time of an event must be after or at, so that a condition can be true."""
+    compared = [part for part in conjuncts(condition) if isinstance(part, Compare) and part.operator[0] in "<>"]
+    sides = [(part.right, part.left) if part.operator[0] == "<" else (part.left, part.right) for part in compared]
+    return [right for left, right in sides if isinstance(left, ItemField) and left.name == time_field]
 
 
 def _is_operand(node: Node) -> bool:
