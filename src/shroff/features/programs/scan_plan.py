@@ -12,6 +12,7 @@ from shroff.features.online.window_state import HistoryPlan, Look, Series
 from shroff.features.plan import Group, KernelPlan, SeriesKey, query_of, value_bounds, whole_series_of
 from shroff.features.programs.compiler import NoProgramError, compile_program, surely_fits
 from shroff.features.value_bounds import Bounds
+from shroff.language.aggregates import AGGREGATES
 from shroff.language.expression import (
     Aggregate,
     Compare,
@@ -66,8 +67,8 @@ def _look(
     number = -1
     if aggregate.argument is not None:
         number = series.setdefault(whole_series_of(aggregate), len(series))
-    # A share is of all events of the window.
-    times = [] if of is None or aggregate.function == "share" else _times_before(condition, of.time_field)
+    is_of_all = AGGREGATES[aggregate.function].state == "events"
+    times = [] if of is None or is_of_all else _times_before(condition, of.time_field)
     since = next((read.index(node) for node in times if node in read), -1)
     return Look(query_of(aggregate, number), program, tuple(sources), since)
 
