@@ -319,7 +319,7 @@ def test_the_seed_is_in_no_answer(load, tmp_path: Path):
         ({"at_most_a_day": None, "expires": None}, "explore lacks at_most_a_day, expires."),
         ({"amount_at_most": None}, "explore lacks amount_at_most."),
         ({"seed": None}, "explore lacks seed."),
-        ({"share": "0%"}, "a share of 0% explores nothing."),
+        ({"share": "0%"}, "a share of 0% draws nothing."),
         ({"share": "2"}, "share is a share such as 25%, not '2'."),
         ({"at_most_a_day": "0"}, "at_most_a_day is a whole number above 0 and at most"),
         ({"at_most_a_day": "2.5"}, "at_most_a_day is a whole number above 0 and at most"),

@@ -109,9 +109,13 @@ def test_explain_says_that_it_was_drawn_and_no_answer_has_the_seed(load, tmp_pat
 @pytest.mark.parametrize(
     ("sample", "says"),
     [
-        ({"share": "0%"}, "a share of 0% samples nothing."),
-        ({"uncertain_share": "5%"}, "uncertain_share and uncertain_from belong together."),
-        ({"uncertain_from": "0.3"}, "uncertain_share and uncertain_from belong together."),
+        ({"share": "0%"}, "a share of 0% draws nothing."),
+        ({"uncertain_share": "5%"}, "uncertain_share, above 0%, and uncertain_from belong together."),
+        (
+            {"uncertain_share": "0%", "uncertain_from": "0.3"},
+            "uncertain_share, above 0%, and uncertain_from belong together.",
+        ),
+        ({"uncertain_from": "0.3"}, "uncertain_share, above 0%, and uncertain_from belong together."),
         ({"uncertain_from": "3", "uncertain_share": "5%"}, "uncertain_from is a score from 0 to 1, not '3'."),
         ({"seed": "short"}, "seed has fewer than 16 characters."),
     ],

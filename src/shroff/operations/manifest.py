@@ -55,6 +55,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {  # word: (module below shroff
     "models": ("app.models.model_operations", "list, promote and roll back models"),
     "drift": ("app.models.drift_operations", "compare a model's recent inputs with a reference"),
     "results": ("app.cases.result_operations", "report what fraud cost and what decisions did"),
+    "experiment": ("app.cases.experiment_operations", "read out an experiment: a rule for a share of keys, in money"),
     "backtest": ("app.rules.backtests", "compare draft rules or models with past decisions"),
     "attack": ("app.rules.attack_operations", "drill attacks on a copy of the log: when they are seen, and the loss"),
     "generate": ("cli.generate", "synthetic data, with fraud: orders of a shop as Parquet"),

@@ -5,7 +5,7 @@ Docs: docs/decisions/0014-models.md. What is drawn is decided in `engine.verdict
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from shroff.errors import Problem
@@ -99,10 +99,7 @@ class Sample:
     share: float
     uncertain_share: float
     uncertain_from: float
-    seed: str
-
-    def __repr__(self) -> str:
-        return f"Sample({self.share}, {self.uncertain_share}, {self.uncertain_from})"
+    seed: str = field(repr=False)
 
     def propensity(self, score: float | None) -> float:
         """Probability that an approval with this score is drawn; None without a model."""
@@ -123,30 +120,21 @@ class Explore:
     at_most_a_day: int
     amount_at_most_minor: int
     expires_ms: int
-    seed: str
+    seed: str = field(repr=False)
     instead: str = "approve"
-
-    def __repr__(self) -> str:
-        until = f"expires_ms={self.expires_ms}, instead={self.instead!r}"
-        return f"Explore({self.share}, {self.at_most_a_day}, {self.amount_at_most_minor}, {until})"
 
 
 def load_explore(node: Node | None, places: int, problems: list[Problem]) -> Explore | None:
     """Read `explore` of a policy; None where it is left out, or wrong, which is then a problem."""
-    found = loader.mapping(node, problems, "explore")
+    before = len(problems)
+    found, share, seed = _draw(node, EXPLORE, "explore", problems)
     if found is None:
         return None
-    before = len(problems)
-    loader.check_keys(found, EXPLORE, problems, "explore")
-    share = loader.percent(found.get("share"), problems, "share")
-    if share == 0:
-        problems.append(found.problem("a share of 0% explores nothing.", "Leave 'explore' out."))
     a_day = loader.decimal(
         found.get("at_most_a_day"), problems, "at_most_a_day", 0, UNITS_MAX, is_above=True, is_whole=True
     )
     amount = loader.minor_units(found.get("amount_at_most"), places, problems, "amount_at_most")
     expires_ms = loader.day_end_ms(found.get("expires"), problems, "expires")
-    seed = _seed(found, problems)
     instead = loader.one_of(found.get("instead"), INSTEAD, problems, "instead")
     if len(problems) > before or share is None or a_day is None or amount is None or expires_ms is None or not seed:
         return None
@@ -155,22 +143,32 @@ def load_explore(node: Node | None, places: int, problems: list[Problem]) -> Exp
 
 def load_sample(node: Node | None, problems: list[Problem]) -> Sample | None:
     """Read `sample` of a policy; None where it is left out, or wrong, which is then a problem."""
-    found = loader.mapping(node, problems, "sample")
+    before = len(problems)
+    found, share, seed = _draw(node, SAMPLE, "sample", problems)
     if found is None:
         return None
-    before = len(problems)
-    loader.check_keys(found, SAMPLE, problems, "sample")
-    named = "share", "uncertain_share"
-    share, uncertain = (loader.percent(found.get(name), problems, name) for name in named)
+    uncertain = loader.percent(found.get("uncertain_share"), problems, "uncertain_share")
     start = loader.score(found.get("uncertain_from"), problems, "uncertain_from")
-    if 0 in (share, uncertain):
-        problems.append(found.problem("a share of 0% samples nothing.", "Leave 'sample' out."))
-    if (uncertain is None) != (start is None):
-        problems.append(found.problem("uncertain_share and uncertain_from belong together.", "Give both or neither."))
-    seed = _seed(found, problems)
+    if bool(uncertain) == (start is None):
+        words = "uncertain_share, above 0%, and uncertain_from belong together."
+        problems.append(found.problem(words, "Give both or neither."))
     if len(problems) > before or share is None or not seed:
         return None
     return Sample(share, uncertain or share, start or 0.0, seed)
+
+
+def _draw(
+    node: Node | None, shape: MappingShape, name: str, problems: list[Problem]
+) -> tuple[Mapping | None, float | None, str | None]:
+    """The mapping, the share and the seed of a draw; None where they are left out or wrong."""
+    found = loader.mapping(node, problems, name)
+    if found is None:
+        return None, None, None
+    loader.check_keys(found, shape, problems, name)
+    share = loader.percent(found.get("share"), problems, "share")
+    if share == 0:
+        problems.append(found.problem("a share of 0% draws nothing.", f"Leave '{name}' out."))
+    return found, share, _seed(found, problems)
 
 
 def _seed(of: Mapping, problems: list[Problem]) -> str | None:

@@ -23,7 +23,7 @@ from shroff.runtime.whole_files import csv_line
 
 if TYPE_CHECKING:
     from shroff.app.cases.label_reports import LabelReports
-    from shroff.app.cases.result_figures import DecidedEvents, DrawnFraud, OutcomeTable
+    from shroff.app.cases.result_figures import DecidedEvents, OutcomeTable
     from shroff.app.project import Project
     from shroff.operations.declaration import ProgressSteps
     from shroff.project.definitions import Definitions
@@ -307,7 +307,7 @@ def show_results(
             raise UsageError(f"by: {by} has {len(values):,} values; results have at most {ROWS_MAX:,} rows.")
         spans = spans * len(values)
     shares = curve.known_shares()
-    mature_ms = curve.as_of_ms - _mature_after_ms(definitions, shares)
+    mature_ms = curve.as_of_ms - mature_after_ms(definitions, shares)
     whole = tallies(events, everything.clip(max=0), 1)
     finals = final_fraud(parts, codes, len(spans), curve.as_of_ms, shares)
     if by == RULE:
@@ -323,22 +323,17 @@ def show_results(
         )
     )
     answer.review_hours = round(project.cases.worked_ms(starts_ms[0], starts_ms[-1]) / HOUR_MS, 2)
-    answer.declines = _declines(definitions, explored_declines(events, starts_ms[0], min(mature_ms, starts_ms[-1])))
+    places = definitions.settings.money_places
+    if (explored := explored_declines(events, starts_ms[0], min(mature_ms, starts_ms[-1]))) is not None:
+        share, units = explored
+        ends = share.share, share.low, share.high
+        answer.declines = DeclineValue(share.drawn, *ends, show_decimal(units, places))
     sampled, share, units = missed_fraud(events, starts_ms[0], starts_ms[-1])
     if sampled:
         ends = share.share, share.low, share.high
-        money = show_decimal(units, definitions.settings.money_places)
-        answer.missed_fraud = MissedFraudRate(sampled, share.drawn, share.frauds, *ends, money)
+        answer.missed_fraud = MissedFraudRate(sampled, share.drawn, share.frauds, *ends, show_decimal(units, places))
     answer.limits = _scheme_ratios(project, events, curve.as_of_ms, zone)
     return answer
-
-
-def _declines(definitions: Definitions, explored: DrawnFraud | None) -> DeclineValue | None:
-    if explored is None:
-        return None
-    found, units = explored
-    money = show_decimal(units, definitions.settings.money_places)
-    return DeclineValue(found.drawn, found.share, found.low, found.high, money)
 
 
 def _scheme_ratios(project: Project, events: DecidedEvents, as_of_ms: int, zone: str) -> list[SchemeRatio]:
@@ -404,7 +399,7 @@ def _end_ms(day: date, zone: str) -> int:
     return day_start_ms(day + timedelta(1), zone)
 
 
-def _mature_after_ms(definitions: Definitions, shares: Sequence[tuple[float, float]]) -> int:
+def mature_after_ms(definitions: Definitions, shares: Sequence[tuple[float, float]]) -> int:
     """The age from which on events are mature: the label delay, and at least 99 % of frauds known."""
     from shroff.models.loader import LABEL_DELAY_MS
 
