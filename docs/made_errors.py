@@ -99,6 +99,11 @@ REQUESTS: Final[Texts] = {
     "no-precondition": ("The request does not say which version it changes.", "Send the ETag as `If-Match`."),
     "changed-meanwhile": ("Somebody else changed it since you read it.", "Read it again, then repeat the change."),
     "second-person": ("This change needs the approval of a second person.", "Follow the address in `detail`."),
+    "waits-for-second": (
+        "This change was requested; it needs a second person.",
+        "Ask another person with this right to make the same change within 7 days.",
+    ),
+    "outside-networks": ("`web.networks` does not have this address.", "Call from one of these networks."),
     "overload": ("Too many connections or requests.", "Wait the seconds of `Retry-After`, then repeat."),
     "too-many-streams": ("Too many pages with live updates are open.", "Close some of them."),
     "not-ready": ("The service starts, stops, or is a standby.", "Repeat later, or ask the active writer."),

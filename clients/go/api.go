@@ -691,7 +691,8 @@ type DraftBody struct {
 	Text string `json:"text"`
 }
 
-// DraftCheck: The result of checking a text: errors, warnings, tests. `more` counts those not listed.
+// DraftCheck: The result of checking a text: errors, warnings, tests, and its form. `more` counts those not
+// listed.
 type DraftCheck struct {
 	Ok        bool             `json:"ok"`
 	Etag      string           `json:"etag"`
@@ -701,6 +702,8 @@ type DraftCheck struct {
 	Says      *string          `json:"says"`
 	Tests     []DraftTest      `json:"tests"`
 	More      map[string]int64 `json:"more"`
+	Text      *string          `json:"text,omitempty"`
+	Form      *RuleForm        `json:"form,omitempty"`
 }
 
 // DraftMistake: An error or warning with its position in a text; `instead` is the suggested word, if known.
@@ -722,7 +725,7 @@ type DraftTest struct {
 }
 
 // Drawn: The result of exploration for a decline by the score: `explored` says whether the event was
-// approved.
+// approved. An approval, with `would_be` approve, has one if it is in the sample that analysts review.
 type Drawn struct {
 	Explored   bool    `json:"explored"`
 	Propensity float64 `json:"propensity"`
@@ -851,6 +854,11 @@ type Explanation struct {
 	Model    *ModelPart    `json:"model,omitempty"`
 }
 
+// FactorlessUser: A user without a second factor.
+type FactorlessUser struct {
+	User UserDocument `json:"user"`
+}
+
 // FactsDocument: The features of a key at a point in time. `events` is the number of events and labels of the
 // key up to then, 0 for a key that the log never saw. `left_out` names features without a value between
 // events, with the reason.
@@ -942,6 +950,19 @@ type FoldThresholds struct {
 	ReviewAt  *float64 `json:"review_at"`
 	DeclineAt *float64 `json:"decline_at"`
 	Cost      *string  `json:"cost"`
+}
+
+// FormBody: A draft's text, and a form whose values replace those of the text.
+type FormBody struct {
+	Text string    `json:"text"`
+	Form *RuleForm `json:"form,omitempty"`
+}
+
+// FormRow: A condition. Without a comparison the operand is an expression that is shown as text.
+type FormRow struct {
+	Operand    string  `json:"operand"`
+	Comparison *string `json:"comparison,omitempty"`
+	Value      *string `json:"value,omitempty"`
 }
 
 // FraudEstimate: The 90 % interval of the fraud money of a row once all of it is known.
@@ -1377,6 +1398,19 @@ type MaturityPoint struct {
 	Days     int64              `json:"days"`
 	Share    float64            `json:"share"`
 	BySource map[string]float64 `json:"by_source"`
+}
+
+// MissedFraudRate: Fraud among approvals by the sample of them, reported or not. Of `sampled` approvals
+// `reviewed` have an answer. The rate is the share of frauds among all approvals, with its 95 % confidence
+// interval; null before the first answer. `fraud_money` is that of these frauds.
+type MissedFraudRate struct {
+	Sampled    int64    `json:"sampled"`
+	Reviewed   int64    `json:"reviewed"`
+	Frauds     int64    `json:"frauds"`
+	Rate       *float64 `json:"rate"`
+	Low        *float64 `json:"low"`
+	High       *float64 `json:"high"`
+	FraudMoney string   `json:"fraud_money"`
 }
 
 // Mistake: An error: for input its path and `detail`; for the project's files the position, a message and a
@@ -1886,18 +1920,19 @@ type ResultRow struct {
 
 // Results: What fraud cost and what decisions did, with the total of all events; those of several rules count
 // once. `review_hours` is the time from claim to decision of cases that were decided in these days, each at
-// most as long as a claim locks it. `declines` is null where nothing was explored, `limits` has those of
-// shroff.yaml.
+// most as long as a claim locks it. `declines` is null where nothing was explored, `missed_fraud` where no
+// approval was sampled; `limits` has those of shroff.yaml.
 type Results struct {
-	AsOf        *string       `json:"as_of"`
-	By          string        `json:"by"`
-	Zone        string        `json:"zone"`
-	Currency    string        `json:"currency"`
-	Rows        []ResultRow   `json:"rows"`
-	Total       *ResultRow    `json:"total"`
-	ReviewHours *float64      `json:"review_hours,omitempty"`
-	Declines    *DeclineValue `json:"declines,omitempty"`
-	Limits      []SchemeRatio `json:"limits,omitempty"`
+	AsOf        *string          `json:"as_of"`
+	By          string           `json:"by"`
+	Zone        string           `json:"zone"`
+	Currency    string           `json:"currency"`
+	Rows        []ResultRow      `json:"rows"`
+	Total       *ResultRow       `json:"total"`
+	ReviewHours *float64         `json:"review_hours,omitempty"`
+	Declines    *DeclineValue    `json:"declines,omitempty"`
+	MissedFraud *MissedFraudRate `json:"missed_fraud,omitempty"`
+	Limits      []SchemeRatio    `json:"limits,omitempty"`
 }
 
 // RetriedEntries: The result for each entry.
@@ -1994,6 +2029,15 @@ type RuleFileWritten struct {
 // RuleFiles: All files of rules.
 type RuleFiles struct {
 	Files []RuleFileShown `json:"files"`
+}
+
+// RuleForm: A rule as a form. Args: keys: The values of KEYS; empty where the rule has none. joined: `and` or
+// `or`, which joins the groups; the other word joins the rows of a group. groups: Rows by group; most groups
+// have one.
+type RuleForm struct {
+	Keys   map[string]string `json:"keys"`
+	Joined string            `json:"joined"`
+	Groups [][]FormRow       `json:"groups"`
 }
 
 // RuleHit: An event that a rule hit. `shadow` says whether the rule was in shadow then.
@@ -2166,11 +2210,12 @@ type SessionAnswer struct {
 	Session SessionDocument `json:"session"`
 }
 
-// SessionDocument: An open session, without its token.
+// SessionDocument: An open session, without its token. `device` is what the browser says of itself.
 type SessionDocument struct {
 	ID         string `json:"id"`
 	User       string `json:"user"`
 	Address    string `json:"address"`
+	Device     string `json:"device"`
 	SignedInAt string `json:"signed_in_at"`
 	UsedAt     string `json:"used_at"`
 	EndsAt     string `json:"ends_at"`
@@ -2186,6 +2231,11 @@ type ShadowDraft struct {
 	Etag   string  `json:"etag"`
 	File   *string `json:"file,omitempty"`
 	Reason *string `json:"reason,omitempty"`
+}
+
+// SignedOutUser: A user without an open session.
+type SignedOutUser struct {
+	User UserDocument `json:"user"`
 }
 
 // SilenceApproval: The rule to silence, and the etag of the requested silence.
@@ -2300,15 +2350,16 @@ type UserChange struct {
 
 // UserDocument: A user, without a credential. `signs_in_by` is `password`, `oidc` or `nothing`.
 type UserDocument struct {
-	ID          string  `json:"id"`
-	Name        string  `json:"name"`
-	DisplayName string  `json:"display_name"`
-	Email       string  `json:"email"`
-	Role        string  `json:"role"`
-	Disabled    bool    `json:"disabled"`
-	SignsInBy   string  `json:"signs_in_by"`
-	MadeAt      string  `json:"made_at"`
-	LastLoginAt *string `json:"last_login_at"`
+	ID           string  `json:"id"`
+	Name         string  `json:"name"`
+	DisplayName  string  `json:"display_name"`
+	Email        string  `json:"email"`
+	Role         string  `json:"role"`
+	Disabled     bool    `json:"disabled"`
+	SignsInBy    string  `json:"signs_in_by"`
+	SecondFactor bool    `json:"second_factor"`
+	MadeAt       string  `json:"made_at"`
+	LastLoginAt  *string `json:"last_login_at"`
 }
 
 // UserLink: A one-time link: its path and its full URL, if the address of the service is known; without
@@ -3097,9 +3148,9 @@ func (c *Client) PostRulesRuleDraftApprove(ctx context.Context, rule string, bod
 	return
 }
 
-// PostRulesRuleDraftCheck: Check an unsaved text: errors with line and column, test results, and the rule in
-// words.
-func (c *Client) PostRulesRuleDraftCheck(ctx context.Context, rule string, body DraftBody) (answer DraftCheck, err error) {
+// PostRulesRuleDraftCheck: Check an unsaved text: errors with line and column, test results, the rule in
+// words, and as a form.
+func (c *Client) PostRulesRuleDraftCheck(ctx context.Context, rule string, body FormBody) (answer DraftCheck, err error) {
 	err = c.call(ctx, "POST", "/api/v1/rules/"+part(rule)+"/draft/check", nil, nil, body, &answer)
 	return
 }
@@ -3247,10 +3298,22 @@ func (c *Client) DeleteUsersName(ctx context.Context, name string) (answer Remov
 	return
 }
 
+// DeleteUsersNameFactor: Remove the second factor of a user who lost the device; the user's sessions end.
+func (c *Client) DeleteUsersNameFactor(ctx context.Context, name string) (answer FactorlessUser, err error) {
+	err = c.call(ctx, "DELETE", "/api/v1/users/"+part(name)+"/factor", nil, nil, nil, &answer)
+	return
+}
+
 // PostUsersNameLink: Create a one-time link: with a NAME it sets that user's password, without one it creates
 // an admin.
 func (c *Client) PostUsersNameLink(ctx context.Context, name string) (answer UserLink, err error) {
 	err = c.call(ctx, "POST", "/api/v1/users/"+part(name)+"/link", nil, nil, nil, &answer)
+	return
+}
+
+// DeleteUsersNameSessions: End all sessions of a user, who may sign in again.
+func (c *Client) DeleteUsersNameSessions(ctx context.Context, name string) (answer SignedOutUser, err error) {
+	err = c.call(ctx, "DELETE", "/api/v1/users/"+part(name)+"/sessions", nil, nil, nil, &answer)
 	return
 }
 

@@ -19,10 +19,10 @@ from shroff.people.access import RIGHTS, Right, Role, Who, local
 from shroff.people.audit import sealing, verify
 from shroff.people.passwords import Passwords
 from shroff.people.store import Desk, User, UserSession, rows_of
-from shroff.project.settings.systems import SessionTimes
+from shroff.project.settings.systems import SignInSettings
 
 NOW_MS = 1_700_000_000_000
-TIMES = SessionTimes()
+TIMES = SignInSettings()
 GOOD, OTHER = "correct horse battery", "staple of another kind"
 ROOT = local("root", "command")
 NOBODY = Who("user", "user-9", "eve", Role.VIEWER, RIGHTS[Role.VIEWER])
@@ -343,7 +343,7 @@ def test_a_session_that_nobody_uses_ends_and_one_that_is_used_lasts_a_day(desk, 
 
 
 def test_a_project_says_for_how_long_somebody_stays_signed_in(desk, ann, clock):
-    short = replace(desk, times_now=lambda: SessionTimes(idle_ms=60_000, lasts_ms=100_000))
+    short = replace(desk, settings_now=lambda: SignInSettings(idle_ms=60_000, lasts_ms=100_000))
     used, left = signed(short), signed(short)
 
     assert used.ends_at_ms == NOW_MS + 100_000
@@ -444,7 +444,7 @@ def test_a_session_that_was_ended_is_not_brought_back_by_a_use_at_the_same_time(
     with desk.store.look() as look:
         session = look.find(UserSession, sessions.token_hash(now.token))
     sessions.sign_out(desk, now.token)
-    sessions._seen(desk, session, clock() + 1)
+    sessions._seen(desk, session, clock() + 1, "")
 
     assert sessions.signed_in(desk, now.token) is None
     sessions.sign_out(desk, now.token)

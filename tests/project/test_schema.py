@@ -119,8 +119,11 @@ web:
   name: Bank
   help: Call us.
   proxies: [10.0.0.0/8]
+  networks: [10.20.0.0/16, 203.0.113.7]
   proxy_header: forwarded
 sign_in:
+  passwords: true
+  second_factor: [admin, author]
   oidc:
     issuer: https://login.bank.org/realms/bank
     client_id: shroff

@@ -131,7 +131,7 @@ def test_web_settings_that_are_applied_count_from_the_next_request_on(tmp_path):
             browser.origin = "https://new.bank.example"
             found = await browser.post("/login", {"name": "ann", "password": PASSWORD})
             assert (found.status, "Max-Age=28800" in found.cookies[0]) == (303, True)
-            assert service.desk.times.idle_ms == 15 * 60_000
+            assert service.desk.settings.idle_ms == 15 * 60_000
             (tmp_path / "shroff.yaml").write_text(moved)
             await asyncio.to_thread(asks.service.project.versions.apply)
             assert "127.0.0.1" not in (await Browser(asks).get("/login")).body.decode()

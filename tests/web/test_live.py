@@ -388,7 +388,7 @@ def test_listening_is_no_use_of_a_session(bank, monkeypatch):
     async def steps(asks: Asker, browser: Browser) -> None:
         known = asks.service.gate.signed_in
 
-        def signed_in(token: str, *, is_use: bool = True) -> Any:
+        def signed_in(token: str, *, is_use: bool = True, device: str = "") -> Any:
             uses.append(is_use)
             return known(token, is_use=is_use)
 

@@ -141,7 +141,7 @@ promote:models POST /models/{id}
 read:audit GET /settings /settings/audit
 read:audit POST /settings/audit
 read:cases POST /queue/views /queue/views/drop
-read:decisions POST /me /me/display
+read:decisions POST /me /me/display /me/sessions
 read:metrics GET /checks /sources
 read:metrics POST /checks
 run:backtests POST /backtests
@@ -199,7 +199,7 @@ def test_of_one_address_one_session_is_looked_up_at_a_time_and_another_one_does_
     async def steps(asks: Asker) -> None:
         looks, begun, asked = threading.Event(), threading.Semaphore(0), list[str]()
 
-        def signed_in(token: str, *, is_use: bool = True) -> None:
+        def signed_in(token: str, *, is_use: bool = True, device: str = "") -> None:
             asked.append(token[0])
             begun.release()
             assert looks.wait(60)

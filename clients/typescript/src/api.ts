@@ -736,7 +736,7 @@ export interface DraftBody {
   text: string;
 }
 
-/** The result of checking a text: errors, warnings, tests. `more` counts those not listed. */
+/** The result of checking a text: errors, warnings, tests, and its form. `more` counts those not listed. */
 export interface DraftCheck {
   ok: boolean;
   etag: string;
@@ -746,6 +746,8 @@ export interface DraftCheck {
   says: string | null;
   tests: DraftTest[];
   more: Record<string, number>;
+  text?: string;
+  form?: RuleForm | null;
 }
 
 /** An error or warning with its position in a text; `instead` is the suggested word, if known. */
@@ -766,7 +768,10 @@ export interface DraftTest {
   problem: string | null;
 }
 
-/** The result of exploration for a decline by the score: `explored` says whether the event was approved. */
+/**
+ * The result of exploration for a decline by the score: `explored` says whether the event was approved. An
+ * approval, with `would_be` approve, has one if it is in the sample that analysts review.
+ */
 export interface Drawn {
   explored: boolean;
   propensity: number;
@@ -896,6 +901,11 @@ export interface Explanation {
   model?: ModelPart | null;
 }
 
+/** A user without a second factor. */
+export interface FactorlessUser {
+  user: UserDocument;
+}
+
 /**
  * The features of a key at a point in time. `events` is the number of events and labels of the key up to then, 0
  * for a key that the log never saw. `left_out` names features without a value between events, with the reason.
@@ -992,6 +1002,19 @@ export interface FoldThresholds {
   review_at: number | null;
   decline_at: number | null;
   cost: string | null;
+}
+
+/** A draft's text, and a form whose values replace those of the text. */
+export interface FormBody {
+  text: string;
+  form?: RuleForm | null;
+}
+
+/** A condition. Without a comparison the operand is an expression that is shown as text. */
+export interface FormRow {
+  operand: string;
+  comparison?: string;
+  value?: string;
 }
 
 /** The 90 % interval of the fraud money of a row once all of it is known. */
@@ -1450,6 +1473,21 @@ export interface MaturityPoint {
   days: number;
   share: number;
   by_source: Record<string, number>;
+}
+
+/**
+ * Fraud among approvals by the sample of them, reported or not. Of `sampled` approvals `reviewed` have an
+ * answer. The rate is the share of frauds among all approvals, with its 95 % confidence interval; null before
+ * the first answer. `fraud_money` is that of these frauds.
+ */
+export interface MissedFraudRate {
+  sampled: number;
+  reviewed: number;
+  frauds: number;
+  rate: number | null;
+  low: number | null;
+  high: number | null;
+  fraud_money: string;
 }
 
 /** An error: for input its path and `detail`; for the project's files the position, a message and a hint. */
@@ -1987,7 +2025,8 @@ export interface ResultRow {
 /**
  * What fraud cost and what decisions did, with the total of all events; those of several rules count once.
  * `review_hours` is the time from claim to decision of cases that were decided in these days, each at most as
- * long as a claim locks it. `declines` is null where nothing was explored, `limits` has those of shroff.yaml.
+ * long as a claim locks it. `declines` is null where nothing was explored, `missed_fraud` where no approval was
+ * sampled; `limits` has those of shroff.yaml.
  */
 export interface Results {
   as_of: string | null;
@@ -1998,6 +2037,7 @@ export interface Results {
   total: ResultRow | null;
   review_hours?: number;
   declines?: DeclineValue | null;
+  missed_fraud?: MissedFraudRate | null;
   limits?: SchemeRatio[];
 }
 
@@ -2095,6 +2135,16 @@ export interface RuleFileWritten {
 /** All files of rules. */
 export interface RuleFiles {
   files: RuleFileShown[];
+}
+
+/**
+ * A rule as a form. Args: keys: The values of KEYS; empty where the rule has none. joined: `and` or `or`, which
+ * joins the groups; the other word joins the rows of a group. groups: Rows by group; most groups have one.
+ */
+export interface RuleForm {
+  keys: Record<string, string>;
+  joined: string;
+  groups: FormRow[][];
 }
 
 /** An event that a rule hit. `shadow` says whether the rule was in shadow then. */
@@ -2268,11 +2318,12 @@ export interface SessionAnswer {
   session: SessionDocument;
 }
 
-/** An open session, without its token. */
+/** An open session, without its token. `device` is what the browser says of itself. */
 export interface SessionDocument {
   id: string;
   user: string;
   address: string;
+  device: string;
   signed_in_at: string;
   used_at: string;
   ends_at: string;
@@ -2288,6 +2339,11 @@ export interface ShadowDraft {
   etag: string;
   file?: string;
   reason?: string;
+}
+
+/** A user without an open session. */
+export interface SignedOutUser {
+  user: UserDocument;
 }
 
 /** The rule to silence, and the etag of the requested silence. */
@@ -2405,6 +2461,7 @@ export interface UserDocument {
   role: string;
   disabled: boolean;
   signs_in_by: string;
+  second_factor: boolean;
   made_at: string;
   last_login_at: string | null;
 }
@@ -2901,8 +2958,8 @@ export class Api extends Transport {
     return this.call("POST", `/api/v1/rules/${part(rule)}/draft/approve`, { body });
   }
 
-  /** Check an unsaved text: errors with line and column, test results, and the rule in words. */
-  postRulesRuleDraftCheck(rule: string, body: DraftBody): Promise<DraftCheck> {
+  /** Check an unsaved text: errors with line and column, test results, the rule in words, and as a form. */
+  postRulesRuleDraftCheck(rule: string, body: FormBody): Promise<DraftCheck> {
     return this.call("POST", `/api/v1/rules/${part(rule)}/draft/check`, { body });
   }
 
@@ -2996,9 +3053,19 @@ export class Api extends Transport {
     return this.call("DELETE", `/api/v1/users/${part(name)}`);
   }
 
+  /** Remove the second factor of a user who lost the device; the user's sessions end. */
+  deleteUsersNameFactor(name: string): Promise<FactorlessUser> {
+    return this.call("DELETE", `/api/v1/users/${part(name)}/factor`);
+  }
+
   /** Create a one-time link: with a NAME it sets that user's password, without one it creates an admin. */
   postUsersNameLink(name: string): Promise<UserLink> {
     return this.call("POST", `/api/v1/users/${part(name)}/link`);
+  }
+
+  /** End all sessions of a user, who may sign in again. */
+  deleteUsersNameSessions(name: string): Promise<SignedOutUser> {
+    return this.call("DELETE", `/api/v1/users/${part(name)}/sessions`);
   }
 
   /** List saved filters: built-in ones, your own, and those that others share. */

@@ -57,6 +57,10 @@ VALUES: Final[Mapping[str, Callable[[Project, ExitStack], object]]] = {
 def run(project: Project, request: OperationRequest[Outcome], progress: ProgressSteps) -> Outcome:
     """Run the operation of a request for the project's caller. Raises: what the operation raises."""
     declared = operation_of(request)
+    kind, _, counts = declared.of_two.partition(" ")
+    if kind in project.context.systems.second_person and (not counts or getattr(request, counts)):
+        change = {"act": declared.name, **msgspec.to_builtins(request)}
+        project.agreements.need(kind, _subject(declared, request), change)
     record = _recorder(project, declared)
     if declared.audit and "Record" not in declared.needs.values():
         record(_subject(declared, request), after=msgspec.to_builtins(request))

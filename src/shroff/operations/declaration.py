@@ -202,6 +202,7 @@ class Operation(Generic[Given, Outcome]):
         conflict: What an answer with an exit status means over HTTP, where it has status 409.
         place: The field that names what it works on where there is no project; where it is given, none is needed.
         is_check: Whether it types drafts or runs their tests: a service does one at a time for each caller.
+        of_two: Its kind in `second_person` of shroff.yaml, and behind a space the field by which it counts.
         is_shared: Whether it computes for long what all callers may see: a service does one at a time, and who waits
             takes no thread.
     """
@@ -226,6 +227,7 @@ class Operation(Generic[Given, Outcome]):
     place: str = ""
     is_check: bool = False
     is_shared: bool = False
+    of_two: str = ""
 
     def __call__(self, *args: Given.args, **named: Given.kwargs) -> Outcome:
         return self.run(*args, **named)

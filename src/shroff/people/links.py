@@ -58,7 +58,7 @@ def _for_user(desk: Desk, who: Who, name: str, lasts_ms: int, path: str) -> str:
 def _made(desk: Desk, who: Who, user: int | None, subject: str, lasts_ms: int, path: str = PATH) -> str:
     who.require(Right.MANAGE_USERS)
     token, now_ms = desk.token(), desk.now_ms()
-    told = {"hours": lasts_ms // 3_600_000, **({"signs_in": True} if path == ONCE else {})}
+    told = {"hours": lasts_ms // 3_600_000, "signs_in": path == ONCE}
     with desk.store.change() as change:
         change.put(Link(_kept(path, token), user, now_ms + lasts_ms))
         change.audit(Act(who, "link.make", subject, None, told), now_ms)
@@ -77,10 +77,7 @@ def asks_for(desk: Desk, token: str) -> User | None:
     Raises: SignInError where it does nothing.
     """
     with desk.store.look() as look:
-        link = look.find(Link, token_hash(token))
-        user = _owner(look, link)
-    _check(link, user, desk.now_ms())
-    return user
+        return _owner(look, look.find(Link, token_hash(token)), desk.now_ms())
 
 
 def use(
@@ -99,9 +96,7 @@ def use(
     """
     new = _new(desk, asks_for(desk, token), password, name, display_name)  # the hash takes its time before all else
     with desk.store.change() as change:
-        link = change.take(Link, token_hash(token))
-        user = _owner(change, link)
-        _check(link, user, desk.now_ms())
+        user = _owner(change, change.take(Link, token_hash(token)), desk.now_ms())
         if user is None:
             user = change.add_user(new)
             told = {**users.shown(user), "by": "admin link"}
@@ -114,17 +109,17 @@ def use(
 def signs_in(desk: Desk, token: str) -> User:
     """The user whom a link signs in. Changes nothing, as `asks_for`. Raises: SignInError for a link that is invalid."""
     with desk.store.look() as look:
-        link = look.find(Link, _kept(ONCE, token))
-        user = _owner(look, link)
-    return _there(link, user, desk.now_ms())
+        user = _owner(look, look.find(Link, _kept(ONCE, token)), desk.now_ms())
+    assert user is not None, "a link that signs in has a user"
+    return user
 
 
 def sign_in(desk: Desk, token: str, address: str, before: str = "") -> SignedIn:
     """Use a link up that signs a user in; their password stays. Raises: SignInError where it does nothing."""
     with desk.store.change() as change:
-        link = change.take(Link, _kept(ONCE, token))
-        user = _owner(change, link)
-        return open_session(desk, change, _there(link, user, desk.now_ms()), address, before, by="link")
+        user = _owner(change, change.take(Link, _kept(ONCE, token)), desk.now_ms())
+        assert user is not None, "a link that signs in has a user"
+        return open_session(desk, change, user, address, before, by="link")
 
 
 def _new(desk: Desk, asked: User | None, password: str, name: str, display_name: str) -> User:
@@ -136,19 +131,10 @@ def _new(desk: Desk, asked: User | None, password: str, name: str, display_name:
     return users.new_user(desk, name, Role.ADMIN, display_name=display_name, password=password)
 
 
-def _owner(look: PeopleQueries, link: Link | None) -> User | None:
-    return None if link is None or link.user is None else look.find(User, link.user)
-
-
-def _check(link: Link | None, user: User | None, now_ms: int) -> None:
-    """Raises: SignInError where a link does nothing."""
-    is_whole = link is not None and (link.user is None or (user is not None and not user.is_disabled))
-    if not is_whole or link is None or now_ms >= link.ends_at_ms:
+def _owner(look: PeopleQueries, link: Link | None, now_ms: int) -> User | None:
+    """The user of a link; None where it makes an admin. Raises: SignInError where it does nothing."""
+    user = None if link is None or link.user is None else look.find(User, link.user)
+    is_gone = link is not None and link.user is not None and (user is None or user.is_disabled)
+    if link is None or is_gone or now_ms >= link.ends_at_ms:
         raise SignInError(GONE)
-
-
-def _there(link: Link | None, user: User | None, now_ms: int) -> User:
-    """The user of a link that signs in. Raises: SignInError where it does nothing."""
-    _check(link, user, now_ms)
-    assert user is not None, "a link that signs in has a user"
     return user

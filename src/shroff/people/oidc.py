@@ -108,7 +108,6 @@ def finish(
     desk: Desk,
     provider: Provider,
     redirect_uri: str,
-    *,
     token: str,
     answer: ProviderAnswer,
     address: str,
@@ -195,9 +194,6 @@ def _new(change: Change, subject: str, claims: Claims, role: Role, now_ms: int) 
             display_name=claims.display_name or name,
             email=claims.email,
             role=role,
-            password="",
-            stamp=1,
-            is_disabled=False,
             made_at_ms=now_ms,
             subject=subject,
         )

@@ -11,12 +11,15 @@ from shroff.errors import SignInError, UsageError
 from shroff.people import passwords, throttle
 from shroff.people.access import Right, Who
 from shroff.people.audit import Act
-from shroff.people.store import Change, Desk, User, UserSession, token_hash
-from shroff.people.users import as_who, check_here, known_name, with_password
+from shroff.people.store import Change, Desk, PeopleQueries, User, UserSession, token_hash
+from shroff.people.users import as_who, check_here, in_look, known_name, with_password
 
 SEEN_EVERY_MS: Final = 60_000  # how often a use is written down, at most
+HALF_LASTS_MS: Final = 600_000  # in which the second factor is shown
+DEVICE_MAX: Final = 200  # characters
 SEEN_IN_IDLE: Final = 10  # and so often at least in the time that a session may be idle
 ID_LENGTH: Final = 16  # of the hash of a token, in hexadecimal
+NO_PASSWORDS: Final = "passwords are off here. Sign in at your identity provider"
 WRONG: Final = "name or password is wrong"  # and no word of which
 
 
@@ -24,13 +27,15 @@ WRONG: Final = "name or password is wrong"  # and no word of which
 class SignedIn:
     """Somebody who is signed in. `token` goes into the cookie; `csrf` into each form, and back with what it sends.
 
-    `csrf` is made from the token, and nothing of the token can be found from it.
+    `csrf` is made from the token, and nothing of the token can be found from it. One that is half has
+    yet to show the second factor (`factors.prove`), and is let in nowhere.
     """
 
     who: Who
     user: User
     token: str
     ends_at_ms: int
+    is_half: bool = False
 
     @property
     def csrf(self) -> str:
@@ -62,7 +67,7 @@ def sign_in(desk: Desk, name: str, password: str, address: str, before: str = ""
     with desk.store.look() as look:
         user = look.user_named(known) if known else None
     is_right = desk.passwords.is_right(password, user.password if user is not None else "")
-    if not is_right or user is None or user.is_disabled or user.subject:
+    if not (is_right and desk.settings.has_passwords) or user is None or user.is_disabled or user.subject:
         raise SignInError(WRONG)
     renewed = desk.passwords.hash(password) if desk.passwords.is_outdated(user.password) else ""
     with desk.store.change() as change:
@@ -92,28 +97,44 @@ def change_password(desk: Desk, signed: SignedIn, password: str, new: str, addre
         if now is None or now.stamp != signed.user.stamp or now.is_disabled:  # changed while the hash was computed
             raise SignInError(WRONG)
         user = with_password(desk, change, signed.who, replace(now, password=hashed))
-        return open_session(desk, change, user, address)
+        return open_session(desk, change, user, address, is_proven=True)
 
 
 def open_session(
-    desk: Desk, change: Change, user: User, address: str, before: str = "", *, by: str = "password"
+    desk: Desk,
+    change: Change,
+    user: User,
+    address: str,
+    before: str = "",
+    *,
+    by: str = "password",
+    is_proven: bool = False,
 ) -> SignedIn:
-    """Open a session for a user who has shown who they are, and by what, in the transaction in which they did."""
+    """Open a session for a user who has shown who they are, and by what, in the transaction in which they did.
+
+    It is half where the user has a second factor, or the role needs one, and it is not proven yet. A provider asks for
+    its own.
+    """
+    if by == "password" and not (user.subject or desk.settings.has_passwords):
+        raise SignInError(NO_PASSWORDS)
     now_ms = desk.now_ms()
     user = replace(user, last_login_ms=now_ms)
     change.put_user(user)
     if before:
         change.take(UserSession, token_hash(before))
-    change.sweep(now_ms, now_ms - desk.times.idle_ms, now_ms - throttle.FORGOTTEN_MS)
+    change.sweep(now_ms, now_ms - desk.settings.idle_ms, now_ms - throttle.FORGOTTEN_MS)
     token = desk.token()
-    ends_at_ms = now_ms + desk.times.lasts_ms
-    change.put(UserSession(token_hash(token), user.number, user.stamp, now_ms, now_ms, ends_at_ms, address[:200]))
+    is_half = not (is_proven or user.subject) and bool(user.factor or user.role in desk.settings.second_factor)
+    ends_at_ms = now_ms + (HALF_LASTS_MS if is_half else desk.settings.lasts_ms)
+    times = now_ms, now_ms, ends_at_ms
+    change.put(UserSession(token_hash(token), user.number, user.stamp, *times, address[:200], is_half))
     who = as_who(user)
-    change.audit(Act(who, "sign_in.by_" + ("oidc" if user.subject else by), f"user {user.name}"), now_ms)
-    return SignedIn(who, user, token, ends_at_ms)
+    more = {"waits_for": "second factor"} if is_half else None
+    change.audit(Act(who, "sign_in.by_" + ("oidc" if user.subject else by), f"user {user.name}", None, more), now_ms)
+    return SignedIn(who, user, token, ends_at_ms, is_half)
 
 
-def signed_in(desk: Desk, token: str, *, is_use: bool = True) -> SignedIn | None:
+def signed_in(desk: Desk, token: str, *, is_use: bool = True, device: str = "") -> SignedIn | None:
     """The user of this token; None where it has expired. Cost: two queries of the store.
 
     What a page asks for by itself, such as live updates, is no use: else a forgotten one would never end.
@@ -122,27 +143,37 @@ def signed_in(desk: Desk, token: str, *, is_use: bool = True) -> SignedIn | None
     """
     now_ms = desk.now_ms()
     with desk.store.look() as look:
-        session = look.find(UserSession, token_hash(token))
-        user = None if session is None else look.find(User, session.user)
-    if session is None or user is None or not _holds(desk, session, user, now_ms):
+        found = held(desk, look, token)
+    if found is None or found[0].is_half:
         return None
-    every_ms = min(SEEN_EVERY_MS, desk.times.idle_ms // SEEN_IN_IDLE)
-    if is_use and now_ms - session.seen_at_ms >= every_ms:
-        _seen(desk, session, now_ms)
+    session, user = found
+    every_ms = min(SEEN_EVERY_MS, desk.settings.idle_ms // SEEN_IN_IDLE)
+    device = device[:DEVICE_MAX] or session.device
+    if is_use and (now_ms - session.seen_at_ms >= every_ms or device != session.device):
+        _seen(desk, session, now_ms, device)
     return SignedIn(as_who(user), user, token, session.ends_at_ms)
 
 
+def held(desk: Desk, look: PeopleQueries, token: str) -> tuple[UserSession, User] | None:
+    """The session of a token and whose it is, whole or half; None where it has expired."""
+    session = look.find(UserSession, token_hash(token))
+    user = None if session is None else look.find(User, session.user)
+    if session is None or user is None or not _holds(desk, session, user, desk.now_ms()):
+        return None
+    return session, user
+
+
 def _holds(desk: Desk, session: UserSession, user: User, now_ms: int) -> bool:
-    is_in_time = now_ms < session.ends_at_ms and now_ms - session.seen_at_ms < desk.times.idle_ms
+    is_in_time = now_ms < session.ends_at_ms and now_ms - session.seen_at_ms < desk.settings.idle_ms
     return is_in_time and session.stamp == user.stamp and not user.is_disabled
 
 
-def _seen(desk: Desk, session: UserSession, now_ms: int) -> None:
-    """Write down that a session is used; one that was ended meanwhile stays so."""
+def _seen(desk: Desk, session: UserSession, now_ms: int, device: str) -> None:
+    """Write down that a session is used, and by what; one that was ended meanwhile stays so."""
     with desk.store.change() as change:
         found = change.find(UserSession, session.hash)
         if found is not None:
-            change.put(replace(found, seen_at_ms=max(found.seen_at_ms, now_ms)))
+            change.put(replace(found, seen_at_ms=max(found.seen_at_ms, now_ms), device=device))
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,11 +200,11 @@ def open_sessions(desk: Desk) -> list[Open]:
     with desk.store.look() as look:
         users = {user.number: user for user in look.users()}
         found = [
-            Open(session, users[session.user], desk.times.idle_ms)
+            Open(session, users[session.user], desk.settings.idle_ms)
             for session in look.sessions()
             if session.user in users
         ]
-    return [session for session in found if _holds(desk, session.session, session.user, now_ms)]
+    return [open_ for open_ in found if not open_.session.is_half and _holds(desk, open_.session, open_.user, now_ms)]
 
 
 def end_named(desk: Desk, who: Who, id_: str) -> Open:
@@ -181,9 +212,7 @@ def end_named(desk: Desk, who: Who, id_: str) -> Open:
 
     Raises: NotAllowedError; UsageError where there is none of this id.
     """
-    named = next(
-        (session for session in open_sessions(desk) if hmac.compare_digest(session.id.encode(), id_.encode())), None
-    )
+    named = next((session for session in open_sessions(desk) if session.id == id_), None)
     is_own = named is not None and who.kind == "user" and named.user.name == who.name
     if not is_own:
         who.require(Right.MANAGE_USERS)
@@ -193,6 +222,22 @@ def end_named(desk: Desk, who: Who, id_: str) -> Open:
         change.take(UserSession, named.session.hash)
         change.audit(Act(who, "session.end", f"user {named.user.name}", {"session": named.id}), desk.now_ms())
     return named
+
+
+def end_all(desk: Desk, who: Who, name: str, kept: str = "") -> User:
+    """End a user's sessions, one's own or as who manages users; but for one's own of the token `kept`.
+
+    Raises: NotAllowedError; UsageError where there is no such user.
+    """
+    if not (who.kind == "user" and who.name == name):
+        who.require(Right.MANAGE_USERS)
+    with desk.store.change() as change:
+        user, own = in_look(change, known_name(name)), change.find(UserSession, token_hash(kept))
+        change.end_sessions(user.number)
+        if own is not None:
+            change.put(own)
+        change.audit(Act(who, "sessions.end", f"user {user.name}"), desk.now_ms())
+    return user
 
 
 def sign_out(desk: Desk, token: str) -> None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 from shroff.people.access import Right, Role
 from shroff.people.audit import Act, AuditEntry, AuditHead, Seal
 from shroff.people.passwords import Passwords
-from shroff.project.settings.systems import SessionTimes
+from shroff.project.settings.systems import SignInSettings
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -37,6 +37,9 @@ class User:
         subject: Who this is at the project's OpenID provider, as `ISSUER SUBJECT`; empty for one with a password.
         zone: The time zone of the pages, such as Europe/Berlin; empty for the browser's.
         theme: `light` or `dark`; empty for the browser's.
+        factor: What the secret of the second factor is made of, with the project's key; empty without one.
+        factor_step: The last time step whose code was used.
+        recovery: Hashes of the recovery codes that are left, with spaces between them.
     """
 
     number: int
@@ -44,14 +47,17 @@ class User:
     display_name: str
     email: str
     role: Role
-    password: str = field(repr=False)
-    stamp: int
-    is_disabled: bool
-    made_at_ms: int
+    password: str = field(default="", repr=False)
+    stamp: int = 1
+    is_disabled: bool = False
+    made_at_ms: int = 0
     last_login_ms: int | None = None
     subject: str = ""
     zone: str = ""
     theme: str = ""
+    factor: bytes = field(default=b"", repr=False)
+    factor_step: int = 0
+    recovery: str = field(default="", repr=False)
 
     @property
     def id(self) -> str:
@@ -61,7 +67,10 @@ class User:
 
 @dataclass(frozen=True, slots=True)
 class UserSession:
-    """A sign-in that holds. `hash` is the SHA-256 of its token; it holds until `ends_at_ms`, or while it is used."""
+    """A sign-in that holds. `hash` is the SHA-256 of its token; it holds until `ends_at_ms`, or while it is used.
+
+    One that is half waits for the second factor, and lets in nowhere. `device` is what the browser says of itself.
+    """
 
     hash: bytes = field(repr=False)
     user: int
@@ -70,6 +79,8 @@ class UserSession:
     seen_at_ms: int
     ends_at_ms: int
     address: str
+    is_half: bool = False
+    device: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,19 +282,19 @@ def _now_ms() -> int:
 class Desk:
     """The store, a clock, randomness and the hashes of passwords: given to every function, so that tests own them.
 
-    `bytes_of` gives so many random bytes that nobody can guess, `times_now` how long sessions last by now.
+    `bytes_of` gives so many random bytes that nobody can guess, `settings_now` what the project says of signing in.
     """
 
     store: PeopleStore
     now_ms: Callable[[], int] = _now_ms
     bytes_of: Callable[[int], bytes] = secrets.token_bytes
     passwords: Passwords = field(default_factory=Passwords)
-    times_now: Callable[[], SessionTimes] = SessionTimes
+    settings_now: Callable[[], SignInSettings] = SignInSettings
 
     @property
-    def times(self) -> SessionTimes:
-        """How long somebody stays signed in, by the settings that are active."""
-        return self.times_now()
+    def settings(self) -> SignInSettings:
+        """How people sign in, and for how long, by the settings that are active."""
+        return self.settings_now()
 
     def token(self) -> str:
         """A new text of 256 random bits, good for an address and a cookie."""

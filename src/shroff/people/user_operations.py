@@ -9,7 +9,7 @@ import msgspec
 
 from shroff.events.event import TimeText, time_text, time_text_or_none
 from shroff.operations.declaration import OperationAnswer, OperationRequest, Param, group, operation
-from shroff.people import links, sessions, users
+from shroff.people import factors, links, sessions, users
 from shroff.runtime.texts import argument, many, table
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ class UserDocument(msgspec.Struct):
     role: str
     disabled: bool
     signs_in_by: str
+    second_factor: bool
     made_at: TimeText
     last_login_at: TimeText | None
 
@@ -60,7 +61,11 @@ class UserDocument(msgspec.Struct):
         """How the user signs in, in words."""
         if self.disabled:
             return "disabled"
-        return "has no password yet" if self.signs_in_by == "nothing" else f"by {self.signs_in_by}"
+        return (
+            "has no password yet"
+            if self.signs_in_by == "nothing"
+            else f"by {self.signs_in_by}{' and code' * self.second_factor}"
+        )
 
 
 class UserAnswer(OperationAnswer):
@@ -176,6 +181,7 @@ class NewUserAnswer(UserAnswer):
 @operation(
     "users add",
     right=RIGHT,
+    of_two="users",
     http="POST /users",
     schema="NewUser",
     body_bytes_max=BODY_BYTES_MAX,
@@ -206,6 +212,7 @@ class LinkUser(OperationRequest[UserLink]):
 @operation(
     "users link",
     right=RIGHT,
+    of_two="users",
     http="POST /users/{name}/link",
     examples=["shroff users link", "shroff users link ann"],
 )
@@ -228,7 +235,7 @@ class SetRole(OfUser):
     role: Annotated[str, Param("The role: admin, analyst, author or viewer.")]
 
 
-@operation("users role", right=RIGHT, examples=["shroff users role ann author"])
+@operation("users role", right=RIGHT, of_two="users", examples=["shroff users role ann author"])
 def set_role(desk: Desk, who: Who, request: SetRole) -> UserAnswer:
     """Change a user's role; the user's sessions end."""
     return UserAnswer.of(users.set_role(desk, who, request.name, users.known_role(request.role)))
@@ -260,7 +267,7 @@ class EnabledUser(UserAnswer):
     words: ClassVar[str] = "{name} can sign in again."
 
 
-@operation("users enable", right=RIGHT, examples=["shroff users enable ann"])
+@operation("users enable", right=RIGHT, of_two="users", examples=["shroff users enable ann"])
 def enable_user(desk: Desk, who: Who, request: EnableUser) -> EnabledUser:
     """Enable the sign-in of a disabled user again."""
     return EnabledUser.of(users.enable(desk, who, request.name))
@@ -284,6 +291,7 @@ class PasswordUser(UserAnswer):
 @operation(
     "users password",
     right=RIGHT,
+    of_two="users",
     examples=["shroff users password ann", "pass show ann | shroff users password ann --password-stdin"],
 )
 def set_password(desk: Desk, who: Who, request: SetPassword) -> PasswordUser:
@@ -299,10 +307,16 @@ class ChangeUser(OfUser):
     display_name: str | None = None
     email: str | None = None
 
+    @property
+    def raises(self) -> bool:
+        """Whether it may give rights."""
+        return self.role is not None or self.disabled is False
+
 
 @operation(
     "users change",
     right=RIGHT,
+    of_two="users raises",
     http="PATCH /users/{name}",
     schema="UserChange",
     body_bytes_max=BODY_BYTES_MAX,
@@ -345,15 +359,58 @@ def delete_user(desk: Desk, who: Who, request: DeleteUser) -> RemovedUser:
     return RemovedUser.of(users.delete(desk, who, request.name))
 
 
+class ResetFactor(OfUser):
+    """The user whose second factor to remove."""
+
+
+class FactorlessUser(UserAnswer):
+    """A user without a second factor."""
+
+    words: ClassVar[str] = "{name} has no second factor now{again}."
+
+
+@operation(
+    "users reset-factor",
+    right=RIGHT,
+    of_two="users",
+    http="DELETE /users/{name}/factor",
+    examples=["shroff users reset-factor ann"],
+)
+def reset_factor(desk: Desk, who: Who, request: ResetFactor) -> FactorlessUser:
+    """Remove the second factor of a user who lost the device; the user's sessions end.
+
+    Check the identity of the caller first: from then on the password alone signs the user in. A role that needs a
+    second factor sets a new one up at the next sign-in.
+    """
+    return FactorlessUser.of(factors.reset(desk, who, request.name))
+
+
 # ---- sessions
 
 
+class SignOutUser(OfUser):
+    """The user whose sessions to end."""
+
+
+class SignedOutUser(UserAnswer):
+    """A user without an open session."""
+
+    words: ClassVar[str] = "{name} is signed out everywhere{again}."
+
+
+@operation("users sign-out", right=RIGHT, http="DELETE /users/{name}/sessions", examples=["shroff users sign-out ann"])
+def sign_out_user(desk: Desk, who: Who, request: SignOutUser) -> SignedOutUser:
+    """End all sessions of a user, who may sign in again."""
+    return SignedOutUser.of(sessions.end_all(desk, who, request.name))
+
+
 class SessionDocument(msgspec.Struct):
-    """An open session, without its token."""
+    """An open session, without its token. `device` is what the browser says of itself."""
 
     id: str
     user: str
     address: str
+    device: str
     signed_in_at: TimeText
     used_at: TimeText
     ends_at: TimeText
@@ -362,7 +419,7 @@ class SessionDocument(msgspec.Struct):
     def of(cls, found: Open) -> SessionDocument:
         session = found.session
         times = (session.made_at_ms, session.seen_at_ms, found.ends_at_ms)
-        return cls(found.id, found.user.name, session.address, *map(time_text, times))
+        return cls(found.id, found.user.name, session.address, session.device, *map(time_text, times))
 
 
 class ShowSessions(OperationRequest["Sessions"]):

@@ -74,8 +74,6 @@ def new_user(desk: Desk, name: str, role: Role, *, display_name: str, email: str
         email=email.strip(),
         role=role,
         password=hashed,
-        stamp=1,
-        is_disabled=False,
         made_at_ms=desk.now_ms(),
     )
 
@@ -99,17 +97,17 @@ def set_role(desk: Desk, who: Who, name: str, role: Role) -> User:
         check_here(user, "role")
         return replace(user, role=role, stamp=user.stamp + 1)
 
-    return _changed(desk, who, name, "user.role", now)
+    return changed(desk, who, name, "user.role", now)
 
 
 def disable(desk: Desk, who: Who, name: str) -> User:
     """Let a user sign in no more; their sessions end. Raises: as `set_role`."""
-    return _changed(desk, who, name, "user.disable", lambda user: replace(user, is_disabled=True, stamp=user.stamp + 1))
+    return changed(desk, who, name, "user.disable", lambda user: replace(user, is_disabled=True, stamp=user.stamp + 1))
 
 
 def enable(desk: Desk, who: Who, name: str) -> User:
     """Let a user sign in again. Raises: NotAllowedError, UsageError."""
-    return _changed(desk, who, name, "user.enable", lambda user: replace(user, is_disabled=False))
+    return changed(desk, who, name, "user.enable", lambda user: replace(user, is_disabled=False))
 
 
 def rename(desk: Desk, who: Who, name: str, *, display_name: str, email: str) -> User:
@@ -122,7 +120,7 @@ def rename(desk: Desk, who: Who, name: str, *, display_name: str, email: str) ->
             check_texts("", email)
         return replace(user, display_name=shown_as, email=email.strip())
 
-    return _changed(desk, who, name, "user.rename", now)
+    return changed(desk, who, name, "user.rename", now)
 
 
 @cache
@@ -211,6 +209,7 @@ def shown(user: User) -> dict[str, Any]:
         "role": user.role.value,
         "disabled": user.is_disabled,
         "signs_in_by": signs_in_by(user),
+        "second_factor": bool(user.factor),
     }
 
 
@@ -233,7 +232,7 @@ def _nobody(name: str, known: list[str]) -> UsageError:
     )
 
 
-def _changed(desk: Desk, who: Who, name: str, action: str, now: Callable[[User], User]) -> User:
+def changed(desk: Desk, who: Who, name: str, action: str, now: Callable[[User], User]) -> User:
     """A user changed in one transaction, with what was opened before closed where the stamp says so."""
     who.require(Right.MANAGE_USERS)
     known = known_name(name)

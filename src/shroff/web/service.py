@@ -116,12 +116,15 @@ class _BySettings:
     systems: Systems
     address: Address
     proxies: Proxies
+    networks: Proxies | None
     provider: Provider | None
 
     @classmethod
     def of(cls, systems: Systems, provider: Provider | None) -> Self:
         """What these settings say. Raises: UsageError for an address that is none."""
-        return cls(systems, Address(systems.public_url), proxies_of(systems.web), provider)
+        given = systems.web.options.get("networks")
+        networks = Proxies(given) if given else None
+        return cls(systems, Address(systems.public_url), proxies_of(systems.web), networks, provider)
 
 
 class Service:
@@ -206,6 +209,11 @@ class Service:
     def proxies(self) -> Proxies:
         """The proxies before this service."""
         return self._active().proxies
+
+    def is_allowed(self, address: str) -> bool:
+        """Whether the networks that are set have this address; any where none is set."""
+        networks = self._active().networks
+        return networks is None or networks.has(address)
 
     @property
     def provider(self) -> Provider | None:

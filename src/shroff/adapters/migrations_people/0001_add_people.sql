@@ -14,7 +14,10 @@ CREATE TABLE IF NOT EXISTS users (
     last_login_ms {whole},
     subject       text UNIQUE,
     zone          text,
-    theme         text
+    theme         text,
+    factor        {bytes} NOT NULL,
+    factor_step   {whole} NOT NULL,
+    recovery      text NOT NULL
 );
 
 CREATE TABLE IF NOT EXISTS sessions (
@@ -24,7 +27,9 @@ CREATE TABLE IF NOT EXISTS sessions (
     made_at_ms {whole} NOT NULL,
     seen_at_ms {whole} NOT NULL,
     ends_at_ms {whole} NOT NULL,
-    address    text NOT NULL
+    address    text NOT NULL,
+    is_half    {whole} NOT NULL,
+    device     text NOT NULL
 );
 
 CREATE INDEX IF NOT EXISTS sessions_by_user ON sessions (user_);

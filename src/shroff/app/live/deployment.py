@@ -27,7 +27,7 @@ from shroff.runtime.texts import many, one_line, table
 WAITS: Final = "The files are unchanged; the process that writes the log makes them active"
 LINES_MAX: Final = 200  # of one file's difference; --json has all of it
 TABLES: Final = "tables/"
-RULES: Final = "rules/"
+OF_TWO: Final = {"rules": "rules/", "models": "models/", "thresholds": "policy.yaml"}  # files by `second_person`
 RIGHTS: Final = (  # which right a change needs, by the beginning of its name; else that to edit rules
     ("policy.yaml", Right.SET_THRESHOLDS),
     ("lists/", Right.EDIT_LISTS),
@@ -197,11 +197,10 @@ class FileDeployment(FileVersions):
 
     def why_refused(self, found: Sequence[FileDifference]) -> str:
         """Why the caller does not make these active; empty where it may."""
-        from shroff.app.rules.list_files import RULES_APART
-
-        is_apart = self._context.desk is not None and RULES_APART in self._context.systems.second_person
-        if is_apart and any(change.file.startswith(RULES) for change in found):  # in a service
-            return "rules need approval by a second person here, so changed rule files take effect at a restart"
+        apart = self._context.systems.second_person if self._context.desk is not None else ()  # in a service
+        for kind, start in OF_TWO.items():
+            if kind in apart and any(change.file.startswith(start) for change in found):
+                return f"{kind} need approval by a second person here, so changed files take effect at a restart"
         missing = sorted(right.value for right in needed(found) if not self._context.who.may(right))
         return f"this also needs the permission {' and '.join(missing)}" if missing else ""
 

@@ -386,6 +386,7 @@ class PromoteModel(OperationRequest[Deployment]):
 @operation(
     "models promote",
     right="promote:models",
+    of_two="models",
     refusals=[UnknownModelError],
     examples=[
         "shroff models promote m-20260701-3f2a --by ann",
@@ -413,6 +414,7 @@ class RollBackModel(OperationRequest[Deployment]):
 @operation(
     "models rollback",
     right="promote:models",
+    of_two="models",
     examples=["shroff models rollback", "shroff models rollback payment --by ann"],
 )
 def roll_back_model(models: Promotions, request: RollBackModel) -> Deployment:
@@ -453,6 +455,7 @@ class ChallengeWithModel(OperationRequest[Deployment]):
 @operation(
     "models challenge",
     right="promote:models",
+    of_two="models",
     refusals=[UnknownModelError],
     examples=[
         "shroff models challenge m-20260701-3f2a --share 10% --of card",
@@ -479,10 +482,16 @@ class ChangeModel(OperationRequest[Deployment]):
     reason: str
     waive: tuple[str, ...] = ()
 
+    @property
+    def deploys(self) -> bool:
+        """Whether it changes the champion."""
+        return self.do in {"promote", "rollback"}
+
 
 @operation(
     "models change",
     right="promote:models",
+    of_two="models deploys",
     http="POST /models/{id}",
     has_command=False,
     schema="ModelChange",

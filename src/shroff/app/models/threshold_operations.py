@@ -302,6 +302,7 @@ def _interval(low: float | None, high: float | None) -> str:
 @operation(
     "thresholds",
     right="read:definitions",
+    of_two="thresholds apply",
     http="GET /thresholds",
     is_shared=True,
     refusals=[UnknownModelError],
@@ -376,6 +377,7 @@ class SetThresholds(OperationRequest[AppliedCutoffs]):
 @operation(
     "thresholds set",
     right="set:thresholds",
+    of_two="thresholds",
     http="PUT /thresholds/{event}",
     has_command=False,
     schema="NewCutoffs",
@@ -400,7 +402,7 @@ class UndoThresholds(OperationRequest[AppliedCutoffs]):
     tag: str
 
 
-@operation("thresholds undo", right="set:thresholds", has_command=False)
+@operation("thresholds undo", right="set:thresholds", of_two="thresholds", has_command=False)
 def undo_thresholds(
     cutoffs: ScoreCutoffs, people: ProjectPeople, definitions: Definitions, request: UndoThresholds
 ) -> AppliedCutoffs:

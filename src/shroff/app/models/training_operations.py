@@ -172,6 +172,7 @@ class TrainedModel(ReportAnswer["TrainReport"]):
 @operation(
     "train",
     right="train:models",
+    of_two="models promote",
     rights_of={"promote": "promote:models"},
     is_long=True,
     job_fields=["event", "as_of", "promote"],

@@ -13,7 +13,7 @@ import msgspec
 from shroff import config
 from shroff.app.parts import ProjectPart
 from shroff.app.people import ProjectPeople
-from shroff.errors import NotAllowedError, StorageError
+from shroff.errors import NotAllowedError, RefusalError, StorageError
 from shroff.events.event import TimeText, time_text
 from shroff.language.values import DAY_MS
 from shroff.people.audit import Action
@@ -22,12 +22,14 @@ from shroff.people.store import ApiKey
 from shroff.rules.texts import tag_of
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from shroff.people.access import Right
 
 Kept = TypeVar("Kept")
 LEDGER: Final = "asked.json"
+OWN: Final = frozenset({"reason", "by", "password"})  # what a second person need not repeat
 LASTS_MS: Final = 7 * DAY_MS  # what nobody approved by then is to be asked for again
 KEPT: Final = 100  # the newest: each may be a whole list
 
@@ -49,6 +51,12 @@ def keep(path: Path, kept: object) -> None:
     """Put a value into such a file."""
     config.make_folder(path.parent)
     config.write_text(path, msgspec.json.encode(kept).decode())
+
+
+class WaitsError(RefusalError):
+    """The change waits for a second person."""
+
+    status, code, title = 403, "waits-for-second", "This waits for a second person"
 
 
 class Author(msgspec.Struct, frozen=True):
@@ -121,6 +129,20 @@ class Agreements(ProjectPart):
             asked = [*others, msgspec.structs.replace(wanted, authors=[*earlier, *authors])]
             keep(self._asked_file, asked[-KEPT:])
         return False
+
+    def need(self, kind: str, subject: str, change: Mapping[str, Any]) -> None:
+        """Let the caller go on where somebody else requested the same change; reasons may differ.
+
+        Raises: WaitsError where it is requested by this; NotAllowedError for commands and programs.
+        """
+        if self._context.who.kind not in {"user", "key"}:  # names of this machine's users: two may be one person
+            words = f"a second person approves changes of {kind} here (shroff.yaml: second_person)"
+            raise NotAllowedError(f"{words}, so this works only in the service")
+        wanted = {name: value for name, value in change.items() if name not in OWN}
+        says = ", ".join(f"{name} {value}" for name, value in wanted.items() if value)
+        if not self.agrees(subject, wanted, says):
+            raise WaitsError("requested; it takes effect when another person does the same within 7 days")
+        self.forget(subject, wanted)
 
     def authors(self, *, of_two: bool = False) -> list[Author]:
         """The caller, and for a key also its creator, who counts as an author of what it writes.

@@ -4,12 +4,27 @@ from __future__ import annotations
 
 from typing import Final
 
-from shroff.language.keys import ANY, DURATION, PERCENT, WHOLE, Key, MappingShape, One, choice, own_names
+from shroff.language.keys import ANY, DURATION, PERCENT, SWITCH, WHOLE, Key, Many, MappingShape, One, choice, own_names
 from shroff.streams.settings import CALLS, HTTP, OUTSIDE_NAME, VARIABLE
 
+PERSON_ROLE: Final = choice("admin", "author", "analyst", "viewer")
 SIGN_IN: Final = MappingShape(
-    "sign-in with an identity provider, in addition to passwords",
+    "how people sign in",
     (
+        Key(
+            "passwords",
+            "Whether people may sign in with a password; only with `oidc` they need not.",
+            SWITCH,
+            default="true",
+            examples=("false",),
+        ),
+        Key(
+            "second_factor",
+            "Roles that need a code of an authenticator app beside the password. Other users may set it up too. An "
+            "identity provider asks for its own.",
+            Many("a list of roles", PERSON_ROLE),
+            examples=("[admin, author]",),
+        ),
         Key(
             "oidc",
             "An OpenID Connect provider for sign-in.",
@@ -38,7 +53,7 @@ SIGN_IN: Final = MappingShape(
                         "without a match cannot sign in.",
                         own_names(
                             "values of the claim with their roles",
-                            choice("admin", "author", "analyst", "viewer"),
+                            PERSON_ROLE,
                             pattern="^.{1,200}$",
                         ),
                         is_required=True,
@@ -47,7 +62,6 @@ SIGN_IN: Final = MappingShape(
                     *CALLS,
                 ),
             ),
-            is_required=True,
             examples=("{ issuer: https://login.bank.org, client_id: shroff, roles: { fraud-team: analyst } }",),
         ),
     ),
@@ -65,6 +79,17 @@ SESSIONS: Final = MappingShape(
         ),
         Key("lasts", "Maximum lifetime of a session; at least `idle`.", DURATION, default="12h", examples=("8h",)),
     ),
+)
+NETWORKS: Final = Many(
+    "a list of addresses and networks", One("an address or a network such as 10.0.0.0/8", r"^[0-9A-Fa-f.:/]+$")
+)
+NETWORKS_KEY: Final = Key(
+    "networks",
+    "Networks from which people and API keys reach the service. Others get 403, but for health checks, answers of "
+    "customers and signed webhooks.",
+    NETWORKS,
+    default="all",
+    examples=("[10.20.0.0/16, 203.0.113.7]",),
 )
 METRICS: Final = MappingShape(
     "metrics for Prometheus",

@@ -53,11 +53,13 @@ _NO_ROWS: Final = "events older than keep move to the lake, which then needs lay
 _PASSWORD: Final = re.compile(r"://[^/@\s]*:(?!\$\{)[^/@\s]+@")
 
 
-class SessionTimes(msgspec.Struct, frozen=True):
-    """Session lifetime: idle timeout and maximum."""
+class SignInSettings(msgspec.Struct, frozen=True):
+    """Session lifetime: idle timeout and maximum; and the roles that need a second factor."""
 
     idle_ms: int = 3_600_000
     lasts_ms: int = 12 * 3_600_000  # a working day
+    second_factor: tuple[str, ...] = ()
+    has_passwords: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,7 @@ class Systems:
     keep_ms: int | None = None
     online: System | None = None
     sign_in: System | None = None
-    sessions: SessionTimes = field(default_factory=SessionTimes)
+    sessions: SignInSettings = field(default_factory=SignInSettings)
     http: System = field(default_factory=lambda: System("http", {}))
     mail: System = field(default_factory=lambda: System("mail", {}))  # what concerns all mails
     mailer: System = field(default_factory=lambda: System(DEFAULT_MAILER, {}))
@@ -233,15 +235,15 @@ def _mail(top: YamlMapping, problems: list[Problem]) -> tuple[System, System]:
 
 def _web(top: YamlMapping, problems: list[Problem]) -> System:
     found, node = dict(mapping_of(_read(top, "web", WEB, problems))), top.get("web")
-    for text in found.get("proxies", ()):
+    for name, text in [(key, text) for key in ("proxies", "networks") for text in found.get(key, ())]:
         try:
-            is_everybody = ip_network(text, strict=False).prefixlen == 0
+            is_everybody = ip_network(text, strict=False).prefixlen == 0 and name == "proxies"
             words = "would trust every client, so any request could forge its address" if is_everybody else ""
         except ValueError:
             words = "is neither an address nor a network, such as 10.0.0.0/8"
         if words and node is not None:
-            problems.append(node.problem(f"proxies: {text} {words}."))
-            found["proxies"] = []
+            problems.append(node.problem(f"{name}: {text} {words}."))
+            found[name] = []
     return System("web", found)
 
 
@@ -352,15 +354,20 @@ def _sign_in(top: YamlMapping, problems: list[Problem]) -> System | None:
     return System(*single_of({"oidc": found["oidc"]})) if found.get("oidc") else None
 
 
-def _sessions(top: YamlMapping, problems: list[Problem]) -> SessionTimes:
-    node, usual = top.get("sessions"), SessionTimes()
+def _sessions(top: YamlMapping, problems: list[Problem]) -> SignInSettings:
+    node, usual = top.get("sessions"), SignInSettings()
     found = mapping_of(_read(top, "sessions", SESSIONS, problems))
+    ways = mapping_of(_read(top, "sign_in", SIGN_IN, []))
+    has_passwords = ways.get("passwords") != "false"
+    more = tuple(ways.get("second_factor") or ()), has_passwords
+    if not (has_passwords or ways.get("oidc")):
+        problems.append(top.problem("sign_in: without passwords, nobody could sign in. Set up oidc first."))
     idle_ms, lasts_ms = (
         parse_duration(str(found[name])) if found.get(name) else default
         for name, default in (("idle", usual.idle_ms), ("lasts", usual.lasts_ms))
     )
     if node is None or SESSION_MS_MIN <= idle_ms <= lasts_ms <= SESSION_MS_MAX:
-        return SessionTimes(idle_ms, lasts_ms)
+        return SignInSettings(idle_ms, lasts_ms, *more)
     problems.append(node.problem("idle must be at least 1m, and the lifetime between idle and 30d."))
     return usual
 

@@ -26,7 +26,7 @@ from shroff.language.keys import (
     own_names,
 )
 from shroff.project.settings.installed import each_settings, kinds, own_settings, settings_of
-from shroff.project.settings.service_keys import METRICS, SCHEME_LIMITS, SESSIONS, SIGN_IN
+from shroff.project.settings.service_keys import METRICS, NETWORKS, NETWORKS_KEY, SCHEME_LIMITS, SESSIONS, SIGN_IN
 from shroff.streams.settings import (
     ADDRESS,
     ALONE,
@@ -128,13 +128,11 @@ WEB: Final = MappingShape(
             "from the header that they write; rate limits, failed sign-ins and the audit log use it. Without `url`, "
             "they also tell whether the client used TLS. List only proxies that overwrite or append this header: "
             "otherwise clients can forge their address.",
-            Many(
-                "a list of addresses and networks",
-                One("an address or a network such as 10.0.0.0/8", r"^[0-9A-Fa-f.:/]+$"),
-            ),
+            NETWORKS,
             default="none: the client is the connected address",
             examples=("[10.0.0.0/8, 127.0.0.1]",),
         ),
+        NETWORKS_KEY,
         Key(
             "proxy_header",
             "The header in which the proxies write the client's address; the other header is ignored, because senders "
@@ -453,7 +451,7 @@ SYSTEMS: Final = (
     ),
     Key(
         "sign_in",
-        "Sign-in with an identity provider, in addition to passwords.",
+        "How people sign in: who needs a second factor, and an identity provider in addition to passwords.",
         SIGN_IN,
         examples=("{ oidc: { issuer: https://login.bank.org, client_id: shroff, roles: { fraud-team: analyst } } }",),
     ),
@@ -481,8 +479,8 @@ SYSTEMS: Final = (
         "second_person",
         "Changes that need approval by a second person (four-eyes principle). They are made in the service, not by "
         "commands.",
-        Many("a list of changes that need approval: rules, lists, silences", choice("rules", "lists", "silences")),
-        examples=("[rules, lists, silences]",),
+        Many("changes that need approval", choice("rules", "lists", "silences", "models", "thresholds", "users")),
+        examples=("[rules, models, users]",),
     ),
     SCHEME_LIMITS,
     Key("metrics", "Where metrics are served to Prometheus.", METRICS, examples=("{ port: 8000 }",)),

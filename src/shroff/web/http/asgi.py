@@ -127,7 +127,11 @@ class Application:
     async def _allowed(self, here: Mapping[str, Route], request: Request) -> Route:
         """The route to take, for somebody who may. Raises: ProblemError, 401 before anything else is looked at."""
         route = here.get("GET" if request.method == "HEAD" else request.method)
-        if not is_open(request.scope["path"]):
+        path = request.scope["path"]
+        if not (f"{path}/".startswith(FOR_ALL) or self.service.is_allowed(request.address)):
+            words = "ask an admin to add your network to web.networks in shroff.yaml"
+            raise ProblemError(403, "outside-networks", "This address is not allowed", words)
+        if not is_open(path):
             try:
                 request.who = await self._who(request)
             except ProblemError as error:
@@ -163,7 +167,7 @@ class Application:
                 raise unknown(str(error)) from None
         token = request.cookies.get(COOKIE, "")
         is_token, is_use = len(token) == TOKEN_LENGTH, request.headers.get("accept") != EVENTS
-        look = partial(service.gate.signed_in, is_use=is_use)
+        look = partial(service.gate.signed_in, is_use=is_use, device=request.headers.get("user-agent", ""))
         signed_in = await self._looked_up(request, look, token) if is_token else None
         if signed_in is None:
             raise unknown("send a key as 'Authorization: Bearer KEY', or sign in")
@@ -253,6 +257,9 @@ def with_standing(response: Response, seconds: float) -> Response:
     response.raw_headers += [line for line in STANDING if line[0] not in own]
     response.raw_headers.append(timing)
     return response
+
+
+FOR_ALL: Final = ("/health/", "/confirm/", "/hooks/", "/static/")  # also outside of the networks that are set
 
 
 def is_open(path: str) -> bool:

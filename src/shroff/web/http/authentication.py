@@ -27,12 +27,12 @@ class Gate:
         self._desk = desk
         self.at_hand, self.who = ring.at_hand, ring.who
 
-    def signed_in(self, token: str, *, is_use: bool = True) -> SignedIn | None:
+    def signed_in(self, token: str, *, is_use: bool = True, device: str = "") -> SignedIn | None:
         """User of this token; None where it has expired. May wait for a store.
 
         What a page asks for by itself is no use: a session that nobody uses ends, though a page of it stays open.
         """
-        return signed_in(self._desk, token, is_use=is_use)
+        return signed_in(self._desk, token, is_use=is_use, device=device)
 
 
 @contextmanager

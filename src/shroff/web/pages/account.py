@@ -9,6 +9,7 @@ from starlette.responses import Response
 from shroff.errors import PausedError, SignInError, UsageError
 from shroff.people import sessions, users
 from shroff.people.access import Right, Role
+from shroff.people.store import token_hash
 from shroff.web.http.messages import Request
 from shroff.web.http.routes import Route
 from shroff.web.pages.login import let_in
@@ -20,7 +21,11 @@ if TYPE_CHECKING:
 
 ME: Final = "/me"
 DISPLAY: Final = f"{ME}/display"
-SAID: Final = {"changed": "Password changed. All your other sessions are ended.", "saved": "Time zone and theme saved."}
+SAID: Final = {
+    "changed": "Password changed. All your other sessions are ended.",
+    "saved": "Time zone and theme saved.",
+    "ended": "Sessions ended.",
+}
 THEMES: Final = {"": "same as the system", "light": "light", "dark": "dark"}
 START: Final = {Role.ADMIN: "/checks", Role.ANALYST: "/queue", Role.AUTHOR: "/rules", Role.VIEWER: "/results"}
 PASSWORDS: Final = ("password", "new", "again")
@@ -58,6 +63,17 @@ async def set_display(service: Service, request: Request) -> Response:
     return see_other(f"{ME}?said=saved")
 
 
+async def end_sessions(service: Service, request: Request) -> Response:
+    """End one of one's own sessions, or all but this one."""
+    signed_in, id_ = request.signed_in, (await request.form()).get("id", "")
+    assert signed_in is not None
+    if id_:
+        await service.in_thread(sessions.end_named, service.desk, request.who, id_)
+    else:
+        await service.in_thread(sessions.end_all, service.desk, request.who, request.who.name, signed_in.token)
+    return see_other(f"{ME}?said=ended")
+
+
 async def me(
     service: Service, request: Request, mistake: str = "", status: int = 422, zone: str | None = None
 ) -> Response:
@@ -65,6 +81,8 @@ async def me(
     signed_in = request.signed_in
     assert signed_in is not None
     shown = {
+        "opened": await service.in_thread(sessions.open_sessions, service.desk),
+        "own": token_hash(signed_in.token),
         "signed_in": signed_in,
         "mistake": mistake,
         "said": "" if mistake else SAID.get(request.query_params.get("said", ""), ""),
@@ -80,5 +98,6 @@ ROUTES: Final = (
     Route("GET", "/", Right.READ_DECISIONS, first),
     Route("GET", ME, Right.READ_DECISIONS, me),
     Route("POST", ME, Right.READ_DECISIONS, change_password),
+    Route("POST", f"{ME}/sessions", Right.READ_DECISIONS, end_sessions),
     Route("POST", DISPLAY, Right.READ_DECISIONS, set_display),
 )

@@ -31,6 +31,7 @@ _ACTIONS: Final[Mapping[str, str]] = MappingProxyType(
         "rule.silence_drop": "Withdraw silence request",
         "rule.silence_end": "End silence",
         "rules.put": "Change rule file",
+        "sign_in.by_factor": "Sign in by second factor",
         "sign_in.by_oidc": "Sign in by provider",
         "sign_in.by_password": "Sign in by password",
         "sign_in.by_link": "Sign in by link",

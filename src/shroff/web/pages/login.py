@@ -9,7 +9,7 @@ from urllib.parse import quote, urlsplit
 from starlette.responses import Response
 
 from shroff.errors import PausedError, SignInError, TransientError, UsageError
-from shroff.people import links, oidc, sessions
+from shroff.people import factors, links, oidc, sessions
 from shroff.people.access import network_of
 from shroff.people.sessions import SignedIn
 from shroff.web.http.authentication import COOKIE
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 VISIT: Final = "shroff_visit"
 FIRST: Final = "/"
+FACTOR: Final = "/login/factor"
 WORK: Final = "/queue"
 ENDED: Final = "You are signed out, or your session has expired. Sign in to continue."
 
@@ -56,6 +57,39 @@ async def sign_in(service: Service, request: Request) -> Response:
         paused = 429 if isinstance(error, PausedError) else 403
         return _login(service, back, name, sentence(str(error)), getattr(error, "status", paused))
     return let_in(service, request, found, back)
+
+
+async def show_factor(
+    service: Service, request: Request, form: Mapping[str, str] = NOTHING, mistake: str = "", status: int = 200
+) -> Response:
+    """Page that asks for a code: to go on signing in, to set the second factor up, or to turn it off."""
+    token, back = request.cookies.get(COOKIE, ""), form.get("back") or request.query_params.get("back", "")
+    try:
+        found = await service.in_thread(factors.asked, service.desk, token)
+    except SignInError:
+        return see_other("/login")
+    return alone("factor.html", status, asked=found, back=oidc.back_of(back), mistake=mistake)
+
+
+async def use_factor(service: Service, request: Request) -> Response:
+    """Take the code."""
+    service.address.check_origin(request)
+    form, token = await request.form(), request.cookies.get(COOKIE, "")
+    code, do = form.get("code", ""), form.get("do", "")
+    try:
+        found, codes = await service.signing.run(
+            network_of(request.address), factors.prove, service.desk, token, code, request.address, do
+        )
+    except (SignInError, ProblemError) as error:
+        paused = 429 if isinstance(error, PausedError) else 403
+        return await show_factor(service, request, form, sentence(str(error)), getattr(error, "status", paused))
+    back = oidc.back_of(form.get("back", ""))
+    response = let_in(service, request, found, back)
+    if codes:
+        shown = alone("recovery.html", codes=codes, back=back)
+        shown.headers["set-cookie"] = response.headers["set-cookie"]
+        return shown
+    return response
 
 
 async def sign_out(service: Service, request: Request) -> Response:
@@ -148,20 +182,16 @@ async def end_visit(service: Service, request: Request) -> Response:
     provider, query = _provider(service), request.query_params
     if "error" in query:
         return _login(service, FIRST, mistake="Sign-in with the provider failed. Try again.", status=403)
-
-    def finish() -> tuple[SignedIn, str]:
-        return oidc.finish(
-            service.desk,
-            provider,
-            _redirect_uri(service, request),
-            token=request.cookies.get(VISIT, ""),
-            answer=oidc.ProviderAnswer(query.get("state", ""), query.get("code", ""), query.get("iss", "")),
-            address=request.address,
-            before=request.cookies.get(COOKIE, ""),
-        )
-
+    answer = oidc.ProviderAnswer(query.get("state", ""), query.get("code", ""), query.get("iss", ""))
+    token, before, uri = (
+        request.cookies.get(VISIT, ""),
+        request.cookies.get(COOKIE, ""),
+        _redirect_uri(service, request),
+    )
     try:
-        found, back = await service.in_thread(finish)
+        found, back = await service.in_thread(
+            oidc.finish, service.desk, provider, uri, token, answer, request.address, before
+        )
     except (SignInError, TransientError, UsageError) as error:
         status = 403 if isinstance(error, SignInError) else 503
         return _login(service, FIRST, mistake=sentence(str(error)), status=status)
@@ -179,13 +209,15 @@ def _login(service: Service, back: str, name: str = "", mistake: str = "", statu
     host = urlsplit(provider.issuer).hostname if provider is not None else ""
     told = ENDED if back != FIRST and not mistake else ""
     shown = {"back": back, "name": name, "mistake": mistake, "told": told}
-    return alone("login.html", status, has_provider=provider is not None, provider=host, **shown)
+    passwords = service.desk.settings.has_passwords
+    return alone("login.html", status, has_provider=provider is not None, provider=host, passwords=passwords, **shown)
 
 
 def let_in(service: Service, request: Request, found: SignedIn, back: str) -> Response:
     """Go on as somebody who is signed in from now on."""
-    seconds = service.desk.times.lasts_ms // 1_000
-    return _with_cookie(service, request, see_other(back), COOKIE, found.token, seconds)
+    seconds = service.desk.settings.lasts_ms // 1_000
+    there = f"{FACTOR}?back={quote(back, safe='')}" if found.is_half else back
+    return _with_cookie(service, request, see_other(there), COOKIE, found.token, seconds)
 
 
 def _with_cookie(
@@ -205,6 +237,8 @@ def _redirect_uri(service: Service, request: Request) -> str:
 ROUTES: Final = (
     Route("GET", "/login", None, show),
     Route("POST", "/login", None, sign_in),
+    Route("GET", FACTOR, None, show_factor),
+    Route("POST", FACTOR, None, use_factor),
     Route("POST", "/login/out", None, sign_out),
     Route("GET", f"{links.PATH}{{token}}", None, show_link),
     Route("POST", f"{links.PATH}{{token}}", None, use_link),

@@ -20,8 +20,10 @@ from shroff.people.user_operations import (
     DeleteUser,
     EndSession,
     LinkUser,
+    ResetFactor,
     ShowSessions,
     ShowUsers,
+    SignOutUser,
     UserLink,
 )
 from shroff.people.users import PEOPLE
@@ -113,8 +115,8 @@ async def show_users(
         link=link,
         of=of,
         me=request.who.name,
-        idle_s=service.desk.times.idle_ms // 1_000,
-        lasts_s=service.desk.times.lasts_ms // 1_000,
+        idle_s=service.desk.settings.idle_ms // 1_000,
+        lasts_s=service.desk.settings.lasts_ms // 1_000,
     )
 
 
@@ -138,6 +140,8 @@ async def change_user(service: Service, request: Request) -> Response:
         "enable": ChangeUser(name=name, disabled=False),
         "link": LinkUser(name=name),
         "delete": DeleteUser(name=name),
+        "factor": ResetFactor(name=name),
+        "sessions": SignOutUser(name=name),
     }
     act = acts.get(form.get("do", ""))
     if act is None:

@@ -500,8 +500,8 @@ public class Api extends Transport {
         return call("POST", "/api/v1/rules/" + part(rule) + "/draft/approve", Map.of(), body, new TypeReference<Types.RuleDraft>() {});
     }
 
-    /** Check an unsaved text: errors with line and column, test results, and the rule in words. */
-    public Types.DraftCheck postRulesRuleDraftCheck(String rule, Types.DraftBody body) {
+    /** Check an unsaved text: errors with line and column, test results, the rule in words, and as a form. */
+    public Types.DraftCheck postRulesRuleDraftCheck(String rule, Types.FormBody body) {
         return call("POST", "/api/v1/rules/" + part(rule) + "/draft/check", Map.of(), body, new TypeReference<Types.DraftCheck>() {});
     }
 
@@ -604,9 +604,19 @@ public class Api extends Transport {
         return call("DELETE", "/api/v1/users/" + part(name), Map.of(), null, new TypeReference<Types.RemovedUser>() {});
     }
 
+    /** Remove the second factor of a user who lost the device; the user's sessions end. */
+    public Types.FactorlessUser deleteUsersNameFactor(String name) {
+        return call("DELETE", "/api/v1/users/" + part(name) + "/factor", Map.of(), null, new TypeReference<Types.FactorlessUser>() {});
+    }
+
     /** Create a one-time link: with a NAME it sets that user's password, without one it creates an admin. */
     public Types.UserLink postUsersNameLink(String name) {
         return call("POST", "/api/v1/users/" + part(name) + "/link", Map.of(), null, new TypeReference<Types.UserLink>() {});
+    }
+
+    /** End all sessions of a user, who may sign in again. */
+    public Types.SignedOutUser deleteUsersNameSessions(String name) {
+        return call("DELETE", "/api/v1/users/" + part(name) + "/sessions", Map.of(), null, new TypeReference<Types.SignedOutUser>() {});
     }
 
     /** List saved filters: built-in ones, your own, and those that others share. */

@@ -718,7 +718,7 @@ public interface Types {
     record DraftBody(
             @JsonProperty("text") String text) {}
 
-    /** The result of checking a text: errors, warnings, tests. `more` counts those not listed. */
+    /** The result of checking a text: errors, warnings, tests, and its form. `more` counts those not listed. */
     @JsonInclude(JsonInclude.Include.NON_NULL)
     record DraftCheck(
             @JsonProperty("ok") Boolean ok,
@@ -728,7 +728,9 @@ public interface Types {
             @JsonProperty("warnings") List<DraftMistake> warnings,
             @JsonProperty("says") String says,
             @JsonProperty("tests") List<DraftTest> tests,
-            @JsonProperty("more") Map<String, Long> more) {}
+            @JsonProperty("more") Map<String, Long> more,
+            @JsonProperty("text") String text,
+            @JsonProperty("form") RuleForm form) {}
 
     /** An error or warning with its position in a text; `instead` is the suggested word, if known. */
     @JsonInclude(JsonInclude.Include.NON_NULL)
@@ -748,7 +750,10 @@ public interface Types {
             @JsonProperty("passed") Boolean passed,
             @JsonProperty("problem") String problem) {}
 
-    /** The result of exploration for a decline by the score: `explored` says whether the event was approved. */
+    /**
+     * The result of exploration for a decline by the score: `explored` says whether the event was approved. An
+     * approval, with `would_be` approve, has one if it is in the sample that analysts review.
+     */
     @JsonInclude(JsonInclude.Include.NON_NULL)
     record Drawn(
             @JsonProperty("explored") Boolean explored,
@@ -878,6 +883,11 @@ public interface Types {
             @JsonProperty("rules") List<RuleLine> rules,
             @JsonProperty("model") ModelPart model) {}
 
+    /** A user without a second factor. */
+    @JsonInclude(JsonInclude.Include.NON_NULL)
+    record FactorlessUser(
+            @JsonProperty("user") UserDocument user) {}
+
     /**
      * The features of a key at a point in time. `events` is the number of events and labels of the key up to
      * then, 0 for a key that the log never saw. `left_out` names features without a value between events, with
@@ -976,6 +986,19 @@ public interface Types {
             @JsonProperty("review_at") Double reviewAt,
             @JsonProperty("decline_at") Double declineAt,
             @JsonProperty("cost") String cost) {}
+
+    /** A draft's text, and a form whose values replace those of the text. */
+    @JsonInclude(JsonInclude.Include.NON_NULL)
+    record FormBody(
+            @JsonProperty("text") String text,
+            @JsonProperty("form") RuleForm form) {}
+
+    /** A condition. Without a comparison the operand is an expression that is shown as text. */
+    @JsonInclude(JsonInclude.Include.NON_NULL)
+    record FormRow(
+            @JsonProperty("operand") String operand,
+            @JsonProperty("comparison") String comparison,
+            @JsonProperty("value") String value) {}
 
     /** The 90 % interval of the fraud money of a row once all of it is known. */
     @JsonInclude(JsonInclude.Include.NON_NULL)
@@ -1425,6 +1448,21 @@ public interface Types {
             @JsonProperty("days") Long days,
             @JsonProperty("share") Double share,
             @JsonProperty("by_source") Map<String, Double> bySource) {}
+
+    /**
+     * Fraud among approvals by the sample of them, reported or not. Of `sampled` approvals `reviewed` have an
+     * answer. The rate is the share of frauds among all approvals, with its 95 % confidence interval; null
+     * before the first answer. `fraud_money` is that of these frauds.
+     */
+    @JsonInclude(JsonInclude.Include.NON_NULL)
+    record MissedFraudRate(
+            @JsonProperty("sampled") Long sampled,
+            @JsonProperty("reviewed") Long reviewed,
+            @JsonProperty("frauds") Long frauds,
+            @JsonProperty("rate") Double rate,
+            @JsonProperty("low") Double low,
+            @JsonProperty("high") Double high,
+            @JsonProperty("fraud_money") String fraudMoney) {}
 
     /** An error: for input its path and `detail`; for the project's files the position, a message and a hint. */
     @JsonInclude(JsonInclude.Include.NON_NULL)
@@ -1950,8 +1988,8 @@ public interface Types {
     /**
      * What fraud cost and what decisions did, with the total of all events; those of several rules count once.
      * `review_hours` is the time from claim to decision of cases that were decided in these days, each at most
-     * as long as a claim locks it. `declines` is null where nothing was explored, `limits` has those of
-     * shroff.yaml.
+     * as long as a claim locks it. `declines` is null where nothing was explored, `missed_fraud` where no
+     * approval was sampled; `limits` has those of shroff.yaml.
      */
     @JsonInclude(JsonInclude.Include.NON_NULL)
     record Results(
@@ -1963,6 +2001,7 @@ public interface Types {
             @JsonProperty("total") ResultRow total,
             @JsonProperty("review_hours") Double reviewHours,
             @JsonProperty("declines") DeclineValue declines,
+            @JsonProperty("missed_fraud") MissedFraudRate missedFraud,
             @JsonProperty("limits") List<SchemeRatio> limits) {}
 
     /** The result for each entry. */
@@ -2060,6 +2099,17 @@ public interface Types {
     @JsonInclude(JsonInclude.Include.NON_NULL)
     record RuleFiles(
             @JsonProperty("files") List<RuleFileShown> files) {}
+
+    /**
+     * A rule as a form. Args: keys: The values of KEYS; empty where the rule has none. joined: `and` or `or`,
+     * which joins the groups; the other word joins the rows of a group. groups: Rows by group; most groups have
+     * one.
+     */
+    @JsonInclude(JsonInclude.Include.NON_NULL)
+    record RuleForm(
+            @JsonProperty("keys") Map<String, String> keys,
+            @JsonProperty("joined") String joined,
+            @JsonProperty("groups") List<List<FormRow>> groups) {}
 
     /** An event that a rule hit. `shadow` says whether the rule was in shadow then. */
     @JsonInclude(JsonInclude.Include.NON_NULL)
@@ -2231,12 +2281,13 @@ public interface Types {
     record SessionAnswer(
             @JsonProperty("session") SessionDocument session) {}
 
-    /** An open session, without its token. */
+    /** An open session, without its token. `device` is what the browser says of itself. */
     @JsonInclude(JsonInclude.Include.NON_NULL)
     record SessionDocument(
             @JsonProperty("id") String id,
             @JsonProperty("user") String user,
             @JsonProperty("address") String address,
+            @JsonProperty("device") String device,
             @JsonProperty("signed_in_at") String signedInAt,
             @JsonProperty("used_at") String usedAt,
             @JsonProperty("ends_at") String endsAt) {}
@@ -2252,6 +2303,11 @@ public interface Types {
             @JsonProperty("etag") String etag,
             @JsonProperty("file") String file,
             @JsonProperty("reason") String reason) {}
+
+    /** A user without an open session. */
+    @JsonInclude(JsonInclude.Include.NON_NULL)
+    record SignedOutUser(
+            @JsonProperty("user") UserDocument user) {}
 
     /** The rule to silence, and the etag of the requested silence. */
     @JsonInclude(JsonInclude.Include.NON_NULL)
@@ -2375,6 +2431,7 @@ public interface Types {
             @JsonProperty("role") String role,
             @JsonProperty("disabled") Boolean disabled,
             @JsonProperty("signs_in_by") String signsInBy,
+            @JsonProperty("second_factor") Boolean secondFactor,
             @JsonProperty("made_at") String madeAt,
             @JsonProperty("last_login_at") String lastLoginAt) {}
 

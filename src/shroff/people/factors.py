@@ -1,0 +1,110 @@
+"""The second factor: codes of an authenticator app (TOTP, RFC 6238), and recovery codes that work once each."""
+
+from __future__ import annotations
+
+import hmac
+from base64 import b32decode, b32encode
+from dataclasses import dataclass, replace
+from typing import Final
+
+from shroff.errors import SignInError
+from shroff.people import throttle
+from shroff.people.access import Who
+from shroff.people.audit import Act
+from shroff.people.sessions import SignedIn, held, open_session
+from shroff.people.store import Desk, PeopleQueries, User, token_hash
+from shroff.people.users import changed, shown
+
+STEP_MS: Final = 30_000
+AROUND: Final = (0, -1, 1)  # steps of a clock that is not quite right
+RECOVERY_CODES: Final = 10
+GONE: Final = "this sign-in has ended. Sign in again"
+WRONG: Final = "the code is wrong, has expired or was used before. Wait for the next code, or use a recovery code"
+
+
+def code_at(secret: bytes, step: int) -> str:
+    """The code of six digits for a time step: HMAC-SHA-1, as all authenticator apps have it."""
+    digest = hmac.digest(secret, step.to_bytes(8, "big"), "sha1")
+    at = digest[-1] & 15
+    return f"{int.from_bytes(digest[at : at + 4], 'big') % 2**31 % 10**6:06}"
+
+
+@dataclass(frozen=True, slots=True)
+class FactorForm:
+    """What a browser is asked for: a code of the user's app, or of one that takes this secret first.
+
+    A secret comes from the session's hash and the project's key: who reads the database, or the cookie, has no code.
+    """
+
+    user: User
+    seed: bytes
+    is_half: bool
+    secret: str
+
+
+def asked(desk: Desk, token: str) -> FactorForm:
+    """What to ask the browser of a session for, half or whole. Raises: SignInError where the session has ended."""
+    with desk.store.look() as look:
+        return _asked(desk, look, token)
+
+
+def _asked(desk: Desk, look: PeopleQueries, token: str) -> FactorForm:
+    found = held(desk, look, token)
+    if found is None or found[1].subject:
+        raise SignInError(GONE)
+    session, user = found
+    seed = user.factor or session.hash  # sealed beside heads of the audit log, of which none has a number below 0
+    return FactorForm(user, seed, session.is_half, b32encode(desk.store.seal(-user.number, seed)[:20]).decode())
+
+
+def prove(desk: Desk, token: str, code: str, address: str, do: str = "") -> tuple[SignedIn, list[str]]:
+    """Take a code: it ends a sign-in, sets the factor up, or ends it where `do` is `end`. A new session is open.
+
+    Gives the recovery codes of a factor that is new, this one time. Raises: PausedError; SignInError.
+    """
+    name = f"{asked(desk, token).user.name} factor"  # no user's name: a right password forgets no wrong code
+    throttle.begin(desk, name, address)
+    with desk.store.change() as change:
+        form = _asked(desk, change, token)
+        before = form.user
+        is_new, codes = not before.factor, list[str]()
+        user = _used(desk, form, code)
+        throttle.succeed(change, name, address)
+        if is_new:
+            codes = [b32encode(desk.bytes_of(10)).decode() for _ in range(RECOVERY_CODES)]
+            recovery = " ".join(token_hash(text).hex() for text in codes)
+            user = replace(user, factor=form.seed, recovery=recovery, stamp=user.stamp + 1)
+        ends = do == "end" and not (is_new or form.is_half)
+        if ends:
+            user = without(user)
+        if is_new or ends:  # what was opened without it ends, and with it
+            change.end_sessions(user.number)
+        signed = open_session(desk, change, user, address, token, by="factor", is_proven=not ends)
+        if is_new or ends:
+            change.audit(
+                Act(signed.who, "factor.change", f"user {user.name}", shown(before), shown(user)), desk.now_ms()
+            )
+        return signed, codes
+
+
+def without(user: User) -> User:
+    """A user without a second factor, whose sessions end."""
+    return replace(user, factor=b"", recovery="", stamp=user.stamp + 1)
+
+
+def reset(desk: Desk, who: Who, name: str) -> User:
+    """Remove the second factor of a user who lost it; their sessions end. Raises: NotAllowedError; UsageError."""
+    return changed(desk, who, name, "factor.reset", without)
+
+
+def _used(desk: Desk, form: FactorForm, code: str) -> User:
+    """The user with this code used up. Raises: SignInError where it does not hold, or no more."""
+    user, plain = form.user, "".join(code.split()).replace("-", "").upper()
+    kept, hashed = user.recovery.split(), token_hash(plain).hex()
+    if hashed in kept:
+        return replace(user, recovery=" ".join(left for left in kept if left != hashed))
+    for step in (desk.now_ms() // STEP_MS + around for around in AROUND):
+        right = code_at(b32decode(form.secret), step).encode()
+        if step > user.factor_step and hmac.compare_digest(right, plain.encode("utf-8", "surrogatepass")):
+            return replace(user, factor_step=step)
+    raise SignInError(WRONG)

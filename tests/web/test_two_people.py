@@ -1,0 +1,158 @@
+"""A second person for models, thresholds and users; passwords off; networks from which the service answers."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from shroff.app import project as app
+from shroff.app.models.model_operations import PromoteModel
+from shroff.app.models.promotion import Deployment, Promotions
+from shroff.config import TEMPLATE_FOLDER
+from shroff.errors import DefinitionError, NotAllowedError, SignInError
+from shroff.people import links, sessions, users
+from shroff.people.access import Role
+from shroff.people.store import rows_of
+from shroff.project.settings.systems import SignInSettings
+from tests.support.trained import fitted_to
+from tests.support.webs import PASSWORD, Asker, Browser, run
+from tests.web.test_people import call, send
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def bank(tmp_path: Path) -> Path:
+    folder = tmp_path / "bank"
+    shutil.copytree(TEMPLATE_FOLDER / "payments", folder)
+    with (folder / "shroff.yaml").open("a") as file:
+        file.write("\nsecond_person: [models, thresholds, users]\n")
+    fitted = fitted_to((("payment.amount", ()),), 1)
+    manifest = {
+        "id": "m-1",
+        "event": "payment",
+        "format": fitted.format,
+        "learner": "xgboost",
+        "inputs": [{"name": "payment.amount", "kind": "number", "categories": []}],
+    }
+    app.open_exactly(folder).context.registry.write(manifest, fitted.files)
+    return folder
+
+
+async def second(asks: Asker, name: str = "ben", role: Role = Role.ADMIN) -> Browser:
+    """Another person, who was let in before the setting."""
+    admin = asks.service.project.context.who
+    await asyncio.to_thread(users.add, asks.service.desk, admin, name, role, password=PASSWORD)
+    browser = Browser(asks)
+    assert (await browser.post("/login", {"name": name, "password": PASSWORD})).status == 303
+    return browser
+
+
+def test_a_model_that_one_person_alone_promotes_is_refused(bank, monkeypatch):
+    promoted = list[str]()
+
+    def promote(self: Promotions, id_: str, **_: object) -> Deployment:
+        promoted.append(self._context.who.name)
+        return Deployment(event="payment", model=id_, what="promoted", champion=id_, in_force=True)
+
+    monkeypatch.setattr(Promotions, "promote", promote)
+
+    async def steps(asks: Asker, browser: Browser) -> None:
+        other = await second(asks, role=Role.AUTHOR)
+        wanted = {"do": "promote", "reason": "it finds more"}
+        for _ in range(2):
+            first = await call(browser, "POST", "/api/v1/models/m-1", wanted)
+            assert first.status == 403
+            assert first.json()["type"].endswith("waits-for-second")
+        different = await call(other, "POST", "/api/v1/models/m-1", {**wanted, "waive": ["brier at most 0.1"]})
+        assert different.status == 403, "it is not what was requested"
+        key = (await call(browser, "POST", "/api/v1/keys", {"name": "ci", "role": "author"})).json()["key"]
+        bearer = {"authorization": f"Bearer {key}", "accept": "*/*"}
+        asked = msgspec.json.encode(wanted)
+        assert (await Browser(asks).send("POST", "/api/v1/models/m-1", asked, bearer)).status == 403
+        assert promoted == []
+
+        agreed = await send(other, "/models/m-1", do="promote", reason="I looked at its errors too")
+        assert agreed.status == 303
+        assert promoted == ["ben"]
+        again = await send(browser, "/models/m-1", do="promote", reason="once more")
+        assert b"another person does the same" in again.body, "an approval counts once"
+        with pytest.raises(NotAllowedError, match="works only in the service"):
+            asks.service.project.run(PromoteModel(id="m-1"))
+        assert promoted == ["ben"]
+        told = [(row.name, row.action) for row in rows_of(asks.service.desk.store) if row.action == "change.ask"]
+        assert ("ann", "change.ask") in told
+
+    run(bank, steps)
+
+
+def test_thresholds_and_roles_take_two_and_locking_out_takes_one(bank):
+    async def steps(asks: Asker, browser: Browser) -> None:
+        other = await second(asks)
+        tag = {"if-match": "*", "content-type": "application/json", "accept": "*/*"}
+        body = msgspec.json.encode({"reason": "cheaper", "review_at": 0.5, "decline_at": 0.9})
+        for who, status in ((browser, 403), (other, 200)):
+            headers = {**tag, "x-csrf-token": await who.csrf()}
+            assert (await who.send("PUT", "/api/v1/thresholds/payment", body, headers)).status == status
+        assert "0.9" in (bank / "policy.yaml").read_text()
+
+        for path, form in (
+            ("/settings/users", {"name": "eve", "role": "admin"}),
+            ("/settings/users/ben", {"do": "role", "role": "viewer"}),
+            ("/settings/users/ben", {"do": "link"}),
+            ("/settings/users/ben", {"do": "factor"}),
+        ):
+            assert (await send(browser, path, **form)).status == 422
+        assert {user.name for user in users.all_users(asks.service.desk)} == {"ann", "ben"}
+        made = await send(other, "/settings/users", name="eve", role="admin")
+        assert (made.status, b"Send this link" in made.body) == (200, True)
+        assert (await send(browser, "/settings/users/ben", do="disable")).status == 303
+        assert (await other.get("/me")).status == 303
+
+    run(bank, steps)
+
+
+def test_without_passwords_only_the_provider_signs_in(bank):
+    async def steps(asks: Asker, browser: Browser) -> None:
+        desk, admin = asks.service.desk, asks.service.project.context.who
+        off = replace(desk, settings_now=lambda: SignInSettings(has_passwords=False))
+        path = links.for_password(desk, admin, "ann").removeprefix(links.PATH)
+        with pytest.raises(SignInError, match=sessions.WRONG):
+            sessions.sign_in(off, "ann", PASSWORD, "1.2.3.4")
+        with pytest.raises(SignInError, match="passwords are off here"):
+            links.use(off, path, "staple of another kind")
+        assert sessions.sign_in(desk, "ann", PASSWORD, "1.2.3.4").user.name == "ann", "nothing was changed"
+
+    run(bank, steps)
+
+
+def test_passwords_are_off_only_beside_a_provider_and_networks_are_networks(bank):
+    with (bank / "shroff.yaml").open("a") as file:
+        file.write("sign_in: { passwords: false }\nweb: { networks: [10.0.0.0/33] }\n")
+    with pytest.raises(DefinitionError) as raised:
+        _ = app.open(bank).definitions
+    problems = {problem.message for problem in raised.value.problems}
+
+    assert any("without passwords, nobody could sign in" in message for message in problems)
+    assert any("networks: 10.0.0.0/33 is neither an address nor a network" in message for message in problems)
+
+
+def test_the_service_answers_the_networks_that_are_set(bank):
+    with (bank / "shroff.yaml").open("a") as file:
+        file.write("web: { networks: [127.0.0.1, 10.0.0.0/8] }\n")
+
+    async def steps(asks: Asker, browser: Browser) -> None:
+        for address, status in (("10.1.2.3", 200), ("::ffff:10.1.2.3", 200), ("192.0.2.1", 403), ("::1", 403)):
+            assert (await asks.ask("GET", "/login", key="", address=address)).status == status
+            refused = 401 if status == 200 else 403
+            assert (await asks.ask("GET", "/metrics", key="", address=address)).status == refused
+        assert (await asks.ask("GET", "/health/live", key="", address="192.0.2.1")).status == 200
+        assert (await asks.ask("GET", "/confirm/x", key="", address="192.0.2.1")).status == 404
+        assert (await browser.get("/me")).status == 200
+
+    run(bank, steps)
