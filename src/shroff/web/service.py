@@ -122,8 +122,7 @@ class _BySettings:
     @classmethod
     def of(cls, systems: Systems, provider: Provider | None) -> Self:
         """What these settings say. Raises: UsageError for an address that is none."""
-        given = systems.web.options.get("networks")
-        networks = Proxies(given) if given else None
+        networks = Proxies(given) if (given := systems.web.options.get("networks")) else None
         return cls(systems, Address(systems.public_url), proxies_of(systems.web), networks, provider)
 
 
@@ -212,8 +211,7 @@ class Service:
 
     def is_allowed(self, address: str) -> bool:
         """Whether the networks that are set have this address; any where none is set."""
-        networks = self._active().networks
-        return networks is None or networks.has(address)
+        return (networks := self._active().networks) is None or networks.has(address)
 
     @property
     def provider(self) -> Provider | None:
