@@ -151,3 +151,51 @@ def test_a_rule_from_a_typo_to_being_in_force_and_back(service: Served, page: Pa
     expect(page.locator("#history")).to_contain_text("too many reviews")
     assert fits(page)
     assert "  shadow: true\n" in (files / f"{name}.yaml").read_text(encoding="utf-8")
+
+
+def test_a_rule_is_built_as_a_form_by_keyboard_and_its_comments_stay(service: Served, page: Page) -> None:
+    expect.set_options(timeout=PATIENCE_MS)
+    page.set_viewport_size({"width": DESK[0], "height": DESK[1]})
+    page.goto(f"{service.url}/rules/formed/draft")
+    keyboard, text = page.keyboard, page.locator("textarea#text")
+    expect(page.get_by_role("group", name="Condition 1")).to_be_visible()
+
+    # a feature by its meaning, a comparison that fits its type, and a value; then one of two fields
+    page.get_by_role("button", name="Add a condition").press("Enter")
+    keyboard.type("payments in 10 min")
+    expect(page.get_by_role("option", name="card.payments_10m").first).to_have_attribute("aria-selected", "true")
+    keyboard.press("Enter")
+    keyboard.press("Tab")
+    keyboard.press("i")
+    keyboard.press("Tab")
+    keyboard.type("3")
+    page.get_by_role("button", name="Add a condition").press("Enter")
+    keyboard.type("this.country")
+    keyboard.press("Tab")
+    page.locator(":focus").select_option(label="is not")
+    keyboard.press("Tab")
+    keyboard.type("DE")
+    page.get_by_label("Description").fill("many at once")
+    when = "when: this.amount > 1_000 and card.payments_10m >= 3 and this.country != 'DE'"
+    expect(text).to_have_value(
+        f"- id: formed  # many at once\n  on: payment\n  by: card\n  {when}\n"
+        '  reason: "{this.amount}, above 1,000"\n  effect: review\n'
+    )
+    expect(page.locator("[data-says-back]")).to_contain_text("3 or more payments in 10 min")
+    expect(page.locator("[data-counted]")).to_contain_text("of 400 events hit", timeout=2 * PATIENCE_MS)
+    assert fits(page)
+
+    # what no row can show is text, and says so; a change beside it leaves it and the comments as they are
+    page.get_by_role("button", name="Text", exact=True).click()
+    text.fill(text.input_value().replace(when, "when: this.amount > 5 and not (this.amount > 9)  # odd"))
+    expect(page.locator("[data-says-back]")).to_contain_text("at most 9")
+    page.get_by_role("button", name="Form", exact=True).click()
+    expect(page.get_by_text("This condition is shown as text.")).to_be_visible()
+    page.get_by_label("A hit").select_option("decline")
+    expect(text).to_have_value(
+        "- id: formed  # many at once\n  on: payment\n  by: card\n"
+        "  when: this.amount > 5 and not (this.amount > 9)  # odd\n"
+        '  reason: "{this.amount}, above 1,000"\n  effect: decline\n'
+    )
+    keyboard.press("Control+s")
+    expect(page.locator("[data-state]")).to_have_text("Saved")

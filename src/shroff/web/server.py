@@ -150,7 +150,7 @@ async def _serve(
     logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # what it would say holds bytes of requests
     with ThreadPoolExecutor(THREADS, thread_name_prefix="read") as threads, closing(DraftCheckers(project)) as checkers:
         routes = table(project.definitions)
-        options = replace(options, check=checkers.check)
+        options = replace(options, check=checkers.run)
         service = Service(project, gate, desk, threads, options, routes=routes, tell=tell)
         config = uvicorn.Config(
             Application(service, routes, tell),

@@ -9,12 +9,11 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from threading import Event, Thread
-from typing import TYPE_CHECKING, Final, Self, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias, TypeVar
 
 import msgspec
 
 from shroff.app.live.webhook_sources import ServedPushes
-from shroff.app.rules.draft_operations import CheckDraft, DraftCheck
 from shroff.cases.case_queries import QueueCount
 from shroff.errors import ShroffError, TransientError, UsageError
 from shroff.log.flags import VerdictsInForce
@@ -72,7 +71,7 @@ STRANGERS_RATE: Final = 20.0  # pages a second of one address without a key; tho
 RATE: Final = 50_000.0  # events a second of one key
 
 One = TypeVar("One")
-Check: TypeAlias = "Callable[..., DraftCheck]"
+Check: TypeAlias = "Callable[[Any], Any]"
 Step: TypeAlias = "Callable[[Change, int], object]"  # is given the moment of the change
 
 
@@ -99,7 +98,7 @@ class ServiceOptions:
         stands_by: It waits while another process leads the log.
         reads_source: It reads the project's live source between posts.
         watches: It applies changes of the project's files by itself.
-        check: What checks a draft of a rule; left out, this process does.
+        check: What runs checks and counts of drafts; left out, this process does.
     """
 
     limits: Limits = Limits()
@@ -152,9 +151,7 @@ class Service:
         tell: Callable[[str], None] = unheard,
     ) -> None:
         options = options or ServiceOptions()
-        self.check_draft = options.check or (
-            lambda rule, text, form=None: project.run(CheckDraft(rule=rule, source=text, form=form))
-        )
+        self.of_draft = options.check or project.run
         self.project, self.gate, self.desk = project, gate, desk
         self.cases, self.notices = project.cases.desk(desk), project.notice_files.store_beside(desk.store)
         self.by_settings = _BySettings.of(project.context.systems, project.outside.open_provider())

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final
 import msgspec
 
 from shroff.app.rules.rule_files import ChangedMeanwhileError, NoRuleError, NotApprovedError, subject_of
-from shroff.errors import NotAllowedError, Problem, RefusalError
+from shroff.errors import NotAllowedError, Problem, RefusalError, UsageError
 from shroff.events.event import TimeText, time_text
+from shroff.language.values import show_decimal
 from shroff.operations.declaration import OperationAnswer, OperationRequest, Param, group, operation
 from shroff.people.audit import Action, checked_reason
 from shroff.rules.texts import RuleForm, form_of, tag_of, with_form
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from shroff.app.live.requests import WriterRequests
     from shroff.app.people import ProjectPeople
     from shroff.app.rules.agreements import Agreements
+    from shroff.app.rules.backtests import LogBacktests
     from shroff.app.rules.rule_drafts import Checked, RuleDraftFiles, StoredDraft
     from shroff.app.rules.rule_files import Before, Rules
     from shroff.app.rules.rule_looks import RuleLooks
@@ -177,6 +179,41 @@ def check_draft(drafts: RuleDraftFiles, request: CheckDraft) -> DraftCheck:
     """Check a text: errors with line and column, test results, and the rule in words. Some seconds for a long text."""
     text = request.source if request.form is None else with_form(request.source, request.form)
     return check_of(drafts.check(request.rule, text), text)
+
+
+class CountDraft(OperationRequest["DraftCount"], rename={"source": "text"}):
+    """A text whose hits are counted."""
+
+    rule: Annotated[str, Param("The rule.")]
+    source: Annotated[str, Param("The text.")]
+
+
+class DraftCount(OperationAnswer):
+    """Hits of a text among the events of the last 30 days of the log, and their amount.
+
+    Without `as_of` they could not be counted: `why_not` says why.
+    """
+
+    as_of: TimeText | None = None
+    events: int = 0
+    hits: int = 0
+    money: str = ""
+    why_not: str = ""
+
+
+@operation("drafts count", right="read:decisions", has_command=False)
+def count_draft(drafts: RuleDraftFiles, backtests: LogBacktests, request: CountDraft) -> DraftCount:
+    """Count the hits of a text in the last 30 days, as of at most 10 minutes ago."""
+    checked = drafts.check(request.rule, request.source)
+    if checked.rule is None or checked.definitions is None or checked.mistakes:
+        return DraftCount(why_not="fix the errors first")
+    try:
+        as_of_ms, events, hits, amount = backtests.count_hits(checked.rule, checked.definitions)
+    except UsageError as error:
+        return DraftCount(why_not=str(error))
+    settings = checked.definitions.settings
+    money = f"{show_decimal(amount, settings.money_places)} {settings.currency}"
+    return DraftCount(as_of=time_text(as_of_ms), events=events, hits=hits, money=money)
 
 
 def check_of(checked: Checked, text: str) -> DraftCheck:

@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, Final, cast
 
 import msgspec
 
-from shroff.app.rules.draft_operations import CheckDraft, DraftCheck
+from shroff.app.rules.draft_operations import CountDraft
 from shroff.operations.declaration import OperationRequest, Outcome, operation_of
-from shroff.rules.texts import RuleForm
 from shroff.web.http.problems import RETRY_AFTER, ProblemError
 from shroff.web.work.operation_work import BROKEN, SaidLine
 
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from shroff.app.project import Project
 
 CHECK_S_MAX: Final = 15.0
+COUNT_S_MAX: Final = 120.0  # of hits: the first count reads the whole log
 MEMORY_MAX: Final = 2 * 1024 * 1024 * 1024  # bytes of a process that checks drafts, the project among them
 Told = Callable[[int, int], None]  # is told how much is done, of how much
 
@@ -109,16 +109,17 @@ class DraftCheckers:
         self._free: list[OperationProcess] = []
         self._all: set[OperationProcess] = set()
 
-    def check(self, rule: str, text: str, form: RuleForm | None = None) -> DraftCheck:
-        """Findings about a draft. Raises: ProblemError, with 503 where that takes too much."""
+    def run(self, request: OperationRequest[Outcome]) -> Outcome:
+        """Findings about a draft, or its hits. Raises: ProblemError, with 503 where that takes too much."""
+        seconds_max = COUNT_S_MAX if isinstance(request, CountDraft) else CHECK_S_MAX
         process = self._taken()
         try:
-            found = process.run(CheckDraft(rule=rule, source=text, form=form), CHECK_S_MAX)
+            found = process.run(request, seconds_max)
         except ProcessEndedError as error:
             self._all.discard(process)
             if error.status == BROKEN:
                 raise RuntimeError("a check of a draft broke") from None
-            words = f"its check took more than {CHECK_S_MAX:g} s or {MEMORY_MAX:,} bytes; check a smaller draft"
+            words = f"its check took more than {seconds_max:g} s or {MEMORY_MAX:,} bytes; check a smaller draft"
             raise ProblemError(503, "too-slow", "This takes too long", words, RETRY_AFTER) from None
         except ProblemError:
             self._free.append(process)

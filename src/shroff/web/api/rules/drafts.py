@@ -8,7 +8,10 @@ import msgspec
 
 from shroff.app.rules.draft_operations import (
     BODY_BYTES_MAX,
+    CheckDraft,
+    CountDraft,
     DraftCheck,
+    DraftCount,
     DropDraft,
     DroppedDraft,
     RuleDraftChecked,
@@ -53,7 +56,7 @@ async def put_draft(service: Service, request: Request) -> Json[RuleDraftChecked
     given = decoded(await request.body(BODY_BYTES_MAX), DraftBody)
     id_, tag = request.path_params["rule"], "" if is_new else await _seen(service, request)
     found = await service.operations.run(request.who, WriteDraft(rule=id_, source=given.text, etag=tag))
-    said = await service.checked(request.who, service.check_draft, id_, found.source)
+    said = await service.checked(request.who, service.of_draft, CheckDraft(rule=id_, source=found.source))
     return Json(RuleDraftChecked(**msgspec.structs.asdict(found), check=said), headers=tagged(found.tag))
 
 
@@ -69,7 +72,15 @@ async def check(service: Service, request: Request) -> Json[DraftCheck]:
     """Findings about a text that is not saved yet, from a process of its own."""
     given = decoded(await request.body(BODY_BYTES_MAX), FormBody)
     rule = request.path_params["rule"]
-    return Json(await service.checked(request.who, service.check_draft, rule, given.text, given.form))
+    asked = CheckDraft(rule=rule, source=given.text, form=given.form)
+    return Json(await service.checked(request.who, service.of_draft, asked))
+
+
+async def count(service: Service, request: Request) -> Json[DraftCount]:
+    """Hits of a text that is not saved yet, counted in the process that checks drafts."""
+    given = decoded(await request.body(BODY_BYTES_MAX), DraftBody)
+    asked = CountDraft(rule=request.path_params["rule"], source=given.text)
+    return Json(await service.in_thread(service.of_draft, asked))
 
 
 async def _seen(service: Service, request: Request) -> str:
@@ -104,5 +115,10 @@ ROUTES: Final = (
         "Check an unsaved text: errors with line and column, test results, the rule in words, and as a form.",
         "`ok` says whether it could become active.",
         FormBody,
+    ),
+    api("POST", f"{_DRAFT}/count", Right.READ_DECISIONS, count)(
+        "Count the hits of an unsaved text among the events of the last 30 days, and their amount.",
+        "As of at most 10 minutes ago; `why_not` says why a text cannot be counted.",
+        DraftBody,
     ),
 )

@@ -11,6 +11,7 @@ from starlette.responses import Response
 from shroff.app.rules.draft_operations import (
     ActivateDraft,
     ApproveDraft,
+    CheckDraft,
     DraftCheck,
     DropDraft,
     ShadowDraft,
@@ -150,7 +151,10 @@ async def _editor(
     def looked_at() -> dict[str, Any]:
         """Findings about the text, computed on a thread: each of these reads it as YAML."""
         text = "" if is_long else typed.text
-        said, shadowed = service.check_draft(look.id, text), not is_long and _is_shadowed(look, typed)
+        said, shadowed = (
+            service.of_draft(CheckDraft(rule=look.id, source=text)),
+            not is_long and _is_shadowed(look, typed),
+        )
         return {
             "said": said,
             "is_shadowed": shadowed,

@@ -26,6 +26,7 @@ let chosen = 0;
 let timer = 0;
 let isChecking = false;
 let isAskedAgain = false;
+let isCounting = false;
 const formView = form.querySelector("[data-form]");
 const textView = form.querySelector("[data-text]");
 const fields = ruleForm(formView, known, typed);
@@ -160,6 +161,7 @@ function step(row, state, words) {
 
 function say(found) {
   sayForm(found.form);
+  count(found);
   mistakes = found.mistakes;
   const more = found.more.mistakes + found.more.warnings + found.more.elsewhere;
   form.querySelector("[data-mistakes]").replaceChildren(
@@ -245,6 +247,33 @@ function isItKept() {
   for (const button of document.querySelectorAll("[data-step]")) {
     button.dataset.was ??= String(button.disabled);
     button.disabled = !isKept || button.dataset.was === "true";
+  }
+}
+
+/** How often the text would have hit, once it has no mistakes; one count at a time. */
+async function count(found) {
+  if (found.mistakes.length || found.elsewhere.length || isCounting) {
+    return;
+  }
+  isCounting = true;
+  const sent = area.value;
+  let words = "The service does not answer.";
+  try {
+    const answer = await send("POST", form.dataset.count, { text: sent });
+    const said = await answer.json();
+    const large = (number) => Number(number).toLocaleString("en");
+    words = !answer.ok
+      ? "Counting takes too long here. Run a backtest."
+      : said.why_not
+        ? `Not counted: ${said.why_not}`
+        : `${large(said.hits)} of ${large(said.events)} events hit, ${said.money.replace(/^-?\d+/, large)}.`;
+  } catch {
+    // as said
+  }
+  isCounting = false;
+  document.querySelector("[data-counted]").textContent = words;
+  if (area.value !== sent && !isChecking) {
+    check();
   }
 }
 
