@@ -4,6 +4,7 @@ import { send } from "./page.js";
 import { ruleForm } from "./rule_form.js";
 
 const CHECK_AFTER_MS = 350;
+const BUSY_MS = 2_000; // after which a busy service is asked again
 const SHOWN_MAX = 30;
 const GLYPHS = { done: "genuine", stop: "warn", now: "clock", todo: "note" };
 const NAME = /[A-Za-z0-9_.]+$/;
@@ -161,7 +162,7 @@ function step(row, state, words) {
 
 function say(found) {
   sayForm(found.form);
-  count(found);
+  countHits(found);
   mistakes = found.mistakes;
   const more = found.more.mistakes + found.more.warnings + found.more.elsewhere;
   form.querySelector("[data-mistakes]").replaceChildren(
@@ -208,6 +209,9 @@ async function check() {
     }
     if (answer.ok && !isAskedAgain) {
       say(found);
+    } else if (answer.status === 429 || answer.status === 503) {
+      fields.again(pending);
+      timer = setTimeout(check, BUSY_MS);
     } else if (!answer.ok && pending) {
       formView.querySelector("[data-form-says]").textContent = found.detail ?? found.title;
     }
@@ -251,7 +255,7 @@ function isItKept() {
 }
 
 /** How often the text would have hit, once it has no mistakes; one count at a time. */
-async function count(found) {
+async function countHits(found) {
   if (found.mistakes.length || found.elsewhere.length || isCounting) {
     return;
   }

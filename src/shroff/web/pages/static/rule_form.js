@@ -375,6 +375,10 @@ export function ruleForm(root, known, onChange) {
       isChanged = false;
       return found;
     },
+    /** What was pending could not be written: it still is. */
+    again(pending) {
+      isChanged ||= pending !== null;
+    },
     /** Show the form of a text, unless a person works on it. */
     async show(found) {
       names = await known();
