@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from itertools import islice
 
 import yaml
 
 from shroff.examples.bank import BankLabel, Payment, bank, with_labels
 from shroff.examples.demo import FIELDS
-from shroff.examples.names import BankNames, card_label, person
+from shroff.examples.names import RATES, BankNames, card_label, euros, person
 from shroff.examples.town import COUNTRIES, KINDS
 
 EVENTS = 2_000
@@ -19,11 +20,22 @@ def test_names_change_nothing_that_was_drawn_and_are_the_declared_fields():
     named = list(BankNames(EVENTS, 3).named(with_labels(bank(EVENTS, 3), 3)))
     added = yaml.safe_load(FIELDS)
 
-    assert [_without(one, added) for one in named] == plain
+    assert [_without(one, added) for one in named] == [_without(one, {}) for one in plain]
     payments = [one.event for one in named if isinstance(one, Payment)]
     for event in payments:
         assert added.keys() - event.keys() == (set() if "device" in event else {"device_name"})
     assert {name for name, type_ in added.items() if "personal" in type_} == {"customer", "email"}
+
+
+def test_amounts_are_in_the_merchants_currency_and_convert_to_what_was_drawn():
+    plain = list(bank(EVENTS, 3))
+    named = [one.event for one in BankNames(EVENTS, 3).named(bank(EVENTS, 3)) if isinstance(one, Payment)]
+    apart = [abs(Decimal(euros(event)) - Decimal(one.event["amount"])) for event, one in zip(named, plain, strict=True)]
+
+    assert {event["currency"] for event in named} == {"EUR", *RATES}
+    assert max(apart) <= Decimal("0.01"), "a penny is more than a cent"
+    assert all(("." in event["amount"]) == (event["currency"] != "JPY") for event in named)
+    assert all(euros(event) == event["amount"] for event in named if event["currency"] == "EUR")
 
 
 def test_a_merchant_is_named_for_its_kind_and_lies_in_its_country():
@@ -50,4 +62,5 @@ def test_each_customer_has_an_address_that_nobody_can_own():
 def _without(item: Payment | BankLabel, added: dict[str, str]) -> Payment | BankLabel:
     if isinstance(item, BankLabel):
         return item
-    return Payment({name: value for name, value in item.event.items() if name not in added}, item.fraud)
+    kept = {name: value for name, value in item.event.items() if name not in added and name != "amount"}
+    return Payment(kept, item.fraud)

@@ -169,6 +169,23 @@ def test_every_way_in_gives_the_same_bytes_and_the_exact_amount(tmp_path, seed, 
     assert [(one["amount"], one["rate"]) for one in documents] == [expected(event, rates) for event in events]
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("count", [400, pytest.param(100_000, marks=pytest.mark.long)])
+def test_engines_and_plain_decimals_agree_on_events_of_twelve_currencies(tmp_path, count):
+    events, rates = events_of(42, count), rates_of(42)
+    project = app.open(write_files(tmp_path / "fx", FILES | {"tables/fx.csv": table_of(rates)}))
+    report = project.ingest(written(tmp_path, "jsonl", events), as_type="payment").events
+    documents = [json.loads(document) for document in documents_of(project)]
+    whole, naive = project.verify(["online", "batch"]), project.verify(["naive"], sample=300)
+    drawn = random.Random(count).sample(events, 20)
+
+    assert (report.appended, report.quarantined, whole.events, whole.mismatches) == (count, 0, count, 0)
+    assert naive.mismatches == 0
+    assert {event["currency"] for event in events} == set(CODES)
+    assert [(one["amount"], one["rate"]) for one in documents] == [expected(event, rates) for event in events]
+    assert all(project.replay(f"payment/{event['id']}").match for event in drawn)
+
+
 def test_lines_of_an_amount_that_is_not_optional_are_read_as_columns(tmp_path):
     files = FILES | {"events.yaml": FILES["events.yaml"].replace("money?", "money"), "tables/fx.csv": table_of({})}
     payment = app.open(write_files(tmp_path / "fx", files)).definitions.events.types["payment"]

@@ -16,7 +16,8 @@ from shroff import config
 from shroff.cases import case_queries
 from shroff.cases.case import CaseFilter
 from shroff.examples.bank import BankLabel, Payment
-from shroff.examples.demo import BANK, FIELDS, REVIEW, SUMMARY
+from shroff.examples.demo import BANK, FIELDS, NO_RATE, RATES_SINCE, REVIEW, SUMMARY, TABLE
+from shroff.examples.names import RATES
 from shroff.language.values import parse_time
 from shroff.notices import notification_worker
 from shroff.people import keys, links, users
@@ -53,12 +54,21 @@ def declare_names(project: Project) -> None:
     """Name the bank and declare the names in its payments. Customers get mails, also about payments of weeks ago."""
     folder = project.context.paths.folder
     edit(folder / "shroff.yaml", r"(?m)^name: .*$", f"name: {BANK}")
+    edit(folder / "shroff.yaml", r"(?m)^money: .*$", "money: { currency: EUR, rates: fx }")
+    edit(folder / "events.yaml", r"amount: money >= 0 ", "amount: money in currency >= 0 ")
+    edit(folder / "events.yaml", r"(?m)^entities:$", f"{TABLE}\n\nentities:")
     edit(folder / "events.yaml", r"(?m)^(    device: .*\n)", rf"\1{FIELDS}")
     edit(folder / "events.yaml", r"(?m)^  summary: .*$", f"  summary: [{', '.join(SUMMARY)}]")
     edit(folder / QUESTIONS_FILE, r"(?m)(^# An address.*\n)(^#.*\n)*^to: .*$", "to: { field: email }")
     shown = "show: { amount: this.amount, merchant: this.merchant_name, card: this.card_label }"
     edit(folder / QUESTIONS_FILE, r"(?m)^show: .*$", shown)
     edit(folder / QUESTIONS_FILE, r"(?m)^(when: .*\n)", rf"\1{WITHIN}")
+    rates = "".join(f"{currency},{RATES_SINCE},{rate}\n" for currency, rate in RATES.items())
+    for path in (folder / "rules").glob("*.yaml"):
+        config.write_text(path, config.read_text(path).replace(", country: ", ", currency: EUR, country: "))
+    (folder / "tables").mkdir()
+    config.write_text(folder / "tables" / "fx.csv", f"currency,valid_from,rate\n{rates}")
+    config.write_text(folder / "rules" / "rates.yaml", NO_RATE)
     project.context.reload()
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, Final, cast
 
 import msgspec
@@ -261,7 +262,7 @@ class EventValidator:
             return
         type_, unit = money(places), 10 ** (ORIGINAL_PLACES - places)
         try:
-            units = reader(type_, currency=code, may_have_more=False)(value)
+            units = _original_reader(type_, code)(value)
             values[at.original] = check_units(units * unit, f"found {shown(value)}, which")
         except (ValueError, OverflowError) as error:
             yield step.name, _words(structs.replace(step, expected=expectation(type_, code)), value, error, hidden)
@@ -375,6 +376,11 @@ def undeclared(names: Sequence[str], known: Sequence[str], words: str, there_are
     if len(names) > UNDECLARED_TOLD:
         found.append(("", f"{len(names) - UNDECLARED_TOLD:,} more names that nothing declares"))
     return found
+
+
+@lru_cache(maxsize=256)  # currencies; making a reader takes as long as reading an amount by it
+def _original_reader(type_: Type, currency: str) -> Callable[[Any], Any]:
+    return reader(type_, currency=currency, may_have_more=False)
 
 
 def _as_it_is(value: object) -> object:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from shroff.examples.bank import START_MS, BankLabel, Payment, bank, known_at_the_end, with_labels
-from shroff.examples.names import BankNames
+from shroff.examples.names import BankNames, euros
 from shroff.language.values import parse_money
 from shroff.project.policy import Policy, outcome
 
@@ -34,6 +34,7 @@ APPROVE, REVIEW, DECLINE = "approve", "review", "decline"
 NO_RULES: Final = b'"rules":[],'
 BANK: Final = "Halmwick Bank"
 FIELDS: Final = """\
+    currency: text                  # what the merchant takes; amounts are converted by tables/fx.csv
     merchant_name: text?            # what people read of the merchant
     category: text?
     city: text?                     # where the merchant is
@@ -43,6 +44,21 @@ FIELDS: Final = """\
     email: text? personal
 """
 """The names as fields of events.yaml."""
+TABLE: Final = "tables: { fx: { currency: text, from: valid_from, rate: number(12) } }  # euros for one unit"
+RATES_SINCE: Final = "2020-01-01"
+NO_RATE: Final = """\
+- id: no_rate                              # else no rule sees its amount
+  on: payment
+  by: card
+  when: this.amount is missing
+  reason: No rate for {this.currency} is valid
+  effect: review
+  tests:
+    - name: francs, for which there is no rate
+      events:
+        - payment: { at: 2026-01-05T10:00:00Z, card: c, merchant: m, currency: CHF, amount: 5, country: DE, channel: pos }
+      hits: [true]
+"""
 SUMMARY: Final = ("amount", "merchant_name", "city", "country", "channel", "device_name")
 
 
@@ -90,7 +106,7 @@ def submitted(intake: Intake, items: Iterable[Payment | BankLabel], truth: Truth
         if isinstance(item, Payment):
             type_name = "payment"
             if item.fraud is not None:
-                amount_minor = parse_money(item.event["amount"], MONEY_PLACES)
+                amount_minor = parse_money(euros(item.event), MONEY_PLACES)
                 truth.frauds[item.event["payment_id"]] = Fraud(item.fraud, amount_minor, item.event)
         else:
             type_name = "label"

@@ -10,12 +10,14 @@ on them. Mail addresses end in `.example`, which nobody can own (RFC 2606).
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from decimal import Decimal
 from importlib import resources
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from shroff.examples.bank import BankLabel, Payment, town_of
 from shroff.examples.town import COUNTRIES, KINDS
+from shroff.language.types import PLACES
 
 if TYPE_CHECKING:
     from shroff.examples.town import Town
@@ -47,15 +49,20 @@ _DEVICES: Final = tuple(
     for make in makes
     for browser in browsers
 )
+RATES: Final = {"GBP": "1.1542", "PLN": "0.2346", "JPY": "0.0061"}
+"""Euros for one unit of the currencies beside the euro."""
+_CURRENCIES: Final = {"GB": "GBP", "PL": "PLN"}
+_IN_YEN: Final = {"TR", "US", "TH"}  # whose shops on the net take yen
 _SCATTERED: Final = 2_654_435_761  # an odd prime: neighbors in number come far from each other
 
 
 class MerchantNames(NamedTuple):
-    """Texts about a merchant."""
+    """Texts about a merchant, and the currency that it takes."""
 
     name: str
     category: str
     city: str
+    currency: str
 
 
 class BankNames:
@@ -67,7 +74,7 @@ class BankNames:
         self._parts = tomllib.loads((resources.files(__package__) / "names.toml").read_text("utf-8"))
 
     def named(self, items: Iterable[Payment | BankLabel]) -> Iterator[Payment | BankLabel]:
-        """The same payments with names added; labels as they are. Cost: about 3 us a payment."""
+        """The same payments with names added, in the merchant's currency; labels as they are. Cost: about 3 us each."""
         merchants = self._merchants
         for item in items:
             if isinstance(item, Payment):
@@ -76,7 +83,10 @@ class BankNames:
                 if merchant is None:
                     merchant = merchants[event["merchant"]] = self.merchant(int(event["merchant"][2:]))
                 customer = int(event["card"][2:])
-                event["merchant_name"], event["category"], event["city"] = merchant
+                event["merchant_name"], event["category"], event["city"], currency = merchant
+                event["currency"] = currency
+                if currency in RATES:
+                    event["amount"] = f"{float(event['amount']) / float(RATES[currency]):.{PLACES.get(currency, 2)}f}"
                 event["card_label"] = card_label(customer)
                 event["customer"], event["email"] = person(customer)
                 if (device := event.get("device")) is not None:
@@ -84,7 +94,7 @@ class BankNames:
             yield item
 
     def merchant(self, number: int) -> MerchantNames:
-        """The name, category and city of a merchant: by its kind and country, as its amounts are."""
+        """The name, category, city and currency of a merchant: by its kind and country, as its amounts are."""
         merchants = self._town.merchants
         kind, country = KINDS[merchants.kind[number]], COUNTRIES[merchants.country[number]]
         german, cities = self._parts["german"], self._parts["cities"][country]
@@ -92,7 +102,14 @@ class BankNames:
         draw = number * _SCATTERED >> 7
         stem, draw = _STEMS[draw % len(_STEMS)], draw // len(_STEMS)
         word, draw = words[kind.name][draw % len(words[kind.name])], draw // len(words[kind.name])
-        return MerchantNames(f"{stem} {word}", kind.name, cities[draw % len(cities)])
+        currency = "JPY" if kind.channel == "web" and country in _IN_YEN else _CURRENCIES.get(country, "EUR")
+        return MerchantNames(f"{stem} {word}", kind.name, cities[draw % len(cities)], currency)
+
+
+def euros(event: Mapping[str, str]) -> str:
+    """The amount of a payment in euros, with cents."""
+    rate = RATES.get(event.get("currency", ""))
+    return f"{Decimal(event['amount']) * Decimal(rate):.2f}" if rate else event["amount"]
 
 
 def card_label(customer: int) -> str:

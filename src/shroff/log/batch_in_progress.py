@@ -221,8 +221,10 @@ class BatchInProgress:
     def _event(self, submission: Submission, event: Event) -> Answer:
         state, type_, id_, time_ms = self._state, event.type, event.id, event.time_ms
         key = type_, id_
-        body = submission.body if submission.body is not None else state.records.encode(event)
+        is_converted, body = bool(self._conversion.fields(type_)), submission.body or b""
         earlier = self._events[key][1] if key in self._events else self._known.records.get(key)
+        if not body and (not is_converted or earlier is not None or key in self._late):
+            body = state.records.encode(event)
         if earlier is not None:
             return self._again(submission, event, body, earlier)
         if key in self._late:
@@ -242,10 +244,10 @@ class BatchInProgress:
         elif watermark_ms - time_ms > self._lateness_ms:
             kept = self._keeps_late
             if kept if isinstance(kept, bool) else "/".join(submission.source.split("/", 2)[:2]) in kept:
-                return self._keep(submission, event, body)
+                return self._keep(submission, event, body or state.records.encode(event))
             words = too_late(event, watermark_ms, state.engine.definitions, self._known.holder)
             return self._refuse(submission, words)
-        if self._conversion.fields(type_):
+        if is_converted:
             event = self._conversion.event(event)
             body = state.records.encode(event)
         seq = self._seq = self._seq + 1
