@@ -56,7 +56,7 @@ NO_RATE: Final = """\
   tests:
     - name: francs, for which there is no rate
       events:
-        - payment: { at: 2026-01-05T10:00Z, card: c, merchant: m, currency: CHF, amount: 5, country: DE, channel: pos }
+      - payment: { at: 2026-01-05T10:00:00Z, card: c, merchant: m, currency: CHF, amount: 5, country: CH, channel: pos }
       hits: [true]
 """
 SUMMARY: Final = ("amount", "merchant_name", "city", "country", "channel", "device_name")
