@@ -847,6 +847,27 @@ type EventsWithoutLabel struct {
 	Events int64 `json:"events"`
 }
 
+// Experiment: Two random groups of keys: with the rule (`active`), and without it (`shadow`). `saved` is what
+// the rule saves of 1,000 keys for which it was true, with its 95 % confidence interval. All events so far
+// are mature, and count, from the day `mature_from` on.
+type Experiment struct {
+	Arms       []ExperimentArm `json:"arms"`
+	Saved      string          `json:"saved"`
+	Low        string          `json:"low"`
+	High       string          `json:"high"`
+	MatureFrom string          `json:"mature_from"`
+}
+
+// ExperimentArm: Mature events of a group of keys at which the rule was true, and what 1,000 keys cost by the
+// policy.
+type ExperimentArm struct {
+	Group  string `json:"group"`
+	Keys   int64  `json:"keys"`
+	Events int64  `json:"events"`
+	Fraud  int64  `json:"fraud"`
+	Cost   string `json:"cost"`
+}
+
 // Explanation: The explanation that `explain` adds to a decision; `model` where one scored the event.
 type Explanation struct {
 	Features []FeatureLine `json:"features"`
@@ -3159,6 +3180,13 @@ func (c *Client) PostRulesRuleDraftCheck(ctx context.Context, rule string, body 
 // under another id.
 func (c *Client) PostRulesRuleDraftShadow(ctx context.Context, rule string, body ShadowDraft) (answer AdoptedFile, err error) {
 	err = c.call(ctx, "POST", "/api/v1/rules/"+part(rule)+"/draft/shadow", nil, nil, body, &answer)
+	return
+}
+
+// GetRulesRuleExperiment: Compare the keys for which a rule with 'rollout' takes effect with all others, in
+// money.
+func (c *Client) GetRulesRuleExperiment(ctx context.Context, rule string) (answer Experiment, err error) {
+	err = c.call(ctx, "GET", "/api/v1/rules/"+part(rule)+"/experiment", nil, nil, nil, &answer)
 	return
 }
 

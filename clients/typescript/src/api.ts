@@ -894,6 +894,28 @@ export interface EventsWithoutLabel {
   events: number;
 }
 
+/**
+ * Two random groups of keys: with the rule (`active`), and without it (`shadow`). `saved` is what the rule saves
+ * of 1,000 keys for which it was true, with its 95 % confidence interval. All events so far are mature, and
+ * count, from the day `mature_from` on.
+ */
+export interface Experiment {
+  arms: ExperimentArm[];
+  saved: string;
+  low: string;
+  high: string;
+  mature_from: string;
+}
+
+/** Mature events of a group of keys at which the rule was true, and what 1,000 keys cost by the policy. */
+export interface ExperimentArm {
+  group: string;
+  keys: number;
+  events: number;
+  fraud: number;
+  cost: string;
+}
+
 /** The explanation that `explain` adds to a decision; `model` where one scored the event. */
 export interface Explanation {
   features: FeatureLine[];
@@ -2966,6 +2988,11 @@ export class Api extends Transport {
   /** Put a draft in shadow: a new rule under its own id, a changed rule as a trial under another id. */
   postRulesRuleDraftShadow(rule: string, body: ShadowDraft): Promise<AdoptedFile> {
     return this.call("POST", `/api/v1/rules/${part(rule)}/draft/shadow`, { body });
+  }
+
+  /** Compare the keys for which a rule with 'rollout' takes effect with all others, in money. */
+  getRulesRuleExperiment(rule: string): Promise<Experiment> {
+    return this.call("GET", `/api/v1/rules/${part(rule)}/experiment`);
   }
 
   /** List the versions of a rule, with their authors. */

@@ -510,6 +510,11 @@ public class Api extends Transport {
         return call("POST", "/api/v1/rules/" + part(rule) + "/draft/shadow", Map.of(), body, new TypeReference<Types.AdoptedFile>() {});
     }
 
+    /** Compare the keys for which a rule with 'rollout' takes effect with all others, in money. */
+    public Types.Experiment getRulesRuleExperiment(String rule) {
+        return call("GET", "/api/v1/rules/" + part(rule) + "/experiment", Map.of(), null, new TypeReference<Types.Experiment>() {});
+    }
+
     /** List the versions of a rule, with their authors. */
     public Types.RuleVersions getRulesRuleHistory(String rule) {
         return call("GET", "/api/v1/rules/" + part(rule) + "/history", Map.of(), null, new TypeReference<Types.RuleVersions>() {});

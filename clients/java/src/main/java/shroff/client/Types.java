@@ -876,6 +876,28 @@ public interface Types {
             @JsonProperty("days") Long days,
             @JsonProperty("events") Long events) {}
 
+    /**
+     * Two random groups of keys: with the rule (`active`), and without it (`shadow`). `saved` is what the rule
+     * saves of 1,000 keys for which it was true, with its 95 % confidence interval. All events so far are
+     * mature, and count, from the day `mature_from` on.
+     */
+    @JsonInclude(JsonInclude.Include.NON_NULL)
+    record Experiment(
+            @JsonProperty("arms") List<ExperimentArm> arms,
+            @JsonProperty("saved") String saved,
+            @JsonProperty("low") String low,
+            @JsonProperty("high") String high,
+            @JsonProperty("mature_from") String matureFrom) {}
+
+    /** Mature events of a group of keys at which the rule was true, and what 1,000 keys cost by the policy. */
+    @JsonInclude(JsonInclude.Include.NON_NULL)
+    record ExperimentArm(
+            @JsonProperty("group") String group,
+            @JsonProperty("keys") Long keys,
+            @JsonProperty("events") Long events,
+            @JsonProperty("fraud") Long fraud,
+            @JsonProperty("cost") String cost) {}
+
     /** The explanation that `explain` adds to a decision; `model` where one scored the event. */
     @JsonInclude(JsonInclude.Include.NON_NULL)
     record Explanation(
