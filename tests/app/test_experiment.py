@@ -83,7 +83,10 @@ def test_an_experiment_is_read_out_as_plain_arithmetic_does(tmp_path, effect: st
     ("rule", "says"),
     [
         ("larg", "there is no rule 'larg'. Did you mean large?"),
-        ("quiet", "quiet has mature events of 0 keys in the group active, and needs 2; wait for 2026-"),
+        (
+            "quiet",
+            "quiet has mature events of 0 keys in the group active, and needs 2: give it 'rollout', and wait for",
+        ),
     ],
 )
 def test_what_is_no_experiment_is_refused(tmp_path, rule: str, says: str):

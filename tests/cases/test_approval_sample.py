@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from random import Random
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from shroff.app.cases.result_figures import DecidedEvents, missed_fraud
@@ -144,11 +146,16 @@ def test_the_synthetic_bank_misses_what_its_sample_says(tmp_path):
             drawn = {row.seq for rows in log.hits_after() for row in rows if row.rule == SAMPLED}
             sampled = {row.id for rows in log.decisions_after() for row in rows if row.seq in drawn}
         frauds = {id_ for id_, one in zip(ids, paid, strict=True) if one.fraud}
-        for id_ in sorted(sampled):
-            small.project.label(f"payment/{id_}", "fraud" if id_ in frauds else "genuine", source="analyst")
-        for id_ in sorted(frauds):
-            if random.random() >= NEVER_REPORTED_RATE:
-                small.project.label(f"payment/{id_}", "fraud", source="chargeback")
+        said = [(id_, "fraud" if id_ in frauds else "genuine", "analyst") for id_ in sorted(sampled)]
+        reported = [id_ for id_ in sorted(frauds) if random.random() >= NEVER_REPORTED_RATE]
+        said += [(id_, "fraud", "chargeback") for id_ in reported]
+        known = [[f"payment/{id_}" for id_, _, _ in said], *zip(*[row[1:] for row in said], strict=True)]
+        small.project.label(
+            pa.table(
+                dict(zip(("event", "verdict", "source"), map(list, known), strict=True))
+                | {"known_at": [datetime.fromtimestamp(NOW_MS / 1000, UTC)] * len(said)}
+            )
+        )
         found = small.project.run(ShowResults()).missed_fraud
         held += found.low <= len(frauds & approved) / len(approved) <= found.high
 

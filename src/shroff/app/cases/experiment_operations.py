@@ -108,7 +108,8 @@ def show_experiment(
         sums.append((np.bincount(codes, costs * mine) * OF_KEYS)[np.bincount(codes, mine) > 0])
         if (keys := len(sums[-1])) < 2:
             raise UsageError(
-                f"{id_} has mature events of {keys} keys in the group {group}, and needs 2; wait for {day}."
+                f"{id_} has mature events of {keys} keys in the group {group}, and needs 2: give it 'rollout', and "
+                f"wait for labels. All events so far are mature from {day} on."
             )
         arms.append(ExperimentArm(group, keys, int(mine.sum()), int((is_fraud & mine).sum()), money(sums[-1].mean())))
     saved = sums[1].mean() - sums[0].mean()
