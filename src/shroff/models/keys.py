@@ -1,4 +1,4 @@
-"""The keys of model.yaml with their meanings (see `language.keys`).
+"""The keys of model.yaml with their meanings (see `language.keys`); long because they are one table of a file.
 
 With them the metrics that gates, reports and manifests name, and what each learner can be told.
 """

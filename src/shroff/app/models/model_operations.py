@@ -1,4 +1,4 @@
-"""Operations on models: the registry, its active models, imports and comparisons."""
+"""Operations on models: registry, active models, imports, comparisons; long because they are one group of commands."""
 
 from __future__ import annotations
 
