@@ -102,6 +102,7 @@ def links(page: Page) -> None:
 
 def draft(page: Page) -> None:
     page.goto(f"/rules/{RULE}/draft")
+    page.locator("[data-view=text]").click()
     text = page.locator("textarea#text")
     text.fill(text.input_value().replace("this.amount > 300", "this.amount > 400"))
     text.press("Control+s")

@@ -260,6 +260,7 @@ def test_a_draft_claims_no_difference_while_what_is_typed_is_not_saved(bank, pag
         return page.inner_text("#diff")
 
     page.goto(f"{bank.url}/rules/many_payments/draft")
+    page.click("[data-view=text]")
     assert "Nothing is saved yet." in differs()
     page.click("[data-save]")
     page.wait_for_selector("[data-no-difference]")
