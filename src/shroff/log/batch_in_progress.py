@@ -242,8 +242,7 @@ class BatchInProgress:
         if watermark_ms is None or watermark_ms < time_ms:
             state.watermark_ms = time_ms
         elif watermark_ms - time_ms > self._lateness_ms:
-            kept = self._keeps_late
-            if kept if isinstance(kept, bool) else "/".join(submission.source.split("/", 2)[:2]) in kept:
+            if (kept := self._keeps_late) is True or (kept and "/".join(submission.source.split("/", 2)[:2]) in kept):
                 return self._keep(submission, event, body or state.records.encode(event))
             words = too_late(event, watermark_ms, state.engine.definitions, self._known.holder)
             return self._refuse(submission, words)
