@@ -16,8 +16,7 @@ from shroff import config
 from shroff.cases import case_queries
 from shroff.cases.case import CaseFilter
 from shroff.examples.bank import BankLabel, Payment
-from shroff.examples.demo import BANK, FIELDS, NO_RATE, RATES_SINCE, REVIEW, SUMMARY, TABLE
-from shroff.examples.names import RATES
+from shroff.examples.demo import BANK, FIELDS, NO_RATE, REVIEW, SUMMARY, TABLE, TABLE_ROWS
 from shroff.language.values import parse_time
 from shroff.notices import notification_worker
 from shroff.people import keys, links, users
@@ -63,11 +62,10 @@ def declare_names(project: Project) -> None:
     shown = "show: { amount: this.amount, merchant: this.merchant_name, card: this.card_label }"
     edit(folder / QUESTIONS_FILE, r"(?m)^show: .*$", shown)
     edit(folder / QUESTIONS_FILE, r"(?m)^(when: .*\n)", rf"\1{WITHIN}")
-    rates = "".join(f"{currency},{RATES_SINCE},{rate}\n" for currency, rate in RATES.items())
     for path in (folder / "rules").glob("*.yaml"):
         config.write_text(path, config.read_text(path).replace(", country: ", ", currency: EUR, country: "))
     (folder / "tables").mkdir()
-    config.write_text(folder / "tables" / "fx.csv", f"currency,valid_from,rate\n{rates}")
+    config.write_text(folder / "tables" / "fx.csv", TABLE_ROWS)
     config.write_text(folder / "rules" / "rates.yaml", NO_RATE)
     project.context.reload()
 

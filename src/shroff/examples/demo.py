@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from shroff.examples.bank import START_MS, BankLabel, Payment, bank, known_at_the_end, with_labels
-from shroff.examples.names import BankNames, euros
+from shroff.examples.names import RATES, BankNames, euros
 from shroff.language.values import parse_money
 from shroff.project.policy import Policy, outcome
 
@@ -45,7 +45,9 @@ FIELDS: Final = """\
 """
 """The names as fields of events.yaml."""
 TABLE: Final = "tables: { fx: { currency: text, from: valid_from, rate: number(12) } }  # euros for one unit"
-RATES_SINCE: Final = "2020-01-01"
+TABLE_ROWS: Final = "currency,valid_from,rate\n" + "".join(
+    f"{code},2020-01-01,{rate}\n" for code, rate in RATES.items()
+)
 NO_RATE: Final = """\
 - id: no_rate                              # else no rule sees its amount
   on: payment
