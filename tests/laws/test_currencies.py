@@ -171,7 +171,8 @@ def test_every_way_in_gives_the_same_bytes_and_the_exact_amount(tmp_path, seed, 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("count", [400, pytest.param(100_000, marks=pytest.mark.long)])
-def test_engines_and_plain_decimals_agree_on_events_of_twelve_currencies(tmp_path, count):
+def test_engines_and_plain_decimals_agree_on_events_of_twelve_currencies(tmp_path, count, monkeypatch):
+    monkeypatch.setattr(file_runs, "COLUMNS_MIN", 64)
     events, rates = events_of(42, count), rates_of(42)
     project = app.open(write_files(tmp_path / "fx", FILES | {"tables/fx.csv": table_of(rates)}))
     report = project.ingest(written(tmp_path, "jsonl", events), as_type="payment").events

@@ -623,8 +623,8 @@ def test_one_case_is_of_a_whole_ring_and_the_queue_says_how_large_it_is(tmp_path
             for at, card in enumerate(("c1", "c2", "c3")):
                 given = {"id": f"p{at}", "at": "2026-01-05T08:30:00Z", "card": card, "amount": "200.00"}
                 await browser.send("POST", "/api/v1/events/payment", msgspec.json.encode(given), csrf)
-            for _ in range(100):
-                if (await browser.get("/api/v1/cases")).json()["totals"]["stake"] == "600.00":
+            for _ in range(600):
+                if sum(case["alerts"] for case in (await browser.get("/api/v1/cases")).json()["cases"]) == 3:
                     break
                 await asyncio.sleep(0.05)
             listed = (await browser.get("/queue?order=stake")).body.decode()
