@@ -64,7 +64,7 @@ def code_of(secret: str, clock: Clock, steps: int = 0) -> str:
 def set_up(desk: Desk, clock: Clock) -> tuple[str, list[str], sessions.SignedIn]:
     now = signed(desk)
     secret = form_of(desk, now.token).secret
-    found, codes = factors.prove(desk, now.token, code_of(secret, clock), HERE)
+    found, codes = factors.prove(desk, now.token, code_of(secret, clock), HERE, password=GOOD)
     clock.now_ms += 60_000
     return secret, codes, found
 
@@ -150,6 +150,33 @@ def test_wrong_codes_wait_longer_and_longer_and_a_right_password_does_not_forget
         factors.prove(desk, signed(desk).token, code_of(secret, clock), HERE)
     clock.now_ms += 60_000
     assert not factors.prove(desk, signed(desk).token, code_of(secret, clock), HERE)[0].is_half
+
+
+def test_a_stolen_session_sets_no_factor_up(desk, clock):
+    stolen = signed(desk)
+    code = code_of(form_of(desk, stolen.token).secret, clock)
+    for password in ("", "staple of another kind"):
+        with pytest.raises(SignInError, match="not your password"):
+            factors.prove(desk, stolen.token, code, HERE, password=password)
+
+    assert not ann_of(desk).factor
+    assert not signed(desk).is_half
+
+
+def test_a_stranger_makes_no_code_wait(desk, clock):
+    secret, _, _ = set_up(desk, clock)
+    for _ in range(5):
+        with pytest.raises(SignInError, match=sessions.WRONG):
+            sessions.sign_in(desk, "ann factor", "x", "6.6.6.6")
+
+    assert not factors.prove(desk, signed(desk).token, code_of(secret, clock), HERE)[0].is_half
+
+
+def test_another_password_is_no_way_around_a_role_that_needs_it(desk):
+    whole = signed(desk)
+    strict = replace(desk, settings_now=lambda: SignInSettings(second_factor=("analyst",)))
+
+    assert sessions.change_password(strict, whole, GOOD, "staple of another kind").is_half
 
 
 def test_a_role_that_needs_it_sets_it_up_at_the_first_sign_in(desk, clock):

@@ -46,7 +46,8 @@ def test_a_password_without_the_factor_gets_in_nowhere_and_a_replayed_code_fails
         assert "/login/factor" in await page_of(browser, "/me")
         page = await page_of(browser, "/login/factor?back=/me")
         first, second = code_of(page), code_of(page, 1)
-        shown = await browser.post("/login/factor", {"code": first, "back": "/me"})
+        assert (await browser.post("/login/factor", {"code": first, "back": "/me"})).status == 403, "no password"
+        shown = await browser.post("/login/factor", {"code": first, "password": PASSWORD, "back": "/me"})
         codes = re.findall(r'<li class="mono">([A-Z2-7-]{19})</li>', shown.body.decode())
         assert len(codes) == factors.RECOVERY_CODES
         assert (await browser.get("/me")).status == 200

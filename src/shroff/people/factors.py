@@ -11,7 +11,7 @@ from shroff.errors import SignInError
 from shroff.people import throttle
 from shroff.people.access import Who
 from shroff.people.audit import Act
-from shroff.people.sessions import SignedIn, held, open_session
+from shroff.people.sessions import NOT_YOURS, SignedIn, held, open_session
 from shroff.people.store import Desk, PeopleQueries, User, token_hash
 from shroff.people.users import changed, shown
 
@@ -57,13 +57,20 @@ def _asked(desk: Desk, look: PeopleQueries, token: str) -> FactorForm:
     return FactorForm(user, seed, session.is_half, b32encode(desk.store.seal(-user.number, seed)[:20]).decode())
 
 
-def prove(desk: Desk, token: str, code: str, address: str, do: str = "") -> tuple[SignedIn, list[str]]:
+def prove(
+    desk: Desk, token: str, code: str, address: str, do: str = "", password: str = ""
+) -> tuple[SignedIn, list[str]]:
     """Take a code: it ends a sign-in, sets the factor up, or ends it where `do` is `end`. A new session is open.
+
+    Who is signed in sets it up with the password, too: a stolen session locks nobody out.
 
     Gives the recovery codes of a factor that is new, this one time. Raises: PausedError; SignInError.
     """
-    name = f"{asked(desk, token).user.name} factor"  # no user's name: a right password forgets no wrong code
+    form = asked(desk, token)
+    hashed, name = form.user.password, f"{form.user.name} factor"  # no user's name: a password forgets no wrong code
     throttle.begin(desk, name, address)
+    if hashed and not (form.user.factor or form.is_half or desk.passwords.is_right(password, hashed)):
+        raise SignInError(NOT_YOURS)
     with desk.store.change() as change:
         form = _asked(desk, change, token)
         before = form.user

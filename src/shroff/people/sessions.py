@@ -20,6 +20,7 @@ DEVICE_MAX: Final = 200  # characters
 SEEN_IN_IDLE: Final = 10  # and so often at least in the time that a session may be idle
 ID_LENGTH: Final = 16  # of the hash of a token, in hexadecimal
 NO_PASSWORDS: Final = "passwords are off here. Sign in at your identity provider"
+NOT_YOURS: Final = "that is not your password"
 WRONG: Final = "name or password is wrong"  # and no word of which
 
 
@@ -63,7 +64,7 @@ def sign_in(desk: Desk, name: str, password: str, address: str, before: str = ""
         known = known_name(name)
     except UsageError:
         known = ""
-    throttle.begin(desk, known or name[:200], address)
+    throttle.begin(desk, known or f"?{name[:200]}", address)  # which no other pause has: codes have pauses of their own
     with desk.store.look() as look:
         user = look.user_named(known) if known else None
     is_right = desk.passwords.is_right(password, user.password if user is not None else "")
@@ -87,7 +88,7 @@ def change_password(desk: Desk, signed: SignedIn, password: str, new: str, addre
     check_here(signed.user, "password")
     throttle.begin(desk, signed.user.name, address)
     if not desk.passwords.is_right(password, signed.user.password):
-        raise SignInError("that is not your password")
+        raise SignInError(NOT_YOURS)
     with desk.store.change() as change:
         throttle.succeed(change, signed.user.name, address)
     passwords.check(new, signed.user.name, signed.user.display_name, signed.user.email)
@@ -97,7 +98,7 @@ def change_password(desk: Desk, signed: SignedIn, password: str, new: str, addre
         if now is None or now.stamp != signed.user.stamp or now.is_disabled:  # changed while the hash was computed
             raise SignInError(WRONG)
         user = with_password(desk, change, signed.who, replace(now, password=hashed))
-        return open_session(desk, change, user, address, is_proven=True)
+        return open_session(desk, change, user, address, is_proven=bool(user.factor))
 
 
 def open_session(

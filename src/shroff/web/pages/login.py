@@ -75,10 +75,10 @@ async def use_factor(service: Service, request: Request) -> Response:
     """Take the code."""
     service.address.check_origin(request)
     form, token = await request.form(), request.cookies.get(COOKIE, "")
-    code, do = form.get("code", ""), form.get("do", "")
+    code, do, password = (form.get(name, "") for name in ("code", "do", "password"))
     try:
         found, codes = await service.signing.run(
-            network_of(request.address), factors.prove, service.desk, token, code, request.address, do
+            network_of(request.address), factors.prove, service.desk, token, code, request.address, do, password
         )
     except (SignInError, ProblemError) as error:
         paused = 429 if isinstance(error, PausedError) else 403
