@@ -107,10 +107,13 @@ def test_of_sampled_approvals_a_fraud_that_only_analysts_know_stands_for_those_t
     sampling = load("payment: { sample: { share: 25%, seed: a seed that nobody guesses } }")
     writer = Writer(log, sampling, lambda: NOW_MS)
     writer.write([payment(at, at) for at in range(COUNT)])
-    first, second, third, *others = [hit.seq for hits in log.hits_after() for hit in hits if hit.rule == SAMPLED]
-    unsampled = next(seq for seq in range(2, COUNT + 2) if seq not in {first, second, third, *others})
+    first, second, third, fourth, *others = [
+        hit.seq for hits in log.hits_after() for hit in hits if hit.rule == SAMPLED
+    ]
+    unsampled = next(seq for seq in range(2, COUNT + 2) if seq not in {first, second, third, fourth, *others})
     said = [(first, "fraud", "analyst"), (second, "fraud", "analyst"), (second, "fraud", "customer")]
     said += [(third, "genuine", "analyst"), (unsampled, "fraud", "analyst")]
+    said += [(fourth, "fraud", "analyst"), (fourth, "genuine", "analyst")]  # whoever answered it took that back
     writer.write(
         [
             label(500 + at, f"payment/p{seq - 2}", verdict, source, "2026-03-03T00:00:00Z")

@@ -13,6 +13,8 @@ from shroff.cases.case import CLOSED, FRAUD, SNOOZED, THE_CUSTOMER, Alert, Case,
 from shroff.cases.case_actions import FREED, OPENED
 from shroff.cases.case_history import ALL, DENIED, RAISING, SETTLED, past_of
 from shroff.cases.label_feed import CUSTOMER, FeedLabel
+from shroff.engine.let_through import SAMPLED
+from shroff.events.definitions import ANALYST
 from shroff.events.labels import VerdictInForce
 
 if TYPE_CHECKING:
@@ -100,7 +102,7 @@ def settle_again(change: CaseChange, case: Case, places: Collection[tuple[int, s
         replace(alert, verdict=alert.label)
         for alert in change.alerts(case.number, ALL)
         if alert.place in places and alert.label in _SETTLING and alert.label_source != CUSTOMER
-        if _settles(change, case, alert.named, alert.label_ms or 0, ())
+        if _settles(change, case, alert.named, alert.label_source, alert.label_ms or 0, ())
     ]
     if not settled:
         return case
@@ -117,19 +119,23 @@ def _labelled(change: CaseChange, alert: Alert, case: Case, label: FeedLabel, de
     if (
         label.verdict in _SETTLING
         and not alert.verdict
-        and _settles(change, case, label.event, label.known_ms, denials)
+        and _settles(change, case, label.event, label.source, label.known_ms, denials)
     ):
         return replace(alert, verdict=label.verdict)
     return alert
 
 
-def _settles(change: CaseChange, case: Case, event: str, known_ms: int, denials: Sequence[FeedLabel]) -> bool:
+def _settles(
+    change: CaseChange, case: Case, event: str, source: str, known_ms: int, denials: Sequence[FeedLabel]
+) -> bool:
     """Whether a label that became known at a moment settles an open alert about an event: nobody asked for a new answer
     about it since. Whatever else was done with the case changes nothing; its history is read only where something was.
 
     Args:
         denials: Those of this event that the history does not have yet.
     """
+    if case.rule == SAMPLED and source != ANALYST:  # reported frauds without an answer would be missing from the rate
+        return False
     if case.look == 1 or any(known_ms <= denial.known_ms for denial in denials):
         return False
     return known_ms > case.changed_ms or known_ms > past_of(change, case, event).asked_ms

@@ -29,6 +29,7 @@ OUTCOMES: Final = (
     ("3ds", "challenge|verif|friction|mfa|otp|step_?up|3ds"),
     ("allow", "approve|allow|accept|pass|legit|low_?risk"),
 )
+_NOT_NEGATED: Final = r"(?<!no[_-])(?<!(?:not|non|low)[_-])(?<!un)(?<!dis)"  # of `not_fraud` nothing is guessed
 WEAKER: Final = {"allow": ("3ds", "review"), "3ds": (), "review": ("3ds",), "block": ("allow", "3ds", "review")}
 _TOKEN: Final = re.compile(
     r"""(?P<space>\s+)
@@ -152,7 +153,7 @@ class _DetectorCarrier(RuleCarrier):
         found, effects = list[str](), {effect: action for action, effect in EFFECTS.items()}
         for name in outcomes:
             mapped = self._target.mapped.outcomes.get(name)
-            words = [action for action, words in OUTCOMES if re.search(words, name.lower())]
+            words = [action for action, words in OUTCOMES if re.search(f"{_NOT_NEGATED}({words})", name.lower())]
             found.append(effects.get(mapped, "") if mapped else (words or [""])[0])
         return max(found, key=ACTIONS.index) if found and all(found) else ""
 

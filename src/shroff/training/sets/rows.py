@@ -353,8 +353,10 @@ def stands_for(log: LogReader | None, seqs: Words, labels: Labels) -> Floats | N
     if log is None or first is None:
         return None
     found, is_fraud = np.full(len(seqs), np.nan), labels.verdicts == FRAUD
-    is_analysts = labels.strengths == SOURCES.index(ANALYST)
-    unreported = {*labels.rows[is_fraud & is_analysts].tolist()} - {*labels.rows[is_fraud & ~is_analysts].tolist()}
+    known = labels_in_force(labels, int(labels.known_at_ms.max(initial=0)), len(seqs))
+    known = known[known >= 0]
+    is_reported = is_fraud & (labels.strengths != SOURCES.index(ANALYST))
+    unreported = {*labels.rows[known[is_fraud[known]]].tolist()} - {*labels.rows[is_reported].tolist()}
     for rows in log.decisions_after(first):
         drawn = [row for row in rows if is_drawn(row.document)]
         places = np.searchsorted(seqs, [row.seq for row in drawn])
