@@ -46,6 +46,7 @@ card:
   delayed: sum(payment.amount where card.last_login < payment.at) over 30ms delayed 2ms
   either: count(payment where payment.at > card.last_login or payment.amount > card.last_amount) over 30ms
   before: last(payment.country where payment.at < card.last_login) over 30ms
+  own: count(payment where payment.at >= payment.at and payment.at <= card.last_login) over 30ms including this
   linked: count(payment via payment.merchant where payment.at > card.last_login) over 30ms including this
 """
 RULES = """

@@ -77,7 +77,8 @@ def _times_before(condition: Node, time_field: str) -> list[Node]:
     """What the time of an event must be after or at, so that a condition can be true."""
     compared = [part for part in conjuncts(condition) if isinstance(part, Compare) and part.operator[0] in "<>"]
     sides = [(part.right, part.left) if part.operator[0] == "<" else (part.left, part.right) for part in compared]
-    return [right for left, right in sides if isinstance(left, ItemField) and left.name == time_field]
+    times = [right for left, right in sides if isinstance(left, ItemField) and left.name == time_field]
+    return [node for node in times if not reads_item(node)]  # one time for all events
 
 
 def _is_operand(node: Node) -> bool:
