@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterator
 
@@ -36,6 +37,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     shutil.copytree(TEMPLATE, folder)
     with app.open_exactly(folder).people.open() as desk:
         users.add(desk, ME, "ann", Role.AUTHOR, password=PASSWORD)
+        users.add(desk, ME, "vic", Role.VIEWER, password=PASSWORD)
     with served(folder) as found:
         with found.client() as client:
             client.post("/api/v1/events/payment", json=[one.event for one in bank(400, seed=4)]).raise_for_status()
@@ -56,14 +58,18 @@ def page(service: Served, browser: Browser) -> Iterator[Page]:
     found.set_default_timeout(PATIENCE_MS)
     found.on("console", lambda said: wrong.append(said.text) if said.type == "error" else None)
     found.on("pageerror", lambda error: wrong.append(str(error)))
-    found.goto(f"{service.url}/login")
-    found.fill("[name=name]", "ann")
-    found.fill("[name=password]", PASSWORD)
-    found.click("main button")
-    expect(found.get_by_role("navigation", name="Screens")).to_be_visible(timeout=PATIENCE_MS)
+    sign_in(service, found, "ann")
     yield found
     found.close()
     assert wrong == []
+
+
+def sign_in(service: Served, page: Page, name: str) -> None:
+    page.goto(f"{service.url}/login")
+    page.fill("[name=name]", name)
+    page.fill("[name=password]", PASSWORD)
+    page.click("main button")
+    expect(page.get_by_role("navigation", name="Screens")).to_be_visible(timeout=PATIENCE_MS)
 
 
 def bank_payment() -> dict[str, object]:
@@ -197,5 +203,23 @@ def test_a_rule_is_built_as_a_form_by_keyboard_and_its_comments_stay(service: Se
         "  when: this.amount > 5 and not (this.amount > 9)  # odd\n"
         '  reason: "{this.amount}, above 1,000"\n  effect: decline\n'
     )
+
+    # saved in the moment of a change, before the service has written it into the text
+    page.get_by_label("Description").fill("saved at once")
     keyboard.press("Control+s")
     expect(page.locator("[data-state]")).to_have_text("Saved")
+    draft = (service.folder / "drafts" / "formed.yaml").read_text(encoding="utf-8")
+    assert draft.startswith("- id: formed  # saved at once\n")
+    page.get_by_label("Field, feature or text").first.fill("this.country")
+    keyboard.press("Tab")
+    expect(page.get_by_label("Comparison").first).to_be_focused()
+    page.locator(":focus").select_option(label="is one of")
+    page.get_by_label("Value").first.fill("DE, 'A, T'")
+    expect(text).to_have_value(re.compile("this.country in \\['DE', 'A, T'\\] and not"))
+
+    # a viewer sees the form and changes nothing in it
+    page.context.clear_cookies()
+    sign_in(service, page, "vic")
+    page.goto(f"{service.url}/rules/formed/draft")
+    expect(page.get_by_label("Description")).to_have_value("saved at once")
+    expect(page.get_by_label("Description")).to_be_disabled()

@@ -209,3 +209,13 @@ def test_no_value_can_say_more_than_itself() -> None:
 
         assert not problems
         assert values_of(text) == {"id": "a", "on": "payment", "effect": "note", "reason": value.replace("\n ", "")}
+
+
+def test_no_row_can_run_into_the_others() -> None:
+    for part in ("3 or 1 == 1", "1 and 2", "(", ") or (", "'open", "# x", "a else 5"):
+        for row in (FormRow("a", ">", part), FormRow(part, "is true"), FormRow(part, "<", "1")):
+            with pytest.raises(UsageError, match="is not one value"):
+                condition_of("and", [[row], [FormRow("b")]])
+    assert condition_of("and", [[FormRow("a", "==", "(b else 5)")], [FormRow("c", "in", "1 .. 2")]]) == (
+        "a == (b else 5) and c in 1 .. 2"
+    )

@@ -400,7 +400,10 @@ def rows_of(when: str) -> tuple[str, list[list[FormRow]]]:
 
 
 def condition_of(joined: str, groups: list[list[FormRow]]) -> str:
-    """The condition that these rows make; rows without an operand are left out."""
+    """The condition that these rows make; rows without an operand are left out.
+
+    Raises: UsageError for a row that would run into its neighbors.
+    """
     there = [[row for row in rows if row.operand.strip()] for rows in groups]
     there = [rows for rows in there if rows]
     is_alone, found = sum(map(len, there)) == 1, []
@@ -414,6 +417,8 @@ def condition_of(joined: str, groups: list[list[FormRow]]) -> str:
 
 def _said(row: FormRow) -> str:
     operand, value = row.operand.strip(), row.value.strip()
+    for part in (operand, value) if row.comparison else ():
+        _hold_apart(part)
     if row.comparison in {TRUE, FALSE}:
         return operand if row.comparison == TRUE else f"not {operand}"
     text = f"{operand} {row.comparison} {value}".strip()
@@ -421,6 +426,16 @@ def _said(row: FormRow) -> str:
         return f"({text})" if not row.comparison and _has(tokens(text), ["and", "or", *_CLAUSES]) else text
     except ExpressionError:
         return text
+
+
+def _hold_apart(part: str) -> None:
+    try:
+        found = tokens(f"({part})")[:-1]
+    except ExpressionError:
+        found = []
+    is_whole = [at for at, _ in _outer(found)] == [0, len(found) - 1]
+    if not is_whole or _has(found[1:-1], ["and", "or", *_CLAUSES]):
+        raise UsageError(f"{part} is not one value: a text needs quotes, and 'and' or 'or' another condition")
 
 
 def _row(when: str, part: list[Token]) -> FormRow:

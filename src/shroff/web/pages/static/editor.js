@@ -27,6 +27,8 @@ let chosen = 0;
 let timer = 0;
 let isChecking = false;
 let isAskedAgain = false;
+let isWriting = false; // what the form has is on its way into the text
+let isSaveWanted = false; // once it is there
 let isCounting = false;
 const formView = form.querySelector("[data-form]");
 const textView = form.querySelector("[data-text]");
@@ -198,10 +200,12 @@ async function check() {
     return;
   }
   isChecking = true;
+  const [pending, sent] = [fields.pending(), area.value];
   try {
-    const [pending, sent] = [fields.pending(), area.value];
+    isWriting = pending !== null;
     const answer = await send("POST", form.dataset.check, { text: sent, form: pending });
     const found = await answer.json();
+    isWriting = false;
     if (answer.ok && pending && area.value === sent) {
       area.value = found.text;
       grow();
@@ -213,14 +217,23 @@ async function check() {
       fields.again(pending);
       timer = setTimeout(check, BUSY_MS);
     } else if (!answer.ok && pending) {
+      fields.again(pending); // it stays unsaved until somebody mends it
+      isSaveWanted = false;
       formView.querySelector("[data-form-says]").textContent = found.detail ?? found.title;
     }
   } catch {
-    // The service does not answer: saving says so.
+    fields.again(pending);
+    if (isSaveWanted) {
+      state.textContent = "Not saved: the service does not answer. Save again.";
+    }
+    isSaveWanted = false;
   }
-  isChecking = false;
+  isChecking = isWriting = false;
   if (isAskedAgain) {
     check();
+  } else if (isSaveWanted && !fields.isPending()) {
+    isSaveWanted = false;
+    form.requestSubmit();
   }
 }
 
@@ -236,9 +249,14 @@ function typed() {
   }
 }
 
+/** Whether the form has what the text does not have yet. */
+function isUnwritten() {
+  return isWriting || fields.isPending();
+}
+
 /** Say whether the text is saved, and keep its next steps from being taken before. */
 function isItKept() {
-  const isKept = area.value === kept;
+  const isKept = area.value === kept && !isUnwritten();
   if (state) {
     state.textContent = isKept ? keptState : "Not saved";
   }
@@ -287,7 +305,7 @@ function sayForm(found) {
   const inText = found ? "" : "The text is not one rule that a form can show. Mend it as text.";
   formView.querySelector("[data-form-says]").textContent = inText;
   for (const one of formView.querySelectorAll("fieldset")) {
-    one.disabled = !found;
+    one.disabled = !found || formView.hasAttribute("data-read-only");
   }
   fields.show(formView.contains(document.activeElement) && !formView.hidden ? null : found);
 }
@@ -463,7 +481,12 @@ function onKey(event) {
   }
 }
 
-area.addEventListener("input", typed);
+area.addEventListener("input", () => {
+  if (!isChecking) {
+    fields.pending(); // what the text could not take: now the text is what counts
+  }
+  typed();
+});
 area.addEventListener("scroll", follow);
 document.addEventListener("keydown", onSaveKey);
 area.addEventListener("keydown", onKey);
@@ -474,11 +497,16 @@ area.addEventListener("click", () => {
   tellPlace();
 });
 let isSending = false;
-form.addEventListener("submit", () => {
-  isSending = true;
+form.addEventListener("submit", (event) => {
+  isSending = !isUnwritten();
+  if (!isSending) {
+    event.preventDefault();
+    isSaveWanted = true;
+    check();
+  }
 });
 window.addEventListener("beforeunload", (event) => {
-  if (!isSending && area.value !== kept) {
+  if (!isSending && (area.value !== kept || isUnwritten())) {
     event.preventDefault();
   }
 });

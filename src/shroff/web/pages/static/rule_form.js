@@ -78,7 +78,7 @@ function writtenValue(shown, kind, type, isName) {
   const text = shown.trim();
   const one = (part) => (TEXTS.includes(type) && !isName(part) && !QUOTED.test(part) && part ? quoted(part) : part);
   if (kind === "values") {
-    return text.startsWith("[") ? text : `[${text.split(",").map((part) => one(part.trim())).filter(Boolean).join(", ")}]`;
+    return text.startsWith("[") ? text : `[${(text.match(/\s*'(?:[^']|'')*'\s*(?=,|$)|[^,]+/g) ?? []).map((part) => one(part.trim())).filter(Boolean).join(", ")}]`;
   }
   if (kind === "range") {
     return text.replace(/\s+to\s+/, " .. ");
@@ -91,6 +91,7 @@ function picker(input, proposals, onTaken) {
   const list = element("ul", "completion");
   list.id = `fits-form-${(made += 1)}`;
   list.hidden = true;
+  list.tabIndex = -1; // a list that scrolls would be a stop of Tab, and vanish there
   list.setAttribute("role", "listbox");
   list.setAttribute("aria-label", "Suggestions");
   input.setAttribute("role", "combobox");
@@ -199,7 +200,7 @@ export function ruleForm(root, known, onChange) {
     const type = (found?.type ?? "").replace(/[?(\s].*/, "");
     return ANY.includes(type) ? type : "";
   };
-  const isName = (text) => names.some((one) => one.name === text) || text.includes("(");
+  const isName = (text) => names.some((one) => one.name === text) || /^[a-z_]+\(.*\)$/.test(text);
   const operands = () => names.filter((one) => one.isOperand);
 
   function changed() {
@@ -375,6 +376,7 @@ export function ruleForm(root, known, onChange) {
       isChanged = false;
       return found;
     },
+    isPending: () => isChanged,
     /** What was pending could not be written: it still is. */
     again(pending) {
       isChanged ||= pending !== null;
