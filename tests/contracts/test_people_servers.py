@@ -113,7 +113,7 @@ def test_tables_of_a_newer_program_are_not_touched(opened: Opened) -> None:
     append(opened.store, "x", 1)
     opened.store.close()
     opened.run(f"UPDATE people_version SET number = {VERSION + 1}")
-    opened.store._database._has_tables = False
+    opened.store._database._prepared.clear()
 
     with pytest.raises(StorageError, match="Install the version"):
         append(opened.store, "x", 1)
