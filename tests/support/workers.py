@@ -96,6 +96,8 @@ class Workers:
         finally:
             for worker in self._running:
                 os.kill(worker.pid, signal.SIGTERM)
+        if self._n_left:
+            raise session.Failed(f"{self._n_left} tests were not run")
         return True
 
     def _begin(self, session: pytest.Session, name: str) -> None:

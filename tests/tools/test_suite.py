@@ -135,7 +135,7 @@ WORKERS = """
     forks.begin_for = forks.begin = lambda *_: None
 
     def pytest_configure(config):
-        config.pluginmanager.register(workers.Workers(2, Path(os.environ["NOTES"])))
+        config.pluginmanager.register(workers.Workers(int(os.environ["COUNT"]), Path(os.environ["NOTES"])))
 """
 MODULE = """
     import os, signal, sys, threading
@@ -159,22 +159,23 @@ MODULE = """
 """
 
 
-def in_workers(folder: Path, module: str = MODULE) -> str:
-    """What pytest says of three modules with nine tests each, run by two workers."""
+def in_workers(folder: Path, module: str = MODULE, count: int = 2) -> str:
+    """What pytest says of three modules with nine tests each, run by workers."""
     (folder / "notes").mkdir()
     (folder / "pytest.ini").write_text("[pytest]\n")
     (folder / "conftest.py").write_text(dedent(WORKERS))
     for number in range(3):
         (folder / f"test_{number}.py").write_text(dedent(module))
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:randomly", "--basetemp=base"]
-    env = {**os.environ, "NOTES": str(folder / "notes"), "PYTHONPATH": str(suite.ROOT)}
+    env = {**os.environ, "NOTES": str(folder / "notes"), "COUNT": str(count), "PYTHONPATH": str(suite.ROOT)}
     done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False)
     return done.stdout + done.stderr
 
 
 @pytest.mark.slow
-def test_a_worker_that_is_killed_fails_its_test_and_all_others_run_once(tmp_path):
-    said = in_workers(tmp_path)
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_worker_that_is_killed_fails_its_test_and_all_others_run_once(tmp_path, count):
+    said = in_workers(tmp_path, count=count)
     ends = Counter(path.name.partition(".")[0] for path in (tmp_path / "notes").glob("test_*"))
 
     assert "2 failed, 25 passed" in said
