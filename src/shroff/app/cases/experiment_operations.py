@@ -58,7 +58,13 @@ class Experiment(OperationAnswer):
         return f"{table(rows, ExperimentArm.__struct_fields__)}\n\n{found} All are mature from {self.mature_from} on."
 
 
-@operation("experiment", right="read:decisions", http="GET /rules/{rule}/experiment", is_shared=True)
+@operation(
+    "experiment",
+    right="read:decisions",
+    http="GET /rules/{rule}/experiment",
+    is_shared=True,
+    examples=["shroff experiment many_payments"],
+)
 def show_experiment(
     project: Project, label_reports: LabelReports, progress: ProgressSteps, request: ShowExperiment
 ) -> Experiment:
