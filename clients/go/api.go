@@ -706,6 +706,16 @@ type DraftCheck struct {
 	Form      *RuleForm        `json:"form,omitempty"`
 }
 
+// DraftCount: Hits of a text among the events of the last 30 days of the log, and their amount. Without
+// `as_of` they could not be counted: `why_not` says why.
+type DraftCount struct {
+	AsOf   *string `json:"as_of,omitempty"`
+	Events *int64  `json:"events,omitempty"`
+	Hits   *int64  `json:"hits,omitempty"`
+	Money  *string `json:"money,omitempty"`
+	WhyNot *string `json:"why_not,omitempty"`
+}
+
 // DraftMistake: An error or warning with its position in a text; `instead` is the suggested word, if known.
 type DraftMistake struct {
 	Line    int64   `json:"line"`
@@ -3173,6 +3183,13 @@ func (c *Client) PostRulesRuleDraftApprove(ctx context.Context, rule string, bod
 // words, and as a form.
 func (c *Client) PostRulesRuleDraftCheck(ctx context.Context, rule string, body FormBody) (answer DraftCheck, err error) {
 	err = c.call(ctx, "POST", "/api/v1/rules/"+part(rule)+"/draft/check", nil, nil, body, &answer)
+	return
+}
+
+// PostRulesRuleDraftCount: Count the hits of an unsaved text among the events of the last 30 days, and their
+// amount.
+func (c *Client) PostRulesRuleDraftCount(ctx context.Context, rule string, body DraftBody) (answer DraftCount, err error) {
+	err = c.call(ctx, "POST", "/api/v1/rules/"+part(rule)+"/draft/count", nil, nil, body, &answer)
 	return
 }
 

@@ -79,6 +79,27 @@ def test_an_experiment_is_read_out_as_plain_arithmetic_does(tmp_path, effect: st
     assert f"The rule saves {found.saved} ({found.low} to {found.high}) of 1,000 keys" in found.text()
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("after", ["rollout: 100%", "rollout: 80%", "rollout: 40%, shadow: true"])
+def test_an_experiment_ends_where_keys_change_their_group(tmp_path, after: str):
+    rules = RULES.replace("EFFECT", "decline")
+    bank = Bank(tmp_path, {"rules/large.yaml": rules, "policy.yaml": POLICY, "notices/customer.yaml": None})
+    active = [card for card in map("c-{}".format, range(CARDS)) if in_share("large", 0.4, card)]
+    old, cards = NOW_MS - 90 * DAY_MS, sorted(map("c-{}".format, range(CARDS)), key=lambda card: card not in active)
+    bank.pay(*[payment(f"p-{card}", card=card, at=old + at) for at, card in enumerate(cards)])
+    bank.write({"rules/large.yaml": rules.replace("rollout: 40%", after)})
+    bank.pay(*[payment(f"q-{card}", card=card, at=old + DAY_MS + at) for at, card in enumerate(cards)])
+    bank.pay(payment("young"))
+    arms = {arm.group: arm for arm in bank.project.run(ShowExperiment("large")).arms}
+    share = 0 if "shadow" in after else float(after.split()[1].rstrip("%")) / 100
+    moved = next(at for at, card in enumerate(cards) if in_share("large", share, card) != (card in active))
+    counted = [*cards, *cards[:moved]]
+    mine, others = ([card for card in counted if (card in active) is group] for group in (True, False))
+
+    assert (arms["active"].keys, arms["active"].events) == (len({*mine}), len(mine))
+    assert (arms["shadow"].keys, arms["shadow"].events) == (len({*others}), len(others))
+
+
 @pytest.mark.parametrize(
     ("rule", "says"),
     [

@@ -750,6 +750,18 @@ export interface DraftCheck {
   form?: RuleForm | null;
 }
 
+/**
+ * Hits of a text among the events of the last 30 days of the log, and their amount. Without `as_of` they could
+ * not be counted: `why_not` says why.
+ */
+export interface DraftCount {
+  as_of?: string | null;
+  events?: number;
+  hits?: number;
+  money?: string;
+  why_not?: string;
+}
+
 /** An error or warning with its position in a text; `instead` is the suggested word, if known. */
 export interface DraftMistake {
   line: number;
@@ -2983,6 +2995,11 @@ export class Api extends Transport {
   /** Check an unsaved text: errors with line and column, test results, the rule in words, and as a form. */
   postRulesRuleDraftCheck(rule: string, body: FormBody): Promise<DraftCheck> {
     return this.call("POST", `/api/v1/rules/${part(rule)}/draft/check`, { body });
+  }
+
+  /** Count the hits of an unsaved text among the events of the last 30 days, and their amount. */
+  postRulesRuleDraftCount(rule: string, body: DraftBody): Promise<DraftCount> {
+    return this.call("POST", `/api/v1/rules/${part(rule)}/draft/count`, { body });
   }
 
   /** Put a draft in shadow: a new rule under its own id, a changed rule as a trial under another id. */

@@ -73,7 +73,8 @@ def show_experiment(
     A rule with 'rollout: 10%' is active for a tenth of the keys, by hash, and runs in shadow for the others. So at the
     events at which it is true, two random groups of keys differ by the rule alone. A fraud that was approved costs its
     amount, a review and a false decline what the policy says; declined events without a label are genuine as often as
-    those of the shadow. Events count from the first one at which the rule took effect.
+    those of the shadow. Events count from the first one at which the rule took effect, to the first one of a key that
+    changed its group: after another share, an adoption or a stop.
     """
     import numpy as np
 
@@ -97,6 +98,11 @@ def show_experiment(
     found = [hits[seq] for seq in events.seqs[rows].tolist()]
     is_active, times_ms = np.array([not hit.shadow for hit in found], np.bool_), events.times_ms[rows]
     is_meant = times_ms >= times_ms[is_active].min(initial=curve.as_of_ms)
+    _, codes = np.unique([hit.key or "" for hit in found], return_inverse=True)
+    meant = np.flatnonzero(is_meant)
+    _, first, places = np.unique(codes[meant], return_index=True, return_inverse=True)
+    has_moved = is_active[meant] != is_active[meant[first]][places]
+    is_meant &= times_ms < times_ms[meant[has_moved]].min(initial=curve.as_of_ms)
     young_ms = mature_after_ms(definitions, curve.known_shares())
     day = day_at(int(times_ms.max(initial=curve.as_of_ms)) + young_ms, project.context.systems.time_zone)
     is_old = is_meant & (times_ms <= curve.as_of_ms - young_ms)
@@ -108,7 +114,6 @@ def show_experiment(
         + (outcomes == OUTCOMES.index("review")) * (policy.review_minor or 0)
         + (outcomes == OUTCOMES.index("decline")) * ~is_fraud * genuine * (policy.false_decline_minor or 0)
     )
-    _, codes = np.unique([hit.key or "" for hit in found], return_inverse=True)
     arms, sums = [], []
     for group, mine in (("active", is_old & is_active), ("shadow", is_control)):
         sums.append((np.bincount(codes, costs * mine) * OF_KEYS)[np.bincount(codes, mine) > 0])

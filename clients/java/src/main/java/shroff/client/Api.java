@@ -505,6 +505,11 @@ public class Api extends Transport {
         return call("POST", "/api/v1/rules/" + part(rule) + "/draft/check", Map.of(), body, new TypeReference<Types.DraftCheck>() {});
     }
 
+    /** Count the hits of an unsaved text among the events of the last 30 days, and their amount. */
+    public Types.DraftCount postRulesRuleDraftCount(String rule, Types.DraftBody body) {
+        return call("POST", "/api/v1/rules/" + part(rule) + "/draft/count", Map.of(), body, new TypeReference<Types.DraftCount>() {});
+    }
+
     /** Put a draft in shadow: a new rule under its own id, a changed rule as a trial under another id. */
     public Types.AdoptedFile postRulesRuleDraftShadow(String rule, Types.ShadowDraft body) {
         return call("POST", "/api/v1/rules/" + part(rule) + "/draft/shadow", Map.of(), body, new TypeReference<Types.AdoptedFile>() {});

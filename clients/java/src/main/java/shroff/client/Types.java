@@ -732,6 +732,18 @@ public interface Types {
             @JsonProperty("text") String text,
             @JsonProperty("form") RuleForm form) {}
 
+    /**
+     * Hits of a text among the events of the last 30 days of the log, and their amount. Without `as_of` they
+     * could not be counted: `why_not` says why.
+     */
+    @JsonInclude(JsonInclude.Include.NON_NULL)
+    record DraftCount(
+            @JsonProperty("as_of") String asOf,
+            @JsonProperty("events") Long events,
+            @JsonProperty("hits") Long hits,
+            @JsonProperty("money") String money,
+            @JsonProperty("why_not") String whyNot) {}
+
     /** An error or warning with its position in a text; `instead` is the suggested word, if known. */
     @JsonInclude(JsonInclude.Include.NON_NULL)
     record DraftMistake(
