@@ -248,6 +248,20 @@ def test_what_cannot_be_carried_over_is_told_at_its_rule(shop, capsys, expressio
     assert [rule["id"] for rule in found["carried"]] == ["good"]
 
 
+@pytest.mark.parametrize(("used", "limit"), [("9", "90"), ("", "100")])
+def test_of_several_versions_of_a_rule_the_one_counts_that_the_detector_uses_else_the_latest(shop, capsys, used, limit):
+    details = [
+        {"ruleId": "many", "ruleVersion": version, "expression": f"$items > {version}0", "outcomes": ["review"]}
+        for version in ("10", "9", "2")
+    ]
+    detector = {"rules": [{"ruleId": "many", "ruleVersion": used}]} if used else {}
+    file = shop.parent / "rules.json"
+    file.write_text(json.dumps({"ruleDetails": details, **detector}), encoding="utf-8")
+
+    (carried,) = imported(shop, file, capsys)["carried"]
+    assert carried["when"].endswith(f"> {limit}")
+
+
 @pytest.mark.parametrize("text", ['{"rules": []}', "{", '{"ruleDetails": 5}', "{} []"])
 def test_another_document_is_refused(shop, capsys, text):
     file = shop.parent / "rules.json"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Final, NoReturn
 
 import msgspec
@@ -76,7 +76,10 @@ def carry_over_detector(text: str, target: RadarTarget, options: RadarOptions) -
     export = _read(text, options.file)
     is_first = export.rule_execution_mode == FIRST
     carrier = _DetectorCarrier(target, options, {each.name: each.data_type for each in export.variables})
-    newest = {rule.rule_id: rule for rule in export.rule_details}
+    newest, wanted = dict[str, _Rule](), {(rule.rule_id, rule.rule_version) for rule in export.rules}
+    for rule in sorted(export.rule_details, key=lambda rule: _rank(rule, wanted)):  # the detector's last, or the latest
+        newest[rule.rule_id] = rule
+    newest = {rule.rule_id: newest[rule.rule_id] for rule in export.rule_details}  # in the order of the file
     order = [newest.pop(rule.rule_id) for rule in export.rules if rule.rule_id in newest]
     for rule in [*order, *([] if order else newest.values())]:
         place = Place(text.count("\n", 0, max(0, text.find(f'"{rule.rule_id}"'))) + 1, 1)
@@ -91,6 +94,11 @@ def carry_over_detector(text: str, target: RadarTarget, options: RadarOptions) -
     if order and newest:
         outcome.notes.append(f"Not in this version of the detector, left out: {', '.join(newest)}.")
     return outcome
+
+
+def _rank(rule: _Rule, wanted: Collection[tuple[str, str]]) -> tuple[bool, int, str]:
+    """Sort key of the versions of a rule: those that a detector uses come last, before them the latest."""
+    return (rule.rule_id, rule.rule_version) in wanted, len(rule.rule_version), rule.rule_version
 
 
 def _read(text: str, file: str) -> _Export:
