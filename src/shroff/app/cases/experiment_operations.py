@@ -9,7 +9,7 @@ import msgspec
 from msgspec.structs import astuple
 
 from shroff.app.cases.result_operations import mature_after_ms
-from shroff.errors import UsageError, nearest
+from shroff.errors import RefusalError, nearest
 from shroff.language.values import day_at, show_decimal
 from shroff.operations.declaration import OperationAnswer, OperationRequest, Param, operation
 from shroff.project.policy import OUTCOMES
@@ -58,10 +58,17 @@ class Experiment(OperationAnswer):
         return f"{table(rows, ExperimentArm.__struct_fields__)}\n\n{found} All are mature from {self.mature_from} on."
 
 
+class NoExperimentError(RefusalError):
+    """There is no such rule, or too few of its events are mature."""
+
+    status, code, title = 404, "no-experiment", "There is no such experiment"
+
+
 @operation(
     "experiment",
     right="read:decisions",
     http="GET /rules/{rule}/experiment",
+    refusals=(NoExperimentError,),
     is_shared=True,
     examples=["shroff experiment many_payments"],
 )
@@ -84,7 +91,7 @@ def show_experiment(
     definitions, id_ = project.definitions, request.rule
     rules = {rule.id: rule for rule in definitions.rules}
     if id_ not in rules:
-        raise UsageError(f"there is no rule {id_[:100]!r}. {nearest(id_, rules)}".rstrip())
+        raise NoExperimentError(f"there is no rule {id_[:100]!r}. {nearest(id_, rules)}".rstrip())
     policy = definitions.policy(rules[id_].on)
 
     def money(units: float) -> str:
@@ -118,7 +125,7 @@ def show_experiment(
     for group, mine in (("active", is_old & is_active), ("shadow", is_control)):
         sums.append((np.bincount(codes, costs * mine) * OF_KEYS)[np.bincount(codes, mine) > 0])
         if (keys := len(sums[-1])) < 2:
-            raise UsageError(
+            raise NoExperimentError(
                 f"{id_} has mature events of {keys} keys in the group {group}, and needs 2: give it 'rollout', and "
                 f"wait for labels. All events so far are mature from {day} on."
             )
