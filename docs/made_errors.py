@@ -124,6 +124,10 @@ OBJECTS: Final[Texts] = {
     "bad-definition": ("The change would make the project invalid.", "Correct the errors with file, line and column."),
     "no-rule": ("There is no rule of this id.", "Use an id of `GET /api/v1/rules`."),
     "no-rules": ("`rules/` has no such file.", "Use a name of `GET /api/v1/rules`."),
+    "no-experiment": (
+        "There is no rule of this name with a `rollout`, or too few of its events are mature.",
+        "Check the name, or wait until labels are there.",
+    ),
     "no-draft": ("Nobody has a draft of this rule.", "Save a draft first."),
     "no-version": ("The rule has no such version.", "Use a version of the history of the rule."),
     "no-reason": ("The change needs a reason.", "Send `reason`."),

@@ -34,6 +34,7 @@ from shroff.web.http.problems import ProblemError
 from shroff.web.http.proxies import FORWARDED, Proxies
 from shroff.web.http.routes import Route
 from shroff.web.service import UNKNOWN_RATE, Service
+from shroff.web.work import operation_processes
 from shroff.web.work.operation_processes import DraftCheckers
 from tests.support.webs import Asker, asker
 from tests.support.wire import Spoken, connected
@@ -185,23 +186,24 @@ def test_the_rest_of_a_refused_body_is_read_piece_by_piece_and_the_connection_en
 
 
 @pytest.mark.slow
-def test_a_draft_is_checked_in_another_process_which_is_ended_where_it_takes_too_long(bank):
+def test_a_draft_is_checked_in_another_process_which_is_ended_where_it_takes_too_long(bank, monkeypatch):
     project = app.open_exactly(bank)
+    rule, mistaken, plain = (CheckDraft(rule="x", source=RULE + more) for more in (TEST, "  k: 1\n", ""))
     with closing(DraftCheckers(project)) as checkers:
-        assert checkers.check("x", RULE + TEST) == project.run(CheckDraft(rule="x", source=RULE + TEST))
-        assert checkers.check("x", RULE + "  k: 1\n").mistakes
+        assert checkers.run(rule) == project.run(rule)
+        assert checkers.run(mistaken).mistakes
         (process,) = (one._process for one in checkers._all)
         os.kill(process.pid, signal.SIGSTOP)
-        checkers._seconds_max = 0.01
+        monkeypatch.setattr(operation_processes, "CHECK_S_MAX", 0.01)
         with pytest.raises(ProblemError) as refused:
-            checkers.check("x", RULE)
+            checkers.run(plain)
         assert (refused.value.status, process.returncode) == (503, -signal.SIGKILL)
-        checkers._seconds_max = 60.0
-        assert checkers.check("x", RULE).ok
+        monkeypatch.setattr(operation_processes, "CHECK_S_MAX", 60.0)
+        assert checkers.run(plain).ok
         (other,) = checkers._all
         other.kill()
         other.end()
-        assert checkers.check("x", RULE).ok
+        assert checkers.run(plain).ok
         assert other not in checkers._all
     assert checkers._all == set()
 
