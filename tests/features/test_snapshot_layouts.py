@@ -44,13 +44,18 @@ PINNED = {
     "payments": "821e5d180130662f",
     "paysim": "6d35ce7c409a1630",
     "savings": "d98b2904984b2548",
+    "signals": "0d8613e19c867362",
 }
 
 
 def template(name: str) -> dict[str, str]:
     """The files of a template that its definitions are made of."""
     folder = TEMPLATE_FOLDER / name
-    files = [one for pattern in ("*.yaml", "rules/*.yaml", "lists/*.csv") for one in sorted(folder.glob(pattern))]
+    files = [
+        one
+        for pattern in ("*.yaml", "rules/*.yaml", "lists/*.csv", "tables/*.csv")
+        for one in sorted(folder.glob(pattern))
+    ]
     return {one.relative_to(folder).as_posix(): one.read_text(encoding="utf-8") for one in files}
 
 

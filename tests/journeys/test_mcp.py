@@ -9,8 +9,6 @@ import shutil
 import sys
 
 import pytest
-from mcp.client.client import Client
-from mcp.client.stdio import StdioServerParameters
 
 from shroff.cli.main import run
 from shroff.config import TEMPLATE_FOLDER
@@ -41,6 +39,9 @@ EVENT = {
 
 def asked(url, key, calls):
     """The names of all tools, and the answers to these calls with whether each is a refusal."""
+
+    from mcp.client.client import Client  # it keeps the stream for errors that is there when it is imported
+    from mcp.client.stdio import StdioServerParameters
 
     async def ask():
         server = StdioServerParameters(
