@@ -97,6 +97,7 @@ def test_an_assistant_searches_explains_and_tries_a_draft_and_writes_nothing(tmp
         "post_audit_verify",
         "post_backtests",
         "post_rules_rule_draft_check",
+        "post_rules_rule_draft_count",
     }
 
 
