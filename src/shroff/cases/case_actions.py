@@ -18,7 +18,6 @@ from shroff.cases.desk import (
     CaseService,
     CaseTransaction,
     NoFileError,
-    require_work,
     text_of,
 )
 from shroff.cases.files import checked_name, checked_type
@@ -53,9 +52,7 @@ def claim(desk: CaseService, who: Who, number: int, tag: str = "") -> Case:
 
     Raises: NotAllowedError; NoCaseError; CaseChangedError where somebody else has it or decided it.
     """
-    require_work(who)
-    with desk.store.change() as change:
-        hand = CaseTransaction(change, who, desk.now_ms())
+    with desk.changing(who) as hand:
         return claimed(hand, hand.open_case(number, tag), desk)
 
 
@@ -76,12 +73,10 @@ def claim_next(desk: CaseService, who: Who, wanted: CaseFilter | None = None, or
     Those are open ones, and where the filter names states those of them that can be claimed: open, snoozed, escalated.
     Two who ask at once never get the same. None where there is none.
     """
-    require_work(who)
     asked = _claimable(wanted or CaseFilter(), who)
-    with desk.store.change() as change:
-        hand = CaseTransaction(change, who, desk.now_ms())
+    with desk.changing(who) as hand:
         free_lapsed(hand)
-        found = change.queue(asked, order, limit=1) if asked else []
+        found = hand.change.queue(asked, order, limit=1) if asked else []
         return claimed(hand, found[0], desk) if found else None
 
 
@@ -107,13 +102,11 @@ def release(desk: CaseService, who: Who, number: int, tag: str = "") -> Case:
     """Give a case back: one that was escalated to those who decide what is hard, one that was assigned to another to
     them. Raises: as `claim`; UsageError where nobody has claimed it.
     """
-    require_work(who)
-    with desk.store.change() as change:
-        hand = CaseTransaction(change, who, desk.now_ms())
+    with desk.changing(who) as hand:
         case = hand.open_case(number, tag)
         if case.state != CLAIMED:
             raise UsageError(f"case {number} is {case.state}; only a claimed one can be given back.")
-        return hand.put(case, "released", **past_of(change, case).given_back_by(who.id).freed)
+        return hand.put(case, "released", **past_of(hand.change, case).given_back_by(who.id).freed)
 
 
 def assign(desk: CaseService, who: Who, number: int, to: str, tag: str = "") -> Case:
@@ -121,9 +114,7 @@ def assign(desk: CaseService, who: Who, number: int, to: str, tag: str = "") -> 
 
     Raises: as `claim`; UsageError where there is no such user, or they may not work on cases.
     """
-    require_work(who)
-    with desk.store.change() as change:
-        hand = CaseTransaction(change, who, desk.now_ms())
+    with desk.changing(who) as hand:
         case = hand.case(number, tag)
         if not case.is_open:
             raise CaseChangedError(case)
@@ -149,50 +140,43 @@ def _assignee(people: Change, to: str) -> tuple[str, str]:
 
 def note(desk: CaseService, who: Who, number: int, text: str) -> Case:
     """Add a note; the case may belong to another analyst. Raises: NoCaseError; UsageError for an empty text."""
-    require_work(who)
     words = text_of(text, "a note")
-    with desk.store.change() as change:
-        hand = CaseTransaction(change, who, desk.now_ms())
+    with desk.changing(who) as hand:
         case = hand.case(number)
         hand.happened(number, "note", words)
-        change.people.audit(Act(who, "case.note", f"case {number}", None, {"characters": len(words)}), hand.now_ms)
+        hand.change.people.audit(Act(who, "case.note", f"case {number}", None, {"characters": len(words)}), hand.now_ms)
         return case
 
 
 def silenced(desk: CaseService, act: Act, number: int, words: str, what: str = SILENCED) -> None:
     """Write down, in a case and in the record, what becomes of a rule's being silent for whom the case is about."""
-    require_work(act.who)
-    with desk.store.change() as change:
-        hand = CaseTransaction(change, act.who, desk.now_ms())
+    with desk.changing(act.who) as hand:
         hand.case(number)
         hand.happened(number, what, words)
-        change.people.audit(act, hand.now_ms)
+        hand.change.people.audit(act, hand.now_ms)
 
 
 def attach(desk: CaseService, who: Who, number: int, name: str, media_type: str, content: bytes) -> Attached:
     """Add a file. Raises: NoCaseError; UsageError where its kind, size or number will not do."""
-    require_work(who)
     kind = checked_type(media_type, content)
     name = checked_name(name, kind)
     digest = hashlib.sha256(content).digest()
-    with desk.store.change() as change:
-        hand = CaseTransaction(change, who, desk.now_ms())
+    with desk.changing(who) as hand:
         hand.case(number)
-        there = change.attached(number)
+        there = hand.change.attached(number)
         if len(there) >= FILES_MAX:
             raise UsageError(f"a case has at most {FILES_MAX} files.")
         made = Attached(0, number, name, kind, len(content), digest, who.id, who.shown_name, hand.now_ms)
-        made = change.attach(made, content)
+        made = hand.change.attach(made, content)
         told = {"file": made.number, "bytes": made.size, "sha256": digest.hex()}
         hand.happened(number, "attached", name, told)
-        change.people.audit(Act(who, "case.attach", f"case {number}", None, told), hand.now_ms)
+        hand.change.people.audit(Act(who, "case.attach", f"case {number}", None, told), hand.now_ms)
         return made
 
 
 def file_of(desk: CaseService, who: Who, number: int, file: int) -> tuple[Attached, bytes]:
     """A file of a case. Raises: NotAllowedError; NoFileError where the case has none of this number."""
-    who.require(Right.READ_CASES)
-    with desk.store.look() as look:
+    with desk.looking(who) as look:
         found = look.file(file)
     if found is None or found[0].case != number:
         raise NoFileError(f"case {number} has no file {file}.")
@@ -206,18 +190,16 @@ def escalate(desk: CaseService, who: Who, number: int, why: str, tag: str = "", 
     themselves.
     Raises: as `claim`; UsageError where there is no such user, or they may not work on cases.
     """
-    require_work(who)
     words = text_of(why, "why it is escalated")
-    with desk.escalations() as notes, desk.store.change() as change:
-        hand = CaseTransaction(change, who, desk.now_ms())
+    with desk.escalations() as notes, desk.changing(who) as hand:
         case = hand.open_case(number, tag)
         case = hand.put(case, "escalated", words, state=ESCALATED, **FREED, snoozed_ms=None)
         if not to:
             return case
-        case, alerts = _assigned(hand, case, to), change.alerts(number, 1)
+        case, alerts = _assigned(hand, case, to), hand.change.alerts(number, 1)
         if notes is not None and case.assignee != who.id and alerts:
             why = f"Escalated to you by {who.shown_name}: {words}"
-            notes.escalated(change.people, case=case, event=alerts[-1].named, why=why)
+            notes.escalated(hand.change.people, case=case, event=alerts[-1].named, why=why)
         return case
 
 
@@ -228,14 +210,12 @@ def reopen(desk: CaseService, who: Who, number: int, why: str, tag: str = "") ->
     A case that was opened about the same key meanwhile stays beside it.
     Raises: as `claim`; UsageError where it is not closed.
     """
-    require_work(who)
     words = text_of(why, "why it is reopened")
-    with desk.store.change() as change:
-        hand = CaseTransaction(change, who, desk.now_ms())
+    with desk.changing(who) as hand:
         case = hand.case(number, tag)
         if case.state != CLOSED:
             raise UsageError(f"case {number} is {case.state}; only a closed one can be reopened.")
-        withdraw(change, number)
+        withdraw(hand.change, number)
         alerts = cleared(hand, number)
         again = recounted(case, alerts)
         return hand.put(

@@ -138,8 +138,7 @@ def listed(
     desk: CaseService, who: Who, wanted: CaseFilter, order: str = "due", after: Cursor | None = None, limit: int = 50
 ) -> QueuePage:
     """Cases that match a filter. Raises: NotAllowedError; UsageError for an unknown assignee."""
-    who.require(Right.READ_CASES)
-    with desk.store.look() as look:
+    with desk.looking(who) as look:
         found = [shown(case) for case in look.queue(wanted, order, after, limit + 1)]
         if not found and (unknown := set(wanted.assignees) - {"", who.id}):
             had = look.count(CaseFilter(states=STATES, assignees=wanted.assignees))
@@ -149,15 +148,13 @@ def listed(
 
 def totals(desk: CaseService, who: Who, wanted: CaseFilter) -> Totals:
     """Number and total stake of cases that match a filter. Raises: NotAllowedError."""
-    who.require(Right.READ_CASES)
-    with desk.store.look() as look:
+    with desk.looking(who) as look:
         return look.totals(wanted)
 
 
 def count(desk: CaseService, who: Who, wanted: CaseFilter) -> int:
     """Number of cases that match a filter. Raises: NotAllowedError."""
-    who.require(Right.READ_CASES)
-    with desk.store.look() as look:
+    with desk.looking(who) as look:
         return look.count(wanted)
 
 
@@ -182,8 +179,7 @@ class QueueCount:
 
 def newest(desk: CaseService, who: Who) -> int:
     """The number of the newest case, whatever became of it; 0 before the first. Raises: NotAllowedError."""
-    who.require(Right.READ_CASES)
-    with desk.store.look() as look:
+    with desk.looking(who) as look:
         return look.place()[1]
 
 
@@ -208,8 +204,7 @@ def _cursor(case: Case, order: str, soon_ms: int) -> Cursor:
 
 def detail(desk: CaseService, who: Who, number: int) -> Detail:
     """One case, with its newest thousand alerts and history entries. Raises: NotAllowedError, NoCaseError."""
-    who.require(Right.READ_CASES)
-    with desk.store.look() as look:
+    with desk.looking(who) as look:
         case = look.case(number)
         if case is None:
             raise NoCaseError(f"there is no case {number}.")
@@ -217,16 +212,9 @@ def detail(desk: CaseService, who: Who, number: int) -> Detail:
     return _blind(found) if case.look == 1 else found
 
 
-def seen(desk: CaseService, who: Who, number: int, tags: str) -> str:
-    """The tag that a change is held against, of tags with commas between: that of now, where it is one of them."""
-    first, *others = tags.split(",")
-    return now if others and (now := detail(desk, who, number).case.tag) in others else first
-
-
 def histories(desk: CaseService, who: Who, numbers: Iterable[int]) -> dict[int, Sequence[Happened]]:
     """What happened to some cases, oldest first. Cost: a question each. Raises: NotAllowedError."""
-    who.require(Right.READ_CASES)
-    with desk.store.look() as look:
+    with desk.looking(who) as look:
         return {number: look.history(number) for number in numbers}
 
 
@@ -261,8 +249,7 @@ def refunded_by(history: Iterable[Happened]) -> int:
 
 def undoable(desk: CaseService, who: Who) -> Pending | None:
     """The user's last action that can still be undone. Raises: NotAllowedError."""
-    who.require(Right.READ_CASES)
-    with desk.store.look() as look:
+    with desk.looking(who) as look:
         own = [pending for pending in look.due(desk.now_ms() + UNDO_MS, PENDING_READ) if pending.who == who.id]
     return own[-1] if own else None
 
@@ -283,10 +270,9 @@ def views(desk: CaseService, who: Who) -> list[Counted]:
 
     That of the sample of approvals is there while it finds any.
     """
-    who.require(Right.READ_CASES)
     now_ms = desk.now_ms()
     built_in = [View("", "", name, is_shared=True, query=query, changed_ms=0) for name, query in BUILT_IN.items()]
-    with desk.store.look() as look:
+    with desk.looking(who) as look:
         found = [
             Counted(view, look.count(queue_of(query_of(view.query), who, now_ms, desk.money_places)))
             for view in (*built_in, *look.views(who.id))
@@ -334,10 +320,9 @@ def _view_detail(view: View) -> dict[str, str | bool]:
 
 def capacity(desk: CaseService, who: Who, day_start_ms: int | None = None) -> ReviewCapacity:
     """Progress of the day, since its start or midnight in the project's time zone. Raises: NotAllowedError."""
-    who.require(Right.READ_CASES)
     now_ms = desk.now_ms()
     start_ms = desk.today_ms() if day_start_ms is None else day_start_ms
-    with desk.store.look() as look:
+    with desk.looking(who) as look:
         today, lately = look.done_since(start_ms), look.done_since(now_ms - PACE_MS)
         waiting = look.totals(CaseFilter(states=QUEUE))
         agreement = look.agreement()
@@ -350,8 +335,7 @@ def capacity(desk: CaseService, who: Who, day_start_ms: int | None = None) -> Re
 
 def team(desk: CaseService, who: Who, start_ms: int) -> Sequence[Closer]:
     """Closed cases by person since a moment, most first. Raises: NotAllowedError."""
-    who.require(Right.READ_CASES)
-    with desk.store.look() as look:
+    with desk.looking(who) as look:
         return look.closers(start_ms)
 
 

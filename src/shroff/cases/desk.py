@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -22,6 +22,7 @@ from shroff.project.settings.casework import CaseSettings
 
 if TYPE_CHECKING:
     from shroff.cases.sql import CaseChange, CaseStore
+    from shroff.cases.sql_reader import CaseReader
 
 TEXT_MAX: Final = 4_000  # characters of a note or a reason
 UNDO_MS: Final = 8_000  # for which something can be undone
@@ -119,6 +120,20 @@ class CaseService:
     zone: str = "UTC"
     escalations: Callable[[], AbstractContextManager[NotesEscalations | None]] = nullcontext
 
+    @contextmanager
+    def looking(self, who: Who) -> Iterator[CaseReader]:
+        """Questions of somebody. Raises: NotAllowedError where they may not see cases."""
+        who.require(Right.READ_CASES)
+        with self.store.look() as look:
+            yield look
+
+    @contextmanager
+    def changing(self, who: Who) -> Iterator[CaseTransaction]:
+        """A transaction of somebody. Raises: NotAllowedError where they may not work on cases."""
+        who.require(Right.WORK_CASES)
+        with self.store.change() as change:
+            yield CaseTransaction(change, who, self.now_ms())
+
     def today_ms(self) -> int:
         """When the day began, in the project's time zone."""
         return day_start_ms(day_at(self.now_ms(), self.zone), self.zone)
@@ -141,11 +156,14 @@ class CaseTransaction:
     now_ms: int
 
     def case(self, number: int, tag: str = "") -> Case:
-        """The case; with a tag only as it was seen. Raises: NoCaseError, CaseChangedError; UsageError for a tag."""
+        """The case; with a tag, or several with commas between, only as it was seen.
+
+        Raises: NoCaseError, CaseChangedError; UsageError for a tag.
+        """
         found = self.change.case(number) if abs(number) <= LARGEST else None
         if found is None:
             raise NoCaseError(f"there is no case {number}.")
-        if tag and version_of(tag) != found.version:
+        if tag and seen_of(found, tag) < 0:
             raise CaseChangedError(found)
         return found
 
@@ -196,14 +214,13 @@ def _differing(before: Case, now: Case, told: Collection[str]) -> tuple[dict[str
     return {name: getattr(before, name) for name in names}, {name: getattr(now, name) for name in names}
 
 
-def version_of(tag: str) -> int:
-    """The version in a tag. Raises: UsageError where it is none."""
-    return _parts_of(tag)[0]
+def seen_of(case: Case, tags: str) -> int:
+    """Sequence number of the newest alert that was seen of a case, by tags with commas between.
 
-
-def seen_of(tag: str) -> int:
-    """Sequence number of the newest alert seen, from a tag. Raises: UsageError for an invalid tag."""
-    return _parts_of(tag)[1]
+    -1 where none of them is of the case's version. Raises: UsageError for an invalid tag.
+    """
+    seen = [last for version, last in map(_parts_of, tags.split(",")) if version == case.version]
+    return max(seen, default=-1)
 
 
 def _parts_of(tag: str) -> tuple[int, int]:
@@ -219,11 +236,6 @@ def text_of(text: str, what: str, *, may_be_empty: bool = False) -> str:
     if len(found) > TEXT_MAX or (not found and not may_be_empty):
         raise UsageError(f"{what} has 1 to {TEXT_MAX:,} characters.")
     return found
-
-
-def require_work(who: Who) -> None:
-    """Raises: NotAllowedError where somebody may not work on cases."""
-    who.require(Right.WORK_CASES)
 
 
 def unanswered(alerts: list[Alert]) -> list[Alert]:

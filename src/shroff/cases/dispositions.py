@@ -21,7 +21,6 @@ from shroff.cases.desk import (
     NoCaseError,
     NoEventError,
     TooLateError,
-    require_work,
     seen_of,
     unanswered,
 )
@@ -100,10 +99,8 @@ def decide(
     Raises: NotAllowedError; NoCaseError; CaseChangedError where somebody else was first, and nothing is saved;
         UsageError for what is no verdict, or where there is nothing to answer.
     """
-    require_work(who)
     check_answer(verdict, also)
-    with desk.store.change() as change:
-        hand = CaseTransaction(change, who, desk.now_ms())
+    with desk.changing(who) as hand:
         case, undoable = _decided(hand, number, verdict, tag, event)
         return _kept(hand, "decide", [case], Body([undoable], verdict, also.reason.strip(), also), desk.undo_ms)
 
@@ -112,19 +109,16 @@ def answer_event(
     desk: CaseService, who: Who, event: str, id_: str, verdict: str, *, also: SideEffects = NOTHING_ELSE
 ) -> CaseAction:
     """Answer an event that is in no case; its label is written as those of a case. Raises: as `decide`."""
-    require_work(who)
     who.require(Right.WRITE_LABELS)
     check_answer(verdict, also)
-    with desk.store.change() as change:
+    with desk.changing(who) as hand:
         body = Body([], verdict, also=also, events=[(event, id_)])
-        return _kept(CaseTransaction(change, who, desk.now_ms()), "decide", [], body, desk.undo_ms)
+        return _kept(hand, "decide", [], body, desk.undo_ms)
 
 
 def snooze(desk: CaseService, who: Who, number: int, until_ms: int, *, tag: str = "") -> CaseAction:
     """Put a case away until a moment; another alert brings it back before. Raises: as `decide`."""
-    require_work(who)
-    with desk.store.change() as change:
-        hand = CaseTransaction(change, who, desk.now_ms())
+    with desk.changing(who) as hand:
         _check_until(until_ms, hand.now_ms)
         case, undoable = _snoozed(hand, number, until_ms, tag)
         return _kept(hand, "snooze", [case], Body([undoable]))
@@ -147,11 +141,9 @@ def bulk(
 
     Raises: NotAllowedError; UsageError for what cannot be done with any.
     """
-    require_work(who)
     if not 1 <= len(numbers) <= BULK_MAX:
         raise UsageError(f"1 to {BULK_MAX} cases can be changed at once.")
-    with desk.store.change() as change:
-        hand = CaseTransaction(change, who, desk.now_ms())
+    with desk.changing(who) as hand:
         act = _one_of(hand, desk, action, verdict, reason, until_ms)
         done: list[tuple[Case, Undoable]] = []
         failed: list[Failed] = []
@@ -187,10 +179,8 @@ def undo(desk: CaseService, who: Who, number: int, case: int = 0) -> Undone:
 
     Raises: NotAllowedError; NoCaseError where it is of other cases; TooLateError where it was written by now.
     """
-    require_work(who)
-    with desk.store.change() as change:
-        hand = CaseTransaction(change, who, desk.now_ms())
-        pending = change.pending(number)
+    with desk.changing(who) as hand:
+        pending = hand.change.pending(number)
         if pending is None or pending.who != who.id:
             raise TooLateError("there is no action of yours left to undo; reopen the case to answer it again.")
         body = body_of(pending)
@@ -199,17 +189,17 @@ def undo(desk: CaseService, who: Who, number: int, case: int = 0) -> Undone:
         restored: list[Case] = []
         left: list[Undoable] = []
         for undoable in body.cases:
-            now = change.case(undoable.case)
+            now = hand.change.case(undoable.case)
             if now is None or now.version != undoable.version:
                 left.append(undoable)
             else:
                 restored.append(_restored(hand, now, undoable))
-        change.end_pending(number)
+        hand.change.end_pending(number)
         if left and pending.kind == "decide":  # somebody has gone on with it: what was decided is written
             body.cases = left
-            change.add_pending(replace(pending, body=msgspec.json.encode(body)))
+            hand.change.add_pending(replace(pending, body=msgspec.json.encode(body)))
         listed = () if left else body.also.listed
-        return Undone(restored, list(change.cases([undoable.case for undoable in left]).values()), listed)
+        return Undone(restored, list(hand.change.cases([undoable.case for undoable in left]).values()), listed)
 
 
 def _restored(hand: CaseTransaction, case: Case, undoable: Undoable) -> Case:
@@ -268,7 +258,7 @@ def _asked(case: Case, alerts: list[Alert], tag: str, event: str) -> list[Alert]
         if not found:
             raise NoEventError(f"{event[:200]!r} is not an event of case {case.number}.")
         return found
-    seen = seen_of(tag) if tag else case.last_seq
+    seen = seen_of(case, tag) if tag else case.last_seq
     found = [alert for alert in waiting if alert.seq <= seen]
     if not found:
         raise CaseChangedError(case)

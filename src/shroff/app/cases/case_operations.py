@@ -185,8 +185,7 @@ class ClaimCase(ChangeOfCase["Case"], kw_only=True):
 @operation("cases claim", right="work:cases", http="POST /cases/{id}/claim", refusals=CHANGES)
 def claim_case(desk: CaseService, who: Who, request: ClaimCase) -> Case:
     """Claim a case; it is locked for you until the lock expires."""
-    tag = case_queries.seen(desk, who, request.number, request.tag)
-    return case_of(desk, case_actions.claim(desk, who, request.number, tag))
+    return case_of(desk, case_actions.claim(desk, who, request.number, request.tag))
 
 
 class ReleaseCase(ChangeOfCase["Case"], kw_only=True):
@@ -196,8 +195,7 @@ class ReleaseCase(ChangeOfCase["Case"], kw_only=True):
 @operation("cases release", right="work:cases", http="POST /cases/{id}/release", refusals=CHANGES)
 def release_case(desk: CaseService, who: Who, request: ReleaseCase) -> Case:
     """Release a case."""
-    tag = case_queries.seen(desk, who, request.number, request.tag)
-    return case_of(desk, case_actions.release(desk, who, request.number, tag))
+    return case_of(desk, case_actions.release(desk, who, request.number, request.tag))
 
 
 class AssignCase(ChangeOfCase["Case"], kw_only=True):
@@ -216,8 +214,7 @@ class AssignCase(ChangeOfCase["Case"], kw_only=True):
 )
 def assign_case(desk: CaseService, who: Who, request: AssignCase) -> Case:
     """Assign a case to a user by name, or to nobody."""
-    tag = case_queries.seen(desk, who, request.number, request.tag)
-    return case_of(desk, case_actions.assign(desk, who, request.number, request.to or "", tag))
+    return case_of(desk, case_actions.assign(desk, who, request.number, request.to or "", request.tag))
 
 
 class NoteCase(OfCase["Case"]):
@@ -256,8 +253,7 @@ class EscalateCase(ChangeOfCase["Case"], kw_only=True):
 )
 def escalate_case(desk: CaseService, who: Who, request: EscalateCase) -> Case:
     """Escalate a case, to a user or to anybody else."""
-    tag = case_queries.seen(desk, who, request.number, request.tag)
-    return case_of(desk, case_actions.escalate(desk, who, request.number, request.text, tag, request.to or ""))
+    return case_of(desk, case_actions.escalate(desk, who, request.number, request.text, request.tag, request.to or ""))
 
 
 class ReopenCase(ChangeOfCase["Case"], kw_only=True):
@@ -276,8 +272,7 @@ class ReopenCase(ChangeOfCase["Case"], kw_only=True):
 )
 def reopen_case(desk: CaseService, who: Who, request: ReopenCase) -> Case:
     """Reopen a closed case."""
-    tag = case_queries.seen(desk, who, request.number, request.tag)
-    return case_of(desk, case_actions.reopen(desk, who, request.number, request.text, tag))
+    return case_of(desk, case_actions.reopen(desk, who, request.number, request.text, request.tag))
 
 
 class SnoozeCase(ChangeOfCase["CaseActed"], kw_only=True):
@@ -297,8 +292,7 @@ class SnoozeCase(ChangeOfCase["CaseActed"], kw_only=True):
 def snooze_case(desk: CaseService, who: Who, request: SnoozeCase) -> CaseActed:
     """Snooze a case until a time."""
     until_ms = time_of(request.until, "until")
-    tag = case_queries.seen(desk, who, request.number, request.tag)
-    acted = dispositions.snooze(desk, who, request.number, until_ms, tag=tag)
+    acted = dispositions.snooze(desk, who, request.number, until_ms, tag=request.tag)
     return CaseActed(case=case_of(desk, acted.cases[0]), undo=acted.undo, undo_until=time_text(acted.until_ms))
 
 
@@ -334,10 +328,11 @@ def decide_case(desk: CaseService, project: Project, who: Who, request: DecideCa
     A command writes them at once. They cannot be undone then, but the case can be reopened. Where an entry of a list
     cannot be written, the case stays as it is.
     """
-    tag = case_queries.seen(desk, who, request.number, request.tag)
     entries = [*request.lists, *side_effects.blocked(project, desk, request.block, request.reason)]
     also = side_effects.checked(project, desk, entries, request.refund, request.reason)
-    acted = dispositions.decide(desk, who, request.number, request.verdict, tag=tag, event=request.event, also=also)
+    acted = dispositions.decide(
+        desk, who, request.number, request.verdict, tag=request.tag, event=request.event, also=also
+    )
     changes = side_effects.written(project, desk, acted, also)
     answer = CaseDecided(case=case_of(desk, acted.cases[0]), lists=changes)
     if project.cases.are_carried_out:

@@ -6,10 +6,10 @@ silenced. Where it is long in coming into force, the answer says so.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from shroff.app.cases.case_answers import CaseSilenced, fields_of
-from shroff.app.cases.case_operations import CHANGES, TAG, OfCase
+from shroff.app.cases.case_operations import CHANGES, ChangeOfCase
 from shroff.app.rules.agreements import Author
 from shroff.app.rules.list_files import WRITTEN
 from shroff.cases import case_actions, case_queries
@@ -36,13 +36,12 @@ HAPPENED: Final = {  # to the case, by the verb of the record
 WAITS: Final = "silences need approval by a second person here; this one is waiting"
 
 
-class SilenceOfCase(OfCase["CaseSilenced"]):
+class SilenceOfCase(ChangeOfCase["CaseSilenced"], kw_only=True):
     """The rule to silence, the end, and the reason."""
 
     rule: str
     until: TimeText
     text: str
-    tag: Annotated[str, TAG] = ""
 
 
 @operation(
@@ -73,12 +72,11 @@ def silence_of_case(desk: CaseService, project: Project, request: SilenceOfCase)
     return _in_force(desk, project, case)
 
 
-class SilenceApproval(OfCase["CaseSilenced"]):
+class SilenceApproval(ChangeOfCase["CaseSilenced"], kw_only=True):
     """The rule to silence, and the etag of the requested silence."""
 
     rule: str
     etag: str
-    tag: Annotated[str, TAG] = ""
 
 
 @operation(
@@ -99,11 +97,10 @@ def approve_silence(desk: CaseService, project: Project, request: SilenceApprova
     return _in_force(desk, project, case)
 
 
-class SilenceEnd(OfCase["CaseSilenced"]):
+class SilenceEnd(ChangeOfCase["CaseSilenced"], kw_only=True):
     """The rule whose silence to end."""
 
     rule: str
-    tag: Annotated[str, TAG] = ""
 
 
 @operation(
