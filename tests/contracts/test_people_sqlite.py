@@ -16,7 +16,8 @@ from shroff.adapters.people.sql import SqlPeople, _Changing
 from shroff.errors import ShroffError
 from shroff.people.access import Role
 from shroff.people.audit import FIRST, Act, AuditEntry, Seal, row_of
-from shroff.people.store import Change, Row, User
+from shroff.people.sql import Change
+from shroff.people.store import Row, User
 from tests.contracts.broken_stores import changing
 from tests.support import forks
 from tests.support.contracts.people import SEAL, PeopleContract

@@ -19,7 +19,8 @@ from shroff.people import keys
 from shroff.people.access import RIGHTS, Right, Role, Who, local
 from shroff.people.audit import sealing
 from shroff.people.keys import KeyRing
-from shroff.people.store import ApiKey, Desk, PeopleQueries, rows_of, token_hash
+from shroff.people.sql import PeopleQueries
+from shroff.people.store import ApiKey, Desk, rows_of, token_hash
 
 NOW_MS = 1_700_000_000_000
 ROOT = local("root", "command")

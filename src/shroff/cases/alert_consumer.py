@@ -19,7 +19,7 @@ from shroff.cases.case_history import past_of
 from shroff.cases.label_effects import followed, write_labels
 from shroff.cases.label_feed import FeedLabel, heard
 from shroff.engine.let_through import SAMPLED
-from shroff.people.store import Change
+from shroff.people.sql import Change
 from shroff.project.settings.casework import CaseSettings
 from shroff.streams.log import Log
 

@@ -25,7 +25,7 @@ from shroff.cases.pending_changes import withdraw
 from shroff.errors import UsageError
 from shroff.people.access import RIGHTS, Right, Who
 from shroff.people.audit import Act
-from shroff.people.store import Change
+from shroff.people.sql import Change
 
 FILES_MAX: Final = 20  # of one case
 FREED: Final[Mapping[str, Any]] = MappingProxyType({"assignee": "", "assignee_name": "", "lock_ms": None})

@@ -17,7 +17,8 @@ from shroff.events.event import time_text
 from shroff.language.values import day_at, day_start_ms
 from shroff.people.access import Right, Who
 from shroff.people.audit import Act, Seal
-from shroff.people.store import Change, PeopleStore
+from shroff.people.sql import Change
+from shroff.people.store import PeopleStore
 from shroff.project.settings.casework import CaseSettings
 
 if TYPE_CHECKING:

@@ -13,7 +13,8 @@ from sqlalchemy import Dialect, Insert, Table, Update, bindparam, delete, insert
 from shroff.cases.case import WRITTEN, Alert, Attached, Case, Happened, Pending, View
 from shroff.cases.sql_reader import ALERT_COLUMNS, CASE_COLUMNS, CaseReader, alert_values, case_values
 from shroff.cases.sql_tables import case_tables
-from shroff.people.store import Change, PeopleStore
+from shroff.people.sql import Change
+from shroff.people.store import PeopleStore
 
 _ALERT_KEY: Final = ("seq", "entity")
 _ANSWERED: Final = ("verdict", "decided_ms", "decided_by", "label", "label_source", "label_ms", "customer")

@@ -11,7 +11,7 @@ from shroff.notices.definitions import Notice
 from shroff.notices.facts import Facts
 from shroff.notices.store import Due
 from shroff.notices.triggers import BEGUN, SOURCE, due_of, is_news
-from shroff.people.store import Change
+from shroff.people.sql import Change
 from shroff.project.definitions import Definitions
 from shroff.streams.log import Log, kept_offset
 

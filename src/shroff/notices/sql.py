@@ -22,7 +22,7 @@ from shroff.notices.store import (
     Question,
     QuestionCounts,
 )
-from shroff.people.store import Change as PeopleChange
+from shroff.people.sql import Change as PeopleChange
 from shroff.people.store import PeopleStore
 from shroff.people.tables import SchemaPart, scripted, tables_of
 

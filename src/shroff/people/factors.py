@@ -12,7 +12,8 @@ from shroff.people import throttle
 from shroff.people.access import Who
 from shroff.people.audit import Act
 from shroff.people.sessions import NOT_YOURS, SignedIn, held, open_session
-from shroff.people.store import Desk, PeopleQueries, User, token_hash
+from shroff.people.sql import PeopleQueries
+from shroff.people.store import Desk, User, token_hash
 from shroff.people.users import changed, shown
 
 STEP_MS: Final = 30_000

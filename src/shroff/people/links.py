@@ -10,7 +10,8 @@ from shroff.people import passwords, users
 from shroff.people.access import Right, Role, Who
 from shroff.people.audit import Act
 from shroff.people.sessions import SignedIn, open_session
-from shroff.people.store import Desk, Link, PeopleQueries, User, token_hash
+from shroff.people.sql import PeopleQueries
+from shroff.people.store import Desk, Link, User, token_hash
 
 FIRST_LASTS_MS: Final = 3_600_000
 PASSWORD_LASTS_MS: Final = 3 * 24 * 3_600_000

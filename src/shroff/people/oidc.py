@@ -19,7 +19,8 @@ from shroff.errors import SignInError, UsageError
 from shroff.people.access import Role
 from shroff.people.audit import Act
 from shroff.people.sessions import SignedIn, open_session
-from shroff.people.store import Change, Desk, User, Visit, token_hash
+from shroff.people.sql import Change
+from shroff.people.store import Desk, User, Visit, token_hash
 from shroff.people.users import as_who, known_name, shown
 
 PATH: Final = "/login/oidc"  # where the provider sends people back to

@@ -11,7 +11,8 @@ from shroff.errors import SignInError, UsageError
 from shroff.people import passwords, throttle
 from shroff.people.access import Right, Who
 from shroff.people.audit import Act
-from shroff.people.store import Change, Desk, PeopleQueries, User, UserSession, token_hash
+from shroff.people.sql import Change, PeopleQueries
+from shroff.people.store import Desk, User, UserSession, token_hash
 from shroff.people.users import as_who, check_here, in_look, known_name, with_password
 
 SEEN_EVERY_MS: Final = 60_000  # how often a use is written down, at most

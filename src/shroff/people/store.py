@@ -14,13 +14,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 from shroff.people.access import Right, Role
-from shroff.people.audit import Act, AuditEntry, AuditHead, Seal
+from shroff.people.audit import AuditEntry, Seal
 from shroff.people.passwords import Passwords
 from shroff.project.settings.systems import SignInSettings
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
+    from shroff.people.sql import Change, PeopleQueries
     from shroff.people.tables import SchemaPart
 
 TOKEN_LENGTH: Final = 64  # of what `Desk.token` gives
@@ -151,84 +152,6 @@ class KeptAnswer:
 
 
 Row = TypeVar("Row", User, UserSession, ApiKey, Link, Attempts, Visit, KeptAnswer)
-
-
-class PeopleQueries(Protocol):
-    """Questions to the store."""
-
-    def find(self, kind: type[Row], key: object) -> Row | None:
-        """The row of this kind and key, which is its first field: a number, an id, or the hash of a token."""
-
-    def users(self) -> list[User]:
-        """All users, by their names."""
-
-    def user_named(self, name: str) -> User | None:
-        """The user of this name."""
-
-    def user_known_as(self, subject: str) -> User | None:
-        """The user who is this at the OpenID provider."""
-
-    def sessions(self) -> list[UserSession]:
-        """All sessions, also those that have ended and were not swept away yet; the one that was used last first."""
-
-    def keys(self) -> list[ApiKey]:
-        """All keys, revoked ones too, by when they were made."""
-
-    def head(self) -> AuditHead | None:
-        """The head of the record; None where somebody took it away."""
-
-    def record(
-        self,
-        wanted: AuditFilter,
-        *,
-        after: int = 0,
-        before: int | None = None,
-        limit: int = 100,
-        is_newest_first: bool = False,
-    ) -> list[AuditEntry]:
-        """Rows of the record with numbers in (after, before), in order of their numbers or the other way round."""
-
-
-class Change(PeopleQueries, Protocol):
-    """One transaction: what is changed in it is there with its end, all of it or nothing.
-
-    It sees what it has changed itself. Changes of one store follow each other: none begins before the one ahead of it
-    has ended, whichever process makes it.
-    """
-
-    @property
-    def connection(self) -> Connection:
-        """For those who keep more in the same database, in the same transaction."""
-
-    def put(self, row: UserSession | ApiKey | Link | Attempts | Visit | KeptAnswer) -> None:
-        """Keep a row, new or changed."""
-
-    def take(self, kind: type[Row], key: object) -> Row | None:
-        """Remove a row; gives it, or None where there was none."""
-
-    def add_user(self, user: User) -> User:
-        """Keep a new user, whose number is not looked at; gives it with its number.
-
-        Raises: UsageError where there is one of this name, or this subject.
-        """
-
-    def put_user(self, user: User) -> None:
-        """Keep the user of this number as it is here. Raises: as `add_user`."""
-
-    def remove_user(self, number: int) -> None:
-        """Remove a user, with sessions and links."""
-
-    def end_sessions(self, user: int) -> int:
-        """Remove all sessions of a user; gives how many there were."""
-
-    def sweep(self, now_ms: int, unseen_since_ms: int, quiet_since_ms: int) -> None:
-        """Remove sessions, links and visits that have ended, sessions that nobody used, and old attempts."""
-
-    def audit(self, act: Act, at_ms: int) -> AuditEntry:
-        """Put a row at the end of the record and seal its head; gives the row."""
-
-    def ask(self, kind: str, body: bytes, at_ms: int) -> int:
-        """Put a request into the inbox of the log that lies in the same database; gives its number."""
 
 
 class PeopleStore(Protocol):

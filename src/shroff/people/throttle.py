@@ -12,7 +12,8 @@ from typing import Final
 from shroff.errors import PausedError
 from shroff.people.access import RIGHTS, Role, Who, network_of
 from shroff.people.audit import Act
-from shroff.people.store import Attempts, Change, Desk
+from shroff.people.sql import Change
+from shroff.people.store import Attempts, Desk
 
 PAUSE_MS_MAX: Final = 15 * 60_000
 FORGOTTEN_MS: Final = 24 * 3_600_000  # after so long without an attempt, those before count no more

@@ -14,7 +14,8 @@ from shroff.errors import UsageError, nearest
 from shroff.people import passwords
 from shroff.people.access import RIGHTS, Right, Role, Who, check_known
 from shroff.people.audit import Act
-from shroff.people.store import Change, Desk, PeopleQueries, User
+from shroff.people.sql import Change, PeopleQueries
+from shroff.people.store import Desk, User
 
 PEOPLE: Final = (Role.ADMIN, Role.ANALYST, Role.AUTHOR, Role.VIEWER)  # roles that people have; services have keys
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9._@+-]{0,99}")

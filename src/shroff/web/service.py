@@ -46,7 +46,8 @@ if TYPE_CHECKING:
     from shroff.people.access import Who
     from shroff.people.audit import Act
     from shroff.people.oidc import Provider
-    from shroff.people.store import Change, Desk
+    from shroff.people.sql import Change
+    from shroff.people.store import Desk
     from shroff.project.settings.systems import Systems
     from shroff.streams.log import Log
     from shroff.web.http.routes import Route

@@ -16,7 +16,8 @@ from shroff.errors import UsageError
 from shroff.people import audit
 from shroff.people.access import Role, Who, local
 from shroff.people.audit import Act, sealing
-from shroff.people.store import Attempts, Change, Link, PeopleStore, User, UserSession, Visit, rows_of
+from shroff.people.sql import Change
+from shroff.people.store import Attempts, Link, PeopleStore, User, UserSession, Visit, rows_of
 from shroff.streams.log import Log
 from tests.support.contracts.people_rows import PeopleRowsContract
 from tests.support.log_rows import NOW_MS, payments

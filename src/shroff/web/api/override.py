@@ -12,7 +12,7 @@ from shroff.people.store import KeptAnswer
 
 if TYPE_CHECKING:
     from shroff.people.access import Who
-    from shroff.people.store import Change
+    from shroff.people.sql import Change
     from shroff.web.service import Service
 
 

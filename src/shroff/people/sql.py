@@ -1,0 +1,237 @@
+"""Queries and changes of people's tables, in SQL, and the tables as SQLAlchemy knows them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import astuple, replace
+from functools import cache
+from types import MappingProxyType
+from typing import Any, Final, TypeVar
+
+from sqlalchemy import Connection, Select, Table, delete, insert, or_, select, update
+
+from shroff.errors import StorageError, UsageError
+from shroff.people.audit import Act, AuditEntry, AuditHead, Seal, row_of
+from shroff.people.store import ApiKey, Attempts, AuditFilter, KeptAnswer, Link, Row, User, UserSession, Visit
+from shroff.people.tables import tables_of
+
+Kept = TypeVar("Kept")
+
+_NO_HEAD: Final = (
+    "the head of the audit log is missing from the database. No action is possible, because none could be recorded. "
+    "Run 'shroff audit verify', and restore the table audit_head from a backup"
+)
+_COLUMNS: Final[Mapping[type, str]] = MappingProxyType(
+    {  # what a table keeps: its name and columns, in the order of the fields, each with a letter of `tables.KINDS`
+        User: "users number:i name:t display_name:t email:t role:r password:t stamp:i is_disabled:b made_at_ms:i "
+        "last_login_ms:i subject:e zone:e theme:e factor:h factor_step:i recovery:t",
+        UserSession: "sessions hash:h user_:i stamp:i made_at_ms:i seen_at_ms:i ends_at_ms:i address:t "
+        "is_half:b device:t",
+        ApiKey: "api_keys id:t name:t hash:h role:r scopes:s made_at_ms:i made_by:t ends_at_ms:i revoked_at_ms:i "
+        "used_at_ms:i",
+        Link: "links hash:h user_:i ends_at_ms:i",
+        Attempts: "attempts hash:h count:i last_at_ms:i until_ms:i",
+        Visit: "visits hash:h state:t nonce:t verifier:t back:t ends_at_ms:i",
+        AuditEntry: "audit number:i at_ms:i who:t name:t via:t action:t subject:t before_:t after_:t previous:h hash:h",
+        AuditHead: "audit_head one:i number:i hash:h seal:h",
+        KeptAnswer: "answered hash:h outcome:t at_ms:i",
+    }
+)
+
+
+@cache
+def tables() -> Mapping[type, Table]:
+    """The tables of people, by what they keep; the first column of each is its key."""
+    named = {kind: text.partition(" ")[::2] for kind, text in _COLUMNS.items()}
+    made = tables_of(dict(named.values()))
+    return {kind: made[name] for kind, (name, _) in named.items()}
+
+
+class PeopleQueries:
+    """Questions to the store."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection, self._tables = connection, tables()
+
+    def find(self, kind: type[Row], key: object) -> Row | None:
+        """The row of this kind and key, which is its first field: a number, an id, or the hash of a token."""
+        table = self._tables[kind]
+        return self._first(kind, select(table).where(table.c[0] == key))
+
+    def users(self) -> list[User]:
+        """All users, by their names."""
+        table = self._tables[User]
+        return self._all(User, select(table).order_by(table.c.name))
+
+    def user_named(self, name: str) -> User | None:
+        """The user of this name."""
+        table = self._tables[User]
+        return self._first(User, select(table).where(table.c.name == name))
+
+    def user_known_as(self, subject: str) -> User | None:
+        """The user who is this at the OpenID provider."""
+        table = self._tables[User]
+        return self._first(User, select(table).where(table.c.subject == subject))
+
+    def sessions(self) -> list[UserSession]:
+        """All sessions, also those that have ended and were not swept away yet; the one that was used last first."""
+        table = self._tables[UserSession]
+        return self._all(UserSession, select(table).order_by(table.c.seen_at_ms.desc(), table.c.hash))
+
+    def keys(self) -> list[ApiKey]:
+        """All keys, revoked ones too, by when they were made."""
+        table = self._tables[ApiKey]
+        return self._all(ApiKey, select(table).order_by(table.c.made_at_ms, table.c.id))
+
+    def head(self) -> AuditHead | None:
+        """The head of the record; None where somebody took it away."""
+        row = self._connection.execute(select(self._tables[AuditHead])).fetchone()
+        return None if row is None else AuditHead(*row[1:])
+
+    def record(
+        self,
+        wanted: AuditFilter,
+        *,
+        after: int = 0,
+        before: int | None = None,
+        limit: int = 100,
+        is_newest_first: bool = False,
+    ) -> list[AuditEntry]:
+        """Rows of the record with numbers in (after, before), in order of their numbers or the other way round."""
+        table = self._tables[AuditEntry]
+        asked = _narrowed(select(table).where(table.c.number > after), table, wanted)
+        if before is not None:
+            asked = asked.where(table.c.number < before)
+        order = table.c.number.desc() if is_newest_first else table.c.number
+        return self._all(AuditEntry, asked.order_by(order).limit(limit))
+
+    def _all(self, kind: Callable[..., Kept], asked: Select[Any]) -> list[Kept]:
+        return [kind(*row) for row in self._connection.execute(asked)]
+
+    def _first(self, kind: Callable[..., Kept], asked: Select[Any]) -> Kept | None:
+        row = self._connection.execute(asked).fetchone()
+        return None if row is None else kind(*row)
+
+
+class Change(PeopleQueries):
+    """One transaction: what is changed in it is there with its end, all of it or nothing.
+
+    It sees what it has changed itself. Changes of one store follow each other: none begins before the one ahead of it
+    has ended, whichever process makes it.
+    """
+
+    def __init__(self, connection: Connection, seal: Seal, place: str) -> None:
+        super().__init__(connection)
+        self._seal, self._place = seal, place
+
+    @property
+    def connection(self) -> Connection:
+        """For those who keep more in the same database, in the same transaction."""
+        return self._connection
+
+    def hold(self) -> None:
+        """Wait for the change ahead of this one."""
+        self._connection.execute(select(self._tables[AuditHead].c.number).with_for_update())
+
+    def put(self, row: UserSession | ApiKey | Link | Attempts | Visit | KeptAnswer) -> None:
+        """Keep a row, new or changed."""
+        table, values = self._tables[type(row)], self._values(row)
+        key, name = table.c[0], table.c[0].name
+        if not self._connection.execute(update(table).where(key == values[name]).values(values)).rowcount:
+            self._connection.execute(insert(table).values(values))
+
+    def take(self, kind: type[Row], key: object) -> Row | None:
+        """Remove a row; gives it, or None where there was none."""
+        row, table = self.find(kind, key), self._tables[kind]
+        self._connection.execute(delete(table).where(table.c[0] == key))
+        return row
+
+    def add_user(self, user: User) -> User:
+        """Keep a new user, whose number is not looked at; gives it with its number.
+
+        Raises: UsageError where there is one of this name, or this subject.
+        """
+        self._check_free(user, None)
+        values = self._values(user)
+        del values["number"]
+        made = self._connection.execute(insert(self._tables[User]).values(values)).inserted_primary_key
+        assert made is not None
+        return replace(user, number=int(made[0]))
+
+    def put_user(self, user: User) -> None:
+        """Keep the user of this number as it is here. Raises: as `add_user`."""
+        self._check_free(user, user.number)
+        table = self._tables[User]
+        self._connection.execute(update(table).where(table.c.number == user.number).values(self._values(user)))
+
+    def remove_user(self, number: int) -> None:
+        """Remove a user, with sessions and links."""
+        self.end_sessions(number)
+        links = self._tables[Link]
+        self._connection.execute(delete(links).where(links.c.user_ == number))
+        self.take(User, number)
+
+    def end_sessions(self, user: int) -> int:
+        """Remove all sessions of a user; gives how many there were."""
+        table = self._tables[UserSession]
+        return self._connection.execute(delete(table).where(table.c.user_ == user)).rowcount
+
+    def sweep(self, now_ms: int, unseen_since_ms: int, quiet_since_ms: int) -> None:
+        """Remove sessions, links and visits that have ended, sessions that nobody used, and old attempts."""
+        sessions, attempts = self._tables[UserSession], self._tables[Attempts]
+        for table in (sessions, self._tables[Link], self._tables[Visit]):
+            self._connection.execute(delete(table).where(table.c.ends_at_ms <= now_ms))
+        self._connection.execute(delete(sessions).where(sessions.c.seen_at_ms <= unseen_since_ms))
+        self._connection.execute(delete(attempts).where(attempts.c.last_at_ms <= quiet_since_ms))
+
+    def audit(self, act: Act, at_ms: int) -> AuditEntry:
+        """Put a row at the end of the record and seal its head; gives the row."""
+        head = self.head()
+        if head is None:
+            raise StorageError(f"{self._place}: {_NO_HEAD}")
+        row = row_of(act, head.number + 1, at_ms, head.hash)
+        self._connection.execute(insert(self._tables[AuditEntry]).values(self._values(row)))
+        changed = {"number": row.number, "hash": row.hash, "seal": self._seal(row.number, row.hash)}
+        self._connection.execute(update(self._tables[AuditHead]).values(changed))
+        return row
+
+    def ask(self, kind: str, body: bytes, at_ms: int) -> int:
+        """Put a request into the inbox of the log that lies in the same database; gives its number.
+
+        As the log's own `ask`: numbers of servers come from a table of one row, SQLite's from its counter.
+        """
+        run, values = self._connection.exec_driver_sql, (kind, body.decode(), at_ms)
+        if self._connection.dialect.name == "sqlite":
+            return run("INSERT INTO inbox (kind, body, at_ms) VALUES (?, ?, ?)", values).lastrowid
+        run("UPDATE inbox_number SET number = number + 1")
+        number = int(run("SELECT number FROM inbox_number").scalar() or 0)
+        run("INSERT INTO inbox (number, kind, body, at_ms) VALUES (%s, %s, %s, %s)", (number, *values))
+        return number
+
+    def _values(self, row: Any) -> dict[str, Any]:
+        return dict(zip(self._tables[type(row)].c.keys(), astuple(row), strict=True))
+
+    def _check_free(self, user: User, own: int | None) -> None:
+        """Raises: UsageError where another user has this name or subject."""
+        named = self.user_named(user.name)
+        if named is not None and named.number != own:
+            raise UsageError(f"the user {user.name!r} already exists. 'shroff users list' shows all.")
+        known = self.user_known_as(user.subject) if user.subject else None
+        if known is not None and known.number != own:
+            raise UsageError(f"the user {known.name!r} is the same person at the OpenID provider.")
+
+
+def _narrowed(asked: Select[Any], table: Table, wanted: AuditFilter) -> Select[Any]:
+    """Filter by actor (id or name) and action (whole, or the part before its dot)."""
+    if wanted.who:
+        asked = asked.where(or_(table.c.who == wanted.who, table.c.name == wanted.who))
+    if wanted.action:
+        begins = table.c.action.startswith(f"{wanted.action}.", autoescape=True)
+        asked = asked.where(or_(table.c.action == wanted.action, begins))
+    if wanted.subject:
+        asked = asked.where(table.c.subject == wanted.subject)
+    if wanted.start_ms is not None:
+        asked = asked.where(table.c.at_ms >= wanted.start_ms)
+    if wanted.end_ms is not None:
+        asked = asked.where(table.c.at_ms < wanted.end_ms)
+    return asked
