@@ -11,13 +11,14 @@ import pytest
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 
 from shroff.adapters.log.sqlite import SqliteLog
-from shroff.adapters.people.sql import SqlPeople, _Changing
+from shroff.adapters.people.sql import SqlPeople
 from shroff.cases import sql
 from shroff.cases.case import Alert, Attached, Case, CaseActivity, CaseFilter, Cursor, Happened, Pending, View
 from shroff.cases.sql import CaseChange, CaseStore
 from shroff.cases.sql_reader import CaseReader
 from shroff.cases.sql_tables import case_tables
 from shroff.errors import ShroffError
+from shroff.people.sql import Change
 from tests.contracts.broken_stores import changing
 from tests.support.contracts.cases import SEAL, CaseContract
 
@@ -64,7 +65,7 @@ class HoldsNothing(CaseStore):
     @contextmanager
     def change(self) -> Iterator[CaseChange]:
         with self._people.look_beside() as connection:
-            people = _Changing(connection, SEAL, "here")
+            people = Change(connection, SEAL, "here")
             yield CaseChange(connection, self._tables, people)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from shroff.adapters.log.sqlite import SqliteLog
-from shroff.adapters.people.sql import SqlPeople, _Changing
+from shroff.adapters.people.sql import SqlPeople
 from shroff.errors import ShroffError
 from shroff.people.access import Role
 from shroff.people.audit import FIRST, Act, AuditEntry, Seal, row_of
@@ -53,7 +53,7 @@ class TestSqlitePeople(PeopleContract):
 class Broken(SqlPeople):
     """A store whose changes are made by another class."""
 
-    changing: type[_Changing] = _Changing
+    changing: type[Change] = Change
 
     @contextmanager
     def change(self) -> Iterator[Change]:
@@ -64,7 +64,7 @@ class Broken(SqlPeople):
 
 
 @changing(Broken)
-class CommitsAtOnce(_Changing):
+class CommitsAtOnce(Change):
     def add_user(self, user: User) -> User:
         made = super().add_user(user)
         self._connection.connection.driver_connection.commit()
@@ -76,17 +76,17 @@ class HoldsNothing(SqlPeople):
     @contextmanager
     def change(self) -> Iterator[Change]:
         with self._database.transaction(is_change=False) as connection:
-            yield _Changing(connection, self.seal, self.place)
+            yield Change(connection, self.seal, self.place)
 
 
 @changing(Broken)
-class LeavesLinks(_Changing):
+class LeavesLinks(Change):
     def take(self, kind: type[Row], key: object) -> Row | None:
         return self.find(kind, key)
 
 
 @changing(Broken)
-class ForgetsTheRowBefore(_Changing):
+class ForgetsTheRowBefore(Change):
     def audit(self, act: Act, at_ms: int) -> AuditEntry:
         row = super().audit(act, at_ms)
         alone = row_of(act, row.number, at_ms, FIRST)
@@ -101,46 +101,46 @@ class SealsNothing(Broken):
 
 
 @changing(Broken)
-class TakesTheLowestNumber(_Changing):
+class TakesTheLowestNumber(Change):
     def add_user(self, user: User) -> User:
         self._connection.exec_driver_sql("UPDATE sqlite_sequence SET seq = 0 WHERE name = 'users'")
         return super().add_user(user)
 
 
 @changing(Broken)
-class KeepsSessions(_Changing):
+class KeepsSessions(Change):
     def end_sessions(self, user: int) -> int:
         return 0
 
 
 @changing(Broken)
-class KeepsTheRole(_Changing):
+class KeepsTheRole(Change):
     def put_user(self, user: User) -> None:
         super().put_user(User(user.number, user.name, *(getattr(user, name) for name in User.__slots__[2:])))
         self._connection.exec_driver_sql("UPDATE users SET role = ?", (Role.VIEWER.value,))
 
 
 @changing(Broken)
-class SharesNames(_Changing):
+class SharesNames(Change):
     def _check_free(self, user: User, own: int | None) -> None:
         return
 
 
 @changing(Broken)
-class AsksNobody(_Changing):
+class AsksNobody(Change):
     def ask(self, kind: str, body: bytes, at_ms: int) -> int:
         return 2
 
 
 @changing(Broken)
-class NeverForgets(_Changing):
+class NeverForgets(Change):
     def put(self, row: Row) -> None:
         if self.find(type(row), row.hash) is None:
             super().put(row)
 
 
 @changing(Broken)
-class AnswersForAll(_Changing):
+class AnswersForAll(Change):
     def put(self, row: Row) -> None:
         super().put(replace(row, hash=bytes(32)))
 

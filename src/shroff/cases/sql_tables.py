@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from sqlalchemy import BigInteger, Dialect, LargeBinary, Table, Text, TypeDecorator
 
-from shroff.people.tables import tables_of
+from shroff.people.sql import tables_of
 from shroff.runtime.text_signs import escaped, unescaped
 
 

@@ -23,8 +23,8 @@ from shroff.notices.store import (
     QuestionCounts,
 )
 from shroff.people.sql import Change as PeopleChange
+from shroff.people.sql import SchemaPart, scripted, tables_of
 from shroff.people.store import PeopleStore
-from shroff.people.tables import SchemaPart, scripted, tables_of
 
 VERSION: Final = 1  # of the tables: the number of the last script
 _KEYS_MAX: Final = 200  # in one statement

@@ -14,7 +14,7 @@ from shroff.operations.declaration import OperationAnswer, OperationRequest, Par
 from shroff.people.audit import note_head, noted_head, verify
 from shroff.people.store import AuditFilter, rows_of
 from shroff.replay.notebook import moment_ms
-from shroff.runtime.texts import cut, many, table
+from shroff.runtime.texts import cut, headed, many
 
 if TYPE_CHECKING:
     from shroff.config import ProjectPaths
@@ -87,7 +87,7 @@ class AuditRows(OperationAnswer):
             for row in self.rows
         ]
         heads = ("row", "time", "who", "via", "action", "subject", "to")
-        return f"{many(len(rows), 'row')}, newest first." + ("\n" + table(rows, heads) if rows else "")
+        return headed(f"{many(len(rows), 'row')}, newest first.", rows, heads)
 
 
 def _json(value: object) -> str:

@@ -10,7 +10,7 @@ from shroff.events.event import TimeText, time_text, time_text_or_none
 from shroff.language.values import named_duration, parse_time
 from shroff.operations.declaration import OperationAnswer, OperationRequest, Param, group, operation
 from shroff.people import keys
-from shroff.runtime.texts import argument, many, table
+from shroff.runtime.texts import argument, headed, many
 
 if TYPE_CHECKING:
     from shroff.people.access import Who
@@ -93,7 +93,7 @@ class Keys(OperationAnswer):
             for key in self.keys
         ]
         heads = ("id", "name", "role", "may", "state", "used")
-        return f"{many(len(rows), 'key')}." + ("\n" + table(rows, heads) if rows else "")
+        return headed(f"{many(len(rows), 'key')}.", rows, heads)
 
 
 @operation("keys list", right=RIGHT, http="GET /keys", examples=["shroff keys list", "shroff keys list --json"])

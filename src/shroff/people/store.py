@@ -21,8 +21,7 @@ from shroff.project.settings.systems import SignInSettings
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-    from shroff.people.sql import Change, PeopleQueries
-    from shroff.people.tables import SchemaPart
+    from shroff.people.sql import Change, PeopleQueries, SchemaPart
 
 TOKEN_LENGTH: Final = 64  # of what `Desk.token` gives
 

@@ -10,7 +10,7 @@ import msgspec
 from shroff.events.event import TimeText, time_text, time_text_or_none
 from shroff.operations.declaration import OperationAnswer, OperationRequest, Param, group, operation
 from shroff.people import factors, links, sessions, users
-from shroff.runtime.texts import argument, many, table
+from shroff.runtime.texts import argument, headed, many
 
 if TYPE_CHECKING:
     from shroff.operations.declaration import ServiceUrl
@@ -108,7 +108,7 @@ class Users(OperationAnswer):
             for user in self.users
         ]
         heads = ("name", "shown as", "role", "state", "signed in")
-        return f"{many(len(rows), 'user')}." + ("\n" + table(rows, heads) if rows else "")
+        return headed(f"{many(len(rows), 'user')}.", rows, heads)
 
     def hints(self) -> Sequence[str]:
         return ["shroff users add NAME --role ROLE" if self.users else "shroff users link"]

@@ -72,6 +72,11 @@ def table(rows: Iterable[Sequence[object]], heads: Sequence[str] = (), indent: s
     return "\n".join(shown)
 
 
+def headed(text: str, rows: Sequence[Sequence[object]], heads: Sequence[str]) -> str:
+    """A text with rows below it, as `table` shows them; the text alone where there are none."""
+    return f"{text}\n{table(rows, heads)}" if rows else text
+
+
 def _cell(value: object) -> str:
     if isinstance(value, int) and not isinstance(value, bool):
         return f"{value:,}"

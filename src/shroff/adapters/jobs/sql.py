@@ -13,9 +13,8 @@ from sqlalchemy import Column, Connection, Table, delete, func, insert, select, 
 
 from shroff.jobs.due_times import ScheduleMark
 from shroff.jobs.job import KEPT, OPEN, STATES, Job
-from shroff.people.sql import Change
+from shroff.people.sql import Change, SchemaPart, scripted, tables_of
 from shroff.people.store import PeopleStore
-from shroff.people.tables import SchemaPart, scripted, tables_of
 
 VERSION: Final = 1  # of the tables: the number of the last script
 _COLUMNS: Final[Mapping[str, str]] = MappingProxyType(

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import sqlite3
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 from sqlalchemy import Connection, Engine, QueuePool, create_engine, event
@@ -20,13 +21,39 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from shroff.adapters.databases.deadline import Deadline
 from shroff.adapters.databases.server_url import server_url
 from shroff.adapters.databases.sqlite_file import begin_between, check_unchanged, connect_beside, storage_error, turn_of
-from shroff.adapters.people.schema import VERSION, statements
 from shroff.errors import LogBusyError, ReadOnlyError, ShroffError, StorageError, TransientError, UsageError
-from shroff.people.tables import SchemaPart, version
+from shroff.people.sql import SchemaPart, scripted, version
 
+VERSION: Final = 1  # of the tables: the number of the last script
+# What keeps the record from being changed by mistake.
+_GUARDS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
+    {
+        "sqlite": tuple(
+            f"CREATE TRIGGER IF NOT EXISTS audit_{verb.lower()} BEFORE {verb} ON audit "
+            f"BEGIN SELECT RAISE(ABORT, 'rows of the audit stay as they are'); END"
+            for verb in ("UPDATE", "DELETE")
+        ),
+        "postgresql": (
+            (
+                "CREATE OR REPLACE FUNCTION audit_stays() RETURNS trigger LANGUAGE plpgsql AS "
+                "$$ BEGIN RAISE EXCEPTION 'rows of the audit stay as they are'; END $$"
+            ),
+            (
+                "CREATE OR REPLACE TRIGGER audit_stays BEFORE UPDATE OR DELETE OR TRUNCATE ON audit "
+                "FOR EACH STATEMENT EXECUTE FUNCTION audit_stays()"
+            ),
+        ),
+    }
+)
 _CONNECTIONS: Final = 8  # of one process, and as many more for a moment
 _WAIT_S: Final = 10.0  # for a connection of the pool
 _IS_CHANGE: Final = "shroff_change"
+
+
+def statements(kind: str, found: int) -> Iterator[str]:
+    """Statements that bring tables from a version, 0 for none, up to this one."""
+    yield from scripted("migrations_people", VERSION, kind, found)
+    yield from _GUARDS[kind] if found < 1 else ()
 
 
 class Database(ABC):

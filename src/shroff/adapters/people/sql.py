@@ -12,8 +12,7 @@ from sqlalchemy import Connection, insert
 from shroff.adapters.log.sqlite import VERSION as LOG_VERSION
 from shroff.adapters.people.database import database
 from shroff.people.audit import FIRST, AuditHead, Seal, sealing
-from shroff.people.sql import Change, PeopleQueries, tables
-from shroff.people.tables import SchemaPart
+from shroff.people.sql import Change, PeopleQueries, SchemaPart, tables
 
 
 class SqlPeople:

@@ -22,7 +22,7 @@ from shroff.operations.declaration import (
     group,
     operation,
 )
-from shroff.runtime.texts import argument, bytes_text, many, table
+from shroff.runtime.texts import argument, bytes_text, headed, many
 
 if TYPE_CHECKING:
     from threading import Event
@@ -248,7 +248,7 @@ class BackupList(OfVault, kw_only=True):
             )
             for group in groups
         ]
-        return text + ("\n" + table(rows, ("number", "first", "last", "tails", "seq", "size")) if rows else "")
+        return headed(text, rows, ("number", "first", "last", "tails", "seq", "size"))
 
     def hints(self) -> Sequence[str]:
         return f"shroff restore FOLDER{_at(self.report, '--from')} --to TIME", f"shroff backup verify{_at(self.report)}"

@@ -13,7 +13,7 @@ from shroff.cases.labels import HeldAnswers
 from shroff.errors import UsageError, ended, nearest
 from shroff.events.event import TimeText, time_text
 from shroff.operations.declaration import OperationRequest, Param, ProgressSteps, ReportAnswer, operation
-from shroff.runtime.texts import argument, many, one_line, table
+from shroff.runtime.texts import argument, headed, many, one_line, table
 
 if TYPE_CHECKING:
     from shroff.app.cases.label_reports import LabelReports
@@ -178,8 +178,8 @@ def _unmatched(waiting: Sequence[ListedWaiting]) -> LabelCounts:
         labels.append({"event": label.event, "unique": dict(label.unique), **said})
         rows.append((f"{label.event} with {named}" if named else label.event, *said.values()))
     text = f"{many(len(labels), 'label has', 'labels have')} no matching event yet."
-    body = "\n" + table(rows, ("event", "verdict", "source", "known at")) if rows else ""
-    return LabelCounts.of((text + body, "shroff ingest FILE --as EVENT"), pending=len(labels), labels=labels)
+    text = headed(text, rows, ("event", "verdict", "source", "known at"))
+    return LabelCounts.of((text, "shroff ingest FILE --as EVENT"), pending=len(labels), labels=labels)
 
 
 def _conflicts(found: Sequence[Conflict]) -> LabelConflicts:

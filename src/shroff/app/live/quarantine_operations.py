@@ -14,7 +14,7 @@ from shroff.errors import UsageError
 from shroff.events.event import TimeText, time_text
 from shroff.operations.declaration import OperationAnswer, OperationRequest, Param, group, operation
 from shroff.operations.pagination import LIMIT, Cursor, Limit, cursor_of, next_of, parted
-from shroff.runtime.texts import cut, many, one_line, table
+from shroff.runtime.texts import cut, headed, many, one_line
 
 if TYPE_CHECKING:
     from shroff.app.live.quarantine import QuarantineEntries
@@ -111,9 +111,10 @@ class AllQuarantined(OperationAnswer):
             )
             for entry in self.entries[:SHOWN_MAX]
         ]
-        text += "\n" + table(shown, ("number", "place", "type", "reason")) if shown else ""
         more = self.count - SHOWN_MAX
-        return text + (f"\n  … and {more:,} more; --json has them all." if more > 0 else "")
+        return headed(text, shown, ("number", "place", "type", "reason")) + (
+            f"\n  … and {more:,} more; --json has them all." if more > 0 else ""
+        )
 
     def hints(self) -> Sequence[str]:
         if not self.entries:
@@ -235,8 +236,7 @@ class RetriedEntries(OperationAnswer):
         counts = f"{self.taken:,} accepted, {self.quarantined:,} refused again"
         stays = [entry for entry in self.entries if entry.outcome == REFUSED]
         rows = [(str(stay.number), f"{stay.source}:{stay.place}", _short(stay.reason)) for stay in stays[:SHOWN_MAX]]
-        shown = "\n" + table(rows, ("number", "place", "reason")) if rows else ""
-        return f"{many(self.read, 'entry', 'entries')} retried: {counts}.{shown}"
+        return headed(f"{many(self.read, 'entry', 'entries')} retried: {counts}.", rows, ("number", "place", "reason"))
 
     def hints(self) -> Sequence[str]:
         return ["shroff quarantine drop NUMBER" if self.quarantined else "shroff verify"]

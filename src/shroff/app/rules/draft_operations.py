@@ -16,7 +16,7 @@ from shroff.language.values import show_decimal
 from shroff.operations.declaration import OperationAnswer, OperationRequest, Param, group, operation
 from shroff.people.audit import Action, checked_reason
 from shroff.rules.texts import RuleForm, form_of, tag_of, with_form
-from shroff.runtime.texts import many, table
+from shroff.runtime.texts import headed, many
 
 if TYPE_CHECKING:
     from shroff.app.live.requests import WriterRequests
@@ -73,7 +73,7 @@ class RuleDrafts(OperationAnswer):
 
     def text(self) -> str:
         rows = [(draft.rule, ", ".join(draft.authors), draft.saved_at) for draft in self.drafts]
-        return f"{many(len(rows), 'draft')}." + ("\n" + table(rows, ("rule", "by", "saved")) if rows else "")
+        return headed(f"{many(len(rows), 'draft')}.", rows, ("rule", "by", "saved"))
 
 
 class RuleDraftText(RuleDraft, rename={"source": "text", "tag": "etag"}):

@@ -10,7 +10,7 @@ from shroff.app.rules.agreements import ChangeAsked
 from shroff.app.rules.list_files import NotRequestedError, SecondPersonError
 from shroff.operations.declaration import OperationAnswer, OperationRequest, Param, group, operation
 from shroff.project.lists import Entry, ListChange, ListSummary, UnknownListError
-from shroff.runtime.texts import argument, many, table
+from shroff.runtime.texts import argument, headed, many
 
 if TYPE_CHECKING:
     from shroff.app.rules.agreements import Agreements
@@ -56,7 +56,7 @@ class Lists(OperationAnswer):
 
     def text(self) -> str:
         rows = [(list_.name, list_.entries, _readers(list_.read_by)) for list_ in self.lists]
-        return f"{many(len(rows), 'list')}." + ("\n" + table(rows, ("list", "entries", "read by")) if rows else "")
+        return headed(f"{many(len(rows), 'list')}.", rows, ("list", "entries", "read by"))
 
     def hints(self) -> Sequence[str]:
         return [f"shroff lists show {argument(self.lists[0].name)}" if self.lists else "shroff check"]
@@ -89,7 +89,7 @@ class ListEntries(OperationAnswer):
     def text(self) -> str:
         rows = [(entry.value, entry.note, entry.added_by, entry.expires_at or "never") for entry in self.entries]
         text = f"{self.name}: {many(len(rows), 'entry', 'entries')}."
-        return text + ("\n" + table(rows, ("value", "note", "added by", "expires")) if rows else "")
+        return headed(text, rows, ("value", "note", "added by", "expires"))
 
     def hints(self) -> Sequence[str]:
         return f"shroff lists add {argument(self.name)} VALUE", "shroff lists"

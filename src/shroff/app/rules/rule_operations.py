@@ -15,7 +15,7 @@ from shroff.events.event import TimeText, time_text
 from shroff.language.values import show_decimal
 from shroff.operations.declaration import OperationAnswer, OperationRequest, Param, group, operation
 from shroff.rules.texts import tag_of
-from shroff.runtime.texts import argument, many, table
+from shroff.runtime.texts import argument, headed, many
 
 if TYPE_CHECKING:
     from shroff.app.live.requests import WriterRequests
@@ -100,7 +100,7 @@ class RuleStates(OperationAnswer):
         ]
         heads = ("rule", "state", "effect", "hits", "precision, %")
         since = f" Hits since {self.since}." if self.since else ""
-        return f"{many(len(rows), 'rule')}.{since}" + ("\n" + table(rows, heads) if rows else "")
+        return headed(f"{many(len(rows), 'rule')}.{since}", rows, heads)
 
     def hints(self) -> Sequence[str]:
         return [f"shroff rules show {argument(self.rules[0].id)}"] if self.rules else []
@@ -144,9 +144,7 @@ class RuleVersions(OperationAnswer):
             (version.seq, version.time, version.by or "", version.reason or "", "" if version.text else "removed")
             for version in self.versions
         ]
-        return f"{many(len(rows), 'version')}." + (
-            "\n" + table(rows, ("seq", "time", "by", "reason", "")) if rows else ""
-        )
+        return headed(f"{many(len(rows), 'version')}.", rows, ("seq", "time", "by", "reason", ""))
 
 
 def _percent(share: float | None) -> str:

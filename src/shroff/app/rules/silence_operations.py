@@ -10,7 +10,7 @@ import msgspec
 from shroff.app.rules.silences import Silence
 from shroff.operations.declaration import OperationAnswer, OperationRequest, Param, group, operation
 from shroff.project.lists import ListChange
-from shroff.runtime.texts import many, table
+from shroff.runtime.texts import headed, many
 
 if TYPE_CHECKING:
     from shroff.app.rules.silences import Silences
@@ -47,7 +47,7 @@ class AllSilences(OperationAnswer):
             for silence in self.silences
         ]
         text = f"{many(len(rows), 'silence')}."
-        return text + ("\n" + table(rows, ("rule", "for", "until", "by", "why")) if rows else "")
+        return headed(text, rows, ("rule", "for", "until", "by", "why"))
 
 
 @operation("silences", right="read:definitions")

@@ -24,7 +24,7 @@ from shroff.operations.declaration import OperationAnswer, OperationRequest, Par
 from shroff.people.store import AuditFilter
 from shroff.project.reference import parse_cell
 from shroff.project.table_files import FOLDER, is_table, table_file, table_name
-from shroff.runtime.texts import many, table
+from shroff.runtime.texts import headed, many, table
 
 if TYPE_CHECKING:
     from shroff.app.project import Project
@@ -169,7 +169,7 @@ class LookUpTables(OperationAnswer):
     def text(self) -> str:
         heads = ("table", "match", "rows", "file", "read by")
         rows = [(each.name, each.match, each.rows, each.file, ", ".join(each.read_by)) for each in self.tables]
-        return f"{many(len(rows), 'table')}." + ("\n" + table(rows, heads) if rows else "")
+        return headed(f"{many(len(rows), 'table')}.", rows, heads)
 
     def hints(self) -> Sequence[str]:
         return ["shroff tables show NAME VALUE" if self.tables else "shroff tables init ip"]

@@ -32,24 +32,25 @@ async def decision(service: Service, request: Request) -> Json[Decision]:
     """
     if is_explanation_asked(request):
         return await explain(service, request)
-    row = await _row(service, request)
+    row = await row_asked(service, request)
     return Json(msgspec.Raw(await service.in_thread(override.told, service, row.event, row.id, row.document)))
 
 
 async def explain(service: Service, request: Request) -> Json[Decision]:
     """A decision with its explanation."""
-    row = await _row(service, request)
+    row = await row_asked(service, request)
     found = await service.in_thread(service.project.explain, f"{row.event}/{row.id}")
     return Json(msgspec.Raw(await service.in_thread(override.told, service, row.event, row.id, found.json())))
 
 
 async def replay(service: Service, request: Request) -> Json[Replay]:
     """The same decision computed again from the log."""
-    row = await _row(service, request)
+    row = await row_asked(service, request)
     return Json((await service.in_thread(service.project.replay, f"{row.event}/{row.id}")).document())
 
 
-async def _row(service: Service, request: Request) -> DecisionRow:
+async def row_asked(service: Service, request: Request) -> DecisionRow:
+    """The row of the decision that is asked for. Raises: as `row_of`."""
     return await service.in_thread(row_of, service.project, request.path_params["event"], request.path_params["id"])
 
 

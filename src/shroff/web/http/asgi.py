@@ -204,7 +204,7 @@ async def _csrf(request: Request) -> str:
     sent = request.headers.get(CSRF, "")
     if sent or request.media_type != FORM:
         return sent
-    return (await request.form()).get("csrf", "")
+    return (await request.form())["csrf"]
 
 
 def problem_of(error: Exception, name: str, tell: Callable[[str], None]) -> ProblemError:

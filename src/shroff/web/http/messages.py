@@ -46,7 +46,16 @@ STRANGERS_FORM_BYTES_MAX: Final = 16 * 1024  # of anybody else
 COOKIES_MAX: Final = 50  # of one request that are looked at
 FORM_FIELDS_MAX: Final = 1_000
 NO_PROXIES: Final = Proxies()
-NOTHING: Final[Mapping[str, str]] = {}  # of a form that was not sent
+
+
+class Form(dict[str, str]):
+    """The fields of a form; one that was not sent is empty."""
+
+    def __missing__(self, name: str) -> str:
+        return ""
+
+
+NOTHING: Final = Form()  # of a form that was not sent
 
 
 class Head(Headers):
@@ -81,7 +90,7 @@ class Request(requests.Request):
         self.proxies = proxies
         self.signed_in: SignedIn | None = None
         self.form_bytes_max = STRANGERS_FORM_BYTES_MAX
-        self._fields: dict[str, str] | None = None
+        self._fields: Form | None = None
         self._size = 0  # of the body, as far as it is read
         self._is_read = False  # up to its end
         self._is_given_up = False
@@ -158,7 +167,7 @@ class Request(requests.Request):
             found.setdefault(name.strip(), value.strip())
         return found
 
-    async def form(self) -> dict[str, str]:  # type: ignore[override]  # of texts alone: nothing is uploaded by a form
+    async def form(self) -> Form:  # type: ignore[override]  # of texts alone: nothing is uploaded by a form
         """The fields of a form, of those that come twice the last. Raises: ProblemError where it is none."""
         if self._fields is None:
             if self.media_type != FORM:
@@ -225,9 +234,9 @@ def whole(text: str) -> int | None:
     return int(text) if text.isdecimal() and text.isascii() and len(text) <= 18 else None
 
 
-def _fields(raw: bytes) -> dict[str, str]:
+def _fields(raw: bytes) -> Form:
     text = raw.decode("ascii")
-    return dict(parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=FORM_FIELDS_MAX))
+    return Form(parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=FORM_FIELDS_MAX))
 
 
 def decoded(raw: bytes, type_: type[Document]) -> Document:

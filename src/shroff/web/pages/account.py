@@ -40,7 +40,7 @@ async def change_password(service: Service, request: Request) -> Response:
     """Another password of one's own: all one's sessions end, and this browser goes on with a new one."""
     form, signed_in = await request.form(), request.signed_in
     assert signed_in is not None
-    now, new, again = (form.get(name, "") for name in PASSWORDS)
+    now, new, again = (form[name] for name in PASSWORDS)
     if new != again:
         return await me(service, request, "The two new passwords differ.")
     try:
@@ -55,7 +55,7 @@ async def change_password(service: Service, request: Request) -> Response:
 async def set_display(service: Service, request: Request) -> Response:
     """One's own time zone and theme."""
     form = await request.form()
-    zone, theme = form.get("zone", "").strip(), form.get("theme", "")
+    zone, theme = form["zone"].strip(), form["theme"]
     try:
         await service.in_thread(users.set_screen, service.desk, request.who, zone, theme)
     except UsageError as error:
@@ -65,7 +65,7 @@ async def set_display(service: Service, request: Request) -> Response:
 
 async def end_sessions(service: Service, request: Request) -> Response:
     """End one of one's own sessions, or all but this one."""
-    signed_in, id_ = request.signed_in, (await request.form()).get("id", "")
+    signed_in, id_ = request.signed_in, (await request.form())["id"]
     assert signed_in is not None
     if id_:
         await service.in_thread(sessions.end_named, service.desk, request.who, id_)

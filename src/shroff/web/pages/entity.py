@@ -128,7 +128,6 @@ async def show(service: Service, request: Request) -> Response:
         lasts=lists.LASTS,
         said=lists.said_of(request),
         undone=lists.undone_by(request),
-        may_edit=request.who.may(Right.EDIT_LISTS),
     )
 
 

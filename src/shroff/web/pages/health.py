@@ -27,11 +27,6 @@ FIGURES_SHOWN: Final = 8
 _COUNTED: Final = ("taken", "refused again", "dropped")
 
 
-async def show(service: Service, request: Request) -> Response:
-    """The page."""
-    return await _page(service, request)
-
-
 async def again(service: Service, request: Request) -> Response:
     """Look now."""
     await service.health.known(service.in_thread, is_now=True)
@@ -41,7 +36,7 @@ async def again(service: Service, request: Request) -> Response:
 async def mend(service: Service, request: Request) -> Response:
     """Bring an entry of quarantine back in, or all that are shown; or drop one for ever."""
     form = await request.form()
-    numbers = [number for text in form.get("numbers", "").split() if (number := whole(text)) is not None]
+    numbers = [number for text in form["numbers"].split() if (number := whole(text)) is not None]
     try:
         if form.get("do") == "drop":
             gone = await service.operations.run(request.who, DropQuarantined(numbers=tuple(numbers)))
@@ -50,15 +45,15 @@ async def mend(service: Service, request: Request) -> Response:
             tried = await service.operations.run(request.who, RetryQuarantined(numbers=tuple(numbers)))
             counts = {"taken": tried.taken, "refused again": tried.quarantined}
     except UsageError as error:
-        return await _page(service, request, mistake=sentence(str(error)))
+        return await show(service, request, mistake=sentence(str(error)))
     return see_other(f"{PATH}?{urlencode(counts)}")
 
 
-async def _page(service: Service, request: Request, mistake: str = "") -> Response:
+async def show(service: Service, request: Request, mistake: str = "") -> Response:
+    """The page."""
     known = await service.health.known(service.in_thread)
-    may_mend = request.who.may(Right.MEND_INPUT)
     newest = ShowNewestQuarantined(limit=ENTRIES_SHOWN)
-    kept = (await service.operations.run(request.who, newest)).entries if may_mend else []
+    kept = (await service.operations.run(request.who, newest)).entries if request.who.may(Right.MEND_INPUT) else []
     return await page(
         service,
         request,
@@ -71,8 +66,6 @@ async def _page(service: Service, request: Request, mistake: str = "") -> Respon
         entries=kept,
         fixed=[entry for entry in kept if entry.fixed_by],
         quarantined=await service.in_thread(service.health.quarantined),
-        may_mend=may_mend,
-        may_send=request.who.may(Right.SEND_NOTICES),
         alerts=service.operator_alerts.firing(service.project.context.now_ms()),
         has_model=any(scoring.champion is not None for scoring in service.project.definitions.scoring.values()),
         drift=[] if known.look is None else _drifted(known.look),

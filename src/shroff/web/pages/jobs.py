@@ -61,7 +61,6 @@ async def listed(service: Service, request: Request, mistake: str = "") -> Respo
             name for name in all_kinds() if name not in OF_ORDERS or ORDER in service.project.definitions.events.types
         ],
         kind_words=KIND_WORDS,
-        may_run=request.who.may(Right.RUN_JOBS),
         is_going=any(job.is_open for job in found),
         mistake=mistake,
         path=PATH,
@@ -71,14 +70,14 @@ async def listed(service: Service, request: Request, mistake: str = "") -> Respo
 async def begin(service: Service, request: Request) -> Response:
     """Queue a job, and go on to where it is watched."""
     form = await request.form()
-    text = form.get("params", "").strip() or "{}"
+    text = form["params"].strip() or "{}"
     try:
         params = json.loads(text[:PARAMS_MAX])
     except (ValueError, RecursionError):
         params = None
     if not isinstance(params, dict):
         return await listed(service, request, 'Parameters are a JSON object, as {"full": true}.')
-    return await _begun(service, request, form.get("kind", ""), params)
+    return await _begun(service, request, form["kind"], params)
 
 
 async def again(service: Service, request: Request) -> Response:
@@ -106,7 +105,6 @@ async def show(service: Service, request: Request) -> Response:
         job=found,
         result=json.dumps(json.loads(found.result), indent=2, ensure_ascii=False) if found.result else "",
         share=found.done / found.total if found.total else None,
-        may_run=request.who.may(Right.RUN_JOBS),
         path=PATH,
     )
 
@@ -121,7 +119,7 @@ async def cancel(service: Service, request: Request) -> Response:
 async def scheduled(service: Service, request: Request) -> Response:
     """Run a schedule's job now; pause the schedule, or let it run again."""
     form = await request.form()
-    name, do = form.get("schedule", ""), form.get("do", "")
+    name, do = form["schedule"], form["do"]
     try:
         if do == "run":
             job = await service.operations.run(request.who, RunSchedule(name=name))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, urlsplit
 
@@ -13,7 +12,7 @@ from shroff.people import factors, links, oidc, sessions
 from shroff.people.access import network_of
 from shroff.people.sessions import SignedIn
 from shroff.web.http.authentication import COOKIE
-from shroff.web.http.messages import NOTHING, Request
+from shroff.web.http.messages import NOTHING, Form, Request
 from shroff.web.http.problems import ProblemError
 from shroff.web.http.routes import Route
 from shroff.web.pages.renderer import alone, see_other
@@ -47,8 +46,8 @@ async def sign_in(service: Service, request: Request) -> Response:
     """Sign in by name and password."""
     service.address.check_origin(request)
     form = await request.form()
-    name, back = form.get("name", ""), oidc.back_of(form.get("back", ""))
-    password, before = form.get("password", ""), request.cookies.get(COOKIE, "")
+    name, back = form["name"], oidc.back_of(form["back"])
+    password, before = form["password"], request.cookies.get(COOKIE, "")
     try:
         found = await service.signing.run(
             network_of(request.address), sessions.sign_in, service.desk, name, password, request.address, before
@@ -60,7 +59,7 @@ async def sign_in(service: Service, request: Request) -> Response:
 
 
 async def show_factor(
-    service: Service, request: Request, form: Mapping[str, str] = NOTHING, mistake: str = "", status: int = 200
+    service: Service, request: Request, form: Form = NOTHING, mistake: str = "", status: int = 200
 ) -> Response:
     """Page that asks for a code: to go on signing in, to set the second factor up, or to turn it off."""
     token, back = request.cookies.get(COOKIE, ""), form.get("back") or request.query_params.get("back", "")
@@ -75,7 +74,7 @@ async def use_factor(service: Service, request: Request) -> Response:
     """Take the code."""
     service.address.check_origin(request)
     form, token = await request.form(), request.cookies.get(COOKIE, "")
-    code, do, password = (form.get(name, "") for name in ("code", "do", "password"))
+    code, do, password = (form[name] for name in ("code", "do", "password"))
     try:
         found, codes = await service.signing.run(
             network_of(request.address), factors.prove, service.desk, token, code, request.address, do, password
@@ -83,7 +82,7 @@ async def use_factor(service: Service, request: Request) -> Response:
     except (SignInError, ProblemError) as error:
         paused = 429 if isinstance(error, PausedError) else 403
         return await show_factor(service, request, form, sentence(str(error)), getattr(error, "status", paused))
-    back = oidc.back_of(form.get("back", ""))
+    back = oidc.back_of(form["back"])
     response = let_in(service, request, found, back)
     if codes:
         shown = alone("recovery.html", codes=codes, back=back)
@@ -97,21 +96,19 @@ async def sign_out(service: Service, request: Request) -> Response:
     token, form = request.cookies.get(COOKIE, ""), await request.form()
     found = await service.known(service.gate.signed_in, token) if token else None
     if found is not None:
-        if not found.is_own(form.get("csrf", "")):
+        if not found.is_own(form["csrf"]):
             raise ProblemError(403, "no-csrf", "The form was not sent from this service", "press Sign out there")
         await service.in_thread(sessions.sign_out, service.desk, token)
     return _with_cookie(service, request, see_other("/login"), COOKIE, "", 0)
 
 
-async def show_link(
-    service: Service, request: Request, form: Mapping[str, str] = NOTHING, mistake: str = ""
-) -> Response:
+async def show_link(service: Service, request: Request, form: Form = NOTHING, mistake: str = "") -> Response:
     """Page of a link that works once. Opening it changes nothing: mail scanners open links, too."""
     try:
         user = await service.in_thread(links.asks_for, service.desk, request.path_params["token"])
     except SignInError as error:
         return _link_gone(error)
-    kept = {name: form.get(name, "") for name in ("name", "display_name")}
+    kept = {name: form[name] for name in ("name", "display_name")}
     return alone("link.html", 422 if mistake else 200, user=user, mistake=mistake, **kept)
 
 
@@ -157,12 +154,12 @@ def _link_gone(error: SignInError) -> Response:
     return alone("end.html", 404, words=sentence(str(error)), **words)
 
 
-def _used(desk: Desk, token: str, form: dict[str, str], address: str, before: str) -> SignedIn:
+def _used(desk: Desk, token: str, form: Form, address: str, before: str) -> SignedIn:
     if form.get("password") != form.get("again"):
         raise UsageError("the two passwords differ")
-    name, shown = form.get("name", ""), form.get("display_name", "")
+    name, shown = form["name"], form["display_name"]
     return links.use(
-        desk, token, form.get("password", ""), name=name, display_name=shown or name, address=address, before=before
+        desk, token, form["password"], name=name, display_name=shown or name, address=address, before=before
     )
 
 

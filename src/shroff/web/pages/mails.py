@@ -167,7 +167,7 @@ async def notice_html(service: Service, request: Request) -> Response:
 async def test(service: Service, request: Request) -> Response:
     """Send that mail to an address, now."""
     form = await request.form()
-    to, of = form.get("to", "").strip(), _of(form)
+    to, of = form["to"].strip(), _of(form)
     test = NoticeTest(name=request.path_params["name"], to=to, event=of.event, day=of.day)
     try:
         refused = (await service.operations.run(request.who, test)).refused

@@ -16,7 +16,7 @@ from shroff.models.in_force import InForce
 from shroff.models.keys import metric_of, metric_words
 from shroff.models.registry import UnknownModelError
 from shroff.people.access import Right
-from shroff.web.http.messages import NOTHING, Request
+from shroff.web.http.messages import NOTHING, Form, Request
 from shroff.web.http.routes import Route, Screen
 from shroff.web.pages.charts.plots import Axis, Plot, plot_of, ticks
 from shroff.web.pages.charts.strips import Strip
@@ -178,31 +178,25 @@ def _back_to(service: Service, stored: Stored) -> str:
     return previous[-1].id if previous else ""
 
 
-async def show_one(service: Service, request: Request) -> Response:
-    """One model."""
-    return await _model(service, request)
-
-
 async def change(service: Service, request: Request) -> Response:
     """Another role for a model."""
     form = await request.form()
     waive = tuple(text for name, text in form.items() if name.startswith("waive_"))
     try:
-        wanted = ChangeModel(
-            id=request.path_params["id"], do=form.get("do", ""), reason=form.get("reason", ""), waive=waive
-        )
+        wanted = ChangeModel(id=request.path_params["id"], do=form["do"], reason=form["reason"], waive=waive)
         found = await service.operations.run(request.who, wanted)
     except UnknownModelError:
         raise
     except (UsageError, DefinitionError, StateError) as error:
-        return await _model(service, request, sentence(str(error)), form)
+        return await show_one(service, request, sentence(str(error)), form)
     if found.failed:
-        return await _model(service, request, f"Not promoted: {found.failure}.", form)
+        return await show_one(service, request, f"Not promoted: {found.failure}.", form)
     said = "done" if found.in_force else "waits"
     return see_other(f"/models/{quote(request.path_params['id'], safe='')}?said={said}")
 
 
-async def _model(service: Service, request: Request, mistake: str = "", form: Mapping[str, str] = NOTHING) -> Response:
+async def show_one(service: Service, request: Request, mistake: str = "", form: Form = NOTHING) -> Response:
+    """One model."""
     from shroff.models.evaluation.gates import value_text  # their libraries take time that lists of models need not
     from shroff.training.measured import slices_told
 
@@ -224,10 +218,8 @@ async def _model(service: Service, request: Request, mistake: str = "", form: Ma
         slices=slices_told(service.project.definitions, stored.event, stored.metrics).get("slices", ()),
         importance=sorted(stored.manifest.get("importance", {}).items(), key=lambda pair: (-pair[1], pair[0])),
         measured=_measured(stored.metrics),
-        may_change=request.who.may(Right.PROMOTE_MODELS),
-        may_read_audit=request.who.may(Right.READ_AUDIT),
         mistake=mistake,
-        reason=form.get("reason", ""),
+        reason=form["reason"],
         said=DONE.get(request.query_params.get("said", ""), ""),
     )
 

@@ -145,7 +145,8 @@ def open_cases_html(count: int | None) -> str:
 async def page(service: Service, request: Request, template: str, status: int = 200, /, **shown: Any) -> Response:
     """A page for somebody who is signed in; with a `mistake` of their form its status is 422, unless another is given.
 
-    Templates have the project's `currency` too, and the addresses of decisions, entities and rules.
+    Templates have the project's `currency` too, the addresses of decisions, entities and rules, and `may`, which says
+    whether the user has a right.
     """
     assert request.signed_in is not None
     return _page(service, request, template, status, await open_cases(service, request.signed_in.who), shown)
@@ -170,7 +171,11 @@ def _page(
     seen = Seen(user.display_name, signed_in.csrf, screens, here, place, count, zone, user.theme, is_calibrated)
     currency = service.project.definitions.settings.currency
     status = 422 if status == 200 and shown.get("mistake") else status
-    return alone(template, status, **{"seen": seen, "currency": currency, **shown})
+    return alone(
+        template,
+        status,
+        **{"seen": seen, "currency": currency, "may": lambda right: signed_in.who.may(Right(right)), **shown},
+    )
 
 
 def alone(template: str, status: int = 200, /, **shown: Any) -> Response:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode
 
@@ -28,7 +27,7 @@ from shroff.people.user_operations import (
 )
 from shroff.people.users import PEOPLE
 from shroff.web.api.projects import FILTERS, audit_query
-from shroff.web.http.messages import NOTHING, Request
+from shroff.web.http.messages import NOTHING, Form, Request
 from shroff.web.http.problems import ProblemError
 from shroff.web.http.routes import Route, Screen
 from shroff.web.pages.audit_words import action_words, changes_of
@@ -95,7 +94,7 @@ async def show_users(
     request: Request,
     *,
     mistake: str = "",
-    form: Mapping[str, str] = NOTHING,
+    form: Form = NOTHING,
     link: str | None = None,
     of: str = "",
 ) -> Response:
@@ -109,9 +108,9 @@ async def show_users(
         names={user.name: user.display_name for user in users},
         sessions=(await _run(service, request, ShowSessions())).sessions,
         roles=[role.value for role in PEOPLE],
-        may=[(right, [right in RIGHTS[role] for role in PEOPLE]) for right in Right],
+        rights=[(right, [right in RIGHTS[role] for role in PEOPLE]) for right in Right],
         mistake=mistake,
-        form={name: form.get(name, "") for name in ("name", "role", "display_name", "email")},
+        form={name: form[name] for name in ("name", "role", "display_name", "email")},
         link=link,
         of=of,
         me=request.who.name,
@@ -123,7 +122,7 @@ async def show_users(
 async def add_user(service: Service, request: Request) -> Response:
     """Add a user; shows the link to set the password, this one time."""
     form = await request.form()
-    name, role, display_name, email = (form.get(key, "").strip() for key in ("name", "role", "display_name", "email"))
+    name, role, display_name, email = (form[key].strip() for key in ("name", "role", "display_name", "email"))
     try:
         made = await _run(service, request, AddUser(name=name, role=role, display_name=display_name, email=email))
     except UsageError as error:
@@ -135,7 +134,7 @@ async def change_user(service: Service, request: Request) -> Response:
     """Action of a button beside a user: change the role, disable, enable, new link, delete."""
     form, name = await request.form(), request.path_params["name"]
     acts: dict[str, OperationRequest[Any]] = {
-        "role": ChangeUser(name=name, role=form.get("role", "")),
+        "role": ChangeUser(name=name, role=form["role"]),
         "disable": ChangeUser(name=name, disabled=True),
         "enable": ChangeUser(name=name, disabled=False),
         "link": LinkUser(name=name),
@@ -143,7 +142,7 @@ async def change_user(service: Service, request: Request) -> Response:
         "factor": ResetFactor(name=name),
         "sessions": SignOutUser(name=name),
     }
-    act = acts.get(form.get("do", ""))
+    act = acts.get(form["do"])
     if act is None:
         raise ProblemError(400, "bad-form", "The form cannot be read", "do: the action is missing")
     return await _act(service, request, act)
@@ -172,7 +171,7 @@ async def show_keys(
     request: Request,
     *,
     mistake: str = "",
-    form: Mapping[str, str] = NOTHING,
+    form: Form = NOTHING,
     made: str = "",
     text: str = "",
 ) -> Response:
@@ -187,7 +186,7 @@ async def show_keys(
         roles=[role.value for role in Role],
         lasting=LASTING,
         mistake=mistake,
-        form={name: form.get(name, "") for name in ("name", "role", "scopes", "expires")},
+        form={name: form[name] for name in ("name", "role", "scopes", "expires")},
         made=made,
         text=text,
     )
@@ -196,7 +195,7 @@ async def show_keys(
 async def create_key(service: Service, request: Request) -> Response:
     """Create a key; shows its text, this one time."""
     form = await request.form()
-    name, role, scopes, expires = (form.get(key, "") for key in ("name", "role", "scopes", "expires"))
+    name, role, scopes, expires = (form[key] for key in ("name", "role", "scopes", "expires"))
     wanted = tuple(scopes.replace(",", " ").split())
     try:
         made = await _run(service, request, CreateKey(name=name, role=role, scopes=wanted, expires=expires))

@@ -34,30 +34,29 @@ QUOTED: Final = re.compile(  # values, as `events.raw_values.shown` names them
 )
 
 
-async def show(service: Service, request: Request) -> Response:
-    """The page."""
-    return await _page(service, request)
-
-
 async def confirm(service: Service, request: Request) -> Response:
     """Tell a sender that the messages of a topic are wanted."""
     form = await request.form()
-    name, topic = form.get("source", ""), form.get("topic", "")
+    name, topic = form["source"], form["topic"]
     if name not in service.project.context.systems.sources:
         raise ProblemError(404, "no-source", "There is no such source", "shroff.yaml has no source of this name")
     try:
         await service.operations.run(request.who, ConfirmSubscriptions(source=name, topic=topic))
     except ShroffError as error:
-        return await _page(service, request, mistake=sentence(str(error)))
+        return await show(service, request, mistake=sentence(str(error)))
     return see_other(PATH)
 
 
-async def _page(service: Service, request: Request, mistake: str = "") -> Response:
+async def show(service: Service, request: Request, mistake: str = "") -> Response:
+    """The page."""
     await service.in_thread(service.pushed.save)
     sources = (await service.operations.run(request.who, ListSources())).sources
     pushed = [source for source in sources if source.path]
-    may_mend = request.who.may(Right.MEND_INPUT)
-    kept = await service.in_thread(service.project.quarantine.newest, ENTRIES_LOOKED) if may_mend else []
+    kept = (
+        await service.in_thread(service.project.quarantine.newest, ENTRIES_LOOKED)
+        if request.who.may(Right.MEND_INPUT)
+        else []
+    )
     return await page(
         service,
         request,
@@ -69,8 +68,6 @@ async def _page(service: Service, request: Request, mistake: str = "") -> Respon
         unopened={source.name: words for source in pushed if (words := _why_unopened(service, source.name))},
         failing=sum(bool(source.failing) for source in sources),
         waiting=sum(topic["state"] == "pending" for source in pushed for topic in source.subscriptions or ()),
-        may_confirm=may_mend,
-        may_sync=request.who.may(Right.RUN_JOBS),
         mistake=mistake,
         path=PATH,
     )

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final
 
 from shroff.app.cases import side_effects
 from shroff.app.cases.side_effects import CaseListEntry
 from shroff.errors import UsageError
 from shroff.people.access import Right
-from shroff.web.http.messages import Request
+from shroff.web.http.messages import Form, Request
 from shroff.web.pages.rules.lists import LASTS, entry_of, standings
 
 if TYPE_CHECKING:
@@ -18,9 +18,7 @@ if TYPE_CHECKING:
 BLOCK: Final = "block-"  # what the fields of the keys to block begin with
 
 
-def offer(
-    service: Service, request: Request, about: Iterable[tuple[str, str]], form: Mapping[str, str]
-) -> dict[str, Any]:
+def offer(service: Service, request: Request, about: Iterable[tuple[str, str]], form: Form) -> dict[str, Any]:
     """What an answer about these keys of entities can do, as it was filled in before a mistake. Reads lists of each."""
     project, picked = service.project, _picked(form)
     found = [
@@ -30,25 +28,25 @@ def offer(
         for standing in standings(project, entity, key)
         if standing["does"] == "Block" and standing["entry"] is None
     ]
-    given = {name: form.get(name, "") for name in ("note", "refund")}
+    given = {name: form[name] for name in ("note", "refund")}
     more = {"currency": service.cases.currency, "lasts": form.get("lasts", "30d"), "lasting": LASTS}
     return {"blockable": found, **given, **more, "is_open": bool(picked or any(given.values()))}
 
 
-def also_from(service: Service, request: Request, form: Mapping[str, str]) -> tuple[CaseListEntry, ...]:
+def also_from(service: Service, request: Request, form: Form) -> tuple[CaseListEntry, ...]:
     """The entries of lists that a form adds with the answer. Raises: as `side_effects.checked`, of the refund too."""
     entries = []
     for name, value in _picked(form):
-        entry = entry_of(service, request, {"lasts": "30d", **form, "value": value})
+        entry = entry_of(service, request, Form({"lasts": "30d", **form, "value": value}))
         if name not in service.project.definitions.reference.lists:
             raise UsageError(f"There is no list {name}.")
         entries.append(CaseListEntry(name, entry.value, entry.note, entry.expires_at))
     acting = service.operations.acting(request.who)
-    side_effects.checked(acting, service.cases, entries, form.get("refund", ""), form.get("reason", ""))
+    side_effects.checked(acting, service.cases, entries, form["refund"], form["reason"])
     return tuple(entries)
 
 
-def _picked(form: Mapping[str, str]) -> list[tuple[str, str]]:
+def _picked(form: Form) -> list[tuple[str, str]]:
     """The keys to block, each with its list."""
     sent = [text.partition(":") for name, text in form.items() if name.startswith(BLOCK)]
     return [(name, value) for name, _, value in sent]

@@ -93,7 +93,6 @@ async def _page(
         toast=await service.in_thread(toast, service.cases, request.who),
         people=await service.in_thread(_people, service),
         refunded=amount(service.cases, refunded_by(found.detail.history) or None),
-        may_work=request.who.may(Right.WORK_CASES),
         snoozes=SNOOZES,
         silences=SILENCES,
         rules=await service.in_thread(_rules, service, found),
@@ -154,12 +153,12 @@ async def decide(service: Service, request: Request) -> Response:
         return await _page(service, request, where, mistake=str(error))
     asked = DecideCase(
         number=number_of(request),
-        tag=form.get("tag", ""),
-        verdict=cast("Answer", form.get("verdict", "")),
-        event=form.get("event", ""),
-        reason=form.get("reason", ""),
+        tag=form["tag"],
+        verdict=cast("Answer", form["verdict"]),
+        event=form["event"],
+        reason=form["reason"],
         lists=lists,
-        refund=form.get("refund", ""),
+        refund=form["refund"],
     )
     try:
         case = (await service.operations.run(request.who, asked)).case
@@ -188,9 +187,9 @@ SILENCING: Final[Acts] = {  # a rule for whom the case is about: silent for a wh
 async def _run(service: Service, request: Request, acts: Mapping[str, type[OperationRequest[Outcome]]]) -> Outcome:
     """Do the act of an address, with its fields as the form has them; `for` becomes the moment of its end."""
     form, act = await request.form(), acts[request.path.rpartition("/")[2]]
-    given = {name: form.get(name, "") for name in act.__struct_fields__} | {"number": number_of(request)}
+    given = {name: form[name] for name in act.__struct_fields__} | {"number": number_of(request)}
     if "until" in given:
-        until_ms = service.cases.now_ms() + named_duration("for", form.get("for", ""))
+        until_ms = service.cases.now_ms() + named_duration("for", form["for"])
         given["until"] = time_text(min(until_ms, YEAR_10000_MS - 1))
     return await service.operations.run(request.who, act(**given))
 

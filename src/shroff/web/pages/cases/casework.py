@@ -19,7 +19,7 @@ from shroff.events.summary import NOTHING, EventSummary
 from shroff.language.values import show_decimal
 from shroff.people.access import Who
 from shroff.web.api.decisions import summaries_of
-from shroff.web.http.messages import whole
+from shroff.web.http.messages import Form, whole
 from shroff.web.pages.decision import Looked, decision_path, entity_path, looked
 from shroff.web.pages.words import sentence_case
 from shroff.web.work.reasons import WITHIN_S, FirstReason
@@ -73,9 +73,9 @@ def where_of(given: Mapping[str, str]) -> Where:
     )
 
 
-def where_from(form: Mapping[str, str]) -> Where:
+def where_from(form: Form) -> Where:
     """Where somebody was who sent a form. Raises: UsageError."""
-    return Where(query_text(form.get("filter", "")), _row(form))
+    return Where(query_text(form["filter"]), _row(form))
 
 
 def _row(given: Mapping[str, str]) -> int:

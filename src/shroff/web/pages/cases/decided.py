@@ -17,7 +17,7 @@ from shroff.explain.entities import summary_in
 from shroff.people.access import Right
 from shroff.people.store import AuditFilter
 from shroff.web.api import override
-from shroff.web.api.decisions import row_of
+from shroff.web.api.decisions import row_asked
 from shroff.web.http.messages import NOTHING, Request
 from shroff.web.http.routes import API, Route
 from shroff.web.pages.cases.answers import also_from, offer
@@ -51,13 +51,9 @@ class InCase:
         return line.case.is_open and not self.alert.verdict and not line.is_held and not line.is_own_look
 
 
-async def show(service: Service, request: Request) -> Response:
+async def show(service: Service, request: Request, changed: Case | None = None, mistake: str = "") -> Response:
     """The page of a decision."""
-    return await _page(service, request)
-
-
-async def _page(service: Service, request: Request, changed: Case | None = None, mistake: str = "") -> Response:
-    row = await service.in_thread(row_of, service.project, request.path_params["event"], request.path_params["id"])
+    row = await row_asked(service, request)
     found = await service.in_thread(looked, service.project, row.event, row.id, service.reasons)
     in_case = await service.in_thread(_case_of, service, request.who, row.event, row.id)
     together = await service.in_thread(_together, service.project, found, row)
@@ -82,7 +78,6 @@ async def _page(service: Service, request: Request, changed: Case | None = None,
         refunded=await service.in_thread(_refunded, service, in_case, row.event, row.id),
         titles=FeatureTexts(service.project.definitions),
         where=Where(""),
-        may_work=request.who.may(Right.WORK_CASES),
         toast=await service.in_thread(toast, service.cases, request.who),
     )
 
@@ -144,29 +139,29 @@ def _together(project: Project, found: Looked, row: DecisionRow) -> list[dict[st
 async def answer(service: Service, request: Request) -> Response:
     """Answer the event, with what goes with that: in its case, where it waits there. Shows the decision again."""
     form = await request.form()
-    row = await service.in_thread(row_of, service.project, request.path_params["event"], request.path_params["id"])
+    row = await row_asked(service, request)
     in_case = await service.in_thread(_case_of, service, request.who, row.event, row.id)
     try:
         lists = await service.in_thread(also_from, service, request, form)
     except UsageError as error:
-        return await _page(service, request, mistake=str(error))
-    more: dict[str, Any] = {"verdict": form.get("verdict", ""), "lists": lists}
-    more |= {"reason": form.get("reason", ""), "refund": form.get("refund", "")}
+        return await show(service, request, mistake=str(error))
+    more: dict[str, Any] = {"verdict": form["verdict"], "lists": lists}
+    more |= {"reason": form["reason"], "refund": form["refund"]}
     try:
         if in_case is None:
             await service.operations.run(request.who, AnswerEvent(event=row.event, id=row.id, **more))
         else:
             number, event = in_case.line.case.number, in_case.alert.named
-            asked = DecideCase(number=number, tag=form.get("tag", ""), event=event, **more)
+            asked = DecideCase(number=number, tag=form["tag"], event=event, **more)
             await service.operations.run(request.who, asked)
     except CaseChangedError as error:
-        return await _page(service, request, error.case)
+        return await show(service, request, error.case)
     return see_other(decision_path(row.event, row.id))
 
 
 async def why(service: Service, request: Request) -> Response:
     """Its first reason, to be put into a list of decisions."""
-    row = await service.in_thread(row_of, service.project, request.path_params["event"], request.path_params["id"])
+    row = await row_asked(service, request)
     found = await service.in_thread(service.reasons.of, [(row.event, row.id)], None)
     document = msgspec.json.decode(row.document)
     told = [str(reason["text"]) for reason in document["reasons"]]

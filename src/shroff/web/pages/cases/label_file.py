@@ -36,14 +36,14 @@ RESULTS: Final = {TAKEN: "recorded", WAITING: "unmatched", DUPLICATE: "already r
 
 async def look(service: Service, request: Request) -> Response:
     """What of a file would be recorded and what is refused, with why; nothing is recorded yet."""
-    text = (await request.form()).get("csv", "")
+    text = (await request.form())["csv"]
     shown = await service.in_thread(_looked_at, service, text)
     return await page(service, request, "label_file.html", **shown)
 
 
 async def record(service: Service, request: Request) -> Response:
     """Record the labels of a file that was looked at; refused lines are left out."""
-    text = (await request.form()).get("csv", "")
+    text = (await request.form())["csv"]
     rows = await service.in_thread(_rows, service, text)
     answers = await taken_labels(service, request.who, [row for row in rows if row.label is not None])
     kinds = Counter(RESULTS.get(answer.kind, "refused") for answer in answers)

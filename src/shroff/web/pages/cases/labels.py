@@ -74,10 +74,8 @@ async def show(service: Service, request: Request) -> Response:
         ages=list(zip(AGE_WORDS, found.without_label, strict=True)),
         delay_days=-(-delay_ms // DAY_MS),
         recorded=said_of(request),
-        may_write=request.who.may(Right.WRITE_LABELS),
         rows_max=ROWS_MAX,
         bytes_max=FORM_BYTES_MAX >> 20,
-        may_see_mails=request.who.may(Right.SEND_NOTICES),
         path=PATH,
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from msgspec.structs import replace
@@ -22,7 +22,7 @@ from shroff.operations.pagination import BadQueryError, cursor_of, next_of
 from shroff.people.access import Right
 from shroff.runtime.texts import many
 from shroff.web.api.cases.case_files import number_of
-from shroff.web.http.messages import Request, whole
+from shroff.web.http.messages import Form, Request, whole
 from shroff.web.http.routes import Route, Screen
 from shroff.web.http.streaming import Stream, told, updates
 from shroff.web.pages.cases.casework import (
@@ -100,7 +100,6 @@ async def _page(
         decided=next(iter(definitions.events.decided), ""),
         only_one=len(definitions.events.decided) == 1,
         ring_path=lambda case: ring_path(PATH, linked_entity(definitions, case.entity), case.key),
-        may_work=request.who.may(Right.WORK_CASES),
         own=request.who.id,
         is_later=cursor is not None,
         failed=failed,
@@ -168,8 +167,7 @@ async def peek(service: Service, request: Request) -> Response:
     """Preview of one case, shown beside the queue."""
     where, number = where_of(request.query_params), number_of(request)
     found = await service.in_thread(opened, service, request.who, number)
-    may_work = request.who.may(Right.WORK_CASES)
-    return part(service, request, "peek.html", found=found, where=where, may_work=may_work)
+    return part(service, request, "peek.html", found=found, where=where)
 
 
 async def why(service: Service, request: Request) -> Response:
@@ -192,7 +190,7 @@ async def claim_next(service: Service, request: Request) -> Response:
 async def bulk(service: Service, request: Request) -> Response:
     """Do the same with all selected cases; the failed ones are listed."""
     form = await request.form()
-    where, action, verdict = where_from(form), form.get("action", ""), None
+    where, action, verdict = where_from(form), form["action"], None
     if action in {"fraud", "genuine", "unclear"}:
         action, verdict = "decide", cast("Answer", action)
     picked = [CaseTag(number, tag) for number, tag in _picked(form).items()]
@@ -204,7 +202,7 @@ async def bulk(service: Service, request: Request) -> Response:
     return await _page(service, request, where, failed=failed) if failed else see_other(where.queue)
 
 
-def _picked(form: Mapping[str, str]) -> dict[int, str]:
+def _picked(form: Form) -> dict[int, str]:
     """The numbers of cases that were selected, with the tags that they were seen with."""
     names = {name.removeprefix(PICKED): tag for name, tag in form.items() if name.startswith(PICKED)}
     return {number: tag for name, tag in names.items() if (number := whole(name)) is not None}
@@ -213,7 +211,7 @@ def _picked(form: Mapping[str, str]) -> dict[int, str]:
 async def undo(service: Service, request: Request) -> Response:
     """Take back what was done a moment ago, and go on where one is."""
     form = await request.form()
-    await service.operations.run(request.who, UndoAction(undo=whole(form.get("undo", "")) or 0))
+    await service.operations.run(request.who, UndoAction(undo=whole(form["undo"]) or 0))
     return see_other(where_from(form).queue)
 
 
@@ -221,15 +219,15 @@ async def keep_view(service: Service, request: Request) -> Response:
     """Keep the filter under a name."""
     form = await request.form()
     where = where_from(form)
-    is_shared = form.get("shared", "") == "on"
-    await service.operations.run(request.who, SaveView(name=form.get("name", ""), query=where.filter, shared=is_shared))
+    is_shared = form["shared"] == "on"
+    await service.operations.run(request.who, SaveView(name=form["name"], query=where.filter, shared=is_shared))
     return see_other(where.queue)
 
 
 async def drop_view(service: Service, request: Request) -> Response:
     """Let go of a view of one's own."""
     form = await request.form()
-    await service.operations.run(request.who, RemoveView(name=form.get("name", "")))
+    await service.operations.run(request.who, RemoveView(name=form["name"]))
     return see_other("/queue")
 
 

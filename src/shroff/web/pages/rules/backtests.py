@@ -17,7 +17,7 @@ from shroff.people.access import Right
 from shroff.project.policy import OUTCOMES
 from shroff.web.api.decisions import summaries_of
 from shroff.web.api.rules.backtests import DONE, BacktestRequest, BacktestRun, new_run
-from shroff.web.http.messages import Request
+from shroff.web.http.messages import Form, Request
 from shroff.web.http.problems import ProblemError
 from shroff.web.http.routes import Route, Screen
 from shroff.web.pages.charts.bars import Bars, signed_bars
@@ -68,7 +68,6 @@ async def listed(service: Service, request: Request) -> Response:
         backtests=found,
         drafts=drafts,
         chosen=request.query_params.get("of", f"draft {drafts[0].id}" if drafts else AS_IT_IS),
-        may_judge=request.who.may(Right.RUN_BACKTESTS),
         is_going=any(kept.run.state != DONE for kept in service.backtests.going.values()),
     )
 
@@ -76,7 +75,7 @@ async def listed(service: Service, request: Request) -> Response:
 async def begin(service: Service, request: Request) -> Response:
     """Begin one, and go on to where it is watched."""
     form, run = await request.form(), new_run(service, request.who)
-    rules = await _rules(service, form.get("of", AS_IT_IS), run, form.get("again", ""))
+    rules = await _rules(service, form.get("of", AS_IT_IS), run, form["again"])
     start, end, as_of = (_day(form, name) for name in ("from", "to", "as_of"))
     draft = BacktestRequest(rules=rules, start=start, end=end, as_of=as_of)
     await service.backtests.begin(service, request.who, draft, run)
@@ -102,9 +101,8 @@ async def show(service: Service, request: Request) -> Response:
         run=run,
         report=report,
         worth=worth(report),
-        may_edit=request.who.may(Right.EDIT_RULES),
         is_draft=draft is not None and draft.tag == run.etag,
-        may_run_again=request.who.may(Right.RUN_BACKTESTS) and bool(kept.rules),
+        has_rules=bool(kept.rules),
         learnt=learnt_sentence(report),
         other_reasons=other_reasons(report),
         parts_of_sum=_sum(report),
@@ -161,9 +159,9 @@ async def _rules(service: Service, of: str, run: BacktestRun, again: str) -> dic
     raise ProblemError(422, "bad-form", "This draft does not exist", f"nobody has {of!r} any more")
 
 
-def _day(form: Mapping[str, str], name: str) -> str | None:
+def _day(form: Form, name: str) -> str | None:
     """A day of a form; None where it was left empty. Raises: ProblemError where it is none."""
-    text = form.get(name, "").strip()
+    text = form[name].strip()
     if not text:
         return None
     wrong = ProblemError(422, "bad-form", "The form cannot be read", f"{name}: a day is 2026-01-31")

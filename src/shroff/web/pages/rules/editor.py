@@ -85,7 +85,7 @@ async def show(service: Service, request: Request) -> Response:
 async def keep(service: Service, request: Request) -> Response:
     """Save the draft."""
     form, id_ = await request.form(), request.path_params["rule"]
-    text, tag = form.get("text", "").replace("\r\n", "\n"), form.get("tag", "")
+    text, tag = form["text"].replace("\r\n", "\n"), form["tag"]
     try:
         await service.operations.run(request.who, WriteDraft(rule=id_, source=text, etag=tag))
     except UsageError as error:
@@ -111,11 +111,11 @@ def _step(operation: Callable[..., OperationRequest[Any]], *names: str, end: str
 
     async def handle(service: Service, request: Request) -> Response:
         form, id_ = await request.form(), request.path_params["rule"]
-        given = {name: form.get(name, "") for name in names}
+        given = {name: form[name] for name in names}
         try:
             if "reason" in given:
                 given["reason"] = checked_reason(given["reason"])
-            await service.operations.run(request.who, operation(rule=id_, etag=form.get("tag", ""), **given))
+            await service.operations.run(request.who, operation(rule=id_, etag=form["tag"], **given))
         except (UsageError, NotAllowedError, DefinitionError) as error:
             words, status = _prevented(error)
         else:

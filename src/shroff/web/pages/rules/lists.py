@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import UTC, datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
@@ -25,7 +25,7 @@ from shroff.people.access import Right
 from shroff.people.store import AuditFilter
 from shroff.project.lists import Entry, ListChange, known_list
 from shroff.rules.silences import rule_of
-from shroff.web.http.messages import NOTHING, Request
+from shroff.web.http.messages import NOTHING, Form, Request
 from shroff.web.http.routes import Handle, Route, Screen
 from shroff.web.pages.decision import entity_path
 from shroff.web.pages.renderer import page, see_other
@@ -41,21 +41,10 @@ CSV: Final = "text/csv; charset=utf-8"
 SHOWN: Final = 500
 COUNTED: Final = ("added", "changed", "removed", "repeated")  # what an address says of the change before
 LASTS: Final = {"1d": "1 day", "7d": "7 days", "30d": "30 days", "90d": "90 days", "": "no end"}  # from a key's page
-Form = Mapping[str, str]
 Reader: TypeAlias = "Callable[[Service, Request, Form], OperationRequest[ListChange]]"
 
 
 # ---- looking
-
-
-async def show(service: Service, request: Request) -> Response:
-    """All lists."""
-    return await _overview(service, request)
-
-
-async def show_one(service: Service, request: Request) -> Response:
-    """One list."""
-    return await _list(service, request)
 
 
 async def download(service: Service, request: Request) -> Response:
@@ -74,11 +63,11 @@ async def download(service: Service, request: Request) -> Response:
 
 async def make_list(service: Service, request: Request) -> Response:
     """A new list."""
-    name = (await request.form()).get("name", "").strip()
+    name = (await request.form())["name"].strip()
     try:
         await service.operations.run(request.who, MakeList(name=name))
     except (UsageError, DefinitionError) as error:
-        return await _overview(service, request, mistake=_words(error), name=name)
+        return await show(service, request, mistake=_words(error), name=name)
     return see_other(f"/lists/{name}?said=made")
 
 
@@ -93,9 +82,9 @@ def _changes(operation: Reader, *, to_form: bool = True) -> Handle:
         except RefusalError:
             raise
         except (UsageError, DefinitionError) as error:
-            return await _list(service, request, mistake=_words(error), form=form)
+            return await show_one(service, request, mistake=_words(error), form=form)
         gone = asked.value if isinstance(asked, RemoveListEntry) and asked.reason else ""
-        return _back(form if to_form else {}, told, gone)
+        return _back(form if to_form else NOTHING, told, gone)
 
     return handle
 
@@ -108,16 +97,16 @@ def _added(service: Service, request: Request, form: Form) -> AddListEntry:
 
 def _removed(service: Service, request: Request, form: Form) -> RemoveListEntry:
     """A value to remove, with the reason; without one to undo that it was added."""
-    reason = form.get("note", "").strip()
+    reason = form["note"].strip()
     if not reason and not form.get("undo"):
         raise UsageError("Give a reason for removing it.")
-    return RemoveListEntry(name=request.path_params["list"], value=form.get("value", ""), reason=reason)
+    return RemoveListEntry(name=request.path_params["list"], value=form["value"], reason=reason)
 
 
 def _restored(service: Service, request: Request, form: Form) -> AddListEntry:
     """A value that was removed, to stand again as it did."""
     name = request.path_params["list"]
-    entry = _removed_before(service, name, form.get("value", ""))
+    entry = _removed_before(service, name, form["value"])
     if entry is None:
         raise UsageError("There is nothing to undo.")
     return AddListEntry(name=name, value=entry.value, note=entry.note, expires_at=entry.expires_at, by=entry.added_by)
@@ -137,24 +126,24 @@ def _removed_before(service: Service, name: str, value: str) -> Entry | None:
 
 def _imported(service: Service, request: Request, form: Form) -> ImportList:
     name, is_whole = request.path_params["list"], form.get("is_whole") == "yes"
-    return ImportList(name=name, csv=form.get("csv", ""), is_whole=is_whole)
+    return ImportList(name=name, csv=form["csv"], is_whole=is_whole)
 
 
 def _approved(service: Service, request: Request, form: Form) -> ApproveListChange:
-    return ApproveListChange(name=request.path_params["list"], etag=form.get("etag", ""))
+    return ApproveListChange(name=request.path_params["list"], etag=form["etag"])
 
 
-def entry_of(service: Service, request: Request, form: Mapping[str, str]) -> Entry:
+def entry_of(service: Service, request: Request, form: Form) -> Entry:
     """An entry of a form. The page of a key says how long it lasts, and asks why. Raises: UsageError."""
-    expires_at = instant(form.get("expires_at", ""), form.get("zone", "UTC"))
-    note, lasts = form.get("note", "").strip(), form.get("lasts")
+    expires_at = instant(form["expires_at"], form.get("zone", "UTC"))
+    note, lasts = form["note"].strip(), form.get("lasts")
     if lasts is not None and not note:
         raise UsageError("An entry needs a reason.")
     if lasts:
         if lasts not in LASTS:
             raise UsageError(f"An entry lasts {', '.join(filter(None, LASTS))}, or has no end.")
         expires_at = time_text(service.project.context.now_ms() + parse_duration(lasts))
-    return Entry(form.get("value", "").strip(), note, request.who.name, expires_at)
+    return Entry(form["value"].strip(), note, request.who.name, expires_at)
 
 
 def instant(text: str, zone: str) -> str:
@@ -179,7 +168,7 @@ def _back(form: Form, told: ListChange, gone: str) -> Response:
     counts = {word: str(count) for word in COUNTED if (count := getattr(told, word))}
     is_asked = told.why_not == WAITS
     said = {"said": "done" if told.in_force else "asked" if is_asked else "waits", **counts}
-    back = oidc.back_of(form.get("back", ""))
+    back = oidc.back_of(form["back"])
     path = back.partition("?")[0] if form.get("back") else f"/lists/{told.list}"
     if form.get("back") and told.in_force and told.added:
         said["to"] = told.list
@@ -197,13 +186,15 @@ def _words(error: UsageError | DefinitionError) -> str:
 # ---- pages
 
 
-async def _overview(service: Service, request: Request, mistake: str = "", name: str = "") -> Response:
+async def show(service: Service, request: Request, mistake: str = "", name: str = "") -> Response:
+    """All lists."""
     found = await service.in_thread(service.project.lists.all)
-    shown = {"lists": found, "mistake": mistake, "name": name, "may_edit": request.who.may(Right.EDIT_LISTS)}
+    shown = {"lists": found, "mistake": mistake, "name": name}
     return await page(service, request, "lists.html", **shown)
 
 
-async def _list(service: Service, request: Request, mistake: str = "", form: Mapping[str, str] = NOTHING) -> Response:
+async def show_one(service: Service, request: Request, mistake: str = "", form: Form = NOTHING) -> Response:
+    """One list."""
     name, text = request.path_params["list"], request.query_params.get("q", "").strip()
     return await page(
         service,
@@ -213,12 +204,11 @@ async def _list(service: Service, request: Request, mistake: str = "", form: Map
         text=text,
         **await service.in_thread(_look, service.project, name, text),
         mistake=mistake,
-        form={key: form.get(key, "") for key in ("value", "note", "expires_at", "csv")},
+        form={key: form[key] for key in ("value", "note", "expires_at", "csv")},
         said=said_of(request),
         gone=undone_by(request)[1],
         asked=await service.in_thread(service.project.agreements.asked, f"list {name}"),
         is_silence=rule_of(name) is not None,
-        may_edit=request.who.may(Right.EDIT_LISTS),
     )
 
 

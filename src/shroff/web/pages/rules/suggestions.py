@@ -39,8 +39,6 @@ async def show(service: Service, request: Request, mistake: str = "") -> Respons
         job=newest,
         made_ms=done.ended_ms if done else None,
         known=known,
-        may_run=request.who.may(Right.RUN_JOBS),
-        may_edit=request.who.may(Right.EDIT_RULES),
         mistake=mistake,
     )
 
@@ -56,7 +54,7 @@ async def search(service: Service, request: Request) -> Response:
 
 async def shadow(service: Service, request: Request) -> Response:
     """Make a suggested rule a draft, and put it in shadow."""
-    id_ = (await request.form()).get("rule", "")
+    id_ = (await request.form())["rule"]
     *_, found = await service.in_thread(_newest, service)
     file = next((rule.file for rule in found.rules if rule.id == id_), None) if found else None
     if file is None:

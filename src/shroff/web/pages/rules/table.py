@@ -57,7 +57,6 @@ async def show(service: Service, request: Request) -> Response:
         least_precise=least_precise(shown),
         which=which,
         counts=counts,
-        may_edit=request.who.may(Right.EDIT_RULES),
         changed=await service.in_thread(_changed, service),
         **await common(service, has_all_hits=all(row.has_all_hits for row in found)),
     )
@@ -81,13 +80,8 @@ def least_precise(looks: Iterable[RuleLook]) -> RuleLook | None:
 
 async def begin(service: Service, request: Request) -> Response:
     """Begin a new rule: on to its editor, where nothing is kept yet."""
-    id_ = (await request.form()).get("rule", "").strip()
+    id_ = (await request.form())["rule"].strip()
     return see_other(f"{rule_path(id_)}/draft" if id_ else "/rules")
-
-
-async def one(service: Service, request: Request) -> Response:
-    """One rule."""
-    return await rule_page(service, request)
 
 
 async def rule_page(service: Service, request: Request, mistake: str = "", status: int = 200) -> Response:
@@ -116,13 +110,10 @@ async def rule_page(service: Service, request: Request, mistake: str = "", statu
         days=_days(look, day_number(now_ms, records.zone)),
         trial=trial,
         trial_record=trial_record,
-        may_judge=request.who.may(Right.RUN_BACKTESTS),
         mistake=mistake,
-        may_edit=request.who.may(Right.EDIT_RULES),
         asked=await service.in_thread(service.project.agreements.asked, subject_of(id_)),
         silences=[silence for silence in silences if silence.holds(now_ms)],
         silence_list=f"/lists/{list_of(id_)}",
-        may_edit_lists=request.who.may(Right.EDIT_LISTS),
         **await common(service, has_all_hits=look.has_all_hits),
     )
 
@@ -150,9 +141,9 @@ async def hits(service: Service, request: Request) -> Response:
 async def back(service: Service, request: Request) -> Response:
     """Put a rule back to an earlier version, or take it out."""
     form, id_ = await request.form(), request.path_params["rule"]
-    seq = whole(form.get("seq", ""))
+    seq = whole(form["seq"])
     try:
-        restored = RestoreRule(rule=id_, seq=-1 if seq is None else seq, reason=form.get("reason", ""))
+        restored = RestoreRule(rule=id_, seq=-1 if seq is None else seq, reason=form["reason"])
         done = await service.operations.run(request.who, restored)
     except RefusalError as error:
         return await rule_page(service, request, f"{error.title}: {error}", error.status)
@@ -215,7 +206,7 @@ def _earlier(service: Service, look: RuleLook) -> list[dict[str, Any]]:
 ROUTES: Final = (
     Route("GET", "/rules", Right.READ_DEFINITIONS, show, screen=Screen("Rules", "Policy", 1, ("/changes",))),
     Route("POST", "/rules", Right.EDIT_RULES, begin),
-    Route("GET", "/rules/{rule}", Right.READ_DEFINITIONS, one),
+    Route("GET", "/rules/{rule}", Right.READ_DEFINITIONS, rule_page),
     Route("GET", "/rules/{rule}/hits", Right.READ_DECISIONS, hits),
     Route("POST", "/rules/{rule}/back", Right.EDIT_RULES, back),
 )

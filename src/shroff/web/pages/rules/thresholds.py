@@ -31,7 +31,7 @@ from shroff.people.audit import AuditEntry
 from shroff.people.store import AuditFilter
 from shroff.runtime.memo import Fresh
 from shroff.training.measured import money_text
-from shroff.web.http.messages import NOTHING, Request
+from shroff.web.http.messages import NOTHING, Form, Request
 from shroff.web.http.routes import Route, Screen
 from shroff.web.pages.charts.plots import SCALES, Axis, Plot, nice, plot_of
 from shroff.web.pages.renderer import page, see_other
@@ -71,7 +71,7 @@ async def show(service: Service, request: Request) -> Response:
 async def apply(service: Service, request: Request) -> Response:
     """Make thresholds active, or undo the last change."""
     form = await request.form()
-    event, tag = form.get("event", ""), form.get("tag", "")
+    event, tag = form["event"], form["tag"]
     which = {name: form[name] for name in WHICH if form.get(name)}
     costs = {name: form[name] for name in COSTS if form.get(name)}
     wanted: OperationRequest[AppliedCutoffs]
@@ -81,13 +81,13 @@ async def apply(service: Service, request: Request) -> Response:
         else:
             cuts = {name: _cut(form, name) for name in CUTS}
             more = Costs(**{name: float(text) for name, text in costs.items()}) if form.get("costs") else None
-            reason, model = form.get("reason", ""), form.get("model", "")
+            reason, model = form["reason"], form["model"]
             wanted = SetThresholds(event=event, reason=reason, costs=more, model=model, tag=tag, **cuts)
         done = await service.operations.run(request.who, wanted)
     except UndecidedEventError:
         raise
     except (UsageError, DefinitionError, ValueError) as error:
-        asked = {**which, **costs, **{name: form.get(name, "") for name in CUTS}, "use": "1"}
+        asked = {**which, **costs, **{name: form[name] for name in CUTS}, "use": "1"}
         with suppress(UsageError):
             _wanted(asked)
             which = asked
@@ -127,7 +127,6 @@ async def _page(
         others=others,
         asked=event,
         types=await service.in_thread(_scored, service),
-        may_apply=request.who.may(Right.SET_THRESHOLDS),
         mistake=mistake,
         typed=typed,
         said=DONE.get(query.get("said", ""), ""),
@@ -202,9 +201,9 @@ def short(cut: float) -> float:
     return round(cut, 4 if cut >= LEAST_SHORT else 6)
 
 
-def _cut(form: Mapping[str, str], name: str) -> float | None:
+def _cut(form: Form, name: str) -> float | None:
     """A threshold of the form, None where it was left empty. Raises: UsageError."""
-    text = form.get(name, "").strip()
+    text = form[name].strip()
     if not text:
         return None
     try:
