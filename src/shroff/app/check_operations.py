@@ -12,7 +12,7 @@ from msgspec import UNSET, UnsetType
 from shroff.errors import Problem, UsageError
 from shroff.events.event import time_text
 from shroff.language.values import show
-from shroff.operations.declaration import OperationRequest, Param, ReportAnswer, operation
+from shroff.operations.declaration import AsEvent, OperationRequest, Param, ReportAnswer, operation
 from shroff.runtime.texts import many, one_line, table
 
 if TYPE_CHECKING:
@@ -42,12 +42,7 @@ class CheckProject(OperationRequest["ProjectChecked"]):
     ] = None
     as_type: Annotated[
         str | None,
-        Param(
-            "The event type of the lines of FILE, or label.  [default: the only type, or each line names its own]",
-            flags="--as",
-            metavar="EVENT",
-            complete="event_types",
-        ),
+        AsEvent("The event type of the lines of FILE, or label.  [default: the only type, or each line names its own]"),
     ] = None
     labels: Annotated[Path | None, Param("Labels of these events, as for 'shroff ingest'.", metavar="FILE")] = None
     format: Annotated[

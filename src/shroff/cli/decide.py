@@ -15,7 +15,7 @@ from shroff.cli.ingest import QUARANTINED
 from shroff.cli.operations import FORMAT, HASHED, takes
 from shroff.cli.progress import bars
 from shroff.cli.session import Session, command, many
-from shroff.operations.declaration import OperationRequest, Param
+from shroff.operations.declaration import AsEvent, OperationRequest, Param
 
 if TYPE_CHECKING:
     from shroff.events.formats.lines import Lines
@@ -27,12 +27,7 @@ class DecideArguments(OperationRequest[Any]):
     file: Annotated[str, Param("", metavar="[FILE|-]", complete="files", is_argument=True)] = "-"
     as_type: Annotated[
         str | None,
-        Param(
-            "The event type of every line.  [default: each line names its own]",
-            flags="--as",
-            metavar="EVENT",
-            complete="event_types",
-        ),
+        AsEvent("The event type of every line.  [default: each line names its own]"),
     ] = None
     is_hashed: Annotated[bool, HASHED] = False
     format: Annotated[str | None, FORMAT] = None

@@ -13,7 +13,7 @@ from shroff.cli.ingest import QUARANTINED
 from shroff.cli.operations import FORMAT, takes
 from shroff.cli.progress import bars
 from shroff.cli.session import Session, command, many, table
-from shroff.operations.declaration import OperationRequest, Param
+from shroff.operations.declaration import AsEvent, OperationRequest, Param
 
 if TYPE_CHECKING:
     from shroff.log.state.feature_events import LeftOut
@@ -25,7 +25,7 @@ class FeaturesArguments(OperationRequest[Any]):
     files: Annotated[tuple[Path, ...], Param("", metavar="[FILE...]", is_argument=True)]
     as_type: Annotated[
         str,
-        Param("The event type whose features to compute.", flags="--as", metavar="EVENT", complete="event_types"),
+        AsEvent("The event type whose features to compute."),
     ]
     out: Annotated[Path, Param("The Parquet file to write.", flags="--out", metavar="FILE")]
     engine: Annotated[

@@ -12,7 +12,7 @@ from shroff.cli.operations import FORMAT, HASHED, takes
 from shroff.cli.progress import bars
 from shroff.cli.session import Session, command, many
 from shroff.errors import UsageError
-from shroff.operations.declaration import OperationRequest, Param
+from shroff.operations.declaration import AsEvent, OperationRequest, Param
 
 if TYPE_CHECKING:
     from shroff.events.mapping import Unmatched
@@ -32,10 +32,8 @@ class IngestArguments(OperationRequest[Any]):
     files: Annotated[tuple[Path, ...], Param("", metavar="FILE...")]
     as_type: Annotated[
         str | None,
-        Param(
+        AsEvent(
             "The event type of every line.  [default: the only type, or each line names its own]",
-            flags="--as",
-            metavar="EVENT",
             complete="event_types_and_labels",
         ),
     ] = None

@@ -17,7 +17,7 @@ from shroff.cli.operations import FORMAT, takes
 from shroff.cli.progress import beside, redrawn
 from shroff.cli.session import Session, command, many, one_line
 from shroff.errors import TransientError, UsageError
-from shroff.operations.declaration import OperationRequest, Param
+from shroff.operations.declaration import AsEvent, OperationRequest, Param
 
 if TYPE_CHECKING:
     from shroff.runtime.progress import Meter
@@ -37,12 +37,7 @@ class ProduceArguments(OperationRequest[Any]):
     file: Annotated[Path | None, Param("", metavar="[FILE]", is_argument=True)] = None
     as_type: Annotated[
         str | None,
-        Param(
-            "The event type of every line.  [default: each line names its own]",
-            flags="--as",
-            metavar="EVENT",
-            complete="event_types_and_labels",
-        ),
+        AsEvent("The event type of every line.  [default: each line names its own]", complete="event_types_and_labels"),
     ] = None
     labels: Annotated[Path | None, Param("Labels, sent when they became known.", metavar="FILE")] = None
     order: Annotated[Literal["file", "time"], Param("time: sort by event time.")] = "file"

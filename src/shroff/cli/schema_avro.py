@@ -15,7 +15,7 @@ from shroff.cli import completion
 from shroff.cli.operations import takes
 from shroff.cli.session import Session, command, many, table
 from shroff.errors import UsageError, ended, nearest
-from shroff.operations.declaration import OperationRequest, Param
+from shroff.operations.declaration import AsEvent, OperationRequest, Param
 
 if TYPE_CHECKING:
     from shroff.events.avro.subjects import FieldChange, SchemaComparison, Settled
@@ -43,12 +43,7 @@ Topics = Annotated[
 ]
 OfEvent = Annotated[
     str | None,
-    Param(
-        "Only this event type.  [default: all that have a topic]",
-        flags="--as",
-        metavar="EVENT",
-        complete="event_types_and_labels",
-    ),
+    AsEvent("Only this event type.  [default: all that have a topic]", complete="event_types_and_labels"),
 ]
 
 

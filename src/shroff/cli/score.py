@@ -12,7 +12,7 @@ from shroff.cli.ingest import QUARANTINED
 from shroff.cli.operations import FORMAT, HASHED, takes
 from shroff.cli.progress import bars
 from shroff.cli.session import Session, argument, command
-from shroff.operations.declaration import OperationRequest, Param
+from shroff.operations.declaration import AsEvent, OperationRequest, Param
 
 
 class ScoreArguments(OperationRequest[Any]):
@@ -21,12 +21,7 @@ class ScoreArguments(OperationRequest[Any]):
     what: Annotated[tuple[str, ...], Param("", metavar="[EVENT] FILE|-", complete="files")]
     as_type: Annotated[
         str | None,
-        Param(
-            "The same as EVENT.",
-            flags="--as",
-            metavar="EVENT",
-            complete="event_types",
-        ),
+        AsEvent("The same as EVENT."),
     ] = None
     is_hashed: Annotated[bool, HASHED] = False
     format: Annotated[str | None, FORMAT] = None

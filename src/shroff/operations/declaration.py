@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from inspect import cleandoc, getdoc, signature
 from typing import (
     Annotated,
@@ -77,6 +77,9 @@ class Param:
     is_remote: bool = False
     is_optional: bool = False
     asks: str = ""
+
+
+AsEvent: Final = partial(Param, flags="--as", metavar="EVENT", complete="event_types")  # of the words for it
 
 
 def split_words(text: str) -> tuple[str, ...]:

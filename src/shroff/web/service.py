@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from shroff.app.project import Project
     from shroff.events.intake import Submission
     from shroff.log.writer import Answer, Writer
+    from shroff.operations.declaration import OperationRequest, Outcome
     from shroff.people.access import Who
     from shroff.people.audit import Act
     from shroff.people.oidc import Provider
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     from shroff.people.store import Desk
     from shroff.project.settings.systems import Systems
     from shroff.streams.log import Log
+    from shroff.web.http.messages import Request
     from shroff.web.http.routes import Route
     from shroff.worker.request_loop import RequestLeader
 
@@ -322,6 +324,10 @@ class Service:
         return is_leading and not self.is_ending and self._error is None
 
     # ---- for routes
+
+    async def run(self, request: Request, asked: OperationRequest[Outcome]) -> Outcome:
+        """Answer of an operation for the caller of a request. Raises: what the operation raises."""
+        return await self.operations.run(request.who, asked, self.address.of(request))
 
     async def known(self, look: Callable[..., One], *arguments: object) -> One:
         """The caller by the gate, on threads that nothing else can take."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 from shroff.errors import UsageError
 from shroff.language.values import DAY_MS, named_duration
-from shroff.operations.declaration import OperationAnswer, OperationRequest, Param, operation
+from shroff.operations.declaration import AsEvent, OperationAnswer, OperationRequest, Param, operation
 from shroff.runtime.texts import bytes_text, many, table
 
 if TYPE_CHECKING:
@@ -183,12 +183,7 @@ class EstimateCapacity(OperationRequest[CapacityEstimate], kw_only=True):
     ] = None
     as_type: Annotated[
         str | None,
-        Param(
-            "The event type of every line.  [default: each line names its own]",
-            flags="--as",
-            metavar="EVENT",
-            complete="event_types_and_labels",
-        ),
+        AsEvent("The event type of every line.  [default: each line names its own]", complete="event_types_and_labels"),
     ] = None
 
 

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 from shroff.events.event import time_text
-from shroff.operations.declaration import OperationRequest, Param, ReportAnswer, operation
+from shroff.operations.declaration import AsEvent, OperationRequest, Param, ReportAnswer, operation
 from shroff.runtime.texts import argument, many, one_line, table
 
 if TYPE_CHECKING:
@@ -20,9 +20,7 @@ if TYPE_CHECKING:
 class MeasureDrift(OperationRequest["DriftAnswer"]):
     """The periods to compare."""
 
-    event: Annotated[
-        str | None, Param("Event type, if several have a model.", flags="--as", metavar="EVENT", complete="event_types")
-    ] = None
+    event: Annotated[str | None, AsEvent("Event type, if several have a model.")] = None
     reference: Annotated[
         str,
         Param(

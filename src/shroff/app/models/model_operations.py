@@ -16,7 +16,15 @@ from shroff.app.models.training_operations import TrainedModel
 from shroff.errors import UsageError
 from shroff.models.in_force import Promotion
 from shroff.models.registry import REPORT, GateResult, UnknownModelError
-from shroff.operations.declaration import OperationAnswer, OperationRequest, Param, ReportAnswer, group, operation
+from shroff.operations.declaration import (
+    AsEvent,
+    OperationAnswer,
+    OperationRequest,
+    Param,
+    ReportAnswer,
+    group,
+    operation,
+)
 from shroff.people.audit import checked_reason
 from shroff.runtime.texts import argument, many, one_line, table
 
@@ -299,12 +307,7 @@ class ImportModel(OperationRequest[TrainedModel]):
     ] = None
     event: Annotated[
         str | None,
-        Param(
-            "The event type, if model.yaml has models of several.",
-            flags="--as",
-            metavar="EVENT",
-            complete="event_types",
-        ),
+        AsEvent("The event type, if model.yaml has models of several."),
     ] = None
     inputs: Annotated[
         str | None,

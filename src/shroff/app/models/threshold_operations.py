@@ -13,7 +13,7 @@ from shroff.app.models.cutoffs import APPLY, AppliedCutoffs, CutoffsChange
 from shroff.app.models.promotion import NoChampionError
 from shroff.errors import RefusalError, UsageError
 from shroff.models.registry import UnknownModelError
-from shroff.operations.declaration import OperationRequest, Param, ReportAnswer, operation
+from shroff.operations.declaration import AsEvent, OperationRequest, Param, ReportAnswer, operation
 from shroff.people.audit import REASON_MAX, checked_reason
 from shroff.runtime.memo import Fresh
 from shroff.runtime.texts import many, one_line, table
@@ -62,9 +62,7 @@ class Costs(msgspec.Struct, forbid_unknown_fields=True):
 class ShowThresholds(OperationRequest["CheapestThresholds"]):
     """Whose thresholds, and other costs and thresholds to try."""
 
-    event: Annotated[
-        str, Param("The event type, if several have a champion.", flags="--as", metavar="EVENT", complete="event_types")
-    ] = ""
+    event: Annotated[str, AsEvent("The event type, if several have a champion.")] = ""
     model: Annotated[str, Param("An inactive model.", metavar="ID", complete="model_ids")] = ""
     missed: Annotated[
         float | None, Param("Cost of a missed fraud, in percent of the value in policy.yaml.", metavar="PERCENT")

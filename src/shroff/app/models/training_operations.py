@@ -13,7 +13,7 @@ from shroff.errors import UsageError
 from shroff.events.event import time_text
 from shroff.language.values import named_duration
 from shroff.models.registry import GateResult
-from shroff.operations.declaration import OperationAnswer, OperationRequest, Param, ReportAnswer, operation
+from shroff.operations.declaration import AsEvent, OperationAnswer, OperationRequest, Param, ReportAnswer, operation
 from shroff.runtime.texts import argument, many, one_line
 
 if TYPE_CHECKING:
@@ -36,9 +36,7 @@ WATCHED: Final = ("once", "file", "settled", "markers", "poll", "labels_inside",
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
 EventOfModel = Annotated[
     Name | None,
-    Param(
-        "The event type, if model.yaml has models of several.", flags="--as", metavar="EVENT", complete="event_types"
-    ),
+    AsEvent("The event type, if model.yaml has models of several."),
 ]
 InputPaths = Annotated[tuple[Path, ...], Param("Input files, in their order.", metavar="[FILE...]", is_argument=True)]
 LabelPath = Annotated[Path | None, Param("Labels of the events of FILEs.", metavar="FILE")]

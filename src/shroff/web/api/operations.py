@@ -45,7 +45,7 @@ def route_of(declared: Operation[..., Any]) -> Route:
     async def handle(service: Service, request: Request) -> Json[Any]:
         asked = await read(service, declared, request)
         try:
-            answer = await service.operations.run(request.who, asked, service.address.of(request))
+            answer = await service.run(request, asked)
         except (UsageError, DefinitionError) as error:
             if not declared.unanswered or isinstance(error, RefusalError):
                 raise

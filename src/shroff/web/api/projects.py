@@ -175,7 +175,7 @@ def _shown(file: RuleFile, service: Service) -> RuleFileShown:
 async def list_audit(service: Service, request: Request) -> Json[AuditRows]:
     """A page of the audit log."""
     wanted = audit_query(request, limit_of(request.query_params))
-    return Json(await service.operations.run(request.who, wanted))
+    return Json(await service.run(request, wanted))
 
 
 def audit_query(request: Request, limit: int) -> ListAudit:

@@ -39,10 +39,10 @@ async def mend(service: Service, request: Request) -> Response:
     numbers = [number for text in form["numbers"].split() if (number := whole(text)) is not None]
     try:
         if form.get("do") == "drop":
-            gone = await service.operations.run(request.who, DropQuarantined(numbers=tuple(numbers)))
+            gone = await service.run(request, DropQuarantined(numbers=tuple(numbers)))
             counts = {"dropped": gone.dropped}
         else:
-            tried = await service.operations.run(request.who, RetryQuarantined(numbers=tuple(numbers)))
+            tried = await service.run(request, RetryQuarantined(numbers=tuple(numbers)))
             counts = {"taken": tried.taken, "refused again": tried.quarantined}
     except UsageError as error:
         return await show(service, request, mistake=sentence(str(error)))
@@ -53,7 +53,7 @@ async def show(service: Service, request: Request, mistake: str = "") -> Respons
     """The page."""
     known = await service.health.known(service.in_thread)
     newest = ShowNewestQuarantined(limit=ENTRIES_SHOWN)
-    kept = (await service.operations.run(request.who, newest)).entries if request.who.may(Right.MEND_INPUT) else []
+    kept = (await service.run(request, newest)).entries if request.who.may(Right.MEND_INPUT) else []
     return await page(
         service,
         request,

@@ -89,7 +89,7 @@ async def again(service: Service, request: Request) -> Response:
 
 async def _begun(service: Service, request: Request, kind: str, params: dict[str, Any], **how: int) -> Response:
     try:
-        job = await service.operations.run(request.who, NewJob(kind=kind, params=params, **how))
+        job = await service.run(request, NewJob(kind=kind, params=params, **how))
     except UsageError as error:
         return await listed(service, request, str(error))
     return see_other(f"{PATH}/{job.id}")
@@ -112,7 +112,7 @@ async def show(service: Service, request: Request) -> Response:
 async def cancel(service: Service, request: Request) -> Response:
     """End a job that waits or runs."""
     id_ = request.path_params["id"]
-    await service.operations.run(request.who, CancelJob(id=id_))
+    await service.run(request, CancelJob(id=id_))
     return see_other(f"{PATH}/{id_}")
 
 
@@ -122,10 +122,10 @@ async def scheduled(service: Service, request: Request) -> Response:
     name, do = form["schedule"], form["do"]
     try:
         if do == "run":
-            job = await service.operations.run(request.who, RunSchedule(name=name))
+            job = await service.run(request, RunSchedule(name=name))
             return see_other(f"{PATH}/{job.id}")
         change = PauseSchedule(name=name) if do == "pause" else ResumeSchedule(name=name)
-        await service.operations.run(request.who, change)
+        await service.run(request, change)
     except (UsageError, DefinitionError) as error:
         return await listed(service, request, str(error))
     return see_other(PATH)

@@ -141,7 +141,7 @@ async def letters(service: Service, request: Request) -> Response:
 
 async def retry(service: Service, request: Request) -> Response:
     """Have a letter leave again."""
-    await service.operations.run(request.who, RetryLetter(id=request.path_params["id"]))
+    await service.run(request, RetryLetter(id=request.path_params["id"]))
     return see_other("/mails/letters")
 
 
@@ -150,7 +150,7 @@ async def retry(service: Service, request: Request) -> Response:
 
 async def notices(service: Service, request: Request) -> Response:
     """Notices with their recipients."""
-    found = await service.operations.run(request.who, ListNotices())
+    found = await service.run(request, ListNotices())
     return await page(service, request, "notices.html", notices=found.notices)
 
 
@@ -170,7 +170,7 @@ async def test(service: Service, request: Request) -> Response:
     to, of = form["to"].strip(), _of(form)
     test = NoticeTest(name=request.path_params["name"], to=to, event=of.event, day=of.day)
     try:
-        refused = (await service.operations.run(request.who, test)).refused
+        refused = (await service.run(request, test)).refused
     except UnknownNoticeError:
         raise
     except (UsageError, TransientError) as error:
@@ -201,7 +201,7 @@ def _of(given: Mapping[str, str]) -> PreviewOf:
 
 async def _previewed(service: Service, request: Request, of: PreviewOf) -> MailPreview:
     preview = PreviewNotice(name=request.path_params["name"], event=of.event, day=of.day)
-    return await service.operations.run(request.who, preview)
+    return await service.run(request, preview)
 
 
 async def _declared(service: Service, request: Request) -> Notice:

@@ -184,7 +184,7 @@ async def change(service: Service, request: Request) -> Response:
     waive = tuple(text for name, text in form.items() if name.startswith("waive_"))
     try:
         wanted = ChangeModel(id=request.path_params["id"], do=form["do"], reason=form["reason"], waive=waive)
-        found = await service.operations.run(request.who, wanted)
+        found = await service.run(request, wanted)
     except UnknownModelError:
         raise
     except (UsageError, DefinitionError, StateError) as error:

@@ -43,7 +43,7 @@ async def show(service: Service, request: Request) -> Response:
     try:
         question = _question(service, request)
         if service.project.log.exists():
-            found = await service.operations.run(request.who, question)
+            found = await service.run(request, question)
     except UsageError as error:
         mistake = sentence(str(error))
     given, fields = request.query_params, result_fields(service.project.definitions)
@@ -68,7 +68,7 @@ async def show(service: Service, request: Request) -> Response:
 
 async def download(service: Service, request: Request) -> Response:
     """The same as CSV."""
-    found = await service.operations.run(request.who, _question(service, request))
+    found = await service.run(request, _question(service, request))
     headers = {"content-disposition": 'attachment; filename="results.csv"'}
     return Response(b"".join(csv_lines(found)), 200, headers, CSV)
 

@@ -35,7 +35,7 @@ from shroff.web.pages.renderer import page, see_other
 from shroff.web.pages.words import sentence
 
 if TYPE_CHECKING:
-    from shroff.operations.declaration import OperationRequest, Outcome
+    from shroff.operations.declaration import OperationRequest
     from shroff.web.service import Service
 
 ROWS_SHOWN: Final = 50
@@ -50,10 +50,6 @@ async def first(_service: Service, _request: Request) -> Response:
     return see_other(AUDIT)
 
 
-async def _run(service: Service, request: Request, asked: OperationRequest[Outcome]) -> Outcome:
-    return await service.operations.run(request.who, asked, service.address.of(request))
-
-
 # ---- the audit log
 
 
@@ -61,10 +57,10 @@ async def audit(service: Service, request: Request, verified: AuditCheck | None 
     """Page of the audit log."""
     wanted = audit_query(request, ROWS_SHOWN)
     try:
-        answer = await _run(service, request, wanted)
+        answer = await service.run(request, wanted)
     except UsageError as error:
         raise BadQueryError(str(error)) from None
-    known = await _run(service, request, ShowUsers())
+    known = await service.run(request, ShowUsers())
     names = {user.id: user.display_name for user in known.users}
     given = {name: request.query_params.get(name, "").strip() for name in FILTERS}
     kept = {name: text for name, text in given.items() if text}
@@ -83,7 +79,7 @@ async def audit(service: Service, request: Request, verified: AuditCheck | None 
 
 async def verify(service: Service, request: Request) -> Response:
     """Verify the audit log, and show its page with the result."""
-    return await audit(service, request, await _run(service, request, VerifyAudit()))
+    return await audit(service, request, await service.run(request, VerifyAudit()))
 
 
 # ---- users and sessions
@@ -99,14 +95,14 @@ async def show_users(
     of: str = "",
 ) -> Response:
     """Page of the users and their sessions."""
-    users = (await _run(service, request, ShowUsers())).users
+    users = (await service.run(request, ShowUsers())).users
     return await page(
         service,
         request,
         "settings_users.html",
         users=users,
         names={user.name: user.display_name for user in users},
-        sessions=(await _run(service, request, ShowSessions())).sessions,
+        sessions=(await service.run(request, ShowSessions())).sessions,
         roles=[role.value for role in PEOPLE],
         rights=[(right, [right in RIGHTS[role] for role in PEOPLE]) for right in Right],
         mistake=mistake,
@@ -124,7 +120,7 @@ async def add_user(service: Service, request: Request) -> Response:
     form = await request.form()
     name, role, display_name, email = (form[key].strip() for key in ("name", "role", "display_name", "email"))
     try:
-        made = await _run(service, request, AddUser(name=name, role=role, display_name=display_name, email=email))
+        made = await service.run(request, AddUser(name=name, role=role, display_name=display_name, email=email))
     except UsageError as error:
         return await show_users(service, request, mistake=sentence(str(error)), form=form)
     return await show_users(service, request, link=made.url, of=made.user.name)
@@ -155,7 +151,7 @@ async def end_session(service: Service, request: Request) -> Response:
 
 async def _act(service: Service, request: Request, act: OperationRequest[Any]) -> Response:
     try:
-        answer = await _run(service, request, act)
+        answer = await service.run(request, act)
     except UsageError as error:
         return await show_users(service, request, mistake=sentence(str(error)))
     if isinstance(answer, UserLink):
@@ -176,7 +172,7 @@ async def show_keys(
     text: str = "",
 ) -> Response:
     """Page of the API keys of programs."""
-    keys = (await _run(service, request, ShowKeys())).keys[::-1]
+    keys = (await service.run(request, ShowKeys())).keys[::-1]
     now_ms = service.desk.now_ms()
     return await page(
         service,
@@ -198,7 +194,7 @@ async def create_key(service: Service, request: Request) -> Response:
     name, role, scopes, expires = (form[key] for key in ("name", "role", "scopes", "expires"))
     wanted = tuple(scopes.replace(",", " ").split())
     try:
-        made = await _run(service, request, CreateKey(name=name, role=role, scopes=wanted, expires=expires))
+        made = await service.run(request, CreateKey(name=name, role=role, scopes=wanted, expires=expires))
     except (UsageError, NotAllowedError) as error:
         return await show_keys(service, request, mistake=sentence(str(error)), form=form)
     return await show_keys(service, request, made=made.name, text=made.key)
@@ -207,7 +203,7 @@ async def create_key(service: Service, request: Request) -> Response:
 async def revoke_key(service: Service, request: Request) -> Response:
     """Revoke a key."""
     try:
-        await _run(service, request, RevokeKey(key=request.path_params["id"]))
+        await service.run(request, RevokeKey(key=request.path_params["id"]))
     except UsageError as error:
         return await show_keys(service, request, mistake=sentence(str(error)))
     return see_other(KEYS)

@@ -41,7 +41,7 @@ async def confirm(service: Service, request: Request) -> Response:
     if name not in service.project.context.systems.sources:
         raise ProblemError(404, "no-source", "There is no such source", "shroff.yaml has no source of this name")
     try:
-        await service.operations.run(request.who, ConfirmSubscriptions(source=name, topic=topic))
+        await service.run(request, ConfirmSubscriptions(source=name, topic=topic))
     except ShroffError as error:
         return await show(service, request, mistake=sentence(str(error)))
     return see_other(PATH)
@@ -50,7 +50,7 @@ async def confirm(service: Service, request: Request) -> Response:
 async def show(service: Service, request: Request, mistake: str = "") -> Response:
     """The page."""
     await service.in_thread(service.pushed.save)
-    sources = (await service.operations.run(request.who, ListSources())).sources
+    sources = (await service.run(request, ListSources())).sources
     pushed = [source for source in sources if source.path]
     kept = (
         await service.in_thread(service.project.quarantine.newest, ENTRIES_LOOKED)

@@ -91,10 +91,10 @@ async def show(service: Service, request: Request) -> Response:
     question = CountQuestion(zone=days_zone(service, request))
     try:
         question = _question(service, request)
-        found = (await service.operations.run(request.who, question)).rows
+        found = (await service.run(request, question)).rows
     except UsageError as error:
         mistake = sentence(str(error))
-    countable = await service.operations.run(request.who, ShowCountable())
+    countable = await service.run(request, ShowCountable())
     is_open = _is_open(service.project, question) if found else None
     return await page(
         service,
@@ -178,7 +178,7 @@ async def download(service: Service, request: Request) -> Response:
     """The same rows as CSV, of which no cell is a formula."""
     try:
         question = _question(service, request)
-        found = (await service.operations.run(request.who, question)).rows
+        found = (await service.run(request, question)).rows
     except UsageError as error:
         raise ProblemError(422, "bad-question", "The counts cannot be computed", str(error)) from None
     is_split = question.by not in {DAY, WEEK}

@@ -37,13 +37,13 @@ async def show(service: Service, request: Request) -> Response:
         funnels = await service.in_thread(funnels_of, service.project.context)
         if funnels:
             asked = _question(service, request, next(iter(funnels)))
-            answer = await service.operations.run(request.who, asked)
+            answer = await service.run(request, asked)
             assert isinstance(answer, FunnelDocument)
             found = answer
     except (UsageError, DefinitionError) as error:
         mistake = sentence(str(error))
     funnel = funnels.get(asked.funnel or "")
-    types = (await service.operations.run(request.who, ShowCountable())).types
+    types = (await service.run(request, ShowCountable())).types
     days = {"from": found.first, "to": found.last, "zone": found.zone, "funnel": asked.funnel or ""}
     return await page(
         service,
@@ -70,7 +70,7 @@ async def download(service: Service, request: Request) -> Response:
     try:
         days = _question(service, request, given.get("funnel", ""))
         asked = msgspec.structs.replace(days, users=given.get("number", "") or ":", day=day_of(given.get("day", "")))
-        answer = await service.operations.run(request.who, asked)
+        answer = await service.run(request, asked)
         assert isinstance(answer, UserNames)
     except (UsageError, DefinitionError) as error:
         raise ProblemError(422, "bad-question", "The funnel cannot be computed", str(error)) from None

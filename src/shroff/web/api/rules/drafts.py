@@ -43,7 +43,7 @@ class FormBody(DraftBody):
 
 async def draft(service: Service, request: Request) -> Json[RuleDraftText]:
     """One draft, with its text."""
-    found = await service.operations.run(request.who, ShowDraft(rule=request.path_params["rule"]))
+    found = await service.run(request, ShowDraft(rule=request.path_params["rule"]))
     return Json(found, headers=tagged(found.tag))
 
 
@@ -55,7 +55,7 @@ async def put_draft(service: Service, request: Request) -> Json[RuleDraftChecked
         raise ProblemError(428, "no-precondition", "If-Match is missing", words)
     given = decoded(await request.body(BODY_BYTES_MAX), DraftBody)
     id_, tag = request.path_params["rule"], "" if is_new else await _seen(service, request)
-    found = await service.operations.run(request.who, WriteDraft(rule=id_, source=given.text, etag=tag))
+    found = await service.run(request, WriteDraft(rule=id_, source=given.text, etag=tag))
     said = await service.checked(request.who, service.of_draft, CheckDraft(rule=id_, source=found.source))
     return Json(RuleDraftChecked(**msgspec.structs.asdict(found), check=said), headers=tagged(found.tag))
 
@@ -65,7 +65,7 @@ async def delete_draft(service: Service, request: Request) -> Json[DroppedDraft]
     if not tags_of(request):
         raise ProblemError(428, "no-precondition", "If-Match is missing", "send its ETag as If-Match")
     request_ = DropDraft(rule=request.path_params["rule"], etag=await _seen(service, request))
-    return Json(await service.operations.run(request.who, request_))
+    return Json(await service.run(request, request_))
 
 
 async def check(service: Service, request: Request) -> Json[DraftCheck]:

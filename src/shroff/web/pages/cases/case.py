@@ -161,7 +161,7 @@ async def decide(service: Service, request: Request) -> Response:
         refund=form["refund"],
     )
     try:
-        case = (await service.operations.run(request.who, asked)).case
+        case = (await service.run(request, asked)).case
     except CaseChangedError as error:
         return await _page(service, request, where, error.case)
     return see_other(where.queue if case.state == CLOSED else where.case(case.id))
@@ -191,7 +191,7 @@ async def _run(service: Service, request: Request, acts: Mapping[str, type[Opera
     if "until" in given:
         until_ms = service.cases.now_ms() + named_duration("for", form["for"])
         given["until"] = time_text(min(until_ms, YEAR_10000_MS - 1))
-    return await service.operations.run(request.who, act(**given))
+    return await service.run(request, act(**given))
 
 
 async def change(service: Service, request: Request) -> Response:

@@ -149,11 +149,11 @@ async def answer(service: Service, request: Request) -> Response:
     more |= {"reason": form["reason"], "refund": form["refund"]}
     try:
         if in_case is None:
-            await service.operations.run(request.who, AnswerEvent(event=row.event, id=row.id, **more))
+            await service.run(request, AnswerEvent(event=row.event, id=row.id, **more))
         else:
             number, event = in_case.line.case.number, in_case.alert.named
             asked = DecideCase(number=number, tag=form["tag"], event=event, **more)
-            await service.operations.run(request.who, asked)
+            await service.run(request, asked)
     except CaseChangedError as error:
         return await show(service, request, error.case)
     return see_other(decision_path(row.event, row.id))

@@ -29,7 +29,7 @@ async def show(service: Service, request: Request) -> Response:
     found = DisputeList(disputes=[])
     if service.project.log.exists():
         wanted = ListDisputes(is_open=stage == OPEN, stage="" if stage == OPEN else stage, due_within=due)
-        found = await service.operations.run(request.who, wanted)
+        found = await service.run(request, wanted)
     rows, now = found.disputes[:SHOWN], time_text(service.project.context.now_ms())
     events = [row.event.partition("/")[::2] for row in rows]
     return await page(
@@ -60,7 +60,7 @@ def _cases(service: Service, who: Who, events: list[tuple[str, str]]) -> dict[tu
 async def download(service: Service, request: Request) -> Response:
     """The evidence pack of one dispute, as an HTML file."""
     event = f"{request.path_params['event']}/{request.path_params['id']}"
-    (row,) = (await service.operations.run(request.who, PackDisputes(event=event))).disputes
+    (row,) = (await service.run(request, PackDisputes(event=event))).disputes
     name = quote(event.replace("/", "-", 1), safe="")
     headers = {"content-disposition": f"attachment; filename*=UTF-8''{name}.html"}
     return Response(row.html(), 200, headers, HTML)

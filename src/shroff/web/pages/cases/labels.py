@@ -45,7 +45,7 @@ async def show(service: Service, request: Request) -> Response:
     if code not in PERIODS:
         raise BadQueryError(f"period: one of {', '.join(PERIODS)}")
     asked = ShowLabelStatistics(period_ms=PERIODS[code][1])
-    found: LabelLook = (await service.operations.run(request.who, asked)).report
+    found: LabelLook = (await service.run(request, asked)).report
     together = found.together
     delay_ms = max(
         (model.label_delay_ms for model in service.project.definitions.models.values()), default=LABEL_DELAY_MS

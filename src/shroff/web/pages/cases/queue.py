@@ -183,7 +183,7 @@ async def claim_next(service: Service, request: Request) -> Response:
     """Claim the first in the order of the page of what the filter finds, and open it."""
     where = where_from(await request.form())
     asked = ClaimNext(filter=where.filter, order=order_of(query_of(where.filter), ORDER))
-    found = (await service.operations.run(request.who, asked)).case
+    found = (await service.run(request, asked)).case
     return see_other(where.queue if found is None else where.case(found.id))
 
 
@@ -198,7 +198,7 @@ async def bulk(service: Service, request: Request) -> Response:
         return see_other(where.queue)
     until = time_text(service.cases.now_ms() + SNOOZED_MS)
     asked = CasesAction(action=action, cases=picked, verdict=verdict, until=until)
-    failed = (await service.operations.run(request.who, asked)).failed
+    failed = (await service.run(request, asked)).failed
     return await _page(service, request, where, failed=failed) if failed else see_other(where.queue)
 
 
@@ -211,7 +211,7 @@ def _picked(form: Form) -> dict[int, str]:
 async def undo(service: Service, request: Request) -> Response:
     """Take back what was done a moment ago, and go on where one is."""
     form = await request.form()
-    await service.operations.run(request.who, UndoAction(undo=whole(form["undo"]) or 0))
+    await service.run(request, UndoAction(undo=whole(form["undo"]) or 0))
     return see_other(where_from(form).queue)
 
 
@@ -220,14 +220,14 @@ async def keep_view(service: Service, request: Request) -> Response:
     form = await request.form()
     where = where_from(form)
     is_shared = form["shared"] == "on"
-    await service.operations.run(request.who, SaveView(name=form["name"], query=where.filter, shared=is_shared))
+    await service.run(request, SaveView(name=form["name"], query=where.filter, shared=is_shared))
     return see_other(where.queue)
 
 
 async def drop_view(service: Service, request: Request) -> Response:
     """Let go of a view of one's own."""
     form = await request.form()
-    await service.operations.run(request.who, RemoveView(name=form["name"]))
+    await service.run(request, RemoveView(name=form["name"]))
     return see_other("/queue")
 
 

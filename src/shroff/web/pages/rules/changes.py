@@ -41,7 +41,7 @@ async def show(service: Service, request: Request, mistake: str = "") -> Respons
 
 async def apply(service: Service, request: Request) -> Response:
     """Make active what was shown."""
-    done = await service.operations.run(request.who, ChangesStep(tag=(await request.form())["etag"]))
+    done = await service.run(request, ChangesStep(tag=(await request.form())["etag"]))
     return await show(service, request, done.why_not) if done.why_not else see_other("/changes")
 
 

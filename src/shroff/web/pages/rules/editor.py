@@ -87,7 +87,7 @@ async def keep(service: Service, request: Request) -> Response:
     form, id_ = await request.form(), request.path_params["rule"]
     text, tag = form["text"].replace("\r\n", "\n"), form["tag"]
     try:
-        await service.operations.run(request.who, WriteDraft(rule=id_, source=text, etag=tag))
+        await service.run(request, WriteDraft(rule=id_, source=text, etag=tag))
     except UsageError as error:
         draft = (look := await service.in_thread(service.project.rule_looks.any, id_)).draft
         if not isinstance(error, ChangedMeanwhileError):
@@ -115,7 +115,7 @@ def _step(operation: Callable[..., OperationRequest[Any]], *names: str, end: str
         try:
             if "reason" in given:
                 given["reason"] = checked_reason(given["reason"])
-            await service.operations.run(request.who, operation(rule=id_, etag=form["tag"], **given))
+            await service.run(request, operation(rule=id_, etag=form["tag"], **given))
         except (UsageError, NotAllowedError, DefinitionError) as error:
             words, status = _prevented(error)
         else:

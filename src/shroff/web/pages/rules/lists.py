@@ -65,7 +65,7 @@ async def make_list(service: Service, request: Request) -> Response:
     """A new list."""
     name = (await request.form())["name"].strip()
     try:
-        await service.operations.run(request.who, MakeList(name=name))
+        await service.run(request, MakeList(name=name))
     except (UsageError, DefinitionError) as error:
         return await show(service, request, mistake=_words(error), name=name)
     return see_other(f"/lists/{name}?said=made")
@@ -78,7 +78,7 @@ def _changes(operation: Reader, *, to_form: bool = True) -> Handle:
         form = await request.form()
         try:
             asked = await service.in_thread(operation, service, request, form)
-            told: ListChange = await service.operations.run(request.who, asked)
+            told: ListChange = await service.run(request, asked)
         except RefusalError:
             raise
         except (UsageError, DefinitionError) as error:

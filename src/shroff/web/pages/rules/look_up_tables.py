@@ -22,7 +22,7 @@ DIFFERENCE_MAX: Final = 500  # rows of a version that a page shows
 
 async def show(service: Service, request: Request) -> Response:
     """All tables."""
-    found = await service.operations.run(request.who, ShowTables())
+    found = await service.run(request, ShowTables())
     return await page(service, request, "tables.html", tables=found.tables)
 
 
@@ -32,12 +32,12 @@ async def show_one(service: Service, request: Request) -> Response:
     value, at, seq = query.get("q", "").strip(), query.get("at", "").strip(), query.get("seq", "")
     number = int(seq) if seq.isascii() and seq.isdecimal() and len(seq) < 19 else 0
     try:
-        view = await service.operations.run(request.who, ShowTable(name=name, value=value, at=at, seq=number))
+        view = await service.run(request, ShowTable(name=name, value=value, at=at, seq=number))
     except UsageError as error:
         if not at:
             raise
         mistake = sentence(str(error).removeprefix("--at: "))
-        view = await service.operations.run(request.who, ShowTable(name=name, seq=number))
+        view = await service.run(request, ShowTable(name=name, seq=number))
     return await page(
         service,
         request,

@@ -46,7 +46,7 @@ async def show(service: Service, request: Request, mistake: str = "") -> Respons
 async def search(service: Service, request: Request) -> Response:
     """Queue a search."""
     try:
-        await service.operations.run(request.who, NewJob(kind=KIND))
+        await service.run(request, NewJob(kind=KIND))
     except UsageError as error:
         return await show(service, request, str(error))
     return see_other(PATH)
@@ -60,8 +60,8 @@ async def shadow(service: Service, request: Request) -> Response:
     if file is None:
         return await show(service, request, "A newer search no longer suggests this rule.")
     try:
-        draft = await service.operations.run(request.who, WriteDraft(rule=id_, source=file, etag=""))
-        await service.operations.run(request.who, ShadowDraft(rule=id_, etag=draft.tag))
+        draft = await service.run(request, WriteDraft(rule=id_, source=file, etag=""))
+        await service.run(request, ShadowDraft(rule=id_, etag=draft.tag))
     except (DefinitionError, UsageError) as error:
         return await show(service, request, str(error))
     return see_other(rule_path(id_))

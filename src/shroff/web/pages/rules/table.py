@@ -144,7 +144,7 @@ async def back(service: Service, request: Request) -> Response:
     seq = whole(form["seq"])
     try:
         restored = RestoreRule(rule=id_, seq=-1 if seq is None else seq, reason=form["reason"])
-        done = await service.operations.run(request.who, restored)
+        done = await service.run(request, restored)
     except RefusalError as error:
         return await rule_page(service, request, f"{error.title}: {error}", error.status)
     return see_other(f"{rule_path(id_)}{'#history' if done.why_not == WAITS else ''}")

@@ -83,7 +83,7 @@ async def apply(service: Service, request: Request) -> Response:
             more = Costs(**{name: float(text) for name, text in costs.items()}) if form.get("costs") else None
             reason, model = form["reason"], form["model"]
             wanted = SetThresholds(event=event, reason=reason, costs=more, model=model, tag=tag, **cuts)
-        done = await service.operations.run(request.who, wanted)
+        done = await service.run(request, wanted)
     except UndecidedEventError:
         raise
     except (UsageError, DefinitionError, ValueError) as error:
@@ -110,7 +110,7 @@ async def _page(
     why_not, shown, others, proposal = "", None, list[str](), None
     event, cutoffs, wanted = query.get("event", ""), service.project.cutoffs, _wanted(query)
     try:
-        answer = await service.operations.run(request.who, wanted)
+        answer = await service.run(request, wanted)
         shown = shown_of(answer, wanted, {name: query[name] for name in WHICH if query.get(name)})
         proposal = await service.in_thread(_proposal, service, shown) if query.get("use") else None
     except UsageError as error:
