@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 TEXT_MAX: Final = 4_000  # characters of a note or a reason
 UNDO_MS: Final = 8_000  # for which something can be undone
+_TAG: Final = re.compile(r"([0-9]{1,18})\.([0-9]{1,18})")  # a version, and the newest alert
 
 
 class NoCaseError(RefusalError):
@@ -218,17 +220,12 @@ def _differing(before: Case, now: Case, told: Collection[str]) -> tuple[dict[str
 def seen_of(case: Case, tags: str) -> int:
     """Sequence number of the newest alert that was seen of a case, by tags with commas between.
 
-    -1 where none of them is of the case's version. Raises: UsageError for an invalid tag.
+    -1 where none of them is of the case's version. Raises: UsageError where none is a tag.
     """
-    seen = [last for version, last in map(_parts_of, tags.split(",")) if version == case.version]
-    return max(seen, default=-1)
-
-
-def _parts_of(tag: str) -> tuple[int, int]:
-    version, _, seen = tag.partition(".")
-    if not all(part.isdecimal() and part.isascii() and len(part) < 19 for part in (version, seen)):
-        raise UsageError(f"{tag[:40]!r} is not the tag of a case: send the tag that you read.")
-    return int(version), int(seen)
+    parts = [match for tag in tags.split(",") if (match := _TAG.fullmatch(tag))]
+    if not parts:
+        raise UsageError(f"{tags[:40]!r} is not the tag of a case: send the tag that you read.")
+    return max((int(match[2]) for match in parts if int(match[1]) == case.version), default=-1)
 
 
 def text_of(text: str, what: str, *, may_be_empty: bool = False) -> str:

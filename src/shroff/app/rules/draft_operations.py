@@ -275,11 +275,12 @@ def write_draft(
 ) -> RuleDraftText:
     """Save the draft of a rule, even if it has errors. Nothing becomes active."""
     authors = agreements.authors(of_two=drafts.need_second_person)
-    there = drafts.one(request.rule) or rules.standing(request.rule)  # the text that it goes on from
+    before = drafts.one(request.rule)
+    there = before or rules.standing(request.rule)  # the text that it goes on from
     gone, new_lines = changed_lines("" if there is None else there.text, request.source)
 
     def recorded(_: str, new: str) -> None:
-        old = {"draft": request.etag or None, "lines": gone}
+        old = {"draft": None if before is None else before.tag, "lines": gone}
         people.record(Action("draft.write", subject_of(request.rule), old, {"draft": new, "lines": new_lines}))
 
     draft = drafts.write(request.rule, request.source, request.etag, authors, recorded)
@@ -305,7 +306,9 @@ def drop_draft(
 ) -> DroppedDraft:
     """Delete a draft and its trial."""
     new_lines, _ = _of_draft(drafts, rules, request.rule)
-    action = Action("draft.drop", subject_of(request.rule), {"draft": request.etag, "lines": new_lines})
+    draft = drafts.one(request.rule)
+    told = {"draft": "" if draft is None else draft.tag, "lines": new_lines}
+    action = Action("draft.drop", subject_of(request.rule), told)
     drafts.drop(request.rule, request.etag, lambda file, tag: people.record(action))
     requests.put_in_force(WRITTEN, rows_alone=False)
     return DroppedDraft(dropped=request.rule)

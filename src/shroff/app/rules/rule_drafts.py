@@ -16,7 +16,15 @@ from shroff import config
 from shroff.app.parts import ProjectPart
 from shroff.app.rules.agreements import Author, keep, read_kept
 from shroff.app.rules.list_files import RULES_APART
-from shroff.app.rules.rule_files import FOLDER, Before, ChangedMeanwhileError, NotApprovedError, Rules, unrecorded
+from shroff.app.rules.rule_files import (
+    FOLDER,
+    Before,
+    ChangedMeanwhileError,
+    NotApprovedError,
+    Rules,
+    is_version,
+    unrecorded,
+)
 from shroff.errors import DefinitionError, NotAllowedError, Problem, UsageError
 from shroff.log.ruletests import TestResult, run_tests_of
 from shroff.project.definitions import Definitions, load_definitions
@@ -275,7 +283,7 @@ class RuleDraftFiles(ProjectPart):
 
     def _require(self, id: str, tag: str) -> StoredDraft | None:
         found = self.one(id)
-        if ("" if found is None else found.tag) != tag:
+        if not is_version(tag, "" if found is None else found.tag):
             raise ChangedMeanwhileError(f"the draft of {id} was changed meanwhile; reload it and try again.")
         return found
 

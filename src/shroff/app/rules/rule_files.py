@@ -35,6 +35,10 @@ class ChangedMeanwhileError(RefusalError):
 
     status, code, title = 412, "changed-meanwhile", "It was changed meanwhile"
 
+    def __init__(self, words: str, there: str = "") -> None:
+        super().__init__(words)
+        self.headers = {"etag": f'"{there}"'} if there else {}
+
 
 class NotApprovedError(RefusalError):
     """A second person must approve the draft, and that person must not be one of its authors."""
@@ -80,6 +84,11 @@ def unrecorded(file: str, tag: str) -> None:
     """Drop a message or a count."""
 
 
+def is_version(tags: str, there: str) -> bool:
+    """Whether what is there is of one of these tags, with commas between; * is whatever is there, and none is new."""
+    return there in tags.split(",") or (tags == "*" and bool(there))
+
+
 def subject_of(rule: str) -> str:
     """How the audit log calls a rule."""
     return f"rule {rule}"
@@ -121,8 +130,10 @@ class Rules(ProjectPart):
         with config.editing(self._context.paths):
             self._context.reload()
             now = self.file(name)
-            if (now.tag if now is not None else "") != tag:
-                raise ChangedMeanwhileError(f"{FOLDER}{name} was changed meanwhile; read it again, and change that.")
+            there = "" if now is None else now.tag
+            if not is_version(tag, there):
+                words = f"{FOLDER}{name} was changed meanwhile; read it again, and change that."
+                raise ChangedMeanwhileError(words, there)
             self.write_held(name, text, before)
 
     def write_held(self, name: str, text: str, before: Before) -> None:

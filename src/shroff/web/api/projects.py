@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Final, TypedDict
 
 import msgspec
 
-from shroff.app.rules.rule_files import ChangedMeanwhileError, RuleFile
+from shroff.app.rules.rule_files import RuleFile
 from shroff.errors import DefinitionError
 from shroff.explain.hit_records import RulePrecision, RuleRecord
 from shroff.operations.pagination import limit_of
 from shroff.people.access import Right
 from shroff.people.audit import Act
 from shroff.people.audit_operations import AuditRows, ListAudit
-from shroff.web.http.messages import Json, Request, decoded, seen, tagged, tags_of
+from shroff.web.http.messages import Json, Request, decoded, precondition, tagged
 from shroff.web.http.problems import ProblemError
 from shroff.web.http.routes import PAGED, api
 from shroff.web.http.schemas import Adopted
@@ -108,11 +108,7 @@ class NewRuleFile(msgspec.Struct, forbid_unknown_fields=True):
 
 async def put_rules(service: Service, request: Request) -> Json[RuleFileWritten]:
     """A new text for a file of rules: checked with its tests, written, and put in force."""
-    name, matched = request.path_params["file"], tags_of(request)
-    is_new = request.headers.get("if-none-match", "").strip() == "*"
-    if not matched and not is_new:
-        words = "send the ETag of what you read as If-Match, or If-None-Match: * for a new file"
-        raise ProblemError(428, "no-precondition", "If-Match is missing", words)
+    name, tag = request.path_params["file"], precondition(request)
     given = await service.in_thread(decoded, await request.body(BODY_BYTES_MAX), NewRuleFile)
     project = service.project
     if project.drafts.need_second_person:
@@ -120,20 +116,11 @@ async def put_rules(service: Service, request: Request) -> Json[RuleFileWritten]
         raise ProblemError(409, "second-person", "This needs a second person", words)
     before = await service.in_thread(project.rules.file, name)
 
-    async def there() -> str:
-        return "" if before is None else before.tag
-
-    tag = "" if is_new else await seen(request, there)
-
     def recorded(file: str, new: str) -> None:
         old = None if before is None else before.tag
         service.record_now(Act(request.who, "rules.put", f"rules/{file}", old, new))
 
-    try:
-        await service.checked(request.who, project.rules.write, name, given.text, tag, recorded)
-    except ChangedMeanwhileError as error:
-        headers = None if before is None else tagged(before.tag)
-        raise ProblemError(412, "changed-meanwhile", "It was changed meanwhile", str(error), headers) from None
+    await service.checked(request.who, project.rules.write, name, given.text, tag, recorded)
     now = await service.in_thread(project.rules.file, name)
     assert now is not None
     why_not = await service.adopted()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 from urllib.parse import parse_qsl
@@ -279,17 +279,17 @@ def tags_of(request: Request) -> list[str]:
     return [quoted or plain for quoted, plain in _TAG.findall(text)]
 
 
-async def seen(request: Request, now: Callable[[], Awaitable[str]]) -> str:
-    """The one tag to hold a change against; empty where If-Match is not sent.
+def precondition(request: Request) -> str:
+    """The versions that a change is for: tags of If-Match with commas between, or nothing for If-None-Match: *.
 
-    Args:
-        now: Gives the tag of what is there, or nothing; asked for several tags, and for `*`: whatever is there.
+    Raises: ProblemError with 428 where neither is sent.
     """
-    tags = tags_of(request)
-    if not tags or (len(tags) == 1 and tags[0] != ANY):
-        return tags[0] if tags else ""
-    there = await now()
-    return there if there in tags or (there and ANY in tags) else tags[0]
+    if request.headers.get("if-none-match", "").strip() == ANY:
+        return ""
+    if tags := tags_of(request):
+        return ",".join(tags)
+    words = "send the ETag of what you read as If-Match, or If-None-Match: * for what is new"
+    raise ProblemError(428, "no-precondition", "If-Match is missing", words)
 
 
 def tagged(tag: str) -> dict[str, str]:

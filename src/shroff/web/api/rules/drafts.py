@@ -21,8 +21,7 @@ from shroff.app.rules.draft_operations import (
 )
 from shroff.people.access import Right
 from shroff.rules.texts import RuleForm
-from shroff.web.http.messages import Json, Request, decoded, seen, tagged, tags_of
-from shroff.web.http.problems import ProblemError
+from shroff.web.http.messages import Json, Request, decoded, precondition, tagged
 from shroff.web.http.routes import api
 
 if TYPE_CHECKING:
@@ -49,12 +48,8 @@ async def draft(service: Service, request: Request) -> Json[RuleDraftText]:
 
 async def put_draft(service: Service, request: Request) -> Json[RuleDraftChecked]:
     """Keep a text as a draft, mistakes and all; says what they are."""
-    is_new = request.headers.get("if-none-match", "").strip() == "*"
-    if not tags_of(request) and not is_new:
-        words = "send the ETag of what you read as If-Match, or If-None-Match: * for a new draft"
-        raise ProblemError(428, "no-precondition", "If-Match is missing", words)
+    id_, tag = request.path_params["rule"], precondition(request)
     given = decoded(await request.body(BODY_BYTES_MAX), DraftBody)
-    id_, tag = request.path_params["rule"], "" if is_new else await _seen(service, request)
     found = await service.run(request, WriteDraft(rule=id_, source=given.text, etag=tag))
     said = await service.checked(request.who, service.of_draft, CheckDraft(rule=id_, source=found.source))
     return Json(RuleDraftChecked(**msgspec.structs.asdict(found), check=said), headers=tagged(found.tag))
@@ -62,10 +57,7 @@ async def put_draft(service: Service, request: Request) -> Json[RuleDraftChecked
 
 async def delete_draft(service: Service, request: Request) -> Json[DroppedDraft]:
     """Delete a draft, and its trial."""
-    if not tags_of(request):
-        raise ProblemError(428, "no-precondition", "If-Match is missing", "send its ETag as If-Match")
-    request_ = DropDraft(rule=request.path_params["rule"], etag=await _seen(service, request))
-    return Json(await service.run(request, request_))
+    return Json(await service.run(request, DropDraft(rule=request.path_params["rule"], etag=precondition(request))))
 
 
 async def check(service: Service, request: Request) -> Json[DraftCheck]:
@@ -81,14 +73,6 @@ async def count(service: Service, request: Request) -> Json[DraftCount]:
     given = decoded(await request.body(BODY_BYTES_MAX), DraftBody)
     asked = CountDraft(rule=request.path_params["rule"], source=given.text)
     return Json(await service.in_thread(service.of_draft, asked))
-
-
-async def _seen(service: Service, request: Request) -> str:
-    async def there() -> str:
-        found = await service.in_thread(service.project.drafts.one, request.path_params["rule"])
-        return "" if found is None else found.tag
-
-    return await seen(request, there)
 
 
 _DRAFT: Final = "/rules/{rule}/draft"
