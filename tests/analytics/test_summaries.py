@@ -18,7 +18,6 @@ from shroff.adapters.databases.sql_database import SqlDatabase
 from shroff.adapters.log.sqlite import SqliteLog
 from shroff.app.project_files import check
 from shroff.errors import UsageError
-from shroff.log import event_notes
 from shroff.project.settings.summaries import SummarySettings
 from shroff.streams.log import Record
 from shroff_plugins.analytics.summaries import summaries, summary_writer
@@ -324,41 +323,6 @@ def test_a_run_that_begins_before_the_first_event_waits_for_it(tmp_path: Path):
 
     assert built.windows > 0
     assert [words.partition(";")[0] for words in said] == ["no event yet"]
-
-
-def test_most_events_are_compared_by_the_counts_that_the_log_notes(tmp_path: Path, monkeypatch):
-    monkeypatch.setattr(event_notes, "EVERY", 1)
-    bank, chance, found, read = bank_in(tmp_path / "bank"), random.Random(5), [], []
-    summaries, lines, written = Summaries(bank.project.context), SqliteLog.lines, 0
-
-    def look() -> None:
-        with monkeypatch.context() as here:
-            here.setattr(
-                SqliteLog, "lines", lambda log, after, upto, size: read.append(upto - after) or lines(log, after, upto)
-            )
-            found.append(summaries.unreconciled())
-
-    for at in range(FIRST_MS, FIRST_MS + 5 * EVERY_MS, 60_000):
-        bank.write(
-            [(at + n, [payment(f"{at}-{n}", at), label(f"{at}-{n}", at)]) for n in range(chance.randrange(1, 6))]
-        )
-        if chance.random() < 0.8:
-            look()
-        if (at + 60_000) % EVERY_MS == 0:
-            bank.now_ms = at + 70_000
-            once(bank)
-            look()
-            written = len(bank.events)
-
-    assert set(found) == {None, 0}
-    assert 0 < sum(read) < 0.7 * written
-    noted = summaries._counted._noted
-    assert noted._noted[max(noted._noted)] == written
-    with bank.project.log.reading() as log:
-        places = [record.seq for records in log.read() for record in records if record.kind == "event"]
-        for _ in range(30):
-            after, upto = sorted(chance.choices(range(log.last_seq() + 1), k=2))
-            assert noted.count(log, after, upto) == sum(after < place <= upto for place in places)
 
 
 def test_a_build_by_event_time_ends_with_the_newest_event_and_leaves_no_empty_rows_behind_it(tmp_path: Path):

@@ -21,7 +21,6 @@ from numba.core.config import reload_config
 import shroff
 import shroff_plugins
 from shroff.cli import demo_kernels
-from shroff.engine.kernels import sha256
 from shroff.features.kernels import native as kernel_native
 from shroff.features.kernels import numbers as kernel_numbers
 from shroff.features.kernels import windows
@@ -400,7 +399,7 @@ def test_every_kernel_is_compiled_with_an_image_and_before_the_tests():
     kept = demo_kernels.natives(demo_kernels.all_listed())
 
     assert all(isinstance(kernel, Native) for kernel in kept)
-    assert sorted(one.__name__ for one in kept) == sorted([*named, *["_hash_slices"] * sha256.has_instructions()])
+    assert sorted(one.__name__ for one in kept) == named
 
 
 def test_what_lines_that_are_sent_together_call_is_compiled_beside_a_service():

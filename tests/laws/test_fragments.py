@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from hashlib import sha256
 from random import randrange
 
@@ -12,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from shroff.engine.fragments import ColumnWriter, TextPool, object_writer
-from shroff.engine.kernels.sha256 import by_hashlib, hash_slices
+from shroff.engine.receipts import hash_slices
 from shroff.engine.row_features import RowFeatures
 from shroff.events.event import canonical_real, canonical_value
 from shroff.language.columns import Column, column_of
@@ -120,19 +119,4 @@ def test_a_slice_is_hashed_as_hashlib_does(slices, more):
         found = texts.add_all([one])
         expected = [sha256(one).digest()]
 
-        assert [row.tobytes() for row in by_hashlib(texts.bytes, found.starts, found.stops)] == expected
         assert [row.tobytes() for row in hash_slices(texts.bytes, found.starts, found.stops)] == expected
-
-
-def test_the_instructions_of_the_processor_take_no_longer_than_hashlib_whatever_registers_are_in_use():
-    # Of 40 slices of 3 kB; where upper halves of registers are in use some processors took a hundred times as long.
-    texts = TextPool()
-    found = texts.add_all([bytes(3_000)] * 40)
-    seconds = {hash_slices: 1e9, by_hashlib: 1e9}
-    for _ in range(7):
-        for hashed in list(seconds):
-            began_s = time.perf_counter()
-            hashed(texts.bytes, found.starts, found.stops)
-            seconds[hashed] = min(seconds[hashed], time.perf_counter() - began_s)
-
-    assert seconds[hash_slices] < 5 * seconds[by_hashlib]

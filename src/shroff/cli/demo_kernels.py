@@ -39,7 +39,6 @@ NATIVE: Final = (
     _CODES,
     "shroff.models.trees.walker:add_leaves make_scores",
     "shroff.engine.kernels.rows:write_rows join_slices",
-    "shroff.engine.kernels.sha256:kernels",
 )
 # The rest, for an image and for tests: the first call of one of these would wait for the compiler.
 OTHERS: Final = (

@@ -16,10 +16,10 @@ from typing import Final
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from shroff.engine.amounts import AmountWriter
 from shroff.engine.fragments import ColumnWriter, Slices, TextPool, object_writer
-from shroff.engine.kernels.sha256 import hash_slices
 from shroff.engine.stored import stored
 from shroff.events.event import canonical_bytes, canonical_real, canonical_text
 from shroff.features.frames import Frame
@@ -28,7 +28,7 @@ from shroff.language.types import INTEGER, REAL
 from shroff.language.values import Value
 from shroff.project.definitions import Definitions, Versions
 from shroff.streams.log import DecisionRow
-from shroff.streams.log_columns import JoinedTexts
+from shroff.streams.log_columns import JoinedTexts, Words
 
 NO_SCORE: Final = b"null"
 _SEALED: Final = ("event", "id", "outcome", "score", "rules", "shadow_rules", "features", "exploration")
@@ -195,6 +195,13 @@ def _as_digits(texts: TextPool, digests: Array) -> Slices:
     """Add digests as hexadecimal digits."""
     start = texts.add(_HEX.take(digests).view(np.uint8).ravel())
     return Slices.behind(start, np.arange(1, len(digests) + 1) * 2 * digests.shape[1])
+
+
+def hash_slices(texts: NDArray[np.uint8], starts: Words, stops: Words) -> NDArray[np.uint8]:
+    """The SHA-256 of slices of a text, as rows of 32 bytes."""
+    shown, slices = texts.data, zip(starts.tolist(), stops.tolist(), strict=True)
+    digests = b"".join([sha256(shown[start:stop]).digest() for start, stop in slices])
+    return np.frombuffer(digests, np.uint8).reshape(-1, 32)
 
 
 def canonical_texts(texts: Sequence[str]) -> JoinedTexts:

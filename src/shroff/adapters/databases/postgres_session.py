@@ -15,7 +15,7 @@ from psycopg import pq
 
 from shroff.adapters.databases.deadline import Deadline
 from shroff.adapters.databases.postgres_errors import postgres_error
-from shroff.adapters.databases.postgres_values import column, copy_lines, register
+from shroff.adapters.databases.postgres_values import column, register
 from shroff.adapters.databases.server_url import VERIFIED, ServerUrl
 from shroff.adapters.log.rows import RowTable
 from shroff.adapters.log.sql_text import SqlWording
@@ -23,10 +23,6 @@ from shroff.errors import ShroffError, StorageError
 from shroff.runtime.text_signs import ESCAPE, escaped, unescaped
 
 _PIECE_BYTES: Final = 32_000_000  # of one statement; PostgreSQL takes up to a gigabyte
-# From so many rows on COPY is worth its two round trips: 11 µs an event with its decision, 18 by arrays, both machines'
-# processors together.
-_COPY_FROM: Final = 256
-_COPIED_AT_ONCE: Final = 1_024  # rows; the server stores them while the next ones are written down
 # A plan made for an empty table may be another one than that for thousands of rows.
 _PLANNED_AGAIN: Final = 10
 _CONNECT_S: Final = 5
@@ -149,9 +145,7 @@ class PostgresSession:
         table = by_digest(table)
         found = list(map(table.of, rows))
         self._written += len(found)
-        if len(found) >= _COPY_FROM and not newest_wins:
-            self._copy(table, found)
-        elif found:
+        if found:
             self._put(_put_sql(table, tuple(newest_wins), adds), table.kinds, list(zip(*found, strict=True)))
 
     def take_out(self, table: RowTable, rows: Iterable[Any]) -> None:
@@ -213,14 +207,6 @@ class PostgresSession:
             self._put(sql, kinds, [cells[count // 2 :] for cells in columns])
         else:
             self.do(sql, [column(kind, cells) for kind, cells in zip(kinds, columns, strict=True)])
-
-    def _copy(self, table: RowTable, rows: Sequence[tuple[Any, ...]]) -> None:
-        """Write many new rows."""
-        self.flush()
-        sql = _query(f"COPY {table.name} ({_names(table)}) FROM STDIN")
-        with self._failing(), self._connection.cursor() as cursor, cursor.copy(sql) as copy:
-            for start in range(0, len(rows), _COPIED_AT_ONCE):
-                copy.write(copy_lines(table.kinds, rows[start : start + _COPIED_AT_ONCE]))
 
     def run(self, script: str) -> None:
         """Run a script, which has no values."""

@@ -1,8 +1,7 @@
-"""Many rows for PostgreSQL: as columns, arrays in binary form that one statement takes, or as lines of COPY."""
+"""Many rows for PostgreSQL, as columns: arrays in binary form, all of which one statement takes."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from struct import Struct
@@ -104,37 +103,4 @@ _MAKERS: Final[dict[str, Callable[[Sequence[Any]], ArrayColumn]]] = {
     "T": _texts,
     "b": lambda values: BytesColumn(_array(_BYTEA[0], values)),
     "j": lambda values: TextColumn(_array(_TEXT[0], values)),
-}
-
-
-# Lines of COPY
-
-_SIGNS: Final = re.compile(f"[\\\\\n\t\r\0{ESCAPE}]")  # which `_cell` or `escaped` changes
-
-
-def copy_lines(kinds: str, rows: Sequence[tuple[Any, ...]]) -> bytes:
-    """Rows in COPY's text form."""
-    columns = [_LINE_CELLS[kind](values) for kind, values in zip(kinds, zip(*rows, strict=True), strict=True)]
-    return b"\n".join([*map(b"\t".join, zip(*columns, strict=True)), b""])
-
-
-def _cell(value: bytes) -> bytes:
-    """Bytes of a text, with the four signs that mean something to COPY escaped."""
-    value = value.replace(b"\\", b"\\\\").replace(b"\n", b"\\n")
-    return value.replace(b"\t", b"\\t").replace(b"\r", b"\\r")
-
-
-def _text_cells(values: Sequence[str | None]) -> list[bytes]:
-    if _SIGNS.search("".join([value for value in values if value])) is None:
-        return [b"\\N" if value is None else value.encode() for value in values]
-    return [b"\\N" if value is None else _cell(escaped(value).encode()) for value in values]
-
-
-_LINE_CELLS: Final[dict[str, Callable[[Sequence[Any]], list[bytes]]]] = {
-    "i": lambda values: list(map(b"%d".__mod__, values)),
-    "I": lambda values: [b"\\N" if value is None else b"%d" % value for value in values],
-    "t": _text_cells,
-    "T": _text_cells,
-    "b": lambda values: [b"\\\\x%s" % value.hex().encode() for value in values],
-    "j": lambda values: list(map(_cell, values)),
 }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -13,7 +12,7 @@ import numpy as np
 from shroff.errors import UsageError
 from shroff.plugins.events import time_text
 from shroff.plugins.language import DAY_MS
-from shroff.plugins.log import DayCounts, Log, LogReader, log_columns
+from shroff.plugins.log import Log, LogReader, log_columns
 from shroff.plugins.operations import Progress
 from shroff.plugins.project import EVENT_TIME, Definitions, SummarySettings
 from shroff_plugins.analytics.summaries.summaries import Tallies, confirmed_frauds, relabelled, window_of
@@ -28,7 +27,6 @@ WRITTEN: Final = 100  # windows of one transaction
 PROGRESS_TABLE: Final = "summaries_followed"
 FIRST_WINDOWS: Final = 3  # written last, which the first comparison reads at once
 _BACK: Final = 100_000  # sequence numbers that a search for a moment steps over
-_LOOKS_MAX: Final = 10_000  # places whose counts are known: a day of looks every 15 s, and windows
 _LINES: Final = 8_192  # records at once: some megabytes
 
 
@@ -241,51 +239,24 @@ class CountedByEventTime(CountedWindows):
 
 
 class CountedByIngestTime(CountedWindows):
-    """Windows by ingest time. Cost: 0.1 µs a new event where one asks every few seconds, since the log notes counts."""
+    """Windows by ingest time. Cost: 0.5 µs an event of a new window."""
 
     def __init__(self, settings: SummarySettings, since_ms: int, log: Log) -> None:
         super().__init__(settings, since_ms, _last_before(log, since_ms))
-        self._places, self._noted = IngestPlaces(settings, self._followed), _NotedEvents(settings.event)
+        self._places = IngestPlaces(settings, self._followed)
         self._counts: dict[int, int] = {}
 
     def _found(self, log: Log, starts: range, upto: int) -> Mapping[int, int]:
         """As the log is now: a window's events are all there once it is written."""
-        self._noted.look(log)
         last = log.last_seq()
         for start in self._places.follow(log, last, self._followed):
             self._counts.pop(start, None)
         self._followed = last
         for start in starts:
             if start not in self._counts:
-                runs = self._places.of([start])
-                self._counts[start] = sum(self._noted.count(log, run.first - 1, run.last) for run in runs)
+                runs, type_ = self._places.of([start]), self.settings.event
+                self._counts[start] = sum(_events(log, type_, run.first - 1, run.last) for run in runs)
         return self._counts
-
-
-class _NotedEvents:
-    """How many events of a type a log has up to some places: as it noted them when one looked, and as counted since."""
-
-    def __init__(self, type: str) -> None:
-        self._type, self._since = type, 0
-        self._noted: dict[int, int] = {}
-
-    def look(self, log: Log) -> None:
-        """Take what the log notes by now."""
-        found = DayCounts(log)
-        if found.after != self._since:  # counts of other places than before
-            self._since, self._noted = found.after, {}
-        self._noted = dict(sorted([*self._noted.items(), (found.upto, found.of(self._type))])[-_LOOKS_MAX:])
-
-    def count(self, log: Log, after: int, upto: int) -> int:
-        """The events in (after, upto]: by the last looks before both places, if these are nearer than each other."""
-        places = sorted(self._noted)
-        begin, other = (bisect_right(places, place) - 1 for place in (after, upto))
-        if begin < 0 or begin == other:
-            return _events(log, self._type, after, upto)
-        first, second = places[begin], places[other]
-        until = self._noted[second] + _events(log, self._type, second, upto)
-        self._noted[upto] = until  # where the next window begins
-        return until - self._noted[first] - _events(log, self._type, first, after)
 
 
 def other_tables(settings: SummarySettings) -> str:
