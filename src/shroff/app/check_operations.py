@@ -96,15 +96,8 @@ def check_project(project: Project, systems: Systems, request: CheckProject) -> 
     report = project.check()
     text, lines, definitions = repr(report), None, report.definitions
     if file is not None and definitions is not None and report.is_ok:
-        look = project.taking.look_at(file, request.as_type, request.labels, request.format)
-        rows = [_row(row, answer, definitions) for row, answer in zip(look.rows, look.answers, strict=True)]
-        kept = [row for row in rows if "fields" in row][:ROWS_SHOWN] + [row for row in rows if "reason" in row]
-        kinds = Counter(answer.kind for answer in look.answers)
-        stops = [f"{obstacle.words}{obstacle.so}. {obstacle.cure}" for obstacle in look.obstacles]
-        counts = {"read": len(rows), "refused": kinds["refused"], "skipped": kinds["untaken"]}
-        counts |= {"duplicates": kinds["duplicate"], "pending": kinds["waiting"]}
-        lines = {**counts, "stops": stops, "rows": kept}
-        text = f"{text}\n\n{_file_text(file, counts, stops, kept)}"
+        lines = rows_of_file(project, definitions, file, request.as_type, request.labels, request.format)
+        text = f"{text}\n\n{_file_text(file, lines)}"
     following = ["shroff ingest FILE --as EVENT", "shroff decide FILE --as EVENT"]
     if not report.is_ok:
         following = ["Fix the first error, then run 'shroff check' again"]
@@ -127,6 +120,33 @@ def check_project(project: Project, systems: Systems, request: CheckProject) -> 
         tests=report.tests,
         lines=lines or UNSET,
     )
+
+
+def rows_of_file(
+    project: Project,
+    definitions: Definitions,
+    file: Path,
+    as_type: str | None = None,
+    labels: Path | None = None,
+    format: str | None = None,
+    shown: int = ROWS_SHOWN,
+) -> Document:
+    """The first lines of a file as they would be ingested: counts, what stops it, so many rows, and all refusals.
+
+    Raises: UsageError where the file cannot be read.
+    """
+    look = project.taking.look_at(file, as_type, labels, format)
+    rows = [_row(row, answer, definitions) for row, answer in zip(look.rows, look.answers, strict=True)]
+    kinds = Counter(answer.kind for answer in look.answers)
+    return {
+        "read": len(rows),
+        "refused": kinds["refused"],
+        "skipped": kinds["untaken"],
+        "duplicates": kinds["duplicate"],
+        "pending": kinds["waiting"],
+        "stops": [f"{obstacle.words}{obstacle.so}. {obstacle.cure}" for obstacle in look.obstacles],
+        "rows": [row for row in rows if "fields" in row][:shown] + [row for row in rows if "reason" in row],
+    }
 
 
 def _row(submission: Submission, answer: Answer, definitions: Definitions) -> Document:
@@ -154,14 +174,15 @@ def _row(submission: Submission, answer: Answer, definitions: Definitions) -> Do
     return head | {"fields": {field.name: show(value, field.type, places) for field, value in typed}}
 
 
-def _file_text(file: Path, counts: dict[str, int], stops: list[str], rows: list[Document]) -> str:
+def _file_text(file: Path, counts: Document) -> str:
+    rows = counts["rows"]
     known = f", {counts['duplicates']:,} are duplicates" if counts["duplicates"] else ""
     parts = [f"{file}: {many(counts['read'], 'line')} read, {counts['refused']:,} would be refused{known}."]
     if counts["skipped"]:
         parts.append(f"{many(counts['skipped'], 'line')} skipped: no event type's 'when' accepts them.")
     if counts["pending"]:
         parts.append(f"{many(counts['pending'], 'label')} would wait for an event that is not there.")
-    parts += [f"'shroff ingest' would stop: {words}" for words in stops]
+    parts += [f"'shroff ingest' would stop: {words}" for words in counts["stops"]]
     for row in rows[: ROWS_SHOWN + REFUSALS_SHOWN]:
         found = table(row["fields"].items(), indent="    ") if "fields" in row else f"    {one_line(row['reason'])}"
         parts.append(f"  line {row['place']}, {row['type'] or 'no event type'}\n{found}")

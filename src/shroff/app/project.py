@@ -25,7 +25,7 @@ from shroff.runtime.texts import Printed, many
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Unpack
 
     import pyarrow as pa
@@ -365,6 +365,11 @@ def _made(folder: Path, files: list[str]) -> tuple[Project, list[str]]:
     return project, files
 
 
+def write_project(folder: Path, files: Mapping[str, bytes]) -> tuple[Project, list[str]]:
+    """Write the files of a project into a new or empty folder; gives it and their names. Raises: as `make_project`."""
+    return _made(folder, whole_files.write_folder(folder, files))
+
+
 def propose_project(folder: Path, file: Path, name: str | None = None) -> tuple[Project, list[str], list[str]]:
     """Write a project for the lines of a file into a new or empty folder; gives it, its files and what was guessed.
 
@@ -379,7 +384,7 @@ def propose_project(folder: Path, file: Path, name: str | None = None) -> tuple[
     while True:
         files = {path: content.encode() for path, content in proposal.files.items()}
         with TemporaryDirectory(prefix="shroff-") as scratch:
-            tried, _ = _made(Path(scratch), whole_files.write_folder(Path(scratch), files))
+            tried, _ = write_project(Path(scratch), files)
             look, now_ms = tried.taking.look_at(file, "payment"), tried.context.now_ms()
         times = sorted(row.event.time_ms for row in look.rows if row.event is not None)
         is_ahead, is_late = (
@@ -393,7 +398,7 @@ def propose_project(folder: Path, file: Path, name: str | None = None) -> tuple[
     if refused := [answer.reason for answer in look.answers if answer.kind == "refused"]:
         words = f"{many(len(refused), 'line')} of the first {len(look.answers):,} would be refused: {refused[0]}"
         proposal.guesses.append(words)
-    return *_made(folder, whole_files.write_folder(folder, files)), proposal.guesses
+    return *write_project(folder, files), proposal.guesses
 
 
 def _yaml_text(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import Any
 
 import click
@@ -13,6 +14,7 @@ from shroff.errors import UsageError
 from shroff.runtime import logs, traces
 
 HOST = "127.0.0.1"
+OWN_HOSTS = {HOST, "::1", "localhost"}  # for somebody at this machine
 PORT = 8080
 
 
@@ -57,21 +59,29 @@ def serve(session: Session, host: str, port: int, rate: float, guest: str | None
     """Run the HTTP service: it takes events and returns decisions, each one durable before it is returned.
 
     A log has one writer. If shroff.yaml names a live source, the service reads it too, instead of 'shroff run'. Like a
-    worker, the service also delivers to sinks, saves state and prunes. Ctrl-C answers the accepted requests, then
-    stops.
+    worker, the service also delivers to sinks, saves state and prunes. In an empty folder, a page on this machine
+    makes the project first, from a file. Ctrl-C answers the accepted requests, then stops.
     """
     from shroff.cli.demo_kernels import LIVE, kernels_beside
     from shroff.people import links
     from shroff.people.access import Role
     from shroff.people.keys import all_keys
     from shroff.streams.source import shown
-    from shroff.web.server import At, Limits, ServiceOptions, bound, gate_of, serve
+    from shroff.web.server import At, Limits, ServiceOptions, bound, first_run, gate_of, serve
 
-    project = session.project
-    checked(project.context)
-    session.stopped = "Answered events are stored."
-    with bound(At(host, port)) as listening, project.people.open() as desk, gate_of(desk) as gate:
+    is_own = host in OWN_HOSTS and not logs.is_json()
+    empty = session.empty_folder() if is_own else None
+    if empty is None:
+        checked(session.project.context)
+    with ExitStack() as opened:
+        listening = opened.enter_context(bound(At(host, port)))
         where = f"http://{_shown(host)}:{listening.getsockname()[1]}"
+        if empty is not None:
+            first_run(empty, listening, where, session.say)
+        project = session.project
+        session.stopped = "Answered events are stored."
+        desk = opened.enter_context(project.people.open())
+        gate = opened.enter_context(gate_of(desk))
         project.context.served_at = where
         public = project.context.systems.public_url or where
         if guest is not None and logs.is_json():  # which others read

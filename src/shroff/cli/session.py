@@ -7,7 +7,7 @@ import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from logging import INFO
 from pathlib import Path
@@ -58,6 +58,17 @@ class Session:
             context.waiting, context.waits, context.via = self.lasts, self.waits, "command"
             logs.keep_errors_in(self._project.context.paths.state)
         return self._project
+
+    def empty_folder(self) -> Path | None:
+        """The named or the current folder, where it holds nothing and no project is above it; else None."""
+        from shroff import config
+
+        folder = self.folder or Path.cwd()
+        if self.folder is None:
+            with suppress(UsageError):
+                config.find_project(folder)
+                return None
+        return folder if folder.is_dir() and not any(folder.iterdir()) else None
 
     def project_or_folder(self) -> Project:
         """The project; where it is lost, its folder or the current one."""

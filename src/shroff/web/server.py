@@ -24,6 +24,7 @@ from shroff.errors import UsageError
 from shroff.people.access import network_of
 from shroff.runtime.logs import failure
 from shroff.web.api.rules.changes import keep_applied
+from shroff.web.first_run import first_run
 from shroff.web.http.asgi import Application
 from shroff.web.http.authentication import Gate, gate_of
 from shroff.web.http.proxies import Proxies
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from shroff.app.project import Project
     from shroff.people.store import Desk
 
-__all__ = ["At", "Limits", "ServiceOptions", "bound", "gate_of", "serve"]
+__all__ = ["At", "Limits", "ServiceOptions", "bound", "first_run", "gate_of", "serve"]
 OF_ADDRESS_MAX: Final = 2_000  # connections at once
 FIRST_S: Final = 10.0  # for which a new connection may send nothing
 KEPT_S: Final = 75.0  # for which a connection may be idle between two requests

@@ -1,0 +1,222 @@
+"""The first run in a browser: from an empty folder and a file to a project that has decided the events of the file."""
+
+from __future__ import annotations
+
+import secrets
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from threading import Event, Thread
+from typing import TYPE_CHECKING, Any, Final
+
+import uvicorn
+from starlette.background import BackgroundTask
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request as Upload
+from starlette.responses import PlainTextResponse, Response
+
+from shroff import config
+from shroff.app import project as app
+from shroff.app.check_operations import rows_of_file
+from shroff.errors import DefinitionError, ShroffError, UsageError
+from shroff.people import links
+from shroff.runtime.logs import failure
+from shroff.runtime.texts import one_line
+from shroff.web.http.messages import FORM_BYTES_MAX, Request
+from shroff.web.http.problems import ProblemError
+from shroff.web.http.static import file as static_file
+from shroff.web.pages.renderer import alone, see_other
+from shroff.web.pages.words import sentence
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from starlette.types import Receive, Scope, Send
+
+    from shroff.errors import Problem
+    from shroff.worker.ingest import IngestReport
+
+ROWS_SHOWN: Final = 10
+FILE_BYTES_MAX: Final = 2 * 1024**3
+NAME_MAX: Final = 100  # characters of a file's name
+LEFT_S: Final = 20.0  # for which the last page waits for its reader
+BLANK: Final = "blank"
+
+
+def first_run(folder: Path, listening: socket.socket, where: str, say: Callable[[str], None]) -> None:
+    """Serve the pages of the first run until the project is there, and then leave the socket to its service.
+
+    Args:
+        folder: New or empty.
+        where: The address of the service, without a path.
+
+    Raises: KeyboardInterrupt by Ctrl-C.
+    """
+    with TemporaryDirectory(prefix="shroff-first-") as scratch:
+        run = FirstRun(folder.resolve(), Path(scratch), say)
+        options: dict[str, Any] = {"log_config": None, "access_log": False, "server_header": False, "lifespan": "off"}
+        run.server = uvicorn.Server(uvicorn.Config(run, ws="none", proxy_headers=False, **options))
+        say(f"{one_line(run.folder)} has no project yet. Open this link to make one from a file: {where}{run.path}")
+        with listening.dup() as socket_of_run:
+            run.server.run(sockets=[socket_of_run])
+
+
+@dataclass(eq=False)
+class FirstRun:
+    """The way of one newcomer: a file, ten of its rows as events, corrections, and the first decisions.
+
+    Its pages have an address that only the terminal shows. What is proposed lies in `scratch` until it is begun.
+    """
+
+    folder: Path
+    scratch: Path
+    say: Callable[[str], None]
+    path: str = field(default_factory=lambda: f"/first/{secrets.token_urlsafe(16)}")
+    server: uvicorn.Server | None = None
+    file: Path | None = None
+    files: dict[str, str] = field(default_factory=dict)  # of the proposed project
+    guesses: list[str] = field(default_factory=list)
+    mistake: str = ""
+    work: Thread | None = None
+    read: int = 0
+    report: IngestReport | None = None
+    link: str | None = None  # of the first admin, once the project is there
+    is_seen: Event = field(default_factory=Event)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        request.form_bytes_max = FORM_BYTES_MAX
+        try:
+            request.check_head()
+            response = await self._answer(request, Upload(scope, receive))
+        except ProblemError as error:
+            words = {
+                "title": error.title,
+                "words": sentence(error.detail),
+                "way": request.path,
+                "way_says": "Try again",
+            }
+            response = alone("end.html", error.status, **words)
+        await response(scope, receive, send)
+
+    async def _answer(self, request: Request, upload: Upload) -> Response:
+        parts = request.path.split("/")
+        if parts[1] == "static" and len(parts) == 4:
+            request.scope["path_params"] = {"version": parts[2], "name": parts[3]}
+            return await static_file(None, request)  # type: ignore[arg-type]  # a file is the same in each service
+        if not secrets.compare_digest(request.path.encode(), self.path.encode()):
+            raise ProblemError(404, "not-found", "Page not found", "open the link that the terminal shows")
+        if request.method == "PUT":
+            return await self._take(request.query_params.get("name", ""), upload)
+        if request.method == "POST":
+            await self._go_on(await request.form())
+            return see_other(self.path)
+        return await run_in_threadpool(self._page)
+
+    async def _take(self, name: str, upload: Upload) -> Response:
+        """Keep the file that is sent, and propose a project for it; the answer is a text for the page's script."""
+        self._forget()
+        path, size = self.scratch / (Path(name).name[-NAME_MAX:] or "events.csv"), 0
+        try:
+            with path.open("wb") as out:
+                async for part in upload.stream():
+                    size += len(part)
+                    if size > FILE_BYTES_MAX:
+                        words = (
+                            f"A file has at most {FILE_BYTES_MAX:,} bytes here. Use 'shroff init' and 'shroff ingest'."
+                        )
+                        return PlainTextResponse(words, 413)
+                    out.write(part)
+            await run_in_threadpool(self._propose, path)
+        except (ShroffError, OSError, ValueError) as error:
+            path.unlink(missing_ok=True)
+            return PlainTextResponse(sentence(str(error)), 422)
+        return PlainTextResponse("")
+
+    def _propose(self, path: Path) -> None:
+        with TemporaryDirectory(dir=self.scratch) as folder:
+            made = Path(folder) / "project"
+            project, names, self.guesses = app.propose_project(made, path, self.folder.name)
+            key = project.context.paths.hash_key
+            self.files = {name: (made / name).read_text("utf-8") for name in names if made / name != key}
+        self.file = path
+
+    def _forget(self) -> None:
+        if self.file is not None:
+            self.file.unlink(missing_ok=True)
+        self.file, self.files, self.guesses, self.mistake = None, {}, [], ""
+
+    async def _go_on(self, form: Mapping[str, str]) -> None:
+        """Take corrections, begin, or begin anew with another file."""
+        if self.work is not None:
+            return
+        self.mistake, do = "", form.get("do", "")
+        if do == "again":
+            self._forget()
+        for name in self.files.keys() & form.keys():
+            self.files[name] = form[name].replace("\r\n", "\n")
+        is_sound = (
+            self.file is not None and do == "begin" and (await run_in_threadpool(self._look, self.file))["may_begin"]
+        )
+        if is_sound or form.get("template") in config.TEMPLATES:
+            self.work = Thread(target=self._work, args=(form.get("template", ""),), daemon=True, name="first run")
+            self.work.start()
+
+    def _work(self, template: str) -> None:
+        """Make the project and decide its first events; at the end the server leaves the socket to the service."""
+        try:
+            if template:
+                project, _ = app.make_project(self.folder, template)
+            else:
+                project = app.write_project(self.folder, {name: text.encode() for name, text in self.files.items()})[0]
+            with project.people.open() as desk:
+                self.link = links.first(desk, project.context.who)
+            if not template:
+                assert self.file is not None
+                labels = self.file if project.definitions.events.label.mappings else None
+                self.report = project.taking.ingest(self.file, labels=labels, progress=self._progress)
+        except Exception as error:  # noqa: BLE001 - whoever waits for it is told, by the page
+            self.mistake = sentence(str(error) if isinstance(error, ShroffError) else failure("this failed", error))
+            if self.link is None:
+                self.work = None
+                return
+        self.is_seen.wait(LEFT_S)
+        assert self.server is not None
+        self.server.should_exit = True
+
+    def _progress(self, read: int) -> None:
+        self.read = read
+
+    def _page(self) -> Response:
+        """The page of now."""
+        shown: dict[str, Any] = {"run": self, "templates": [name for name in config.TEMPLATES if name != BLANK]}
+        if self.report is not None or (self.link is not None and (self.mistake or not self.files)):
+            response = alone("first_run.html", stage="end", **shown)
+            response.background = BackgroundTask(self.is_seen.set)
+            return response
+        if self.work is not None:
+            return alone("first_run.html", stage="work", **shown)
+        if self.file is None:
+            return alone("first_run.html", stage="file", **shown)
+        return alone("first_run.html", stage="look", **shown, **self._look(self.file))
+
+    def _look(self, file: Path) -> dict[str, Any]:
+        """What the files of the project make of the first lines, or the mistakes in them."""
+        errors: Sequence[Problem] = ()
+        rows = labels = None
+        with TemporaryDirectory(dir=self.scratch) as folder:
+            files = {name: text.encode() for name, text in self.files.items()}
+            try:
+                project, _ = app.write_project(Path(folder) / "project", files)
+                errors = project.check().errors
+                if not errors:
+                    labels = file if project.definitions.events.label.mappings else None
+                    rows = rows_of_file(project, project.definitions, file, labels=labels, shown=ROWS_SHOWN)
+            except DefinitionError as error:
+                errors = error.problems
+            except UsageError as error:
+                self.mistake = sentence(str(error))
+        may_begin = rows is not None and not rows["stops"] and rows["read"] > rows["refused"]
+        return {"errors": errors, "rows": rows, "has_labels": labels is not None, "may_begin": may_begin}

@@ -1,0 +1,196 @@
+"""From an empty folder to the first decisions without a terminal: `shroff serve`, a file, a correction, an account."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx2
+import pytest
+from playwright.sync_api import expect
+
+from shroff.app import project as app
+from shroff.cli.session import Session
+from shroff.web import first_run
+from shroff.web.first_run import FirstRun
+from tests.support.browsers import Looker, chromium
+from tests.support.served import SHROFF
+
+ROWS = "id,paid at,amount,card,is_fraud\n" + "".join(
+    f"p-{at},2026-03-{1 + at // 24:02d}T{at % 24:02d}:00:00Z,{at}.50,c-{at % 7},{int(at % 50 == 0)}\n"
+    for at in range(240)
+)
+PASSWORD = "correct horse battery"
+
+
+class Stopping:
+    """In place of the server, which is told to end."""
+
+    should_exit = False
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FirstRun]:
+    monkeypatch.setattr(first_run, "LEFT_S", 0.0)
+    folder, scratch = tmp_path / "bank", tmp_path / "scratch"
+    folder.mkdir()
+    scratch.mkdir()
+    found = FirstRun(folder, scratch, lambda _: None)
+    found.server = Stopping()
+    yield found
+    if found.work is not None:
+        found.work.join(60)
+
+
+def asked(run: FirstRun, method: str, path: str, **more: Any) -> httpx2.Response:
+    async def ask() -> httpx2.Response:
+        transport = httpx2.ASGITransport(run)
+        async with httpx2.AsyncClient(transport=transport, base_url="http://127.0.0.1:8080") as client:
+            return await client.request(method, path, **more)
+
+    return asyncio.run(ask())
+
+
+def sent(run: FirstRun, text: str, name: str = "march.csv") -> httpx2.Response:
+    return asked(run, "PUT", f"{run.path}?name={name}", content=text.encode())
+
+
+def ended(run: FirstRun) -> str:
+    """The last page, once the work is done."""
+    assert run.work is not None
+    run.work.join(120)
+    return asked(run, "GET", run.path).text
+
+
+def test_only_the_address_that_the_terminal_shows_is_answered(run):
+    for path in ("/", "/first/", "/first/x", run.path[:-1], f"{run.path}/", "/queue", "/api/v1/status"):
+        for method in ("GET", "PUT", "POST"):
+            assert asked(run, method, path).status_code == 404, path
+    assert run.file is None
+    assert asked(run, "GET", run.path).status_code == 200
+
+
+@pytest.mark.parametrize("text", ["", "\n\n", "a,b\n", "\x00\x01\x02"])
+def test_a_file_without_events_is_refused_with_the_reason_and_leaves_nothing(run, text):
+    answer = sent(run, text)
+    assert answer.status_code == 422
+    assert answer.text.endswith(".")
+    assert "Drop a file" in asked(run, "GET", run.path).text
+    assert not list(run.folder.iterdir())
+    assert not list(run.scratch.iterdir())
+
+
+def test_a_file_that_is_too_long_is_refused(run, monkeypatch):
+    monkeypatch.setattr(first_run, "FILE_BYTES_MAX", 100)
+    assert sent(run, ROWS).status_code == 413
+    assert "Drop a file" in asked(run, "GET", run.path).text
+
+
+@pytest.mark.parametrize("name", ["../../out.csv", "/etc/march.csv", "march.csv" * 40])
+def test_a_name_leads_to_no_other_folder(run, name):
+    assert sent(run, ROWS, name).status_code == 200
+    assert run.file is not None
+    assert run.file.parent == run.scratch
+
+
+def test_ten_rows_are_shown_and_a_mistake_in_a_file_is_told_at_its_place_and_begins_nothing(run):
+    assert sent(run, ROWS).status_code == 200
+    page = asked(run, "GET", run.path).text
+    assert "480 lines were tried, each row as an event and as a label: all can be read" in page
+    assert page.count('<tr><th scope="row"') == 10
+    wrong = run.files["rules/first.yaml"].replace("amount", "amuont")
+    for do in ("look", "begin"):
+        asked(run, "POST", run.path, data={"do": do, "rules/first.yaml": wrong})
+        page = asked(run, "GET", run.path).text
+        assert re.search(r"rules/first\.yaml:\d+</span> .*amuont", page)
+        assert 'value="begin"' not in page
+        assert run.work is None
+    asked(run, "POST", run.path, data={"do": "again"})
+    assert "Drop a file" in asked(run, "GET", run.path).text
+    assert not list(run.folder.iterdir())
+
+
+def test_a_file_that_arrived_in_the_folder_meanwhile_is_overwritten_by_nothing(run):
+    sent(run, ROWS)
+    other = run.folder / "other.txt"
+    other.write_text("mine")
+    asked(run, "POST", run.path, data={"do": "begin"})
+    while run.work is not None:
+        time.sleep(0.01)
+    assert "is not empty" in asked(run, "GET", run.path).text
+    assert [path.name for path in run.folder.iterdir()] == ["other.txt"]
+    assert not run.server.should_exit
+
+
+def test_a_template_makes_a_project_that_waits_for_events(run):
+    asked(run, "POST", run.path, data={"template": "../payments"})
+    assert run.work is None
+    asked(run, "POST", run.path, data={"template": "payments"})
+    assert "Create your account" in ended(run)
+    assert run.server.should_exit
+    assert app.open_exactly(run.folder).check().is_ok
+
+
+@pytest.mark.slow
+def test_a_newcomer_comes_from_an_empty_folder_to_a_queue(tmp_path):
+    folder, file = tmp_path / "bank", tmp_path / "march.csv"
+    folder.mkdir()
+    file.write_text(ROWS)
+    process = subprocess.Popen([SHROFF, "serve", "--port", "0"], cwd=folder, stderr=subprocess.PIPE, text=True)
+    try:
+        assert process.stderr is not None
+        found = re.search(r"http://\S+/first/\S+", process.stderr.readline())
+        assert found is not None
+        with chromium() as browser:
+            page = browser.new_page()
+            page.set_default_timeout(60_000)
+            parts = urlsplit(found[0])
+            looker = Looker(page, f"{parts.scheme}://{parts.netloc}")
+            looker.open(parts.path)
+            looker.look()
+            page.set_input_files("#file", file)
+            page.get_by_text("features.yaml").click()
+            looker.look()
+            features = page.locator("textarea[name='features.yaml']")
+            features.fill(features.input_value().replace("24h", "12h"))
+            page.get_by_role("button", name="Create project").click()
+            expect(page.get_by_role("heading", name="The project is there")).to_be_visible(timeout=60_000)
+            expect(page.get_by_text("240 events were decided, with 240 labels")).to_be_visible()
+            page.get_by_role("link", name="Create your account").click()
+            page.fill("#name", "ann")
+            page.fill("#password", PASSWORD)
+            page.fill("#again", PASSWORD)
+            page.get_by_role("button", name="Create an admin").click()
+            expect(page.get_by_role("button", name="Menu")).to_be_visible(timeout=60_000)  # a phone is what it was last
+            looker.open("/decisions?outcome=all")
+            expect(page.locator("main")).to_contain_text("payment p-239")
+        assert looker.mistakes == []
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0
+    finally:
+        process.kill()
+        process.communicate()
+    project = app.open_exactly(folder)
+    assert "12h" in (folder / "features.yaml").read_text()
+    assert project.verify().mismatches == 0
+    assert Session(folder).empty_folder() is None  # a second 'shroff serve' serves what is there
+
+
+@pytest.mark.parametrize(("options", "format"), [(("--host", "0.0.0.0"), "text"), ((), "json")])
+def test_a_service_for_others_begins_no_project(tmp_path, options, format):
+    """A container whose folder was not mounted must fail."""
+    program = [SHROFF, "serve", "--port", "0", *options]
+    environment = {**os.environ, "SHROFF_LOG_FORMAT": format}
+    ended = subprocess.run(
+        program, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert ended.returncode == 2
+    assert "shroff.yaml" in ended.stderr
