@@ -6,6 +6,7 @@ import contextlib
 import doctest
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -42,6 +43,7 @@ PROVEN_BY = {
 }
 # The demo of its whole size takes half of a minute: tests/journeys/test_demo.py proves the command with fewer payments.
 WHOLE_DEMO = "shroff demo --once --json"
+BESIDE = {"docs/howto/rule-cookbook.md": "examples/cookbook/generate.py"}  # a file that the reader has copied
 RUNNABLE = [page for page in all_pages() if steps(page.read_text(encoding="utf-8"))]
 
 
@@ -57,6 +59,8 @@ def of_its_length(page: Path) -> object:
 @pytest.mark.parametrize("page", [of_its_length(page) for page in RUNNABLE])
 def test_the_examples_of_a_page_run_and_print_what_it_shows(page, tmp_path):
     names: dict[str, object] = {}
+    if name(page) in BESIDE:
+        shutil.copy(ROOT / BESIDE[name(page)], tmp_path)
     for step in steps(page.read_text(encoding="utf-8")):
         if step.text == WHOLE_DEMO and not IS_LONG:
             continue

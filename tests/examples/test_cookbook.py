@@ -12,7 +12,7 @@ import pytest
 from shroff.config import TEMPLATE_FOLDER
 from tests.docs.pages import ROOT, blocks
 
-SCRIPT = runpy.run_path(str(TEMPLATE_FOLDER / "cookbook" / "generate.py"))
+SCRIPT = runpy.run_path(str(ROOT / "examples/cookbook/generate.py"))
 REPORTED, generate = SCRIPT["REPORTED"], SCRIPT["generate"]
 PAGE = (ROOT / "docs/howto/rule-cookbook.md").read_text(encoding="utf-8")
 SHOWN = [body.split("\n", 1) for _, kind, body in blocks(PAGE) if kind == "yaml"]

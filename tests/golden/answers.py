@@ -17,7 +17,6 @@ from typing import Any, Final
 from unittest import mock
 
 from shroff.cli.main import run
-from shroff.config import TEMPLATE_FOLDER
 from shroff.operations import manifest
 from shroff.operations.declaration import OPERATIONS
 from tests.support import learnable
@@ -51,7 +50,7 @@ def template_decisions(folder: Path) -> Iterator[str]:
             assert status == 0, text
             yield from (f"{template} {document(line)}" for line in text.splitlines())
     project, data = made(folder, "cookbook"), folder / "data"
-    program = [sys.executable, str(TEMPLATE_FOLDER / "cookbook" / "generate.py")]
+    program = [sys.executable, str(Path(__file__).parents[2] / "examples/cookbook/generate.py")]
     subprocess.run([*program, "--accounts", "60", "--seed", "1", "--out", data], check=True, capture_output=True)
     for rules in (project / "rules").glob("*.yaml"):
         rules.write_text(rules.read_text(encoding="utf-8").replace("  shadow: true\n", ""), encoding="utf-8")
