@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from shroff.features.online.engine import Online
 from shroff.features.online.scan_state import ScanState
 from shroff.language.expression import Aggregate, Compare, ItemField, ThisField
 from shroff.language.row import Reference
 from shroff.language.types import BOOLEAN, INTEGER
+from shroff.project.definitions import computed_of, load_definitions
 from shroff.replay.compare import verify_naive
 from tests.support.log_memory import MemoryLog
 from tests.support.projects import FILES, documents, payment, writer
@@ -30,6 +32,26 @@ def test_tables_are_looked_up_in_keys_and_in_conditions_that_look_at_each_event(
 
     assert [one["shop.seen"] for one in features] == [0, 1, 0, 2]
     assert [one["shop.higher"] for one in features] == [0, 1, 0, 1]
+    assert verify_naive(log, lambda seq: True).first_mismatch is None
+
+
+MIXED = """
+card:
+  above: count(payment where payment.amount > this.amount) over 1d
+  order: count(payment where payment.id <= this.id) over 1d
+  since: count(payment where payment.at > this.at - 2m) over 1d
+"""
+
+
+def test_a_condition_without_a_program_takes_no_other_to_python():
+    files = {**FILES, "features.yaml": MIXED}
+    definitions = load_definitions(files).or_raise()
+    groups = Online(definitions.events, computed_of(definitions), definitions.reference, 0).groups
+    log = MemoryLog()
+    answers = writer(log, files).write([payment(at, at, id_=f"{at % 3}{at}") for at in range(6)])
+
+    assert {(len(group.group.aggregates), group.look is None) for group in groups} == {(1, False), (2, True)}
+    assert [one["features"]["card.order"] for one in documents(answers)] == [0, 1, 2, 1, 3, 5]
     assert verify_naive(log, lambda seq: True).first_mismatch is None
 
 

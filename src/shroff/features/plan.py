@@ -132,13 +132,28 @@ def make_plan(computed: Sequence[Computed]) -> Plan:
         bounds[wanted.name] = bounds_of(wanted.node, lambda leaf: value_bounds(leaf, bounds))
         placed.append((stage, wanted))
     groups = tuple(
-        Group(key, tuple(row), _events_of(chain.from_iterable(row.values())), bounds, row) for key, row in asked.items()
+        Group(key, tuple(row), _events_of(chain.from_iterable(row.values())), bounds, row)
+        for key, whole in asked.items()
+        for row in _by_programs(key, whole, bounds)
     )
     return _plan(groups, placed)
 
 
 def _plan(groups: tuple[Group, ...], placed: Sequence[tuple[int, Computed]]) -> Plan:
     return Plan(groups, tuple(placed), max((stage for stage, _ in placed), default=0) + 1)
+
+
+def _by_programs(
+    key: GroupKey, row: dict[Aggregate, list[Computed]], bounds: Mapping[str, Bounds | None]
+) -> Iterable[dict[Aggregate, list[Computed]]]:
+    """Aggregates of one key by whether a kernel can look at their events: one that it cannot takes no other with it."""
+    from shroff.features.programs.scan_plan import look_of
+
+    of, parts = Group(key, (), frozenset(), bounds), dict[bool, dict[Aggregate, list[Computed]]]()
+    for aggregate, askers in row.items():
+        is_compiled = key.is_look and look_of(of, aggregate, {}, {}, None) is not None
+        parts.setdefault(is_compiled, {})[aggregate] = askers
+    return parts.values()
 
 
 def _placed(feature: Computed, stages: Mapping[str, int]) -> tuple[int, Computed, list[tuple[GroupKey, Aggregate]]]:

@@ -35,7 +35,7 @@ def scan_plan(group: Group, of: EventType | None) -> KernelPlan | None:
     operands: dict[Node, int] = {}
     looks: list[Look] = []
     for aggregate in group.aggregates:
-        look = _look(group, aggregate, series, operands, of)
+        look = look_of(group, aggregate, series, operands, of)
         if look is None:
             return None
         looks.append(look)
@@ -46,9 +46,10 @@ def scan_plan(group: Group, of: EventType | None) -> KernelPlan | None:
     return KernelPlan(plan, tuple(series), tuple(operands))
 
 
-def _look(
+def look_of(
     group: Group, aggregate: Aggregate, series: dict[SeriesKey, int], operands: dict[Node, int], of: EventType | None
 ) -> Look | None:
+    """How the kernel looks at each event for an aggregate; None where its condition has no program."""
     if aggregate.over_ms is None and aggregate.last_n is None:
         return None
     condition = aggregate.condition or Literal(BOOLEAN, value=True)
