@@ -5,8 +5,11 @@ from __future__ import annotations
 import gzip
 import ipaddress
 import json
+import os
+import re
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
@@ -22,6 +25,7 @@ from shroff.language.yaml import text as yamltext
 from shroff.log.version_switch import check_inputs_unchanged
 from shroff.project.table_files import load_table
 from shroff.runtime import contents
+from tests.recovery.struck import struck
 from tests.support.mmdb import mmdb_bytes
 from tests.support.projects import write_files
 
@@ -184,6 +188,41 @@ def test_both_sides_of_a_changed_table_replay_when_the_file_is_gone(bank, tmp_pa
     with project.context.log.reading() as log:
         kept = {path.name for path in (bank / ".shroff/tables").iterdir() if len(path.name) == 64}
         assert len(kept) == len(log.controls()) == 2
+
+
+def stored(folder: Path) -> set[str]:
+    return {path.name for path in (folder / ".shroff/tables").iterdir() if len(path.name) == 64}
+
+
+@pytest.mark.slow
+def test_a_kill_between_a_content_and_its_commit_leaves_a_content_that_a_later_apply_removes(bank, tmp_path):
+    def apply(folder: Path) -> Callable[[], object]:
+        return lambda: app.open(folder).apply()
+
+    assert outcomes(app.open(bank), 1) == ["review"]
+    (bank / "tables/ip.csv").write_text(TABLE.replace(",DE,", ",PL,"))
+    twin = shutil.copytree(bank, tmp_path / "twin")
+    writes = struck(twin, apply(twin))
+    kept = next(at for at, write in enumerate(writes, 1) if write.startswith("rename /.shroff/tables/."))
+    commits = [at for at, write in enumerate(writes, 1) if write == "COMMIT the log"]
+    for at in (kept + 1, commits[-2]):
+        killed = shutil.copytree(bank, tmp_path / str(at))
+        struck(killed, apply(killed), at)
+        assert app.open(killed).verify().mismatches == 0
+        (killed / "tables/ip.csv").write_text(TABLE.replace(",DE,", ",NL,"))  # the other is of no version
+        left = stored(killed)
+        assert app.open(killed).apply().applied
+        assert left <= stored(killed)
+        for name in stored(killed):
+            os.utime(killed / ".shroff/tables" / name, (0, 0))
+        (killed / "tables/ip.csv").write_text(TABLE)
+        assert app.open(killed).apply().applied
+
+        project = app.open(killed)
+        assert (outcomes(project, 2), project.verify().mismatches) == (["review"], 0)
+        with project.context.log.reading() as log:
+            named = {contents.digest_of(text) for text in re.findall("stored sha256 [0-9a-f]{64}", str(log.controls()))}
+        assert stored(killed) == {name.removeprefix(contents.MARK) for name in named}
 
 
 def test_a_content_that_is_missing_or_damaged_is_told_and_nothing_is_decided_without_it(bank):

@@ -8,6 +8,7 @@ the file has changed or is gone.
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -24,6 +25,8 @@ MARK: Final = "stored sha256 "  # a file that begins so itself is stored, too
 STORED_BYTES_MIN: Final = 1 << 19  # smaller files of text stand in versions as they are
 BYTES_MAX: Final = 256 * 1024 * 1024
 PACKED: Final = "packed"  # a folder beside the contents, of forms that are made again
+_NAMED: Final = re.compile(f"{MARK}([0-9a-f]{{64}})".encode())
+_UNNAMED_S: Final = 7 * 86_400.0
 _STAMPS: Final = "stamps.json"
 _SETTLED_NS: Final = 2_000_000_000  # the coarsest times of file systems in use
 _MODE: Final = 0o640
@@ -108,6 +111,21 @@ def check_stored(texts: Iterable[str]) -> None:
     for digest in map(digest_of, filter(is_stored, texts)):
         if not any((store / digest).exists() for store in _STORES):
             raise _missing(digest)
+
+
+def remove_unnamed(store: Path, controls: Iterable[bytes], files: Iterable[str]) -> None:
+    """Remove what has been in a store for a week and no version names: of a process that was killed, or of a check.
+
+    Args:
+        controls: Bodies of all control events.
+        files: Texts of the project's files, which may become the next version.
+    """
+    named = {digest.decode() for body in controls for digest in _NAMED.findall(body)}
+    named.update(map(digest_of, filter(is_stored, files)))
+    for path in store.glob("[0-9a-f]" * 64):
+        with suppress(OSError):
+            if path.name not in named and time.time() - path.stat().st_mtime > _UNNAMED_S:
+                path.unlink()
 
 
 def packed_path(text: str, form: str) -> Path | None:

@@ -22,6 +22,7 @@ from shroff.operations.declaration import OperationAnswer, OperationRequest, Par
 from shroff.people.access import Right
 from shroff.people.audit import Action
 from shroff.project.table_files import row_texts
+from shroff.runtime.contents import remove_unnamed
 from shroff.runtime.texts import many, one_line, table
 
 WAITS: Final = "The files are unchanged; the process that writes the log makes them active"
@@ -192,6 +193,9 @@ class FileDeployment(FileVersions):
             files = [change.file for change in found]
             ProjectPeople(self._context).record(Action("project.apply", "project", None, {"files": files}))
             _, why_not = requests.put_in_force(WAITS, rows_alone=False)
+            with self._log.reading() as log:
+                bodies = [record.body for record in log.controls()]
+            remove_unnamed(self._context.paths.tables, bodies, self._context.definitions.files.values())
         seq = self.active_seq()
         return AppliedChanges(changed=file_changes(found), seq=seq, applied=not why_not, why_not=why_not or None)
 
