@@ -59,6 +59,36 @@ FILES = {
     "list.json": json.dumps(
         [{"id": n, "when": f"{t.isoformat()}Z", "total": 1.5, "user": None} for n, t in enumerate(TIMES)], indent=1
     ),
+    "types.csv": "id,type,at,account,amount,ip,payment\n"
+    + "".join(
+        f"{n},{kind},{t.isoformat()}Z,a{n % 3},{amount},{ip},\n"
+        for n, t in enumerate(TIMES)
+        for kind, amount, ip in [[("payment", "1.50", ""), ("log-in", "", "192.0.2.1"), ("order", "7", "")][n % 3]]
+    ),
+    "each.jsonl": "".join(
+        json.dumps(
+            {
+                "live": "false",
+                "data": {
+                    "items": [
+                        {
+                            "ref": f"p{n}-{m}",
+                            "eventDate": f"{t.isoformat()}Z",
+                            "account": "a",
+                            "amount": {"value": 1_000 + n, "currency": "EUR"},
+                        }
+                        for m in range(2)
+                    ]
+                },
+            }
+        )
+        + "\n"
+        for n, t in enumerate(TIMES)
+    ),
+    "order_lines.jsonl": "".join(
+        json.dumps({"id": n, "at": f"{t.isoformat()}Z", "shopper": "s", "total": "5.00", "items": [{"sku": 1}]}) + "\n"
+        for n, t in enumerate(TIMES)
+    ),
     "envelope.jsonl": "".join(
         json.dumps({"payment": {"id": f"p{n}", "at": f"{t.isoformat()}Z", "card": "c"}}) + "\n"
         for n, t in enumerate(TIMES)
@@ -104,6 +134,23 @@ def test_each_file_that_people_had_gets_a_project_that_takes_it(tmp_path, file):
     _, _, taken = tried(tmp_path / "p", file)
 
     assert taken.events.appended == taken.events.read > 0
+
+
+def test_lines_without_an_amount_become_event_types_and_items_of_an_array_events(tmp_path):
+    for name in ("types.csv", "each.jsonl", "order_lines.jsonl"):
+        (tmp_path / name).write_text(FILES[name])
+    types, each, lines = (
+        app.propose_project(tmp_path / name, tmp_path / f"{name}{end}")[0]
+        for name, end in (("types", ".csv"), ("each", ".jsonl"), ("order_lines", ".jsonl"))
+    )
+
+    assert [(name, type_.is_decided) for name, type_ in types.definitions.events.types.items()] == [
+        ("payment", True),
+        ("log_in", False),
+    ]
+    assert set(types.definitions.events.entities["account"].keys) == {"payment", "log_in"}
+    assert each.ingest(tmp_path / "each.jsonl").events.appended == 2 * len(TIMES)
+    assert lines.ingest(tmp_path / "order_lines.jsonl").events.appended == len(TIMES)
 
 
 def test_a_packed_file_in_windows_letters_is_read_with_its_preamble_and_decimal_commas(tmp_path):

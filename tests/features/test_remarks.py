@@ -18,7 +18,7 @@ from shroff.features.key_texts import Hits
 from shroff.features.naive import Naive
 from shroff.features.online import engine as online
 from shroff.features.online.engine import Online
-from shroff.features.programs import scan_plan
+from shroff.features.programs import compiler
 from shroff.language.aggregates import AGGREGATES
 from shroff.language.columns import values_of
 from shroff.language.types import INTEGER_MAX, INTEGER_MIN
@@ -167,7 +167,7 @@ def test_a_look_remarks_what_its_condition_may_take(way, size):
 
 @pytest.mark.parametrize("size", [1, 2])
 def test_a_number_that_a_plan_took_for_smaller_stops_nothing_and_is_remarked(size, monkeypatch):
-    monkeypatch.setattr(scan_plan, "surely_fits", lambda *_: True)
+    monkeypatch.setattr(compiler, "surely_fits", lambda *_: True)
     found = project(
         "card:\n"
         "  of_seen: count(payment where -payment.points < this.limit) over 1h\n"
@@ -182,7 +182,7 @@ def test_a_number_that_a_plan_took_for_smaller_stops_nothing_and_is_remarked(siz
 
 def test_an_event_is_not_counted_where_its_condition_cannot_be_carried_out(monkeypatch):
     """The answer of the event before it still stands in the registers."""
-    monkeypatch.setattr(scan_plan, "surely_fits", lambda *_: True)
+    monkeypatch.setattr(compiler, "surely_fits", lambda *_: True)
     found = project("card:\n  added: count(payment where payment.points + this.points > 0) over 1h\n")
     online = Online(found.events, computed_of(found), found.reference, found.settings.lateness_ms)
     rows = [("c", "x", 0), ("c", "x", 5), ("c", "x", INTEGER_MAX)]

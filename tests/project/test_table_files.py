@@ -25,6 +25,8 @@ from shroff.language.yaml import text as yamltext
 from shroff.log.version_switch import check_inputs_unchanged
 from shroff.project.table_files import load_table
 from shroff.runtime import contents
+from tests.laws.test_cluster_replay import lake_of, spread_over
+from tests.laws.test_cluster_replay import run as run_spread
 from tests.recovery.struck import struck
 from tests.support.mmdb import mmdb_bytes
 from tests.support.projects import write_files
@@ -188,6 +190,22 @@ def test_both_sides_of_a_changed_table_replay_when_the_file_is_gone(bank, tmp_pa
     with project.context.log.reading() as log:
         kept = {path.name for path in (bank / ".shroff/tables").iterdir() if len(path.name) == 64}
         assert len(kept) == len(log.controls()) == 2
+
+
+@pytest.mark.slow
+def test_processes_that_see_the_folder_decide_both_sides_of_a_changed_table_from_the_lake(bank, monkeypatch):
+    assert outcomes(app.open(bank), 1, 2) == ["review", "review"]
+    (bank / "tables/ip.csv").write_text(TABLE.replace(",DE,", ",PL,"))
+    assert outcomes(app.open(bank), 3) == ["approve"]
+    with app.open(bank).context.log.reading() as log:
+        objects, recorded = lake_of(log), [row for rows in log.decisions_after() for row in rows]
+    (bank / "tables/ip.csv").unlink()
+    monkeypatch.setattr(contents, "_STORES", {})
+
+    assert run_spread(spread_over(objects, 2, bank / "models"), 2).decisions == recorded
+    shutil.rmtree(bank / ".shroff/tables")
+    with pytest.raises(StorageError, match="is missing, a table"):
+        spread_over(objects, 2, bank / "models")
 
 
 def stored(folder: Path) -> set[str]:

@@ -71,6 +71,9 @@ def test_what_is_the_matter_is_said_with_its_cure(folder, name, words):
 )
 def test_with_it_the_file_is_read(folder, name, settings, count):
     project = opened(folder, settings)
+    assert not any(row.refusal for row in project.taking.look_at(folder / name, None).rows), (
+        "check --with, without --as"
+    )
     report = project.ingest([folder / name], as_type="payment")
 
     assert (report.events.appended, report.events.quarantined) == (count, 0)

@@ -385,7 +385,7 @@ def propose_project(folder: Path, file: Path, name: str | None = None) -> tuple[
         files = {path: content.encode() for path, content in proposal.files.items()}
         with TemporaryDirectory(prefix="shroff-") as scratch:
             tried, _ = write_project(Path(scratch), files)
-            look, now_ms = tried.taking.look_at(file, "payment"), tried.context.now_ms()
+            look, now_ms = tried.taking.look_at(file, None), tried.context.now_ms()
         times = sorted(row.event.time_ms for row in look.rows if row.event is not None)
         is_ahead, is_late = (
             bool(times) and times[len(times) // 2] > now_ms,

@@ -17,7 +17,8 @@ from msgspec import structs
 
 from shroff.features.computed import Computed, score_name
 from shroff.features.online.window_state import NEEDS, HistoryPlan, Query, Series
-from shroff.features.value_bounds import Bounds, bounds_of, field_bounds
+from shroff.features.programs.compiler import look_program
+from shroff.features.value_bounds import Bounds, bounds_of, value_bounds
 from shroff.language.aggregates import AGGREGATES, COUNT
 from shroff.language.expression import (
     Aggregate,
@@ -131,29 +132,20 @@ def make_plan(computed: Sequence[Computed]) -> Plan:
         stages[wanted.name] = max(stage, stages.get(wanted.name, 0))  # several versions have a score of this name
         bounds[wanted.name] = bounds_of(wanted.node, lambda leaf: value_bounds(leaf, bounds))
         placed.append((stage, wanted))
+    parted: dict[tuple[GroupKey, bool], dict[Aggregate, list[Computed]]] = {}
+    for key, row in asked.items():  # a look that a kernel cannot do takes no other with it
+        for aggregate, askers in row.items():
+            is_slow = key.is_look and not look_program(aggregate, bounds)
+            parted.setdefault((key, is_slow), {})[aggregate] = askers
     groups = tuple(
         Group(key, tuple(row), _events_of(chain.from_iterable(row.values())), bounds, row)
-        for key, whole in asked.items()
-        for row in _by_programs(key, whole, bounds)
+        for (key, _), row in parted.items()
     )
     return _plan(groups, placed)
 
 
 def _plan(groups: tuple[Group, ...], placed: Sequence[tuple[int, Computed]]) -> Plan:
     return Plan(groups, tuple(placed), max((stage for stage, _ in placed), default=0) + 1)
-
-
-def _by_programs(
-    key: GroupKey, row: dict[Aggregate, list[Computed]], bounds: Mapping[str, Bounds | None]
-) -> Iterable[dict[Aggregate, list[Computed]]]:
-    """Aggregates of one key by whether a kernel can look at their events: one that it cannot takes no other with it."""
-    from shroff.features.programs.scan_plan import look_of
-
-    of, parts = Group(key, (), frozenset(), bounds), dict[bool, dict[Aggregate, list[Computed]]]()
-    for aggregate, askers in row.items():
-        is_compiled = key.is_look and look_of(of, aggregate, {}, {}, None) is not None
-        parts.setdefault(is_compiled, {})[aggregate] = askers
-    return parts.values()
 
 
 def _placed(feature: Computed, stages: Mapping[str, int]) -> tuple[int, Computed, list[tuple[GroupKey, Aggregate]]]:
@@ -212,11 +204,6 @@ def _asking(placed: tuple[int, Computed, list[tuple[GroupKey, Aggregate]]]) -> t
 
 def _events_of(computed: Iterable[Computed]) -> frozenset[str]:
     return frozenset(event for feature in computed for event in feature.events)
-
-
-def value_bounds(leaf: Node, bounds: Mapping[str, Bounds | None]) -> Bounds | None:
-    """The bounds of an exact field or feature; a feature that is nowhere computed is missing."""
-    return bounds.get(leaf.name, (0, 0)) if isinstance(leaf, FeatureValue | ItemFeature) else field_bounds(leaf)
 
 
 def _stage(aggregate: Aggregate, stages: Mapping[str, int]) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 from shroff.language import expression as typed
-from shroff.language.expression import Node
+from shroff.language.expression import FeatureValue, ItemFeature, Node
 from shroff.language.types import INTEGER_MAX, INTEGER_MIN, UNITS_MAX
 
 Bounds = tuple[int, int]  # the least and the greatest value
@@ -38,6 +38,11 @@ def fits_word(bounds: Bounds | None) -> bool:
 def field_bounds(node: Node) -> Bounds | None:
     """The bounds of a field."""
     return _KINDS.get(node.type.kind, _NONE)
+
+
+def value_bounds(leaf: Node, bounds: Mapping[str, Bounds | None]) -> Bounds | None:
+    """The bounds of an exact field or feature; a feature that is nowhere computed is missing."""
+    return bounds.get(leaf.name, (0, 0)) if isinstance(leaf, FeatureValue | ItemFeature) else field_bounds(leaf)
 
 
 def bounds_of(node: Node, leaf: BoundsOf) -> Bounds | None:

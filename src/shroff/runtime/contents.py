@@ -25,7 +25,7 @@ MARK: Final = "stored sha256 "  # a file that begins so itself is stored, too
 STORED_BYTES_MIN: Final = 1 << 19  # smaller files of text stand in versions as they are
 BYTES_MAX: Final = 256 * 1024 * 1024
 PACKED: Final = "packed"  # a folder beside the contents, of forms that are made again
-_NAMED: Final = re.compile(f"{MARK}([0-9a-f]{{64}})".encode())
+_NAMED: Final = re.compile(f"{MARK}([0-9a-f]{{64}})")
 _UNNAMED_S: Final = 7 * 86_400.0
 _STAMPS: Final = "stamps.json"
 _SETTLED_NS: Final = 2_000_000_000  # the coarsest times of file systems in use
@@ -113,15 +113,13 @@ def check_stored(texts: Iterable[str]) -> None:
             raise _missing(digest)
 
 
-def remove_unnamed(store: Path, controls: Iterable[bytes], files: Iterable[str]) -> None:
+def remove_unnamed(store: Path, texts: Iterable[str]) -> None:
     """Remove what has been in a store for a week and no version names: of a process that was killed, or of a check.
 
     Args:
-        controls: Bodies of all control events.
-        files: Texts of the project's files, which may become the next version.
+        texts: Bodies of all control events, and the project's files, which may become the next version.
     """
-    named = {digest.decode() for body in controls for digest in _NAMED.findall(body)}
-    named.update(map(digest_of, filter(is_stored, files)))
+    named = {digest for text in texts for digest in _NAMED.findall(text)}
     for path in store.glob("[0-9a-f]" * 64):
         with suppress(OSError):
             if path.name not in named and time.time() - path.stat().st_mtime > _UNNAMED_S:

@@ -101,7 +101,9 @@ class FirstLook:
         )
         cure = f'{field}: "time(text(integer(row.{field}) * 1000))"'
         yield Obstacle(
-            words, f"If they are seconds, add this under {event.type}.from in events.yaml: {cure}", is_order=False
+            words,
+            f"If they are seconds, add this under {event.type}.from.csv, json or parquet in events.yaml: {cure}",
+            is_order=False,
         )
 
 

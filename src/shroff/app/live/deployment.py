@@ -194,8 +194,8 @@ class FileDeployment(FileVersions):
             ProjectPeople(self._context).record(Action("project.apply", "project", None, {"files": files}))
             _, why_not = requests.put_in_force(WAITS, rows_alone=False)
             with self._log.reading() as log:
-                bodies = [record.body for record in log.controls()]
-            remove_unnamed(self._context.paths.tables, bodies, self._context.definitions.files.values())
+                bodies = [record.body.decode() for record in log.controls()]
+            remove_unnamed(self._context.paths.tables, [*bodies, *self._context.definitions.files.values()])
         seq = self.active_seq()
         return AppliedChanges(changed=file_changes(found), seq=seq, applied=not why_not, why_not=why_not or None)
 

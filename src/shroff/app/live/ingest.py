@@ -289,7 +289,7 @@ class EventIngest(ProjectPart):
                 lines = stack.enter_context(read_lines(path, format, context.warnings.once))
                 rows = self._submissions(lines, path.name, type_name, keeps_hashes=False)
                 found = list(islice(in_order_of_arrival(rows, context.definitions.events), PROBED_LINES))
-                context.warnings += _rounded_keys(context, path, type_name, format)
+                context.warnings += _rounded_keys(context, path, type_name or self._only_type(), format)
                 return found
 
             log = stack.enter_context(self.log_or_empty())

@@ -18,8 +18,9 @@ from shroff.errors import UsageError
 from shroff.events.definitions import CsvLayout
 from shroff.events.formats.encodings import read_lines
 from shroff.events.keys import SEPARATORS
-from shroff.events.raw_values import Instant, Number, text_of
-from shroff.language.expression import RowValue
+from shroff.events.raw_values import Instant, text_of
+from shroff.language.expression import ITEM, RowValue
+from shroff.language.expression import Path as ColumnPath
 from shroff.language.printer import text_of as expression_text
 from shroff.language.types import TEXT
 from shroff.language.values import is_naive, parse_decimal, parse_time, with_point
@@ -115,13 +116,17 @@ class FileColumn:
 
 @dataclass(eq=False)
 class FileProfile:
-    """The columns of a file, and how a CSV begins. `beginning` says what was seen there, in words."""
+    """The columns of a file, and how a CSV begins. `beginning` says what was seen there, in words.
+
+    `each` reads the array whose items are the events; empty where each line is one.
+    """
 
     format: str
     columns: list[FileColumn]
     layout: CsvLayout
     mark: str
     beginning: str
+    each: str = ""
 
 
 def profile_of(path: Path) -> FileProfile:
@@ -135,28 +140,14 @@ def profile_of(path: Path) -> FileProfile:
             layout, beginning = _beginning(lines.records.first_lines(_FIRST_LINES))
             lines.lay_out(layout)
             lines.columns  # noqa: B018 (it is read)
-        columns: dict[tuple[str, ...], FileColumn] = {}
-        count = 0
-        for line in islice(lines, SAMPLED_LINES):
-            if line.columns is None:
-                continue
-            for place, value in _leaves(line.columns):
-                column = columns.get(place)
-                if column is None:
-                    if len(columns) == COLUMNS_MAX:
-                        continue
-                    column = columns[place] = FileColumn(place, [""] * count, expression_text(RowValue(TEXT, place)))
-                column.is_instant |= isinstance(value, Instant)
-                column.is_float |= isinstance(value, float)
-                column.has_other |= not (value is None or isinstance(value, str)) or isinstance(value, Number)
-                column.texts.append(text_of(value) or "")
-            count += 1
-            for column in columns.values():
-                if len(column.texts) < count:
-                    column.texts.append("")
-    if not count:
+        rows = [line.columns for line in islice(lines, SAMPLED_LINES) if line.columns is not None]
+    each = _array_of(rows[0]) if rows else ()
+    events = [event for row in rows for event in _events(row, each)]
+    places = dict.fromkeys(place for event in events for place, value in event.items() if not isinstance(value, list))
+    columns = [_column(place, [event.get(place) for event in events]) for place in islice(places, COLUMNS_MAX)]
+    if not events:
         raise UsageError(f"{path} has no lines that can be read; a project is proposed from lines of events.")
-    named = [column for column in columns.values() if any(part.strip() for part in column.path)]
+    named = [column for column in columns if any(part.strip() for part in column.path)]
     words, marks = set[str](), dict.fromkeys((".", ","), 0)
     if lines.format == "csv":  # whose cells are texts: words that mean missing, and the decimal mark
         words = {word for column in named for word in set(column.texts).intersection(MISSING)}
@@ -172,14 +163,42 @@ def profile_of(path: Path) -> FileProfile:
         column.measure(mark)
     if words:
         layout = CsvLayout(layout.separator, layout.columns, layout.skip, frozenset(words))
-    return FileProfile(lines.format, named, layout, mark, beginning)
+    array = expression_text(RowValue(TEXT, each)) if each else ""
+    return FileProfile(lines.format, named, layout, mark, beginning, array)
 
 
-def _leaves(row: Mapping[str, Any], before: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
-    for name, value in row.items():
+def _column(place: ColumnPath, values: Sequence[object]) -> FileColumn:
+    return FileColumn(
+        tuple(part for part in place if isinstance(part, str)),
+        [text_of(value) or "" for value in values],
+        expression_text(RowValue(TEXT, place)),
+        any(isinstance(value, Instant) for value in values),
+        any(isinstance(value, float) for value in values),
+        any(value is not None and type(value) is not str for value in values),
+    )
+
+
+def _array_of(row: Mapping[str, Any]) -> ColumnPath:
+    """The path of the array whose items are the events of a message: they have more columns than it has itself."""
+    own = dict(_leaves(row))
+    arrays = ((place, value[:1]) for place, value in own.items() if isinstance(value, list))
+    wide = (place for place, value in arrays for item in value if len(dict(_leaves(item))) >= len(own))
+    return next(wide, ())
+
+
+def _events(row: Mapping[str, Any], each: ColumnPath) -> Iterator[dict[ColumnPath, Any]]:
+    """The columns of a line, or of each item of its array with those of the line."""
+    own = dict(_leaves(row))
+    for item in (own.pop(each, None) or []) if each else [{}]:
+        yield {**dict(_leaves(item, (*each, ITEM))), **own}
+
+
+def _leaves(row: Any, before: ColumnPath = ()) -> Iterator[tuple[ColumnPath, Any]]:
+    """The values of an object, arrays among them; none of anything else."""
+    for name, value in row.items() if isinstance(row, Mapping) else ():
         if isinstance(value, Mapping):
             yield from _leaves(value, (*before, name))
-        elif not isinstance(value, list):
+        else:
             yield (*before, name), value
 
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from itertools import compress
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -26,6 +27,7 @@ from shroff.app.proposals.roles import (
     money_of,
     slug,
     time_of,
+    types_of,
 )
 from shroff.events.keys import SEPARATORS
 from shroff.events.mapping import MAPPING_OF
@@ -64,6 +66,7 @@ def propose(file: Path, name: str, lateness: str = "", *, ahead_off: bool = Fals
     time = time_of(draft)
     id_ = id_of(draft)
     amount, currency = money_of(draft)
+    kind, others = types_of(draft, amount)
     draft.currencies = currency
     draft.currency, told = currency_of(draft, amount, currency)
     fields = [id_, time, *([amount] if amount else [])]
@@ -78,6 +81,9 @@ def propose(file: Path, name: str, lateness: str = "", *, ahead_off: bool = Fals
         )
         assert amount is not None
         amount.type = f"{amount.type} in {code.name}"
+    types = {} if kind is None else {value: _fields_of(kind, [value], fields) for value in others}
+    if kind is not None:
+        fields = _fields_of(kind, others.symmetric_difference(kind.distinct), fields)
     entities = _entities(draft, fields, amount)
     places = amount.column.places if amount and amount.column and not amount.expression.startswith("money(") else 0
     money = draft.currency
@@ -103,11 +109,21 @@ def propose(file: Path, name: str, lateness: str = "", *, ahead_off: bool = Fals
         "label": label,
         "verdict": "" if label is None else _verdict(label),
         "entities": entities,
+        "kind": kind,
+        "types": types,
+        "taken": TAKEN,
     }
     files = {path: _rendered(template, shown) for path, template in TEMPLATES.items()}
     if code is not None:
         files["tables/fx.csv"] = "currency,valid_from,rate\n"
     return Proposal(files, draft.guesses)
+
+
+def _fields_of(kind: FileColumn, values: Collection[str], fields: Sequence[ProposedField]) -> list[ProposedField]:
+    """Id and time, and the fields that have values in the lines where a column has some values."""
+    lines = [text in values for text in kind.texts]
+    own = (field for field in fields[2:] if field.column is None or any(compress(field.column.texts, lines)))
+    return [*fields[:2], *own]
 
 
 def _rendered(template: str, shown: Mapping[str, Any]) -> str:
@@ -121,7 +137,7 @@ def _rendered(template: str, shown: Mapping[str, Any]) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    made.filters |= {"yaml": _yaml, "json": json.dumps, "single_quoted": _single_quoted}
+    made.filters |= {"yaml": _yaml, "json": json.dumps, "single_quoted": _single_quoted, "slug": slug}
     return made.get_template(f"{template}.yaml.jinja").render(shown)
 
 

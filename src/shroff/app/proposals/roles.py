@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from itertools import pairwise
+from itertools import compress, pairwise
 from typing import TYPE_CHECKING, Final
 
 from shroff.app.proposals.profile import FileColumn, FileProfile
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from shroff.events.definitions import Field
 
 TYPE: Final = "payment"
+TYPES_MAX: Final = 8
 _LINE_ID: Final = "join(row.file, ':', row.number)"
 _START: Final = "time('2020-01-01', '%Y-%m-%d')"  # of a file whose times count from its own start
 TAKEN: Final = {*RESERVED, TYPE, "when", "zone", "each", "arrived", "columns", "skip", "decimal", "separator"}
@@ -44,6 +45,7 @@ _WORDS: Final = {  # words of a name, as in `card_no`; those of ids, amounts and
     "time": r"time|date|(^|_)(at|on|ts|dt|when|created|epoch)(_|$)|(^|_)(date|time|datum|fecha)",
     "other_time": r"birth|dob|expir|update|modif|settle|due|until|valid|since|regist|receiv|upload|process|end(_|$)",
     "counted": r"(^|_)(time|step|day|hour|minute|week|month|seconds?)$|dt$|elapsed",
+    "type": r"(^|_)(type|event|kind|action|activity)(_(name|type))?$",
     "amount": r"amount|amt(_|$)|betrag|importe|montant|valor(_|$)",
     "money": r"(^|_)(total|value|price|sum|paid|gross|cost|spent|money|balance|fee|tax|charge|limit|income)|balance",
     "not_amount": r"old|new|before|after|avg|mean|limit|fee|tax|count|ratio|balance|rate|score|lat(_|$)|lon",
@@ -318,6 +320,20 @@ def money_of(draft: Draft) -> tuple[ProposedField | None, FileColumn | None]:
     elif best.most * 10 ** (2 if best.is_float else max(best.places, 2)) > UNITS_MAX:
         found.type = found.type.replace("money", "real")
     return found, several
+
+
+def types_of(draft: Draft, amount: ProposedField | None) -> tuple[FileColumn | None, set[str]]:
+    """The column that names the type of each line, if lines of some types never have an amount; those types."""
+    if amount is not None and amount.column is not None:
+        amounts = amount.column.texts
+        for column in draft.free("type"):
+            others = {kind for kind, text in zip(column.texts, amounts, strict=True) if not text}
+            is_clear = column.is_full and others.isdisjoint(compress(column.texts, amounts))
+            if others and is_clear and len(column.distinct) <= TYPES_MAX:
+                draft.used.append(column)
+                amount.type = amount.type.replace("?", "", 1)
+                return column, others
+    return None, set()
 
 
 def currency_of(draft: Draft, amount: ProposedField | None, several: FileColumn | None) -> tuple[str, str]:

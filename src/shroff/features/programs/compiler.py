@@ -7,7 +7,8 @@ has. So the program itself needs few operations.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import reduce
 from struct import pack, unpack
@@ -16,10 +17,10 @@ from typing import Final
 import msgspec
 
 from shroff.features.kernels import operations as kernel
-from shroff.features.value_bounds import BoundsOf, bounds_of, fits_word
+from shroff.features.value_bounds import Bounds, BoundsOf, bounds_of, fits_word, value_bounds
 from shroff.language import expression as typed
-from shroff.language.expression import Node, children
-from shroff.language.types import INTEGER_MAX, INTEGER_MIN
+from shroff.language.expression import Aggregate, ItemField, Node, children, reads_item, reads_this
+from shroff.language.types import BOOLEAN, INTEGER_MAX, INTEGER_MIN
 
 _LOGIC: Final = {"and": kernel.AND, "or": kernel.OR}
 _EXACT: Final = {"+": kernel.PLUS, "-": kernel.MINUS, "*": kernel.TIMES, "/": kernel.EXACT_QUOTIENT}
@@ -44,6 +45,34 @@ def compile_program(node: Node, is_operand: Callable[[Node], bool]) -> tuple[Pro
     """
     compiler = _Compiler(is_operand)
     return compiler.program(compiler.register(node)), tuple(compiler.operands)
+
+
+def look_program(aggregate: Aggregate, bounds: Mapping[str, Bounds | None]) -> tuple[Program, tuple[Node, ...]] | None:
+    """The program that asks each event of a window whether an aggregate takes it, with its operands; None without one.
+
+    A program has no way out in the middle of a window, so what might leave 64 bits has none.
+
+    Args:
+        bounds: Those of exact features by name.
+    """
+
+    def leaf_bounds(leaf: Node) -> Bounds | None:
+        """None for the amount of a label, which is converted to the current decimal places when read."""
+        is_converted = aggregate.event == "label" and isinstance(leaf, ItemField) and leaf.name == "amount"
+        return None if is_converted else value_bounds(leaf, bounds)
+
+    condition = aggregate.condition or typed.Literal(BOOLEAN, value=True)
+    has_end = aggregate.over_ms is not None or aggregate.last_n is not None
+    if has_end and surely_fits(condition, _is_operand, leaf_bounds):
+        with suppress(NoProgramError):
+            return compile_program(condition, _is_operand)
+    return None
+
+
+def _is_operand(node: Node) -> bool:
+    """Whether a part can be known before the window is looked at; numbers that are written out are in the program."""
+    is_number = isinstance(node, typed.Literal) and not node.type.is_text
+    return not (reads_item(node) and reads_this(node)) and not is_number
 
 
 @dataclass(slots=True)
