@@ -34,8 +34,8 @@ def _desk(project: Project, held: ExitStack) -> Desk:
     return held.enter_context(people.open())
 
 
-# Parts of a project by the names of their classes: `lists: cached_property[ListFiles]` is given to `lists: ListFiles`.
-PARTS: Final = {kind[len("cached_property[") : -1]: name for name, kind in ProjectParts.__annotations__.items()}
+# Parts of a project by the names of their classes.
+PARTS: Final = {kind: name for name, kind in ProjectParts.__annotations__.items()}
 # What else an operation can take; a log is open for as long as it runs.
 VALUES: Final[Mapping[str, Callable[[Project, ExitStack], object]]] = {
     "CaseService": _cases,

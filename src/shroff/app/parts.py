@@ -60,8 +60,11 @@ class ProjectPart:
         self._log = context.log
 
 
-def part(path: str) -> cached_property[Any]:
-    """A part: an object of the class that `path` names as `module:Class`; its module is imported at first use."""
+def part(path: str) -> Any:
+    """A part, as a cached property: an object of the class that `path` names as `module:Class`.
+
+    Its module is imported at first use.
+    """
     module, _, name = path.partition(":")
 
     def made(project: ProjectParts) -> object:
@@ -76,45 +79,45 @@ class ProjectParts:
     def __init__(self, context: ProjectContext) -> None:
         self.context = context
 
-    agreements: cached_property[Agreements] = part("rules.agreements:Agreements")
-    backtests: cached_property[LogBacktests] = part("rules.backtests:LogBacktests")
-    cases: cached_property[ProjectCases] = part("cases.project_cases:ProjectCases")
-    cutoffs: cached_property[ScoreCutoffs] = part("models.cutoffs:ScoreCutoffs")
-    drafts: cached_property[RuleDraftFiles] = part("rules.rule_drafts:RuleDraftFiles")
-    erasing: cached_property[Erasing] = part("privacy_erasure:Erasing")
-    health: cached_property[HealthChecks] = part("maintenance.health:HealthChecks")
-    history: cached_property[DecisionHistory] = part("decision_history:DecisionHistory")
-    inboxes: cached_property[Inboxes] = part("live.request_inbox:Inboxes")
-    jobs: cached_property[ProjectJobs] = part("jobs.project_jobs:ProjectJobs")
-    label_reports: cached_property[LabelReports] = part("cases.label_reports:LabelReports")
-    labelling: cached_property[Labelling] = part("live.label_intake:Labelling")
-    lake: cached_property[Lakes] = part("lakes:Lakes")
-    letters: cached_property[SentLetters] = part("notice_files:SentLetters")
-    lists: cached_property[ListFiles] = part("rules.list_files:ListFiles")
-    live: cached_property[WorkerRuns] = part("live.worker_runs:WorkerRuns")
-    models: cached_property[Promotions] = part("models.promotion:Promotions")
-    notice_files: cached_property[NoticeFiles] = part("notice_files:NoticeFiles")
-    notices: cached_property[NoticeViews] = part("notices:NoticeViews")
-    online: cached_property[OnlineFeatures] = part("live.routes:OnlineFeatures")
-    outside: cached_property[AdapterFactory] = part("adapter_factory:AdapterFactory")
-    people: cached_property[ProjectPeople] = part("people:ProjectPeople")
-    production: cached_property[Productions] = part("live.kafka_producer:Productions")
-    pulled: cached_property[PulledSources] = part("live.sync_sources:PulledSources")
-    pushed: cached_property[PushedSources] = part("live.webhook_sources:PushedSources")
-    quarantine: cached_property[QuarantineEntries] = part("live.quarantine:QuarantineEntries")
-    requests: cached_property[WriterRequests] = part("live.requests:WriterRequests")
-    retention: cached_property[Retention] = part("maintenance.log_retention:Retention")
-    rule_looks: cached_property[RuleLooks] = part("rules.rule_looks:RuleLooks")
-    rules: cached_property[Rules] = part("rules.rule_files:Rules")
-    silence_requests: cached_property[PendingSilences] = part("rules.silence_requests:PendingSilences")
-    silences: cached_property[Silences] = part("rules.silences:Silences")
-    sinks: cached_property[Sinks] = part("live.sink_delivery:Sinks")
-    source: cached_property[SourceParts] = part("live.position_operations:SourceParts")
-    tables: cached_property[ArrowTables] = part("arrow_tables:ArrowTables")
-    taking: cached_property[EventIngest] = part("live.ingest:EventIngest")
-    training: cached_property[Training] = part("models.trainings:Training")
-    training_sets: cached_property[TrainingSets] = part("models.training_sets:TrainingSets")
-    versions: cached_property[FileDeployment] = part("live.deployment:FileDeployment")
+    agreements: Agreements = part("rules.agreements:Agreements")
+    backtests: LogBacktests = part("rules.backtests:LogBacktests")
+    cases: ProjectCases = part("cases.project_cases:ProjectCases")
+    cutoffs: ScoreCutoffs = part("models.cutoffs:ScoreCutoffs")
+    drafts: RuleDraftFiles = part("rules.rule_drafts:RuleDraftFiles")
+    erasing: Erasing = part("privacy_erasure:Erasing")
+    health: HealthChecks = part("maintenance.health:HealthChecks")
+    history: DecisionHistory = part("decision_history:DecisionHistory")
+    inboxes: Inboxes = part("live.request_inbox:Inboxes")
+    jobs: ProjectJobs = part("jobs.project_jobs:ProjectJobs")
+    label_reports: LabelReports = part("cases.label_reports:LabelReports")
+    labelling: Labelling = part("live.label_intake:Labelling")
+    lake: Lakes = part("lakes:Lakes")
+    letters: SentLetters = part("notice_files:SentLetters")
+    lists: ListFiles = part("rules.list_files:ListFiles")
+    live: WorkerRuns = part("live.worker_runs:WorkerRuns")
+    models: Promotions = part("models.promotion:Promotions")
+    notice_files: NoticeFiles = part("notice_files:NoticeFiles")
+    notices: NoticeViews = part("notices:NoticeViews")
+    online: OnlineFeatures = part("live.routes:OnlineFeatures")
+    outside: AdapterFactory = part("adapter_factory:AdapterFactory")
+    people: ProjectPeople = part("people:ProjectPeople")
+    production: Productions = part("live.kafka_producer:Productions")
+    pulled: PulledSources = part("live.sync_sources:PulledSources")
+    pushed: PushedSources = part("live.webhook_sources:PushedSources")
+    quarantine: QuarantineEntries = part("live.quarantine:QuarantineEntries")
+    requests: WriterRequests = part("live.requests:WriterRequests")
+    retention: Retention = part("maintenance.log_retention:Retention")
+    rule_looks: RuleLooks = part("rules.rule_looks:RuleLooks")
+    rules: Rules = part("rules.rule_files:Rules")
+    silence_requests: PendingSilences = part("rules.silence_requests:PendingSilences")
+    silences: Silences = part("rules.silences:Silences")
+    sinks: Sinks = part("live.sink_delivery:Sinks")
+    source: SourceParts = part("live.position_operations:SourceParts")
+    tables: ArrowTables = part("arrow_tables:ArrowTables")
+    taking: EventIngest = part("live.ingest:EventIngest")
+    training: Training = part("models.trainings:Training")
+    training_sets: TrainingSets = part("models.training_sets:TrainingSets")
+    versions: FileDeployment = part("live.deployment:FileDeployment")
 
     @cached_property
     def log(self) -> ProjectLog:
