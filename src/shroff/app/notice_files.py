@@ -10,7 +10,6 @@ from secrets import token_hex
 from typing import TYPE_CHECKING, Final
 
 from shroff import config
-from shroff.app.adapter_factory import AdapterFactory
 from shroff.app.parts import ProjectPart
 from shroff.errors import Problem, ShroffError, UsageError, nearest
 from shroff.events.event import time_text
@@ -72,7 +71,7 @@ class NoticeFiles(ProjectPart):
 
     def open_store(self) -> NoticeStore:
         """Open the store of notices; the caller closes it."""
-        return self.store_beside(AdapterFactory(self._context).open_people())
+        return self.store_beside(self._outside.open_people())
 
     def case_notices(self, people: PeopleStore, log: Log) -> CaseNotifications | None:
         """Get the writer of notifications for opened cases; None if no notice is on cases."""
@@ -139,13 +138,13 @@ class SentLetters(ProjectPart):
         chosen = [state for state in states.split(",") if state]
         if not set(chosen) <= set(STATES):
             raise BadQueryError(f"state: of {', '.join(STATES)}")
-        with NoticeFiles(self._context).told() as store, store.look() as look:
+        with self._notice_files.told() as store, store.look() as look:
             counts = look.count_letters((OPEN, *FAILED))
             return look.count_waiting(), counts, look.letters(chosen, before=before, limit=limit), look.failing()
 
     def questions(self, event: str) -> list[Question]:
         """Get the questions to customers about a decision, oldest first."""
-        with NoticeFiles(self._context).told() as store, store.look() as look:
+        with self._notice_files.told() as store, store.look() as look:
             return look.questions_about([event])
 
     def look_at_server(self) -> Finding:
@@ -178,14 +177,14 @@ class SentLetters(ProjectPart):
         from shroff.notices.preview import preview_id
         from shroff.people.audit import Act
 
-        with NoticeFiles(self._context).told() as store:
+        with self._notice_files.told() as store:
             with store.look() as look:
                 letters = [letter.id for letter in look.letters_about(events)]
                 asked = look.questions_about(events)
             ids = [
                 *letters,
                 *(question.letter for question in asked),
-                *map(preview_id, NoticeFiles(self._context).declared),
+                *map(preview_id, self._notice_files.declared),
             ]
             files = kept_of(self._context.paths.mail, ids)
             if of is not None and (files or letters or asked):
@@ -204,10 +203,10 @@ class SentLetters(ProjectPart):
 
         own = {"smtp": "a mail server"}.get(self._context.systems.mailer.kind, self._context.systems.mailer.kind)
         where = f"files in {self._context.paths.mail}" if self._context.systems.mails_are_files else own
-        if not NoticeFiles(self._context).declared:
+        if not self._notice_files.declared:
             return Finding("mail", OK, f"no notice is declared; mails would go to {where}")
         try:
-            with NoticeFiles(self._context).told() as store, store.look() as look:
+            with self._notice_files.told() as store, store.look() as look:
                 counts = Counter(look.count_letters([OPEN, SENT, REFUSED, UNKNOWN]))
                 sent, failing = look.letters([SENT], limit=LETTERS_SHOWN), look.failing()
         except (ShroffError, OSError) as error:
@@ -239,14 +238,14 @@ class SentLetters(ProjectPart):
         """Drop a letter that was refused, or whose delivery is unknown. Raises: UsageError for any other."""
         from shroff.notices.preview import given_up
 
-        with NoticeFiles(self._context).told() as store:
+        with self._notice_files.told() as store:
             return given_up(store, id, self._context.now_ms())
 
     def retry(self, id: str) -> OutgoingMessage:
         """Send a letter again that was refused, or whose delivery is unknown. Raises: UsageError for any other."""
         from shroff.notices.preview import again
 
-        with NoticeFiles(self._context).told() as store:
+        with self._notice_files.told() as store:
             return again(store, id, self._context.now_ms())
 
     def send_once(self, call: str, to: Sequence[str], subject: str, text: str, key: str = "") -> list[str]:
@@ -269,7 +268,7 @@ class SentLetters(ProjectPart):
         sender = config.filled(self._context.systems.mail.text("from", SENDER), "mail")
         mail = mail_of(RenderedText(subject, text, ""), id=id, sender=sender, recipients=to, made_ms=now_ms)
         claimed = OutgoingMessage(id, call, "", content, now_ms, now_ms, "[]", UNKNOWN, shown=_many(len(to)))
-        with NoticeFiles(self._context).told() as store:
+        with self._notice_files.told() as store:
             with store.change() as change:
                 before = change.letter(id)
                 if before is not None and before.state != DROPPED:

@@ -7,14 +7,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from shroff import config
-from shroff.app.adapter_factory import AdapterFactory
 from shroff.app.cases.label_reports import LabelReports
 from shroff.app.cases.project_cases import ProjectCases
 from shroff.app.jobs.project_jobs import failing_schedules
-from shroff.app.lakes import Lakes
 from shroff.app.live.pulled_files import PulledFiles
 from shroff.app.live.webhook_sources import PushedSources
-from shroff.app.notice_files import SENDER, NoticeFiles, SentLetters
+from shroff.app.notice_files import SENDER
 from shroff.app.parts import ProjectPart
 from shroff.app.project_files import FileVersions, intake_of
 from shroff.app.proposals.roles import is_category
@@ -59,7 +57,7 @@ class NoticeViews(ProjectPart):
         from shroff.project.definitions import load_definitions
 
         definitions, systems = self._context.definitions, self._context.systems
-        files = NoticeFiles(self._context).files()
+        files = self._notice_files.files()
         web = systems.web
         sender = LetterSender(
             web.text("name", definitions.settings.name),
@@ -68,23 +66,23 @@ class NoticeViews(ProjectPart):
         )
         return NoticeServices(
             definitions,
-            NoticeFiles(self._context).declared,
+            self._notice_files.declared,
             NoticeTemplates(files),
             sender,
             config.filled(systems.mail.text("from", SENDER), "mail"),
             hash_keys.key_for(self._context.paths, KEY, self._log.refuse_a_second_key),
             self._context.now_ms,
             lambda: self._log.open(read_only=True),
-            NoticeFiles(self._context).open_store,
-            SentLetters(self._context).open_mailer,
+            self._notice_files.open_store,
+            self._letters.open_mailer,
             self._addresses_of,
             self._hook,
             self._lake_of_documents,
             LabelReports(self._context).known_by,
             ProjectCases(self._context).backlog,
             lambda notice, day: notice.count_report(self._context, day),
-            SentLetters(self._context).sweep,
-            SentLetters(self._context).remove,
+            self._letters.sweep,
+            self._letters.remove,
             lambda files: load_definitions(files, self._log.hasher, read=self._context.read_once).or_raise(),
             self._context.taken,
             self.services,
@@ -104,19 +102,19 @@ class NoticeViews(ProjectPart):
         """The addresses of the users of a role, or of this id, that have one and may sign in."""
         from shroff.people.addresses import is_address
 
-        with closing(AdapterFactory(self._context).open_people()) as store, store.look() as look:
+        with closing(self._outside.open_people()) as store, store.look() as look:
             users = [user for user in look.users() if who in {user.role.value, user.id} and not user.is_disabled]
         return sorted({user.email for user in users if is_address(user.email)})
 
     def _hook(self, notice: Notice) -> Sink:
         options = {"url": notice.url, "secret": notice.secret or notice.url}  # the URL of a chat is its secret
-        return AdapterFactory(self._context).open_sink(
+        return self._outside.open_sink(
             f"{self._context.definitions.settings.name}-{notice.name}", System("webhook", options)
         )
 
     def _lake_of_documents(self) -> AbstractContextManager[RetriedObjects]:
         """The lake, or a folder of the project where none is named."""
-        return Lakes(self._context).objects_at(
+        return self._lake.objects_at(
             {"to": LAKE} if self._context.systems.lake is None else self._context.systems.lake.options
         )
 
@@ -124,7 +122,7 @@ class NoticeViews(ProjectPart):
 
     def begin_telling(self, log: Log) -> None:
         """Record in the log where notices begin, if it is not known yet. Raises: as the log's `append`."""
-        if NoticeFiles(self._context).tells():
+        if self._notice_files.tells():
             from shroff.notices.notification_worker import begun_at
 
             begun_at(log)
@@ -133,7 +131,7 @@ class NoticeViews(ProjectPart):
         self, log: Log, others: Callable[[], Sequence[DeliveryHealth]]
     ) -> AbstractContextManager[NoticeWorker | None]:
         """Send notices while this process writes the log (see `notices.notification_worker.telling`)."""
-        if not NoticeFiles(self._context).tells():
+        if not self._notice_files.tells():
             return nullcontext(None)
         from shroff.notices.notification_worker import telling
 
@@ -158,11 +156,11 @@ class NoticeViews(ProjectPart):
 
     def check(self) -> None:
         """Raises: UsageError if these files cannot notify anybody, because a variable is not set."""
-        if NoticeFiles(self._context).tells():
+        if self._notice_files.tells():
             self.services()
 
     def _on_decisions(self) -> list[Notice]:
-        return [notice for notice in NoticeFiles(self._context).declared.values() if notice.on == "decision"]
+        return [notice for notice in self._notice_files.declared.values() if notice.on == "decision"]
 
     def confirming(self) -> Confirming:
         """Get the handler of customers' answers; the caller closes it. It opens nothing before its first use."""
@@ -190,12 +188,12 @@ class NoticeViews(ProjectPart):
         from shroff.streams.sink_cursor import Trouble
         from shroff.worker.outbox import SinkState, sink_states
 
-        if not NoticeFiles(self._context).declared:
+        if not self._notice_files.declared:
             return []
         routes = {f"notice {on_decision.name}": System(on_decision.channel, {}) for on_decision in self._on_decisions()}
         with self._log.reading() as log:
             found, rows = sink_states(log, routes), log.counts().outbox
-        with NoticeFiles(self._context).told() as store, store.look() as look:
+        with self._notice_files.told() as store, store.look() as look:
             counts, waiting, failing = (
                 look.count_letters([OPEN, REFUSED, UNKNOWN]),
                 look.count_waiting(),
@@ -221,9 +219,7 @@ class NoticeViews(ProjectPart):
         from shroff.notices.preview import preview
 
         with closing(self._log.open(read_only=True)) as log:
-            return preview(
-                self.services(), NoticeFiles(self._context).one(name), log, event, day_named(day or None, "the day")
-            )
+            return preview(self.services(), self._notice_files.one(name), log, event, day_named(day or None, "the day"))
 
     def make_report(self, name: str, day: str = "", at_ms: int | None = None) -> tuple[date, bool]:
         """Compute the report of a day, and let the process that writes the log send it once; gives the day, and if it
@@ -236,7 +232,7 @@ class NoticeViews(ProjectPart):
         """
         from shroff.notices.preview import make_report
 
-        notice = NoticeFiles(self._context).one(name)
+        notice = self._notice_files.one(name)
         of, now_ms = day_named(day or None, "the day"), self._context.now_ms()
         with closing(self._log.open(read_only=True)) as log:
             return make_report(self.services(), notice, log, of, now_ms if at_ms is None else at_ms)
@@ -249,5 +245,5 @@ class NoticeViews(ProjectPart):
         from shroff.notices.preview import addressed
 
         mail = addressed(self.preview(name, event, day), to)
-        with closing(SentLetters(self._context).open_mailer()) as mailer:
+        with closing(self._letters.open_mailer()) as mailer:
             return [undelivered.reason for undelivered in mailer.send(mail)]

@@ -52,14 +52,6 @@ if TYPE_CHECKING:
     from shroff.monitoring.doctor_systems import AddedChecks
 
 
-class ProjectPart:
-    """A part of a project: what can be done with one subject of it."""
-
-    def __init__(self, context: ProjectContext) -> None:
-        self._context = context
-        self._log = context.log
-
-
 def part(path: str) -> Any:
     """A part, as a cached property: an object of the class that `path` names as `module:Class`.
 
@@ -67,17 +59,35 @@ def part(path: str) -> Any:
     """
     module, _, name = path.partition(":")
 
-    def made(project: ProjectParts) -> object:
-        return getattr(import_module(f"shroff.app.{module}"), name)(project.context)
+    def made(self: ProjectParts | ProjectPart) -> object:
+        return getattr(import_module(f"shroff.app.{module}"), name)(self._context)
 
     return cached_property(made)
+
+
+class ProjectPart:
+    """A part of a project: what can be done with one subject of it."""
+
+    def __init__(self, context: ProjectContext) -> None:
+        self._context = context
+        self._log = context.log
+
+    # Others that several parts need.
+    _lake: Lakes = part("lakes:Lakes")
+    _letters: SentLetters = part("notice_files:SentLetters")
+    _models: Promotions = part("models.promotion:Promotions")
+    _notice_files: NoticeFiles = part("notice_files:NoticeFiles")
+    _outside: AdapterFactory = part("adapter_factory:AdapterFactory")
+    _people: ProjectPeople = part("people:ProjectPeople")
+    _requests: WriterRequests = part("live.requests:WriterRequests")
+    _rules: Rules = part("rules.rule_files:Rules")
 
 
 class ProjectParts:
     """The parts of an opened project by subject: each is a plain class over one `ProjectContext`."""
 
     def __init__(self, context: ProjectContext) -> None:
-        self.context = context
+        self.context = self._context = context
 
     agreements: Agreements = part("rules.agreements:Agreements")
     backtests: LogBacktests = part("rules.backtests:LogBacktests")

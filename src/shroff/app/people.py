@@ -5,7 +5,6 @@ from __future__ import annotations
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
-from shroff.app.adapter_factory import AdapterFactory
 from shroff.app.parts import ProjectPart
 
 if TYPE_CHECKING:
@@ -30,7 +29,7 @@ class ProjectPeople(ProjectPart):
             return
         from shroff.people.store import Desk
 
-        with closing(AdapterFactory(self._context).open_people()) as store:
+        with closing(self._outside.open_people()) as store:
             yield Desk(store, self._context.now_ms, settings_now=lambda: self._context.systems.sessions)
 
     def put_request(self, log: Log, kind: str, body: bytes, at_ms: int, action: Action | None) -> int:

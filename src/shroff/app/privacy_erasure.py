@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import msgspec
 
 from shroff.app.cases.project_cases import ProjectCases
-from shroff.app.live.requests import WriterRequests
-from shroff.app.notice_files import SentLetters
 from shroff.app.parts import ProjectPart
 from shroff.errors import UsageError
 from shroff.events.event import time_text
@@ -84,7 +82,7 @@ class Erasing(ProjectPart):
         Raises: UsageError for an entity that there is not, or where no event type of it has a personal field.
         Cost: one pass over the log.
         """
-        WriterRequests(self._context).needs_log("so nothing lies beside one")
+        self._requests.needs_log("so nothing lies beside one")
         definitions = self._context.definitions
         wanted = _key(definitions, self._log.hasher, entity, key)
         if not any(definitions.events.types[name].personal for name in definitions.events.entities[entity].keys):
@@ -102,7 +100,7 @@ class Erasing(ProjectPart):
                 names += (f"{type_}/{id_}" for type_, id_ in named)
             mentioned = _mentioned(log, key, wanted)
         if names:  # no new mail finds an address by now
-            mails, letters = SentLetters(self._context).forget(names, None if is_dry else of)
+            mails, letters = self._letters.forget(names, None if is_dry else of)
         return Erased(
             events,
             erased,
@@ -146,7 +144,7 @@ class Erasing(ProjectPart):
     def _erase(self, named: Sequence[Named], action: Action) -> None:
         from shroff.worker.inbox import ERASE, erase
 
-        WriterRequests(self._context).ask(ERASE, msgspec.json.encode(named), action, erase)
+        self._requests.ask(ERASE, msgspec.json.encode(named), action, erase)
 
 
 def _key(definitions: Definitions, hasher: Callable[[str], str], entity: str, text: str) -> Key:

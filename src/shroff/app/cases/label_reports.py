@@ -148,8 +148,6 @@ class LabelReports(ProjectPart):
 
     def look(self, period_ms: int | None = None) -> LabelLook:
         """Label statistics of a period up to the newest label or of all; from any thread."""
-        from shroff.app.notice_files import NoticeFiles
-
         now_ms = self._context.now_ms()
         with self._kept.lock:
             try:
@@ -158,7 +156,7 @@ class LabelReports(ProjectPart):
                     as_of_ms = latest(log.watermark_ms(), labels.known_at_ms(), now_ms) or 0
                     waits = log.counts().waiting
                     rows = log.waiting_all()[:SHOWN] if 0 < waits <= LISTED_MAX else []
-                with NoticeFiles(self._context).told() as store, store.look() as look:
+                with self._notice_files.told() as store, store.look() as look:
                     asked = look.asked_between(now_ms - ASKED_MS, now_ms + 1, now_ms)
             except UsageError:  # there is no log yet
                 return LabelLook()

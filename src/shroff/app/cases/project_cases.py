@@ -9,10 +9,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from shroff import config
-from shroff.app.adapter_factory import AdapterFactory
-from shroff.app.notice_files import NoticeFiles
 from shroff.app.parts import ProjectPart
-from shroff.app.people import ProjectPeople
 from shroff.errors import ReadOnlyError
 from shroff.language.yaml import text as yamltext
 from shroff.project.settings.casework import CaseSettings, load_case_settings
@@ -47,7 +44,7 @@ class ProjectCases(ProjectPart):
         definitions = self._context.definitions
         budgets = [policy.reviews_a_day for policy in definitions.policies.values() if policy.reviews_a_day is not None]
         return CaseService(
-            AdapterFactory(self._context).open_cases(people.store),
+            self._outside.open_cases(people.store),
             people.store,
             people.now_ms,
             self.settings,
@@ -62,7 +59,7 @@ class ProjectCases(ProjectPart):
     def _escalations(self, people: Desk) -> Iterator[NotesEscalations | None]:
         """What notifies the user to whom a case is escalated; its log is open meanwhile."""
         with self._log.reading() as log:
-            yield NoticeFiles(self._context).case_notices(people.store, log)
+            yield self._notice_files.case_notices(people.store, log)
 
     @contextmanager
     def open(self) -> Iterator[CaseService]:
@@ -94,27 +91,27 @@ class ProjectCases(ProjectPart):
 
     def notices(self, desk: CaseService) -> NoticeStore:
         """The store of notices, with the database connections of cases."""
-        return NoticeFiles(self._context).store_beside(desk.people)
+        return self._notice_files.store_beside(desk.people)
 
     def written_about(self, events: Sequence[str]) -> WrittenNotes:
         """List notes and files in cases about these events."""
         from shroff.cases.case_erasure import written_about
 
-        with ProjectPeople(self._context).open() as people:
+        with self._people.open() as people:
             return written_about(self.desk(people), events)
 
     def forget_written(self, found: WrittenNotes, of: str) -> None:
         """Remove notes and files. `of` is their entity key, for the audit log."""
         from shroff.cases.case_erasure import forget
 
-        with ProjectPeople(self._context).open() as people:
+        with self._people.open() as people:
             forget(self.desk(people), self._context.who, found, of)
 
     def follower(self, desk: CaseService, log: Log, recent: RecentDecisions | None = None) -> AlertConsumer:
         """Get an object that raises alerts from a log opened for reading, whose newest decisions may be at hand."""
         from shroff.cases.alert_consumer import AlertConsumer
 
-        tells = NoticeFiles(self._context).case_notices(desk.people, log)
+        tells = self._notice_files.case_notices(desk.people, log)
         return AlertConsumer(log, desk.store, desk.settings, desk.money_places, desk.now_ms, tells, recent)
 
     def backlog(self) -> Backlog:
@@ -126,7 +123,7 @@ class ProjectCases(ProjectPart):
 
     def worked_ms(self, start_ms: int, end_ms: int) -> int:
         """Get the time from claim to decision of the cases decided in [start, end), at most a lock's each."""
-        with ProjectPeople(self._context).open() as people:
+        with self._people.open() as people:
             desk = self._context.case_service or self.desk(people)
             with desk.store.look() as look:
                 return look.worked_ms(start_ms, end_ms, desk.settings.lock_ms)
@@ -134,7 +131,7 @@ class ProjectCases(ProjectPart):
     @contextmanager
     def _raised(self) -> Iterator[CaseService]:
         """Cases, with all alerts of the log that may be written."""
-        with ProjectPeople(self._context).open() as people:
+        with self._people.open() as people:
             desk = self.desk(people)
             with (
                 self._log.reading() as log,

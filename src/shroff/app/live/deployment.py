@@ -177,10 +177,7 @@ class FileDeployment(FileVersions):
         Raises: DefinitionError for mistakes in the files; UsageError where there is no log yet; FilesChangedError where
             the changes are not those of the tag; NotAllowedError.
         """
-        from shroff.app.live.requests import WriterRequests
-        from shroff.app.people import ProjectPeople
-
-        requests, why_not = WriterRequests(self._context), ""
+        requests, why_not = self._requests, ""
         requests.needs_log("so no version is active; the first event activates the files")
         self._context.reload()
         checked(self._context)
@@ -191,7 +188,7 @@ class FileDeployment(FileVersions):
             raise NotAllowedError(words)
         if found:
             files = [change.file for change in found]
-            ProjectPeople(self._context).record(Action("project.apply", "project", None, {"files": files}))
+            self._people.record(Action("project.apply", "project", None, {"files": files}))
             _, why_not = requests.put_in_force(WAITS, rows_alone=False)
             with self._log.reading() as log:
                 bodies = [record.body.decode() for record in log.controls()]

@@ -8,7 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict, Unpack
 
-from shroff.app.adapter_factory import AdapterFactory, can_send, targets
+from shroff.app.adapter_factory import can_send, targets
 from shroff.app.parts import ProjectPart
 from shroff.errors import UsageError
 from shroff.events.formats.encodings import read_lines
@@ -133,7 +133,7 @@ class Productions(ProjectPart):
                         if submission.label is not None or submission.refusal is not None
                     )
                 submissions = with_labels(submissions, found)
-            sender, encoder = AdapterFactory(self._context).open_sender(system)
+            sender, encoder = self._outside.open_sender(system)
             opened.enter_context(closing(sender))
             wanted = {as_type} if as_type else targets(sender, events).keys() - {LABEL}
             if topics is not None:
@@ -162,12 +162,12 @@ class Productions(ProjectPart):
         made: list[str] = []
         events = self._context.definitions.events
         for system in (system for _, system in self._context.systems.all_read if can_send(system)):
-            sender, _ = AdapterFactory(self._context).open_sender(system)
+            sender, _ = self._outside.open_sender(system)
             with closing(sender):
                 made += sender.prepare(sorted(_read_by_a_worker(sender, events, system)), partitions)
         for name, sink_system in self._context.systems.sinks.items():
             if settings_of("sink", sink_system.kind).is_prepared:
-                with closing(AdapterFactory(self._context).open_sink(name, sink_system)) as sink:
+                with closing(self._outside.open_sink(name, sink_system)) as sink:
                     made += sink.prepare(partitions) if isinstance(sink, PreparedSink) else ()
         return made
 

@@ -6,9 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from shroff.app.live.ingest import EventIngest
-from shroff.app.live.requests import WriterRequests
 from shroff.app.parts import ProjectPart
-from shroff.app.people import ProjectPeople
 from shroff.app.project_files import intake_of
 from shroff.errors import LogBusyError
 from shroff.events.event import time_text
@@ -84,13 +82,11 @@ class Labelling(ProjectPart):
         submission = intake.submit("label", given, source="shroff label", place="1", raw=raw, is_strict=True)
         submission = undated(submission) if known_at is None else submission
         if submission.refusal is not None:
-            WriterRequests(self._context).needs_log(f"and the label was refused: {submission.refusal}")
+            self._requests.needs_log(f"and the label was refused: {submission.refusal}")
         if known_at is None and submission.label is not None and self._is_said(submission.label):
             return Answer(DUPLICATE, "label", event, is_label=True)
         action = Action("label.add", event, None, {"verdict": verdict, "source": source})
-        return answers_of(
-            WriterRequests(self._context).ask(LABELS, labels_request([submission], intake.money_places), action)
-        )[0]
+        return answers_of(self._requests.ask(LABELS, labels_request([submission], intake.money_places), action))[0]
 
     def _is_said(self, label: LabelInput) -> bool:
         from shroff.log.history import is_said
@@ -103,7 +99,7 @@ class Labelling(ProjectPart):
     def add_file(self, file: Path, progress: Progress | None = None) -> IngestReport:
         """Record the labels of a file, as `ingest` does; beside a writer, through the inbox in batches."""
         if file.is_file():
-            ProjectPeople(self._context).record(Action("label.file", f"file {file.name}"))
+            self._people.record(Action("label.file", f"file {file.name}"))
         try:
             return EventIngest(self._context).ingest(file, as_type="label", is_hashed=True, progress=progress)
         except LogBusyError:
@@ -113,7 +109,7 @@ class Labelling(ProjectPart):
         """Record labels that no mapping reads: their fields as they are, each by its place among the rows."""
         import msgspec
 
-        ProjectPeople(self._context).record(Action("label.file", f"file {source}"))
+        self._people.record(Action("label.file", f"file {source}"))
         intake = intake_of(self._context, keeps_hashes=True)
         return self._recorded(
             intake.submit(
@@ -148,7 +144,7 @@ class Labelling(ProjectPart):
         from shroff.worker.inbox import LABELS, ROWS_MAX, answers_of, labels_request
         from shroff.worker.ingest import IngestReport, batches
 
-        places, requests = self._context.definitions.settings.money_places, WriterRequests(self._context)
+        places, requests = self._context.definitions.settings.money_places, self._requests
         report = IngestReport()
         for part in batches(labels, ROWS_MAX):
             report.add(Prepared(Batch(), answers_of(requests.ask(LABELS, labels_request(part, places)))))
@@ -164,7 +160,7 @@ class Labelling(ProjectPart):
 
         from shroff.worker.inbox import LINES, taken_of
 
-        return taken_of(WriterRequests(self._context).ask(LINES, msgspec.json.encode(lines)))
+        return taken_of(self._requests.ask(LINES, msgspec.json.encode(lines)))
 
 
 def _given(row: Mapping[str, Any]) -> dict[str, Any]:

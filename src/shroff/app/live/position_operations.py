@@ -10,10 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final
 
 import msgspec
 
-from shroff.app.adapter_factory import AdapterFactory
 from shroff.app.live.webhook_sources import ReadView, SourceFiles
 from shroff.app.parts import ProjectPart
-from shroff.app.people import ProjectPeople
 from shroff.errors import LogBusyError, TransientError, UsageError
 from shroff.events.event import time_text
 from shroff.events.intake import READ
@@ -89,7 +87,7 @@ class SourceParts(ProjectPart):
         return self._look(system, known(offsets))
 
     def _look(self, system: System, offsets: Mapping[str, str]) -> list[Standing]:
-        with closing(AdapterFactory(self._context).open_source(system)) as source:
+        with closing(self._outside.open_source(system)) as source:
             return source.look(offsets)
 
     def all(self) -> dict[str, list[PartRead]]:
@@ -147,9 +145,7 @@ class SourceParts(ProjectPart):
             owner = next((name for name in names if part in known(log.offsets(name))), names[0])
             before = known(log.offsets(owner)).get(part)
             if before is not None:
-                ProjectPeople(self._context).record(
-                    Action("source.forget", f"part {part}", {"source": owner, "offset": before})
-                )
+                self._people.record(Action("source.forget", f"part {part}", {"source": owner, "offset": before}))
             return forget(log, owner, part, self._context.now_ms())
 
     def _source_names(self) -> tuple[str, ...]:

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from shroff.app.live.requests import WriterRequests
 from shroff.app.parts import ProjectPart
 from shroff.app.project_files import intake_of
 from shroff.errors import UsageError
@@ -60,13 +59,13 @@ class QuarantineEntries(ProjectPart):
         self._check(numbers)
         headers = {path.name: header for path in files if (header := self._header(path)) is not None}
         action = Action("quarantine.retry", "quarantine", None, list(numbers) or "all")
-        return retried_of(WriterRequests(self._context).ask(RETRY, retry_request(numbers, headers), action))
+        return retried_of(self._requests.ask(RETRY, retry_request(numbers, headers), action))
 
     def _check(self, numbers: Sequence[int]) -> None:
         """Raises: UsageError for what is no entry, before anything is asked and recorded."""
         from shroff.worker.quarantine_retry import known_numbers
 
-        WriterRequests(self._context).needs_log("so nothing is in quarantine")
+        self._requests.needs_log("so nothing is in quarantine")
         for number in numbers:
             if type(number) is not int:
                 raise UsageError(f"quarantine entries are named by number, and {number!r} is not a number of one.")
@@ -127,7 +126,7 @@ class QuarantineEntries(ProjectPart):
             with self._log.reading() as log:
                 body = drop_request(log.refused_numbers(), is_all=True)
         action = Action("quarantine.drop", "quarantine", None, list(numbers) or "all")
-        return int(msgspec.json.decode(WriterRequests(self._context).ask(DROP, body, action, drop)))
+        return int(msgspec.json.decode(self._requests.ask(DROP, body, action, drop)))
 
 
 def _labels_since(log: LogReader, events: Collection[str], at_ms: int) -> dict[str, list[Record]]:

@@ -66,7 +66,7 @@ class Inboxes(ProjectPart):
             lambda definitions: intake_of(self._context, keeps_hashes=True, definitions=definitions),
             load,
             lambda: self._log.open(read_only=True),
-            AdapterFactory(self._context).avro_decoder,
+            self._outside.avro_decoder,
             took_up,
         )
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Final
 
 from shroff.app.live.request_inbox import Inboxes
 from shroff.app.parts import ProjectPart
-from shroff.app.people import ProjectPeople
 from shroff.errors import DefinitionError, LogBusyError, ShroffError, UsageError, ended
 from shroff.people.audit import Action
 from shroff.project.definitions import HASHED
@@ -56,7 +55,7 @@ class WriterRequests(ProjectPart):
                 )
 
         def put(log: Log) -> int:
-            return ProjectPeople(self._context).put_request(log, kind, body, now_ms, action)
+            return self._people.put_request(log, kind, body, now_ms, action)
 
         def alone(number: int | None) -> bytes:
             with here() as (log, reply):

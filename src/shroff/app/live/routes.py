@@ -61,7 +61,7 @@ class OnlineFeatures(ProjectPart):
     @contextmanager
     def open(self) -> Iterator[OnlineReader]:
         """Open a reader of the online features. Raises: UsageError if the project writes none."""
-        store = AdapterFactory(self._context).open_online(None)
+        store = self._outside.open_online(None)
         with closing(OnlineReader(store, self._context.definitions)) as reader:
             yield reader
 
@@ -98,7 +98,7 @@ class OnlineFeatures(ProjectPart):
         try:
             online = self._context.systems.online
             entities = [] if online is None else online.options.get("entities", [])
-            return OnlineSink(AdapterFactory(self._context).open_online(log), log, entities)
+            return OnlineSink(self._outside.open_online(log), log, entities)
         except BaseException:
             log.close()
             raise

@@ -7,12 +7,10 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import TYPE_CHECKING, Final, Literal
 
 from shroff import config
-from shroff.app.live.requests import WriterRequests
 from shroff.app.live.routes import OnlineFeatures, sink_routes
 from shroff.app.notice_files import NoticeFiles
 from shroff.app.notices import NoticeViews
 from shroff.app.parts import ProjectPart
-from shroff.app.people import ProjectPeople
 from shroff.errors import UsageError
 from shroff.people.audit import Action
 from shroff.streams.log import Log
@@ -131,7 +129,7 @@ class Sinks(ProjectPart):
         from shroff.streams.sink_threads import Delivery
         from shroff.worker.outbox import outbox_request
 
-        WriterRequests(self._context).needs_log("so nothing can be delivered")
+        self._requests.needs_log("so nothing can be delivered")
         routes = sink_routes(self._context)
         if not routes:
             raise UsageError("this project has no sinks. Name one in shroff.yaml under 'sinks:'.")
@@ -192,10 +190,10 @@ class Sinks(ProjectPart):
 
         from shroff.worker.outbox import KEYS_MAX, outbox_request
 
-        WriterRequests(self._context).needs_log("so nothing is stuck")
+        self._requests.needs_log("so nothing is stuck")
         chosen = keys or [row.key for row in self.stuck(sink)]
         action = Action(f"outbox.{what}", f"sink {sink}" if sink else "outbox", None, {"rows": len(chosen)})
-        ProjectPeople(self._context).record(action)
+        self._people.record(action)
         moved = 0
         for at in range(0, len(chosen), KEYS_MAX):
             page = chosen[at : at + KEYS_MAX]
@@ -208,7 +206,7 @@ class Sinks(ProjectPart):
         from shroff.worker.inbox import tend_outbox
         from shroff.worker.outbox import OUTBOX
 
-        return WriterRequests(self._context).ask(OUTBOX, body, carry_out=tend_outbox)
+        return self._requests.ask(OUTBOX, body, carry_out=tend_outbox)
 
     def _reader(self) -> Log:
         return self._log.open(read_only=True)

@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypedDict, Unpack
 from urllib.parse import urlsplit
 
-from shroff.app.adapter_factory import AdapterFactory, open_sources
-from shroff.app.lakes import Lakes
+from shroff.app.adapter_factory import open_sources
 from shroff.app.live.position_operations import notes_of
 from shroff.app.live.request_inbox import Inboxes
 from shroff.app.live.routes import sink_routes
@@ -103,7 +102,7 @@ class WorkerRuns(ProjectPart):
         for words in dict.fromkeys(chain(*(remarks(definitions, read) for read in several.values() or [system]))):
             tell(words)
         is_live, idle_s = system is not None, ends.get("until_idle_s")
-        outside = AdapterFactory(self._context)
+        outside = self._outside
         opened: Source = (
             outside.open_files(files, as_type, format)
             if system is None
@@ -113,7 +112,7 @@ class WorkerRuns(ProjectPart):
         )
         with closing(opened) as source:
             sink_routes(self._context)  # what is wrong with a sink is told before anything is taken
-            AdapterFactory(self._context).prepare_state()
+            self._outside.prepare_state()
             options = replace(
                 self._options(0.0 if idle_s is None and not is_live else idle_s, ends.get("limit")),
                 keeps_late=_late_kept(several) if several else system is not None and system.text("late") == "keep",
@@ -155,7 +154,7 @@ class WorkerRuns(ProjectPart):
 
         definitions = checked(self._context)
         sink_routes(self._context)
-        AdapterFactory(self._context).prepare_state()
+        self._outside.prepare_state()
         snapshots = self._snapshots()
         self._fetch_snapshot(snapshots, tell)
         place, options = _Workplace(self._context, snapshots), replace(self._options(None, None), stands_by=stands_by)
@@ -181,7 +180,7 @@ class WorkerRuns(ProjectPart):
         def opened(writer: Writer) -> Inflow:
             return Inflow(place.intake(), writer.definitions, place.now_ms, is_live=True, tell=tell)
 
-        several, outside = self._context.systems.named_read, AdapterFactory(self._context)
+        several, outside = self._context.systems.named_read, self._outside
         if several:
             readers = open_sources(self._context, several, tell, notes_of(self._context))
             return SourceFeed(held.enter_context(closing(readers)), opened, _late_kept(several))
@@ -275,7 +274,7 @@ class WorkerRuns(ProjectPart):
                 return None
             first = mark(log, 1)[:16]
         options = self._context.systems.snapshots.options
-        objects = held.enter_context(Lakes(self._context).objects_at(options))
+        objects = held.enter_context(self._lake.objects_at(options))
         return SnapshotCopies(objects, first, kept=int(self._context.systems.snapshots.text("kept", str(KEPT))))
 
     def _fetch_snapshot(self, snapshots: Snapshots, tell: Callable[[str], None]) -> None:

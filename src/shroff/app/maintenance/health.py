@@ -7,15 +7,12 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from shroff.app.adapter_factory import AdapterFactory
 from shroff.app.backups.retention import finding
 from shroff.app.jobs.project_jobs import failing_schedules
-from shroff.app.lakes import Lakes
 from shroff.app.live.position_operations import SourceParts
 from shroff.app.live.sink_delivery import Sinks
 from shroff.app.live.sync_sources import PulledSources
 from shroff.app.live.webhook_sources import PushedSources
-from shroff.app.notice_files import NoticeFiles, SentLetters
 from shroff.app.notices import NoticeViews
 from shroff.app.parts import ProjectPart
 from shroff.app.project_files import FileVersions, check
@@ -70,7 +67,7 @@ class HealthChecks(ProjectPart):
         with self._log.reading() as log:
             last = log.last_seq()
         try:
-            with Lakes(self._context).reader() as lake:
+            with self._lake.reader() as lake:
                 through, trouble = lake.last_seq, None
         except ShroffError as error:
             through, trouble = 0, Trouble(str(error), self._context.now_ms())
@@ -142,7 +139,7 @@ class HealthChecks(ProjectPart):
             if finding.subject not in known or (finding.state != "ok" and known[finding.subject] != "wrong")
         ]
         if is_there and definitions is not None and not errors:
-            found.append(SentLetters(self._context).look_at_mail())
+            found.append(self._letters.look_at_mail())
             if known.get("log") != "wrong":
                 with self._log.reading() as log:
                     found += look_at_order(log, definitions, _widest(systems))
@@ -171,12 +168,12 @@ class HealthChecks(ProjectPart):
             if is_set(named.system):
                 tries.append(Try(f"source {name}", partial(PulledSources(self._context).look_at, name)))
         snapshots = systems.snapshots
-        has_mail = can_read and not systems.mails_are_files and NoticeFiles(self._context).declared
+        has_mail = can_read and not systems.mails_are_files and self._notice_files.declared
         tries += [
             Try(name, ask)
             for name, system, is_due, ask in (
                 ("lake", systems.lake, True, partial(self._look_at_lake, systems.keep_ms, has_log=has_log)),
-                ("mail server", systems.mailer, has_mail, SentLetters(self._context).look_at_server),
+                ("mail server", systems.mailer, has_mail, self._letters.look_at_server),
                 ("copies of snapshots", snapshots, snapshots.text("to"), self._look_at_copies),
             )
             if system is not None and is_due and is_set(system)
@@ -194,7 +191,7 @@ class HealthChecks(ProjectPart):
         from shroff.monitoring.doctor import OK, Finding
         from shroff.monitoring.doctor_systems import LIMIT_S
 
-        named = AdapterFactory(self._context).reach(system, LIMIT_S, *filter(None, [default]))
+        named = self._outside.reach(system, LIMIT_S, *filter(None, [default]))
         return Finding(subject, OK, f"{named} accepts connections")
 
     def _look_at_source(self, name: str, system: System, *, has_log: bool) -> Finding:
@@ -204,7 +201,7 @@ class HealthChecks(ProjectPart):
         if name:
             found = source_finding(system.kind, SourceParts(self._context).look(name, system))
             return replace(found, subject=f"source {name}")
-        with closing(AdapterFactory(self._context).open_source(system)) as source:
+        with closing(self._outside.open_source(system)) as source:
             offsets = {}
             if has_log:
                 with self._log.reading() as log:
@@ -214,7 +211,7 @@ class HealthChecks(ProjectPart):
     def _look_at_registry(self, system: System) -> Finding:
         from shroff.monitoring.doctor import OK, Finding
 
-        with closing(AdapterFactory(self._context).open_registry(system)) as registry:
+        with closing(self._outside.open_registry(system)) as registry:
             registry.schema(1)
             return Finding("registry", OK, f"{registry.address} answers")
 
@@ -222,7 +219,7 @@ class HealthChecks(ProjectPart):
         """The lake, and whether it goes on: what the log has had for long should be in it."""
         from shroff.monitoring.doctor import NOTE, OK, WRONG, Finding
 
-        found = Lakes(self._context).look(keep_ms)
+        found = self._lake.look(keep_ms)
         if not has_log or found.state == WRONG:
             return found
         (state,) = self._lake_states()
@@ -242,7 +239,7 @@ class HealthChecks(ProjectPart):
     def _look_at_copies(self) -> Finding:
         from shroff.monitoring.doctor import OK, Finding
 
-        with Lakes(self._context).objects_at(self._context.systems.snapshots.options) as objects:
+        with self._lake.objects_at(self._context.systems.snapshots.options) as objects:
             count = sum(1 for _ in objects.list())
             return Finding("copies of snapshots", OK, f"{objects.address} answers: {count:,} objects")
 
@@ -251,7 +248,7 @@ class HealthChecks(ProjectPart):
         from shroff.streams.sink import PreparedSink
 
         def ask() -> Finding:
-            with closing(AdapterFactory(self._context).open_sink(name, system)) as sink:
+            with closing(self._outside.open_sink(name, system)) as sink:
                 if isinstance(sink, PreparedSink):
                     sink.prepare(None)
                     return Finding(f"sink {name}", OK, "answers, and has what it needs")

@@ -14,10 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from shroff.app.lakes import Lakes
-from shroff.app.live.requests import WriterRequests
 from shroff.app.parts import ProjectPart
-from shroff.app.people import ProjectPeople
 from shroff.app.project_log import FIRST_EVENTS
 from shroff.errors import LogBusyError, StateError, UsageError
 from shroff.events.validation import latest_ms
@@ -89,11 +86,11 @@ class Retention(ProjectPart):
         Raises: UsageError where the project has no log, no `keep` or no lake; StateError where the lake does not have
             what the store has, which leaves the store as it is.
         """
-        WriterRequests(self._context).needs_log("so nothing is kept")
+        self._requests.needs_log("so nothing is kept")
         keep_ms = self._context.systems.keep_ms
         if keep_ms is None:
             raise UsageError(NO_KEEP)
-        with Lakes(self._context).open() as lake, self._log.reading() as log:
+        with self._lake.open() as lake, self._log.reading() as log:
             if not is_dry:
                 lake.write(writing)
             upto = log.last_seq() if is_dry else lake.state.upto
@@ -102,9 +99,7 @@ class Retention(ProjectPart):
             if plan.upto > plan.pruned and not is_dry:
                 if not _has_snapshot(Snapshots(self._context.paths.snapshots), plan.upto):
                     self.snapshot()
-                ProjectPeople(self._context).record(
-                    Action("log.prune", "log", {"from": plan.pruned + 1}, {"upto": plan.upto})
-                )
+                self._people.record(Action("log.prune", "log", {"from": plan.pruned + 1}, {"upto": plan.upto}))
                 self._prune(log, lake.reader(), plan, pruning)
             return Pruned(lake.address, plan.upto - plan.pruned, plan.upto, plan.last, plan.kept_by, is_dry)
 
@@ -125,7 +120,7 @@ class Retention(ProjectPart):
                 while log.prune(stop) < stop:
                     pass
         except LogBusyError:
-            requests = WriterRequests(self._context)
+            requests = self._requests
             for first in range(after, stop, PRUNED_AT_ONCE):
                 requests.ask(PRUNE, msgspec.json.encode(min(first + PRUNED_AT_ONCE, stop)), carry_out=prune)
 
@@ -142,7 +137,7 @@ class Retention(ProjectPart):
             with self._log.writing(progress) as (writer, _):
                 return writer.snapshot()
         except LogBusyError:
-            return saved_of(WriterRequests(self._context).ask(SNAPSHOT, b"null"))
+            return saved_of(self._requests.ask(SNAPSHOT, b"null"))
 
 
 def planned(log: Log, keep_ms: int, upto: int, sinks: Iterable[str], until_ms: int) -> PruningPlan:

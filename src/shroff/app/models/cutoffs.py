@@ -11,10 +11,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from shroff import config
-from shroff.app.live.requests import WriterRequests
-from shroff.app.models.promotion import Promotions
 from shroff.app.parts import ProjectPart
-from shroff.app.people import ProjectPeople
 from shroff.app.project_files import checked_with
 from shroff.app.rules.rule_files import ChangedMeanwhileError
 from shroff.operations.declaration import ReportAnswer
@@ -149,10 +146,10 @@ class ScoreCutoffs(ProjectPart):
             there = costs_of(text, event) if costs else {}
             before |= {name: there[name] for name in costs if name in there}
             more = {name: text for name, text in (("model", model), ("reason", reason)) if text}
-            ProjectPeople(self._context).record(Action(APPLY, f"policy of {event}", before, after | more))
+            self._people.record(Action(APPLY, f"policy of {event}", before, after | more))
             config.write_text(own(self._context.paths.folder, POLICY), changed)
         self._context.reload()
-        in_force, why_not = WriterRequests(self._context).put_in_force(WRITTEN)
+        in_force, why_not = self._requests.put_in_force(WRITTEN)
         return AppliedCutoffs.of(self.policy_tag, in_force=in_force, why_not=why_not or None)
 
     @property
@@ -162,11 +159,11 @@ class ScoreCutoffs(ProjectPart):
 
     def active_ids(self) -> tuple[str, ...]:
         """The models that have a role."""
-        return tuple(model.id for model in Promotions(self._context).all() if model.role)
+        return tuple(model.id for model in self._models.all() if model.role)
 
     def model_ids(self) -> list[str]:
         """The models that can be named where none is active, the newest first."""
-        return [model.id for model in Promotions(self._context).all()]
+        return [model.id for model in self._models.all()]
 
     def proposed(self, event: str, cuts: Cuts, costs: Costs = NO_COSTS) -> tuple[str, str]:
         """The text of policy.yaml, and what `write` would make of it. Raises: UsageError as `write`."""
@@ -194,8 +191,8 @@ class ScoreCutoffs(ProjectPart):
         return config.read_text(path) if path.exists() else ""
 
     def _champion(self, event: str) -> Stored:
-        event = Promotions(self._context).one_event(event, "so there is no score to choose thresholds for")
-        champion = Promotions(self._context).in_force()[event].champion
+        event = self._models.one_event(event, "so there is no score to choose thresholds for")
+        champion = self._models.in_force()[event].champion
         assert champion is not None, "an event type with an active model"
         return self._context.registry.read(champion.id, champion.digest)
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Final
 from msgspec.structs import asdict
 
 from shroff import config
-from shroff.app.live.requests import WriterRequests
 from shroff.app.models.role_changes import (
     challenged,
     is_rollback,
@@ -21,7 +20,6 @@ from shroff.app.models.role_changes import (
     waivers_of,
 )
 from shroff.app.parts import ProjectPart
-from shroff.app.people import ProjectPeople
 from shroff.app.project_files import checked_with
 from shroff.errors import DefinitionError, Problem, UsageError, nearest
 from shroff.events.event import time_text
@@ -362,7 +360,7 @@ class Promotions(ProjectPart):
         """
         if not self._log.exists():
             return None
-        files = WriterRequests(self._context).files_in_force()
+        files = self._requests.files_in_force()
         return read_in_force(files.get(FILE), []) if files else None
 
     def one_event(
@@ -415,13 +413,11 @@ class Promotions(ProjectPart):
                 checked_with(self._context, {FILE: text})
             if is_new:
                 told = {"champion": now, "what": what, **({"by": by} if by else {})}
-                ProjectPeople(self._context).record(
-                    Action("model.change", f"model {id_ or now or then}", {"champion": then}, told)
-                )
+                self._people.record(Action("model.change", f"model {id_ or now or then}", {"champion": then}, told))
             if after != found:
                 config.write_text(own(self._context.paths.folder, FILE), text)
         self._context.reload()
-        done, why_not = WriterRequests(self._context).put_in_force(WRITTEN)
+        done, why_not = self._requests.put_in_force(WRITTEN)
         active = (self._logged() or {}).get(event, InForce()) if done else after
         if active.meaning() != after.meaning():
             done, why_not = False, OVERTAKEN

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Final, TypedDict, Unpack
 from shroff import config
 from shroff.app.arrow_tables import FileOptions, InputFiles, paths
 from shroff.app.live.ingest import scratch_log
-from shroff.app.models.promotion import Promotions
 from shroff.app.parts import ProjectPart
 from shroff.errors import UsageError, nearest
 from shroff.events.formats.encodings import file_format
@@ -157,7 +156,7 @@ class Training(ProjectPart):
 
     def _promoted(self, report: TrainReport, by: str) -> TrainReport:
         """What became of a model, put in force if its gates passed."""
-        deployed = Promotions(self._context).promote(report.stored.id, by=by)
+        deployed = self._models.promote(report.stored.id, by=by)
         why_not = deployed.failure or deployed.why_not
         is_champion = deployed.champion == report.stored.id
         is_promoted = deployed.in_force and is_champion

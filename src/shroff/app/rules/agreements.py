@@ -12,7 +12,6 @@ import msgspec
 
 from shroff import config
 from shroff.app.parts import ProjectPart
-from shroff.app.people import ProjectPeople
 from shroff.errors import NotAllowedError, RefusalError, StorageError
 from shroff.events.event import TimeText, time_text
 from shroff.language.values import DAY_MS
@@ -124,7 +123,7 @@ class Agreements(ProjectPart):
         if known is not None and may_approve and len(earlier) == len(known.authors):
             return True
         with config.editing(self._context.paths):
-            ProjectPeople(self._context).record(Action("change.ask", subject, None, {"says": says}))
+            self._people.record(Action("change.ask", subject, None, {"says": says}))
             others = [approval for approval in self._asked() if approval.tag != wanted.tag]
             asked = [*others, msgspec.structs.replace(wanted, authors=[*earlier, *authors])]
             keep(self._asked_file, asked[-KEPT:])
@@ -154,7 +153,7 @@ class Agreements(ProjectPart):
         asks = Author(who.id, who.name)
         if who.kind != "key":
             return [asks]
-        with ProjectPeople(self._context).open() as desk, desk.store.look() as look:
+        with self._people.open() as desk, desk.store.look() as look:
             key = look.find(ApiKey, key_of(who))
             user = None if key is None else look.user_named(key.made_by)
         if user is not None:

@@ -10,9 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from shroff import config
-from shroff.app.live.requests import WriterRequests
 from shroff.app.parts import ProjectPart
-from shroff.app.people import ProjectPeople
 from shroff.app.project_files import checked, checked_with
 from shroff.app.rules.agreements import Agreements
 from shroff.errors import DefinitionError, NotAllowedError, RefusalError, UsageError
@@ -98,10 +96,10 @@ class ListFiles(ProjectPart):
             if name in self._context.definitions.reference.lists:
                 raise UsageError(f"there is a list {name} already.")
             checked_with(self._context, {lists.file_of(name): lists.EMPTY})
-            ProjectPeople(self._context).record(Action("list.make", f"list {name}"))
+            self._people.record(Action("list.make", f"list {name}"))
             self._write_list(name, lists.EMPTY)
         self._context.reload()
-        in_force, why_not = WriterRequests(self._context).put_in_force(WRITTEN)
+        in_force, why_not = self._requests.put_in_force(WRITTEN)
         return lists.ListChange(
             list=name, added=0, changed=0, removed=0, in_force=in_force, why_not=why_not or None, what=lists.SAME
         )
@@ -197,10 +195,10 @@ class ListFiles(ProjectPart):
     ) -> lists.ListChange:
         def recorded(edit: lists.Edited) -> None:
             after = _audited(edit.after) or ({"reason": reason} if reason else None)
-            ProjectPeople(self._context).record(Action("list.change", f"list {name}", _audited(edit.before), after))
+            self._people.record(Action("list.change", f"list {name}", _audited(edit.before), after))
 
         edit, known = self._written(name, put, out, is_whole=is_whole, makes=makes, before=recorded)
-        requests = WriterRequests(self._context)
+        requests = self._requests
         end = requests.end_of_log()
         in_force, why_not = requests.put_in_force(WRITTEN, known=known)
         behind = requests.changed_behind(end) if in_force and end else set()
@@ -299,7 +297,7 @@ class ListFiles(ProjectPart):
         if lists.file_of(name) not in files or not isinstance(top, yamltext.Mapping):
             return None
         load_systems(top, problems, [])  # variables of the environment may be set no more
-        hashing, read = WriterRequests(self._context).hashing(), self._context.read_once
+        hashing, read = self._requests.hashing(), self._context.read_once
         return None if problems else checked_files(self._context.paths.checked, files, hashing, read)
 
     def hashed(self, name: str, values: Sequence[str]) -> list[str]:
@@ -320,7 +318,7 @@ class ListFiles(ProjectPart):
 
     def _stands_for(self, name: str, look_ups: LookUps) -> Callable[[str], str]:
         """What a value of the list is compared by: its hash, where the list is asked about a hashed field."""
-        return WriterRequests(self._context).hashing() if name in look_ups.hashed else str
+        return self._requests.hashing() if name in look_ups.hashed else str
 
     @property
     def need_second_person(self) -> bool:

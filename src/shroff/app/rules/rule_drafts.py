@@ -21,7 +21,6 @@ from shroff.app.rules.rule_files import (
     Before,
     ChangedMeanwhileError,
     NotApprovedError,
-    Rules,
     is_version,
     unrecorded,
 )
@@ -158,11 +157,9 @@ class RuleDraftFiles(ProjectPart):
         """Delete a draft, and remove its trial from the project's files. Raises: ChangedMeanwhileError."""
         with config.editing(self._context.paths):
             self._require(id, tag)
-            standing = Rules(self._context).standing(id)
+            standing = self._rules.standing(id)
             if standing is not None and standing.trial:
-                Rules(self._context).put(
-                    standing.file.name, texts.without_rule(standing.file.text, standing.trial), before
-                )
+                self._rules.put(standing.file.name, texts.without_rule(standing.file.text, standing.trial), before)
             else:
                 before("", "")
             self._forget(id)
@@ -227,18 +224,16 @@ class RuleDraftFiles(ProjectPart):
         with config.editing(self._context.paths):
             draft = self._there(id, tag)
             self._require_ok(draft)
-            text, standing = texts.in_shadow(draft.text, shadow=True), Rules(self._context).standing(id)
+            text, standing = texts.in_shadow(draft.text, shadow=True), self._rules.standing(id)
             if standing is None or standing.is_shadow:
                 name = file if standing is None else standing.file.name
-                return Rules(self._context).put(
-                    name, texts.with_rule(Rules(self._context).text_of(name), id, text), before
-                )
+                return self._rules.put(name, texts.with_rule(self._rules.text_of(name), id, text), before)
             name, there = standing.file.name, standing.file.text
             if standing.trial:
                 there = texts.without_rule(there, standing.trial)
             numbers = [trial_number(trial) for trial in (*used, standing.trial) if trial_of(trial) == id]
             trial = f"{id}_try{max(numbers, default=0) + 1}"
-            return Rules(self._context).put(name, texts.beside_rule(there, id, texts.renamed(text, trial)), before)
+            return self._rules.put(name, texts.beside_rule(there, id, texts.renamed(text, trial)), before)
 
     def activate(self, id: str, tag: str, file: str, before: Before = unrecorded) -> str:
         """Make a draft active: it replaces the rule and its trial, and is no longer a draft.
@@ -250,14 +245,12 @@ class RuleDraftFiles(ProjectPart):
             self._require_ok(draft)
             if self.need_second_person and not draft.is_approved:
                 raise NotApprovedError("a second person has to approve this draft first: shroff.yaml says so")
-            standing = Rules(self._context).standing(id)
+            standing = self._rules.standing(id)
             name = file if standing is None else standing.file.name
-            there = Rules(self._context).text_of(name)
+            there = self._rules.text_of(name)
             if standing is not None and standing.trial:
                 there = texts.without_rule(there, standing.trial)
-            Rules(self._context).put(
-                name, texts.with_rule(there, id, texts.in_shadow(draft.text, shadow=False)), before
-            )
+            self._rules.put(name, texts.with_rule(there, id, texts.in_shadow(draft.text, shadow=False)), before)
             self._forget(id)
         return name
 

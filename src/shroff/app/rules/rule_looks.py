@@ -161,7 +161,7 @@ class RuleLooks:
         has_all = self.follow(is_whole=is_whole)
         drafts = {draft.id: draft for draft in RuleDraftFiles(self._context).all()}
         standings = Rules(self._context).standings()
-        ids = {rule.id for rule in self._rules()} | standings.keys() | drafts.keys() | self.kept.histories.of.keys()
+        ids = {rule.id for rule in self._declared()} | standings.keys() | drafts.keys() | self.kept.histories.of.keys()
         found = [self._look(id_, drafts.get(id_), standings.get(id_), has_all=has_all) for id_ in sorted(ids)]
         return sorted(found, key=lambda look: look.state == OFF)
 
@@ -180,7 +180,7 @@ class RuleLooks:
         )
 
     def _look(self, id_: str, draft: StoredDraft | None, standing: RuleLocation | None, *, has_all: bool) -> RuleLook:
-        rule = next((rule for rule in self._rules() if rule.id == id_), None)
+        rule = next((rule for rule in self._declared() if rule.id == id_), None)
         try:
             record = self.records.record(id_, self._context.definitions)
         except DefinitionError:
@@ -188,7 +188,7 @@ class RuleLooks:
         says = "" if rule is None else in_words(rule, teller_of(self._context.definitions))
         return RuleLook(id_, rule, standing, draft, record, self.kept.histories.versions(id_), says, has_all)
 
-    def _rules(self) -> Sequence[Rule]:
+    def _declared(self) -> Sequence[Rule]:
         try:
             return self._context.definitions.rules
         except DefinitionError:

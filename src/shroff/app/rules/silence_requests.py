@@ -54,7 +54,7 @@ class PendingSilences(ProjectPart):
         """List the requests that have not expired, by rule and key."""
         now_ms = self._context.now_ms()
         return sorted(
-            (request for request in self._requests() if parse_time(request.until) > now_ms),
+            (request for request in self._pending() if parse_time(request.until) > now_ms),
             key=lambda request: (request.rule, request.key),
         )
 
@@ -105,7 +105,7 @@ class PendingSilences(ProjectPart):
     def _requests_file(self) -> Path:
         return self._context.paths.state / LEDGER
 
-    def _requests(self) -> list[PendingSilence]:
+    def _pending(self) -> list[PendingSilence]:
         cure = "Delete it: silences that wait for approval must then be requested again"
         return read_kept(self._requests_file, list[PendingSilence], cure)
 
