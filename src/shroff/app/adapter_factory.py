@@ -57,7 +57,7 @@ class AdapterFactory(ProjectPart):
     def _avro_of(self, system: System) -> AvroDecoder:
         from shroff.events.avro.wire import AvroDecoder
 
-        definitions = self._context.definitions
+        definitions = self._definitions
         return AvroDecoder(self.open_registry(system), definitions.events, settings=definitions.settings)
 
     def open_registry(self, system: System | None, address: str = "") -> SchemaRegistry:
@@ -122,7 +122,7 @@ class AdapterFactory(ProjectPart):
         from shroff.events.formats.wire import JsonDecoder
         from shroff.streams.merge import merge_of
 
-        definitions = self._context.definitions
+        definitions = self._definitions
         settled = self._context.systems.source_in(self._context.paths.folder, system)
         events, settings = definitions.events, definitions.settings
         is_json = settled.text("format", "json") == "json"
@@ -139,7 +139,7 @@ class AdapterFactory(ProjectPart):
         if not can_send(system):
             there = ", ".join(name.removeprefix(_SENDER) for name in sorted(entries()) if name.startswith(_SENDER))
             raise UsageError(f"shroff does not send to a source of the kind {system.kind}; it sends to {there}.")
-        definitions = self._context.definitions
+        definitions = self._definitions
         settled = self._context.systems.source_in(self._context.paths.folder, system)
         sender: Sender = load_entry(f"{_SENDER}{system.kind}")(settled, project=definitions.settings.name)
         return sender, lambda names_type: encoder_of(
@@ -158,7 +158,7 @@ class AdapterFactory(ProjectPart):
             raise UsageError(online_mistake(scheme))
         store: OnlineStore = load_entry(f"features.{kind}")(
             online.text("url"),
-            prefix=online.text("prefix") or self._context.definitions.settings.name,
+            prefix=online.text("prefix") or self._definitions.settings.name,
             log="" if log is None else origin_of(log),
             ttl_ms=online.duration_ms("ttl", "0ms"),
             **self._context.systems.beside("features", online, self._context.paths.folder),
@@ -176,7 +176,7 @@ class AdapterFactory(ProjectPart):
         from shroff.adapters.sources.files import FileSource
         from shroff.events.intake import Intake
 
-        definitions = self._context.definitions
+        definitions = self._definitions
         return FileSource(paths, type, format, Intake(definitions.events, definitions.settings, None).lay_out)
 
     def has_store(self) -> bool:
@@ -195,7 +195,7 @@ class AdapterFactory(ProjectPart):
     def prepare_state(self) -> None:
         """Make the folder of state, and the key of hashed fields before a log says that it has such values."""
         make_state_folder(self._context.paths)
-        if self._context.definitions.events.has_hashed:
+        if self._definitions.events.has_hashed:
             self._log.hasher("")
 
 

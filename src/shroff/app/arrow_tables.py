@@ -123,7 +123,7 @@ class ArrowTables(ProjectPart):
         left = self._left_out()
         with nullcontext(files) if events is None else as_file(events) as of:
             tables = self.feature_parts(event, paths(of), Way(engine), as_of_ms=moment_ms(as_of), left=left)
-            found = whole(feature_schema(self._context.definitions, event), tables)
+            found = whole(feature_schema(self._definitions, event), tables)
         if left.count:
             warnings.warn(f"{left}.", stacklevel=3)
         return found
@@ -138,7 +138,7 @@ class ArrowTables(ProjectPart):
         check_out(out, given)
         out_format(out, None, ["parquet"])
         started = time.monotonic()
-        schema = feature_schema(self._context.definitions, event, is_narrow=True)
+        schema = feature_schema(self._definitions, event, is_narrow=True)
         way = replace(way or Way(), spill=out.parent, is_narrow=True)
         with calm_collector():
             rows = write_tables(out, schema, self.feature_parts(event, given, way, left=left))
@@ -152,9 +152,7 @@ class ArrowTables(ProjectPart):
         from shroff.replay.notebook import all_events, events_table
 
         with self._log.reading() as log:
-            return (
-                all_events(log, as_of) if event is None else events_table(log, self._context.definitions, event, as_of)
-            )
+            return all_events(log, as_of) if event is None else events_table(log, self._definitions, event, as_of)
 
     def labels(self, *, as_of: Moment | None = None) -> pa.Table:
         """Get one row for each event with a label at `as_of`, with its verdict at that time.
@@ -164,7 +162,7 @@ class ArrowTables(ProjectPart):
         from shroff.replay.notebook import labels_table
 
         with self._log.reading() as log:
-            return labels_table(log, self._context.definitions, as_of)
+            return labels_table(log, self._definitions, as_of)
 
     def decisions(self) -> pa.Table:
         """Get all decisions, as in `shroff export decisions --format parquet`."""
@@ -201,7 +199,7 @@ class ArrowTables(ProjectPart):
         from shroff.log.state.fold import lateness_of
 
         left = self._left_out() if left is None else left
-        definitions = self._context.definitions
+        definitions = self._definitions
         if files and way.engine in {"batch", "online"}:
             from shroff.log.columns.files import file_columns
 

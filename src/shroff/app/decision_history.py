@@ -36,7 +36,7 @@ class DecisionHistory(ProjectPart):
         from shroff.replay.decision_replay import Replayed, replay
 
         with self._log.reading() as log:
-            row = find(log, self._context.definitions.events, reference)
+            row = find(log, self._definitions.events, reference)
             load = self._context.registry.load
             if not is_full and (past := self._looked_back(log, row.seq)) is not None:
                 found = Replayed(row, replay(log, row.seq, load, past))
@@ -50,7 +50,7 @@ class DecisionHistory(ProjectPart):
         from shroff.log.history import find
 
         with self._log.reading() as log:
-            row = find(log, self._context.definitions.events, reference)
+            row = find(log, self._definitions.events, reference)
             return explain(log, row, progress, self._context.registry.load)
 
     def first_reason(self, event: str, id_: str) -> ModelReason | None:
@@ -63,7 +63,7 @@ class DecisionHistory(ProjectPart):
 
         reference = f"{event}/{id_}"
         with self._log.reading() as log:
-            row = find(log, self._context.definitions.events, reference)
+            row = find(log, self._definitions.events, reference)
             return first_reason(log, row, self._context.registry.load)
 
     def verify(
@@ -103,7 +103,7 @@ class DecisionHistory(ProjectPart):
         """A look at keys of entities in an open log, for the active version."""
         from shroff.explain.entities import EntityLook
 
-        return EntityLook(log, self._context.definitions)
+        return EntityLook(log, self._definitions)
 
     def cluster(
         self, backend: str, address: str | None = None, partitions: int | None = None

@@ -47,7 +47,7 @@ class NoticeFiles(ProjectPart):
         """
         from shroff.notices.definitions import load_notices
 
-        return load_notices(self.files(), self._context.definitions, [], [], self._context.systems.time_zone)
+        return load_notices(self.files(), self._definitions, [], [], self._context.systems.time_zone)
 
     def files(self) -> Mapping[str, str]:
         from shroff.log.active_files import NOTICES
@@ -80,7 +80,7 @@ class NoticeFiles(ProjectPart):
             return None
         from shroff.notices.case_notifications import CaseNotifications
 
-        return CaseNotifications(found, self._context.definitions, self.store_beside(people), log, self._context.now_ms)
+        return CaseNotifications(found, self._definitions, self.store_beside(people), log, self._context.now_ms)
 
     def store_beside(self, people: PeopleStore) -> NoticeStore:
         """Open the store of notices with the database connections of people; that store closes them."""
@@ -90,7 +90,7 @@ class NoticeFiles(ProjectPart):
 
     def tells(self) -> bool:
         """Check whether there are notices, or rules that notify somebody."""
-        return bool(self.declared) or any(rule.notify for rule in self._context.definitions.rules)
+        return bool(self.declared) or any(rule.notify for rule in self._definitions.rules)
 
     @contextmanager
     def told(self) -> Iterator[NoticeStore]:

@@ -56,7 +56,7 @@ class NoticeViews(ProjectPart):
         from shroff.notices.texts.templates import NoticeTemplates
         from shroff.project.definitions import load_definitions
 
-        definitions, systems = self._context.definitions, self._context.systems
+        definitions, systems = self._definitions, self._context.systems
         files = self._notice_files.files()
         web = systems.web
         sender = LetterSender(
@@ -108,9 +108,7 @@ class NoticeViews(ProjectPart):
 
     def _hook(self, notice: Notice) -> Sink:
         options = {"url": notice.url, "secret": notice.secret or notice.url}  # the URL of a chat is its secret
-        return self._outside.open_sink(
-            f"{self._context.definitions.settings.name}-{notice.name}", System("webhook", options)
-        )
+        return self._outside.open_sink(f"{self._definitions.settings.name}-{notice.name}", System("webhook", options))
 
     def _lake_of_documents(self) -> AbstractContextManager[RetriedObjects]:
         """The lake, or a folder of the project where none is named."""
@@ -175,7 +173,7 @@ class NoticeViews(ProjectPart):
         from shroff.worker.inbox import LABELS, labels_request
         from shroff.worker.request_bodies import RequestReader
 
-        definitions = self._context.definitions
+        definitions = self._definitions
         reader = RequestReader(definitions, intake_of(self._context, keeps_hashes=True), self._context.now_ms)
         submission = undated(reader.one(LABEL, label, "confirm"))
         return LABELS, labels_request([submission], definitions.settings.money_places)

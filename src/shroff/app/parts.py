@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from shroff.app.rules.silence_requests import PendingSilences
     from shroff.app.rules.silences import Silences
     from shroff.monitoring.doctor_systems import AddedChecks
+    from shroff.project.definitions import Definitions
 
 
 def part(path: str) -> Any:
@@ -71,6 +72,10 @@ class ProjectPart:
     def __init__(self, context: ProjectContext) -> None:
         self._context = context
         self._log = context.log
+
+    @property
+    def _definitions(self) -> Definitions:
+        return self._context.definitions
 
     # Others that several parts need.
     _lake: Lakes = part("lakes:Lakes")

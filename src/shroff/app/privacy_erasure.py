@@ -83,7 +83,7 @@ class Erasing(ProjectPart):
         Cost: one pass over the log.
         """
         self._requests.needs_log("so nothing lies beside one")
-        definitions = self._context.definitions
+        definitions = self._definitions
         wanted = _key(definitions, self._log.hasher, entity, key)
         if not any(definitions.events.types[name].personal for name in definitions.events.entities[entity].keys):
             raise UsageError(f"no event type that has a key of {entity} has a personal field.")
@@ -117,7 +117,7 @@ class Erasing(ProjectPart):
 
     def all_of(self, entity: str, key: str, progress: Callable[[int], None] | None = None) -> list[dict[str, Any]]:
         """Each event with this key, with its personal fields, decision and labels. Raises and costs as `erase`."""
-        definitions = self._context.definitions
+        definitions = self._definitions
         wanted, found = _key(definitions, self._log.hasher, entity, key), dict[str, dict[str, Any]]()
         with self._log.reading() as log:
             for named in _events_of(log, definitions, entity, wanted, progress):

@@ -105,14 +105,14 @@ class LabelReports(ProjectPart):
     def conflicts(self, *, as_of: Moment | None = None) -> list[Conflict]:
         """List events with conflicting labels (fraud and genuine) at a time, ordered by their newest label."""
         with self._log.reading() as log:
-            return label_statistics.conflicts(log, self._context.definitions, moment_ms(as_of))
+            return label_statistics.conflicts(log, self._definitions, moment_ms(as_of))
 
     def maturity(self, *, as_of: Moment | None = None, days: int | None = None) -> Maturity:
         """Get the number of frauds known n days after their event (see `cases.labels.maturity`)."""
         with self._log.reading() as log:
             as_of_ms = moment_ms(as_of)
             as_of_ms = last_moment(log, self._context.now_ms()) if as_of_ms is None else as_of_ms
-            return label_statistics.maturity(log, self._context.definitions, as_of_ms or 0, days, self._friendly)
+            return label_statistics.maturity(log, self._definitions, as_of_ms or 0, days, self._friendly)
 
     def known_by(self, ages_days: Sequence[int]) -> dict[int, float]:
         """Get the share of frauds known after given numbers of days; ages beyond the curve are left out.
@@ -121,20 +121,20 @@ class LabelReports(ProjectPart):
         """
         with self._log.reading() as log:
             labels = LabelsInMemory(max(0, log.last_seq() - KNOWN_BACK))
-            labels.follow(log, self._context.definitions)
+            labels.follow(log, self._definitions)
             as_of_ms = latest(log.watermark_ms(), labels.known_at_ms(), self._context.now_ms()) or 0
         curve = maturity_in(labels.histories, as_of_ms, friendly=self._friendly)
         return {point.days: point.share for point in curve.points if point.days in ages_days}
 
     @property
     def _friendly(self) -> Mapping[str, Collection[str]]:
-        return {name: model.friendly_reasons for name, model in self._context.definitions.models.items()}
+        return {name: model.friendly_reasons for name, model in self._definitions.models.items()}
 
     def decided_events(self, by: str, as_of_ms: int, reading: Progress | None = None) -> DecidedEvents:
         """Get all decided events as of a moment, with the values of a field (see `result_figures`)."""
         from shroff.app.cases.result_figures import ResultEvents
 
-        definitions = self._context.definitions
+        definitions = self._definitions
         with self._kept.lock, self._log.reading() as log:
             events = self._kept.events
             if events is None or events.definitions is not definitions or events.by != by:
@@ -183,11 +183,11 @@ class LabelReports(ProjectPart):
             kept.labels, kept.decided = LabelsInMemory(max(0, last - LOOK_BACK)), Counter()
         for records in log.read(max(kept.labels.to, log.pruned_to()), last):
             kept.decided.update(record.time_ms // DAY_MS for record in records if record.decided)
-        kept.labels.follow(log, self._context.definitions)
+        kept.labels.follow(log, self._definitions)
         return kept.labels
 
     def _together(self, labels: LabelsInMemory, as_of_ms: int) -> Together:
-        histories, decided = labels.histories, self._context.definitions.events.decided
+        histories, decided = labels.histories, self._definitions.events.decided
         return Together(
             len(histories),
             Counter(history.said[history.force].verdict for history in histories.values()),

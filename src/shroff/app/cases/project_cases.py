@@ -41,7 +41,7 @@ class ProjectCases(ProjectPart):
         """Get the store of cases with its functions, beside that of people."""
         from shroff.cases.desk import CaseService
 
-        definitions = self._context.definitions
+        definitions = self._definitions
         budgets = [policy.reviews_a_day for policy in definitions.policies.values() if policy.reviews_a_day is not None]
         return CaseService(
             self._outside.open_cases(people.store),

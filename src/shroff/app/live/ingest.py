@@ -319,7 +319,7 @@ class EventIngest(ProjectPart):
 
     def _only_type(self) -> str | None:
         """The event type of lines that do not name theirs: the only one, unless a `when` chooses lines."""
-        types = self._context.definitions.events.types
+        types = self._definitions.events.types
         has_when = any(mapping.when is not None for type_ in types.values() for mapping in type_.mappings.values())
         return None if len(types) != 1 or has_when else next(iter(types))
 

@@ -98,7 +98,7 @@ class Productions(ProjectPart):
             raise UsageError("the order is file or time; --from N works in file order only.")
         done, meter = options.get("done") or Production(), Meter()
         done.next_row = first_row
-        definitions = self._context.definitions
+        definitions = self._definitions
         events, settings = definitions.events, definitions.settings
         system = self._context.systems.source
         named = self._context.systems.named_read
@@ -160,7 +160,7 @@ class Productions(ProjectPart):
         Raises: UsageError where one cannot be made; TransientError where nobody answers.
         """
         made: list[str] = []
-        events = self._context.definitions.events
+        events = self._definitions.events
         for system in (system for _, system in self._context.systems.all_read if can_send(system)):
             sender, _ = self._outside.open_sender(system)
             with closing(sender):
@@ -174,7 +174,7 @@ class Productions(ProjectPart):
     def _intake(self) -> Intake:
         from shroff.events.intake import Intake
 
-        return Intake(self._context.definitions.events, self._context.definitions.settings, None)
+        return Intake(self._definitions.events, self._definitions.settings, None)
 
 
 def _read_by_a_worker(sender: Sender, events: Events, system: System) -> set[str]:

@@ -94,7 +94,7 @@ class Labelling(ProjectPart):
         if not self._log.exists():
             return False
         with self._log.reading() as log:
-            return is_said(log, label, self._context.definitions.settings.money_places)
+            return is_said(log, label, self._definitions.settings.money_places)
 
     def add_file(self, file: Path, progress: Progress | None = None) -> IngestReport:
         """Record the labels of a file, as `ingest` does; beside a writer, through the inbox in batches."""
@@ -144,7 +144,7 @@ class Labelling(ProjectPart):
         from shroff.worker.inbox import LABELS, ROWS_MAX, answers_of, labels_request
         from shroff.worker.ingest import IngestReport, batches
 
-        places, requests = self._context.definitions.settings.money_places, self._requests
+        places, requests = self._definitions.settings.money_places, self._requests
         report = IngestReport()
         for part in batches(labels, ROWS_MAX):
             report.add(Prepared(Batch(), answers_of(requests.ask(LABELS, labels_request(part, places)))))

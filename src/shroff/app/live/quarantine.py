@@ -74,7 +74,7 @@ class QuarantineEntries(ProjectPart):
 
     def _header(self, path: Path) -> CsvHeader | None:
         """The header of a file, None where it has none; where its ending says nothing, it is CSV."""
-        events = self._context.definitions.events
+        events = self._definitions.events
         found = [type_.mappings.get("csv") for type_ in (*events.types.values(), events.label)]
         layouts = {
             header.layout for header in found if header is not None and (header.layout.columns or header.layout.skip)

@@ -140,7 +140,7 @@ class WriterRequests(ProjectPart):
             with closing(self._log.open(read_only=False)) as log:
                 control, _ = followed(log, self._context.read_once)
                 rows = known and known.rows(control.versions, control.files, self.hashing())
-                now = rows or self._context.definitions
+                now = rows or self._definitions
                 if log.asked(limit=1) or not differs_in_rows(control.versions, control.files, now):
                     return False
                 if record := control_of(control, now, log.last_seq() + 1, self._context.now_ms()):

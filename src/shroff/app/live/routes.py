@@ -62,7 +62,7 @@ class OnlineFeatures(ProjectPart):
     def open(self) -> Iterator[OnlineReader]:
         """Open a reader of the online features. Raises: UsageError if the project writes none."""
         store = self._outside.open_online(None)
-        with closing(OnlineReader(store, self._context.definitions)) as reader:
+        with closing(OnlineReader(store, self._definitions)) as reader:
             yield reader
 
     def get(self, entity: str, key: Value | tuple[Value, ...]) -> EntityFeatures | None:
@@ -89,7 +89,7 @@ class OnlineFeatures(ProjectPart):
 
         if (online := self._context.systems.online) is None:
             return None
-        return SinkRoute(ROUTE, self._opened_sink, settings=(self._context.definitions.settings.name, online))
+        return SinkRoute(ROUTE, self._opened_sink, settings=(self._definitions.settings.name, online))
 
     def _opened_sink(self) -> OnlineSink:
         from shroff.worker.online_features import OnlineSink

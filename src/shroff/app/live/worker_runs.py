@@ -221,7 +221,7 @@ class WorkerRuns(ProjectPart):
                     "--as is for files and addresses; 'source:' in shroff.yaml names its event types itself."
                 )
             return [], self._context.systems.source
-        types = (*self._context.definitions.events.types, "label")
+        types = (*self._definitions.events.types, "label")
         if as_type is not None and as_type not in types:
             raise UsageError(f"{as_type!r} is not an event type. {nearest(as_type, types) or ', '.join(types)}")
         return [], _at_address(live[0], as_type)

@@ -285,7 +285,7 @@ class HealthChecks(ProjectPart):
         from shroff.replay.notebook import moment_ms
         from shroff.training.sets.sources import log_source
 
-        definitions = self._context.definitions
+        definitions = self._definitions
         name = _event_of(definitions, event)
         lengths = (
             (None if reference == MODEL else named_duration("reference", reference, is_positive=True)),

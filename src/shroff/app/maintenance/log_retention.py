@@ -94,7 +94,7 @@ class Retention(ProjectPart):
             if not is_dry:
                 lake.write(writing)
             upto = log.last_seq() if is_dry else lake.state.upto
-            until_ms = latest_ms(self._context.definitions.settings, self._context.now_ms())
+            until_ms = latest_ms(self._definitions.settings, self._context.now_ms())
             plan = planned(log, keep_ms, upto, self._context.systems.sinks, until_ms)
             if plan.upto > plan.pruned and not is_dry:
                 if not _has_snapshot(Snapshots(self._context.paths.snapshots), plan.upto):

@@ -97,8 +97,8 @@ class ScoreCutoffs(ProjectPart):
         from shroff.training.cutoffs import AS_IT_IS, cutoffs_of
 
         stored = self._context.registry.read(model) if model else self._champion(event)
-        settings = self._context.definitions.models.get(stored.event)
-        found = cutoffs_of(self._context.definitions, settings, stored, what_if or AS_IT_IS)
+        settings = self._definitions.models.get(stored.event)
+        found = cutoffs_of(self._definitions, settings, stored, what_if or AS_IT_IS)
         if not apply:
             return found, None
         best = found.found.best
@@ -139,7 +139,7 @@ class ScoreCutoffs(ProjectPart):
             if tag and self.policy_tag not in tag.split(","):
                 raise ChangedMeanwhileError(f"{POLICY} was changed meanwhile; run the command again.")
             self._context.reload()
-            policy = self._context.definitions.policy(event)
+            policy = self._definitions.policy(event)
             text, changed = self.proposed(event, cuts, costs)
             checked_with(self._context, {POLICY: changed})
             before, after = _cuts_told((policy.review_at, policy.decline_at)), _cuts_told(cuts) | dict(costs)

@@ -178,8 +178,8 @@ class Promotions(ProjectPart):
         changed: dict[str, tuple[str, ...]] = {}
         unused: dict[str, Problem] = {}
         with suppress(DefinitionError):  # models can be listed beside mistakes
-            unused = self._context.definitions.unused_scores()
-            scorers = (scorer for scoring in self._context.definitions.scoring.values() for scorer in scoring.all)
+            unused = self._definitions.unused_scores()
+            scorers = (scorer for scoring in self._definitions.scoring.values() for scorer in scoring.all)
             changed = {scorer.id: scorer.redefined for scorer in scorers}
         found = sorted(
             self._context.registry.summaries(), key=lambda summary: summary.made_at, reverse=True
@@ -202,7 +202,7 @@ class Promotions(ProjectPart):
         promotions = tuple(champion for champion in found.champions if champion.id == id_)
         changed: tuple[str, ...] = ()
         with suppress(DefinitionError):
-            changed = self._context.definitions.redefined(stored.event, stored.manifest)
+            changed = self._definitions.redefined(stored.event, stored.manifest)
         return ModelDetails(stored, role_of(found, id_), promotions, changed)
 
     def promote(self, id_: str, *, waive: Sequence[str] = (), reason: str = "", by: str = "") -> Deployment:
@@ -257,7 +257,7 @@ class Promotions(ProjectPart):
                 controls = log.controls()
         details = self.one(id_)
         now = self.in_force().get(details.stored.event, InForce())
-        return card_of(details, now, controls, self._context.definitions)
+        return card_of(details, now, controls, self._definitions)
 
     def rollback(self, event: str = "", *, by: str = "") -> Deployment:
         """Return to the previous champion; without one, rules alone decide. `event` is optional with one model.
@@ -337,9 +337,9 @@ class Promotions(ProjectPart):
         from shroff.models.evaluation.gates import CURE, asked_again
 
         self._context.reload()
-        settings = self._context.definitions.models.get(stored.event)
+        settings = self._definitions.models.get(stored.event)
         gates = asked_again(stored, settings.gates if settings else ())
-        changed = self._context.definitions.redefined(stored.event, stored.manifest)
+        changed = self._definitions.redefined(stored.event, stored.manifest)
         if changed:
             note = f"{', '.join(changed)}: changed since the model was trained; {CURE}"
             gates.append(GateResult(INPUTS, None, "as trained", passed=False, note=note))
@@ -421,7 +421,7 @@ class Promotions(ProjectPart):
         active = (self._logged() or {}).get(event, InForce()) if done else after
         if active.meaning() != after.meaning():
             done, why_not = False, OVERTAKEN
-        unused = _words(self._context.definitions.unused_scores().get(now))
+        unused = _words(self._definitions.unused_scores().get(now))
         return Deployment(event, id_ or now, what if is_new else SAME, now, then, (), done, why_not, unused)
 
     def compare(
@@ -446,18 +446,16 @@ class Promotions(ProjectPart):
             raise UsageError("name two different models to compare.")
         otherwise = "so name two: shroff models compare ONE OTHER"
         event = self._context.registry.read(models[-1]).event if models else self.one_event("", otherwise)
-        scoring = self._context.definitions.scoring_of(event)
+        scoring = self._definitions.scoring_of(event)
         pair = tried_pair(scoring, models)
         if pair is not None:
             with self._log.reading() as log:
                 as_of_ms = moment_ms(as_of)
                 as_of_ms = last_moment(log, self._context.now_ms()) if as_of_ms is None else as_of_ms
-                return compare_tried(
-                    log, self._context.definitions, *pair, event, as_of_ms=as_of_ms or 0, reading=reading
-                )
+                return compare_tried(log, self._definitions, *pair, event, as_of_ms=as_of_ms or 0, reading=reading)
         first = models[0] if len(models) == 2 or scoring.champion is None else scoring.champion.id
         return compare_tested(
-            self._context.definitions, self._context.registry.read(first), self._context.registry.read(models[-1])
+            self._definitions, self._context.registry.read(first), self._context.registry.read(models[-1])
         )
 
 

@@ -96,7 +96,7 @@ class TrainingSets(ProjectPart):
         from shroff.replay.notebook import moment_ms
         from shroff.training.sets.wanted import settings_of
 
-        settings = settings_of(self._context.definitions, event)
+        settings = settings_of(self._definitions, event)
         _check_new(Path(out))
         with self._source(settings, InputFiles(**given)) as found:
             as_of_ms = moment_ms(as_of)
@@ -127,7 +127,7 @@ class TrainingSets(ProjectPart):
         from shroff.training.sets.wanted import settings_of
 
         then = read_manifest(Path(manifest))
-        settings = settings_of(self._context.definitions, then.event)
+        settings = settings_of(self._definitions, then.event)
         given = InputFiles(files=files, labels=labels, order=then.source.order)
         _check_given(Path(manifest), then, given)
         if out is not None:
@@ -158,7 +158,7 @@ class TrainingSets(ProjectPart):
         is_new = not out.exists()
         way = replace(way or Way(), spill=out.parent)
         try:
-            manifest = write_set(out, self._context.definitions, settings, found.history, as_of_ms, way, fold)
+            manifest = write_set(out, self._definitions, settings, found.history, as_of_ms, way, fold)
         except BaseException:
             if is_new:  # what was begun is no set
                 shutil.rmtree(out, ignore_errors=True)
@@ -173,7 +173,7 @@ class TrainingSets(ProjectPart):
         from shroff.log.state.feature_events import LeftOut
         from shroff.training.sets.sources import file_source, log_source, reads_labels
 
-        definitions, event = self._context.definitions, settings.event
+        definitions, event = self._definitions, settings.event
         left = LeftOut(tell=self._context.warnings.once, now_ms=self._context.now_ms())
         given.check()
         files, order, labels = given.paths, given.order, None if given.labels is None else Path(given.labels)

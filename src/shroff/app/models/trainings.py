@@ -103,7 +103,7 @@ class Training(ProjectPart):
         from shroff.training.sets.wanted import settings_of
         from shroff.training.train import at_stage, train_model
 
-        settings = settings_of(self._context.definitions, event)
+        settings = settings_of(self._definitions, event)
         inputs = InputFiles(**given)
         inputs.check()
         files, labels = inputs.paths, inputs.labels
@@ -123,7 +123,7 @@ class Training(ProjectPart):
                 said = left_out(taken, log)
             else:
                 log = opened.enter_context(self._log.reading())
-            source = log_source(log, self._context.definitions, settings.event)
+            source = log_source(log, self._definitions, settings.event)
             source = replace(source, log=None) if files else source  # nothing of the files was decided
             as_of_ms = moment_ms(as_of)
             told: list[str] = []
@@ -133,7 +133,7 @@ class Training(ProjectPart):
             if as_of_ms is None:
                 raise UsageError(" ".join([NO_EVENTS_IN_FILES, *said]) if files else NO_EVENTS)
             report = train_model(
-                self._context.definitions,
+                self._definitions,
                 settings,
                 source,
                 self._run(steps, Way(spill=folder, cluster=cluster), growing),
@@ -209,7 +209,7 @@ class Training(ProjectPart):
         from shroff.training.sets.sources import log_source
         from shroff.training.train import train_model
 
-        path, definitions, calibrate = Path(file), self._context.definitions, about.get("calibrate", False)
+        path, definitions, calibrate = Path(file), self._definitions, about.get("calibrate", False)
         event = self._event_of(event)
         names = [name for name in reversed([*entries(IMPORTERS)]) if name.startswith("model.")]  # shroff's own last
         foreign, digest = foreign_file(path, about.get("rounds"), (load_entry(name, IMPORTERS) for name in names))
@@ -246,7 +246,7 @@ class Training(ProjectPart):
 
     def _event_of(self, event: str | None) -> str:
         """The event type that is meant."""
-        definitions = self._context.definitions
+        definitions = self._definitions
         decided = list(definitions.events.decided)
         if event is None and len(definitions.models) == 1:
             return next(iter(definitions.models))
@@ -284,7 +284,7 @@ class Training(ProjectPart):
         if options.cluster is not None:  # a learner that it has nothing for is told before a file is taken
             growing_on(
                 options.cluster,
-                settings_of(self._context.definitions, options.event).learner,
+                settings_of(self._definitions, options.event).learner,
                 self._context.paths.state,
             )
         sources, name = PulledSources(self._context), str(place)

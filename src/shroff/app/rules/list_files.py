@@ -67,17 +67,17 @@ class ListFiles(ProjectPart):
 
     def all(self) -> list[lists.ListSummary]:
         """List the project's lists and what reads them."""
-        definitions = self._context.definitions
+        definitions = self._definitions
         texts = {lists.file_of(name): self._list_text(name) for name in definitions.reference.lists}
         return lists.summaries(definitions, texts)
 
     def entries(self, name: str) -> list[lists.Entry]:
         """Get the entries of a list as stored. Raises: UsageError if there is no such list."""
-        return lists.entries(self._list_text(lists.known_list(name, self._context.definitions)))
+        return lists.entries(self._list_text(lists.known_list(name, self._definitions)))
 
     def holding(self, value: str) -> dict[str, lists.Entry]:
         """Find the lists with a value, by name, with its entry."""
-        definitions, found = self._context.definitions, {}
+        definitions, found = self._definitions, {}
         for name in definitions.reference.lists:
             text = self._list_text(name)
             read = self._context.read_once.list_known(lists.file_of(name), text)
@@ -93,7 +93,7 @@ class ListFiles(ProjectPart):
             raise UsageError("a list's name begins with a small letter and has small letters, digits and _.")
         with config.editing(self._context.paths):
             self._context.reload()
-            if name in self._context.definitions.reference.lists:
+            if name in self._definitions.reference.lists:
                 raise UsageError(f"there is a list {name} already.")
             checked_with(self._context, {lists.file_of(name): lists.EMPTY})
             self._people.record(Action("list.make", f"list {name}"))
@@ -145,7 +145,7 @@ class ListFiles(ProjectPart):
 
     def approve(self, name: str, tag: str) -> lists.ListChange:
         """Make a change of a list that somebody else requested. Raises: NotRequestedError; NotAllowedError."""
-        name, who = lists.known_list(name, self._context.definitions), self._context.who
+        name, who = lists.known_list(name, self._definitions), self._context.who
         waiting = {request.tag: request for request in Agreements(self._context).asked(f"list {name}")}
         if tag not in waiting:
             raise NotRequestedError("reload the list")
@@ -203,7 +203,7 @@ class ListFiles(ProjectPart):
         in_force, why_not = requests.put_in_force(WRITTEN, known=known)
         behind = requests.changed_behind(end) if in_force and end else set()
         values = [*(entry.value for entry in put), *out]
-        stands = self._stands_for(name, (known or self._context.definitions).look_ups)
+        stands = self._stands_for(name, (known or self._definitions).look_ups)
         over = [entry.expires_at for entry in put if entry.is_over(self._context.now_ms())]
         is_one = len(values) == 1 and not is_whole
         return lists.ListChange(
@@ -258,12 +258,12 @@ class ListFiles(ProjectPart):
         with config.editing(self._context.paths):
             self._context.reload()
             known = self._known_files(name)
-            is_new = makes and known is None and name not in self._context.definitions.reference.lists
+            is_new = makes and known is None and name not in self._definitions.reference.lists
             if is_new:
                 asked, text = checked_with(self._context, {lists.file_of(name): lists.EMPTY}).look_ups, lists.EMPTY
             else:
-                asked = (known or self._context.definitions).look_ups
-                text = self._list_text(name if known else lists.known_list(name, self._context.definitions))
+                asked = (known or self._definitions).look_ups
+                text = self._list_text(name if known else lists.known_list(name, self._definitions))
             stands_for = self._stands_for(name, asked)
             read = self._context.read_once.list_known(lists.file_of(name), text)
             rows = self._context.read_once.plain_rows(lists.file_of(name), text)
@@ -302,7 +302,7 @@ class ListFiles(ProjectPart):
 
     def hashed(self, name: str, values: Sequence[str]) -> list[str]:
         """Get values as the list stores them: hashed if compared with a hashed field. Raises: UsageError."""
-        definitions = self._context.definitions
+        definitions = self._definitions
         return [*map(self._stands_for(lists.known_list(name, definitions), definitions.look_ups), values)]
 
     def _list_text(self, name: str) -> str:

@@ -102,7 +102,7 @@ class Rules(ProjectPart):
         texts = config.read_files(self._context.paths.folder, [])
         rules: Sequence[Rule] = ()
         with suppress(DefinitionError):
-            rules = self._context.definitions.rules
+            rules = self._definitions.rules
         return [
             RuleFile(
                 name.removeprefix(FOLDER),
@@ -216,7 +216,7 @@ class Rules(ProjectPart):
         carry_over = load_entry("rules.radar", IMPORTERS)
         where = None if mapping is None else Path(mapping)
         imported = carry_over(
-            self._context.definitions, Path(file), event=event, by=by, mapping=where, shadow=shadow, apart=apart
+            self._definitions, Path(file), event=event, by=by, mapping=where, shadow=shadow, apart=apart
         )
         if imported.files:
             draft = [

@@ -66,7 +66,7 @@ class PendingSilences(ProjectPart):
         Raises: as `silence`.
         """
         entry = Silences(self._context).entry(rule, key, until, note, authors[-1].name)
-        entity = next(declared.by for declared in self._context.definitions.rules if declared.id == rule)
+        entity = next(declared.by for declared in self._definitions.rules if declared.id == rule)
         with config.editing(self._context.paths):
             requests = self.all()
             was = next((earlier for earlier in requests if (earlier.rule, earlier.key) == (rule, key)), None)

@@ -51,10 +51,10 @@ class Silences(ProjectPart):
 
     def all(self) -> list[Silence]:
         """List all silences, by rule and line; expired ones stay until they are ended."""
-        by = {rule.id: rule.by for rule in self._context.definitions.rules}
+        by = {rule.id: rule.by for rule in self._definitions.rules}
         return [
             Silence(rule, by.get(rule, ""), entry.value, entry.expires_at, entry.note, entry.added_by)
-            for name in sorted(self._context.definitions.reference.lists)
+            for name in sorted(self._definitions.reference.lists)
             if (rule := rule_of(name)) is not None
             for entry in ListFiles(self._context).entries(name)
         ]
@@ -93,11 +93,11 @@ class Silences(ProjectPart):
         return Entry(key, note, by, time_text(self._until_ms(until)))
 
     def _known_silence(self, rule: str) -> None:
-        if list_of(rule) not in self._context.definitions.reference.lists:
+        if list_of(rule) not in self._definitions.reference.lists:
             raise UsageError(f"rule {rule[:100]!r} is silent for no key.")
 
     def _silenced(self, id_: str) -> Rule:
-        definitions = self._context.definitions
+        definitions = self._definitions
         rules = {rule.id: rule for rule in definitions.rules}
         rule = rules.get(id_)
         if rule is None:
