@@ -93,7 +93,7 @@ def _fields(node: Node | None, places: int, problems: list[Problem], event: str)
         try:
             fields.append(Field(name, parse_field_type(text.text, money_places=places)))
         except TypeTextError as error:
-            problems.append(text.problem(f"field {name}: {error}"))
+            text.report(problems, f"field {name}: {error}")
     return tuple(fields)
 
 
@@ -112,7 +112,7 @@ def _with_originals(fields: list[Field], of: Mapping, places: int, problems: lis
                 f"{field.name} is money in {field.shape.currency}, which is not a field that holds a code such as EUR"
             )
             hint = nearest(field.shape.currency, [name for name, shape in kinds.items() if shape.type.is_text])
-            problems.append(written[field.name].problem(f"{words}.", hint or f"Declare {field.shape.currency}: text."))
+            written[field.name].report(problems, f"{words}.", hint or f"Declare {field.shape.currency}: text.")
             continue
         own.append(Field(field.name, replace(field.shape, type=money(places), bounds=None)))
         original = replace(field.shape, type=number(field.type.places), currency="")
@@ -132,13 +132,13 @@ def _named_field(
         likely = nearest(found.text, list(by_name)) or next(
             (f"Did you mean {field.name}?" for field in fields if field.type.kind in kinds), ""
         )
-        problems.append(found.problem(f"the {what} is {found.text!r}, which is not a field of it.", likely))
+        found.report(problems, f"the {what} is {found.text!r}, which is not a field of it.", likely)
         return None
     field = by_name[found.text]
     mark = "?" if field.shape.is_optional else ""
     if field.type.kind not in kinds or mark:
-        problems.append(
-            found.problem(f"the {what} must be a {kinds[0]} that is always there; {found.text} is {field.type}{mark}.")
+        found.report(
+            problems, f"the {what} must be a {kinds[0]} that is always there; {found.text} is {field.type}{mark}."
         )
         return None
     return found.text
@@ -157,7 +157,7 @@ def _mappings(
             continue
         if key.text not in FROM.names:
             hint = nearest(key.text, FROM.names) or f"Formats are {', '.join(FROM.names)}."
-            problems.append(key.problem(f"{key.text!r} is no format.", hint))
+            key.report(problems, f"{key.text!r} is no format.", hint)
             continue
         found = loader.mapping(value, problems, f"from.{key.text} of {event}")
         if found is not None:
@@ -194,7 +194,7 @@ def _file_mapping(
         if key.text == "when":
             when = loader.expression(value, scope, problems, BOOLEAN)
         elif key.text not in fields:
-            problems.append(key.problem(f"{event} has no field {key.text!r}.", nearest(key.text, {*fields, *known})))
+            key.report(problems, f"{event} has no field {key.text!r}.", nearest(key.text, {*fields, *known}))
         else:
             node = loader.expression(value, scope, problems)
             if node is not None:
@@ -206,7 +206,7 @@ def _file_mapping(
         None if (words := _words(settings.get("missing"), problems, "missing")) is None else frozenset(words),
     )
     if layout.columns is not None and (not all(layout.columns) or len(set(layout.columns)) < len(layout.columns)):
-        problems.append(settings["columns"].problem("columns names each column of the file, none twice."))
+        settings["columns"].report(problems, "columns names each column of the file, none twice.")
     arrived = _arrival(settings.get("arrived"), scope, problems)
     return FileMapping(when, expressions, scope.decimal, zone, layout, each, arrived)
 
@@ -219,7 +219,7 @@ def _arrival(node: Node | None, scope: Scope, problems: list[Problem]) -> Expres
     if isinstance(found, RowValue) and found.type.is_text:
         return found
     words = f"arrived is a time, or a column that holds one; this is {found.type}."
-    problems.append(node.problem(words, "Write time(row.LoadedAt, '%d.%m.%Y %H:%M') for other forms."))
+    node.report(problems, words, "Write time(row.LoadedAt, '%d.%m.%Y %H:%M') for other forms.")
     return None
 
 
@@ -229,13 +229,13 @@ def _array(node: Node | None, scope: Scope, problems: list[Problem]) -> Path | N
         return None
     if isinstance(node, Scalar) and not node.text.startswith("row"):
         hint = f"Write each: row.{node.text}." if loader.NAME.fullmatch(node.text) else ""
-        problems.append(node.problem("each is the path of an array of the message, such as row.items.", hint))
+        node.report(problems, "each is the path of an array of the message, such as row.items.", hint)
         return None
     found = loader.expression(node, scope, problems)
     if isinstance(found, RowValue) and found.type.is_text and found.path != ("file",):
         return found.path
     if found is not None:
-        problems.append(node.problem("each is the path of an array of the message, such as row.items."))
+        node.report(problems, "each is the path of an array of the message, such as row.items.")
     return None
 
 
@@ -245,7 +245,7 @@ def _zone(node: Node | None, problems: list[Problem]) -> str | None:
         return None
     if not is_zone(found.text):
         near = nearest(found.text, available_timezones()) or "Write one such as Europe/Berlin."
-        problems.append(found.problem(f"there is no time zone {found.text!r}.", near))
+        found.report(problems, f"there is no time zone {found.text!r}.", near)
         return None
     return found.text
 
@@ -264,9 +264,7 @@ def _skip(node: Node | None, problems: list[Problem]) -> int | None:
     if found is None:
         return None
     if not (found.text.isascii() and found.text.isdecimal() and len(found.text) <= SKIP_DIGITS_MAX):
-        problems.append(
-            found.problem(f"skip is how many lines stand before the header, such as 3, not {found.text!r}.")
-        )
+        found.report(problems, f"skip is how many lines stand before the header, such as 3, not {found.text!r}.")
         return None
     return int(found.text)
 
@@ -300,7 +298,7 @@ def _tables(node: Node | None, places: int, problems: list[Problem]) -> tuple[di
             if column.shape.bounds is not None
         ]
         if name is None or len(columns) < 2:
-            problems.append(key.problem(f"table {key.text} has a key and at least one more column"))
+            key.report(problems, f"table {key.text} has a key and at least one more column")
             continue
         types = {column.name: column.type for column in columns[1:]}
         tables[name] = TableShape(columns[0].read_type, types, since, kind, paths)
@@ -313,7 +311,7 @@ def _since(node: Node, problems: list[Problem], what: str) -> tuple[Node, str]:
     if not isinstance(node, Mapping) or (found := node.get(FROM_COLUMN)) is None:
         return node, ""
     if [key.text for key, _ in node.entries].index(FROM_COLUMN) != 1:
-        problems.append(found.problem(f"{what}: {FROM_COLUMN} stands second, behind the key."))
+        found.report(problems, f"{what}: {FROM_COLUMN} stands second, behind the key.")
     name = loader.scalar(found, problems, f"{FROM_COLUMN} of {what}")
     rest = tuple(entry for entry in node.entries if entry[0].text != FROM_COLUMN)
     return replace(node, entries=rest), name.text if name else ""
@@ -354,7 +352,7 @@ def _entities(
         keys: dict[str, tuple[Expression, ...]] = {}
         for event, written in found.entries:
             if event.text not in types:
-                problems.append(event.problem(f"{event.text!r} is not an event type.", nearest(event.text, types)))
+                event.report(problems, f"{event.text!r} is not an event type.", nearest(event.text, types))
                 continue
             parts = written.items if isinstance(written, Sequence) else (written,)
             read = [_key_part(part, event.text, names, problems) for part in parts]
@@ -363,7 +361,7 @@ def _entities(
         for each in zip(*keys.values(), strict=False):
             if len({field.type.hashing for field in each}) > 1:
                 words = f"{name}: the key is hashed for some event types and not for others, so it is never the same."
-                problems.append(key.problem(words, "Mark the field hashed in each of them, or in none."))
+                key.report(problems, words, "Mark the field hashed in each of them, or in none.")
         entities[name] = Entity(name, keys)
     return entities
 
@@ -376,8 +374,8 @@ def _key_part(node: Node, event: str, names: DeclaredNames, problems: list[Probl
     if isinstance(node, Scalar) and loader.NAME.fullmatch(node.text):
         if node.text in names.personal.get(event, ()):
             words = f"{node.text} is personal, and keys are read by all that decides."
-            problems.append(node.problem(words, "Mark the field hashed instead: the same value is then the same key."))
+            node.report(problems, words, "Mark the field hashed instead: the same value is then the same key.")
         else:
-            problems.append(node.problem(f"{node.text!r} is not a field of {event}.", nearest(node.text, fields)))
+            node.report(problems, f"{node.text!r} is not a field of {event}.", nearest(node.text, fields))
         return None
     return loader.expression(node, Scope(names, what="a key", this=(event,)), problems)

@@ -173,14 +173,14 @@ def load_summary(
         if name is None:
             continue
         if name.text in hidden:
-            problems.append(
-                name.problem(f"{SUMMARY} of {event}: {name.text} is personal, and screens do not show personal fields.")
+            name.report(
+                problems, f"{SUMMARY} of {event}: {name.text} is personal, and screens do not show personal fields."
             )
         elif name.text not in known:
             hint = nearest(name.text, known)
-            problems.append(name.problem(f"{SUMMARY} of {event}: {event} has no field {name.text!r}.", hint))
+            name.report(problems, f"{SUMMARY} of {event}: {event} has no field {name.text!r}.", hint)
         elif name.text in found:
-            problems.append(name.problem(f"{SUMMARY} of {event} names {name.text} twice."))
+            name.report(problems, f"{SUMMARY} of {event} names {name.text} twice.")
         else:
             found.append(name.text)
     return tuple(found)

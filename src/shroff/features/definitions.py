@@ -110,7 +110,7 @@ class FeatureTypes:
         for entity, value in top.entries if top else ():
             if entity.text not in self._names.entities:
                 hint = nearest(entity.text, self._names.entities) or "Declare it under entities in events.yaml."
-                self._problems.append(entity.problem(f"{entity.text!r} is not an entity.", hint))
+                entity.report(self._problems, f"{entity.text!r} is not an entity.", hint)
                 continue
             declared = loader.mapping(value, self._problems, f"features of {entity.text}")
             for key, written in declared.entries if declared else ():
@@ -134,7 +134,7 @@ class FeatureTypes:
         entity, written = self._written[name]
         if name in self._open:
             circle = " reads ".join([*self._open[self._open.index(name) :], name])
-            self._problems.append(written.problem(f"features depend on each other in a circle: {circle}."))
+            written.report(self._problems, f"features depend on each other in a circle: {circle}.")
             return None
         self._open.append(name)
         self._done[name] = self._read(name, entity, written)
@@ -156,7 +156,7 @@ class FeatureTypes:
         if node is None or len(self._problems) > before:
             return None
         if node.type == NOTHING:
-            self._problems.append(written.problem(f"feature {name} is always missing"))
+            written.report(self._problems, f"feature {name} is always missing")
             return None
         place = written if isinstance(written, Scalar) else None
         return Feature(name, entity, node, events_of(node, entity, self._events), place)

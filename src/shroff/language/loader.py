@@ -39,20 +39,20 @@ def expression(
 ) -> Expression | None:
     """Read an expression from a scalar, or from the stretch [offset, end) of it."""
     if not isinstance(node, Scalar):
-        problems.append(node.problem(f"{scope.what} must be one expression, not a {_shape(node)}"))
+        node.report(problems, f"{scope.what} must be one expression, not a {_shape(node)}")
         return None
     if end is None and not whole_text(node, problems, what="expression"):
         return None
     text = node.text[offset:end]
     if not text.strip():
-        problems.append(node.problem(f"{scope.what} is empty"))
+        node.report(problems, f"{scope.what} is empty")
         return None
     try:
         return check(text, scope, wanted)
     except SpoiledError:
         return None
     except ExpressionError as error:
-        problems.append(node.problem(error.message, error.hint, offset + error.start))
+        node.report(problems, error.message, error.hint, offset + error.start)
         return None
 
 
@@ -64,7 +64,7 @@ def mapping(node: Node | None, problems: list[Problem], what: str) -> Mapping | 
     """The node as a mapping."""
     if node is None or isinstance(node, Mapping):
         return node
-    problems.append(node.problem(f"{what} must be a mapping of names to values, not a {_shape(node)}"))
+    node.report(problems, f"{what} must be a mapping of names to values, not a {_shape(node)}")
     return None
 
 
@@ -72,7 +72,7 @@ def sequence(node: Node | None, problems: list[Problem], what: str) -> Sequence 
     """The node as a list."""
     if node is None or isinstance(node, Sequence):
         return node
-    problems.append(node.problem(f"{what} must be a list, not a {_shape(node)}"))
+    node.report(problems, f"{what} must be a list, not a {_shape(node)}")
     return None
 
 
@@ -81,10 +81,10 @@ def scalar(node: Node | None, problems: list[Problem], what: str) -> Scalar | No
     if node is None:
         return None
     if not isinstance(node, Scalar):
-        problems.append(node.problem(f"{what} must be one value, not a {_shape(node)}"))
+        node.report(problems, f"{what} must be one value, not a {_shape(node)}")
         return None
     if not node.text.strip():
-        problems.append(node.problem(f"{what} is empty"))
+        node.report(problems, f"{what} is empty")
         return None
     return node
 
@@ -106,7 +106,7 @@ def by_name(
     top, noun = mapping(node, problems, file), keys.what.removeprefix("a ")
     found: dict[str, _T] = {}
     if top is not None and len(top.entries) > most:
-        problems.append(top.problem(f"a project has at most {most} {noun}s, not {len(top.entries)}."))
+        top.report(problems, f"a project has at most {most} {noun}s, not {len(top.entries)}.")
         return {}
     for key, value in top.entries if top else ():
         named, what = name(key, problems, keys.what), f"the {noun} {key.text}"
@@ -127,24 +127,23 @@ def check_keys(found: Mapping, keys: MappingShape, problems: list[Problem], what
     for key, _ in found.entries:
         if key.text not in known:
             hint = nearest(key.text, known) or f"It takes {', '.join(known)}."
-            problems.append(key.problem(f"{what} has no key {key.text!r}.", hint))
+            key.report(problems, f"{what} has no key {key.text!r}.", hint)
     lacking = [name for name in keys.required if found.get(name) is None]
     if lacking:
-        problems.append(found.problem(f"{what} lacks {', '.join(lacking)}."))
+        found.report(problems, f"{what} lacks {', '.join(lacking)}.")
 
 
 def name(key: Scalar, problems: list[Problem], what: str, reserved: Collection[str] = ()) -> str | None:
     """A name: lower-case letters, digits and underscores, not one of the reserved words."""
     if not NAME.fullmatch(key.text) or len(key.text) > NAME_LENGTH_MAX:
-        problems.append(
-            key.problem(
-                f"{key.text!r} is not a name for {what}.",
-                "Names are lower-case letters, digits and _, and begin with a letter.",
-            )
+        key.report(
+            problems,
+            f"{key.text!r} is not a name for {what}.",
+            "Names are lower-case letters, digits and _, and begin with a letter.",
         )
         return None
     if key.text in reserved:
-        problems.append(key.problem(f"{key.text!r} is a word of the language and cannot name {what}."))
+        key.report(problems, f"{key.text!r} is a word of the language and cannot name {what}.")
         return None
     return key.text
 
@@ -156,7 +155,7 @@ def one_of(node: Node | None, options: Collection[str], problems: list[Problem],
         return None
     if found.text not in options:
         hint = nearest(found.text, options)
-        problems.append(found.problem(f"{what} is {' or '.join(options)}, not {found.text!r}.", hint))
+        found.report(problems, f"{what} is {' or '.join(options)}, not {found.text!r}.", hint)
         return None
     return found.text
 
@@ -176,7 +175,7 @@ def duration_ms(node: Node | None, problems: list[Problem], what: str) -> int | 
         return parse_duration(found.text)
     except ValueError as error:
         named = found.path.rpartition(".")[2] == what  # the place says it already
-        problems.append(found.problem(f"{error}." if named else f"{what}: {error}."))
+        found.report(problems, f"{error}." if named else f"{what}: {error}.")
         return None
 
 
@@ -186,7 +185,7 @@ def zone(node: Node | None, problems: list[Problem]) -> str | None:
     if found is None:
         return None
     if not is_zone(found.text):
-        problems.append(found.problem(f"{found.text!r} is not a time zone.", "Write one as Europe/Berlin."))
+        found.report(problems, f"{found.text!r} is not a time zone.", "Write one as Europe/Berlin.")
         return None
     return found.text
 
@@ -199,7 +198,7 @@ def day_end_ms(node: Node | None, problems: list[Problem], what: str) -> int | N
     try:
         day = datetime.strptime(found.text, "%Y-%m-%d").replace(tzinfo=UTC)
     except ValueError:
-        problems.append(found.problem(f"{what} is a day such as 2027-12-31, not {found.text!r}."))
+        found.report(problems, f"{what} is a day such as 2027-12-31, not {found.text!r}.")
         return None
     return round(day.timestamp()) * 1_000 + DAY_MS
 
@@ -211,7 +210,7 @@ def percent(node: Node | None, problems: list[Problem], what: str) -> float | No
         return None
     match = re.fullmatch(r"(\d{1,3}(?:\.\d{1,4})?)\s*%", found.text)
     if not match or float(match[1]) > 100:
-        problems.append(found.problem(f"{what} is a share such as 25%, not {found.text!r}."))
+        found.report(problems, f"{what} is a share such as 25%, not {found.text!r}.")
         return None
     return float(match[1]) / 100
 
@@ -226,7 +225,7 @@ def score(node: Node | None, problems: list[Problem], what: str) -> float | None
     except ValueError:
         digits, places = -1, 0
     if not 0 <= digits <= 10**places:
-        problems.append(found.problem(f"{what} is a score from 0 to 1, not {found.text!r}."))
+        found.report(problems, f"{what} is a score from 0 to 1, not {found.text!r}.")
         return None
     return to_real(digits, places)
 
@@ -255,7 +254,7 @@ def decimal(
         kind = "a whole number" if is_whole else "a number"
         start = f"above {low}" if is_above else f"from {low}"
         end = ("" if is_above else " on") if high is None else f" and at most {high}" if is_above else f" to {high}"
-        problems.append(found.problem(f"{what} is {kind} {start}{end}, not {quoted(found.text)}."))
+        found.report(problems, f"{what} is {kind} {start}{end}, not {quoted(found.text)}.")
         return None
     return value
 
@@ -267,6 +266,6 @@ def minor_units(node: Node | None, places: int, problems: list[Problem], what: s
         return None
     minor = Fraction(found) * 10**places
     if minor.denominator != 1:
-        problems.append(node.problem(f"{what} has more than the {places} places of the project's money."))
+        node.report(problems, f"{what} has more than the {places} places of the project's money.")
         return None
     return int(minor)

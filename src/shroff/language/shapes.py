@@ -28,7 +28,7 @@ def read_shape(node: Node, shape: Shape, problems: list[Problem], what: str) -> 
             try:
                 made = shape.make()
             except UsageError as error:
-                problems.append(node.problem(str(error)))
+                node.report(problems, str(error))
                 return None
             return read_shape(node, made, problems, what)
 
@@ -49,13 +49,13 @@ def _either(node: Node, shape: Either, problems: list[Problem], what: str) -> Pl
 
 def _one(node: Node, shape: One, problems: list[Problem], what: str) -> str | None:
     if not isinstance(node, Scalar) or (not node.text.strip() and not shape.may_be_empty):
-        problems.append(node.problem(f"{what} is {shape.what}."))
+        node.report(problems, f"{what} is {shape.what}.")
     elif shape.options and node.text not in shape.options:
-        problems.append(node.problem(f"{what} is {shape.what}.", nearest(node.text, shape.options)))
+        node.report(problems, f"{what} is {shape.what}.", nearest(node.text, shape.options))
     elif shape.pattern and not re.search(shape.pattern, node.text):
-        problems.append(node.problem(f"{what} is {shape.what}."))
+        node.report(problems, f"{what} is {shape.what}.")
     elif words := _excess(shape, node.text):
-        problems.append(node.problem(f"{what}: {words}."))
+        node.report(problems, f"{what}: {words}.")
     else:
         return node.text
     return None
@@ -77,7 +77,7 @@ def _excess(shape: One, text: str) -> str:
 
 def _many(node: Node, shape: Many, problems: list[Problem], what: str) -> list[Plain] | None:
     if not isinstance(node, Sequence):
-        problems.append(node.problem(f"{what} is {shape.what}."))
+        node.report(problems, f"{what} is {shape.what}.")
         return None
     read = [read_shape(item, shape.item, problems, what) for item in node.items]
     return [part for part in read if part is not None]
@@ -85,7 +85,7 @@ def _many(node: Node, shape: Many, problems: list[Problem], what: str) -> list[P
 
 def _keys(node: Node, shape: MappingShape, problems: list[Problem], what: str) -> dict[str, Plain] | None:
     if not isinstance(node, Mapping):
-        problems.append(node.problem(f"{what} is {shape.what}."))
+        node.report(problems, f"{what} is {shape.what}.")
         return None
     found: dict[str, Plain] = {}
     shapes = {key.name: key.shape for key in shape.keys}
@@ -95,14 +95,14 @@ def _keys(node: Node, shape: MappingShape, problems: list[Problem], what: str) -
             own = shape.named if re.search(shape.pattern, key.text) else None
         if own is None:
             hint = nearest(key.text, shape.names) or (f"It takes {', '.join(shape.names)}." if shape.names else "")
-            problems.append(key.problem(f"{what} has no key {key.text!r}.", hint))
+            key.report(problems, f"{what} has no key {key.text!r}.", hint)
             continue
         read = read_shape(value, own, problems, key.text)
         if read is not None:
             found[key.text] = read
     lacking = [name for name in shape.required if node.get(name) is None]
     if lacking:
-        problems.append(node.problem(f"{what} lacks {', '.join(lacking)}."))
+        node.report(problems, f"{what} lacks {', '.join(lacking)}.")
     if shape.is_single and len(node.entries) != 1:
-        problems.append(node.problem(f"{what} names one of {', '.join(shape.names)}."))
+        node.report(problems, f"{what} names one of {', '.join(shape.names)}.")
     return found

@@ -98,11 +98,11 @@ def load_models(
 
 def _event(key: Scalar, events: Events, problems: list[Problem]) -> EventType | None:
     if key.text not in events.types:
-        problems.append(key.problem(f"{key.text!r} is not an event type.", nearest(key.text, events.types)))
+        key.report(problems, f"{key.text!r} is not an event type.", nearest(key.text, events.types))
         return None
     if not events.types[key.text].is_decided:
         words = f"{key.text} is not decided, so it has no score."
-        problems.append(key.problem(words, f"Write 'decide: true' under {key.text} in events.yaml."))
+        key.report(problems, words, f"Write 'decide: true' under {key.text} in events.yaml.")
         return None
     return events.types[key.text]
 
@@ -170,7 +170,7 @@ class _ModelLoader:
                 "When a fold is tested, the newest events that it could learn from are younger than that: it leaves "
                 "them out, labeled or not, so a longer delay loses nothing."
             )
-            self._warnings.append(written.problem(f"{words}.", hint))
+            written.report(self._warnings, f"{words}.", hint)
         return Split(train, label_delay_ms if delay is None else delay, test, FOLDS if folds is None else int(folds))
 
     def _length(self, found: YamlMapping | None, name: str, default_ms: int) -> int:
@@ -178,7 +178,7 @@ class _ModelLoader:
         node = found.get(name) if found else None
         length_ms = loader.duration_ms(node, self._problems, name)
         if length_ms == 0 and node is not None:
-            self._problems.append(node.problem(f"{name} is above 0."))
+            node.report(self._problems, f"{name} is above 0.")
         return default_ms if length_ms is None else length_ms
 
     def _mapping(self, node: YamlNode | None, keys: MappingShape, what: str) -> YamlMapping | None:
@@ -200,7 +200,7 @@ class _ModelLoader:
         if by.text not in keyed:
             words = f"has no key in {self._event.name}" if by.text in entities else "is not an entity"
             hint = nearest(by.text, keyed) or (f"There is {', '.join(keyed)}." if keyed else "None is declared.")
-            self._problems.append(by.problem(f"{by.text!r} {words}.", hint))
+            by.report(self._problems, f"{by.text!r} {words}.", hint)
             return None
         return None if k is None else DailyCapacity(by.text, int(k))
 
@@ -224,7 +224,7 @@ class _ModelLoader:
         found = self._mapping(node, gate_keys(names), "gates")
         if found is not None and not found.entries:
             hint = f"Leave gates out for those that hold by default, or write 'gates: {NO_GATES}' to ask nothing."
-            self._problems.append(found.problem("gates asks nothing.", hint))
+            found.report(self._problems, "gates asks nothing.", hint)
         gates: list[ModelGate] = []
         for key, value in found.entries if found else ():
             metric = metric_of(key.text)
@@ -242,7 +242,7 @@ class _ModelLoader:
         if limits is None or isinstance(value, Scalar):
             example = REQUIRED if limits is None else f"{{ {limits.keys[0].name}: {limits.keys[0].examples[0]} }}"
             words = f"{metric.name} passes or does not" if limits is None else f"{metric.name} has limits"
-            self._problems.append(value.problem(f"{words}.", f"Write {metric.name}: {example}."))
+            value.report(self._problems, f"{words}.", f"Write {metric.name}: {example}.")
             return None
         found = self._mapping(value, limits, metric.name)
         if found is None:
@@ -251,11 +251,11 @@ class _ModelLoader:
             return self._fairness(found)
         if all(key.text == "at" for key, _ in found.entries):
             names = ", ".join(name for name in limits.names if name != "at")
-            self._problems.append(found.problem(f"{metric.name} has no limit.", f"It takes {names}."))
+            found.report(self._problems, f"{metric.name} has no limit.", f"It takes {names}.")
         at_least, at_most = (self._limit(metric, found, name) for name in ("at_least", "at_most"))
         at = loader.decimal(found.get("at"), self._problems, f"at of {metric.name}", 0, 1)
         if at_least is not None and at_most is not None and at_least > at_most:
-            self._problems.append(found.problem(f"at_least {at_least:g} is above at_most {at_most:g}."))
+            found.report(self._problems, f"at_least {at_least:g} is above at_most {at_most:g}.")
         above = found.get("above_champion_by")
         by = None if above is None else self._above(metric, above)
         return ModelGate(metric.name, at_least, at_most, by, at=None if at is None else float(at))
@@ -266,7 +266,7 @@ class _ModelLoader:
         by = self._inputs.slices(named) if named else ()
         self._segments |= {part.name: part for part in by}
         if isinstance(named, YamlSequence) and not named.items:
-            self._problems.append(named.problem("by names no field.", "Write by: [FIELD]."))
+            named.report(self._problems, "by names no field.", "Write by: [FIELD].")
         limit = self._gate(RATIO, ratio) if ratio else None
         return None if limit is None else replace(limit, metric=FAIRNESS, by=tuple(part.name for part in by))
 
@@ -293,8 +293,8 @@ class _ModelLoader:
             if need not in there:
                 words, cure = _NEEDS[need]
                 event = self._event.name
-                self._problems.append(
-                    key.problem(f"{metric.name} cannot be computed without {words}.", cure.format(event=event))
+                key.report(
+                    self._problems, f"{metric.name} cannot be computed without {words}.", cure.format(event=event)
                 )
 
     # ---- the rest
@@ -307,7 +307,7 @@ class _ModelLoader:
             parameter = known.get(key.text)
             if parameter is None:
                 hint = nearest(key.text, known) or f"It takes {', '.join(known)}."
-                self._problems.append(key.problem(f"{learner} has no parameter {key.text!r}.", hint))
+                key.report(self._problems, f"{learner} has no parameter {key.text!r}.", hint)
                 continue
             number = loader.decimal(
                 value,
@@ -328,9 +328,9 @@ class _ModelLoader:
             return {}
         if learner == "isolation":
             words = "isolation learns without labels, so its parameters cannot be compared."
-            self._problems.append(found.problem(words, "Leave search out."))
+            found.report(self._problems, words, "Leave search out.")
         if not found.entries:
-            self._problems.append(found.problem("search has no bound.", "It takes trials, time."))
+            found.report(self._problems, "search has no bound.", "It takes trials, time.")
         loader.decimal(found.get("trials"), self._problems, "trials", 1, 10**6, is_whole=True)
         self._length(found, "time", 0)
         return {key.text: value.text for key, value in found.entries if isinstance(value, Scalar)}
@@ -338,7 +338,7 @@ class _ModelLoader:
     def _negatives(self, node: YamlNode | None) -> float:
         share = loader.percent(node, self._problems, "negatives")
         if share == 0 and node is not None:
-            self._problems.append(node.problem("negatives is above 0%: without genuine events nothing can be learned."))
+            node.report(self._problems, "negatives is above 0%: without genuine events nothing can be learned.")
         return 1.0 if share is None else share
 
     def _reasons(self, node: YamlNode | None) -> frozenset[str]:
@@ -347,6 +347,6 @@ class _ModelLoader:
         for item in listed.items if listed else ():
             reason = loader.scalar(item, self._problems, "a reason")
             if reason is not None and reason.text in found:
-                self._problems.append(reason.problem(f"{reason.text!r} is used twice."))
+                reason.report(self._problems, f"{reason.text!r} is used twice.")
             found += [reason.text] if reason is not None else []
         return frozenset(found)

@@ -177,15 +177,15 @@ def _hold_against_rules(
         if rule.notify in _UNNAMED and notice is None and rule.place is not None:
             whom, hint = _UNNAMED[rule.notify]
             words = f"rule {rule.id} notifies {whom}, but notices/{rule.notify}.yaml is missing, so no mail is sent."
-            warnings.append(rule.place.problem(words, hint))
+            rule.place.report(warnings, words, hint)
         if notice is None or notice.place is None:
             continue
         if notice.on != "flag":
             words = f"rule {rule.id} names this notice, which is on {notice.on}s, not on flags."
-            problems.append(notice.place.problem(words, "Write 'on: flag', or give the rule a separate notice."))
+            notice.place.report(problems, words, "Write 'on: flag', or give the rule a separate notice.")
         elif notice.event and notice.event != rule.on:
             words = f"rule {rule.id} names this notice and is on {rule.on}; the notice is about {notice.event}."
-            problems.append(notice.place.problem(words, "Write a separate notice for that event type."))
+            notice.place.report(problems, words, "Write a separate notice for that event type.")
 
 
 class _Loader:
@@ -266,7 +266,7 @@ class _Loader:
         if plain.get("on", "flag") not in OF_EVENTS:
             if named is not None:
                 words = f"a notice on {plain['on']} has no event, so 'event' has no effect."
-                self._problems.append(named.problem(words))
+                named.report(self._problems, words)
             return ""
         if named is None:
             rules = {rule.on for rule in self._definitions.rules if rule.notify == self._name}
@@ -274,7 +274,7 @@ class _Loader:
             return next(iter(known)) if len(known) == 1 else ""
         text = str(plain["event"])
         if text not in types:
-            self._problems.append(named.problem(f"{text!r} is not an event type.", nearest(text, types)))
+            named.report(self._problems, f"{text!r} is not an event type.", nearest(text, types))
             return ""
         return text
 
@@ -283,7 +283,7 @@ class _Loader:
             return None
         if not self._event:
             words = f"{what} reads an event, but its type is not named."
-            self._problems.append(node.problem(words, "Name it: 'event: payment'."))
+            node.report(self._problems, words, "Name it: 'event: payment'.")
             return None
         definitions = self._definitions
         names = definitions.events.names(frozenset(definitions.reference.lists), definitions.settings.money_places)
@@ -313,9 +313,9 @@ class _Loader:
             return FromEvent(node=self._expression(node.get("look_up"), what))
         name, type_ = str(plain["field"]), self._definitions.events.types.get(self._event)
         if type_ is None:
-            self._problems.append(node.problem(f"{what} reads a field, but its event type is not named."))
+            node.report(self._problems, f"{what} reads a field, but its event type is not named.")
         elif name not in (known := [field.name for field in type_.declared]):
-            self._problems.append(node.problem(f"{self._event} has no field {name!r}.", nearest(name, known)))
+            node.report(self._problems, f"{self._event} has no field {name!r}.", nearest(name, known))
         return FromEvent(name)
 
     def _said(self, tree: YamlMapping, plain: Mapping[str, Any], what: str, default: str) -> str | FromEvent:
@@ -330,7 +330,7 @@ class _Loader:
         addresses = (plain,) if isinstance(plain, str) else tuple(plain)
         for address in addresses:
             if not is_address(address):
-                self._problems.append(node.problem(f"{address!r} is not a mail address."))
+                node.report(self._problems, f"{address!r} is not a mail address.")
         return To(addresses)
 
     # ---- the rest
@@ -339,15 +339,15 @@ class _Loader:
         zone = plain.get("zone", self._zone)
         self._check_zone(node.get("zone") if isinstance(node, YamlMapping) else None, zone)
         if plain["from"] == plain["to"] and node is not None:
-            self._problems.append(
-                node.problem(f"quiet hours from {plain['from']} to {plain['to']} are empty, or the whole day.")
+            node.report(
+                self._problems, f"quiet hours from {plain['from']} to {plain['to']} are empty, or the whole day."
             )
         return Quiet(_minute(plain["from"]), _minute(plain["to"]), zone)
 
     def _check_zone(self, node: Node | None, zone: str | FromEvent) -> None:
         if isinstance(zone, str) and node is not None and not is_zone(zone):
             words = f"{zone!r} is not a time zone."
-            self._problems.append(node.problem(words, "Use a name of the tz database: Europe/Berlin, UTC."))
+            node.report(self._problems, words, "Use a name of the tz database: Europe/Berlin, UTC.")
 
     def _check(self, tree: YamlMapping, notice: Notice) -> None:
         """What must stand beside what."""

@@ -47,7 +47,7 @@ def laid_over(
             found |= {name: _without(old, ids) for name, old in found.items() if name.startswith(RULES)}
             found[f"{RULES}{DRAFT}{len(found)}"] = tree
         elif tree is not None:
-            problems.append(tree.problem("a draft's file of rules is a list: '- id: many_payments'."))
+            tree.report(problems, "a draft's file of rules is a list: '- id: many_payments'.")
     return found
 
 

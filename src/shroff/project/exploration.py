@@ -151,7 +151,7 @@ def load_sample(node: Node | None, problems: list[Problem]) -> Sample | None:
     start = loader.score(found.get("uncertain_from"), problems, "uncertain_from")
     if bool(uncertain) == (start is None):
         words = "uncertain_share, above 0%, and uncertain_from belong together."
-        problems.append(found.problem(words, "Give both or neither."))
+        found.report(problems, words, "Give both or neither.")
     if len(problems) > before or share is None or not seed:
         return None
     return Sample(share, uncertain or share, start or 0.0, seed)
@@ -167,7 +167,7 @@ def _draw(
     loader.check_keys(found, shape, problems, name)
     share = loader.percent(found.get("share"), problems, "share")
     if share == 0:
-        problems.append(found.problem("a share of 0% draws nothing.", f"Leave '{name}' out."))
+        found.report(problems, "a share of 0% draws nothing.", f"Leave '{name}' out.")
     return found, share, _seed(found, problems)
 
 
@@ -177,6 +177,6 @@ def _seed(of: Mapping, problems: list[Problem]) -> str | None:
     if found is None:
         return None
     if len(found.text.strip()) < SEED_LENGTH_MIN:
-        problems.append(found.problem(f"seed has fewer than {SEED_LENGTH_MIN} characters.", _NEW_SEED))
+        found.report(problems, f"seed has fewer than {SEED_LENGTH_MIN} characters.", _NEW_SEED)
         return None
     return found.text.strip()

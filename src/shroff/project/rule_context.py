@@ -103,7 +103,7 @@ def rate_warnings(events: Events, rules: Sequence[Rule]) -> list[Problem]:
             field = f"{rule.on}.{unasked[0]}"
             words = f"rule {rule.id} compares {field}, which is missing where no rate is valid; no rule asks for that."
             cure = f"Add a rule with the effect review: when: {field} is missing"
-            warnings.append(rule.place.problem(words, cure))
+            rule.place.report(warnings, words, cure)
     return warnings
 
 
@@ -121,5 +121,5 @@ def source_warnings(features: Iterable[Feature], rules: Iterable[Rule]) -> list[
             if any(isinstance(leaf, ItemField) and leaf.name == "source" for leaf in walk(part.condition)):
                 words = f"{what} filters by source, so it ignores labels that did not change the active verdict: "
                 more = "such as a customer's answer after a fraud label or an analyst's answer."
-                warnings.append(place.problem(words + more, "Write 'of each source' after it to count them too."))
+                place.report(warnings, words + more, "Write 'of each source' after it to count them too.")
     return warnings

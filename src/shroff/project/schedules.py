@@ -132,7 +132,7 @@ def _cron(node: Node | None, zone: str, problems: list[Problem]) -> str:
     try:
         from cronsim import CronSim, CronSimError
     except ImportError:
-        problems.append(found.problem(NO_LIBRARY))
+        found.report(problems, NO_LIBRARY)
         return ""
     hint = "Write minute, hour, day of the month, month and day of the week: '0 5 * * *' is each day at 05:00."
     words = "it must have five fields" if len(found.text.split()) != CRON_FIELDS else ""
@@ -141,7 +141,7 @@ def _cron(node: Node | None, zone: str, problems: list[Problem]) -> str:
     except (CronSimError, StopIteration) as error:
         words = words or str(error)[:1].lower() + str(error)[1:] or "it is never due"
     if words:
-        problems.append(found.problem(f"{found.text!r} is not a cron expression: {words}.", hint))
+        found.report(problems, f"{found.text!r} is not a cron expression: {words}.", hint)
     return found.text
 
 
@@ -150,7 +150,7 @@ def _timeout_ms(node: Node | None, problems: list[Problem]) -> int:
     if given is None:
         return TIMEOUT_MS
     if not TIMEOUT_MS_MIN <= given <= TIMEOUT_MS_MAX and isinstance(node, Scalar):
-        problems.append(node.problem("timeout is 1s to 7d."))
+        node.report(problems, "timeout is 1s to 7d.")
     return given
 
 
@@ -159,6 +159,6 @@ def _retries(node: Node | None, problems: list[Problem]) -> int:
     if found is None:
         return 0
     if not found.text.isdecimal() or len(found.text) > 2 or int(found.text) > RETRIES_MAX:
-        problems.append(found.problem(f"retries is a whole number from 0 to {RETRIES_MAX}, not {found.text!r}."))
+        found.report(problems, f"retries is a whole number from 0 to {RETRIES_MAX}, not {found.text!r}.")
         return 0
     return int(found.text)

@@ -60,7 +60,7 @@ def _load(tree: YamlMapping, definitions: Definitions, problems: list[Problem]) 
         for name in names:
             if name not in known:
                 hint = nearest(name, known) or f"There is {', '.join(known) or 'none'}."
-                problems.append(tree.problem(f"there is no funnel {name!r} in {FILE}.", hint))
+                tree.report(problems, f"there is no funnel {name!r} in {FILE}.", hint)
     return ReportContent(figures, tuple(dict.fromkeys(names))) if figures or names else None
 
 

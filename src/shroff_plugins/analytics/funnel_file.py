@@ -125,7 +125,7 @@ class _FunnelLoader:
         if user is not None:
             self._check_user(user, types)
         if split is not None and (mistake := split_mistake(self._events, types, split.text)):
-            self._problems.append(split.problem(mistake))
+            split.report(self._problems, mistake)
         within_ms = loader.duration_ms(found.get("within"), self._problems, "within")
         word = loader.one_of(found.get("next"), (AFTER, EVER), self._problems, "next")
         named = "" if user is None else user.text
@@ -137,7 +137,7 @@ class _FunnelLoader:
             return []
         if not STEPS[0] <= len(listed.items) <= STEPS[1]:
             words = f"a funnel has {STEPS[0]} to {STEPS[1]} steps, not {len(listed.items)}."
-            self._problems.append(listed.problem(words))
+            listed.report(self._problems, words)
         steps = list[FunnelStep]()
         for item in listed.items:
             step = self._step(item)
@@ -145,7 +145,7 @@ class _FunnelLoader:
                 continue
             if step.name in {known_step.name for known_step in steps}:
                 hint = "Give one of them another name: { name: again, event: login }."
-                self._problems.append(item.problem(f"the step {step.name!r} is used twice.", hint))
+                item.report(self._problems, f"the step {step.name!r} is used twice.", hint)
             steps.append(step)
         return steps
 
@@ -176,11 +176,11 @@ class _FunnelLoader:
             type_ = loader.scalar(item, self._problems, "an event type of a step")
             if type_ is not None and type_.text not in self._events.types:
                 hint = nearest(type_.text, self._events.types) or f"There is {', '.join(self._events.types) or 'none'}."
-                self._problems.append(type_.problem(f"{type_.text!r} is not an event type.", hint))
+                type_.report(self._problems, f"{type_.text!r} is not an event type.", hint)
             elif type_ is not None:
                 types[type_.text] = None
         if isinstance(node, YamlSequence) and not node.items:
-            self._problems.append(node.problem("a step has at least one event type."))
+            node.report(self._problems, "a step has at least one event type.")
         return tuple(types)
 
     def _check_user(self, user: Scalar, types: Sequence[str]) -> None:
@@ -192,12 +192,12 @@ class _FunnelLoader:
             if types and not having:
                 known = [*self._events.entities, *(self._events.types[types[0]].field_names)]
                 words = f"{user.text!r} is not an entity, and no field of {', '.join(types)}."
-                self._problems.append(user.problem(words, nearest(user.text, known)))
+                user.report(self._problems, words, nearest(user.text, known))
                 return
         lacking = [name for name in types if name not in having]
         if lacking:
             what = f"no key of {user.text}" if entity else f"no field {user.text!r}"
             hint = f"Add {lacking[0]} to {user.text} under entities in events.yaml." if entity else ""
-            self._problems.append(user.problem(f"{lacking[0]} has {what}, so its users are not known.", hint))
+            user.report(self._problems, f"{lacking[0]} has {what}, so its users are not known.", hint)
         elif entity is None and (mistake := split_mistake(self._events, types, user.text)):
-            self._problems.append(user.problem(mistake.replace("split by", "a user is")))
+            user.report(self._problems, mistake.replace("split by", "a user is"))

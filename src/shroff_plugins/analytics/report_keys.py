@@ -164,7 +164,7 @@ def load_figures(node: YamlNode | None, definitions: Definitions, problems: list
     found: dict[str, Figure] = {}
     entries = node.entries if isinstance(node, YamlMapping) else ()
     if len(entries) > FIGURES_MAX and node is not None:
-        problems.append(node.problem(f"a report has at most {FIGURES_MAX} figures, not {len(entries)}."))
+        node.report(problems, f"a report has at most {FIGURES_MAX} figures, not {len(entries)}.")
         return {}
     for key, value in entries:
         if isinstance(value, YamlMapping):
@@ -187,7 +187,7 @@ class _FigureLoader:
     def load(self, name: str, tree: YamlMapping) -> Figure | None:
         before = len(self._problems)
         for words in _misfits(tree):
-            self._problems.append(tree.problem(f"{name}: {words}"))
+            tree.report(self._problems, f"{name}: {words}")
         if len(self._problems) > before:
             return None
         if tree.get("event") is not None:
@@ -203,19 +203,19 @@ class _FigureLoader:
         total = None if written is None else self._expression(written, of.events, "the sum of a figure")
         type_ = INTEGER if total is None else total.type
         if not type_.is_exact and written is not None:
-            self._problems.append(written.problem(f"a sum is of money, an integer or a number, not of {type_}."))
+            written.report(self._problems, f"a sum is of money, an integer or a number, not of {type_}.")
         if distinct:
             self._check_user(tree, distinct, (*of.events, *(() if also is None else also.events)))
         days = int(float(_text(tree, "days") or "1"))
         if not 1 <= days <= DAYS_MAX:
-            self._problems.append(tree.problem(f"{name}: days is 1 to {DAYS_MAX}."))
+            tree.report(self._problems, f"{name}: days is 1 to {DAYS_MAX}.")
         return Figure(name, type_, of=of, distinct=distinct, also=also, sum=total, days=days, **_shown(tree))
 
     def _of_fact(self, name: str, tree: YamlMapping) -> Figure | None:
         fact, features = _text(tree, "fact"), self._definitions.features
         if fact not in features:
             hint = nearest(fact, features) or f"There is {', '.join(features) or 'none'}."
-            self._problems.append(tree.problem(f"{name}: there is no feature {fact!r}.", hint))
+            tree.report(self._problems, f"{name}: there is no feature {fact!r}.", hint)
             return None
         type_ = features[fact].node.type
         return Figure(name, type_, fact=fact, key=_text(tree, "key"), **_shown(tree))
@@ -229,7 +229,7 @@ class _FigureLoader:
         if node is None or written is None:
             return None
         if not node.type.is_numeric:
-            self._problems.append(written.problem(f"the value of a figure is a number, not {node.type}."))
+            written.report(self._problems, f"the value of a figure is a number, not {node.type}.")
         reads = tuple(figure for figure in self._known if figure_of(figure) in _names_in(node))
         return Figure(name, node.type, value=node, reads=reads, **_shown(tree))
 
@@ -244,7 +244,7 @@ class _FigureLoader:
                 types[text] = None
             else:
                 hint = nearest(text, self._events.types) or f"There is {', '.join(self._events.types) or 'none'}."
-                self._problems.append(item.problem(f"{text!r} is not an event type.", hint))
+                item.report(self._problems, f"{text!r} is not an event type.", hint)
         found = tuple(types)
         if where is None or not found:
             return CountedEvents(found)
@@ -271,9 +271,9 @@ class _FigureLoader:
         if lacking:
             known = [*self._events.entities, *self._events.types[lacking[0]].field_names]
             words = f"{lacking[0]} has no {'key of' if entity else 'entity or field'} {user!r} to count."
-            self._problems.append(place.problem(words, nearest(user, known)))
+            place.report(self._problems, words, nearest(user, known))
         elif entity is None and (mistake := split_mistake(self._events, types, user)):
-            self._problems.append(place.problem(mistake.replace("split by", "distinct is")))
+            place.report(self._problems, mistake.replace("split by", "distinct is"))
 
 
 def _misfits(tree: YamlMapping) -> list[str]:

@@ -162,16 +162,16 @@ def _is_path(key: Scalar, calls: Mapping[str, Call], problems: list[Problem]) ->
     path = key.text
     if not _PATH.fullmatch(path):
         hint = "It begins with / and has letters, digits and - . _ ~ between, such as /predict/."
-        problems.append(key.problem(f"{path!r} is not a path of a call.", hint))
+        key.report(problems, f"{path!r} is not a path of a call.", hint)
         return False
     ours = re.match(_OURS, path)
     if ours is not None:
         words = f"paths below {ours[0].rstrip('/')} are reserved for the service."
-        problems.append(key.problem(words, "Choose another path; /api/v2 and other names below /api are free."))
+        key.report(problems, words, "Choose another path; /api/v2 and other names below /api are free.")
         return False
     same = next((call for call in calls if call.rstrip("/") == path.rstrip("/")), None)
     if same is not None:
-        problems.append(key.problem(f"{path} is answered as {same} already: a trailing slash makes no difference."))
+        key.report(problems, f"{path} is answered as {same} already: a trailing slash makes no difference.")
     return same is None
 
 
@@ -181,10 +181,10 @@ def _event(node: YamlNode | None, events: Events, problems: list[Problem]) -> Ev
         return None
     event = events.types.get(found.text)
     if event is None:
-        problems.append(found.problem(f"{found.text!r} is not an event type.", nearest(found.text, events.types)))
+        found.report(problems, f"{found.text!r} is not an event type.", nearest(found.text, events.types))
     elif not event.is_decided:
         hint = f"Write 'decide: true' under {event.name} in events.yaml."
-        problems.append(found.problem(f"{event.name} is not decided, so it has no answer.", hint))
+        found.report(problems, f"{event.name} is not decided, so it has no answer.", hint)
         return None
     return event
 
@@ -227,12 +227,12 @@ class _CallLoader:
         for key, value in top.entries if top else ():
             if key.text not in known:
                 words = f"{self._event.name} has no field {key.text!r}."
-                self._problems.append(key.problem(words, nearest(key.text, known)))
+                key.report(self._problems, words, nearest(key.text, known))
                 continue
             expression = loader.expression(value, scope, self._problems)
             if expression is not None and _reads_line(expression):
                 words = "row.file and row.number exist for lines of files only, not in a call."
-                self._problems.append(value.problem(words))
+                value.report(self._problems, words)
             self._has_mistake = self._has_mistake or expression is None  # then nobody knows what is read
             if expression is not None:
                 expressions[key.text] = expression
@@ -253,7 +253,7 @@ class _CallLoader:
     def _places(self, listed: Sequence, read: set[str], seen: set[str]) -> Iterator[str]:
         """The names of a list's values, `read` by something, and none `seen` before."""
         if not 0 < len(listed.items) <= PLACES_MAX:
-            self._problems.append(listed.problem(f"a list has 1 to {PLACES_MAX:,} values, not {len(listed.items):,}."))
+            listed.report(self._problems, f"a list has 1 to {PLACES_MAX:,} values, not {len(listed.items):,}.")
             return
         for item in listed.items:
             found = loader.scalar(item, self._problems, "the name of a value")
@@ -261,10 +261,10 @@ class _CallLoader:
                 continue
             name = found.text.removesuffix("?")
             if name != UNREAD and name in seen:
-                self._problems.append(found.problem(f"the name {name!r} is used twice."))
+                found.report(self._problems, f"the name {name!r} is used twice.")
             elif name != UNREAD and name not in read and not self._has_mistake:
                 hint = nearest(name, read) or f"Write {UNREAD} for a value that is not read."
-                self._problems.append(found.problem(f"nothing reads {name!r}.", hint))
+                found.report(self._problems, f"nothing reads {name!r}.", hint)
             seen.add(name)
             if name != found.text:
                 self._may_lack.add(name)
@@ -293,7 +293,7 @@ class _CallLoader:
             if expression is not None:
                 answer[key.text] = expression
         if top is not None and not top.entries:
-            self._problems.append(top.problem("the answer is empty.", "Write, for example, { score: score }."))
+            top.report(self._problems, "the answer is empty.", "Write, for example, { score: score }.")
         return answer
 
     def _features(self, item: YamlNode) -> list[str]:
@@ -309,7 +309,7 @@ class _CallLoader:
         if not matching:
             hint = nearest(found.text, self._shown) or f"There is {', '.join(sorted(self._shown)[:5]) or 'none'}."
             words = f"{found.text!r} is not a feature that a decision of {self._event.name} shows."
-            self._problems.append(found.problem(words, hint))
+            found.report(self._problems, words, hint)
         return matching
 
     def _type_of(self, name: str) -> Type | None:

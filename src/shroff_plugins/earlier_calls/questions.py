@@ -280,15 +280,13 @@ def load_question(path: str, found: YamlMapping, context: FileContext, problems:
     loader = _Loader(kind, context.features if reads == "facts" else None, context.names.money_places, problems)
     ask = loader.ask(found.get("ask"))
     if (each is None) == (answer is None):
-        problems.append(
-            found.problem(f"{what} needs either each or answer.", "each is for a list, answer for all else.")
-        )
+        found.report(problems, f"{what} needs either each or answer.", "each is for a list, answer for all else.")
         return None
     if each is not None and not kind.rows:
-        problems.append(each.problem(f"{reads} has no rows: write answer."))
+        each.report(problems, f"{reads} has no rows: write answer.")
         return None
     if method == "get" and many is not None:
-        problems.append(many.problem("a query has no list: many goes with method: post."))
+        many.report(problems, "a query has no list: many goes with method: post.")
     shown = loader.part(answer, kind.names) if each is None else loader.part(each, kind.of_row)
     part = {} if shown is None else shown
     unread = _names(found.get("unread"), problems)
@@ -308,7 +306,7 @@ def load_sending(path: str, found: YamlMapping, context: FileContext, problems: 
     wrong = [recipient for recipient in recipients if not _MAIL.fullmatch(recipient)]
     if node is not None and (wrong or not 0 < len(recipients) <= RECIPIENTS_MAX):
         words = f"{wrong[0]!r} is not an address." if wrong else f"recipients are 1 to {RECIPIENTS_MAX} addresses."
-        problems.append(node.problem(words, "Write such as [analysts@bank.example]."))
+        node.report(problems, words, "Write such as [analysts@bank.example].")
     unread = _names(found.get("unread"), problems)
     return AskingCall(path, sends, "post", "", unread, ask, {} if part is None else part, recipients=recipients)
 
@@ -336,14 +334,14 @@ class _Loader:
         for key, value in top.entries if top else ():
             if key.text not in known:
                 hint = nearest(key.text, known) or f"It has {', '.join(known)}."
-                self._problems.append(key.problem(f"the question has no {key.text!r}.", hint))
+                key.report(self._problems, f"the question has no {key.text!r}.", hint)
                 continue
             part = self.part(value)
             if part is not None:
                 asked[key.text] = part
         lacking = [name for name in required if top is not None and top.get(name) is None]
         if top is not None and lacking:
-            self._problems.append(top.problem(f"the question lacks {', '.join(lacking)}."))
+            top.report(self._problems, f"the question lacks {', '.join(lacking)}.")
         return asked
 
     def part(self, node: YamlNode | None, names: Collection[str] | None = None) -> Part | None:
@@ -364,13 +362,13 @@ class _Loader:
 
     def _check(self, node: Scalar, path: tuple[str, ...], names: Collection[str] | None) -> None:
         if path in {("file",), ("number",)}:
-            self._problems.append(node.problem("row.file and row.number exist for lines of files only, not in a call."))
+            node.report(self._problems, "row.file and row.number exist for lines of files only, not in a call.")
         elif names is not None and path[0] not in {*names, REQUEST}:
             hint = nearest(path[0], names) or f"There is {', '.join(names)} and {REQUEST}."
-            self._problems.append(node.problem(f"the result has nothing named {path[0]!r}.", hint))
+            node.report(self._problems, f"the result has nothing named {path[0]!r}.", hint)
         elif names is not None and path[0] == "features" and self._features is not None:
             for name in set(path[1:2]).difference(self._features):
-                self._problems.append(node.problem(f"{name!r} is not a feature.", nearest(name, self._features)))
+                node.report(self._problems, f"{name!r} is not a feature.", nearest(name, self._features))
 
 
 def paths_of(part: Part) -> Iterator[tuple[str, ...]]:

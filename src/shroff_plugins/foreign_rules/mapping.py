@@ -64,7 +64,7 @@ def load_mapping(text: str, file: str, problems: list[Problem]) -> Mapped:
         for key, _ in node.entries if isinstance(node, YamlMapping) else ():
             if key.text not in known and key.text in given:
                 hint = nearest(key.text, known) or f"There is {', '.join(known)}."
-                problems.append(key.problem(f"{key.text!r} is none of Radar's {what}.", hint))
+                key.report(problems, f"{key.text!r} is none of Radar's {what}.", hint)
     named = _named(top, "attributes", problems)
     attributes = {name if name.startswith("::") else name.strip(":").lower(): value for name, value in named.items()}
     return Mapped(attributes, entities, _named(top, "lists", problems), charges, _named(top, "outcomes", problems))

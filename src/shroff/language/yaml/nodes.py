@@ -27,8 +27,29 @@ _PIECES = {
 }
 
 
+class Located:
+    """What stands somewhere in a file."""
+
+    __slots__ = ()
+    line: int
+    column: int
+    path: str
+    file: str
+
+    def place(self, offset: int) -> Place:
+        """Line and column in the file."""
+        return self.line, self.column
+
+    def problem(self, message: str, hint: str = "", offset: int = 0) -> Problem:
+        return Problem(self.file, *self.place(offset), self.path, message, hint)
+
+    def report(self, problems: list[Problem], message: str, hint: str = "", offset: int = 0) -> None:
+        """Put a problem here to those of a project."""
+        problems.append(self.problem(message, hint, offset))
+
+
 @dataclass(frozen=True, slots=True)
-class Scalar:
+class Scalar(Located):
     """A scalar. `comment` is the comment after ` #` on the line where a plain scalar ends."""
 
     text: str
@@ -49,13 +70,9 @@ class Scalar:
         places = _places_of(self.text, self.source or self.text, self.style, (self.line, self.column))
         return places[max(0, min(offset, len(self.text)))]
 
-    def problem(self, message: str, hint: str = "", offset: int = 0) -> Problem:
-        line, column = self.place(offset)
-        return Problem(self.file, line, column, self.path, message, hint)
-
 
 @dataclass(frozen=True, slots=True)
-class Mapping:
+class Mapping(Located):
     """Keys with their nodes, in the order of the file; no key is used twice."""
 
     entries: tuple[tuple[Scalar, Node], ...]
@@ -73,12 +90,9 @@ class Mapping:
     def keys(self) -> tuple[str, ...]:
         return tuple(name.text for name, _ in self.entries)
 
-    def problem(self, message: str, hint: str = "") -> Problem:
-        return Problem(self.file, self.line, self.column, self.path, message, hint)
-
 
 @dataclass(frozen=True, slots=True)
-class Sequence:
+class Sequence(Located):
     """A list of nodes."""
 
     items: tuple[Node, ...]
@@ -89,9 +103,6 @@ class Sequence:
     # As for a mapping, for brackets.
     source: str = field(default="", repr=False, compare=False)
     tail: str = field(default="", repr=False, compare=False)
-
-    def problem(self, message: str, hint: str = "") -> Problem:
-        return Problem(self.file, self.line, self.column, self.path, message, hint)
 
 
 Node = Scalar | Mapping | Sequence

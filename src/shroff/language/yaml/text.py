@@ -63,7 +63,7 @@ def whole_text(scalar: Node, problems: list[Problem], *, what: str) -> bool:
         meant = scalar.source + (scalar.tail if what == "reason" else "")
         mended = f"; as text, in double quotes: {in_quotes(meant)}" if meant else ""
         kind = "a mapping" if isinstance(scalar, Mapping) else "a list"
-        problems.append(scalar.problem(f"expected {_article(what)}, and to YAML this is {kind}{mended}"))
+        scalar.report(problems, f"expected {_article(what)}, and to YAML this is {kind}{mended}")
         return False
     if scalar.comment is None or (what != "reason" and is_whole(scalar.text)):
         return True
@@ -72,7 +72,7 @@ def whole_text(scalar: Node, problems: list[Problem], *, what: str) -> bool:
         ends = (match.start() for match in re.finditer(r"[ \t]+#", meant) if match.start() > len(scalar.text))
         meant = next((meant[:end] for end in ends if is_whole(meant[:end])), meant)
     message = f"YAML ends {_article(what)} at ' #'; write it in double quotes: {in_quotes(meant)}"
-    problems.append(scalar.problem(message))
+    scalar.report(problems, message)
     return False
 
 

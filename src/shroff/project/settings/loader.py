@@ -29,8 +29,8 @@ def load_settings(node: Node | None, problems: list[Problem]) -> Settings:
     loader.one_of(top.get("shroff"), (LANGUAGE_VERSION,), problems, "the version of the language")
     for key, _ in top.entries:
         if key.text in NOT_THERE_YET:
-            problems.append(
-                key.problem(f"'{key.text}:' is not supported yet; all state is stored in .shroff/ beside this file.")
+            key.report(
+                problems, f"'{key.text}:' is not supported yet; all state is stored in .shroff/ beside this file."
             )
     name = loader.scalar(top.get("name"), problems, "name")
     currency, places, rates = _money(top.get("money"), problems)
@@ -78,5 +78,5 @@ def currency_warning(settings: Settings) -> list[Problem]:
 def _currency(node: Node | None, problems: list[Problem]) -> str:
     found = loader.scalar(node, problems, "money")
     if isinstance(found, Scalar) and not re.fullmatch(r"[A-Z]{3}", found.text):
-        problems.append(found.problem(f"a currency is three capital letters such as EUR, not {found.text!r}."))
+        found.report(problems, f"a currency is three capital letters such as EUR, not {found.text!r}.")
     return found.text if found else "EUR"

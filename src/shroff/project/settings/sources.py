@@ -66,7 +66,7 @@ def read_sources(top: YamlMapping, problems: list[Problem]) -> tuple[System | No
     read = {name: source for name, source in named.items() if source.contract == "source"}
     node, systems = top.get("sources"), [source.system for source in ([single] if single else []) + [*read.values()]]
     if node is not None and single is not None and single.name in read:
-        problems.append(node.problem(f"'source:' has the name {single.name} beside others. Give this one another."))
+        node.report(problems, f"'source:' has the name {single.name} beside others. Give this one another.")
     if single is not None and single.has_own_types:
         named = {single.name: single, **named}
     return next(iter(systems), None), named
@@ -99,7 +99,7 @@ def _source(name: str, options: Mapping[str, Any], node: Node, problems: list[Pr
     kind, *more = [key for key in options if key not in _BESIDE] or [""]
     if options and (more or not kind):
         words = " and ".join([kind, *more]) or "none"
-        problems.append(node.problem(f"a source has exactly one kind, and this has {words}."))
+        node.report(problems, f"a source has exactly one kind, and this has {words}.")
     if more or not kind:
         return None
     system = System(kind, mapping_of(options[kind]))
@@ -116,9 +116,9 @@ def _source(name: str, options: Mapping[str, Any], node: Node, problems: list[Pr
     beside = [key.name for key in NAMED_SOURCE_KEYS if key.name in options and key.name not in taken]
     if beside:
         words = f"{' and '.join(beside)}: not a setting of a source of the kind {kind}"
-        problems.append(node.problem(f"{words}."))
+        node.report(problems, f"{words}.")
     if mistake := registry_mistake(system.registry):
-        problems.append(node.problem(mistake))
+        node.report(problems, mistake)
     return found
 
 
@@ -132,7 +132,7 @@ def source_of(url: str, node: Node, problems: list[Problem]) -> System | None:
         if lacking := config.unset(url):
             words = f"the address of the source is in ${{{lacking[0]}}}, and that variable is not set."
             hint = "Set it, or name the kind here, as in source: { kafka: { brokers: '${BROKERS}', topics: ... } }."
-            problems.append(node.problem(words, hint))
+            node.report(problems, words, hint)
             return None
         url = config.filled(url, "source")
     parts = urlsplit(url)
@@ -140,11 +140,11 @@ def source_of(url: str, node: Node, problems: list[Problem]) -> System | None:
         kind = kind_at("source", parts.scheme)
         declared = settings_of("source", kind) if kind else None
         if declared is None or declared.from_address is None:
-            problems.append(node.problem(f"a source is {first_schemes('source')}, not {parts.scheme}://."))
+            node.report(problems, f"a source is {first_schemes('source')}, not {parts.scheme}://.")
             return None
         options = {**dict(parse_qsl(parts.query)), **declared.from_address(parts)}
     except (UsageError, ValueError) as error:
-        problems.append(node.problem(str(error)))
+        node.report(problems, str(error))
         return None
     system = System(kind, options)
     found: list[Problem] = []

@@ -106,7 +106,7 @@ def load_summary_settings(
     node = top.get(NAME_OF) if isinstance(top, yamltext.Mapping) else None
     if not isinstance(node, yamltext.Mapping):
         if node is not None:
-            problems.append(node.problem(f"{NAME_OF} is {SUMMARIES.what}.", "Write 'summaries: { url: ... }'."))
+            node.report(problems, f"{NAME_OF} is {SUMMARIES.what}.", "Write 'summaries: { url: ... }'.")
         return None
     before = len(problems)
     read = read_shape(node, SUMMARIES, problems, NAME_OF)
@@ -164,10 +164,10 @@ def _mistakes_of_fields(node: yamltext.Mapping, found: SummarySettings, type_: E
     for column, name in found.columns.items():
         place = _at(columns, column) if isinstance(columns, yamltext.Mapping) else node
         if name not in kinds:
-            problems.append(place.problem(f"{type_.name} has no field {name!r}.", nearest(name, kinds)))
+            place.report(problems, f"{type_.name} has no field {name!r}.", nearest(name, kinds))
         elif kinds[name] not in COUNTED or name == type_.id_field:
             words = f"{name} has too many values to group by."
-            problems.append(place.problem(words, "Name a field of type text, choice, boolean or integer."))
+            place.report(problems, words, "Name a field of type text, choice, boolean or integer.")
     return problems
 
 

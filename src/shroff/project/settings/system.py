@@ -76,7 +76,7 @@ def look_for_mistakes(contract: str, system: System, node: Node, problems: list[
     except UsageError:  # which was told where the settings were read
         return
     if mistake:
-        problems.append(node.problem(mistake))
+        node.report(problems, mistake)
 
 
 def mapping_of(found: Plain | None) -> Mapping[str, Any]:

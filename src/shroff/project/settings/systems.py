@@ -180,7 +180,7 @@ def load_systems(top: YamlMapping, problems: list[Problem], warnings: list[Probl
     kept = None if keep is None else read_shape(keep, _shape("keep"), problems, "keep")
     in_lake = _place("lake", lake, top, problems)
     if keep is not None and (in_lake is None or in_lake.options.get("layout") == "json"):
-        problems.append(keep.problem(_NO_LAKE if in_lake is None else _NO_ROWS))
+        keep.report(problems, _NO_LAKE if in_lake is None else _NO_ROWS)
     for name in sorted(SYSTEM_KEYS):
         _warn_of_passwords(top.get(name), warnings)
     source, named = read_sources(top, problems)
@@ -219,14 +219,14 @@ def _mail(top: YamlMapping, problems: list[Problem]) -> tuple[System, System]:
     read = mapping_of(read_shape(node, mail(names_of(node)), problems, "mail"))
     common = {key.name: read[key.name] for key in MAIL_KEYS if key.name in read}
     if "keep" in common and parse_duration(str(common["keep"])) > TOLD_KEPT_MS:
-        problems.append(node.problem("keep is at most 90d: the event of a mail is known for that long."))
+        node.report(problems, "keep is at most 90d: the event of a mail is known for that long.")
     flat = {
         key.name for own_setting in own_settings("mailer").values() if own_setting.is_flat for key in own_setting.keys
     }
     beside = {name: value for name, value in read.items() if name in flat}
     ways = [name for name in read if name in own_settings("mailer") or (name not in flat and name not in common)]
     if len(ways) > 1:
-        problems.append(node.problem(f"mails are sent one way only, and this names {' and '.join(ways)}."))
+        node.report(problems, f"mails are sent one way only, and this names {' and '.join(ways)}.")
     kind = ways[0] if ways else DEFAULT_MAILER
     mailer = System(kind, beside if kind in flat or not ways else mapping_of(read[kind]))
     look_for_mistakes("mailer", mailer, node, problems)
@@ -242,7 +242,7 @@ def _web(top: YamlMapping, problems: list[Problem]) -> System:
         except ValueError:
             words = "is neither an address nor a network, such as 10.0.0.0/8"
         if words and node is not None:
-            problems.append(node.problem(f"{name}: {text} {words}."))
+            node.report(problems, f"{name}: {text} {words}.")
             found[name] = []
     return System("web", found)
 
@@ -282,7 +282,7 @@ def _read_addressed(
     try:
         kind = _kind_at(contract, address) if address or contract == "lake" else None
     except UsageError as error:
-        problems.append(node.problem(str(error)))
+        node.report(problems, str(error))
         return None, None
     found = read_shape(node, shape(kind or None), problems, name)
     if found is None:
@@ -324,7 +324,7 @@ def _store(top: YamlMapping, problems: list[Problem]) -> System | None:
     if kind == "":
         scheme = str(options.get("url", "")).partition(":")[0]
         cure = "Leave out 'store' for a log in one file, or name a database of PostgreSQL."
-        problems.append(node.problem(f"a store is {first_schemes('log')}, not {scheme}://.", cure))
+        node.report(problems, f"a store is {first_schemes('log')}, not {scheme}://.", cure)
         return None
     return System(kind or "", options)  # the environment says which
 
@@ -344,7 +344,7 @@ def _online(top: YamlMapping, problems: list[Problem]) -> System | None:
     if node is None or options is None:
         return None
     if kind == "":
-        problems.append(node.problem(online_mistake(str(options.get("url", "")).partition(":")[0])))
+        node.report(problems, online_mistake(str(options.get("url", "")).partition(":")[0]))
         return None
     return System(kind or ONLINE_KIND, options)  # what a variable holds is seen when it is opened
 
@@ -361,14 +361,14 @@ def _sessions(top: YamlMapping, problems: list[Problem]) -> SignInSettings:
     has_passwords = ways.get("passwords") != "false"
     more = tuple(ways.get("second_factor") or ()), has_passwords
     if not (has_passwords or ways.get("oidc")):
-        problems.append(top.problem("sign_in: without passwords, nobody could sign in. Set up oidc first."))
+        top.report(problems, "sign_in: without passwords, nobody could sign in. Set up oidc first.")
     idle_ms, lasts_ms = (
         parse_duration(str(found[name])) if found.get(name) else default
         for name, default in (("idle", usual.idle_ms), ("lasts", usual.lasts_ms))
     )
     if node is None or SESSION_MS_MIN <= idle_ms <= lasts_ms <= SESSION_MS_MAX:
         return SignInSettings(idle_ms, lasts_ms, *more)
-    problems.append(node.problem("idle must be at least 1m, and the lifetime between idle and 30d."))
+    node.report(problems, "idle must be at least 1m, and the lifetime between idle and 30d.")
     return usual
 
 
@@ -389,7 +389,7 @@ def _warn_of_passwords(node: Node | None, warnings: list[Problem]) -> None:
     """Warn of passwords written into addresses."""
     if isinstance(node, Scalar) and _PASSWORD.search(node.text):
         hint = "Write ${NAME} instead, and set that environment variable where shroff runs."
-        warnings.append(node.problem("this file contains a password.", hint))
+        node.report(warnings, "this file contains a password.", hint)
     elif isinstance(node, YamlMapping):
         for _, value in node.entries:
             _warn_of_passwords(value, warnings)

@@ -115,16 +115,16 @@ def _entry(theirs: str, item: YamlNode, problems: list[Problem]) -> Declared:
         return Declared(theirs, item)
     if wrong := [key for key, _ in item.entries if key.text not in {"name", "input", "categories"}]:
         hint = nearest(wrong[0].text, ["name", "input", "categories"]) or "There are name, input and categories."
-        problems.append(wrong[0].problem(f"an input has no key {wrong[0].text!r}.", hint))
+        wrong[0].report(problems, f"an input has no key {wrong[0].text!r}.", hint)
     name, written, listed = item.get("name"), item.get("input"), item.get("categories")
     if written is None:
-        problems.append(item.problem("an input lacks its expression.", "Write { input: payment.channel, ... }"))
+        item.report(problems, "an input lacks its expression.", "Write { input: payment.channel, ... }")
         return Declared(theirs, item)
     texts = None
     if isinstance(listed, YamlSequence) and all(isinstance(value, Scalar) for value in listed.items):
         texts = tuple(value.text for value in listed.items if isinstance(value, Scalar))
     elif listed is not None:
-        problems.append(listed.problem("categories are a list of texts, in the order of their codes."))
+        listed.report(problems, "categories are a list of texts, in the order of their codes.")
     return Declared(name.text if isinstance(name, Scalar) else theirs, written, texts)
 
 
