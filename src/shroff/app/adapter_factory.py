@@ -51,7 +51,7 @@ class AdapterFactory(ProjectPart):
 
     def avro_decoder(self) -> AvroDecoder | None:
         """The decoder of Avro messages of the project's live source; None where that has none."""
-        each = [system for _, system in self._context.systems.all_read if system.text("format", "json") == "avro"]
+        each = [system for _, system in self._systems.all_read if system.text("format", "json") == "avro"]
         return self._avro_of(each[0]) if each else None
 
     def _avro_of(self, system: System) -> AvroDecoder:
@@ -71,7 +71,7 @@ class AdapterFactory(ProjectPart):
         told = {"url": address} if address or system is None else dict(system.registry)
         if not told.get("url"):
             raise UsageError("source: Avro messages need 'registry:', the address of their schemas.")
-        found = self._context.systems.called(System("registry", told), self._context.paths.folder)
+        found = self._systems.called(System("registry", told), self._paths.folder)
         return HttpRegistry(found.text("url"), Calls.of(found.options))
 
     def reach(self, system: System, limit_s: float, contract: str = "sink") -> str:
@@ -80,11 +80,11 @@ class AdapterFactory(ProjectPart):
 
     def open_store(self, *, read_only: bool) -> Log:
         if (store := self._store()) is None:
-            kept: Log = load_entry("log.sqlite")(self._context.paths.log, read_only=read_only)
+            kept: Log = load_entry("log.sqlite")(self._paths.log, read_only=read_only)
             return kept
         lease_s = store.duration_ms("lease", "3s") / 1_000
         url = config.filled(store.text("url"), "store")
-        own = self._context.systems.beside("log", store, self._context.paths.folder)
+        own = self._systems.beside("log", store, self._paths.folder)
         held: Log = store_adapter(url)(url, read_only=read_only, lease_s=lease_s, **own)
         return held
 
@@ -97,11 +97,9 @@ class AdapterFactory(ProjectPart):
             self.prepare_state()
             with suppress(LogBusyError):  # another process is making it
                 self._log.open(read_only=False).close()
-        seal = sealing_by(
-            lambda: hash_keys.key_for(self._context.paths, "shroff audit 1", self._log.refuse_a_second_key)
-        )
+        seal = sealing_by(lambda: hash_keys.key_for(self._paths, "shroff audit 1", self._log.refuse_a_second_key))
         store = self._store()
-        return SqlPeople(self._context.paths.log if store is None else config.filled(store.text("url"), "store"), seal)
+        return SqlPeople(self._paths.log if store is None else config.filled(store.text("url"), "store"), seal)
 
     def open_cases(self, people: PeopleStore) -> CaseStore:
         """Where cases are kept: in the database of people, whose store closes it."""
@@ -111,11 +109,11 @@ class AdapterFactory(ProjectPart):
 
     def open_provider(self) -> Provider | None:
         """The OpenID provider by which people sign in, None where there is none. Raises: UsageError as its adapter."""
-        if self._context.systems.sign_in is None:
+        if self._systems.sign_in is None:
             return None
         from shroff.adapters.people.oidc import provider_of
 
-        return provider_of(self._context.systems.called(self._context.systems.sign_in, self._context.paths.folder))
+        return provider_of(self._systems.called(self._systems.sign_in, self._paths.folder))
 
     def open_source(self, system: System) -> Source:
         """The live source of these settings. Raises: UsageError where they contradict each other."""
@@ -123,7 +121,7 @@ class AdapterFactory(ProjectPart):
         from shroff.streams.merge import merge_of
 
         definitions = self._definitions
-        settled = self._context.systems.source_in(self._context.paths.folder, system)
+        settled = self._systems.source_in(self._paths.folder, system)
         events, settings = definitions.events, definitions.settings
         is_json = settled.text("format", "json") == "json"
         decoder: Decoder = JsonDecoder() if is_json else self._avro_of(system)
@@ -140,7 +138,7 @@ class AdapterFactory(ProjectPart):
             there = ", ".join(name.removeprefix(_SENDER) for name in sorted(entries()) if name.startswith(_SENDER))
             raise UsageError(f"shroff does not send to a source of the kind {system.kind}; it sends to {there}.")
         definitions = self._definitions
-        settled = self._context.systems.source_in(self._context.paths.folder, system)
+        settled = self._systems.source_in(self._paths.folder, system)
         sender: Sender = load_entry(f"{_SENDER}{system.kind}")(settled, project=definitions.settings.name)
         return sender, lambda names_type: encoder_of(
             settled, definitions, sender, lambda _: self.open_registry(system), names_type=names_type
@@ -150,9 +148,9 @@ class AdapterFactory(ProjectPart):
         """Where features for other services are. Raises: UsageError where the project names no place."""
         from shroff.worker.online_features import origin_of
 
-        if self._context.systems.online is None:
+        if self._systems.online is None:
             raise UsageError(NOT_THERE)
-        online = filled(self._context.systems.online)
+        online = filled(self._systems.online)
         scheme = online.text("url").partition(":")[0]
         if not (kind := kind_at("features", scheme)):
             raise UsageError(online_mistake(scheme))
@@ -161,13 +159,13 @@ class AdapterFactory(ProjectPart):
             prefix=online.text("prefix") or self._definitions.settings.name,
             log="" if log is None else origin_of(log),
             ttl_ms=online.duration_ms("ttl", "0ms"),
-            **self._context.systems.beside("features", online, self._context.paths.folder),
+            **self._systems.beside("features", online, self._paths.folder),
         )
         return store
 
     def open_sink(self, name: str, system: System) -> Sink:
         """A sink by its settings, and a name that no other project's has. Raises: UsageError where they cannot be."""
-        settled = self._context.systems.settled("sink", system, self._context.paths.folder)
+        settled = self._systems.settled("sink", system, self._paths.folder)
         sink: Sink = load_entry(f"sink.{system.kind}")(name, settled)
         return sink
 
@@ -183,18 +181,18 @@ class AdapterFactory(ProjectPart):
         """Whether the log of this project is there already."""
         store = self._store()
         if store is None:
-            return self._context.paths.log.exists()
+            return self._paths.log.exists()
         url = config.filled(store.text("url"), "store")
-        own = self._context.systems.beside("log", store, self._context.paths.folder)
+        own = self._systems.beside("log", store, self._paths.folder)
         return bool(store_adapter(url).is_there(url, **own))
 
     def _store(self) -> System | None:
         """Where the log is kept; None where that is a file."""
-        return None if self._context.paths.is_elsewhere else self._context.systems.store
+        return None if self._paths.is_elsewhere else self._systems.store
 
     def prepare_state(self) -> None:
         """Make the folder of state, and the key of hashed fields before a log says that it has such values."""
-        make_state_folder(self._context.paths)
+        make_state_folder(self._paths)
         if self._definitions.events.has_hashed:
             self._log.hasher("")
 

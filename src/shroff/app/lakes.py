@@ -172,9 +172,7 @@ class Lakes(ProjectPart):
 
         Raises: UsageError where no lake is named, or its address is none.
         """
-        options: dict[str, Any] = (
-            dict(self._context.systems.lake.options) if self._context.systems.lake is not None else {}
-        )
+        options: dict[str, Any] = dict(self._systems.lake.options) if self._systems.lake is not None else {}
         if to is None and not options:
             raise UsageError("no lake is named. Add 'lake: ./lake' or 'lake: s3://bucket/prefix' to shroff.yaml.")
         layout = _layout(options)
@@ -199,9 +197,9 @@ class Lakes(ProjectPart):
         """The tables of the lake of shroff.yaml in its Iceberg catalog, which is asked when they are used."""
         from shroff.adapters.lake.iceberg import IcebergTables, location_of, settings_in
 
-        assert self._context.systems.lake is not None
-        options = filled(self._context.systems.lake).options
-        settings = settings_in(options["catalog"], self._context.paths.folder, options)
+        assert self._systems.lake is not None
+        options = filled(self._systems.lake).options
+        settings = settings_in(options["catalog"], self._paths.folder, options)
         account = options.get("account") or os.environ.get("AZURE_STORAGE_ACCOUNT_NAME", "")
         with closing(IcebergTables(objects, settings, location_of(objects.address, account))) as tables:
             yield tables
@@ -210,8 +208,8 @@ class Lakes(ProjectPart):
         """Check the lake of shroff.yaml, its tables and their catalog included."""
         from shroff.monitoring.doctor import look_at_lake
 
-        assert self._context.systems.lake is not None
-        options = self._context.systems.lake.options
+        assert self._systems.lake is not None
+        options = self._systems.lake.options
 
         def formats(objects: RetriedObjects) -> AbstractContextManager[list[TableFormat]]:
             return self._formats(objects, options)
@@ -223,8 +221,8 @@ class Lakes(ProjectPart):
         """Open the lake of shroff.yaml for reading; works even if the project has errors."""
         from shroff.lake.reader import LakeReader
 
-        assert self._context.systems.lake is not None
-        with self.objects_at(self._context.systems.lake.options) as objects:
+        assert self._systems.lake is not None
+        with self.objects_at(self._systems.lake.options) as objects:
             yield LakeReader(objects)
 
     @contextmanager
@@ -242,26 +240,24 @@ class Lakes(ProjectPart):
     def _opening(self, options: Mapping[str, Any], to: str | None) -> Callable[[], Objects]:
         """What opens it, in this process or, as it can be pickled, in another one."""
         address = config.filled(str(options["to"]), "lake") if to is None else to
-        kind, at = _adapter(address, Path.cwd() if to else self._context.paths.folder)
+        kind, at = _adapter(address, Path.cwd() if to else self._paths.folder)
         adapter = load_entry(f"lake.{kind}")
         if kind == IN_FOLDER:
             return partial(adapter, at)
         declared = settings_of("lake", kind)
         own = filled(System("lake", {key.name: options[key.name] for key in declared.keys if key.name in options}))
-        told = dict(declared.settled(own.options, self._context.paths.folder))
+        told = dict(declared.settled(own.options, self._paths.folder))
         if declared.is_called:
-            called = self._context.systems.called(
-                System("lake", {"url": told.get("endpoint", "")}), self._context.paths.folder
-            )
+            called = self._systems.called(System("lake", {"url": told.get("endpoint", "")}), self._paths.folder)
             told |= {name: called.text(name) for name in ("proxy", "ca") if called.text(name)}
         return partial(adapter, at, **told)
 
     @property
     def folder(self) -> Path | None:
         """The folder of the lake that shroff.yaml names; None where that is a bucket."""
-        assert self._context.systems.lake is not None
-        address = config.filled(str(self._context.systems.lake.options["to"]), "lake")
-        kind, at = _adapter(address, self._context.paths.folder)
+        assert self._systems.lake is not None
+        address = config.filled(str(self._systems.lake.options["to"]), "lake")
+        kind, at = _adapter(address, self._paths.folder)
         return Path(at) if kind == IN_FOLDER else None
 
 

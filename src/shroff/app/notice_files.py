@@ -47,13 +47,13 @@ class NoticeFiles(ProjectPart):
         """
         from shroff.notices.definitions import load_notices
 
-        return load_notices(self.files(), self._definitions, [], [], self._context.systems.time_zone)
+        return load_notices(self.files(), self._definitions, [], [], self._systems.time_zone)
 
     def files(self) -> Mapping[str, str]:
         from shroff.log.active_files import NOTICES
 
         active = self._context.taken.files
-        return config.read_files(self._context.paths.folder, [], (NOTICES,)) if active is None else active
+        return config.read_files(self._paths.folder, [], (NOTICES,)) if active is None else active
 
     def one(self, name: str) -> Notice:
         """Get one notice. Raises: UsageError if there is none with this name."""
@@ -66,8 +66,8 @@ class NoticeFiles(ProjectPart):
     @property
     def mail_folder(self) -> str | None:
         """The folder of the built-in mailbox, in that of the project; None where a server takes the mails."""
-        places = self._context.paths
-        return str(places.mail).removeprefix(f"{places.folder}/") if self._context.systems.mails_are_files else None
+        places = self._paths
+        return str(places.mail).removeprefix(f"{places.folder}/") if self._systems.mails_are_files else None
 
     def open_store(self) -> NoticeStore:
         """Open the store of notices; the caller closes it."""
@@ -104,25 +104,25 @@ class SentLetters(ProjectPart):
 
     def open_mailer(self) -> Mailer:
         """Open the mailer; the caller closes it. Raises: UsageError for invalid settings."""
-        system = self._context.systems.mailer
+        system = self._systems.mailer
         adapter = load_entry(f"mailer.{system.kind}")
-        if self._context.systems.mails_are_files:
-            folder: Mailer = adapter(self._context.paths.mail)
+        if self._systems.mails_are_files:
+            folder: Mailer = adapter(self._paths.mail)
             return folder
-        own: Mailer = adapter(self._context.systems.settled("mailer", system, self._context.paths.folder))
+        own: Mailer = adapter(self._systems.settled("mailer", system, self._paths.folder))
         return own
 
     def mails(self, limit: int) -> list[StoredMail]:
         """Get the newest mails of the built-in mailbox."""
         from shroff.notices.mailbox import kept_mails
 
-        return kept_mails(self._context.paths.mail, limit)
+        return kept_mails(self._paths.mail, limit)
 
     def mail(self, name: str) -> StoredMail | None:
         """Get one of them; None if there is none of this name."""
         from shroff.notices.mailbox import kept_mail
 
-        return kept_mail(self._context.paths.mail, name)
+        return kept_mail(self._paths.mail, name)
 
     def page(
         self, states: str, before: tuple[int, str] | None, limit: int
@@ -153,19 +153,19 @@ class SentLetters(ProjectPart):
         from shroff.notices.mailer import MailServer
 
         with closing(self.open_mailer()) as mailer:
-            where = mailer.greet() if isinstance(mailer, MailServer) else self._context.systems.mailer.kind
+            where = mailer.greet() if isinstance(mailer, MailServer) else self._systems.mailer.kind
         return Finding("mail server", OK, f"{where} answers")
 
     def sweep(self) -> int:
         from shroff.notices.mailbox import remove_older
 
-        kept_ms = self._context.systems.mails_kept_ms
-        return remove_older(self._context.paths.mail, self._context.now_ms() - kept_ms)
+        kept_ms = self._systems.mails_kept_ms
+        return remove_older(self._paths.mail, self._context.now_ms() - kept_ms)
 
     def remove(self, id: str) -> None:
         from shroff.notices.mailbox import kept_of
 
-        for path in kept_of(self._context.paths.mail, [id]):
+        for path in kept_of(self._paths.mail, [id]):
             path.unlink(missing_ok=True)
 
     def forget(self, events: Sequence[str], of: str | None) -> tuple[int, int]:
@@ -186,7 +186,7 @@ class SentLetters(ProjectPart):
                 *(question.letter for question in asked),
                 *map(preview_id, self._notice_files.declared),
             ]
-            files = kept_of(self._context.paths.mail, ids)
+            files = kept_of(self._paths.mail, ids)
             if of is not None and (files or letters or asked):
                 told = {"mails": len(files), "letters": len(letters)}
                 with store.change() as change:
@@ -201,8 +201,8 @@ class SentLetters(ProjectPart):
         from shroff.monitoring.doctor import NOTE, OK, WRONG, Finding
         from shroff.notices.store import OPEN, REFUSED, SENT, SHIPPED, UNKNOWN
 
-        own = {"smtp": "a mail server"}.get(self._context.systems.mailer.kind, self._context.systems.mailer.kind)
-        where = f"files in {self._context.paths.mail}" if self._context.systems.mails_are_files else own
+        own = {"smtp": "a mail server"}.get(self._systems.mailer.kind, self._systems.mailer.kind)
+        where = f"files in {self._paths.mail}" if self._systems.mails_are_files else own
         if not self._notice_files.declared:
             return Finding("mail", OK, f"no notice is declared; mails would go to {where}")
         try:
@@ -265,7 +265,7 @@ class SentLetters(ProjectPart):
 
         now_ms, content = self._context.now_ms(), sha256(repr((call, *to, subject, text)).encode()).digest()
         id = f"call-{sha256(repr((call, key)).encode()).hexdigest()[:24] if key else token_hex(12)}"
-        sender = config.filled(self._context.systems.mail.text("from", SENDER), "mail")
+        sender = config.filled(self._systems.mail.text("from", SENDER), "mail")
         mail = mail_of(RenderedText(subject, text, ""), id=id, sender=sender, recipients=to, made_ms=now_ms)
         claimed = OutgoingMessage(id, call, "", content, now_ms, now_ms, "[]", UNKNOWN, shown=_many(len(to)))
         with self._notice_files.told() as store:

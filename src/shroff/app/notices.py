@@ -56,7 +56,7 @@ class NoticeViews(ProjectPart):
         from shroff.notices.texts.templates import NoticeTemplates
         from shroff.project.definitions import load_definitions
 
-        definitions, systems = self._definitions, self._context.systems
+        definitions, systems = self._definitions, self._systems
         files = self._notice_files.files()
         web = systems.web
         sender = LetterSender(
@@ -70,7 +70,7 @@ class NoticeViews(ProjectPart):
             NoticeTemplates(files),
             sender,
             config.filled(systems.mail.text("from", SENDER), "mail"),
-            hash_keys.key_for(self._context.paths, KEY, self._log.refuse_a_second_key),
+            hash_keys.key_for(self._paths, KEY, self._log.refuse_a_second_key),
             self._context.now_ms,
             lambda: self._log.open(read_only=True),
             self._notice_files.open_store,
@@ -87,7 +87,7 @@ class NoticeViews(ProjectPart):
             self._context.taken,
             self.services,
             self.inactive,
-            partial(config.file_stamps, self._context.paths.folder),
+            partial(config.file_stamps, self._paths.folder),
             self._source_troubles,
             partial(failing_schedules, self._context),
             is_category,
@@ -112,9 +112,7 @@ class NoticeViews(ProjectPart):
 
     def _lake_of_documents(self) -> AbstractContextManager[RetriedObjects]:
         """The lake, or a folder of the project where none is named."""
-        return self._lake.objects_at(
-            {"to": LAKE} if self._context.systems.lake is None else self._context.systems.lake.options
-        )
+        return self._lake.objects_at({"to": LAKE} if self._systems.lake is None else self._systems.lake.options)
 
     # ---- telling
 
@@ -198,7 +196,7 @@ class NoticeViews(ProjectPart):
                 look.failing(),
             )
         waiting, lost = waiting + counts.pop(OPEN, 0), sum(counts.values())
-        kind = "files" if self._context.systems.mails_are_files else self._context.systems.mailer.kind
+        kind = "files" if self._systems.mails_are_files else self._systems.mailer.kind
         trouble = Trouble(failing[0].reason, failing[0].made_ms) if failing else None
         return [*found, SinkState("notices", kind, "messages", None, rows + waiting, trouble, lost)]
 

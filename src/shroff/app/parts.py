@@ -49,8 +49,10 @@ if TYPE_CHECKING:
     from shroff.app.rules.rule_looks import RuleLooks
     from shroff.app.rules.silence_requests import PendingSilences
     from shroff.app.rules.silences import Silences
+    from shroff.config import ProjectPaths
     from shroff.monitoring.doctor_systems import AddedChecks
     from shroff.project.definitions import Definitions
+    from shroff.project.settings.systems import Systems
 
 
 def part(path: str) -> Any:
@@ -76,6 +78,14 @@ class ProjectPart:
     @property
     def _definitions(self) -> Definitions:
         return self._context.definitions
+
+    @property
+    def _paths(self) -> ProjectPaths:
+        return self._context.paths
+
+    @property
+    def _systems(self) -> Systems:
+        return self._context.systems
 
     # Others that several parts need.
     _lake: Lakes = part("lakes:Lakes")

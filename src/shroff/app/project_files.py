@@ -135,9 +135,9 @@ class FileVersions(ProjectPart):
 
     def beside(self) -> dict[str, str]:
         """Get the content of project files and settings that are not part of a version."""
-        folder = self._context.paths.folder
+        folder = self._paths.folder
         names = NOTICES, *added_files(config.files_of(folder))
-        return beside(config.read_files(folder, [], names), self._context.systems)
+        return beside(config.read_files(folder, [], names), self._systems)
 
     def _load_active(self, files: Mapping[str, str]) -> Definitions:
         return load_definitions(files, self._log.hasher, read=self._context.read_once).or_raise()

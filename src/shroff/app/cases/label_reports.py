@@ -169,7 +169,7 @@ class LabelReports(ProjectPart):
                 newest_ms,
                 together,
                 came_since(labels.histories, since_ms),
-                *_days(labels, since_ms, newest_ms, self._context.systems.time_zone),
+                *_days(labels, since_ms, newest_ms, self._systems.time_zone),
                 _without_label(self._kept.decided, together.labeled, as_of_ms // DAY_MS),
                 asked,
                 _answers(labels, now_ms - ASKED_MS),

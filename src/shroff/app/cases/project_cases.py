@@ -34,7 +34,7 @@ class ProjectCases(ProjectPart):
     @property
     def settings(self) -> CaseSettings:
         """The project's settings of cases. Mistakes in them are reported with the other files."""
-        text = config.read_files(self._context.paths.folder, []).get(config.PROJECT_FILE, "")
+        text = config.read_files(self._paths.folder, []).get(config.PROJECT_FILE, "")
         return load_case_settings(yamltext.read(text, config.PROJECT_FILE, []), [])
 
     def desk(self, people: Desk) -> CaseService:
@@ -51,7 +51,7 @@ class ProjectCases(ProjectPart):
             definitions.settings.currency,
             definitions.settings.money_places,
             sum(budgets) if budgets else None,
-            zone=self._context.systems.time_zone,
+            zone=self._systems.time_zone,
             escalations=partial(self._escalations, people),
         )
 

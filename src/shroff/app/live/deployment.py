@@ -198,7 +198,7 @@ class FileDeployment(FileVersions):
 
     def why_refused(self, found: Sequence[FileDifference]) -> str:
         """Why the caller does not make these active; empty where it may."""
-        apart = self._context.systems.second_person if self._context.desk is not None else ()  # in a service
+        apart = self._systems.second_person if self._context.desk is not None else ()  # in a service
         for kind, start in OF_TWO.items():
             if kind in apart and any(change.file.startswith(start) for change in found):
                 return f"{kind} need approval by a second person here, so changed files take effect at a restart"

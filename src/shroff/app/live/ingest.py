@@ -254,7 +254,7 @@ class EventIngest(ProjectPart):
         from shroff.streams.snapshots import Snapshots
 
         with self.log_or_empty() as log:
-            snapshots = Snapshots(self._context.paths.snapshots)
+            snapshots = Snapshots(self._paths.snapshots)
             writer = Writer(unwritten(log), definitions, now_ms, restoring, snapshots)
             answers = writer.prepare(rows).answers
         self._context.warnings += writer.warnings

@@ -100,8 +100,8 @@ class Productions(ProjectPart):
         done.next_row = first_row
         definitions = self._definitions
         events, settings = definitions.events, definitions.settings
-        system = self._context.systems.source
-        named = self._context.systems.named_read
+        system = self._systems.source
+        named = self._systems.named_read
         if to is not None:
             system = named.get(to) or source_at(to, "--to", None if as_type == LABEL else as_type)
         elif len(named) > 1:
@@ -161,11 +161,11 @@ class Productions(ProjectPart):
         """
         made: list[str] = []
         events = self._definitions.events
-        for system in (system for _, system in self._context.systems.all_read if can_send(system)):
+        for system in (system for _, system in self._systems.all_read if can_send(system)):
             sender, _ = self._outside.open_sender(system)
             with closing(sender):
                 made += sender.prepare(sorted(_read_by_a_worker(sender, events, system)), partitions)
-        for name, sink_system in self._context.systems.sinks.items():
+        for name, sink_system in self._systems.sinks.items():
             if settings_of("sink", sink_system.kind).is_prepared:
                 with closing(self._outside.open_sink(name, sink_system)) as sink:
                     made += sink.prepare(partitions) if isinstance(sink, PreparedSink) else ()

@@ -61,8 +61,8 @@ class SourceParts(ProjectPart):
 
     def named(self) -> list[ReadView]:
         """List the sources that a worker reads by their names, with the results of their messages."""
-        files = SourceFiles(self._context.paths.state / "sources")
-        return [ReadView(name, system, files.counts(name)) for name, system in self._context.systems.named_read.items()]
+        files = SourceFiles(self._paths.state / "sources")
+        return [ReadView(name, system, files.counts(name)) for name, system in self._systems.named_read.items()]
 
     def troubles(self) -> Iterator[tuple[str, str, int]]:
         """Contact each source; list those that cannot be read, with the reason and since when."""
@@ -102,14 +102,14 @@ class SourceParts(ProjectPart):
         if self._log.exists():
             with self._log.reading() as log:
                 found = {name: parts for name in self._source_names() if (parts := parts_read(log, name))}
-        system = self._context.systems.source
+        system = self._systems.source
         named = {part_read.part: part_read for part_read in found.pop(READ, ())}
-        for name, source in self._context.systems.named_read.items():
+        for name, source in self._systems.named_read.items():
             begin = f"{READ}/{name}/"
             standings = self._answered(partial(self.look, name, source))
             own = {part: read for part, read in named.items() if part.startswith(begin)}
             found[name] = _joined(own, [each._replace(part=f"{begin}{each.part}") for each in standings])
-        if system is not None and not self._context.systems.named_read:
+        if system is not None and not self._systems.named_read:
             read = {part.part: part for part in found.get(system.kind, ())}
             offsets = known({name: part.offset for name, part in read.items()})
             standings = self._answered(partial(self._look, system, offsets))
@@ -134,7 +134,7 @@ class SourceParts(ProjectPart):
 
         if not self._log.exists():
             raise UsageError("this project has no log yet, so nothing was read from its source.")
-        system = self._context.systems.source
+        system = self._systems.source
         # That of shroff.yaml first.
         names = sorted(self._source_names(), key=lambda name: system is None or name != system.kind)
         try:

@@ -105,9 +105,9 @@ class Inboxes(ProjectPart):
         Raises: UsageError where something of it cannot be opened by them, such as a variable that is not set here.
         """
         now = FileVersions(fresh).beside()
-        systems = renewed(self._context.systems, fresh.systems, log.offsets(ACTIVE), now)
+        systems = renewed(self._systems, fresh.systems, log.offsets(ACTIVE), now)
         fresh.systems_read.put(systems)
-        if systems != self._context.systems:
+        if systems != self._systems:
             sink_routes(fresh)
             if self._context.served_at:
                 _ = systems.public_url
@@ -116,8 +116,8 @@ class Inboxes(ProjectPart):
 
     def _take_over(self, systems: Systems) -> None:
         """Work with these settings from now on, and with the notices that the files have."""
-        files = notice_files(config.read_files(self._context.paths.folder, [], (NOTICES,)))
-        if (systems, files) != (self._context.systems, self._context.taken.files):
+        files = notice_files(config.read_files(self._paths.folder, [], (NOTICES,)))
+        if (systems, files) != (self._systems, self._context.taken.files):
             self._context.systems_read.put(systems)
             self._context.taken.files = files
             self._context.taken.number += 1

@@ -146,7 +146,7 @@ class WriterRequests(ProjectPart):
                 if record := control_of(control, now, log.last_seq() + 1, self._context.now_ms()):
                     log.append(Batch(records=[record], at_ms=record.time_ms))
                 if known:
-                    known.keep(self._context.paths.checked, now.versions.lists)
+                    known.keep(self._paths.checked, now.versions.lists)
                 return True
         except LogBusyError:
             return False

@@ -87,7 +87,7 @@ class OnlineFeatures(ProjectPart):
         """Get the writer of online features; None if the project has no online store."""
         from shroff.streams.sink_cursor import SinkRoute
 
-        if (online := self._context.systems.online) is None:
+        if (online := self._systems.online) is None:
             return None
         return SinkRoute(ROUTE, self._opened_sink, settings=(self._definitions.settings.name, online))
 
@@ -96,7 +96,7 @@ class OnlineFeatures(ProjectPart):
 
         log = self._log.open(read_only=True)
         try:
-            online = self._context.systems.online
+            online = self._systems.online
             entities = [] if online is None else online.options.get("entities", [])
             return OnlineSink(self._outside.open_online(log), log, entities)
         except BaseException:

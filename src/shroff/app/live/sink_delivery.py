@@ -89,7 +89,7 @@ class Sinks(ProjectPart):
     def _alone(self) -> AbstractContextManager[None]:
         """The right to deliver, for one process of this machine. Raises: LogBusyError where another one has it."""
         words = "another process, such as 'shroff run', already delivers to the sinks of this project"
-        return config.alone(self._context.paths.state / "delivery.lock", words)
+        return config.alone(self._paths.state / "delivery.lock", words)
 
     @contextmanager
     def delivering(self, log: Log) -> Iterator[SinkDelivery]:
@@ -160,9 +160,9 @@ class Sinks(ProjectPart):
         """Get the position of each sink. Raises: UsageError if there is no log yet."""
         from shroff.worker.outbox import sink_states
 
-        sinks, online = dict(self._context.systems.sinks), OnlineFeatures(self._context).route()
-        if online is not None and self._context.systems.online is not None:
-            sinks[online.name] = self._context.systems.online
+        sinks, online = dict(self._systems.sinks), OnlineFeatures(self._context).route()
+        if online is not None and self._systems.online is not None:
+            sinks[online.name] = self._systems.online
         with self._log.reading() as log:
             return sink_states(log, sinks)
 

@@ -98,7 +98,7 @@ class WorkerRuns(ProjectPart):
 
         definitions = checked(self._context)  # a project with mistakes does not ask anybody outside
         files, system = self._chosen(sources, as_type, format)
-        several = self._context.systems.named_read if system is not None and not sources else {}
+        several = self._systems.named_read if system is not None and not sources else {}
         for words in dict.fromkeys(chain(*(remarks(definitions, read) for read in several.values() or [system]))):
             tell(words)
         is_live, idle_s = system is not None, ends.get("until_idle_s")
@@ -116,9 +116,7 @@ class WorkerRuns(ProjectPart):
             options = replace(
                 self._options(0.0 if idle_s is None and not is_live else idle_s, ends.get("limit")),
                 keeps_late=_late_kept(several) if several else system is not None and system.text("late") == "keep",
-                source_name=next(
-                    (name for name, named in self._context.systems.read.items() if named.system is system), ""
-                ),
+                source_name=next((name for name, named in self._systems.read.items() if named.system is system), ""),
                 stands_by=stands_by,
             )
             snapshots = self._snapshots()
@@ -160,7 +158,7 @@ class WorkerRuns(ProjectPart):
         place, options = _Workplace(self._context, snapshots), replace(self._options(None, None), stands_by=stands_by)
         with ExitStack() as held:
             feed = self._feed(place, held, tell) if reads_source else None
-            read = [system for _, system in self._context.systems.all_read] if feed else []
+            read = [system for _, system in self._systems.all_read] if feed else []
             for words in dict.fromkeys(chain(*(remarks(definitions, system) for system in read))):
                 tell(words)
             hooks = ServiceHooks(begun, between)
@@ -173,14 +171,14 @@ class WorkerRuns(ProjectPart):
         from shroff.worker.serving.lines import Inflow
         from shroff.worker.serving.live_feed import SourceFeed
 
-        system = self._context.systems.source
+        system = self._systems.source
         if system is None:
             return None
 
         def opened(writer: Writer) -> Inflow:
             return Inflow(place.intake(), writer.definitions, place.now_ms, is_live=True, tell=tell)
 
-        several, outside = self._context.systems.named_read, self._outside
+        several, outside = self._systems.named_read, self._outside
         if several:
             readers = open_sources(self._context, several, tell, notes_of(self._context))
             return SourceFeed(held.enter_context(closing(readers)), opened, _late_kept(several))
@@ -206,8 +204,8 @@ class WorkerRuns(ProjectPart):
         live = [source for source in sources if isinstance(source, str) and "://" in source]
         if sources and not live:
             return [Path(source) for source in sources], None
-        if not sources and self._context.systems.source is None:
-            named = (f" 'shroff sources sync {pulled}' reads {pulled}." for pulled in self._context.systems.pulled)
+        if not sources and self._systems.source is None:
+            named = (f" 'shroff sources sync {pulled}' reads {pulled}." for pulled in self._systems.pulled)
             raise UsageError("".join((NO_SOURCE, *named)))
         if len(sources) > 1:
             raise UsageError("--from takes one live source, or files. Name several under 'sources:' in shroff.yaml.")
@@ -220,7 +218,7 @@ class WorkerRuns(ProjectPart):
                 raise UsageError(
                     "--as is for files and addresses; 'source:' in shroff.yaml names its event types itself."
                 )
-            return [], self._context.systems.source
+            return [], self._systems.source
         types = (*self._definitions.events.types, "label")
         if as_type is not None and as_type not in types:
             raise UsageError(f"{as_type!r} is not an event type. {nearest(as_type, types) or ', '.join(types)}")
@@ -229,7 +227,7 @@ class WorkerRuns(ProjectPart):
     def _options(self, until_idle_s: float | None, limit: int | None) -> WorkerOptions:
         from shroff.worker.serving.counts import WorkerOptions
 
-        saved = self._context.systems.snapshots
+        saved = self._systems.snapshots
         return WorkerOptions(
             until_idle_s=until_idle_s,
             limit=limit,
@@ -245,19 +243,19 @@ class WorkerRuns(ProjectPart):
         def leads() -> bool:
             return leader.work.state == LEADING
 
-        shroff: tuple[str, ...] = (sys.executable, "-m", "shroff", "-C", str(self._context.paths.folder))
+        shroff: tuple[str, ...] = (sys.executable, "-m", "shroff", "-C", str(self._paths.folder))
 
         found: list[BackgroundTask] = []
-        if self._context.systems.snapshots.text("to"):
+        if self._systems.snapshots.text("to"):
             found.append(Copying(snapshots, self._copies))
-        lake = None if self._context.paths.is_elsewhere else self._context.systems.lake
+        lake = None if self._paths.is_elsewhere else self._systems.lake
         if lake is not None:
             every_s, words = lake.duration_ms("every", "1m") / 1_000, "the lake is behind the log"
             command = (*shroff, "lake", "write", "--json")
             found.append(
                 BesideCommand(command, leads, every_s=every_s, first_s=every_s, otherwise=words, at_the_end=True)
             )
-        if self._context.systems.keep_ms is not None and not self._context.paths.is_elsewhere:
+        if self._systems.keep_ms is not None and not self._paths.is_elsewhere:
             prune, words = (*shroff, "prune", "--json"), "old events stay in the store"
             found.append(BesideCommand(prune, leads, every_s=PRUNE_EVERY_S, first_s=PRUNE_FIRST_S, otherwise=words))
         return found
@@ -273,13 +271,13 @@ class WorkerRuns(ProjectPart):
             if not log.last_seq():
                 return None
             first = mark(log, 1)[:16]
-        options = self._context.systems.snapshots.options
+        options = self._systems.snapshots.options
         objects = held.enter_context(self._lake.objects_at(options))
-        return SnapshotCopies(objects, first, kept=int(self._context.systems.snapshots.text("kept", str(KEPT))))
+        return SnapshotCopies(objects, first, kept=int(self._systems.snapshots.text("kept", str(KEPT))))
 
     def _fetch_snapshot(self, snapshots: Snapshots, tell: Callable[[str], None]) -> None:
         """Bring a copy of a snapshot here that is newer than those that are; without it, a start reads more."""
-        if not self._context.systems.snapshots.text("to"):
+        if not self._systems.snapshots.text("to"):
             return
         try:
             with ExitStack() as held:
@@ -292,8 +290,8 @@ class WorkerRuns(ProjectPart):
             tell(f"no copy of a snapshot was fetched, so more of the log is read: {error}")
 
     def _snapshots(self) -> Snapshots:
-        kept = int(self._context.systems.snapshots.text("kept", str(KEPT)))
-        return Snapshots(self._context.paths.snapshots, kept=kept)
+        kept = int(self._systems.snapshots.text("kept", str(KEPT)))
+        return Snapshots(self._paths.snapshots, kept=kept)
 
 
 @dataclass(frozen=True, slots=True)

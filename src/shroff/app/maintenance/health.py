@@ -62,7 +62,7 @@ class HealthChecks(ProjectPart):
         from shroff.streams.sink_cursor import Trouble
         from shroff.worker.outbox import LAKE, SinkState
 
-        if self._context.systems.lake is None:
+        if self._systems.lake is None:
             return []
         with self._log.reading() as log:
             last = log.last_seq()
@@ -71,7 +71,7 @@ class HealthChecks(ProjectPart):
                 through, trouble = lake.last_seq, None
         except ShroffError as error:
             through, trouble = 0, Trouble(str(error), self._context.now_ms())
-        kind = self._context.systems.lake.text("layout", "parquet")
+        kind = self._systems.lake.text("layout", "parquet")
         return [SinkState(LAKE, kind, "log", through, max(last - through, 0), trouble, 0)]
 
     def bug_report(self, findings: Findings, file: Path) -> list[str]:
@@ -81,7 +81,7 @@ class HealthChecks(ProjectPart):
         def log() -> AbstractContextManager[Log | None]:
             return self._log.reading() if self._log.exists() else nullcontext()
 
-        return write_bug_report(self._context.paths, log, findings, file)
+        return write_bug_report(self._paths, log, findings, file)
 
     def doctor(self, seen: EarlierFindings | None = None) -> Findings:
         """Run all checks of `doctor`. Something that cannot be read is a finding, not an error.
@@ -105,7 +105,7 @@ class HealthChecks(ProjectPart):
         from shroff.monitoring.drift_record import findings
         from shroff.monitoring.live_order import look_at_order
 
-        systems, away = self._context.systems, list[ShroffError]()
+        systems, away = self._systems, list[ShroffError]()
         try:
             is_there = within(LIMIT_S, self._log.exists, "the store")
         except ShroffError as error:
@@ -121,7 +121,7 @@ class HealthChecks(ProjectPart):
         definitions, errors = report.definitions, report.errors
 
         project = ExaminedProject(
-            self._context.paths,
+            self._paths,
             definitions,
             errors,
             has_log,
@@ -143,19 +143,19 @@ class HealthChecks(ProjectPart):
             if known.get("log") != "wrong":
                 with self._log.reading() as log:
                     found += look_at_order(log, definitions, _widest(systems))
-        found += look_at_write_ahead(self._context.paths.log)
+        found += look_at_write_ahead(self._paths.log)
         if systems.backup is not None:
             found.append(finding(self._context))
         failing = failing_schedules(self._context) if is_there else []
         found += [Finding(f"schedule {name}", WRONG, words, RUN_AGAIN) for name, words in failing]
         found += look_at_pushed(systems.sources, PushedSources(self._context).troubles())
-        return Findings([*found, *look_at_variables(systems), *findings(self._context.paths)])
+        return Findings([*found, *look_at_variables(systems), *findings(self._paths)])
 
     def _tries(self, *, can_read: bool, has_log: bool) -> list[Try]:
         """Checks of outside systems, except those that read a variable that is not set."""
         from shroff.monitoring.doctor_systems import Try, is_set
 
-        systems, tries = self._context.systems, list[Try]()
+        systems, tries = self._systems, list[Try]()
         online, read = systems.online, systems.named_read
         for _, source in systems.all_read:
             name = next((name for name, candidate in read.items() if candidate is source), "")
@@ -239,7 +239,7 @@ class HealthChecks(ProjectPart):
     def _look_at_copies(self) -> Finding:
         from shroff.monitoring.doctor import OK, Finding
 
-        with self._lake.objects_at(self._context.systems.snapshots.options) as objects:
+        with self._lake.objects_at(self._systems.snapshots.options) as objects:
             count = sum(1 for _ in objects.list())
             return Finding("copies of snapshots", OK, f"{objects.address} answers: {count:,} objects")
 
@@ -306,7 +306,7 @@ class HealthChecks(ProjectPart):
                 reading=reading,
             )
         try:
-            keep_look(self._context.paths, report, time_text(self._context.now_ms()))
+            keep_look(self._paths, report, time_text(self._context.now_ms()))
         except StorageError as error:
             self._context.warnings.append(f"the result is not stored: {error}")
         return report

@@ -87,7 +87,7 @@ class Retention(ProjectPart):
             what the store has, which leaves the store as it is.
         """
         self._requests.needs_log("so nothing is kept")
-        keep_ms = self._context.systems.keep_ms
+        keep_ms = self._systems.keep_ms
         if keep_ms is None:
             raise UsageError(NO_KEEP)
         with self._lake.open() as lake, self._log.reading() as log:
@@ -95,9 +95,9 @@ class Retention(ProjectPart):
                 lake.write(writing)
             upto = log.last_seq() if is_dry else lake.state.upto
             until_ms = latest_ms(self._definitions.settings, self._context.now_ms())
-            plan = planned(log, keep_ms, upto, self._context.systems.sinks, until_ms)
+            plan = planned(log, keep_ms, upto, self._systems.sinks, until_ms)
             if plan.upto > plan.pruned and not is_dry:
-                if not _has_snapshot(Snapshots(self._context.paths.snapshots), plan.upto):
+                if not _has_snapshot(Snapshots(self._paths.snapshots), plan.upto):
                     self.snapshot()
                 self._people.record(Action("log.prune", "log", {"from": plan.pruned + 1}, {"upto": plan.upto}))
                 self._prune(log, lake.reader(), plan, pruning)

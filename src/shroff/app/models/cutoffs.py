@@ -135,7 +135,7 @@ class ScoreCutoffs(ProjectPart):
         """
         from shroff.project.policy_text import POLICY, costs_of
 
-        with config.editing(self._context.paths):
+        with config.editing(self._paths):
             if tag and self.policy_tag not in tag.split(","):
                 raise ChangedMeanwhileError(f"{POLICY} was changed meanwhile; run the command again.")
             self._context.reload()
@@ -147,7 +147,7 @@ class ScoreCutoffs(ProjectPart):
             before |= {name: there[name] for name in costs if name in there}
             more = {name: text for name, text in (("model", model), ("reason", reason)) if text}
             self._people.record(Action(APPLY, f"policy of {event}", before, after | more))
-            config.write_text(own(self._context.paths.folder, POLICY), changed)
+            config.write_text(own(self._paths.folder, POLICY), changed)
         self._context.reload()
         in_force, why_not = self._requests.put_in_force(WRITTEN)
         return AppliedCutoffs.of(self.policy_tag, in_force=in_force, why_not=why_not or None)
@@ -155,7 +155,7 @@ class ScoreCutoffs(ProjectPart):
     @property
     def folder(self) -> Path:
         """The project's."""
-        return self._context.paths.folder
+        return self._paths.folder
 
     def active_ids(self) -> tuple[str, ...]:
         """The models that have a role."""
@@ -187,7 +187,7 @@ class ScoreCutoffs(ProjectPart):
     def _policy_text(self) -> str:
         from shroff.project.policy_text import POLICY
 
-        path = own(self._context.paths.folder, POLICY)
+        path = own(self._paths.folder, POLICY)
         return config.read_text(path) if path.exists() else ""
 
     def _champion(self, event: str) -> Stored:

@@ -241,7 +241,7 @@ class Promotions(ProjectPart):
             done = self._change(stored.event, id_, PROMOTED, change, by)
         except _GatesError as error:
             return Deployment(stored.event, id_, REFUSED, error.champion, error.champion, error.failed)
-        config.write_text(own(self._context.paths.folder, f"models/{id_}/{CARD}"), self.card(id_))
+        config.write_text(own(self._paths.folder, f"models/{id_}/{CARD}"), self.card(id_))
         return done
 
     def card(self, id_: str) -> str:
@@ -347,7 +347,7 @@ class Promotions(ProjectPart):
 
     def in_force(self) -> Everything:
         problems: list[Problem] = []
-        text = config.read_files(self._context.paths.folder, []).get(FILE)
+        text = config.read_files(self._paths.folder, []).get(FILE)
         found = read_in_force(text, problems)
         if problems:
             raise DefinitionError(problems)
@@ -400,7 +400,7 @@ class Promotions(ProjectPart):
         Args:
             change: What is to stand in the file, of what stands there and what the log has in force.
         """
-        with config.editing(self._context.paths):
+        with config.editing(self._paths):
             in_force, logged = self.in_force(), self._logged()
             found = in_force.get(event, InForce())
             before = found if logged is None else logged.get(event, InForce())
@@ -415,7 +415,7 @@ class Promotions(ProjectPart):
                 told = {"champion": now, "what": what, **({"by": by} if by else {})}
                 self._people.record(Action("model.change", f"model {id_ or now or then}", {"champion": then}, told))
             if after != found:
-                config.write_text(own(self._context.paths.folder, FILE), text)
+                config.write_text(own(self._paths.folder, FILE), text)
         self._context.reload()
         done, why_not = self._requests.put_in_force(WRITTEN)
         active = (self._logged() or {}).get(event, InForce()) if done else after

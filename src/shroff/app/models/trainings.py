@@ -151,8 +151,8 @@ class Training(ProjectPart):
 
     def _spill_folder(self) -> Path:
         """Where what memory does not hold lies: beside the log, where the room is, and not on a small disk."""
-        config.make_folder(self._context.paths.state)
-        return self._context.paths.state
+        config.make_folder(self._paths.state)
+        return self._paths.state
 
     def _promoted(self, report: TrainReport, by: str) -> TrainReport:
         """What became of a model, put in force if its gates passed."""
@@ -285,10 +285,10 @@ class Training(ProjectPart):
             growing_on(
                 options.cluster,
                 settings_of(self._definitions, options.event).learner,
-                self._context.paths.state,
+                self._paths.state,
             )
         sources, name = PulledSources(self._context), str(place)
-        if name in self._context.systems.pulled:
+        if name in self._systems.pulled:
             if options.labels_inside or options.has_markers:
                 raise UsageError(
                     f"the source {name!r} in shroff.yaml says how it is read: leave out the other options."
@@ -303,7 +303,7 @@ class Training(ProjectPart):
     def _watching(self, given: PulledSource, watch: Watch) -> Iterator[FileReport]:
         """The reports of one process that watches for this project, while it goes on."""
         words = "another 'shroff train --watch' runs for this project; stop it first"
-        with config.alone(self._context.paths.state / "watch.lock", words), closing(given):
+        with config.alone(self._paths.state / "watch.lock", words), closing(given):
             yield from watch.reports()
 
 

@@ -122,7 +122,7 @@ class Agreements(ProjectPart):
         may_approve = who.kind == "user" and (right is None or who.may(right))
         if known is not None and may_approve and len(earlier) == len(known.authors):
             return True
-        with config.editing(self._context.paths):
+        with config.editing(self._paths):
             self._people.record(Action("change.ask", subject, None, {"says": says}))
             others = [approval for approval in self._asked() if approval.tag != wanted.tag]
             asked = [*others, msgspec.structs.replace(wanted, authors=[*earlier, *authors])]
@@ -165,7 +165,7 @@ class Agreements(ProjectPart):
     def forget(self, subject: str, change: object | None = None) -> None:
         """Delete requests about one subject: those of a completed change, or all."""
         tag = None if change is None else PendingApproval(subject, change, "", [], 0).tag
-        with config.editing(self._context.paths):
+        with config.editing(self._paths):
             left = [
                 approval for approval in self._asked() if approval.subject != subject or tag not in {None, approval.tag}
             ]
@@ -178,4 +178,4 @@ class Agreements(ProjectPart):
 
     @property
     def _asked_file(self) -> Path:
-        return self._context.paths.state / LEDGER
+        return self._paths.state / LEDGER

@@ -160,7 +160,7 @@ class LogBacktests(ProjectPart):
 
         if rule.computed.looks_since_flag or any(isinstance(node, Score) for node in walk(rule.when)):
             raise UsageError("a rule that reads the score or its own flags is not counted here; run a backtest.")
-        folder, turn = self._context.paths.folder, self._context.now_ms() // COUNT_KEPT_MS
+        folder, turn = self._paths.folder, self._context.now_ms() // COUNT_KEPT_MS
         with self._log.reading() as log:
             texts = "".join(config.read_text(folder / name) for name in DECLARED if (folder / name).exists())
             kept = _columns(folder, rule.on, texts, turn)
@@ -229,7 +229,7 @@ class LogBacktests(ProjectPart):
         Raises: DefinitionError with every mistake; UsageError.
         """
         problems: list[Problem] = []
-        files = config.read_files(self._context.paths.folder, problems)
+        files = config.read_files(self._paths.folder, problems)
         draft = [] if rules is None else _files_of(Path(rules))
         if policy is not None:
             path = Path(policy)

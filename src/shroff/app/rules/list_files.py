@@ -91,7 +91,7 @@ class ListFiles(ProjectPart):
         """
         if not _NAME.fullmatch(name):
             raise UsageError("a list's name begins with a small letter and has small letters, digits and _.")
-        with config.editing(self._context.paths):
+        with config.editing(self._paths):
             self._context.reload()
             if name in self._definitions.reference.lists:
                 raise UsageError(f"there is a list {name} already.")
@@ -131,7 +131,7 @@ class ListFiles(ProjectPart):
             for a silence there; StorageError, TransientError where it cannot be recorded, and nothing is changed.
         """
         is_silence = rule_of(name) is not None
-        if not ((SILENCES if is_silence else LISTS) in self._context.systems.second_person and (put or not is_silence)):
+        if not ((SILENCES if is_silence else LISTS) in self._systems.second_person and (put or not is_silence)):
             return self._changed(name, put, out, is_whole=is_whole, makes=makes, reason=reason)
         if self._context.who.kind not in {"user", "key"}:  # names of this machine's users: two may be one person
             what, way = ("silences", SILENCE_WAY) if is_silence else ("changes of lists", LIST_WAY)
@@ -255,7 +255,7 @@ class ListFiles(ProjectPart):
         """The same, with what is known of the files then, where it took no reading of all of them."""
         for entry in put:
             _check(name, entry)
-        with config.editing(self._context.paths):
+        with config.editing(self._paths):
             self._context.reload()
             known = self._known_files(name)
             is_new = makes and known is None and name not in self._definitions.reference.lists
@@ -281,7 +281,7 @@ class ListFiles(ProjectPart):
                     self._context.read_once.keep_plain(lists.file_of(name), found.text, found.entries)
                 if known is not None:
                     known = known.edited(lists.file_of(name), config.lines_ended(found.text))
-                    known.keep(self._context.paths.checked)
+                    known.keep(self._paths.checked)
         self._context.reload()
         if known is None:
             with suppress(DefinitionError):  # whoever puts them in force tells of it
@@ -290,15 +290,15 @@ class ListFiles(ProjectPart):
 
     def _known_files(self, name: str) -> CheckedFiles | None:
         """Cached result of the last check, where it has all that a change of this list's rows needs."""
-        if self._context.paths.is_elsewhere:
+        if self._paths.is_elsewhere:
             return None
-        files, problems, _ = files_of(self._context.paths.folder, self._context.read_once.texts.text)
+        files, problems, _ = files_of(self._paths.folder, self._context.read_once.texts.text)
         top = yamltext.read(files.get(config.PROJECT_FILE, ""), config.PROJECT_FILE, problems)
         if lists.file_of(name) not in files or not isinstance(top, yamltext.Mapping):
             return None
         load_systems(top, problems, [])  # variables of the environment may be set no more
         hashing, read = self._requests.hashing(), self._context.read_once
-        return None if problems else checked_files(self._context.paths.checked, files, hashing, read)
+        return None if problems else checked_files(self._paths.checked, files, hashing, read)
 
     def hashed(self, name: str, values: Sequence[str]) -> list[str]:
         """Get values as the list stores them: hashed if compared with a hashed field. Raises: UsageError."""
@@ -306,12 +306,12 @@ class ListFiles(ProjectPart):
         return [*map(self._stands_for(lists.known_list(name, definitions), definitions.look_ups), values)]
 
     def _list_text(self, name: str) -> str:
-        path = own(self._context.paths.folder, lists.file_of(name))
+        path = own(self._paths.folder, lists.file_of(name))
         written = self._context.read_once.texts.written(str(path))
         return config.read_text(path) if written is None else written
 
     def _write_list(self, name: str, text: str) -> None:
-        path = own(self._context.paths.folder, lists.file_of(name))
+        path = own(self._paths.folder, lists.file_of(name))
         config.make_folder(path.parent)
         config.write_text(path, text)
         self._context.read_once.texts.wrote(str(path), text)
@@ -323,7 +323,7 @@ class ListFiles(ProjectPart):
     @property
     def need_second_person(self) -> bool:
         """Whether a list changes only when somebody approves it who did not ask for it."""
-        return LISTS in self._context.systems.second_person
+        return LISTS in self._systems.second_person
 
 
 def _check(name: str, entry: lists.Entry) -> None:

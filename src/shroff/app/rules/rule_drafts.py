@@ -98,11 +98,11 @@ class RuleDraftFiles(ProjectPart):
     @property
     def need_second_person(self) -> bool:
         """Whether a rule comes into force only when somebody who did not write it approves it."""
-        return RULES_APART in self._context.systems.second_person
+        return RULES_APART in self._systems.second_person
 
     def refuse_rules_in(self, folder: Path) -> None:
         """Raises: NotAllowedError for the folder of the project's rules, where a second person approves those."""
-        if self.need_second_person and folder.resolve() == (self._context.paths.folder / FOLDER).resolve():
+        if self.need_second_person and folder.resolve() == (self._paths.folder / FOLDER).resolve():
             words = "a second person approves rules here (shroff.yaml: approve), so this works only in the service"
             raise NotAllowedError(f"{words}; name another folder, and make drafts of it on the page of rules")
 
@@ -116,9 +116,7 @@ class RuleDraftFiles(ProjectPart):
         """Get all drafts, by id."""
         notes = self._notes()
         found = sorted(path for path in self._folder.glob("*.yaml") if _can_be_id(path.stem))
-        texts = {
-            path.stem: config.read_text(own(self._context.paths.folder, f"{DRAFTS}/{path.name}")) for path in found
-        }
+        texts = {path.stem: config.read_text(own(self._paths.folder, f"{DRAFTS}/{path.name}")) for path in found}
         return [StoredDraft(id_, text, notes.get(id_, Note())) for id_, text in texts.items()]
 
     def one(self, id: str) -> StoredDraft | None:
@@ -139,7 +137,7 @@ class RuleDraftFiles(ProjectPart):
         _require_id(id)
         text = config.lines_ended(text).strip("\n") + "\n"
         _require_short(text)
-        with config.editing(self._context.paths):
+        with config.editing(self._paths):
             kept = self._require(id, tag)
             if kept is not None and kept.text == text:
                 return kept
@@ -155,7 +153,7 @@ class RuleDraftFiles(ProjectPart):
 
     def drop(self, id: str, tag: str, before: Before = unrecorded) -> None:
         """Delete a draft, and remove its trial from the project's files. Raises: ChangedMeanwhileError."""
-        with config.editing(self._context.paths):
+        with config.editing(self._paths):
             self._require(id, tag)
             standing = self._rules.standing(id)
             if standing is not None and standing.trial:
@@ -169,7 +167,7 @@ class RuleDraftFiles(ProjectPart):
 
         Raises: ChangedMeanwhileError; NotApprovedError for its authors; DefinitionError for a draft with errors.
         """
-        with config.editing(self._context.paths):
+        with config.editing(self._paths):
             draft = self._there(id, tag)
             if author.id in {editor.id for editor in draft.note.authors}:
                 raise NotApprovedError(f"{author.name} wrote part of this draft; another person must approve it")
@@ -193,7 +191,7 @@ class RuleDraftFiles(ProjectPart):
         _require_short(text)
         name = f"{DRAFTS}/{id}.yaml"
         text = config.lines_ended(text)
-        files = config.read_files(self._context.paths.folder, [], text=self._context.read_once.texts.text)
+        files = config.read_files(self._paths.folder, [], text=self._context.read_once.texts.text)
         draft = [DraftFile(RULES, name, text)]
         loaded = load_definitions(files, self._log.hasher, self._context.registry.load, draft, self._context.read_once)
         mine = [problem for problem in loaded.problems if problem.file == name]
@@ -221,7 +219,7 @@ class RuleDraftFiles(ProjectPart):
 
         Raises: ChangedMeanwhileError; DefinitionError for mistakes.
         """
-        with config.editing(self._context.paths):
+        with config.editing(self._paths):
             draft = self._there(id, tag)
             self._require_ok(draft)
             text, standing = texts.in_shadow(draft.text, shadow=True), self._rules.standing(id)
@@ -240,7 +238,7 @@ class RuleDraftFiles(ProjectPart):
 
         Raises: ChangedMeanwhileError; DefinitionError for mistakes; NotApprovedError where nobody did.
         """
-        with config.editing(self._context.paths):
+        with config.editing(self._paths):
             draft = self._there(id, tag)
             self._require_ok(draft)
             if self.need_second_person and not draft.is_approved:
@@ -258,11 +256,11 @@ class RuleDraftFiles(ProjectPart):
 
     @property
     def _folder(self) -> Path:
-        return self._context.paths.folder / DRAFTS
+        return self._paths.folder / DRAFTS
 
     @property
     def _ledger(self) -> Path:
-        return self._context.paths.state / LEDGER
+        return self._paths.state / LEDGER
 
     def _notes(self) -> dict[str, Note]:
         cure = "Delete it: authors and approvals of drafts are then forgotten, but stay in the audit log"

@@ -99,7 +99,7 @@ class Rules(ProjectPart):
 
     def files(self) -> list[RuleFile]:
         """Get all rule files, by name."""
-        texts = config.read_files(self._context.paths.folder, [])
+        texts = config.read_files(self._paths.folder, [])
         rules: Sequence[Rule] = ()
         with suppress(DefinitionError):
             rules = self._definitions.rules
@@ -127,7 +127,7 @@ class Rules(ProjectPart):
             have mistakes.
         """
         _require_name(name)
-        with config.editing(self._context.paths):
+        with config.editing(self._paths):
             self._context.reload()
             now = self.file(name)
             there = "" if now is None else now.tag
@@ -143,8 +143,8 @@ class Rules(ProjectPart):
             raise UsageError(f"a file of rules has at most {TEXT_BYTES_MAX:,} bytes.")
         checked_with(self._context, {f"{FOLDER}{name}": text})
         before(name, tag_of(config.lines_ended(text)))
-        config.make_folder(self._context.paths.folder / FOLDER)
-        config.write_text(own(self._context.paths.folder, f"{FOLDER}{name}"), text)
+        config.make_folder(self._paths.folder / FOLDER)
+        config.write_text(own(self._paths.folder, f"{FOLDER}{name}"), text)
         self._context.reload()
 
     def standing(self, id: str) -> RuleLocation | None:
@@ -169,7 +169,7 @@ class Rules(ProjectPart):
         It was active before, so no second approval is needed. Raises: DefinitionError for a text that does not fit the
         project now.
         """
-        with config.editing(self._context.paths):
+        with config.editing(self._paths):
             standing = self.standing(id)
             name = file if standing is None else standing.file.name
             there = self.text_of(name)
@@ -187,7 +187,7 @@ class Rules(ProjectPart):
         else:
             checked_with(self._context, {}, without=[f"{FOLDER}{name}"])
             before(name, tag_of(""))
-            (self._context.paths.folder / FOLDER / name).unlink(missing_ok=True)
+            (self._paths.folder / FOLDER / name).unlink(missing_ok=True)
             self._context.reload()
         return name
 
@@ -223,7 +223,7 @@ class Rules(ProjectPart):
                 DraftFile(name if name == FEATURES else RULES, name, text) for name, text in imported.files.items()
             ]
             problems: list[Problem] = []
-            own_files = config.read_files(self._context.paths.folder, problems)
+            own_files = config.read_files(self._paths.folder, problems)
             loaded = load_definitions(own_files, self._log.hasher, self._context.registry.load, draft)
             loaded.beside(problems).or_raise()
         return imported

@@ -67,7 +67,7 @@ class PendingSilences(ProjectPart):
         """
         entry = Silences(self._context).entry(rule, key, until, note, authors[-1].name)
         entity = next(declared.by for declared in self._definitions.rules if declared.id == rule)
-        with config.editing(self._context.paths):
+        with config.editing(self._paths):
             requests = self.all()
             was = next((earlier for earlier in requests if (earlier.rule, earlier.key) == (rule, key)), None)
             hands = [] if was is None else [author for author in was.authors if author not in authors]
@@ -103,7 +103,7 @@ class PendingSilences(ProjectPart):
 
     @property
     def _requests_file(self) -> Path:
-        return self._context.paths.state / LEDGER
+        return self._paths.state / LEDGER
 
     def _pending(self) -> list[PendingSilence]:
         cure = "Delete it: silences that wait for approval must then be requested again"
@@ -118,7 +118,7 @@ class PendingSilences(ProjectPart):
         return found
 
     def _drop(self, request: PendingSilence) -> None:
-        with config.editing(self._context.paths):
+        with config.editing(self._paths):
             self._put([other for other in self.all() if other != request])
 
     def _put(self, requests: Sequence[PendingSilence], *more: PendingSilence) -> None:

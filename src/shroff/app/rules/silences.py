@@ -120,4 +120,4 @@ class Silences(ProjectPart):
     @property
     def need_second_person(self) -> bool:
         """Whether a rule is silent only when somebody approves it who did not ask for it."""
-        return SILENCES in self._context.systems.second_person
+        return SILENCES in self._systems.second_person
