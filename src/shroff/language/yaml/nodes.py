@@ -28,7 +28,7 @@ _PIECES = {
 
 
 class Located:
-    """What stands somewhere in a file."""
+    """A part of a file, with its position."""
 
     __slots__ = ()
     line: int
