@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from shroff.engine.decision import Decision, Undecided
     from shroff.events.formats.lines import Lines
     from shroff.events.intake import Intake, Submission
+    from shroff.log.state.fold import Folded
     from shroff.log.writer import Answer
     from shroff.project.definitions import Definitions
     from shroff.replay.notebook import AnswerList
@@ -248,17 +249,28 @@ class EventIngest(ProjectPart):
         definitions: Definitions,
         now_ms: Callable[[], int],
         restoring: Progress | None = None,
+        start: Callable[[], Folded] | None = None,
     ) -> Sequence[Answer]:
-        """Preview the answers to submissions, in order. Nothing is written."""
+        """Preview the answers to submissions, in order, from a state that `restored` gave. Nothing is written."""
         from shroff.log.writer import Writer, unwritten
         from shroff.streams.snapshots import Snapshots
 
         with self.log_or_empty() as log:
-            snapshots = Snapshots(self._paths.snapshots)
-            writer = Writer(unwritten(log), definitions, now_ms, restoring, snapshots)
+            state, snapshots = (start(), 0) if start else None, Snapshots(self._paths.snapshots)
+            writer = Writer(unwritten(log), definitions, now_ms, restoring, snapshots, state)
             answers = writer.prepare(rows).answers
         self._context.warnings += writer.warnings
         return answers
+
+    def restored(self, definitions: Definitions) -> Callable[[], Folded]:
+        """Restore the state at the end of the log once; each call of what this gives makes a copy."""
+        from shroff.log.state.snapshots import copies_of, restore
+        from shroff.streams.snapshots import Snapshots
+
+        with self.log_or_empty() as log:
+            folded, _, warnings = restore(Snapshots(self._paths.snapshots), log, definitions)
+            self._context.warnings += warnings
+            return copies_of(folded, log)
 
     def score(self, events: Events, *, as_type: str | None = None, is_hashed: bool = False) -> AnswerList:
         """Preview the result of `decide`. Nothing is written: decisions have no `seq`, refusals no quarantine entry."""

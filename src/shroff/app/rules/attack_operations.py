@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 LOOKED_BACK: Final = 20_000  # places of the log whose customers are robbed
 BACKGROUND: Final = 2_000  # genuine events of the last day that the attack hides among
-ROUNDS: Final = 12  # of an adaptive attack
 GATES: Final = {"loss": "money_lost", "seconds": "seconds_to_first_alarm", "false_alarms": "false_alarms"}
 Alarms = dict[str, list[str]]  # by event id: the rules behind it, or `score`
 
@@ -37,7 +36,7 @@ class DrillAttacks(OperationRequest["AttackDrill"], rename={"as_type": "as"}):
     kind: Annotated[
         Literal["card_testing", "takeover", "mule", "ring", "slow_drip", "all"], Param("The kind of attack.")
     ] = "all"
-    adaptive: Annotated[bool, Param("Attackers who know the rules: they try until nothing sees them.")] = False
+    adaptive: Annotated[bool, Param("Attackers who know the project's files: they stay below every threshold.")] = False
     seed: Annotated[int, Param("Random seed; another one gives other attackers.")] = 1
     gate: Annotated[
         tuple[str, ...],
@@ -169,16 +168,15 @@ class _Drill:
         else:
             self._genuine = self._seen = self.attacked.invented(Random(0))  # noqa: S311 - made-up data
             self._start_ms = self._genuine[-1].time_ms - DAY_MS
+        self._restored = self._taking.restored(self.definitions)
         self._without = self._alarms([])
 
     def of(self, kind: str) -> DrilledKind:
         chance = Random(f"{self._request.seed}/{kind}")  # noqa: S311 - made-up data, nothing secret
         payments = self.attacked.attack(kind, self._seen, self._start_ms, chance)
         alarms = self._alarms(payments)
-        for _ in range(ROUNDS if self._request.adaptive else 0):
-            if not any(payment.event.id in alarms for payment in payments):
-                break
-            payments = self.attacked.softened(payments, set(alarms))
+        while self._request.adaptive and any(payment.event.id in alarms for payment in payments):
+            payments = self.attacked.softened(payments, alarms)
             alarms = self._alarms(payments)
         first: dict[int, AttackPayment] = {}
         for payment in payments:
@@ -217,8 +215,8 @@ class _Drill:
         events: list[Event] = [*self._genuine, *(payment.event for payment in payments)]
         events.sort(key=lambda event: event.time_ms)
         rows = [Submission("attack", event.id, bytes, event.type, event) for event in events]
-        found = Alarms()
-        for answer in self._taking.foreseen_events(rows, self.definitions, lambda: events[-1].time_ms):
+        found, now = Alarms(), lambda: events[-1].time_ms
+        for answer in self._taking.foreseen_events(rows, self.definitions, now, start=self._restored):
             if answer.outcome not in {"", "approve"} and answer.document is not None:
                 decision: dict[str, Any] = msgspec.json.decode(answer.document)
                 by = [reason["code"] for reason in decision["reasons"] if reason["effect"] == answer.outcome]

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from shroff.app.proposals.roles import KEYS, field_of, is_named
 from shroff.errors import UsageError
 from shroff.events.event import Event
-from shroff.language.expression import ThisField, walk
+from shroff.language.expression import Aggregate, Compare, Literal, ThisField, unconverted, walk
 from shroff.language.values import DAY_MS, HOUR_MS, MINUTE_MS, Value
+from shroff.project.dependency_hash import read_by
 
 if TYPE_CHECKING:
     from shroff.events.definitions import EventType, Field
+    from shroff.language.expression import Node
     from shroff.project.definitions import Definitions
 
 INVENTED_START_MS: Final = 1_767_571_200_000  # 2026-01-05T00:00:00Z
@@ -93,6 +95,22 @@ class AttackedType:
                 f"{name} needs a field of money and one with a customer's key; choose another type with --as."
             )
         self.amount, self.card, self.places = amounts[0], card, fields[amounts[0]].type.places
+        self._limits = {rule.id: self._limits_of(rule.when, definitions) for rule in definitions.rules}
+
+    def _limits_of(self, when: Node, definitions: Definitions) -> tuple[list[int], list[int]]:
+        """Amounts in smallest units at which a condition is not true yet, and the lengths of its windows."""
+        parts = read_by([when], definitions.features.get).parts
+        amounts = [
+            limit.value * 10**self.places // 10**limit.type.places - (part.operator == sign + "=")
+            for part in parts
+            if isinstance(part, Compare)
+            for sign, side, other in ((">", part.left, part.right), ("<", part.right, part.left))
+            if part.operator.startswith(sign)
+            and unconverted(side).type.kind == "money"
+            and isinstance(limit := unconverted(other), Literal)
+            and isinstance(limit.value, int)
+        ]
+        return amounts, [part.over_ms for part in parts if isinstance(part, Aggregate) and part.over_ms]
 
     def _at(self, role: str) -> int | None:
         """The place of the first text field of a role."""
@@ -200,20 +218,28 @@ class AttackedType:
         marks = [at for at in (self.device, self.network) if at is not None]
         return not marks or any(event.values[at] is not None for at in marks)
 
-    def softened(self, payments: Sequence[AttackPayment], seen: set[str]) -> list[AttackPayment]:
-        """The same attack after a probe: payments that raised an alarm come hours later, at half the amount and from
-        the device of the model, and are given up after some tries; those behind them wait as long.
+    def softened(self, payments: Sequence[AttackPayment], alarms: Mapping[str, Sequence[str]]) -> list[AttackPayment]:
+        """The same attack after a probe: payments that raised an alarm come from the device of the model, at the next
+        amount that the rules behind it let pass, else at half, and after their windows, a longer one with each try.
+        They are given up after some tries; those behind them wait as long.
+
+        Args:
+            alarms: The rules behind the alarm of each event, by its id; those that no condition has are a score's.
         """
         found, waited = list[AttackPayment](), defaultdict[int, int](int)
         for payment in payments:
             changes: dict[int | None, Any] = {}
-            if payment.event.id in seen:
+            if payment.event.id in alarms:
                 if payment.tries == TRIES:
                     continue
-                waited[payment.attacker] += WAIT_MS
+                limits = [self._limits[rule] for rule in alarms[payment.event.id] if rule in self._limits]
+                windows = sorted({ms for _, windows in limits for ms in windows}) or [WAIT_MS]
+                waited[payment.attacker] += windows[min(payment.tries, len(windows) - 1)]
                 payment.tries += 1
+                units = self.units(payment.event)
+                below = [amount for amounts, _ in limits for amount in amounts if 0 < amount < units]
                 changes = {at: payment.model.values[at] for at in (self.device, self.network) if at is not None}
-                changes[self.amount] = max(1, self.units(payment.event) // 2)
+                changes[self.amount] = max(below, default=max(1, units // 2))
             event, wait_ms = payment.event, waited[payment.attacker]
             payment.event = self.with_values(event, event.id, event.time_ms + wait_ms, changes)
             found.append(payment)

@@ -84,6 +84,16 @@ def restore(
     return fold(log, definitions, upto, progress, start), saved_seq, warnings
 
 
+def copies_of(folded: Folded, log: LogReader) -> Callable[[], Folded]:
+    """Makes copies of a state, each of its own; it asks the log once."""
+    parts, lateness_ms = [bytes(part) for part in parts_of(folded)], lateness_of(log, folded.engine.definitions)
+    return lambda: _taken_up(
+        empty(folded.engine.definitions, lateness_ms),
+        folded.seq,
+        (memoryview(bytearray(part)) for part in parts),
+    )
+
+
 def saved(snapshots: Snapshots, log: LogReader, definitions: Definitions) -> tuple[Folded, list[str]]:
     """The state of the newest snapshot that fits, that before the first place where none does; warnings as `restore`.
 
