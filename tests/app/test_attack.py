@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from random import Random
 
 import msgspec
 import pytest
@@ -12,8 +13,11 @@ from shroff import config
 from shroff.app import project as app
 from shroff.app.project import Project
 from shroff.app.rules.attack_operations import AttackDrill, DrillAttacks
+from shroff.app.rules.attackers import ATTACKS, AttackedType
 from shroff.errors import UsageError
-from shroff.language.values import MINUTE_MS
+from shroff.language.values import DAY_MS, MINUTE_MS, show_decimal
+from shroff.log import writer
+from shroff.log.state import snapshots
 from tests.support.telling import NOW_MS
 
 
@@ -53,6 +57,40 @@ def test_attackers_are_the_same_by_seed_hide_when_they_adapt_and_leave_the_log_a
     assert "card_testing" in tested.seen_by
     assert (hidden.seconds_to_first_alarm, hidden.seen_by, hidden.attackers_seen) == (None, [], 0)
     assert float(hidden.money_lost) > float(tested.money_lost) > 0
+
+
+@pytest.mark.slow
+def test_an_adaptive_attacker_takes_just_what_thresholds_let_pass(tmp_path: Path) -> None:
+    folder = shutil.copytree(config.TEMPLATE_FOLDER / "payments", tmp_path / "bank")
+    for file in (folder / "rules").iterdir():
+        file.unlink()
+    rule = "- { id: limit, on: payment, by: card, when: 20 <= this.amount or card.spent_24h > 900, effect: decline }\n"
+    (folder / "rules" / "limit.yaml").write_text(rule)
+    project = app.open_exactly(folder)
+    found = project.run(DrillAttacks(adaptive=True)).kinds
+
+    attacked = AttackedType(project.definitions, "payment")
+    seen = attacked.invented(Random(0))
+    for kind in found:
+        planned = attacked.attack(kind.kind, seen, seen[-1].time_ms - DAY_MS, Random(f"1/{kind.kind}"))
+        most = sum(min(attacked.units(payment.event), 1_999) for payment in planned)
+        assert (kind.money_lost, kind.attackers_seen) == (show_decimal(most, 2), 0), kind.kind
+
+
+@pytest.mark.slow
+def test_no_threshold_sees_adaptive_attackers_and_the_state_is_restored_once(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    restored = []
+    for module in (snapshots, writer):
+        monkeypatch.setattr(module, "restore", lambda *args, of=snapshots.restore: restored.append(1) or of(*args))
+    open_, hidden = (app.open_exactly(folder).run(DrillAttacks(adaptive=adaptive)) for adaptive in (False, True))
+
+    assert len(restored) == 2
+    assert len([kind for kind in open_.kinds if kind.attackers_seen]) >= 3
+    assert [(kind.kind, kind.attackers_seen, kind.seen_by) for kind in hidden.kinds] == [
+        (kind, 0, []) for kind in ATTACKS
+    ]
 
 
 @pytest.mark.slow

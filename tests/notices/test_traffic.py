@@ -16,6 +16,7 @@ from shroff.events.event import Event
 from shroff.language.field_types import FieldType
 from shroff.language.types import TEXT
 from shroff.language.values import DAY_MS, HOUR_MS, MINUTE_MS
+from shroff.notices import scheduled_notices
 from shroff.notices.usual_counts import BUCKET_MS, UnusualCount, UsualCounts, amount_band
 from tests.support.telling import FILES, NOW_MS, Bank, notice, payment, text_of
 
@@ -95,6 +96,33 @@ def test_a_burst_that_no_rule_knows_is_mailed_with_the_decisions_behind_it(tmp_p
     (link,) = [line.split()[-1] for line in text_of(mail).splitlines() if "/decisions?" in line]
     asked = parse_qs(urlsplit(link).query)
     assert (asked["text"], asked["event"], asked["outcome"]) == (["m-3"], ["payment"], ["all"])
+
+
+@pytest.mark.slow
+def test_a_start_reads_the_week_alone_and_counts_it_as_one_that_never_ended(tmp_path, monkeypatch):
+    places: list[int] = []
+
+    def read(log, definitions, upto, *, after, of=scheduled_notices.log_columns, **how):
+        places.append(after)
+        return of(log, definitions, upto, after=after, **how)
+
+    monkeypatch.setattr(scheduled_notices, "log_columns", read)
+    bank = Bank(tmp_path, FILES | notice("on: traffic\nto: [team@bank.example]\n", "traffic"))
+    days = [*[20] * 100, *(at / 10 for at in range(60, 0, -1))]
+    bank.pay(
+        *(
+            payment(f"p-{at}", "2.00", at=NOW_MS - int(day * DAY_MS) + at, merchant="m-3")
+            for at, day in enumerate(days)
+        ),
+        *(payment(f"a-{at}", "2.00", at=NOW_MS - 1_000 + at, merchant=f"m-{at % 2}") for at in range(14)),
+    )
+    bank.tell()
+    bank.tell()
+
+    assert min(places) == 101  # the files' version, and what is older than a week
+    assert {str(mail["Subject"]) for mail in bank.post.read} == {
+        f"small: merchant {shop} has far more events than usual" for shop in ("m-0", "m-1")
+    }
 
 
 @pytest.mark.slow

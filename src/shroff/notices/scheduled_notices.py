@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
@@ -13,6 +14,7 @@ from shroff.language.columns import values_of
 from shroff.language.expression import ThisField
 from shroff.language.values import DAY_MS, HOUR_MS, MINUTE_MS, Value, day_at
 from shroff.log.columns.stored import log_columns
+from shroff.log.later_labels import places_between
 from shroff.log.unmatched_files import unmatched_of
 from shroff.monitoring.doctor import WRONG, look_at_waiting
 from shroff.notices.reports.daily import report_due
@@ -21,7 +23,7 @@ from shroff.notices.services import NoticeServices
 from shroff.notices.store import REFUSED, SENT, SHIPPED, UNKNOWN, Due
 from shroff.notices.texts.localization import plain
 from shroff.notices.triggers import due_of
-from shroff.notices.usual_counts import BUCKET_MS, HOUR, WINDOW, UnusualCount, UsualCounts, amount_band
+from shroff.notices.usual_counts import BUCKET_MS, HOUR, WEEK, WINDOW, UnusualCount, UsualCounts, amount_band
 from shroff.streams.log import Log
 from shroff.streams.sink_cursor import DeliveryHealth
 
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
     from shroff.notices.sql import NoticeStore
 
 FLAGS: Final = ("", "")
-LOOK_BACK: Final = 200_000  # places that are counted at the start
+LOOK_BACK: Final = 2_000_000  # places of a week that are counted at the start
 QUARANTINE: Final = "quarantine"
 LOOKED_AT: Final = 200  # letters, the newest, some times a minute
 INACTIVE_MS: Final = 10 * MINUTE_MS  # for which files differ from the active version before a notification
@@ -150,7 +152,7 @@ class Watching:
     def _count(self, frame: Frame, now_ms: int) -> None:
         """Count events that have happened, by their amount and by fields whose values many events share."""
         amount, places = amount_field(frame.type), self._services.definitions.settings.money_places
-        times_ms = frame.times.tolist()
+        buckets = (frame.times // BUCKET_MS).tolist()
         columns: list[tuple[str, list[Value]]] = [("", [""] * len(frame))]
         for field in frame.type.fields:
             if field == amount or self._services.is_category(field):
@@ -160,9 +162,9 @@ class Watching:
                 ]
                 columns.append((field.name, shown))
         for name, values in columns:
-            for value, time_ms in zip(values, times_ms, strict=True):
-                if isinstance(value, str) and time_ms <= now_ms:
-                    self._counts.add((frame.type.name, name), value, time_ms)
+            for (value, bucket), count in Counter(zip(values, buckets, strict=True)).items():
+                if isinstance(value, str) and bucket * BUCKET_MS <= now_ms:
+                    self._counts.add((frame.type.name, name), value, bucket * BUCKET_MS, count)
 
     def _decisions(self, unusual: UnusualCount) -> str:
         """The address of the decisions behind a count."""
@@ -176,9 +178,13 @@ class Watching:
         return f"/decisions?{urlencode(asked)}"
 
     def _next(self, before: int) -> tuple[int, int]:
-        """The end of the log, and the place behind which it is counted."""
-        last = self._log.last_seq()
-        return last, max(0, last - LOOK_BACK) if before < 0 else before
+        """The end of the log, and the place behind which it is counted: at the start that of a week before."""
+        last, now_ms = self._log.last_seq(), self._services.now_ms()
+        if before < 0:
+            end_ms, lateness_ms = self._log.watermark_ms() or now_ms, self._services.definitions.settings.lateness_ms
+            week, _ = places_between(self._log, min(now_ms, end_ms) - WEEK * BUCKET_MS, now_ms, lateness_ms)
+            before = max(week, last - LOOK_BACK)
+        return last, before
 
     # ---- failures
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Final, NamedTuple, TypeAlias
 
 import numpy as np
@@ -41,14 +42,14 @@ class UsualCounts:
         self._new = set[tuple[int, Group, str]]()
         self._newest = 0
 
-    def add(self, group: Group, value: str, time_ms: int) -> None:
-        """Count an event; in a group with too many values only those that are known."""
+    def add(self, group: Group, value: str, time_ms: int, count: int = 1) -> None:
+        """Count events; in a group with too many values only those that are known."""
         bucket, values = time_ms // BUCKET_MS, self._counts[group]
         if bucket // DAY > self._newest // DAY:
             self._forget_before(bucket - WEEK)
         self._newest = max(bucket, self._newest)
         if value in values or len(values) < VALUES_MAX:
-            values[value][bucket] += 1
+            values[value][bucket] += count
             self._new.add((bucket, group, value))
 
     def _forget_before(self, bucket: int) -> None:
@@ -100,6 +101,7 @@ class UsualCounts:
                 yield UnusualCount(*group, value, bucket, count, usual)
 
 
+@lru_cache(1 << 16)
 def amount_band(units: int, places: int) -> str:
     """The decade of an amount as text, such as `10.00 to 99.99`."""
     low = 10 ** (len(f"{units}") - 1) if units > 0 else 0
