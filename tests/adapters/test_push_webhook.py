@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import json
+from base64 import b64encode
 from typing import Any
 
 import pytest
 
 from shroff import webhooks
 from shroff.adapters.push.webhook import WebhookSource
+from shroff.errors import UsageError
 from shroff.streams.push import PushRefusedError
 
 NOW_S = 1_772_366_400
@@ -98,6 +101,52 @@ def test_many_signatures_of_one_call_are_compared_up_to_a_limit():
 
     with pytest.raises(PushRefusedError):
         source("stripe").verified({"stripe-signature": header}, BODY, NOW_S * 1_000)
+
+
+ADYEN_KEY = "44782DEF547AAA06C910C43932B1EB0C71FC68D9D0C057550C48EC2ACF6BA056"
+
+
+def adyen_notice(*changes: dict[str, Any], key: str = ADYEN_KEY) -> bytes:
+    """A notification of Adyen's with an item for each mapping of changes, which the key signs."""
+    items = []
+    for own in changes:
+        item = {"pspReference": "psp", "merchantAccountCode": "shop", "merchantReference": "order", "eventCode": "C"}
+        item |= {"amount": {"value": 1130, "currency": "EUR"}, "success": "true", **own}
+        names = ["pspReference", "originalReference", "merchantAccountCode", "merchantReference"]
+        parts = [*(item.get(name, "") for name in names), item["amount"]["value"], item["amount"]["currency"]]
+        text = ":".join(map(str, [*parts, item["eventCode"], item["success"]]))
+        digest = hmac.new(bytes.fromhex(key), text.encode(), hashlib.sha256).digest()
+        more = {**item.get("additionalData", {}), "hmacSignature": b64encode(digest).decode()}
+        items.append({"NotificationRequestItem": item | {"additionalData": more}})
+    return json.dumps({"live": "false", "notificationItems": items}).encode()
+
+
+def test_adyen_signs_each_item_and_its_published_example_is_accepted():
+    example = {"pspReference": "7914073381342284", "merchantAccountCode": "TestMerchant", "eventCode": "AUTHORISATION"}
+    example |= {"merchantReference": "TestPayment-1407325143704"}
+    body = adyen_notice(example)
+    assert b"coqCmt/IZ4E3CzPvMY8zTjQVL5hYJUiBRg8UU+iCWo0=" in body
+
+    secret = {"secrets": [OLD.encode().hex(), ADYEN_KEY], "form": "adyen"}
+    adyen = WebhookSource(secret, lambda _url: b"")
+    assert adyen.verified({}, body, NOW_S * 1_000).id == "7914073381342284/AUTHORISATION"
+    assert adyen.verified({}, adyen_notice({"originalReference": "p-1"}, {}), NOW_S * 1_000).id == "psp/C"
+    wrong = [
+        body.replace(b"1130", b"1131"),
+        adyen_notice({}, key=NEW.encode().hex()),
+        adyen_notice({}, {}).replace(b'"success": "true"', b'"success": "false"', 1),
+        adyen_notice(),
+        BODY,
+        b"[" * 9_999,
+        body.replace(b'"amount": {', b'"amount": 1, "other": {'),
+        body.replace(b"coqC", "coqä".encode()),
+    ]
+    for changed in wrong:
+        with pytest.raises(PushRefusedError) as error:
+            adyen.verified({}, changed, NOW_S * 1_000)
+        assert error.value.status == 403
+    with pytest.raises(UsageError, match="hexadecimal"):
+        WebhookSource({"secrets": ["secret"], "form": "adyen"}, lambda _url: b"")
 
 
 def test_an_id_of_other_signs_is_refused():

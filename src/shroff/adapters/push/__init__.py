@@ -21,13 +21,13 @@ WEBHOOK: Final = AdapterSettings(
             ),
             Key(
                 "form",
-                "The signature format: Standard Webhooks, or the headers of Stripe or GitHub.",
-                choice("standard", "stripe", "github"),
+                "The signature format: Standard Webhooks, or that of Stripe, GitHub or Adyen.",
+                choice("standard", "stripe", "github", "adyen"),
                 default="standard",
             ),
             Key(
                 "tolerance",
-                "Maximum difference between the signing time of a call and now. GitHub's calls have no signing time.",
+                "Maximum difference between the signing time of a call and now. Calls of GitHub and Adyen have no signing time.",
                 DURATION,
                 default="5m",
             ),

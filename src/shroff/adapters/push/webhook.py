@@ -1,21 +1,22 @@
-"""Signed webhooks: calls of any program that signs them by Standard Webhooks, or as Stripe or GitHub do."""
+"""Signed webhooks: calls of any program that signs them by Standard Webhooks, or as Stripe, GitHub or Adyen do."""
 
 from __future__ import annotations
 
 import hashlib
 import hmac
 import re
+from base64 import b64decode
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
 
 from shroff import webhooks
-from shroff.errors import InputError
+from shroff.errors import InputError, UsageError
 from shroff.language.values import parse_duration
 from shroff.streams.push import FORBIDDEN, MESSAGE, Fetch, Push, PushRefusedError
 
-FORMS: Final = ("standard", "stripe", "github")
+ADYEN: Final = ("pspReference", "originalReference", "merchantAccountCode", "merchantReference")
 ID_MAX: Final = 255  # characters
 _SECONDS: Final = re.compile(r"[0-9]{1,15}")
 _ID: Final = re.compile(r"[!-~]{1,255}")
@@ -32,16 +33,21 @@ class WebhookSource:
         del fetch  # everything that a signature needs is here
         self._secrets: Sequence[str] = options["secrets"]
         self._tolerance_s = parse_duration(str(options.get("tolerance", "5m"))) // 1_000
-        self._form = str(options.get("form", FORMS[0]))
-        if self._form == FORMS[0]:
+        self._form = str(options.get("form", "standard"))
+        if self._form == "standard":
             for secret in self._secrets:
                 webhooks.keys_of(secret)
+        try:
+            self._keys = [bytes.fromhex(key) if self._form == "adyen" else key.encode() for key in self._secrets]
+        except ValueError:
+            raise UsageError("a secret of Adyen has only hexadecimal digits.") from None
 
     def verified(self, headers: Mapping[str, str], body: bytes, now_ms: int) -> Push:
         by_form: Mapping[str, Callable[[Mapping[str, str], bytes, int], tuple[str, int | None]]] = {
             "standard": self._standard,
             "stripe": self._stripe,
             "github": self._github,
+            "adyen": self._adyen,
         }
         id_, seconds = by_form[self._form](headers, body, now_ms // 1_000)
         if id_ and _ID.fullmatch(id_) is None:
@@ -80,10 +86,25 @@ class WebhookSource:
         self._check([value] if algorithm == "sha256" else [], body)
         return headers.get("x-github-delivery", ""), None
 
+    def _adyen(self, _headers: Mapping[str, str], body: bytes, _now_s: int) -> tuple[str, int | None]:
+        try:
+            items = [each["NotificationRequestItem"] for each in msgspec.json.decode(body)["notificationItems"]]
+            id_, signed = f"{items[0]['pspReference']}/{items[0]['eventCode']}", list[tuple[str, str]]()
+            for item in items:
+                amount, named = item["amount"], [item.get(name, "") for name in ADYEN]
+                parts = [*named, amount["value"], amount["currency"], item["eventCode"], item["success"]]
+                signature = b64decode(item["additionalData"]["hmacSignature"]).hex()
+                signed.append((signature, ":".join(map(str, parts))))
+        except (AttributeError, LookupError, RecursionError, TypeError, ValueError):
+            raise PushRefusedError(FORBIDDEN, "the call has no items that Adyen signed") from None
+        for signature, text in signed:
+            self._check([signature], text.encode())
+        return id_, None
+
     def _check(self, signatures: Sequence[str], signed: bytes) -> None:
         """Raises: PushRefusedError where none of these is that of a secret; all are compared, in constant time."""
         found = [signature.encode() for signature in signatures[: webhooks.SIGNATURES_MAX]]
-        wanted = [hmac.new(secret.encode(), signed, hashlib.sha256).hexdigest().encode() for secret in self._secrets]
+        wanted = [hmac.new(key, signed, hashlib.sha256).hexdigest().encode() for key in self._keys]
         if not any([hmac.compare_digest(given, other) for given in found for other in wanted]):  # noqa: C419 - as `verify`
             raise PushRefusedError(FORBIDDEN, "the call was not signed with a secret of this source")
 
