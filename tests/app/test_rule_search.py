@@ -44,6 +44,17 @@ def test_a_planted_rule_comes_back_with_the_round_number_that_a_person_would_wri
 
 
 @pytest.mark.slow
+def test_a_pair_of_thresholds_on_two_columns_that_go_together_comes_back() -> None:
+    near = np.round(AMOUNTS + DRAWN.normal(size=COUNT) * 30, 1)  # high amounts have high values here: few are planted
+    stolen = (AMOUNTS > 100) & (near <= 80)
+
+    (parts, _), *_ = RuleSearch(
+        [AMOUNTS, near, *COLUMNS[1:]], frozenset([3]), frozenset(), stolen, AMOUNTS, COSTS
+    ).rules()
+    assert {(part.column, part.is_above, part.cut) for part in parts} == {(0, True, 100), (1, False, 80)}
+
+
+@pytest.mark.slow
 def test_a_suggested_duration_is_of_whole_units() -> None:
     seconds = np.round(np.abs(COLUMNS[1]) * 3_600, 3)
     stolen = seconds > 3_600.25
