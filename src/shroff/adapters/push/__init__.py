@@ -27,7 +27,7 @@ WEBHOOK: Final = AdapterSettings(
             ),
             Key(
                 "tolerance",
-                "Maximum difference between the signing time of a call and now. Calls of GitHub and Adyen have no signing time.",
+                "Maximum difference between the signing time of a call and now; GitHub and Adyen send none.",
                 DURATION,
                 default="5m",
             ),
