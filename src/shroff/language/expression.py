@@ -8,7 +8,7 @@ equal expressions are equal, whatever they were written like.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final, get_args
 
 import msgspec
@@ -314,6 +314,18 @@ def walk(node: Node) -> Iterator[Node]:
         yield node
         if _PARTS[type(node)]:
             waiting += reversed([*children(node)])
+
+
+def rewritten(node: Node, parts: Mapping[Node, Node]) -> Node:
+    """The expression with these parts in place of others."""
+    if node in parts:
+        return parts[node]
+    changed = {
+        name: tuple(rewritten(part, parts) for part in value) if type(value) is tuple else rewritten(value, parts)
+        for name in _PARTS[type(node)]
+        if (value := getattr(node, name)) is not None
+    }
+    return msgspec.structs.replace(node, **changed)
 
 
 def aggregates(node: Node) -> Iterator[Aggregate]:

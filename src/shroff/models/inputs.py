@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from fnmatch import fnmatchcase
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 from msgspec.structs import replace
@@ -29,6 +29,7 @@ from shroff.language.expression import (
     ThisField,
     When,
     children,
+    rewritten,
     walk,
 )
 from shroff.language.names import DeclaredNames, Scope
@@ -346,13 +347,4 @@ def _fields(event: EventType, name: str) -> list[Field]:
 
 def _by_type(node: Node, event: str) -> Node:
     """The same expression with `this` named by its type, so that equal ones are equal."""
-    if isinstance(node, ThisField):
-        return replace(node, event=event)
-    changed: dict[str, Any] = {}
-    for name in node.__struct_fields__:
-        value = getattr(node, name)
-        if isinstance(value, Node):
-            changed[name] = _by_type(value, event)
-        elif isinstance(value, tuple):
-            changed[name] = tuple(_by_type(part, event) if isinstance(part, Node) else part for part in value)
-    return replace(node, **changed)
+    return rewritten(node, {part: replace(part, event=event) for part in walk(node) if isinstance(part, ThisField)})

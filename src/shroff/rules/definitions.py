@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -36,6 +36,8 @@ from shroff.language.yaml import text as yamltext
 from shroff.language.yaml.text import Scalar, whole_text
 from shroff.rules.keys import EFFECTS, RULE, TEST, TOLD
 from shroff.rules.silences import with_silence
+from shroff.rules.tables import PARTS, Row
+from shroff.rules.tables import rows_of as table_rows
 
 EXPIRES_SOON_MS: Final = 30 * DAY_MS
 _POWERS: Final = frozenset(1 << bits for bits in range(31))
@@ -149,30 +151,43 @@ class RuleLoader:
             return known.rules
         problems, warnings, self._ids = len(self._problems), len(self._warnings), {}
         top = loader.sequence(node, self._problems, "a rule file")
-        rules = tuple(rule for item in (top.items if top else ()) if (rule := self._rule(item)) is not None)
+        rules = tuple(rule for item in (top.items if top else ()) for rule in self._rules(item))
+        self._problems[problems:] = dict.fromkeys(self._problems[problems:])  # rows of a table share keys
+        self._warnings[warnings:] = dict.fromkeys(self._warnings[warnings:])
         if node is not None and len(self._problems) == problems:
             self._kept[node.file] = LoadedFile(node, rules, self._ids, tuple(self._warnings[warnings:]))
         return rules
 
-    def _rule(self, node: yamltext.Node) -> Rule | None:
+    def _rules(self, node: yamltext.Node) -> Iterator[Rule]:
+        """A rule, or those of its table."""
         found = loader.mapping(node, self._problems, "a rule")
         if found is None:
-            return None
-        before = len(self._problems)
+            return
         loader.check_keys(found, RULE, self._problems, "a rule")
         id_ = self._id(found.get("id"))
         on = self._known(found.get("on"), self._events.types, "event type")
         by = self._known(found.get("by"), self._events.entities, "entity")
+        if on is None or by is None:
+            return
+        rows = [Row(id_, found)]
+        if set(PARTS) & {*found.keys()}:
+            scope = self._scope(f"table {id_}", on, by)
+            rows = table_rows(found, id_ or "", scope, self._problems, self._warnings)
+        yield from filter(None, [self._rule(row, on, by) for row in rows])
+
+    def _rule(self, row: Row, on: str, by: str) -> Rule | None:
+        found, id_, before = row.keys, row.id, len(self._problems)
+        lacking = [name for name in ("when", "effect") if found.get(name) is None]
+        if lacking:
+            self._problems.append(found.problem(f"a rule lacks {', '.join(lacking)}."))
         effect = loader.one_of(found.get("effect"), EFFECTS, self._problems, "an effect")
         shadow = loader.boolean(found.get("shadow"), self._problems, "shadow")
         expires = loader.day_end_ms(found.get("expires"), self._problems, "expires")
         rollout = loader.percent(found.get("rollout"), self._problems, "rollout")
         notify = self._notify(found.get("notify"))
-        tests = self._tests(found.get("tests"))
-        if on is None or by is None:
-            return None
-        when = self._when(found.get("when"), id_ or "", on, by)
-        reason = self._reason(found.get("reason"), id_ or "", on, by)
+        tests = self._tests(found.get("tests"), row.hits)
+        when = self._when(found.get("when"), row, on, by)
+        reason = self._reason(found.get("reason"), id_ or "", on, by) or row.reason
         if len(self._problems) > before or id_ is None or when is None or effect is None:
             return None
         written = found.get("when")
@@ -243,15 +258,17 @@ class RuleLoader:
             since_flag=True,
         )
 
-    def _when(self, node: yamltext.Node | None, id_: str, on: str, by: str) -> Node | None:
+    def _when(self, node: yamltext.Node | None, row: Row, on: str, by: str) -> Node | None:
         if node is None:
             return None
+        id_ = row.id or ""
         scope = self._scope(f"the condition of rule {id_}", on, by)
-        when = loader.expression(node, scope, self._problems, BOOLEAN)
-        if when is not None and isinstance(node, Scalar):
-            self._warn_without_this(node, when, id_, on)
-            for words, hint in dict.fromkeys(filter(None, (_inexact(part, self._features) for part in walk(when)))):
+        own = row.own or loader.expression(node, scope, self._problems, BOOLEAN)
+        if own is not None and isinstance(node, Scalar):
+            self._warn_without_this(node, own, id_, on)
+            for words, hint in dict.fromkeys(filter(None, (_inexact(part, self._features) for part in walk(own)))):
                 self._warnings.append(node.problem(f"rule {id_} {words}", hint))
+        when = row.when or own
         return None if when is None else with_silence(when, id_, by, on, self._events.entities, self._names.lists)
 
     def _warn_without_this(self, node: Scalar, when: Node, id_: str, on: str) -> None:
@@ -290,11 +307,12 @@ class RuleLoader:
 
     # ---- tests inside rules
 
-    def _tests(self, node: yamltext.Node | None) -> tuple[RuleTest, ...]:
+    def _tests(self, node: yamltext.Node | None, words: Sequence[str]) -> tuple[RuleTest, ...]:
+        """Tests; their hits are `words`, the first of which is a hit of this rule."""
         top = loader.sequence(node, self._problems, "tests")
-        return tuple(test for item in (top.items if top else ()) if (test := self._test(item)) is not None)
+        return tuple(test for item in (top.items if top else ()) if (test := self._test(item, words)) is not None)
 
-    def _test(self, node: yamltext.Node) -> RuleTest | None:
+    def _test(self, node: yamltext.Node, words: Sequence[str]) -> RuleTest | None:
         found = loader.mapping(node, self._problems, "a rule test")
         if found is None:
             return None
@@ -305,11 +323,11 @@ class RuleLoader:
         if name is None or events is None or hits is None:
             return None
         read = [event for item in events.items if (event := self._test_event(item)) is not None]
-        expected = [loader.boolean(item, self._problems, "a hit") for item in hits.items]
+        expected = [loader.one_of(item, words, self._problems, "a hit") for item in hits.items]
         return RuleTest(
             name.text,
             tuple((type_name.text, fields) for type_name, fields in read),
-            tuple(bool(hit) for hit in expected),
+            tuple(hit == words[0] for hit in expected),
             name,
             tuple(type_name for type_name, _ in read),
         )

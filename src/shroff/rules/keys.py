@@ -42,8 +42,8 @@ TEST: Final = MappingShape(
         ),
         Key(
             "hits",
-            "For each event of the rule's type, whether the rule hits.",
-            Many("true or false, each", SWITCH),
+            "For each event of the rule's type, whether the rule hits; for a table, the row that hits, or false.",
+            Many("true, false or a row, each", ANY),
             is_required=True,
             examples=("[false, true]",),
         ),
@@ -69,9 +69,8 @@ RULE: Final = MappingShape(
         ),
         Key(
             "when",
-            "The condition. If its value is missing, the rule does not hit.",
+            "The condition; required, unless the rule has a table. If its value is missing, the rule does not hit.",
             EXPRESSION,
-            is_required=True,
             examples=("card.payments_10m >= 5 and card.largest_10m <= 2.50",),
         ),
         Key(
@@ -83,10 +82,10 @@ RULE: Final = MappingShape(
         ),
         Key(
             "effect",
-            "The effect of a hit. Decline has priority over review, and review over challenge. `allow` cancels review "
-            "and challenge, but never a rule's decline; `note` is only recorded.",
+            "The effect of a hit; required, unless the rows of a table have their own. Decline has priority over "
+            "review, and review over challenge. `allow` cancels review and challenge, but never a rule's decline; "
+            "`note` is only recorded.",
             choice(*EFFECTS),
-            is_required=True,
             examples=("review",),
         ),
         Key("notify", "Who is notified of a hit: analysts, customer, or the name of a notice.", ANY, examples=TOLD),
@@ -110,6 +109,26 @@ RULE: Final = MappingShape(
             PERCENT,
             default="100%",
             examples=("10%",),
+        ),
+        Key(
+            "table",
+            "A decision table: a line of columns and below it its rows, with bars between the cells. The first row "
+            "whose cells are all true hits, as the rule `id.row`. A column is an operand, or one of row, effect, "
+            "reason, notify, shadow, expires and rollout.",
+            ANY,
+            examples=('"this.amount | effect\\n> 1_000 | review"',),
+        ),
+        Key(
+            "scorecard",
+            "Points and conditions: the points of all that are true add up.",
+            ANY,
+            examples=('"points | when\\n20 | this.amount > 1_000"',),
+        ),
+        Key(
+            "bands",
+            "A table whose column `points` is the sum of the scorecard.",
+            ANY,
+            examples=('"points | effect\\n>= 20 | review"',),
         ),
         Key("tests", "Tests of the rule, run by `shroff check`.", Many("tests", TEST)),
     ),

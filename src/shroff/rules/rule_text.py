@@ -14,6 +14,7 @@ from shroff.language.expression import (
     Arithmetic,
     Call,
     Compare,
+    Else,
     FeatureValue,
     InList,
     InValues,
@@ -22,6 +23,7 @@ from shroff.language.expression import (
     Logic,
     Node,
     Not,
+    When,
     unconverted,
 )
 from shroff.language.expression_text import (
@@ -161,6 +163,8 @@ class _Speaker:
         match node:
             case Logic() if node.operator == "and":
                 return ", and ".join(map(self.said, self._sides(node)))
+            case Not(operand=Else()):
+                return "no row above it hits"
             case Logic():
                 return f"either {' or '.join(map(self.said, self._sides(node)))}"
             case Not():
@@ -212,6 +216,8 @@ class _Speaker:
         match node:
             case Literal():
                 return noun
+            case Arithmetic(right=Else(left=When())):
+                return "the sum of its points"
             case Arithmetic() if not noun.startswith("time since "):
                 return f"{self._side(node.left, entity)} {_BETWEEN[node.operator]} {self._side(node.right, entity)}"
             case FeatureValue():

@@ -1,0 +1,124 @@
+"""Gaps, overlaps and rows that never hit in a decision table.
+
+Exact over all values that the constants of a column tell apart. Columns count as independent of each other; a cell that
+reads more than its column counts as true or false. Values below 0 count where a constant is, missing where a cell asks
+for it.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Sequence
+from fractions import Fraction
+from itertools import pairwise
+from math import ceil, floor
+from typing import Final
+
+import msgspec
+
+from shroff.language.expression import (
+    Aggregate,
+    FeatureValue,
+    InList,
+    IsMissing,
+    Literal,
+    Lookup,
+    Node,
+    Not,
+    Score,
+    ThisField,
+    walk,
+)
+from shroff.language.printer import text_of
+from shroff.language.row import compile_row
+from shroff.language.types import Type
+from shroff.language.values import Value, show
+
+GAPS_NAMED: Final = 3
+SETS_MAX: Final = 2_000  # of rows that are true together; a table with more is not searched
+OTHER: Final = "another text"
+_READS: Final = (ThisField, FeatureValue, Aggregate, InList, Lookup, Score)
+
+
+class Column(msgspec.Struct, frozen=True):
+    """A column of a table.
+
+    Args:
+        head: What it reads, as written.
+        here: What stands for that in its cells.
+        asks: The condition of each row's cell; None for an empty one.
+        values: All that it can have; empty where they follow from its constants.
+    """
+
+    head: str
+    here: FeatureValue
+    asks: Sequence[Node | None]
+    values: Sequence[Value]
+
+
+class Findings(msgspec.Struct, frozen=True):
+    """Examples of gaps; for each row the rows that overlap it, as bits; the rows that can hit first."""
+
+    gaps: Sequence[str]
+    over: Sequence[int]
+    first: Collection[int]
+
+
+def search(columns: Sequence[Column], rows: int, places: int) -> Findings:
+    """Search a table of so many rows. Where too many sets of rows are true together, all may overlap."""
+    states: dict[int, Sequence[str]] = {(1 << rows) - 1: [""]}
+    for column in columns:
+        found: defaultdict[int, list[str]] = defaultdict(list)
+        for bits, said in _sets(column, places).items():
+            for state, examples in states.items():
+                found[state & bits] += [f"{example}{', ' * bool(example)}{said}" for example in examples]
+        states = {state: examples[:GAPS_NAMED] for state, examples in found.items()}
+        if len(states) > SETS_MAX:
+            return Findings(["what was not searched: the table is too large"], [-1] * rows, range(rows))
+    over = [0] * rows
+    for state in states:
+        over = [bits | state * (state >> row & 1) for row, bits in enumerate(over)]
+    return Findings(states.get(0, ()), over, {(state & -state).bit_length() - 1 for state in states})
+
+
+def _sets(column: Column, places: int) -> dict[int, str]:
+    """The sets of rows whose cells are true together, as bits, each with an example."""
+    always, tests, literals, missing = 0, [], set[Literal](), False
+    unknown: defaultdict[Node, list[int]] = defaultdict(lambda: [0, 0])  # rows of what may be true, or not
+    for at, ask in enumerate(column.asks):
+        parts = [] if ask is None else [*walk(ask)]
+        if ask is None:
+            always |= 1 << at
+        elif any(isinstance(part, _READS) and part != column.here for part in parts):
+            unknown[ask.operand if isinstance(ask, Not) else ask][isinstance(ask, Not)] |= 1 << at
+        else:
+            tests.append((compile_row(ask, lambda _: lambda value: value), 1 << at))
+            literals |= {part for part in parts if isinstance(part, Literal) and part.value is not None}
+            missing |= any(isinstance(part, IsMissing) for part in parts)
+    found: dict[int, str] = {}
+    for value in (*(column.values or _values(column.here.type, literals)), *[None] * missing):
+        rows = always + sum(bit for test, bit in tests if test(value))
+        found.setdefault(rows, f"{column.head} {show(value, column.here.type, places)}")
+    for ask, both in unknown.items():
+        asked = text_of(ask).replace(column.here.name, column.head)
+        found = {
+            rows | bits: f"{said}, {word}{asked}"
+            for rows, said in found.items()
+            for bits, word in zip(both, ("", "not "), strict=True)
+        }
+    return found
+
+
+def _values(type_: Type, literals: set[Literal]) -> Sequence[Value]:
+    """The constants of a column, and a value of each stretch between them."""
+    if type_.kind == "boolean":
+        return False, True
+    if type_.is_text:
+        texts = () if type_.choices and not type_.is_open else (*(literal.value for literal in literals), OTHER)
+        return *type_.choices, *texts
+    exact = {Fraction(literal.value or 0) / 10**literal.type.places * 10**type_.places for literal in literals} or {0}
+    is_real = type_.kind == "real"
+    edges = sorted(map(float, exact) if is_real else {edge(value) for value in exact for edge in (floor, ceil)})
+    between = [(low + high) / 2 if is_real else (low + high) // 2 for low, high in pairwise(edges)]
+    found = sorted({0, edges[0] - 1, *edges, *between, edges[-1] + 1})
+    return [value for value in found if value >= 0 or edges[0] < 0]

@@ -1,0 +1,161 @@
+"""Decision tables and scorecards: each row or band is a rule of its own, made when the file is read.
+
+A table is a line of columns and below it its rows, with bars between the cells. The first row whose cells are all true
+hits.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import reduce
+from typing import Final
+
+import msgspec
+
+from shroff.errors import Problem
+from shroff.language import loader
+from shroff.language.expression import Arithmetic, Else, FeatureValue, Literal, Logic, Node, Not, rewritten
+from shroff.language.names import Scope
+from shroff.language.printer import text_of
+from shroff.language.types import BOOLEAN, INTEGER
+from shroff.language.yaml.text import Mapping, Scalar
+from shroff.language.yaml.text import Node as YamlNode
+from shroff.rules.gaps import SETS_MAX, Column, search
+
+ROW: Final = "row"  # the column with the rows' names
+POINTS: Final = "points"
+OWN: Final = (ROW, "effect", "reason", "notify", "shadow", "expires", "rollout")  # columns that ask nothing
+PARTS: Final = ("table", "scorecard", "bands")
+_BAR: Final = re.compile(r"\|(?=(?:[^']*'[^']*')*[^']*$)")
+_SIGN: Final = re.compile(r"[<>=!]|(?:in|not|is)\b")
+_AND: Final = re.compile(rf"\s+and\s+(?={_SIGN.pattern})")
+_WHOLE: Final = re.compile(r"-?\d{1,9}")
+_NAME: Final = re.compile("[a-z0-9_]{1,100}")
+
+
+class Row(msgspec.Struct, frozen=True):
+    """A rule as written, or a row of its table as one.
+
+    Args:
+        own: The condition of a row; `when` is the same where no row above hits.
+        hits: Words of tests for what an event hits, this row first.
+    """
+
+    id: str | None
+    keys: Mapping
+    own: Node | None = None
+    when: Node | None = None
+    reason: tuple[str | Node, ...] = ()
+    hits: Sequence[str] = ("true", "false")
+
+
+def lines_of(block: YamlNode | None, problems: list[Problem]) -> list[list[Scalar]]:
+    """The cells of a table, line by line; each is placed at its line."""
+    text, found = loader.scalar(block, problems, "a table"), list[list[Scalar]]()
+    if text is not None:
+        for line, cells in enumerate(text.text.split("\n"), text.line + 1):
+            row = replace(text, line=line, column=1, style="plain", source=" ")
+            found += [[replace(row, text=cell.strip()) for cell in _BAR.split(cells)]] if cells.strip() else []
+    problems += [
+        cells[0].problem(f"the line has {len(cells)} cells, and the first one {len(found[0])}.")
+        for cells in found
+        if len(cells) != len(found[0])
+    ]
+    return found
+
+
+def rows_of(rule: Mapping, id_: str, scope: Scope, problems: list[Problem], warnings: list[Problem]) -> list[Row]:
+    """The rows of a rule's table, or the bands of its scorecard; none where something is wrong in it.
+
+    Warns of gaps and overlaps of a table, and of rows that never hit.
+    """
+    before, card = len(problems), rule.get("scorecard")
+    total, sums, shown = _points(card, scope, problems)
+    head, *body = lines_of(rule.get("bands" if card else "table"), problems) or [[]]
+    names = [str(at) for at, _ in enumerate(body, 1)]
+    columns, asked = list[Column](), [list[Node]() for _ in body]
+    for cell, *cells in zip(head, *body, strict=False):
+        if cell.text == ROW:
+            names = [cell.text or name for cell, name in zip(cells, names, strict=True)]
+        if cell.text in OWN:
+            continue
+        is_total = card is not None and cell.text == POINTS
+        operand = total if is_total else loader.expression(cell, scope, problems)
+        if operand is not None:
+            here = FeatureValue(operand.type, f"{scope.entity}._cell")  # a name that no file declares
+            asks = [_ask(cell, here, scope, problems) for cell in cells]
+            columns.append(Column(cell.text, here, asks, sums if is_total else ()))
+            for row, ask in zip(asked, asks, strict=True):
+                row += [rewritten(ask, {here: operand})] if ask else []
+            shown += [] if card else [f"{', ' if shown else ''}{cell.text} ", operand]
+    for name, cells in zip(names, body, strict=True):
+        if not _NAME.fullmatch(name) or names.count(name) > 1:
+            problems.append(cells[0].problem(f"a row has a name of its own, of a to z, digits and _, not {name!r}."))
+    if len(problems) == before and (
+        not (columns and body) or rule.get("when") or (card is None) is (rule.get("table") is None)
+    ):
+        words = "a rule has a table with conditions and rows, or a scorecard with bands, and then no 'when'."
+        problems.append(rule.problem(words))
+    if len(problems) > before:
+        return []
+    found, rows = search(columns, len(body), scope.names.money_places), list[Row]()
+    owns = [_joined("and", parts) for parts in asked]
+    for at, (name, cells) in enumerate(zip(names, body, strict=True)):
+        own, overlapping = owns[at], [other for other in range(at) if found.over[at] >> other & 1]
+        above = _joined("or", [owns[other] for other in overlapping])
+        none = Not(BOOLEAN, Else(BOOLEAN, above, Literal(BOOLEAN, value=False)))
+        text = replace(cells[0], text=text_of(own))
+        entries = {key.text: (key, value) for key, value in rule.entries if key.text not in PARTS}
+        entries |= {
+            key.text: (key, cell) for key, cell in zip(head, cells, strict=True) if key.text in OWN and cell.text
+        }
+        keys = replace(rule, entries=(*entries.values(), (replace(text, text="when"), text)), line=text.line)
+        start = "" if card else f"{id_.replace('_', ' ')}, row {name.replace('_', ' ')}: "
+        when = _joined("and", [own, none] if overlapping else [own])
+        rows.append(Row(f"{id_}.{name}", keys, own, when, (start, *shown), (name, *names, "false")))
+        if at not in found.first:
+            why = "rows above it take all its events" if found.over[at] else "its conditions exclude each other"
+            warnings.append(text.problem(f"row {name} of {id_} never hits: {why}."))
+        elif overlapping and asked[at] and not card:
+            pairs = ", ".join(names[other] for other in overlapping)
+            warnings.append(text.problem(f"row {name} of {id_} overlaps {pairs}, which hits first."))
+    if found.gaps and not card:
+        words = f"no row of {id_} hits {'; nor '.join(found.gaps)}."
+        warnings.append(rule.problem(words, "A last row without conditions takes all that the others leave."))
+    return rows
+
+
+def _points(card: YamlNode | None, scope: Scope, problems: list[Problem]) -> tuple[Node, list[int], list[str | Node]]:
+    """The sum of a scorecard's points, the sums that are possible, and the points in words."""
+    total: Node = Literal(INTEGER, 0)
+    sums, shown = {0}, list[str | Node]()
+    for points, asked in (cells[:2] for cells in lines_of(card, problems)[1:]):
+        text = f"{points.text} when ({asked.text}) else 0"
+        part = loader.expression(replace(asked, text=text, source=" "), scope, problems, INTEGER)
+        if not _WHOLE.fullmatch(points.text):
+            problems.append(points.problem(f"points are a whole number, not {points.text!r}."))
+        elif part is not None:
+            total = Arithmetic(INTEGER, "+", total, part) if shown else part
+            sums |= {found + int(points.text) for found in sums if len(sums) < SETS_MAX}
+            shown += [", " if shown else " points: ", part, f" for {asked.text}"]
+    return total, sorted(sums) if len(sums) < SETS_MAX else [], [total, *shown]
+
+
+def _ask(cell: Scalar, here: FeatureValue, scope: Scope, problems: list[Problem]) -> Node | None:
+    """What a cell asks of its column: comparisons joined by `and`, or one value; None for an empty cell."""
+    parts = [
+        f"{here.name} {'' if _SIGN.match(part) else '== '}{part}"
+        for part in _AND.split(cell.text)
+        if part not in {"", "-"}
+    ]
+    own = replace(scope, feature=lambda name: here.type if name == here.name else scope.feature and scope.feature(name))
+    text = replace(cell, text=" and ".join(parts), source=" ")
+    return loader.expression(text, own, problems, BOOLEAN) if parts else None
+
+
+def _joined(operator: str, parts: Sequence[Node]) -> Node:
+    """Conditions as one; of none, true."""
+    true = Literal(BOOLEAN, value=True)
+    return reduce(lambda left, right: Logic(BOOLEAN, operator, left, right), parts) if parts else true
