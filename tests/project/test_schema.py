@@ -214,6 +214,21 @@ tables:
     - name: one
       events: [{ payment: { at: 2026-03-01T10:00:00Z, card: , amount: 101 } }]
       hits: [true]
+- id: by_amount
+  on: payment
+  by: card
+  table: |
+    this.amount | effect | row
+    > 100       | review | high
+- id: by_points
+  on: payment
+  by: card
+  scorecard: |
+    points | when
+    20     | this.amount > 100
+  bands: |
+    points | effect
+    >= 20  | review
 """,
     "policy.yaml": """
 payment:

@@ -649,7 +649,7 @@ def look_of(id_: str, effect: str, genuine: int) -> rule_looks.RuleLook:
         Rule(id_, "payment", "card", Literal(BOOLEAN, True), effect),
         RuleRecord(10, frauds=1, genuine=genuine),
     )
-    return rule_looks.RuleLook(id_, rule, None, None, record, ())
+    return rule_looks.RuleLook(id_, (rule,), None, None, record, ())
 
 
 def test_the_least_precise_rule_is_one_that_is_to_catch_fraud():

@@ -320,7 +320,8 @@ def _hit_events(log: LogReader, definitions: Definitions, after: int, upto: int)
 
 
 def _hit_event(record: Record, rows: Sequence[HitRow], definitions: Definitions) -> HitEvent:
-    rules, amount = {row.rule: row.shadow for row in rows}, _amount(record, definitions)
+    rules = {name: row.shadow for row in rows for name in (row.rule, row.rule.partition(".")[0])}  # a table's, too
+    amount = _amount(record, definitions)
     return HitEvent(record.seq, record.type, record.id, record.time_ms, amount, rules)
 
 

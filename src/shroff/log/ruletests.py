@@ -181,7 +181,7 @@ def run_tests_of(
         except _OverError:
             words = f"test {test.name!r} of rule {rule.id} was stopped: the tests of a rule may take {seconds_max:g} s."
             problem = test.place.problem(words, "Give it fewer events.")
-        found.append(TestResult(test.name, len(test.events), problem))
+        found.append(TestResult(f"{rule.id.partition('.')[2]} {test.name}".lstrip(), len(test.events), problem))
     return found
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -84,6 +84,10 @@ class Rule:
             rule=self.id,
             expires_ms=self.expires_ms,
         )
+
+    def is_of(self, id: str) -> bool:
+        """Whether this is the rule of an id, or a row of its table."""
+        return id in {self.id, self.id.partition(".")[0]}
 
     def reason_computed(self) -> list[Computed]:
         """The expressions of the reason that aggregate, which an engine must keep state for."""
@@ -185,7 +189,7 @@ class RuleLoader:
         expires = loader.day_end_ms(found.get("expires"), self._problems, "expires")
         rollout = loader.percent(found.get("rollout"), self._problems, "rollout")
         notify = self._notify(found.get("notify"))
-        tests = self._tests(found.get("tests"), row.hits)
+        tests = self._tests(found.get("tests"), row)
         when = self._when(found.get("when"), row, on, by)
         reason = self._reason(found.get("reason"), id_ or "", on, by) or row.reason
         if len(self._problems) > before or id_ is None or when is None or effect is None:
@@ -307,12 +311,11 @@ class RuleLoader:
 
     # ---- tests inside rules
 
-    def _tests(self, node: yamltext.Node | None, words: Sequence[str]) -> tuple[RuleTest, ...]:
-        """Tests; their hits are `words`, the first of which is a hit of this rule."""
+    def _tests(self, node: yamltext.Node | None, row: Row) -> tuple[RuleTest, ...]:
         top = loader.sequence(node, self._problems, "tests")
-        return tuple(test for item in (top.items if top else ()) if (test := self._test(item, words)) is not None)
+        return tuple(test for item in (top.items if top else ()) if (test := self._test(item, row)) is not None)
 
-    def _test(self, node: yamltext.Node, words: Sequence[str]) -> RuleTest | None:
+    def _test(self, node: yamltext.Node, row: Row) -> RuleTest | None:
         found = loader.mapping(node, self._problems, "a rule test")
         if found is None:
             return None
@@ -323,11 +326,11 @@ class RuleLoader:
         if name is None or events is None or hits is None:
             return None
         read = [event for item in events.items if (event := self._test_event(item)) is not None]
-        expected = [loader.one_of(item, words, self._problems, "a hit") for item in hits.items]
+        expected = [loader.one_of(item, row.hits, self._problems, "a hit") for item in hits.items]
         return RuleTest(
             name.text,
             tuple((type_name.text, fields) for type_name, fields in read),
-            tuple(hit == words[0] for hit in expected),
+            tuple(hit == row.hit for hit in expected),
             name,
             tuple(type_name for type_name, _ in read),
         )

@@ -40,7 +40,7 @@ class Row(msgspec.Struct, frozen=True):
 
     Args:
         own: The condition of a row; `when` is the same where no row above hits.
-        hits: Words of tests for what an event hits, this row first.
+        hits: Words of tests for what an event hits; `hit` is a hit of this one.
     """
 
     id: str | None
@@ -48,6 +48,7 @@ class Row(msgspec.Struct, frozen=True):
     own: Node | None = None
     when: Node | None = None
     reason: tuple[str | Node, ...] = ()
+    hit: str = "true"
     hits: Sequence[str] = ("true", "false")
 
 
@@ -114,7 +115,7 @@ def rows_of(rule: Mapping, id_: str, scope: Scope, problems: list[Problem], warn
         keys = replace(rule, entries=(*entries.values(), (replace(text, text="when"), text)), line=text.line)
         start = "" if card else f"{id_.replace('_', ' ')}, row {name.replace('_', ' ')}: "
         when = _joined("and", [own, none] if overlapping else [own])
-        rows.append(Row(f"{id_}.{name}", keys, own, when, (start, *shown), (name, *names, "false")))
+        rows.append(Row(f"{id_}.{name}", keys, own, when, (start, *shown), name, (*names, "false")))
         if at not in found.first:
             why = "rows above it take all its events" if found.over[at] else "its conditions exclude each other"
             warnings.append(text.problem(f"row {name} of {id_} never hits: {why}."))
@@ -133,10 +134,9 @@ def _points(card: YamlNode | None, scope: Scope, problems: list[Problem]) -> tup
     sums, shown = {0}, list[str | Node]()
     for points, asked in (cells[:2] for cells in lines_of(card, problems)[1:]):
         text = f"{points.text} when ({asked.text}) else 0"
-        part = loader.expression(replace(asked, text=text, source=" "), scope, problems, INTEGER)
         if not _WHOLE.fullmatch(points.text):
             problems.append(points.problem(f"points are a whole number, not {points.text!r}."))
-        elif part is not None:
+        elif part := loader.expression(replace(asked, text=text, source=" "), scope, problems, INTEGER):
             total = Arithmetic(INTEGER, "+", total, part) if shown else part
             sums |= {found + int(points.text) for found in sums if len(sums) < SETS_MAX}
             shown += [", " if shown else " points: ", part, f" for {asked.text}"]

@@ -25,6 +25,7 @@ from shroff.language.syntax import ExpressionError
 from shroff.language.yaml.slips import in_quotes
 from shroff.language.yaml.text import Mapping, Node, Scalar, Sequence, read
 from shroff.rules.keys import RULE
+from shroff.rules.tables import PARTS
 
 IN_LIST: Final = "is one list in brackets, and takes a rule in braces alone: '- { id: ..., effect: ... }'"
 NO_LIST: Final = "the text is not a list of rules. Begin each of them with '- id: ...'"
@@ -33,7 +34,7 @@ RULES_KEPT: Final = 4_096
 _DASH: Final = "- "
 _COMMA: Final = re.compile(r"\s*,[ \t]*")
 _LINE_ENDS: Final = re.compile(r"\s*\n\s*")
-KEYS: Final = ("description", "on", "by", "effect", "reason", "notify", "expires", "rollout")
+KEYS: Final = ("description", "on", "by", "effect", "reason", "notify", "expires", "rollout", *PARTS)
 TRUE: Final = "is true"
 FALSE: Final = "is false"
 _OTHER: Final = {"and": "or", "or": "and"}
@@ -167,7 +168,7 @@ def in_shadow(text: str, *, shadow: bool) -> str:
     Raises: UsageError for what is not one rule, or has no effect.
     """
     rule = _only(text)
-    if shadow and _key(rule, "effect") is None:
+    if shadow and not {"effect", *PARTS} & {*rule.keys()}:
         raise UsageError("the rule has no effect yet")
     kept = with_value(text, "shadow", "")
     return with_value(kept, "shadow", "true") if shadow else kept
@@ -190,7 +191,7 @@ def with_value(text: str, name: str, value: str) -> str:
     A new key stands behind those that precede it in the reference. `description` is the comment behind the id.
     Raises: UsageError for what is not one rule, and for a value that the rule cannot take as text.
     """
-    rule, value = _only(text), _LINE_ENDS.sub(" ", value.strip())
+    rule, value = _only(text), value.strip() if name in PARTS else _LINE_ENDS.sub(" ", value.strip())
     if name == "description":
         return _described(text, rule, value)
     key, old = _key(rule, name), rule.get(name)
@@ -233,7 +234,9 @@ def _described(text: str, rule: Mapping, value: str) -> str:
 
 
 def _written(value: str, rule: Mapping) -> str:
-    """A value as a person would write it at this place: in quotes where YAML would misread it."""
+    """A value as a person would write it at this place: in quotes where YAML would misread it, lines as a block."""
+    if "\n" in value and not rule.source:
+        return "|\n" + "\n".join(" " * (rule.column + 1) + line for line in value.split("\n"))
     problems: list[Problem] = []
     tried = read(f"- {{ k: {value}, x: y }}" if rule.source else f"- k: {value}", "", problems)
     found = _value(tried.items[0], "k") if isinstance(tried, Sequence) and tried.items else None

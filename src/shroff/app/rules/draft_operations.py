@@ -205,12 +205,13 @@ class DraftCount(OperationAnswer):
 def count_draft(drafts: RuleDraftFiles, backtests: LogBacktests, request: CountDraft) -> DraftCount:
     """Count the hits of a text in the last 30 days, as of at most 10 minutes ago."""
     checked = drafts.check(request.rule, request.source)
-    if checked.rule is None or checked.definitions is None or checked.mistakes:
+    if not checked.rules or checked.definitions is None:
         return DraftCount(why_not="fix the errors first")
     try:
-        as_of_ms, events, hits, amount = backtests.count_hits(checked.rule, checked.definitions)
+        counts = [backtests.count_hits(rule, checked.definitions) for rule in checked.rules]
     except UsageError as error:
         return DraftCount(why_not=str(error))
+    (as_of_ms, events, *_), (hits, amount) = counts[0], (sum(count[at] for count in counts) for at in (2, 3))
     settings = checked.definitions.settings
     money = f"{show_decimal(amount, settings.money_places)} {settings.currency}"
     return DraftCount(as_of=time_text(as_of_ms), events=events, hits=hits, money=money)
@@ -222,8 +223,9 @@ def check_of(checked: Checked, text: str) -> DraftCheck:
     from shroff.rules.rule_text import in_words
 
     lines, says = text.split("\n"), None
-    if checked.rule is not None and checked.definitions is not None and not checked.mistakes:
-        says = in_words(checked.rule, teller_of(checked.definitions))
+    if checked.rules and checked.definitions is not None:
+        teller = teller_of(checked.definitions)
+        says = " ".join(in_words(rule, teller) for rule in checked.rules)
     lists: dict[str, Sequence[Any]] = {
         name: getattr(checked, name) for name in ("mistakes", "elsewhere", "warnings", "tests")
     }

@@ -82,7 +82,7 @@ class Checked:
     mistakes: Sequence[Problem]
     elsewhere: Sequence[Problem]
     warnings: Sequence[Problem]
-    rule: Rule | None
+    rules: Sequence[Rule]
     tests: Sequence[TestResult]
     definitions: Definitions | None
 
@@ -201,13 +201,11 @@ class RuleDraftFiles(ProjectPart):
         elsewhere = [problem for problem in loaded.problems if problem.file != name]
         warnings = [warning for warning in loaded.warnings if warning.file == name]
         definitions = loaded.definitions
-        rule = (
-            None
-            if definitions is None
-            else next((declared for declared in definitions.rules if declared.id == id), None)
-        )
-        tests = [] if mine or definitions is None or rule is None else run_tests_of(rule, definitions, self._log.hasher)
-        return Checked(mine, elsewhere, warnings, rule, tests, definitions)
+        if definitions is None or mine:
+            return Checked(mine, elsewhere, warnings, (), (), None)
+        rules = [rule for rule in definitions.rules if rule.is_of(id)]
+        tests = [test for rule in rules for test in run_tests_of(rule, definitions, self._log.hasher)]
+        return Checked(mine, elsewhere, warnings, rules, tests, definitions)
 
     # ---- in shadow, in force
 

@@ -51,20 +51,25 @@ class RuleStatistics:
 
 @dataclass(frozen=True, slots=True)
 class RuleLook:
-    """One rule. `rule` is None where it is no rule of the project's files, or these have mistakes.
+    """One rule. `rules` are it, or the rows of its table; none where the project's files do not have it, or mistakes.
 
     `versions` are newest first; `is_in_force` says whether the log has what the file says; `says` is it read back;
     `has_all_hits` whether they are counted as far back as they go.
     """
 
     id: str
-    rule: Rule | None
+    rules: Sequence[Rule]
     standing: RuleLocation | None
     draft: StoredDraft | None
     record: RuleRecord
     versions: Sequence[VersionOfRule]
     says: str = ""
     has_all_hits: bool = True
+
+    @property
+    def rule(self) -> Rule | None:
+        """The rule, or the first row of its table."""
+        return next(iter(self.rules), None)
 
     @property
     def state(self) -> str:
@@ -140,10 +145,8 @@ class RuleLooks:
             if self.records.is_whole or not is_whole:
                 return self.records.is_whole
 
-    def tests_of(self, rule: Rule | None) -> Sequence[TestResult]:
+    def tests_of(self, rule: Rule) -> Sequence[TestResult]:
         """The results of a rule's tests, which are the same as long as the definitions are. May take seconds."""
-        if rule is None:
-            return ()
         definitions, known = self._context.definitions, self.kept.tests.get(rule.id)
         if known is None or known[0] is not definitions or known[1] is not rule:
             known = self.kept.tests[rule.id] = (
@@ -161,7 +164,12 @@ class RuleLooks:
         has_all = self.follow(is_whole=is_whole)
         drafts = {draft.id: draft for draft in RuleDraftFiles(self._context).all()}
         standings = Rules(self._context).standings()
-        ids = {rule.id for rule in self._declared()} | standings.keys() | drafts.keys() | self.kept.histories.of.keys()
+        ids = (
+            {rule.id.partition(".")[0] for rule in self._declared()}
+            | standings.keys()
+            | drafts.keys()
+            | self.kept.histories.of.keys()
+        )
         found = [self._look(id_, drafts.get(id_), standings.get(id_), has_all=has_all) for id_ in sorted(ids)]
         return sorted(found, key=lambda look: look.state == OFF)
 
@@ -180,13 +188,13 @@ class RuleLooks:
         )
 
     def _look(self, id_: str, draft: StoredDraft | None, standing: RuleLocation | None, *, has_all: bool) -> RuleLook:
-        rule = next((rule for rule in self._declared() if rule.id == id_), None)
+        rules = [rule for rule in self._declared() if rule.is_of(id_)]
         try:
             record = self.records.record(id_, self._context.definitions)
         except DefinitionError:
             record = RuleRecord()
-        says = "" if rule is None else in_words(rule, teller_of(self._context.definitions))
-        return RuleLook(id_, rule, standing, draft, record, self.kept.histories.versions(id_), says, has_all)
+        says = " ".join(in_words(rule, teller_of(self._context.definitions)) for rule in rules)
+        return RuleLook(id_, rules, standing, draft, record, self.kept.histories.versions(id_), says, has_all)
 
     def _declared(self) -> Sequence[Rule]:
         try:

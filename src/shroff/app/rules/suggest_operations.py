@@ -326,16 +326,16 @@ class _EventRules:
             f"  reason: {_quoted(shown)}\n  effect: {effect}\n"
         )
         checked = drafts.check(id_, file)
-        if checked.rule is None or checked.definitions is None:  # where no entity has a key of the event, say
+        if not checked.rules or checked.definitions is None:  # where no entity has a key of the event, say
             return None
-        tested = file + self._test(checked.rule, checked.definitions, hits)
+        tested = file + self._test(checked.rules[0], checked.definitions, hits)
         costs = [self.definitions.features[name].cost for name in names if name in self.definitions.features]
         precision, money = [round(share, 4) for share in of.precision], list(map(self._money, of.money))
         overlap = {other: round(float(np.isin(hits, rows).mean()), 4) for other, rows in self.hits.items()}
         return SuggestedRule(
             id_,
             text,
-            in_words(checked.rule, teller_of(checked.definitions)),
+            in_words(checked.rules[0], teller_of(checked.definitions)),
             self.event,
             effect,
             len(hits),

@@ -22,6 +22,7 @@ from shroff.operations.pagination import BadQueryError, cursor_of, next_of, part
 from shroff.people.access import Right
 from shroff.project.policy import OUTCOMES
 from shroff.rules.silences import list_of
+from shroff.rules.texts import form_of
 from shroff.web.api.decisions import summaries_of
 from shroff.web.http.messages import Request, whole
 from shroff.web.http.routes import Route, Screen
@@ -86,16 +87,17 @@ async def begin(service: Service, request: Request) -> Response:
 
 async def rule_page(service: Service, request: Request, mistake: str = "", status: int = 200) -> Response:
     """The page of a rule, with a mistake that was made on it."""
-    id_ = request.path_params["rule"]
+    id_, _, row = request.path_params["rule"].partition(".")
+    if row:  # of a table, which has the page
+        return see_other(rule_path(id_))
     look = await service.in_thread(service.project.rule_looks.one, id_)
-    tests = await service.checked(request.who, service.project.rule_looks.tests_of, look.rule)
+    looks = service.project.rule_looks
+    tests = await service.checked(request.who, lambda: [test for rule in look.rules for test in looks.tests_of(rule)])
     earlier = await service.in_thread(_earlier, service, look)
     records = service.project.rule_looks.records
     definitions, now_ms = service.project.definitions, service.project.context.now_ms()
     newest = records.newest(id_, None, NEWEST_SHOWN)
     silences = [silence for silence in await service.in_thread(service.project.silences.all) if silence.rule == id_]
-    trial = look.standing.trial if look.standing is not None else ""
-    trial_record = records.record(trial, definitions) if trial else None
     return await page(
         service,
         request,
@@ -108,8 +110,8 @@ async def rule_page(service: Service, request: Request, mistake: str = "", statu
         summaries=await service.in_thread(summaries_of, service.project, [(hit.event, hit.id) for hit in newest]),
         is_immature=lambda hit: records.is_immature(hit, definitions),
         days=_days(look, day_number(now_ms, records.zone)),
-        trial=trial,
-        trial_record=trial_record,
+        record_of=lambda rule: records.record(rule, definitions),
+        form=form_of(look.text),
         mistake=mistake,
         asked=await service.in_thread(service.project.agreements.asked, subject_of(id_)),
         silences=[silence for silence in silences if silence.holds(now_ms)],

@@ -163,7 +163,7 @@ function step(row, state, words) {
 }
 
 function say(found) {
-  sayForm(found.form);
+  sayForm(found.form).then(() => fields.warn(found.warnings));
   countHits(found);
   mistakes = found.mistakes;
   const more = found.more.mistakes + found.more.warnings + found.more.elsewhere;
@@ -307,7 +307,7 @@ function sayForm(found) {
   for (const one of formView.querySelectorAll("fieldset")) {
     one.disabled = !found || formView.hasAttribute("data-read-only");
   }
-  fields.show(formView.contains(document.activeElement) && !formView.hidden ? null : found);
+  return fields.show(formView.contains(document.activeElement) && !formView.hidden ? null : found);
 }
 
 function view(name) {

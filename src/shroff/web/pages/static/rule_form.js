@@ -1,6 +1,9 @@
 // The form of a rule: rows of operand, comparison and value. The text of the editor stays the only source; the service
 // turns one into the other.
 
+import { countOf, countParts, typeOfCount } from "./rule_counts.js";
+import { grid, tableOf, warn } from "./rule_table.js";
+
 const SHOWN_MAX = 40;
 const NUMBERS = ["integer", "number", "money", "real", "duration", "time"];
 const TEXTS = ["text", "choice"];
@@ -24,6 +27,8 @@ const COMPARISONS = [
   ["is missing", "none", "is missing", ANY],
   ["is not missing", "none", "is not missing", ANY],
 ];
+// What a value may look like, where the operand has no example of its own.
+const EXAMPLES = { money: "200", integer: "3", number: "1.5", real: "0.5", duration: "1h", text: "DE", choice: "web", time: "this.paid_at", "": "3, 'DE' or this.amount" };
 const QUOTED = /^'(?:[^']|'')*'$/;
 const SAID = { and: "all of", or: "any of" };
 let made = 0;
@@ -191,13 +196,15 @@ export function ruleForm(root, known, onChange) {
   const joined = root.querySelector("[data-joined]");
   const keys = [...root.querySelectorAll("[data-rule-key]")];
   const isReadOnly = root.hasAttribute("data-read-only");
+  const grids = [...root.querySelectorAll("[data-grid]")];
   let names = [];
   let form = { keys: {}, joined: "and", groups: [] };
   let isChanged = false;
 
   const typeOf = (name) => {
     const found = names.find((one) => one.name === name);
-    const type = (found?.type ?? "").replace(/[?(\s].*/, "");
+    const count = found ? null : countOf(name);
+    const type = count ? typeOfCount(count, typeOf) : (found?.type ?? "").replace(/[?(\s].*/, "");
     return ANY.includes(type) ? type : "";
   };
   const isName = (text) => names.some((one) => one.name === text) || /^[a-z_]+\(.*\)$/.test(text);
@@ -247,7 +254,38 @@ export function ruleForm(root, known, onChange) {
     });
     more.setAttribute("aria-label", `Add with ‘${other}’ behind condition ${number + 1}`);
     const acts = element("span", "buttons", ...(isReadOnly ? [] : [more, remove]));
-    if (row.operand && !row.comparison && !row.isNew) {
+    const count = row.comparison || row.isNew ? countOf(row.operand) : null;
+    if (count) {
+      const [choose, comparison, value] = parts(row, operand, hint, set);
+      const drawn = (focus) => {
+        const inputs = (place) => [...place.querySelectorAll("select, input, button")];
+        const old = found.querySelector(".count");
+        const at = old && focus ? inputs(old).indexOf(document.activeElement) : -1;
+        const made = countParts(count, {
+          events: [...new Set(names.filter((one) => one.says.startsWith("of each ")).map((one) => one.name.split(".")[0]))],
+          fields: names.filter((one) => one.says.startsWith("of each ")),
+          typeOf,
+          by: (form.keys.by ?? "").replaceAll("_", " "),
+          restrict: (one, take, remove, number) => restrictionOf(one, take, remove, number, count),
+          onChange: (text, isOther) => {
+            operand.value = text;
+            operand.dispatchEvent(new Event("input"));
+            if (isOther) {
+              drawn(true);
+            }
+          },
+        });
+        old ? old.replaceWith(made) : found.prepend(made);
+        inputs(made)[at]?.focus();
+        for (const input of isReadOnly ? made.querySelectorAll("input, select, button") : []) {
+          input.disabled = true;
+        }
+      };
+      choose.hidden = true;
+      found.classList.add("of-count");
+      found.append(choose, element("span", "small second", "hits when this"), comparison, value, acts, hint);
+      drawn(false);
+    } else if (row.operand && !row.comparison && !row.isNew) {
       operand.addEventListener("input", () => set({ operand: operand.value }));
       operand.addEventListener("keydown", (event) => event.key === "Enter" && event.preventDefault());
       hint.append("This condition is shown as text.");
@@ -262,8 +300,28 @@ export function ruleForm(root, known, onChange) {
     return found;
   }
 
+  /** A restriction of what is counted: a row of its own, over the fields of the counted event. */
+  function restrictionOf(row, take, remove, number, count) {
+    const operand = element("input", "text mono");
+    operand.value = row.operand;
+    operand.setAttribute("aria-label", `Restriction ${number + 1}: field`);
+    const hint = element("p", "hint");
+    let now = row;
+    const set = (values) => {
+      now = { ...now, ...values };
+      take(now);
+    };
+    const event = `${count.of.split(".")[0]}.`;
+    const drawn = parts(row, operand, hint, set, () => names.filter((one) => one.name.startsWith(event)));
+    drawn[1].setAttribute("aria-label", `Restriction ${number + 1}: comparison`);
+    drawn[2].querySelector("input").setAttribute("aria-label", `Restriction ${number + 1}: value`);
+    const end = button("Remove", "linklike small", remove);
+    end.setAttribute("aria-label", `Remove restriction ${number + 1}`);
+    return element("div", "condition", ...drawn, element("span", "buttons", end), hint);
+  }
+
   /** The parts of a row that has a comparison: each is drawn anew by what stands left of it. */
-  function parts(row, operand, hint, set) {
+  function parts(row, operand, hint, set, offers = operands) {
     const comparison = element("select", "text");
     comparison.setAttribute("aria-label", "Comparison");
     const value = element("input", "text");
@@ -291,7 +349,7 @@ export function ruleForm(root, known, onChange) {
       const example = found?.example ? `, such as ${found.example}` : "";
       hint.textContent = found ? `${found.says}: ${found.type}${example}` : "";
       value.hidden = kind === "none";
-      value.placeholder = { range: "1 to 5", values: "DE, AT", list: "Name of the list" }[kind] ?? found?.example ?? "";
+      value.placeholder = { range: "1 to 5", values: "DE, AT", list: "Name of the list" }[kind] ?? found?.example ?? EXAMPLES[typeOf(operand.value.trim())] ?? "";
     }
 
     function write() {
@@ -318,7 +376,7 @@ export function ruleForm(root, known, onChange) {
       write();
     });
     value.addEventListener("input", write);
-    const fitting = picker(operand, async () => operands(), pickedOperand);
+    const fitting = picker(operand, async () => offers(), pickedOperand);
     const values = picker(
       value,
       async () => {
@@ -337,8 +395,33 @@ export function ruleForm(root, known, onChange) {
     return [element("div", "choose", operand, fitting), comparison, element("div", "choose", value, values)];
   }
 
+  /** Tables and points in place of conditions, where the rule has them. */
+  function drawGrids() {
+    for (const place of grids) {
+      const block = form.keys[place.dataset.grid];
+      place.replaceChildren();
+      if (block) {
+        const change = (text, isOther) => {
+          form.keys[place.dataset.grid] = text;
+          if (isOther) {
+            drawGrids();
+          }
+          changed();
+        };
+        place.append(grid(place.dataset.grid, block, isReadOnly, change));
+      }
+      place.hidden = !block;
+    }
+    const isTable = grids.some((place) => !place.hidden);
+    root.querySelector("[data-grids]").hidden = !isTable;
+    for (const place of root.querySelectorAll("[data-no-grid]")) {
+      place.hidden = isTable;
+    }
+  }
+
   function draw() {
     joined.value = form.joined;
+    drawGrids();
     const other = form.joined === "and" ? "or" : "and";
     conditions.replaceChildren(
       ...form.groups.map((rows, at) => {
@@ -368,7 +451,25 @@ export function ruleForm(root, known, onChange) {
     redraw(rowNumber(form.groups.length - 1, 0));
   });
 
+  root.querySelector("[data-add-count]")?.addEventListener("click", () => {
+    const event = form.keys.on || "payment";
+    form.groups.push([{ operand: `count(${event}) over 1d including this`, comparison: ">", value: "3" }]);
+    redraw(rowNumber(form.groups.length - 1, 0));
+  });
+  root.querySelector("[data-to-table]")?.addEventListener("click", () => {
+    const table = tableOf(form);
+    if (!table) {
+      root.querySelector("[data-form-says]").textContent = "Only comparisons that are joined by ‘all of these hold’ become a row.";
+      return;
+    }
+    form = { keys: { ...form.keys, table, effect: "" }, joined: "and", groups: [] };
+    redraw(-1);
+    root.querySelector("[data-grid='table'] tbody input")?.focus();
+  });
+
   return {
+    /** Mark the rows of a table that a check warned of. */
+    warn: (warnings) => warn(root, warnings),
     /** The form, where a person has changed it since it was shown or taken. */
     pending() {
       const groups = form.groups.map((rows) => rows.map(({ operand, comparison, value }) => ({ operand, comparison, value })));
