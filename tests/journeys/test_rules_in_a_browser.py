@@ -223,3 +223,40 @@ def test_a_rule_is_built_as_a_form_by_keyboard_and_its_comments_stay(service: Se
     page.goto(f"{service.url}/rules/formed/draft")
     expect(page.get_by_label("Description")).to_have_value("saved at once")
     expect(page.get_by_label("Description")).to_be_disabled()
+
+
+def test_a_count_with_restrictions_and_a_table_are_built_without_syntax(service: Served, page: Page) -> None:
+    """More than 3 payments above 200 EUR from another country than the last within a day; then rows in its place."""
+    expect.set_options(timeout=PATIENCE_MS)
+    page.goto(f"{service.url}/rules/away/draft")
+    text = page.locator("textarea#text")
+    page.get_by_role("button", name="Form", exact=True).click()
+    page.get_by_role("button", name="Remove condition 1").click()
+    page.get_by_role("button", name="Count earlier events").press("Enter")
+    for number, (field, sign, value) in enumerate(
+        [("payment.amount", "is above", "200"), ("payment.country", "is not", "card.last_country")], 1
+    ):
+        page.get_by_role("button", name="Add a restriction").press("Enter")
+        page.get_by_label(f"Restriction {number}: field").fill(field)
+        page.get_by_label(f"Restriction {number}: comparison").select_option(label=sign)
+        page.get_by_label(f"Restriction {number}: value").fill(value)
+    count = "count(payment where payment.amount > 200 and payment.country != card.last_country) over 1d including this"
+    expect(text).to_have_value(re.compile(re.escape(f"when: {count} > 3\n")))
+    expect(page.locator("[data-says-back]")).to_contain_text("Send a payment to review")
+    page.get_by_label("within", exact=True).fill("2d")
+    expect(text).to_have_value(re.compile(re.escape(f"{count.replace('1d', '2d')} > 3\n")))
+
+    # the same rule as a table, with a second row; its text has a row for each, and what never hits is said below it
+    page.get_by_role("button", name="Turn into a table").press("Enter")
+    page.get_by_role("button", name="Add a row to decision table").press("Enter")
+    page.get_by_label("row 2").first.fill("> 5")
+    page.get_by_label("effect, row 2").fill("decline")
+    expect(page.locator(".rule-rows .said:visible")).to_have_text(
+        "row 2 of away never hits: rows above it take all its events."
+    )
+    page.get_by_label("row 2").first.fill("> 1")
+    expect(page.locator(".mistake")).to_have_count(2)  # a gap, and the overlap
+    expect(text).to_have_value(re.compile(r"    > 3 +\| review\n    > 1 +\| decline\n"))
+    assert fits(page)
+    page.keyboard.press("Control+s")
+    expect(page.locator("[data-state]")).to_have_text("Saved")

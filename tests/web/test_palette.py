@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from html import unescape
+
 import pytest
 
-from shroff.web.api.rules.names import cookbook, palette
+from shroff.language.aggregates import AGGREGATES
+from shroff.project.dependency_hash import teller_of
+from shroff.web.api.rules.names import cookbook
+from shroff.web.pages.renderer import environment
 from tests.support.projects import definitions
 
 EVENTS = """
@@ -21,8 +27,10 @@ LISTS = {"lists/blocked.csv": "value,note\nc-1,stolen\n"}
 
 @pytest.mark.parametrize("changes", [{}, {"events.yaml": EVENTS, **LISTS}], ids=["plain", "all kinds"])
 def test_each_part_that_is_offered_is_a_condition_as_it_is_inserted(changes):
-    groups = palette(definitions(changes))
-    parts = [one.text for group, those in groups.items() if group != "Functions" for one in those]
+    made = definitions(changes)
+    macro = environment().get_template("palette.html").module.palette
+    offered = macro(made, teller_of(made), AGGREGATES.values(), ())
+    parts = [unescape(text) for text in re.findall('data-insert="([^"]*)"', offered)]
     rules = "".join(
         f'- {{ id: r{number}, on: payment, by: card, when: "{text}", reason: x, effect: review }}\n'
         for number, text in enumerate(parts)

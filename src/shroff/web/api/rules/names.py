@@ -8,9 +8,8 @@ from functools import cache
 from typing import TYPE_CHECKING, Final, NamedTuple, TypedDict
 
 from shroff.config import TEMPLATE_FOLDER
-from shroff.language.aggregates import AGGREGATES, AggregateRow
+from shroff.language.aggregates import AGGREGATES
 from shroff.language.functions import FUNCTIONS
-from shroff.language.types import Type
 from shroff.people.access import Right
 from shroff.project.dependency_hash import teller_of
 from shroff.rules.keys import EFFECTS, RULE
@@ -77,67 +76,7 @@ def _names(definitions: Definitions) -> Iterator[Name]:
         yield _one(function.name, "function", f"{function.form}: {function.meaning}")
 
 
-class PalettePart(NamedTuple):
-    """A part of an expression to begin with, and what it means."""
-
-    text: str
-    says: str
-
-
 _RULE: Final = re.compile(r"^- id: ([a-z_]+) +# (.+)$", re.MULTILINE)
-_COMPARED: Final = {  # what a value of a kind can be compared with, as a beginning
-    "money": "{} > 100",
-    "integer": "{} >= 3",
-    "number": "{} > 1",
-    "real": "{} > 0.5",
-    "duration": "{} < 1h",
-    "boolean": "{}",
-    "time": "hour({}) < 5",
-}
-_OVER: Final = {"count": "count({event}) over 1d >= 5", "share": "share({event} where {truth}) over 30d > 0.5"}
-
-
-def palette(definitions: Definitions) -> dict[str, list[PalettePart]]:
-    """Parts of conditions by groups, for somebody who does not know the language; each but functions is a condition."""
-    types = definitions.events.types
-    event = types[next(iter(definitions.events.decided), next(iter(types)))]
-    teller = teller_of(definitions)
-    values = [field for field in event.fields if field.name != event.id_field]
-    amount = next((value.name for value in values if value.type.kind in {"money", "integer", "number"}), "")
-    truth = f"{event.name}.{amount} > 100" if amount else f"{event.name}.{values[0].name} is not missing"
-
-    def compared(name: str, type_: Type) -> str:
-        sample = type_.choices[0] if type_.choices else "value"
-        return _COMPARED.get(type_.kind, "{} == '" + sample + "'").format(name)
-
-    def over(row: AggregateRow) -> str:
-        if row.name in _OVER:
-            return _OVER[row.name].format(event=event.name, truth=truth)
-        fitting = [value for value in values if value.type.kind in (row.takes or ())]
-        argument = min(fitting, key=lambda field: field.name != amount, default=None)
-        if argument is None or row.has_rank:
-            return ""
-        return compared(f"{row.name}({event.name}.{argument.name}) over 1d", row.type or argument.type)
-
-    key = next((value.name for value in values if value.type.is_text), values[0].name)
-    return {
-        f"Fields of this {event.name}": [
-            PalettePart(compared(f"this.{value.name}", value.type), f"{value.name.replace('_', ' ')}: {value.type}")
-            for value in values
-        ],
-        "Features": [
-            PalettePart(compared(name, feature.type), teller.wording(feature.node).noun)
-            for name, feature in definitions.features.items()
-        ],
-        "Sums and counts of earlier events": [
-            PalettePart(text, row.gives) for row in AGGREGATES.values() if (text := over(row))
-        ],
-        "Lists": [
-            PalettePart(f"this.{key} in lists.{name}", "whether the value is on the list")
-            for name in definitions.reference.lists
-        ],
-        "Functions": [PalettePart(function.form, function.meaning) for function in FUNCTIONS.values()],
-    }
 
 
 class CookbookRecipe(NamedTuple):

@@ -21,14 +21,17 @@ from shroff.app.rules.rule_drafts import TOO_LONG, StoredDraft, is_short
 from shroff.app.rules.rule_files import ChangedMeanwhileError, NotApprovedError
 from shroff.app.rules.rule_looks import RuleLook
 from shroff.errors import DefinitionError, NotAllowedError, ShroffError, UsageError
+from shroff.language.aggregates import AGGREGATES
+from shroff.language.functions import FUNCTIONS
 from shroff.operations.declaration import OperationRequest
 from shroff.people.access import Right
 from shroff.people.audit import checked_reason
+from shroff.project.dependency_hash import teller_of
 from shroff.rules.keys import TOLD
 from shroff.rules.silences import trial_of
 from shroff.rules.texts import in_shadow, renamed
 from shroff.web.api.rules.backtests import DONE, BacktestRun
-from shroff.web.api.rules.names import cookbook, palette
+from shroff.web.api.rules.names import cookbook
 from shroff.web.http.messages import Request
 from shroff.web.http.routes import Handle, Route
 from shroff.web.pages.decision import rule_path
@@ -177,7 +180,7 @@ async def _editor(
         worth=None
         if judged is None
         else worth((await service.in_thread(service.backtests.kept, judged.id)).run.report),
-        palette=palette(project.definitions) if request.who.may(Right.EDIT_RULES) else {},
+        palette=(project.definitions, teller_of(project.definitions), AGGREGATES.values(), FUNCTIONS.values()),
         cookbook=cookbook(),
         files=[file.name for file in await service.in_thread(project.rules.files)],
         file=look.home,
