@@ -16,7 +16,6 @@ ALSO = {
     "shroff.language.parser": {"last"},
     "shroff.language.expression_text": {"min"},
     "shroff.rules.definitions": {"count", "mean", "std", "sum"},  # the exact form of a comparison with a mean
-    "shroff.web.api.rules.names": {"count", "share"},  # beginnings of conditions with them
     "shroff.features.programs.compiler": {"min", "max"},
     "shroff.features.value_bounds": {"min", "max"},
 }

@@ -40,7 +40,7 @@ OTHER: Final = "another text"
 _READS: Final = (ThisField, FeatureValue, Aggregate, InList, Lookup, Score)
 
 
-class Column(msgspec.Struct, frozen=True):
+class ConditionColumn(msgspec.Struct, frozen=True):
     """A column of a table.
 
     Args:
@@ -56,7 +56,7 @@ class Column(msgspec.Struct, frozen=True):
     values: Sequence[Value]
 
 
-class Findings(msgspec.Struct, frozen=True):
+class TableGaps(msgspec.Struct, frozen=True):
     """Examples of gaps; for each row the rows that overlap it, as bits; the rows that can hit first."""
 
     gaps: Sequence[str]
@@ -64,7 +64,7 @@ class Findings(msgspec.Struct, frozen=True):
     first: Collection[int]
 
 
-def search(columns: Sequence[Column], rows: int, places: int) -> Findings:
+def search(columns: Sequence[ConditionColumn], rows: int, places: int) -> TableGaps:
     """Search a table of so many rows. Where too many sets of rows are true together, all may overlap."""
     states: dict[int, Sequence[str]] = {(1 << rows) - 1: [""]}
     for column in columns:
@@ -74,14 +74,14 @@ def search(columns: Sequence[Column], rows: int, places: int) -> Findings:
                 found[state & bits] += [f"{example}{', ' * bool(example)}{said}" for example in examples]
         states = {state: examples[:GAPS_NAMED] for state, examples in found.items()}
         if len(states) > SETS_MAX:
-            return Findings(["what was not searched: the table is too large"], [-1] * rows, range(rows))
+            return TableGaps(["what was not searched: the table is too large"], [-1] * rows, range(rows))
     over = [0] * rows
     for state in states:
         over = [bits | state * (state >> row & 1) for row, bits in enumerate(over)]
-    return Findings(states.get(0, ()), over, {(state & -state).bit_length() - 1 for state in states})
+    return TableGaps(states.get(0, ()), over, {(state & -state).bit_length() - 1 for state in states})
 
 
-def _sets(column: Column, places: int) -> dict[int, str]:
+def _sets(column: ConditionColumn, places: int) -> dict[int, str]:
     """The sets of rows whose cells are true together, as bits, each with an example."""
     always, tests, literals, missing = 0, [], set[Literal](), False
     unknown: defaultdict[Node, list[int]] = defaultdict(lambda: [0, 0])  # rows of what may be true, or not

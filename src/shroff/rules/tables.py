@@ -22,7 +22,7 @@ from shroff.language.printer import text_of
 from shroff.language.types import BOOLEAN, INTEGER
 from shroff.language.yaml.text import Mapping, Scalar
 from shroff.language.yaml.text import Node as YamlNode
-from shroff.rules.gaps import SETS_MAX, Column, search
+from shroff.rules.gaps import SETS_MAX, ConditionColumn, search
 
 ROW: Final = "row"  # the column with the rows' names
 POINTS: Final = "points"
@@ -76,7 +76,7 @@ def rows_of(rule: Mapping, id_: str, scope: Scope, problems: list[Problem], warn
     total, sums, shown = _points(card, scope, problems)
     head, *body = lines_of(rule.get("bands" if card else "table"), problems) or [[]]
     names = [str(at) for at, _ in enumerate(body, 1)]
-    columns, asked = list[Column](), [list[Node]() for _ in body]
+    columns, asked = list[ConditionColumn](), [list[Node]() for _ in body]
     for cell, *cells in zip(head, *body, strict=False):
         if cell.text == ROW:
             names = [cell.text or name for cell, name in zip(cells, names, strict=True)]
@@ -87,7 +87,7 @@ def rows_of(rule: Mapping, id_: str, scope: Scope, problems: list[Problem], warn
         if operand is not None:
             here = FeatureValue(operand.type, f"{scope.entity}._cell")  # a name that no file declares
             asks = [_ask(cell, here, scope, problems) for cell in cells]
-            columns.append(Column(cell.text, here, asks, sums if is_total else ()))
+            columns.append(ConditionColumn(cell.text, here, asks, sums if is_total else ()))
             for row, ask in zip(asked, asks, strict=True):
                 row += [rewritten(ask, {here: operand})] if ask else []
             shown += [] if card else [f"{', ' if shown else ''}{cell.text} ", operand]
@@ -138,7 +138,7 @@ def _points(card: YamlNode | None, scope: Scope, problems: list[Problem]) -> tup
             problems.append(points.problem(f"points are a whole number, not {points.text!r}."))
         elif part := loader.expression(replace(asked, text=text, source=" "), scope, problems, INTEGER):
             total = Arithmetic(INTEGER, "+", total, part) if shown else part
-            sums |= {found + int(points.text) for found in sums if len(sums) < SETS_MAX}
+            sums |= {lower + int(points.text) for lower in sums if len(sums) < SETS_MAX}
             shown += [", " if shown else " points: ", part, f" for {asked.text}"]
     return total, sorted(sums) if len(sums) < SETS_MAX else [], [total, *shown]
 
