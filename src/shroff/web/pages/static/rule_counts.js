@@ -174,8 +174,8 @@ export function countParts(count, { events, fields, typeOf, restrict, onChange, 
   );
   return element(
     "div",
-    "count",
-    element("div", "count-parts", labelled("The", what), labelled("of", of), labelled("within", within), element("label", "count-this small", including, " and the event itself")),
+    "rule-count",
+    element("div", "rule-count-parts", labelled("The", what), labelled("of", of), labelled("within", within), element("label", "rule-count-this small", including, " and the event itself")),
     element("p", "small second", `of the same ${by}${rows.length ? ", each with" : ""}`),
     ...rows,
     element("p", "", add),

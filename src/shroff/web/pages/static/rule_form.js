@@ -259,7 +259,7 @@ export function ruleForm(root, known, onChange) {
       const [choose, comparison, value] = parts(row, operand, hint, set);
       const drawn = (focus) => {
         const inputs = (place) => [...place.querySelectorAll("select, input, button")];
-        const old = found.querySelector(".count");
+        const old = found.querySelector(".rule-count");
         const at = old && focus ? inputs(old).indexOf(document.activeElement) : -1;
         const made = countParts(count, {
           events: [...new Set(names.filter((one) => one.says.startsWith("of each ")).map((one) => one.name.split(".")[0]))],
