@@ -191,7 +191,7 @@ def _fields(look: RuleLook, definitions: Definitions) -> dict[str, Any]:
         "id": look.id,
         "state": look.state,
         "file": None if look.standing is None else look.standing.file.name,
-        "effect": None if look.rule is None else look.rule.effect,
+        "effect": ", ".join(dict.fromkeys(rule.effect for rule in look.rules)) or None,
         "in_force": look.is_in_force,
         "trial": None if look.standing is None else look.standing.trial or None,
         "draft": None if look.draft is None else look.draft.tag,
