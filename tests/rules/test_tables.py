@@ -132,5 +132,5 @@ def test_a_table_that_is_too_large_to_search_says_so_and_its_first_row_hits_all_
     text = f"- id: wide\n  on: payment\n  by: card\n  table: |\n{table}\n"
     found = load_definitions({**FILES, "events.yaml": events, "rules/all.yaml": text})
 
-    assert any("what was not searched: the table is too large" in warning.message for warning in found.warnings)
+    assert any("an unknown rest: the table is too large to search" in warning.message for warning in found.warnings)
     assert "no row above it hits" in in_words(found.or_raise().rules[-1], teller_of(found.or_raise()))

@@ -74,7 +74,7 @@ def search(columns: Sequence[ConditionColumn], rows: int, places: int) -> TableG
                 found[state & bits] += [f"{example}{', ' * bool(example)}{said}" for example in examples]
         states = {state: examples[:GAPS_NAMED] for state, examples in found.items()}
         if len(states) > SETS_MAX:
-            return TableGaps(["what was not searched: the table is too large"], [-1] * rows, range(rows))
+            return TableGaps(["an unknown rest: the table is too large to search"], [-1] * rows, range(rows))
     over = [0] * rows
     for state in states:
         over = [bits | state * (state >> row & 1) for row, bits in enumerate(over)]
