@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
+import sqlite3
 import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,13 +19,13 @@ from tests.support.projects import label, payment, submission
 
 pytestmark = pytest.mark.slow  # its blocks are sized as in production
 
-SIZES = (1, 300, 5_000, sorting.RUN_BYTES)
+SIZES = (1, 5_000, sorting.MEMORY_BYTES)
 
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where temporary files lie."""
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setenv("SQLITE_TMPDIR", str(tmp_path))
     return tmp_path
 
 
@@ -49,25 +49,18 @@ def time_of(one: Submission) -> int:
     return one.event.time_ms if one.event else one.label.known_at_ms if one.label else -1
 
 
-@pytest.mark.parametrize("run_bytes", SIZES)
-def test_everything_comes_back_as_it_was_by_time_equal_times_as_they_came(run_bytes):
+@pytest.mark.parametrize("memory_bytes", SIZES)
+def test_everything_comes_back_as_it_was_by_time_equal_times_as_they_came(memory_bytes):
     given = mixed()
-    found = list(in_order_of_time(given, run_bytes))
+    found = list(in_order_of_time(given, memory_bytes))
 
     assert [shown(one) for one in found] == [shown(one) for one in sorted(given, key=time_of)]
     assert [one.refusal is not None for one in found] == [True] * 20 + [False] * 170
 
 
-@pytest.mark.parametrize("run_bytes", SIZES)
-def test_of_nothing_comes_nothing(run_bytes):
-    assert list(in_order_of_time([], run_bytes)) == []
-
-
-def test_blocks_within_a_run_keep_the_order(monkeypatch):
-    monkeypatch.setattr(sorting, "BLOCK_BYTES", 300)
-    given = [payment(number, 200 - number) for number in range(200)]
-
-    assert [one.place for one in in_order_of_time(given, 9_000)] == [str(number) for number in reversed(range(200))]
+@pytest.mark.parametrize("memory_bytes", SIZES)
+def test_of_nothing_comes_nothing(memory_bytes):
+    assert list(in_order_of_time([], memory_bytes)) == []
 
 
 def test_the_temporary_file_has_no_name_and_so_survives_nobody(folder):
@@ -77,16 +70,17 @@ def test_the_temporary_file_has_no_name_and_so_survives_nobody(folder):
     assert list(folder.iterdir()) == []
 
 
-def test_no_room_is_said_with_what_to_do(folder, monkeypatch):
-    monkeypatch.setattr(tempfile, "tempdir", str(folder / "not there"))
-    with pytest.raises(UsageError, match=r"cannot be written to .*not there: No such file.*TMPDIR"):
+def test_no_room_is_said_with_what_to_do(monkeypatch):
+    connect = sqlite3.connect
+
+    def small(*given: object, **options: object) -> sqlite3.Connection:
+        database = connect(*given, **options)
+        database.execute("PRAGMA max_page_count = 2")
+        return database
+
+    monkeypatch.setattr(sqlite3, "connect", small)
+    with pytest.raises(UsageError, match=r"cannot be sorted: database or disk is full.*TMPDIR"):
         list(in_order_of_time(mixed(), 300))
-
-
-def test_what_fits_into_memory_needs_no_file(folder, monkeypatch):
-    monkeypatch.setattr(tempfile, "tempdir", str(folder / "not there"))
-
-    assert len(list(in_order_of_time(mixed()))) == len(mixed())
 
 
 def peak_bytes(count: int) -> int:
@@ -105,8 +99,7 @@ def peak_bytes(count: int) -> int:
         tracemalloc.stop()
 
 
-def test_memory_does_not_grow_with_what_is_sorted(monkeypatch):
-    monkeypatch.setattr(sorting, "BLOCK_BYTES", 1_000)
+def test_memory_does_not_grow_with_what_is_sorted():
     few, many = peak_bytes(2_000), peak_bytes(20_000)  # of about 130 bytes each, packed
 
     assert many < few + 1_000_000

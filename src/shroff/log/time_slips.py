@@ -9,7 +9,6 @@ stood before already counts for nothing, nor does one too far ahead of the clock
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import chain
 from typing import Final, NamedTuple, TypeVar
 
 import msgspec
@@ -19,8 +18,7 @@ from numpy.typing import NDArray
 from shroff.events.event import time_text
 from shroff.events.intake import Submission
 from shroff.events.validation import latest_ms, too_early
-from shroff.log.columns.file_runs import RUN
-from shroff.log.columns.lines import EventRun, InRuns
+from shroff.log.columns.lines import EventRun, InRuns, in_runs
 from shroff.project.definitions import Definitions
 from shroff.streams.merge import EARLIEST
 
@@ -66,9 +64,8 @@ def slip_words(time_field: str, time_ms: int) -> str:
     )
 
 
-def marked(submissions: Iterable[Submission], definitions: Definitions, now_ms: int) -> Iterator[Submission]:
-    """The same submissions of a file; a row whose time is a slip is refused. What comes in runs stays so."""
-    runs = submissions.runs if isinstance(submissions, InRuns) else parts(iter(submissions))
+def marked(submissions: Iterable[Submission], definitions: Definitions, now_ms: int) -> InRuns[Submission]:
+    """The same submissions of a file; a row whose time is a slip is refused."""
     until_ms, types = latest_ms(definitions.settings, now_ms), definitions.events.types
 
     def refused(submission: Submission) -> Submission:
@@ -77,11 +74,11 @@ def marked(submissions: Iterable[Submission], definitions: Definitions, now_ms: 
         return msgspec.structs.replace(submission, event=None, body=None, refused=submission.event, refusal=words)
 
     def found() -> Iterator[Sequence[Submission]]:
-        dated = ((run, _row_times(run, until_ms)) for run in runs)
+        dated = ((run, _row_times(run, until_ms)) for run in in_runs(submissions).runs)
         for run, slips in slip_rows(dated, definitions.settings.lateness_ms):
             yield [refused(event) if at in slips else event for at, event in enumerate(run)] if slips else run
 
-    return InRuns(found()) if isinstance(submissions, InRuns) else chain.from_iterable(found())
+    return InRuns(found())
 
 
 def dated(submissions: Iterable[Submission], definitions: Definitions, now_ms: int) -> Iterator[Submission]:
@@ -95,21 +92,6 @@ def timely(submission: Submission, definitions: Definitions, now_ms: int) -> Sub
         return submission
     words = too_early(event.time_ms, definitions.events.types[event.type].time_field, definitions.settings, now_ms)
     return msgspec.structs.replace(submission, event=None, refused=event, refusal=words) if words else submission
-
-
-def parts(submissions: Iterator[Submission]) -> Iterator[list[Submission]]:
-    """The submissions in lists; where reading fails, first what was read and then the error."""
-    part: list[Submission] = []
-    try:
-        for submission in submissions:
-            part.append(submission)
-            if len(part) == RUN:
-                yield part
-                part = []
-    except Exception:
-        yield part
-        raise
-    yield part
 
 
 def _row_times(run: Sequence[Submission], until_ms: int) -> RowTimes:

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
-from typing import Final, TypeVar
+from typing import Final
 
 import numpy as np
 
 from shroff.errors import UsageError
 from shroff.events.formats.sorting import in_order_of_time, merged_by_arrival
 from shroff.events.intake import Submission
-from shroff.log.columns.lines import EventRun, InRuns
-from shroff.log.time_slips import marked, parts
+from shroff.log.columns.lines import EventRun, InRuns, in_runs
+from shroff.log.time_slips import marked
 from shroff.log.writer import DECIDED, TAKEN, Answer, Writer
 from shroff.runtime.progress import unheard
 from shroff.streams.merge import EARLIEST
@@ -33,7 +33,6 @@ __all__ = [
 
 LATE_LINES_MIN: Final = 20  # of a file that comes by itself: a few that are late stop nothing, but a large share does
 Input = tuple[str, Iterable[Submission]]  # a file's name and what is read from it
-One = TypeVar("One")
 
 
 def with_labels(events: Iterable[Submission], labels: Iterable[Submission]) -> Iterator[Submission]:
@@ -41,16 +40,13 @@ def with_labels(events: Iterable[Submission], labels: Iterable[Submission]) -> I
 
     Memory: as `in_order_of_time`, which sorts the labels.
     """
-    known = in_order_of_time(labels)
-    if isinstance(events, InRuns):
-        return InRuns(_runs_with_labels(events.runs, known))
-    return _each_with_labels(events, known)
+    return InRuns(_runs_with_labels(in_runs(events).runs, in_order_of_time(labels)))
 
 
 def _runs_with_labels(
     runs: Iterable[Sequence[Submission]], known: Iterator[Submission]
 ) -> Iterator[Sequence[Submission]]:
-    """The same in runs. Of columns no event is made."""
+    """The same run by run. Of columns no event is made."""
     following = next(known, None)
     for run in runs:
         if isinstance(run, EventRun):
@@ -79,20 +75,7 @@ def _runs_with_labels(
             found.insert(line, label)
         yield found or run
     if following is not None:
-        yield from parts(chain([following], known))
-
-
-def _each_with_labels(events: Iterable[Submission], known: Iterator[Submission]) -> Iterator[Submission]:
-    following = next(known, None)
-    for event in events:
-        if event.event is not None and (event_ms := event.moment_ms) is not None:
-            while following is not None and ((label_ms := following.moment_ms) is None or label_ms <= event_ms):
-                yield following
-                following = next(known, None)
-        yield event
-    if following is not None:
-        yield following
-        yield from known
+        yield from in_runs(chain([following], known)).runs
 
 
 def arranged(
@@ -128,7 +111,7 @@ def arranged(
     elif end.definitions.events.has_arrivals and len(inputs) > 1:
         inputs = [(", ".join(name for name, _ in inputs), merged_by_arrival([lines for _, lines in inputs]))]
     look = FirstLook(end, late_min=late_min, is_alone=len(inputs) == 1)
-    given: list[Iterator[Submission]] = []
+    given: list[InRuns[Submission]] = []
     for source, lines in inputs:
         first, submissions = looked_into(lines)
         for obstacle in look.at(first, source):
@@ -136,8 +119,7 @@ def arranged(
                 raise UsageError(f"{obstacle.words}{obstacle.so}. No event was written. {obstacle.cure}")
             warn(f"{obstacle.words}, and are quarantined as too late.")
         given.append(submissions if overlaps is None else overlaps.begun(source, submissions))
-    in_runs = [iterator.runs for iterator in given if isinstance(iterator, InRuns)]
-    return InRuns(chain.from_iterable(in_runs)) if len(in_runs) == len(given) else chain.from_iterable(given)
+    return InRuns(chain.from_iterable(submissions.runs for submissions in given))
 
 
 class Overlaps:
@@ -154,21 +136,18 @@ class Overlaps:
         self._behind: deque[tuple[int, str]] = deque()  # those that are not answered yet: which one of all, its file
         self.by_file: Counter[str] = Counter()
 
-    def begun(self, source: str, submissions: Iterator[Submission]) -> Iterator[Submission]:
+    def begun(self, source: str, submissions: InRuns[Submission]) -> InRuns[Submission]:
         """The submissions of a file; it begins when the first one is asked for."""
-        if isinstance(submissions, InRuns):
-            return InRuns(self._begun(source, submissions.runs))
-        return self._begun(source, submissions)
 
-    def _begun(self, source: str, items: Iterable[One]) -> Iterator[One]:
-        self._source, self._before_ms = source, self._newest_ms
-        yield from items
+        def runs() -> Iterator[Sequence[Submission]]:
+            self._source, self._before_ms = source, self._newest_ms
+            yield from submissions.runs
+
+        return InRuns(runs())
 
     def noted(self, submissions: Iterable[Submission]) -> Iterator[Submission]:
         """The same submissions."""
-        if isinstance(submissions, InRuns):
-            return InRuns(map(self._noted_run, submissions.runs))
-        return map(self._noted, submissions)
+        return InRuns(map(self._noted_run, in_runs(submissions).runs))
 
     def _noted_run(self, run: Sequence[Submission]) -> Sequence[Submission]:
         """The same run. Of columns no event is made where none is behind."""
@@ -180,7 +159,7 @@ class Overlaps:
             self._noted(submission)
         return run
 
-    def _noted(self, submission: Submission) -> Submission:
+    def _noted(self, submission: Submission) -> None:
         if submission.event is not None:
             time_ms = submission.event.time_ms
             if time_ms > self._newest_ms:
@@ -188,7 +167,6 @@ class Overlaps:
             elif time_ms < self._before_ms:
                 self._behind.append((self._given, self._source))
         self._given += 1
-        return submission
 
     def count(self, answers: Sequence[Answer]) -> None:
         """Count those that came into the log."""

@@ -7,21 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
-from typing import Final, NamedTuple, NoReturn, TypeVar
+from typing import Final, NamedTuple, NoReturn
 
 from shroff.events.event import Event, time_text
 from shroff.events.intake import Submission
 from shroff.events.validation import latest_ms
 from shroff.language.values import show_duration
-from shroff.log.columns.file_runs import RUN
-from shroff.log.columns.lines import InRuns
+from shroff.log.columns.lines import RUN, InRuns, in_runs
 from shroff.log.writer import LogEnd
 
 PROBED_LINES: Final = 10_000
 LATE_SHARE_MAX: Final = 0.01
 LATE_SHARE_SURE: Final = 0.1  # of a file of a source, which stops nothing for a few of its lines
 SECONDS: Final = range(10**8, 10**11)  # since 1970, of 1973 to 5138; as milliseconds of 1970 to 1973
-One = TypeVar("One")
 
 
 class Obstacle(NamedTuple):
@@ -110,23 +108,15 @@ class FirstLook:
 WATERMARK_CURE: Final = "It lies beyond the clock: 'shroff watermark' sets the watermark back."
 
 
-def looked_into(lines: Iterable[Submission]) -> tuple[list[Submission], Iterator[Submission]]:
+def looked_into(lines: Iterable[Submission]) -> tuple[list[Submission], InRuns[Submission]]:
     """The first lines of a file, and all of them; an error in the first is raised at its position."""
-    if isinstance(lines, InRuns):
-        begun, runs = _read_ahead(lines.runs, -(-PROBED_LINES // RUN))
-        return list(islice(chain.from_iterable(begun), PROBED_LINES)), InRuns(runs)
-    return _read_ahead(iter(lines), PROBED_LINES)
-
-
-def _read_ahead(items: Iterator[One], count: int) -> tuple[list[One], Iterator[One]]:
-    """The first items, and all of them; an error in the first is raised at its position."""
-    first: list[One] = []
+    runs, begun = in_runs(lines).runs, list[Sequence[Submission]]()
     try:
-        for item in islice(items, count):
-            first.append(item)  # noqa: PERF402 (what was read before an error is kept)
+        for run in islice(runs, -(-PROBED_LINES // RUN)):
+            begun.append(run)
     except Exception as error:  # noqa: BLE001 (it is raised, later)
-        return first, chain(first, _raised(error))
-    return first, chain(first, items)
+        runs = _raised(error)
+    return list(islice(chain.from_iterable(begun), PROBED_LINES)), InRuns(chain(begun, runs))
 
 
 def _raised(error: Exception) -> Iterator[NoReturn]:

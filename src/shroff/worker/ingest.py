@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from shroff.events.intake import Submission
 from shroff.events.mapping import Unmatched
-from shroff.log.columns.lines import InRuns
+from shroff.log.columns.lines import in_runs
 from shroff.log.writer import DECIDED, DUPLICATE, LATE, REFUSED, TAKEN, UNTAKEN, WAITING, Answer, Prepared, Writer
 from shroff.runtime.logs import LOG, say
 from shroff.runtime.process_wide import ProcessWide, calm_collector
@@ -261,20 +261,5 @@ def batches(items: Iterable[One], size: int) -> Generator[Sequence[One], None, N
 
     What comes in runs is not taken apart, but where one is longer by more than a quarter: labels may stand in it.
     """
-    if isinstance(items, InRuns):
-        for run in items.runs:
-            yield from [run] if 4 * len(run) <= 5 * size else (run[at : at + size] for at in range(0, len(run), size))
-        return
-    batch: list[One] = []
-    try:
-        for item in items:
-            batch.append(item)
-            if len(batch) == size:
-                yield batch
-                batch = []
-    except Exception:
-        if batch:
-            yield batch
-        raise
-    if batch:
-        yield batch
+    for run in in_runs(items, size).runs:
+        yield from [run] if 4 * len(run) <= 5 * size else (run[at : at + size] for at in range(0, len(run), size))

@@ -14,12 +14,11 @@ from shroff.events.formats.lines import Line, Lines, place_of
 from shroff.events.formats.sorting import in_order_of_arrival
 from shroff.events.intake import Intake, Submission, source_name
 from shroff.log.columns.csv_columns import cell_form, nothing_of
-from shroff.log.columns.lines import InRuns, LineForms, LineOrigin
+from shroff.log.columns.lines import RUN, InRuns, LineForms, LineOrigin, in_runs
 from shroff.log.columns.read_lines import Texts
-from shroff.runtime.progress import Progress, batched, counted
+from shroff.runtime.progress import Progress, batched
 
-RUN: Final = 4_096  # lines that are read at once
-RUN_BYTES: Final = 32 << 20  # and about the most bytes of them, where lines are long
+RUN_BYTES: Final = 32 << 20  # about the most bytes of a run, where lines are long
 COLUMNS_MIN: Final = 1_024  # fewer are read one by one, so that nobody waits for a compiler because of a small file
 One = TypeVar("One")
 
@@ -45,9 +44,7 @@ def submissions_in_runs(intake: Intake, lines: Lines, source: str, as_type: str 
 
 def counted_in_runs(submissions: Iterable[Submission], progress: Progress | None) -> Iterator[Submission]:
     """The same submissions; reports how many were used."""
-    if isinstance(submissions, InRuns):
-        return InRuns(batched(submissions.runs, progress))
-    return counted(submissions, progress)
+    return InRuns(batched(in_runs(submissions).runs, progress))
 
 
 class _Runs:

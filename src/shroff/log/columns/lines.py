@@ -27,6 +27,7 @@ from shroff.log.columns.read_lines import LineColumns, LineForm, ReadLines, Text
 from shroff.runtime.logs import failure
 from shroff.streams.log_columns import JoinedTexts
 
+RUN: Final = 4_096  # lines of a file that are read at once
 LIVE_MIN: Final = 256  # the same of events that were sent together: so few are decided as quickly by themselves
 LIVE_TEXTS_BYTES_MAX: Final = 32 << 20  # of the numbered texts of all types that one door of a service keeps
 One = TypeVar("One")
@@ -41,6 +42,28 @@ class InRuns(Iterator[One]):
 
     def __next__(self) -> One:
         return next(self._each)
+
+
+def in_runs(items: Iterable[One], size: int = RUN) -> InRuns[One]:
+    """The same, in the runs in which they were read, else in runs of so many."""
+    return items if isinstance(items, InRuns) else InRuns(_lists(iter(items), size))
+
+
+def _lists(items: Iterator[One], size: int) -> Iterator[list[One]]:
+    """The items in lists; where reading fails, first what was read and then the error."""
+    part: list[One] = []
+    try:
+        for item in items:
+            part.append(item)
+            if len(part) == size:
+                yield part
+                part = []
+    except Exception:
+        if part:
+            yield part
+        raise
+    if part:
+        yield part
 
 
 class LineOrigin(NamedTuple):

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
+from functools import partial
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlencode
 
@@ -17,7 +18,7 @@ from starlette.responses import Response
 from shroff.errors import UsageError
 from shroff.plugins.events import EventSummary, summary_of
 from shroff.plugins.language import day_at, day_starts_ms, days_of, show_decimal
-from shroff.plugins.log import CUSTOMER, DayFigures, EventSources, fields_of, has_amounts, sources_of
+from shroff.plugins.log import DayFigures, EventSources, fields_of, has_amounts, sources_of
 from shroff.plugins.operations import cursor_of, next_of
 from shroff.plugins.project import OUTCOMES, csv_line
 from shroff.plugins.web import (
@@ -103,7 +104,9 @@ async def show(service: Service, request: Request) -> Response:
         rows=found[:SHOWN],
         more=max(0, len(found) - SHOWN),
         total=sum(row.count for row in found),
-        days=await service.in_thread(_day_rows, service.project, question),
+        days=await service.in_thread(_figures, service.project, question),
+        today=day_at(service.project.context.now_ms(), question.zone),
+        decimal=partial(show_decimal, places=service.project.definitions.settings.money_places),
         outcomes=OUTCOMES,
         currency=service.project.definitions.settings.currency if has_amounts(service.project.definitions) else "",
         chart=_chart(found, question.by, is_open),
@@ -122,56 +125,13 @@ async def show(service: Service, request: Request) -> Response:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class DayRow:
-    """What was decided of a day's events and what became known on it; money as decimal text.
-
-    Args:
-        paths: The addresses of its decisions, by outcome.
-        stopped: Money of what was not approved; `caught` and `missed` are frauds with theirs, by whether they were.
-    """
-
-    day: date
-    is_open: bool
-    counts: Mapping[str, int]
-    paths: Mapping[str, str]
-    stopped: str
-    caught: tuple[int, str]
-    missed: tuple[int, str]
-    false_alarms: tuple[int, str]
-    customers_no: int
-
-
-def _day_rows(project: Project, question: CountQuestion) -> list[DayRow]:
+def _figures(project: Project, question: CountQuestion) -> list[tuple[date, DayFigures]]:
     """The days, newest first; none where there is no log, or the days have too many events."""
     try:
         found = figures_of_days(project.context, question.start_date, question.end_date, question.zone)
     except UsageError:
         return []
-    today, places = day_at(project.context.now_ms(), question.zone), project.definitions.settings.money_places
-
-    def row(day: date, figures: DayFigures) -> DayRow:
-        def part(count: int, units: int) -> tuple[int, str]:
-            return count, show_decimal(units, places)
-
-        paths = {
-            outcome: f"/decisions?{urlencode({'outcome': outcome, 'day': day, 'zone': question.zone})}"
-            for outcome in OUTCOMES
-        }
-        missed = figures.fraud.counts["approve"], figures.fraud.money["approve"]
-        return DayRow(
-            day,
-            day == today,
-            figures.decided.counts,
-            paths,
-            show_decimal(figures.decided.stopped()[1], places),
-            part(*figures.fraud.stopped()),
-            part(*missed),
-            part(*figures.genuine.stopped()),
-            figures.labels[CUSTOMER, "fraud"],
-        )
-
-    return [row(day, figures) for day, figures in sorted(found.items(), reverse=True)]
+    return sorted(found.items(), reverse=True)
 
 
 async def download(service: Service, request: Request) -> Response:
