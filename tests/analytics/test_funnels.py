@@ -21,7 +21,7 @@ import shroff
 from shroff.app.project import Project
 from shroff.errors import UsageError
 from shroff_plugins.analytics import funnel_operations
-from shroff_plugins.analytics.funnel_events import StepEvents, in_order
+from shroff_plugins.analytics.funnel_events import StepEvents
 from shroff_plugins.analytics.funnel_operations import FunnelDays
 from shroff_plugins.analytics.funnel_steps import drop_offs, reached
 from tests.support.effort import times
@@ -462,15 +462,3 @@ def test_a_mistake_in_the_file_is_named_by_its_place_and_cure(shop: Path, old: s
     assert [one.file for one in problems] == ["funnels.yaml"]
     assert f"{problems[0].line}:{problems[0].column}".startswith(place)
     assert words in f"{problems[0].message} {problems[0].hint}"
-
-
-# ---- in which order events are looked at
-
-
-@pytest.mark.parametrize("reach", [3, 1 << 20, 1 << 40])
-def test_the_quick_orders_are_those_by_comparison(reach: int):
-    random = np.random.default_rng(reach)
-    at, places = random.integers(-9, 9, 2_000) * reach, random.permutation(2_000)
-
-    assert in_order(at, places).tolist() == np.lexsort((places, at)).tolist()
-    assert in_order(at, places * (1 << 30)).tolist() == np.lexsort((places, at)).tolist()

@@ -6,11 +6,11 @@ asked for, and the log behind that place. No event becomes a Python object.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from itertools import accumulate, chain
+from itertools import chain
 from typing import Any, Final
 
 import numpy as np
@@ -166,34 +166,10 @@ class _Taken:
         return (found.values.astype(np.bool_) & found.valid).astype(np.int32)
 
     def events(self) -> StepEvents:
-        ends = list(accumulate(len(part[0]) for part in self._parts))
-        gathered = [np.empty(ends[-1], column.dtype) for column in self._parts[0]]
-        begin = 0
-        for some in _apart(self._parts):
-            columns = [np.concatenate(column) for column in zip(*some, strict=True)]
-            end = begin + len(columns[0])
-            order = in_order(columns[0], columns[1])
-            for to, column in zip(gathered, columns, strict=True):
-                np.take(column, order, out=to[begin:end], mode="clip")  # writes in place; another mode makes a copy
-            begin = end
-        times, _, users, steps, *splits = gathered
-        split: Any = splits[0] if splits else np.broadcast_to(np.int32(-1), len(times))
-        return StepEvents(times, users, steps, split, self._keys.values, self._values.values)
-
-
-def _apart(parts: Sequence[tuple[NDArray[Any], ...]]) -> Iterator[list[tuple[NDArray[Any], ...]]]:
-    """Parts in groups, one behind the other in time: so each is sorted alone, as the files of one day are."""
-    bounds = sorted((int(part[0].min()), int(part[0].max()), at) for at, part in enumerate(parts) if len(part[0]))
-    some: list[tuple[NDArray[Any], ...]] = []
-    last_ms = None
-    for first_ms, end_ms, at in bounds:
-        if last_ms is not None and first_ms > last_ms:
-            yield some
-            some = []
-        some.append(parts[at])
-        last_ms = end_ms if last_ms is None else max(last_ms, end_ms)
-    if some:
-        yield some
+        times, seqs, users, steps, *splits = (np.concatenate(column) for column in zip(*self._parts, strict=True))
+        order = np.lexsort((seqs, times))
+        split: Any = splits[0][order] if splits else np.broadcast_to(np.int32(-1), len(times))
+        return StepEvents(times[order], users[order], steps[order], split, self._keys.values, self._values.values)
 
 
 def user_fields(events: Events, user: str, name: str) -> set[str]:
@@ -214,16 +190,6 @@ def coded(frame: Frame, name: str, codes: Codes) -> Words:
     if name not in frame.type.field_names:
         return np.full(len(frame), -1, np.int64)
     return frame.value_codes(ThisField(frame.type.fields[frame.type.at(name)].type, name), codes)
-
-
-def in_order(times: Words, places: Words) -> Words:
-    """The order by (time, place): of one number for both, where they have room in one."""
-    if not len(times):
-        return np.zeros(0, np.int64)
-    first_ms, first, last = int(times.min()), int(places.min()), int(places.max())
-    if (int(times.max()) - first_ms + 1) * (last - first + 1) >= 1 << 63:
-        return np.lexsort((places, times))
-    return np.argsort((times - first_ms) * (last - first + 1) + (places - first), kind="stable")
 
 
 class _Stored:
