@@ -12,9 +12,9 @@ import pytest
 
 from shroff.cli import main, progress
 from shroff.events.formats.encodings import read_lines, read_stream
+from shroff.events.formats.lines import Meter
 from shroff.features.kernels import native
 from shroff.runtime import process_wide
-from shroff.runtime.progress import Meter
 
 COLUMNS = "id,card\n"
 LINES = 20_000

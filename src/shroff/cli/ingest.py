@@ -66,7 +66,7 @@ def ingest(session: Session, asked: IngestArguments) -> int:
         taken += len(answers)
         session.stopped = f"{many(taken, 'line is', 'lines are')} stored; run the same command again to continue."
 
-    from shroff.runtime.progress import Meter
+    from shroff.events.formats.lines import Meter
 
     if any(
         str(path) == "-" and not path.exists() for path in (*asked.files, *([asked.labels] if asked.labels else ()))

@@ -20,7 +20,7 @@ from shroff.errors import TransientError, UsageError
 from shroff.operations.declaration import AsEvent, OperationRequest, Param
 
 if TYPE_CHECKING:
-    from shroff.runtime.progress import Meter
+    from shroff.events.formats.lines import Meter
     from shroff.streams.sender import Sender
     from shroff.worker.producer import Production
 

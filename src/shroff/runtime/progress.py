@@ -4,36 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Sized
 from contextlib import suppress
-from typing import Final, Protocol, TypeVar
+from typing import Final, TypeVar
 
 Progress = Callable[[int], None]
 One = TypeVar("One")
 Batch = TypeVar("Batch", bound=Sized)
 STEP: Final = 1_024
 AHEAD: Final = 6  # items that are read before they are asked for
-
-
-class Extent(Protocol):
-    """The size of a file, and what says how much of it was read; both in bytes as they are stored."""
-
-    @property
-    def size_bytes(self) -> int:
-        """All of it."""
-
-    @property
-    def read_bytes(self) -> Callable[[], int]:
-        """Bytes read so far."""
-
-
-class SizedInput(Protocol):
-    """An input with its size; None where that is not known, as of a pipe."""
-
-    @property
-    def extent(self) -> Extent | None:
-        """Its size, and how far it was read."""
-
-
-Read = TypeVar("Read", bound=SizedInput)
 
 
 def counted(items: Iterable[One], progress: Progress | None) -> Iterator[One]:
@@ -53,45 +30,6 @@ def batched(batches: Iterable[Batch], progress: Progress | None) -> Iterator[Bat
         yield batch
         if progress is not None:
             progress(len(batch))
-
-
-class Meter:
-    """How far into its files an ingest is.
-
-    By bytes as they are stored, so that it holds for compressed files too. Files that are
-    sorted first are all read before the first line comes out again; from then on by lines.
-    """
-
-    def __init__(self) -> None:
-        self._files: list[SizedInput] = []
-        self._taken = self._given = 0
-
-    def opened(self, lines: Read) -> Read:
-        """The same lines, now counted in."""
-        self._files.append(lines)
-        return lines
-
-    def taken(self, items: Iterable[One]) -> Iterator[One]:
-        """The same items, on their way to be sorted."""
-        for item in items:
-            self._taken += 1
-            yield item
-
-    def given(self, items: Iterable[One]) -> Iterator[One]:
-        """The same items, sorted."""
-        for item in items:
-            self._given += 1
-            yield item
-
-    def share(self) -> float | None:
-        """A share in [0, 1]; None where a file's size is not known, as of a pipe."""
-        if self._given:
-            return self._given / self._taken
-        extents = [file.extent for file in self._files if file.extent is not None]
-        size_bytes = sum(extent.size_bytes for extent in extents)
-        if len(extents) < len(self._files) or size_bytes == 0:
-            return None
-        return sum(extent.read_bytes() for extent in extents) / size_bytes
 
 
 def unheard(_words: str) -> None:

@@ -20,10 +20,10 @@ from shroff.app.project_log import ScratchPaths
 from shroff.engine.decision import Refusal
 from shroff.errors import UsageError
 from shroff.events.formats.encodings import read_lines
-from shroff.events.formats.lines import line_of
+from shroff.events.formats.lines import Meter, line_of
 from shroff.events.mapping import MappedRow, Mapper
 from shroff.language.expression import ThisField
-from shroff.runtime.progress import Meter, Progress, counted
+from shroff.runtime.progress import Progress, counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Sequence

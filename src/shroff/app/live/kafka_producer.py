@@ -12,11 +12,11 @@ from shroff.app.adapter_factory import can_send, targets
 from shroff.app.parts import ProjectPart
 from shroff.errors import UsageError
 from shroff.events.formats.encodings import read_lines
+from shroff.events.formats.lines import Meter
 from shroff.events.mapping import LABEL
 from shroff.project.settings.installed import settings_of
 from shroff.project.settings.system import System
 from shroff.project.settings.systems import source_at
-from shroff.runtime.progress import Meter
 from shroff.streams.sink import PreparedSink
 
 if TYPE_CHECKING:

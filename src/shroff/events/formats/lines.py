@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Final, NamedTuple, Self
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Final, NamedTuple, Self, TypeVar
 
 import msgspec
 
@@ -15,6 +15,7 @@ from shroff.language.expression import Path
 if TYPE_CHECKING:
     from shroff.events.formats.csv_records import CsvRecords
 
+One = TypeVar("One")
 ITEM_MARK: Final = "#"  # between the place of a message and the number of an item, which counts from 1
 _PLACE: Final = re.compile(r"([0-9]+)(?: \(row ([0-9]+)\))?(#[0-9]+)?")
 _ITEM: Final = re.compile(r"#[1-9][0-9]{0,8}$")
@@ -231,3 +232,42 @@ class Lines:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+class Meter:
+    """How far into its files an ingest is.
+
+    By bytes as they are stored, so that it holds for compressed files too. Files that are
+    sorted first are all read before the first line comes out again; from then on by lines.
+    """
+
+    def __init__(self) -> None:
+        self._files: list[Lines] = []
+        self._taken = self._given = 0
+
+    def opened(self, lines: Lines) -> Lines:
+        """The same lines, now counted in."""
+        self._files.append(lines)
+        return lines
+
+    def taken(self, items: Iterable[One]) -> Iterator[One]:
+        """The same items, on their way to be sorted."""
+        for item in items:
+            self._taken += 1
+            yield item
+
+    def given(self, items: Iterable[One]) -> Iterator[One]:
+        """The same items, sorted."""
+        for item in items:
+            self._given += 1
+            yield item
+
+    def share(self) -> float | None:
+        """A share in [0, 1]; None where a file's size is not known, as of a pipe."""
+        if self._given:
+            return self._given / self._taken
+        extents = [file.extent for file in self._files if file.extent is not None]
+        size_bytes = sum(extent.size_bytes for extent in extents)
+        if len(extents) < len(self._files) or size_bytes == 0:
+            return None
+        return sum(extent.read_bytes() for extent in extents) / size_bytes

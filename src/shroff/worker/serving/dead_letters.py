@@ -7,11 +7,13 @@ sent again by the next process.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Sequence
-from typing import Final, Protocol
+from collections.abc import Callable, Collection
+from typing import Final
 
 from shroff.errors import TransientError
-from shroff.streams.log import Batch, Log, Offset, Refused
+from shroff.streams.log import Batch, Log, Offset
+from shroff.streams.source import Source
+from shroff.worker.serving.source_reader import NamedReader
 
 AT_ONCE: Final = 500
 AGAIN_S: Final = 1.0  # after what failed
@@ -19,22 +21,10 @@ SHARE: Final = 10  # at most this part of the time goes into looking for them
 _PART: Final = "quarantine"
 
 
-class Refusing(Protocol):
-    """Destination of dead letters, as in `streams.source.Source`."""
-
-    name: str
-
-    @property
-    def takes_refused(self) -> bool: ...
-
-    def refuse(self, refused: Sequence[Refused]) -> None:
-        """Send them, durable there on return. Raises: TransientError where all of them come again."""
-
-
 class DeadLetters:
     """The dead letters of a source, in the order of quarantine. `tell` is called where they are sent later."""
 
-    def __init__(self, log: Log, source: Refusing, tell: Callable[[str], None]) -> None:
+    def __init__(self, log: Log, source: NamedReader | Source, tell: Callable[[str], None]) -> None:
         self._log, self._source, self._tell, self._name = log, source, tell, f"{source.name}, refused"
         self._noted = log.offset(self._name, _PART) if source.takes_refused else None
         self.has_news = source.takes_refused  # the process before this one may have left some
