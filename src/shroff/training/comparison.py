@@ -20,7 +20,7 @@ from shroff.language.values import DAY_MS, show_duration
 from shroff.models.definitions import ModelSettings
 from shroff.models.evaluation.estimates import Estimates, difference, estimate
 from shroff.models.evaluation.intervals import key_blocks
-from shroff.models.evaluation.metrics import RowsOfFold, Terms, judge
+from shroff.models.evaluation.metrics import RowsOfFold, judge
 from shroff.models.evaluation.windows import known_rows
 from shroff.models.keys import metric_words
 from shroff.models.registry import Stored
@@ -104,15 +104,6 @@ class Comparison(Printed):
         return _text(self)
 
 
-@dataclass(frozen=True, slots=True)
-class _Rows:
-    """Rows as metrics read them, with the scores of the champion and the challenger."""
-
-    read: RowsOfFold
-    scores: tuple[Floats, Floats]
-    entity: str
-
-
 def compare_tried(
     log: Log,
     definitions: Definitions,
@@ -147,16 +138,11 @@ def compare_tried(
         given.keys[rows],
         given.weights(rows),
     )
-    entity = settings.capacity.entity if settings.capacity else ""
-    found, drawn = _paired(_Rows(read, scores, entity), terms_of(definitions, event), settings)
-    frauds = int(np.count_nonzero(read.frauds))
     lots = given.recorded.stands_for
     not_seen = 0 if lots is None else int(np.count_nonzero(is_both & (lots == 0) & (given.times_ms <= mature_ms)))
     unclear = both - young - len(rows) - not_seen
-    counts = both, len(rows), frauds, young, unclear
-    places = definitions.settings.money_places
-    needs = _needs(*counts[:4], settings)
-    return Comparison(event, champion.id, challenger.id, TRIED, after, *counts, found, needs, drawn, places)
+    told = event, champion.id, challenger.id, TRIED, after, both
+    return _compared(told, read, scores, definitions, settings, young, unclear)
 
 
 def compare_tested(definitions: Definitions, champion: Stored, challenger: Stored) -> Comparison:
@@ -187,12 +173,8 @@ def compare_tested(definitions: Definitions, champion: Stored, challenger: Store
     )
     event = champion.event
     settings = plain_settings(definitions, event, ())
-    entity = settings.capacity.entity if settings.capacity else ""
-    found, drawn = _paired(_Rows(read, (scores[0], scores[1]), entity), terms_of(definitions, event), settings)
-    frauds = int(np.count_nonzero(read.frauds))
-    counts = len(seqs), len(seqs), frauds, 0, 0
-    needs = _needs(*counts[:4], settings)
-    return Comparison(event, champion.id, challenger.id, TESTED_ON, 0, *counts, found, needs, drawn, places)
+    told = event, champion.id, challenger.id, TESTED_ON, 0, len(seqs)
+    return _compared(told, read, scores, definitions, settings)
 
 
 def tried_pair(scoring: Scoring, ids: Sequence[str]) -> tuple[Scorer, Scorer] | None:
@@ -253,18 +235,31 @@ def _tested(stored: Stored) -> dict[str, Any]:
     return {"seq": seqs, "time": table["time"].cast("int64").to_numpy()[rows], **columns}
 
 
-def _paired(rows: _Rows, terms: Terms, settings: ModelSettings) -> tuple[tuple[Paired, ...], str]:
-    if not len(rows.read):
-        return (), ""
-    blocks = key_blocks([rows.read.keys], rows.entity)
-    theirs, ours = (
-        estimate([judge(rows.read, scores, terms.outcomes(scores))], terms, None, blocks, settings.seed)
-        for scores in rows.scores
-    )
-    frauds = int(np.count_nonzero(rows.read.frauds))
-    return tuple(
-        _one(name, theirs, ours, frauds) for name in COMPARED
-    ), f"{blocks.count:,} {blocks.kind}s: {blocks.why}"
+def _compared(
+    told: tuple[str, str, str, str, int, int],
+    rows: RowsOfFold,
+    scores: Sequence[Floats],
+    definitions: Definitions,
+    settings: ModelSettings,
+    immature: int = 0,
+    unclear: int = 0,
+) -> Comparison:
+    """The comparison on these rows, by the scores of the champion and the challenger; it begins with what is `told`."""
+    frauds, found, drawn = int(np.count_nonzero(rows.frauds)), tuple[Paired, ...](), ""
+    if len(rows):
+        terms, blocks = (
+            terms_of(definitions, settings.event),
+            key_blocks([rows.keys], settings.capacity.entity if settings.capacity else ""),
+        )
+        theirs, ours = (
+            estimate([judge(rows, model, terms.outcomes(model))], terms, None, blocks, settings.seed)
+            for model in scores
+        )
+        found = tuple(_one(name, theirs, ours, frauds) for name in COMPARED)
+        drawn = f"{blocks.count:,} {blocks.kind}s: {blocks.why}"
+    counts = len(rows), frauds, immature
+    needs = _needs(told[-1], *counts, settings)
+    return Comparison(*told, *counts, unclear, found, needs, drawn, definitions.settings.money_places)
 
 
 def _one(name: str, theirs: Estimates, ours: Estimates, frauds: int) -> Paired:

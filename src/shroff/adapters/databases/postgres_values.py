@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from struct import Struct
 from typing import Any, Final
 
-import numpy as np
 from psycopg import Connection
 from psycopg.adapt import Dumper
 from psycopg.pq import Format
@@ -74,11 +73,8 @@ def _texts(values: Sequence[str | None]) -> TextColumn:
     return TextColumn(_array(_TEXT[0], [None if value is None else value.encode() for value in values]))
 
 
-def _wholes(values: Sequence[int]) -> WholeColumn:
-    cells = np.empty(len(values), dtype=[("length", ">i4"), ("value", ">i8")])
-    cells["length"] = 8
-    cells["value"] = values
-    return WholeColumn(_HEAD.pack(1, 0, _BIGINT[0], len(values), 1) + cells.tobytes())
+def _wholes(values: Sequence[int | None]) -> WholeColumn:
+    return WholeColumn(_array(_BIGINT[0], [None if value is None else _WHOLE.pack(value) for value in values]))
 
 
 def _array(element: int, values: Iterable[bytes | None]) -> bytes:
@@ -96,9 +92,7 @@ def _array(element: int, values: Iterable[bytes | None]) -> bytes:
 
 _MAKERS: Final[dict[str, Callable[[Sequence[Any]], ArrayColumn]]] = {
     "i": _wholes,
-    "I": lambda values: WholeColumn(
-        _array(_BIGINT[0], [number if number is None else _WHOLE.pack(number) for number in values])
-    ),
+    "I": _wholes,
     "t": _texts,
     "T": _texts,
     "b": lambda values: BytesColumn(_array(_BYTEA[0], values)),
