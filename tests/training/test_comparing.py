@@ -14,7 +14,7 @@ from shroff.cli.main import run
 from shroff.errors import UsageError
 from shroff.models.evaluation.metrics import RowsOfFold, Terms
 from shroff.models.sets import Floats
-from shroff.training.comparison import COMPARED, TESTED_ON, TRIED, _paired, _Rows
+from shroff.training.comparison import COMPARED, TESTED_ON, TRIED, _paired
 from shroff.training.train import plain_settings
 from tests.support.learnable import A_DAY, FILES, make_project, write_days
 from tests.support.projects import definitions
@@ -178,7 +178,7 @@ def seen_from(rows: int, seed: int) -> float:
 
     read = RowsOfFold(frauds, np.ones(rows), np.zeros(rows, np.int64), np.full(rows, -1))
     settings = plain_settings(definitions(), "payment", ())
-    found, _ = _paired(_Rows(read, (scores(), scores()), ""), Terms(review_at=0.5), settings)
+    found, _ = _paired(read, (scores(), scores()), Terms(review_at=0.5), settings)
     value = next(one for one in found if one.name == "auc_roc").seen_from
     assert value is not None
     return value
@@ -200,7 +200,7 @@ def test_what_is_seen_from_is_seen_four_times_in_five():
         one, other = (frauds * strength + chance.normal(0, 1, rows) for strength in (1.0, 1.0 + shift))
         squeezed = tuple(1 / (1 + np.exp(-scores)) for scores in (one, other))
         read = RowsOfFold(frauds, np.ones(rows), np.zeros(rows, np.int64), np.full(rows, -1))
-        found, _ = _paired(_Rows(read, squeezed, ""), Terms(), plain_settings(definitions(), "payment", ()))
+        found, _ = _paired(read, squeezed, Terms(), plain_settings(definitions(), "payment", ()))
         auc = next(one for one in found if one.name == "auc_roc")
         assert auc.mean is not None
         assert auc.seen_from is not None

@@ -20,7 +20,7 @@ from shroff.language.values import DAY_MS, show_duration
 from shroff.models.definitions import ModelSettings
 from shroff.models.evaluation.estimates import Estimates, difference, estimate
 from shroff.models.evaluation.intervals import key_blocks
-from shroff.models.evaluation.metrics import RowsOfFold, judge
+from shroff.models.evaluation.metrics import RowsOfFold, Terms, judge
 from shroff.models.evaluation.windows import known_rows
 from shroff.models.keys import metric_words
 from shroff.models.registry import Stored
@@ -245,21 +245,24 @@ def _compared(
     unclear: int = 0,
 ) -> Comparison:
     """The comparison on these rows, by the scores of the champion and the challenger; it begins with what is `told`."""
-    frauds, found, drawn = int(np.count_nonzero(rows.frauds)), tuple[Paired, ...](), ""
-    if len(rows):
-        terms, blocks = (
-            terms_of(definitions, settings.event),
-            key_blocks([rows.keys], settings.capacity.entity if settings.capacity else ""),
-        )
-        theirs, ours = (
-            estimate([judge(rows, model, terms.outcomes(model))], terms, None, blocks, settings.seed)
-            for model in scores
-        )
-        found = tuple(_one(name, theirs, ours, frauds) for name in COMPARED)
-        drawn = f"{blocks.count:,} {blocks.kind}s: {blocks.why}"
-    counts = len(rows), frauds, immature
+    found, drawn = _paired(rows, scores, terms_of(definitions, settings.event), settings)
+    counts = len(rows), int(np.count_nonzero(rows.frauds)), immature
     needs = _needs(told[-1], *counts, settings)
     return Comparison(*told, *counts, unclear, found, needs, drawn, definitions.settings.money_places)
+
+
+def _paired(
+    rows: RowsOfFold, scores: Sequence[Floats], terms: Terms, settings: ModelSettings
+) -> tuple[tuple[Paired, ...], str]:
+    if not len(rows):
+        return (), ""
+    blocks = key_blocks([rows.keys], settings.capacity.entity if settings.capacity else "")
+    theirs, ours = (
+        estimate([judge(rows, model, terms.outcomes(model))], terms, None, blocks, settings.seed) for model in scores
+    )
+    frauds = int(np.count_nonzero(rows.frauds))
+    found = tuple(_one(name, theirs, ours, frauds) for name in COMPARED)
+    return found, f"{blocks.count:,} {blocks.kind}s: {blocks.why}"
 
 
 def _one(name: str, theirs: Estimates, ours: Estimates, frauds: int) -> Paired:
