@@ -187,6 +187,7 @@ PICTURES: Final = (
     Picture("labels", at("/labels"), (DESK, PHONE)),
     Picture("disputes", disputes),
     Picture("lists", at("/lists")),
+    Picture("features", at("/features")),
     Picture("tables", at("/tables")),
     Picture("analytics", at("/analytics"), (DESK, PHONE)),
     Picture("sources", at("/sources")),

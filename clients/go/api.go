@@ -912,6 +912,35 @@ type FeatureLine struct {
 	Earlier    *Usual  `json:"earlier"`
 }
 
+// FeatureProfile: A feature and its values at the newest decided events. `missing` is a share in [0, 1], None
+// without events. `low`, `median` and `high` are at 5, 50 and 95 % of the values that are there, in words;
+// `bins` count the values in equal steps from `low` to `high`, those beyond at the ends. `frequent` has the
+// most frequent values of a text with their shares.
+type FeatureProfile struct {
+	Name       string   `json:"name"`
+	Words      string   `json:"words"`
+	Expression string   `json:"expression"`
+	Type       string   `json:"type"`
+	Cost       string   `json:"cost"`
+	ReadBy     []string `json:"read_by"`
+	Missing    *float64 `json:"missing"`
+	Distinct   int64    `json:"distinct"`
+	Low        string   `json:"low"`
+	Median     string   `json:"median"`
+	High       string   `json:"high"`
+	Bins       []int64  `json:"bins"`
+	Frequent   [][]any  `json:"frequent"`
+}
+
+// FeatureProfiles: The features that decisions of a type show, by name; `tried` is the expression that was
+// asked for.
+type FeatureProfiles struct {
+	Event    string           `json:"event"`
+	Events   int64            `json:"events"`
+	Features []FeatureProfile `json:"features"`
+	Tried    *FeatureProfile  `json:"tried,omitempty"`
+}
+
 // FileChange: A file or setting whose current content is not active. `takes` is `now` for changes that can be
 // applied to a running service, else `restart`; `difference` is a unified diff of the texts, where both are
 // known; of a table the number of rows added, changed and gone, and these rows.
@@ -2817,6 +2846,19 @@ type GetEntitiesEntityKeyLinksOptions struct {
 // happened with them.
 func (c *Client) GetEntitiesEntityKeyLinks(ctx context.Context, entity string, key string, options GetEntitiesEntityKeyLinksOptions) (answer EntityLinksAnswer, err error) {
 	err = c.call(ctx, "GET", "/api/v1/entities/"+part(entity)+"/"+part(key)+"/links", map[string]string{"as_of": options.AsOf, "steps": options.Steps}, nil, nil, &answer)
+	return
+}
+
+// GetFeaturesOptions are the options of GetFeatures; empty ones are not sent.
+type GetFeaturesOptions struct {
+	Event      string
+	Expression string
+}
+
+// GetFeatures: Profile features: type, cost, what reads them, and their values at the newest 1,000 decided
+// events.
+func (c *Client) GetFeatures(ctx context.Context, options GetFeaturesOptions) (answer FeatureProfiles, err error) {
+	err = c.call(ctx, "GET", "/api/v1/features", map[string]string{"event": options.Event, "expression": options.Expression}, nil, nil, &answer)
 	return
 }
 

@@ -964,6 +964,36 @@ export interface FeatureLine {
 }
 
 /**
+ * A feature and its values at the newest decided events. `missing` is a share in [0, 1], None without events.
+ * `low`, `median` and `high` are at 5, 50 and 95 % of the values that are there, in words; `bins` count the
+ * values in equal steps from `low` to `high`, those beyond at the ends. `frequent` has the most frequent values
+ * of a text with their shares.
+ */
+export interface FeatureProfile {
+  name: string;
+  words: string;
+  expression: string;
+  type: string;
+  cost: string;
+  read_by: string[];
+  missing: number | null;
+  distinct: number;
+  low: string;
+  median: string;
+  high: string;
+  bins: number[];
+  frequent: ([string, number])[];
+}
+
+/** The features that decisions of a type show, by name; `tried` is the expression that was asked for. */
+export interface FeatureProfiles {
+  event: string;
+  events: number;
+  features: FeatureProfile[];
+  tried?: FeatureProfile | null;
+}
+
+/**
  * A file or setting whose current content is not active. `takes` is `now` for changes that can be applied to a
  * running service, else `restart`; `difference` is a unified diff of the texts, where both are known; of a table
  * the number of rows added, changed and gone, and these rows.
@@ -2755,6 +2785,11 @@ export class Api extends Transport {
   /** Show by which values a key is linked to other keys of its entity, and what happened with them. */
   getEntitiesEntityKeyLinks(entity: string, key: string, options: { as_of?: string; steps?: string } = {}): Promise<EntityLinksAnswer> {
     return this.call("GET", `/api/v1/entities/${part(entity)}/${part(key)}/links`, { query: { "as_of": options.as_of, "steps": options.steps } });
+  }
+
+  /** Profile features: type, cost, what reads them, and their values at the newest 1,000 decided events. */
+  getFeatures(options: { event?: string; expression?: string } = {}): Promise<FeatureProfiles> {
+    return this.call("GET", `/api/v1/features`, { query: { "event": options.event, "expression": options.expression } });
   }
 
   /** List the flags of one key of an entity, newest first. */

@@ -250,6 +250,14 @@ public class Api extends Transport {
         return call("GET", "/api/v1/entities/" + part(entity) + "/" + part(key) + "/links", options, null, new TypeReference<Types.EntityLinksAnswer>() {});
     }
 
+    /**
+     * Profile features: type, cost, what reads them, and their values at the newest 1,000 decided events.
+     * Options: event, expression.
+     */
+    public Types.FeatureProfiles getFeatures(Map<String, String> options) {
+        return call("GET", "/api/v1/features", options, null, new TypeReference<Types.FeatureProfiles>() {});
+    }
+
     /** List the flags of one key of an entity, newest first. Options: entity, key, field, value, limit, cursor. */
     public Types.Flags getFlags(Map<String, String> options) {
         return call("GET", "/api/v1/flags", options, null, new TypeReference<Types.Flags>() {});

@@ -947,6 +947,36 @@ public interface Types {
             @JsonProperty("earlier") Usual earlier) {}
 
     /**
+     * A feature and its values at the newest decided events. `missing` is a share in [0, 1], None without
+     * events. `low`, `median` and `high` are at 5, 50 and 95 % of the values that are there, in words; `bins`
+     * count the values in equal steps from `low` to `high`, those beyond at the ends. `frequent` has the most
+     * frequent values of a text with their shares.
+     */
+    @JsonInclude(JsonInclude.Include.NON_NULL)
+    record FeatureProfile(
+            @JsonProperty("name") String name,
+            @JsonProperty("words") String words,
+            @JsonProperty("expression") String expression,
+            @JsonProperty("type") String type,
+            @JsonProperty("cost") String cost,
+            @JsonProperty("read_by") List<String> readBy,
+            @JsonProperty("missing") Double missing,
+            @JsonProperty("distinct") Long distinct,
+            @JsonProperty("low") String low,
+            @JsonProperty("median") String median,
+            @JsonProperty("high") String high,
+            @JsonProperty("bins") List<Long> bins,
+            @JsonProperty("frequent") List<List<Object>> frequent) {}
+
+    /** The features that decisions of a type show, by name; `tried` is the expression that was asked for. */
+    @JsonInclude(JsonInclude.Include.NON_NULL)
+    record FeatureProfiles(
+            @JsonProperty("event") String event,
+            @JsonProperty("events") Long events,
+            @JsonProperty("features") List<FeatureProfile> features,
+            @JsonProperty("tried") FeatureProfile tried) {}
+
+    /**
      * A file or setting whose current content is not active. `takes` is `now` for changes that can be applied to
      * a running service, else `restart`; `difference` is a unified diff of the texts, where both are known; of a
      * table the number of rows added, changed and gone, and these rows.

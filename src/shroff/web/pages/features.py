@@ -1,0 +1,38 @@
+"""Features: what each means and costs, its values at the newest events, what reads it, and an expression to try."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from starlette.responses import Response
+
+from shroff.app.models.feature_operations import ProfileFeatures
+from shroff.errors import UsageError
+from shroff.people.access import Right
+from shroff.web.http.messages import Request
+from shroff.web.http.routes import Route, Screen
+from shroff.web.pages.renderer import page
+from shroff.web.pages.words import sentence
+
+if TYPE_CHECKING:
+    from shroff.web.service import Service
+
+PATH: Final = "/features"
+
+
+async def show(service: Service, request: Request) -> Response:
+    """The features of an event type."""
+    query, mistake = request.query_params, ""
+    decided = service.project.definitions.events.decided
+    event, tried = query.get("event") or next(iter(decided), None), query.get("try", "").strip()
+    found = None
+    if event in decided:
+        try:
+            found = await service.run(request, ProfileFeatures(event=event, expression=tried))
+        except UsageError as error:
+            mistake = sentence(str(error).removeprefix("--try: "))
+            found = await service.run(request, ProfileFeatures(event=event))
+    return await page(service, request, "features.html", profiles=found, types=decided, tried=tried, mistake=mistake)
+
+
+ROUTES: Final = (Route("GET", PATH, Right.READ_DECISIONS, show, screen=Screen("Features", "Policy", 2)),)
