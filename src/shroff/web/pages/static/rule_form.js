@@ -306,6 +306,7 @@ export function ruleForm(root, known, onChange) {
     operand.value = row.operand;
     operand.setAttribute("aria-label", `Restriction ${number + 1}: field`);
     const hint = element("p", "hint");
+    hint.hidden = true; // that it is a field of the counted event stands above
     let now = row;
     const set = (values) => {
       now = { ...now, ...values };
