@@ -106,7 +106,7 @@ def covered(count: int) -> tuple[int, int, float]:
     """In how many of the seeds the interval holds the true rate, in how many that of reports, and its mean width."""
     events, scores = approvals(count)
     true, reported = len(events.hits["truth"]) / count, float((events.labels == FRAUD_LABEL).mean())
-    found = [missed_fraud(answered(events, scores, seed), 0, 1)[1] for seed in range(SEEDS)]
+    found = [missed_fraud(answered(events, scores, seed), 0, 1)[2] for seed in range(SEEDS)]
     held = sum(share.low <= true <= share.high for share in found)
     return held, sum(share.low <= reported <= share.high for share in found), np.mean([s.high - s.low for s in found])
 

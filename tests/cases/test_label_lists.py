@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from shroff.cases.labels import LabelsInMemory, Maturity, conflicts, maturity, maturity_in
+from shroff.cases.labels import LabelsInMemory, Maturity, conflicts, maturity_in
 from shroff.cli.main import main
 from shroff.errors import UsageError
 from shroff.events.intake import Intake, Submission
@@ -31,7 +31,9 @@ def log_of(*parts: object) -> MemoryLog:
 
 def days(log: MemoryLog, **options: object) -> Maturity:
     options.setdefault("as_of_ms", last_moment(log, NOW_MS) or 0)
-    return maturity(log, definitions(), **options)
+    labels = LabelsInMemory()
+    labels.follow(log, definitions())
+    return maturity_in(labels.histories, **options)
 
 
 @cache

@@ -79,6 +79,7 @@ class NoticeViews(ProjectPart):
             self._hook,
             self._lake_of_documents,
             LabelReports(self._context).known_by,
+            self._estimates,
             ProjectCases(self._context).backlog,
             lambda notice, day: notice.count_report(self._context, day),
             self._letters.sweep,
@@ -92,6 +93,15 @@ class NoticeViews(ProjectPart):
             partial(failing_schedules, self._context),
             is_category,
         )
+
+    def _estimates(self, zone: str) -> list[tuple[str, str, str]]:
+        from shroff.app.cases.result_operations import ShowResults
+        from shroff.app.project import Project
+
+        rows = Project(self._context).run(ShowResults(zone=zone)).rows
+        return [
+            (f"{row.start}", row.estimate.low, row.estimate.high) for row in rows if row.estimate and not row.mature
+        ]
 
     def _source_troubles(self) -> Iterator[tuple[str, str, int]]:
         """What keeps messages of sources away, and files of which more is bad than may be."""

@@ -36,6 +36,7 @@ from shroff.rules.definitions import Rule
 from shroff.runtime.process_wide import threads
 from shroff.runtime.progress import Progress
 from shroff.streams.log import HitRow, Log
+from shroff.training.sets.recorded import rows_of
 from shroff.training.sets.rows import minor_units
 
 Words = NDArray[np.int64]
@@ -351,13 +352,6 @@ class RecordedHits:
     def effective(self, rule: str) -> Flags:
         """Hits that had an effect."""
         return np.array([not row.shadow for row in self._hits.get(rule, ())], np.bool_)
-
-
-def rows_of(places: Words, seqs: Words) -> Words:
-    """Rows of sequence numbers among the ascending `seqs`; -1 if absent."""
-    rows = np.searchsorted(seqs, places)
-    rows[rows == len(seqs)] = 0
-    return np.where(seqs[rows] == places, rows, -1) if len(seqs) else np.full(len(places), -1)
 
 
 def joined(parts: Sequence[RuleMatches]) -> RuleMatches:

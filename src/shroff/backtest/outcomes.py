@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from shroff.backtest.fold import NO_WORDS, BacktestFold, Flags, RecordedHits, RuleMatches, TypeRows, Words, rows_of
+from shroff.backtest.fold import NO_WORDS, BacktestFold, Flags, RecordedHits, RuleMatches, TypeRows, Words
 from shroff.backtest.plan import (
     DecidingVersion,
     DraftComparison,
@@ -29,7 +29,8 @@ from shroff.project.policy import OUTCOMES, Policy, outcome_codes
 from shroff.rules.definitions import Rule
 from shroff.runtime.progress import Progress
 from shroff.streams.log import Log
-from shroff.training.sets.labels import Codes, GatheredLabels
+from shroff.training.sets.labels import Codes, GatheredLabels, label_codes
+from shroff.training.sets.recorded import rows_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +184,7 @@ def _judged(
     mine = np.flatnonzero(was_decided)
     hits, new, explored = _decided(rows, mine, last.draft)
     seqs, times, then = rows.seqs[mine], rows.times_ms[mine], outcomes[at[mine]]
-    known = labels.codes(rows.ids, rows.times_ms, span.as_of_ms)[mine]
+    known = label_codes(labels.of_rows(rows.ids, rows.times_ms), span.as_of_ms, len(rows.times_ms))[mine]
     models = last.draft.models
     delay_ms = models[rows.event].label_delay_ms if rows.event in models else LABEL_DELAY_MS
     if without is None:

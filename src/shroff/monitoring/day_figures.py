@@ -103,17 +103,6 @@ def figures_by_day(
     return days
 
 
-def known_by_day(log: LogReader, definitions: Definitions, starts_ms: Sequence[int]) -> list[DayFigures]:
-    """What became known on days, each [start, next start), of events of any day; nothing is decided in them.
-
-    Cost: 5 µs a label, of the last `LABELS_BACK` places and of all since the first of these days.
-    """
-    days = [DayFigures() for _ in starts_ms[1:]]
-    after, _ = places_between(log, starts_ms[0], starts_ms[-1], definitions.settings.lateness_ms)
-    _add_labels(log, definitions, amount_reader(definitions), starts_ms, days, after)
-    return days
-
-
 def _day_of(starts_ms: Sequence[int], time_ms: int) -> int | None:
     at = bisect_right(starts_ms, time_ms) - 1
     return at if 0 <= at < len(starts_ms) - 1 else None

@@ -41,6 +41,7 @@ class NoticeServices:
         hook: What calls the address of a notice.
         lake: Where documents of the lake go.
         known_by: Which share of the frauds is known after so many days; ages of which that is not known are left out.
+        estimates: Of each week whose labels still come, in a zone: its first day, and the 90 % interval of its fraud.
         backlog: What waits for people now.
         count_report: Counts the report of a plug-in that a notice names, on a day: JSON.
         sweep_mails: Removes mails that lie as files for longer than they are kept; gives how many.
@@ -69,6 +70,7 @@ class NoticeServices:
     hook: Callable[[Notice], Sink]
     lake: Callable[[], AbstractContextManager[RetriedObjects]]
     known_by: Callable[[Sequence[int]], Mapping[int, float]]
+    estimates: Callable[[str], Sequence[tuple[str, str, str]]]
     backlog: Callable[[], Backlog]
     count_report: Callable[[Notice, date], bytes]
     sweep_mails: Callable[[], int]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 QUARANTINED: Final = 4
 FIELDS: Final = ("source", "known_at", "reason", "amount")  # of one label
 LISTS: Final = ("pending", "conflicts", "maturity")
-BAR: Final = 30  # characters of a whole bar
 DAYS_SHOWN: Final = frozenset([0, 1, 2, 3, 5, 7, 10, 14, 21, 30, 45, 60, 90, 120, 180, 270, 365, 730])
 Document = dict[str, Any]
 
@@ -211,6 +210,8 @@ def _conflicts(found: Sequence[Conflict]) -> LabelConflicts:
 
 
 def _delay(found: Maturity) -> LabelDelay:
+    from shroff.models.reports.pages import page
+
     days = [
         {
             "days": point.days,
@@ -222,38 +223,12 @@ def _delay(found: Maturity) -> LabelDelay:
         for point in found.points
     ]
     counts = {"frauds": found.frauds, "too_young": found.too_young, "later": found.later}
-    words = "\n".join(_delay_text(found)), "shroff label --conflicts"
-    return LabelDelay.of(words, as_of=time_text(found.as_of_ms), **counts, days=days)
-
-
-def _delay_text(found: Maturity) -> Iterator[str]:
-    if not found.points:
-        yield f"No fraud known at {time_text(found.as_of_ms)} is old enough to show how long labels take."
-        return
-    last = found.points[-1]
-    yield f"Frauds known n days after their event, of those that become known within {many(last.days, 'day')}:"
-    sources = [source for source in last.by_source if last.by_source[source] > 0]
-    rows = [
-        (
-            point.days,
-            f"{point.share:.1%}",
-            "█" * round(point.share * BAR),
-            *(f"{point.by_source[source]:.1%}" for source in sources),
-            sum(before.became_known for before in found.points[: point.days + 1]),
-        )
-        for point in found.points
-        if point.days in DAYS_SHOWN or point is last
-    ]
-    yield table(rows, ("days", "known", " " * BAR, *sources, "frauds"))
-    left = [
-        f"{count:,} {words}"
-        for count, words in ((found.too_young, "too recent"), (found.later, "known later"))
-        if count
-    ]
-    beside = f"; not counted: {' and '.join(left)}" if left else ""
-    kept = many(found.frauds - found.too_young - found.later, "fraud")
-    yield f"Based on {kept} known at {time_text(found.as_of_ms)}{beside}."
-    yield "Each fraud counts for the source that reported it first."
+    at, last = time_text(found.as_of_ms), found.points[-1:]
+    shown = [point for point in found.points if point.days in DAYS_SHOWN or point in last]
+    text = page(__package__, "maturity.txt", {}, found=found, shown=shown, at=time_text(found.as_of_ms), table=table)
+    return LabelDelay.of(
+        (text.rstrip(), "shroff label --conflicts"), as_of=time_text(found.as_of_ms), **counts, days=days
+    )
 
 
 def _recorded(labelling: Labelling, reference: str, verdict: str, fields: dict[str, str]) -> LabelCounts:

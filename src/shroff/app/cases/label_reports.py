@@ -14,7 +14,7 @@ from shroff.cases.labels import Came, Conflict, HeldAnswers, LabelsInMemory, Mat
 from shroff.errors import UsageError
 from shroff.language.values import DAY_MS, day_number
 from shroff.log.history import ListedWaiting, waiting_row
-from shroff.log.later_labels import last_moment, latest
+from shroff.log.later_labels import latest
 from shroff.monitoring.day_figures import CUSTOMER
 from shroff.notices.store import QuestionCounts
 from shroff.replay.notebook import moment_ms
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from shroff.runtime.progress import Progress
     from shroff.streams.log import Log
 
-KNOWN_BACK: Final = 2_000_000  # places whose labels say how soon frauds are known: 0.2 s, and 5 µs for each label
 LOOK_BACK: Final = 500_000  # places that are counted: some 200 MB where each has a label, and 5 s for the first look
 DAYS_MAX: Final = 3_650  # that are drawn
 KEPT_BACK: Final = 2_000_000  # places up to which decided events are kept between two results: 120 MB
@@ -82,6 +81,7 @@ class LabelStatistics:
     """The labels of a log, followed while somebody looks; what they say together is kept until more come."""
 
     labels: LabelsInMemory | None = None
+    every: LabelsInMemory = field(default_factory=LabelsInMemory)
     decided: Counter[int] = field(default_factory=Counter)
     together: Fresh[Together] = field(default_factory=Fresh)
     events: ResultEvents | None = None
@@ -108,23 +108,19 @@ class LabelReports(ProjectPart):
             return label_statistics.conflicts(log, self._definitions, moment_ms(as_of))
 
     def maturity(self, *, as_of: Moment | None = None, days: int | None = None) -> Maturity:
-        """Get the number of frauds known n days after their event (see `cases.labels.maturity`)."""
-        with self._log.reading() as log:
-            as_of_ms = moment_ms(as_of)
-            as_of_ms = last_moment(log, self._context.now_ms()) if as_of_ms is None else as_of_ms
-            return label_statistics.maturity(log, self._definitions, as_of_ms or 0, days, self._friendly)
+        """Get the number of frauds known n days after their event (see `cases.labels.maturity_in`)."""
+        as_of_ms, kept = moment_ms(as_of), self._kept
+        with kept.lock, self._log.reading() as log:
+            labels, kept.every = kept.every, LabelsInMemory()  # what fails halfway would be read a second time
+            labels.follow(log, self._definitions)
+            kept.every = labels if labels.to <= KEPT_BACK else kept.every
+            if as_of_ms is None:
+                as_of_ms = latest(log.watermark_ms(), labels.known_at_ms(), self._context.now_ms())
+            return maturity_in(labels.histories, as_of_ms or 0, days, self._friendly)
 
     def known_by(self, ages_days: Sequence[int]) -> dict[int, float]:
-        """Get the share of frauds known after given numbers of days; ages beyond the curve are left out.
-
-        Uses the labels of the last `KNOWN_BACK` sequence numbers, so its cost does not grow with the log.
-        """
-        with self._log.reading() as log:
-            labels = LabelsInMemory(max(0, log.last_seq() - KNOWN_BACK))
-            labels.follow(log, self._definitions)
-            as_of_ms = latest(log.watermark_ms(), labels.known_at_ms(), self._context.now_ms()) or 0
-        curve = maturity_in(labels.histories, as_of_ms, friendly=self._friendly)
-        return {point.days: point.share for point in curve.points if point.days in ages_days}
+        """Get the share of frauds known after given numbers of days; ages beyond the curve are left out."""
+        return {point.days: point.share for point in self.maturity().points if point.days in ages_days}
 
     @property
     def _friendly(self) -> Mapping[str, Collection[str]]:
@@ -137,12 +133,12 @@ class LabelReports(ProjectPart):
         definitions = self._definitions
         with self._kept.lock, self._log.reading() as log:
             events = self._kept.events
-            if events is None or events.definitions is not definitions or events.by != by:
-                events = ResultEvents(definitions, by)
+            if events is None or events.definitions is not definitions:
+                events = ResultEvents(definitions)
             self._kept.events = None  # what fails halfway would be read a second time
-            events.follow(log, reading)
+            events.follow(log, by, reading)
             self._kept.events = events if events.to <= KEPT_BACK else None
-            return events.as_of(as_of_ms)
+            return events.as_of(as_of_ms, by)
 
     # ---- statistics of all
 

@@ -7,8 +7,8 @@ and the label in force at that moment. Caught frauds are those that were not app
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, TypeAlias
 
 import numpy as np
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from shroff.engine.let_through import APPROVED, DRAWS
 from shroff.engine.stored import decision_of
-from shroff.events.definitions import ANALYST
+from shroff.events.definitions import ANALYST, SOURCES
 from shroff.events.summary import amount_field
 from shroff.features.frames import Codes as ValueCodes
 from shroff.features.frames import Frame
@@ -27,11 +27,22 @@ from shroff.language.types import TEXT
 from shroff.language.values import DAY_MS, Value, key_text
 from shroff.log.columns.stored import LineReader, ids_of, log_columns, outcomes_of
 from shroff.models.evaluation.exploration import FraudShare, fraud_share
+from shroff.models.sets import FRAUD, GENUINE, Labels
+from shroff.monitoring.day_figures import DISPUTE
 from shroff.project.definitions import Definitions
 from shroff.project.policy import OUTCOMES
 from shroff.runtime.progress import Progress
 from shroff.streams.log import Log
-from shroff.training.sets.labels import FRAUD_LABEL, GENUINE_LABEL, LABELS, UNCLEAR_LABEL, Codes, GatheredLabels
+from shroff.training.sets.labels import (
+    FRAUD_LABEL,
+    GENUINE_LABEL,
+    LABELS,
+    UNCLEAR_LABEL,
+    Codes,
+    GatheredLabels,
+    label_codes,
+)
+from shroff.training.sets.recorded import rows_of
 from shroff.training.sets.rows import exact_sums, minor_units
 
 LOW, HIGH = 0.05, 0.95  # of an estimate
@@ -43,18 +54,32 @@ Floats = NDArray[np.float64]
 NO_WORDS: Final[Words] = np.zeros(0, np.int64)
 DrawnFraud: TypeAlias = tuple[FraudShare, int]
 NO_CODES: Final[Codes] = np.zeros(0, np.int8)
+NO_LABELS: Final = Labels(NO_WORDS, NO_CODES, NO_CODES, NO_WORDS, NO_WORDS)
+NEAR: Final = 256  # places between two decisions up to which those between them are read, too
 
 
 @dataclass(slots=True)
 class _TypeEvents:
-    """The events of one type in log order, piece by piece, and their labels."""
+    """The decided events of one type in log order, by columns, and their labels; `values` are by field."""
 
     labels: GatheredLabels
-    seqs: list[Words] = field(default_factory=list)
-    times_ms: list[Words] = field(default_factory=list)
-    amounts: list[Words] = field(default_factory=list)
-    values: list[Words] = field(default_factory=list)
+    friendly: Collection[str]
+    columns: tuple[Words, Words, Words, Codes] = (NO_WORDS, NO_WORDS, NO_WORDS, NO_CODES)
     ids: list[Any] = field(default_factory=list)
+    values: dict[str, Words] = field(default_factory=dict)
+    found: tuple[int, Labels, Labels] = (-1, NO_LABELS, NO_LABELS)
+
+    def labels_found(self) -> tuple[Labels, Labels]:
+        """Labels as they count, and as they were reported, whose reason says whether it is a stage of a dispute."""
+        seqs, times, *_ = self.columns
+        if self.found[0] != (size := len(seqs) + len(self.labels)):
+            reported = self.labels.of_rows(pa.chunked_array(self.ids, pa.string()), times)
+            said = [(text in self.friendly, text.split()[:2] == DISPUTE) for text in reported.reason_texts]
+            is_friendly, is_dispute = np.array([*said, (False, False)])[reported.reasons].T
+            verdicts = np.where(is_friendly & (reported.verdicts == FRAUD), GENUINE, reported.verdicts)
+            disputes = replace(reported, reasons=is_dispute.astype(np.int64))
+            self.found = size, replace(reported, verdicts=verdicts), disputes
+        return self.found[1:]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +88,8 @@ class DecidedEvents:
 
     `values` are numbers of `names`, the values of the field by which is counted; -1 where it is missing. `hits` are
     the places at which each rule was true, `propensities` those of explored events, `sampled` those of approvals in
-    the sample, `answered` the places of events that an analyst gave an answer.
+    the sample, `answered` the places of events that an analyst gave an answer. `reports` are labels as they were
+    reported, with the rows of their events; the reason of one is 1 where it is a dispute.
     """
 
     times_ms: Words
@@ -77,6 +103,7 @@ class DecidedEvents:
     propensities: Mapping[int, float] = field(default_factory=dict)
     sampled: Mapping[int, float] = field(default_factory=dict)
     answered: Words = field(default_factory=lambda: NO_WORDS)
+    reports: Labels = NO_LABELS
 
     def rows_at(self, places: Sequence[int]) -> Words:
         """The rows of these places, without those that are no row."""
@@ -84,6 +111,24 @@ class DecidedEvents:
         at = np.searchsorted(self.seqs, wanted, sorter=order)
         rows: Words = order[at[at < len(order)]]
         return rows.compress(self.seqs[rows] == wanted[at < len(order)])
+
+    def having(
+        self, outcomes: Sequence[str], label: str, starts_ms: Sequence[int] | None, rule: str, value: str | None
+    ) -> NDArray[np.bool_]:
+        """Whether each has one of these outcomes, and where that is asked for this label, a time within these, this
+        rule and this value, which is empty for a missing one.
+        """
+        are = np.isin(self.outcomes, [OUTCOMES.index(outcome) for outcome in outcomes])
+        if label:
+            are &= self.labels == LABELS.index(label)
+        if starts_ms is not None:
+            are &= (self.times_ms >= starts_ms[0]) & (self.times_ms < starts_ms[-1])
+        if rule:
+            are &= np.isin(self.seqs, self.hits.get(rule, ()))
+        if value is not None:
+            named = np.array(["", *map(key_text, self.names)], object)
+            are &= (named == value)[self.values + 1]
+        return are
 
     def by_rule(self) -> DecidedEvents:
         """The events of each rule, whose number is their value: an event of several rules stands in several rows."""
@@ -102,85 +147,120 @@ class DecidedEvents:
 class ResultEvents:
     """The decided events of a log, followed: each look reads what came since the one before. For one thread at a time.
 
-    Memory: some 60 bytes an event, its id included. Cost: 1 µs an event, once.
-
-    Args:
-        by: A field whose values are kept; empty for none.
+    Memory: some 60 bytes an event, its id included, and 8 for each field whose values were asked for. Cost: 1 µs an
+    event, once, and 10 where approvals are sampled, whose decisions are read.
     """
 
-    def __init__(self, definitions: Definitions, by: str = "") -> None:
-        self.definitions, self.by, self.to = definitions, by, -1
-        self._reader, self._codes = LineReader(definitions), ValueCodes()
-        models = definitions.models
+    def __init__(self, definitions: Definitions) -> None:
+        self.definitions, self.to = definitions, -1
+        self._reader, models = LineReader(definitions), definitions.models
         self._types = {
-            name: _TypeEvents(GatheredLabels(name, models[name].friendly_reasons if name in models else ()))
+            name: _TypeEvents(GatheredLabels(name), models[name].friendly_reasons if name in models else ())
             for name in definitions.events.decided
         }
-        self._outcomes: list[tuple[Words, Codes]] = []
+        self._fields: dict[str, tuple[int, ValueCodes]] = {}
         self._hits = defaultdict[str, list[int]](list)
         self._propensities: dict[int, float] = {}
         self._sampled: dict[int, float] = {}
 
-    def follow(self, log: Log, reading: Progress | None = None) -> None:
-        """Read on to the end of the log, from the first event that is still there."""
+    def follow(self, log: Log, by: str = "", reading: Progress | None = None) -> None:
+        """Read on to the end of the log, from the first event that is still there.
+
+        Args:
+            by: A field whose values are read, too; empty for none.
+        """
         after, last = max(self.to, log.pruned_to()), log.last_seq()
+        places, outcomes = outcomes_of(log, after, last)
+        new = defaultdict[str, list[tuple[Words, Words, Words, Codes]]](list)
+        for kept in self._types.values():
+            kept.ids = [pa.concat_arrays(kept.ids)] if kept.ids else []
         for piece in log_columns(log, self.definitions, last, after=after, reader=self._reader):
             for name, kept in self._types.items():
                 kept.labels.add_events(label for _, label in piece.labels)
                 if name in piece.frames:
-                    self._add(kept, piece.frames[name], piece.after + 1)
+                    frame = piece.frames[name]
+                    seqs = piece.after + 1 + frame.rows
+                    at = rows_of(seqs, places)
+                    rows = np.flatnonzero(at >= 0)
+                    new[name].append((seqs[rows], frame.times[rows], self._amounts(frame)[rows], outcomes[at[rows]]))
+                    kept.ids.append(ids_of(frame).take(pa.array(rows)))
             if reading is not None:
                 reading(len(piece))
-        self._outcomes.append(outcomes_of(log, after, last))
-        for rows in log.hits_after(after, last):
-            for row in rows:
-                if row.rule not in DRAWS:
-                    self._hits[row.rule].append(row.seq)
-                    continue
-                for decisions in log.decisions_after(row.seq - 1, row.seq):
-                    for decision in decisions:
-                        drawn = decision_of(decision).exploration
-                        if drawn is not None:
-                            of_draw = self._sampled if drawn.would_be == APPROVED else self._propensities
-                            of_draw[row.seq] = drawn.propensity
+        for name, pieces in new.items():
+            columns = zip(self._types[name].columns, *pieces, strict=True)
+            self._types[name].columns = tuple(map(np.concatenate, columns))  # type: ignore[assignment]
+        drawn = list[int]()
+        for hits in log.hits_after(after, last):
+            for hit in hits:
+                (drawn if hit.rule in DRAWS else self._hits[hit.rule]).append(hit.seq)
+        self._draws(log, drawn)
+        if by:
+            self._values(log, by, last)
         self.to = last
 
-    def _add(self, kept: _TypeEvents, frame: Frame, first_seq: int) -> None:
+    def _amounts(self, frame: Frame) -> Words:
         amount, places = amount_field(frame.type), self.definitions.settings.money_places
         column = None if amount is None else frame.evaluate(ThisField(amount.type, amount.name))
-        kept.seqs.append(first_seq + frame.rows)
-        kept.times_ms.append(frame.times)
-        kept.amounts.append(minor_units(column, amount.type if amount else TEXT, places, len(frame)).to_numpy())
-        kept.ids.append(ids_of(frame))
-        by = next((field for field in frame.type.fields if field.name == self.by), None)
-        missing = np.full(len(frame), -1, np.int64)
-        values = missing if by is None else self._codes.of(values_of(frame.evaluate(ThisField(by.type, by.name))))
-        kept.values.append(values)
+        amounts: Words = minor_units(column, amount.type if amount else TEXT, places, len(frame)).to_numpy()
+        return amounts
 
-    def as_of(self, moment_ms: int) -> DecidedEvents:
+    def _draws(self, log: Log, drawn: Sequence[int]) -> None:
+        """How probable these draws were. Decisions that lie near each other are read together."""
+        ends = [at for at in range(1, len(drawn)) if drawn[at] - drawn[at - 1] > NEAR]
+        for start, end in zip([0, *ends], [*ends, len(drawn)], strict=True):
+            wanted = {*drawn[start:end]}
+            for decisions in log.decisions_after(min(wanted) - 1, max(wanted)) if wanted else ():
+                for decision in decisions:
+                    if decision.seq in wanted and (found := decision_of(decision).exploration) is not None:
+                        of_draw = self._sampled if found.would_be == APPROVED else self._propensities
+                        of_draw[decision.seq] = found.propensity
+
+    def _values(self, log: Log, by: str, last: int) -> None:
+        """Numbers for the values of a field, from where they were read before."""
+        to, codes = self._fields.pop(by, (-1, ValueCodes()))
+        for piece in log_columns(log, self.definitions, last, after=max(to, log.pruned_to()), reader=self._reader):
+            for name, kept in self._types.items():
+                if name not in piece.frames:
+                    continue
+                frame, seqs = piece.frames[name], kept.columns[0]
+                found = next((field for field in frame.type.fields if field.name == by), None)
+                values = np.full(len(frame), -1, np.int64)
+                if found is not None:
+                    values = codes.of(values_of(frame.evaluate(ThisField(found.type, by))))
+                is_mine = rows_of(piece.after + 1 + frame.rows, seqs) >= 0
+                kept.values[by] = np.append(kept.values.get(by, NO_WORDS), values[is_mine])
+        self._fields[by] = last, codes
+
+    def as_of(self, moment_ms: int, by: str = "") -> DecidedEvents:
         """The events that had happened by a moment, with what was known of them then."""
-        places = np.concatenate([NO_WORDS, *(seqs for seqs, _ in self._outcomes)])
-        outcomes = np.concatenate([NO_CODES, *(outcome for _, outcome in self._outcomes)])
         columns = [(NO_WORDS, NO_WORDS, NO_WORDS, NO_CODES, NO_CODES, NO_WORDS)]
-        answered, drawn = [NO_WORDS], np.array(list(self._sampled), np.int64)
+        answered, reports, before = [NO_WORDS], [NO_LABELS], 0
         for kept in self._types.values():
-            if not kept.seqs:
-                continue
-            seqs, times = np.concatenate(kept.seqs), np.concatenate(kept.times_ms)
-            at = np.searchsorted(places, seqs)
-            at[at == len(places)] = 0
-            mine = np.flatnonzero((places[at] == seqs) & (times <= moment_ms)) if len(places) else NO_WORDS
-            ids = pa.chunked_array(kept.ids, pa.string())
-            labels = kept.labels.codes(ids, times, moment_ms)
-            rows = np.flatnonzero(np.isin(seqs, drawn)) if len(drawn) else drawn
-            said = kept.labels.codes(ids.take(pa.array(rows)), times[rows], moment_ms, ANALYST)
-            answered.append(seqs[rows[said <= GENUINE_LABEL]])
-            amounts, values = np.concatenate(kept.amounts), np.concatenate(kept.values)
-            columns.append((seqs[mine], times[mine], amounts[mine], outcomes[at[mine]], labels[mine], values[mine]))
+            (seqs, times, amounts, outcomes), (counted, reported) = kept.columns, kept.labels_found()
+            size, mine = len(times), _chosen(times <= moment_ms)
+            said = label_codes(counted.take(counted.strengths == SOURCES.index(ANALYST)), moment_ms, size)
+            answered.append(seqs[said <= GENUINE_LABEL])
+            known = reported.take(reported.known_at_ms <= moment_ms)
+            reports.append(replace(known, rows=before + np.searchsorted(np.arange(size)[mine], known.rows)))
+            labels, values = label_codes(counted, moment_ms, size), kept.values.get(by, np.full(size, -1, np.int64))
+            columns.append((seqs[mine], times[mine], amounts[mine], outcomes[mine], labels[mine], values[mine]))
+            before += len(seqs[mine])
         seqs, times, amounts, codes, labels, values = map(np.concatenate, zip(*columns, strict=True))
-        names, hits = self._codes.values, self._hits
+        names = self._fields[by][1].values if by else ()
         of_draws = self._propensities, self._sampled, np.concatenate(answered)
-        return DecidedEvents(times, amounts, codes, labels, values, names, seqs, hits, *of_draws)
+        known = _together(reports)
+        return DecidedEvents(times, amounts, codes, labels, values, names, seqs, self._hits, *of_draws, known)
+
+
+def _chosen(flags: NDArray[np.bool_]) -> Words | slice:
+    """The rows with a flag; a slice, which copies nothing, where all have it."""
+    return slice(None) if flags.all() else np.flatnonzero(flags)
+
+
+def _together(labels: Sequence[Labels]) -> Labels:
+    parts = ((of.rows, of.verdicts, of.strengths, of.known_at_ms, of.reasons) for of in labels)
+    rows, verdicts, strengths, known_at_ms, reasons = map(np.concatenate, zip(*parts, strict=True))
+    return Labels(rows, verdicts, strengths, known_at_ms, reasons)
 
 
 def explored_declines(events: DecidedEvents, start_ms: int, end_ms: int) -> DrawnFraud | None:
@@ -193,8 +273,9 @@ def explored_declines(events: DecidedEvents, start_ms: int, end_ms: int) -> Draw
     return _drawn_fraud(events, rows[known], propensities[known]) if known.any() else None
 
 
-def missed_fraud(events: DecidedEvents, start_ms: int, end_ms: int) -> tuple[int, *DrawnFraud]:
-    """How many approvals of a period the sample has, and what those that analysts answered say of all of them.
+def missed_fraud(events: DecidedEvents, start_ms: int, end_ms: int) -> tuple[int, int, *DrawnFraud]:
+    """How many approvals of a period the sample has, how many of them are in strata without an answer, and what those
+    that analysts answered say of the other strata.
 
     In each stratum these stand for those without an answer too, so that answers that are late distort nothing.
     """
@@ -203,7 +284,7 @@ def missed_fraud(events: DecidedEvents, start_ms: int, end_ms: int) -> tuple[int
     for propensity in np.unique(propensities):
         here = propensities == propensity
         propensities[here] *= known[here].mean()
-    return len(rows), *_drawn_fraud(events, rows[known], propensities[known])
+    return len(rows), int((propensities == 0).sum()), *_drawn_fraud(events, rows[known], propensities[known])
 
 
 def _drawn(events: DecidedEvents, drawn: Mapping[int, float], start_ms: int, end_ms: int) -> tuple[Words, Floats]:
@@ -223,12 +304,18 @@ class OutcomeTable:
     """Counts and sums of amounts in smallest units, by outcome and label."""
 
     counts: NDArray[np.int64]
-    money: Sequence[Sequence[int]]
+    money: NDArray[Any]  # Python's integers
 
     def of(self, outcomes: Sequence[str] = OUTCOMES, labels: Sequence[str] = LABELS) -> tuple[int, int]:
         """How many events with one of these outcomes and labels, and their money."""
         cells = [(OUTCOMES.index(outcome), LABELS.index(label)) for outcome in outcomes for label in labels]
-        return sum(int(self.counts[cell]) for cell in cells), sum(self.money[row][column] for row, column in cells)
+        return sum(int(self.counts[cell]) for cell in cells), sum(int(self.money[cell]) for cell in cells)
+
+    @staticmethod
+    def sum(tables: Sequence[OutcomeTable]) -> OutcomeTable:
+        """That of all their events."""
+        counts, money = zip(*((table.counts, table.money) for table in tables), strict=True)
+        return OutcomeTable(np.sum(counts, 0), np.sum(money, 0))
 
 
 def period_codes(events: DecidedEvents, starts_ms: Sequence[int]) -> Words:
@@ -237,26 +324,27 @@ def period_codes(events: DecidedEvents, starts_ms: Sequence[int]) -> Words:
     return np.where(codes < len(starts_ms) - 1, codes, -1)
 
 
-def value_codes(events: DecidedEvents, within: Words) -> tuple[Words, list[str | None]]:
-    """The row of each event that has one in `within`, by its value; and the values, those with most events first."""
-    there = within >= 0
-    counts = np.bincount(events.values[there] + 1, minlength=len(events.names) + 1)
+def value_codes(events: DecidedEvents, periods: Words) -> tuple[Words, list[str | None]]:
+    """The row of each event by its value; and the values of those in period 1, those with most events first.
+
+    Events of period 0, the one before, have rows behind all of these, in the same order.
+    """
+    counts = np.bincount(events.values[periods == 1] + 1, minlength=len(events.names) + 1)
     order = np.argsort(-counts, kind="stable")[: np.count_nonzero(counts)]
-    rows = np.full(len(counts), -1, np.int64)
-    rows[order] = np.arange(len(order))
+    rows = np.full((2, len(counts)), -1, np.int64)
+    rows[:, order] = [np.arange(len(order), 2 * len(order)), np.arange(len(order))]
     names = [None, *(key_text(value) for value in events.names)]
-    return np.where(there, rows[events.values + 1], -1), [names[place] for place in order.tolist()]
+    return np.where(periods < 0, -1, rows[periods, events.values + 1]), [names[place] for place in order.tolist()]
 
 
 def tallies(events: DecidedEvents, rows: Words, count: int) -> list[OutcomeTable]:
     """The table of each of `count` rows, given the row of each event; -1 for none."""
-    there = np.flatnonzero(rows >= 0)
-    shape = count, len(OUTCOMES), len(LABELS)
+    there, shape = _chosen(rows >= 0), (count, len(OUTCOMES), len(LABELS))
     codes = np.ravel_multi_index((rows[there], events.outcomes[there], events.labels[there]), shape)
     size = int(np.prod(shape))
     counts = np.bincount(codes, minlength=size).reshape(shape)
     sums = np.array(exact_sums(codes, events.amounts[there], size), object).reshape(shape)
-    return [OutcomeTable(counts[row], sums[row].tolist()) for row in range(count)]
+    return [OutcomeTable(*parts) for parts in zip(counts, sums, strict=True)]
 
 
 def final_fraud(
@@ -277,20 +365,21 @@ def final_fraud(
     """
     from scipy.special import gammaincinv
 
-    there = np.flatnonzero(rows >= 0)
-    fraud = there[events.labels[there] == FRAUD_LABEL]
+    there, fraud = _chosen(rows >= 0), np.flatnonzero((rows >= 0) & (events.labels == FRAUD_LABEL))
     if not known_shares or len(fraud) < FRAUDS_MIN:
         return [None] * (count + 1)
-    ages = np.clip((as_of_ms - events.times_ms[there]) // DAY_MS, 0, len(known_shares) - 1)
-    shares, deviations = (np.array(column)[ages] for column in zip(*known_shares, strict=True))
-    seen, unseen, doubt = (np.bincount(rows[there], part, count) for part in (shares, 1 - shares, deviations))
+    shares, deviations = np.array(known_shares).T
+    days = len(shares)
+    ages = np.clip((as_of_ms - events.times_ms[there]) // DAY_MS, 0, days - 1)
+    by_age = np.bincount(rows[there] * days + ages, minlength=count * days).reshape(count, days)
+    seen, unseen, doubt = by_age @ shares, by_age @ (1 - shares), by_age @ deviations
     frauds, amounts = np.bincount(rows[fraud], minlength=count), events.amounts[fraud].astype(np.float64)
     rate, weight = _rates(frauds, seen)
     exposure = weight / rate + seen
     rates = (weight + frauds) / exposure
     more = rates * unseen  # frauds that are expected
-    a_day = np.bincount(ages, shares * rates[rows[there]], len(known_shares))
-    bursts = np.bincount(ages[events.labels[there] == FRAUD_LABEL], minlength=len(known_shares)) - a_day
+    a_day = shares * (rates @ by_age)
+    bursts = np.bincount(ages[events.labels[there] == FRAUD_LABEL], minlength=days) - a_day
     burst = max(1.0, float(np.mean(np.square(bursts[a_day > 0]) / a_day[a_day > 0])))  # beside a Poisson number's 1
     # Of number and amounts, and of the rate; then what all rows have in common: of the shares, and of the mean amount.
     apart = burst * more * (np.square(amounts).mean() + unseen / exposure * amounts.mean() ** 2)

@@ -6,11 +6,13 @@ from collections.abc import Iterator, Sequence
 from datetime import date, timedelta
 from decimal import Decimal
 from functools import partial
+from itertools import groupby
 from math import ceil
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeAlias
 
 import msgspec
 from msgspec import UNSET, UnsetType
+from msgspec.structs import replace
 
 from shroff.errors import UsageError, nearest
 from shroff.events.event import TimeText, time_text
@@ -18,7 +20,7 @@ from shroff.language.values import DAY_MS, HOUR_MS, day_at, day_named, day_start
 from shroff.monitoring.day_figures import STOPPED
 from shroff.operations.declaration import OperationAnswer, OperationRequest, Param, operation
 from shroff.project.policy import OUTCOMES
-from shroff.runtime.texts import many, table
+from shroff.runtime.texts import table
 from shroff.runtime.whole_files import csv_line
 
 if TYPE_CHECKING:
@@ -36,6 +38,19 @@ ROWS_MAX: Final = 1_000
 YEAR_DAYS: Final = 365
 KNOWN_SHARE: Final = 0.99  # of frauds, at the age from which on a row is mature
 OUTCOME_COUNTS: Final = ("approved", "challenged", "reviewed", "declined")  # as OUTCOMES
+NO_FIGURES: Final = frozenset(["from", "to", "value", "mature", "estimate", "change"])  # of a row
+SHOWN: Final = {  # the figures of the table for people, and their heads
+    "events": "events",
+    "volume": "volume",
+    "approved": "approved",
+    "stopped": "stopped",
+    "fraud.money": "fraud",
+    "fraud.basis_points": "bp",
+    "caught": "caught",
+    "missed": "missed",
+    "false_declines": "false declines",
+    "money_saved": "saved",
+}
 Span: TypeAlias = tuple[date, date]
 
 
@@ -134,11 +149,13 @@ class MissedFraudRate(msgspec.Struct):
     """Fraud among approvals by the sample of them, reported or not.
 
     Of `sampled` approvals `reviewed` have an answer. The rate is the share of frauds among all approvals, with its 95 %
-    confidence interval; null before the first answer. `fraud_money` is that of these frauds.
+    confidence interval; null before the first answer. `fraud_money` is that of these frauds. `uncovered` approvals of
+    the sample are in groups of one probability without any answer: rate and money leave the events of these out.
     """
 
     sampled: int
     reviewed: int
+    uncovered: int
     frauds: int
     rate: float | None
     low: float | None
@@ -154,6 +171,9 @@ class ResultRow(msgspec.Struct, kw_only=True, rename={"start": "from", "end": "t
     The precision of reviews is the share of frauds among reviewed events with a label; null without one.
     A row is mature when its events are older than the label delay and 99 % of frauds are known at that age.
     The estimate of one that is not is null where too few frauds are known.
+    `change` is that of figures since the days before, as many as these: 0.1 is a tenth more. It is empty where the log
+    has not all of those days, and leaves out figures that were 0 or unknown. A day, week or month is compared
+    with the row above it if that is as long.
     """
 
     start: date
@@ -175,11 +195,13 @@ class ResultRow(msgspec.Struct, kw_only=True, rename={"start": "from", "end": "t
     money: ResultMoney
     mature: bool
     estimate: FraudEstimate | None
+    change: dict[str, float] = msgspec.field(default_factory=dict)
 
 
 class Results(OperationAnswer, dict=True):
     """What fraud cost and what decisions did, with the total of all events; those of several rules count once.
 
+    `before` is the total of as many days directly before these, null where the log has not all of them.
     `review_hours` is the time from claim to decision of cases that were decided in these days, each at most as long as
     a claim locks it. `declines` is null where nothing was explored, `missed_fraud` where no approval was sampled;
     `limits` has those of shroff.yaml.
@@ -191,6 +213,7 @@ class Results(OperationAnswer, dict=True):
     currency: str
     rows: list[ResultRow]
     total: ResultRow | None
+    before: ResultRow | None = None
     review_hours: float = 0.0
     declines: DeclineValue | None = None
     missed_fraud: MissedFraudRate | None = None
@@ -199,51 +222,17 @@ class Results(OperationAnswer, dict=True):
     def text(self) -> str:
         if self.__dict__["format"] == "csv":
             return b"".join(csv_lines(self)).decode().rstrip("\n")
+        from shroff.models.reports.pages import page
+
         if self.total is None:
             return "No event was decided in these days."
         rows = [_shown(row) for row in (*self.rows, *([self.total] if len(self.rows) > 1 else []))]
         if len(self.rows) > 1:
             rows[-1] = ("all", *rows[-1][1:])
-        heads = (
-            self.by,
-            "events",
-            "volume",
-            "approved",
-            "stopped",
-            "fraud",
-            "bp",
-            "caught",
-            "missed",
-            "false declines",
-        )
-        notes = [f"Money in {self.currency}; as of {self.as_of}." if self.currency else f"As of {self.as_of}."]
-        open_rows = [row for row in self.rows if not row.mature]
-        if open_rows:
-            notes.append(
-                f"* not mature: {many(len(open_rows), 'row is', 'rows are')} too young for all labels. "
-                "The last column is what their fraud will come to, in 90 of 100 cases."
-            )
-        if self.total.reviewed:
-            precise = _percent(self.total.review_precision)
-            notes.append(f"{self.review_hours:,.1f} hours of review, precision of reviews {precise}.")
-        if self.declines is not None:
-            low, high = map(_percent, (self.declines.low, self.declines.high))
-            notes.append(
-                f"Of the score's declines {_percent(self.declines.precision)} are right ({low} to {high}), "
-                f"by {self.declines.explored:,} explored events; these frauds are {self.declines.fraud_money}."
-            )
-        if self.missed_fraud is not None:
-            of = self.missed_fraud
-            text = f"Analysts answered {of.reviewed:,} of {of.sampled:,} sampled approvals"
-            if of.reviewed:
-                rate, low, high = map(_percent, (of.rate, of.low, of.high))
-                text += f": of all approvals {rate} are fraud ({low} to {high}); these frauds are {of.fraud_money}"
-            notes.append(f"{text}.")
-        for limit in self.limits:
-            days = "not in this month" if limit.days_left is None else many(limit.days_left, "day")
-            name = limit.name.replace("_", " by ")
-            notes.append(f"{name}: {_percent(limit.ratio)} of at most {limit.limit:.2%}; until the limit: {days}.")
-        return "\n".join([table(rows, (*heads, "saved", "final fraud")), "", *notes])
+        if self.before is not None:
+            rows.append(("change", *(changed(self.total.change.get(name)) for name in SHOWN), ""))
+        text = table(rows, (self.by, *SHOWN.values(), "final fraud"))
+        return f"{text}\n\n{page(__package__, 'results.txt', {}, found=self).rstrip()}"
 
     def hints(self) -> Sequence[str]:
         return ["shroff label --maturity", "shroff thresholds"]
@@ -269,7 +258,10 @@ def show_results(
     come late: rows that are not mature have an interval for their fraud, from the share of frauds that are usually
     known after so many days, and the rate of frauds.
     """
+    import numpy as np
+
     from shroff.app.cases.result_figures import (
+        OutcomeTable,
         explored_declines,
         final_fraud,
         missed_fraud,
@@ -299,47 +291,63 @@ def show_results(
     spans = _spans(first, last, by)
     starts_ms = [*(day_start_ms(start, zone) for start, _ in spans), _end_ms(last, zone)]
     parts = events.by_rule() if by == RULE else events
-    codes, everything = (period_codes(some, starts_ms) for some in (parts, events))
+    earlier = first - timedelta(days_of(first, last)), first - timedelta(1)
+    whole_ms = [day_start_ms(earlier[0], zone), starts_ms[0], starts_ms[-1]]
     values: Sequence[str | UnsetType | None] = [UNSET] * len(spans)
-    if by not in PERIODS:
-        codes, values = value_codes(parts, codes)
-        if len(values) > ROWS_MAX:
-            raise UsageError(f"by: {by} has {len(values):,} values; results have at most {ROWS_MAX:,} rows.")
-        spans = spans * len(values)
-    shares = curve.known_shares()
+    shares, is_there = curve.known_shares(), earlier[0] >= oldest
     mature_ms = curve.as_of_ms - mature_after_ms(definitions, shares)
-    whole = tallies(events, everything.clip(max=0), 1)
-    finals = final_fraud(parts, codes, len(spans), curve.as_of_ms, shares)
+    everything = period_codes(events, whole_ms)
+    if by in PERIODS:
+        codes = period_codes(events, [whole_ms[0], *starts_ms])
+        before, *tables = tallies(events, codes, 1 + (count := len(spans)))
+        whole, codes = OutcomeTable.sum(tables), np.maximum(codes - 1, -1)
+        lengths, priors = [end - start for start, end in spans], [None, *tables[:-1]]
+        priors = [above if lengths[at] == lengths[at - 1] else None for at, above in enumerate(priors)]
+    else:
+        before, whole = tallies(events, everything, 2)
+        codes, values = value_codes(parts, everything if parts is events else period_codes(parts, whole_ms))
+        if (count := len(values)) > ROWS_MAX:
+            raise UsageError(f"by: {by} has {count:,} values; results have at most {ROWS_MAX:,} rows.")
+        spans, tables = spans * count, tallies(parts, codes, 2 * count)
+        priors = [*tables[count:]] if is_there else [None] * count
+        codes = np.where(codes < count, codes, -1)
+    finals = final_fraud(parts, codes, count, curve.as_of_ms, shares)
     if by == RULE:
-        finals[-1:] = final_fraud(events, everything, 1, curve.as_of_ms, shares)[-1:]
+        finals[-1:] = final_fraud(events, np.where(everything == 1, 0, -1), 1, curve.as_of_ms, shares)[-1:]
     *answer.rows, answer.total = (
-        _row(definitions, span, value, tally, final, is_mature=_end_ms(span[1], zone) <= mature_ms)
-        for span, value, tally, final in zip(
+        _row(definitions, span, value, tally, final, prior, is_mature=_end_ms(span[1], zone) <= mature_ms)
+        for span, value, tally, final, prior in zip(
             [*spans, (first, last)],
             [*values, UNSET],
-            [*tallies(parts, codes, len(spans)), *whole],
+            [*tables[:count], whole],
             finals,
+            [*priors, before if is_there else None],
             strict=True,
         )
     )
+    if is_there:
+        answer.before = _row(definitions, earlier, UNSET, before, None, is_mature=starts_ms[0] <= mature_ms)
     answer.review_hours = round(project.cases.worked_ms(starts_ms[0], starts_ms[-1]) / HOUR_MS, 2)
     places = definitions.settings.money_places
     if (explored := explored_declines(events, starts_ms[0], min(mature_ms, starts_ms[-1]))) is not None:
         share, units = explored
         ends = share.share, share.low, share.high
         answer.declines = DeclineValue(share.drawn, *ends, show_decimal(units, places))
-    sampled, share, units = missed_fraud(events, starts_ms[0], starts_ms[-1])
+    sampled, uncovered, share, units = missed_fraud(events, starts_ms[0], starts_ms[-1])
     if sampled:
         ends = share.share, share.low, share.high
-        answer.missed_fraud = MissedFraudRate(sampled, share.drawn, share.frauds, *ends, show_decimal(units, places))
+        of_sample = sampled, share.drawn, uncovered, share.frauds
+        answer.missed_fraud = MissedFraudRate(*of_sample, *ends, show_decimal(units, places))
     answer.limits = _scheme_ratios(project, events, curve.as_of_ms, zone)
     return answer
 
 
 def _scheme_ratios(project: Project, events: DecidedEvents, as_of_ms: int, zone: str) -> list[SchemeRatio]:
     """The shares of this month that have a limit, and how long it takes to reach each at the pace of some weeks."""
+    import numpy as np
+
     from shroff.app.cases.result_figures import period_codes, tallies
-    from shroff.monitoring.day_figures import known_by_day
+    from shroff.training.sets.labels import FRAUD_LABEL, label_codes
 
     limits, today = project.context.systems.scheme_limits, day_at(as_of_ms, zone)
     month, end_ms = today.replace(day=1), as_of_ms + 1
@@ -347,19 +355,17 @@ def _scheme_ratios(project: Project, events: DecidedEvents, as_of_ms: int, zone:
     starts_ms = sorted({month_ms := day_start_ms(month, zone), pace_ms, end_ms})
     if not limits or pace_ms >= end_ms:
         return []
-    with project.log.reading() as log:
-        known = known_by_day(log, project.definitions, starts_ms)
-    sales = tallies(events, period_codes(events, starts_ms), len(known))
+    sales = tallies(events, period_codes(events, starts_ms), len(starts_ms) - 1)
 
     def since(start_ms: int, what: str, unit: str) -> tuple[int, int]:
         """How much became known, and of how much."""
-        found = [0, 0]
-        for at_ms, day, sold in zip(starts_ms, known, sales, strict=False):
-            if at_ms >= start_ms:
-                tally = day.fraud if what == "fraud" else day.disputed
-                found[0] += (tally.counts if unit == "count" else tally.money)["approve"]
-                found[1] += sold.of(["approve"])[unit == "money"]
-        return found[0], found[1]
+        rows = np.unique(events.reports.rows[(events.reports.reasons > 0) & (events.reports.known_at_ms >= start_ms)])
+        if what == "fraud":
+            now, then = (label_codes(events.reports, at_ms, len(events.labels)) for at_ms in (end_ms, start_ms - 1))
+            rows = np.flatnonzero((now == FRAUD_LABEL) & (then != FRAUD_LABEL))
+        bad = events.amounts[rows[events.outcomes[rows] == OUTCOMES.index("approve")]].tolist()
+        sold = [table.of(["approve"]) for at_ms, table in zip(starts_ms, sales, strict=False) if at_ms >= start_ms]
+        return (sum(bad) if unit == "money" else len(bad)), sum(pair[unit == "money"] for pair in sold)
 
     ratios, left = [], ((month + timedelta(32)).replace(day=1) - today).days
     for name, limit in limits.items():
@@ -385,14 +391,14 @@ def result_fields(definitions: Definitions) -> list[str]:
 
 def _spans(first: date, last: date, by: str) -> list[Span]:
     """The periods from one day to another, both included, cut at the ends; weeks begin on Monday."""
+    count = days_of(first, last)
     if by not in PERIODS:
-        days_of(first, last)
         return [(first, last)]
-    days = [first + timedelta(number) for number in range(days_of(first, last))]
-    starts = [
-        day for day in days if day == first or by == "day" or (day.weekday() == 0 if by == "week" else day.day == 1)
-    ]
-    return [(start, end - timedelta(1)) for start, end in zip(starts, [*starts[1:], last + timedelta(1)], strict=True)]
+    of_day = {"day": 1, "week": 7}.get(by)
+    days = (first + timedelta(number) for number in range(count))
+    periods = groupby(days, lambda day: (day.toordinal() - 1) // of_day if of_day else day.replace(day=1))
+    found = [[*members] for _, members in periods]
+    return [(members[0], members[-1]) for members in found]
 
 
 def _end_ms(day: date, zone: str) -> int:
@@ -414,6 +420,7 @@ def _row(
     value: str | UnsetType | None,
     tally: OutcomeTable,
     final: tuple[int, int] | None,
+    prior: OutcomeTable | None = None,
     *,
     is_mature: bool,
 ) -> ResultRow:
@@ -427,13 +434,14 @@ def _row(
     caught, missed = tally.of(STOPPED, ["fraud"]), tally.of(["approve"], ["fraud"])
     false_declines = tally.of(["decline"], ["genuine"])
     ends = (fraud_money, final[1] if final else fraud_money) if is_mature else final
-    return ResultRow(
+    counts: dict[str, Any] = dict(zip(OUTCOME_COUNTS, (count for count, _ in outcomes), strict=True))
+    row = ResultRow(
         start=span[0],
         end=span[1],
         value=value,
         events=events,
         volume=money(volume),
-        **dict(zip(OUTCOME_COUNTS, (count for count, _ in outcomes), strict=True)),
+        **counts,
         fraud=FraudFigures(fraud, money(fraud_money), round(fraud_money / volume * 10_000, 2) if volume else None),
         caught=caught[0],
         missed=missed[0],
@@ -445,33 +453,48 @@ def _row(
         mature=is_mature,
         estimate=None if ends is None else FraudEstimate(*map(money, ends)),
     )
+    if prior is not None:
+        was, now = (_figures(of) for of in (_row(definitions, span, value, prior, None, is_mature=True), row))
+        pairs = ((name, Decimal(str(was[name] or 0)), Decimal(str(now[name] or 0))) for name in was)
+        row.change = {name: round(float(after / before - 1), 4) for name, before, after in pairs if before}
+    return row
 
 
-def _percent(share: float | None) -> str:
-    return "unknown" if share is None else f"{share:.2%}"
+def _cells(row: ResultRow) -> dict[str, Any]:
+    """The values of a row, nested ones with their names joined by a dot."""
+    cells: dict[str, Any] = {}
+    for name, value in msgspec.to_builtins(row).items():
+        if name == "estimate" and value is None:
+            value = {"low": None, "high": None}
+        inner = value if isinstance(value, dict) else {"": value}
+        cells |= {f"{name}.{part}".rstrip("."): cell for part, cell in inner.items()}
+    return cells
+
+
+def _figures(row: ResultRow) -> dict[str, Any]:
+    """What can be compared with another row's."""
+    return {name: cell for name, cell in _cells(row).items() if name.partition(".")[0] not in NO_FIGURES}
+
+
+def changed(share: float | None) -> str:
+    """A change for people, such as +3.2%; empty where none is known."""
+    return "" if share is None else f"{share:+.1%}"
 
 
 def _shown(row: ResultRow) -> tuple[str, ...]:
     """A row of the table for people."""
     name = f"{row.start}" if isinstance(row.value, UnsetType) else "(missing)" if row.value is None else row.value
-    stopped = row.events - row.approved
-    ends = ""
+    ends, cells = "", {**_cells(row), "stopped": row.events - row.approved}
     if row.estimate is not None and not row.mature:
         ends = f"{Decimal(row.estimate.low):,f} to {Decimal(row.estimate.high):,f}"
-    points = "" if row.fraud.basis_points is None else f"{row.fraud.basis_points:,.1f}"
-    counts = f"{row.events:,}", f"{Decimal(row.volume):,f}", f"{row.approved:,}", f"{stopped:,}"
-    known = f"{Decimal(row.fraud.money):,f}", points, f"{row.caught:,}", f"{row.missed:,}", f"{row.false_declines:,}"
-    return (f"{name}{'' if row.mature else ' *'}", *counts, *known, f"{Decimal(row.money_saved):,f}", ends)
+    texts = ("" if cells[figure] is None else f"{Decimal(str(cells[figure])):,f}" for figure in SHOWN)
+    return (f"{name}{'' if row.mature else ' *'}", *texts, ends)
 
 
 def csv_lines(results: Results) -> Iterator[bytes]:
     """The rows as CSV, nested values with their names joined by a dot."""
     for number, row in enumerate(results.rows):
-        cells: dict[str, Any] = {}
-        for name, value in msgspec.to_builtins(row).items():
-            cells |= (
-                {f"{name}.{inner}": cell for inner, cell in value.items()} if isinstance(value, dict) else {name: value}
-            )
+        cells = _cells(replace(row, change={name: row.change.get(name) for name in _figures(row)}))
         if not number:
             yield csv_line(cells)
         yield csv_line("" if cell is None else str(cell) for cell in cells.values())

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
 from typing import Any, Final
 
-from shroff.language.values import DAY_MS, HOUR_MS, day_at, day_start_ms
+from shroff.language.values import DAY_MS, HOUR_MS, day_at, day_start_ms, parse_money
 from shroff.notices.added_reports import added_reports
 from shroff.notices.definitions import Notice
 from shroff.notices.reports.report_figures import Figures, counted_of, day_of, figures_of, zone_of
@@ -74,6 +74,8 @@ def report_values(services: NoticeServices, notice: Notice, due: Due, log: LogRe
         "findings": _findings(services, found, language),
         "waiting": _waiting(services, found, due.at_ms, day.zone.key, language),
         "maturity": _maturity(found, language),
+        "change": _change(found, language),
+        "estimates": _estimates(services, found, day.zone.key, language),
         "hours": _hours(found, language),
     }
 
@@ -140,6 +142,30 @@ def _maturity(found: Figures, language: str) -> str:
         for days, share in sorted(found.known.items())
     ]
     return words["maturity"].format(shares=", ".join(told)) if told else ""
+
+
+def _change(found: Figures, language: str) -> str:
+    """How figures changed since the days before, in a sentence; nothing where these are not all there."""
+    words = WORDS[language]
+    told = [f"{words[name]} {'+' * (share > 0)}{share_text(share, language)}" for name, share in found.change.items()]
+    return words["change"].format(changes="; ".join(told)) if told else ""
+
+
+def _estimates(services: NoticeServices, found: Figures, zone: str, language: str) -> list[tuple[str, str]]:
+    """Weeks whose labels still come, and what their fraud will come to."""
+    words, settings = WORDS[language], services.definitions.settings
+
+    def money(text: str) -> str:
+        places = settings.money_places
+        return money_text(parse_money(text, places), places, settings.currency, language)
+
+    return [
+        (
+            words["week_from"].format(day=day_text(day_start_ms(date.fromisoformat(start), zone), zone, language)),
+            words["from_to"].format(first=money(low), last=money(high)),
+        )
+        for start, low, high in found.estimates
+    ]
 
 
 def _hours(found: Figures, language: str) -> Sequence[Mapping[str, Any]]:

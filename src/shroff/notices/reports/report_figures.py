@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Final
@@ -10,8 +11,9 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from shroff.language.values import day_start_ms
-from shroff.monitoring.day_figures import CUSTOMER, QUARTER_MS, figures_by_day, has_amounts
+from shroff.language.values import DAY_MS, day_start_ms
+from shroff.log.later_labels import places_between
+from shroff.monitoring.day_figures import CUSTOMER, QUARTER_MS, DayFigures, figures_by_day, has_amounts
 from shroff.notices.definitions import Notice
 from shroff.notices.services import NoticeServices
 from shroff.notices.store import Due
@@ -51,6 +53,8 @@ class Figures(msgspec.Struct, frozen=True):
     left_ms: int | None
     known: dict[int, float]
     found_money: FoundMoney | None = None  # None where events have no amounts
+    change: dict[str, float] = {}  # since as many days before, as a share; none where the log has not all of them
+    estimates: Sequence[tuple[str, str, str]] = ()  # of a week, as `NoticeServices.estimates`
 
 
 class _Told(msgspec.Struct):
@@ -114,7 +118,10 @@ def counted_of(services: NoticeServices, notice: Notice, due: Due) -> bytes:
 
 def _figures(services: NoticeServices, day: Day, log: LogReader) -> Figures:
     """Cost: 10 µs an event of the day, 5 µs a label, some looks; whatever the log has before."""
-    found, *_ = figures_by_day(log, services.definitions, [day.start_ms, day.end_ms])
+    before_ms, definitions = 2 * day.start_ms - day.end_ms, services.definitions
+    before, found = figures_by_day(log, definitions, [before_ms, day.start_ms, day.end_ms])
+    is_there = places_between(log, before_ms, day.end_ms, definitions.settings.lateness_ms)[0] > log.pruned_to()
+    was = _compared(before) if is_there else {}
     caught, caught_money = found.fraud.stopped()
     false_alarms, false_money = found.genuine.stopped()
     hours = Counter[int]()
@@ -139,4 +146,13 @@ def _figures(services: NoticeServices, day: Day, log: LogReader) -> Figures:
         found_money=FoundMoney(caught_money, found.fraud.money["approve"], false_money)
         if has_amounts(services.definitions)
         else None,
+        change={name: count / was[name] - 1 for name, count in _compared(found).items() if was.get(name)},
+        estimates=services.estimates(day.zone.key) if day.end_ms - day.start_ms > 2 * DAY_MS else (),
     )
+
+
+def _compared(day: DayFigures) -> dict[str, int]:
+    """Figures that are compared with those before, by the names of their words."""
+    decided, missed = day.decided, day.fraud.counts["approve"]
+    sums = {"decisions": decided.counts.total(), "money": decided.money.total()}
+    return sums | {"caught": day.fraud.stopped()[0], "missed": missed, "false_alarms": day.genuine.stopped()[0]}

@@ -63,6 +63,8 @@ NAMES_OF: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
             "findings": "Name, number and money (empty without amounts) of what became known on that day.",
             "waiting": "Labels and values: the current backlog for people.",
             "maturity": "A sentence about the share of fraud that is known by now; may be empty.",
+            "change": "A sentence that compares the figures with those of the days before; may be empty.",
+            "estimates": "Labels and values: the 90 % interval of the fraud of weeks whose labels still come.",
             "hours": "24 rows: each has `hour`, `count`, `percent` and `marks`.",
             "is_quiet": "Whether there were no decisions on that day.",
         },
@@ -153,6 +155,7 @@ def samples(notice: Notice, language: str) -> Iterator[dict[str, Any]]:
             "outcomes": [{"name": "approved", "count": "12", "money": _AMOUNT}],
             "findings": [("false alarms", "0", "0.00 EUR")],
             "waiting": [("open cases", "0")],
+            "estimates": [("week from 1 June", "0.00 to 9.00 EUR")],
             "hours": [{"hour": hour, "count": "1", "percent": 50, "marks": "##"} for hour in range(24)],
         }
         found = [{**rows, "maturity": words["maturity"] * is_old, "is_quiet": is_old} for is_old in (True, False)]

@@ -18,10 +18,11 @@ from shroff.models.sets import FRAUD, GENUINE, NOT_KNOWN, Labels, Words, labels_
 if TYPE_CHECKING:
     import pyarrow as pa
 
-LABELS: Final = ("fraud", "genuine", "unclear", "none")  # of an event, as `GatheredLabels.codes` numbers them
+LABELS: Final = ("fraud", "genuine", "unclear", "none")  # of an event, as `label_codes` numbers them
 FRAUD_LABEL, GENUINE_LABEL, UNCLEAR_LABEL, NO_LABEL = range(len(LABELS))
 Codes = NDArray[np.int8]
 VERDICT_CODES: Final = {"fraud": FRAUD, "genuine": GENUINE, "unclear": NOT_KNOWN}
+CODES: Final = (GENUINE_LABEL, FRAUD_LABEL, UNCLEAR_LABEL)  # by verdict: GENUINE, FRAUD, NOT_KNOWN
 
 
 class GatheredLabels:
@@ -86,23 +87,14 @@ class GatheredLabels:
             tuple(texts),
         )
 
-    def codes(self, ids: pa.ChunkedArray, times_ms: Words, as_of_ms: int, source: str = "") -> Codes:
-        """The label of each event with these ids and times as known at a moment, as a number of `LABELS`.
 
-        Args:
-            source: Only labels of this source count; by default all do.
-        """
-        labels = self.of_rows(ids, times_ms)
-        if source:
-            labels = labels.take(labels.strengths == SOURCES.index(source))
-        place = labels_in_force(labels, as_of_ms, len(times_ms))
-        codes = np.full(len(place), NO_LABEL, np.int8)
-        there = np.flatnonzero(place >= 0)
-        verdicts = np.full(len(labels.verdicts), UNCLEAR_LABEL, np.int8)
-        verdicts[labels.verdicts == FRAUD] = FRAUD_LABEL
-        verdicts[labels.verdicts == GENUINE] = GENUINE_LABEL
-        codes[there] = verdicts[place[there]]
-        return codes
+def label_codes(labels: Labels, as_of_ms: int, count: int) -> Codes:
+    """The label of each of `count` rows as known at a moment, as a number of `LABELS`."""
+    place = labels_in_force(labels, as_of_ms, count)
+    there = np.flatnonzero(place >= 0)
+    codes = np.full(count, NO_LABEL, np.int8)
+    codes[there] = np.array(CODES, np.int8)[labels.verdicts[place[there]]]
+    return codes
 
 
 def in_order(labels: Iterable[LabelInput]) -> list[LabelInput]:

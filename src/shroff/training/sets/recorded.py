@@ -56,12 +56,12 @@ class RecordedRows:
         last = int(seqs[-1]) if len(seqs) else 0
         scores = np.full(len(seqs), np.nan)
         decisions = self._decisions.upto(last)
-        for row, place in zip(decisions, _rows(seqs, [decision.seq for decision in decisions]).tolist(), strict=True):
+        for row, place in zip(decisions, rows_of([decision.seq for decision in decisions], seqs).tolist(), strict=True):
             if place >= 0:
                 scores[place] = _score(row)
         rules: list[list[str] | None] = [None] * len(seqs)
         hits = self._hits.upto(last)
-        for hit, place in zip(hits, _rows(seqs, [other_hit.seq for other_hit in hits]).tolist(), strict=True):
+        for hit, place in zip(hits, rows_of([other_hit.seq for other_hit in hits], seqs).tolist(), strict=True):
             if place >= 0 and hit.rule not in DRAWS:
                 rules[place] = sorted({*(rules[place] or ()), hit.rule})
         columns = self._outcome_texts(seqs), scores, rules
@@ -71,7 +71,7 @@ class RecordedRows:
         ]
 
     def _outcome_texts(self, seqs: Words) -> NDArray[Any]:
-        codes = np.append(self._outcomes, np.int8(-1))[_rows(self._places, seqs)]
+        codes = np.append(self._outcomes, np.int8(-1))[rows_of(seqs, self._places)]
         return np.array([*OUTCOMES, None], object)[codes]
 
 
@@ -96,8 +96,8 @@ def _each(batches: Iterable[list[Row]]) -> Iterator[Row]:
     return (row for rows in batches for row in rows)
 
 
-def _rows(seqs: Words, places: Sequence[int] | Words) -> Words:
-    """For each place its row in `seqs`, which ascend; -1 where it is not there."""
+def rows_of(places: Sequence[int] | Words, seqs: Words) -> Words:
+    """Rows of sequence numbers among the ascending `seqs`; -1 if absent."""
     rows = np.searchsorted(seqs, places)
     return np.where(np.append(seqs, -1)[rows] == places, rows, -1)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from decimal import Decimal
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import urlencode
 
 import msgspec
+import numpy as np
 from starlette.responses import Response
 
 from shroff.errors import UsageError
@@ -24,7 +24,9 @@ from shroff.operations.pagination import BadQueryError, cursor_of, next_of
 from shroff.people.access import Right
 from shroff.project.dependency_hash import reasons_of
 from shroff.project.policy import OUTCOMES
+from shroff.replay.notebook import moment_ms
 from shroff.runtime.whole_files import csv_line
+from shroff.training.sets.labels import LABELS
 from shroff.web.http.messages import Request
 from shroff.web.http.routes import Route, Screen
 from shroff.web.pages.decision import decision_path
@@ -32,6 +34,9 @@ from shroff.web.pages.renderer import days_zone, page
 from shroff.web.pages.words import sentence
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from shroff.app.cases.result_figures import OutcomeTable
     from shroff.app.project import Project
     from shroff.project.definitions import Definitions
     from shroff.streams.log import DecisionRow, Log, Record
@@ -49,7 +54,10 @@ _BLOCK: Final = 2_000
 NOT_APPROVED: Final = "not-approved"
 WHICH: Final = (NOT_APPROVED, *OUTCOMES, "all")
 MONEY_DIGITS: Final = 6  # behind the point
-FILTERS: Final = ("event", "rule", "day", "last", "zone", "min_score", "min_amount", "max_amount", "text")
+FILTERS: Final = (
+    *("event", "rule", "day", "last", "zone", "min_score", "min_amount", "max_amount", "text"),
+    *("label", "as_of", "field", "value"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +92,8 @@ class DecisionsWanted:
         starts_ms: When the first day on which the event happened begins, and when the last one ends.
         min_amount: Of the event's summary, as `max_amount`.
         text: Part of what the log has of the event, such as a card or a merchant; in small letters.
+        label: Of `LABELS`, as known at a moment; by default at that of the newest record.
+        field, value: A field of the event, and what it is; empty where it is missing.
     """
 
     which: str
@@ -94,6 +104,10 @@ class DecisionsWanted:
     min_amount: Decimal | None = None
     max_amount: Decimal | None = None
     text: str = ""
+    label: str = ""
+    as_of: str = ""
+    field: str = ""
+    value: str = ""
 
     def of_decision(self, row: DecisionRow) -> bool:
         """Whether a decision is wanted, as far as it says that itself."""
@@ -153,7 +167,7 @@ async def show(service: Service, request: Request) -> Response:
     """The newest decisions, by outcome."""
     wanted, given = _asked(service, request)
     before = cursor_of(request.query_params, int)
-    part = await service.in_thread(_part, service, wanted, before)
+    part, totals = await service.in_thread(_part, service, wanted, before)
     definitions = service.project.definitions
     zone = given["zone"] or days_zone(service, request)
     today = day_at(service.project.context.now_ms(), zone)
@@ -162,9 +176,10 @@ async def show(service: Service, request: Request) -> Response:
         request,
         "decisions.html",
         part=part,
-        totals=await service.in_thread(_totals, service, wanted, part.lines),
+        totals=totals,
         which=wanted.which,
         all_which=WHICH,
+        labels=LABELS,
         older=next_of(part.looked_to) if part.looked_to else None,
         before=before,
         given=given,
@@ -186,11 +201,12 @@ async def download(service: Service, request: Request) -> Response:
 
 
 def _for_csv(service: Service, wanted: DecisionsWanted) -> Sequence[DecisionLine]:
-    try:
-        with service.project.log.reading() as log:
-            return _read(service.project, log, wanted, log.last_seq(), CSV_ROWS, CSV_LOOKED_AT).lines
-    except UsageError:  # there is no log yet
+    project = service.project
+    if not project.log.exists():
         return []
+    chosen = _chosen(project, wanted)
+    with project.log.reading() as log:
+        return _read(project, log, wanted, log.last_seq(), chosen, CSV_ROWS, CSV_LOOKED_AT).lines
 
 
 def _cells(line: DecisionLine) -> list[str]:
@@ -218,11 +234,12 @@ def _asked(service: Service, request: Request) -> tuple[DecisionsWanted, dict[st
 
 def _wanted(which: str, given: Mapping[str, str]) -> DecisionsWanted:
     """Which decisions are asked for. Raises: ProblemError."""
-    if which not in WHICH:
-        raise BadQueryError(f"outcome: one of {', '.join(WHICH)}")
+    if which not in WHICH or given["label"] not in ("", *LABELS):
+        raise BadQueryError(f"outcome: one of {', '.join(WHICH)}; label: one of {', '.join(LABELS)}")
     try:
         day = date.fromisoformat(given["day"]) if given["day"] else None
         last = date.fromisoformat(given["last"]) if given["last"] else day
+        moment_ms(given["as_of"] or None, "as_of")
         starts_ms = day_starts_ms(day, days_of(day, last), given["zone"]) if day and last else None
         least = _score_of(given["min_score"]) if given["min_score"] else None
         low, high = (
@@ -237,7 +254,8 @@ def _wanted(which: str, given: Mapping[str, str]) -> DecisionsWanted:
             "min_amount, max_amount: such as 250.00"
         ) from None
     text = msgspec.json.encode(given["text"].casefold())[1:-1].decode()  # as it stands in an event
-    return DecisionsWanted(which, given["rule"], given["event"], starts_ms, least, low, high, text)
+    about = [given[name] for name in FILTERS[-4:]]
+    return DecisionsWanted(which, given["rule"], given["event"], starts_ms, least, low, high, text, *about)
 
 
 def _score_of(text: str) -> float:
@@ -246,12 +264,35 @@ def _score_of(text: str) -> float:
     return float(share) / float(many.replace(",", "") or 1)
 
 
-def _part(service: Service, wanted: DecisionsWanted, upto: int | None) -> DecisionsPart:
-    try:
-        with service.project.log.reading() as log:
-            part = _read(service.project, log, wanted, log.last_seq() if upto is None else upto)
-    except UsageError:  # there is no log yet
-        return DecisionsPart([], 0)
+class ChosenDecisions(NamedTuple):
+    """The sequence numbers of decisions with a label or a value of a field, in ascending order, and their tally."""
+
+    seqs: NDArray[np.int64]
+    table: OutcomeTable
+
+
+def _chosen(project: Project, wanted: DecisionsWanted) -> ChosenDecisions | None:
+    """The decisions that are asked for by what is not in a decision; None where nothing of that is asked for."""
+    if not (wanted.label or wanted.field):
+        return None
+    from shroff.app.cases.result_figures import tallies
+
+    reports, some = project.label_reports, {NOT_APPROVED: OUTCOMES[1:], "all": OUTCOMES}
+    events = reports.decided_events(wanted.field, reports.maturity(as_of=wanted.as_of or None).as_of_ms)
+    value = wanted.value if wanted.field else None
+    outcomes = some.get(wanted.which, (wanted.which,))
+    are = events.having(outcomes, wanted.label, wanted.starts_ms, wanted.rule, value)
+    return ChosenDecisions(np.sort(events.seqs[are]), tallies(events, are - 1, 1)[0])
+
+
+def _part(service: Service, wanted: DecisionsWanted, upto: int | None) -> tuple[DecisionsPart, OutcomeTotals]:
+    project = service.project
+    if not project.log.exists():
+        return DecisionsPart([], 0), OutcomeTotals([], False)
+    chosen = _chosen(project, wanted)
+    with project.log.reading() as log:
+        part = _read(project, log, wanted, log.last_seq() if upto is None else upto, chosen)
+        totals = _totals(project.definitions, log, wanted, part.lines, chosen)
     stopped = [line for line in part.lines if line.row.outcome != "approve"]
     whys = service.reasons.of((line.row.event, line.row.id) for line in stopped)
 
@@ -259,23 +300,32 @@ def _part(service: Service, wanted: DecisionsWanted, upto: int | None) -> Decisi
         named = line.row.event, line.row.id
         return replace(line, why=whys.get(named), is_told=named in whys or line.row.outcome == "approve")
 
-    return replace(part, lines=[told(line) for line in part.lines])
+    return replace(part, lines=[told(line) for line in part.lines]), totals
 
 
-def _totals(service: Service, wanted: DecisionsWanted, lines: Sequence[DecisionLine]) -> OutcomeTotals:
-    """How many decisions are wanted, and their money, by outcome: of a whole day where one is chosen that can be read
-    at once, else of the lines of this page.
+def _totals(
+    definitions: Definitions,
+    log: Log,
+    wanted: DecisionsWanted,
+    lines: Sequence[DecisionLine],
+    chosen: ChosenDecisions | None,
+) -> OutcomeTotals:
+    """How many decisions are wanted, and their money, by outcome: of all that are chosen, or of a whole day where one
+    is chosen that can be read at once, else of the lines of this page.
     """
-    definitions, found = service.project.definitions, OutcomeTally()
-    places, amount_of = definitions.settings.money_places, amount_reader(definitions)
-    is_whole = False
-    with suppress(UsageError), service.project.log.reading() as log:  # there is no log yet
+    found, amount_of = OutcomeTally(), amount_reader(definitions)
+    others = wanted.event, wanted.text, wanted.min_score, wanted.min_amount, wanted.max_amount
+    is_whole = chosen is not None and not any(other not in ("", None) for other in others)
+    if chosen is None:
         is_whole = wanted.starts_ms is not None and _add_day(log, definitions, wanted, amount_of, found)
+    elif is_whole:
+        for outcome in OUTCOMES:
+            found.counts[outcome], found.money[outcome] = chosen.table.of([outcome])
     if not is_whole:
         for line in lines:
             found.add(line.row.outcome, amount_of(line.record))
     rows = [
-        (outcome, found.counts[outcome], show_decimal(found.money[outcome], places))
+        (outcome, found.counts[outcome], show_decimal(found.money[outcome], definitions.settings.money_places))
         for outcome in OUTCOMES
         if found.counts[outcome]
     ]
@@ -309,13 +359,25 @@ def _add_day(
 
 
 def _read(
-    project: Project, log: Log, wanted: DecisionsWanted, upto: int, most: int = SHOWN, looked_at: int = LOOKED_AT
+    project: Project,
+    log: Log,
+    wanted: DecisionsWanted,
+    upto: int,
+    chosen: ChosenDecisions | None,
+    most: int = SHOWN,
+    looked_at: int = LOOKED_AT,
 ) -> DecisionsPart:
     lines: list[DecisionLine] = []
-    end, least = upto, max(0, upto - looked_at)
+    end, least = upto, max(0, upto - looked_at) if chosen is None else 0
     while end > least and len(lines) < most:
         start = max(least, end - _BLOCK)
-        block = [row for part in log.decisions_after(start, end) for row in part if wanted.of_decision(row)][::-1]
+        spans = [(start, end)]
+        if chosen is not None:
+            near = chosen.seqs[chosen.seqs <= end][-SHOWN - 1 :].tolist()
+            start = near[0] if len(near) > SHOWN else 0
+            spans = [(seq - 1, seq) for seq in near if seq > start]
+        rows = (row for span in spans for part in log.decisions_after(*span) for row in part)
+        block = [row for row in rows if wanted.of_decision(row)][::-1]
         if not wanted.reads_events:
             block = block[: most - len(lines) + 1]
         lines += [

@@ -17,6 +17,7 @@ from shroff.app.cases.result_operations import (
     RULE,
     ResultRow,
     ShowResults,
+    changed,
     csv_lines,
     result_fields,
 )
@@ -46,7 +47,7 @@ async def show(service: Service, request: Request) -> Response:
             found = await service.run(request, question)
     except UsageError as error:
         mistake = sentence(str(error))
-    given, fields = request.query_params, result_fields(service.project.definitions)
+    given = request.query_params
     return await page(
         service,
         request,
@@ -54,14 +55,11 @@ async def show(service: Service, request: Request) -> Response:
         found=found,
         mistake=mistake,
         given=given,
-        unit="count" if given.get("in") == "count" else "money",
         chart=None if found is None else _chart(found.rows, is_money=given.get("in") != "count"),
-        rows=[*found.rows, *([found.total] if len(found.rows) > 1 else [])] if found else [],
-        choices=[*PERIODS, RULE, *fields],
-        fields=[RULE, *fields],
-        linked=[*PERIODS, RULE],
+        periods=PERIODS,
+        fields=[RULE, *result_fields(service.project.definitions)],
         outcomes=list(zip(OUTCOMES, OUTCOME_COUNTS, strict=True)),
-        decisions=lambda row, outcome: _decisions(row, outcome, found.zone) if found else "",
+        changed=changed,
         csv=f"{PATH}/results.csv?{urlencode(list(given.multi_items()))}",
     )
 
@@ -94,12 +92,6 @@ def _chart(rows: Sequence[ResultRow], *, is_money: bool) -> Bars | None:
     assert chart is not None
     bars = [replace(bar, is_open=not row.mature) for bar, row in zip(chart.bars, rows, strict=True)]
     return replace(chart, bars=bars, each="time for labels")
-
-
-def _decisions(row: ResultRow, outcome: str, zone: str) -> str:
-    """The address of the decisions behind a count."""
-    rule = {} if row.value is UNSET else {"rule": row.value}
-    return f"/decisions?{urlencode({'outcome': outcome, 'day': row.start, 'last': row.end, 'zone': zone, **rule})}"
 
 
 ROUTES: Final = (
