@@ -225,10 +225,8 @@ def _delay(found: Maturity) -> LabelDelay:
     counts = {"frauds": found.frauds, "too_young": found.too_young, "later": found.later}
     at, last = time_text(found.as_of_ms), found.points[-1:]
     shown = [point for point in found.points if point.days in DAYS_SHOWN or point in last]
-    text = page(__package__, "maturity.txt", {}, found=found, shown=shown, at=time_text(found.as_of_ms), table=table)
-    return LabelDelay.of(
-        (text.rstrip(), "shroff label --conflicts"), as_of=time_text(found.as_of_ms), **counts, days=days
-    )
+    text = page(__package__, "maturity.txt", {}, found=found, shown=shown, at=at, table=table)
+    return LabelDelay.of((text.rstrip(), "shroff label --conflicts"), as_of=at, **counts, days=days)
 
 
 def _recorded(labelling: Labelling, reference: str, verdict: str, fields: dict[str, str]) -> LabelCounts:

@@ -288,7 +288,7 @@ def _chosen(project: Project, wanted: DecisionsWanted) -> ChosenDecisions | None
 def _part(service: Service, wanted: DecisionsWanted, upto: int | None) -> tuple[DecisionsPart, OutcomeTotals]:
     project = service.project
     if not project.log.exists():
-        return DecisionsPart([], 0), OutcomeTotals([], False)
+        return DecisionsPart([], 0), OutcomeTotals([], is_whole=False)
     chosen = _chosen(project, wanted)
     with project.log.reading() as log:
         part = _read(project, log, wanted, log.last_seq() if upto is None else upto, chosen)
