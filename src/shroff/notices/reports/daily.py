@@ -148,7 +148,7 @@ def _change(found: Figures, language: str) -> str:
     """How figures changed since the days before, in a sentence; nothing where these are not all there."""
     words = WORDS[language]
     told = [f"{words[name]} {'+' * (share > 0)}{share_text(share, language)}" for name, share in found.change.items()]
-    return words["change"].format(changes="; ".join(told)) if told else ""
+    return words["compared"].format(changes="; ".join(told)) if told else ""
 
 
 def _estimates(services: NoticeServices, found: Figures, zone: str, language: str) -> list[tuple[str, str]]:
