@@ -24,7 +24,7 @@ from shroff.language.values import DAY_MS, HOUR_MS
 from shroff.training.sets.labels import LABELS
 from tests.support.telling import NOW_MS, Bank, payment
 
-DAYS = 20
+DAYS, DAY = 20, timedelta(1)
 NOW_DAY = date(2026, 5, 28)
 OUTCOMES = {"approved": "approve", "challenged": "challenge", "reviewed": "review", "declined": "decline"}
 
@@ -97,11 +97,36 @@ def test_rows_are_those_of_plain_python(bank, by, as_of_day, first_day, data):
         here = [event for event in events if row.start <= event[0] <= row.end]
         check_row(row, [event for event in here if event[1] == row.value] if by == "merchant" else here)
     check_row(found.total, events)
+    earlier = [event for event in plain(bank, as_of_ms) if timedelta(0) < first - event[0] <= last - first + DAY]
+    if found.before is not None:
+        check_row(found.before, earlier)
+        assert found.total.change.get("events") == change(len(events), len(earlier))
+        assert found.total.change.get("volume") == change(*(sum(of[3] for of in part) for part in (events, earlier)))
+        if by == "merchant":
+            for row in found.rows:
+                same = [event for event in earlier if event[1] == row.value]
+                assert row.change.get("events") == change(row.events, len(same))
+    else:
+        assert not found.total.change
+    is_there = first - (last - first + DAY) >= NOW_DAY - timedelta(DAYS - 1)
+    assert (found.before is not None) == (is_there and found.total is not None)
     assert sum(row.events for row in found.rows) == len(events)
     if by != "merchant":
         assert [row.start for row in found.rows[1:]] == [row.end + timedelta(1) for row in found.rows[:-1]]
         assert all(row.start.weekday() == 0 for row in found.rows[1:] if by == "week")
         assert (found.rows[0].start, found.rows[-1].end) == (first, last)
+
+
+def change(now, before):
+    return round(float(Decimal(now) / Decimal(before) - 1), 4) if before else None
+
+
+def test_a_week_is_compared_with_the_one_above_if_that_is_as_long(bank):
+    found = bank.project.run(ShowResults(by="week", start=date(2026, 5, 9), end=date(2026, 5, 24)))
+
+    assert [row.end - row.start for row in found.rows] == [timedelta(1), timedelta(6), timedelta(6)]
+    assert [bool(row.change) for row in found.rows] == [False, False, True]
+    assert found.rows[2].change["volume"] == change(found.rows[2].volume, found.rows[1].volume)
 
 
 def test_what_comes_after_a_look_counts_in_the_next(bank):
@@ -132,6 +157,8 @@ def test_csv_has_every_row(bank):
     assert [(row["from"], row["events"], row["fraud.money"], row["money.missed"]) for row in rows] == [
         (str(row.start), str(row.events), row.fraud.money, row.money.missed) for row in found.rows
     ]
+    assert [row["change.volume"] for row in rows] == [str(row.change.get("volume", "")) for row in found.rows]
+    assert all(None not in row and None not in row.values() for row in rows), "as many cells in each as in the head"
 
 
 @pytest.mark.parametrize(
@@ -206,7 +233,7 @@ RULES = """
 - { id: large, on: payment, by: card, when: this.amount > 100, effect: review }
 - { id: round, on: payment, by: card, when: this.amount == 50 or this.amount == 150, effect: review, shadow: true }
 """
-LIMITED = "scheme_limits: { fraud_count: 50%, dispute_count: 10%, dispute_money: 90% }\n"
+LIMITED = "scheme_limits: { fraud_count: 50%, dispute_count: 10%, dispute_money: 90% }\ncases: { lock: 30m }\n"
 
 
 @pytest.mark.slow
@@ -219,7 +246,7 @@ def test_rules_reviews_and_limits_of_schemes_are_those_of_the_month(tmp_path):
     )
     with bank.project.cases.open() as desk:
         case_actions.claim(desk, bank.project.context.who, 1)
-        bank.clock_ms += HOUR_MS // 10
+        bank.clock_ms += HOUR_MS * 4 // 10  # longer than a lock is where nothing says how long
         dispositions.decide(desk, bank.project.context.who, 1, "fraud")
     for at, verdict, reason in (
         (0, "fraud", "seen"),
@@ -237,11 +264,24 @@ def test_rules_reviews_and_limits_of_schemes_are_those_of_the_month(tmp_path):
     }
     assert rows == {"large": (2, "270.00", 1, 1, 0.5), "round": (2, "200.00", 2, 1, 1.0)}
     assert (found.total.events, found.total.volume) == (len(amounts), "500.00")
-    assert found.review_hours == 0.1
+    assert found.review_hours == 0.4
     ratios = {limit.name: (round(limit.ratio or 0, 4), limit.days_left) for limit in found.limits}
     # of ten approved payments p-2 and p-3 are frauds, p-3 of 20.00 of 230.00 is disputed
     assert ratios == {"fraud_count": (0.2, None), "dispute_count": (0.1, 0), "dispute_money": (0.087, None)}
     assert "dispute by count: 10.00% of at most 10.00%; until the limit: 0 days." in found.text()
+
+
+def test_a_review_over_midnight_counts_for_the_day_on_which_it_ended(tmp_path):
+    bank = Bank(tmp_path, {"rules/large.yaml": RULES, "notices/customer.yaml": None})
+    bank.pay(payment("p-1", "150.00"))
+    with bank.project.cases.open() as desk:
+        case_actions.claim(desk, bank.project.context.who, 1)
+        bank.clock_ms += HOUR_MS
+        dispositions.decide(desk, bank.project.context.who, 1, "fraud")
+    ended_ms = bank.clock_ms
+
+    assert bank.project.cases.worked_ms(ended_ms, ended_ms + DAY_MS) == HOUR_MS // 4, "as long as a claim locks it"
+    assert bank.project.cases.worked_ms(ended_ms - DAY_MS, ended_ms) == 0
 
 
 def test_explored_declines_are_worth_what_their_weights_say():

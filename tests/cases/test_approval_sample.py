@@ -111,6 +111,17 @@ def covered(count: int) -> tuple[int, int, float]:
     return held, sum(share.low <= reported <= share.high for share in found), np.mean([s.high - s.low for s in found])
 
 
+def test_a_group_without_an_answer_is_said_and_not_passed_over():
+    labels = np.array([FRAUD_LABEL, GENUINE_LABEL, NO_LABEL, NO_LABEL, NO_LABEL], np.int8)
+    nothing, seqs = np.zeros(5, np.int64), np.arange(5)
+    sampled = {0: 0.5, 1: 0.5, 2: 0.5, 3: 0.1, 4: 0.1}
+    events = DecidedEvents(nothing, nothing + 100, nothing.astype(np.int8), labels, nothing, [], seqs, sampled=sampled)
+    found = missed_fraud(replace(events, answered=seqs[:2]), 0, 1)
+
+    assert found[:2] == (5, 2), "two of five are in the group of a tenth, of which nobody answered any"
+    assert (found[2].drawn, found[2].share) == (2, 0.5)
+
+
 @pytest.mark.slow
 def test_the_rate_holds_the_truth_though_one_fraud_in_ten_is_never_reported():
     held, _, width = covered(4_000)

@@ -49,6 +49,18 @@ def test_a_count_leads_to_its_decisions_and_csv_has_the_same(tmp_path):
         (link,) = set(re.findall(r'<a href="([^"]*outcome=review[^"]*)"', page))
         behind = (await browser.get(link.replace("&amp;", "&"))).body.decode()
         assert all(f"p-{number}" in behind for number in range(3))
+        fraud = re.search(r'<a href="([^"]*label=fraud[^"]*)" aria-label="1 frauds"', page)[1].replace("&amp;", "&")
+        behind = (await browser.get(fraud)).body.decode()
+        assert [number for number in range(3) if f"payment p-{number}" in behind] == [1]
+        assert "All decisions of these days" in behind
+        before = (await browser.get(fraud.replace(f"as_of={DAY}", f"as_of={DAY}T08:00:00Z&old="))).body.decode()
+        assert "No decisions match this filter" in before, "the label was not known then"
+        of_field = (await browser.get("/results?by=channel&zone=UTC&in=count")).body.decode()
+        link = re.search(r'<a href="([^"]*value=pos[^"]*)" aria-label="3 decisions"', of_field)[1].replace("&amp;", "&")
+        assert (await browser.get(link)).body.decode().count("<tr data-row>") == 3
+        none = (await browser.get("/decisions/decisions.csv?outcome=all&label=none")).body.decode().splitlines()
+        assert len(none) == 1 + 2
+        assert "label: one of" in (await browser.get("/decisions?label=bad")).body.decode()
         rows = (await browser.get("/results/results.csv?by=day&zone=UTC")).body.decode().splitlines()
         assert rows[1].startswith(f"{DAY},{DAY},3,")
         assert "is no period and no field" in (await browser.get("/results?by=nothing")).body.decode()

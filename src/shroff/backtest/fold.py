@@ -36,7 +36,7 @@ from shroff.rules.definitions import Rule
 from shroff.runtime.process_wide import threads
 from shroff.runtime.progress import Progress
 from shroff.streams.log import HitRow, Log
-from shroff.training.sets.recorded import rows_of
+from shroff.training.sets.labels import rows_of
 from shroff.training.sets.rows import minor_units
 
 Words = NDArray[np.int64]

@@ -29,8 +29,7 @@ from shroff.project.policy import OUTCOMES, Policy, outcome_codes
 from shroff.rules.definitions import Rule
 from shroff.runtime.progress import Progress
 from shroff.streams.log import Log
-from shroff.training.sets.labels import Codes, GatheredLabels, label_codes
-from shroff.training.sets.recorded import rows_of
+from shroff.training.sets.labels import Codes, GatheredLabels, label_codes, rows_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,6 +58,7 @@ from shroff.cases.case import (
 )
 from shroff.cases.sql_tables import CaseTables
 from shroff.engine.let_through import SAMPLED
+from shroff.language.values import DAY_MS
 from shroff.runtime.text_signs import escaped
 
 _ANSWERS: Final = ("decided", "undone")  # what tells in a history whether somebody answered
@@ -231,7 +232,7 @@ class CaseReader:
         """The time from claim to decision of cases decided in [start, end), at most that of a lock for each."""
         table, claimed, worked_ms = self._tables.case_history, dict[tuple[int, str], int](), 0
         asked = select(table.c.case_, table.c.who, table.c.what, table.c.at_ms).order_by(table.c.number)
-        is_near = table.c.at_ms.between(start_ms - lock_ms, end_ms - 1)
+        is_near = table.c.at_ms.between(start_ms - lock_ms - DAY_MS, end_ms - 1)  # a case claimed before counts, too
         is_meant = and_(table.c.what.in_(("claimed", "decided")), is_near, table.c.who != "")
         for case, who, what, at_ms in _rows(self._connection, asked.where(is_meant)):
             if what == "claimed":

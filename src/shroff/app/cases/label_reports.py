@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from threading import Lock
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
+
 from shroff.app.parts import ProjectPart
 from shroff.cases import labels as label_statistics
 from shroff.cases.labels import Came, Conflict, HeldAnswers, LabelsInMemory, Maturity, came_since, maturity_in
@@ -17,11 +19,14 @@ from shroff.log.history import ListedWaiting, waiting_row
 from shroff.log.later_labels import latest
 from shroff.monitoring.day_figures import CUSTOMER
 from shroff.notices.store import QuestionCounts
+from shroff.project.policy import OUTCOMES
 from shroff.replay.notebook import moment_ms
 from shroff.runtime.memo import Fresh
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
+
+    from numpy.typing import NDArray
 
     from shroff.app.cases.result_figures import DecidedEvents, ResultEvents
     from shroff.app.context import ProjectContext
@@ -139,6 +144,29 @@ class LabelReports(ProjectPart):
             events.follow(log, by, reading)
             self._kept.events = events if events.to <= KEPT_BACK else None
             return events.as_of(as_of_ms, by)
+
+    def decisions_with(
+        self,
+        outcomes: Sequence[str],
+        label: str,
+        starts_ms: Sequence[int] | None,
+        rule: str,
+        field_value: tuple[str, str] | None,
+        as_of: str | None,
+    ) -> tuple[NDArray[np.int64], list[tuple[int, int]]]:
+        """Get the ascending sequence numbers of decisions, and count and money by outcome (see `DecidedEvents.having`).
+
+        Args:
+            label: As known at a moment.
+            field_value: A field, and its value; empty where it is missing.
+        """
+        from shroff.app.cases.result_figures import tallies
+
+        by, value = field_value or ("", None)
+        events = self.decided_events(by, self.maturity(as_of=as_of).as_of_ms)
+        are = events.having(outcomes, label, starts_ms, rule, value)
+        (table,) = tallies(events, are - 1, 1)
+        return np.sort(events.seqs[are]), [table.of([outcome]) for outcome in OUTCOMES]
 
     # ---- statistics of all
 

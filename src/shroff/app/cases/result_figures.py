@@ -41,8 +41,8 @@ from shroff.training.sets.labels import (
     Codes,
     GatheredLabels,
     label_codes,
+    rows_of,
 )
-from shroff.training.sets.recorded import rows_of
 from shroff.training.sets.rows import exact_sums, minor_units
 
 LOW, HIGH = 0.05, 0.95  # of an estimate
@@ -187,8 +187,8 @@ class ResultEvents:
             if reading is not None:
                 reading(len(piece))
         for name, pieces in new.items():
-            columns = zip(self._types[name].columns, *pieces, strict=True)
-            self._types[name].columns = tuple(map(np.concatenate, columns))  # type: ignore[assignment]
+            seqs, times, amounts, decided = map(np.concatenate, zip(self._types[name].columns, *pieces, strict=True))
+            self._types[name].columns = seqs, times, amounts, decided
         drawn = list[int]()
         for hits in log.hits_after(after, last):
             for hit in hits:

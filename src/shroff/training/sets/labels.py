@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
@@ -95,6 +95,12 @@ def label_codes(labels: Labels, as_of_ms: int, count: int) -> Codes:
     codes = np.full(count, NO_LABEL, np.int8)
     codes[there] = np.array(CODES, np.int8)[labels.verdicts[place[there]]]
     return codes
+
+
+def rows_of(places: Sequence[int] | Words, seqs: Words) -> Words:
+    """Rows of sequence numbers among the ascending `seqs`; -1 if absent."""
+    rows = np.searchsorted(seqs, places)
+    return np.where(np.append(seqs, -1)[rows] == places, rows, -1)
 
 
 def in_order(labels: Iterable[LabelInput]) -> list[LabelInput]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 import msgspec
@@ -15,6 +15,7 @@ from shroff.log.history import Control
 from shroff.models.sets import Words
 from shroff.project.policy import OUTCOMES
 from shroff.streams.log import DecisionRow, HitRow, Log, LogReader
+from shroff.training.sets.labels import rows_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -94,12 +95,6 @@ def _first_model(log: LogReader) -> int | None:
 
 def _each(batches: Iterable[list[Row]]) -> Iterator[Row]:
     return (row for rows in batches for row in rows)
-
-
-def rows_of(places: Sequence[int] | Words, seqs: Words) -> Words:
-    """Rows of sequence numbers among the ascending `seqs`; -1 if absent."""
-    rows = np.searchsorted(seqs, places)
-    return np.where(np.append(seqs, -1)[rows] == places, rows, -1)
 
 
 def _score(row: DecisionRow) -> float:

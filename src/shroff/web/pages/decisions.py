@@ -6,11 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 from urllib.parse import urlencode
 
 import msgspec
-import numpy as np
 from starlette.responses import Response
 
 from shroff.errors import UsageError
@@ -34,9 +33,9 @@ from shroff.web.pages.renderer import days_zone, page
 from shroff.web.pages.words import sentence
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
-    from shroff.app.cases.result_figures import OutcomeTable
     from shroff.app.project import Project
     from shroff.project.definitions import Definitions
     from shroff.streams.log import DecisionRow, Log, Record
@@ -51,6 +50,7 @@ HEAD: Final = ("time", "event", "id", "outcome", "score", "amount", "currency", 
 TOTALS_LOOKED_AT: Final = 200_000  # places of a day that are read for its totals: some 2 s
 LOOKED_AT: Final = 20_000  # places for one page, newest first
 _BLOCK: Final = 2_000
+ChosenDecisions: TypeAlias = "tuple[NDArray[np.int64], list[tuple[int, int]]]"  # as `LabelReports.decisions_with`
 NOT_APPROVED: Final = "not-approved"
 WHICH: Final = (NOT_APPROVED, *OUTCOMES, "all")
 MONEY_DIGITS: Final = 6  # behind the point
@@ -264,25 +264,15 @@ def _score_of(text: str) -> float:
     return float(share) / float(many.replace(",", "") or 1)
 
 
-class ChosenDecisions(NamedTuple):
-    """The sequence numbers of decisions with a label or a value of a field, in ascending order, and their tally."""
-
-    seqs: NDArray[np.int64]
-    table: OutcomeTable
-
-
 def _chosen(project: Project, wanted: DecisionsWanted) -> ChosenDecisions | None:
     """The decisions that are asked for by what is not in a decision; None where nothing of that is asked for."""
     if not (wanted.label or wanted.field):
         return None
-    from shroff.app.cases.result_figures import tallies
-
-    reports, some = project.label_reports, {NOT_APPROVED: OUTCOMES[1:], "all": OUTCOMES}
-    events = reports.decided_events(wanted.field, reports.maturity(as_of=wanted.as_of or None).as_of_ms)
-    value = wanted.value if wanted.field else None
-    outcomes = some.get(wanted.which, (wanted.which,))
-    are = events.having(outcomes, wanted.label, wanted.starts_ms, wanted.rule, value)
-    return ChosenDecisions(np.sort(events.seqs[are]), tallies(events, are - 1, 1)[0])
+    outcomes = {NOT_APPROVED: OUTCOMES[1:], "all": OUTCOMES}.get(wanted.which, (wanted.which,))
+    field_value = (wanted.field, wanted.value) if wanted.field else None
+    return project.label_reports.decisions_with(
+        outcomes, wanted.label, wanted.starts_ms, wanted.rule, field_value, wanted.as_of or None
+    )
 
 
 def _part(service: Service, wanted: DecisionsWanted, upto: int | None) -> tuple[DecisionsPart, OutcomeTotals]:
@@ -319,8 +309,8 @@ def _totals(
     if chosen is None:
         is_whole = wanted.starts_ms is not None and _add_day(log, definitions, wanted, amount_of, found)
     elif is_whole:
-        for outcome in OUTCOMES:
-            found.counts[outcome], found.money[outcome] = chosen.table.of([outcome])
+        for outcome, counted in zip(OUTCOMES, chosen[1], strict=True):
+            found.counts[outcome], found.money[outcome] = counted
     if not is_whole:
         for line in lines:
             found.add(line.row.outcome, amount_of(line.record))
@@ -373,7 +363,7 @@ def _read(
         start = max(least, end - _BLOCK)
         spans = [(start, end)]
         if chosen is not None:
-            near = chosen.seqs[chosen.seqs <= end][-SHOWN - 1 :].tolist()
+            near = chosen[0][chosen[0] <= end][-SHOWN - 1 :].tolist()
             start = near[0] if len(near) > SHOWN else 0
             spans = [(seq - 1, seq) for seq in near if seq > start]
         rows = (row for span in spans for part in log.decisions_after(*span) for row in part)
