@@ -1462,10 +1462,12 @@ type MaturityPoint struct {
 
 // MissedFraudRate: Fraud among approvals by the sample of them, reported or not. Of `sampled` approvals
 // `reviewed` have an answer. The rate is the share of frauds among all approvals, with its 95 % confidence
-// interval; null before the first answer. `fraud_money` is that of these frauds.
+// interval; null before the first answer. `fraud_money` is that of these frauds. `uncovered` approvals of the
+// sample are in groups of one probability without any answer: rate and money leave the events of these out.
 type MissedFraudRate struct {
 	Sampled    int64    `json:"sampled"`
 	Reviewed   int64    `json:"reviewed"`
+	Uncovered  int64    `json:"uncovered"`
 	Frauds     int64    `json:"frauds"`
 	Rate       *float64 `json:"rate"`
 	Low        *float64 `json:"low"`
@@ -1955,33 +1957,38 @@ type ResultMoney struct {
 // are declined events labeled genuine, `unlabeled_declines` those of which nothing is known. `money_saved` is
 // the money of caught frauds. The precision of reviews is the share of frauds among reviewed events with a
 // label; null without one. A row is mature when its events are older than the label delay and 99 % of frauds
-// are known at that age. The estimate of one that is not is null where too few frauds are known.
+// are known at that age. The estimate of one that is not is null where too few frauds are known. `change` is
+// that of figures since the days before, as many as these: 0.1 is a tenth more. It is empty where the log has
+// not all of those days, and leaves out figures that were 0 or unknown. A day, week or month is compared with
+// the row above it if that is as long.
 type ResultRow struct {
-	From              string         `json:"from"`
-	To                string         `json:"to"`
-	Value             *string        `json:"value,omitempty"`
-	Events            int64          `json:"events"`
-	Volume            string         `json:"volume"`
-	Approved          int64          `json:"approved"`
-	Challenged        int64          `json:"challenged"`
-	Reviewed          int64          `json:"reviewed"`
-	Declined          int64          `json:"declined"`
-	Fraud             FraudFigures   `json:"fraud"`
-	Caught            int64          `json:"caught"`
-	Missed            int64          `json:"missed"`
-	FalseDeclines     int64          `json:"false_declines"`
-	UnlabeledDeclines int64          `json:"unlabeled_declines"`
-	MoneySaved        string         `json:"money_saved"`
-	ReviewPrecision   *float64       `json:"review_precision"`
-	Money             ResultMoney    `json:"money"`
-	Mature            bool           `json:"mature"`
-	Estimate          *FraudEstimate `json:"estimate"`
+	From              string             `json:"from"`
+	To                string             `json:"to"`
+	Value             *string            `json:"value,omitempty"`
+	Events            int64              `json:"events"`
+	Volume            string             `json:"volume"`
+	Approved          int64              `json:"approved"`
+	Challenged        int64              `json:"challenged"`
+	Reviewed          int64              `json:"reviewed"`
+	Declined          int64              `json:"declined"`
+	Fraud             FraudFigures       `json:"fraud"`
+	Caught            int64              `json:"caught"`
+	Missed            int64              `json:"missed"`
+	FalseDeclines     int64              `json:"false_declines"`
+	UnlabeledDeclines int64              `json:"unlabeled_declines"`
+	MoneySaved        string             `json:"money_saved"`
+	ReviewPrecision   *float64           `json:"review_precision"`
+	Money             ResultMoney        `json:"money"`
+	Mature            bool               `json:"mature"`
+	Estimate          *FraudEstimate     `json:"estimate"`
+	Change            map[string]float64 `json:"change,omitempty"`
 }
 
 // Results: What fraud cost and what decisions did, with the total of all events; those of several rules count
-// once. `review_hours` is the time from claim to decision of cases that were decided in these days, each at
-// most as long as a claim locks it. `declines` is null where nothing was explored, `missed_fraud` where no
-// approval was sampled; `limits` has those of shroff.yaml.
+// once. `before` is the total of as many days directly before these, null where the log has not all of them.
+// `review_hours` is the time from claim to decision of cases that were decided in these days, each at most as
+// long as a claim locks it. `declines` is null where nothing was explored, `missed_fraud` where no approval
+// was sampled; `limits` has those of shroff.yaml.
 type Results struct {
 	AsOf        *string          `json:"as_of"`
 	By          string           `json:"by"`
@@ -1989,6 +1996,7 @@ type Results struct {
 	Currency    string           `json:"currency"`
 	Rows        []ResultRow      `json:"rows"`
 	Total       *ResultRow       `json:"total"`
+	Before      *ResultRow       `json:"before,omitempty"`
 	ReviewHours *float64         `json:"review_hours,omitempty"`
 	Declines    *DeclineValue    `json:"declines,omitempty"`
 	MissedFraud *MissedFraudRate `json:"missed_fraud,omitempty"`

@@ -74,6 +74,24 @@ def test_a_weekly_report_comes_on_monday_with_the_days_of_its_week(tmp_path):
     assert str(bank.project.notices.make_report("daily")[0]) == "2026-05-31"
 
 
+def test_a_weekly_report_compares_with_the_week_before_and_estimates_weeks_whose_labels_still_come(tmp_path):
+    bank = reported(tmp_path, "every: week\n")
+    times = [NOW_MS - 24 * DAY_MS + number * DAY_MS // 2 for number in range(49)]  # from 4 May to now, 28 May
+    bank.pay(*(payment(f"p-{number}", "20.00", at=at_ms) for number, at_ms in enumerate(times)))
+    for number in range(0, 40, 3):
+        known_at = time_text(times[number] + (1 + number % 5) * DAY_MS // 2)
+        bank.project.label(f"payment/p-{number}", "fraud", source="chargeback", known_at=known_at)
+    for later_ms in (DAY_MS, MIDNIGHT_MS + 4 * DAY_MS + 7 * HOUR_MS - NOW_MS - DAY_MS):
+        bank.tell(later_ms=later_ms)
+    text = " ".join(text_of(bank.post.read[-1]).split())
+
+    week = sum(at_ms >= MIDNIGHT_MS - 3 * DAY_MS for at_ms in times)
+    assert f"Compared with the same time before: Decisions -{100 * (1 - week / 14):.1f} %" in text
+    estimates = text.partition("once all are known (90 % interval)")[2]
+    assert "week from 25 May" in estimates
+    assert "EUR" in estimates.partition("week from 25 May")[2].partition(" to ")[0]
+
+
 def test_the_report_has_a_chart_by_the_hours_of_its_zone(tmp_path):
     bank = reported(tmp_path, "zone: Europe/Berlin\n")
     bank.pay(*(payment(f"p-{number}", "20.00") for number in range(4)))

@@ -1542,11 +1542,13 @@ export interface MaturityPoint {
 /**
  * Fraud among approvals by the sample of them, reported or not. Of `sampled` approvals `reviewed` have an
  * answer. The rate is the share of frauds among all approvals, with its 95 % confidence interval; null before
- * the first answer. `fraud_money` is that of these frauds.
+ * the first answer. `fraud_money` is that of these frauds. `uncovered` approvals of the sample are in groups of
+ * one probability without any answer: rate and money leave the events of these out.
  */
 export interface MissedFraudRate {
   sampled: number;
   reviewed: number;
+  uncovered: number;
   frauds: number;
   rate: number | null;
   low: number | null;
@@ -2062,7 +2064,10 @@ export interface ResultMoney {
  * events labeled genuine, `unlabeled_declines` those of which nothing is known. `money_saved` is the money of
  * caught frauds. The precision of reviews is the share of frauds among reviewed events with a label; null
  * without one. A row is mature when its events are older than the label delay and 99 % of frauds are known at
- * that age. The estimate of one that is not is null where too few frauds are known.
+ * that age. The estimate of one that is not is null where too few frauds are known. `change` is that of figures
+ * since the days before, as many as these: 0.1 is a tenth more. It is empty where the log has not all of those
+ * days, and leaves out figures that were 0 or unknown. A day, week or month is compared with the row above it if
+ * that is as long.
  */
 export interface ResultRow {
   from: string;
@@ -2084,10 +2089,12 @@ export interface ResultRow {
   money: ResultMoney;
   mature: boolean;
   estimate: FraudEstimate | null;
+  change?: Record<string, number>;
 }
 
 /**
  * What fraud cost and what decisions did, with the total of all events; those of several rules count once.
+ * `before` is the total of as many days directly before these, null where the log has not all of them.
  * `review_hours` is the time from claim to decision of cases that were decided in these days, each at most as
  * long as a claim locks it. `declines` is null where nothing was explored, `missed_fraud` where no approval was
  * sampled; `limits` has those of shroff.yaml.
@@ -2099,6 +2106,7 @@ export interface Results {
   currency: string;
   rows: ResultRow[];
   total: ResultRow | null;
+  before?: ResultRow | null;
   review_hours?: number;
   declines?: DeclineValue | null;
   missed_fraud?: MissedFraudRate | null;

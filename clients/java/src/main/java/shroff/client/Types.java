@@ -1516,12 +1516,14 @@ public interface Types {
     /**
      * Fraud among approvals by the sample of them, reported or not. Of `sampled` approvals `reviewed` have an
      * answer. The rate is the share of frauds among all approvals, with its 95 % confidence interval; null
-     * before the first answer. `fraud_money` is that of these frauds.
+     * before the first answer. `fraud_money` is that of these frauds. `uncovered` approvals of the sample are in
+     * groups of one probability without any answer: rate and money leave the events of these out.
      */
     @JsonInclude(JsonInclude.Include.NON_NULL)
     record MissedFraudRate(
             @JsonProperty("sampled") Long sampled,
             @JsonProperty("reviewed") Long reviewed,
+            @JsonProperty("uncovered") Long uncovered,
             @JsonProperty("frauds") Long frauds,
             @JsonProperty("rate") Double rate,
             @JsonProperty("low") Double low,
@@ -2025,7 +2027,10 @@ public interface Types {
      * declined events labeled genuine, `unlabeled_declines` those of which nothing is known. `money_saved` is
      * the money of caught frauds. The precision of reviews is the share of frauds among reviewed events with a
      * label; null without one. A row is mature when its events are older than the label delay and 99 % of frauds
-     * are known at that age. The estimate of one that is not is null where too few frauds are known.
+     * are known at that age. The estimate of one that is not is null where too few frauds are known. `change` is
+     * that of figures since the days before, as many as these: 0.1 is a tenth more. It is empty where the log
+     * has not all of those days, and leaves out figures that were 0 or unknown. A day, week or month is compared
+     * with the row above it if that is as long.
      */
     @JsonInclude(JsonInclude.Include.NON_NULL)
     record ResultRow(
@@ -2047,10 +2052,12 @@ public interface Types {
             @JsonProperty("review_precision") Double reviewPrecision,
             @JsonProperty("money") ResultMoney money,
             @JsonProperty("mature") Boolean mature,
-            @JsonProperty("estimate") FraudEstimate estimate) {}
+            @JsonProperty("estimate") FraudEstimate estimate,
+            @JsonProperty("change") Map<String, Double> change) {}
 
     /**
      * What fraud cost and what decisions did, with the total of all events; those of several rules count once.
+     * `before` is the total of as many days directly before these, null where the log has not all of them.
      * `review_hours` is the time from claim to decision of cases that were decided in these days, each at most
      * as long as a claim locks it. `declines` is null where nothing was explored, `missed_fraud` where no
      * approval was sampled; `limits` has those of shroff.yaml.
@@ -2063,6 +2070,7 @@ public interface Types {
             @JsonProperty("currency") String currency,
             @JsonProperty("rows") List<ResultRow> rows,
             @JsonProperty("total") ResultRow total,
+            @JsonProperty("before") ResultRow before,
             @JsonProperty("review_hours") Double reviewHours,
             @JsonProperty("declines") DeclineValue declines,
             @JsonProperty("missed_fraud") MissedFraudRate missedFraud,
