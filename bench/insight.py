@@ -95,7 +95,8 @@ def differences(folder: Path, as_of: str) -> tuple[int, list[str]]:
     for name, columns in (("decisions", "id outcome"), ("events", "id fields"), ("labels", "event verdict source")):
         named = columns.split() + (["known_at", "seq"] if name == "labels" else [])
         base.execute(f"create table {name} ({', '.join(named)})")
-        command = [str(SHROFF), "-C", str(folder), "export", name, "--as-of", as_of, "--format", "jsonl"]
+        command = [str(SHROFF), "-C", str(folder), "export", name, "--format", "jsonl"]
+        command += [] if name == "decisions" else ["--as-of", as_of]
         with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
             assert process.stdout is not None
             rows = (_exported(name, msgspec.json.decode(line), named) for line in process.stdout)
