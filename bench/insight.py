@@ -17,6 +17,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import closing
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -103,6 +104,7 @@ def differences(folder: Path, as_of: str) -> tuple[int, list[str]]:
             base.executemany(f"insert into {name} values ({', '.join('?' * len(named))})", rows)
     base.execute(FORCE)
     base.execute(JOINED)
+    assert found.total is not None
     compared, wrong = 0, []
     for row in [*found.rows, found.total]:
         where = "1" if row is found.total else f"channel = '{row.value}'"
@@ -118,8 +120,9 @@ def differences(folder: Path, as_of: str) -> tuple[int, list[str]]:
 
 
 def _exported(name: str, document: dict[str, object], columns: Sequence[str]) -> list[object]:
-    fields = document.get("fields")
-    return [msgspec.json.encode(fields).decode() if column == "fields" else document.get(column) for column in columns]
+    if name == "events":  # as they were sent
+        return [document["payment_id"], msgspec.json.encode(document).decode()]
+    return [document.get(column) for column in columns]
 
 
 # A stronger source first, of one source the later label.
@@ -176,7 +179,8 @@ def final_losses(seed: int, payments: int = PAYMENTS) -> list[bool]:
     weeks = period_codes(events, [start_ms + week * 7 * DAY_MS for week in range(count + 1)])
     true = np.bincount(weeks[final], events.amounts[final], count)
     found = final_fraud(events, weeks, count, now_ms, shares)
-    return [low <= total <= high for (low, high), total in zip(found, [*true, true.sum()], strict=True)]
+    ends = [pair or (0, 0) for pair in found]
+    return [low <= total <= high for (low, high), total in zip(ends, [*true, true.sum()], strict=True)]
 
 
 def missed_rates(seed: int, payments: int = PAYMENTS) -> bool:
@@ -195,11 +199,8 @@ def missed_rates(seed: int, payments: int = PAYMENTS) -> bool:
     events = DecidedEvents(
         nothing, nothing + 100, nothing.astype(np.int8), labels, nothing, [], np.arange(payments), sampled=sampled
     )
-    share = missed_fraud(DecidedEvents(*(getattr(events, name) for name in COLUMNS), answered=seqs), 0, 1)[2]
+    share = missed_fraud(replace(events, answered=seqs), 0, 1)[2]
     return bool(share.low <= is_fraud.mean() <= share.high)
-
-
-COLUMNS = ("times_ms", "amounts", "outcomes", "labels", "values", "names", "seqs", "hits", "propensities", "sampled")
 
 
 def _ms(text: str) -> int:
