@@ -121,7 +121,8 @@ def differences(folder: Path, as_of: str) -> tuple[int, list[str]]:
 
 def _exported(name: str, document: dict[str, object], columns: Sequence[str]) -> list[object]:
     if name == "events":  # as they were sent
-        return [document["payment_id"], msgspec.json.encode(document).decode()]
+        sent: dict[str, object] = msgspec.convert(document["payment"], dict[str, object])
+        return [sent["payment_id"], msgspec.json.encode(sent).decode()]
     return [document.get(column) for column in columns]
 
 
