@@ -125,7 +125,7 @@ OBJECTS: Final[Texts] = {
     "no-rule": ("There is no rule of this id.", "Use an id of `GET /api/v1/rules`."),
     "no-rules": ("`rules/` has no such file.", "Use a name of `GET /api/v1/rules`."),
     "no-experiment": (
-        "There is no rule of this name with a `rollout`, or too few of its events are mature.",
+        "There is no experiment of this name, no rule with a `rollout`, or too few of its events are mature.",
         "Check the name, or wait until labels are there.",
     ),
     "no-draft": ("Nobody has a draft of this rule.", "Save a draft first."),

@@ -183,6 +183,7 @@ PICTURES: Final = (
     Picture("models", at("/models")),
     Picture("model", model),
     Picture("thresholds", at("/thresholds"), (DESK, PHONE)),
+    Picture("experiments", at("/experiments")),
     Picture("results", at("/results")),
     Picture("labels", at("/labels"), (DESK, PHONE)),
     Picture("disputes", disputes),

@@ -786,6 +786,14 @@ type DroppedEntries struct {
 	Dropped int64 `json:"dropped"`
 }
 
+// EndExperiment: The experiment of policy.yaml, and whether all keys get the thresholds of arm B from now on;
+// with a reason.
+type EndExperiment struct {
+	Rule    string  `json:"rule"`
+	Reason  *string `json:"reason,omitempty"`
+	Promote *bool   `json:"promote,omitempty"`
+}
+
 // EntityEvent: An event of a key. `features` are the features of its entity in that decision.
 type EntityEvent struct {
 	Event    string         `json:"event"`
@@ -857,10 +865,11 @@ type EventsWithoutLabel struct {
 	Events int64 `json:"events"`
 }
 
-// Experiment: Two random groups of keys: with the rule (`active`), and without it (`shadow`). `saved` is what
-// the rule saves of 1,000 keys for which it was true, with its 95 % confidence interval. All events so far
+// Experiment: Two random groups of keys: arm B, for which the rule takes effect, and arm A. `saved` is what
+// arm B saves of 1,000 keys for which the rule was true, with its 95 % confidence interval. All events so far
 // are mature, and count, from the day `mature_from` on.
 type Experiment struct {
+	Rule       string          `json:"rule"`
 	Arms       []ExperimentArm `json:"arms"`
 	Saved      string          `json:"saved"`
 	Low        string          `json:"low"`
@@ -871,11 +880,30 @@ type Experiment struct {
 // ExperimentArm: Mature events of a group of keys at which the rule was true, and what 1,000 keys cost by the
 // policy.
 type ExperimentArm struct {
-	Group  string `json:"group"`
-	Keys   int64  `json:"keys"`
-	Events int64  `json:"events"`
-	Fraud  int64  `json:"fraud"`
-	Cost   string `json:"cost"`
+	Keys              int64              `json:"keys"`
+	Cost              string             `json:"cost"`
+	From              string             `json:"from"`
+	To                string             `json:"to"`
+	Value             *string            `json:"value,omitempty"`
+	Events            int64              `json:"events"`
+	Volume            string             `json:"volume"`
+	Approved          int64              `json:"approved"`
+	Challenged        int64              `json:"challenged"`
+	Reviewed          int64              `json:"reviewed"`
+	Declined          int64              `json:"declined"`
+	Fraud             FraudFigures       `json:"fraud"`
+	Caught            int64              `json:"caught"`
+	Missed            int64              `json:"missed"`
+	FalseDeclines     int64              `json:"false_declines"`
+	UnlabeledDeclines int64              `json:"unlabeled_declines"`
+	MoneySaved        string             `json:"money_saved"`
+	ReviewPrecision   *float64           `json:"review_precision"`
+	DeclineRate       *OutcomeRate       `json:"decline_rate"`
+	FalsePositiveRate *OutcomeRate       `json:"false_positive_rate"`
+	Money             ResultMoney        `json:"money"`
+	Mature            bool               `json:"mature"`
+	Estimate          *FraudEstimate     `json:"estimate"`
+	Change            map[string]float64 `json:"change,omitempty"`
 }
 
 // Explanation: The explanation that `explain` adds to a decision; `model` where one scored the event.
@@ -1661,6 +1689,13 @@ type OutcomeCount struct {
 	Money *string `json:"money"`
 }
 
+// OutcomeRate: A share of events with its 95 % confidence interval (Wilson).
+type OutcomeRate struct {
+	Share float64 `json:"share"`
+	Low   float64 `json:"low"`
+	High  float64 `json:"high"`
+}
+
 // Person: A user by id and name.
 type Person struct {
 	ID   string `json:"id"`
@@ -1956,11 +1991,12 @@ type ResultMoney struct {
 // is missing). Caught frauds are those that were not approved, missed ones those that were; false declines
 // are declined events labeled genuine, `unlabeled_declines` those of which nothing is known. `money_saved` is
 // the money of caught frauds. The precision of reviews is the share of frauds among reviewed events with a
-// label; null without one. A row is mature when its events are older than the label delay and 99 % of frauds
-// are known at that age. The estimate of one that is not is null where too few frauds are known. `change` is
-// that of figures since the days before, as many as these: 0.1 is a tenth more. It is empty where the log has
-// not all of those days, and leaves out figures that were 0 or unknown. A day, week or month is compared with
-// the row above it if that is as long.
+// label; null without one. The decline rate is that of all events. The false positive rate is the share of
+// events without a fraud label that were reviewed or declined, by rules or the score. A row is mature when
+// its events are older than the label delay and 99 % of frauds are known at that age. The estimate of one
+// that is not is null where too few frauds are known. `change` is that of figures since the days before, as
+// many as these: 0.1 is a tenth more. It is empty where the log has not all of those days, and leaves out
+// figures that were 0 or unknown. A day, week or month is compared with the row above it if that is as long.
 type ResultRow struct {
 	From              string             `json:"from"`
 	To                string             `json:"to"`
@@ -1978,6 +2014,8 @@ type ResultRow struct {
 	UnlabeledDeclines int64              `json:"unlabeled_declines"`
 	MoneySaved        string             `json:"money_saved"`
 	ReviewPrecision   *float64           `json:"review_precision"`
+	DeclineRate       *OutcomeRate       `json:"decline_rate"`
+	FalsePositiveRate *OutcomeRate       `json:"false_positive_rate"`
 	Money             ResultMoney        `json:"money"`
 	Mature            bool               `json:"mature"`
 	Estimate          *FraudEstimate     `json:"estimate"`
@@ -2857,6 +2895,26 @@ func (c *Client) GetEntitiesEntityKeyLinks(ctx context.Context, entity string, k
 	return
 }
 
+// GetExperimentsOptions are the options of GetExperiments; empty ones are not sent.
+type GetExperimentsOptions struct {
+	Rule string
+	AsOf string
+}
+
+// GetExperiments: Compare the keys that an experiment or the rollout of a rule has drawn with all others, in
+// money.
+func (c *Client) GetExperiments(ctx context.Context, options GetExperimentsOptions) (answer Experiment, err error) {
+	err = c.call(ctx, "GET", "/api/v1/experiments", map[string]string{"rule": options.Rule, "as_of": options.AsOf}, nil, nil, &answer)
+	return
+}
+
+// PostExperimentsEnd: End an experiment of policy.yaml: all keys get the policy of arm A, or with --promote
+// the thresholds of arm B.
+func (c *Client) PostExperimentsEnd(ctx context.Context, body EndExperiment) (answer AppliedCutoffs, err error) {
+	err = c.call(ctx, "POST", "/api/v1/experiments/end", nil, nil, body, &answer)
+	return
+}
+
 // GetFeaturesOptions are the options of GetFeatures; empty ones are not sent.
 type GetFeaturesOptions struct {
 	Event      string
@@ -3247,13 +3305,6 @@ func (c *Client) PostRulesRuleDraftCount(ctx context.Context, rule string, body 
 // under another id.
 func (c *Client) PostRulesRuleDraftShadow(ctx context.Context, rule string, body ShadowDraft) (answer AdoptedFile, err error) {
 	err = c.call(ctx, "POST", "/api/v1/rules/"+part(rule)+"/draft/shadow", nil, nil, body, &answer)
-	return
-}
-
-// GetRulesRuleExperiment: Compare the keys for which a rule with 'rollout' takes effect with all others, in
-// money.
-func (c *Client) GetRulesRuleExperiment(ctx context.Context, rule string) (answer Experiment, err error) {
-	err = c.call(ctx, "GET", "/api/v1/rules/"+part(rule)+"/experiment", nil, nil, nil, &answer)
 	return
 }
 

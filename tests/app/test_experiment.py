@@ -9,11 +9,15 @@ from statistics import mean, variance
 
 import pytest
 
-from shroff.app.cases.experiment_operations import ShowExperiment
+from shroff.app.cases.experiment_operations import EndExperiment, NoExperimentError, ShowExperiment
+from shroff.app.models.cutoffs import APPLY
+from shroff.app.people import ProjectPeople
 from shroff.errors import UsageError
 from shroff.events.event import time_text
 from shroff.language.values import DAY_MS, in_share
-from tests.support.telling import NOW_MS, Bank, payment
+from shroff.people.store import AuditFilter
+from shroff.project.definitions import load_definitions
+from tests.support.telling import FILES, NOW_MS, Bank, payment
 
 RULES = """
 - { id: large, on: payment, by: card, when: this.amount > 100, effect: EFFECT, rollout: 40% }
@@ -64,19 +68,19 @@ def plain(effect: str) -> tuple[dict[bool, list[Decimal]], Counter[bool]]:
 @pytest.mark.slow
 @pytest.mark.parametrize("effect", ["review", "decline"])
 def test_an_experiment_is_read_out_as_plain_arithmetic_does(tmp_path, effect: str):
-    found = bank_of(tmp_path, effect).project.run(ShowExperiment("large"))
+    found = bank_of(tmp_path, effect).project.run(ShowExperiment(rule="large"))
     costs, events = plain(effect)
     saved = mean(costs[False]) - mean(costs[True])
     half = Decimal("1.959964") * sum(variance(part) / len(part) for part in costs.values()).sqrt()
 
-    assert [(arm.group, arm.keys, arm.events) for arm in found.arms] == [
-        ("active", len(costs[True]), events[True]),
-        ("shadow", len(costs[False]), events[False]),
+    assert [(arm.value, arm.keys, arm.events) for arm in found.arms] == [
+        ("A", len(costs[False]), events[False]),
+        ("B", len(costs[True]), events[True]),
     ]
     for text, value in zip((found.saved, found.low, found.high), (saved, saved - half, saved + half), strict=True):
         assert Decimal(text) == pytest.approx(value * 1_000, abs=Decimal("0.01"))
     assert found.mature_from == date(2026, 5, 28) + timedelta(LATE_DAYS)
-    assert f"The rule saves {found.saved} ({found.low} to {found.high}) of 1,000 keys" in found.text()
+    assert f"Arm B of large saves {found.saved} ({found.low} to {found.high}) of 1,000 keys" in found.text()
 
 
 @pytest.mark.slow
@@ -90,23 +94,23 @@ def test_an_experiment_ends_where_keys_change_their_group(tmp_path, after: str):
     bank.write({"rules/large.yaml": rules.replace("rollout: 40%", after)})
     bank.pay(*[payment(f"q-{card}", card=card, at=old + DAY_MS + at) for at, card in enumerate(cards)])
     bank.pay(payment("young"))
-    arms = {arm.group: arm for arm in bank.project.run(ShowExperiment("large")).arms}
+    arms = {arm.value: arm for arm in bank.project.run(ShowExperiment(rule="large")).arms}
     share = 0 if "shadow" in after else float(after.split()[1].rstrip("%")) / 100
     moved = next(at for at, card in enumerate(cards) if in_share("large", share, card) != (card in active))
     counted = [*cards, *cards[:moved]]
     mine, others = ([card for card in counted if (card in active) is group] for group in (True, False))
 
-    assert (arms["active"].keys, arms["active"].events) == (len({*mine}), len(mine))
-    assert (arms["shadow"].keys, arms["shadow"].events) == (len({*others}), len(others))
+    assert (arms["B"].keys, arms["B"].events) == (len({*mine}), len(mine))
+    assert (arms["A"].keys, arms["A"].events) == (len({*others}), len(others))
 
 
 @pytest.mark.parametrize(
     ("rule", "says"),
     [
-        ("larg", "there is no rule 'larg'. Did you mean large?"),
+        ("larg", "Did you mean large?"),
         (
             "quiet",
-            "quiet has mature events of 0 keys in the group active, and needs 2: give it 'rollout', and wait for",
+            "experiment quiet has mature events of 0 keys in arm A, and needs 2: wait for labels, or give",
         ),
     ],
 )
@@ -114,6 +118,100 @@ def test_what_is_no_experiment_is_refused(tmp_path, rule: str, says: str):
     bank = Bank(tmp_path, {"rules/large.yaml": RULES.replace("EFFECT", "review"), "notices/customer.yaml": None})
     bank.pay(payment())
     with pytest.raises(UsageError) as caught:
-        bank.project.run(ShowExperiment(rule))
+        bank.project.run(ShowExperiment(rule=rule))
 
     assert says in str(caught.value)
+
+
+# ---- experiments on the policy
+
+TRIALS = 20  # of equal policies, each by a hash of its own
+COSTS = "  costs: { missed_fraud: payment.amount * 2, false_decline: 15, review: 4 }\n"
+TRY = "  experiment: { name: stricter, share: 50%, by: card, score: { review_at: 0.5 }, rules: { large: true } }\n"
+DRAFT = "- { id: large, on: payment, by: card, when: this.amount > 100, effect: review, shadow: true }\n"
+
+
+def trial(folder, more: str = "", cards: int = 160) -> Bank:
+    """Payments of cards, of which every fourth is a large fraud, found by a rule that arm B alone has."""
+    files = {"rules/large.yaml": DRAFT + more, "policy.yaml": f"payment:\n{COSTS}{TRY}", "notices/customer.yaml": None}
+    bank = Bank(folder, files)
+    old = NOW_MS - 90 * DAY_MS
+    bank.pay(*[payment(f"p-{at}", "50.00" if at % 4 else "200.00", card=f"c-{at}", at=old + at) for at in range(cards)])
+    bank.pay(payment("young", "5.00"))
+    known = {"known_at": time_text(old + LATE_DAYS * DAY_MS), "source": "chargeback"}
+    for at in range(0, cards, 4):
+        bank.project.label(f"payment/p-{at}", "fraud", **known)
+    return bank
+
+
+@pytest.mark.slow
+def test_a_better_policy_wins_and_equal_ones_do_not(tmp_path):
+    more = "".join(
+        f"- {{ id: equal_{at}, on: payment, by: card, when: true, effect: note, rollout: 50% }}\n"
+        for at in range(TRIALS)
+    )
+    bank = trial(tmp_path, more)
+    found = bank.project.run(ShowExperiment(rule="stricter"))
+    arms = {arm.value: arm for arm in found.arms}
+    cards = {arm: [at for at in range(160) if in_share("stricter", 0.5, f"c-{at}") is (arm == "B")] for arm in "AB"}
+    frauds = {arm: sum(at % 4 == 0 for at in cards[arm]) for arm in "AB"}
+
+    for arm in "AB":
+        assert (arms[arm].keys, arms[arm].events, arms[arm].fraud.count) == (len(cards[arm]),) * 2 + (frauds[arm],)
+    assert (arms["A"].missed, arms["A"].caught, arms["A"].reviewed) == (frauds["A"], 0, 0)
+    assert (arms["B"].missed, arms["B"].caught, arms["B"].reviewed) == (0, frauds["B"], frauds["B"])
+    assert Decimal(arms["A"].cost) == round(Decimal(400_000 * frauds["A"]) / len(cards["A"]), 2)
+    assert Decimal(arms["B"].cost) == round(Decimal(4_000 * frauds["B"]) / len(cards["B"]), 2)
+    assert Decimal(found.low) > 0
+    equal = [bank.project.run(ShowExperiment(rule=f"equal_{at}")) for at in range(TRIALS)]
+    assert sum(Decimal(one.low) > 0 for one in equal) <= 1
+    assert sum(Decimal(one.high) < 0 for one in equal) <= 2
+    assert abs(len(cards["B"]) - 80) < 20  # three standard deviations
+    earlier = ShowExperiment(as_of=time_text(NOW_MS - 85 * DAY_MS))
+    with pytest.raises(UsageError, match="has mature events of 0 keys in arm A"):
+        bank.project.run(earlier)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("promote", [False, True])
+def test_an_experiment_that_ended_is_read_out_as_before(tmp_path, *, promote: bool):
+    bank = trial(tmp_path, cards=40)
+    found = bank.project.run(ShowExperiment())
+    if promote:
+        with pytest.raises(UsageError, match="arm B switches rules"):
+            bank.project.run(EndExperiment(rule="stricter", promote=True))
+        bank.write({"policy.yaml": f"payment:\n{COSTS}{TRY}".replace(", rules: { large: true }", "")})
+    bank.project.run(EndExperiment(rule="stricter", reason="proven", promote=promote))
+    cuts = "  score: { review_at: 0.5 }\n" if promote else ""
+    later = bank.pay(*[payment(f"later-{at}", card=f"c-{at}") for at in range(4)])
+
+    assert later == ["approve"] * 4
+    assert (tmp_path / "policy.yaml").read_text() == f"payment:\n{cuts}{COSTS}"
+    assert bank.project.run(ShowExperiment(rule="stricter")).arms == found.arms
+    with ProjectPeople(bank.project.context).open() as desk, desk.store.look() as look:
+        (row,) = look.record(AuditFilter(action=APPLY), before=None, limit=9, is_newest_first=True)
+    assert "stricter: proven" in row.after
+    with pytest.raises(NoExperimentError, match="no experiment 'stricter'"):
+        bank.project.run(EndExperiment(rule="stricter"))
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (("share: 50%", "share: 100%"), "an experiment needs keys in both arms"),
+        (("name: stricter", "name: large"), "Give a share such as 20%, and a name that no rule has."),
+        (("name: stricter", "name: Stricter"), "'Stricter' is not a name for an experiment."),
+        (("by: card", "by: cart"), "Did you mean card?"),
+        (("large: true", "large: false"), "'large' is no rule on payment by card that is active for all keys."),
+        (("large: true", "larg: true"), "'larg' is no rule on payment by card that is in shadow."),
+        (("large: true", "large: on"), "large"),
+        (("review_at: 0.5", "review_at: 5"), "review_at is a score from 0 to 1"),
+        (("share: 50%, ", ""), "experiment lacks share."),
+        (("share: 50%, ", "share: 50%, seed: 1, "), "experiment has no key 'seed'."),
+    ],
+)
+def test_what_no_experiment_can_be_is_said(change: tuple[str, str], says: str):
+    files = {**FILES, "rules/large.yaml": DRAFT, "policy.yaml": f"payment:\n{COSTS}{TRY}".replace(*change)}
+    found = load_definitions(files)
+
+    assert any(says in f"{problem.message} {problem.hint}" for problem in found.problems), found.problems

@@ -94,7 +94,7 @@ def flow_lines(name: str, entries: list[list[Line]], indent: str, *, is_long: bo
 
 def loaded(text: str) -> dict[str, Policy]:
     problems: list[Problem] = []
-    found = load_policy(read(text, "policy.yaml", problems), EVENTS, EVENTS.names(frozenset(), 2), problems)
+    found = load_policy(read(text, "policy.yaml", problems), EVENTS, EVENTS.names(frozenset(), 2), {}, problems)
 
     assert problems == []
     return found

@@ -229,6 +229,7 @@ tables:
   bands: |
     points | effect
     >= 20  | review
+- { id: quiet, on: payment, by: card, when: this.amount > 1, effect: note, shadow: true }
 """,
     "policy.yaml": """
 payment:
@@ -244,6 +245,8 @@ payment:
     seed: 4129 nobody guesses this
     instead: review
   sample: { share: 0.5%, uncertain_share: 10%, uncertain_from: 0.30, seed: 4129 nobody guesses this }
+  experiment:
+    { name: stricter, share: 20%, by: card, score: { review_at: 0.50, decline_at: 0.90 }, rules: { quiet: true } }
 """,
     "model.yaml": """
 payment:

@@ -149,7 +149,7 @@ run:jobs POST /jobs /jobs/schedules /jobs/{id}/again /jobs/{id}/cancel /suggesti
 send:notices GET /mails /mails/kept/{name} /mails/kept/{name}/html /mails/letters
 send:notices GET /mails/notices /mails/notices/{name} /mails/notices/{name}/html
 send:notices POST /mails/letters/{id}/retry /mails/notices/{name}/test
-set:thresholds POST /thresholds
+set:thresholds POST /experiments /thresholds
 work:cases POST /cases/{id}/approve-silence /cases/{id}/assign /cases/{id}/claim /cases/{id}/decide
 work:cases POST /cases/{id}/end-silence /cases/{id}/escalate /cases/{id}/note /cases/{id}/release
 work:cases POST /cases/{id}/reopen /cases/{id}/silence /cases/{id}/snooze

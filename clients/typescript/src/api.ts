@@ -833,6 +833,16 @@ export interface DroppedEntries {
   dropped: number;
 }
 
+/** The experiment of policy.yaml, and whether all keys get the thresholds of arm B from now on; with a reason. */
+export interface EndExperiment {
+  /** Name of the experiment. */
+  rule: string;
+  /** Why; it is in the audit log. */
+  reason?: string;
+  /** Use the thresholds of arm B for all keys. */
+  promote?: boolean;
+}
+
 /** An event of a key. `features` are the features of its entity in that decision. */
 export interface EntityEvent {
   event: string;
@@ -907,11 +917,12 @@ export interface EventsWithoutLabel {
 }
 
 /**
- * Two random groups of keys: with the rule (`active`), and without it (`shadow`). `saved` is what the rule saves
- * of 1,000 keys for which it was true, with its 95 % confidence interval. All events so far are mature, and
+ * Two random groups of keys: arm B, for which the rule takes effect, and arm A. `saved` is what arm B saves of
+ * 1,000 keys for which the rule was true, with its 95 % confidence interval. All events so far are mature, and
  * count, from the day `mature_from` on.
  */
 export interface Experiment {
+  rule: string;
   arms: ExperimentArm[];
   saved: string;
   low: string;
@@ -921,11 +932,30 @@ export interface Experiment {
 
 /** Mature events of a group of keys at which the rule was true, and what 1,000 keys cost by the policy. */
 export interface ExperimentArm {
-  group: string;
   keys: number;
-  events: number;
-  fraud: number;
   cost: string;
+  from: string;
+  to: string;
+  value?: string | null;
+  events: number;
+  volume: string;
+  approved: number;
+  challenged: number;
+  reviewed: number;
+  declined: number;
+  fraud: FraudFigures;
+  caught: number;
+  missed: number;
+  false_declines: number;
+  unlabeled_declines: number;
+  money_saved: string;
+  review_precision: number | null;
+  decline_rate: OutcomeRate | null;
+  false_positive_rate: OutcomeRate | null;
+  money: ResultMoney;
+  mature: boolean;
+  estimate: FraudEstimate | null;
+  change?: Record<string, number>;
 }
 
 /** The explanation that `explain` adds to a decision; `model` where one scored the event. */
@@ -1763,6 +1793,13 @@ export interface OutcomeCount {
   money: string | null;
 }
 
+/** A share of events with its 95 % confidence interval (Wilson). */
+export interface OutcomeRate {
+  share: number;
+  low: number;
+  high: number;
+}
+
 /** A user by id and name. */
 export interface Person {
   id: string;
@@ -2063,11 +2100,12 @@ export interface ResultMoney {
  * Caught frauds are those that were not approved, missed ones those that were; false declines are declined
  * events labeled genuine, `unlabeled_declines` those of which nothing is known. `money_saved` is the money of
  * caught frauds. The precision of reviews is the share of frauds among reviewed events with a label; null
- * without one. A row is mature when its events are older than the label delay and 99 % of frauds are known at
- * that age. The estimate of one that is not is null where too few frauds are known. `change` is that of figures
- * since the days before, as many as these: 0.1 is a tenth more. It is empty where the log has not all of those
- * days, and leaves out figures that were 0 or unknown. A day, week or month is compared with the row above it if
- * that is as long.
+ * without one. The decline rate is that of all events. The false positive rate is the share of events without a
+ * fraud label that were reviewed or declined, by rules or the score. A row is mature when its events are older
+ * than the label delay and 99 % of frauds are known at that age. The estimate of one that is not is null where
+ * too few frauds are known. `change` is that of figures since the days before, as many as these: 0.1 is a tenth
+ * more. It is empty where the log has not all of those days, and leaves out figures that were 0 or unknown. A
+ * day, week or month is compared with the row above it if that is as long.
  */
 export interface ResultRow {
   from: string;
@@ -2086,6 +2124,8 @@ export interface ResultRow {
   unlabeled_declines: number;
   money_saved: string;
   review_precision: number | null;
+  decline_rate: OutcomeRate | null;
+  false_positive_rate: OutcomeRate | null;
   money: ResultMoney;
   mature: boolean;
   estimate: FraudEstimate | null;
@@ -2795,6 +2835,19 @@ export class Api extends Transport {
     return this.call("GET", `/api/v1/entities/${part(entity)}/${part(key)}/links`, { query: { "as_of": options.as_of, "steps": options.steps } });
   }
 
+  /** Compare the keys that an experiment or the rollout of a rule has drawn with all others, in money. */
+  getExperiments(options: { rule?: string; as_of?: string } = {}): Promise<Experiment> {
+    return this.call("GET", `/api/v1/experiments`, { query: { "rule": options.rule, "as_of": options.as_of } });
+  }
+
+  /**
+   * End an experiment of policy.yaml: all keys get the policy of arm A, or with --promote the thresholds of arm
+   * B.
+   */
+  postExperimentsEnd(body: EndExperiment): Promise<AppliedCutoffs> {
+    return this.call("POST", `/api/v1/experiments/end`, { body });
+  }
+
   /** Profile features: type, cost, what reads them, and their values at the newest 1,000 decided events. */
   getFeatures(options: { event?: string; expression?: string } = {}): Promise<FeatureProfiles> {
     return this.call("GET", `/api/v1/features`, { query: { "event": options.event, "expression": options.expression } });
@@ -3048,11 +3101,6 @@ export class Api extends Transport {
   /** Put a draft in shadow: a new rule under its own id, a changed rule as a trial under another id. */
   postRulesRuleDraftShadow(rule: string, body: ShadowDraft): Promise<AdoptedFile> {
     return this.call("POST", `/api/v1/rules/${part(rule)}/draft/shadow`, { body });
-  }
-
-  /** Compare the keys for which a rule with 'rollout' takes effect with all others, in money. */
-  getRulesRuleExperiment(rule: string): Promise<Experiment> {
-    return this.call("GET", `/api/v1/rules/${part(rule)}/experiment`);
   }
 
   /** List the versions of a rule, with their authors. */

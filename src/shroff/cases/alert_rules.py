@@ -32,6 +32,7 @@ from shroff.project.policy import OUTCOMES
 from shroff.project.settings.casework import CaseSettings
 from shroff.project.table_files import table_name
 from shroff.rules.definitions import Rule
+from shroff.rules.keys import EXPERIMENT
 from shroff.streams.log import DecisionRow, HitRow, Log, Record
 from shroff.streams.log_columns import DecisionColumns
 
@@ -341,8 +342,9 @@ class _Made:
         return base, decided
 
     def _rules(self, decided: _Decided) -> list[Rule]:
-        """The rules that hit the event."""
-        return [rule for name in decided.rules if (rule := self.version.rules.get(name)) is not None]
+        """The rules that hit the event; none of an experiment."""
+        rules = (self.version.rules.get(name) for name in decided.rules)
+        return [rule for rule in rules if rule is not None and rule.effect != EXPERIMENT]
 
     def _whose(self, event: str, rules: Sequence[Rule]) -> tuple[str, str]:
         """Whom it is about: by the settings, its rules, the first entity; where none has a key, the event itself."""

@@ -23,6 +23,7 @@ from shroff.language.values import in_share
 from shroff.project.exploration import Explore, Sample
 from shroff.project.policy import OUTCOMES, Policy, outcome
 from shroff.rules.definitions import Rule
+from shroff.rules.keys import EXPERIMENT
 from shroff.streams.log import DecisionRow, FlagRow, HitRow, OutboxRow, Remark
 from shroff.streams.log_columns import DecisionColumns, Interleaved, JoinedTexts
 
@@ -119,7 +120,7 @@ class Verdicts:
         self._policy = policy
         self._plain = {decided: Verdict(decided) for decided in OUTCOMES}
         self._without = self._plain[outcome((), policy)]
-        self._cuts = sorted({cut for cut in (policy.review_at, policy.decline_at) if cut is not None})
+        self._cuts = policy.cuts
         self._by_cuts = [self.of(None, score) for score in (-inf, *self._cuts)]  # from each threshold on
 
     def without_hits(self, scores: NDArray[np.float64] | None, count: int) -> tuple[list[Verdict], NDArray[np.int64]]:
@@ -149,7 +150,7 @@ def record_hits(event: EventAt, hits: Iterable[Hit], effects: Effects) -> None:
         effects.hits.append(HitRow(event.seq, rule.id, hit.key, not hit.is_effective))
         if not hit.is_effective:
             continue
-        if hit.key is not None and rule.effect != "allow":
+        if hit.key is not None and rule.effect not in ("allow", EXPERIMENT):
             named = f"{event.type}/{event.id}"
             effects.flags.append(FlagRow(event.seq, rule.id, rule.by, hit.key, named, hit.text, event.time_ms))
         if rule.notify is not None:
@@ -192,10 +193,10 @@ def sampled(sample: Sample, event: EventAt, verdict: Verdict, score: float | Non
 
 
 def is_rolled_out(rule: Rule, key: str | None) -> bool:
-    """Whether a rule takes effect for a key: a fixed share of keys, by a hash of rule and key."""
+    """Whether a rule takes effect for a key: a fixed share of keys, by a hash of name and key."""
     if rule.rollout >= 1.0:
         return True
-    return in_share(rule.id, rule.rollout, key)
+    return in_share(rule.drawn_as or rule.id, rule.rollout, key) is not rule.is_drawn_out
 
 
 def _notice(event: EventAt, rule: Rule, hit: Hit) -> bytes:

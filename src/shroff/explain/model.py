@@ -340,8 +340,8 @@ class Story:
     # ---- the policy, and what would change its outcome
 
     def _policy(self) -> PolicyLine:
-        policy = self.definitions.policy(self.event)
         hit = [rule.effect for rule in self.definitions.rules if rule.id in self.document["rules"]]
+        policy = self.definitions.policy(self.event).of(hit)
         by_rules, by_score = outcome(hit, policy, None, has_model=True), score_outcome(policy, self.document["score"])
         cuts = [("review", policy.review_at), ("decline", policy.decline_at)]
         named = ", ".join(f"{what} from {at:.4f}" for what, at in cuts if at is not None)

@@ -328,9 +328,10 @@ def _declared(
     problems += typed.problems
     loader = RuleLoader(events, names, types, problems, warnings, notices, typed.rule_files)
     loaded = {name: loader.load(trees[name]) for name in rule_files}
-    rules = tuple(rule for each in loaded.values() for rule in each)
-    warnings += idle_silences(list_names, {rule.id for rule in rules})
-    policies = load_policy(trees.get("policy.yaml"), events, names, problems)
+    by_id = {rule.id: rule for each in loaded.values() for rule in each}
+    warnings += idle_silences(list_names, set(by_id))
+    policies = load_policy(trees.get("policy.yaml"), events, names, by_id, problems)
+    rules = tuple(by_id.values())
     known = ModelContext(events, types, names, {event: policy.given for event, policy in policies.items()})
     models = load_models(trees.get("model.yaml"), known, problems, warnings)
     named = in_force.read_in_force(files.get(in_force.FILE), problems)
@@ -350,6 +351,8 @@ def _declared(
         tables=text_version(tables),
         model=in_force.version_of(named),
     )
+    if any(policy.arm_b for policy in policies.values()):
+        versions = replace(versions, rules=_hash(f"{versions.rules} {versions.policy}".encode()))
     carried = {
         **{name: _carried(name, files[name], trees) for name in files if _counts(name)},
         **{f"notices/{rule.notify}.yaml": "" for rule in rules if rule.notify in notices},

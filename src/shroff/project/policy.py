@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 from typing import Final, TypeAlias
 
@@ -19,7 +19,10 @@ from shroff.language.names import DeclaredNames, Scope
 from shroff.language.types import UNITS_MAX
 from shroff.language.yaml.text import Mapping as YamlMapping
 from shroff.language.yaml.text import Node as YamlNode
+from shroff.project.experiments import EXPERIMENT_KEYS, load_experiment
 from shroff.project.exploration import EXPLORE, SAMPLE, Explore, Sample, load_explore, load_sample
+from shroff.rules.definitions import Rule
+from shroff.rules.keys import EXPERIMENT
 
 Codes: TypeAlias = NDArray[np.int8]
 OUTCOMES: Final = ("approve", "challenge", "review", "decline")  # from weak to strong
@@ -51,6 +54,10 @@ COSTS: Final = MappingShape(
             examples=("100",),
         ),
     ),
+)
+EXPERIMENTS: Final = MappingShape(
+    "an experiment on the policy",
+    (*EXPERIMENT_KEYS, Key("score", "Thresholds of the score in arm B.", SCORES, default="those of arm A")),
 )
 POLICY: Final = MappingShape(
     "the policy of an event type",
@@ -91,6 +98,13 @@ POLICY: Final = MappingShape(
             examples=("{ share: 0.5%, uncertain_share: 10%, uncertain_from: 0.30, seed: 2f1d0c5be49a77c1 }",),
         ),
         Key(
+            EXPERIMENT,
+            "An experiment (A/B test): a share of keys, arm B, is decided by other thresholds and rules. "
+            "`shroff experiment` reads it out in money.",
+            EXPERIMENTS,
+            examples=("{ name: stricter, share: 20%, by: card, score: { review_at: 0.50, decline_at: 0.90 } }",),
+        ),
+        Key(
             "release_below",
             "Amount limit for releases, in the project's money: an event held for challenge or review is released "
             "when its customer confirms it and its amount is below this limit. By default, confirmations release "
@@ -122,6 +136,17 @@ class Policy:
     explore: Explore | None = None
     release_below_minor: int | None = None
     sample: Sample | None = None
+    arm_b: Policy | None = None
+
+    @property
+    def cuts(self) -> list[float]:
+        """All thresholds, rising, those of an experiment too."""
+        cuts = {self.review_at, self.decline_at, *(self.arm_b.cuts if self.arm_b else ())}
+        return sorted(cut for cut in cuts if cut is not None)
+
+    def of(self, effects: Collection[str]) -> Policy:
+        """The policy of an event with these effects: that of arm B where an experiment has drawn its key."""
+        return self.arm_b if self.arm_b and EXPERIMENT in effects else self
 
     @property
     def given(self) -> frozenset[str]:
@@ -138,7 +163,7 @@ class Policy:
 
     @property
     def has_score(self) -> bool:
-        return self.review_at is not None or self.decline_at is not None
+        return bool(self.cuts)
 
 
 def outcome(effects: Collection[str], policy: Policy, score: float | None = None, *, has_model: bool = False) -> str:
@@ -151,6 +176,7 @@ def outcome(effects: Collection[str], policy: Policy, score: float | None = None
     >>> outcome(["review", "allow"], Policy())
     'approve'
     """
+    policy = policy.of(effects)
     if "decline" in effects:
         return "decline"
     if "allow" in effects:
@@ -172,7 +198,7 @@ def outcome_codes(by_effect: Mapping[str, NDArray[np.bool_]], scores: NDArray[np
         by_effect: At which events a rule of an effect hits.
         scores: NaN where no model gives one.
     """
-    cuts = sorted(cut for cut in (policy.review_at, policy.decline_at) if cut is not None)
+    cuts = policy.cuts
     stretches = [None, -inf, *cuts]  # no score, below all thresholds, from each threshold on
     codes = np.where(np.isnan(scores), 0, np.searchsorted(cuts, scores, "right") + 1).astype(np.int16)
     for place, hits in enumerate(by_effect.values()):
@@ -187,9 +213,9 @@ def outcome_codes(by_effect: Mapping[str, NDArray[np.bool_]], scores: NDArray[np
 
 
 def load_policy(
-    node: YamlNode | None, events: Events, names: DeclaredNames, problems: list[Problem]
+    node: YamlNode | None, events: Events, names: DeclaredNames, rules: dict[str, Rule], problems: list[Problem]
 ) -> dict[str, Policy]:
-    """Read policy.yaml: a policy for each event type that it names."""
+    """Read policy.yaml: a policy for each event type that it names; `rules` get those of experiments."""
     top = loader.mapping(node, problems, "policy.yaml")
     policies: dict[str, Policy] = {}
     for key, value in top.entries if top else ():
@@ -208,7 +234,14 @@ def load_policy(
             _check_explore(found, events.types[key.text], decline_at, problems)
         release = loader.minor_units(found.get("release_below"), names.money_places, problems, "release_below")
         sample = load_sample(found.get("sample"), problems)
-        policies[key.text] = Policy(review_at, decline_at, without or "rules", *costs, explore, release, sample)
+        policy = Policy(review_at, decline_at, without or "rules", *costs, explore, release, sample)
+        node = loader.mapping(found.get(EXPERIMENT), problems, "experiment")
+        if node is not None:
+            loader.check_keys(node, EXPERIMENTS, problems, "experiment")
+            review_at, decline_at = _score(node.get("score") or found.get("score"), problems)
+            load_experiment(node, key.text, events.entities, rules, problems)
+            policy = replace(policy, arm_b=replace(policy, review_at=review_at, decline_at=decline_at))
+        policies[key.text] = policy
     return policies
 
 

@@ -11,6 +11,7 @@ from typing import Any, Final
 from shroff.errors import DefinitionError, Problem, UsageError
 from shroff.language.yaml.nodes import plain_of
 from shroff.language.yaml.text import Mapping, Node, read
+from shroff.rules.keys import EXPERIMENT
 
 POLICY: Final = "policy.yaml"
 SCORE: Final = "score"
@@ -76,6 +77,22 @@ def with_costs(text: str, event: str, costs: MappingOf[str, str]) -> str:
         return {**meaning, event: {**policy, COSTS: {**policy[COSTS], **costs}}}
 
     return _changed(text, edits, wanted, f"for {event}. Write its {COSTS} by hand") if costs else text
+
+
+def without_experiment(text: str, event: str) -> str:
+    r"""The text of policy.yaml without the experiment of an event type that has one.
+
+    Raises: DefinitionError and UsageError as `with_cutoffs`.
+
+    >>> without_experiment("payment:\n  score: {review_at: 0.6}\n  experiment: {}\n", "payment")
+    'payment:\n  score: {review_at: 0.6}\n'
+    """
+    return _changed(
+        text,
+        lambda written, node: [_without(written, _mapping(_mapping(node, "it").get(event), event), EXPERIMENT)],
+        lambda meaning: {**meaning, event: {key: meaning[event][key] for key in meaning[event] if key != EXPERIMENT}},
+        f"for {event}. Remove {EXPERIMENT} by hand",
+    )
 
 
 def costs_of(text: str, event: str) -> dict[str, str]:
@@ -161,7 +178,7 @@ def _edits(written: _Written, node: Node | None, event: str, cuts: MappingOf[str
     now = policy.get(SCORE)
     if now is None:
         return [_in_front(written, policy, score)] if cuts else []
-    return _changed_score(written, _mapping(now, SCORE), cuts) if cuts else [_without_score(written, policy)]
+    return _changed_score(written, _mapping(now, SCORE), cuts) if cuts else [_without(written, policy, SCORE)]
 
 
 def _changed_score(written: _Written, score: Mapping, cuts: MappingOf[str, str]) -> list[_Edit]:
@@ -203,9 +220,9 @@ def _appended(written: _Written, indent: int, event: str, score: str) -> _Edit:
     return _Edit(len(written.text), len(written.text), text)
 
 
-def _without_score(written: _Written, policy: Mapping) -> _Edit:
-    """Remove `score` from a policy, with its lines if it has its own."""
-    place = policy.keys().index(SCORE)
+def _without(written: _Written, policy: Mapping, key: str) -> _Edit:
+    """Remove a key from a policy, with its lines if it has its own."""
+    place = policy.keys().index(key)
     name, value = policy.entries[place]
     start, end = written.start(name), written.end(value)
     if len(policy.entries) == 1:
@@ -222,7 +239,7 @@ def _without_score(written: _Written, policy: Mapping) -> _Edit:
     return _Edit(before if _COMMA.fullmatch(written.text, before, start) else start, end, "")
 
 
-def _mapping(node: Node, what: str) -> Mapping:
+def _mapping(node: Node | None, what: str) -> Mapping:
     if not isinstance(node, Mapping):
         raise UsageError(f"{POLICY}: {what} is not a mapping of names to values.")
     return node

@@ -57,7 +57,11 @@ class RuleTest:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A rule. `reason` alternates texts and expressions; without one, the id is shown in words."""
+    """A rule. `reason` alternates texts and expressions; without one, the id is shown in words.
+
+    Its keys are drawn by its id, or by `drawn_as`, the name of an experiment; with `is_drawn_out` it acts for all but
+    these.
+    """
 
     id: str
     on: str
@@ -71,6 +75,8 @@ class Rule:
     rollout: float = 1.0
     tests: tuple[RuleTest, ...] = ()
     place: Scalar | None = field(default=None, compare=False, repr=False)
+    drawn_as: str = ""
+    is_drawn_out: bool = False
 
     @property
     def computed(self) -> Computed:

@@ -21,6 +21,7 @@ from shroff.language.keys import (
 )
 
 EFFECTS: Final = ("decline", "challenge", "review", "allow", "note")
+EXPERIMENT: Final = "experiment"  # the effect of a rule that policy.yaml makes
 TOLD: Final = ("analysts", "customer")  # whom a rule may tell without a notice of its own
 
 _TEST_EVENT: Final = MappingShape(

@@ -44,6 +44,7 @@ from shroff.language.printer import as_written
 from shroff.language.types import Type, money
 from shroff.language.values import parse_duration, show_time
 from shroff.rules.definitions import Rule
+from shroff.rules.keys import EXPERIMENT
 from shroff.rules.silences import without_silence
 
 _DOES: Final = {
@@ -52,6 +53,7 @@ _DOES: Final = {
     "review": "Send {} to review",
     "allow": "Allow {}, whatever the score and weaker rules say,",
     "note": "Record a note on {}",
+    EXPERIMENT: "Decide {} by the policy of arm B",
 }
 MISSING: Final = "missing"
 _SHAPES: Final = {  # of values in recorded texts, by the kind of their type
@@ -72,11 +74,12 @@ def in_words(rule: Rule, teller: ValueWording) -> str:
     when = _Speaker(rule, teller).said(without_silence(rule.when))
     does = _DOES[rule.effect].format(_a(rule.on))
     flags = "" if rule.effect == "allow" else f" and flag its {words_of(rule.by)}"
-    words = f"{does}{flags} when {when}."
+    words = f"{does}." if rule.effect == EXPERIMENT else f"{does}{flags} when {when}."
     if rule.is_shadow:
         words += " In shadow: recorded, without effect."
     if rule.rollout < 1.0:
-        words += f" Applies to {100 * rule.rollout:.6g} % of all {words_of(rule.by)} keys."
+        share = 1 - rule.rollout if rule.is_drawn_out else rule.rollout
+        words += f" Applies to {100 * share:.6g} % of all {words_of(rule.by)} keys."
     if rule.expires_ms is not None:
         words += f" Until {show_time(rule.expires_ms)}."
     if rule.notify is not None:

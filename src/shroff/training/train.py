@@ -34,7 +34,6 @@ from shroff.project.definitions import Definitions
 from shroff.project.dependency_hash import MEANINGS
 from shroff.project.policy import Policy, outcome_codes
 from shroff.project.scoring import unavailable
-from shroff.rules.keys import EFFECTS
 from shroff.runtime.texts import Printed
 from shroff.training.leak_test import LeakReport, leak_test
 from shroff.training.measured import metrics_document
@@ -312,7 +311,7 @@ def rule_outcomes(definitions: Definitions, event: str, recorded: RecordedDecisi
 
     By a recorded hit it cannot be told whether the rule's rollout took in its key, so it counts as if.
     """
-    by_effect = {effect: np.zeros(len(recorded.outcomes), np.bool_) for effect in EFFECTS}
+    by_effect = {rule.effect: np.zeros(len(recorded.outcomes), np.bool_) for rule in definitions.rules}
     for rule in definitions.rules:
         if rule.on == event and not rule.is_shadow and rule.id in recorded.hits:
             by_effect[rule.effect] |= recorded.hits[rule.id]

@@ -1,51 +1,64 @@
-"""The operation that reads an experiment out: keys for which a rule takes effect against those of its shadow."""
+"""Operations on experiments: read one out, keys of arm B against those of arm A in money; end one of policy.yaml."""
 
 from __future__ import annotations
 
 from datetime import date
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Final
 
-import msgspec
-from msgspec.structs import astuple
+from msgspec.structs import asdict
 
-from shroff.app.cases.result_operations import mature_after_ms
-from shroff.errors import RefusalError, nearest
+from shroff.app.cases.result_operations import LabelsAsOf, ResultRow, mature_after_ms, result_row
+from shroff.app.models.cutoffs import AppliedCutoffs
+from shroff.errors import RefusalError, UsageError, nearest
 from shroff.language.values import day_at, show_decimal
 from shroff.operations.declaration import OperationAnswer, OperationRequest, Param, operation
 from shroff.project.policy import OUTCOMES
+from shroff.rules.keys import EXPERIMENT
 from shroff.runtime.texts import table
 
 if TYPE_CHECKING:
     from shroff.app.cases.label_reports import LabelReports
+    from shroff.app.models.cutoffs import ScoreCutoffs
     from shroff.app.project import Project
     from shroff.operations.declaration import ProgressSteps
+    from shroff.project.definitions import Definitions
 
 OF_KEYS: Final = 1_000  # to which money refers
+SHOWN: Final = (
+    "value keys events challenged reviewed declined caught missed false_declines unlabeled_declines cost".split()
+)
 
 
 class ShowExperiment(OperationRequest["Experiment"]):
-    """The rule."""
+    """The experiment, and when its labels are known."""
 
-    rule: Annotated[str, Param("Id of a rule with 'rollout'.", metavar="RULE")]
+    rule: Annotated[
+        str,
+        Param(
+            "A rule with 'rollout', or the name of an experiment of policy.yaml.  [default: the first]",
+            metavar="RULE",
+            is_argument=True,
+        ),
+    ] = ""
+    as_of: LabelsAsOf = None
 
 
-class ExperimentArm(msgspec.Struct):
+class ExperimentArm(ResultRow):
     """Mature events of a group of keys at which the rule was true, and what 1,000 keys cost by the policy."""
 
-    group: str
     keys: int
-    events: int
-    fraud: int
     cost: str
 
 
 class Experiment(OperationAnswer):
-    """Two random groups of keys: with the rule (`active`), and without it (`shadow`).
+    """Two random groups of keys: arm B, for which the rule takes effect, and arm A.
 
-    `saved` is what the rule saves of 1,000 keys for which it was true, with its 95 % confidence interval.
+    `saved` is what arm B saves of 1,000 keys for which the rule was true, with its 95 % confidence interval.
     All events so far are mature, and count, from the day `mature_from` on.
     """
 
+    rule: str
     arms: list[ExperimentArm]
     saved: str
     low: str
@@ -53,13 +66,13 @@ class Experiment(OperationAnswer):
     mature_from: date
 
     def text(self) -> str:
-        rows = [tuple(map(str, astuple(arm))) for arm in self.arms]
-        found = f"The rule saves {self.saved} ({self.low} to {self.high}) of {OF_KEYS:,} keys for which it was true."
-        return f"{table(rows, ExperimentArm.__struct_fields__)}\n\n{found} All are mature from {self.mature_from} on."
+        rows = [[getattr(arm, name) for name in SHOWN] for arm in self.arms]
+        found = f"Arm B of {self.rule} saves {self.saved} ({self.low} to {self.high}) of {OF_KEYS:,} keys."
+        return f"{table(rows, ('arm', *SHOWN[1:]))}\n\n{found} All are mature from {self.mature_from} on."
 
 
 class NoExperimentError(RefusalError):
-    """There is no such rule, or too few of its events are mature."""
+    """There is no such experiment, or too few of its events are mature."""
 
     status, code, title = 404, "no-experiment", "There is no such experiment"
 
@@ -67,69 +80,107 @@ class NoExperimentError(RefusalError):
 @operation(
     "experiment",
     right="read:decisions",
-    http="GET /rules/{rule}/experiment",
+    http="GET /experiments",
     refusals=(NoExperimentError,),
     is_shared=True,
-    examples=["shroff experiment many_payments"],
+    examples=["shroff experiment", "shroff experiment many_payments --as-of 2026-06-30"],
 )
 def show_experiment(
     project: Project, label_reports: LabelReports, progress: ProgressSteps, request: ShowExperiment
 ) -> Experiment:
-    """Compare the keys for which a rule with 'rollout' takes effect with all others, in money.
+    """Compare the keys that an experiment or the rollout of a rule has drawn with all others, in money.
 
     A rule with 'rollout: 10%' is active for a tenth of the keys, by hash, and runs in shadow for the others. So at the
-    events at which it is true, two random groups of keys differ by the rule alone. A fraud that was approved costs its
-    amount, a review and a false decline what the policy says; declined events without a label are genuine as often as
-    those of the shadow. Events count from the first one at which the rule took effect, to the first one of a key that
-    changed its group: after another share, an adoption or a stop.
+    events at which it is true, two random groups of keys differ by the rule alone; those of an experiment of
+    policy.yaml differ by its thresholds and rules. A fraud that was approved costs what the policy says, else its
+    amount; so do a review and a false decline. Declined events without a label are genuine as often as those of arm A.
+    Events count from the first one of arm B to the first one of a key that changed its arm.
     """
     import numpy as np
 
+    from shroff.app.cases.result_figures import tallies
     from shroff.models.evaluation.exploration import TWO_SIDED
     from shroff.training.sets.labels import FRAUD_LABEL, GENUINE_LABEL
 
-    definitions, id_ = project.definitions, request.rule
-    rules = {rule.id: rule for rule in definitions.rules}
-    if id_ not in rules:
-        raise NoExperimentError(f"there is no rule {id_[:100]!r}. {nearest(id_, rules)}".rstrip())
-    policy = definitions.policy(rules[id_].on)
+    definitions, known = project.definitions, experiments_in(project.definitions)
+    id_ = request.rule or next(iter(known), "(none)")
 
     def money(units: float) -> str:
         return show_decimal(round(units), definitions.settings.money_places)
 
-    curve = label_reports.maturity()
+    curve = label_reports.maturity(as_of=request.as_of)
     events = label_reports.decided_events("", curve.as_of_ms, progress.counting("reading, events"))
+    hits, shadow_of = dict[int, str](), dict[str, bool]()
     with project.log.reading() as log:
-        hits = {row.seq: row for rows in log.hits_after() for row in rows if row.rule == id_ and row.key is not None}
+        for hit in (hit for rows in log.hits_after() for hit in rows if hit.rule == id_):
+            if hit.key is not None and (hits or not hit.shadow):
+                if shadow_of.setdefault(hit.key, hit.shadow) is not hit.shadow:
+                    break
+                hits[hit.seq] = hit.key
+        on = [record.type for record in log.records_at(list(hits)[:1]).values()]
+    policy = definitions.policy("".join(on))
     rows = events.rows_at(list(hits))
-    found = [hits[seq] for seq in events.seqs[rows].tolist()]
-    is_active, times_ms = np.array([not hit.shadow for hit in found], np.bool_), events.times_ms[rows]
-    is_meant = times_ms >= times_ms[is_active].min(initial=curve.as_of_ms)
-    _, codes = np.unique([hit.key or "" for hit in found], return_inverse=True)
-    meant = np.flatnonzero(is_meant)
-    _, first, places = np.unique(codes[meant], return_index=True, return_inverse=True)
-    has_moved = is_active[meant] != is_active[meant[first]][places]
-    is_meant &= times_ms < times_ms[meant[has_moved]].min(initial=curve.as_of_ms)
+    keys_of, times_ms = [hits[seq] for seq in events.seqs[rows].tolist()], events.times_ms[rows]
+    is_active = ~np.array([shadow_of[key] for key in keys_of], np.bool_)
+    _, codes = np.unique(keys_of, return_inverse=True)
     young_ms = mature_after_ms(definitions, curve.known_shares())
-    day = day_at(int(times_ms.max(initial=curve.as_of_ms)) + young_ms, project.context.systems.time_zone)
-    is_old = is_meant & (times_ms <= curve.as_of_ms - young_ms)
+    day_of = partial(day_at, zone=project.context.systems.time_zone)
+    day = day_of(int(times_ms.max(initial=curve.as_of_ms)) + young_ms)
+    is_old = times_ms <= curve.as_of_ms - young_ms
     outcomes, labels = (np.array(codes)[rows] for codes in (events.outcomes, events.labels))
     is_fraud, is_control = labels == FRAUD_LABEL, is_old & ~is_active
     genuine = np.where(labels == GENUINE_LABEL, 1, 1 - is_fraud[is_control].sum() / max(is_control.sum(), 1))
-    costs = (
-        (outcomes == OUTCOMES.index("approve")) * is_fraud * events.amounts[rows]
-        + (outcomes == OUTCOMES.index("review")) * (policy.review_minor or 0)
-        + (outcomes == OUTCOMES.index("decline")) * ~is_fraud * genuine * (policy.false_decline_minor or 0)
-    )
+    approved, _, reviewed, declined = (outcomes == code for code in range(len(OUTCOMES)))
+    costs = approved * is_fraud * events.costs[rows] + reviewed * (policy.review_minor or 0)
+    costs = costs + declined * ~is_fraud * genuine * (policy.false_decline_minor or 0)
+    span = day_of(int(times_ms.min(initial=curve.as_of_ms))), day_of(curve.as_of_ms)
+    arm_of = np.full(len(events.seqs), -1)
+    arm_of[rows[is_old]] = is_active[is_old]
     arms, sums = [], []
-    for group, mine in (("active", is_old & is_active), ("shadow", is_control)):
+    for arm, mine, tally in zip("AB", (is_control, is_old & is_active), tallies(events, arm_of, 2), strict=True):
         sums.append((np.bincount(codes, costs * mine) * OF_KEYS)[np.bincount(codes, mine) > 0])
         if (keys := len(sums[-1])) < 2:
+            known += [rule.id for rule in definitions.rules]
             raise NoExperimentError(
-                f"{id_} has mature events of {keys} keys in the group {group}, and needs 2: give it 'rollout', and "
-                f"wait for labels. All events so far are mature from {day} on."
+                f"experiment {id_[:100]} has mature events of {keys} keys in arm {arm}, and needs 2: wait for labels, "
+                f"or give a rule 'rollout'. All events so far are mature from {day} on. {nearest(id_, known)}".rstrip()
             )
-        arms.append(ExperimentArm(group, keys, int(mine.sum()), int((is_fraud & mine).sum()), money(sums[-1].mean())))
-    saved = sums[1].mean() - sums[0].mean()
+        row = result_row(definitions, span, arm, tally, None, is_mature=True)
+        arms.append(ExperimentArm(keys=keys, cost=money(sums[-1].mean()), **asdict(row)))
+    saved = sums[0].mean() - sums[1].mean()
     half = TWO_SIDED * sum(part.var(ddof=1) / len(part) for part in sums) ** 0.5  # Welch's, of many keys
-    return Experiment(arms, money(saved), money(saved - half), money(saved + half), day)
+    ends = {"saved": money(saved), "low": money(saved - half), "high": money(saved + half)}
+    return Experiment(rule=id_, arms=arms, **ends, mature_from=day)
+
+
+def experiments_in(definitions: Definitions) -> list[str]:
+    """The rules that draw keys by their own id."""
+    return [rule.id for rule in definitions.rules if rule.rollout < 1 and not rule.drawn_as]
+
+
+class EndExperiment(OperationRequest[AppliedCutoffs]):
+    """The experiment of policy.yaml, and whether all keys get the thresholds of arm B from now on; with a reason."""
+
+    rule: Annotated[str, Param("Name of the experiment.", metavar="NAME")]
+    reason: Annotated[str, Param("Why; it is in the audit log.", metavar="TEXT")] = ""
+    promote: Annotated[bool, Param("Use the thresholds of arm B for all keys.")] = False
+
+
+@operation(
+    "end-experiment",
+    right="set:thresholds",
+    of_two="thresholds",
+    http="POST /experiments/end",
+    refusals=(NoExperimentError,),
+    examples=[f"shroff end-experiment stricter{more}" for more in ("", " --promote --reason 'saves 2,800 in 30 days'")],
+)
+def end_experiment(cutoffs: ScoreCutoffs, definitions: Definitions, request: EndExperiment) -> AppliedCutoffs:
+    """End an experiment of policy.yaml: all keys get the policy of arm A, or with --promote the thresholds of arm B."""
+    name, reason = request.rule, f"{request.rule}: {request.reason}"
+    event = next((rule.on for rule in definitions.rules if (rule.id, rule.effect) == (name, EXPERIMENT)), None)
+    if event is None:
+        raise NoExperimentError(f"policy.yaml has no experiment {name[:100]!r}.")
+    if request.promote and any(rule.drawn_as == name for rule in definitions.rules):
+        raise UsageError("arm B switches rules: change their 'shadow', and take them out of the experiment first.")
+    policy = definitions.policy(event).of([EXPERIMENT] if request.promote else [])
+    return cutoffs.write(event, (policy.review_at, policy.decline_at), reason=reason, ends_experiment=True)

@@ -64,7 +64,7 @@ class _TypeEvents:
 
     labels: GatheredLabels
     friendly: Collection[str]
-    columns: tuple[Words, Words, Words, Codes] = (NO_WORDS, NO_WORDS, NO_WORDS, NO_CODES)
+    columns: tuple[Words, Words, Words, Codes, Words] = (NO_WORDS, NO_WORDS, NO_WORDS, NO_CODES, NO_WORDS)
     ids: list[Any] = field(default_factory=list)
     values: dict[str, Words] = field(default_factory=dict)
     found: tuple[int, Labels, Labels] = (-1, NO_LABELS, NO_LABELS)
@@ -89,7 +89,8 @@ class DecidedEvents:
     `values` are numbers of `names`, the values of the field by which is counted; -1 where it is missing. `hits` are
     the places at which each rule was true, `propensities` those of explored events, `sampled` those of approvals in
     the sample, `answered` the places of events that an analyst gave an answer. `reports` are labels as they were
-    reported, with the rows of their events; the reason of one is 1 where it is a dispute.
+    reported, with the rows of their events; the reason of one is 1 where it is a dispute. `costs` is what
+    each event would cost as a fraud that is missed.
     """
 
     times_ms: Words
@@ -104,6 +105,7 @@ class DecidedEvents:
     sampled: Mapping[int, float] = field(default_factory=dict)
     answered: Words = field(default_factory=lambda: NO_WORDS)
     reports: Labels = NO_LABELS
+    costs: Words = field(default_factory=lambda: NO_WORDS)
 
     def rows_at(self, places: Sequence[int]) -> Words:
         """The rows of these places, without those that are no row."""
@@ -171,7 +173,7 @@ class ResultEvents:
         """
         after, last = max(self.to, log.pruned_to()), log.last_seq()
         places, outcomes = outcomes_of(log, after, last)
-        new = defaultdict[str, list[tuple[Words, Words, Words, Codes]]](list)
+        new = defaultdict[str, list[tuple[Words, Words, Words, Codes, Words]]](list)
         for kept in self._types.values():
             kept.ids = [pa.concat_arrays(kept.ids)] if kept.ids else []
         for piece in log_columns(log, self.definitions, last, after=after, reader=self._reader):
@@ -182,13 +184,16 @@ class ResultEvents:
                     seqs = piece.after + 1 + frame.rows
                     at = rows_of(seqs, places)
                     rows = np.flatnonzero(at >= 0)
-                    new[name].append((seqs[rows], frame.times[rows], self._amounts(frame)[rows], outcomes[at[rows]]))
+                    amounts, costs = self._amounts(frame)
+                    new[name].append((seqs[rows], frame.times[rows], amounts[rows], outcomes[at[rows]], costs[rows]))
                     kept.ids.append(ids_of(frame).take(pa.array(rows)))
             if reading is not None:
                 reading(len(piece))
         for name, pieces in new.items():
-            seqs, times, amounts, decided = map(np.concatenate, zip(self._types[name].columns, *pieces, strict=True))
-            self._types[name].columns = seqs, times, amounts, decided
+            seqs, times, amounts, decided, costs = map(
+                np.concatenate, zip(self._types[name].columns, *pieces, strict=True)
+            )
+            self._types[name].columns = seqs, times, amounts, decided, costs
         drawn = list[int]()
         for hits in log.hits_after(after, last):
             for hit in hits:
@@ -198,11 +203,16 @@ class ResultEvents:
             self._values(log, by, last)
         self.to = last
 
-    def _amounts(self, frame: Frame) -> Words:
+    def _amounts(self, frame: Frame) -> list[Words]:
+        """Amounts of events, and what each costs as a fraud that is missed."""
         amount, places = amount_field(frame.type), self.definitions.settings.money_places
-        column = None if amount is None else frame.evaluate(ThisField(amount.type, amount.name))
-        amounts: Words = minor_units(column, amount.type if amount else TEXT, places, len(frame)).to_numpy()
-        return amounts
+        named = None if amount is None else ThisField(amount.type, amount.name)
+        return [
+            minor_units(
+                frame.evaluate(node) if node else None, node.type if node else TEXT, places, len(frame)
+            ).to_numpy()
+            for node in (named, self.definitions.missed_fraud(frame.type.name))
+        ]
 
     def _draws(self, log: Log, drawn: Sequence[int]) -> None:
         """How probable these draws were. Decisions that lie near each other are read together."""
@@ -233,23 +243,24 @@ class ResultEvents:
 
     def as_of(self, moment_ms: int, by: str = "") -> DecidedEvents:
         """The events that had happened by a moment, with what was known of them then."""
-        columns = [(NO_WORDS, NO_WORDS, NO_WORDS, NO_CODES, NO_CODES, NO_WORDS)]
+        columns = [(NO_WORDS, NO_WORDS, NO_WORDS, NO_CODES, NO_CODES, NO_WORDS, NO_WORDS)]
         answered, reports, before = [NO_WORDS], [NO_LABELS], 0
         for kept in self._types.values():
-            (seqs, times, amounts, outcomes), (counted, reported) = kept.columns, kept.labels_found()
+            (seqs, times, amounts, outcomes, costs), (counted, reported) = kept.columns, kept.labels_found()
             size, mine = len(times), _chosen(times <= moment_ms)
             said = label_codes(counted.take(counted.strengths == SOURCES.index(ANALYST)), moment_ms, size)
             answered.append(seqs[said <= GENUINE_LABEL])
             known = reported.take(reported.known_at_ms <= moment_ms)
             reports.append(replace(known, rows=before + np.searchsorted(np.arange(size)[mine], known.rows)))
             labels, values = label_codes(counted, moment_ms, size), kept.values.get(by, np.full(size, -1, np.int64))
-            columns.append((seqs[mine], times[mine], amounts[mine], outcomes[mine], labels[mine], values[mine]))
+            of_row = outcomes[mine], labels[mine], values[mine], costs[mine]
+            columns.append((seqs[mine], times[mine], amounts[mine], *of_row))
             before += len(seqs[mine])
-        seqs, times, amounts, codes, labels, values = map(np.concatenate, zip(*columns, strict=True))
+        seqs, times, amounts, codes, labels, values, costs = map(np.concatenate, zip(*columns, strict=True))
         names = self._fields[by][1].values if by else ()
         of_draws = self._propensities, self._sampled, np.concatenate(answered)
         known = _together(reports)
-        return DecidedEvents(times, amounts, codes, labels, values, names, seqs, self._hits, *of_draws, known)
+        return DecidedEvents(times, amounts, codes, labels, values, names, seqs, self._hits, *of_draws, known, costs)
 
 
 def _chosen(flags: NDArray[np.bool_]) -> Words | slice:

@@ -14,6 +14,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
+from shroff.app.cases.outcome_rates import OutcomeRate
 from shroff.errors import UsageError, nearest
 from shroff.events.event import TimeText, time_text
 from shroff.language.values import DAY_MS, HOUR_MS, day_at, day_named, day_start_ms, days_of, show_decimal
@@ -52,6 +53,10 @@ SHOWN: Final = {  # the figures of the table for people, and their heads
     "money_saved": "saved",
 }
 Span: TypeAlias = tuple[date, date]
+LabelsAsOf: TypeAlias = Annotated[
+    str | None,
+    Param("Labels known at this time; a day is its start, UTC.  [default: the newest record]", metavar="TIME"),
+]
 
 
 class ShowResults(OperationRequest["Results"], rename={"start": "from", "end": "to"}):
@@ -82,10 +87,7 @@ class ShowResults(OperationRequest["Results"], rename={"start": "from", "end": "
             metavar="day|week|month|rule|FIELD",
         ),
     ] = "week"
-    as_of: Annotated[
-        str | None,
-        Param("Labels known at this time; a day is its start, UTC.  [default: the newest record]", metavar="TIME"),
-    ] = None
+    as_of: LabelsAsOf = None
     zone: Annotated[
         str, Param("Time zone of the days, as Europe/Berlin.  [default: the project's]", metavar="ZONE")
     ] = ""
@@ -169,6 +171,8 @@ class ResultRow(msgspec.Struct, kw_only=True, rename={"start": "from", "end": "t
     Caught frauds are those that were not approved, missed ones those that were; false declines are declined events
     labeled genuine, `unlabeled_declines` those of which nothing is known. `money_saved` is the money of caught frauds.
     The precision of reviews is the share of frauds among reviewed events with a label; null without one.
+    The decline rate is that of all events. The false positive rate is the share of events without a fraud label that
+    were reviewed or declined, by rules or the score.
     A row is mature when its events are older than the label delay and 99 % of frauds are known at that age.
     The estimate of one that is not is null where too few frauds are known.
     `change` is that of figures since the days before, as many as these: 0.1 is a tenth more. It is empty where the log
@@ -192,6 +196,8 @@ class ResultRow(msgspec.Struct, kw_only=True, rename={"start": "from", "end": "t
     unlabeled_declines: int
     money_saved: str
     review_precision: float | None
+    decline_rate: OutcomeRate | None
+    false_positive_rate: OutcomeRate | None
     money: ResultMoney
     mature: bool
     estimate: FraudEstimate | None
@@ -232,6 +238,11 @@ class Results(OperationAnswer, dict=True):
         if self.before is not None:
             rows.append(("change", *(changed(self.total.change.get(name)) for name in SHOWN), ""))
         text = table(rows, (self.by, *SHOWN.values(), "final fraud"))
+        if self.by not in PERIODS:
+            rates = [
+                (row.value or "(missing)", row.decline_rate, row.false_positive_rate or "unknown") for row in self.rows
+            ]
+            text += f"\n\n{table(rates, (self.by, 'declined', 'false positives'))}"
         return f"{text}\n\n{page(__package__, 'results.txt', {}, found=self).rstrip()}"
 
     def hints(self) -> Sequence[str]:
@@ -315,7 +326,7 @@ def show_results(
     if by == RULE:
         finals[-1:] = final_fraud(events, np.where(everything == 1, 0, -1), 1, curve.as_of_ms, shares)[-1:]
     *answer.rows, answer.total = (
-        _row(definitions, span, value, tally, final, prior, is_mature=_end_ms(span[1], zone) <= mature_ms)
+        result_row(definitions, span, value, tally, final, prior, is_mature=_end_ms(span[1], zone) <= mature_ms)
         for span, value, tally, final, prior in zip(
             [*spans, (first, last)],
             [*values, UNSET],
@@ -326,7 +337,7 @@ def show_results(
         )
     )
     if is_there:
-        answer.before = _row(definitions, earlier, UNSET, before, None, is_mature=starts_ms[0] <= mature_ms)
+        answer.before = result_row(definitions, earlier, UNSET, before, None, is_mature=starts_ms[0] <= mature_ms)
     answer.review_hours = round(project.cases.worked_ms(starts_ms[0], starts_ms[-1]) / HOUR_MS, 2)
     places = definitions.settings.money_places
     if (explored := explored_declines(events, starts_ms[0], min(mature_ms, starts_ms[-1]))) is not None:
@@ -414,7 +425,7 @@ def mature_after_ms(definitions: Definitions, shares: Sequence[tuple[float, floa
     return max(delay_ms, known * DAY_MS)
 
 
-def _row(
+def result_row(
     definitions: Definitions,
     span: Span,
     value: str | UnsetType | None,
@@ -432,7 +443,7 @@ def _row(
     outcomes = [tally.of([outcome]) for outcome in OUTCOMES]
     reviewed = tally.of(["review"], ["fraud"])[0], tally.of(["review"], ["fraud", "genuine"])[0]
     caught, missed = tally.of(STOPPED, ["fraud"]), tally.of(["approve"], ["fraud"])
-    false_declines = tally.of(["decline"], ["genuine"])
+    false_declines, stopped = tally.of(["decline"], ["genuine"]), OUTCOMES[2:]
     ends = (fraud_money, final[1] if final else fraud_money) if is_mature else final
     counts: dict[str, Any] = dict(zip(OUTCOME_COUNTS, (count for count, _ in outcomes), strict=True))
     row = ResultRow(
@@ -449,12 +460,14 @@ def _row(
         unlabeled_declines=tally.of(["decline"], ["none"])[0],
         money_saved=money(caught[1]),
         review_precision=round(reviewed[0] / reviewed[1], 4) if reviewed[1] else None,
+        decline_rate=OutcomeRate.of(outcomes[3][0], events),
+        false_positive_rate=OutcomeRate.of(tally.of(stopped)[0] - tally.of(stopped, ["fraud"])[0], events - fraud),
         money=ResultMoney(*(money(units) for _, units in (*outcomes, caught, missed, false_declines))),
         mature=is_mature,
         estimate=None if ends is None else FraudEstimate(*map(money, ends)),
     )
     if prior is not None:
-        was, now = (_figures(of) for of in (_row(definitions, span, value, prior, None, is_mature=True), row))
+        was, now = (_figures(of) for of in (result_row(definitions, span, value, prior, None, is_mature=True), row))
         pairs = ((name, Decimal(str(was[name] or 0)), Decimal(str(now[name] or 0))) for name in was)
         row.change = {name: round(float(after / before - 1), 4) for name, before, after in pairs if before}
     return row

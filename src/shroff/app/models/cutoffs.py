@@ -118,6 +118,7 @@ class ScoreCutoffs(ProjectPart):
         model: str = "",
         reason: str = "",
         tag: str = "",
+        ends_experiment: bool = False,
     ) -> AppliedCutoffs:
         """Write thresholds of an event type into policy.yaml and make them active.
 
@@ -129,11 +130,12 @@ class ScoreCutoffs(ProjectPart):
             model: The model whose test rows they were chosen on, for the audit log.
             tag: The `policy_tag` of the policy that they were chosen for, or several with commas between them; without
                 it, any current policy is overwritten.
+            ends_experiment: Whether the experiment of the event type goes with the same change.
 
         Raises: ChangedMeanwhileError; UsageError where policy.yaml cannot be changed; DefinitionError where they fit
             nothing.
         """
-        from shroff.project.policy_text import POLICY, costs_of
+        from shroff.project.policy_text import POLICY, costs_of, without_experiment
 
         with config.editing(self._paths):
             if tag and self.policy_tag not in tag.split(","):
@@ -141,6 +143,7 @@ class ScoreCutoffs(ProjectPart):
             self._context.reload()
             policy = self._definitions.policy(event)
             text, changed = self.proposed(event, cuts, costs)
+            changed = without_experiment(changed, event) if ends_experiment else changed
             checked_with(self._context, {POLICY: changed})
             before, after = _cuts_told((policy.review_at, policy.decline_at)), _cuts_told(cuts) | dict(costs)
             there = costs_of(text, event) if costs else {}

@@ -56,7 +56,7 @@ WHICH: Final = (NOT_APPROVED, *OUTCOMES, "all")
 MONEY_DIGITS: Final = 6  # behind the point
 FILTERS: Final = (
     *("event", "rule", "day", "last", "zone", "min_score", "min_amount", "max_amount", "text"),
-    *("label", "as_of", "field", "value"),
+    *("label", "as_of", "field", "value", "arm"),
 )
 
 
@@ -94,6 +94,7 @@ class DecisionsWanted:
         text: Part of what the log has of the event, such as a card or a merchant; in small letters.
         label: Of `LABELS`, as known at a moment; by default at that of the newest record.
         field, value: A field of the event, and what it is; empty where it is missing.
+        arm: B where the rule took effect, A where it was in shadow; any otherwise.
     """
 
     which: str
@@ -108,6 +109,7 @@ class DecisionsWanted:
     as_of: str = ""
     field: str = ""
     value: str = ""
+    arm: str = ""
 
     def of_decision(self, row: DecisionRow) -> bool:
         """Whether a decision is wanted, as far as it says that itself."""
@@ -117,7 +119,8 @@ class DecisionsWanted:
         if not self.rule and self.min_score is None:
             return True
         decided = _DECIDED.decode(row.document)
-        if self.rule and self.rule not in (*decided.rules, *decided.shadow_rules):
+        hits = {"A": decided.shadow_rules, "B": decided.rules}.get(self.arm, decided.rules + decided.shadow_rules)
+        if self.rule and self.rule not in hits:
             return False
         return self.min_score is None or (decided.score is not None and decided.score >= self.min_score)
 
@@ -254,7 +257,7 @@ def _wanted(which: str, given: Mapping[str, str]) -> DecisionsWanted:
             "min_amount, max_amount: such as 250.00"
         ) from None
     text = msgspec.json.encode(given["text"].casefold())[1:-1].decode()  # as it stands in an event
-    about = [given[name] for name in FILTERS[-4:]]
+    about = [given[name] for name in FILTERS[-5:]]
     return DecisionsWanted(which, given["rule"], given["event"], starts_ms, least, low, high, text, *about)
 
 

@@ -251,6 +251,22 @@ public class Api extends Transport {
     }
 
     /**
+     * Compare the keys that an experiment or the rollout of a rule has drawn with all others, in money. Options:
+     * rule, as_of.
+     */
+    public Types.Experiment getExperiments(Map<String, String> options) {
+        return call("GET", "/api/v1/experiments", options, null, new TypeReference<Types.Experiment>() {});
+    }
+
+    /**
+     * End an experiment of policy.yaml: all keys get the policy of arm A, or with --promote the thresholds of
+     * arm B.
+     */
+    public Types.AppliedCutoffs postExperimentsEnd(Types.EndExperiment body) {
+        return call("POST", "/api/v1/experiments/end", Map.of(), body, new TypeReference<Types.AppliedCutoffs>() {});
+    }
+
+    /**
      * Profile features: type, cost, what reads them, and their values at the newest 1,000 decided events.
      * Options: event, expression.
      */
@@ -521,11 +537,6 @@ public class Api extends Transport {
     /** Put a draft in shadow: a new rule under its own id, a changed rule as a trial under another id. */
     public Types.AdoptedFile postRulesRuleDraftShadow(String rule, Types.ShadowDraft body) {
         return call("POST", "/api/v1/rules/" + part(rule) + "/draft/shadow", Map.of(), body, new TypeReference<Types.AdoptedFile>() {});
-    }
-
-    /** Compare the keys for which a rule with 'rollout' takes effect with all others, in money. */
-    public Types.Experiment getRulesRuleExperiment(String rule) {
-        return call("GET", "/api/v1/rules/" + part(rule) + "/experiment", Map.of(), null, new TypeReference<Types.Experiment>() {});
     }
 
     /** List the versions of a rule, with their authors. */

@@ -815,6 +815,16 @@ public interface Types {
     record DroppedEntries(
             @JsonProperty("dropped") Long dropped) {}
 
+    /**
+     * The experiment of policy.yaml, and whether all keys get the thresholds of arm B from now on; with a
+     * reason.
+     */
+    @JsonInclude(JsonInclude.Include.NON_NULL)
+    record EndExperiment(
+            @JsonProperty("rule") String rule,
+            @JsonProperty("reason") String reason,
+            @JsonProperty("promote") Boolean promote) {}
+
     /** An event of a key. `features` are the features of its entity in that decision. */
     @JsonInclude(JsonInclude.Include.NON_NULL)
     record EntityEvent(
@@ -889,12 +899,13 @@ public interface Types {
             @JsonProperty("events") Long events) {}
 
     /**
-     * Two random groups of keys: with the rule (`active`), and without it (`shadow`). `saved` is what the rule
-     * saves of 1,000 keys for which it was true, with its 95 % confidence interval. All events so far are
+     * Two random groups of keys: arm B, for which the rule takes effect, and arm A. `saved` is what arm B saves
+     * of 1,000 keys for which the rule was true, with its 95 % confidence interval. All events so far are
      * mature, and count, from the day `mature_from` on.
      */
     @JsonInclude(JsonInclude.Include.NON_NULL)
     record Experiment(
+            @JsonProperty("rule") String rule,
             @JsonProperty("arms") List<ExperimentArm> arms,
             @JsonProperty("saved") String saved,
             @JsonProperty("low") String low,
@@ -904,11 +915,30 @@ public interface Types {
     /** Mature events of a group of keys at which the rule was true, and what 1,000 keys cost by the policy. */
     @JsonInclude(JsonInclude.Include.NON_NULL)
     record ExperimentArm(
-            @JsonProperty("group") String group,
             @JsonProperty("keys") Long keys,
+            @JsonProperty("cost") String cost,
+            @JsonProperty("from") String from,
+            @JsonProperty("to") String to,
+            @JsonProperty("value") String value,
             @JsonProperty("events") Long events,
-            @JsonProperty("fraud") Long fraud,
-            @JsonProperty("cost") String cost) {}
+            @JsonProperty("volume") String volume,
+            @JsonProperty("approved") Long approved,
+            @JsonProperty("challenged") Long challenged,
+            @JsonProperty("reviewed") Long reviewed,
+            @JsonProperty("declined") Long declined,
+            @JsonProperty("fraud") FraudFigures fraud,
+            @JsonProperty("caught") Long caught,
+            @JsonProperty("missed") Long missed,
+            @JsonProperty("false_declines") Long falseDeclines,
+            @JsonProperty("unlabeled_declines") Long unlabeledDeclines,
+            @JsonProperty("money_saved") String moneySaved,
+            @JsonProperty("review_precision") Double reviewPrecision,
+            @JsonProperty("decline_rate") OutcomeRate declineRate,
+            @JsonProperty("false_positive_rate") OutcomeRate falsePositiveRate,
+            @JsonProperty("money") ResultMoney money,
+            @JsonProperty("mature") Boolean mature,
+            @JsonProperty("estimate") FraudEstimate estimate,
+            @JsonProperty("change") Map<String, Double> change) {}
 
     /** The explanation that `explain` adds to a decision; `model` where one scored the event. */
     @JsonInclude(JsonInclude.Include.NON_NULL)
@@ -1721,6 +1751,13 @@ public interface Types {
             @JsonProperty("count") Long count,
             @JsonProperty("money") String money) {}
 
+    /** A share of events with its 95 % confidence interval (Wilson). */
+    @JsonInclude(JsonInclude.Include.NON_NULL)
+    record OutcomeRate(
+            @JsonProperty("share") Double share,
+            @JsonProperty("low") Double low,
+            @JsonProperty("high") Double high) {}
+
     /** A user by id and name. */
     @JsonInclude(JsonInclude.Include.NON_NULL)
     record Person(
@@ -2026,11 +2063,12 @@ public interface Types {
      * missing). Caught frauds are those that were not approved, missed ones those that were; false declines are
      * declined events labeled genuine, `unlabeled_declines` those of which nothing is known. `money_saved` is
      * the money of caught frauds. The precision of reviews is the share of frauds among reviewed events with a
-     * label; null without one. A row is mature when its events are older than the label delay and 99 % of frauds
-     * are known at that age. The estimate of one that is not is null where too few frauds are known. `change` is
-     * that of figures since the days before, as many as these: 0.1 is a tenth more. It is empty where the log
-     * has not all of those days, and leaves out figures that were 0 or unknown. A day, week or month is compared
-     * with the row above it if that is as long.
+     * label; null without one. The decline rate is that of all events. The false positive rate is the share of
+     * events without a fraud label that were reviewed or declined, by rules or the score. A row is mature when
+     * its events are older than the label delay and 99 % of frauds are known at that age. The estimate of one
+     * that is not is null where too few frauds are known. `change` is that of figures since the days before, as
+     * many as these: 0.1 is a tenth more. It is empty where the log has not all of those days, and leaves out
+     * figures that were 0 or unknown. A day, week or month is compared with the row above it if that is as long.
      */
     @JsonInclude(JsonInclude.Include.NON_NULL)
     record ResultRow(
@@ -2050,6 +2088,8 @@ public interface Types {
             @JsonProperty("unlabeled_declines") Long unlabeledDeclines,
             @JsonProperty("money_saved") String moneySaved,
             @JsonProperty("review_precision") Double reviewPrecision,
+            @JsonProperty("decline_rate") OutcomeRate declineRate,
+            @JsonProperty("false_positive_rate") OutcomeRate falsePositiveRate,
             @JsonProperty("money") ResultMoney money,
             @JsonProperty("mature") Boolean mature,
             @JsonProperty("estimate") FraudEstimate estimate,

@@ -1,0 +1,60 @@
+"""Experiments: both arms in money, and how one on the policy is stopped or promoted."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from starlette.responses import Response
+
+from shroff.app.cases.experiment_operations import EndExperiment, ShowExperiment, experiments_in
+from shroff.errors import UsageError
+from shroff.people.access import Right
+from shroff.web.http.messages import Request
+from shroff.web.http.routes import Route, Screen
+from shroff.web.pages.renderer import page, see_other
+from shroff.web.pages.words import sentence
+
+if TYPE_CHECKING:
+    from shroff.web.service import Service
+
+PATH: Final = "/experiments"
+
+
+async def show(service: Service, request: Request, mistake: str = "") -> Response:
+    """One experiment, by default the first."""
+    given, definitions, found, why_not = request.query_params, service.project.definitions, None, ""
+    try:
+        wanted = ShowExperiment(rule=given.get("rule", ""), as_of=given.get("as_of") or None)
+        found = await service.operations.run(request.who, wanted)
+    except UsageError as error:
+        why_not = sentence(str(error))
+    return await page(
+        service,
+        request,
+        "experiments.html",
+        found=found,
+        known=experiments_in(definitions),
+        definitions=definitions,
+        why_not=why_not,
+        mistake=mistake,
+        given=given,
+        may_end=request.who.may(Right.SET_THRESHOLDS),
+    )
+
+
+async def end(service: Service, request: Request) -> Response:
+    """Stop an experiment on the policy, or promote its arm B."""
+    form = await request.form()
+    rule, reason = form.get("rule", ""), form.get("reason", "")
+    try:
+        wanted = EndExperiment(rule=rule, reason=reason, promote=bool(form.get("promote")))
+        await service.operations.run(request.who, wanted)
+    except UsageError as error:
+        return await show(service, request, sentence(str(error)))
+    return see_other(f"{PATH}?rule={rule}")
+
+
+ROUTES: Final = (
+    Route("GET", PATH, Right.READ_DECISIONS, show, screen=Screen("Experiments", "Policy", 6)),
+    Route("POST", PATH, Right.SET_THRESHOLDS, end),
+)
