@@ -223,6 +223,7 @@ def test_nothing_of_somebody_else_is_overwritten(bank):
         assert stale.status == 412
         assert (await asks.ask("PUT", DRAFT, {"text": RULE}, headers=NEW)).status == 412
         assert (await asks.ask("PUT", DRAFT, {"text": RULE})).status == 428
+        assert (await asks.ask("DELETE", DRAFT, headers=NEW)).status == 428
         for step in ("shadow", "approve", "activate"):
             assert (await asks.ask("POST", f"{DRAFT}/{step}", first, key="person")).status == 412
         assert "900" in (await asks.ask("GET", DRAFT)).json()["text"]

@@ -280,11 +280,11 @@ def tags_of(request: Request) -> list[str]:
 
 
 def precondition(request: Request) -> str:
-    """The versions that a change is for: tags of If-Match with commas between, or nothing for If-None-Match: *.
+    """The versions that a change is for: tags of If-Match with commas between; none for a PUT with If-None-Match: *.
 
     Raises: ProblemError with 428 where neither is sent.
     """
-    if request.headers.get("if-none-match", "").strip() == ANY:
+    if request.method == "PUT" and request.headers.get("if-none-match", "").strip() == ANY:
         return ""
     if tags := tags_of(request):
         return ",".join(tags)

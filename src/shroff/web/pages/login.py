@@ -155,7 +155,7 @@ def _link_gone(error: SignInError) -> Response:
 
 
 def _used(desk: Desk, token: str, form: Form, address: str, before: str) -> SignedIn:
-    if form.get("password") != form.get("again"):
+    if form["password"] != form["again"]:
         raise UsageError("the two passwords differ")
     name, shown = form["name"], form["display_name"]
     return links.use(
