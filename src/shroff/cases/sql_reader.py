@@ -59,7 +59,7 @@ from shroff.cases.case import (
 from shroff.cases.sql_tables import CaseTables
 from shroff.engine.let_through import SAMPLED
 from shroff.language.values import DAY_MS
-from shroff.runtime.text_signs import escaped
+from shroff.runtime.texts import escaped
 
 _ANSWERS: Final = ("decided", "undone")  # what tells in a history whether somebody answered
 AT_ONCE: Final = 500  # values in one list of a statement

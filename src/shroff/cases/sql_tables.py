@@ -11,7 +11,7 @@ from typing import Any, Final
 from sqlalchemy import BigInteger, Dialect, LargeBinary, Table, Text, TypeDecorator
 
 from shroff.people.sql import tables_of
-from shroff.runtime.text_signs import escaped, unescaped
+from shroff.runtime.texts import escaped, unescaped
 
 
 class AnyText(TypeDecorator[str]):

@@ -20,7 +20,7 @@ from shroff.adapters.databases.server_url import VERIFIED, ServerUrl
 from shroff.adapters.log.rows import RowTable
 from shroff.adapters.log.sql_text import SqlWording
 from shroff.errors import ShroffError, StorageError
-from shroff.runtime.text_signs import ESCAPE, escaped, unescaped
+from shroff.runtime.texts import ESCAPE, escaped, unescaped
 
 _PIECE_BYTES: Final = 32_000_000  # of one statement; PostgreSQL takes up to a gigabyte
 # A plan made for an empty table may be another one than that for thousands of rows.

@@ -11,7 +11,7 @@ from psycopg import Connection
 from psycopg.adapt import Dumper
 from psycopg.pq import Format
 
-from shroff.runtime.text_signs import ESCAPE, escaped
+from shroff.runtime.texts import ESCAPE, escaped
 
 # Numbers of types in PostgreSQL's catalogue (pg_type.dat): of an element, and of an array of it.
 _TEXT, _BYTEA, _BIGINT = (25, 1009), (17, 1001), (20, 1016)
