@@ -50,7 +50,7 @@ def test_a_draft_is_checked_without_reading_the_project_again(project, read):
     read.clear()
     for amount in (6, 7):
         checked = project.drafts.check("small", RULE.format(amount=amount))
-        assert (checked.is_ok, str(amount) in str(checked.rule)) == (True, True)
+        assert (checked.is_ok, str(amount) in str(checked.rules)) == (True, True)
 
     assert read == []
 
@@ -127,7 +127,7 @@ def test_an_edit_of_a_rule_types_that_rule_alone_and_runs_its_tests_alone(projec
         (folder / "rules" / f"r{number}.yaml").write_text(rule.replace("ID", f"r{number}").replace("AMOUNT", "5"))
     assert project.check().is_ok
     load, run = RuleLoader._rule, ruletests._Runner.run
-    monkeypatch.setattr(RuleLoader, "_rule", lambda self, node: typed.append(node) or load(self, node))
+    monkeypatch.setattr(RuleLoader, "_rule", lambda self, *of: typed.append(of) or load(self, *of))
     monkeypatch.setattr(
         ruletests._Runner, "run", lambda self, rule, *more: tested.append(rule.id) or run(self, rule, *more)
     )
@@ -136,5 +136,5 @@ def test_an_edit_of_a_rule_types_that_rule_alone_and_runs_its_tests_alone(projec
         project.context.reload()
         assert project.check().is_ok is is_ok
 
-    assert [node.get("id").text for node in typed] == ["r1"] * 3
+    assert [row.id for row, *_ in typed] == ["r1"] * 3
     assert tested == ["r1"] * 3

@@ -177,15 +177,15 @@ class RuleLoader:
         id_ = self._id(found.get("id"))
         on = self._known(found.get("on"), self._events.types, "event type")
         by = self._known(found.get("by"), self._events.entities, "entity")
-        if on is None or by is None:
-            return
         rows = [Row(id_, found)]
         if set(PARTS) & {*found.keys()}:
+            if on is None or by is None:
+                return
             scope = self._scope(f"table {id_}", on, by)
             rows = table_rows(found, id_ or "", scope, self._problems, self._warnings)
         yield from filter(None, [self._rule(row, on, by) for row in rows])
 
-    def _rule(self, row: Row, on: str, by: str) -> Rule | None:
+    def _rule(self, row: Row, on: str | None, by: str | None) -> Rule | None:
         found, id_, before = row.keys, row.id, len(self._problems)
         lacking = [name for name in ("when", "effect") if found.get(name) is None]
         if lacking:
@@ -196,6 +196,8 @@ class RuleLoader:
         rollout = loader.percent(found.get("rollout"), self._problems, "rollout")
         notify = self._notify(found.get("notify"))
         tests = self._tests(found.get("tests"), row)
+        if on is None or by is None:
+            return None
         when = self._when(found.get("when"), row, on, by)
         reason = self._reason(found.get("reason"), id_ or "", on, by) or row.reason
         if len(self._problems) > before or id_ is None or when is None or effect is None:

@@ -233,8 +233,7 @@ class Service:
     # ---- beginning and ending
 
     def begin(self, ended: Callable[[], None]) -> None:
-        """Begin to lead the log, or to stand by; in the event loop's thread. `ended` is called when that is
-        over.
+        """Begin to lead the log, or to stand by; in the event loop's thread. `ended` is called when that is over.
 
         Raises: UsageError for a sink that cannot be as it is set.
         """
@@ -280,10 +279,7 @@ class Service:
         self.queue.end("the service is stopping" if self._error is None else "the service has failed")
 
     def hand_over(self) -> None:
-        """Decide the queued submissions, then release the log to a standby. For any thread.
-
-        What comes later is turned away.
-        """
+        """Decide the queued submissions, then release the log to a standby; turn later ones away. For any thread."""
         self._stop.set()
         self.queue.wake()
 
@@ -412,9 +408,8 @@ class Service:
         """Reader of labels: values that look like hashes are ones, as decisions and exports show them."""
         definitions = self.project.definitions
         if self._label_reader is None or self._label_reader.definitions is not definitions:
-            self._label_reader = RequestReader(
-                definitions, self.project.taking.intake(keeps_hashes=True), self.project.context.now_ms
-            )
+            intake = self.project.taking.intake(keeps_hashes=True)
+            self._label_reader = RequestReader(definitions, intake, self.project.context.now_ms)
         return self._label_reader
 
     async def asked_of_log(self, act: Act | None, kind: str, bodies: Sequence[bytes]) -> list[msgspec.Raw]:
