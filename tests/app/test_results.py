@@ -150,6 +150,18 @@ def test_a_look_that_fails_halfway_counts_nothing_twice(bank, monkeypatch):
     assert bank.project.run(ShowResults()).total.events == before.events + 1
 
 
+def test_a_day_without_events_has_no_rates_and_no_change_of_what_is_unknown(tmp_path):
+    bank = Bank(tmp_path, {"notices/customer.yaml": None})
+    bank.pay(payment("p-1", "20.00", at=NOW_MS - 2 * DAY_MS), payment("p-2", "20.00", at=NOW_MS))
+    found = bank.project.run(ShowResults(by="day"))
+    rows = list(csv.DictReader(io.StringIO(b"".join(csv_lines(found)).decode())))
+
+    assert [row.change.get("events") for row in found.rows] == [None, -1, None]
+    assert [name for name in found.rows[1].change if "rate" in name or "basis" in name] == []
+    assert [row["decline_rate.share"] for row in rows] == ["0.0", "", "0.0"]
+    assert all(None not in row and None not in row.values() for row in rows), "as many cells in each as in the head"
+
+
 def test_csv_has_every_row(bank):
     found = bank.project.run(ShowResults(by="day"))
     rows = list(csv.DictReader(io.StringIO(b"".join(csv_lines(found)).decode())))

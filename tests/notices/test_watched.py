@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
+from datetime import date, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import msgspec
@@ -17,7 +18,8 @@ from shroff.errors import TransientError
 from shroff.events.event import time_text
 from shroff.language.values import DAY_MS, HOUR_MS, MINUTE_MS
 from shroff.notices.notification_worker import NoticeWorker
-from shroff.notices.reports.daily import report_due
+from shroff.notices.reports.daily import due_for, report_due
+from shroff.notices.reports.report_figures import day_of
 from shroff.notices.scheduled_notices import Watching
 from shroff.notices.store import REFUSED, SENT
 from shroff.notices.triggers import DecisionsTold
@@ -90,6 +92,14 @@ def test_a_weekly_report_compares_with_the_week_before_and_estimates_weeks_whose
     estimates = text.partition("once all are known (90 % interval)")[2]
     assert "week from 25 May" in estimates
     assert "EUR" in estimates.partition("week from 25 May")[2].partition(" to ")[0]
+
+
+def test_a_week_in_which_clocks_change_is_compared_with_whole_days(tmp_path):
+    daily = reported(tmp_path, "every: week\nzone: Europe/Berlin\n").services.notices["daily"]
+    for last in (date(2026, 3, 29), date(2026, 4, 5), date(2026, 10, 25)):
+        day = day_of(daily, due_for(daily, last, NOW_MS))
+        begins = [datetime.fromtimestamp(at_ms // 1_000, day.zone) for at_ms in (day.before_ms, day.start_ms)]
+        assert [f"{begin:%F %R}" for begin in begins] == [f"{last - timedelta(days):%F} 00:00" for days in (13, 6)]
 
 
 def test_the_report_has_a_chart_by_the_hours_of_its_zone(tmp_path):

@@ -61,6 +61,8 @@ def test_a_count_leads_to_its_decisions_and_csv_has_the_same(tmp_path):
         none = (await browser.get("/decisions/decisions.csv?outcome=all&label=none")).body.decode().splitlines()
         assert len(none) == 1 + 2
         assert "label: one of" in (await browser.get("/decisions?label=bad")).body.decode()
+        for field in ("nothing", "amount", "payment_id"):
+            assert "field: one of" in (await browser.get(f"/decisions?field={field}")).body.decode()
         rows = (await browser.get("/results/results.csv?by=day&zone=UTC")).body.decode().splitlines()
         assert rows[1].startswith(f"{DAY},{DAY},3,")
         assert "is no period and no field" in (await browser.get("/results?by=nothing")).body.decode()

@@ -204,6 +204,9 @@ class ResultRow(msgspec.Struct, kw_only=True, rename={"start": "from", "end": "t
     change: dict[str, float] = msgspec.field(default_factory=dict)
 
 
+NESTED: Final = {"estimate": FraudEstimate, "decline_rate": OutcomeRate, "false_positive_rate": OutcomeRate}
+
+
 class Results(OperationAnswer, dict=True):
     """What fraud cost and what decisions did, with the total of all events; those of several rules count once.
 
@@ -468,7 +471,8 @@ def result_row(
     )
     if prior is not None:
         was, now = (_figures(of) for of in (result_row(definitions, span, value, prior, None, is_mature=True), row))
-        pairs = ((name, Decimal(str(was[name] or 0)), Decimal(str(now[name] or 0))) for name in was)
+        known = (name for name in was if None not in (was[name], now[name]))
+        pairs = ((name, Decimal(str(was[name])), Decimal(str(now[name]))) for name in known)
         row.change = {name: round(float(after / before - 1), 4) for name, before, after in pairs if before}
     return row
 
@@ -477,8 +481,8 @@ def _cells(row: ResultRow) -> dict[str, Any]:
     """The values of a row, nested ones with their names joined by a dot."""
     cells: dict[str, Any] = {}
     for name, value in msgspec.to_builtins(row).items():
-        if name == "estimate" and value is None:
-            value = {"low": None, "high": None}
+        if value is None and name in NESTED:
+            value = dict.fromkeys(NESTED[name].__struct_fields__)
         inner = value if isinstance(value, dict) else {"": value}
         cells |= {f"{name}.{part}".rstrip("."): cell for part, cell in inner.items()}
     return cells

@@ -12,6 +12,7 @@ from urllib.parse import urlencode
 import msgspec
 from starlette.responses import Response
 
+from shroff.app.cases.result_operations import result_fields
 from shroff.errors import UsageError
 from shroff.events.event import time_text
 from shroff.events.summary import EventSummary
@@ -232,6 +233,8 @@ def _asked(service: Service, request: Request) -> tuple[DecisionsWanted, dict[st
     """Which decisions are asked for, and by which filters. Raises: ProblemError."""
     given = {name: request.query_params.get(name, "").strip() for name in FILTERS}
     given["zone"] = (given["zone"] or days_zone(service, request)) if given["day"] else ""
+    if given["field"] not in ("", *(fields := result_fields(service.project.definitions))):
+        raise BadQueryError(f"field: one of {', '.join(fields)}")
     return _wanted(request.query_params.get("outcome", NOT_APPROVED), given), given
 
 
@@ -269,7 +272,7 @@ def _score_of(text: str) -> float:
 
 def _chosen(project: Project, wanted: DecisionsWanted) -> ChosenDecisions | None:
     """The decisions that are asked for by what is not in a decision; None where nothing of that is asked for."""
-    if not (wanted.label or wanted.field):
+    if not (wanted.label or wanted.field or wanted.as_of):
         return None
     outcomes = {NOT_APPROVED: OUTCOMES[1:], "all": OUTCOMES}.get(wanted.which, (wanted.which,))
     field_value = (wanted.field, wanted.value) if wanted.field else None
@@ -307,7 +310,7 @@ def _totals(
     is chosen that can be read at once, else of the lines of this page.
     """
     found, amount_of = OutcomeTally(), amount_reader(definitions)
-    others = wanted.event, wanted.text, wanted.min_score, wanted.min_amount, wanted.max_amount
+    others = wanted.event, wanted.text, wanted.arm, wanted.min_score, wanted.min_amount, wanted.max_amount
     is_whole = chosen is not None and not any(other not in ("", None) for other in others)
     if chosen is None:
         is_whole = wanted.starts_ms is not None and _add_day(log, definitions, wanted, amount_of, found)
@@ -361,7 +364,9 @@ def _read(
     looked_at: int = LOOKED_AT,
 ) -> DecisionsPart:
     lines: list[DecisionLine] = []
-    end, least = upto, max(0, upto - looked_at) if chosen is None else 0
+    end, least = upto, max(0, upto - looked_at)
+    if chosen is not None:
+        least = int(chosen[0][chosen[0] <= upto][:-looked_at].max(initial=0))
     while end > least and len(lines) < most:
         start = max(least, end - _BLOCK)
         spans = [(start, end)]
