@@ -6,6 +6,7 @@ import asyncio
 import os
 import re
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -128,6 +129,66 @@ def test_a_file_that_arrived_in_the_folder_meanwhile_is_overwritten_by_nothing(r
     assert "is not empty" in asked(run, "GET", run.path).text
     assert [path.name for path in run.folder.iterdir()] == ["other.txt"]
     assert not run.server.should_exit
+
+
+def test_two_presses_begin_once_and_a_file_that_is_sent_meanwhile_changes_nothing(run):
+    async def pressed_twice() -> list[int]:
+        async with httpx2.AsyncClient(transport=httpx2.ASGITransport(run), base_url="http://127.0.0.1:8080") as client:
+            presses = [client.post(run.path, data={"do": "begin"}) for _ in range(2)]
+            other = client.put(f"{run.path}?name=other.csv", content=b"id,at\n1,2")
+            return [answer.status_code for answer in await asyncio.gather(*presses, other)]
+
+    sent(run, ROWS)
+    assert asyncio.run(pressed_twice()) == [303, 303, 409]
+    assert sent(run, "id,at\n", "other.csv").status_code == 409
+    assert "240 events were decided, with 240 labels" in ended(run)
+    assert (run.mistake, run.read) == ("", 480), "a step's count adds to those before it"
+
+
+def test_a_file_that_breaks_off_or_cannot_be_read_leaves_nothing_and_no_folder_of_this_machine_is_named(run):
+    async def broken() -> list[Any]:
+        told: list[Any] = []
+        parts = iter([{"type": "http.request", "body": b"id,at\n", "more_body": True}, {"type": "http.disconnect"}])
+
+        async def receive() -> Any:
+            return next(parts)
+
+        async def send(message: Any) -> None:
+            told.append(message)
+
+        scope = {"type": "http", "method": "PUT", "path": run.path, "query_string": b"name=x.csv", "headers": []}
+        await run(scope, receive, send)
+        return told
+
+    assert asyncio.run(broken())[0]["status"] == 422
+    assert not list(run.scratch.iterdir())
+    answer = sent(run, "no table", "read.me")
+    assert answer.text.startswith("read.me does not end in"), answer.text
+
+
+@pytest.mark.slow
+def test_a_service_that_is_ended_in_an_upload_ends_at_once_and_removes_the_copy(tmp_path):
+    folder = tmp_path / "bank"
+    folder.mkdir()
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    process = subprocess.Popen(
+        [SHROFF, "serve", "--port", "0"], cwd=folder, env=environment, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stderr is not None
+        where = urlsplit(process.stderr.readline().split()[-1])
+        head = f"PUT {where.path}?name=x.csv HTTP/1.1\r\nHost: x\r\nContent-Length: 999\r\n\r\nid,at\n"
+        with socket.create_connection((where.hostname, where.port)) as connection:
+            connection.sendall(head.encode())
+            while not list(tmp_path.glob("shroff-first-*/x.csv")):
+                time.sleep(0.01)
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(20) == 130
+        assert not list(tmp_path.glob("shroff-first-*"))
+        assert process.stderr.read().strip().startswith("Stopped.")
+    finally:
+        process.kill()
+        process.communicate()
 
 
 def test_a_template_makes_a_project_that_waits_for_events(run):

@@ -77,6 +77,7 @@ def serve(session: Session, host: str, port: int, rate: float, guest: str | None
         listening = opened.enter_context(bound(At(host, port)))
         where = f"http://{_shown(host)}:{listening.getsockname()[1]}"
         if empty is not None:
+            session.stopped = "A project that was created is kept; 'shroff ingest FILE' reads the rest of its file."
             first_run(empty, listening, where, session.say)
         project = session.project
         session.stopped = "Answered events are stored."

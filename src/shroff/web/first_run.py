@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
+import signal
 import socket
+from asyncio import Lock
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 import uvicorn
 from starlette.background import BackgroundTask
 from starlette.concurrency import run_in_threadpool
+from starlette.requests import ClientDisconnect
 from starlette.requests import Request as Upload
 from starlette.responses import PlainTextResponse, Response
 
@@ -42,6 +46,7 @@ ROWS_SHOWN: Final = 10
 FILE_BYTES_MAX: Final = 2 * 1024**3
 NAME_MAX: Final = 100  # characters of a file's name
 LEFT_S: Final = 20.0  # for which the last page waits for its reader
+ENDING_S: Final = 1  # for which an upload is waited for at the end
 BLANK: Final = "blank"
 
 
@@ -52,12 +57,16 @@ def first_run(folder: Path, listening: socket.socket, where: str, say: Callable[
         folder: New or empty.
         where: The address of the service, without a path.
 
-    Raises: KeyboardInterrupt by Ctrl-C.
+    Raises: KeyboardInterrupt by Ctrl-C and SIGTERM, so that the copy of the file is removed.
     """
+    logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # as the service does
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with TemporaryDirectory(prefix="shroff-first-") as scratch:
         run = FirstRun(folder.resolve(), Path(scratch), say)
         options: dict[str, Any] = {"log_config": None, "access_log": False, "server_header": False, "lifespan": "off"}
-        run.server = uvicorn.Server(uvicorn.Config(run, ws="none", proxy_headers=False, **options))
+        options |= {"ws": "none", "proxy_headers": False, "timeout_graceful_shutdown": ENDING_S}
+        run.server = uvicorn.Server(uvicorn.Config(run, **options))
+        listening.listen()  # whoever is told of it finds it
         say(f"{one_line(run.folder)} has no project yet. Open this link to make one from a file: {where}{run.path}")
         with listening.dup() as socket_of_run:
             run.server.run(sockets=[socket_of_run])
@@ -84,6 +93,7 @@ class FirstRun:
     report: IngestReport | None = None
     link: str | None = None  # of the first admin, once the project is there
     is_seen: Event = field(default_factory=Event)
+    turn: Lock = field(default_factory=Lock)  # of what changes the above
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
@@ -99,6 +109,9 @@ class FirstRun:
                 "way_says": "Try again",
             }
             response = alone("end.html", error.status, **words)
+        except Exception as error:
+            self.say(failure("a page is not shown", error))
+            raise
         await response(scope, receive, send)
 
     async def _answer(self, request: Request, upload: Upload) -> Response:
@@ -109,9 +122,14 @@ class FirstRun:
         if not secrets.compare_digest(request.path.encode(), self.path.encode()):
             raise ProblemError(404, "not-found", "Page not found", "open the link that the terminal shows")
         if request.method == "PUT":
-            return await self._take(request.query_params.get("name", ""), upload)
+            if self.turn.locked() or self.work is not None:
+                return PlainTextResponse("Another file is being read. Reload this page.", 409)
+            async with self.turn:
+                return await self._take(request.query_params.get("name", ""), upload)
         if request.method == "POST":
-            await self._go_on(await request.form())
+            form = await request.form()
+            async with self.turn:
+                await self._go_on(form)
             return see_other(self.path)
         return await run_in_threadpool(self._page)
 
@@ -130,9 +148,9 @@ class FirstRun:
                         return PlainTextResponse(words, 413)
                     out.write(part)
             await run_in_threadpool(self._propose, path)
-        except (ShroffError, OSError, ValueError) as error:
+        except (ShroffError, OSError, ValueError, ClientDisconnect) as error:
             path.unlink(missing_ok=True)
-            return PlainTextResponse(sentence(str(error)), 422)
+            return PlainTextResponse(self._said(error), 422)
         return PlainTextResponse("")
 
     def _propose(self, path: Path) -> None:
@@ -142,6 +160,9 @@ class FirstRun:
             key = project.context.paths.hash_key
             self.files = {name: (made / name).read_text("utf-8") for name in names if made / name != key}
         self.file = path
+
+    def _said(self, error: Exception) -> str:
+        return sentence(str(error).replace(f"{self.scratch}/", ""))
 
     def _forget(self) -> None:
         if self.file is not None:
@@ -187,7 +208,7 @@ class FirstRun:
         self.server.should_exit = True
 
     def _progress(self, read: int) -> None:
-        self.read = read
+        self.read += read
 
     def _page(self) -> Response:
         """The page of now."""
@@ -217,6 +238,6 @@ class FirstRun:
             except DefinitionError as error:
                 errors = error.problems
             except UsageError as error:
-                self.mistake = sentence(str(error))
+                self.mistake = self._said(error)
         may_begin = rows is not None and not rows["stops"] and rows["read"] > rows["refused"]
         return {"errors": errors, "rows": rows, "has_labels": labels is not None, "may_begin": may_begin}
