@@ -14,7 +14,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
-from shroff.app.cases.outcome_rates import OutcomeRate
+from shroff.app.cases.outcome_rates import FraudEstimate, FraudFigures, OutcomeRate, ResultMoney
 from shroff.errors import UsageError, nearest
 from shroff.events.event import TimeText, time_text
 from shroff.language.values import DAY_MS, HOUR_MS, day_at, day_named, day_start_ms, days_of, show_decimal
@@ -92,33 +92,6 @@ class ShowResults(OperationRequest["Results"], rename={"start": "from", "end": "
         str, Param("Time zone of the days, as Europe/Berlin.  [default: the project's]", metavar="ZONE")
     ] = ""
     format: Annotated[Literal["text", "csv"], Param("How a command prints it.", is_local=True)] = "text"
-
-
-class FraudFigures(msgspec.Struct):
-    """Known fraud: events, their money, and that money in basis points of the volume (null without volume)."""
-
-    count: int
-    money: str
-    basis_points: float | None
-
-
-class FraudEstimate(msgspec.Struct):
-    """The 90 % interval of the fraud money of a row once all of it is known."""
-
-    low: str
-    high: str
-
-
-class ResultMoney(msgspec.Struct):
-    """The money of the events that the counts of the same names count."""
-
-    approved: str
-    challenged: str
-    reviewed: str
-    declined: str
-    caught: str
-    missed: str
-    false_declines: str
 
 
 class SchemeRatio(msgspec.Struct):
