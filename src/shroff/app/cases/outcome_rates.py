@@ -48,3 +48,47 @@ class ResultMoney(msgspec.Struct):
     caught: str
     missed: str
     false_declines: str
+
+
+class SchemeRatio(msgspec.Struct):
+    """A share of the approved events of the calendar month and its limit.
+
+    It is null without such events; `days_left` is null where the month ends before the limit is reached at the pace of
+    the last 28 days, 0 beyond the limit.
+    """
+
+    name: str
+    ratio: float | None
+    limit: float
+    days_left: int | None
+
+
+class DeclineValue(msgspec.Struct):
+    """What the score's declines are worth, by explored events, each weighted by 1 / its propensity.
+
+    The precision is the share of frauds among declines, with its 95 % interval; `fraud_money` is that of these frauds.
+    """
+
+    explored: int
+    precision: float | None
+    low: float | None
+    high: float | None
+    fraud_money: str
+
+
+class MissedFraudRate(msgspec.Struct):
+    """Fraud among approvals by the sample of them, reported or not.
+
+    Of `sampled` approvals `reviewed` have an answer. The rate is the share of frauds among all approvals, with its 95 %
+    confidence interval; null before the first answer. `fraud_money` is that of these frauds. `uncovered` approvals of
+    the sample are in groups of one probability without any answer: rate and money leave the events of these out.
+    """
+
+    sampled: int
+    reviewed: int
+    uncovered: int
+    frauds: int
+    rate: float | None
+    low: float | None
+    high: float | None
+    fraud_money: str
