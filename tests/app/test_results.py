@@ -162,6 +162,30 @@ def test_a_day_without_events_has_no_rates_and_no_change_of_what_is_unknown(tmp_
     assert all(None not in row and None not in row.values() for row in rows), "as many cells in each as in the head"
 
 
+TYPES = """
+payment: { id: id, time: at, decide: true, fields: { id: text, at: time, card: text?, amount: money, code: integer? } }
+visit: { id: id, time: at, decide: true, fields: { id: text, at: time, card: text?, code: text? } }
+login: { id: id, time: at, decide: true, fields: { id: text, at: time, card: text?, code: boolean? } }
+entities: { card: { payment: card, visit: card, login: card } }
+"""
+
+
+def test_a_value_of_several_types_has_one_row_by_its_text(tmp_path):
+    bank = Bank(
+        tmp_path, {"notices/customer.yaml": None, "events.yaml": TYPES, "rules/large.yaml": None, "policy.yaml": None}
+    )
+    of_type = {"payment": (1, {"amount": "2.50"}), "visit": ("1", {}), "login": (True, {})}
+    at = time_text(NOW_MS)
+    bank.project.decide(
+        [{name: {"id": name, "at": at, "code": code, **more}} for name, (code, more) in of_type.items()]
+    )
+    found = bank.project.run(ShowResults(by="code"))
+    places, totals = bank.project.label_reports.decisions_with(["approve"], "", None, "", ("code", "1"), None)
+
+    assert [(row.value, row.events, row.volume) for row in found.rows] == [("1", 2, "2.50"), ("true", 1, "0.00")]
+    assert (len(places), totals[0]) == (2, (2, 250))
+
+
 def test_csv_has_every_row(bank):
     found = bank.project.run(ShowResults(by="day"))
     rows = list(csv.DictReader(io.StringIO(b"".join(csv_lines(found)).decode())))

@@ -55,6 +55,8 @@ def test_a_count_leads_to_its_decisions_and_csv_has_the_same(tmp_path):
         assert "All decisions of these days" in behind
         before = (await browser.get(fraud.replace(f"as_of={DAY}", f"as_of={DAY}T08:00:00Z&old="))).body.decode()
         assert "No decisions match this filter" in before, "the label was not known then"
+        early = (await browser.get(f"/results?by=day&zone=UTC&as_of={DAY}T23:59:59Z")).body.decode()
+        assert set(re.findall(r"as_of=([^\"&]*)\"", early)) == {f"{DAY}T23%3A59%3A59Z"}, "links look as early"
         of_field = (await browser.get("/results?by=channel&zone=UTC&in=count")).body.decode()
         link = re.search(r'<a href="([^"]*value=pos[^"]*)" aria-label="3 decisions"', of_field)[1].replace("&amp;", "&")
         assert (await browser.get(link)).body.decode().count("<tr data-row>") == 3
@@ -62,7 +64,7 @@ def test_a_count_leads_to_its_decisions_and_csv_has_the_same(tmp_path):
         assert len(none) == 1 + 2
         assert "label: one of" in (await browser.get("/decisions?label=bad")).body.decode()
         for field in ("nothing", "amount", "payment_id"):
-            assert "field: one of" in (await browser.get(f"/decisions?field={field}")).body.decode()
+            assert "Field: one of" in (await browser.get(f"/decisions?field={field}")).body.decode()
         rows = (await browser.get("/results/results.csv?by=day&zone=UTC")).body.decode().splitlines()
         assert rows[1].startswith(f"{DAY},{DAY},3,")
         assert "is no period and no field" in (await browser.get("/results?by=nothing")).body.decode()

@@ -236,7 +236,8 @@ class ResultEvents:
                 found = next((field for field in frame.type.fields if field.name == by), None)
                 values = np.full(len(frame), -1, np.int64)
                 if found is not None:
-                    values = codes.of(values_of(frame.evaluate(ThisField(found.type, by))))
+                    here = values_of(frame.evaluate(ThisField(found.type, by)))
+                    values = codes.of([None if value is None else key_text(value) for value in here])
                 is_mine = rows_of(piece.after + 1 + frame.rows, seqs) >= 0
                 kept.values[by] = np.append(kept.values.get(by, NO_WORDS), values[is_mine])
         self._fields[by] = last, codes
