@@ -164,8 +164,30 @@ def customer(page: Page) -> None:
     page.goto(path)
 
 
+def first_run(page: Page) -> None:
+    """An empty folder is served, and orders of the synthetic shop are dropped; a service of its own."""
+    with tempfile.TemporaryDirectory(prefix="shroff-first-run-") as scratch:
+        folder, environment = Path(scratch, "mybank"), os.environ | {"PYTHONPATH": str(ROOT / "src")}
+        folder.mkdir()
+        program = [sys.executable, "-m", "shroff"]
+        made = ["generate", "orders", "--batches", "1", "--size", "500", "--out", f"{scratch}/orders"]
+        subprocess.run([*program, *made], check=True, env=environment, capture_output=True)
+        serve = [*program, "serve", "--port", "0"]
+        running = subprocess.Popen(serve, cwd=folder, stderr=subprocess.PIPE, text=True, env=environment)
+        assert running.stderr is not None
+        address = re.search(r"http://\S+/first/\S+", running.stderr.readline())
+        assert address is not None
+        page.goto(address[0])
+        page.set_input_files("#file", f"{scratch}/orders/batch-01.parquet")
+        page.get_by_text("Guesses to look at").wait_for()
+        page.wait_for_load_state("networkidle")
+        running.send_signal(signal.SIGINT)
+        running.wait(ENDS_S)
+
+
 # As somebody meets them. What customers see is last: they are not signed in.
 PICTURES: Final = (
+    Picture("first-run", first_run),
     Picture("queue", at("/queue"), (DESK, DARK, PHONE)),
     Picture("case", case, (DESK, PHONE)),
     Picture("decision", decision, (DESK, DARK, PHONE)),
