@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from shroff.language.expression import ThisField
+from shroff.language.printer import text_of
 from shroff.project.definitions import Loaded, load_definitions
 from shroff.project.dependency_hash import teller_of
 from shroff.rules.rule_text import in_words
@@ -69,7 +71,13 @@ def test_each_row_is_a_rule_that_names_the_table_and_says_what_it_does():
 
     assert [rule.id for rule in definitions.rules] == ["large.fast", "large.2", "large.risky"]
     assert [rule.effect for rule in definitions.rules] == ["decline", "review", "review"]
-    assert fast.reason[0] == "large, row fast: "
+    assert [part for part in fast.reason if isinstance(part, str)] == [
+        "large, row fast: ",
+        "this.amount ",
+        ", card.payments_1h ",
+        ", this.country ",
+    ]
+    assert isinstance(fast.reason[2], ThisField), "no points stand before the columns"
     assert [test.hits for test in (*fast.tests, *second.tests)] == [(False, False, True), (True, False, False)]
     assert "and no row above it hits" in in_words(second, teller_of(definitions))
     assert "no row above" not in in_words(risky, teller_of(definitions)), "it overlaps none of them"
@@ -91,12 +99,20 @@ def test_bands_are_rules_over_the_sum_of_the_points_and_only_sums_that_are_possi
     ]
 
 
+def test_words_of_comparisons_and_bars_inside_a_text_are_its_own():
+    rules = loaded(TABLE.replace("'a|b'", "'x and not y'")).or_raise().rules
+
+    assert "this.country != 'x and not y'" in text_of(rules[1].when)
+
+
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
         ("| fast", "", "6: the line has 4 cells, and the first one 5."),
         ("| fast", "| Fast", "6: a row has a name of its own, of a to z, digits and _, not 'Fast'."),
         ("| risky", "| fast", "6: a row has a name of its own, of a to z, digits and _, not 'fast'."),
+        ("| fast", "| false", "6: a row has a name of its own, of a to z, digits and _, not 'false'."),
+        ("| row\n", "| effect\n", "5: each of row, effect, reason, notify, shadow, expires, rollout is a column once."),
         ("| decline |", "| |", "6: a rule lacks effect."),
         ("| decline |", "| deny |", "6: an effect is decline or challenge or review or allow or note, not 'deny'."),
         (">= 3", ">= 'a'", "6: '>=' does not take integer and text."),
@@ -115,6 +131,8 @@ def test_what_is_wrong_in_a_table_is_said_at_its_line(old: str, new: str, said: 
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
+        ("    points | when\n", "", "6: the first line of a scorecard is 'points | when'."),
+        ("20 | this.amount > 1_000", "20", "7: the line has 1 cells, and the first one 2."),
         ("20 |", "2.5 |", "7: points are a whole number, not '2.5'."),
         ("  bands: |", "  table: |", "1: a rule has a table with conditions and rows, or a scorecard with bands"),
     ],

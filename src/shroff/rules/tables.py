@@ -28,11 +28,12 @@ ROW: Final = "row"  # the column with the rows' names
 POINTS: Final = "points"
 OWN: Final = (ROW, "effect", "reason", "notify", "shadow", "expires", "rollout")  # columns that ask nothing
 PARTS: Final = ("table", "scorecard", "bands")
-_BAR: Final = re.compile(r"\|(?=(?:[^']*'[^']*')*[^']*$)")
+_OUTSIDE: Final = r"(?=(?:[^']*'[^']*')*[^']*$)"  # of texts in quotes
+_BAR: Final = re.compile(rf"\|{_OUTSIDE}")
 _SIGN: Final = re.compile(r"[<>=!]|(?:in|not|is)\b")
-_AND: Final = re.compile(rf"\s+and\s+(?={_SIGN.pattern})")
+_AND: Final = re.compile(rf"\s+and\s+(?={_SIGN.pattern}){_OUTSIDE}")
 _WHOLE: Final = re.compile(r"-?\d{1,9}")
-_NAME: Final = re.compile("[a-z0-9_]{1,100}")
+_NAME: Final = re.compile("(?!(?:true|false)$)[a-z0-9_]{1,100}")
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -91,6 +92,9 @@ def rows_of(rule: Mapping, id_: str, scope: Scope, problems: list[Problem], warn
             for row, ask in zip(asked, asks, strict=True):
                 row += [rewritten(ask, {here: operand})] if ask else []
             shown += [] if card else [f"{', ' if shown else ''}{cell.text} ", operand]
+    owned = [cell.text for cell in head if cell.text in OWN]
+    if len(set(owned)) < len(owned):
+        problems.append(head[0].problem(f"each of {', '.join(OWN)} is a column once."))
     for name, cells in zip(names, body, strict=True):
         if not _NAME.fullmatch(name) or names.count(name) > 1:
             problems.append(cells[0].problem(f"a row has a name of its own, of a to z, digits and _, not {name!r}."))
@@ -132,7 +136,10 @@ def _points(card: YamlNode | None, scope: Scope, problems: list[Problem]) -> tup
     """The sum of a scorecard's points, the sums that are possible, and the points in words."""
     total: Node = Literal(INTEGER, 0)
     sums, shown = {0}, list[str | Node]()
-    for points, asked in (cells[:2] for cells in lines_of(card, problems)[1:]):
+    head, *lines = lines_of(card, problems) or [[]]
+    if head and [cell.text for cell in head] != [POINTS, "when"]:
+        problems.append(head[0].problem("the first line of a scorecard is 'points | when'."))
+    for points, asked in (cells for cells in lines if len(cells) == 2):
         text = f"{points.text} when ({asked.text}) else 0"
         if not _WHOLE.fullmatch(points.text):
             problems.append(points.problem(f"points are a whole number, not {points.text!r}."))
@@ -140,7 +147,7 @@ def _points(card: YamlNode | None, scope: Scope, problems: list[Problem]) -> tup
             total = Arithmetic(INTEGER, "+", total, part) if shown else part
             sums |= {lower + int(points.text) for lower in sums if len(sums) < SETS_MAX}
             shown += [", " if shown else " points: ", part, f" for {asked.text}"]
-    return total, sorted(sums) if len(sums) < SETS_MAX else [], [total, *shown]
+    return total, sorted(sums) if len(sums) < SETS_MAX else [], [total, *shown] if shown else []
 
 
 def _ask(cell: Scalar, here: FeatureValue, scope: Scope, problems: list[Problem]) -> Node | None:
