@@ -46,7 +46,6 @@ ROWS_SHOWN: Final = 10
 FILE_BYTES_MAX: Final = 2 * 1024**3
 NAME_MAX: Final = 100  # characters of a file's name
 LEFT_S: Final = 20.0  # for which the last page waits for its reader
-ENDING_S: Final = 1  # for which an upload is waited for at the end
 BLANK: Final = "blank"
 
 
@@ -64,7 +63,7 @@ def first_run(folder: Path, listening: socket.socket, where: str, say: Callable[
     with TemporaryDirectory(prefix="shroff-first-") as scratch:
         run = FirstRun(folder.resolve(), Path(scratch), say)
         options: dict[str, Any] = {"log_config": None, "access_log": False, "server_header": False, "lifespan": "off"}
-        options |= {"ws": "none", "proxy_headers": False, "timeout_graceful_shutdown": ENDING_S}
+        options |= {"ws": "none", "proxy_headers": False, "timeout_graceful_shutdown": 1}
         run.server = uvicorn.Server(uvicorn.Config(run, **options))
         listening.listen()  # whoever is told of it finds it
         say(f"{one_line(run.folder)} has no project yet. Open this link to make one from a file: {where}{run.path}")
@@ -102,13 +101,14 @@ class FirstRun:
             request.check_head()
             response = await self._answer(request, Upload(scope, receive))
         except ProblemError as error:
-            words = {
-                "title": error.title,
-                "words": sentence(error.detail),
-                "way": request.path,
-                "way_says": "Try again",
-            }
-            response = alone("end.html", error.status, **words)
+            response = alone(
+                "end.html",
+                error.status,
+                title=error.title,
+                words=sentence(error.detail),
+                way=request.path,
+                way_says="Try again",
+            )
         except Exception as error:
             self.say(failure("a page is not shown", error))
             raise
@@ -142,10 +142,10 @@ class FirstRun:
                 async for part in upload.stream():
                     size += len(part)
                     if size > FILE_BYTES_MAX:
-                        words = (
-                            f"A file has at most {FILE_BYTES_MAX:,} bytes here. Use 'shroff init' and 'shroff ingest'."
+                        return PlainTextResponse(
+                            f"A file has at most {FILE_BYTES_MAX:,} bytes here. Use 'shroff init' and 'shroff ingest'.",
+                            413,
                         )
-                        return PlainTextResponse(words, 413)
                     out.write(part)
             await run_in_threadpool(self._propose, path)
         except (ShroffError, OSError, ValueError, ClientDisconnect) as error:
@@ -178,10 +178,9 @@ class FirstRun:
             self._forget()
         for name in self.files.keys() & form.keys():
             self.files[name] = form[name].replace("\r\n", "\n")
-        is_sound = (
+        if form.get("template") in config.TEMPLATES or (
             self.file is not None and do == "begin" and (await run_in_threadpool(self._look, self.file))["may_begin"]
-        )
-        if is_sound or form.get("template") in config.TEMPLATES:
+        ):
             self.work = Thread(target=self._work, args=(form.get("template", ""),), daemon=True, name="first run")
             self.work.start()
 

@@ -83,7 +83,11 @@ class FeatureProfiles(OperationAnswer):
                 each.name,
                 each.type,
                 "" if each.missing is None else f"{each.missing:.1%}",
-                *((each.low, each.median, each.high) if each.median else (_named(each), "", "")),
+                *(
+                    (each.low, each.median, each.high)
+                    if each.median
+                    else (", ".join(f"{value} {share:.0%}" for value, share in each.frequent), "", "")
+                ),
                 ", ".join(each.read_by),
             )
             for each in found
@@ -191,18 +195,14 @@ def _readers(definitions: Definitions, name: str) -> Iterator[str]:
     def reads(*nodes: Node) -> bool:
         return name in read_by(nodes, definitions.features.get).features
 
-    yield from (f"rule {rule.id}" for rule in definitions.rules if reads(rule.when, *_nodes(rule.reason)))
+    yield from (
+        f"rule {rule.id}"
+        for rule in definitions.rules
+        if reads(rule.when, *(part for part in rule.reason if not isinstance(part, str)))
+    )
     yield from (
         f"model of {event}"
         for event, model in definitions.models.items()
         if reads(*(each.node for each in model.inputs))
     )
     yield from (other.name for other in definitions.features.values() if other.name != name and reads(other.node))
-
-
-def _nodes(parts: Sequence[str | Node]) -> Iterator[Node]:
-    return (part for part in parts if not isinstance(part, str))
-
-
-def _named(profile: FeatureProfile) -> str:
-    return ", ".join(f"{value} {share:.0%}" for value, share in profile.frequent)
