@@ -10,6 +10,9 @@ import msgspec
 import pytest
 
 from shroff.web.http.authentication import gate_of
+from shroff.web.pages import decisions
+from shroff.web.pages.decisions import DecisionsWanted
+from tests.support.telling import NOW_MS, Bank, payment
 from tests.support.webs import Asker, Browser, Steps, asker, let_in
 from tests.web.test_pages import PAYMENT, RULE, TEMPLATE
 
@@ -71,3 +74,17 @@ def test_a_count_leads_to_its_decisions_and_csv_has_the_same(tmp_path):
         assert "is not a day" in (await browser.get("/results?from=yesterday")).body.decode()
 
     run(tmp_path, steps)
+
+
+def test_chosen_decisions_are_not_all_read_for_one_page_and_totals_of_an_arm_are_not_those_of_both(tmp_path):
+    bank = Bank(tmp_path, {"notices/customer.yaml": None})
+    bank.pay(*(payment(f"p-{number}", "20.00", at=NOW_MS) for number in range(120)))
+    wanted = DecisionsWanted("all", label="none", text="nowhere")
+    of_both, of_arm = DecisionsWanted("all", label="none"), DecisionsWanted("all", label="none", arm="B")
+    chosen = decisions._chosen(bank.project, wanted)
+    with bank.project.log.reading() as log:
+        part = decisions._read(bank.project, log, wanted, log.last_seq(), chosen, looked_at=60)
+        totals = [decisions._totals(bank.project.definitions, log, of, [], chosen) for of in (of_both, of_arm)]
+
+    assert (part.lines, part.looked_to > 0) == ([], True)
+    assert [found.is_whole for found in totals] == [True, False]
