@@ -154,3 +154,9 @@ def test_an_id_of_other_signs_is_refused():
 
     with pytest.raises(PushRefusedError, match="visible ASCII"):
         source("github").verified(headers, BODY, NOW_S * 1_000)
+
+
+@pytest.mark.parametrize("form", ["standard", "stripe", "github", "adyen"])
+def test_an_empty_secret_is_refused_since_anybody_could_sign_with_it(form):
+    with pytest.raises(UsageError):
+        WebhookSource({"form": form, "secrets": [""]}, None)

@@ -41,6 +41,8 @@ class WebhookSource:
             self._keys = [bytes.fromhex(key) if self._form == "adyen" else key.encode() for key in self._secrets]
         except ValueError:
             raise UsageError("a secret of Adyen has only hexadecimal digits.") from None
+        if not all(self._keys):
+            raise UsageError("a secret is empty.")
 
     def verified(self, headers: Mapping[str, str], body: bytes, now_ms: int) -> Push:
         by_form: Mapping[str, Callable[[Mapping[str, str], bytes, int], tuple[str, int | None]]] = {
