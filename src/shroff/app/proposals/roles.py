@@ -358,5 +358,5 @@ def currency_of(draft: Draft, amount: ProposedField | None, several: FileColumn 
         signs = [code for sign, code in _SIGNS.items() if any(sign in text for text in column.distinct[:300])]
         said = [*signs, *(word for word in words if word in CODES and word not in {"ALL", "TOP", "TRY"})]
         if said:
-            return said[0], f"by the sign or name of {column.path[-1]}"
-    return "EUR", "the file names no currency" if amount else "the file has no amounts"
+            return said[0], f"the currency by the sign or name of {column.path[-1]}"
+    return "EUR", "the currency, since the file names none" if amount else "the currency, since the file has no amounts"
