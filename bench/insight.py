@@ -65,7 +65,7 @@ def loads(folder: Path, count: int) -> list[Times]:
     with running([str(SHROFF), "-C", str(folder), "serve", "--port", "0"], 0) as port:
         url = f"http://127.0.0.1:{port}"
         with closing(signed_in(url, password)) as client:
-            csrf = client.get("/results").text.partition('name="csrf" value="')[2].partition('"')[0]
+            csrf = client.get("/results").text.partition('name="csrf" content="')[2].partition('"')[0]
             first = [timed(client, f"first, {path or 'by week'}", iter([f"/results?{path}"]))[0] for path in paths]
 
             def growing() -> Iterator[str]:

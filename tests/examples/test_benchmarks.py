@@ -48,9 +48,11 @@ SMALLER: dict[str, dict[str, object]] = {
     "sns": {"bench.sns.WARM_S": 0.1, "bench.sns.LOOPED": 10},
 }
 LONG = {
+    "attack": "--events 2000",
     "backends": "--events 500 --rounds 1 --large 0 --train 0",
     "deliveries": "--events 20",
     "first_minute": "--runs 1",
+    "insight": "--events 2000 --loads 1 --seeds 1",
     "interactive": "--events 2000 --loads 1 --runs 1",
     "large_files": "--most 0.001",
     "limits": "--seconds 0.05 --rounds 1",
@@ -66,7 +68,7 @@ LONG = {
     "streams_latency": "--rate 50 --seconds 1",
     "training_set": "--events 500 --rounds 1 --large 0",
 }
-ELSEWHERE = {"handbook", "small_files"}  # measure the real data: test_examples.py tries what they do on excerpts
+ELSEWHERE = {"handbook", "small_files", "suggest"}  # measure the real data: other tests try what they do on excerpts
 
 
 @pytest.fixture(name="quick", scope="module")
