@@ -118,7 +118,9 @@ def test_each_panel_beyond_a_demo_finds_something_of_a_worker(tmp_path, redis):
 
 def payment(name: str, at: datetime) -> str:
     found = {"payment_id": name, "paid_at": at.isoformat(timespec="milliseconds"), "card": f"c-{hash(name) % 9}"}
-    return json.dumps(found | {"merchant": "m-1", "amount": "12.50", "country": "DE", "channel": "web", "currency": "EUR"})
+    return json.dumps(
+        found | {"merchant": "m-1", "amount": "12.50", "country": "DE", "channel": "web", "currency": "EUR"}
+    )
 
 
 def shroff(bank, *words: str) -> subprocess.CompletedProcess[str]:

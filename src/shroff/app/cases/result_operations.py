@@ -14,7 +14,15 @@ import msgspec
 from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
-from shroff.app.cases.outcome_rates import FraudEstimate, FraudFigures, OutcomeRate, ResultMoney
+from shroff.app.cases.outcome_rates import (
+    DeclineValue,
+    FraudEstimate,
+    FraudFigures,
+    MissedFraudRate,
+    OutcomeRate,
+    ResultMoney,
+    SchemeRatio,
+)
 from shroff.errors import UsageError, nearest
 from shroff.events.event import TimeText, time_text
 from shroff.language.values import DAY_MS, HOUR_MS, day_at, day_named, day_start_ms, days_of, show_decimal
@@ -92,50 +100,6 @@ class ShowResults(OperationRequest["Results"], rename={"start": "from", "end": "
         str, Param("Time zone of the days, as Europe/Berlin.  [default: the project's]", metavar="ZONE")
     ] = ""
     format: Annotated[Literal["text", "csv"], Param("How a command prints it.", is_local=True)] = "text"
-
-
-class SchemeRatio(msgspec.Struct):
-    """A share of the approved events of the calendar month and its limit.
-
-    It is null without such events; `days_left` is null where the month ends before the limit is reached at the pace of
-    the last 28 days, 0 beyond the limit.
-    """
-
-    name: str
-    ratio: float | None
-    limit: float
-    days_left: int | None
-
-
-class DeclineValue(msgspec.Struct):
-    """What the score's declines are worth, by explored events, each weighted by 1 / its propensity.
-
-    The precision is the share of frauds among declines, with its 95 % interval; `fraud_money` is that of these frauds.
-    """
-
-    explored: int
-    precision: float | None
-    low: float | None
-    high: float | None
-    fraud_money: str
-
-
-class MissedFraudRate(msgspec.Struct):
-    """Fraud among approvals by the sample of them, reported or not.
-
-    Of `sampled` approvals `reviewed` have an answer. The rate is the share of frauds among all approvals, with its 95 %
-    confidence interval; null before the first answer. `fraud_money` is that of these frauds. `uncovered` approvals of
-    the sample are in groups of one probability without any answer: rate and money leave the events of these out.
-    """
-
-    sampled: int
-    reviewed: int
-    uncovered: int
-    frauds: int
-    rate: float | None
-    low: float | None
-    high: float | None
-    fraud_money: str
 
 
 class ResultRow(msgspec.Struct, kw_only=True, rename={"start": "from", "end": "to"}):
