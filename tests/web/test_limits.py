@@ -348,8 +348,8 @@ def test_the_places_of_a_text_are_found_once_however_many_mistakes_it_has(bank):
 def test_the_tests_of_a_rule_end_in_time_and_those_that_were_stopped_fail(bank):
     project = app.open_exactly(bank)
     checked = project.drafts.check("x", RULE + TEST)
-    assert checked.rule is not None
-    (stopped,) = run_tests_of(checked.rule, project.definitions, seconds_max=-1.0)
+    assert len(checked.rules) == 1
+    (stopped,) = run_tests_of(checked.rules[0], project.definitions, seconds_max=-1.0)
 
     assert stopped.problem is not None
     assert "was stopped" in str(stopped.problem)
