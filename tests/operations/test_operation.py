@@ -28,9 +28,10 @@ from shroff.client.synchronous import Client
 from shroff.config import TEMPLATE_FOLDER
 from shroff.errors import RefusalError, UsageError
 from shroff.operations import declaration, manifest
-from shroff.operations.declaration import Operation, OperationAnswer, OperationRequest, Param, operation
+from shroff.operations.declaration import ITEM, Operation, OperationAnswer, OperationRequest, Param, operation
 from shroff.people.access import Right, Who
 from shroff.people.store import rows_of
+from shroff.runtime.texts import section
 from shroff.web.api.operations import route_of
 from shroff.web.http.openapi import openapi
 from tests.support.webs import asker
@@ -43,16 +44,27 @@ class SameListError(RefusalError):
 
 
 class CompareLists(OperationRequest["Compared"], rename={"start": "from"}):
-    """Two lists to compare."""
+    """Two lists to compare.
 
-    first: Annotated[str, Param("The first list.", complete="list_names")]
-    second: Annotated[str, Param("The second list.", complete="list_names")]
-    start: Annotated[str, Param("Ignore values before this one.", flags="--from", metavar="VALUE")] = ""
+    Args:
+        first: The first list.
+        second: The second list.
+        start (VALUE): Ignore values before
+            this one.
+        side: The side to name.
+        is_loud: Use capitals.
+        skip: A value to skip. May be repeated.
+        by: Who compares.
+    """
+
+    first: Annotated[str, Param(complete="list_names")]
+    second: Annotated[str, Param(complete="list_names")]
+    start: Annotated[str, Param(flags="--from")] = ""
     most: Annotated[int, Param("How many values to name.")] = 20
-    side: Annotated[Literal["both", "first"], Param("The side to name.")] = "both"
-    is_loud: Annotated[bool, Param("Use capitals.", flags="--loud")] = False
-    skip: Annotated[tuple[str, ...], Param("A value to skip. May be repeated.")] = ()
-    by: Annotated[str, Param("Who compares.", is_local=True)] = ""
+    side: Literal["both", "first"] = "both"
+    is_loud: Annotated[bool, Param(flags="--loud")] = False
+    skip: tuple[str, ...] = ()
+    by: Annotated[str, Param(is_local=True)] = ""
 
 
 class Compared(OperationAnswer):
@@ -72,7 +84,11 @@ class Compared(OperationAnswer):
 
 
 def compare_lists(lists: ListFiles, who: Who, request: CompareLists) -> Compared:
-    """Compare the values of two lists."""
+    """Compare the values of two lists.
+
+    Examples:
+        shroff lists compare one two
+    """
     if request.first == request.second:
         raise SameListError(f"{request.first} is one list")
     there, others = ({entry.value for entry in lists.entries(name)} for name in (request.first, request.second))
@@ -90,7 +106,6 @@ def made() -> Iterator[Operation[..., Compared]]:
         audit="list.compare",
         is_long=True,
         refusals=[SameListError],
-        examples=["shroff lists compare one two"],
     )
     manifest.load("lists")
     yield declare(compare_lists)
@@ -220,6 +235,8 @@ def test_each_operation_says_what_it_does_and_takes_what_a_project_can_give():
         assert one.summary.endswith("."), one.name
         assert set(one.needs.values()) <= given, f"{one.name} takes {one.needs}"
         assert one.name.split()[0] in manifest.commands(), one.name
+        described = {item[0] for base in one.request.__mro__ for item in ITEM.findall(section(base.__doc__, "Args")[1])}
+        assert described <= {field.name for field in one.fields}, f"{one.name}: Args name what is no field"
         for field in one.fields:
             is_of_job = one.is_long and (field.name in one.job_fields if one.job_fields else not field.about.is_local)
             assert not (is_of_job and "Path" in str(field.type)), "jobs name paths by InPath and OutPath"

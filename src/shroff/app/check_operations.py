@@ -28,31 +28,22 @@ REFUSALS_SHOWN: Final = 10
 
 
 class CheckProject(OperationRequest["ProjectChecked"]):
-    """The project's files, and a file whose lines are looked at."""
+    """The project's files, and a file whose lines are looked at.
 
-    file: Annotated[
-        Path | None,
-        Param(
-            "Also read the first 10,000 lines of FILE; show three as events, and all that would go wrong with "
-            "'ingest'.",
-            flags="--with",
-            metavar="FILE",
-            complete="files",
-        ),
-    ] = None
+    Args:
+        file (FILE): Also read the first 10,000 lines of FILE; show three as events, and all that would go wrong with
+            'ingest'.
+        labels (FILE): Labels of these events, as for 'shroff ingest'.
+        format (FORMAT): csv, jsonl, parquet or avro.  [default: by the file's extension, else by its content]
+    """
+
+    file: Annotated[Path | None, Param(flags="--with", complete="files")] = None
     as_type: Annotated[
         str | None,
         AsEvent("The event type of the lines of FILE, or label.  [default: the only type, or each line names its own]"),
     ] = None
-    labels: Annotated[Path | None, Param("Labels of these events, as for 'shroff ingest'.", metavar="FILE")] = None
-    format: Annotated[
-        str | None,
-        Param(
-            "csv, jsonl, parquet or avro.  [default: by the file's extension, else by its content]",
-            metavar="FORMAT",
-            complete="formats",
-        ),
-    ] = None
+    labels: Path | None = None
+    format: Annotated[str | None, Param(complete="formats")] = None
 
     def __post_init__(self) -> None:
         of_lines = {"--as": self.as_type, "--labels": self.labels, "--format": self.format}
@@ -85,13 +76,15 @@ class ProjectChecked(ReportAnswer[tuple[str, Sequence[str]]], rename={"lines": "
         return 0 if self.ok and not (self.lines and (self.lines["refused"] or self.lines["stops"])) else 1
 
 
-@operation(
-    "check",
-    right="read:definitions",
-    examples=["shroff check", "shroff -C mybank check --json", "shroff check --with march.csv --as payment"],
-)
+@operation("check", right="read:definitions")
 def check_project(project: Project, systems: Systems, request: CheckProject) -> ProjectChecked:
-    """Check all project files, run the rules' tests, estimate feature costs, and print the rules in words."""
+    """Check all project files, run the rules' tests, estimate feature costs, and print the rules in words.
+
+    Examples:
+        shroff check
+        shroff -C mybank check --json
+        shroff check --with march.csv --as payment
+    """
     file = request.file
     report = project.check()
     text, lines, definitions = repr(report), None, report.definitions

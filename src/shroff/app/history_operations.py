@@ -20,40 +20,43 @@ if TYPE_CHECKING:
 
 
 class ReplayDecision(OperationRequest["Replay"]):
-    """The decision to compute again."""
+    """The decision to compute again.
 
-    reference: Annotated[str, Param("The event.", metavar="[TYPE/]ID", complete="references")]
-    is_full: Annotated[bool, Param("Read the whole log before the event.", flags="--full")] = False
+    Args:
+        reference ([TYPE/]ID): The event.
+        is_full: Read the whole log before the event.
+    """
+
+    reference: Annotated[str, Param(complete="references")]
+    is_full: Annotated[bool, Param(flags="--full")] = False
 
 
-@operation("replay", right="read:decisions", examples=["shroff replay p-1", "shroff replay payment/p-1 --json"])
+@operation("replay", right="read:decisions")
 def replay_decision(history: DecisionHistory, request: ReplayDecision) -> Replay:
     """Compute one decision again from the log with the definitions active then, and compare every byte.
 
     Without --full only the earlier events of its keys are read where that gives the same bytes.
+
+    Examples:
+        shroff replay p-1
+        shroff replay payment/p-1 --json
     """
     return history.replay(request.reference, is_full=request.is_full).document()
 
 
 class VerifyLog(OperationRequest["VerifiedLog"]):
-    """The engines, and how much of the log they compute again."""
+    """The engines, and how much of the log they compute again.
 
-    engines: Annotated[
-        str | None,
-        Param(
-            "online: all decisions. batch: all features and most hits. naive: features of a sample, by the definition."
-            "  [default: online,batch,naive; without batch with --last]",
-            complete="engines",
-        ),
-    ] = None
-    sample: Annotated[
-        Annotated[int, msgspec.Meta(ge=1)] | None,
-        Param("Events for the naive engine.  [default: 200, and fewer where they take longer than 5 s]"),
-    ] = None
-    last: Annotated[
-        Annotated[int, msgspec.Meta(ge=1)] | None,
-        Param("Compare only the last N sequence numbers; earlier events are read, and not compared.", metavar="N"),
-    ] = None
+    Args:
+        engines: online: all decisions. batch: all features and most hits. naive: features of a sample, by the
+            definition.  [default: online,batch,naive; without batch with --last]
+        sample: Events for the naive engine.  [default: 200, and fewer where they take longer than 5 s]
+        last (N): Compare only the last N sequence numbers; earlier events are read, and not compared.
+    """
+
+    engines: Annotated[str | None, Param(complete="engines")] = None
+    sample: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    last: Annotated[int, msgspec.Meta(ge=1)] | None = None
 
 
 class VerifiedLog(ReportAnswer["tuple[Verification, VerifyLog]"]):
@@ -92,15 +95,16 @@ class VerifiedLog(ReportAnswer["tuple[Verification, VerifyLog]"]):
         return 1 if self.mismatches else 3 if self.unread else 0
 
 
-@operation(
-    "verify",
-    right="read:decisions",
-    examples=["shroff verify", "shroff verify --engines naive --sample 500", "shroff verify --last 1000000"],
-)
+@operation("verify", right="read:decisions")
 def verify_log(history: DecisionHistory, log: ProjectLog, progress: ProgressSteps, request: VerifyLog) -> VerifiedLog:
     """Compute the whole log again through the engines, and compare features, decisions and receipts.
 
     Exit status 1 on a mismatch, 3 if a part of the log could not be compared.
+
+    Examples:
+        shroff verify
+        shroff verify --engines naive --sample 500
+        shroff verify --last 1000000
     """
     from shroff.replay.verification import engines_for
 

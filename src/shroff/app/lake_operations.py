@@ -28,8 +28,11 @@ group(
     The lake is a folder, s3://bucket/prefix, gs://bucket/prefix or az://container/prefix; 'lake:' in shroff.yaml or
     --to names it. It follows the log and keeps its own manifests. Files that 'shroff lake files' does not list are
     not part of it.
+
+    Examples:
+        shroff lake write --to ./lake
+        shroff lake files --json
     """,
-    examples=("shroff lake write --to ./lake", "shroff lake files --json"),
 )
 
 
@@ -49,34 +52,29 @@ Partitions = Annotated[
 
 
 class OfLake(OperationRequest[Outcome_co]):
-    """A request about the lake of shroff.yaml, or about another one."""
+    """A request about the lake of shroff.yaml, or about another one.
 
-    to: Annotated[
-        str | None,
-        Param(
-            "A folder, s3://bucket/prefix, gs://bucket/prefix or az://container/prefix.  [default: 'lake' in "
-            "shroff.yaml]",
-            metavar="PLACE",
-            is_local=True,
-        ),
-    ] = None
+    Args:
+        to (PLACE): A folder, s3://bucket/prefix, gs://bucket/prefix or az://container/prefix.  [default: 'lake' in
+            shroff.yaml]
+    """
+
+    to: Annotated[str | None, Param(is_local=True)] = None
 
 
 class WriteLake(OfLake["LakeReport"]):
     """Write new records of the log to the lake."""
 
 
-@operation(
-    "lake write",
-    right="run:jobs",
-    is_long=True,
-    kind="lake",
-    examples=["shroff lake write", "shroff lake write --to s3://mybank/shroff"],
-)
+@operation("lake write", right="run:jobs", is_long=True, kind="lake")
 def write_lake(lake: Lakes, progress: ProgressSteps, request: WriteLake) -> LakeReport:
     """Append new records of the log to the lake, exactly once even if interrupted and repeated.
 
     It can run while other processes write the log or the same lake.
+
+    Examples:
+        shroff lake write
+        shroff lake write --to s3://mybank/shroff
     """
     with lake.open(request.to) as opened:
         done = opened.write(progress.counting("writing, places"))
@@ -85,21 +83,26 @@ def write_lake(lake: Lakes, progress: ProgressSteps, request: WriteLake) -> Lake
 
 
 class CompactLake(OfLake["Compaction"]):
-    """Which files of the lake to merge and to remove."""
+    """Which files of the lake to merge and to remove.
 
-    least: Annotated[
-        int | None, Param("Compact days with at least this many small files.  [default: 4]", metavar="N")
-    ] = None
-    grace: Annotated[str, Param("Retention of replaced files, for readers with an older list.", metavar="DURATION")] = (
-        "1d"
-    )
+    Args:
+        least (N): Compact days with at least this many small files.  [default: 4]
+        grace (DURATION): Retention of replaced files, for readers with an older list.
+    """
+
+    least: int | None = None
+    grace: str = "1d"
 
 
-@operation("lake compact", right="run:jobs", examples=["shroff lake compact", "shroff lake compact --grace 0s"])
+@operation("lake compact", right="run:jobs")
 def compact_lake(lake: Lakes, request: CompactLake) -> Compaction:
     """Merge the small files of a day, and remove replaced files and those of killed writers.
 
     Files are removed only after --grace.
+
+    Examples:
+        shroff lake compact
+        shroff lake compact --grace 0s
     """
     with lake.open(request.to) as opened:
         done = opened.compact(files_min=request.least, grace=request.grace)
@@ -131,11 +134,7 @@ class PublishedLake(OperationAnswer):
         return 1 if any(format_.problems for format_ in self.formats) else 0
 
 
-@operation(
-    "lake publish",
-    right="run:jobs",
-    examples=["shroff lake publish", "shroff lake publish --to s3://mybank/shroff --json"],
-)
+@operation("lake publish", right="run:jobs")
 def publish_lake(lake: Lakes, request: PublishLake) -> PublishedLake:
     """Publish the lake as Delta Lake or Iceberg tables, up to its last manifest.
 
@@ -144,6 +143,10 @@ def publish_lake(lake: Lakes, request: PublishLake) -> PublishedLake:
     'delta: true' or 'catalog:' under 'lake' in shroff.yaml does this after each commit; without them, this command
     makes Delta tables. A repeated run continues from the tables' state, and several may run at once. Readers of the
     tables see each row once, even during compaction.
+
+    Examples:
+        shroff lake publish
+        shroff lake publish --to s3://mybank/shroff --json
     """
     with lake.open(request.to) as opened:
         return PublishedLake(formats=opened.publish(), lake=opened.address)
@@ -153,16 +156,16 @@ class CheckLake(OfLake["LakeCheck"]):
     """The lake to check."""
 
 
-@operation(
-    "lake check",
-    right="read:decisions",
-    examples=["shroff lake check", "shroff lake check --to gs://mybank/shroff --json"],
-)
+@operation("lake check", right="read:decisions")
 def check_lake(lake: Lakes, progress: ProgressSteps, request: CheckLake) -> LakeCheck:
     """Verify the lake: fetch every file, and compare its hash and sequence numbers. Exit status 1 on a mismatch.
 
     Each position of the log must occur exactly once. JSON documents are checked too: each must match its row in the
     lake, or in the log if the lake has documents only.
+
+    Examples:
+        shroff lake check
+        shroff lake check --to gs://mybank/shroff --json
     """
     with lake.open(request.to) as opened:
         found = opened.check(progress.counting("checking, files"))
@@ -171,9 +174,13 @@ def check_lake(lake: Lakes, progress: ProgressSteps, request: CheckLake) -> Lake
 
 
 class ListLakeFiles(OfLake["ListedLakeFiles"]):
-    """Which files to list."""
+    """Which files to list.
 
-    folder: Annotated[str, Param("Only its files, as of events/type=payment.", is_argument=True)] = ""
+    Args:
+        folder: Only its files, as of events/type=payment.
+    """
+
+    folder: Annotated[str, Param(is_argument=True)] = ""
 
 
 class LakeFile(msgspec.Struct):
@@ -200,13 +207,14 @@ class ListedLakeFiles(OperationAnswer):
         return "\n".join(file.file for file in self.files)
 
 
-@operation(
-    "lake files",
-    right="read:decisions",
-    examples=["shroff lake files events/type=payment", "shroff lake files --json"],
-)
+@operation("lake files", right="read:decisions")
 def list_lake_files(lake: Lakes, request: ListLakeFiles) -> ListedLakeFiles:
-    """List the current files of the lake, one per line: all, or those of a FOLDER such as events/type=payment."""
+    """List the current files of the lake, one per line: all, or those of a FOLDER such as events/type=payment.
+
+    Examples:
+        shroff lake files events/type=payment
+        shroff lake files --json
+    """
     with lake.open(request.to) as opened:
         named, state, start = opened.files(request.folder), opened.state, opened.address.rstrip("/")
         files = [
@@ -217,38 +225,33 @@ def list_lake_files(lake: Lakes, request: ListLakeFiles) -> ListedLakeFiles:
 
 
 class DecideLake(OfLake["ReplayRun"], kw_only=True):
-    """The folder for what a cluster decides of the log in the lake."""
+    """The folder for what a cluster decides of the log in the lake.
 
-    out: Annotated[
-        Path,
-        Param(
-            "The folder for decisions and state, visible to every machine. An interrupted run continues from it.",
-            flags="--out",
-            metavar="FOLDER",
-        ),
-    ]
-    backend: Annotated[
-        str, Param("spark: state partitioned by each entity's keys, on a cluster.", complete="spark")
-    ] = "spark"
+    Args:
+        out (FOLDER): The folder for decisions and state, visible to every machine. An interrupted run continues from
+            it.
+        backend: spark: state partitioned by each entity's keys, on a cluster.
+        places (N): Save state after this many log positions.  [65536]
+    """
+
+    out: Annotated[Path, Param(flags="--out")]
+    backend: Annotated[str, Param(complete="spark")] = "spark"
     cluster: Cluster = None
     partitions: Partitions = None
-    places: Annotated[int | None, Param("Save state after this many log positions.  [65536]", metavar="N")] = None
+    places: int | None = None
 
 
-@operation(
-    "lake decide",
-    right="run:jobs",
-    examples=[
-        "shroff lake decide --out ./decided",
-        "shroff lake decide --out /shared/decided --cluster spark://10.0.0.5:7077",
-    ],
-)
+@operation("lake decide", right="run:jobs")
 def decide_lake(history: DecisionHistory, lake: Lakes, progress: ProgressSteps, request: DecideLake) -> ReplayRun:
     """Decide the log in a lake again with many processes, and compare. Exit status 1 on a difference.
 
     The receipts equal those of a single process, byte for byte. Use it for a log that is too large for one machine;
     for smaller logs 'shroff verify' is much faster. Definitions that cannot be split by key, such as rules with 'since
     flag', are refused by name.
+
+    Examples:
+        shroff lake decide --out ./decided
+        shroff lake decide --out /shared/decided --cluster spark://10.0.0.5:7077
     """
     with (
         history.cluster(request.backend, request.cluster, request.partitions) as processes,

@@ -30,12 +30,13 @@ LetterId = Annotated[str, Param("The letter.")]
 
 group(
     "notices",
-    """List notices, preview their mails, send a test, and resend failed letters.""",
-    examples=(
-        "shroff notices",
-        "shroff notices preview customer --event payment/p-1",
-        "shroff notices test customer ann@bank.example",
-    ),
+    """List notices, preview their mails, send a test, and resend failed letters.
+
+    Examples:
+        shroff notices
+        shroff notices preview customer --event payment/p-1
+        shroff notices test customer ann@bank.example
+    """,
 )
 
 
@@ -89,9 +90,13 @@ class Notices(OperationAnswer):
         return [f"shroff notices preview {self.notices[0].name}", "shroff notices letters"] if self.notices else ()
 
 
-@operation("notices list", right="send:notices", http="GET /notices", examples=["shroff notices list"])
+@operation("notices list", right="send:notices", http="GET /notices")
 def list_notices(files: NoticeFiles, request: ListNotices) -> Notices:
-    """List the notices of the project with their triggers and channels."""
+    """List the notices of the project with their triggers and channels.
+
+    Examples:
+        shroff notices list
+    """
     return Notices(
         notices=[
             NoticeShown(
@@ -119,14 +124,16 @@ def _check_known(files: NoticeFiles, name: str) -> None:
 
 
 class PreviewNotice(OperationRequest["MailPreview"]):
-    """The mail of a notice."""
+    """The mail of a notice.
+
+    Args:
+        html_file (FILE): Write the HTML into this file.
+    """
 
     name: Name
     event: EventOf = ""
     day: DayOf = ""
-    html_file: Annotated[
-        Path | None, Param("Write the HTML into this file.", flags="--html", metavar="FILE", is_local=True)
-    ] = None
+    html_file: Annotated[Path | None, Param(flags="--html", is_local=True)] = None
 
 
 class MailPreview(OperationAnswer, rename={"plain": "text"}):
@@ -140,19 +147,15 @@ class MailPreview(OperationAnswer, rename={"plain": "text"}):
         return f"Subject: {self.subject}\n\n{self.plain}"
 
 
-@operation(
-    "notices preview",
-    right="send:notices",
-    http="GET /notices/{name}/preview",
-    refusals=[UnknownNoticeError],
-    examples=[
-        "shroff notices preview customer",
-        "shroff notices preview customer --event payment/p-1 --html mail.html",
-        "shroff notices preview daily_figures --day 2026-03-04",
-    ],
-)
+@operation("notices preview", right="send:notices", http="GET /notices/{name}/preview", refusals=[UnknownNoticeError])
 def preview_notice(files: NoticeFiles, notices: NoticeViews, request: PreviewNotice) -> MailPreview:
-    """Preview the mail of a notice. Nothing is sent, and the link in it does not work."""
+    """Preview the mail of a notice. Nothing is sent, and the link in it does not work.
+
+    Examples:
+        shroff notices preview customer
+        shroff notices preview customer --event payment/p-1 --html mail.html
+        shroff notices preview daily_figures --day 2026-03-04
+    """
     from shroff.notices.mailbox import parts_of
 
     _check_known(files, request.name)
@@ -163,10 +166,14 @@ def preview_notice(files: NoticeFiles, notices: NoticeViews, request: PreviewNot
 
 
 class NoticeTest(OperationRequest["TestSent"]):
-    """The recipient of a test mail, and its event or, for a report, its day."""
+    """The recipient of a test mail, and its event or, for a report, its day.
+
+    Args:
+        to (ADDRESS): The recipient of the mail.
+    """
 
     name: Name
-    to: Annotated[str, Param("The recipient of the mail.", metavar="ADDRESS")]
+    to: str
     event: EventOf = ""
     day: DayOf = ""
 
@@ -197,10 +204,13 @@ class TestSent(OperationAnswer):
     body_bytes_max=BODY_BYTES_MAX,
     audit="notice.test",
     refusals=[UnknownNoticeError],
-    examples=["shroff notices test customer ann@bank.example"],
 )
 def send_test(files: NoticeFiles, notices: NoticeViews, who: Who, record: Record, request: NoticeTest) -> TestSent:
-    """Send the mail of a notice to an address, marked as a test. Exit status 1 if it is refused."""
+    """Send the mail of a notice to an address, marked as a test. Exit status 1 if it is refused.
+
+    Examples:
+        shroff notices test customer ann@bank.example
+    """
     _check_known(files, request.name)
     record(f"notice {request.name}", after={"event": request.event})
     refused = notices.test(request.name, request.to, request.event, request.day)
@@ -278,15 +288,14 @@ class LetterPage(OperationAnswer):
         return [f"shroff notices retry {failed[0]}", f"shroff notices drop {failed[0]}"] if failed else ()
 
 
-@operation(
-    "notices letters",
-    right="send:notices",
-    http="GET /outbox",
-    refusals=[BadQueryError],
-    examples=["shroff notices letters", "shroff notices letters --state refused"],
-)
+@operation("notices letters", right="send:notices", http="GET /outbox", refusals=[BadQueryError])
 def list_letters(letters: SentLetters, request: ListLetters) -> LetterPage:
-    """List the newest letters (mails, calls and documents): sent, waiting or refused."""
+    """List the newest letters (mails, calls and documents): sent, waiting or refused.
+
+    Examples:
+        shroff notices letters
+        shroff notices letters --state refused
+    """
     before = cursor_of({"cursor": request.cursor}, tuple[int, str])
     waiting, _, rows, failing = letters.page(request.state, before, request.limit + 1)
     shown, last = parted(rows, request.limit)
@@ -304,15 +313,13 @@ class RetryLetter(OperationRequest[LetterShown]):
     id: LetterId
 
 
-@operation(
-    "notices retry",
-    right="send:notices",
-    http="POST /outbox/{id}/retry",
-    audit="notice.retry",
-    examples=["shroff notices retry 4f2a09c1d7e3b85566aa01fe"],
-)
+@operation("notices retry", right="send:notices", http="POST /outbox/{id}/retry", audit="notice.retry")
 def retry_letter(letters: SentLetters, record: Record, request: RetryLetter) -> LetterShown:
-    """Send a letter again that was refused, or whose delivery is unknown."""
+    """Send a letter again that was refused, or whose delivery is unknown.
+
+    Examples:
+        shroff notices retry 4f2a09c1d7e3b85566aa01fe
+    """
     record(f"letter {one_line(request.id)}")
     return _letter(letters.retry(request.id))
 
@@ -323,9 +330,13 @@ class DropLetter(OperationRequest[LetterShown]):
     id: LetterId
 
 
-@operation("notices drop", right="send:notices", examples=["shroff notices drop 4f2a09c1d7e3b85566aa01fe"])
+@operation("notices drop", right="send:notices")
 def drop_letter(letters: SentLetters, request: DropLetter) -> LetterShown:
-    """Drop a letter that was refused, or whose delivery is unknown: 'doctor' no longer counts it."""
+    """Drop a letter that was refused, or whose delivery is unknown: 'doctor' no longer counts it.
+
+    Examples:
+        shroff notices drop 4f2a09c1d7e3b85566aa01fe
+    """
     return _letter(letters.drop(request.id))
 
 
@@ -367,9 +378,13 @@ def list_mails(letters: SentLetters, request: ListMails) -> Mailbox:
 
 
 class ShowMail(OperationRequest[KeptMail]):
-    """One mail of the built-in mailbox."""
+    """One mail of the built-in mailbox.
 
-    name: Annotated[str, Param("The mail.")]
+    Args:
+        name: The mail.
+    """
+
+    name: str
 
 
 @operation(
@@ -389,10 +404,15 @@ def show_mail(letters: SentLetters, request: ShowMail) -> KeptMail:
 
 
 class ListQuestions(OperationRequest["Questions"]):
-    """The questions about one decision."""
+    """The questions about one decision.
 
-    event: Annotated[str, Param("The event type.")]
-    id: Annotated[str, Param("The event's id.")]
+    Args:
+        event: The event type.
+        id: The event's id.
+    """
+
+    event: str
+    id: str
 
 
 class QuestionShown(OperationAnswer):

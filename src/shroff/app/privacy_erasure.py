@@ -199,15 +199,28 @@ def _mentioned(log: Log, text: str, key: Key) -> tuple[int, ...]:
 # ---- the right of access
 
 
-group("person", """Stored data of one person.""", examples=("shroff person export user u-17 --out u-17.json",))
+group(
+    "person",
+    """Stored data of one person.
+
+    Examples:
+        shroff person export user u-17 --out u-17.json
+    """,
+)
 
 
 class ExportPerson(OperationRequest["PersonExport"]):
-    """The key of an entity, such as a card or a user."""
+    """The key of an entity, such as a card or a user.
 
-    entity: Annotated[str, Param("The entity.")]
-    key: Annotated[str, Param("Its key; a hashed one in clear, one of several fields as a JSON list.")]
-    out: Annotated[Path, Param("The JSON file to write.", flags="--out", metavar="FILE", is_local=True)]
+    Args:
+        entity: The entity.
+        key: Its key; a hashed one in clear, one of several fields as a JSON list.
+        out (FILE): The JSON file to write.
+    """
+
+    entity: str
+    key: str
+    out: Annotated[Path, Param(flags="--out", is_local=True)]
 
 
 class PersonExport(OperationAnswer):
@@ -220,20 +233,16 @@ class PersonExport(OperationAnswer):
     messages: int
 
 
-@operation(
-    "person export",
-    right="read:personal",
-    audit="personal.export",
-    examples=[
-        "shroff person export user u-17 --out u-17.json",
-    ],
-)
+@operation("person export", right="read:personal", audit="personal.export")
 def export_person(project: Project, record: Record, progress: ProgressSteps, request: ExportPerson) -> PersonExport:
     """Export all that is stored about the person with one entity's KEY, for their right of access.
 
     The file has each event with its personal fields, decision and labels; cases about them, with notes; messages and
     questions. Other people's events in the same cases are left out. Notes may name others: read them before you hand
     the file over. `shroff erase` is the counterpart.
+
+    Examples:
+        shroff person export user u-17 --out u-17.json
     """
     from shroff.app.cases.case_operations import ShowCase
     from shroff.app.notice_files import NoticeFiles

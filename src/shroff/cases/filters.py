@@ -23,19 +23,7 @@ FREE: Final = "free"
 SOON_MS: Final = 3_600_000  # what is due within it goes before all else in the order `urgent`
 TEXT_MAX: Final = 200
 LARGEST: Final = 2**62  # that databases hold as a whole number, with room to spare
-MEANINGS: Final[Mapping[str, str]] = {
-    "state": f"One or more of {', '.join(STATES)}, separated by commas; or all. Default: all that are not closed.",
-    "entity": "Cases of this entity.",
-    "key": "Cases of this key.",
-    "assignee": "me, free, or the id of the assigned user.",
-    "rule": "Cases with an alert of this rule.",
-    "min_stake": "Minimum amount at stake.",
-    "due_within": "Due within this time from now, such as 1h.",
-    "text": "Part of the key, the top reason or the id of an event.",
-    "customer": "The customer's answer: fraud, genuine or unclear.",
-    "order": f"One of {', '.join(ORDERS)}. Default: due, the earliest due time first. urgent: due within an hour, then "
-    "denied by the customer, then by stake times score.",
-}
+KEYS: Final = ("state", "entity", "key", "assignee", "rule", "min_stake", "due_within", "text", "customer", "order")
 BUILT_IN: Final[Mapping[str, str]] = {
     "Open": "",
     "Mine": "assignee=me",
@@ -53,7 +41,7 @@ def wanted_of(query: Mapping[str, str], who: Who, now_ms: int, money_places: int
 
     Raises: UsageError for a value that cannot be one.
     """
-    given = {name: query.get(name, "")[:TEXT_MAX] for name in MEANINGS}
+    given = {name: query.get(name, "")[:TEXT_MAX] for name in KEYS}
     within = given["due_within"]
     return CaseFilter(
         states=_states(given["state"]),
@@ -89,10 +77,10 @@ def query_text(text: str) -> str:
         given = dict(parse_qsl(text, keep_blank_values=False, errors="strict", max_num_fields=50))
     except ValueError:
         raise UsageError("query: write a filter as its address has it, such as state=open&min_stake=100.") from None
-    unknown = [name for name in given if name not in MEANINGS]
+    unknown = [name for name in given if name not in KEYS]
     if unknown:
-        raise UsageError(f"query: a filter has no {unknown[0][:40]!r}. {nearest(unknown[0], MEANINGS)}".rstrip())
-    return urlencode([(name, given[name]) for name in MEANINGS if name in given])
+        raise UsageError(f"query: a filter has no {unknown[0][:40]!r}. {nearest(unknown[0], KEYS)}".rstrip())
+    return urlencode([(name, given[name]) for name in KEYS if name in given])
 
 
 def query_of(text: str) -> dict[str, str]:

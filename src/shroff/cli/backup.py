@@ -13,7 +13,7 @@ from shroff.cli.operations import options_of, tell
 from shroff.cli.session import Session, command, finished_first
 
 
-@command("create", "shroff backup create", "shroff backup create --follow --every 5")
+@command("create")
 @options_of(CreateBackup)
 @click.option("--follow", is_flag=True, help="Continue until stopped: back up the changes every few seconds.")
 @click.option(
@@ -35,6 +35,10 @@ def create(session: Session, follow: bool, every_s: float, place: str | None, ke
 
     A log in PostgreSQL is backed up by pg_dump, in full each time. It has no --follow: for the changes in between, use
     WAL archiving.
+
+    Examples:
+        shroff backup create
+        shroff backup create --follow --every 5
     """
     request = CreateBackup(place=place, key=key, is_full=is_full)
     if not follow:

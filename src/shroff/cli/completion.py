@@ -30,10 +30,15 @@ SHELLS: Final = {  # shell: (where its script goes, for good)
 }
 
 
-@command("completion", "shroff completion bash >> ~/.bashrc", "shroff completion fish | source")
+@command("completion")
 @click.argument("shell", metavar="|".join(SHELLS), type=click.Choice(list(SHELLS)))
 def completion(session: Session, shell: str) -> None:
-    """Print a script that lets a shell complete commands, options, event types and files."""
+    """Print a script that lets a shell complete commands, options, event types and files.
+
+    Examples:
+        shroff completion bash >> ~/.bashrc
+        shroff completion fish | source
+    """
     program = click.get_current_context().find_root().command
     made = get_completion_class(shell)
     assert made is not None, "click knows the three shells"

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 class DecideArguments(OperationRequest[Any]):
     """The file to decide, and how it is read."""
 
-    file: Annotated[str, Param("", metavar="[FILE|-]", complete="files", is_argument=True)] = "-"
+    file: Annotated[str, Param(metavar="[FILE|-]", complete="files", is_argument=True)] = "-"
     as_type: Annotated[
         str | None,
         AsEvent("The event type of every line.  [default: each line names its own]"),
@@ -33,17 +33,17 @@ class DecideArguments(OperationRequest[Any]):
     format: Annotated[str | None, FORMAT] = None
 
 
-@command(
-    "decide",
-    "shroff decide examples/payment.json --as payment",
-    "tail -f payments.jsonl | shroff decide - --as payment",
-)
+@command("decide")
 @takes(DecideArguments)
 def decide(session: Session, asked: DecideArguments) -> int:
     """Read events as JSON lines and write one JSON line for each: its decision, once it is durable.
 
     An event of a type that is not decided gets `"decided": false`. A refused event gets a problem document with its
     `line`. An event that the log already has gets its first decision again.
+
+    Examples:
+        shroff decide examples/payment.json --as payment
+        tail -f payments.jsonl | shroff decide - --as payment
     """
     from shroff.events.formats.lines import line_of
     from shroff.log.writer import REFUSED, UNTAKEN

@@ -57,13 +57,7 @@ def _number(flag: str, metavar: str, default: int, words: str, **more: Any) -> C
     return click.option(flag, metavar=metavar, default=default, show_default=True, help=words, **more)
 
 
-@command(
-    "demo",
-    "shroff demo",
-    "shroff demo --port 9000",
-    "shroff demo --once --events 20000 --seed 7",
-    "shroff demo --once --json",
-)
+@command("demo")
 @_number("--events", "N", EVENTS, "Number of payments.", callback=_at_least(1))
 @_number("--seed", "S", SEED, "Random seed; a different seed generates a different bank.", callback=_at_least(0))
 @_number("--port", "P", PORT, "The port of the service; 0 for any free one.", type=click.IntRange(0, 65_535))
@@ -75,6 +69,12 @@ def demo(session: Session, events: int, seed: int, port: int, once: bool) -> Non
     folder. Neither its rules nor its model have seen the second bank. The last lines show the URL to open: a queue of
     cases, mails to customers, rules and the model, while more payments arrive. Ctrl-C stops the service; the project
     stays.
+
+    Examples:
+        shroff demo
+        shroff demo --port 9000
+        shroff demo --once --events 20000 --seed 7
+        shroff demo --once --json
     """
     session.stopped = "The demo's project was removed."
     if once:

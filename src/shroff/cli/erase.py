@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from shroff.cases.case_erasure import WrittenNotes
 
 
-@command("erase", "shroff erase card 4111111111111111", "shroff erase user u-17 --dry-run")
+@command("erase")
 @click.argument("entity")
 @click.argument("key")
 @click.option("--notes", "wants_notes", is_flag=True, help="Also remove notes and files of cases about these events.")
@@ -32,6 +32,10 @@ def erase(session: Session, entity: str, key: str, wants_notes: bool, is_dry: bo
     drop them. Notes and files in cases about these events are counted. They are removed with --notes, or if you
     confirm the question. Copies in other systems, such as
     backups, are out of reach.
+
+    Examples:
+        shroff erase card 4111111111111111
+        shroff erase user u-17 --dry-run
     """
     with bars("searching the log, events") as (looking,):
         found = session.project.erasing.erase(entity, key, is_dry=is_dry, progress=looking)

@@ -24,7 +24,7 @@ _CHANGES_SHOWN: Final = 5
 _WIDTH: Final = 110  # characters
 
 
-@command("explain", "shroff explain p-1", "shroff explain payment/p-1 --json")
+@command("explain")
 @click.argument("reference", metavar="[TYPE/]ID", shell_complete=completion.references)
 def explain(session: Session, reference: str) -> None:
     """Show a decision with its reasons, its features beside the entity's earlier values, and all rules.
@@ -32,6 +32,10 @@ def explain(session: Session, reference: str) -> None:
     If a model scored the event, the output also shows how much each feature added to the score, the entity's typical
     range, and how the policy reached the outcome. For each feature, it shows the nearest value that would give another
     outcome.
+
+    Examples:
+        shroff explain p-1
+        shroff explain payment/p-1 --json
     """
     with bars("reading history, records") as (progress,):
         found = session.project.explain(reference, progress)

@@ -16,13 +16,7 @@ WAREHOUSE: Final = "warehouse"
 KINDS: Final = ("decisions", "events", "late", "flags", "labels", WAREHOUSE)
 
 
-@command(
-    "export",
-    "shroff export decisions > decisions.jsonl",
-    "shroff export decisions --out decisions.parquet",
-    "shroff export events | shroff -C copy decide -",
-    "shroff export warehouse --out bigquery",
-)
+@command("export")
 @click.argument("what", metavar="|".join(KINDS), shell_complete=completion.words(*KINDS))
 @click.option(
     "--format",
@@ -69,6 +63,12 @@ def export(
     A warehouse is the lake as files for BigQuery: one for each table and commit of the lake, and the schemas of the
     tables. It has the same personal fields as the lake. --load sends each file as a BigQuery load job, with the access
     token in BIGQUERY_TOKEN. The job id is made from table and commit, so a retry loads nothing twice.
+
+    Examples:
+        shroff export decisions > decisions.jsonl
+        shroff export decisions --out decisions.parquet
+        shroff export events | shroff -C copy decide -
+        shroff export warehouse --out bigquery
     """
     if what == WAREHOUSE:
         if out is None or as_of is not None or personal is not None:

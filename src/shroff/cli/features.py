@@ -20,37 +20,28 @@ if TYPE_CHECKING:
 
 
 class FeaturesArguments(OperationRequest[Any]):
-    """Of which events, how they are computed, and into which file."""
+    """Of which events, how they are computed, and into which file.
 
-    files: Annotated[tuple[Path, ...], Param("", metavar="[FILE...]", is_argument=True)]
+    Args:
+        out (FILE): The Parquet file to write.
+        engine: batch: all events at once. online: as in live operation. naive: slow, directly by the definition.
+        backend: local: in this process. dask, spark: partitioned by each entity's keys, on a cluster.
+    """
+
+    files: Annotated[tuple[Path, ...], Param(metavar="[FILE...]", is_argument=True)]
     as_type: Annotated[
         str,
         AsEvent("The event type whose features to compute."),
     ]
-    out: Annotated[Path, Param("The Parquet file to write.", flags="--out", metavar="FILE")]
-    engine: Annotated[
-        str,
-        Param(
-            "batch: all events at once. online: as in live operation. naive: slow, directly by the definition.",
-            complete="feature_engines",
-        ),
-    ] = "batch"
+    out: Annotated[Path, Param(flags="--out")]
+    engine: Annotated[str, Param(complete="feature_engines")] = "batch"
     format: Annotated[str | None, FORMAT] = None
-    backend: Annotated[
-        str,
-        Param(
-            "local: in this process. dask, spark: partitioned by each entity's keys, on a cluster.", complete="backends"
-        ),
-    ] = "local"
+    backend: Annotated[str, Param(complete="backends")] = "local"
     cluster: Cluster = None
     partitions: Partitions = None
 
 
-@command(
-    "features",
-    "shroff features --as payment --out features.parquet",
-    "shroff features --as payment march.csv --out march.parquet",
-)
+@command("features")
 @takes(FeaturesArguments)
 def features(session: Session, asked: FeaturesArguments) -> int:
     """Compute the features of one event type, from the log or from files, and write one row per event.
@@ -58,6 +49,10 @@ def features(session: Session, asked: FeaturesArguments) -> int:
     A line of a file may name its type, as {"login": {...}} or by the 'when' of a mapping. Other lines have the type of
     --as. Features see the events of all types. Refused and too late lines are counted and give no row; the exit status
     is then 4.
+
+    Examples:
+        shroff features --as payment --out features.parquet
+        shroff features --as payment march.csv --out march.parquet
     """
     from shroff.log.columns.tables import Way
     from shroff.runtime.process_wide import one_heap, without_pandas

@@ -19,12 +19,7 @@ def generate() -> None:
 generate.examples = ("shroff generate orders --batches 12 --size 100000 --out orders",)
 
 
-@command(
-    "orders",
-    "shroff generate orders --batches 12 --size 100000 --seed 1 --out orders",
-    "shroff generate orders --by month --batches 6 --out orders",
-    group=generate,
-)
+@command("orders", group=generate)
 @click.option("--batches", type=click.IntRange(1, 520), default=12, show_default=True, help="Number of files.")
 @click.option(
     "--by",
@@ -52,6 +47,10 @@ def orders(session: Session, batches: int, by: str, size: int, seed: int, out: P
     Customers behave as in real data: they move, share addresses and use relays. The orders include three kinds of
     fraud: account takeover, stolen cards, and rings of new customers. Labels arrive days to weeks later; nine of ten
     frauds are reported, and two of a hundred labels are wrong. The template 'orders' reads the files.
+
+    Examples:
+        shroff generate orders --batches 12 --size 100000 --seed 1 --out orders
+        shroff generate orders --by month --batches 6 --out orders
     """
     from shroff.examples.orders import generate_orders
 

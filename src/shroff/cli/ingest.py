@@ -27,9 +27,14 @@ ORDER: Final = (
 
 
 class IngestArguments(OperationRequest[Any]):
-    """The files to append, and how they are read."""
+    """The files to append, and how they are read.
 
-    files: Annotated[tuple[Path, ...], Param("", metavar="FILE...")]
+    Args:
+        labels (FILE): Labels, merged by when they became known.
+        decide: Decide events of decided types, or just store.  [default: decide]
+    """
+
+    files: Annotated[tuple[Path, ...], Param(metavar="FILE...")]
     as_type: Annotated[
         str | None,
         AsEvent(
@@ -37,27 +42,25 @@ class IngestArguments(OperationRequest[Any]):
             complete="event_types_and_labels",
         ),
     ] = None
-    labels: Annotated[Path | None, Param("Labels, merged by when they became known.", metavar="FILE")] = None
+    labels: Path | None = None
     order: Annotated[Literal["file", "time"] | None, Param(ORDER)] = None
     format: Annotated[str | None, FORMAT] = None
-    decide: Annotated[
-        bool, Param("Decide events of decided types, or just store.  [default: decide]", flags="--decide/--no-decide")
-    ] = True
+    decide: Annotated[bool, Param(flags="--decide/--no-decide")] = True
     is_hashed: Annotated[bool, HASHED] = False
 
 
-@command(
-    "ingest",
-    "shroff ingest payments.csv --as payment",
-    "shroff ingest paysim.csv --as payment --labels paysim.csv",
-    "shroff ingest mixed.jsonl",
-)
+@command("ingest")
 @takes(IngestArguments)
 def ingest(session: Session, asked: IngestArguments) -> int:
     """Append the events of files to the log and decide them, in the order of the files.
 
     Ingest is idempotent: an event that the log already has is skipped. Refused lines go to quarantine, and the rest
     continues.
+
+    Examples:
+        shroff ingest payments.csv --as payment
+        shroff ingest paysim.csv --as payment --labels paysim.csv
+        shroff ingest mixed.jsonl
     """
     taken = 0
 

@@ -11,12 +11,7 @@ from shroff.cli import completion
 from shroff.cli.session import Session, argument, command, one_line, table
 
 
-@command(
-    "init",
-    "shroff init mybank --template payments",
-    "shroff init mybank --from march.csv",
-    "shroff init . --name 'Corner Bank'",
-)
+@command("init")
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 @click.option(
     "--template",
@@ -41,7 +36,13 @@ from shroff.cli.session import Session, argument, command, one_line, table
 def init(
     session: Session, folder: Path, template: str | None, file: Path | None, name: str | None, extra: str | None
 ) -> None:
-    """Create a new project in DIR, a new or an empty folder. It runs without changes."""
+    """Create a new project in DIR, a new or an empty folder. It runs without changes.
+
+    Examples:
+        shroff init mybank --template payments
+        shroff init mybank --from march.csv
+        shroff init . --name 'Corner Bank'
+    """
     from shroff.app import project as app
 
     if session.folder is not None:

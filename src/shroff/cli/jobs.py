@@ -24,12 +24,7 @@ if TYPE_CHECKING:
 LOOK_S: Final = 0.5
 
 
-@command(
-    "run",
-    "shroff jobs run marts full=true --wait",
-    "shroff jobs run features event=payment out=out/features.parquet",
-    "shroff jobs run --schedule nightly_marts",
-)
+@command("run")
 @click.argument("kind", required=False)
 @click.argument("params", nargs=-1, metavar="[NAME=VALUE ...]")
 @click.option("--schedule", metavar="NAME", help="Run the job of this schedule now.")
@@ -37,7 +32,13 @@ LOOK_S: Final = 0.5
 @click.option("--retries", type=click.IntRange(0, 10), default=0, show_default=True, help="Retries after a failure.")
 @click.option("--wait", "waits", is_flag=True, help="Wait until the job ends. If no process runs jobs, run it here.")
 def run(session: Session, kind: str | None, params: tuple[str, ...], schedule: str | None, **how: Any) -> int:
-    """Queue a job of a kind, or the job of a schedule. With --wait, exit status 1 if it did not succeed."""
+    """Queue a job of a kind, or the job of a schedule. With --wait, exit status 1 if it did not succeed.
+
+    Examples:
+        shroff jobs run marts full=true --wait
+        shroff jobs run features event=payment out=out/features.parquet
+        shroff jobs run --schedule nightly_marts
+    """
     if (kind is None) == (schedule is None):
         raise UsageError("name either a kind of job, as 'shroff jobs run marts', or a --schedule.")
     with session.project.jobs.open() as desk:
@@ -56,9 +57,13 @@ def run(session: Session, kind: str | None, params: tuple[str, ...], schedule: s
     return int(how["waits"] and job.state != DONE)
 
 
-@command("work", "shroff jobs work")
+@command("work")
 def work(session: Session) -> None:
-    """Run jobs and schedules until Ctrl-C, if no service does. Several may work at once: each job runs once."""
+    """Run jobs and schedules until Ctrl-C, if no service does. Several may work at once: each job runs once.
+
+    Examples:
+        shroff jobs work
+    """
     from shroff.app.jobs.worker import JobWorker, command_of
     from shroff.runtime.process_wide import ended_cleanly
 

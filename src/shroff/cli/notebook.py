@@ -16,7 +16,7 @@ from shroff.errors import UsageError
 FILE: Final = "notebook.ipynb"
 
 
-@command("notebook", "shroff notebook", "shroff notebook analysis/march.ipynb --as payment")
+@command("notebook")
 @click.argument("file", metavar="[FILE]", required=False, type=click.Path(path_type=Path, dir_okay=False))
 @click.option(
     "--as",
@@ -30,6 +30,10 @@ def notebook(session: Session, file: Path | None, event: str | None) -> None:
 
     FILE is notebook.ipynb in the project's folder by default; an existing file is not overwritten. The cells call the
     same functions as the commands. Nothing in the notebook changes what decides.
+
+    Examples:
+        shroff notebook
+        shroff notebook analysis/march.ipynb --as payment
     """
     from shroff.app.notebook_file import notebook_of
 

@@ -78,8 +78,8 @@ def _command(declared: Operation[..., Any]) -> ExampleCommand:
     def call(session: Session, **values: Any) -> int:
         return _run(declared, session, values)
 
-    call.__doc__ = declared.words
-    return command(declared.name.rpartition(" ")[2], *declared.examples)(options_of(declared.request)(call))
+    call.__doc__ = declared.run.__doc__
+    return command(declared.name.rpartition(" ")[2])(options_of(declared.request)(call))
 
 
 def options_of(request: type[OperationRequest[Any]]) -> Callable[[Function], Function]:

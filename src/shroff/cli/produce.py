@@ -32,41 +32,39 @@ TOPIC_BY: Final = (
 
 
 class ProduceArguments(OperationRequest[Any]):
-    """The file to send, and how."""
+    """The file to send, and how.
 
-    file: Annotated[Path | None, Param("", metavar="[FILE]", is_argument=True)] = None
+    Args:
+        labels (FILE): Labels, sent when they became known.
+        order: time: sort by event time.
+        rate (N): Events per second.
+        speed (X): Send by event time: 1 is real time, 60 an hour per minute.
+        key (FIELD): Field for the partition.  [default: the type's first entity]
+        row (N): Start at line N.
+        to (SOURCE): The destination.  [default: 'source:' of shroff.yaml]
+        makes_topics: Create missing topics.
+        partitions (N): Partitions of created topics.  [default: 1]
+    """
+
+    file: Annotated[Path | None, Param(metavar="[FILE]", is_argument=True)] = None
     as_type: Annotated[
         str | None,
         AsEvent("The event type of every line.  [default: each line names its own]", complete="event_types_and_labels"),
     ] = None
-    labels: Annotated[Path | None, Param("Labels, sent when they became known.", metavar="FILE")] = None
-    order: Annotated[Literal["file", "time"], Param("time: sort by event time.")] = "file"
-    rate: Annotated[float | None, Param("Events per second.", metavar="N")] = None
-    speed: Annotated[float | None, Param("Send by event time: 1 is real time, 60 an hour per minute.", metavar="X")] = (
-        None
-    )
-    key: Annotated[
-        str | None, Param("Field for the partition.  [default: the type's first entity]", metavar="FIELD")
-    ] = None
+    labels: Path | None = None
+    order: Literal["file", "time"] = "file"
+    rate: float | None = None
+    speed: float | None = None
+    key: str | None = None
     topic_by: Annotated[str | None, Param(TOPIC_BY, metavar="EXPRESSION")] = None
-    row: Annotated[Annotated[int, Meta(ge=1)] | None, Param("Start at line N.", flags="--from", metavar="N")] = None
-    to: Annotated[str | None, Param("The destination.  [default: 'source:' of shroff.yaml]", metavar="SOURCE")] = None
-    makes_topics: Annotated[bool, Param("Create missing topics.", flags="--create-topics")] = False
-    partitions: Annotated[
-        Annotated[int, Meta(ge=1)] | None, Param("Partitions of created topics.  [default: 1]", metavar="N")
-    ] = None
+    row: Annotated[Annotated[int, Meta(ge=1)] | None, Param(flags="--from")] = None
+    to: str | None = None
+    makes_topics: Annotated[bool, Param(flags="--create-topics")] = False
+    partitions: Annotated[int, Meta(ge=1)] | None = None
     format: Annotated[str | None, FORMAT] = None
 
 
-@command(
-    "produce",
-    "shroff produce payments.csv --as payment",
-    "shroff produce paysim.csv --as payment --labels paysim.csv --speed 60",
-    "shroff produce paysim.csv --as payment --topic-by \"'fraud_transaction' when row.isFraud == 1 else "
-    "'non_fraud_transaction'\"",
-    "shroff produce payments.jsonl --as payment --rate 1000 --create-topics --partitions 3",
-    "shroff produce --create-topics",
-)
+@command("produce")
 @takes(ProduceArguments)
 def produce(session: Session, asked: ProduceArguments) -> int:
     """Send the events of a file to the live source, as fast as it accepts them or at a set pace.
@@ -74,7 +72,14 @@ def produce(session: Session, asked: ProduceArguments) -> int:
     Lines are read as by 'shroff ingest'; lines that are no event are reported and not sent. Events with the same key
     keep their order. Ctrl-C waits for messages in flight and shows how to continue. With --create-topics and no FILE,
     nothing is sent: all topics of shroff.yaml are created, including those of dead letters and sinks.
-    """
+
+    Examples:
+        shroff produce payments.csv --as payment
+        shroff produce paysim.csv --as payment --labels paysim.csv --speed 60
+        shroff produce paysim.csv --as payment --topic-by "'fraud_transaction' when row.isFraud == 1 else 'non_fraud_transaction'"
+        shroff produce payments.jsonl --as payment --rate 1000 --create-topics --partitions 3
+        shroff produce --create-topics
+    """  # noqa: E501 (a command is one line)
     from shroff.worker.producer import Production, SendingPace
 
     if asked.partitions is not None and not asked.makes_topics:

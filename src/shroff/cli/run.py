@@ -24,13 +24,7 @@ PARTS_SHOWN = 8
 UNSENT_MAX = 10_000  # of which the number is told
 
 
-@command(
-    "run",
-    "shroff run",
-    "shroff run --from kafka://localhost:9092/payments --as payment",
-    "shroff run --standby",
-    "shroff run --from march.csv --from april.csv --as payment",
-)
+@command("run")
 @click.option(
     "--from",
     "sources",
@@ -75,6 +69,12 @@ def run(
     Every message is decided exactly once or goes to quarantine, also across failures; if a system is unavailable, the
     worker waits for it. Ctrl-C finishes the current batch, and the next run continues from there. Files are read to
     their end. After that, due notices are tried once, for at most one minute.
+
+    Examples:
+        shroff run
+        shroff run --from kafka://localhost:9092/payments --as payment
+        shroff run --standby
+        shroff run --from march.csv --from april.csv --as payment
     """
     session.stopped = "Committed input is stored; the next run continues after it."
     idle_s = None if until_idle is None else named_duration("--until-idle", until_idle) / 1_000

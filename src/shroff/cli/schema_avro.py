@@ -56,26 +56,30 @@ class RegisteredSchemas(OperationRequest[Any]):
 
 
 class ComparedSchemas(OperationRequest[Any]):
-    """The schemas that are looked at: of a file, or the newest of each type's topic."""
+    """The schemas that are looked at: of a file, or the newest of each type's topic.
 
-    file: Annotated[Path | None, Param("", metavar="[FILE]", is_argument=True)] = None
-    subject: Annotated[str | None, Param("The subject.  [default: TOPIC-value]", metavar="SUBJECT")] = None
+    Args:
+        subject (SUBJECT): The subject.  [default: TOPIC-value]
+    """
+
+    file: Annotated[Path | None, Param(metavar="[FILE]", is_argument=True)] = None
+    subject: str | None = None
     registry: Address = None
     topics: Topics = ()
     event: OfEvent = None
 
 
-@command(
-    "check",
-    "shroff schema check",
-    "shroff schema check --as payment theirs.avsc",
-    "shroff schema check --as payment x.avro",
-)
+@command("check")
 @takes(ComparedSchemas)
 def check(session: Session, asked: ComparedSchemas) -> int:
     """Check whether Avro messages of others can be read as the project's events, and what is lost.
 
     FILE is a schema (.avsc) or an Avro file; without it, the newest schemas of the topics in the registry are checked.
+
+    Examples:
+        shroff schema check
+        shroff schema check --as payment theirs.avsc
+        shroff schema check --as payment x.avro
     """
     found = list(_looked(session, asked))
     is_ok = all(checked["readable"] for checked, _ in found)
@@ -85,10 +89,15 @@ def check(session: Session, asked: ComparedSchemas) -> int:
     return 0 if is_ok else NO
 
 
-@command("diff", "shroff schema diff", "shroff schema diff --as payment theirs.avsc")
+@command("diff")
 @takes(ComparedSchemas)
 def diff(session: Session, asked: ComparedSchemas) -> None:
-    """Show field by field how schemas of others differ from the project's."""
+    """Show field by field how schemas of others differ from the project's.
+
+    Examples:
+        shroff schema diff
+        shroff schema diff --as payment theirs.avsc
+    """
     from shroff.events.avro.subjects import SAME
 
     found = list(_looked(session, asked))
@@ -106,16 +115,16 @@ def diff(session: Session, asked: ComparedSchemas) -> None:
     session.next("shroff schema check")
 
 
-@command(
-    "register",
-    "shroff schema register",
-    "shroff schema register --topic payment=payments --registry http://localhost:8081",
-)
+@command("register")
 @takes(RegisteredSchemas)
 def register(session: Session, asked: RegisteredSchemas) -> int:
     """Register the schema of each event type under TOPIC-value, the subject of its topic's values.
 
     A schema that cannot read messages of the previous version is refused, whatever compatibility the registry demands.
+
+    Examples:
+        shroff schema register
+        shroff schema register --topic payment=payments --registry http://localhost:8081
     """
     from shroff.events.avro.subjects import REFUSED, settle
 
@@ -140,10 +149,14 @@ def register(session: Session, asked: RegisteredSchemas) -> int:
     return NO if refused else 0
 
 
-@command("show", "shroff schema show payment > payment.avsc")
+@command("show")
 @click.argument("event", metavar="EVENT", shell_complete=completion.event_types_and_labels)
 def show(session: Session, event: str) -> None:
-    """Print the Avro schema of an event type, for producers."""
+    """Print the Avro schema of an event type, for producers.
+
+    Examples:
+        shroff schema show payment > payment.avsc
+    """
     from shroff.events.avro.schema import schema_of
 
     (event_type,) = _wanted(_types(session), event, {})

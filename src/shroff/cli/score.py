@@ -18,7 +18,7 @@ from shroff.operations.declaration import AsEvent, OperationRequest, Param
 class ScoreArguments(OperationRequest[Any]):
     """The file to score, and how it is read."""
 
-    what: Annotated[tuple[str, ...], Param("", metavar="[EVENT] FILE|-", complete="files")]
+    what: Annotated[tuple[str, ...], Param(metavar="[EVENT] FILE|-", complete="files")]
     as_type: Annotated[
         str | None,
         AsEvent("The same as EVENT."),
@@ -27,11 +27,7 @@ class ScoreArguments(OperationRequest[Any]):
     format: Annotated[str | None, FORMAT] = None
 
 
-@command(
-    "score",
-    "shroff score payment examples/payment.json",
-    "shroff score march.csv",
-)
+@command("score")
 @takes(ScoreArguments)
 def score(session: Session, asked: ScoreArguments) -> int:
     """Show what would be decided of the events in FILE if they arrived now. Nothing is written.
@@ -39,6 +35,10 @@ def score(session: Session, asked: ScoreArguments) -> int:
     Reads JSON lines, CSV, Parquet and Avro. Writes one JSON line for each event, as 'shroff decide' does, with
     `"seq": null`; with --json one document with `decisions`. Each event counts in the features of those after it.
     EVENT can be left out if there is one event type, or if each line names its own.
+
+    Examples:
+        shroff score payment examples/payment.json
+        shroff score march.csv
     """
     from shroff.events.formats.lines import line_of
     from shroff.log.writer import REFUSED, UNTAKEN

@@ -18,13 +18,7 @@ OWN_HOSTS = {HOST, "::1", "localhost"}  # for somebody at this machine
 PORT = 8080
 
 
-@command(
-    "serve",
-    "shroff serve",
-    "shroff serve --host 0.0.0.0 --port 9000",
-    "shroff serve --standby",
-    "shroff serve --sign-in ann",
-)
+@command("serve")
 @click.option("--host", default=HOST, show_default=True, help="The address to listen on; 0.0.0.0 for all.")
 @click.option(
     "--port", default=PORT, show_default=True, type=click.IntRange(0, 65_535), help="Port; 0 for any free one."
@@ -61,6 +55,12 @@ def serve(session: Session, host: str, port: int, rate: float, guest: str | None
     A log has one writer. If shroff.yaml names a live source, the service reads it too, instead of 'shroff run'. Like a
     worker, the service also delivers to sinks, saves state and prunes. In an empty folder, a page on this machine
     makes the project first, from a file. Ctrl-C answers the accepted requests, then stops.
+
+    Examples:
+        shroff serve
+        shroff serve --host 0.0.0.0 --port 9000
+        shroff serve --standby
+        shroff serve --sign-in ann
     """
     from shroff.cli.demo_kernels import LIVE, kernels_beside
     from shroff.people import links

@@ -18,7 +18,7 @@ import click
 
 from shroff.errors import UsageError
 from shroff.runtime import logs
-from shroff.runtime.texts import argument, cut, harmless, many, one_line, table
+from shroff.runtime.texts import argument, cut, harmless, help_of, many, one_line, table
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -184,13 +184,12 @@ def _is_bare(command: click.Command | None) -> bool:
     return command is not None and not any(param.required for param in command.params)
 
 
-def command(
-    name: str, *examples: str, group: click.Group | None = None
-) -> Callable[[Callable[..., Any]], ExampleCommand]:
-    """Make a function a command: it gets the session first, and has `--json` and examples in its help."""
+def command(name: str, *, group: click.Group | None = None) -> Callable[[Callable[..., Any]], ExampleCommand]:
+    """Make a function a command: it gets the session first, and has `--json`; its docstring is the help."""
 
     def decorate(function: Callable[..., Any]) -> ExampleCommand:
-        made = click.command(name, cls=ExampleCommand)(json_option(click.pass_obj(function)))
+        words, examples = help_of(function.__doc__)
+        made = click.command(name, cls=ExampleCommand, help=words)(json_option(click.pass_obj(function)))
         made.examples = examples
         if group is not None:
             group.add_command(made)

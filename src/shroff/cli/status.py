@@ -25,13 +25,18 @@ CLEAR: Final = "\x1b[H\x1b[2J"
 Row = tuple[str, str, str]
 
 
-@command("status", "shroff status", "shroff status --watch 5s", "shroff -C mybank status --json")
+@command("status")
 @click.option("--watch", metavar="DURATION", help="Show it again and again, so often, until Ctrl-C.")
 def status(session: Session, watch: str | None) -> None:
     """Show events, cases, deliveries, models and the machine on one screen.
 
     A line that needs attention begins with '!'. Other systems are not asked: 'shroff doctor' does that. The last hour
     is that of event time, up to the newest event.
+
+    Examples:
+        shroff status
+        shroff status --watch 5s
+        shroff -C mybank status --json
     """
     from shroff.web.metrics_store import look_at_store
 

@@ -9,10 +9,11 @@ From this come the command, the route, the Python call, the client's call, the a
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
-from inspect import cleandoc, getdoc, signature
+from inspect import signature
 from typing import (
     Annotated,
     Any,
@@ -32,19 +33,24 @@ import msgspec
 
 from shroff.errors import RefusalError
 from shroff.operations import manifest
+from shroff.runtime.texts import help_of, section
 
 Given = ParamSpec("Given")
 Outcome = TypeVar("Outcome", bound="OperationAnswer")
 Outcome_co = TypeVar("Outcome_co", bound="OperationAnswer", covariant=True)
 Ran = TypeVar("Ran")
 Value = TypeVar("Value")
+ITEM: Final = re.compile(r"^ {4}(\w+)(?: \((.+?)\))?: (.+(?:\n {5,}.+)*)", re.MULTILINE)  # name (METAVAR): help
 
 
 @dataclass(frozen=True, slots=True)
 class Param:
     """The meaning of a field of a request, and how a command line has it. A field without default is an argument.
 
+    Help and metavar stand in the docstring of the request, under `Args:`, as in `until (TIME): Up to this time.`
+
     Args:
+        help: The help, where several requests share it.
         flags: The option, where it is not the field's name: `--expires`.
         metavar: What stands for its value in help.
         complete: What a shell offers: a function of `cli.completion`.
@@ -62,7 +68,7 @@ class Param:
         is_remote: Not for command lines.
     """
 
-    help: str
+    help: str = ""
     flags: str = ""
     metavar: str = ""
     complete: str = ""
@@ -90,6 +96,7 @@ def split_words(text: str) -> tuple[str, ...]:
 class OperationRequest(msgspec.Struct, Generic[Outcome_co], forbid_unknown_fields=True, kw_only=True):
     """Parameters of one operation; `OperationRequest[OperationAnswer]` names the type of its answer.
 
+    Its docstring says under `Args:` what each field means: `name: help`, or `name (METAVAR): help`.
     Parameters that do not go together are refused by `__post_init__`, with UsageError.
     """
 
@@ -186,6 +193,8 @@ class RequestField:
 class Operation(Generic[Given, Outcome]):
     """An act, by its declaration. It can be called as the function that it declares.
 
+    The docstring of the function is what help says of it; the lines under `Examples:` are commands.
+
     Args:
         name: The words of its command: `lists add`. Its first word names the group, and the row of the manifest.
         right: The right that a route asks for, as `people.access.Right` has it.
@@ -214,7 +223,6 @@ class Operation(Generic[Given, Outcome]):
     run: Callable[Given, Outcome]
     right: str
     http: str = ""
-    examples: Sequence[str] = ()
     has_command: bool = True
     audit: str = ""
     refusals: Sequence[type[RefusalError]] = ()
@@ -237,8 +245,13 @@ class Operation(Generic[Given, Outcome]):
 
     @property
     def words(self) -> str:
-        """What it does: its docstring."""
-        return getdoc(self.run) or ""
+        """What it does: its docstring, without the examples."""
+        return help_of(self.run.__doc__)[0]
+
+    @property
+    def examples(self) -> Sequence[str]:
+        """Commands that run it, one a line of its docstring."""
+        return help_of(self.run.__doc__)[1]
 
     @property
     def summary(self) -> str:
@@ -309,7 +322,7 @@ class Operation(Generic[Given, Outcome]):
         return self._struct(f"{self.request.__name__}Query", self.fields_in("query"))
 
     def _struct(self, name: str, fields: Sequence[RequestField]) -> type[msgspec.Struct] | None:
-        words = {"__doc__": getdoc(self.request)}
+        words = {"__doc__": section(self.request.__doc__, "Args")[0]}
         return struct_of(name, fields, words, kw_only=True) if fields else None
 
     def read(self, values: Mapping[str, Any]) -> OperationRequest[Any]:
@@ -340,10 +353,17 @@ def struct_of(
 
 
 def fields_of(request: type[OperationRequest[Any]]) -> Sequence[RequestField]:
-    """The fields of a request, in their order."""
+    """The fields of a request, in their order, with what its docstring and those of its bases say."""
     hints = get_type_hints(request, include_extras=True)
+    said = {
+        name: words
+        for base in reversed(request.__mro__)
+        for name, *words in ITEM.findall(section(base.__doc__, "Args")[1])
+    }
     return [
-        RequestField(field.name, field.encode_name, _default(field), *_parts(hints[field.name]))
+        RequestField(
+            field.name, field.encode_name, _default(field), *_parts(hints[field.name], *said.get(field.name, ()))
+        )
         for field in msgspec.structs.fields(request)
     ]
 
@@ -359,15 +379,13 @@ def _default(field: msgspec.structs.FieldInfo) -> Any:
     return field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory()
 
 
-def _parts(hint: Any) -> tuple[Any, Param]:
-    """Type and meaning of an annotated field; other annotations, as bounds, stay with the type."""
-    if get_origin(hint) is not Annotated:
-        return hint, Param("")
-    type_, *extras = get_args(hint)
-    about = next((extra for extra in extras if isinstance(extra, Param)), Param(""))
+def _parts(hint: Any, metavar: str = "", words: str = "") -> tuple[Any, Param]:
+    """Type and meaning of a field; other annotations than `Param`, as bounds, stay with the type."""
+    type_, *extras = get_args(hint) if get_origin(hint) is Annotated else (hint,)
+    about = next((extra for extra in extras if isinstance(extra, Param)), Param())
     for other in extras:
         type_ = type_ if other is about else Annotated[type_, other]
-    return type_, about
+    return type_, replace(about, help=about.help or re.sub(r"\n +", " ", words), metavar=about.metavar or metavar)
 
 
 @dataclass(frozen=True, slots=True)
@@ -385,9 +403,9 @@ _BODIES: Final[dict[str, type[msgspec.Struct] | None]] = {}  # that several oper
 _BY_REQUEST: Final[dict[type, Operation[..., Any]]] = {}
 
 
-def group(name: str, words: str, examples: Sequence[str] = ()) -> None:
-    """Declare what the operations under a word have in common."""
-    GROUPS[name] = OperationGroup(name, cleandoc(words), examples)
+def group(name: str, text: str) -> None:
+    """Declare what the operations under a word have in common; `Examples:` may end the text."""
+    GROUPS[name] = OperationGroup(name, *help_of(text))
 
 
 def operation(name: str, *, right: str, **more: Any) -> Callable[[Callable[Given, Outcome]], Operation[Given, Outcome]]:

@@ -31,8 +31,12 @@ group(
     """Show and verify the audit log: every write by a person, a program or a command, with old and new values.
 
     Its rows form a hash chain, and its end is sealed with a key of the project (.shroff/hash.key).
+
+    Examples:
+        shroff audit
+        shroff audit verify
+        shroff audit list --who ann --from 2026-11-01 --json
     """,
-    examples=("shroff audit", "shroff audit verify", "shroff audit list --who ann --from 2026-11-01 --json"),
 )
 
 
@@ -59,19 +63,25 @@ class AuditRow(msgspec.Struct, rename={"before": "from", "after": "to"}):
 
 
 class ListAudit(OperationRequest["AuditRows"], rename={"start": "from", "end": "to"}):
-    """Which rows of the audit log are wanted."""
+    """Which rows of the audit log are wanted.
 
-    who: Annotated[str, Param("The user or program: a name, or an id such as user-3.")] = ""
-    action: Annotated[str, Param("The action, or all actions with this prefix: user.role, user.")] = ""
-    subject: Annotated[str, Param("The object: 'user ann', payment/p-1.")] = ""
-    start: Annotated[
-        str | None, Param("Rows from this time on; a day is its start, UTC.", flags="--from", metavar="TIME")
-    ] = None
-    end: Annotated[str | None, Param("Rows before this time.", flags="--to", metavar="TIME")] = None
-    limit: Annotated[int, msgspec.Meta(ge=1, le=1_000_000), Param("Maximum number, newest first.  [default: 100]")] = (
-        100
-    )
-    cursor: Annotated[str, Param("Continue after another page: its 'next'.", metavar="NEXT")] = ""
+    Args:
+        who: The user or program: a name, or an id such as user-3.
+        action: The action, or all actions with this prefix: user.role, user.
+        subject: The object: 'user ann', payment/p-1.
+        start (TIME): Rows from this time on; a day is its start, UTC.
+        end (TIME): Rows before this time.
+        limit: Maximum number, newest first.  [default: 100]
+        cursor (NEXT): Continue after another page: its 'next'.
+    """
+
+    who: str = ""
+    action: str = ""
+    subject: str = ""
+    start: Annotated[str | None, Param(flags="--from")] = None
+    end: Annotated[str | None, Param(flags="--to")] = None
+    limit: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 100
+    cursor: str = ""
 
 
 class AuditRows(OperationAnswer):
@@ -94,17 +104,15 @@ def _json(value: object) -> str:
     return "" if value is None else msgspec.json.encode(value, order="deterministic").decode()
 
 
-@operation(
-    "audit list",
-    right=RIGHT,
-    examples=[
-        "shroff audit list",
-        "shroff audit list --who ann --action user --from 2026-11-01 --to 2026-12-01",
-        "shroff audit list --subject 'user ann' --json",
-    ],
-)
+@operation("audit list", right=RIGHT)
 def list_audit(desk: Desk, request: ListAudit) -> AuditRows:
-    """Show rows of the audit log, newest first."""
+    """Show rows of the audit log, newest first.
+
+    Examples:
+        shroff audit list
+        shroff audit list --who ann --action user --from 2026-11-01 --to 2026-12-01
+        shroff audit list --subject 'user ann' --json
+    """
     times = moment_ms(request.start or None, "from"), moment_ms(request.end or None, "to")
     wanted = AuditFilter(request.who.strip(), request.action.strip().removesuffix("."), request.subject.strip(), *times)
     if request.cursor and not (request.cursor.isascii() and request.cursor.isdecimal() and len(request.cursor) < 19):
@@ -140,18 +148,17 @@ class AuditCheck(OperationAnswer):
         return 0 if self.ok else 1
 
 
-@operation(
-    "audit verify",
-    right=RIGHT,
-    http="POST /audit/verify",
-    examples=["shroff audit verify", "shroff audit verify --json"],
-)
+@operation("audit verify", right=RIGHT, http="POST /audit/verify")
 def verify_audit(desk: Desk, places: ProjectPaths, warn: Warn, request: VerifyAudit) -> AuditCheck:
     """Verify the hash chain of the audit log and its sealed end.
 
     Exit status 1 if a row was changed, removed, inserted or moved, or rows are missing at the end; the output names
     the first row that does not match. A verified audit log is noted in .shroff/audit.head. With this note, this
     machine detects an older copy put in its place.
+
+    Examples:
+        shroff audit verify
+        shroff audit verify --json
     """
     noted = noted_head(places)
     with desk.store.look() as look:

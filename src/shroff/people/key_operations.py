@@ -24,14 +24,14 @@ group(
 
     A program sends its key with each call: 'Authorization: Bearer KEY'. The key is shown once, when it is created;
     only its hash is stored. Each change is in the audit log ('shroff audit list --action key').
+
+    Examples:
+        shroff keys
+        shroff keys create till --role service
+        shroff keys create dashboard --role viewer --scope read:decisions --expires 90d
+        shroff keys rotate till --overlap 1h
+        shroff keys revoke till
     """,
-    examples=(
-        "shroff keys",
-        "shroff keys create till --role service",
-        "shroff keys create dashboard --role viewer --scope read:decisions --expires 90d",
-        "shroff keys rotate till --overlap 1h",
-        "shroff keys revoke till",
-    ),
 )
 
 
@@ -96,9 +96,14 @@ class Keys(OperationAnswer):
         return headed(f"{many(len(rows), 'key')}.", rows, heads)
 
 
-@operation("keys list", right=RIGHT, http="GET /keys", examples=["shroff keys list", "shroff keys list --json"])
+@operation("keys list", right=RIGHT, http="GET /keys")
 def list_keys(desk: Desk, request: ShowKeys) -> Keys:
-    """List all API keys, revoked ones included, without their secret text."""
+    """List all API keys, revoked ones included, without their secret text.
+
+    Examples:
+        shroff keys list
+        shroff keys list --json
+    """
     return Keys(keys=[KeyDocument(**_fields(key)) for key in keys.all_keys(desk)])
 
 
@@ -115,29 +120,29 @@ class NewKeyAnswer(KeyDocument):
 
 
 class CreateKey(OperationRequest[NewKeyAnswer]):
-    """An API key to create."""
+    """An API key to create.
 
-    name: Annotated[str, Param("The name: what the key is for.")]
-    role: Annotated[str, Param("The role: admin, analyst, author, viewer or service.", flags="--role", metavar="ROLE")]
-    expires: Annotated[str, Param("Expire after this time, as in 90d.  [default: never]", metavar="DURATION")] = ""
-    scopes: Annotated[
-        tuple[str, ...], Param("Only this right of the role; may be repeated.", flags="--scope", metavar="RIGHT")
-    ] = ()
+    Args:
+        name: The name: what the key is for.
+        role (ROLE): The role: admin, analyst, author, viewer or service.
+        expires (DURATION): Expire after this time, as in 90d.  [default: never]
+        scopes (RIGHT): Only this right of the role; may be repeated.
+    """
+
+    name: str
+    role: Annotated[str, Param(flags="--role")]
+    expires: str = ""
+    scopes: Annotated[tuple[str, ...], Param(flags="--scope")] = ()
 
 
-@operation(
-    "keys create",
-    right=RIGHT,
-    http="POST /keys",
-    schema="NewKey",
-    body_bytes_max=64 * 1024,
-    examples=[
-        "shroff keys create till --role service",
-        "shroff keys create dashboard --role viewer --scope read:decisions --expires 90d",
-    ],
-)
+@operation("keys create", right=RIGHT, http="POST /keys", schema="NewKey", body_bytes_max=64 * 1024)
 def create_key(desk: Desk, who: Who, request: CreateKey) -> NewKeyAnswer:
-    """Create an API key and show it, this one time. It has at most the rights of its creator."""
+    """Create an API key and show it, this one time. It has at most the rights of its creator.
+
+    Examples:
+        shroff keys create till --role service
+        shroff keys create dashboard --role viewer --scope read:decisions --expires 90d
+    """
     scopes = [keys.known_scope(scope) for scope in request.scopes]
     lasts_ms, role = _lasts_ms(request.expires), keys.known_role(request.role)
     key, text = keys.create(desk, who, request.name, role, scopes=scopes, lasts_ms=lasts_ms)
@@ -164,22 +169,28 @@ class RotatedKey(NewKeyAnswer):
 
 
 class RotateKey(OperationRequest[RotatedKey]):
-    """A key to replace."""
+    """A key to replace.
 
-    key: Annotated[str, Param("The key: its id, its name or its text.")]
-    overlap: Annotated[str, Param("How long the old key stays valid.  [default: 24h]", metavar="DURATION")] = "24h"
-    expires: Annotated[str, Param("Expire after this time.  [default: as the old key]", metavar="DURATION")] = ""
+    Args:
+        key: The key: its id, its name or its text.
+        overlap (DURATION): How long the old key stays valid.  [default: 24h]
+        expires (DURATION): Expire after this time.  [default: as the old key]
+    """
+
+    key: str
+    overlap: str = "24h"
+    expires: str = ""
 
 
-@operation(
-    "keys rotate",
-    right=RIGHT,
-    examples=["shroff keys rotate till", "shroff keys rotate till --overlap 1h --expires 90d"],
-)
+@operation("keys rotate", right=RIGHT)
 def rotate_key(desk: Desk, who: Who, request: RotateKey) -> RotatedKey:
     """Create the successor of an API key and show it, this one time. Both are valid during the overlap.
 
     The new key has the name, role and scopes of the old one. Give it to the program before the overlap ends.
+
+    Examples:
+        shroff keys rotate till
+        shroff keys rotate till --overlap 1h --expires 90d
     """
     overlap_ms = named_duration("overlap", request.overlap, is_positive=True)
     new, text, old = keys.rotate(desk, who, request.key, overlap_ms=overlap_ms, lasts_ms=_lasts_ms(request.expires))
@@ -187,17 +198,21 @@ def rotate_key(desk: Desk, who: Who, request: RotateKey) -> RotatedKey:
 
 
 class RevokeKey(OperationRequest[KeyDocument], rename={"key": "id"}):
-    """The key to revoke."""
+    """The key to revoke.
 
-    key: Annotated[str, Param("The key: its id, its name or its text.")]
+    Args:
+        key: The key: its id, its name or its text.
+    """
+
+    key: str
 
 
-@operation(
-    "keys revoke",
-    right=RIGHT,
-    http="DELETE /keys/{id}",
-    examples=["shroff keys revoke till", "shroff keys revoke k7m2q9x4ab1c"],
-)
+@operation("keys revoke", right=RIGHT, http="DELETE /keys/{id}")
 def revoke_key(desk: Desk, who: Who, request: RevokeKey) -> KeyDocument:
-    """Revoke an API key by its id, its name or its text. Running services may accept it for one more second."""
+    """Revoke an API key by its id, its name or its text. Running services may accept it for one more second.
+
+    Examples:
+        shroff keys revoke till
+        shroff keys revoke k7m2q9x4ab1c
+    """
     return KeyDocument(**_fields(keys.revoke(desk, who, request.key)))

@@ -27,13 +27,13 @@ group(
 
     Anyone who can run this command on the machine acts as an admin. Each change is in the audit log ('shroff audit
     list').
+
+    Examples:
+        shroff users
+        shroff users add ann --role analyst --display-name 'Ann Lee' --email ann@bank.org
+        shroff users role ann author
+        shroff users link
     """,
-    examples=(
-        "shroff users",
-        "shroff users add ann --role analyst --display-name 'Ann Lee' --email ann@bank.org",
-        "shroff users role ann author",
-        "shroff users link",
-    ),
 )
 
 
@@ -88,9 +88,13 @@ class UserAnswer(OperationAnswer):
 
 
 class OfUser(OperationRequest[UserAnswer]):
-    """A request about one user."""
+    """A request about one user.
 
-    name: Annotated[str, Param("The user.")]
+    Args:
+        name: The user.
+    """
+
+    name: str
 
 
 class ShowUsers(OperationRequest["Users"]):
@@ -114,9 +118,14 @@ class Users(OperationAnswer):
         return ["shroff users add NAME --role ROLE" if self.users else "shroff users link"]
 
 
-@operation("users list", right=RIGHT, http="GET /users", examples=["shroff users list", "shroff users list --json"])
+@operation("users list", right=RIGHT, http="GET /users")
 def list_users(desk: Desk, request: ShowUsers) -> Users:
-    """List all users with their roles."""
+    """List all users with their roles.
+
+    Examples:
+        shroff users list
+        shroff users list --json
+    """
     return Users(users=[UserDocument.of(user) for user in users.all_users(desk)])
 
 
@@ -145,21 +154,21 @@ def _link_text(link: str, url: str | None) -> str:
 
 
 class AddUser(OperationRequest["NewUserAnswer"]):
-    """A user to add, who sets the password with a link."""
+    """A user to add, who sets the password with a link.
 
-    name: Annotated[str, Param("The user's name.")]
-    role: Annotated[str, Param("The user's role: admin, analyst, author or viewer.", flags="--role", metavar="ROLE")]
-    display_name: Annotated[str, Param("The display name.  [default: the name]")] = ""
-    email: Annotated[str, Param("The mail address.")] = ""
-    password: Annotated[
-        str,
-        Param(
-            "Read the password from the first line of standard input.",
-            flags="--password-stdin",
-            is_local=True,
-            is_secret=True,
-        ),
-    ] = ""
+    Args:
+        name: The user's name.
+        role (ROLE): The user's role: admin, analyst, author or viewer.
+        display_name: The display name.  [default: the name]
+        email: The mail address.
+        password: Read the password from the first line of standard input.
+    """
+
+    name: str
+    role: Annotated[str, Param(flags="--role")]
+    display_name: str = ""
+    email: str = ""
+    password: Annotated[str, Param(flags="--password-stdin", is_local=True, is_secret=True)] = ""
 
 
 class NewUserAnswer(UserAnswer):
@@ -179,22 +188,17 @@ class NewUserAnswer(UserAnswer):
 
 
 @operation(
-    "users add",
-    right=RIGHT,
-    of_two="users",
-    http="POST /users",
-    schema="NewUser",
-    body_bytes_max=BODY_BYTES_MAX,
-    examples=[
-        "shroff users add ann --role analyst --display-name 'Ann Lee' --email ann@bank.org",
-        "pass show ann | shroff users add ann --role admin --password-stdin",
-    ],
+    "users add", right=RIGHT, of_two="users", http="POST /users", schema="NewUser", body_bytes_max=BODY_BYTES_MAX
 )
 def add_user(desk: Desk, who: Who, service: ServiceUrl, request: AddUser) -> NewUserAnswer:
     """Add a user. Without a password, the output has a one-time link to set one, valid for three days.
 
     Users who sign in by OpenID Connect need neither: they are created at their first sign-in if 'roles' in shroff.yaml
     allows it.
+
+    Examples:
+        shroff users add ann --role analyst --display-name 'Ann Lee' --email ann@bank.org
+        pass show ann | shroff users add ann --role admin --password-stdin
     """
     role, more = users.known_role(request.role), {"display_name": request.display_name, "email": request.email}
     user = users.add(desk, who, request.name, role, password=request.password, **more)
@@ -204,22 +208,24 @@ def add_user(desk: Desk, who: Who, service: ServiceUrl, request: AddUser) -> New
 
 
 class LinkUser(OperationRequest[UserLink]):
-    """The user who gets a link to set the password; without a name, it creates an admin."""
+    """The user who gets a link to set the password; without a name, it creates an admin.
 
-    name: Annotated[str | None, Param("The user.", is_argument=True)] = None
+    Args:
+        name: The user.
+    """
+
+    name: Annotated[str | None, Param(is_argument=True)] = None
 
 
-@operation(
-    "users link",
-    right=RIGHT,
-    of_two="users",
-    http="POST /users/{name}/link",
-    examples=["shroff users link", "shroff users link ann"],
-)
+@operation("users link", right=RIGHT, of_two="users", http="POST /users/{name}/link")
 def link_user(desk: Desk, who: Who, service: ServiceUrl, request: LinkUser) -> UserLink:
     """Create a one-time link: with a NAME it sets that user's password, without one it creates an admin.
 
     Use it if the first link or a password was lost. Links for admins are valid for one hour, others for three days.
+
+    Examples:
+        shroff users link
+        shroff users link ann
     """
     name = request.name
     link = links.for_admin(desk, who) if name is None else links.for_password(desk, who, name)
@@ -230,14 +236,22 @@ def link_user(desk: Desk, who: Who, service: ServiceUrl, request: LinkUser) -> U
 
 
 class SetRole(OfUser):
-    """The new role of a user."""
+    """The new role of a user.
 
-    role: Annotated[str, Param("The role: admin, analyst, author or viewer.")]
+    Args:
+        role: The role: admin, analyst, author or viewer.
+    """
+
+    role: str
 
 
-@operation("users role", right=RIGHT, of_two="users", examples=["shroff users role ann author"])
+@operation("users role", right=RIGHT, of_two="users")
 def set_role(desk: Desk, who: Who, request: SetRole) -> UserAnswer:
-    """Change a user's role; the user's sessions end."""
+    """Change a user's role; the user's sessions end.
+
+    Examples:
+        shroff users role ann author
+    """
     return UserAnswer.of(users.set_role(desk, who, request.name, users.known_role(request.role)))
 
 
@@ -251,9 +265,13 @@ class DisabledUser(UserAnswer):
     words: ClassVar[str] = "{name} can no longer sign in; open sessions are ended."
 
 
-@operation("users disable", right=RIGHT, examples=["shroff users disable ann"])
+@operation("users disable", right=RIGHT)
 def disable_user(desk: Desk, who: Who, request: DisableUser) -> DisabledUser:
-    """Disable a user's sign-in; open sessions end at once."""
+    """Disable a user's sign-in; open sessions end at once.
+
+    Examples:
+        shroff users disable ann
+    """
     return DisabledUser.of(users.disable(desk, who, request.name))
 
 
@@ -267,19 +285,24 @@ class EnabledUser(UserAnswer):
     words: ClassVar[str] = "{name} can sign in again."
 
 
-@operation("users enable", right=RIGHT, of_two="users", examples=["shroff users enable ann"])
+@operation("users enable", right=RIGHT, of_two="users")
 def enable_user(desk: Desk, who: Who, request: EnableUser) -> EnabledUser:
-    """Enable the sign-in of a disabled user again."""
+    """Enable the sign-in of a disabled user again.
+
+    Examples:
+        shroff users enable ann
+    """
     return EnabledUser.of(users.enable(desk, who, request.name))
 
 
 class SetPassword(OfUser):
-    """The new password of a user."""
+    """The new password of a user.
 
-    password: Annotated[
-        str,
-        Param("Read the password from the first line of standard input.", flags="--password-stdin", is_secret=True),
-    ]
+    Args:
+        password: Read the password from the first line of standard input.
+    """
+
+    password: Annotated[str, Param(flags="--password-stdin", is_secret=True)]
 
 
 class PasswordUser(UserAnswer):
@@ -288,14 +311,14 @@ class PasswordUser(UserAnswer):
     words: ClassVar[str] = "{name} has a new password{again}."
 
 
-@operation(
-    "users password",
-    right=RIGHT,
-    of_two="users",
-    examples=["shroff users password ann", "pass show ann | shroff users password ann --password-stdin"],
-)
+@operation("users password", right=RIGHT, of_two="users")
 def set_password(desk: Desk, who: Who, request: SetPassword) -> PasswordUser:
-    """Set a user's password; the user's sessions end. A terminal asks for it without showing it."""
+    """Set a user's password; the user's sessions end. A terminal asks for it without showing it.
+
+    Examples:
+        shroff users password ann
+        pass show ann | shroff users password ann --password-stdin
+    """
     return PasswordUser.of(users.set_password(desk, who, request.name, request.password))
 
 
@@ -353,9 +376,13 @@ class RemovedUser(UserAnswer):
     words: ClassVar[str] = "{name} is removed. The audit log keeps their actions under this name."
 
 
-@operation("users delete", right=RIGHT, http="DELETE /users/{name}", examples=["shroff users delete ann"])
+@operation("users delete", right=RIGHT, http="DELETE /users/{name}")
 def delete_user(desk: Desk, who: Who, request: DeleteUser) -> RemovedUser:
-    """Remove a user. The audit log keeps the name and its actions. To keep the user too, use 'disable'."""
+    """Remove a user. The audit log keeps the name and its actions. To keep the user too, use 'disable'.
+
+    Examples:
+        shroff users delete ann
+    """
     return RemovedUser.of(users.delete(desk, who, request.name))
 
 
@@ -369,18 +396,15 @@ class FactorlessUser(UserAnswer):
     words: ClassVar[str] = "{name} has no second factor now{again}."
 
 
-@operation(
-    "users reset-factor",
-    right=RIGHT,
-    of_two="users",
-    http="DELETE /users/{name}/factor",
-    examples=["shroff users reset-factor ann"],
-)
+@operation("users reset-factor", right=RIGHT, of_two="users", http="DELETE /users/{name}/factor")
 def reset_factor(desk: Desk, who: Who, request: ResetFactor) -> FactorlessUser:
     """Remove the second factor of a user who lost the device; the user's sessions end.
 
     Check the identity of the caller first: from then on the password alone signs the user in. A role that needs a
     second factor sets a new one up at the next sign-in.
+
+    Examples:
+        shroff users reset-factor ann
     """
     return FactorlessUser.of(factors.reset(desk, who, request.name))
 
@@ -398,9 +422,13 @@ class SignedOutUser(UserAnswer):
     words: ClassVar[str] = "{name} is signed out everywhere{again}."
 
 
-@operation("users sign-out", right=RIGHT, http="DELETE /users/{name}/sessions", examples=["shroff users sign-out ann"])
+@operation("users sign-out", right=RIGHT, http="DELETE /users/{name}/sessions")
 def sign_out_user(desk: Desk, who: Who, request: SignOutUser) -> SignedOutUser:
-    """End all sessions of a user, who may sign in again."""
+    """End all sessions of a user, who may sign in again.
+
+    Examples:
+        shroff users sign-out ann
+    """
     return SignedOutUser.of(sessions.end_all(desk, who, request.name))
 
 

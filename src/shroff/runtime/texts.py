@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
+from inspect import cleandoc
 from typing import Final
 
 from shroff.errors import Problem, covered
@@ -85,6 +86,18 @@ def _cell(value: object) -> str:
 
 def _is_number(text: str) -> bool:
     return text.replace(",", "").replace(".", "").removeprefix("-").isdigit() or text in {"", "-"}
+
+
+def section(docstring: str | None, head: str) -> tuple[str, str]:
+    """The docstring before its section of this name, and the lines of that section."""
+    words, _, lines = cleandoc(docstring or "").partition(f"\n\n{head}:\n")
+    return words, lines
+
+
+def help_of(docstring: str | None) -> tuple[str, Sequence[str]]:
+    """What a docstring says of a command, and the commands under its `Examples:`."""
+    words, lines = section(docstring, "Examples")
+    return words, cleandoc(lines).splitlines()
 
 
 def many(count: int, singular: str, more: str = "") -> str:

@@ -32,15 +32,7 @@ KEY_EVENTS_MAX: Final = 20_000  # of one key, for a service: some 2 s
 
 
 @operation(
-    "counts",
-    right="read:decisions",
-    http="POST /analytics/event-counts",
-    unanswered="The counts cannot be computed",
-    examples=[
-        "shroff counts --from 2026-03-01 --to 2026-03-31 --types payment --by week",
-        "shroff counts --by channel --json",
-        "shroff counts --by source",
-    ],
+    "counts", right="read:decisions", http="POST /analytics/event-counts", unanswered="The counts cannot be computed"
 )
 def event_counts(project: Project, request: CountQuestion) -> CountRows:
     """Count events by type and day; each event counts once.
@@ -49,6 +41,11 @@ def event_counts(project: Project, request: CountQuestion) -> CountRows:
     take a moment, since the log counts as it is written. In other zones, by fields and by sources the days
     are read from the lake and the log, at 5 µs an event of theirs in the log.
     A source has its name in shroff.yaml, else 'api', 'files', 'kafka' and the like. Old events have none.
+
+    Examples:
+        shroff counts --from 2026-03-01 --to 2026-03-31 --types payment --by week
+        shroff counts --by channel --json
+        shroff counts --by source
     """
     context = project.context
     request = msgspec.structs.replace(request, zone=request.zone or context.systems.time_zone)
@@ -140,43 +137,34 @@ class KeyAtMoment(OperationRequest[FactsDocument]):
     """The key and the time; by default all features of the entity at the time of the newest event.
 
     Times are as `2026-03-01T12:00:00Z`, or a day. `since` is a time for all features, or one for each by its name.
+
+    Args:
+        entity (ENTITY): The entity.
+        key (KEY): The key as text; of several parts as a JSON list.
+        as_of (T): A time or a day.  [default: the time of the newest event]
+        features (F,G): Only these features.  [default: all of the entity]
+        since ([F=]T): Ignore earlier events, for all features or for one. May be repeated.
     """
 
-    entity: Annotated[str, Param("The entity.", metavar="ENTITY")]
-    key: Annotated[str, Param("The key as text; of several parts as a JSON list.", metavar="KEY")]
-    as_of: Annotated[str | None, Param("A time or a day.  [default: the time of the newest event]", metavar="T")] = None
-    features: Annotated[
-        tuple[str, ...],
-        Param("Only these features.  [default: all of the entity]", metavar="F,G", read=split_words),
-    ] = ()
-    since: Annotated[
-        str | dict[str, str] | None,
-        Param(
-            "Ignore earlier events, for all features or for one. May be repeated.",
-            metavar="[F=]T",
-            read=cut_offs,
-            is_repeated=True,
-        ),
-    ] = None
+    entity: str
+    key: str
+    as_of: str | None = None
+    features: Annotated[tuple[str, ...], Param(read=split_words)] = ()
+    since: Annotated[str | dict[str, str] | None, Param(read=cut_offs, is_repeated=True)] = None
 
 
-@operation(
-    "facts",
-    right="read:decisions",
-    http="POST /analytics/facts",
-    unanswered="No answer is possible",
-    examples=[
-        "shroff facts card c-7",
-        "shroff facts card c-7 --as-of 2026-03-02T12:00:00Z --features card.spent_24h,card.payments_1h --json",
-        "shroff facts card c-7 --since card.spent_24h=2026-03-01",
-    ],
-)
+@operation("facts", right="read:decisions", http="POST /analytics/facts", unanswered="No answer is possible")
 def key_facts(project: Project, request: KeyAtMoment) -> FactsDocument:
     """Show the features of one key of an entity at a point in time.
 
     Each value is the one that an event of this key would see at that time, computed from the key's events in the log.
     That event itself does not count, also not with `including this`. Features that read a field of the current event
     (`this.amount`) have no value between events and are left out.
+
+    Examples:
+        shroff facts card c-7
+        shroff facts card c-7 --as-of 2026-03-02T12:00:00Z --features card.spent_24h,card.payments_1h --json
+        shroff facts card c-7 --since card.spent_24h=2026-03-01
     """
     return facts_asked(project.context, request)
 

@@ -47,43 +47,25 @@ class CountQuestion(OperationRequest["CountRows"], rename="camel"):
 
     `by` is `day`, `week` (of Monday to Sunday, cut at the ends), `source` or a field, whose values split each day. With
     `source` only events of that source count. Days are in `zone`, by default the project's.
+
+    Args:
+        start_date (DAY): The first day.  [default: six days before the last]
+        end_date (DAY): The last day, included.  [default: that of the newest event]
+        event_types (A,B): Event types.  [default: all]
+        by (day|week|source|FIELD): What each row counts: a day, a week, or a day and a source or a value of a
+            field.  [default: day]
+        zone (ZONE): Time zone of the days, as Europe/Berlin.  [default: the project's]
+        zeros: Include days without an event.
+        source (NAME): Only events of this source.
     """
 
-    start_date: Annotated[
-        date | None,
-        Param(
-            "The first day.  [default: six days before the last]",
-            flags="--from",
-            metavar="DAY",
-            read=partial(day_named, name="the first day"),
-        ),
-    ] = None
-    end_date: Annotated[
-        date | None,
-        Param(
-            "The last day, included.  [default: that of the newest event]",
-            flags="--to",
-            metavar="DAY",
-            read=partial(day_named, name="the last day"),
-        ),
-    ] = None
-    event_types: Annotated[
-        tuple[str, ...],
-        Param("Event types.  [default: all]", flags="--types", metavar="A,B", complete="event_types", read=split_words),
-    ] = ()
-    by: Annotated[
-        str,
-        Param(
-            "What each row counts: a day, a week, or a day and a source or a value of a field.  [default: day]",
-            metavar="day|week|source|FIELD",
-        ),
-    ] = DAY
-    zone: Annotated[
-        str,
-        Param("Time zone of the days, as Europe/Berlin.  [default: the project's]", metavar="ZONE"),
-    ] = ""
-    zeros: Annotated[bool, Param("Include days without an event.")] = False
-    source: Annotated[str | None, Param("Only events of this source.", metavar="NAME")] = None
+    start_date: Annotated[date | None, Param(flags="--from", read=partial(day_named, name="the first day"))] = None
+    end_date: Annotated[date | None, Param(flags="--to", read=partial(day_named, name="the last day"))] = None
+    event_types: Annotated[tuple[str, ...], Param(flags="--types", complete="event_types", read=split_words)] = ()
+    by: str = DAY
+    zone: str = ""
+    zeros: bool = False
+    source: str | None = None
 
 
 class CountRow(msgspec.Struct, frozen=True):

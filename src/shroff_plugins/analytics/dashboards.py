@@ -6,9 +6,9 @@ import json
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from shroff.plugins.operations import OperationAnswer, OperationRequest, Param, argument, group, many, operation
+from shroff.plugins.operations import OperationAnswer, OperationRequest, argument, group, many, operation
 from shroff.plugins.project import write_text
 from shroff_plugins.analytics.summaries.project_summaries import Summaries
 
@@ -20,15 +20,22 @@ COLUMNS: Final = frozenset({"card_type", "transaction_country", "bank"})
 
 group(
     "dashboards",
-    "Dashboards of a project's metrics, for Grafana.",
-    examples=("shroff dashboards export grafana",),
+    """Dashboards of a project's metrics, for Grafana.
+
+    Examples:
+        shroff dashboards export grafana
+    """,
 )
 
 
 class ExportDashboards(OperationRequest["DashboardFiles"]):
-    """Where to write."""
+    """Where to write.
 
-    folder: Annotated[Path, Param("The folder.", metavar="FOLDER")]
+    Args:
+        folder (FOLDER): The folder.
+    """
+
+    folder: Path
 
 
 class DashboardFiles(OperationAnswer):
@@ -44,17 +51,17 @@ class DashboardFiles(OperationAnswer):
         return (f"ls {argument(self.folder)}",)
 
 
-@operation(
-    "dashboards export",
-    right="read:definitions",
-    examples=["shroff dashboards export grafana", "shroff dashboards export grafana --json"],
-)
+@operation("dashboards export", right="read:definitions")
 def export_dashboards(project: Project, request: ExportDashboards) -> DashboardFiles:
     """Write the dashboards as files into FOLDER, under the project's name; Grafana imports them.
 
     Each one lets you choose the data source, the job and the process. The dashboard of card transactions is written
     if 'summaries:' in shroff.yaml has the columns card_type, transaction_country and bank. Files of an earlier export
     are replaced.
+
+    Examples:
+        shroff dashboards export grafana
+        shroff dashboards export grafana --json
     """
     files = (resources.files("shroff") / "monitoring" / "dashboards").iterdir()
     texts = {file.name: file.read_text(encoding="utf-8") for file in files}

@@ -39,30 +39,25 @@ def _day(words: str, flags: str, name: str, *, is_local: bool = False) -> Param:
 class FunnelDays(OperationRequest["FunnelDocument | UserNames"], rename="camel"):
     """The funnel, all by default, and the days: `2026-03-01`, the last one included; by default the three days up to
     yesterday. `split` is a field; by default that of the funnel, and none if empty. `zone` is by default the project's.
+
+    Args:
+        funnel ([NAME]): The funnel.
+        zone (ZONE): Time zone of the days, as Europe/Berlin.  [default: the project's]
+        split (FIELD): Split all numbers by a field.  [default: `split` of the funnel]
+        users (NUMBER:STEP): List the users behind a number: dropped_off, recovered or still_out of a step on a day;
+            reached or lost.
     """
 
-    funnel: Annotated[str | None, Param("The funnel.", metavar="[NAME]", is_argument=True)] = None
+    funnel: Annotated[str | None, Param(is_argument=True)] = None
     start_date: Annotated[
         date | None, _day("The first day.  [default: two days before the last]", "--from", "the first day")
     ] = None
     end_date: Annotated[date | None, _day("The last day, included.  [default: yesterday]", "--to", "the last day")] = (
         None
     )
-    zone: Annotated[
-        str, Param("Time zone of the days, as Europe/Berlin.  [default: the project's]", metavar="ZONE")
-    ] = ""
-    split: Annotated[
-        str | None,
-        Param("Split all numbers by a field.  [default: `split` of the funnel]", flags="--by", metavar="FIELD"),
-    ] = None
-    users: Annotated[
-        str,
-        Param(
-            "List the users behind a number: dropped_off, recovered or still_out of a step on a day; reached or lost.",
-            metavar="NUMBER:STEP",
-            is_local=True,
-        ),
-    ] = ""
+    zone: str = ""
+    split: Annotated[str | None, Param(flags="--by")] = None
+    users: Annotated[str, Param(is_local=True)] = ""
     day: Annotated[date | None, _day("The day of --users.  [default: the last]", "", "the day", is_local=True)] = None
 
 
@@ -77,23 +72,18 @@ class UserNames(OperationAnswer):
         return f"{lines}\n{many(len(self.users), 'user')}." if self.users else "Nobody."
 
 
-@operation(
-    "funnel",
-    right="read:decisions",
-    http="POST /analytics/funnels",
-    unanswered=UNANSWERED,
-    examples=[
-        "shroff funnel",
-        "shroff funnel onboarding --from 2026-03-01 --to 2026-03-31 --zone Africa/Johannesburg --by channel",
-        "shroff funnel onboarding --users still_out:signed_up --json",
-    ],
-)
+@operation("funnel", right="read:decisions", http="POST /analytics/funnels", unanswered=UNANSWERED)
 def count_funnels(project: Project, request: FunnelDays) -> FunnelDocument | UserNames:
     """Count the users at each step of a funnel, or of all funnels of funnels.yaml.
 
     Per day, the output counts users who did a step but not the next one by the end of the day (dropped off). Of those
     who dropped off earlier, it counts who did the next step on that day (recovered) and who did not (still out). Over
     all days, it shows the users who reached each step, and the quartiles of the time since the previous step.
+
+    Examples:
+        shroff funnel
+        shroff funnel onboarding --from 2026-03-01 --to 2026-03-31 --zone Africa/Johannesburg --by channel
+        shroff funnel onboarding --users still_out:signed_up --json
     """
     if not request.users:
         questions, answers = _asked(project.context, request)

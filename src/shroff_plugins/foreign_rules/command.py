@@ -18,12 +18,7 @@ SHOWN_MAX = 100  # characters of a rule in a table
 NAMED_MAX = 5  # files
 
 
-@command(
-    "import-rules",
-    "shroff import-rules radar.txt --out drafts",
-    "shroff import-rules radar.txt --map radar.yaml --out drafts --shadow",
-    "shroff import-rules detector.json --out drafts",
-)
+@command("import-rules")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option(
     "--out",
@@ -58,6 +53,11 @@ def import_rules(
     Each becomes a rule with the same hits, or is refused with the missing attribute and what to add. The result loads
     with the project and is a draft for 'shroff backtest --rules DIR'. With the project's folder 'drafts' as --out,
     each rule gets a file of its own, as on the page of rules. Exit status 1 if a rule was refused.
+
+    Examples:
+        shroff import-rules radar.txt --out drafts
+        shroff import-rules radar.txt --map radar.yaml --out drafts --shadow
+        shroff import-rules detector.json --out drafts
     """
     project = session.project
     if out is not None:

@@ -31,13 +31,17 @@ INSTRUCTIONS: Final = (
 _REF: Final = re.compile(r"#/components/schemas/([^\"]+)")
 
 
-@command("mcp", "shroff mcp", "shroff mcp --url https://shroff.bank.example")
+@command("mcp")
 @click.option("--url", metavar="URL", default="http://localhost:8080", show_default=True, help="The service.")
 def mcp(session: Session, url: str) -> None:
     """Offer a running service to an assistant: an MCP server over standard input and output.
 
     Its tools search, explain, and back-test a draft. No tool changes anything. The variable SHROFF_KEY has the API key,
     whose role says what the assistant may see; for back-tests it needs the permission run:backtests.
+
+    Examples:
+        shroff mcp
+        shroff mcp --url https://shroff.bank.example
     """
     if unset(KEY):
         raise UsageError("SHROFF_KEY is not set. Make a key: shroff keys create assistant --role viewer")

@@ -42,22 +42,24 @@ group(
     Backups are in a folder, s3://bucket/prefix, gs://bucket/prefix or az://container/prefix; 'backup:' in shroff.yaml
     or --at names it. Secrets, such as .shroff/hash.key, are never in a backup: keep copies of them elsewhere.
     'shroff restore' restores a project.
+
+    Examples:
+        shroff backup create --at /mnt/backups/mybank
+        shroff backup list --json
     """,
-    examples=("shroff backup create --at /mnt/backups/mybank", "shroff backup list --json"),
 )
 
 
 class OfBackups(OperationRequest[Outcome_co]):
-    """A request about the backups at a place; it can be asked where the project is lost."""
+    """A request about the backups at a place; it can be asked where the project is lost.
 
-    place: Annotated[
-        str | None,
-        Param("Folder or bucket of the backups.  [default: 'backup' in shroff.yaml]", flags="--at", metavar="PLACE"),
-    ] = None
-    key: Annotated[
-        Path | None,
-        Param("File with the encryption key: 64 hexadecimal digits.  [default: 'key' under 'backup' in shroff.yaml]"),
-    ] = None
+    Args:
+        place (PLACE): Folder or bucket of the backups.  [default: 'backup' in shroff.yaml]
+        key: File with the encryption key: 64 hexadecimal digits.  [default: 'key' under 'backup' in shroff.yaml]
+    """
+
+    place: Annotated[str | None, Param(flags="--at")] = None
+    key: Path | None = None
 
 
 class OfVault(ReportAnswer[str]):
@@ -148,9 +150,13 @@ def _at(place: str, option: str = "--at") -> str:
 
 
 class CreateBackup(OfBackups["CreatedBackup"]):
-    """A backup to make."""
+    """A backup to make.
 
-    is_full: Annotated[bool, Param("Read everything again, also if the changes would suffice.", flags="--full")] = False
+    Args:
+        is_full: Read everything again, also if the changes would suffice.
+    """
+
+    is_full: Annotated[bool, Param(flags="--full")] = False
 
 
 class CreatedBackup(OfVault):
@@ -254,14 +260,14 @@ class BackupList(OfVault, kw_only=True):
         return f"shroff restore FOLDER{_at(self.report, '--from')} --to TIME", f"shroff backup verify{_at(self.report)}"
 
 
-@operation(
-    "backup list",
-    right="read:audit",
-    place="place",
-    examples=["shroff backup list", "shroff backup list --json"],
-)
+@operation("backup list", right="read:audit", place="place")
 def list_backups(project: Project, request: ListBackups) -> BackupList:
-    """List backups, oldest first: full ones, each with the tail that follows it."""
+    """List backups, oldest first: full ones, each with the tail that follows it.
+
+    Examples:
+        shroff backup list
+        shroff backup list --json
+    """
     from shroff.app.backups.retention import listed
 
     with open_vault(project.context, request) as (vault, told):
@@ -299,16 +305,15 @@ class CheckedBackups(OfVault, kw_only=True):
         return 1 if self.damaged else 0
 
 
-@operation(
-    "backup verify",
-    right="read:audit",
-    place="place",
-    examples=["shroff backup verify", "shroff backup verify --at s3://mybank-backups/shroff"],
-)
+@operation("backup verify", right="read:audit", place="place")
 def verify_backups(project: Project, progress: ProgressSteps, request: VerifyBackups) -> CheckedBackups:
     """Read all backups and compare every byte with its hash.
 
     Exit status 1 if a backup is truncated, altered or incomplete; the output names each and says why.
+
+    Examples:
+        shroff backup verify
+        shroff backup verify --at s3://mybank-backups/shroff
     """
     from shroff.app.backups.retention import verified
 
@@ -325,12 +330,19 @@ def verify_backups(project: Project, progress: ProgressSteps, request: VerifyBac
 
 
 class PruneBackups(OfBackups["PrunedBackups"]):
-    """Which backups to keep."""
+    """Which backups to keep.
 
-    keep: Annotated[str, Param("Keep every backup this long.", metavar="DURATION")] = "7d"
-    days: Annotated[int, msgspec.Meta(ge=0), Param("Full backups: one a day.")] = 30
-    months: Annotated[int, msgspec.Meta(ge=0), Param("And one a month.")] = 12
-    is_dry: Annotated[bool, Param("Show what would be removed; remove nothing.", flags="--dry-run")] = False
+    Args:
+        keep (DURATION): Keep every backup this long.
+        days: Full backups: one a day.
+        months: And one a month.
+        is_dry: Show what would be removed; remove nothing.
+    """
+
+    keep: str = "7d"
+    days: Annotated[int, msgspec.Meta(ge=0)] = 30
+    months: Annotated[int, msgspec.Meta(ge=0)] = 12
+    is_dry: Annotated[bool, Param(flags="--dry-run")] = False
 
 
 class PrunedBackups(OfVault, kw_only=True):
@@ -347,14 +359,14 @@ class PrunedBackups(OfVault, kw_only=True):
         return [f"shroff backup list{_at(self.report)}"]
 
 
-@operation(
-    "backup prune",
-    right="read:audit",
-    place="place",
-    examples=["shroff backup prune", "shroff backup prune --keep 3d --days 14 --months 6 --dry-run"],
-)
+@operation("backup prune", right="read:audit", place="place")
 def prune_backups(project: Project, request: PruneBackups) -> PrunedBackups:
-    """Remove old backups. The newest full backup and its tail always stay."""
+    """Remove old backups. The newest full backup and its tail always stay.
+
+    Examples:
+        shroff backup prune
+        shroff backup prune --keep 3d --days 14 --months 6 --dry-run
+    """
     from shroff.app.backups.retention import KeepRules, pruned, writer_of
     from shroff.language.values import named_duration
 

@@ -22,25 +22,25 @@ if TYPE_CHECKING:
 
 
 class RestoreBackup(OperationRequest["Restored"]):
-    """The backups to restore a project from, and the folder for it."""
+    """The backups to restore a project from, and the folder for it.
 
-    folder: Annotated[Path, Param("The folder.")]
-    place: Annotated[
-        str | None, Param("The backups.  [default: 'backup' in shroff.yaml]", flags="--from", metavar="PLACE")
-    ] = None
-    to: Annotated[str, Param("The project as it was then.  [default: the newest backup]", metavar="TIME")] = ""
-    key: Annotated[Path | None, Param("File with the encryption key of the backups.")] = None
-    secrets: Annotated[
-        Path | None, Param("Folder with the files that are never in a backup, such as hash.key.", metavar="DIRECTORY")
-    ] = None
-    store: Annotated[
-        str | None,
-        Param(
-            "Empty PostgreSQL database; ${NAME} is read from the environment.  [default: as in shroff.yaml]",
-            metavar="URL",
-        ),
-    ] = None
-    again: Annotated[bool, Param("First remove the tables that an interrupted restore left in the database.")] = False
+    Args:
+        folder: The folder.
+        place (PLACE): The backups.  [default: 'backup' in shroff.yaml]
+        to (TIME): The project as it was then.  [default: the newest backup]
+        key: File with the encryption key of the backups.
+        secrets (DIRECTORY): Folder with the files that are never in a backup, such as hash.key.
+        store (URL): Empty PostgreSQL database; ${NAME} is read from the environment.  [default: as in shroff.yaml]
+        again: First remove the tables that an interrupted restore left in the database.
+    """
+
+    folder: Path
+    place: Annotated[str | None, Param(flags="--from")] = None
+    to: str = ""
+    key: Path | None = None
+    secrets: Path | None = None
+    store: str | None = None
+    again: bool = False
 
 
 class Restored(ReportAnswer[bool]):
@@ -85,15 +85,7 @@ class Restored(ReportAnswer[bool]):
         return 1 if self.missing_secrets else 0
 
 
-@operation(
-    "restore",
-    right="read:audit",
-    place="place",
-    examples=[
-        "shroff restore mybank --from /mnt/backups/mybank --secrets /mnt/secrets/mybank",
-        "shroff restore mybank-monday --from s3://mybank-backups/shroff --to 2026-11-23T09:00:00Z",
-    ],
-)
+@operation("restore", right="read:audit", place="place")
 def restore_backup(project: Project, progress: ProgressSteps, request: RestoreBackup) -> Restored:
     """Restore a project into FOLDER, which must be empty or new. It appears there as a whole or not at all.
 
@@ -106,6 +98,10 @@ def restore_backup(project: Project, progress: ProgressSteps, request: RestoreBa
     A log in a database server is restored by its own program (pg_restore), before FOLDER appears. After
     --store, set 'store' in the shroff.yaml of FOLDER to the same database. A restore that was killed can leave tables,
     which no command opens: run it again with --again.
+
+    Examples:
+        shroff restore mybank --from /mnt/backups/mybank --secrets /mnt/secrets/mybank
+        shroff restore mybank-monday --from s3://mybank-backups/shroff --to 2026-11-23T09:00:00Z
     """
     from shroff.app.backups.restoration import ServerTarget, restore
     from shroff.app.backups.retention import vault_of
@@ -141,15 +137,15 @@ def restore_backup(project: Project, progress: ProgressSteps, request: RestoreBa
 
 
 class MigrateTables(OfBackups["MigratedTables"]):
-    """Whether to show or to do it, and the place for the backup before."""
+    """Whether to show or to do it, and the place for the backup before.
 
-    is_plan: Annotated[
-        bool, Param("Show what would be migrated, or do it.  [default: plan]", flags="--plan/--apply")
-    ] = True
-    is_compared: Annotated[
-        bool,
-        Param("Look for each event in the index of ids: 2 seconds for a million events.", flags="--compare-ids"),
-    ] = False
+    Args:
+        is_plan: Show what would be migrated, or do it.  [default: plan]
+        is_compared: Look for each event in the index of ids: 2 seconds for a million events.
+    """
+
+    is_plan: Annotated[bool, Param(flags="--plan/--apply")] = True
+    is_compared: Annotated[bool, Param(flags="--compare-ids")] = False
 
 
 class MigratedTable(msgspec.Struct):
@@ -198,11 +194,7 @@ class MigratedTables(OperationAnswer):
         return 1 if "refuse" in self._actions() else 0
 
 
-@operation(
-    "migrate",
-    right="read:audit",
-    examples=["shroff migrate --plan", "shroff migrate --apply --at /mnt/backups/mybank"],
-)
+@operation("migrate", right="read:audit")
 def migrate_tables(project: Project, request: MigrateTables) -> MigratedTables:
     """Back up a project, then bring its tables up to this version of shroff.
 
@@ -211,6 +203,10 @@ def migrate_tables(project: Project, request: MigrateTables) -> MigratedTables:
 
     --apply needs a place for the backup and stops if a worker or service runs. After a kill, run it again: each set of
     tables is either old or new. To go back, restore the backup with 'shroff restore' and use the old version.
+
+    Examples:
+        shroff migrate --plan
+        shroff migrate --apply --at /mnt/backups/mybank
     """
     from shroff.app.backups.migration import apply, plan
 

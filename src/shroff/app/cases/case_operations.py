@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING, Annotated, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeAlias
 
 import msgspec
 from msgspec.structs import replace
@@ -30,7 +30,7 @@ from shroff.app.cases.side_effects import CaseListEntry
 from shroff.cases import case_actions, case_queries, dispositions, filters
 from shroff.cases.case import CaseFilter
 from shroff.cases.desk import CaseChangedError, NoCaseError, NoEventError, TooLateError
-from shroff.cases.filters import LARGEST, MEANINGS
+from shroff.cases.filters import LARGEST
 from shroff.errors import LogBusyError
 from shroff.events.event import TimeText, time_text
 from shroff.language.values import parse_time
@@ -55,9 +55,11 @@ if TYPE_CHECKING:
 PAGE_MAX: Final = 500  # cases of one page over HTTP
 BODY_BYTES_MAX: Final = 64 * 1024
 CHANGES: Final = (NoCaseError, CaseChangedError)
+WORK: Final[dict[str, Any]] = {"right": "work:cases", "body_bytes_max": BODY_BYTES_MAX, "refusals": CHANGES}
 TAG: Final = Param(
     "The ETag of the version that you read. Default: the current version.", is_etag=True, is_optional=True
 )
+InQuery = Annotated[str, Param(in_query=True)]
 Answer: TypeAlias = Literal["fraud", "genuine", "unclear"]
 Number: TypeAlias = Annotated[int, msgspec.Meta(ge=1, le=LARGEST)]
 
@@ -66,35 +68,51 @@ group(
     """Show and answer cases: alerts of the log, grouped by entity.
 
     The log's alerts are raised first, so these commands need no running service. Each answer is in the audit log.
+
+    Examples:
+        shroff cases
+        shroff cases list
+        shroff cases list --filter 'state=open&min_stake=1000' --json
+        shroff cases show 12
+        shroff cases decide 12 fraud
     """,
-    examples=(
-        "shroff cases",
-        "shroff cases list",
-        "shroff cases list --filter 'state=open&min_stake=1000' --json",
-        "shroff cases show 12",
-        "shroff cases decide 12 fraud",
-    ),
 )
 
 
 class CaseQuery(OperationRequest[Outcome_co]):
-    """Cases that match a filter."""
+    """Cases that match a filter.
 
-    state: Annotated[str, Param(MEANINGS["state"], in_query=True)] = ""
-    entity: Annotated[str, Param(MEANINGS["entity"], in_query=True)] = ""
-    key: Annotated[str, Param(MEANINGS["key"], in_query=True)] = ""
-    assignee: Annotated[str, Param(MEANINGS["assignee"], in_query=True)] = ""
-    rule: Annotated[str, Param(MEANINGS["rule"], in_query=True)] = ""
-    min_stake: Annotated[str, Param(MEANINGS["min_stake"], in_query=True)] = ""
-    due_within: Annotated[str, Param(MEANINGS["due_within"], in_query=True)] = ""
-    text: Annotated[str, Param(MEANINGS["text"], in_query=True)] = ""
-    customer: Annotated[str, Param(MEANINGS["customer"], in_query=True)] = ""
-    order: Annotated[str, Param(MEANINGS["order"], in_query=True)] = ""
-    filter: Annotated[str, Param("A filter as in the queue's URL: state=open&min_stake=1000.", is_local=True)] = ""
+    Args:
+        state: One or more of open, claimed, snoozed, escalated, closed, separated by commas; or all. Default: all that
+            are not closed.
+        entity: Cases of this entity.
+        key: Cases of this key.
+        assignee: me, free, or the id of the assigned user.
+        rule: Cases with an alert of this rule.
+        min_stake: Minimum amount at stake.
+        due_within: Due within this time from now, such as 1h.
+        text: Part of the key, the top reason or the id of an event.
+        customer: The customer's answer: fraud, genuine or unclear.
+        order: One of due, urgent, stake, score, newest. Default: due, the earliest due time first. urgent: due within
+            an hour, then denied by the customer, then by stake times score.
+        filter: A filter as in the queue's URL: state=open&min_stake=1000.
+    """
+
+    state: InQuery = ""
+    entity: InQuery = ""
+    key: InQuery = ""
+    assignee: InQuery = ""
+    rule: InQuery = ""
+    min_stake: InQuery = ""
+    due_within: InQuery = ""
+    text: InQuery = ""
+    customer: InQuery = ""
+    order: InQuery = ""
+    filter: Annotated[str, Param(is_local=True)] = ""
 
     @property
     def query(self) -> dict[str, str]:
-        given = {name: value for name in MEANINGS if (value := getattr(self, name))}
+        given = {name: value for name in filters.KEYS if (value := getattr(self, name))}
         return filters.query_of(filters.query_text(self.filter)) | given
 
     def wanted(self, desk: CaseService, who: Who) -> CaseFilter:
@@ -102,9 +120,13 @@ class CaseQuery(OperationRequest[Outcome_co]):
 
 
 class OfCase(OperationRequest[Outcome_co], rename={"number": "id"}):
-    """A request about one case."""
+    """A request about one case.
 
-    number: Annotated[Number, Param("The case's number.")]
+    Args:
+        number: The case's number.
+    """
+
+    number: Number
 
 
 class ChangeOfCase(OfCase[Outcome_co]):
@@ -117,20 +139,24 @@ class ChangeOfCase(OfCase[Outcome_co]):
 
 
 class ShowCases(CaseQuery["CaseList"]):
-    """A page of the queue."""
+    """A page of the queue.
 
-    limit: Annotated[int, msgspec.Meta(ge=1, le=10_000), Param("Page size, 1 to 500. Default: 50.")] = 50
+    Args:
+        limit: Page size, 1 to 500. Default: 50.
+    """
+
+    limit: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 50
     cursor: Cursor = ""
 
 
-@operation(
-    "cases list",
-    right="read:cases",
-    http="GET /cases",
-    examples=["shroff cases list", "shroff cases list --filter 'assignee=free&due_within=1h'"],
-)
+@operation("cases list", right="read:cases", http="GET /cases")
 def show_cases(desk: CaseService, definitions: Definitions, who: Who, request: ShowCases) -> CaseList:
-    """List the cases that match a filter (the queue), those due first at the top."""
+    """List the cases that match a filter (the queue), those due first at the top.
+
+    Examples:
+        shroff cases list
+        shroff cases list --filter 'assignee=free&due_within=1h'
+    """
     if request.limit > PAGE_MAX and who.kind != "command":
         raise BadQueryError(f"limit: it is 1 to {PAGE_MAX}")
     wanted, after = request.wanted(desk, who), cursor_of({"cursor": request.cursor}, tuple[int, int])
@@ -156,17 +182,16 @@ class ShowCase(OfCase["CaseWhole"]):
     """One case."""
 
 
-@operation(
-    "cases show",
-    right="read:cases",
-    http="GET /cases/{id}",
-    refusals=[NoCaseError],
-    examples=["shroff cases show 12", "shroff cases show 12 --json"],
-)
+@operation("cases show", right="read:cases", http="GET /cases/{id}", refusals=[NoCaseError])
 def show_case(
     desk: CaseService, cases: ProjectCases, definitions: Definitions, who: Who, request: ShowCase
 ) -> CaseWhole:
-    """Show one case with its alerts, notes, history and files."""
+    """Show one case with its alerts, notes, history and files.
+
+    Examples:
+        shroff cases show 12
+        shroff cases show 12 --json
+    """
     found = case_queries.detail(desk, who, request.number)
     asked = asked_about(cases.notices(desk), found.alerts, desk.now_ms())
     answer = whole_of(desk, found, [question.document for question in asked])
@@ -182,7 +207,7 @@ class ClaimCase(ChangeOfCase["Case"], kw_only=True):
     """A case to claim."""
 
 
-@operation("cases claim", right="work:cases", http="POST /cases/{id}/claim", refusals=CHANGES)
+@operation("cases claim", http="POST /cases/{id}/claim", **WORK)
 def claim_case(desk: CaseService, who: Who, request: ClaimCase) -> Case:
     """Claim a case; it is locked for you until the lock expires."""
     return case_of(desk, case_actions.claim(desk, who, request.number, request.tag))
@@ -192,103 +217,89 @@ class ReleaseCase(ChangeOfCase["Case"], kw_only=True):
     """A case to release."""
 
 
-@operation("cases release", right="work:cases", http="POST /cases/{id}/release", refusals=CHANGES)
+@operation("cases release", http="POST /cases/{id}/release", **WORK)
 def release_case(desk: CaseService, who: Who, request: ReleaseCase) -> Case:
     """Release a case."""
     return case_of(desk, case_actions.release(desk, who, request.number, request.tag))
 
 
 class AssignCase(ChangeOfCase["Case"], kw_only=True):
-    """The new owner: a user's name, or null for nobody."""
+    """The new owner: a user's name, or null for nobody.
 
-    to: Annotated[str | None, Param("The user's name. Empty: nobody.", is_argument=True)]
+    Args:
+        to: The user's name. Empty: nobody.
+    """
+
+    to: Annotated[str | None, Param(is_argument=True)]
 
 
-@operation(
-    "cases assign",
-    right="work:cases",
-    http="POST /cases/{id}/assign",
-    schema="CaseAssignment",
-    body_bytes_max=BODY_BYTES_MAX,
-    refusals=CHANGES,
-)
+@operation("cases assign", http="POST /cases/{id}/assign", schema="CaseAssignment", **WORK)
 def assign_case(desk: CaseService, who: Who, request: AssignCase) -> Case:
     """Assign a case to a user by name, or to nobody."""
     return case_of(desk, case_actions.assign(desk, who, request.number, request.to or "", request.tag))
 
 
 class NoteCase(OfCase["Case"]):
-    """A text: a note, or the reason of an action."""
+    """A text: a note, or the reason of an action.
 
-    text: Annotated[str, Param("The note.")]
+    Args:
+        text: The note.
+    """
+
+    text: str
 
 
-@operation(
-    "cases note",
-    right="work:cases",
-    http="POST /cases/{id}/note",
-    schema="CaseText",
-    body_bytes_max=BODY_BYTES_MAX,
-    refusals=CHANGES,
-)
+@operation("cases note", http="POST /cases/{id}/note", schema="CaseText", **WORK)
 def note_case(desk: CaseService, who: Who, request: NoteCase) -> Case:
     """Add a note to a case."""
     return case_of(desk, case_actions.note(desk, who, request.number, request.text))
 
 
 class EscalateCase(ChangeOfCase["Case"], kw_only=True):
-    """Why a case is escalated, and the name of the user who decides it; null for anybody else."""
+    """Why a case is escalated, and the name of the user who decides it; null for anybody else.
 
-    text: Annotated[str, Param("Why it is escalated.")]
-    to: Annotated[str | None, Param("The user who decides it.  [default: anybody else]", metavar="NAME")] = None
+    Args:
+        text: Why it is escalated.
+        to (NAME): The user who decides it.  [default: anybody else]
+    """
+
+    text: str
+    to: str | None = None
 
 
-@operation(
-    "cases escalate",
-    right="work:cases",
-    http="POST /cases/{id}/escalate",
-    schema="CaseEscalation",
-    body_bytes_max=BODY_BYTES_MAX,
-    refusals=CHANGES,
-)
+@operation("cases escalate", http="POST /cases/{id}/escalate", schema="CaseEscalation", **WORK)
 def escalate_case(desk: CaseService, who: Who, request: EscalateCase) -> Case:
     """Escalate a case, to a user or to anybody else."""
     return case_of(desk, case_actions.escalate(desk, who, request.number, request.text, request.tag, request.to or ""))
 
 
 class ReopenCase(ChangeOfCase["Case"], kw_only=True):
-    """A text: a note, or the reason of an action."""
+    """A text: a note, or the reason of an action.
 
-    text: Annotated[str, Param("Why it is reopened.")]
+    Args:
+        text: Why it is reopened.
+    """
+
+    text: str
 
 
-@operation(
-    "cases reopen",
-    right="work:cases",
-    http="POST /cases/{id}/reopen",
-    schema="CaseText",
-    body_bytes_max=BODY_BYTES_MAX,
-    refusals=CHANGES,
-)
+@operation("cases reopen", http="POST /cases/{id}/reopen", schema="CaseText", **WORK)
 def reopen_case(desk: CaseService, who: Who, request: ReopenCase) -> Case:
     """Reopen a closed case."""
     return case_of(desk, case_actions.reopen(desk, who, request.number, request.text, request.tag))
 
 
 class SnoozeCase(ChangeOfCase["CaseActed"], kw_only=True):
-    """The end of the snooze."""
+    """The end of the snooze.
 
-    until: Annotated[TimeText, Param("The end of the snooze.", flags="--until", metavar="TIME")]
+    Args:
+        until (TIME): The end of the snooze.
+    """
+
+    until: Annotated[TimeText, Param(flags="--until")]
 
 
-@operation(
-    "cases snooze",
-    right="work:cases",
-    http="POST /cases/{id}/snooze",
-    schema="CaseSnooze",
-    body_bytes_max=BODY_BYTES_MAX,
-    refusals=CHANGES,
-)
+@operation("cases snooze", http="POST /cases/{id}/snooze", schema="CaseSnooze", **WORK)
 def snooze_case(desk: CaseService, who: Who, request: SnoozeCase) -> CaseActed:
     """Snooze a case until a time."""
     until_ms = time_of(request.until, "until")
@@ -297,36 +308,41 @@ def snooze_case(desk: CaseService, who: Who, request: SnoozeCase) -> CaseActed:
 
 
 class DecideCase(ChangeOfCase["CaseDecided"], kw_only=True):
-    """The verdict for a case, or for one of its events."""
+    """The verdict for a case, or for one of its events.
 
-    verdict: Annotated[Answer, Param("fraud, genuine or unclear.")]
-    event: Annotated[str, Param("Answer only this event of the case, such as payment/p-1.")] = ""
-    reason: Annotated[str, Param("The reason to record with the labels, and with --block.")] = ""
-    lists: Annotated[tuple[CaseListEntry, ...], Param("Entries of lists to add with the answer.", is_remote=True)] = ()
-    block: Annotated[
-        tuple[str, ...], Param("Add a value to a list. May be repeated.", metavar="LIST=VALUE", is_local=True)
-    ] = ()
-    refund: Annotated[str, Param("Record an amount returned to the customer, such as 12.50.", metavar="AMOUNT")] = ""
+    Args:
+        verdict: fraud, genuine or unclear.
+        event: Answer only this event of the case, such as payment/p-1.
+        reason: The reason to record with the labels, and with --block.
+        lists: Entries of lists to add with the answer.
+        block (LIST=VALUE): Add a value to a list. May be repeated.
+        refund (AMOUNT): Record an amount returned to the customer, such as 12.50.
+    """
+
+    verdict: Answer
+    event: str = ""
+    reason: str = ""
+    lists: Annotated[tuple[CaseListEntry, ...], Param(is_remote=True)] = ()
+    block: Annotated[tuple[str, ...], Param(is_local=True)] = ()
+    refund: str = ""
 
 
 @operation(
     "cases decide",
-    right="work:cases",
     http="POST /cases/{id}/decide",
     schema="CaseVerdict",
-    body_bytes_max=BODY_BYTES_MAX,
-    refusals=(*CHANGES, NoEventError),
-    examples=[
-        "shroff cases decide 12 genuine",
-        "shroff cases decide 12 fraud --event payment/p-1",
-        "shroff cases decide 12 fraud --block blocked_cards=c-7 --refund 40.00 --reason 'stolen card'",
-    ],
+    **WORK | {"refusals": (*CHANGES, NoEventError)},
 )
 def decide_case(desk: CaseService, project: Project, who: Who, request: DecideCase) -> CaseDecided:
     """Decide a case: it closes at once; labels of its events are written 8 s later unless you undo it.
 
     A command writes them at once. They cannot be undone then, but the case can be reopened. Where an entry of a list
     cannot be written, the case stays as it is.
+
+    Examples:
+        shroff cases decide 12 genuine
+        shroff cases decide 12 fraud --event payment/p-1
+        shroff cases decide 12 fraud --block blocked_cards=c-7 --refund 40.00 --reason 'stolen card'
     """
     entries = [*request.lists, *side_effects.blocked(project, desk, request.block, request.reason)]
     also = side_effects.checked(project, desk, entries, request.refund, request.reason)
@@ -436,32 +452,16 @@ class UndoOfCase(OfCase["CasesUndone"]):
     undo: int
 
 
-UNDOES: Final = (NoCaseError, TooLateError)
+UNDO: Final = WORK | {"schema": "CaseUndo", "refusals": (NoCaseError, TooLateError), "has_command": False}
 
 
-@operation(
-    "cases undo",
-    right="work:cases",
-    http="POST /cases/undo",
-    schema="CaseUndo",
-    body_bytes_max=BODY_BYTES_MAX,
-    refusals=UNDOES,
-    has_command=False,
-)
+@operation("cases undo", http="POST /cases/undo", **UNDO)
 def undo_action(desk: CaseService, project: Project, who: Who, request: UndoAction) -> CasesUndone:
     """Undo a recent action on one or several cases; those that another user has changed since stay unchanged."""
     return _undone(desk, project, who, request.undo)
 
 
-@operation(
-    "cases undo-case",
-    right="work:cases",
-    http="POST /cases/{id}/undo",
-    schema="CaseUndo",
-    body_bytes_max=BODY_BYTES_MAX,
-    refusals=UNDOES,
-    has_command=False,
-)
+@operation("cases undo-case", http="POST /cases/{id}/undo", **UNDO)
 def undo_of_case(desk: CaseService, project: Project, who: Who, request: UndoOfCase) -> CasesUndone:
     """Undo a recent action, by its number."""
     return _undone(desk, project, who, request.undo, request.number)

@@ -37,8 +37,12 @@ group(
 
     Each stage is a label of the source 'chargeback': a later one takes the place of an earlier one from when it was
     known on.
+
+    Examples:
+        shroff disputes import disputes.csv
+        shroff disputes
+        shroff disputes pack --out packs
     """,
-    examples=("shroff disputes import disputes.csv", "shroff disputes", "shroff disputes pack --out packs"),
 )
 
 
@@ -117,12 +121,15 @@ class DisputeInput(msgspec.Struct, kw_only=True, omit_defaults=True, forbid_unkn
 
 
 class ImportDisputes(OperationRequest["DisputesImported"]):
-    """Stages of disputes: a file, or a list of them."""
+    """Stages of disputes: a file, or a list of them.
 
-    file: Annotated[
-        str, Param("A file: CSV, JSON lines or Parquet.", metavar="FILE", is_argument=True, is_local=True)
-    ] = ""
-    disputes: Annotated[tuple[DisputeInput, ...], Param("Stages of disputes.", is_remote=True)] = ()
+    Args:
+        file (FILE): A file: CSV, JSON lines or Parquet.
+        disputes: Stages of disputes.
+    """
+
+    file: Annotated[str, Param(is_argument=True, is_local=True)] = ""
+    disputes: Annotated[tuple[DisputeInput, ...], Param(is_remote=True)] = ()
 
 
 class DisputesImported(DisputeList):
@@ -148,12 +155,7 @@ class DisputesImported(DisputeList):
         return QUARANTINED if self.quarantined else 0
 
 
-@operation(
-    "disputes import",
-    right="write:labels",
-    http="POST /disputes",
-    examples=["shroff disputes import disputes.csv", "shroff disputes import stripe.jsonl --json"],
-)
+@operation("disputes import", right="write:labels", http="POST /disputes")
 def import_disputes(
     labelling: Labelling,
     log: ProjectLog,
@@ -169,6 +171,10 @@ def import_disputes(
     dispute that is won or withdrawn makes its event genuine; every other stage is fraud, or unclear with a code of Visa
     that is none of fraud. A file whose first line has no stage is read by the label mapping of events.yaml, as webhooks
     are. The same stage again is a duplicate.
+
+    Examples:
+        shroff disputes import disputes.csv
+        shroff disputes import stripe.jsonl --json
     """
     if bool(request.file) == bool(request.disputes):
         raise UsageError("name a FILE of disputes.")
@@ -210,23 +216,23 @@ def _rows(file: str) -> Iterator[Mapping[str, Any]]:
 
 
 class ListDisputes(OperationRequest["DisputeList"], rename={"is_open": "open"}):
-    """Which disputes to list."""
+    """Which disputes to list.
+
+    Args:
+        is_open: Only those that can still be answered.
+        stage (STAGE): Only those at this stage.
+        due_within (DURATION): Only those due within this time from now, such as 3d.
+        as_of (TIME): Stages known at this time; a day is its start, UTC.  [default: all]
+    """
 
     STAGES: ClassVar = STAGES
-    is_open: Annotated[bool, Param("Only those that can still be answered.", flags="--open")] = False
-    stage: Annotated[str, Param("Only those at this stage.", metavar="STAGE")] = ""
-    due_within: Annotated[str, Param("Only those due within this time from now, such as 3d.", metavar="DURATION")] = ""
-    as_of: Annotated[
-        str | None, Param("Stages known at this time; a day is its start, UTC.  [default: all]", metavar="TIME")
-    ] = None
+    is_open: Annotated[bool, Param(flags="--open")] = False
+    stage: str = ""
+    due_within: str = ""
+    as_of: str | None = None
 
 
-@operation(
-    "disputes list",
-    right="read:decisions",
-    http="GET /disputes",
-    examples=["shroff disputes list --open", "shroff disputes list --as-of 2026-06-30 --json"],
-)
+@operation("disputes list", right="read:decisions", http="GET /disputes")
 def list_disputes(
     log: ProjectLog, definitions: Definitions, cases: ProjectCases, now: Clock, request: ListDisputes
 ) -> DisputeList:
@@ -234,6 +240,10 @@ def list_disputes(
 
     The rule: two undisputed payments with the same card, 120 to 365 days before the disputed one, which share the
     device or the IP address with it, and another one of device, IP address, parcel address and login.
+
+    Examples:
+        shroff disputes list --open
+        shroff disputes list --as-of 2026-06-30 --json
     """
     if request.stage and request.stage not in STAGES:
         raise UsageError(f"{request.stage!r} is not a stage of a dispute. There are {', '.join(STAGES)}.")
@@ -304,29 +314,20 @@ def _row(event: str, stages: Sequence[DisputeStage], evidence: PriorEvidence) ->
 
 
 class PackDisputes(OperationRequest["DisputeList"]):
-    """The disputed events, and where to write."""
+    """The disputed events, and where to write.
 
-    events: Annotated[
-        tuple[str, ...],
-        Param(
-            "Disputed events, as payment/p-1.  [default: all that can still be answered]",
-            metavar="TYPE/ID",
-            is_argument=True,
-            is_local=True,
-        ),
-    ] = ()
-    event: Annotated[str, Param("One disputed event, as payment/p-1.", is_remote=True)] = ""
-    out: Annotated[
-        str, Param("Write EVENT.html and EVENT.json of each into this folder.", metavar="DIR", is_local=True)
-    ] = ""
+    Args:
+        events (TYPE/ID): Disputed events, as payment/p-1.  [default: all that can still be answered]
+        event: One disputed event, as payment/p-1.
+        out (DIR): Write EVENT.html and EVENT.json of each into this folder.
+    """
+
+    events: Annotated[tuple[str, ...], Param(is_argument=True, is_local=True)] = ()
+    event: Annotated[str, Param(is_remote=True)] = ""
+    out: Annotated[str, Param(is_local=True)] = ""
 
 
-@operation(
-    "disputes pack",
-    right="read:decisions",
-    http="GET /disputes/pack",
-    examples=["shroff disputes pack payment/p-1 --out packs", "shroff disputes pack --json"],
-)
+@operation("disputes pack", right="read:decisions", http="GET /disputes/pack")
 def pack_disputes(
     log: ProjectLog, definitions: Definitions, cases: ProjectCases, progress: ProgressSteps, request: PackDisputes
 ) -> DisputeList:
@@ -334,6 +335,10 @@ def pack_disputes(
 
     Packs have no card number: of the card they show its last four characters. Made twice of the same log, a pack is the
     same, byte by byte. Without --out, the answer has them as JSON.
+
+    Examples:
+        shroff disputes pack payment/p-1 --out packs
+        shroff disputes pack --json
     """
     from shroff.app.cases.evidence_pack import evidence_pack, pack_html
     from shroff.log.history import find

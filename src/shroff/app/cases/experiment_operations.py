@@ -31,16 +31,13 @@ SHOWN: Final = (
 
 
 class ShowExperiment(OperationRequest["Experiment"]):
-    """The experiment, and when its labels are known."""
+    """The experiment, and when its labels are known.
 
-    rule: Annotated[
-        str,
-        Param(
-            "A rule with 'rollout', or the name of an experiment of policy.yaml.  [default: the first]",
-            metavar="RULE",
-            is_argument=True,
-        ),
-    ] = ""
+    Args:
+        rule (RULE): A rule with 'rollout', or the name of an experiment of policy.yaml.  [default: the first]
+    """
+
+    rule: Annotated[str, Param(is_argument=True)] = ""
     as_of: LabelsAsOf = None
 
 
@@ -77,14 +74,7 @@ class NoExperimentError(RefusalError):
     status, code, title = 404, "no-experiment", "There is no such experiment"
 
 
-@operation(
-    "experiment",
-    right="read:decisions",
-    http="GET /experiments",
-    refusals=(NoExperimentError,),
-    is_shared=True,
-    examples=["shroff experiment", "shroff experiment many_payments --as-of 2026-06-30"],
-)
+@operation("experiment", right="read:decisions", http="GET /experiments", refusals=(NoExperimentError,), is_shared=True)
 def show_experiment(
     project: Project, label_reports: LabelReports, progress: ProgressSteps, request: ShowExperiment
 ) -> Experiment:
@@ -95,6 +85,10 @@ def show_experiment(
     policy.yaml differ by its thresholds and rules. A fraud that was approved costs what the policy says, else its
     amount; so do a review and a false decline. Declined events without a label are genuine as often as those of arm A.
     Events count from the first one of arm B to the first one of a key that changed its arm.
+
+    Examples:
+        shroff experiment
+        shroff experiment many_payments --as-of 2026-06-30
     """
     import numpy as np
 
@@ -159,11 +153,17 @@ def experiments_in(definitions: Definitions) -> list[str]:
 
 
 class EndExperiment(OperationRequest[AppliedCutoffs]):
-    """The experiment of policy.yaml, and whether all keys get the thresholds of arm B from now on; with a reason."""
+    """The experiment of policy.yaml, and whether all keys get the thresholds of arm B from now on; with a reason.
 
-    rule: Annotated[str, Param("Name of the experiment.", metavar="NAME")]
-    reason: Annotated[str, Param("Why; it is in the audit log.", metavar="TEXT")] = ""
-    promote: Annotated[bool, Param("Use the thresholds of arm B for all keys.")] = False
+    Args:
+        rule (NAME): Name of the experiment.
+        reason (TEXT): Why; it is in the audit log.
+        promote: Use the thresholds of arm B for all keys.
+    """
+
+    rule: str
+    reason: str = ""
+    promote: bool = False
 
 
 @operation(
@@ -172,10 +172,14 @@ class EndExperiment(OperationRequest[AppliedCutoffs]):
     of_two="thresholds",
     http="POST /experiments/end",
     refusals=(NoExperimentError,),
-    examples=[f"shroff end-experiment stricter{more}" for more in ("", " --promote --reason 'saves 2,800 in 30 days'")],
 )
 def end_experiment(cutoffs: ScoreCutoffs, definitions: Definitions, request: EndExperiment) -> AppliedCutoffs:
-    """End an experiment of policy.yaml: all keys get the policy of arm A, or with --promote the thresholds of arm B."""
+    """End an experiment of policy.yaml: all keys get the policy of arm A, or with --promote the thresholds of arm B.
+
+    Examples:
+        shroff end-experiment stricter
+        shroff end-experiment stricter --promote --reason 'saves 2,800 in 30 days'
+    """
     name, reason = request.rule, f"{request.rule}: {request.reason}"
     event = next((rule.on for rule in definitions.rules if (rule.id, rule.effect) == (name, EXPERIMENT)), None)
     if event is None:

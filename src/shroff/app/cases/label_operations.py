@@ -30,41 +30,32 @@ Document = dict[str, Any]
 
 
 class RecordLabels(OperationRequest["LabelAnswer"]):
-    """A file of labels, one label, or which labels to list."""
+    """A file of labels, one label, or which labels to list.
 
-    what: Annotated[
-        tuple[str, ...],
-        Param(
-            "A file, or an event and its verdict.",
-            metavar="[FILE | TYPE/ID VERDICT]",
-            complete="labelled",
-            is_argument=True,
-        ),
-    ] = ()
-    source: Annotated[
-        str | None,
-        Param(
-            "chargeback, analyst, customer or import, from strongest to weakest.  [default: import]",
-            complete="label_sources",
-        ),
-    ] = None
-    known_at: Annotated[
-        str | None,
-        Param(
-            "When it became known, as 2026-03-01T10:00:00Z.  [default: now, or the time of its event if that is later]",
-            metavar="TIME",
-        ),
-    ] = None
-    reason: Annotated[str | None, Param("The reason, as free text.")] = None
-    amount: Annotated[str | None, Param("An amount in the project's currency, such as the loss, as 12.34.")] = None
-    pending: Annotated[bool, Param("List unmatched labels: those whose event is not in the log yet.")] = False
-    conflicts: Annotated[bool, Param("List conflicting labels: events labeled both fraud and genuine.")] = False
-    maturity: Annotated[bool, Param("Show how many frauds are known n days after their event, by source.")] = False
-    as_of: Annotated[
-        str | None,
-        Param("For the lists: labels known at this time; a day is its start, UTC.", metavar="TIME"),
-    ] = None
-    days: Annotated[int | None, Param("Number of days for --maturity.  [default: as labels allow]", metavar="N")] = None
+    Args:
+        what ([FILE | TYPE/ID VERDICT]): A file, or an event and its verdict.
+        source: chargeback, analyst, customer or import, from strongest to weakest.  [default: import]
+        known_at (TIME): When it became known, as 2026-03-01T10:00:00Z.  [default: now, or the time of its event if that
+            is later]
+        reason: The reason, as free text.
+        amount: An amount in the project's currency, such as the loss, as 12.34.
+        pending: List unmatched labels: those whose event is not in the log yet.
+        conflicts: List conflicting labels: events labeled both fraud and genuine.
+        maturity: Show how many frauds are known n days after their event, by source.
+        as_of (TIME): For the lists: labels known at this time; a day is its start, UTC.
+        days (N): Number of days for --maturity.  [default: as labels allow]
+    """
+
+    what: Annotated[tuple[str, ...], Param(complete="labelled", is_argument=True)] = ()
+    source: Annotated[str | None, Param(complete="label_sources")] = None
+    known_at: str | None = None
+    reason: str | None = None
+    amount: str | None = None
+    pending: bool = False
+    conflicts: bool = False
+    maturity: bool = False
+    as_of: str | None = None
+    days: int | None = None
 
     @property
     def fields(self) -> dict[str, str]:
@@ -131,17 +122,7 @@ class LabelDelay(LabelAnswer):
     days: list[Document]
 
 
-@operation(
-    "label",
-    right="write:labels",
-    examples=[
-        "shroff label labels.csv",
-        "shroff label payment/p-1 fraud --source chargeback",
-        "shroff label --pending",
-        "shroff label --conflicts --as-of 2026-06-30",
-        "shroff label --maturity --days 90",
-    ],
-)
+@operation("label", right="write:labels")
 def record_labels(
     labelling: Labelling, label_reports: LabelReports, progress: ProgressSteps, request: RecordLabels
 ) -> LabelAnswer:
@@ -154,6 +135,13 @@ def record_labels(
     A single label without --known-at is known now. It is a duplicate if the last label of this source for the event
     says the same. If another process writes the log, such as a long 'shroff ingest', that process writes the labels.
     This command then ends when they are committed.
+
+    Examples:
+        shroff label labels.csv
+        shroff label payment/p-1 fraud --source chargeback
+        shroff label --pending
+        shroff label --conflicts --as-of 2026-06-30
+        shroff label --maturity --days 90
     """
     what, as_of = request.what, request.as_of
     if request.maturity:
@@ -265,9 +253,13 @@ def _understood(reference: str, answer: Answer) -> str:
 
 
 class ShowLabelStatistics(OperationRequest["LabelsTogether"]):
-    """All labels of the log."""
+    """All labels of the log.
 
-    period_ms: Annotated[int | None, Param("Labels of this time up to the newest one.", is_local=True)] = None
+    Args:
+        period_ms: Labels of this time up to the newest one.
+    """
+
+    period_ms: Annotated[int | None, Param(is_local=True)] = None
 
 
 class LabelsOfSource(msgspec.Struct):

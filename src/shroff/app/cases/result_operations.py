@@ -68,38 +68,22 @@ LabelsAsOf: TypeAlias = Annotated[
 
 
 class ShowResults(OperationRequest["Results"], rename={"start": "from", "end": "to"}):
-    """The days to report, the last one included, and what each row is of."""
+    """The days to report, the last one included, and what each row is of.
 
-    start: Annotated[
-        date | None,
-        Param(
-            "The first day.  [default: that of the oldest event, at most a year back]",
-            flags="--from",
-            metavar="DAY",
-            read=partial(day_named, name="the first day"),
-        ),
-    ] = None
-    end: Annotated[
-        date | None,
-        Param(
-            "The last day, included.  [default: that of the newest event]",
-            flags="--to",
-            metavar="DAY",
-            read=partial(day_named, name="the last day"),
-        ),
-    ] = None
-    by: Annotated[
-        str,
-        Param(
-            "What each row is: a day, a week, a month, a rule, or a value of a field.",
-            metavar="day|week|month|rule|FIELD",
-        ),
-    ] = "week"
+    Args:
+        start (DAY): The first day.  [default: that of the oldest event, at most a year back]
+        end (DAY): The last day, included.  [default: that of the newest event]
+        by (day|week|month|rule|FIELD): What each row is: a day, a week, a month, a rule, or a value of a field.
+        zone (ZONE): Time zone of the days, as Europe/Berlin.  [default: the project's]
+        format: How a command prints it.
+    """
+
+    start: Annotated[date | None, Param(flags="--from", read=partial(day_named, name="the first day"))] = None
+    end: Annotated[date | None, Param(flags="--to", read=partial(day_named, name="the last day"))] = None
+    by: str = "week"
     as_of: LabelsAsOf = None
-    zone: Annotated[
-        str, Param("Time zone of the days, as Europe/Berlin.  [default: the project's]", metavar="ZONE")
-    ] = ""
-    format: Annotated[Literal["text", "csv"], Param("How a command prints it.", is_local=True)] = "text"
+    zone: str = ""
+    format: Annotated[Literal["text", "csv"], Param(is_local=True)] = "text"
 
 
 class ResultRow(msgspec.Struct, kw_only=True, rename={"start": "from", "end": "to"}):
@@ -189,17 +173,7 @@ class Results(OperationAnswer, dict=True):
         return ["shroff label --maturity", "shroff thresholds"]
 
 
-@operation(
-    "results",
-    right="read:decisions",
-    http="GET /results",
-    is_shared=True,
-    examples=[
-        "shroff results",
-        "shroff results --by month --from 2026-01-01 --to 2026-06-30",
-        "shroff results --by channel --as-of 2026-06-30",
-    ],
-)
+@operation("results", right="read:decisions", http="GET /results", is_shared=True)
 def show_results(
     project: Project, label_reports: LabelReports, progress: ProgressSteps, request: ShowResults
 ) -> Results:
@@ -208,6 +182,11 @@ def show_results(
     An event counts on the day on which it happened, with the outcome of its decision and its active label. Labels
     come late: rows that are not mature have an interval for their fraud, from the share of frauds that are usually
     known after so many days, and the rate of frauds.
+
+    Examples:
+        shroff results
+        shroff results --by month --from 2026-01-01 --to 2026-06-30
+        shroff results --by channel --as-of 2026-06-30
     """
     import numpy as np
 

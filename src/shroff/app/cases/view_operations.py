@@ -12,7 +12,7 @@ from shroff.app.cases.case_operations import time_of
 from shroff.cases import case_queries
 from shroff.cases.desk import NoViewError
 from shroff.events.event import TimeText, time_text
-from shroff.operations.declaration import InvalidRequestError, OperationAnswer, OperationRequest, Param, operation
+from shroff.operations.declaration import InvalidRequestError, OperationAnswer, OperationRequest, operation
 
 if TYPE_CHECKING:
     from shroff.cases.case_queries import Counted
@@ -115,9 +115,13 @@ def remove_view(desk: CaseService, who: Who, request: RemoveView) -> RemovedView
 
 
 class ShowCapacity(OperationRequest["Capacity"]):
-    """The start of the day."""
+    """The start of the day.
 
-    since: Annotated[str, Param("The start of the day. Default: midnight in the project's time zone.")] = ""
+    Args:
+        since: The start of the day. Default: midnight in the project's time zone.
+    """
+
+    since: str = ""
 
 
 @operation(

@@ -26,8 +26,13 @@ group(
     """Run features, training, back-tests, marts and other jobs in the background, by hand or on a schedule.
 
     'shroff serve' runs them; without a service, 'shroff jobs work' does. schedules.yaml lists the schedules.
+
+    Examples:
+        shroff jobs run marts --wait
+        shroff jobs list
+        shroff jobs schedules
+        shroff jobs work
     """,
-    examples=("shroff jobs run marts --wait", "shroff jobs list", "shroff jobs schedules", "shroff jobs work"),
 )
 
 Params = Annotated[
@@ -105,10 +110,15 @@ def document_of(job: Job) -> JobDocument:
 
 
 class ListJobs(OperationRequest["JobList"]):
-    """The newest jobs."""
+    """The newest jobs.
 
-    limit: Annotated[int, msgspec.Meta(ge=1, le=500), Param("Maximum number of jobs.", flags="--most")] = 50
-    before: Annotated[str, Param("`next` of the previous page.", metavar="JOB")] = ""
+    Args:
+        limit: Maximum number of jobs.
+        before (JOB): `next` of the previous page.
+    """
+
+    limit: Annotated[int, msgspec.Meta(ge=1, le=500), Param(flags="--most")] = 50
+    before: str = ""
 
 
 class JobList(OperationAnswer):
@@ -128,14 +138,14 @@ class JobList(OperationAnswer):
         return [f"shroff jobs show {self.jobs[0].id}" if self.jobs else "shroff jobs kinds"]
 
 
-@operation(
-    "jobs list",
-    right="read:decisions",
-    http="GET /jobs",
-    examples=["shroff jobs list", "shroff jobs list --most 100 --json"],
-)
+@operation("jobs list", right="read:decisions", http="GET /jobs")
 def list_jobs(jobs: ProjectJobs, request: ListJobs) -> JobList:
-    """List the newest jobs with their states and progress, newest first."""
+    """List the newest jobs with their states and progress, newest first.
+
+    Examples:
+        shroff jobs list
+        shroff jobs list --most 100 --json
+    """
     with jobs.open() as desk:
         newest = desk.jobs(request.limit, request.before)
     following = newest[-1].id if len(newest) == request.limit else None
@@ -143,20 +153,22 @@ def list_jobs(jobs: ProjectJobs, request: ListJobs) -> JobList:
 
 
 class ShowJob(OperationRequest[JobDocument]):
-    """One job."""
+    """One job.
 
-    id: Annotated[str, Param("The job.", metavar="JOB")]
+    Args:
+        id (JOB): The job.
+    """
+
+    id: str
 
 
-@operation(
-    "jobs show",
-    right="read:decisions",
-    http="GET /jobs/{id}",
-    refusals=[NoJobError],
-    examples=["shroff jobs show 20261123-094501123-00ab12"],
-)
+@operation("jobs show", right="read:decisions", http="GET /jobs/{id}", refusals=[NoJobError])
 def show_job(jobs: ProjectJobs, request: ShowJob) -> JobDocument:
-    """Show a job: its parameters, progress by step, log and result."""
+    """Show a job: its parameters, progress by step, log and result.
+
+    Examples:
+        shroff jobs show 20261123-094501123-00ab12
+    """
     with jobs.open() as desk:
         return document_of(desk.job(request.id))
 
@@ -165,15 +177,13 @@ class CancelJob(ShowJob):
     """The job to cancel."""
 
 
-@operation(
-    "jobs cancel",
-    right="run:jobs",
-    http="POST /jobs/{id}/cancel",
-    refusals=[NoJobError],
-    examples=["shroff jobs cancel 20261123-094501123-00ab12"],
-)
+@operation("jobs cancel", right="run:jobs", http="POST /jobs/{id}/cancel", refusals=[NoJobError])
 def cancel_job(jobs: ProjectJobs, who: Who, request: CancelJob) -> JobDocument:
-    """Cancel a job that waits or runs; a running one stops soon."""
+    """Cancel a job that waits or runs; a running one stops soon.
+
+    Examples:
+        shroff jobs cancel 20261123-094501123-00ab12
+    """
     with jobs.open() as desk:
         return document_of(desk.cancel(who, request.id))
 
@@ -201,9 +211,13 @@ class JobKinds(OperationAnswer):
         return table(rows, ("kind", "params", ""))
 
 
-@operation("jobs kinds", right="read:decisions", http="GET /jobs/kinds", examples=["shroff jobs kinds"])
+@operation("jobs kinds", right="read:decisions", http="GET /jobs/kinds")
 def list_kinds(request: ListKinds) -> JobKinds:
-    """List the kinds of jobs and their parameters."""
+    """List the kinds of jobs and their parameters.
+
+    Examples:
+        shroff jobs kinds
+    """
     from shroff.app.jobs.kinds import all_kinds
 
     kinds = all_kinds().values()
@@ -277,9 +291,13 @@ class ScheduleList(OperationAnswer):
         return table(rows, ("schedule", "kind", "cron", "zone", "next", "last")) or empty
 
 
-@operation("jobs schedules", right="read:decisions", http="GET /schedules", examples=["shroff jobs schedules"])
+@operation("jobs schedules", right="read:decisions", http="GET /schedules")
 def list_schedules(jobs: ProjectJobs, request: ListSchedules) -> ScheduleList:
-    """List the schedules of schedules.yaml: what they run, when they are due next, and their last result."""
+    """List the schedules of schedules.yaml: what they run, when they are due next, and their last result.
+
+    Examples:
+        shroff jobs schedules
+    """
     with jobs.open() as desk:
         return ScheduleList(schedules=[_schedule(state) for state in desk.states()])
 
@@ -323,9 +341,13 @@ def run_schedule(jobs: ProjectJobs, who: Who, request: RunSchedule) -> JobDocume
 
 
 class PauseSchedule(OperationRequest["SchedulePause"]):
-    """A schedule to pause."""
+    """A schedule to pause.
 
-    name: Annotated[str, Param("The schedule.")]
+    Args:
+        name: The schedule.
+    """
+
+    name: str
 
 
 class ResumeSchedule(PauseSchedule):
@@ -343,27 +365,23 @@ class SchedulePause(ScheduleList, kw_only=True):
         return f"{self.schedule} {'is paused' if self.paused else 'runs again'}."
 
 
-@operation(
-    "jobs pause",
-    right="run:jobs",
-    http="POST /schedules/{name}/pause",
-    refusals=[NoJobError],
-    examples=["shroff jobs pause nightly_marts"],
-)
+@operation("jobs pause", right="run:jobs", http="POST /schedules/{name}/pause", refusals=[NoJobError])
 def pause_schedule(jobs: ProjectJobs, who: Who, request: PauseSchedule) -> SchedulePause:
-    """Pause a schedule. Runs that are due during the pause are skipped."""
+    """Pause a schedule. Runs that are due during the pause are skipped.
+
+    Examples:
+        shroff jobs pause nightly_marts
+    """
     return _paused(jobs, who, request.name, is_paused=True)
 
 
-@operation(
-    "jobs resume",
-    right="run:jobs",
-    http="POST /schedules/{name}/resume",
-    refusals=[NoJobError],
-    examples=["shroff jobs resume nightly_marts"],
-)
+@operation("jobs resume", right="run:jobs", http="POST /schedules/{name}/resume", refusals=[NoJobError])
 def resume_schedule(jobs: ProjectJobs, who: Who, request: ResumeSchedule) -> SchedulePause:
-    """Resume a paused schedule, from now on."""
+    """Resume a paused schedule, from now on.
+
+    Examples:
+        shroff jobs resume nightly_marts
+    """
     return _paused(jobs, who, request.name, is_paused=False)
 
 

@@ -220,12 +220,16 @@ def show_changes(versions: FileDeployment, request: ShowChanges) -> FileChanges:
 
 
 class ApplyFiles(OperationRequest[AppliedChanges]):
-    """The project's files, to make them active."""
+    """The project's files, to make them active.
 
-    is_dry: Annotated[bool, Param("Show what would change; change nothing.", flags="--dry-run")] = False
+    Args:
+        is_dry: Show what would change; change nothing.
+    """
+
+    is_dry: Annotated[bool, Param(flags="--dry-run")] = False
 
 
-@operation("apply", right="edit:rules", examples=["shroff apply", "shroff apply --dry-run"])
+@operation("apply", right="edit:rules")
 def apply_files(versions: FileDeployment, request: ApplyFiles) -> AppliedChanges:
     """Check the project's files, show what changes, and make them the active version.
 
@@ -235,6 +239,10 @@ def apply_files(versions: FileDeployment, request: ApplyFiles) -> AppliedChanges
     that process restarts.
 
     Exit status 1 if something is not active afterwards.
+
+    Examples:
+        shroff apply
+        shroff apply --dry-run
     """
     if not request.is_dry:
         return versions.apply()

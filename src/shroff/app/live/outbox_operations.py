@@ -29,8 +29,12 @@ Rows = Annotated[tuple[str, ...], Param("Rows, as in 'outbox list'.", metavar="[
 
 group(
     "outbox",
-    """Show outgoing deliveries: how far each sink is, its errors and its stuck rows; retry or drop rows.""",
-    examples=("shroff outbox list", "shroff outbox deliver"),
+    """Show outgoing deliveries: how far each sink is, its errors and its stuck rows; retry or drop rows.
+
+    Examples:
+        shroff outbox list
+        shroff outbox deliver
+    """,
 )
 
 
@@ -143,11 +147,15 @@ class OutgoingDeliveries(OperationAnswer):
         return hints
 
 
-@operation("outbox list", right="mend:input", examples=["shroff outbox list", "shroff outbox list --sink decided"])
+@operation("outbox list", right="mend:input")
 def list_deliveries(health: HealthChecks, sinks: Sinks, request: ListDeliveries) -> OutgoingDeliveries:
     """List all outgoing deliveries: sinks, notices and the lake, each with its backlog and what it refused.
 
     The backlog of a sink or the lake is a number of log positions; that of notices is a number of messages.
+
+    Examples:
+        shroff outbox list
+        shroff outbox list --sink decided
     """
     states = [state_shown(state) for state in health.leaving().states if request.sink in {"", state.name}]
     rows = [_row(row) for row in sinks.stuck(request.sink)]
@@ -155,14 +163,22 @@ def list_deliveries(health: HealthChecks, sinks: Sinks, request: ListDeliveries)
 
 
 class ShowStuckRow(OperationRequest[StuckRowShown]):
-    """One stuck row."""
+    """One stuck row.
 
-    row: Annotated[str, Param("The row, as in 'outbox list'.")]
+    Args:
+        row: The row, as in 'outbox list'.
+    """
+
+    row: str
 
 
-@operation("outbox show", right="mend:input", examples=["shroff outbox show decided/4211-0"])
+@operation("outbox show", right="mend:input")
 def show_stuck_row(sinks: Sinks, request: ShowStuckRow) -> StuckRowShown:
-    """Show one stuck row with its full content."""
+    """Show one stuck row with its full content.
+
+    Examples:
+        shroff outbox show decided/4211-0
+    """
     from shroff.worker.outbox import key_of
 
     key = key_of(request.row)
@@ -192,25 +208,30 @@ class RetriedRows(OperationAnswer):
         return f"{many(self.retried, 'row')} queued again."
 
 
-@operation(
-    "outbox retry",
-    right="mend:input",
-    examples=["shroff outbox retry", "shroff outbox retry decided/4211-0", "shroff outbox retry --sink decided"],
-)
+@operation("outbox retry", right="mend:input")
 def retry_rows(sinks: Sinks, request: RetryRows) -> RetriedRows:
     """Retry stuck rows, all of them if none is named: they are sent with the next delivery.
 
     A running worker delivers them at once; without one, use 'shroff outbox deliver'.
+
+    Examples:
+        shroff outbox retry
+        shroff outbox retry decided/4211-0
+        shroff outbox retry --sink decided
     """
     return RetriedRows(retried=sinks.retry(_chosen(request.rows, request.sink), request.sink))
 
 
 class DropRows(OperationRequest["DroppedRows"]):
-    """Rows to drop."""
+    """Rows to drop.
+
+    Args:
+        is_all: Drop every stuck row.
+    """
 
     rows: Rows = ()
     sink: OfSink = ""
-    is_all: Annotated[bool, Param("Drop every stuck row.", flags="--all")] = False
+    is_all: Annotated[bool, Param(flags="--all")] = False
 
 
 class DroppedRows(OperationAnswer):
@@ -223,11 +244,14 @@ class DroppedRows(OperationAnswer):
         return f"{many(self.dropped, 'row')} dropped."
 
 
-@operation(
-    "outbox drop", right="mend:input", examples=["shroff outbox drop decided/4211-0", "shroff outbox drop --all"]
-)
+@operation("outbox drop", right="mend:input")
 def drop_rows(sinks: Sinks, request: DropRows) -> DroppedRows:
-    """Drop stuck rows for good. Their content stays in the log."""
+    """Drop stuck rows for good. Their content stays in the log.
+
+    Examples:
+        shroff outbox drop decided/4211-0
+        shroff outbox drop --all
+    """
     if bool(request.rows) + bool(request.sink) + request.is_all != 1:
         raise UsageError("name the rows to drop, or --sink NAME for all of one sink, or --all for every row.")
     return DroppedRows(dropped=sinks.drop(_chosen(request.rows, request.sink), request.sink))
@@ -280,12 +304,15 @@ class Delivered(OperationAnswer):
         return AWAY if any(sink.trouble for sink in self.sinks) else STUCK if self.stuck else 0
 
 
-@operation("outbox deliver", right="mend:input", examples=["shroff outbox deliver"])
+@operation("outbox deliver", right="mend:input")
 def deliver(sinks: Sinks, progress: ProgressSteps, request: Deliver) -> Delivered:
     """Deliver all pending and retried rows once, if no worker does.
 
     Exit status 3: a sink failed three times and is left for the next run. Exit status 1: a sink refused rows, which
     are now stuck.
+
+    Examples:
+        shroff outbox deliver
     """
     before = {row.key: row.attempts for row in sinks.stuck()}
     count, sent = progress.counting("delivering, rows"), 0

@@ -170,8 +170,12 @@ def _joined(read: Mapping[str, PartRead], standings: list[Standing]) -> list[Par
 
 group(
     "source",
-    """Show the read position of each part of the live source, or reset one.""",
-    examples=("shroff source list", "shroff source forget payments/0"),
+    """Show the read position of each part of the live source, or reset one.
+
+    Examples:
+        shroff source list
+        shroff source forget payments/0
+    """,
 )
 
 
@@ -226,11 +230,14 @@ class SourcePositions(OperationAnswer):
         return 0 if self._stuck is None else 1
 
 
-@operation("source list", right="read:metrics", examples=["shroff source list"])
+@operation("source list", right="read:metrics")
 def list_positions(source: SourceParts, systems: Systems, request: ListPositions) -> SourcePositions:
     """List the parts (partitions, streams, files) with their read position and number of waiting messages.
 
     Exit status 1: a part cannot be read on from its position; the output says why.
+
+    Examples:
+        shroff source list
     """
     parts = [
         PartPosition(
@@ -252,18 +259,17 @@ def _reset(forgotten: Forgotten | None) -> dict[str, Any] | None:
 
 
 class ForgetPosition(OperationRequest["ForgottenPosition"]):
-    """A part whose read position is to be reset."""
+    """A part whose read position is to be reset.
 
-    part: Annotated[str, Param("The part.")]
-    is_sure: Annotated[
-        bool,
-        Param(
-            "Do not ask for confirmation.",
-            flags="--yes",
-            asks="This resets the read position of {part}.",
-            is_local=True,
-        ),
-    ] = False
+    Args:
+        part: The part.
+        is_sure: Do not ask for confirmation.
+    """
+
+    part: str
+    is_sure: Annotated[bool, Param(flags="--yes", asks="This resets the read position of {part}.", is_local=True)] = (
+        False
+    )
 
 
 class ForgottenPosition(OperationAnswer):
@@ -277,16 +283,16 @@ class ForgottenPosition(OperationAnswer):
         return f"The read position of {one_line(self.part)} is reset; it was {one_line(self.offset)}."
 
 
-@operation(
-    "source forget",
-    right="mend:input",
-    examples=["shroff source forget payments/0", "shroff source forget payments/0 --yes"],
-)
+@operation("source forget", right="mend:input")
 def forget_position(source: SourceParts, request: ForgetPosition) -> ForgottenPosition:
     """Reset the read position of a PART, for example after its topic was deleted and created again.
 
     The next worker reads the PART from its first message, or from the source's 'start'. The log knows its events by
     id, so messages read twice change nothing. Deleted messages stay lost. No worker may run meanwhile. The log keeps
     the time of the reset and the old position; 'shroff source list' shows them.
+
+    Examples:
+        shroff source forget payments/0
+        shroff source forget payments/0 --yes
     """
     return ForgottenPosition(part=request.part, offset=shown(source.forget(request.part)))

@@ -38,8 +38,12 @@ Numbers = Annotated[
 
 group(
     "quarantine",
-    """Show input that was refused, with its original bytes; retry it or drop it.""",
-    examples=("shroff quarantine list", "shroff quarantine retry"),
+    """Show input that was refused, with its original bytes; retry it or drop it.
+
+    Examples:
+        shroff quarantine list
+        shroff quarantine retry
+    """,
 )
 
 
@@ -122,11 +126,14 @@ class AllQuarantined(OperationAnswer):
         return f"shroff quarantine show {self.entries[0].number}", "shroff quarantine retry"
 
 
-@operation("quarantine list", right="mend:input", examples=["shroff quarantine list"])
+@operation("quarantine list", right="mend:input")
 def list_quarantine(quarantine: QuarantineEntries, log: Log, request: ListQuarantine) -> AllQuarantined:
     """List refused input with the reason, oldest first.
 
     Input that was corrected and sent again is marked as fixed, with the accepted event.
+
+    Examples:
+        shroff quarantine list
     """
     entries = log.refused_list()
     fixed = quarantine.fixed(log, entries)
@@ -170,18 +177,26 @@ def newest_quarantined(
 
 
 class ShowQuarantined(OperationRequest[QuarantineEntry]):
-    """One entry of quarantine."""
+    """One entry of quarantine.
 
-    number: Annotated[int, Param("The entry.")]
-    is_personal: Annotated[bool, Param("Show bytes that may contain personal fields.", flags="--personal")] = False
+    Args:
+        number: The entry.
+        is_personal: Show bytes that may contain personal fields.
+    """
+
+    number: int
+    is_personal: Annotated[bool, Param(flags="--personal")] = False
 
 
-@operation("quarantine show", right="mend:input", examples=["shroff quarantine show 3"])
+@operation("quarantine show", right="mend:input")
 def show_quarantined(log: Log, definitions: Definitions, request: ShowQuarantined) -> QuarantineEntry:
     """Show one entry with its original bytes.
 
     Values of hashed fields are shown as hashes. In a project with personal fields, the bytes are shown only with
     --personal.
+
+    Examples:
+        shroff quarantine show 3
     """
     from shroff.worker.quarantine_retry import known_numbers
 
@@ -198,18 +213,15 @@ def show_quarantined(log: Log, definitions: Definitions, request: ShowQuarantine
 
 
 class RetryQuarantined(OperationRequest["RetriedEntries"]):
-    """Entries by their numbers; a request over HTTP names at least one."""
+    """Entries by their numbers; a request over HTTP names at least one.
+
+    Args:
+        files (FILE): A CSV file with the name of the lines' file: its column names are used instead of those they came
+            with.
+    """
 
     numbers: Numbers
-    files: Annotated[
-        tuple[Path, ...],
-        Param(
-            "A CSV file with the name of the lines' file: its column names are used instead of those they came with.",
-            flags="--file",
-            metavar="FILE",
-            is_local=True,
-        ),
-    ] = ()
+    files: Annotated[tuple[Path, ...], Param(flags="--file", is_local=True)] = ()
 
 
 class RetriedEntry(msgspec.Struct):
@@ -251,10 +263,15 @@ class RetriedEntries(OperationAnswer):
     http="POST /quarantine/retry",
     schema="QuarantineNumbers",
     body_bytes_max=BODY_BYTES_MAX,
-    examples=["shroff quarantine retry", "shroff quarantine retry 3 4", "shroff quarantine retry --file march.csv"],
 )
 def retry_quarantined(quarantine: QuarantineEntries, who: Who, request: RetryQuarantined) -> RetriedEntries:
-    """Retry entries with the current project, all of them if no number is given; refused entries stay."""
+    """Retry entries with the current project, all of them if no number is given; refused entries stay.
+
+    Examples:
+        shroff quarantine retry
+        shroff quarantine retry 3 4
+        shroff quarantine retry --file march.csv
+    """
     if not request.numbers and who.kind in {"user", "key"}:  # by that only commands and programs mean all of them
         raise UsageError(f"name 1 to {NUMBERS_MAX:,} entries of quarantine by their numbers.")
     tried = quarantine.retry(request.numbers, request.files)
@@ -264,10 +281,14 @@ def retry_quarantined(quarantine: QuarantineEntries, who: Who, request: RetryQua
 
 
 class DropQuarantined(OperationRequest["DroppedEntries"]):
-    """Entries by their numbers; a request over HTTP names at least one."""
+    """Entries by their numbers; a request over HTTP names at least one.
+
+    Args:
+        is_all: Drop every entry.
+    """
 
     numbers: Numbers
-    is_all: Annotated[bool, Param("Drop every entry.", flags="--all", is_local=True)] = False
+    is_all: Annotated[bool, Param(flags="--all", is_local=True)] = False
 
 
 class DroppedEntries(OperationAnswer):
@@ -286,10 +307,14 @@ class DroppedEntries(OperationAnswer):
     http="POST /quarantine/drop",
     schema="QuarantineNumbers",
     body_bytes_max=BODY_BYTES_MAX,
-    examples=["shroff quarantine drop 3 4", "shroff quarantine drop --all"],
 )
 def drop_quarantined(quarantine: QuarantineEntries, request: DropQuarantined) -> DroppedEntries:
-    """Drop quarantined entries for good."""
+    """Drop quarantined entries for good.
+
+    Examples:
+        shroff quarantine drop 3 4
+        shroff quarantine drop --all
+    """
     if bool(request.numbers) == request.is_all:
         raise UsageError("name the numbers to drop, or --all for every entry.")
     return DroppedEntries(dropped=quarantine.drop(request.numbers))

@@ -33,12 +33,13 @@ Document = dict[str, Any]
 
 group(
     "sources",
-    """Show named sources, sync pulled ones, confirm subscriptions, and verify saved messages.""",
-    examples=(
-        "shroff sources list",
-        "shroff sources sync nightly",
-        "shroff sources test savings_topic message.json",
-    ),
+    """Show named sources, sync pulled ones, confirm subscriptions, and verify saved messages.
+
+    Examples:
+        shroff sources list
+        shroff sources sync nightly
+        shroff sources test savings_topic message.json
+    """,
 )
 
 
@@ -122,13 +123,17 @@ class NamedSources(OperationAnswer):
         return [f"shroff sources sync {pulled}" if pulled else "shroff sources check"]
 
 
-@operation("sources list", right="read:metrics", examples=["shroff sources list", "shroff sources list --json"])
+@operation("sources list", right="read:metrics")
 def list_sources(
     pushed: PushedSources, pulled: PulledSources, source: SourceParts, request: ListSources
 ) -> NamedSources:
     """List named sources: their last message or sync, its results, and which of them fail.
 
     'shroff source list' lists the read positions of sources that a worker reads (Kafka, Redis, Pub/Sub).
+
+    Examples:
+        shroff sources list
+        shroff sources list --json
     """
     rows = [
         SourceShown(
@@ -214,7 +219,7 @@ class SourceTroubles(OperationAnswer):
         return 0 if self.ok else REFUSED
 
 
-@operation("sources check", right="read:metrics", examples=["shroff sources check"])
+@operation("sources check", right="read:metrics")
 def check_sources(
     pushed: PushedSources,
     pulled: PulledSources,
@@ -227,6 +232,9 @@ def check_sources(
 
     Exit status 1: a subscription is unconfirmed or ended, a file is set aside or suspicious, or a source does not
     answer or cannot be opened.
+
+    Examples:
+        shroff sources check
     """
     found = [*pushed.troubles(), *pulled.troubles(), *source.troubles()]
     opens: dict[str, Callable[[], object]] = {
@@ -243,15 +251,20 @@ def check_sources(
 
 
 class SyncSource(OperationRequest["SyncedFiles"]):
-    """A pulled source, and which of its files."""
+    """A pulled source, and which of its files.
+
+    Args:
+        day (NAME): Only this day of an export, or this file, even if taken before.
+        to (NAME): With --day: up to this day or file.
+        from_backup: With --day: take the archive kept at the download again.
+        no_decide: Do not decide the new events; they count only in windows.
+    """
 
     source: SourceName
-    day: Annotated[
-        str, Param("Only this day of an export, or this file, even if taken before.", flags="--day", metavar="NAME")
-    ] = ""
-    to: Annotated[str, Param("With --day: up to this day or file.", flags="--to", metavar="NAME")] = ""
-    from_backup: Annotated[bool, Param("With --day: take the archive kept at the download again.")] = False
-    no_decide: Annotated[bool, Param("Do not decide the new events; they count only in windows.")] = False
+    day: Annotated[str, Param(flags="--day")] = ""
+    to: Annotated[str, Param(flags="--to")] = ""
+    from_backup: bool = False
+    no_decide: bool = False
 
     def __post_init__(self) -> None:
         if self.from_backup and not self.day:
@@ -309,19 +322,7 @@ class SyncedFiles(OperationAnswer):
         return {"files": len(taken), **{name: sum(count[name] for count in counts) for name in names}}
 
 
-@operation(
-    "sources sync",
-    right="submit:events",
-    is_long=True,
-    kind="sync",
-    job_fields=("source",),
-    examples=[
-        "shroff sources sync nightly",
-        "shroff sources sync core --no-decide --json",
-        "shroff sources sync app --day 2026-03-01 --to 2026-03-07",
-        "shroff sources sync app --day 2026-03-01 --from-backup",
-    ],
-)
+@operation("sources sync", right="submit:events", is_long=True, kind="sync", job_fields=("source",))
 def sync_source(pulled: PulledSources, progress: ProgressSteps, request: SyncSource) -> SyncedFiles:
     """Append the new data of the pulled source NAME; each file or range of rows is taken whole and once.
 
@@ -329,6 +330,12 @@ def sync_source(pulled: PulledSources, progress: ProgressSteps, request: SyncSou
     a service runs, it appends the lines. To sync on a schedule, use a schedule of kind 'sync'.
 
     Exit status 1: no archive of a day is kept; 4: lines were quarantined, or a file was set aside.
+
+    Examples:
+        shroff sources sync nightly
+        shroff sources sync core --no-decide --json
+        shroff sources sync app --day 2026-03-01 --to 2026-03-07
+        shroff sources sync app --day 2026-03-01 --from-backup
     """
     files, count = [], progress.counting("taking files")
     for file in pulled.sync(
@@ -363,18 +370,18 @@ def _line(file: SyncedFile) -> str:
 
 
 class VerifyMessages(OperationRequest["JudgedMessages"]):
-    """Saved messages of a source, each the body of one request."""
+    """Saved messages of a source, each the body of one request.
+
+    Args:
+        files (FILE...): The messages.
+        at (TIME): When the messages arrived, as 2026-03-01T12:00:00Z.  [default: now]
+        certificates (DIRECTORY): A folder of certificates (*.pem), named as in their URLs.
+    """
 
     source: SourceName
-    files: Annotated[tuple[Path, ...], Param("The messages.", metavar="FILE...", is_local=True)]
-    at: Annotated[
-        str,
-        Param("When the messages arrived, as 2026-03-01T12:00:00Z.  [default: now]", flags="--at", metavar="TIME"),
-    ] = ""
-    certificates: Annotated[
-        Path | None,
-        Param("A folder of certificates (*.pem), named as in their URLs.", metavar="DIRECTORY", is_local=True),
-    ] = None
+    files: Annotated[tuple[Path, ...], Param(is_local=True)]
+    at: Annotated[str, Param(flags="--at")] = ""
+    certificates: Annotated[Path | None, Param(is_local=True)] = None
 
 
 class JudgedMessages(OperationAnswer):
@@ -394,14 +401,7 @@ class JudgedMessages(OperationAnswer):
         return 0 if all(message.accepted for message in self.messages) else REFUSED
 
 
-@operation(
-    "sources test",
-    right="read:metrics",
-    examples=[
-        "shroff sources test savings_topic message.json --certificates certs",
-        "shroff sources test savings_topic saved/*.json --at 2026-03-01T12:00:00Z --json",
-    ],
-)
+@operation("sources test", right="read:metrics")
 def verify_messages(pushed: PushedSources, now_ms: Clock, request: VerifyMessages) -> JudgedMessages:
     """Verify the signatures of saved messages of source NAME. Nothing is stored, and no request is sent.
 
@@ -409,6 +409,10 @@ def verify_messages(pushed: PushedSources, now_ms: Clock, request: VerifyMessage
     missing one is listed under 'would_fetch', and its message is not accepted.
 
     Exit status 1: a message is refused.
+
+    Examples:
+        shroff sources test savings_topic message.json --certificates certs
+        shroff sources test savings_topic saved/*.json --at 2026-03-01T12:00:00Z --json
     """
     try:
         at_ms = parse_time(request.at) if request.at else now_ms()
@@ -436,10 +440,14 @@ def _read(file: Path) -> bytes:
 
 
 class ConfirmSubscriptions(OperationRequest["ConfirmedTopics"]):
-    """Subscriptions of a source that wait to be confirmed."""
+    """Subscriptions of a source that wait to be confirmed.
+
+    Args:
+        topic (ARN): Only the subscription of this topic.
+    """
 
     source: SourceName
-    topic: Annotated[str, Param("Only the subscription of this topic.", flags="--topic", metavar="ARN")] = ""
+    topic: Annotated[str, Param(flags="--topic")] = ""
 
 
 class ConfirmedTopics(OperationAnswer):
@@ -452,14 +460,12 @@ class ConfirmedTopics(OperationAnswer):
         return "\n".join(f"{topic}: confirmed." for topic in self.confirmed)
 
 
-@operation(
-    "sources confirm",
-    right="mend:input",
-    examples=[
-        "shroff sources confirm savings_topic",
-        "shroff sources confirm savings_topic --topic arn:aws:sns:eu-west-1:123456789012:savings",
-    ],
-)
+@operation("sources confirm", right="mend:input")
 def confirm_subscriptions(pushed: PushedSources, request: ConfirmSubscriptions) -> ConfirmedTopics:
-    """Confirm the pending subscriptions of source NAME, so that the sender starts to deliver."""
+    """Confirm the pending subscriptions of source NAME, so that the sender starts to deliver.
+
+    Examples:
+        shroff sources confirm savings_topic
+        shroff sources confirm savings_topic --topic arn:aws:sns:eu-west-1:123456789012:savings
+    """
     return ConfirmedTopics(confirmed=pushed.confirm(request.source, request.topic))

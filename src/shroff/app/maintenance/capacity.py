@@ -172,35 +172,36 @@ def _newest(context: ProjectContext) -> Iterator[Path]:
 
 
 class EstimateCapacity(OperationRequest[CapacityEstimate], kw_only=True):
-    """The rate of events, and a sample of them: files, or by default the newest 20,000 of the log."""
+    """The rate of events, and a sample of them: files, or by default the newest 20,000 of the log.
 
-    files: Annotated[tuple[Path, ...], Param("A sample of events.", metavar="[FILE...]", is_argument=True)] = ()
-    per_day: Annotated[float, Param("Events per day.", flags="--per-day", metavar="N")]
-    peak: Annotated[float, Param("Events per second at the busiest time.", flags="--peak", metavar="N")]
-    keep: Annotated[
-        str | None,
-        Param("How long events stay in the log.  [default: 'keep:', else 400d]", metavar="DURATION"),
-    ] = None
+    Args:
+        files ([FILE...]): A sample of events.
+        per_day (N): Events per day.
+        peak (N): Events per second at the busiest time.
+        keep (DURATION): How long events stay in the log.  [default: 'keep:', else 400d]
+    """
+
+    files: Annotated[tuple[Path, ...], Param(is_argument=True)] = ()
+    per_day: Annotated[float, Param(flags="--per-day")]
+    peak: Annotated[float, Param(flags="--peak")]
+    keep: str | None = None
     as_type: Annotated[
         str | None,
         AsEvent("The event type of every line.  [default: each line names its own]", complete="event_types_and_labels"),
     ] = None
 
 
-@operation(
-    "capacity",
-    right="read:definitions",
-    examples=[
-        "shroff capacity --per-day 2000000 --peak 200 --keep 400d",
-        "shroff capacity payments.csv --as payment --per-day 2000000 --peak 200 --json",
-    ],
-)
+@operation("capacity", right="read:definitions")
 def estimate_capacity(project: Project, request: EstimateCapacity) -> CapacityEstimate:
     """Estimate processes, cores, memory and disk for a rate of events.
 
     A sample is decided twice in a temporary log on this machine, with the project's features, rules and models, and
     measured: the newest 20,000 events of the log, or those of files. A file should have 20,000 events or more. The
     log is not changed.
+
+    Examples:
+        shroff capacity --per-day 2000000 --peak 200 --keep 400d
+        shroff capacity payments.csv --as payment --per-day 2000000 --peak 200 --json
     """
     keep_ms = project.context.systems.keep_ms or 400 * DAY_MS
     if request.keep is not None:

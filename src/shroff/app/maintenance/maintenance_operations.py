@@ -19,16 +19,14 @@ if TYPE_CHECKING:
 
 
 class ExamineProject(OperationRequest["Diagnosis"]):
-    """What to check, and where a bug report goes."""
+    """What to check, and where a bug report goes.
 
-    bundle: Annotated[
-        Path | None,
-        Param(
-            "Also write a bug report: a ZIP file with versions, settings without secrets, counts, the last unexpected "
-            "errors and these findings.",
-            metavar="FILE",
-        ),
-    ] = None
+    Args:
+        bundle (FILE): Also write a bug report: a ZIP file with versions, settings without secrets, counts, the last
+            unexpected errors and these findings.
+    """
+
+    bundle: Path | None = None
 
 
 class Diagnosis(ReportAnswer["Findings"]):
@@ -46,13 +44,15 @@ class Diagnosis(ReportAnswer["Findings"]):
         return 0 if self.ok else 1
 
 
-@operation(
-    "doctor",
-    right="read:metrics",
-    examples=["shroff doctor", "shroff -C mybank doctor --json", "shroff doctor --bundle report.zip"],
-)
+@operation("doctor", right="read:metrics")
 def examine_project(health: HealthChecks, progress: ProgressSteps, request: ExamineProject) -> Diagnosis:
-    """Check the project, its log, its folders, the clock and the versions; print each problem and its remedy."""
+    """Check the project, its log, its folders, the clock and the versions; print each problem and its remedy.
+
+    Examples:
+        shroff doctor
+        shroff -C mybank doctor --json
+        shroff doctor --bundle report.zip
+    """
     found: Findings = health.doctor()
     answer = Diagnosis.of(found, ok=not found.of("wrong"), findings=list(found))
     if request.bundle is not None:
@@ -63,12 +63,16 @@ def examine_project(health: HealthChecks, progress: ProgressSteps, request: Exam
 
 
 class PruneLog(OperationRequest["Pruned"]):
-    """Whether to move old events, or only to count them."""
+    """Whether to move old events, or only to count them.
 
-    is_dry: Annotated[bool, Param("Show what would be moved; change nothing.", flags="--dry-run")] = False
+    Args:
+        is_dry: Show what would be moved; change nothing.
+    """
+
+    is_dry: Annotated[bool, Param(flags="--dry-run")] = False
 
 
-@operation("prune", right="run:jobs", examples=["shroff prune", "shroff prune --dry-run"])
+@operation("prune", right="run:jobs")
 def prune_log(retention: Retention, progress: ProgressSteps, request: PruneLog) -> Pruned:
     """Move events, labels and decisions older than 'keep' in shroff.yaml from the store to the lake.
 
@@ -76,6 +80,10 @@ def prune_log(retention: Retention, progress: ProgressSteps, request: PruneLog) 
     Labels still join old events, and 'verify', 'replay', 'explain', 'backtest' and 'export' read lake and store as one
     log. Each record is read back from the lake and compared before it leaves the store, and state is saved first. A
     worker prunes by itself about once an hour; if one runs, it does the work between two batches.
+
+    Examples:
+        shroff prune
+        shroff prune --dry-run
     """
     writing, pruning = progress.counting("writing the lake, records"), progress.counting("pruning, records")
     return retention.prune(is_dry=request.is_dry, writing=writing, pruning=pruning)
@@ -99,13 +107,17 @@ class SavedSnapshot(OperationAnswer):
         return f"{self.file}: state at sequence number {self.seq:,}, {size}, written in {self.seconds:.1f} s."
 
 
-@operation("snapshot", right="run:jobs", examples=["shroff snapshot", "shroff -C mybank snapshot --json"])
+@operation("snapshot", right="run:jobs")
 def save_snapshot(retention: Retention, progress: ProgressSteps, request: SaveSnapshot) -> SavedSnapshot:
     """Save a snapshot of the state, so that the next start reads only later events.
 
     Long runs of 'ingest' save one at their end. The two newest snapshots are kept in .shroff/snapshots/. You may
     delete the folder at any time: the next start then reads the whole log. If another process writes the log, that
     process saves its state between two batches.
+
+    Examples:
+        shroff snapshot
+        shroff -C mybank snapshot --json
     """
     saved = retention.snapshot(progress.counting("restoring state, events"))
     return SavedSnapshot(file=str(saved.file), seq=saved.seq, bytes=saved.bytes, seconds=round(saved.seconds, 3))

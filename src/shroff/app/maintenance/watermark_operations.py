@@ -18,12 +18,15 @@ if TYPE_CHECKING:
 
 
 class SetWatermark(OperationRequest["Watermark"]):
-    """The time to set it back to, with the reason; without them it is shown."""
+    """The time to set it back to, with the reason; without them it is shown.
 
-    to: Annotated[
-        str, Param("Set the watermark back to this time, with its offset.", flags="--set", metavar="TIME")
-    ] = ""
-    because: Annotated[str, Param("The reason, for the audit log.", metavar="TEXT")] = ""
+    Args:
+        to (TIME): Set the watermark back to this time, with its offset.
+        because (TEXT): The reason, for the audit log.
+    """
+
+    to: Annotated[str, Param(flags="--set")] = ""
+    because: str = ""
 
     def __post_init__(self) -> None:
         if bool(self.to) != bool(self.because.strip()):
@@ -73,14 +76,7 @@ class WatermarkBack(OperationAnswer):
         return f"The watermark is {self.watermark} from sequence number {self.seq:,} on; it was {self.was}."
 
 
-@operation(
-    "watermark",
-    right="mend:input",
-    examples=[
-        "shroff watermark",
-        "shroff watermark --set 2026-03-01T10:00:00Z --because 'payment m2 has a mistyped year'",
-    ],
-)
+@operation("watermark", right="mend:input")
 def set_watermark(project: Project, requests: WriterRequests, request: SetWatermark) -> Watermark | WatermarkBack:
     """Show the watermark, or set it back where one event with a wrong time made all later events too late.
 
@@ -88,6 +84,10 @@ def set_watermark(project: Project, requests: WriterRequests, request: SetWaterm
     lies beyond the clock, the event that holds it is named. Setting it back loses no event: a control event in the log
     says so, that event stays, and the events that were refused meanwhile can be retried. A service that runs does it
     between two batches; it computes its state again, which takes about as long as a first start.
+
+    Examples:
+        shroff watermark
+        shroff watermark --set 2026-03-01T10:00:00Z --because 'payment m2 has a mistyped year'
     """
     from shroff.events.validation import latest_ms
     from shroff.log.lateness import look_beyond

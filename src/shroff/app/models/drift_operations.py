@@ -18,22 +18,21 @@ if TYPE_CHECKING:
 
 
 class MeasureDrift(OperationRequest["DriftAnswer"]):
-    """The periods to compare."""
+    """The periods to compare.
+
+    Args:
+        reference (model|LENGTH): The reference data: model for the champion's training data, or a period before the
+            recent one, as 90d.
+        recent (LENGTH): The length of the recent period.
+        as_of (TIME): End of the recent period; a day is its start, UTC.  [default: the newest event]
+        fail: Exit with status 1 if something has drifted.
+    """
 
     event: Annotated[str | None, AsEvent("Event type, if several have a model.")] = None
-    reference: Annotated[
-        str,
-        Param(
-            "The reference data: model for the champion's training data, or a period before the recent one, as 90d.",
-            metavar="model|LENGTH",
-        ),
-    ] = "model"
-    recent: Annotated[str, Param("The length of the recent period.", metavar="LENGTH")] = "7d"
-    as_of: Annotated[
-        str | None,
-        Param("End of the recent period; a day is its start, UTC.  [default: the newest event]", metavar="TIME"),
-    ] = None
-    fail: Annotated[bool, Param("Exit with status 1 if something has drifted.", is_local=True)] = False
+    reference: str = "model"
+    recent: str = "7d"
+    as_of: str | None = None
+    fail: Annotated[bool, Param(is_local=True)] = False
 
 
 class DriftAnswer(ReportAnswer["DriftReport"]):
@@ -80,18 +79,18 @@ class DriftAnswer(ReportAnswer["DriftReport"]):
         return 1 if self.moved and self.__dict__["fails"] else 0
 
 
-@operation(
-    "drift",
-    right="read:definitions",
-    is_long=True,
-    examples=["shroff drift", "shroff drift --reference 90d --recent 14d", "shroff drift --fail --json"],
-)
+@operation("drift", right="read:definitions", is_long=True)
 def measure_drift(health: HealthChecks, progress: ProgressSteps, request: MeasureDrift) -> DriftAnswer:
     """Measure drift of the champion's inputs, its score and the label delay, largest first.
 
     The measure is the population stability index (PSI): below 0.1 little has changed, from 0.2 on much has. An item
     has drifted if its PSI is at least 0.2 and above what chance gives for samples of these sizes. `doctor` reports
     drift until it ends.
+
+    Examples:
+        shroff drift
+        shroff drift --reference 90d --recent 14d
+        shroff drift --fail --json
     """
     from shroff.monitoring.drift import LIMIT
 

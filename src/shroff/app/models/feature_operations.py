@@ -33,15 +33,16 @@ _ORDERED: Final = frozenset({"integer", "number", "money", "real", "time", "dura
 
 
 class ProfileFeatures(OperationRequest["FeatureProfiles"]):
-    """Of which events, and an expression to try."""
+    """Of which events, and an expression to try.
+
+    Args:
+        expression (EXPRESSION): Also profile this expression over fields and features.
+    """
 
     event: Annotated[str | None, AsEvent("The event type whose features to profile.  [default: the first decided]")] = (
         None
     )
-    expression: Annotated[
-        str,
-        Param("Also profile this expression over fields and features.", flags="--try", metavar="EXPRESSION"),
-    ] = ""
+    expression: Annotated[str, Param(flags="--try")] = ""
 
 
 class FeatureProfile(msgspec.Struct, frozen=True):
@@ -99,16 +100,15 @@ class FeatureProfiles(OperationAnswer):
         return ["shroff drift", "shroff rules"]
 
 
-@operation(
-    "profile",
-    right="read:decisions",
-    http="GET /features",
-    examples=["shroff profile", "shroff profile --try 'this.amount / card.mean_30d'"],
-)
+@operation("profile", right="read:decisions", http="GET /features")
 def profile_features(project: Project, request: ProfileFeatures) -> FeatureProfiles:
     """Profile features: type, cost, what reads them, and their values at the newest 1,000 decided events.
 
     A feature that is often missing, or always the same, tells rules and models nothing.
+
+    Examples:
+        shroff profile
+        shroff profile --try 'this.amount / card.mean_30d'
     """
     definitions = project.definitions
     decided = definitions.events.decided

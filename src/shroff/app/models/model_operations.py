@@ -51,8 +51,12 @@ group(
     A model is a folder, models/ID. For each event type, models/in_force.json names the champion, the models in shadow,
     and the challenger that scores a share of the keys. A change is active at once, also in another process that
     writes, and the log records the event from which it applies.
+
+    Examples:
+        shroff models list
+        shroff models promote m-20260701-3f2a --by ann
+        shroff models rollback
     """,
-    examples=("shroff models list", "shroff models promote m-20260701-3f2a --by ann", "shroff models rollback"),
 )
 
 
@@ -104,32 +108,28 @@ def _state(model: ListedModel) -> str:
     return f"waived: {', '.join(model.failed)}" if model.failed else "passed"
 
 
-@operation("models list", right="read:definitions", http="GET /models", examples=["shroff models list"])
+@operation("models list", right="read:definitions", http="GET /models")
 def show_models(models: Promotions, request: ShowModels) -> Models:
-    """List the models of the registry with their current state, newest first."""
+    """List the models of the registry with their current state, newest first.
+
+    Examples:
+        shroff models list
+    """
     return Models(models=models.all())
 
 
 class ShowModel(OperationRequest["Model"]):
-    """One model."""
+    """One model.
+
+    Args:
+        report (FILE): Write the model's report as one HTML page: metrics, curves, feature effects.
+        card (FILE): Write the model's card as one HTML page: purpose, data, metrics, gates, segments, limits,
+            approvals.
+    """
 
     id: Id
-    report: Annotated[
-        Path | None,
-        Param(
-            "Write the model's report as one HTML page: metrics, curves, feature effects.",
-            metavar="FILE",
-            is_local=True,
-        ),
-    ] = None
-    card: Annotated[
-        Path | None,
-        Param(
-            "Write the model's card as one HTML page: purpose, data, metrics, gates, segments, limits, approvals.",
-            metavar="FILE",
-            is_local=True,
-        ),
-    ] = None
+    report: Annotated[Path | None, Param(is_local=True)] = None
+    card: Annotated[Path | None, Param(is_local=True)] = None
 
 
 class PromotionRecord(Promotion, frozen=True, omit_defaults=False):
@@ -192,18 +192,14 @@ def _rate_text(rate: dict[str, float] | None) -> str:
     return "-" if rate is None else "{mean:.2%} ({low:.2%} to {high:.2%})".format(**rate)
 
 
-@operation(
-    "models show",
-    right="read:definitions",
-    http="GET /models/{id}",
-    refusals=[UnknownModelError],
-    examples=[
-        "shroff models show m-20260701-3f2a",
-        "shroff models show m-20260701-3f2a --report model.html --card card.html",
-    ],
-)
+@operation("models show", right="read:definitions", http="GET /models/{id}", refusals=[UnknownModelError])
 def show_model(models: Promotions, definitions: Definitions, request: ShowModel) -> Model:
-    """Show one model: its origin, its metrics and its gates."""
+    """Show one model: its origin, its metrics and its gates.
+
+    Examples:
+        shroff models show m-20260701-3f2a
+        shroff models show m-20260701-3f2a --report model.html --card card.html
+    """
     from shroff.runtime.whole_files import write_lines
     from shroff.training.measured import slices_told, with_money
 
@@ -232,11 +228,13 @@ def show_model(models: Promotions, definitions: Definitions, request: ShowModel)
 
 
 class CompareModels(OperationRequest["ComparedModels"]):
-    """Two models to compare."""
+    """Two models to compare.
 
-    ids: Annotated[
-        tuple[str, ...], Param("The models.", metavar="[CHAMPION] [CHALLENGER]", complete="model_ids", is_argument=True)
-    ] = ()
+    Args:
+        ids ([CHAMPION] [CHALLENGER]): The models.
+    """
+
+    ids: Annotated[tuple[str, ...], Param(complete="model_ids", is_argument=True)] = ()
     as_of: AsOf = None
 
 
@@ -277,17 +275,17 @@ class ComparedModels(ReportAnswer["Comparison"]):
         return [f"shroff models {'promote' if is_better else 'show'} {argument(self.challenger)}"]
 
 
-@operation(
-    "models compare",
-    right="read:definitions",
-    examples=["shroff models compare", "shroff models compare m-20260701-3f2a m-20260801-77ab"],
-)
+@operation("models compare", right="read:definitions")
 def compare_models(models: Promotions, progress: ProgressSteps, request: CompareModels) -> ComparedModels:
     """Compare two models on the same events: the difference, and the smallest detectable difference.
 
     Champion, challengers and models in shadow are compared on the live events that both have scored. Other models are
     compared on events that are in test folds of both. Without names, the champion is compared with its challengers and
     the models in shadow.
+
+    Examples:
+        shroff models compare
+        shroff models compare m-20260701-3f2a m-20260801-77ab
     """
     return ComparedModels.measured(
         models.compare(*request.ids, as_of=request.as_of, reading=progress.counting("reading events"))
@@ -298,56 +296,50 @@ def compare_models(models: Promotions, progress: ProgressSteps, request: Compare
 
 
 class ImportModel(OperationRequest[TrainedModel]):
-    """A model that was trained elsewhere."""
+    """A model that was trained elsewhere.
 
-    file: Annotated[Path, Param("The model.")]
-    check: Annotated[
-        Path | None,
-        Param("Rows with input values and the model's own score or margin; each must be reproduced.", metavar="FILE"),
-    ] = None
+    Args:
+        file: The model.
+        check (FILE): Rows with input values and the model's own score or margin; each must be reproduced.
+        inputs (A,B,C|FILE): Inputs, in the order of the model's features.  [default: as in model.yaml]
+        categories (INPUT=A,B,C): The categories of an input in the order of their codes; may be repeated.
+        trained_until (TIME): End of its training data; earlier tests are left out.
+        calibrate: Fit a calibration on labeled events, as 'train' does.
+        rounds (N): Number of boosting rounds to use.  [default: as in the file]
+        tolerance (X): Largest accepted difference for a row of --check.  [default: 1e-6, for margins 1e-5]
+        promote: Make it the champion if its gates passed.
+        by (NAME): Who imports it.
+    """
+
+    file: Path
+    check: Path | None = None
     event: Annotated[
         str | None,
         AsEvent("The event type, if model.yaml has models of several."),
     ] = None
-    inputs: Annotated[
-        str | None,
-        Param("Inputs, in the order of the model's features.  [default: as in model.yaml]", metavar="A,B,C|FILE"),
-    ] = None
-    categories: Annotated[
-        tuple[str, ...],
-        Param("The categories of an input in the order of their codes; may be repeated.", metavar="INPUT=A,B,C"),
-    ] = ()
-    trained_until: Annotated[
-        str | None, Param("End of its training data; earlier tests are left out.", metavar="TIME")
-    ] = None
-    calibrate: Annotated[bool, Param("Fit a calibration on labeled events, as 'train' does.")] = False
-    rounds: Annotated[
-        int | None, Param("Number of boosting rounds to use.  [default: as in the file]", metavar="N")
-    ] = None
-    tolerance: Annotated[
-        float | None,
-        Param("Largest accepted difference for a row of --check.  [default: 1e-6, for margins 1e-5]", metavar="X"),
-    ] = None
+    inputs: str | None = None
+    categories: tuple[str, ...] = ()
+    trained_until: str | None = None
+    calibrate: bool = False
+    rounds: int | None = None
+    tolerance: float | None = None
     as_of: AsOf = None
-    promote: Annotated[bool, Param("Make it the champion if its gates passed.")] = False
-    by: Annotated[str, Param("Who imports it.", metavar="NAME")] = ""
+    promote: bool = False
+    by: str = ""
 
 
-@operation(
-    "models import",
-    right="train:models",
-    examples=[
-        "shroff models import fraud.json --check rows.csv",
-        "shroff models import fraud.onnx --check rows.csv --inputs payment.amount,card.payments_1h --calibrate",
-        "shroff models import fraud.txt --check rows.parquet --inputs inputs.yaml --trained-until 2026-05-01",
-    ],
-)
+@operation("models import", right="train:models")
 def import_model(training: Training, progress: ProgressSteps, request: ImportModel) -> TrainedModel:
     """Import a model trained elsewhere: XGBoost's JSON or UBJSON, LightGBM's text, or ONNX.
 
     The model is checked on rows and evaluated on the same folds and gates as a model trained here. It is kept in the
     registry and becomes the champion only with --promote and if its gates passed. Pickle files are refused, because
     they run code when they are read.
+
+    Examples:
+        shroff models import fraud.json --check rows.csv
+        shroff models import fraud.onnx --check rows.csv --inputs payment.amount,card.payments_1h --calibrate
+        shroff models import fraud.txt --check rows.parquet --inputs inputs.yaml --trained-until 2026-05-01
     """
     from shroff.training.foreign.inputs import categories_in
     from shroff.training.foreign.model_import import IMPORTED
@@ -375,27 +367,21 @@ def import_model(training: Training, progress: ProgressSteps, request: ImportMod
 
 
 class PromoteModel(OperationRequest[Deployment]):
-    """A model to promote."""
+    """A model to promote.
+
+    Args:
+        waive ('GATE LIMIT'): Promote although this gate failed; name it with its limit. May be repeated.
+        reason (TEXT): Why the gate is waived.
+        by (NAME): Who promotes it.
+    """
 
     id: Id
-    waive: Annotated[
-        tuple[str, ...],
-        Param("Promote although this gate failed; name it with its limit. May be repeated.", metavar="'GATE LIMIT'"),
-    ] = ()
-    reason: Annotated[str, Param("Why the gate is waived.", metavar="TEXT")] = ""
-    by: Annotated[str, Param("Who promotes it.", metavar="NAME")] = ""
+    waive: tuple[str, ...] = ()
+    reason: str = ""
+    by: str = ""
 
 
-@operation(
-    "models promote",
-    right="promote:models",
-    of_two="models",
-    refusals=[UnknownModelError],
-    examples=[
-        "shroff models promote m-20260701-3f2a --by ann",
-        "shroff models promote m-20260701-3f2a --waive 'brier at most 0.02' --reason 'small sample' --by ann",
-    ],
-)
+@operation("models promote", right="promote:models", of_two="models", refusals=[UnknownModelError])
 def promote_model(models: Promotions, request: PromoteModel) -> Deployment:
     """Promote a model to champion: from the next event on, its score counts.
 
@@ -403,70 +389,84 @@ def promote_model(models: Promotions, request: PromoteModel) -> Deployment:
     to model.yaml since training are checked against the recorded metrics. The inputs must have the same meaning as in
     training. A model that fails a gate is promoted only if you waive that gate, with a reason and a name;
     models/in_force.json records them.
+
+    Examples:
+        shroff models promote m-20260701-3f2a --by ann
+        shroff models promote m-20260701-3f2a --waive 'brier at most 0.02' --reason 'small sample' --by ann
     """
     return models.promote(request.id, waive=request.waive, reason=request.reason, by=request.by)
 
 
 class RollBackModel(OperationRequest[Deployment]):
-    """The champion to roll back."""
+    """The champion to roll back.
 
-    event: Annotated[str, Param("The event type.", complete="event_types", is_argument=True)] = ""
-    by: Annotated[str, Param("Who rolls it back.", metavar="NAME")] = ""
+    Args:
+        event: The event type.
+        by (NAME): Who rolls it back.
+    """
+
+    event: Annotated[str, Param(complete="event_types", is_argument=True)] = ""
+    by: str = ""
 
 
-@operation(
-    "models rollback",
-    right="promote:models",
-    of_two="models",
-    examples=["shroff models rollback", "shroff models rollback payment --by ann"],
-)
+@operation("models rollback", right="promote:models", of_two="models")
 def roll_back_model(models: Promotions, request: RollBackModel) -> Deployment:
     """Return to the previous champion, without checking gates. If there was none, rules alone decide.
 
     EVENT is optional if models of one event type are active.
+
+    Examples:
+        shroff models rollback
+        shroff models rollback payment --by ann
     """
     return models.rollback(request.event, by=request.by)
 
 
 class ShadowModel(OperationRequest[Deployment]):
-    """A model to put in shadow."""
+    """A model to put in shadow.
+
+    Args:
+        stop: Take it out of shadow.
+    """
 
     id: Id
-    stop: Annotated[bool, Param("Take it out of shadow.")] = False
+    stop: bool = False
 
 
-@operation(
-    "models shadow",
-    right="promote:models",
-    refusals=[UnknownModelError],
-    examples=["shroff models shadow m-20260701-3f2a", "shroff models shadow m-20260701-3f2a --stop"],
-)
+@operation("models shadow", right="promote:models", refusals=[UnknownModelError])
 def shadow_model(models: Promotions, request: ShadowModel) -> Deployment:
-    """Put a model in shadow: it scores every event, without effect on decisions."""
+    """Put a model in shadow: it scores every event, without effect on decisions.
+
+    Examples:
+        shroff models shadow m-20260701-3f2a
+        shroff models shadow m-20260701-3f2a --stop
+    """
     return models.shadow(request.id, stop=request.stop)
 
 
 class ChallengeWithModel(OperationRequest[Deployment]):
-    """A challenger, with its share of keys."""
+    """A challenger, with its share of keys.
+
+    Args:
+        share (PERCENT): The share of keys that it scores, such as 10%.
+        entity (ENTITY): The entity whose keys are split.
+        stop: End the challenge; the champion scores these keys again.
+    """
 
     id: Id
-    share: Annotated[str, Param("The share of keys that it scores, such as 10%.", metavar="PERCENT")] = ""
-    entity: Annotated[str, Param("The entity whose keys are split.", flags="--of", metavar="ENTITY")] = ""
-    stop: Annotated[bool, Param("End the challenge; the champion scores these keys again.")] = False
+    share: str = ""
+    entity: Annotated[str, Param(flags="--of")] = ""
+    stop: bool = False
 
 
-@operation(
-    "models challenge",
-    right="promote:models",
-    of_two="models",
-    refusals=[UnknownModelError],
-    examples=[
-        "shroff models challenge m-20260701-3f2a --share 10% --of card",
-        "shroff models challenge m-20260701-3f2a --stop",
-    ],
-)
+@operation("models challenge", right="promote:models", of_two="models", refusals=[UnknownModelError])
 def challenge_with_model(models: Promotions, request: ChallengeWithModel) -> Deployment:
-    """Let a model score a share of the keys instead of the champion; a hash always picks the same keys."""
+    """Let a model score a share of the keys instead of the champion; a hash always picks the same keys.
+
+    Examples:
+        shroff models challenge m-20260701-3f2a --share 10% --of card
+        shroff models challenge m-20260701-3f2a --stop
+    """
     if request.stop:
         return models.unchallenge(request.id)
     match = _PERCENT.fullmatch(request.share)

@@ -60,19 +60,28 @@ class Costs(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class ShowThresholds(OperationRequest["CheapestThresholds"]):
-    """Whose thresholds, and other costs and thresholds to try."""
+    """Whose thresholds, and other costs and thresholds to try.
+
+    Args:
+        model (ID): An inactive model.
+        missed (PERCENT): Cost of a missed fraud, in percent of the value in policy.yaml.
+        false_decline (MONEY): Cost of a false decline.
+        review (MONEY): Cost of a review.
+        reviews_a_day (N): Review capacity: reviews per day.
+        review_at (SCORE): A review threshold to try.
+        decline_at (SCORE): A decline threshold to try.
+        apply: Write the thresholds into policy.yaml and make them active.
+    """
 
     event: Annotated[str, AsEvent("The event type, if several have a champion.")] = ""
-    model: Annotated[str, Param("An inactive model.", metavar="ID", complete="model_ids")] = ""
-    missed: Annotated[
-        float | None, Param("Cost of a missed fraud, in percent of the value in policy.yaml.", metavar="PERCENT")
-    ] = None
-    false_decline: Annotated[float | None, Param("Cost of a false decline.", metavar="MONEY")] = None
-    review: Annotated[float | None, Param("Cost of a review.", metavar="MONEY")] = None
-    reviews_a_day: Annotated[float | None, Param("Review capacity: reviews per day.", metavar="N")] = None
-    review_at: Annotated[float | None, Param("A review threshold to try.", metavar="SCORE")] = None
-    decline_at: Annotated[float | None, Param("A decline threshold to try.", metavar="SCORE")] = None
-    apply: Annotated[bool, Param("Write the thresholds into policy.yaml and make them active.", is_local=True)] = False
+    model: Annotated[str, Param(complete="model_ids")] = ""
+    missed: float | None = None
+    false_decline: float | None = None
+    review: float | None = None
+    reviews_a_day: float | None = None
+    review_at: float | None = None
+    decline_at: float | None = None
+    apply: Annotated[bool, Param(is_local=True)] = False
 
 
 class CostPoint(msgspec.Struct, frozen=True):
@@ -304,7 +313,6 @@ def _interval(low: float | None, high: float | None) -> str:
     http="GET /thresholds",
     is_shared=True,
     refusals=[UnknownModelError],
-    examples=["shroff thresholds", "shroff thresholds --model m-20260701-3f2a", "shroff thresholds --apply"],
 )
 def show_thresholds(cutoffs: ScoreCutoffs, request: ShowThresholds) -> CheapestThresholds:
     """Choose the thresholds of the score with the lowest cost of fraud, declines and reviews, by policy.yaml.
@@ -313,6 +321,11 @@ def show_thresholds(cutoffs: ScoreCutoffs, request: ShowThresholds) -> CheapestT
     Outcomes that rules decline or allow stay. Reviews raised by rules count toward the review capacity, as a daily
     average (costs.reviews_a_day). The output gives the cost on these events and on folds that were not used for the
     choice. --apply changes only `score` in policy.yaml.
+
+    Examples:
+        shroff thresholds
+        shroff thresholds --model m-20260701-3f2a
+        shroff thresholds --apply
     """
     if request.apply:
         return _weighed(cutoffs, request)
@@ -361,6 +374,10 @@ class SetThresholds(OperationRequest[AppliedCutoffs]):
     """The new thresholds, null for none, the reason, and other costs to save in the same change.
 
     They are written where policy.yaml still has the text that `tag` stands for.
+
+    Args:
+        model: The model whose events they were chosen on.
+        tag: The ETag of the version that you read.
     """
 
     event: str
@@ -368,8 +385,8 @@ class SetThresholds(OperationRequest[AppliedCutoffs]):
     review_at: Cut | None = None
     decline_at: Cut | None = None
     costs: Costs | None = None
-    model: Annotated[str, Param("The model whose events they were chosen on.", is_local=True)] = ""
-    tag: Annotated[str, Param("The ETag of the version that you read.", is_etag=True)] = ""
+    model: Annotated[str, Param(is_local=True)] = ""
+    tag: Annotated[str, Param(is_etag=True)] = ""
 
 
 @operation(

@@ -48,59 +48,44 @@ KnownAt = Annotated[
 
 
 class TrainModel(OperationRequest[OperationAnswer]):
-    """What to train on."""
+    """What to train on.
+
+    Args:
+        promote: Make it the champion if its gates passed.
+        by (NAME): Who promotes it.
+        watch (DIR|URL|SOURCE): Watch a folder, a file list behind a URL, or a pulled source of shroff.yaml, such as a
+            table; take each complete new file or range of rows and train again.
+        once: With --watch: exit when all present files are taken.
+        file (NAME): With --once: the exit status is about this file, also if an earlier run ingested it.
+        settled (LENGTH): With --watch: a file is complete if unchanged for this time.  [default: 2s]
+        markers: With --watch: a file is complete if FILE.done or _SUCCESS is there.
+        poll (LENGTH): With --watch: polling interval.  [default: 5s]
+        labels_inside: With --watch: each file also has labels of its events, read by `from` of `label` in events.yaml.
+        no_decide: With --watch: do not decide the new events.
+        backend: local: in this process. dask, spark: features and trees on a cluster, for learner xgboost.
+        cluster (ADDRESS): Address of a running cluster, such as tcp://HOST:8786 or spark://HOST:7077.  [default: one is
+            started here]
+        partitions (N): Number of partitions of each entity's keys (16); each must fit into the memory of one process.
+    """
 
     files: InputPaths = ()
     event: EventOfModel = None
     labels: LabelPath = None
     order: InputOrder = "file"
     as_of: KnownAt = None
-    promote: Annotated[bool, Param("Make it the champion if its gates passed.")] = False
-    by: Annotated[str, Param("Who promotes it.", metavar="NAME")] = ""
-    watch: Annotated[
-        str,
-        Param(
-            "Watch a folder, a file list behind a URL, or a pulled source of shroff.yaml, such as a table; take each "
-            "complete new file or range of rows and train again.",
-            metavar="DIR|URL|SOURCE",
-        ),
-    ] = ""
-    once: Annotated[bool, Param("With --watch: exit when all present files are taken.")] = False
-    file: Annotated[
-        str,
-        Param("With --once: the exit status is about this file, also if an earlier run ingested it.", metavar="NAME"),
-    ] = ""
-    settled: Annotated[
-        str, Param("With --watch: a file is complete if unchanged for this time.  [default: 2s]", metavar="LENGTH")
-    ] = ""
-    markers: Annotated[bool, Param("With --watch: a file is complete if FILE.done or _SUCCESS is there.")] = False
-    poll: Annotated[str, Param("With --watch: polling interval.  [default: 5s]", metavar="LENGTH")] = ""
-    labels_inside: Annotated[
-        bool, Param("With --watch: each file also has labels of its events, read by `from` of `label` in events.yaml.")
-    ] = False
-    no_decide: Annotated[bool, Param("With --watch: do not decide the new events.")] = False
-    backend: Annotated[
-        str,
-        Param(
-            "local: in this process. dask, spark: features and trees on a cluster, for learner xgboost.",
-            complete="backends",
-        ),
-    ] = "local"
-    cluster: Annotated[
-        str | None,
-        Param(
-            "Address of a running cluster, such as tcp://HOST:8786 or spark://HOST:7077.  [default: one is started "
-            "here]",
-            metavar="ADDRESS",
-        ),
-    ] = None
-    partitions: Annotated[
-        int | None,
-        Param(
-            "Number of partitions of each entity's keys (16); each must fit into the memory of one process.",
-            metavar="N",
-        ),
-    ] = None
+    promote: bool = False
+    by: str = ""
+    watch: str = ""
+    once: bool = False
+    file: str = ""
+    settled: str = ""
+    markers: bool = False
+    poll: str = ""
+    labels_inside: bool = False
+    no_decide: bool = False
+    backend: Annotated[str, Param(complete="backends")] = "local"
+    cluster: str | None = None
+    partitions: int | None = None
 
     def on(self, history: DecisionHistory) -> AbstractContextManager[Cluster | None]:
         """The cluster, for as long as the training lasts."""
@@ -174,14 +159,6 @@ class TrainedModel(ReportAnswer["TrainReport"]):
     rights_of={"promote": "promote:models"},
     is_long=True,
     job_fields=["event", "as_of", "promote"],
-    examples=[
-        "shroff train",
-        "shroff train --as-of 2026-06-30 --promote --by ann",
-        "shroff train payments.csv --labels chargebacks.csv --order time",
-        "shroff train --watch incoming/ --promote --by nightly",
-        "shroff train --watch core --once",
-        "shroff train --backend dask",
-    ],
 )
 def train(
     training: Training,
@@ -201,6 +178,14 @@ def train(
     trains a model. A file with "labels" in its name has labels. If another process writes the log, such as `shroff
     serve`, it appends the lines between its own batches. Ctrl-C stops the command; nothing is taken twice. Exit
     status 5: files came, and no model was made of them; the output says why.
+
+    Examples:
+        shroff train
+        shroff train --as-of 2026-06-30 --promote --by ann
+        shroff train payments.csv --labels chargebacks.csv --order time
+        shroff train --watch incoming/ --promote --by nightly
+        shroff train --watch core --once
+        shroff train --backend dask
     """
     from shroff.training.train import Steps
 

@@ -22,28 +22,23 @@ QUARANTINED: Final = 4
 
 
 class WriteTrainingSet(OperationRequest["BuiltTrainingSet"]):
-    """A training set to write, or to build again."""
+    """A training set to write, or to build again.
+
+    Args:
+        fold (N|final): The fold of model.yaml's split for role, label and weight: 1 is the oldest; final is the window
+            of the registry's model.  [default: the newest]
+        out (FOLDER): The new folder to write.
+        again (SET): Build a set again from its folder or manifest.json, and compare the bytes.
+    """
 
     files: InputPaths = ()
     event: EventOfModel = None
     labels: LabelPath = None
     order: InputOrder = "file"
     as_of: KnownAt = None
-    fold: Annotated[
-        str | None,
-        Param(
-            "The fold of model.yaml's split for role, label and weight: 1 is the oldest; final is the window of the "
-            "registry's model.  [default: the newest]",
-            metavar="N|final",
-        ),
-    ] = None
-    out: Annotated[Path | None, Param("The new folder to write.", metavar="FOLDER", is_local=True)] = None
-    again: Annotated[
-        Path | None,
-        Param(
-            "Build a set again from its folder or manifest.json, and compare the bytes.", metavar="SET", is_local=True
-        ),
-    ] = None
+    fold: str | None = None
+    out: Annotated[Path | None, Param(is_local=True)] = None
+    again: Annotated[Path | None, Param(is_local=True)] = None
 
 
 class BuiltTrainingSet(ReportAnswer["SetReport"]):
@@ -75,16 +70,7 @@ class BuiltTrainingSet(ReportAnswer["SetReport"]):
         return QUARANTINED if self.report.left.is_quarantined or self.remarks else 0
 
 
-@operation(
-    "training-set",
-    right="train:models",
-    examples=[
-        "shroff training-set --out march",
-        "shroff training-set --as-of 2026-03-31 --out march",
-        "shroff training-set payments.csv --labels chargebacks.csv --out march",
-        "shroff training-set --again march",
-    ],
-)
+@operation("training-set", right="train:models")
 def write_training_set(
     training_sets: TrainingSets, progress: ProgressSteps, request: WriteTrainingSet
 ) -> BuiltTrainingSet:
@@ -96,6 +82,12 @@ def write_training_set(
     decision. For one fold, the row also has its role (train, delay or test), its label (1 is fraud) and its weight.
     The weight is null for rows that are left out, such as events whose label cannot be known yet. The manifest records
     all inputs, so the same bytes can be built again: --again does so and compares. Without --out, it keeps nothing.
+
+    Examples:
+        shroff training-set --out march
+        shroff training-set --as-of 2026-03-31 --out march
+        shroff training-set payments.csv --labels chargebacks.csv --out march
+        shroff training-set --again march
     """
     from shroff.log.columns.tables import Way
     from shroff.runtime.process_wide import one_heap, without_pandas

@@ -31,20 +31,21 @@ Alarms = dict[str, list[str]]  # by event id: the rules behind it, or `score`
 
 
 class DrillAttacks(OperationRequest["AttackDrill"], rename={"as_type": "as"}):
-    """The attack to drill."""
+    """The attack to drill.
 
-    kind: Annotated[
-        Literal["card_testing", "takeover", "mule", "ring", "slow_drip", "all"], Param("The kind of attack.")
-    ] = "all"
-    adaptive: Annotated[bool, Param("Attackers who know the project's files: they stay below every threshold.")] = False
-    seed: Annotated[int, Param("Random seed; another one gives other attackers.")] = 1
-    gate: Annotated[
-        tuple[str, ...],
-        Param("The most that a kind may reach: loss, seconds or false_alarms. May be repeated.", metavar="loss=5000"),
-    ] = ()
-    as_type: Annotated[
-        str, Param("The event type.  [default: the first decided one]", flags="--as", metavar="EVENT")
-    ] = ""
+    Args:
+        kind: The kind of attack.
+        adaptive: Attackers who know the project's files: they stay below every threshold.
+        seed: Random seed; another one gives other attackers.
+        gate (loss=5000): The most that a kind may reach: loss, seconds or false_alarms. May be repeated.
+        as_type (EVENT): The event type.  [default: the first decided one]
+    """
+
+    kind: Literal["card_testing", "takeover", "mule", "ring", "slow_drip", "all"] = "all"
+    adaptive: bool = False
+    seed: int = 1
+    gate: tuple[str, ...] = ()
+    as_type: Annotated[str, Param(flags="--as")] = ""
 
 
 class DrilledKind(msgspec.Struct):
@@ -112,17 +113,17 @@ class AttackDrill(OperationAnswer):
         return int(not all(gate.passed for gate in self.gates))
 
 
-@operation(
-    "attack",
-    right="run:backtests",
-    examples=["shroff attack", "shroff attack --kind card_testing --adaptive --gate loss=5000"],
-)
+@operation("attack", right="run:backtests")
 def drill_attacks(project: Project, progress: ProgressSteps, request: DrillAttacks) -> AttackDrill:
     """Let seeded attackers loose on a copy of the log: when they are seen, by what, and what they take until then.
 
     They follow the newest events of the log, among the last day's genuine ones played once more, and the project's
     files decide. The log is only read. Where it has no events yet, customers are made up. The same seed on the same
     log and files gives the same attack.
+
+    Examples:
+        shroff attack
+        shroff attack --kind card_testing --adaptive --gate loss=5000
     """
     from shroff.app.rules.attackers import ATTACKS
 

@@ -266,70 +266,50 @@ def _files_of(folder: Path) -> list[DraftFile]:
 
 
 class RunBacktest(OperationRequest[BacktestReport], rename={"start": "from", "end": "to"}):
-    """A draft to compare with the project: `rules` is a folder and `policy` a file in it, `model` an id."""
+    """A draft to compare with the project: `rules` is a folder and `policy` a file in it, `model` an id.
 
-    files: Annotated[
-        tuple[Path, ...],
-        Param("Files of events to use in place of the log.", metavar="[FILE...]", is_argument=True, is_local=True),
-    ] = ()
-    rules: Annotated[
-        InPath | None,
-        Param(
-            "A folder of draft rules; each replaces the rule with the same id. It may have features.yaml too.",
-            metavar="DIR",
-            complete="files",
-        ),
-    ] = None
-    policy: Annotated[
-        InPath | None,
-        Param("A draft policy; it replaces that of the same name in policy.yaml.", metavar="FILE", complete="files"),
-    ] = None
-    model: Annotated[str | None, Param("A model of the registry, used instead of the champion.", metavar="ID")] = None
-    start: Annotated[
-        str | None,
-        Param("Apply the draft from this time on.  [default: the beginning]", flags="--from", metavar="T"),
-    ] = None
-    end: Annotated[
-        str | None, Param("Compare events before this time.  [default: the end]", flags="--to", metavar="T")
-    ] = None
-    as_of: Annotated[
-        str | None, Param("Use the labels known at this time.  [default: the log's last record]", metavar="T")
-    ] = None
-    as_type: Annotated[
-        str | None,
-        Param(
-            "The event type of every line of FILEs.",
-            flags="--as",
-            metavar="EVENT",
-            complete="event_types",
-            is_local=True,
-        ),
-    ] = None
-    labels: Annotated[Path | None, Param("Labels of the events of FILEs.", metavar="FILE", is_local=True)] = None
-    order: Annotated[Literal["file", "time"], Param("time: sort by event time.", is_local=True)] = "file"
-    report: Annotated[Path | None, Param("Write the report as one HTML page.", metavar="FILE", is_local=True)] = None
-    out: Annotated[
-        Path | None,
-        Param("Write all events whose decision changes, as .csv or .parquet.", metavar="FILE", is_local=True),
-    ] = None
-    rows: Annotated[Annotated[int, msgspec.Meta(ge=0)], Param("How many changed events to show.", is_local=True)] = 20
+    Args:
+        files ([FILE...]): Files of events to use in place of the log.
+        rules (DIR): A folder of draft rules; each replaces the rule with the same id. It may have features.yaml too.
+        policy (FILE): A draft policy; it replaces that of the same name in policy.yaml.
+        model (ID): A model of the registry, used instead of the champion.
+        start (T): Apply the draft from this time on.  [default: the beginning]
+        end (T): Compare events before this time.  [default: the end]
+        as_of (T): Use the labels known at this time.  [default: the log's last record]
+        as_type (EVENT): The event type of every line of FILEs.
+        labels (FILE): Labels of the events of FILEs.
+        order: time: sort by event time.
+        report (FILE): Write the report as one HTML page.
+        out (FILE): Write all events whose decision changes, as .csv or .parquet.
+        rows: How many changed events to show.
+    """
+
+    files: Annotated[tuple[Path, ...], Param(is_argument=True, is_local=True)] = ()
+    rules: Annotated[InPath | None, Param(complete="files")] = None
+    policy: Annotated[InPath | None, Param(complete="files")] = None
+    model: str | None = None
+    start: Annotated[str | None, Param(flags="--from")] = None
+    end: Annotated[str | None, Param(flags="--to")] = None
+    as_of: str | None = None
+    as_type: Annotated[str | None, Param(flags="--as", complete="event_types", is_local=True)] = None
+    labels: Annotated[Path | None, Param(is_local=True)] = None
+    order: Annotated[Literal["file", "time"], Param(is_local=True)] = "file"
+    report: Annotated[Path | None, Param(is_local=True)] = None
+    out: Annotated[Path | None, Param(is_local=True)] = None
+    rows: Annotated[Annotated[int, msgspec.Meta(ge=0)], Param(is_local=True)] = 20
 
 
-@operation(
-    "backtest",
-    right="run:backtests",
-    is_long=True,
-    examples=[
-        "shroff backtest --rules drafts/",
-        "shroff backtest --rules drafts/ --from 2026-04-01 --report backtest.html --out changed.csv",
-        "shroff backtest march.csv --as payment --labels labels.csv --rules drafts/",
-    ],
-)
+@operation("backtest", right="run:backtests", is_long=True)
 def run_backtest(backtests: LogBacktests, progress: ProgressSteps, request: RunBacktest) -> BacktestReport:
     """Compare a draft of rules, policy or model with the project without it, over the log's events.
 
     Both decide each event anew, with lists, tables and models as of its place in the log. Without a draft, the
     project's files are compared with the active version. With FILEs, only their events are used, not the log.
+
+    Examples:
+        shroff backtest --rules drafts/
+        shroff backtest --rules drafts/ --from 2026-04-01 --report backtest.html --out changed.csv
+        shroff backtest march.csv --as payment --labels labels.csv --rules drafts/
     """
     from shroff.backtest.report import ROWS, page
     from shroff.backtest.report_builder import changed, write_changed

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import msgspec
 
@@ -13,7 +13,7 @@ from shroff.app.rules.rule_files import ChangedMeanwhileError, NoRuleError, NotA
 from shroff.errors import NotAllowedError, Problem, RefusalError, UsageError
 from shroff.events.event import TimeText, time_text
 from shroff.language.values import show_decimal
-from shroff.operations.declaration import OperationAnswer, OperationRequest, Param, group, operation
+from shroff.operations.declaration import OperationAnswer, OperationRequest, group, operation
 from shroff.people.audit import Action, checked_reason
 from shroff.rules.texts import RuleForm, form_of, tag_of, with_form
 from shroff.runtime.texts import headed, many
@@ -42,8 +42,11 @@ group(
     """Show drafts of rules.
 
     A draft is a text of one rule, in drafts/RULE.yaml, on its way to being active. It is edited in the service.
+
+    Examples:
+        shroff drafts
+        shroff drafts show many_payments
     """,
-    examples=("shroff drafts", "shroff drafts show many_payments"),
 )
 
 
@@ -149,14 +152,22 @@ def show_drafts(drafts: RuleDraftFiles, request: ShowDrafts) -> RuleDrafts:
 
 
 class ShowDraft(OperationRequest[RuleDraftText]):
-    """One draft."""
+    """One draft.
 
-    rule: Annotated[str, Param("The rule.")]
+    Args:
+        rule: The rule.
+    """
+
+    rule: str
 
 
-@operation("drafts show", right="read:definitions", examples=["shroff drafts show many_payments"])
+@operation("drafts show", right="read:definitions")
 def show_draft(drafts: RuleDraftFiles, request: ShowDraft) -> RuleDraftText:
-    """Show the text of a draft."""
+    """Show the text of a draft.
+
+    Examples:
+        shroff drafts show many_payments
+    """
     draft = drafts.one(request.rule)
     if draft is None:
         raise NoDraftError(f"nobody has a draft of {request.rule!r}")
@@ -167,10 +178,15 @@ def show_draft(drafts: RuleDraftFiles, request: ShowDraft) -> RuleDraftText:
 
 
 class CheckDraft(OperationRequest[DraftCheck], rename={"source": "text"}):
-    """A text to check as a draft of a rule, with what a form changes in it."""
+    """A text to check as a draft of a rule, with what a form changes in it.
 
-    rule: Annotated[str, Param("The rule.")]
-    source: Annotated[str, Param("The text.")]
+    Args:
+        rule: The rule.
+        source: The text.
+    """
+
+    rule: str
+    source: str
     form: RuleForm | None = None
 
 
@@ -182,10 +198,15 @@ def check_draft(drafts: RuleDraftFiles, request: CheckDraft) -> DraftCheck:
 
 
 class CountDraft(OperationRequest["DraftCount"], rename={"source": "text"}):
-    """A text whose hits are counted."""
+    """A text whose hits are counted.
 
-    rule: Annotated[str, Param("The rule.")]
-    source: Annotated[str, Param("The text.")]
+    Args:
+        rule: The rule.
+        source: The text.
+    """
+
+    rule: str
+    source: str
 
 
 class DraftCount(OperationAnswer):

@@ -40,8 +40,11 @@ group(
     """Rings: keys that are linked with each other by shared values, over any number of steps.
 
     They are the table 'rings' of the project, which rules read as tables.rings[this.card].cards.
+
+    Examples:
+        shroff rings build
+        shroff rings build card --as-of 2026-03-01
     """,
-    examples=("shroff rings build", "shroff rings build card --as-of 2026-03-01"),
 )
 
 
@@ -49,14 +52,19 @@ group(
 
 
 class ShowLinks(OperationRequest["EntityLinksAnswer"]):
-    """A key of an entity, and the moment."""
+    """A key of an entity, and the moment.
 
-    entity: Annotated[str, Param("The entity.", metavar="ENTITY")]
-    key: Annotated[str, Param("The key as text; of several parts as a JSON list.", metavar="KEY")]
-    as_of: Annotated[str | None, Param("A time or a day.  [default: the time of the newest event]", metavar="T")] = None
-    steps: Annotated[
-        int, msgspec.Meta(ge=1, le=STEPS_MAX), Param("How many shared values may lie between.", metavar="N")
-    ] = 1
+    Args:
+        entity (ENTITY): The entity.
+        key (KEY): The key as text; of several parts as a JSON list.
+        as_of (T): A time or a day.  [default: the time of the newest event]
+        steps (N): How many shared values may lie between.
+    """
+
+    entity: str
+    key: str
+    as_of: str | None = None
+    steps: Annotated[int, msgspec.Meta(ge=1, le=STEPS_MAX)] = 1
 
 
 class EntityLinksAnswer(OperationAnswer):
@@ -97,18 +105,16 @@ def _some(keys: Sequence[str]) -> str:
     return ", ".join(map(one_line, keys[:KEYS_SHOWN])) + more
 
 
-@operation(
-    "links",
-    right="read:decisions",
-    http="GET /entities/{entity}/{key}/links",
-    refusals=[UnknownEntityError],
-    examples=["shroff links card c-17", "shroff links card c-17 --as-of 2026-03-01T12:00:00Z --json"],
-)
+@operation("links", right="read:decisions", http="GET /entities/{entity}/{key}/links", refusals=[UnknownEntityError])
 def show_links(log: ProjectLog, definitions: Definitions, request: ShowLinks) -> EntityLinksAnswer:
     """Show by which values a key is linked to other keys of its entity, and what happened with them.
 
     The values are those that features read by 'via', each in its longest window; without such features, the keys of
     other entities in 30 days. Labels count as they were known at the moment.
+
+    Examples:
+        shroff links card c-17
+        shroff links card c-17 --as-of 2026-03-01T12:00:00Z --json
     """
     from shroff.replay.notebook import moment_ms
 
@@ -128,12 +134,15 @@ def show_links(log: ProjectLog, definitions: Definitions, request: ShowLinks) ->
 
 
 class BuildRings(OperationRequest["RingsBuilt"]):
-    """The entity whose keys are put into rings, and the moment."""
+    """The entity whose keys are put into rings, and the moment.
 
-    entity: Annotated[
-        str, Param("The entity.  [default: that of the first feature with 'via']", metavar="ENTITY", is_argument=True)
-    ] = ""
-    as_of: Annotated[str | None, Param("A time or a day.  [default: the time of the newest event]", metavar="T")] = None
+    Args:
+        entity (ENTITY): The entity.  [default: that of the first feature with 'via']
+        as_of (T): A time or a day.  [default: the time of the newest event]
+    """
+
+    entity: Annotated[str, Param(is_argument=True)] = ""
+    as_of: str | None = None
 
 
 class RingsBuilt(OperationAnswer):
@@ -160,12 +169,7 @@ class RingsBuilt(OperationAnswer):
         return f"{made} {FILE} is written. {state}"
 
 
-@operation(
-    "rings build",
-    right="edit:lists",
-    is_long=True,
-    examples=["shroff rings build", "shroff rings build card --as-of 2026-03-01 --json"],
-)
+@operation("rings build", right="edit:lists", is_long=True)
 def build_rings(project: Project, progress: ProgressSteps, request: BuildRings) -> RingsBuilt:
     """Find rings of linked keys and make them active as the table 'rings'.
 
@@ -173,6 +177,10 @@ def build_rings(project: Project, progress: ProgressSteps, request: BuildRings) 
     table has for each key of a ring: ring, its first key; cards, its number of keys; frauds and spent, of the events of
     its keys in the window. The declaration is added to events.yaml where it is missing. Made twice of the same log, the
     table is the same, byte by byte.
+
+    Examples:
+        shroff rings build
+        shroff rings build card --as-of 2026-03-01 --json
     """
     from shroff.replay.notebook import moment_ms
 

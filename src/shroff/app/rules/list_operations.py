@@ -27,19 +27,23 @@ group(
 
     A list is the file lists/NAME.csv. You can also edit it by hand; 'shroff apply' then makes it active. Changes by
     these commands are active at once, also in a running service.
+
+    Examples:
+        shroff lists
+        shroff lists show blocked_cards
+        shroff lists add blocked_cards 4111111111111111 --note 'reported stolen' --by ann
     """,
-    examples=(
-        "shroff lists",
-        "shroff lists show blocked_cards",
-        "shroff lists add blocked_cards 4111111111111111 --note 'reported stolen' --by ann",
-    ),
 )
 
 
 class OfList(OperationRequest[ListChange], rename={"name": "list"}):
-    """A request about one list."""
+    """A request about one list.
 
-    name: Annotated[str, Param("The list.", complete="list_names")]
+    Args:
+        name: The list.
+    """
+
+    name: Annotated[str, Param(complete="list_names")]
 
 
 # ---- looking
@@ -74,9 +78,13 @@ def show_lists(lists: ListFiles, request: ShowLists) -> Lists:
 
 
 class ShowList(OperationRequest["ListEntries"], rename={"name": "list"}):
-    """One list."""
+    """One list.
 
-    name: Annotated[str, Param("The list.", complete="list_names")]
+    Args:
+        name: The list.
+    """
+
+    name: Annotated[str, Param(complete="list_names")]
 
 
 class ListEntries(OperationAnswer):
@@ -95,17 +103,14 @@ class ListEntries(OperationAnswer):
         return f"shroff lists add {argument(self.name)} VALUE", "shroff lists"
 
 
-@operation(
-    "lists show",
-    right="read:definitions",
-    http="GET /lists/{list}",
-    refusals=[UnknownListError],
-    examples=["shroff lists show blocked_cards"],
-)
+@operation("lists show", right="read:definitions", http="GET /lists/{list}", refusals=[UnknownListError])
 def show_list(lists: ListFiles, agreements: Agreements, request: ShowList) -> ListEntries:
     """Show the entries of a list, in the order of its file.
 
     Values that are compared with a hashed field are shown as hashes, as 'lists add' writes them.
+
+    Examples:
+        shroff lists show blocked_cards
     """
     asked = [waiting.document for waiting in agreements.asked(f"list {request.name}")]
     return ListEntries(name=request.name, entries=lists.entries(request.name), asked=asked)
@@ -125,18 +130,19 @@ def make_list(lists: ListFiles, request: MakeList) -> ListChange:
 
 
 class AddListEntry(OfList):
-    """A new entry; its author is the caller."""
+    """A new entry; its author is the caller.
 
-    value: Annotated[str, Param("The value.")]
-    note: Annotated[str, Param("The reason, as free text.")] = ""
-    by: Annotated[
-        str,
-        Param("Who adds it, if the list has that column.  [default: the user of this command]", is_local=True),
-    ] = ""
-    expires_at: Annotated[
-        str,
-        Param("Expiry: applies to events before this.  [default: never]", flags="--expires", metavar="TIME"),
-    ] = ""
+    Args:
+        value: The value.
+        note: The reason, as free text.
+        by: Who adds it, if the list has that column.  [default: the user of this command]
+        expires_at (TIME): Expiry: applies to events before this.  [default: never]
+    """
+
+    value: str
+    note: str = ""
+    by: Annotated[str, Param(is_local=True)] = ""
+    expires_at: Annotated[str, Param(flags="--expires")] = ""
 
 
 @operation(
@@ -146,45 +152,51 @@ class AddListEntry(OfList):
     schema="NewListEntry",
     body_bytes_max=BODY_BYTES_MAX,
     refusals=CHANGES,
-    examples=[
-        "shroff lists add blocked_cards 4111111111111111",
-        "shroff lists add blocked_cards c-17 --note 'reported stolen' --by ann --expires 2027-01-01T00:00:00Z",
-    ],
 )
 def add_list_entry(lists: ListFiles, who: Who, request: AddListEntry) -> ListChange:
     """Add a value to lists/NAME.csv and make it active; an entry with the same value is replaced.
 
     If the list is compared with a hashed field, the value is written as its hash.
+
+    Examples:
+        shroff lists add blocked_cards 4111111111111111
+        shroff lists add blocked_cards c-17 --note 'reported stolen' --by ann --expires 2027-01-01T00:00:00Z
     """
     return lists.add(request.name, Entry(request.value, request.note, request.by or who.name, request.expires_at))
 
 
 class RemoveListEntry(OfList):
-    """A value to remove."""
+    """A value to remove.
 
-    value: Annotated[str, Param("The value.")]
-    reason: Annotated[str, Param("The reason, for the audit log.")] = ""
+    Args:
+        value: The value.
+        reason: The reason, for the audit log.
+    """
+
+    value: str
+    reason: str = ""
 
 
-@operation(
-    "lists remove",
-    right="edit:lists",
-    http="DELETE /lists/{list}/entries/{value}",
-    refusals=CHANGES,
-    examples=["shroff lists remove blocked_cards c-17"],
-)
+@operation("lists remove", right="edit:lists", http="DELETE /lists/{list}/entries/{value}", refusals=CHANGES)
 def remove_list_entry(lists: ListFiles, request: RemoveListEntry) -> ListChange:
-    """Remove a value from lists/NAME.csv and make that active."""
+    """Remove a value from lists/NAME.csv and make that active.
+
+    Examples:
+        shroff lists remove blocked_cards c-17
+    """
     return lists.remove(request.name, request.value, request.reason)
 
 
 class ImportList(OfList):
-    """Entries as CSV. With `is_whole`, all other entries of the list are removed."""
+    """Entries as CSV. With `is_whole`, all other entries of the list are removed.
 
-    csv: Annotated[
-        str, Param("CSV with a first line of column names; value is required.", metavar="FILE", is_file=True)
-    ]
-    is_whole: Annotated[bool, Param("Remove all other entries of the list.", flags="--whole")] = False
+    Args:
+        csv (FILE): CSV with a first line of column names; value is required.
+        is_whole: Remove all other entries of the list.
+    """
+
+    csv: Annotated[str, Param(is_file=True)]
+    is_whole: Annotated[bool, Param(flags="--whole")] = False
 
 
 @operation(
@@ -194,10 +206,14 @@ class ImportList(OfList):
     schema="ListSheet",
     body_bytes_max=BODY_BYTES_MAX,
     refusals=CHANGES,
-    examples=["shroff lists import blocked_cards stolen.csv", "shroff lists import blocked_cards all.csv --whole"],
 )
 def import_list(lists: ListFiles, who: Who, request: ImportList) -> ListChange:
-    """Add entries of a CSV file to a list and make them active; entries with the same value are replaced."""
+    """Add entries of a CSV file to a list and make them active; entries with the same value are replaced.
+
+    Examples:
+        shroff lists import blocked_cards stolen.csv
+        shroff lists import blocked_cards all.csv --whole
+    """
     return lists.change(request.name, list_csv.read(request.csv, who.name), is_whole=request.is_whole)
 
 

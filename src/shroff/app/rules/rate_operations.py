@@ -35,18 +35,23 @@ group(
 
     They are a table of the project that 'money' in shroff.yaml names. You can also edit it by hand; 'shroff apply' then
     makes it active.
+
+    Examples:
+        shroff rates import eurofxref.csv
     """,
-    examples=("shroff rates import eurofxref.csv",),
 )
 
 
 class ImportRates(OperationRequest["ImportedRates"]):
-    """A file of the European Central Bank."""
+    """A file of the European Central Bank.
 
-    file: Annotated[Path, Param("eurofxref.csv or eurofxref-hist.csv.", metavar="FILE", is_local=True)]
-    start: Annotated[
-        str, Param("Import rates of this day and later only.", flags="--from", metavar="DAY", is_local=True)
-    ] = ""
+    Args:
+        file (FILE): eurofxref.csv or eurofxref-hist.csv.
+        start (DAY): Import rates of this day and later only.
+    """
+
+    file: Annotated[Path, Param(is_local=True)]
+    start: Annotated[str, Param(flags="--from", is_local=True)] = ""
 
 
 class ImportedRates(OperationAnswer):
@@ -66,17 +71,17 @@ class ImportedRates(OperationAnswer):
         )
 
 
-@operation(
-    "rates import",
-    right="edit:lists",
-    examples=["shroff rates import eurofxref.csv", "shroff rates import eurofxref-hist.csv --from 2026-01-01"],
-)
+@operation("rates import", right="edit:lists")
 def import_rates(project: Project, request: ImportRates) -> ImportedRates:
     """Import the euro reference rates of the European Central Bank into the table of rates.
 
     A rate is valid from the start of its day, UTC, until the next one. Rates that are there already are kept, or
     corrected; a correction changes only events that come after it. In a project whose currency is not the euro, rates
     are taken over the euro.
+
+    Examples:
+        shroff rates import eurofxref.csv
+        shroff rates import eurofxref-hist.csv --from 2026-01-01
     """
     folder = project.context.paths.folder
     settings, events = _declared(folder)

@@ -13,7 +13,7 @@ from shroff.app.rules.rule_files import NoRuleError, subject_of
 from shroff.errors import RefusalError
 from shroff.events.event import TimeText, time_text
 from shroff.language.values import show_decimal
-from shroff.operations.declaration import OperationAnswer, OperationRequest, Param, group, operation
+from shroff.operations.declaration import OperationAnswer, OperationRequest, group, operation
 from shroff.rules.texts import tag_of
 from shroff.runtime.texts import argument, headed, many
 
@@ -34,8 +34,12 @@ group(
     """Show rules with their state, hits and precision, and their versions.
 
     Hits are counted over the newest part of the log.
+
+    Examples:
+        shroff rules
+        shroff rules show many_payments
+        shroff rules history many_payments
     """,
-    examples=("shroff rules", "shroff rules show many_payments", "shroff rules history many_payments"),
 )
 
 
@@ -167,20 +171,22 @@ def show_rules(rule_looks: RuleLooks, definitions: Definitions, request: ShowRul
 
 
 class ShowRule(OperationRequest[RuleWhole]):
-    """One rule."""
+    """One rule.
 
-    rule: Annotated[str, Param("The rule.")]
+    Args:
+        rule: The rule.
+    """
+
+    rule: str
 
 
-@operation(
-    "rules show",
-    right="read:definitions",
-    http="GET /rules/{rule}/record",
-    refusals=[NoRuleError],
-    examples=["shroff rules show many_payments"],
-)
+@operation("rules show", right="read:definitions", http="GET /rules/{rule}/record", refusals=[NoRuleError])
 def show_rule(rule_looks: RuleLooks, agreements: Agreements, definitions: Definitions, request: ShowRule) -> RuleWhole:
-    """Show one rule in words, with its statistics."""
+    """Show one rule in words, with its statistics.
+
+    Examples:
+        shroff rules show many_payments
+    """
     found = rule_looks.one(request.rule, is_whole=True)
     asked = [waiting.document for waiting in agreements.asked(subject_of(request.rule))]
     return RuleWhole(**_fields(found, definitions), source=found.text, says=found.says or None, asked=asked)
@@ -215,20 +221,22 @@ def _counts(record: RuleRecord, places: int) -> RuleCounts:
 
 
 class ShowRuleHistory(OperationRequest[RuleVersions]):
-    """The versions of one rule."""
+    """The versions of one rule.
 
-    rule: Annotated[str, Param("The rule.")]
+    Args:
+        rule: The rule.
+    """
+
+    rule: str
 
 
-@operation(
-    "rules history",
-    right="read:definitions",
-    http="GET /rules/{rule}/history",
-    refusals=[NoRuleError],
-    examples=["shroff rules history many_payments"],
-)
+@operation("rules history", right="read:definitions", http="GET /rules/{rule}/history", refusals=[NoRuleError])
 def show_rule_history(rule_looks: RuleLooks, request: ShowRuleHistory) -> RuleVersions:
-    """List the versions of a rule, with their authors."""
+    """List the versions of a rule, with their authors.
+
+    Examples:
+        shroff rules history many_payments
+    """
     from shroff.app.rules.rule_looks import reason_of
 
     found = rule_looks.one(request.rule)

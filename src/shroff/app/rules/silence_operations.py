@@ -22,12 +22,12 @@ group(
 
     Silences are stored in lists/silence.RULE.csv. Each change is a control event in the log, so 'replay', 'verify' and
     'backtest' respect it. Past decisions do not change.
+
+    Examples:
+        shroff silences
+        shroff silences add many_payments c-17 --until 2026-12-01T00:00:00Z --note 'a wedding'
+        shroff silences end many_payments c-17
     """,
-    examples=(
-        "shroff silences",
-        "shroff silences add many_payments c-17 --until 2026-12-01T00:00:00Z --note 'a wedding'",
-        "shroff silences end many_payments c-17",
-    ),
 )
 
 
@@ -73,38 +73,53 @@ class SilenceChange(ListChange, kw_only=True):
 
 
 class SilenceRule(OperationRequest[SilenceChange]):
-    """A rule to silence for one key."""
+    """A rule to silence for one key.
 
-    rule: Annotated[str, Param("The rule.")]
-    key: Annotated[str, Param("The key.")]
-    until: Annotated[
-        str, Param("The end: the rule is silent for events before this time.", flags="--until", metavar="TIME")
-    ]
-    note: Annotated[str, Param("The reason, as free text.")] = ""
-    by: Annotated[str, Param("Who silences it.", is_local=True)] = ""
+    Args:
+        rule: The rule.
+        key: The key.
+        until (TIME): The end: the rule is silent for events before this time.
+        note: The reason, as free text.
+        by: Who silences it.
+    """
+
+    rule: str
+    key: str
+    until: Annotated[str, Param(flags="--until")]
+    note: str = ""
+    by: Annotated[str, Param(is_local=True)] = ""
 
 
-@operation(
-    "silences add",
-    right="work:cases",
-    examples=["shroff silences add many_payments c-17 --until 2026-12-01T00:00:00Z --note 'a wedding'"],
-)
+@operation("silences add", right="work:cases")
 def silence_rule(silences: Silences, who: Who, request: SilenceRule) -> SilenceChange:
-    """Silence a rule for one key. If the key's field is hashed, the value is written as its hash."""
+    """Silence a rule for one key. If the key's field is hashed, the value is written as its hash.
+
+    Examples:
+        shroff silences add many_payments c-17 --until 2026-12-01T00:00:00Z --note 'a wedding'
+    """
     by = request.by or who.name
     done = silences.add(request.rule, request.key, request.until, note=request.note, by=by)
     return SilenceChange(**msgspec.structs.asdict(done), rule=request.rule, until=request.until)
 
 
 class EndSilence(OperationRequest[SilenceChange]):
-    """A rule to apply again to one key."""
+    """A rule to apply again to one key.
 
-    rule: Annotated[str, Param("The rule.")]
-    key: Annotated[str, Param("The key.")]
+    Args:
+        rule: The rule.
+        key: The key.
+    """
+
+    rule: str
+    key: str
 
 
-@operation("silences end", right="work:cases", examples=["shroff silences end many_payments c-17"])
+@operation("silences end", right="work:cases")
 def end_silence(silences: Silences, request: EndSilence) -> SilenceChange:
-    """End the silence of a rule for a key."""
+    """End the silence of a rule for a key.
+
+    Examples:
+        shroff silences end many_payments c-17
+    """
     done = silences.end(request.rule, request.key)
     return SilenceChange(**msgspec.structs.asdict(done), rule=request.rule)

@@ -46,24 +46,19 @@ _BLANKS: Final = re.compile(r"[^a-z0-9]+")
 
 
 class SuggestRules(OperationRequest["RuleSuggestions"]):
-    """Labels to learn from, and the reviews that people have time for."""
+    """Labels to learn from, and the reviews that people have time for.
 
-    as_of: Annotated[
-        str | None,
-        Param("Use events and labels known at this time.  [default: the log's last record]", metavar="T"),
-    ] = None
-    event: Annotated[
-        str | None,
-        Param("The event type.  [default: the first decided one]", flags="--as", metavar="EVENT"),
-    ] = None
-    capacity: Annotated[
-        Annotated[float, msgspec.Meta(ge=0)] | None,
-        Param("Reviews a day, those of the active policy included.  [default: costs.reviews_a_day]", metavar="N"),
-    ] = None
-    weeks: Annotated[
-        Annotated[float, msgspec.Meta(gt=0)] | None,
-        Param("Learn on so many weeks, from the oldest event on.  [default: five eighths of all]", metavar="N"),
-    ] = None
+    Args:
+        as_of (T): Use events and labels known at this time.  [default: the log's last record]
+        event (EVENT): The event type.  [default: the first decided one]
+        capacity (N): Reviews a day, those of the active policy included.  [default: costs.reviews_a_day]
+        weeks (N): Learn on so many weeks, from the oldest event on.  [default: five eighths of all]
+    """
+
+    as_of: str | None = None
+    event: Annotated[str | None, Param(flags="--as")] = None
+    capacity: Annotated[float, msgspec.Meta(ge=0)] | None = None
+    weeks: Annotated[float, msgspec.Meta(gt=0)] | None = None
 
 
 class SuggestedRule(msgspec.Struct):
@@ -137,12 +132,7 @@ class RuleSuggestions(OperationAnswer):
         return "\n".join(lines)
 
 
-@operation(
-    "suggest",
-    right="read:decisions",
-    is_long=True,
-    examples=["shroff suggest", "shroff suggest --as-of 2026-06-30 --capacity 100"],
-)
+@operation("suggest", right="read:decisions", is_long=True)
 def suggest_rules(
     project: Project, drafts: RuleDraftFiles, progress: ProgressSteps, request: SuggestRules
 ) -> RuleSuggestions:
@@ -150,6 +140,10 @@ def suggest_rules(
 
     Rules are learned on the older weeks, by the labels known then, and each is tested once on the weeks behind them,
     with a guard against many tries. They are ranked by the money that they earn with the reviewers' capacity.
+
+    Examples:
+        shroff suggest
+        shroff suggest --as-of 2026-06-30 --capacity 100
     """
     from shroff.log.later_labels import last_moment
     from shroff.replay.notebook import moment_ms

@@ -69,8 +69,12 @@ group(
 
     A table is the file tables/NAME.csv (or .csv.gz, .parquet, .mmdb), declared in events.yaml. After you change it,
     'shroff apply' makes it active.
+
+    Examples:
+        shroff tables
+        shroff tables show ip 192.0.2.1
+        shroff tables init ip
     """,
-    examples=("shroff tables", "shroff tables show ip 192.0.2.1", "shroff tables init ip"),
 )
 
 
@@ -81,12 +85,13 @@ class UnknownTableError(RefusalError):
 
 
 class InitTable(OperationRequest["DeclaredTable"]):
-    """A ready shape of a table."""
+    """A ready shape of a table.
 
-    kind: Annotated[
-        Literal["ip", "vpn", "bins", "mail"],
-        Param("Kind of key: addresses, those that tell no place, card numbers or mail domains."),
-    ]
+    Args:
+        kind: Kind of key: addresses, those that tell no place, card numbers or mail domains.
+    """
+
+    kind: Literal["ip", "vpn", "bins", "mail"]
 
 
 class DeclaredTable(OperationAnswer):
@@ -100,11 +105,15 @@ class DeclaredTable(OperationAnswer):
         return f"Declared in {self.files[0]}; its rows go into {self.files[1]}.\n{self.source}"
 
 
-@operation("tables init", right="edit:rules", examples=["shroff tables init ip", "shroff tables init bins"])
+@operation("tables init", right="edit:rules")
 def init_table(project: Project, request: InitTable) -> DeclaredTable:
     """Declare a table for addresses, VPNs, card numbers or mail domains, and say where such files are to be had.
 
     The declaration is added to events.yaml, comments stay; the file of the table has its header only.
+
+    Examples:
+        shroff tables init ip
+        shroff tables init bins
     """
     columns, header, source = _KINDS[name := request.kind]
     paths = project.context.paths
@@ -200,12 +209,19 @@ class LookUpVersion(msgspec.Struct, frozen=True):
 
 
 class ShowTable(OperationRequest["TableView"]):
-    """A table, and a value to look up."""
+    """A table, and a value to look up.
 
-    name: Annotated[str, Param("The table.")]
-    value: Annotated[str, Param("The value to look up.", is_argument=True)] = ""
-    at: Annotated[str, Param("Look up as of this time; now without it.", metavar="TIME")] = ""
-    seq: Annotated[int, Param("Show the rows that changed in the version of this sequence number.")] = 0
+    Args:
+        name: The table.
+        value: The value to look up.
+        at (TIME): Look up as of this time; now without it.
+        seq: Show the rows that changed in the version of this sequence number.
+    """
+
+    name: str
+    value: Annotated[str, Param(is_argument=True)] = ""
+    at: str = ""
+    seq: int = 0
 
 
 class TableView(OperationAnswer):
@@ -234,17 +250,15 @@ class TableView(OperationAnswer):
         return 1 if self.value and self.row is None else 0
 
 
-@operation(
-    "tables show",
-    right="read:definitions",
-    http="GET /tables/{name}",
-    refusals=[UnknownTableError],
-    examples=["shroff tables show ip 192.0.2.1", "shroff tables show bins --seq 4211"],
-)
+@operation("tables show", right="read:definitions", http="GET /tables/{name}", refusals=[UnknownTableError])
 def show_table(project: Project, request: ShowTable) -> TableView:
     """Show a look-up table: the row that a value gives, its versions, and who applied them.
 
     Exit status 1 if no row matches the value.
+
+    Examples:
+        shroff tables show ip 192.0.2.1
+        shroff tables show bins --seq 4211
     """
     definitions, name = project.definitions, request.name
     if name not in definitions.events.tables:

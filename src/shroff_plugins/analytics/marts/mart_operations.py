@@ -39,8 +39,11 @@ group(
 
     A mart reads the lake's views (each event type by its name, decisions, labels, flags, hits) and other marts by
     their names. DuckDB runs the SQL inside this process, without access to other files or the network.
+
+    Examples:
+        shroff marts build
+        shroff marts show payments_by_day
     """,
-    examples=("shroff marts build", "shroff marts show payments_by_day"),
 )
 
 
@@ -125,12 +128,15 @@ def _listed(built: BuiltMarts) -> list[MartEntry]:
 
 
 class BuildMarts(OperationRequest["MartsBuilt"]):
-    """How to build."""
+    """How to build.
 
-    memory: Annotated[
-        str | None, Param("Memory limit of queries; the rest spills to disk.  [default: 3GB]", metavar="SIZE")
-    ] = None
-    full: Annotated[bool, Param("Rebuild all days of marts that are built by day.")] = False
+    Args:
+        memory (SIZE): Memory limit of queries; the rest spills to disk.  [default: 3GB]
+        full: Rebuild all days of marts that are built by day.
+    """
+
+    memory: str | None = None
+    full: bool = False
 
 
 class MartsBuilt(MartList):
@@ -149,15 +155,15 @@ class MartsBuilt(MartList):
         return text
 
 
-@operation(
-    "marts build",
-    right="run:jobs",
-    examples=["shroff marts build", "shroff marts build --memory 4GB --full --json"],
-)
+@operation("marts build", right="run:jobs")
 def build_marts(project: Project, progress: ProgressSteps, request: BuildMarts) -> MartsBuilt:
     """Build every mart from the lake, and run its tests. Exit status 1 if a test fails.
 
     The file with all tables is replaced only if every test passes; until then the last good one stays.
+
+    Examples:
+        shroff marts build
+        shroff marts build --memory 4GB --full --json
     """
     done = Marts(project.context).build(
         memory=request.memory, is_full=request.full, progress=progress.counting("building, models")
@@ -169,18 +175,29 @@ class RunMartTests(OperationRequest[MartList]):
     """The tests of the last build."""
 
 
-@operation("marts test", right="read:decisions", examples=["shroff marts test", "shroff marts test --json"])
+@operation("marts test", right="read:decisions")
 def run_mart_tests(project: Project, request: RunMartTests) -> MartList:
-    """Run the tests, as they are written now, on the last build. Exit status 1 if a test fails."""
+    """Run the tests, as they are written now, on the last build. Exit status 1 if a test fails.
+
+    Examples:
+        shroff marts test
+        shroff marts test --json
+    """
     return MartList(marts=_listed(Marts(project.context).test()))
 
 
 class ShowMarts(OperationRequest["MartsShown"]):
-    """The marts of the last build, or one of them with its rows."""
+    """The marts of the last build, or one of them with its rows.
 
-    name: Annotated[str, Param("The mart.", is_argument=True)] = ""
-    rows: Annotated[int, Param("Maximum number of rows.  [default: 20]", metavar="N")] = 20
-    failed: Annotated[bool, Param("Show the build whose tests failed.")] = False
+    Args:
+        name: The mart.
+        rows (N): Maximum number of rows.  [default: 20]
+        failed: Show the build whose tests failed.
+    """
+
+    name: Annotated[str, Param(is_argument=True)] = ""
+    rows: int = 20
+    failed: bool = False
 
 
 class MartsShown(MartList):
@@ -193,13 +210,14 @@ class MartsShown(MartList):
         return 0
 
 
-@operation(
-    "marts show",
-    right="read:decisions",
-    examples=["shroff marts show", "shroff marts show customers --rows 50"],
-)
+@operation("marts show", right="read:decisions")
 def show_marts(project: Project, request: ShowMarts) -> MartsShown:
-    """List the marts, or show the columns and first rows of one."""
+    """List the marts, or show the columns and first rows of one.
+
+    Examples:
+        shroff marts show
+        shroff marts show customers --rows 50
+    """
     marts = Marts(project.context)
     built = marts.built(failed=request.failed)
     if not request.name:
@@ -222,9 +240,13 @@ def _plain(value: Any) -> Any:
 
 
 class WriteDbtSources(OperationRequest["DbtSources"]):
-    """Where to write."""
+    """Where to write.
 
-    out: Annotated[Path | None, Param("Output file.  [default: standard output]", metavar="FILE")] = None
+    Args:
+        out (FILE): Output file.  [default: standard output]
+    """
+
+    out: Path | None = None
 
 
 class DbtSources(OperationAnswer, dict=True):
@@ -237,9 +259,13 @@ class DbtSources(OperationAnswer, dict=True):
         return f"{self.file}: {many(self.tables, 'table')}." if self.file else vars(self)["yaml"]
 
 
-@operation("marts dbt", right="read:decisions", examples=["shroff marts dbt --out models/sources.yml"])
+@operation("marts dbt", right="read:decisions")
 def write_dbt_sources(project: Project, request: WriteDbtSources) -> DbtSources:
-    """Write a sources.yml for dbt-duckdb with the current files of the lake."""
+    """Write a sources.yml for dbt-duckdb with the current files of the lake.
+
+    Examples:
+        shroff marts dbt --out models/sources.yml
+    """
     from shroff.plugins.project import write_lines
 
     text, out = Marts(project.context).sources(), request.out

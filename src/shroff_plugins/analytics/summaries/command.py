@@ -27,12 +27,7 @@ def summaries() -> None:
 summaries.examples = ("shroff summaries build --from 2026-03-01 --to 2026-03-08", "shroff summaries run")
 
 
-@command(
-    "build",
-    "shroff summaries build --from 2026-03-01 --to 2026-03-08",
-    "shroff summaries build --json",
-    group=summaries,
-)
+@command("build", group=summaries)
 @click.option("--from", "first", metavar="T", help="Start of the first window.  [default: the log's first event]")
 @click.option(
     "--to", "last", metavar="T", help="The last window starts before this time.  [default: the last complete]"
@@ -41,6 +36,10 @@ def build(session: Session, first: str | None, last: str | None) -> None:
     """Write the summaries of a time range from the current log.
 
     Rows with the same content stay unchanged. Rows that differ are replaced, and their revision increases by one.
+
+    Examples:
+        shroff summaries build --from 2026-03-01 --to 2026-03-08
+        shroff summaries build --json
     """
     with bars("summarizing, windows") as (progress,):
         built = Summaries(session.project.context).build(first, last, progress)
@@ -48,12 +47,7 @@ def build(session: Session, first: str | None, last: str | None) -> None:
     session.next("shroff summaries run")
 
 
-@command(
-    "run",
-    "shroff summaries run",
-    "shroff summaries run --from 2026-03-01",
-    group=summaries,
-)
+@command("run", group=summaries)
 @click.option(
     "--from",
     "first",
@@ -66,6 +60,10 @@ def run(session: Session, first: str | None, last: str | None) -> None:
 
     If a window gets a later event or label, its row is written again and its revision increases. Several processes may
     run at once: each row is written by one of them, with the same content.
+
+    Examples:
+        shroff summaries run
+        shroff summaries run --from 2026-03-01
     """
     from shroff_plugins.analytics.summaries.summary_writer import Built
 

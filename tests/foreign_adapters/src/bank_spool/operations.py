@@ -9,7 +9,7 @@ from shroff.plugins.operations import OperationAnswer, OperationRequest, group, 
 if TYPE_CHECKING:
     from shroff.plugins.project import Project
 
-group("spool", "Show what the sink `decided` has written.", examples=("shroff spool count",))
+group("spool", "Show what the sink `decided` has written.\n\nExamples:\n    shroff spool count")
 
 
 class CountSpool(OperationRequest["Spooled"]):
@@ -26,9 +26,13 @@ class Spooled(OperationAnswer):
         return f"{self.lines} of {self.expected} lines."
 
 
-@operation("spool count", right="read:decisions", http="GET /spool", examples=["shroff spool count"])
+@operation("spool count", right="read:decisions", http="GET /spool")
 def count_spool(project: Project, request: CountSpool) -> Spooled:
-    """Count the lines of the spool."""
+    """Count the lines of the spool.
+
+    Examples:
+        shroff spool count
+    """
     file = project.context.paths.folder / "out" / "decisions.jsonl"
     expected = project.definitions.added.get("spool", {}).values()
     return Spooled(lines=len(file.read_bytes().splitlines()) if file.exists() else 0, expected=sum(expected))

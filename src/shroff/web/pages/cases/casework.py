@@ -12,7 +12,7 @@ from shroff.app.cases.customer_questions import Asked, asked_about, foremost
 from shroff.cases import case_queries
 from shroff.cases.alert_rules import strength
 from shroff.cases.case import CLAIMED, CLOSED, SCORE_PARTS, Alert, Case, Happened
-from shroff.cases.filters import MEANINGS, query_of, query_text
+from shroff.cases.filters import KEYS, query_of, query_text
 from shroff.cases.pending_changes import Body, body_of
 from shroff.errors import ShroffError, UsageError
 from shroff.events.summary import NOTHING, EventSummary
@@ -68,7 +68,7 @@ def newest_alerts(desk: CaseService, cases: Sequence[Case]) -> dict[int, Sequenc
 def where_of(given: Mapping[str, str]) -> Where:
     """Where somebody is, by the query of a page. Raises: UsageError."""
     return Where(
-        query_text(urlencode([(name, given[name]) for name in MEANINGS if given.get(name)])),
+        query_text(urlencode([(name, given[name]) for name in KEYS if given.get(name)])),
         _row(given),
     )
 
@@ -354,4 +354,4 @@ def _did(kind: str, verdict: str, *, is_whole: bool) -> str:
 def filter_fields(where: Where) -> dict[str, str]:
     """The filter by its keys, each there."""
     given = query_of(where.filter)
-    return {name: given.get(name, "") for name in MEANINGS}
+    return {name: given.get(name, "") for name in KEYS}
