@@ -60,9 +60,10 @@ def take(heap: Words, size_class: Word) -> Word:
 
 @compiled
 def give(heap: Words, at: Word, size_class: Word) -> None:
-    """Put a block back."""
-    heap[at] = heap[FREE + size_class]
-    heap[FREE + size_class] = at
+    """Put a block back; 0: there is none."""
+    if at != 0:
+        heap[at] = heap[FREE + size_class]
+        heap[FREE + size_class] = at
 
 
 @compiled

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from shroff.features.kernels.cells import Words, class_of, size_of, totals_before
+from shroff.features.kernels.cells import Words, class_of, clear_words, size_of, totals_before
 from shroff.features.kernels.layout import (
+    ACCOUNTS,
     CELL_WORDS,
     CHUNK,
     CHUNK_CLASS,
@@ -20,6 +21,7 @@ from shroff.features.kernels.layout import (
     HEADS_ROOM,
     HI,
     LO,
+    LOG,
     ORIGIN,
     T_HEAD,
     TABLE_WORDS,
@@ -57,13 +59,14 @@ def compact(heap: Words, into: Words) -> None:
         into[i] = heap[i]
     for i in range(FREE, FREE + FREE_CLASSES):
         into[i] = 0
-    into[TAIL] = blocks
+    into[TAIL], into[LOG] = blocks, 0
     room, head_words, words = heap[HEADS_ROOM], heap[HEAD_WORDS], heap[CELL_WORDS]
     if room == 0:
         return
     into[HEADS] = copied(heap, heap[HEADS], room * head_words, class_of(room * head_words), into)
     for key in range(room):
         head = into[HEADS] + key * head_words
+        clear_words(into, head + heap[ACCOUNTS], heap[ACCOUNTS + 1])  # they are made anew
         if into[head + CHUNK] != 0:
             live = (into[head + HI] - into[head + LO] + 1) * words
             into[head + CHUNK_CLASS] = class_of(live)

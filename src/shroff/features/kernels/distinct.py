@@ -43,6 +43,24 @@ def home_of(value: Word, room: Word) -> Word:
 
 
 @compiled
+def room_of(count: Word) -> Word:
+    """Slots of a hash table of bare values: a power of two, at most half of it used."""
+    room = np.int64(1)
+    while room < 2 * count:
+        room += room
+    return room
+
+
+@compiled
+def slot_of(heap: Words, table: Word, room: Word, value: Word) -> Word:
+    """The address of a value in a table of bare values, or of the zero where it belongs."""
+    slot = home_of(value, room)
+    while heap[table + slot] != 0 and heap[table + slot] != value:
+        slot = (slot + 1) & (room - 1)
+    return table + slot
+
+
+@compiled
 def find_entry(heap: Words, table: Word, entry_words: Word, value: Word) -> Word:
     """The address of a value's entry, or of the free one where it belongs."""
     at, room = heap[table + H_AT], heap[table + H_ROOM]
@@ -68,8 +86,7 @@ def resize_table(heap: Words, table: Word, entry_words: Word, room: Word) -> boo
         if heap[entry + ENTRY_USES] != 0:
             target = find_entry(heap, table, entry_words, heap[entry + ENTRY_VALUE])
             copy_words(heap, entry, target, entry_words)
-    if old != 0:
-        give(heap, old, class_of(old_room * entry_words))
+    give(heap, old, class_of(old_room * entry_words))
     return True
 
 

@@ -17,6 +17,9 @@ from shroff.features.kernels.cells import (
 )
 from shroff.features.kernels.distinct import drain_set
 from shroff.features.kernels.layout import (
+    A_CLASS,
+    A_SEEDS,
+    ACCOUNTS,
     CELL_WORDS,
     CELLS,
     CHUNK,
@@ -42,14 +45,18 @@ from shroff.features.kernels.layout import (
     LATENESS_MS,
     LEFT_EVER,
     LO,
+    LOOKS,
     OF_COUNTS,
     OF_FOLD,
     ORIGIN,
     R_AT,
     REACH_CELLS,
     REACH_MS,
+    S_CELLS,
     S_HEAD,
     S_LEFT,
+    S_VALUES,
+    SEED_WORDS,
     SERIES,
     SERIES_WORDS,
     SET_WORDS,
@@ -92,8 +99,7 @@ def room_for_key(heap: Words, key: Word) -> bool:
     if at == 0:
         return False
     copy_words(heap, heap[HEADS], at, room * words)
-    if room > 0:
-        give(heap, heap[HEADS], class_of(room * words))
+    give(heap, heap[HEADS], class_of(room * words))
     heap[HEADS] = at
     heap[HEADS_ROOM] = size_of(size_class) // words
     for fresh in range(room, heap[HEADS_ROOM]):
@@ -129,8 +135,7 @@ def move_chunk(heap: Words, head: Word, size_class: Word) -> bool:
         return False
     live = heap[head + HI] - heap[head + LO]
     copy_words(heap, totals_before(heap, head), fresh, (live + 1) * words)
-    if heap[head + CHUNK] != 0:
-        give(heap, heap[head + CHUNK], heap[head + CHUNK_CLASS])
+    give(heap, heap[head + CHUNK], heap[head + CHUNK_CLASS])
     heap[head + CHUNK] = fresh
     heap[head + CHUNK_CLASS] = size_class
     heap[head + ORIGIN] = fresh - (heap[head + LO] - 1) * words
@@ -190,19 +195,27 @@ def fold_cells(heap: Words, head: Word, series: Word, end: Word) -> None:
 
 
 @compiled
+def forget_account(heap: Words, account: Word) -> None:
+    """Give back an account and the values that its seeds have; 0: there is none."""
+    for i in range(heap[LOOKS + 1] if account != 0 else 0):
+        seed = account + A_SEEDS + i * SEED_WORDS
+        give(heap, heap[seed + S_VALUES], class_of(5 * heap[seed + S_CELLS]))
+    give(heap, account, heap[account + A_CLASS])
+
+
+@compiled
 def forget_key(heap: Words, head: Word) -> None:
     """Give back all that a key has."""
-    if heap[head + CHUNK] != 0:
-        give(heap, heap[head + CHUNK], heap[head + CHUNK_CLASS])
+    give(heap, heap[head + CHUNK], heap[head + CHUNK_CLASS])
     for i in range(heap[TRACKS + 1]):
         deque = head + heap[heap[TRACKS] + i * TRACK_WORDS + T_HEAD]
-        if heap[deque + D_AT] != 0:
-            give(heap, heap[deque + D_AT], heap[deque + D_CLASS])
+        give(heap, heap[deque + D_AT], heap[deque + D_CLASS])
     for i in range(heap[TABLES + 1]):
         plan = heap[TABLES] + i * TABLE_WORDS
         table = head + heap[plan]
-        if heap[table + H_AT] != 0:
-            give(heap, heap[table + H_AT], class_of(heap[table + H_ROOM] * heap[plan + 1]))
+        give(heap, heap[table + H_AT], class_of(heap[table + H_ROOM] * heap[plan + 1]))
+    for i in range(heap[ACCOUNTS + 1]):
+        forget_account(heap, heap[head + heap[ACCOUNTS] + i])
     heap[CELLS] -= heap[head + HI] - heap[head + LO]
     blank_head(heap, head)
 

@@ -25,7 +25,7 @@ from __future__ import annotations
 
 from typing import Final
 
-VERSION: Final = 3
+VERSION: Final = 4
 
 # Fixed words; word 0 is the version.
 TAIL: Final = 1  # first word never used
@@ -67,6 +67,9 @@ UP_TO: Final = 39  # the greatest degree of a link value that counts; 0: there a
 ARRIVALS: Final = 40  # events so far
 MARKS: Final = 41  # counts up: what has the newest mark was seen on the way
 MARK: Final = 42  # its offset in a head
+ACCOUNTS: Final = 43  # offset in a head of the addresses of its accounts, one for each window, and how many
+LOG: Final = 45  # address of the last arrivals, each by head: link value << 32 | key or 0; 0: no account is there yet
+LOG_ROOM: Final = 1 << 16
 OF_LINK: Final = 3  # these series, from the end: the code of the link value
 OF_KEY: Final = 2  # the code of the key
 OF_ARRIVAL: Final = 1  # the event's number by arrival, of those that aggregates are over
@@ -88,6 +91,7 @@ RIGHT: Final = 1  # edge; -1: this row's own time
 LAST_N: Final = 2
 BEGIN: Final = 3  # scratch: first position inside
 END: Final = 4  # scratch: first position behind
+W_MANY: Final = 5  # so many link values of a key in the window, and it gets an account
 LEFT_EVER: Final = -1
 LEFT_LAST_N: Final = -2
 RIGHT_NOW: Final = -1
@@ -118,6 +122,16 @@ K_LOADS: Final = 10  # address of the loads: those of the cell first, then those
 K_LOADS_COUNT: Final = 11
 K_THIS_COUNT: Final = 12
 LOAD_WORDS: Final = 2  # a series, or a row of what is fed; the register that it fills
+
+# An account: what those link values of a key come to that nothing touches for a while, and a list of the others.
+# Its class; the first and the last end of a window that it holds for; arrivals when it was made, and those in its list;
+# hash table of the heads of quiet values, each plus 1: address and room; heads of the others, and of quiet values that
+# came again, those plus 1: address, count, room; the seeds.
+A_CLASS, A_AT, A_UNTIL, A_MADE, A_READ, A_TABLE, A_TABLE_ROOM, A_LIST, A_COUNT, A_ROOM, A_SEEDS = range(11)
+# What one look has found at the cells of quiet values: a seed for each look of the plan.
+# Values kept come first; low and high part of the sum; the extreme, or the number of different values; the number of
+# cells; the block of values with their hash table behind, 0: none.
+S_SUM, S_BEST, S_CELLS, S_VALUES, SEED_WORDS = 1, 3, 4, 5, 6
 
 # MIN and MAX, FIRST and LAST stand side by side: a kernel asks for either by one range.
 COUNT: Final = 0

@@ -3,39 +3,65 @@
 A history with links has each event twice: its head is number 2n for the link value with code n, and 2n + 1 for the key
 with code n. Its last series are the codes of link value and key, and of events that aggregates are over the number by
 arrival.
+
+A key with many link values has an account: what those come to of which no event comes into the window or leaves it
+within the reach of the account, and a list of the others. What arrives is read from a log of arrivals; a value that
+comes again is put on the list, for its new events alone.
 """
 
 from __future__ import annotations
 
-from shroff.features.kernels.answers import place_edges, place_windows
-from shroff.features.kernels.cells import Words, class_of, copy_words, give, is_kept, size_of, take, value_at
+import numpy as np
+
+from shroff.features.kernels.cells import (
+    Words,
+    class_of,
+    clear_words,
+    copy_words,
+    give,
+    is_kept,
+    place,
+    size_of,
+    take,
+    value_at,
+)
+from shroff.features.kernels.distinct import room_of, slot_of
 from shroff.features.kernels.layout import (
-    BEGIN,
+    A_AT,
+    A_CLASS,
+    A_COUNT,
+    A_LIST,
+    A_MADE,
+    A_READ,
+    A_ROOM,
+    A_SEEDS,
+    A_TABLE,
+    A_TABLE_ROOM,
+    A_UNTIL,
+    ARRIVALS,
     CELL_WORDS,
-    EDGES,
-    END,
     HEAD_WORDS,
     HEADS,
     HI,
-    LEFT,
     LO,
+    LOG,
+    LOG_ROOM,
+    LOOKS,
     MARK,
     MARKS,
     OF_ARRIVAL,
     OF_KEY,
     OF_LINK,
     ORIGIN,
-    RIGHT,
-    RIGHT_NOW,
+    SEED_WORDS,
     SERIES,
     SERIES_WORDS,
     UP_TO,
-    WINDOW_WORDS,
-    WINDOWS,
 )
 from shroff.features.kernels.numbers import Word, compiled
 
 FIRST_ROOM = 16
+FAR_MS = 1 << 61
 
 
 @compiled
@@ -55,65 +81,86 @@ def is_marked(heap: Words, head: Word, mark: Word) -> bool:
 
 
 @compiled
-def place_window(heap: Words, head: Word, window: Word, time_ms: Word) -> None:
-    """Set begin and end of a window of this address at a head; most have all its cells, which costs no search."""
-    lo, hi, words = heap[head + LO], heap[head + HI], heap[CELL_WORDS]
-    after_ms = time_ms - heap[heap[EDGES] + heap[window + LEFT]]
-    first, last = heap[head + ORIGIN] + lo * words, heap[head + ORIGIN] + (hi - 1) * words
-    if lo < hi and heap[window + RIGHT] == RIGHT_NOW and heap[first] > after_ms and heap[last] <= time_ms:
-        heap[window + BEGIN], heap[window + END] = lo, hi
-        return
-    number = (window - heap[WINDOWS]) // WINDOW_WORDS
-    place_windows(heap, head, number, number + 1, place_edges(heap, head, time_ms))
+def span(heap: Words, head: Word, after_ms: Word, upto_ms: Word) -> tuple[Word, Word]:
+    """The cells of a head in a window (after, upto]: the address of the first, and how many."""
+    origin, lo, hi, words = heap[head + ORIGIN], heap[head + LO], heap[head + HI], heap[CELL_WORDS]
+    begin = place(heap, origin, words, lo, hi, lo, after_ms)
+    return origin + begin * words, max(place(heap, origin, words, lo, hi, hi, upto_ms) - begin, 0)
 
 
 @compiled
-def is_hub(heap: Words, asked: Word, first: Word, last: Word) -> bool:
-    """Whether cells, by the addresses of the first and the last, are of more keys than count, that of a head too."""
+def is_linking(heap: Words, asked: Word, first: Word, cells: Word, is_sure: Word) -> Word:
+    """Whether a link value, by its cells in a window, links a key: it has the key, surely or in one, and is no hub.
+
+    The head of the key counts in any case. Cells are looked at from the last one, until they are of too many keys.
+    """
+    if is_sure and cells < heap[UP_TO]:
+        return True  # so few cells are of so few other keys
     heap[MARKS] += 1
     key, degree = link_series(heap, OF_KEY), 1
     heap[asked + heap[MARK]] = heap[MARKS]
-    for at in range(last, first - 1, -heap[CELL_WORDS]):
+    for i in range(cells - 1, -1, -1):
+        at = first + i * heap[CELL_WORDS]
         if not is_kept(heap, key, at):
             continue
-        if not is_marked(heap, heap[HEADS] + (2 * value_at(heap, key, at) + 1) * heap[HEAD_WORDS], heap[MARKS]):
+        head = heap[HEADS] + (2 * value_at(heap, key, at) + 1) * heap[HEAD_WORDS]
+        is_sure = is_sure or head == asked
+        if not is_marked(heap, head, heap[MARKS]):
             degree += 1
             if degree > heap[UP_TO]:
-                return True
-    return False
+                return False
+    return is_sure
 
 
 @compiled
-def linked_cells(heap: Words, asked: Word, window: Word, own: Word, time_ms: Word) -> tuple[Word, Word, Word, Word]:
+def candidates(heap: Words, asked: Word, after_ms: Word, upto_ms: Word, own: Word) -> tuple[Word, Word, Word]:
+    """The link values of a key in a window: a block of the numbers of their heads, its class, and how many.
+
+    Block 0: the heap must grow first.
+    """
+    first, cells = span(heap, asked, after_ms, upto_ms)
+    link, size_class, count = link_series(heap, OF_LINK), class_of(cells + 1), 0
+    block = take(heap, size_class)
+    heap[MARKS] += 1
+    for i in range(cells if block != 0 else -1, -1, -1):
+        number = own if i == cells else 2 * value_at(heap, link, first + i * heap[CELL_WORDS])
+        if number >= 0 and not is_marked(heap, heap[HEADS] + number * heap[HEAD_WORDS], heap[MARKS]):
+            heap[block + count] = number
+            count += 1
+    return block, size_class, count
+
+
+@compiled
+def gather(
+    heap: Words, asked: Word, listed: Word, values: Word, after_ms: Word, upto_ms: Word, own: Word, account: Word
+) -> tuple[Word, Word, Word, Word]:
     """The linked cells of a window: a block of their addresses, its class, their number, and that of link values.
 
-    The cells of each link value are in order. Block 0: the heap must grow first.
+    The cells of each link value are in order. Block 0: the heap must grow first. Number -1: a link value that the
+    account counts is a hub now.
 
     Args:
         asked: The head of the key.
-        window: The address of the window in the plan.
-        own: The code of a link value that counts in any case; -1: none.
+        listed: The address of the numbers of heads of link values, and how many. Where an account is given, they may
+            repeat, of those plus 1 only the cells that came since count, and the others are looked through for the key.
+        own: The number of a link value that counts in any case; -1: none.
     """
-    words = heap[CELL_WORDS]
-    place_window(heap, asked, window, time_ms)
-    origin, oldest, newest = heap[asked + ORIGIN], heap[window + BEGIN], heap[window + END]
-    link, arrival = link_series(heap, OF_LINK), link_series(heap, OF_ARRIVAL)
+    words, arrival = heap[CELL_WORDS], link_series(heap, OF_ARRIVAL)
     size_class = class_of(FIRST_ROOM)
     block = take(heap, size_class)
     heap[MARKS] += 1
     mark, count, links = heap[MARKS], 0, 0
-    for position in range(max(oldest, newest), oldest - 1, -1):
-        code = own if position >= newest else value_at(heap, link, origin + position * words)
-        head = heap[HEADS] + 2 * code * heap[HEAD_WORDS]
-        if block == 0 or code < 0 or is_marked(heap, head, mark):
+    for i in range(values):
+        number = heap[listed + i] & -2
+        head = heap[HEADS] + number * heap[HEAD_WORDS]
+        if block == 0 or count < 0 or is_marked(heap, head, mark):
             continue
-        place_window(heap, head, window, time_ms)
-        first = heap[head + ORIGIN] + heap[window + BEGIN] * words
-        cells = heap[window + END] - heap[window + BEGIN]
-        if cells <= 0:
+        since = heap[account + A_MADE] if number != heap[listed + i] else 0
+        first, cells = span(heap, head, after_ms, upto_ms)
+        if not is_linking(heap, asked, first, cells, account == 0 or since != 0 or number == own):
+            if since != 0:
+                count = -1
             continue
-        if cells >= heap[UP_TO] and is_hub(heap, asked, first, first + (cells - 1) * words):
-            continue  # so many cells may be of so many other keys
         if count + cells > size_of(size_class):
             larger = class_of(2 * (count + cells))
             at = take(heap, larger)
@@ -125,7 +172,65 @@ def linked_cells(heap: Words, asked: Word, window: Word, own: Word, time_ms: Wor
                 continue
         links += 1
         for at in range(first, first + cells * words, words):
-            if is_kept(heap, arrival, at):
+            if is_kept(heap, arrival, at) and value_at(heap, arrival, at) >= since:
                 heap[block + count] = at
                 count += 1
     return block, size_class, count, links
+
+
+@compiled
+def is_current(heap: Words, asked: Word, account: Word, upto_ms: Word) -> bool:
+    """Whether an account holds for the window that ends here; its list then has all that arrived."""
+    number, count = (asked - heap[HEADS]) // heap[HEAD_WORDS], heap[account + A_COUNT]
+    is_read = heap[ARRIVALS] - heap[account + A_READ] <= LOG_ROOM
+    if not (is_read and heap[account + A_AT] <= upto_ms <= heap[account + A_UNTIL]):
+        return False
+    for arrival in range(heap[account + A_READ], heap[ARRIVALS]):
+        word = heap[heap[LOG] + arrival % LOG_ROOM]
+        value = word >> 32
+        is_quiet = heap[slot_of(heap, heap[account + A_TABLE], heap[account + A_TABLE_ROOM], value + 1)] != 0
+        if is_quiet or word & 0xFFFFFFFF == number:
+            if count == heap[account + A_ROOM]:
+                return False
+            heap[heap[account + A_LIST] + count] = value + np.int64(is_quiet)
+            count += 1
+    heap[account + A_READ], heap[account + A_COUNT] = heap[ARRIVALS], count
+    return True
+
+
+@compiled
+def new_account(
+    heap: Words, asked: Word, listed: Word, values: Word, after_ms: Word, upto_ms: Word
+) -> tuple[Word, Word]:
+    """An account that does not hold yet, and the number of quiet values, which are put first in the list.
+
+    It reaches over a part of the window, one over the root of the number of link values: no event of a quiet value
+    comes into the window or leaves it. Account 0: the heap must grow first.
+    """
+    root, quiet = np.int64(np.sqrt(values)), np.int64(0)
+    reach = (upto_ms - after_ms) // root
+    for i in range(values):
+        number = heap[listed + i]
+        head = heap[HEADS] + number * heap[HEAD_WORDS]
+        first, cells = span(heap, head, after_ms, upto_ms)
+        is_quiet = (first, cells) == span(heap, head, after_ms + reach, upto_ms + reach)
+        if is_quiet and is_linking(heap, asked, first, cells, is_sure=True):
+            heap[listed + i] = heap[listed + quiet]
+            heap[listed + quiet] = number
+            quiet += 1
+    if heap[LOG] == 0:
+        heap[LOG] = take(heap, class_of(LOG_ROOM))
+    table, room, others = A_SEEDS + heap[LOOKS + 1] * SEED_WORDS, room_of(quiet), values - quiet
+    size_class = class_of(table + room + others + 2 * root)
+    account = take(heap, size_class) if heap[LOG] != 0 else 0
+    if account != 0:
+        clear_words(heap, account, table + room)
+        table += account
+        heap[account + A_CLASS], heap[account + A_AT], heap[account + A_UNTIL] = size_class, FAR_MS, upto_ms + reach
+        heap[account + A_MADE], heap[account + A_READ] = heap[ARRIVALS], heap[ARRIVALS]
+        heap[account + A_TABLE], heap[account + A_TABLE_ROOM], heap[account + A_LIST] = table, room, table + room
+        heap[account + A_COUNT], heap[account + A_ROOM] = others, others + 2 * root
+        copy_words(heap, listed + quiet, table + room, others)
+        for i in range(quiet):
+            heap[slot_of(heap, table, room, heap[listed + i] + 1)] = heap[listed + i] + 1
+    return account, quiet

@@ -7,13 +7,20 @@ from numpy.typing import NDArray
 
 from shroff.features.kernels.answers import place_edges, place_windows, rank_of
 from shroff.features.kernels.cells import Words, class_of, clear_words, copy_words, give, is_kept, place, take, value_at
-from shroff.features.kernels.distinct import home_of
+from shroff.features.kernels.distinct import room_of, slot_of
+from shroff.features.kernels.keys import forget_account
 from shroff.features.kernels.layout import (
+    A_AT,
+    A_COUNT,
+    A_LIST,
+    A_SEEDS,
+    ACCOUNTS,
     BEGIN,
     CELL_WORDS,
     COUNT,
     DENOMINATOR,
     DISTINCT,
+    EDGES,
     END,
     FIRST,
     FUNCTION,
@@ -27,6 +34,7 @@ from shroff.features.kernels.layout import (
     K_THIS_COUNT,
     K_WINDOW,
     LAST,
+    LEFT,
     LOAD_WORDS,
     LOOK_WORDS,
     LOOKS,
@@ -42,21 +50,76 @@ from shroff.features.kernels.layout import (
     ORIGIN,
     PART,
     QUANTILE,
+    RIGHT,
     ROW_OUT,
+    S_BEST,
+    S_CELLS,
+    S_SUM,
+    S_VALUES,
     SCALE,
+    SEED_WORDS,
     SERIES,
     SERIES_WORDS,
     SHARE,
     STD,
     SUM,
     UP_TO,
+    W_MANY,
+    WINDOW_WORDS,
     WINDOWS,
     WINDOWS_BEFORE,
 )
-from shroff.features.kernels.links import link_series, linked_cells
+from shroff.features.kernels.links import FAR_MS, candidates, gather, is_current, link_series, new_account, span
 from shroff.features.kernels.numbers import Word, bits_of, compiled, in_order, middle, product, scaled, spread
 from shroff.features.kernels.order import select
 from shroff.features.kernels.programs import evaluate
+
+
+@compiled
+def linked_cells(
+    heap: Words,
+    head: Word,
+    window: Word,
+    own: Word,
+    time_ms: Word,
+    out: NDArray[np.int64],
+    valid: NDArray[np.uint8],
+) -> tuple[Word, Word, Word, Word, Word]:
+    """The linked cells of a window, as `gather` gives them, and the account that has the others; 0: they are all."""
+    edges, slot = heap[EDGES], head + heap[ACCOUNTS] + (window - heap[WINDOWS]) // WINDOW_WORDS
+    after_ms, upto_ms = time_ms - heap[edges + heap[window + LEFT]], time_ms
+    if heap[window + RIGHT] >= 0:
+        upto_ms -= heap[edges + heap[window + RIGHT]]
+    none = np.int64(0)
+    while True:
+        account = heap[slot]
+        if account != 0 and is_current(heap, head, account, upto_ms):
+            listed, values = heap[account + A_LIST], heap[account + A_COUNT]
+            cells, size_class, count, links = gather(heap, head, listed, values, after_ms, upto_ms, own, account)
+            if count >= 0:
+                return cells, size_class, count, links, account
+            give(heap, cells, size_class)
+        listed, list_class, values = candidates(heap, head, after_ms, upto_ms, own)
+        is_many = values >= heap[window + W_MANY] and span(heap, head, upto_ms, FAR_MS)[1] == 0
+        quiet = values
+        if is_many:
+            forget_account(heap, account)
+            account, quiet = new_account(heap, head, listed, values, after_ms, upto_ms)
+            heap[slot] = account
+        cells, size_class, count, links = gather(heap, head, listed, quiet, after_ms, upto_ms, own, none)
+        give(heap, listed, list_class)
+        is_done = listed != 0 and cells != 0 and (account != 0 or not is_many)
+        if is_done and not is_many:
+            return cells, size_class, count, links, none
+        for i in range(heap[LOOKS + 1]):
+            look = heap[LOOKS] + i * LOOK_WORDS
+            if is_done and heap[WINDOWS] + heap[look + K_WINDOW] == window:
+                seed = account + A_SEEDS + i * SEED_WORDS
+                is_done = look_at_all(heap, look, cells, 0, count, -seed, 0, out, valid)
+        give(heap, cells, size_class)
+        if not is_done:
+            return none, none, none, none, none
+        heap[account + A_AT] = upto_ms
 
 
 @compiled
@@ -74,7 +137,7 @@ def look_step(
 ) -> Word:
     """Answer the looks before (step 0) or after (step 1) the row's event is in; False: the heap must grow first.
 
-    `own` is the code of a link value that counts in any case, -1: none.
+    `own` is the number of the head of a link value that counts in any case, -1: none.
     """
     if step == 0:
         first_window, last_window = np.int64(0), heap[WINDOWS_BEFORE]
@@ -88,15 +151,15 @@ def look_step(
     if not is_linked:
         place_windows(heap, head, first_window, last_window, place_edges(heap, head, time_ms))
     cells, size_class, count, links, placed = np.int64(0), np.int64(0), np.int64(0), np.int64(0), np.int64(0)
+    account = np.int64(0)
     is_done = True
     for i in range(first, last):
         look = heap[LOOKS] + i * LOOK_WORDS
         window = heap[WINDOWS] + heap[look + K_WINDOW]
         if is_linked and window != placed:
-            if cells != 0:
-                give(heap, cells, size_class)
+            give(heap, cells, size_class)
             placed = window
-            cells, size_class, count, links = linked_cells(heap, head, window, own, time_ms)
+            cells, size_class, count, links, account = linked_cells(heap, head, window, own, time_ms, out, valid)
             if cells == 0:
                 return False
         if links > 1 and heap[look + FUNCTION] in (FIRST, LAST, MODE, NTH_LAST):
@@ -113,9 +176,9 @@ def look_step(
                 cut_ms = heap[since] - 1
                 skipped = place(heap, heap[head + ORIGIN], heap[CELL_WORDS], begin, end, end, cut_ms) - begin
         oldest += skipped * heap[CELL_WORDS]
-        is_done = is_done and look_at_all(heap, look, cells, oldest, count - skipped, row, out, valid) != 0
-    if cells != 0:
-        give(heap, cells, size_class)
+        seed = account + A_SEEDS + i * SEED_WORDS if account != 0 else np.int64(0)
+        is_done = is_done and look_at_all(heap, look, cells, oldest, count - skipped, seed, row, out, valid) != 0
+    give(heap, cells, size_class)
     return is_done
 
 
@@ -155,6 +218,7 @@ def look_at_all(
     cells: Word,
     oldest: Word,
     count: Word,
+    seed: Word,
     row: Word,
     out: NDArray[np.int64],
     valid: NDArray[np.uint8],
@@ -166,6 +230,7 @@ def look_at_all(
     Args:
         cells: A block of their addresses; 0: they lie side by side.
         oldest: The address of the first one then.
+        seed: Where it has been to other cells before; 0: nowhere. Below 0: the seed to keep it in, and nobody asks.
     """
     words = heap[CELL_WORDS]
     function, target = heap[look + FUNCTION], heap[look + ROW_OUT]
@@ -182,10 +247,15 @@ def look_at_all(
     n, best = np.int64(0), np.int64(0)
     zero = np.uint64(0)
     sum_low, sum_high, square_low, square_high = np.int64(0), np.int64(0), zero, zero
+    seen = count
+    if seed > 0:
+        seen += heap[seed + S_CELLS]
+    if seed > 0 and not collects:
+        n, best, sum_low, sum_high = heap[seed], heap[seed + S_BEST], heap[seed + S_SUM], heap[seed + S_SUM + 1]  # type: ignore[assignment]  # words
     is_always = heap[look + K_LOADS_COUNT] + heap[look + K_THIS_COUNT] == 0 and keeps(heap, look, oldest) != 0
     is_counted = is_always and function <= SHARE
     if is_counted:
-        n = count
+        n += count
     for i in range(0 if is_counted else count):
         number = count - 1 - i if is_backward else i
         at = oldest + number * words if cells == 0 else heap[cells + number]
@@ -211,14 +281,25 @@ def look_at_all(
         n += 1
         if is_backward and n == wanted:
             break
+    if function == DISTINCT:
+        best, sum_low = different(heap, values, n, max(seed, 0))
+    if seed < 0:
+        heap[S_CELLS - seed], heap[-seed] = count, n
+        heap[S_SUM - seed], heap[S_SUM + 1 - seed], heap[S_BEST - seed], heap[S_VALUES - seed] = (
+            sum_low,
+            sum_high,
+            best,
+            values,
+        )
+        return True
     there: Word = n > 0
     if function == COUNT:
         out[target, row] = n
         there = True
     elif function == SHARE:
-        there = count > 0
+        there = seen > 0
         if there:
-            out[target, row] = bits_of(np.float64(n) / np.float64(count))
+            out[target, row] = bits_of(np.float64(n) / np.float64(seen))
     elif function == SUM:
         out[target, row] = sum_low
         there = sum_high == sum_low >> 63
@@ -235,7 +316,7 @@ def look_at_all(
         there = n == wanted if is_backward else there
         out[target, row] = in_order(best) if heap[series + IS_REAL] != 0 else best
     elif function == DISTINCT:
-        out[target, row] = different(heap, values, n)
+        out[target, row] = best + sum_low
         there = True
     elif function == MODE:
         best = most_frequent(heap, values, n)
@@ -249,8 +330,7 @@ def look_at_all(
         rank = rank_of(n, heap[look + NUMERATOR], heap[look + DENOMINATOR])
         value = select(heap, values, n, rank)
         out[target, row] = in_order(value) if heap[series + IS_REAL] != 0 else value
-    if collects:
-        give(heap, values, size_class)
+    give(heap, values, size_class)
     valid[target, row] = there
     if not there:
         out[target, row] = 0
@@ -285,24 +365,26 @@ def sort(heap: Words, values: Word, count: Word, arrival: Word) -> None:
 
 
 @compiled
-def different(heap: Words, values: Word, count: Word) -> Word:
-    """Number of distinct values in a block, by a hash table behind it, of at most four words for each."""
-    room = np.int64(1)
-    while room < 2 * count:
-        room += room
-    table, found, zeros = values + count, np.int64(0), np.int64(0)
+def different(heap: Words, values: Word, count: Word, seed: Word) -> tuple[Word, Word]:
+    """Number of distinct values but 0 in a block and a seed, and whether 0 is one.
+
+    A hash table is made behind the block, of at most four words for each value.
+    """
+    room, table = room_of(count), values + count
+    found, zeros, others, others_room = np.int64(0), np.int64(0), np.int64(0), np.int64(0)
+    if seed != 0:
+        found, zeros = heap[seed + S_BEST], heap[seed + S_SUM]
+        others, others_room = heap[seed + S_VALUES] + heap[seed], room_of(heap[seed])
     clear_words(heap, table, room)
     for i in range(count):
         value = heap[values + i]
-        slot = home_of(value, room)
-        while heap[table + slot] != 0 and heap[table + slot] != value:
-            slot = (slot + 1) & (room - 1)
+        slot = slot_of(heap, table, room, value)
         if value == 0:
             zeros = np.int64(1)
-        elif heap[table + slot] == 0:
-            heap[table + slot] = value
+        elif heap[slot] == 0 and (others == 0 or heap[slot_of(heap, others, others_room, value)] == 0):
+            heap[slot] = value
             found += 1
-    return found + zeros
+    return found, zeros
 
 
 @compiled

@@ -25,6 +25,8 @@ from shroff.features.kernels.layout import (
     HI,
     L_AT,
     LO,
+    LOG,
+    LOG_ROOM,
     OF_ARRIVAL,
     OF_KEY,
     OF_LINK,
@@ -141,7 +143,7 @@ def row_step(
     if heap[UP_TO] != 0 and inserted >= 0:  # the event comes in under its link value, and under its key
         values[last - OF_LINK, row], values[last - OF_ARRIVAL, row] = inserted >> 1, heap[ARRIVALS]
         if kept[last - OF_KEY, row] != 0:
-            also, own = 2 * values[last - OF_KEY, row] + 1, inserted >> 1
+            also, own = 2 * values[last - OF_KEY, row] + 1, inserted
     if not room_for_key(heap, max(asked, inserted, also)):
         return False
     if asked < 0 and asked != UNREAD:
@@ -164,6 +166,8 @@ def row_step(
                 return False
             if also >= 0:
                 insert(heap, heap[HEADS] + also * heap[HEAD_WORDS], time_ms, values, kept, row, watermark_ms)
+            if heap[LOG] != 0:
+                heap[heap[LOG] + heap[ARRIVALS] % LOG_ROOM] = (inserted << 32) + max(also, 0)
             heap[ARRIVALS] += 1
         heap[PHASE] = step + 1
     heap[PHASE] = 0

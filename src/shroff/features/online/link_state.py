@@ -1,7 +1,6 @@
 """Link state: events by link value, for aggregates over what shares one with the events of a key (`via`).
 
-The cells are those of a `ScanState` with link values in place of keys; `owned` has the same cells by key. Of a value
-that more keys have than the aggregates allow, as many events are looked at as show that.
+The cells are those of a `ScanState` with link values in place of keys; `owned` has the same cells by key.
 """
 
 from __future__ import annotations
@@ -37,12 +36,10 @@ class LinkState(ScanState):
     owned: dict[int, list[Cell]] = field(default_factory=dict)
     _number: int = 0
     _up_to: int = 0  # all aggregates of the group have the same `via`
-    _is_asked_before: bool = False  # whether some aggregate leaves out the event that asks
 
     def __post_init__(self) -> None:
         ScanState.__post_init__(self)
         self._up_to = max(aggregate.via.up_to for aggregate in self.aggregates if aggregate.via is not None)
-        self._is_asked_before = not all(aggregate.including for aggregate in self.aggregates)
 
     def row(
         self, time_ms: int, insert: tuple[int, Mapping[str, Value]] | None, asked: tuple[int, dict[str, Value]] | None
@@ -52,62 +49,36 @@ class LinkState(ScanState):
         An event that is inserted has a link value, with a key or without.
         """
         answers: list[Value] = [None] * len(self._looks)
-        if asked is not None and self._is_asked_before:
-            self._answer_links(time_ms, asked, answers, None, including=False)
-        if insert is not None:
-            key, fields = insert
-            self._number += 1
-            cell = time_ms, {**fields, _KEY: key, _NUMBER: self._number}
-            _add(self.cells.setdefault(int(fields[LINK] or 0), []), cell)
-            if key != _NO_KEY:
-                _add(self.owned.setdefault(key, []), cell)
-        if asked is not None:
-            own = None if insert is None or insert[0] == _NO_KEY else int(insert[1][LINK] or 0)
-            self._answer_links(time_ms, asked, answers, own, including=True)
+        own: int | None = None
+        for including in (False, True):
+            if including and insert is not None:
+                key, fields = insert
+                self._number += 1
+                cell = time_ms, {**fields, _KEY: key, _NUMBER: self._number}
+                insort(self.cells.setdefault(int(fields[LINK] or 0), []), cell, key=TIME)
+                if key != _NO_KEY:
+                    insort(self.owned.setdefault(key, []), cell, key=TIME)
+                    own = int(fields[LINK] or 0)
+            for at, look in enumerate(self._looks):
+                aggregate = look.aggregate
+                if asked is not None and aggregate.including == including:
+                    end_ms = time_ms - aggregate.delay_ms
+                    window = end_ms - (aggregate.over_ms or 0), end_ms
+                    answers[at] = evaluate(look, self._linked(asked[0], window, own), (time_ms, asked[1]))
         return answers
-
-    def _answer_links(
-        self,
-        time_ms: int,
-        asked: tuple[int, dict[str, Value]],
-        answers: list[Value],
-        own: int | None,
-        *,
-        including: bool,
-    ) -> None:
-        windows: dict[tuple[int, int], list[Cell]] = {}
-        for at, look in enumerate(self._looks):
-            aggregate = look.aggregate
-            if aggregate.including != including:
-                continue
-            end_ms = time_ms - aggregate.delay_ms
-            window = end_ms - (aggregate.over_ms or 0), end_ms
-            if window not in windows:
-                windows[window] = self._linked(asked[0], window, own)
-            answers[at] = evaluate(look, windows[window], (time_ms, asked[1]))
 
     def _linked(self, key: int, window: tuple[int, int], own: int | None) -> list[Cell]:
         """The aggregated events that share a link value with one of the key, all of them in a window (after, upto].
 
         `own` is the link value of the event that asks, where it counts itself, inside the window or after it.
         """
-        mine = self.owned.get(key, [])
-        first, end = _places(mine, window)
-        links = {mine[at][1][LINK] for at in range(first, end)} | ({own} - {None})
+        links = {fields[LINK] for _, fields in _within(self.owned.get(key, []), window)} | ({own} - {None})
         found: list[Cell] = []
         for link in links:
-            cells = self.cells.get(link, [])  # type: ignore[arg-type]  # a code
-            first, end = _places(cells, window)
-            keys: set[Value] = {_NO_KEY, key}
-            for at in range(end - 1, first - 1, -1):
-                keys.add(cells[at][1][_KEY])
-                if len(keys) > self._up_to + 1:
-                    break
-            else:
-                found += [cell for cell in cells[first:end] if cell[1][IS_SEEN]]
-        if len(links) > 1:
-            found.sort(key=lambda cell: (cell[0], cell[1][_NUMBER]))
-        return found
+            cells = _within(self.cells.get(link, []), window)  # type: ignore[arg-type]  # a code
+            if len({_NO_KEY, key, *(fields[_KEY] for _, fields in cells)}) <= self._up_to + 1:
+                found += [cell for cell in cells if cell[1][IS_SEEN]]
+        return sorted(found, key=lambda cell: (cell[0], cell[1][_NUMBER]))
 
     def forget(self, cells: list[Cell]) -> None:
         for _, fields in cells:
@@ -150,17 +121,6 @@ def linked_codes(
     return keys, links
 
 
-def _places(cells: list[Cell], window: tuple[int, int]) -> tuple[int, int]:
-    """Where the cells of a window begin and end; most windows end behind the last one."""
-    after_ms, upto_ms = window
-    if not cells or (cells[0][0] > after_ms and cells[-1][0] <= upto_ms):
-        return 0, len(cells)
-    return bisect_right(cells, after_ms, key=TIME), bisect_right(cells, upto_ms, key=TIME)
-
-
-def _add(cells: list[Cell], cell: Cell) -> None:
-    """Put a cell behind all that are not later; most come last."""
-    if cells and cells[-1][0] > cell[0]:
-        insort(cells, cell, key=TIME)
-    else:
-        cells.append(cell)
+def _within(cells: list[Cell], window: tuple[int, int]) -> list[Cell]:
+    """The cells of a window (after, upto]."""
+    return cells[bisect_right(cells, window[0], key=TIME) : bisect_right(cells, window[1], key=TIME)]

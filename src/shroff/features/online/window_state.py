@@ -37,6 +37,7 @@ NEEDS: Final[dict[State, tuple[str, ...]]] = {  # what a series keeps for an agg
 }
 LENGTH_MS_MAX = 1 << 59  # so that differences of times stay in 64 bits
 FIRST_WORDS = 1 << 12
+MANY_LINKS = 1_000  # below, a look at all link values of a key costs no more than an account that serves a few times
 GROWTH_PART = 4  # a heap grows by a quarter
 MAPPED_WORDS = 1 << 19  # from so many on it is in mapped memory
 
@@ -333,7 +334,9 @@ class _PlanWriter:
         self._section(layout.SERIES, [self._series(number) for number in range(len(self.plan.series))])
         self._section(layout.EDGES, [[edge] for edge in self.edges])
         windows = sorted({self._window(query) for query in self.plan.all_queries})
-        self._section(layout.WINDOWS, [[*window[1:], 0, 0, 0] for window in windows])
+        accounts = len(windows) if self.plan.links_up_to else 0
+        self.fixed |= {layout.ACCOUNTS: self._in_head(accounts), layout.ACCOUNTS + 1: accounts}
+        self._section(layout.WINDOWS, [[*window[1:], 0, 0, self._many(window)] for window in windows])
         parts = self._tracks() | self._sets()
         groups: dict[tuple[int, int], list[int]] = {}
         for number, query in enumerate(self.plan.queries):
@@ -387,6 +390,13 @@ class _PlanWriter:
             return int(query.including), layout.LEFT_LAST_N, right, query.last_n
         left = layout.LEFT_EVER if query.length_ms is None else self.edges.index(query.edges[0])
         return int(query.including), left, right, 0
+
+    def _many(self, window: tuple[int, int, int, int]) -> int:
+        """From how many link values on a key has an account for a window: all looks at it add up, for whoever asks."""
+        looks = [look for look in self.plan.looks if self._window(look.query) == window]
+        ordered = {"squares", "ends", "ranks", "looks"}
+        is_added = all(look.query.state not in ordered and min(look.sources, default=0) >= 0 for look in looks)
+        return MANY_LINKS if is_added else LENGTH_MS_MAX
 
     def _series_address(self, number: int) -> int:
         return self.fixed[layout.SERIES] + number * layout.SERIES_WORDS
