@@ -20,6 +20,7 @@ from shroff.language.keys import (
     MappingShape,
     One,
     choice,
+    mapping_shape,
     own_names,
 )
 from shroff.language.names import TABLE_KINDS
@@ -159,37 +160,34 @@ CSV_MAPPING: Final = MappingShape(
     named=EXPRESSION,
     pattern=NAME_PATTERN,
 )
-FROM: Final = MappingShape(
-    "file formats with their mappings",
-    (
+FROM: Final = mapping_shape(
+    """file formats with their mappings
+
+    arrived: When the event of a line of a file came, in all formats that do not say it themselves.
+        Example: row.loaded_at
+    """,
+    *(
         Key(
-            "zone",
-            f"{ZONE.meaning.partition('. ')[0]}, of all formats that do not say another.",
-            ZONE.shape,
-            default="UTC",
-            examples=ZONE.examples,
-        ),
-        Key(
-            "arrived",
-            "When the event of a line of a file came, in all formats that do not say it themselves.",
-            EXPRESSION,
-            examples=ARRIVED.examples,
-        ),
-        *(
-            Key(
-                name,
-                f"Maps a line of {words} to the fields. A field without an expression takes the column of its name.",
-                {"csv": CSV_MAPPING, "json": JSON_MAPPING}.get(name, MAPPING),
-                examples=(example,),
-            )
-            for name, words, example in (
-                ("csv", "CSV", "{ amount: money(row.Amount) }"),
-                ("json", "JSON lines", "{ card: row.card.id }"),
-                ("parquet", "Parquet", "{ card: row.card_id }"),
-                ("avro", "Avro", "{ card: row.card_id }"),
-            )
-        ),
+            name,
+            f"Maps a line of {words} to the fields. A field without an expression takes the column of its name.",
+            {"csv": CSV_MAPPING, "json": JSON_MAPPING}.get(name, MAPPING),
+            examples=(example,),
+        )
+        for name, words, example in (
+            ("csv", "CSV", "{ amount: money(row.Amount) }"),
+            ("json", "JSON lines", "{ card: row.card.id }"),
+            ("parquet", "Parquet", "{ card: row.card_id }"),
+            ("avro", "Avro", "{ card: row.card_id }"),
+        )
     ),
+    zone=Key(
+        "zone",
+        f"{ZONE.meaning.partition('. ')[0]}, of all formats that do not say another.",
+        ZONE.shape,
+        default="UTC",
+        examples=ZONE.examples,
+    ),
+    arrived=EXPRESSION,
 )
 EVENT_TYPE: Final = MappingShape(
     "an event type",
@@ -230,8 +228,12 @@ EVENT_TYPE: Final = MappingShape(
         ),
     ),
 )
-LABEL: Final = MappingShape(
-    "the built-in type of labels", (Key("from", "Mappings of file lines to labels, by file format.", FROM),)
+LABEL: Final = mapping_shape(
+    """the built-in type of labels
+
+    from: Mappings of file lines to labels, by file format.
+    """,
+    from_=FROM,
 )
 ENTITY_KEY: Final = Either((EXPRESSION, Many("several of them", EXPRESSION)))
 ENTITIES: Final = own_names(

@@ -7,8 +7,10 @@ that must be declared elsewhere or a test's outcome, is not said here.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from inspect import cleandoc
 from typing import Final
 
 import msgspec
@@ -103,6 +105,60 @@ class Key:
     examples: tuple[str, ...] = ()
 
 
+class Required(msgspec.Struct, frozen=True):
+    """The shape of a key that must be there, for `mapping_shape`."""
+
+    shape: Shape
+
+
+def mapping_shape(words: str, /, *more: Key, **shapes: Shape | Required | Key | None) -> MappingShape:
+    """A mapping by what people read of it, laid out as a docstring, and by the shapes of its keys, in their order.
+
+    The first line says what it is. Then comes the meaning of each key, and on lines of their own its default and
+    examples. A name that is a word of Python has `_` behind it among the shapes. A key that stands in several mappings
+    is given as it is; those of `more` come last.
+
+    Raises: ValueError where words and shapes are not about the same keys.
+
+    >>> fence = mapping_shape(
+    ...     '''a fence
+    ...
+    ...     from: The first day on which
+    ...         it stands.
+    ...         Example: 2027-12-31
+    ...     height: Its height in metres.
+    ...         Default: 2
+    ...     ''',
+    ...     from_=Required(ANY),
+    ...     height=WHOLE,
+    ... )
+    >>> fence.required, fence.keys[0].meaning, fence.keys[0].examples, fence.keys[1].default
+    (('from',), 'The first day on which it stands.', ('2027-12-31',), '2')
+    """
+    what, _, text = cleandoc(words).partition("\n\n")
+    told = dict(_KEY_WORDS.findall(text))
+    keys: list[Key] = []
+    for named, shape in shapes.items():
+        if isinstance(shape, Key):
+            keys.append(shape)
+            continue
+        name = named.removesuffix("_")
+        if name not in told:
+            raise ValueError(f"{what}: no words on {name!r}")
+        meaning, *facts = [" ".join(part.split()) for part in _FACT.split(told.pop(name))]
+        default, examples = (
+            [fact.removeprefix(kind) for fact in facts if fact.startswith(kind)] for kind in ("Default: ", "Example: ")
+        )
+        if is_required := isinstance(shape, Required):
+            shape = shape.shape
+        keys.append(Key(name, meaning, shape, is_required, "".join(default), tuple(examples)))
+    if told:
+        raise ValueError(f"{what}: no shape of {', '.join(told)}")
+    return MappingShape(" ".join(what.split()), (*keys, *more))
+
+
+_KEY_WORDS: Final = re.compile(r"^(\S+): (.*(?:\n .*)*)", re.MULTILINE)
+_FACT: Final = re.compile(r"\n +(?=Default: |Example: )")
 NAME_PATTERN: Final = "^[a-z][a-z0-9_]{0,99}$"
 MAYBE: Final = One("a value", kinds=(TEXT, NUMBER, TRUTH), may_be_empty=True)
 ANY: Final = One("a text", kinds=(TEXT, NUMBER, TRUTH))

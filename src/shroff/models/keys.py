@@ -26,8 +26,10 @@ from shroff.language.keys import (
     Many,
     MappingShape,
     One,
+    Required,
     Shape,
     choice,
+    mapping_shape,
     own_names,
 )
 from shroff.models.definitions import LEARNERS
@@ -211,19 +213,15 @@ def _limits(what: str, value: Shape, at_most: str, at_least: str = "") -> Mappin
 
 
 SHARE_LIMITS: Final = _limits("limits of a share; higher is better", SCORE, "0.99", "0.5")
-CUT_SHARE_LIMITS: Final = MappingShape(
-    "limits of a share at a threshold; higher is better",
-    (
-        Key(
-            "at",
-            "The threshold: events with at least this score count as predicted fraud. For rules and outcomes, reviewed "
-            "or declined events do.",
-            SCORE,
-            is_required=True,
-            examples=("0.5",),
-        ),
-        *SHARE_LIMITS.keys,
-    ),
+CUT_SHARE_LIMITS: Final = mapping_shape(
+    """limits of a share at a threshold; higher is better
+
+    at: The threshold: events with at least this score count as predicted fraud. For rules and outcomes, reviewed or
+        declined events do.
+        Example: 0.5
+    """,
+    *SHARE_LIMITS.keys,
+    at=Required(SCORE),
 )
 LEAST_SHARE: Final = _limits("the limit of a share; lower is better", SCORE, "0.02")
 MONEY_LIMITS: Final = _limits("limits in the project's money; higher is better", DECIMAL, "100000", "1000")
@@ -374,136 +372,117 @@ PARAMETER_KEYS: Final = MappingShape(
 
 ALL: Final = "all"  # inputs that a model can read
 INPUT: Final = One("an expression, or a pattern such as card.*", kinds=(TEXT, NUMBER, TRUTH))
-SPLIT: Final = MappingShape(
-    "time folds for training and testing",
-    (
-        Key("train", "Length of the training period of a fold.", DURATION, default="28d", examples=("28d",)),
-        Key(
-            "delay",
-            "Gap between training and test, for labels.",
-            DURATION,
-            default="as `label_delay`",
-            examples=("7d",),
-        ),
-        Key("test", "Length of the test period of a fold.", DURATION, default="7d", examples=("7d",)),
-        Key("folds", "Number of folds, each one test period before the next.", WHOLE, default="4", examples=("4",)),
-    ),
+SPLIT: Final = mapping_shape(
+    """time folds for training and testing
+
+    train: Length of the training period of a fold.
+        Default: 28d
+        Example: 28d
+    delay: Gap between training and test, for labels.
+        Default: as `label_delay`
+        Example: 7d
+    test: Length of the test period of a fold.
+        Default: 7d
+        Example: 7d
+    folds: Number of folds, each one test period before the next.
+        Default: 4
+        Example: 4
+    """,
+    train=DURATION,
+    delay=DURATION,
+    test=DURATION,
+    folds=WHOLE,
 )
-CAPACITY: Final = MappingShape(
-    "review capacity",
-    (
-        Key("by", "The entity whose keys are reviewed.", NAME, is_required=True, examples=("card",)),
-        Key("k", "Number of keys per day.", WHOLE, is_required=True, examples=("100",)),
-    ),
+CAPACITY: Final = mapping_shape(
+    """review capacity
+
+    by: The entity whose keys are reviewed.
+        Example: card
+    k: Number of keys per day.
+        Example: 100
+    """,
+    by=Required(NAME),
+    k=Required(WHOLE),
 )
-SEARCH: Final = MappingShape(
-    "the bounds of a parameter search",
-    (
-        Key("trials", "Maximum number of trials.", WHOLE, examples=("50",)),
-        Key("time", "Time limit for starting trials.", DURATION, examples=("10m",)),
-    ),
+SEARCH: Final = mapping_shape(
+    """the bounds of a parameter search
+
+    trials: Maximum number of trials.
+        Example: 50
+    time: Time limit for starting trials.
+        Example: 10m
+    """,
+    trials=WHOLE,
+    time=DURATION,
 )
-MODEL: Final = MappingShape(
-    "the model of an event type that is decided",
-    (
-        Key(
-            "purpose",
-            "What the model is for, and what it must not be used for; its card begins with it.",
-            ANY,
-            default="none",
-            examples=("Scores card payments for review. Not for credit decisions.",),
-        ),
-        Key(
-            "inputs",
-            "The model's inputs: expressions over the event and its features, without aggregates. `card.*` selects "
-            "all features of an entity. `payment.*` selects all numbers, durations, booleans and choices of the "
-            "event. `card.*_7d` and `card.spent_*` select by name. Texts and choices are categories; a duration is "
-            "its number of seconds. Times, hashed texts and fields that identify one event are refused.",
-            Either((choice(ALL), Many("expressions and patterns", INPUT))),
-            default="`all`: `payment.*` and `ENTITY.*` for each entity of the event",
-            examples=("all", "[payment.amount, hour(payment.paid_at), card.*]"),
-        ),
-        Key(
-            "label_delay",
-            "Minimum age of an event for training and testing; at this age, an event without a label counts as "
-            "genuine. Younger events are left out even if they have a label, because frauds become known earlier than "
-            "genuine events.",
-            DURATION,
-            default="7d",
-            examples=("7d",),
-        ),
-        Key("learner", "The learning algorithm.", choice(*LEARNERS), default="xgboost", examples=("lightgbm",)),
-        Key(
-            "split",
-            "The windows in which folds are trained and tested. The last test ends `label_delay` before the newest "
-            "record.",
-            SPLIT,
-            examples=("{ train: 28d, delay: 7d, test: 7d, folds: 4 }",),
-        ),
-        Key(
-            "capacity",
-            "Review capacity: the number of an entity's keys that people can review per day, for card precision at k.",
-            CAPACITY,
-            examples=("{ by: card, k: 100 }",),
-        ),
-        Key(
-            "gates",
-            "Conditions that a model must meet to be promoted. `none` sets no conditions; the model's manifest "
-            "records that.",
-            Either((GATES, choice(NO_GATES))),
-            default="`{ average_precision: { above_champion_by: noise }, leak_test: required }`",
-            examples=("{ average_precision: { at_least: 0.5, above_champion_by: noise }, leak_test: required }",),
-        ),
-        Key(
-            "parameters",
-            "Parameters of the learner; others keep the learner's defaults.",
-            PARAMETER_KEYS,
-            examples=("{ trees: 300, depth: 6 }",),
-        ),
-        Key(
-            "search",
-            "Searches for the best values of parameters that are not set, within these bounds.",
-            SEARCH,
-            default="no search",
-            examples=("{ trials: 50, time: 10m }",),
-        ),
-        Key(
-            "calibration",
-            "Calibration, which turns margins into probabilities; `auto` takes the better of isotonic and platt on a "
-            "fold.",
-            choice(*CALIBRATIONS),
-            default="auto",
-            examples=("isotonic",),
-        ),
-        Key(
-            "negatives",
-            "Share of genuine events kept for training (undersampling); the score is corrected for it.",
-            PERCENT,
-            default="100%",
-            examples=("10%",),
-        ),
-        Key(
-            "friendly_fraud",
-            "Reasons of fraud labels that count as genuine (friendly fraud).",
-            Many("reasons", ANY),
-            default="none",
-            examples=("[friendly]",),
-        ),
-        Key(
-            "slices",
-            "Slices for metrics: fields by name, or expressions that give a text, a boolean or an integer.",
-            Many("fields and expressions", INPUT),
-            default="all choices and booleans of the event",
-            examples=("[channel, payment.amount > 100]",),
-        ),
-        Key(
-            "give_away",
-            "Inputs suspected of leaking the label; results are shown with and without them.",
-            Many("inputs and patterns", INPUT),
-            default="none",
-            examples=("[payment.payer_balance_before]",),
-        ),
-        Key("seed", "Random seed.", WHOLE, default="1", examples=("7",)),
-    ),
+MODEL: Final = mapping_shape(
+    """the model of an event type that is decided
+
+    purpose: What the model is for, and what it must not be used for; its card begins with it.
+        Default: none
+        Example: Scores card payments for review. Not for credit decisions.
+    inputs: The model's inputs: expressions over the event and its features, without aggregates. `card.*` selects all
+        features of an entity. `payment.*` selects all numbers, durations, booleans and choices of the event.
+        `card.*_7d` and `card.spent_*` select by name. Texts and choices are categories; a duration is its number of
+        seconds. Times, hashed texts and fields that identify one event are refused.
+        Default: `all`: `payment.*` and `ENTITY.*` for each entity of the event
+        Example: all
+        Example: [payment.amount, hour(payment.paid_at), card.*]
+    label_delay: Minimum age of an event for training and testing; at this age, an event without a label counts as
+        genuine. Younger events are left out even if they have a label, because frauds become known earlier than genuine
+        events.
+        Default: 7d
+        Example: 7d
+    learner: The learning algorithm.
+        Default: xgboost
+        Example: lightgbm
+    split: The windows in which folds are trained and tested. The last test ends `label_delay` before the newest record.
+        Example: { train: 28d, delay: 7d, test: 7d, folds: 4 }
+    capacity: Review capacity: the number of an entity's keys that people can review per day, for card precision at k.
+        Example: { by: card, k: 100 }
+    gates: Conditions that a model must meet to be promoted. `none` sets no conditions; the model's manifest records
+        that.
+        Default: `{ average_precision: { above_champion_by: noise }, leak_test: required }`
+        Example: { average_precision: { at_least: 0.5, above_champion_by: noise }, leak_test: required }
+    parameters: Parameters of the learner; others keep the learner's defaults.
+        Example: { trees: 300, depth: 6 }
+    search: Searches for the best values of parameters that are not set, within these bounds.
+        Default: no search
+        Example: { trials: 50, time: 10m }
+    calibration: Calibration, which turns margins into probabilities; `auto` takes the better of isotonic and platt on a
+        fold.
+        Default: auto
+        Example: isotonic
+    negatives: Share of genuine events kept for training (undersampling); the score is corrected for it.
+        Default: 100%
+        Example: 10%
+    friendly_fraud: Reasons of fraud labels that count as genuine (friendly fraud).
+        Default: none
+        Example: [friendly]
+    slices: Slices for metrics: fields by name, or expressions that give a text, a boolean or an integer.
+        Default: all choices and booleans of the event
+        Example: [channel, payment.amount > 100]
+    give_away: Inputs suspected of leaking the label; results are shown with and without them.
+        Default: none
+        Example: [payment.payer_balance_before]
+    seed: Random seed.
+        Default: 1
+        Example: 7
+    """,
+    purpose=ANY,
+    inputs=Either((choice(ALL), Many("expressions and patterns", INPUT))),
+    label_delay=DURATION,
+    learner=choice(*LEARNERS),
+    split=SPLIT,
+    capacity=CAPACITY,
+    gates=Either((GATES, choice(NO_GATES))),
+    parameters=PARAMETER_KEYS,
+    search=SEARCH,
+    calibration=choice(*CALIBRATIONS),
+    negatives=PERCENT,
+    friendly_fraud=Many("reasons", ANY),
+    slices=Many("fields and expressions", INPUT),
+    give_away=Many("inputs and patterns", INPUT),
+    seed=WHOLE,
 )
 MODELS: Final = own_names("event types with their models", MODEL)

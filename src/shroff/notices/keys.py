@@ -16,7 +16,9 @@ from shroff.language.keys import (
     Many,
     MappingShape,
     One,
+    Required,
     choice,
+    mapping_shape,
     own_names,
 )
 from shroff.notices.added_reports import added_reports
@@ -60,27 +62,31 @@ TO: Final = Either(
         ),
     )
 )
-QUIET: Final = MappingShape(
-    "quiet hours without messages; messages from these hours are sent together at their end",
-    (
-        Key("from", "Start of the quiet hours.", TIME_OF_DAY, is_required=True, examples=("22:00",)),
-        Key("to", "End of the quiet hours, maybe on the next day.", TIME_OF_DAY, is_required=True, examples=("07:00",)),
-        Key("zone", "Time zone of these times; by default the project's.", ZONE, examples=("Europe/Berlin",)),
-    ),
+QUIET: Final = mapping_shape(
+    """quiet hours without messages; messages from these hours are sent together at their end
+
+    from: Start of the quiet hours.
+        Example: 22:00
+    to: End of the quiet hours, maybe on the next day.
+        Example: 07:00
+    zone: Time zone of these times; by default the project's.
+        Example: Europe/Berlin
+    """,
+    from_=Required(TIME_OF_DAY),
+    to=Required(TIME_OF_DAY),
+    zone=ZONE,
 )
-LIMIT: Final = MappingShape(
-    "rate limit per recipient and rule",
-    (
-        Key("count", "Maximum number of mails in the time `per`.", WHOLE, is_required=True, examples=("3",)),
-        Key(
-            "per",
-            "The time for the limit. Messages above it are combined into one mail at its end; further questions to a "
-            "customer are not sent.",
-            DURATION,
-            is_required=True,
-            examples=("1h",),
-        ),
-    ),
+LIMIT: Final = mapping_shape(
+    """rate limit per recipient and rule
+
+    count: Maximum number of mails in the time `per`.
+        Example: 3
+    per: The time for the limit. Messages above it are combined into one mail at its end; further questions to a
+        customer are not sent.
+        Example: 1h
+    """,
+    count=Required(WHOLE),
+    per=Required(DURATION),
 )
 NOTICE: Final = MappingShape(
     "a notice",

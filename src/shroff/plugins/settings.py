@@ -18,7 +18,9 @@ from shroff.language.keys import (
     Many,
     MappingShape,
     One,
+    Required,
     choice,
+    mapping_shape,
     own_names,
 )
 from shroff.streams.settings import (

@@ -10,7 +10,20 @@ from typing import Final
 
 from shroff.errors import Problem
 from shroff.language import loader
-from shroff.language.keys import DECIMAL, NUMBER, PERCENT, SCORE, TEXT, WHOLE, Key, MappingShape, One, choice
+from shroff.language.keys import (
+    DECIMAL,
+    NUMBER,
+    PERCENT,
+    SCORE,
+    TEXT,
+    WHOLE,
+    Key,
+    MappingShape,
+    One,
+    Required,
+    choice,
+    mapping_shape,
+)
 from shroff.language.types import UNITS_MAX
 from shroff.language.yaml.text import Mapping, Node
 
@@ -25,70 +38,46 @@ SEED: Final = Key(
     is_required=True,
     examples=("2f1d0c5be49a77c1",),
 )
-EXPLORE: Final = MappingShape(
-    "exploration: a share of the score's declines that is approved to get labels",
-    (
-        Key(
-            "share",
-            "Share of events to explore, chosen by a hash of seed and id. Only events declined by the score alone are "
-            "candidates, never those declined by a rule.",
-            PERCENT,
-            is_required=True,
-            examples=("2%",),
-        ),
-        Key(
-            "at_most_a_day",
-            "Maximum number of explored events per day, by event time in UTC. Later ones are declined.",
-            WHOLE,
-            is_required=True,
-            examples=("20",),
-        ),
-        Key(
-            "amount_at_most",
-            "Maximum amount of an explored event, in the project's money, by the expression in `costs.missed_fraud`; "
-            "by default the first money field.",
-            DECIMAL,
-            is_required=True,
-            examples=("100.00",),
-        ),
-        Key(
-            "expires",
-            "Last day of the exploration, by event time in UTC.",
-            One("a day such as 2027-12-31", r"^\d{4}-\d{1,2}-\d{1,2}$"),
-            is_required=True,
-            examples=("2027-12-31",),
-        ),
-        SEED,
-        Key(
-            "instead",
-            "The outcome of an explored event instead of `decline`; other effects of rules still apply.",
-            choice(*INSTEAD),
-            default="approve",
-            examples=("review",),
-        ),
-    ),
+EXPLORE: Final = mapping_shape(
+    """exploration: a share of the score's declines that is approved to get labels
+
+    share: Share of events to explore, chosen by a hash of seed and id. Only events declined by the score alone are
+        candidates, never those declined by a rule.
+        Example: 2%
+    at_most_a_day: Maximum number of explored events per day, by event time in UTC. Later ones are declined.
+        Example: 20
+    amount_at_most: Maximum amount of an explored event, in the project's money, by the expression in
+        `costs.missed_fraud`; by default the first money field.
+        Example: 100.00
+    expires: Last day of the exploration, by event time in UTC.
+        Example: 2027-12-31
+    instead: The outcome of an explored event instead of `decline`; other effects of rules still apply.
+        Default: approve
+        Example: review
+    """,
+    share=Required(PERCENT),
+    at_most_a_day=Required(WHOLE),
+    amount_at_most=Required(DECIMAL),
+    expires=Required(One("a day such as 2027-12-31", r"^\d{4}-\d{1,2}-\d{1,2}$")),
+    seed=SEED,
+    instead=choice(*INSTEAD),
 )
 
-SAMPLE: Final = MappingShape(
-    "sample of approvals: a share of approved events that analysts review to find missed fraud",
-    (
-        Key(
-            "share",
-            "Share of approved events to review, chosen by a hash of seed and id.",
-            PERCENT,
-            is_required=True,
-            examples=("0.5%",),
-        ),
-        Key(
-            "uncertain_share",
-            "Share of uncertain approvals to review instead, those with at least the score `uncertain_from`.",
-            PERCENT,
-            default="`share`",
-            examples=("10%",),
-        ),
-        Key("uncertain_from", "Score from which an approval is uncertain.", SCORE, examples=("0.30",)),
-        SEED,
-    ),
+SAMPLE: Final = mapping_shape(
+    """sample of approvals: a share of approved events that analysts review to find missed fraud
+
+    share: Share of approved events to review, chosen by a hash of seed and id.
+        Example: 0.5%
+    uncertain_share: Share of uncertain approvals to review instead, those with at least the score `uncertain_from`.
+        Default: `share`
+        Example: 10%
+    uncertain_from: Score from which an approval is uncertain.
+        Example: 0.30
+    """,
+    share=Required(PERCENT),
+    uncertain_share=PERCENT,
+    uncertain_from=SCORE,
+    seed=SEED,
 )
 
 

@@ -14,7 +14,7 @@ from shroff.errors import Problem, nearest
 from shroff.events.definitions import Events, EventType
 from shroff.language import loader
 from shroff.language.expression import Node
-from shroff.language.keys import DECIMAL, EXPRESSION, SCORE, WHOLE, Key, MappingShape, choice, own_names
+from shroff.language.keys import DECIMAL, EXPRESSION, SCORE, WHOLE, Key, MappingShape, choice, mapping_shape, own_names
 from shroff.language.names import DeclaredNames, Scope
 from shroff.language.types import UNITS_MAX
 from shroff.language.yaml.text import Mapping as YamlMapping
@@ -27,33 +27,35 @@ from shroff.rules.keys import EXPERIMENT
 Codes: TypeAlias = NDArray[np.int8]
 OUTCOMES: Final = ("approve", "challenge", "review", "decline")  # from weak to strong
 WITHOUT_MODEL: Final = ("rules", "review")
-SCORES: Final = MappingShape(
-    "thresholds of the score",
-    (
-        Key("review_at", "Review events with at least this score.", SCORE, examples=("0.60",)),
-        Key("decline_at", "Decline events with at least this score; not below `review_at`.", SCORE, examples=("0.92",)),
-    ),
+SCORES: Final = mapping_shape(
+    """thresholds of the score
+
+    review_at: Review events with at least this score.
+        Example: 0.60
+    decline_at: Decline events with at least this score; not below `review_at`.
+        Example: 0.92
+    """,
+    review_at=SCORE,
+    decline_at=SCORE,
 )
-COSTS: Final = MappingShape(
-    "costs of errors and reviews, in the project's money",
-    (
-        Key(
-            "missed_fraud",
-            "Cost of a fraud that was approved.",
-            EXPRESSION,
-            default="the first money field",
-            examples=("payment.amount",),
-        ),
-        Key("false_decline", "Cost of declining a genuine event.", DECIMAL, examples=("15",)),
-        Key("review", "Cost of one review.", DECIMAL, examples=("4",)),
-        Key(
-            "reviews_a_day",
-            "Review capacity in events per day. Thresholds respect it on the average day; `recall_at_budget` uses it "
-            "for each day.",
-            WHOLE,
-            examples=("100",),
-        ),
-    ),
+COSTS: Final = mapping_shape(
+    """costs of errors and reviews, in the project's money
+
+    missed_fraud: Cost of a fraud that was approved.
+        Default: the first money field
+        Example: payment.amount
+    false_decline: Cost of declining a genuine event.
+        Example: 15
+    review: Cost of one review.
+        Example: 4
+    reviews_a_day: Review capacity in events per day. Thresholds respect it on the average day; `recall_at_budget` uses
+        it for each day.
+        Example: 100
+    """,
+    missed_fraud=EXPRESSION,
+    false_decline=DECIMAL,
+    review=DECIMAL,
+    reviews_a_day=WHOLE,
 )
 EXPERIMENTS: Final = MappingShape(
     "an experiment on the policy",

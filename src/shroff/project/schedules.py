@@ -14,7 +14,19 @@ import msgspec
 
 from shroff.errors import Problem
 from shroff.language import loader
-from shroff.language.keys import ANY, DURATION, SWITCH, WHOLE, Either, Key, Many, MappingShape, One, choice, own_names
+from shroff.language.keys import (
+    ANY,
+    DURATION,
+    SWITCH,
+    WHOLE,
+    Either,
+    Many,
+    One,
+    Required,
+    choice,
+    mapping_shape,
+    own_names,
+)
 from shroff.language.yaml.nodes import Mapping, Node, Scalar, plain_of
 
 FILE: Final = "schedules.yaml"
@@ -26,61 +38,44 @@ TIMEOUT_MS_MIN: Final = 1_000
 TIMEOUT_MS_MAX: Final = 7 * 86_400_000
 SKIP, LAST, ALL, QUEUE = "skip", "last", "all", "queue"
 NO_LIBRARY: Final = "schedules need the extra 'jobs': pip install 'shroff[jobs]'."
-SCHEDULE: Final = MappingShape(
-    "a schedule",
-    (
-        Key(
-            "kind",
-            "The kind of job to run, as listed by `shroff jobs kinds`.",
-            One("a kind of job", r"^[a-z][a-z0-9-]{0,49}$"),
-            is_required=True,
-            examples=("marts",),
-        ),
-        Key(
-            "cron",
-            "When to run: minute, hour, day of the month, month and day of the week, as in crontab.",
-            One("a cron expression"),
-            is_required=True,
-            examples=("'0 5 * * *'", "'*/15 * * * 1-5'"),
-        ),
-        Key(
-            "zone",
-            "Time zone of `cron`. When clocks change, a skipped time runs right after the change, and a repeated time "
-            "runs once; `*` in hours or minutes runs in both.",
-            One("a time zone"),
-            default="UTC",
-            examples=("Europe/Berlin",),
-        ),
-        Key(
-            "params",
-            "Parameters of the job, as in `POST /api/v1/jobs`.",
-            own_names("parameters by name", Either((ANY, Many("values", ANY))), pattern="^[a-z][a-z0-9_]{0,99}$"),
-            examples=("{ full: true }",),
-        ),
-        Key(
-            "catch_up",
-            "Handling of due times that passed while no process ran jobs: `skip` runs none of them, `last` only the "
-            "newest, `all` each, one after the other.",
-            choice(SKIP, LAST, ALL),
-            default=LAST,
-        ),
-        Key("timeout", "Time limit of a run, up to 7d.", DURATION, default="1h", examples=("30m",)),
-        Key(
-            "retries",
-            "Number of retries after a failed run, 0 to 10: after 30 s, then 60 s, and so on.",
-            WHOLE,
-            default="0",
-            examples=("2",),
-        ),
-        Key(
-            "overlap",
-            "Handling of a due time while the previous run still waits or runs: `skip` leaves it out, `queue` runs it "
-            "afterwards.",
-            choice(SKIP, QUEUE),
-            default=SKIP,
-        ),
-        Key("paused", "true: the schedule does not run.", SWITCH, default="false"),
-    ),
+SCHEDULE: Final = mapping_shape(
+    """a schedule
+
+    kind: The kind of job to run, as listed by `shroff jobs kinds`.
+        Example: marts
+    cron: When to run: minute, hour, day of the month, month and day of the week, as in crontab.
+        Example: '0 5 * * *'
+        Example: '*/15 * * * 1-5'
+    zone: Time zone of `cron`. When clocks change, a skipped time runs right after the change, and a repeated time runs
+        once; `*` in hours or minutes runs in both.
+        Default: UTC
+        Example: Europe/Berlin
+    params: Parameters of the job, as in `POST /api/v1/jobs`.
+        Example: { full: true }
+    catch_up: Handling of due times that passed while no process ran jobs: `skip` runs none of them, `last` only the
+        newest, `all` each, one after the other.
+        Default: last
+    timeout: Time limit of a run, up to 7d.
+        Default: 1h
+        Example: 30m
+    retries: Number of retries after a failed run, 0 to 10: after 30 s, then 60 s, and so on.
+        Default: 0
+        Example: 2
+    overlap: Handling of a due time while the previous run still waits or runs: `skip` leaves it out, `queue` runs it
+        afterwards.
+        Default: skip
+    paused: true: the schedule does not run.
+        Default: false
+    """,
+    kind=Required(One("a kind of job", r"^[a-z][a-z0-9-]{0,49}$")),
+    cron=Required(One("a cron expression")),
+    zone=One("a time zone"),
+    params=own_names("parameters by name", Either((ANY, Many("values", ANY))), pattern="^[a-z][a-z0-9_]{0,99}$"),
+    catch_up=choice(SKIP, LAST, ALL),
+    timeout=DURATION,
+    retries=WHOLE,
+    overlap=choice(SKIP, QUEUE),
+    paused=SWITCH,
 )
 SCHEDULES: Final = own_names("schedules by name", SCHEDULE)
 

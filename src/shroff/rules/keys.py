@@ -12,11 +12,12 @@ from shroff.language.keys import (
     NAME_PATTERN,
     PERCENT,
     SWITCH,
-    Key,
     Many,
     MappingShape,
     One,
+    Required,
     choice,
+    mapping_shape,
     own_names,
 )
 
@@ -30,108 +31,73 @@ _TEST_EVENT: Final = MappingShape(
     pattern=NAME_PATTERN,
     is_single=True,
 )
-TEST: Final = MappingShape(
-    "a test",
-    (
-        Key("name", "The test's description, for people.", ANY, is_required=True, examples=("two quick round trips",)),
-        Key(
-            "events",
-            "The events, in log order.",
-            Many("events", _TEST_EVENT),
-            is_required=True,
-            examples=("[{ payment: { card: c1, at: 2026-03-01T10:00:00Z, amount: 1.00 } }]",),
-        ),
-        Key(
-            "hits",
-            "For each event of the rule's type, whether the rule hits; for a table, the row that hits, or false.",
-            Many("true, false or a row, each", ANY),
-            is_required=True,
-            examples=("[false, true]",),
-        ),
-    ),
+TEST: Final = mapping_shape(
+    """a test
+
+    name: The test's description, for people.
+        Example: two quick round trips
+    events: The events, in log order.
+        Example: [{ payment: { card: c1, at: 2026-03-01T10:00:00Z, amount: 1.00 } }]
+    hits: For each event of the rule's type, whether the rule hits; for a table, the row that hits, or false.
+        Example: [false, true]
+    """,
+    name=Required(ANY),
+    events=Required(Many("events", _TEST_EVENT)),
+    hits=Required(Many("true, false or a row, each", ANY)),
 )
-RULE: Final = MappingShape(
-    "a rule",
-    (
-        Key(
-            "id",
-            "The rule's id and reason code. It must be unique; never reuse it for a different condition.",
-            One("a name", "^[a-z][a-z0-9_]{0,199}$"),
-            is_required=True,
-            examples=("card_testing",),
-        ),
-        Key("on", "The event type that the rule checks.", NAME, is_required=True, examples=("payment",)),
-        Key(
-            "by",
-            "The entity to flag. Aggregates in `when` use its key, and `since flag` refers to its events.",
-            NAME,
-            is_required=True,
-            examples=("card",),
-        ),
-        Key(
-            "when",
-            "The condition; required, unless the rule has a table. If its value is missing, the rule does not hit.",
-            EXPRESSION,
-            examples=("card.payments_10m >= 5 and card.largest_10m <= 2.50",),
-        ),
-        Key(
-            "reason",
-            "The reason shown to readers; an expression in braces is replaced by its value.",
-            ANY,
-            default="the id, in words",
-            examples=('"{card.payments_10m} payments in 10 minutes, none above {card.largest_10m}"',),
-        ),
-        Key(
-            "effect",
-            "The effect of a hit; required, unless the rows of a table have their own. Decline has priority over "
-            "review, and review over challenge. `allow` cancels review and challenge, but never a rule's decline; "
-            "`note` is only recorded.",
-            choice(*EFFECTS),
-            examples=("review",),
-        ),
-        Key("notify", "Who is notified of a hit: analysts, customer, or the name of a notice.", ANY, examples=TOLD),
-        Key(
-            "shadow",
-            "true: evaluated and recorded, without effect.",
-            SWITCH,
-            default="false",
-            examples=("true",),
-        ),
-        Key(
-            "expires",
-            "The last day of the rule, by event time in UTC.",
-            One("a day such as 2027-12-31", r"^\d{4}-\d{1,2}-\d{1,2}$"),
-            examples=("2027-12-31",),
-        ),
-        Key(
-            "rollout",
-            "The share of keys for which the rule is active, chosen by a hash of the key; for other keys it is in "
-            "shadow.",
-            PERCENT,
-            default="100%",
-            examples=("10%",),
-        ),
-        Key(
-            "table",
-            "A decision table: a line of columns and below it its rows, with bars between the cells. The first row "
-            "whose cells are all true hits, as the rule `id.row`. A column is an operand, or one of row, effect, "
-            "reason, notify, shadow, expires and rollout.",
-            ANY,
-            examples=('"this.amount | effect\\n> 1_000 | review"',),
-        ),
-        Key(
-            "scorecard",
-            "Points and conditions: the points of all that are true add up.",
-            ANY,
-            examples=('"points | when\\n20 | this.amount > 1_000"',),
-        ),
-        Key(
-            "bands",
-            "A table whose column `points` is the sum of the scorecard.",
-            ANY,
-            examples=('"points | effect\\n>= 20 | review"',),
-        ),
-        Key("tests", "Tests of the rule, run by `shroff check`.", Many("tests", TEST)),
-    ),
+RULE: Final = mapping_shape(
+    r"""a rule
+
+    id: The rule's id and reason code. It must be unique; never reuse it for a different condition.
+        Example: card_testing
+    on: The event type that the rule checks.
+        Example: payment
+    by: The entity to flag. Aggregates in `when` use its key, and `since flag` refers to its events.
+        Example: card
+    when: The condition; required, unless the rule has a table. If its value is missing, the rule does not hit.
+        Example: card.payments_10m >= 5 and card.largest_10m <= 2.50
+    reason: The reason shown to readers; an expression in braces is replaced by its value.
+        Default: the id, in words
+        Example: "{card.payments_10m} payments in 10 minutes, none above {card.largest_10m}"
+    effect: The effect of a hit; required, unless the rows of a table have their own. Decline has priority over review,
+        and review over challenge. `allow` cancels review and challenge, but never a rule's decline; `note` is only
+        recorded.
+        Example: review
+    notify: Who is notified of a hit: analysts, customer, or the name of a notice.
+        Example: analysts
+        Example: customer
+    shadow: true: evaluated and recorded, without effect.
+        Default: false
+        Example: true
+    expires: The last day of the rule, by event time in UTC.
+        Example: 2027-12-31
+    rollout: The share of keys for which the rule is active, chosen by a hash of the key; for other keys it is in
+        shadow.
+        Default: 100%
+        Example: 10%
+    table: A decision table: a line of columns and below it its rows, with bars between the cells. The first row whose
+        cells are all true hits, as the rule `id.row`. A column is an operand, or one of row, effect, reason, notify,
+        shadow, expires and rollout.
+        Example: "this.amount | effect\n> 1_000 | review"
+    scorecard: Points and conditions: the points of all that are true add up.
+        Example: "points | when\n20 | this.amount > 1_000"
+    bands: A table whose column `points` is the sum of the scorecard.
+        Example: "points | effect\n>= 20 | review"
+    tests: Tests of the rule, run by `shroff check`.
+    """,
+    id=Required(One("a name", "^[a-z][a-z0-9_]{0,199}$")),
+    on=Required(NAME),
+    by=Required(NAME),
+    when=EXPRESSION,
+    reason=ANY,
+    effect=choice(*EFFECTS),
+    notify=ANY,
+    shadow=SWITCH,
+    expires=One("a day such as 2027-12-31", r"^\d{4}-\d{1,2}-\d{1,2}$"),
+    rollout=PERCENT,
+    table=ANY,
+    scorecard=ANY,
+    bands=ANY,
+    tests=Many("tests", TEST),
 )
 RULES: Final = Many("rules", RULE)

@@ -16,59 +16,58 @@ from shroff.plugins import loader
 from shroff.plugins.language import BOOLEAN, Node, Scope
 from shroff.plugins.loader import AddedFile, FileContext, YamlMapping, YamlNode, YamlSequence
 from shroff.plugins.loader import YamlScalar as Scalar
-from shroff.plugins.settings import DURATION, EXPRESSION, NAME, Either, Key, Many, MappingShape, choice, own_names
+from shroff.plugins.settings import (
+    DURATION,
+    EXPRESSION,
+    NAME,
+    Either,
+    Many,
+    Required,
+    choice,
+    mapping_shape,
+    own_names,
+)
 from shroff_plugins.analytics.report_keys import split_mistake
 
 FILE: Final = "funnels.yaml"
 STEPS: Final = (2, 20)  # of a funnel
 FUNNELS_MAX: Final = 200
 AFTER, EVER = "after", "ever"
-STEP: Final = MappingShape(
-    "a step",
-    (
-        Key("name", "The step's name. By default its event types.", NAME, examples=("logged_in",)),
-        Key(
-            "event",
-            "The event type, or several; an event of any of them completes the step.",
-            Either((NAME, Many("event types", NAME))),
-            is_required=True,
-            examples=("app_event", "[login, payment]"),
-        ),
-        Key(
-            "where",
-            "Only events with this condition, an expression over `this`.",
-            EXPRESSION,
-            examples=("this.name == 'USER_LOGGED_IN'",),
-        ),
-    ),
+STEP: Final = mapping_shape(
+    """a step
+
+    name: The step's name. By default its event types.
+        Example: logged_in
+    event: The event type, or several; an event of any of them completes the step.
+        Example: app_event
+        Example: [login, payment]
+    where: Only events with this condition, an expression over `this`.
+        Example: this.name == 'USER_LOGGED_IN'
+    """,
+    name=NAME,
+    event=Required(Either((NAME, Many("event types", NAME)))),
+    where=EXPRESSION,
 )
-FUNNEL: Final = MappingShape(
-    "a funnel",
-    (
-        Key(
-            "user",
-            "The user: an entity with a key in all event types of the steps, or a field of all.",
-            NAME,
-            is_required=True,
-            examples=("customer",),
-        ),
-        Key(
-            "steps",
-            "The steps in order, 2 to 20: event types, or mappings with `event`, `where` and `name`.",
-            Many("steps", Either((NAME, STEP))),
-            is_required=True,
-            examples=("[signed_up, { event: payment, where: this.amount > 100 }]",),
-        ),
-        Key("within", "Maximum time between a step and the next.", DURATION, examples=("7d",)),
-        Key(
-            "next",
-            "Which next step prevents a drop-off: `after`, one that comes later; `ever`, one at any time before the "
-            "end of the last day.",
-            choice(AFTER, EVER),
-            default=AFTER,
-        ),
-        Key("split", "Splits all numbers by the values of this field.", NAME, examples=("channel",)),
-    ),
+FUNNEL: Final = mapping_shape(
+    """a funnel
+
+    user: The user: an entity with a key in all event types of the steps, or a field of all.
+        Example: customer
+    steps: The steps in order, 2 to 20: event types, or mappings with `event`, `where` and `name`.
+        Example: [signed_up, { event: payment, where: this.amount > 100 }]
+    within: Maximum time between a step and the next.
+        Example: 7d
+    next: Which next step prevents a drop-off: `after`, one that comes later; `ever`, one at any time before the end of
+        the last day.
+        Default: after
+    split: Splits all numbers by the values of this field.
+        Example: channel
+    """,
+    user=Required(NAME),
+    steps=Required(Many("steps", Either((NAME, STEP)))),
+    within=DURATION,
+    next=choice(AFTER, EVER),
+    split=NAME,
 )
 FUNNELS: Final = own_names("funnels by name", FUNNEL)
 

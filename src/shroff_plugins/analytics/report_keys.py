@@ -32,8 +32,8 @@ from shroff.plugins.settings import (
     Either,
     Key,
     Many,
-    MappingShape,
     choice,
+    mapping_shape,
     own_names,
 )
 
@@ -50,51 +50,64 @@ _EVENTS: Final = Either((NAME, Many("event types", NAME)))
 _WHERE: Final = Key(
     "where", "Only events with this condition, an expression over `this`.", EXPRESSION, examples=("this.amount >= 100",)
 )
-FIGURE: Final = MappingShape(
-    "a figure",
-    (
-        Key("label", "The label of the figure in the mail.", ANY, default="its name", examples=("Money saved",)),
-        Key(
-            "event",
-            "The event type, or several. Without other keys, the figure counts their events of the day.",
-            _EVENTS,
-            examples=("saving", "[app_event, saving]"),
-        ),
-        _WHERE,
-        Key(
-            "distinct",
-            "Counts distinct users instead of events: an entity with a key in all of these event types, or a field of "
-            "all.",
+FIGURE: Final = mapping_shape(
+    """a figure
+
+    label: The label of the figure in the mail.
+        Default: its name
+        Example: Money saved
+    event: The event type, or several. Without other keys, the figure counts their events of the day.
+        Example: saving
+        Example: [app_event, saving]
+    distinct: Counts distinct users instead of events: an entity with a key in all of these event types, or a field of
+        all.
+        Example: user
+    also: With `distinct`: only users who also had such an event within the same days.
+        Example: saving
+        Example: { event: app_event, where: this.name == 'OPENED' }
+    sum: Sums an amount or number instead of counting.
+        Example: this.amount
+    fact: A feature of one key at the end of the day.
+        Example: shop.balance
+    key: With `fact`: the key; a key of several parts as a JSON list.
+        Example: s-1
+    value: An expression over figures above it. A division by 0 gives a missing value, shown as a dash.
+        Example: figures.opened_and_saved / figures.opened
+    as: Format; `percent` shows 0.25 as 25 %.
+        Default: money for amounts, else number
+    hidden: true: not shown; for use in other figures.
+        Default: false
+    """,
+    label=ANY,
+    event=_EVENTS,
+    where=_WHERE,
+    distinct=NAME,
+    also=Either(
+        (
             NAME,
-            examples=("user",),
-        ),
-        Key(
-            "also",
-            "With `distinct`: only users who also had such an event within the same days.",
-            Either(
-                (NAME, MappingShape("events of the same users", (Key("event", "The event types.", _EVENTS), _WHERE)))
+            mapping_shape(
+                """events of the same users
+
+                event: The event types.
+                """,
+                event=_EVENTS,
+                where=_WHERE,
             ),
-            examples=("saving", "{ event: app_event, where: this.name == 'OPENED' }"),
-        ),
-        Key("sum", "Sums an amount or number instead of counting.", EXPRESSION, examples=("this.amount",)),
-        Key(
-            "days",
-            f"Number of days, up to {DAYS_MAX}; the last is the day of the report.",
-            WHOLE,
-            default="1",
-            examples=("7",),
-        ),
-        Key("fact", "A feature of one key at the end of the day.", ANY, examples=("shop.balance",)),
-        Key("key", "With `fact`: the key; a key of several parts as a JSON list.", ANY, examples=("s-1",)),
-        Key(
-            "value",
-            "An expression over figures above it. A division by 0 gives a missing value, shown as a dash.",
-            EXPRESSION,
-            examples=("figures.opened_and_saved / figures.opened",),
-        ),
-        Key("as", "Format; `percent` shows 0.25 as 25 %.", choice(*AS), default="money for amounts, else number"),
-        Key("hidden", "true: not shown; for use in other figures.", SWITCH, default="false"),
+        )
     ),
+    sum=EXPRESSION,
+    days=Key(
+        "days",
+        f"Number of days, up to {DAYS_MAX}; the last is the day of the report.",
+        WHOLE,
+        default="1",
+        examples=("7",),
+    ),
+    fact=ANY,
+    key=ANY,
+    value=EXPRESSION,
+    as_=choice(*AS),
+    hidden=SWITCH,
 )
 FIGURES: Final = own_names("figures by name", FIGURE)
 

@@ -29,8 +29,10 @@ from shroff.plugins.settings import (
     Many,
     MappingShape,
     One,
+    Required,
     choice,
     last_part,
+    mapping_shape,
     own_names,
     sqlite_in_folder,
 )
@@ -75,40 +77,27 @@ def outcomes_mistake(options: Mapping[str, Any]) -> str:
 
 TABLE: Final = AdapterSettings(
     "New rows of a table or view of PostgreSQL, MariaDB or SQLite, found by an increasing column.",
-    MappingShape(
-        "a table",
-        (
-            Key(
-                "url",
-                "The database.",
-                ADDRESS,
-                is_required=True,
-                examples=("postgresql://reader:${DB_PASSWORD}@db.bank/core",),
-            ),
-            Key(
-                "table",
-                "The table or view; with a schema as SCHEMA.NAME.",
-                One("a name", r"^[A-Za-z_][A-Za-z0-9_$]{0,62}(\.[A-Za-z_][A-Za-z0-9_$]{0,62})?$"),
-                is_required=True,
-                examples=("payments",),
-            ),
-            Key(
-                "by",
-                "The column that increases with each row: a whole number, or a time.",
-                One("a name", r"^[A-Za-z_][A-Za-z0-9_$]{0,62}$"),
-                is_required=True,
-                examples=("id",),
-            ),
-            Key(
-                "overlap",
-                "How far before the last row each read begins, to catch rows that were committed late: a whole number "
-                "of the column, or a duration. Known rows are duplicates.",
-                One("a whole number or a duration", r"^[0-9]{1,15}(ms|s|m|h|d)?$"),
-                default=f"{OVERLAP}, for a time {OVERLAP_TIME}",
-                examples=("1h",),
-            ),
-            Key("rows", "Number of rows per read; more only if they share one value.", WHOLE, default=ROWS),
-        ),
+    mapping_shape(
+        """a table
+
+        url: The database.
+            Example: postgresql://reader:${DB_PASSWORD}@db.bank/core
+        table: The table or view; with a schema as SCHEMA.NAME.
+            Example: payments
+        by: The column that increases with each row: a whole number, or a time.
+            Example: id
+        overlap: How far before the last row each read begins, to catch rows that were committed late: a whole number of
+            the column, or a duration. Known rows are duplicates.
+            Default: 1000, for a time 5m
+            Example: 1h
+        rows: Number of rows per read; more only if they share one value.
+            Default: 10000
+        """,
+        url=Required(ADDRESS),
+        table=Required(One("a name", r"^[A-Za-z_][A-Za-z0-9_$]{0,62}(\.[A-Za-z_][A-Za-z0-9_$]{0,62})?$")),
+        by=Required(One("a name", r"^[A-Za-z_][A-Za-z0-9_$]{0,62}$")),
+        overlap=One("a whole number or a duration", r"^[0-9]{1,15}(ms|s|m|h|d)?$"),
+        rows=WHOLE,
     ),
     placed=sqlite_in_folder,
     moves_rows=True,  # a range of rows is a file, and the next one begins before its end
@@ -157,96 +146,71 @@ AMPLITUDE: Final = AdapterSettings(
 )
 SNS: Final = AdapterSettings(
     "Topics of Amazon SNS, which posts their messages to `/hooks/NAME`.",
-    MappingShape(
-        "topics of Amazon SNS",
-        (
-            Key(
-                "topics",
-                "The ARNs of the accepted topics.",
-                Many("a list of ARNs", One("the ARN of a topic", rf"^({TOPIC_ARN}|{VARIABLE})$")),
-                is_required=True,
-                examples=("['arn:aws:sns:eu-west-1:123456789012:savings']",),
-            ),
-            Key(
-                "subscribe",
-                "How subscriptions are confirmed: automatically (`auto`), or with `shroff sources confirm` (`ask`).",
-                choice("ask", "auto"),
-                default="ask",
-            ),
-            Key(
-                "password",
-                "USER:PASSWORD, as in the URL set in SNS (`https://USER:PASSWORD@bank.example/hooks/NAME`). Raw "
-                "delivery requires it, because it is not signed. If set, every request needs it.",
-                One("USER:PASSWORD", rf"^([^:\s]+:\S+|{VARIABLE})$"),
-                examples=("${SNS_PASSWORD}",),
-            ),
-            Key(
-                "certificates",
-                "A folder with the certificates of SNS (`*.pem`, named as in their URLs), for a service without "
-                "access to the internet. By default, they are downloaded.",
-                FILE,
-                examples=("certs/sns",),
-            ),
-            *CALLS,
-        ),
+    mapping_shape(
+        """topics of Amazon SNS
+
+        topics: The ARNs of the accepted topics.
+            Example: ['arn:aws:sns:eu-west-1:123456789012:savings']
+        subscribe: How subscriptions are confirmed: automatically (`auto`), or with `shroff sources confirm` (`ask`).
+            Default: ask
+        password: USER:PASSWORD, as in the URL set in SNS (`https://USER:PASSWORD@bank.example/hooks/NAME`). Raw
+            delivery requires it, because it is not signed. If set, every request needs it.
+            Example: ${SNS_PASSWORD}
+        certificates: A folder with the certificates of SNS (`*.pem`, named as in their URLs), for a service without
+            access to the internet. By default, they are downloaded.
+            Example: certs/sns
+        """,
+        *CALLS,
+        topics=Required(Many("a list of ARNs", One("the ARN of a topic", rf"^({TOPIC_ARN}|{VARIABLE})$"))),
+        subscribe=choice("ask", "auto"),
+        password=One("USER:PASSWORD", rf"^([^:\s]+:\S+|{VARIABLE})$"),
+        certificates=FILE,
     ),
     is_called=True,
 )
 PUBSUB_PUSH: Final = AdapterSettings(
     "A push subscription of Google Pub/Sub, with authentication, that posts to `/hooks/NAME`.",
-    MappingShape(
-        "push subscriptions of Google Pub/Sub",
-        (
-            Key(
-                "audience",
-                "The audience of the subscription's tokens.",
-                One("a text", r"^\S+$"),
-                is_required=True,
-                examples=("https://bank.example/hooks/app_events",),
-            ),
-            Key(
-                "service_account",
-                "The service account that signs the subscription's requests.",
-                One("a mail address", rf"^([^@\s]+@[^@\s]+|{VARIABLE})$"),
-                is_required=True,
-                examples=("push@my-project.iam.gserviceaccount.com",),
-            ),
-            Key(
-                "subscriptions",
-                "Only these subscriptions. By default, every one of the service account with this audience.",
-                Many("a list of subscriptions", One("a subscription", r"^projects/\S+/subscriptions/\S+$")),
-                examples=("[projects/my-project/subscriptions/shroff]",),
-            ),
-            Key(
-                "body",
-                "The body of a request: the message in Pub/Sub's own JSON (`wrapped`), or the message alone "
-                "(`unwrapped`).",
-                choice("wrapped", "unwrapped"),
-                default="wrapped",
-            ),
-            *CALLS,
-        ),
+    mapping_shape(
+        """push subscriptions of Google Pub/Sub
+
+        audience: The audience of the subscription's tokens.
+            Example: https://bank.example/hooks/app_events
+        service_account: The service account that signs the subscription's requests.
+            Example: push@my-project.iam.gserviceaccount.com
+        subscriptions: Only these subscriptions. By default, every one of the service account with this audience.
+            Example: [projects/my-project/subscriptions/shroff]
+        body: The body of a request: the message in Pub/Sub's own JSON (`wrapped`), or the message alone (`unwrapped`).
+            Default: wrapped
+        """,
+        *CALLS,
+        audience=Required(One("a text", r"^\S+$")),
+        service_account=Required(One("a mail address", rf"^([^@\s]+@[^@\s]+|{VARIABLE})$")),
+        subscriptions=Many("a list of subscriptions", One("a subscription", r"^projects/\S+/subscriptions/\S+$")),
+        body=choice("wrapped", "unwrapped"),
     ),
     is_called=True,
 )
 REDIS: Final = AdapterSettings(
     "Streams of a Redis server.",
-    MappingShape(
-        "streams of a Redis server",
-        (
-            Key("url", "The server.", ADDRESS, is_required=True, examples=("redis://localhost:6379/0",)),
-            Key(
-                "streams",
-                "The stream of each event type. In a stream under `any`, each entry names its own type.",
-                own_names("event types with their streams", OUTSIDE_NAME),
-                is_required=True,
-                examples=("{ payment: payments }",),
-            ),
-            Key("labels", "The stream of labels.", OUTSIDE_NAME),
-            Key("field", "The field of an entry with the message.", OUTSIDE_NAME, default="event"),
-            Key("dead_letters", DEAD_LETTERS, OUTSIDE_NAME),
-            Key("trim", "Whether to delete stream entries that a saved snapshot covers.", SWITCH, default="false"),
-        ),
+    mapping_shape(
+        """streams of a Redis server
+
+        url: The server.
+            Example: redis://localhost:6379/0
+        streams: The stream of each event type. In a stream under `any`, each entry names its own type.
+            Example: { payment: payments }
+        labels: The stream of labels.
+        field: The field of an entry with the message.
+            Default: event
+        trim: Whether to delete stream entries that a saved snapshot covers.
+            Default: false
+        """,
+        url=Required(ADDRESS),
+        streams=Required(own_names("event types with their streams", OUTSIDE_NAME)),
+        labels=OUTSIDE_NAME,
+        field=OUTSIDE_NAME,
+        dead_letters=Key("dead_letters", DEAD_LETTERS, OUTSIDE_NAME),
+        trim=SWITCH,
     ),
     schemes={"redis": 6379, "rediss": 6379},
     form="redis://HOST:PORT/DATABASE/STREAM",
@@ -255,31 +219,22 @@ REDIS: Final = AdapterSettings(
 )
 PUBSUB_PULL: Final = AdapterSettings(
     "Subscriptions of Google Pub/Sub, which a worker pulls.",
-    MappingShape(
-        "pull subscriptions of Google Pub/Sub",
-        (
-            Key(
-                "subscriptions",
-                "The subscription of each event type. In one under `any`, each message names its own type.",
-                own_names("event types with their subscriptions", SUBSCRIPTION),
-                is_required=True,
-                examples=("{ payment: projects/my-project/subscriptions/payments }",),
-            ),
-            Key("labels", "The subscription of labels.", SUBSCRIPTION),
-            Key("dead_letters", DEAD_LETTERS, TOPIC, examples=("projects/my-project/topics/refused",)),
-            Key(
-                "messages",
-                "Maximum number of unacknowledged messages of a subscription.",
-                One("a whole number from 1 to 100000", r"^([1-9]\d{0,4}|100000)$", kinds=(TEXT, NUMBER)),
-                default="5000",
-            ),
-            Key(
-                "bytes",
-                "Maximum total bytes of these messages.",
-                One("a whole number of bytes, of four digits or more", r"^[1-9]\d{3,10}$", kinds=(TEXT, NUMBER)),
-                default=str(64 << 20),
-            ),
-        ),
+    mapping_shape(
+        """pull subscriptions of Google Pub/Sub
+
+        subscriptions: The subscription of each event type. In one under `any`, each message names its own type.
+            Example: { payment: projects/my-project/subscriptions/payments }
+        labels: The subscription of labels.
+        messages: Maximum number of unacknowledged messages of a subscription.
+            Default: 5000
+        bytes: Maximum total bytes of these messages.
+            Default: 67108864
+        """,
+        subscriptions=Required(own_names("event types with their subscriptions", SUBSCRIPTION)),
+        labels=SUBSCRIPTION,
+        dead_letters=Key("dead_letters", DEAD_LETTERS, TOPIC, examples=("projects/my-project/topics/refused",)),
+        messages=One("a whole number from 1 to 100000", r"^([1-9]\d{0,4}|100000)$", kinds=(TEXT, NUMBER)),
+        bytes=One("a whole number of bytes, of four digits or more", r"^[1-9]\d{3,10}$", kinds=(TEXT, NUMBER)),
     ),
     schemes={"pubsub": None},
     form="pubsub://PROJECT/SUBSCRIPTION",
@@ -290,20 +245,19 @@ PUBSUB_PULL: Final = AdapterSettings(
 )
 PUBSUB_SINK: Final = AdapterSettings(
     "Messages in a topic of Google Pub/Sub, at least once, each with attributes by which a reader knows it again.",
-    MappingShape(
-        "a topic of Google Pub/Sub",
-        (
-            replace(TAKE, shape=choice("decisions", "flags", "events")),
-            Key("topic", "The topic.", TOPIC, is_required=True, examples=("projects/bank/topics/decisions",)),
-            Key(
-                "ordering_key",
-                "The field of the event whose value is the ordering key, such as that of a card: messages of one key "
-                "are published in the order of the log.",
-                One("a name", NAME_PATTERN),
-                examples=("card",),
-            ),
-            OUTCOMES,
-        ),
+    mapping_shape(
+        """a topic of Google Pub/Sub
+
+        topic: The topic.
+            Example: projects/bank/topics/decisions
+        ordering_key: The field of the event whose value is the ordering key, such as that of a card: messages of one
+            key are published in the order of the log.
+            Example: card
+        """,
+        take=replace(TAKE, shape=choice("decisions", "flags", "events")),
+        topic=Required(TOPIC),
+        ordering_key=One("a name", NAME_PATTERN),
+        outcomes=OUTCOMES,
     ),
     mistake=outcomes_mistake,
     is_prepared=True,

@@ -21,7 +21,17 @@ from shroff.plugins.loader import AddedFile, FileContext, YamlMapping, YamlNode
 from shroff.plugins.loader import YamlScalar as Scalar
 from shroff.plugins.loader import YamlSequence as Sequence
 from shroff.plugins.project import OUTCOMES
-from shroff.plugins.settings import ANY, EXPRESSION, NAME, SWITCH, Either, Key, Many, MappingShape, own_names
+from shroff.plugins.settings import (
+    ANY,
+    EXPRESSION,
+    NAME,
+    SWITCH,
+    Either,
+    Many,
+    Required,
+    mapping_shape,
+    own_names,
+)
 from shroff_plugins.earlier_calls.questions import QUESTION, SENDING, AskingCall, load_question, load_sending
 
 FILE: Final = "calls.yaml"
@@ -50,43 +60,31 @@ DECISION_TYPES: Final[Mapping[str, Type]] = {
     "receipt": TEXT,
 }
 _ANY_NAME: Final = r"^\S(.{0,98}\S)?$"
-CALL: Final = MappingShape(
-    "a call about an event",
-    (
-        Key("event", "The event type of the body, a decided type.", NAME, is_required=True, examples=("payment",)),
-        Key(
-            "write",
-            "true: the event is stored in the log like a posted event; the body must have its id and time. false: the "
-            "answer is the decision that the event would get, and nothing is stored; a missing id or time is "
-            "generated.",
-            SWITCH,
-            default="false",
-            examples=("true",),
-        ),
-        Key(
-            "lists",
-            "The lists of the body, with a name for each value in order; `_` for a value that is not used. `v1?`: the "
-            "value may be null. A body with more or fewer values, or null elsewhere, is refused.",
-            own_names("lists with the names of their values", Many("names", ANY), pattern=_ANY_NAME),
-            examples=("{ features: [time, v1, v2, amount] }",),
-        ),
-        Key(
-            "fields",
-            "Maps the body to fields, as `from` does in events.yaml: `row` is the body, with the values of its lists "
-            "by name. A field without an expression takes the value of the same name.",
-            own_names("expressions by field", EXPRESSION),
-            examples=("{ amount: money(row.Amount) }",),
-        ),
-        Key(
-            "answer",
-            "The response: names, each with an expression over `score`, `decision.outcome`, `decision.id`, "
-            "`decision.seq`, `decision.receipt`, `this` and the features of the decision. A list of features, such as "
-            "`card.*` for all of an entity, gives an object.",
-            own_names("names of the answer", Either((EXPRESSION, Many("features", ANY))), pattern=_ANY_NAME),
-            is_required=True,
-            examples=("{ prediction: 1 when decision.outcome != 'approve' else 0 }",),
-        ),
-    ),
+CALL: Final = mapping_shape(
+    """a call about an event
+
+    event: The event type of the body, a decided type.
+        Example: payment
+    write: true: the event is stored in the log like a posted event; the body must have its id and time. false: the
+        answer is the decision that the event would get, and nothing is stored; a missing id or time is generated.
+        Default: false
+        Example: true
+    lists: The lists of the body, with a name for each value in order; `_` for a value that is not used. `v1?`: the
+        value may be null. A body with more or fewer values, or null elsewhere, is refused.
+        Example: { features: [time, v1, v2, amount] }
+    fields: Maps the body to fields, as `from` does in events.yaml: `row` is the body, with the values of its lists by
+        name. A field without an expression takes the value of the same name.
+        Example: { amount: money(row.Amount) }
+    answer: The response: names, each with an expression over `score`, `decision.outcome`, `decision.id`,
+        `decision.seq`, `decision.receipt`, `this` and the features of the decision. A list of features, such as
+        `card.*` for all of an entity, gives an object.
+        Example: { prediction: 1 when decision.outcome != 'approve' else 0 }
+    """,
+    event=Required(NAME),
+    write=SWITCH,
+    lists=own_names("lists with the names of their values", Many("names", ANY), pattern=_ANY_NAME),
+    fields=own_names("expressions by field", EXPRESSION),
+    answer=Required(own_names("names of the answer", Either((EXPRESSION, Many("features", ANY))), pattern=_ANY_NAME)),
 )
 CALLS: Final = own_names(
     "paths with their calls", Either((CALL, QUESTION, SENDING)), pattern=PATH_PATTERN.replace("^", f"^(?!{_OURS})", 1)

@@ -19,7 +19,17 @@ from shroff.plugins.language import DeclaredNames, Node, RowValue, Scope, walk
 from shroff.plugins.loader import FileContext, YamlMapping, YamlNode
 from shroff.plugins.loader import YamlScalar as Scalar
 from shroff.plugins.loader import YamlSequence as Sequence
-from shroff.plugins.settings import ANY, EXPRESSION, Either, Key, Many, MappingShape, choice, own_names
+from shroff.plugins.settings import (
+    ANY,
+    EXPRESSION,
+    Either,
+    Key,
+    Many,
+    Required,
+    choice,
+    mapping_shape,
+    own_names,
+)
 
 REQUEST: Final = "request"  # what an answer reads of the request: row.request.NAME
 ITEMS_MAX: Final = 20  # of a list each of whose items asks
@@ -130,115 +140,91 @@ KINDS: Final[Mapping[str, CallKind]] = {**READS, **SENDS}
 _ANY_NAME: Final = r"^\S(.{0,98}\S)?$"
 _OBJECT: Final = own_names("expressions by name", EXPRESSION, pattern=_ANY_NAME)
 _ANSWER: Final = own_names("names of the answer", Either((EXPRESSION, _OBJECT)), pattern=_ANY_NAME)
-QUESTION: Final = MappingShape(
-    "a call that reads",
-    (
-        Key(
-            "reads",
-            "What the call reads: `counts` of events, `facts` (features of a key at a point in time), `flags` of a "
-            "key, drop-off and recovery of `funnels`, or `events` of a key. Nothing is written. The call needs the "
-            "permission `read:decisions`.",
-            choice(*READS),
-            is_required=True,
-            examples=("counts",),
+QUESTION: Final = mapping_shape(
+    """a call that reads
+
+    reads: What the call reads: `counts` of events, `facts` (features of a key at a point in time), `flags` of a key,
+        drop-off and recovery of `funnels`, or `events` of a key. Nothing is written. The call needs the permission
+        `read:decisions`.
+        Example: counts
+    method: The HTTP method: `post` with a JSON body, or `get` with query parameters, whose values are all texts.
+        Default: post
+        Example: get
+    unread: Names in a request that are ignored. Any other unknown name is refused, with its path.
+        Example: [accountId]
+    """,
+    reads=Required(choice(*READS)),
+    method=choice(*METHODS),
+    many=Key(
+        "many",
+        f"The list in the body, of 1 to {ITEMS_MAX} objects, each one a query; the answer is then a list, too.",
+        ANY,
+        examples=("eventsAndDatesList",),
+    ),
+    unread=Many("names", ANY),
+    ask=Key(
+        "ask",
+        "The parameters of the query, each an expression over `row`, the request; a plain `row.x` passes lists "
+        "and objects unchanged. "
+        + " ".join(
+            f"`{name}` takes {', '.join(f'`{key.encode_name}`' for key in msgspec.structs.fields(reads.question))}."
+            for name, reads in READS.items()
+        )
+        + " Missing values are left out.",
+        own_names("the query by its names", Either((EXPRESSION, Many("a list of expressions", EXPRESSION), _OBJECT))),
+        is_required=True,
+        examples=("{ entity: \"'user'\", key: row.userId }",),
+    ),
+    each=Key(
+        "each",
+        "The items of a list response: for each row found, names with an expression over `row`, and over the "
+        "request as `row.request`. "
+        + " ".join(
+            f"A row of `{name}` has {', '.join(f'`{column}`' for column in reads.of_row)}."
+            for name, reads in READS.items()
+            if reads.rows
         ),
-        Key(
-            "method",
-            "The HTTP method: `post` with a JSON body, or `get` with query parameters, whose values are all texts.",
-            choice(*METHODS),
-            default="post",
-            examples=("get",),
+        _ANSWER,
+        examples=("{ event_type: row.type, event_count: row.count }",),
+    ),
+    answer=Key(
+        "answer",
+        "Instead of `each`: names, each with an expression or an object of expressions; or one expression for the "
+        "whole response. "
+        + " ".join(
+            f"`{name}` has {', '.join(f'`{column}`' for column in reads.names)}." for name, reads in READS.items()
         ),
-        Key(
-            "many",
-            f"The list in the body, of 1 to {ITEMS_MAX} objects, each one a query; the answer is then a list, too.",
-            ANY,
-            examples=("eventsAndDatesList",),
-        ),
-        Key(
-            "unread",
-            "Names in a request that are ignored. Any other unknown name is refused, with its path.",
-            Many("names", ANY),
-            examples=("[accountId]",),
-        ),
-        Key(
-            "ask",
-            "The parameters of the query, each an expression over `row`, the request; a plain `row.x` passes lists "
-            "and objects unchanged. "
-            + " ".join(
-                f"`{name}` takes {', '.join(f'`{key.encode_name}`' for key in msgspec.structs.fields(reads.question))}."
-                for name, reads in READS.items()
-            )
-            + " Missing values are left out.",
-            own_names(
-                "the query by its names", Either((EXPRESSION, Many("a list of expressions", EXPRESSION), _OBJECT))
-            ),
-            is_required=True,
-            examples=("{ entity: \"'user'\", key: row.userId }",),
-        ),
-        Key(
-            "each",
-            "The items of a list response: for each row found, names with an expression over `row`, and over the "
-            "request as `row.request`. "
-            + " ".join(
-                f"A row of `{name}` has {', '.join(f'`{column}`' for column in reads.of_row)}."
-                for name, reads in READS.items()
-                if reads.rows
-            ),
-            _ANSWER,
-            examples=("{ event_type: row.type, event_count: row.count }",),
-        ),
-        Key(
-            "answer",
-            "Instead of `each`: names, each with an expression or an object of expressions; or one expression for the "
-            "whole response. "
-            + " ".join(
-                f"`{name}` has {', '.join(f'`{column}`' for column in reads.names)}." for name, reads in READS.items()
-            ),
-            Either((EXPRESSION, _ANSWER)),
-            examples=("{ matched: row.features['user.matched_48h'] }",),
-        ),
+        Either((EXPRESSION, _ANSWER)),
+        examples=("{ matched: row.features['user.matched_48h'] }",),
     ),
 )
 
 _BY_NAME: Final = {key.name: key for key in QUESTION.keys}
-SENDING: Final = MappingShape(
-    "a call that sends a mail",
-    (
-        Key(
-            "sends",
-            "What the call sends: a `mail`. The call needs the right `send:notices`. With a header `Idempotency-Key`, "
-            "a repeated request sends nothing.",
-            choice(*SENDS),
-            is_required=True,
-            examples=("mail",),
-        ),
-        Key(
-            "recipients",
-            f"The allowed recipients, 1 to {RECIPIENTS_MAX} addresses. A request with any other is refused, and "
-            "nothing is sent.",
-            Many("addresses", ANY),
-            is_required=True,
-            examples=("[analysts@bank.example]",),
-        ),
-        _BY_NAME["unread"],
-        Key(
-            "ask",
-            "The mail's parts, each an expression over `row`, the request: `kind`, which is `mail`, `to`, a list of "
-            "addresses, `subject` and `text`.",
-            _BY_NAME["ask"].shape,
-            is_required=True,
-            examples=("{ kind: \"'mail'\", to: row.contacts, subject: row.subject, text: row.message }",),
-        ),
-        Key(
-            "answer",
-            "The response after the mail server has accepted the mail: one expression, or names with expressions, "
-            "over `row.sent` (number of recipients) and `row.request`.",
-            _BY_NAME["answer"].shape,
-            is_required=True,
-            examples=("{ sent: row.sent }",),
-        ),
+SENDING: Final = mapping_shape(
+    """a call that sends a mail
+
+    sends: What the call sends: a `mail`. The call needs the right `send:notices`. With a header `Idempotency-Key`, a
+        repeated request sends nothing.
+        Example: mail
+    ask: The mail's parts, each an expression over `row`, the request: `kind`, which is `mail`, `to`, a list of
+        addresses, `subject` and `text`.
+        Example: { kind: "'mail'", to: row.contacts, subject: row.subject, text: row.message }
+    answer: The response after the mail server has accepted the mail: one expression, or names with expressions, over
+        `row.sent` (number of recipients) and `row.request`.
+        Example: { sent: row.sent }
+    """,
+    sends=Required(choice(*SENDS)),
+    recipients=Key(
+        "recipients",
+        f"The allowed recipients, 1 to {RECIPIENTS_MAX} addresses. A request with any other is refused, and "
+        "nothing is sent.",
+        Many("addresses", ANY),
+        is_required=True,
+        examples=("[analysts@bank.example]",),
     ),
+    unread=_BY_NAME["unread"],
+    ask=Required(_BY_NAME["ask"].shape),
+    answer=Required(_BY_NAME["answer"].shape),
 )
 
 Part = Node | tuple["Part", ...] | Mapping[str, "Part"]

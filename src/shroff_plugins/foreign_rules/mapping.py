@@ -7,46 +7,31 @@ from typing import Final
 from shroff.errors import Problem, nearest
 from shroff.plugins.loader import YamlMapping, check_keys, mapping, scalar
 from shroff.plugins.loader import read_yaml as read
-from shroff.plugins.settings import EXPRESSION, NAME, Key, MappingShape, own_names
+from shroff.plugins.settings import EXPRESSION, NAME, mapping_shape, own_names
 from shroff_plugins.foreign_rules.attributes import ENTITIES, Mapped
 
 _ANY_NAME: Final = r"^\S.{0,199}$"
-MAPPING: Final = MappingShape(
-    "a mapping of attributes and outcomes",
-    (
-        Key(
-            "attributes",
-            "Radar attributes as expressions over the event, its features and the score. Name metadata with its "
-            "colons.",
-            own_names("expressions by attribute", EXPRESSION, pattern=_ANY_NAME),
-            examples=("{ is_anonymous_ip: this.ip in lists.proxies, '::Customer Age::': this.customer_age }",),
-        ),
-        Key(
-            "entities",
-            "The entity for each of Radar's counts: billing_address, card, card_number, customer, email, ip, "
-            "ip_address and shipping_address.",
-            own_names("entities by their Radar names", NAME),
-            examples=("{ card_number: card, ip_address: address }",),
-        ),
-        Key(
-            "lists",
-            "The project's list for a Radar list, if their names differ.",
-            own_names("lists by their Radar names", NAME, pattern=_ANY_NAME),
-            examples=("{ email_blocklist: blocked_emails }",),
-        ),
-        Key(
-            "charges",
-            "Conditions for an authorized, declined or blocked earlier event, using its type's name.",
-            own_names("conditions by authorized, declined and blocked", EXPRESSION),
-            examples=("{ declined: payment.result == 'declined' }",),
-        ),
-        Key(
-            "outcomes",
-            "Effects for outcomes of Amazon Fraud Detector: allow, challenge, review or decline.",
-            own_names("effects by outcome", NAME, pattern=_ANY_NAME),
-            examples=("{ send_to_team: review }",),
-        ),
-    ),
+MAPPING: Final = mapping_shape(
+    """a mapping of attributes and outcomes
+
+    attributes: Radar attributes as expressions over the event, its features and the score. Name metadata with its
+        colons.
+        Example: { is_anonymous_ip: this.ip in lists.proxies, '::Customer Age::': this.customer_age }
+    entities: The entity for each of Radar's counts: billing_address, card, card_number, customer, email, ip, ip_address
+        and shipping_address.
+        Example: { card_number: card, ip_address: address }
+    lists: The project's list for a Radar list, if their names differ.
+        Example: { email_blocklist: blocked_emails }
+    charges: Conditions for an authorized, declined or blocked earlier event, using its type's name.
+        Example: { declined: payment.result == 'declined' }
+    outcomes: Effects for outcomes of Amazon Fraud Detector: allow, challenge, review or decline.
+        Example: { send_to_team: review }
+    """,
+    attributes=own_names("expressions by attribute", EXPRESSION, pattern=_ANY_NAME),
+    entities=own_names("entities by their Radar names", NAME),
+    lists=own_names("lists by their Radar names", NAME, pattern=_ANY_NAME),
+    charges=own_names("conditions by authorized, declined and blocked", EXPRESSION),
+    outcomes=own_names("effects by outcome", NAME, pattern=_ANY_NAME),
 )
 CHARGES: Final = ("authorized", "declined", "blocked")
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from shroff.language.keys import DURATION, Key, MappingShape, One, choice
+from shroff.language.keys import DURATION, One, Required, choice, mapping_shape
 from shroff.streams.settings import BUCKET, CALLS, AdapterSettings
 
 
@@ -18,35 +18,25 @@ def _placed(options: Mapping[str, Any], folder: Path) -> Mapping[str, Any]:
 
 FILES: Final = AdapterSettings(
     "Files of a folder, a bucket, or a list behind a URL: CSV, JSON lines, Parquet or Avro. Each file is taken once.",
-    MappingShape(
-        "new files",
-        (
-            Key(
-                "from",
-                "A folder, s3://bucket/prefix, gs://bucket/prefix, az://container/prefix, or the URL of a text with a "
-                "list of files.",
-                One("a folder or an address", r"^\S+$"),
-                is_required=True,
-                examples=("s3://mybank/exports",),
-            ),
-            Key(
-                "markers",
-                "Whether a file is complete only if a file with its name and `.done`, or a file `_SUCCESS`, is beside "
-                "it.",
-                choice("false", "true"),
-                default="false",
-            ),
-            Key(
-                "settled",
-                "How long a file of a folder must be unchanged to count as complete. Objects of a bucket are always "
-                "complete.",
-                DURATION,
-                default="2s",
-                examples=("1m",),
-            ),
-            *BUCKET,
-            *CALLS,
-        ),
+    mapping_shape(
+        """new files
+
+        from: A folder, s3://bucket/prefix, gs://bucket/prefix, az://container/prefix, or the URL of a text with a list
+            of files.
+            Example: s3://mybank/exports
+        markers: Whether a file is complete only if a file with its name and `.done`, or a file `_SUCCESS`, is beside
+            it.
+            Default: false
+        settled: How long a file of a folder must be unchanged to count as complete. Objects of a bucket are always
+            complete.
+            Default: 2s
+            Example: 1m
+        """,
+        *BUCKET,
+        *CALLS,
+        from_=Required(One("a folder or an address", r"^\S+$")),
+        markers=choice("false", "true"),
+        settled=DURATION,
     ),
     placed=_placed,
     is_called=True,

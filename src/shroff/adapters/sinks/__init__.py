@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from shroff.adapters.kafka import BROKERS, CLIENT
 from shroff.adapters.sinks.documents import document_mistake
-from shroff.language.keys import ANY, EXPRESSION, NAME_PATTERN, Key, MappingShape, One, choice
+from shroff.language.keys import ANY, EXPRESSION, NAME_PATTERN, Key, MappingShape, One, Required, choice, mapping_shape
 from shroff.streams.settings import (
     ADDRESS,
     BEGIN,
@@ -51,20 +51,20 @@ def route_mistake(options: Mapping[str, Any]) -> str:
 
 KAFKA: Final = AdapterSettings(
     "Messages in topics of a Kafka cluster, with the event's id as the key.",
-    MappingShape(
-        "topics of a Kafka cluster",
-        (
-            BROKERS,
-            Key("topic", "The topic of all messages.", TOPIC, examples=("decisions",)),
-            Key("by", "Chooses the topic: `outcome`, or a field of the event.", One("a name", NAME_PATTERN)),
-            Key(
-                "topics",
-                "The topic for each outcome or value.",
-                _ROUTE,
-                examples=("{ decline: fraud_transaction, else: non_fraud_transaction }",),
-            ),
-            CLIENT,
-        ),
+    mapping_shape(
+        """topics of a Kafka cluster
+
+        topic: The topic of all messages.
+            Example: decisions
+        by: Chooses the topic: `outcome`, or a field of the event.
+        topics: The topic for each outcome or value.
+            Example: { decline: fraud_transaction, else: non_fraud_transaction }
+        """,
+        brokers=BROKERS,
+        topic=TOPIC,
+        by=One("a name", NAME_PATTERN),
+        topics=_ROUTE,
+        client=CLIENT,
     ),
     mistake=route_mistake,
     is_prepared=True,
@@ -72,55 +72,61 @@ KAFKA: Final = AdapterSettings(
 )
 MONGODB: Final = AdapterSettings(
     "Documents of a MongoDB collection, replaced by id.",
-    MappingShape(
-        "a collection",
-        (
-            Key("url", "The server.", ADDRESS, is_required=True, examples=("mongodb://localhost:27017",)),
-            Key("database", "The database.", OUTSIDE_NAME, is_required=True),
-            Key("collection", "The collection.", OUTSIDE_NAME, is_required=True),
-            Key(
-                "document",
-                "A document with your own fields, in addition to `_id`: names, each with an expression over `row`. "
-                "`row` is the decision or flag, with the event's `row.fields.NAME`, `row.event_time` and "
-                "`row.ingest_time`. A plain `row.x` is stored unchanged.",
-                _DOCUMENT,
-                examples=("{ ID: row.id, Amount: row.fields.amount }",),
-            ),
-        ),
+    mapping_shape(
+        """a collection
+
+        url: The server.
+            Example: mongodb://localhost:27017
+        database: The database.
+        collection: The collection.
+        document: A document with your own fields, in addition to `_id`: names, each with an expression over `row`.
+            `row` is the decision or flag, with the event's `row.fields.NAME`, `row.event_time` and `row.ingest_time`. A
+            plain `row.x` is stored unchanged.
+            Example: { ID: row.id, Amount: row.fields.amount }
+        """,
+        url=Required(ADDRESS),
+        database=Required(OUTSIDE_NAME),
+        collection=Required(OUTSIDE_NAME),
+        document=_DOCUMENT,
     ),
     mistake=document_mistake,
     schemes={"mongodb": 27017},
 )
 SQL: Final = AdapterSettings(
     "Rows of an SQL table, replaced by id. A missing table is created.",
-    MappingShape(
-        "a table",
-        (
-            Key("url", "The database.", ADDRESS, is_required=True, examples=("postgresql://bank@localhost/bank",)),
-            Key("table", "The table.", TABLE, is_required=True, examples=("decisions",)),
-            Key(
-                "columns",
-                "Additional columns, with names of your choice: `event_time`, `ingest_time` (UTC), `fields` or "
-                "`features` as JSON, or one value of these as text, such as `fields.amount`.",
-                _COLUMNS,
-                examples=("{ paid_at: event_time, taken_at: ingest_time, amount: fields.amount }",),
-            ),
-        ),
+    mapping_shape(
+        """a table
+
+        url: The database.
+            Example: postgresql://bank@localhost/bank
+        table: The table.
+            Example: decisions
+        columns: Additional columns, with names of your choice: `event_time`, `ingest_time` (UTC), `fields` or
+            `features` as JSON, or one value of these as text, such as `fields.amount`.
+            Example: { paid_at: event_time, taken_at: ingest_time, amount: fields.amount }
+        """,
+        url=Required(ADDRESS),
+        table=Required(TABLE),
+        columns=_COLUMNS,
     ),
     schemes={"postgresql": 5432, "mariadb": 3306, "sqlite": None},
     placed=sqlite_in_folder,
 )
 WEBHOOK: Final = AdapterSettings(
     "Signed calls to a URL.",
-    MappingShape(
-        "a URL to call",
-        (
-            Key("start", BEGIN, choice("first", "now"), default="now", examples=("first",)),
-            Key("url", "The address.", HTTP, is_required=True, examples=("https://bank.example/hooks/fraud",)),
-            Key("secret", "The secret that signs the calls.", ANY, is_required=True, examples=("${HOOK_SECRET}",)),
-            OUTCOMES,
-            *CALLS,
-        ),
+    mapping_shape(
+        """a URL to call
+
+        url: The address.
+            Example: https://bank.example/hooks/fraud
+        secret: The secret that signs the calls.
+            Example: ${HOOK_SECRET}
+        """,
+        *CALLS,
+        start=Key("start", BEGIN, choice("first", "now"), default="now", examples=("first",)),
+        url=Required(HTTP),
+        secret=Required(ANY),
+        outcomes=OUTCOMES,
     ),
     schemes={"http": 80, "https": 443},
     is_called=True,

@@ -10,8 +10,9 @@ from shroff.language.keys import (
     Either,
     Key,
     Many,
-    MappingShape,
+    Required,
     choice,
+    mapping_shape,
     own_names,
 )
 from shroff.streams.settings import DEAD_LETTERS, TOPIC, AdapterSettings, last_part
@@ -25,30 +26,29 @@ def _kafka_at(parts: SplitResult) -> dict[str, Any]:
 
 KAFKA: Final = AdapterSettings(
     "Topics of a Kafka cluster.",
-    MappingShape(
-        "a Kafka cluster with its topics",
-        (
-            BROKERS,
-            Key(
-                "topics",
-                "The topic of each event type. In a topic under `any`, each message names its own type.",
-                own_names("event types with their topics", Either((TOPIC, Many("several topics", TOPIC)))),
-                is_required=True,
-                examples=("{ payment: payments }",),
-            ),
-            Key("labels", "The topic of labels.", TOPIC, default="NAME.labels, if it exists"),
-            Key("group", "The consumer group whose offsets the brokers' tools show.", TOPIC, default="shroff-NAME"),
-            Key("dead_letters", DEAD_LETTERS, TOPIC, examples=("payments.refused",)),
-            Key("start", "Start position in a new partition.", choice("earliest", "latest"), default="earliest"),
-            Key(
-                "gone",
-                "Handling of unread messages that a topic no longer has: the worker stops, or skips them and records "
-                "the gap in quarantine.",
-                choice("stop", "skip"),
-                default="stop",
-            ),
-            CLIENT,
-        ),
+    mapping_shape(
+        """a Kafka cluster with its topics
+
+        topics: The topic of each event type. In a topic under `any`, each message names its own type.
+            Example: { payment: payments }
+        labels: The topic of labels.
+            Default: NAME.labels, if it exists
+        group: The consumer group whose offsets the brokers' tools show.
+            Default: shroff-NAME
+        start: Start position in a new partition.
+            Default: earliest
+        gone: Handling of unread messages that a topic no longer has: the worker stops, or skips them and records the
+            gap in quarantine.
+            Default: stop
+        """,
+        brokers=BROKERS,
+        topics=Required(own_names("event types with their topics", Either((TOPIC, Many("several topics", TOPIC))))),
+        labels=TOPIC,
+        group=TOPIC,
+        dead_letters=Key("dead_letters", DEAD_LETTERS, TOPIC, examples=("payments.refused",)),
+        start=choice("earliest", "latest"),
+        gone=choice("stop", "skip"),
+        client=CLIENT,
     ),
     schemes={"kafka": None},
     form="kafka://HOST:PORT/TOPIC",

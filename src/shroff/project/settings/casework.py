@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from shroff.language.keys import DURATION, NAME, PERCENT, Key, Many, MappingShape, choice, own_names
+from shroff.language.keys import DURATION, NAME, PERCENT, Key, Many, MappingShape, choice, mapping_shape, own_names
 from shroff.language.shapes import Plain, read_shape
 from shroff.language.values import DAY_MS, parse_duration, parse_share
 from shroff.language.yaml import text as yamltext
@@ -23,61 +23,47 @@ NAME_OF: Final = "cases"
 RAISING: Final = ("challenge", "review", "decline")
 LOCK_MS: Final = 15 * 60_000
 SECOND_LOOK: Final = 0.05
-CASES: Final = MappingShape(
-    "case settings",
-    (
-        Key(
-            "outcomes",
-            "Outcomes that raise an alert, in addition to rules with `notify: analysts`.",
-            Many("outcomes", choice(*RAISING)),
-            default="[review]",
-            examples=("[review, decline]",),
-        ),
-        Key(
-            "about",
-            "The entity of cases, by event type. By default, it is the entity of the first rule that asked for the "
-            "outcome; without such a rule, the first entity of events.yaml with a key in the event.",
-            own_names("event types with an entity", NAME),
-            examples=("{ payment: card }",),
-        ),
-        Key(
-            "until",
-            "The time field with the deadline for an answer, by event type, such as the time when goods ship.",
-            own_names("event types with a field of them", NAME),
-            examples=("{ order: ships_at }",),
-        ),
-        Key(
-            "within",
-            "Time limit for alerts, from their event, without `until`.",
-            DURATION,
-            default="1d",
-            examples=("4h",),
-        ),
-        Key("lock", "How long a claimed case is locked for its owner.", DURATION, default="15m", examples=("30m",)),
-        Key(
-            "second_look",
-            "Share of closed cases that another analyst decides again without seeing the first answer (quality check).",
-            PERCENT,
-            default="5%",
-            examples=("10%",),
-        ),
-        Key(
-            "evidence",
-            "Fields of the evidence on disputes, where their names do not say what they are.",
-            MappingShape(
-                "fields of evidence",
-                tuple(
-                    Key(name, f"The field with the {words}.", NAME)
-                    for name, words in (
-                        ("card", "card"),
-                        ("device", "device"),
-                        ("ip", "IP address"),
-                        ("address", "parcel address"),
-                        ("login", "login or account"),
-                    )
-                ),
-            ),
-            examples=("{ device: fp, address: drop_off }",),
+CASES: Final = mapping_shape(
+    """case settings
+
+    outcomes: Outcomes that raise an alert, in addition to rules with `notify: analysts`.
+        Default: [review]
+        Example: [review, decline]
+    about: The entity of cases, by event type. By default, it is the entity of the first rule that asked for the
+        outcome; without such a rule, the first entity of events.yaml with a key in the event.
+        Example: { payment: card }
+    until: The time field with the deadline for an answer, by event type, such as the time when goods ship.
+        Example: { order: ships_at }
+    within: Time limit for alerts, from their event, without `until`.
+        Default: 1d
+        Example: 4h
+    lock: How long a claimed case is locked for its owner.
+        Default: 15m
+        Example: 30m
+    second_look: Share of closed cases that another analyst decides again without seeing the first answer (quality
+        check).
+        Default: 5%
+        Example: 10%
+    evidence: Fields of the evidence on disputes, where their names do not say what they are.
+        Example: { device: fp, address: drop_off }
+    """,
+    outcomes=Many("outcomes", choice(*RAISING)),
+    about=own_names("event types with an entity", NAME),
+    until=own_names("event types with a field of them", NAME),
+    within=DURATION,
+    lock=DURATION,
+    second_look=PERCENT,
+    evidence=MappingShape(
+        "fields of evidence",
+        tuple(
+            Key(name, f"The field with the {words}.", NAME)
+            for name, words in (
+                ("card", "card"),
+                ("device", "device"),
+                ("ip", "IP address"),
+                ("address", "parcel address"),
+                ("login", "login or account"),
+            )
         ),
     ),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from shroff.language.keys import ANY, DURATION, NAME, Either, Key, MappingShape, One, choice
+from shroff.language.keys import ANY, DURATION, NAME, Either, Key, MappingShape, One, Required, choice, mapping_shape
 from shroff.project.settings.casework import CASES
 from shroff.project.settings.summaries import SUMMARIES
 from shroff.project.settings.systems_keys import SYSTEMS
@@ -12,24 +12,20 @@ from shroff.project.settings.systems_keys import SYSTEMS
 LANGUAGE_VERSION: Final = "1"
 UNTAKEN: Final = ("skip", "quarantine")
 CURRENCY: Final = One("a currency such as EUR", "^[A-Z]{3}$")
-MONEY: Final = MappingShape(
-    "a currency with its decimal places",
-    (
-        Key("currency", "The currency, as three capital letters.", CURRENCY, is_required=True, examples=("ZAR",)),
-        Key(
-            "places",
-            "Decimal places: 4 for hundredths of a cent.",
-            choice(*"012345678"),
-            default="those of ISO 4217: JPY 0, KWD 3, most 2",
-        ),
-        Key(
-            "rates",
-            "The table of rates, declared in events.yaml: what one unit of each other currency is in this one, from a "
-            "time on. Fields of the type `money in FIELD` are converted by it.",
-            NAME,
-            examples=("fx",),
-        ),
-    ),
+MONEY: Final = mapping_shape(
+    """a currency with its decimal places
+
+    currency: The currency, as three capital letters.
+        Example: ZAR
+    places: Decimal places: 4 for hundredths of a cent.
+        Default: those of ISO 4217: JPY 0, KWD 3, most 2
+    rates: The table of rates, declared in events.yaml: what one unit of each other currency is in this one, from a time
+        on. Fields of the type `money in FIELD` are converted by it.
+        Example: fx
+    """,
+    currency=Required(CURRENCY),
+    places=choice(*"012345678"),
+    rates=NAME,
 )
 SETTINGS: Final = MappingShape(
     "the project's settings",

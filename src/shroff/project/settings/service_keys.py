@@ -4,81 +4,84 @@ from __future__ import annotations
 
 from typing import Final
 
-from shroff.language.keys import ANY, DURATION, PERCENT, SWITCH, WHOLE, Key, Many, MappingShape, One, choice, own_names
+from shroff.language.keys import (
+    ANY,
+    DURATION,
+    PERCENT,
+    SWITCH,
+    WHOLE,
+    Key,
+    Many,
+    MappingShape,
+    One,
+    choice,
+    mapping_shape,
+    own_names,
+)
 from shroff.streams.settings import CALLS, HTTP, OUTSIDE_NAME, VARIABLE
 
 PERSON_ROLE: Final = choice("admin", "author", "analyst", "viewer")
-SIGN_IN: Final = MappingShape(
-    "how people sign in",
-    (
-        Key(
-            "passwords",
-            "Whether people may sign in with a password; only with `oidc` they need not.",
-            SWITCH,
-            default="true",
-            examples=("false",),
-        ),
-        Key(
-            "second_factor",
-            "Roles that need a code of an authenticator app beside the password. Other users may set it up too. An "
-            "identity provider asks for its own.",
-            Many("a list of roles", PERSON_ROLE),
-            examples=("[admin, author]",),
-        ),
-        Key(
-            "oidc",
-            "An OpenID Connect provider for sign-in.",
-            MappingShape(
-                "an OpenID Connect provider",
-                (
-                    Key(
-                        "issuer",
-                        "The provider's issuer URL; its settings are read from /.well-known/openid-configuration "
-                        "there.",
-                        HTTP,
-                        is_required=True,
-                        examples=("https://login.bank.org/realms/bank",),
-                    ),
-                    Key("client_id", "The client id of this service at the provider.", ANY, is_required=True),
-                    Key(
-                        "client_secret",
-                        "The client secret, as an environment variable. By default there is none.",
-                        One("an environment variable such as ${OIDC_SECRET}", f"^{VARIABLE}$"),
-                        examples=("${OIDC_SECRET}",),
-                    ),
-                    Key("claim", "The claim that determines a user's role.", ANY, default="groups"),
-                    Key(
-                        "roles",
-                        "The role for each value of the claim; if several match, the one with the most rights. Users "
-                        "without a match cannot sign in.",
-                        own_names(
-                            "values of the claim with their roles",
-                            PERSON_ROLE,
-                            pattern="^.{1,200}$",
-                        ),
-                        is_required=True,
-                        examples=("{ fraud-team: analyst, fraud-leads: admin }",),
-                    ),
-                    *CALLS,
-                ),
+SIGN_IN: Final = mapping_shape(
+    """how people sign in
+
+    passwords: Whether people may sign in with a password; only with `oidc` they need not.
+        Default: true
+        Example: false
+    second_factor: Roles that need a code of an authenticator app beside the password. Other users may set it up too. An
+        identity provider asks for its own.
+        Example: [admin, author]
+    oidc: An OpenID Connect provider for sign-in.
+        Example: { issuer: https://login.bank.org, client_id: shroff, roles: { fraud-team: analyst } }
+    """,
+    passwords=SWITCH,
+    second_factor=Many("a list of roles", PERSON_ROLE),
+    oidc=MappingShape(
+        "an OpenID Connect provider",
+        (
+            Key(
+                "issuer",
+                "The provider's issuer URL; its settings are read from /.well-known/openid-configuration there.",
+                HTTP,
+                is_required=True,
+                examples=("https://login.bank.org/realms/bank",),
             ),
-            examples=("{ issuer: https://login.bank.org, client_id: shroff, roles: { fraud-team: analyst } }",),
+            Key("client_id", "The client id of this service at the provider.", ANY, is_required=True),
+            Key(
+                "client_secret",
+                "The client secret, as an environment variable. By default there is none.",
+                One("an environment variable such as ${OIDC_SECRET}", f"^{VARIABLE}$"),
+                examples=("${OIDC_SECRET}",),
+            ),
+            Key("claim", "The claim that determines a user's role.", ANY, default="groups"),
+            Key(
+                "roles",
+                "The role for each value of the claim; if several match, the one with the most rights. Users "
+                "without a match cannot sign in.",
+                own_names(
+                    "values of the claim with their roles",
+                    PERSON_ROLE,
+                    pattern="^.{1,200}$",
+                ),
+                is_required=True,
+                examples=("{ fraud-team: analyst, fraud-leads: admin }",),
+            ),
+            *CALLS,
         ),
     ),
 )
 
-SESSIONS: Final = MappingShape(
-    "session lifetime",
-    (
-        Key(
-            "idle",
-            "A session expires after this time without activity. Automatic requests of open pages do not count.",
-            DURATION,
-            default="1h",
-            examples=("15m",),
-        ),
-        Key("lasts", "Maximum lifetime of a session; at least `idle`.", DURATION, default="12h", examples=("8h",)),
-    ),
+SESSIONS: Final = mapping_shape(
+    """session lifetime
+
+    idle: A session expires after this time without activity. Automatic requests of open pages do not count.
+        Default: 1h
+        Example: 15m
+    lasts: Maximum lifetime of a session; at least `idle`.
+        Default: 12h
+        Example: 8h
+    """,
+    idle=DURATION,
+    lasts=DURATION,
 )
 NETWORKS: Final = Many(
     "a list of addresses and networks", One("an address or a network such as 10.0.0.0/8", r"^[0-9A-Fa-f.:/]+$")
@@ -91,47 +94,37 @@ NETWORKS_KEY: Final = Key(
     default="all",
     examples=("[10.20.0.0/16, 203.0.113.7]",),
 )
-METRICS: Final = MappingShape(
-    "metrics for Prometheus",
-    (
-        Key(
-            "port",
-            "The port of `/metrics` and `/health` of a worker (`shroff run`), and of a service in addition to its own "
-            "port.",
-            WHOLE,
-            examples=("8000",),
-        ),
-        Key(
-            "host",
-            "The address to listen on; 0.0.0.0 for all. This port asks for no key: let only Prometheus reach it.",
-            OUTSIDE_NAME,
-            default="127.0.0.1",
-            examples=("10.0.0.7",),
-        ),
-        Key(
-            "earlier_names",
-            "The event fields behind the labels of `transactions_total`, `fraudulent_transactions_total` and "
-            "`transaction_amount`, the names of earlier dashboards. By default, these three are not served.",
-            MappingShape(
-                "the event fields of the two labels",
-                (
-                    Key(
-                        "transaction_type",
-                        "The field of the label `transaction_type`.",
-                        OUTSIDE_NAME,
-                        is_required=True,
-                        examples=("channel",),
-                    ),
-                    Key(
-                        "country",
-                        "The field of the label `country`.",
-                        OUTSIDE_NAME,
-                        is_required=True,
-                        examples=("country",),
-                    ),
-                ),
+METRICS: Final = mapping_shape(
+    """metrics for Prometheus
+
+    port: The port of `/metrics` and `/health` of a worker (`shroff run`), and of a service in addition to its own port.
+        Example: 8000
+    host: The address to listen on; 0.0.0.0 for all. This port asks for no key: let only Prometheus reach it.
+        Default: 127.0.0.1
+        Example: 10.0.0.7
+    earlier_names: The event fields behind the labels of `transactions_total`, `fraudulent_transactions_total` and
+        `transaction_amount`, the names of earlier dashboards. By default, these three are not served.
+        Example: { transaction_type: channel, country: country }
+    """,
+    port=WHOLE,
+    host=OUTSIDE_NAME,
+    earlier_names=MappingShape(
+        "the event fields of the two labels",
+        (
+            Key(
+                "transaction_type",
+                "The field of the label `transaction_type`.",
+                OUTSIDE_NAME,
+                is_required=True,
+                examples=("channel",),
             ),
-            examples=("{ transaction_type: channel, country: country }",),
+            Key(
+                "country",
+                "The field of the label `country`.",
+                OUTSIDE_NAME,
+                is_required=True,
+                examples=("country",),
+            ),
         ),
     ),
 )

@@ -10,7 +10,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from shroff.errors import nearest
-from shroff.language.keys import DURATION, NAME, Key, Many, MappingShape, One, choice, own_names
+from shroff.language.keys import (
+    DURATION,
+    NAME,
+    Many,
+    One,
+    Required,
+    choice,
+    mapping_shape,
+    own_names,
+)
 from shroff.language.shapes import Plain, read_shape
 from shroff.language.values import DAY_MS, parse_duration
 from shroff.language.yaml import text as yamltext
@@ -37,45 +46,47 @@ OWN_COLUMNS: Final = (
     "fraud_count",
     "confirmed_fraud_count",
 )
-SUMMARIES: Final = MappingShape(
-    "summaries in SQL tables",
-    (
-        Key(
-            "url",
-            "The database URL: sqlite:///FILE (relative to the project's folder), postgresql:// or mariadb://.",
-            ADDRESS,
-            is_required=True,
-            examples=("sqlite:///summaries.db",),
-        ),
-        Key("event", "The event type to summarize. By default, the only decided one.", NAME, examples=("payment",)),
-        Key("amount", "The money field to sum.", NAME, default="amount", examples=("total",)),
-        Key(
-            "columns",
-            "Columns that count events by the values of a field. You choose their names.",
-            own_names(
-                "columns with a field of the event", NAME, reserved=OWN_COLUMNS, pattern=r"^[a-z_][a-z0-9_]{0,62}$"
-            ),
-            examples=("{ card_type: card_type, transaction_country: country }",),
-        ),
-        Key("every", "The length of a window; it must divide a day.", DURATION, default="5m", examples=("15m",)),
-        Key(
-            "by",
-            "The time that assigns an event to a window: ingest time or event time.",
-            choice(INGEST_TIME, EVENT_TIME),
-            default=INGEST_TIME,
-            examples=(EVENT_TIME,),
-        ),
-        Key("delay", "How long after its end `run` writes a window.", DURATION, default="10s", examples=("1m",)),
-        Key(
-            "fraud",
-            "Outcomes that count as fraud.",
-            Many("outcomes", choice("approve", "challenge", "review", "decline")),
-            default="[review, decline]",
-            examples=("[decline]",),
-        ),
-        Key("table", "The table of all events.", TABLE, default="transaction_summaries"),
-        Key("fraud_table", "The table of events decided as fraud.", TABLE, default="fraud_summaries"),
+SUMMARIES: Final = mapping_shape(
+    """summaries in SQL tables
+
+    url: The database URL: sqlite:///FILE (relative to the project's folder), postgresql:// or mariadb://.
+        Example: sqlite:///summaries.db
+    event: The event type to summarize. By default, the only decided one.
+        Example: payment
+    amount: The money field to sum.
+        Default: amount
+        Example: total
+    columns: Columns that count events by the values of a field. You choose their names.
+        Example: { card_type: card_type, transaction_country: country }
+    every: The length of a window; it must divide a day.
+        Default: 5m
+        Example: 15m
+    by: The time that assigns an event to a window: ingest time or event time.
+        Default: ingest_time
+        Example: event_time
+    delay: How long after its end `run` writes a window.
+        Default: 10s
+        Example: 1m
+    fraud: Outcomes that count as fraud.
+        Default: [review, decline]
+        Example: [decline]
+    table: The table of all events.
+        Default: transaction_summaries
+    fraud_table: The table of events decided as fraud.
+        Default: fraud_summaries
+    """,
+    url=Required(ADDRESS),
+    event=NAME,
+    amount=NAME,
+    columns=own_names(
+        "columns with a field of the event", NAME, reserved=OWN_COLUMNS, pattern=r"^[a-z_][a-z0-9_]{0,62}$"
     ),
+    every=DURATION,
+    by=choice(INGEST_TIME, EVENT_TIME),
+    delay=DURATION,
+    fraud=Many("outcomes", choice("approve", "challenge", "review", "decline")),
+    table=TABLE,
+    fraud_table=TABLE,
 )
 
 

@@ -21,15 +21,16 @@ from shroff.language.keys import (
     Many,
     MappingShape,
     One,
+    Required,
     Shape,
     choice,
+    mapping_shape,
     own_names,
 )
 from shroff.project.settings.installed import each_settings, kinds, own_settings, settings_of
 from shroff.project.settings.service_keys import METRICS, NETWORKS, NETWORKS_KEY, SCHEME_LIMITS, SESSIONS, SIGN_IN
 from shroff.streams.settings import (
     ADDRESS,
-    ALONE,
     CALLS,
     DOCUMENT_NAME,
     FILE,
@@ -103,45 +104,34 @@ MAIL_KEYS: Final = (
         examples=("7d",),
     ),
 )
-WEB: Final = MappingShape(
-    "web address and appearance of the service",
-    (
-        Key(
-            "url",
-            "The public URL of the service. Links in mails begin with it, for customers and users, and OpenID Connect "
-            "providers redirect to it. Forms are accepted only from this origin; with https, cookies are marked "
-            "secure.",
-            HTTP,
-            default="the URL in the browser's request; in mails, the address that the service listens on",
-            examples=("https://answer.penhallow.example",),
-        ),
-        Key("name", "The display name in mails and on customer pages.", ANY, default="the name of the project"),
-        Key(
-            "help",
-            "What customers can do without a link, as a full sentence.",
-            ANY,
-            default="Call the number on the back of your card.",
-        ),
-        Key(
-            "proxies",
-            "Trusted proxies in front of the service, as addresses or networks. The client's address is then read "
-            "from the header that they write; rate limits, failed sign-ins and the audit log use it. Without `url`, "
-            "they also tell whether the client used TLS. List only proxies that overwrite or append this header: "
-            "otherwise clients can forge their address.",
-            NETWORKS,
-            default="none: the client is the connected address",
-            examples=("[10.0.0.0/8, 127.0.0.1]",),
-        ),
-        NETWORKS_KEY,
-        Key(
-            "proxy_header",
-            "The header in which the proxies write the client's address; the other header is ignored, because senders "
-            "can forge it. The TLS flag is in x-forwarded-proto for the first, and in the header itself for the "
-            "second.",
-            choice("x-forwarded-for", "forwarded"),
-            default="x-forwarded-for",
-        ),
-    ),
+WEB: Final = mapping_shape(
+    """web address and appearance of the service
+
+    url: The public URL of the service. Links in mails begin with it, for customers and users, and OpenID Connect
+        providers redirect to it. Forms are accepted only from this origin; with https, cookies are marked secure.
+        Default: the URL in the browser's request; in mails, the address that the service listens on
+        Example: https://answer.penhallow.example
+    name: The display name in mails and on customer pages.
+        Default: the name of the project
+    help: What customers can do without a link, as a full sentence.
+        Default: Call the number on the back of your card.
+    proxies: Trusted proxies in front of the service, as addresses or networks. The client's address is then read from
+        the header that they write; rate limits, failed sign-ins and the audit log use it. Without `url`, they also tell
+        whether the client used TLS. List only proxies that overwrite or append this header: otherwise clients can forge
+        their address.
+        Default: none: the client is the connected address
+        Example: [10.0.0.0/8, 127.0.0.1]
+    proxy_header: The header in which the proxies write the client's address; the other header is ignored, because
+        senders can forge it. The TLS flag is in x-forwarded-proto for the first, and in the header itself for the
+        second.
+        Default: x-forwarded-for
+    """,
+    url=HTTP,
+    name=ANY,
+    help=ANY,
+    proxies=NETWORKS,
+    networks=NETWORKS_KEY,
+    proxy_header=choice("x-forwarded-for", "forwarded"),
 )
 HTTP_CALLS: Final = MappingShape("settings of outgoing HTTP calls", CALLS)
 SOURCE_KEYS: Final = (_FORMAT, _REGISTRY, _LATE, _WAIT)
@@ -183,62 +173,40 @@ STORE_KEYS: Final = (
 )
 DOCUMENTS: Final = own_names(
     "folders with their content",
-    MappingShape(
-        "one kind of documents",
-        (
-            Key(
-                "of",
-                "Content: `decisions`, `flags`, `labels`, or an event type.",
-                One("a name", NAME_PATTERN),
-                is_required=True,
-            ),
-            Key(
-                "lines",
-                "Number of documents per file, one per line. By default, each document has a file of its own, named "
-                "by its id.",
-                WHOLE,
-            ),
-            Key(
-                "sources",
-                "For labels: only those from these sources.",
-                Many("sources", choice("chargeback", "analyst", "customer", "import")),
-                examples=("[chargeback]",),
-            ),
-            Key(
-                "file",
-                "File name of a single document, without `.json`; `{id}` is replaced by its id.",
-                DOCUMENT_NAME,
-                default=ALONE,
-                examples=("'{id}_transaction'",),
-            ),
-        ),
+    mapping_shape(
+        """one kind of documents
+
+        of: Content: `decisions`, `flags`, `labels`, or an event type.
+        lines: Number of documents per file, one per line. By default, each document has a file of its own, named by its
+            id.
+        sources: For labels: only those from these sources.
+            Example: [chargeback]
+        file: File name of a single document, without `.json`; `{id}` is replaced by its id.
+            Default: {id}
+            Example: '{id}_transaction'
+        """,
+        of=Required(One("a name", NAME_PATTERN)),
+        lines=WHOLE,
+        sources=Many("sources", choice("chargeback", "analyst", "customer", "import")),
+        file=DOCUMENT_NAME,
     ),
 )
-CATALOG: Final = MappingShape(
-    "a catalog of Apache Iceberg",
-    (
-        Key(
-            "name",
-            "The name of the catalog, in pyiceberg's own configuration, too.",
-            One("a name", NAME_PATTERN),
-            default="shroff",
-        ),
-        Key(
-            "namespace",
-            "Where in the catalog the tables are; each lake needs its own.",
-            One(
-                "names of letters, digits and '_' with dots between them", r"^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*){0,5}$"
-            ),
-            default="shroff",
-            examples=("fraud",),
-        ),
-        Key(
-            "properties",
-            "Settings of the catalog and its files by the names that pyiceberg gives them, such as `type` and `uri`.",
-            MappingShape("settings by their names", named=ANY, pattern=r"^[a-z][a-zA-Z0-9._-]{0,99}$"),
-            examples=("{ type: rest, uri: 'https://catalog.mybank', token: '${CATALOG_TOKEN}' }",),
-        ),
+CATALOG: Final = mapping_shape(
+    """a catalog of Apache Iceberg
+
+    name: The name of the catalog, in pyiceberg's own configuration, too.
+        Default: shroff
+    namespace: Where in the catalog the tables are; each lake needs its own.
+        Default: shroff
+        Example: fraud
+    properties: Settings of the catalog and its files by the names that pyiceberg gives them, such as `type` and `uri`.
+        Example: { type: rest, uri: 'https://catalog.mybank', token: '${CATALOG_TOKEN}' }
+    """,
+    name=One("a name", NAME_PATTERN),
+    namespace=One(
+        "names of letters, digits and '_' with dots between them", r"^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*){0,5}$"
     ),
+    properties=MappingShape("settings by their names", named=ANY, pattern=r"^[a-z][a-zA-Z0-9._-]{0,99}$"),
 )
 LAKE_KEYS: Final = (
     Key(
@@ -344,7 +312,17 @@ def sinks(named: frozenset[str] | None = None) -> MappingShape:
 @cache
 def source(named: frozenset[str] | None = None) -> Shape:
     """Shape of `source`."""
-    return Either((URL, MappingShape("one kind of source", (*one_kind("source", named).keys, *NAMED_SOURCE_KEYS))))
+    return Either(
+        (
+            URL,
+            mapping_shape(
+                """one kind of source
+                """,
+                *one_kind("source", named).keys,
+                *NAMED_SOURCE_KEYS,
+            ),
+        )
+    )
 
 
 @cache
@@ -360,7 +338,13 @@ def sources(named: frozenset[str] | None = None) -> MappingShape:
         ).keys
     ]
     return own_names(
-        "where events come from, by names of your own", MappingShape("a source", (*keys, *NAMED_SOURCE_KEYS))
+        "where events come from, by names of your own",
+        mapping_shape(
+            """a source
+            """,
+            *keys,
+            *NAMED_SOURCE_KEYS,
+        ),
     )
 
 
@@ -412,7 +396,12 @@ def mail(named: frozenset[str] | None = None) -> Shape:
         keys += [Key(kind, table.meaning, table.shape) for kind, table in each_settings("mailer") if kind not in own]
     elif named - {key.name for key in (*keys, *MAIL_KEYS)}:
         keys += [_late("mailer", kind) for kind in kinds("mailer") if kind not in own]
-    return MappingShape("settings of outgoing mails", (*keys, *MAIL_KEYS))
+    return mapping_shape(
+        """settings of outgoing mails
+        """,
+        *keys,
+        *MAIL_KEYS,
+    )
 
 
 SYSTEMS: Final = (

@@ -11,7 +11,7 @@ from shroff.errors import DefinitionError, Problem, nearest
 from shroff.plugins.loader import YamlMapping, YamlSequence
 from shroff.plugins.loader import YamlNode as Node
 from shroff.plugins.loader import YamlScalar as Scalar
-from shroff.plugins.settings import ANY, Either, Key, Many, MappingShape, One, own_names
+from shroff.plugins.settings import ANY, Either, Key, Many, MappingShape, One, mapping_shape, own_names
 from shroff_plugins.analytics.closed_duckdb import identifier
 
 _NAME: Final = r"[A-Za-z_]\w{0,99}"
@@ -19,37 +19,30 @@ _SUM: Final = re.compile(rf"(?:({_NAME})\.)?(sum|count|min|max)\((\*|{_NAME})\)"
 _NUMBER: Final = r"-?[0-9]{1,30}(\.[0-9]{1,8})?"
 COLUMN: Final = One("a column", rf"^{_NAME}$")
 SIDE: Final = One("a sum as sum(amount) or payments.count(*), or a number", rf"^({_SUM.pattern}|{_NUMBER})$")
-CHECKS: Final = MappingShape(
-    "tests of a mart",
-    (
-        Key("not_null", "Columns without missing values.", Many("a list of columns", COLUMN)),
-        Key(
-            "unique",
-            "Columns without duplicate values; a list within the list means the combination of these columns.",
-            Many("a list of columns", Either((COLUMN, Many("a list of columns", COLUMN)))),
-        ),
-        Key(
-            "accepted_values",
-            "Columns with their allowed values.",
-            own_names("columns with their values", Many("a list of values", ANY), pattern=f"^{_NAME}$"),
-        ),
-        Key(
-            "relationships",
-            "Columns whose values must occur in a column of another mart (foreign keys).",
-            own_names("columns", One("a column as customers.customer", rf"^{_NAME}\.{_NAME}$"), pattern=f"^{_NAME}$"),
-        ),
-        Key("equal_sums", "Pairs that must be equal.", Many("a list of pairs", Many("a list of two sums", SIDE))),
-        Key("by_day", "The column with the day. If set, only days with new files are rebuilt.", COLUMN),
-        Key(
-            "chart",
-            "The columns of the chart.",
-            MappingShape(
-                "labels and values",
-                (
-                    Key("labels", "The labels of the bars.", COLUMN, is_required=True),
-                    Key("values", "The lengths of the bars.", COLUMN, is_required=True),
-                ),
-            ),
+CHECKS: Final = mapping_shape(
+    """tests of a mart
+
+    not_null: Columns without missing values.
+    unique: Columns without duplicate values; a list within the list means the combination of these columns.
+    accepted_values: Columns with their allowed values.
+    relationships: Columns whose values must occur in a column of another mart (foreign keys).
+    equal_sums: Pairs that must be equal.
+    by_day: The column with the day. If set, only days with new files are rebuilt.
+    chart: The columns of the chart.
+    """,
+    not_null=Many("a list of columns", COLUMN),
+    unique=Many("a list of columns", Either((COLUMN, Many("a list of columns", COLUMN)))),
+    accepted_values=own_names("columns with their values", Many("a list of values", ANY), pattern=f"^{_NAME}$"),
+    relationships=own_names(
+        "columns", One("a column as customers.customer", rf"^{_NAME}\.{_NAME}$"), pattern=f"^{_NAME}$"
+    ),
+    equal_sums=Many("a list of pairs", Many("a list of two sums", SIDE)),
+    by_day=COLUMN,
+    chart=MappingShape(
+        "labels and values",
+        (
+            Key("labels", "The labels of the bars.", COLUMN, is_required=True),
+            Key("values", "The lengths of the bars.", COLUMN, is_required=True),
         ),
     ),
 )
