@@ -108,7 +108,7 @@ class Key:
 class Required(msgspec.Struct, frozen=True):
     """The shape of a key that must be there, for `mapping_shape`."""
 
-    shape: Shape
+    shape: Shape | None
 
 
 def mapping_shape(words: str, /, *more: Key, **shapes: Shape | Required | Key | None) -> MappingShape:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from shroff.plugins.adapters import AwayError, Outgoing, Undelivered
-from shroff.plugins.settings import FILE, WHOLE, AdapterSettings, Key, MappingShape
+from shroff.plugins.settings import FILE, WHOLE, AdapterSettings, Required, mapping_shape
 
 
 class SpoolSink:
@@ -15,12 +15,16 @@ class SpoolSink:
 
     settings = AdapterSettings(
         "Lines of a file.",
-        MappingShape(
-            "a file of lines",
-            (
-                Key("file", "Where lines are added.", FILE, is_required=True, examples=("out/decisions.jsonl",)),
-                Key("longest", "The longest row that is taken, in bytes.", WHOLE, default="100000"),
-            ),
+        mapping_shape(
+            """a file of lines
+
+            file: Where lines are added.
+                Example: out/decisions.jsonl
+            longest: The longest row that is taken, in bytes.
+                Default: 100000
+            """,
+            file=Required(FILE),
+            longest=WHOLE,
         ),
     )
     wants_fields = False
