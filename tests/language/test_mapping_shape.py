@@ -22,10 +22,10 @@ def test_words_and_shapes_give_the_keys_that_they_describe():
             Default: 7d,
                 or more
         """,
-        Key("last", "A key of several mappings.", WHOLE),
         from_=Required(ANY),
         zone=SHARED,
         lasts=DURATION,
+        more=(Key("last", "A key of several mappings.", WHOLE),),
     )
 
     assert declared == MappingShape(

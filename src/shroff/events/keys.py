@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 from shroff.language.field_types import BOUNDED
@@ -17,8 +18,8 @@ from shroff.language.keys import (
     Either,
     Key,
     Many,
-    MappingShape,
     One,
+    Required,
     choice,
     mapping_shape,
     own_names,
@@ -79,17 +80,16 @@ ARRIVED: Final = Key(
     EXPRESSION,
     examples=("row.loaded_at",),
 )
-MAPPING: Final = MappingShape(
-    "expressions over `row`, one a field",
-    (
-        ZONE,
-        ARRIVED,
-        Key(
-            "when",
-            "A line has this type if the condition is true; the first type with a true `when` gets it.",
-            EXPRESSION,
-            examples=("row.eventType == 'SAVING'",),
-        ),
+MAPPING: Final = replace(
+    mapping_shape(
+        """expressions over `row`, one a field
+
+        when: A line has this type if the condition is true; the first type with a true `when` gets it.
+            Example: row.eventType == 'SAVING'
+        """,
+        zone=ZONE,
+        arrived=ARRIVED,
+        when=EXPRESSION,
     ),
     named=EXPRESSION,
     pattern=NAME_PATTERN,
@@ -97,136 +97,113 @@ MAPPING: Final = MappingShape(
 SEPARATORS: Final = {",": ",", ";": ";", "tab": "\t", "|": "|"}  # as they are written, and what stands in the file
 NAME_OF_COLUMN: Final = One("a name of a column", kinds=(TEXT, NUMBER, TRUTH))
 CSV_SETTINGS: Final = {"decimal": (".", ","), "separator": tuple(SEPARATORS)}
-JSON_MAPPING: Final = MappingShape(
-    MAPPING.what,
-    (
-        *MAPPING.keys,
-        Key(
-            "each",
-            "An array of the message, each item of which is an event: `item` is the item, `row` the whole message. A "
-            "field without an expression is taken from the item, or from the message if the item lacks it. A message "
-            "without items gives no event and is counted. A field of this name is mapped instead.",
-            EXPRESSION,
-            examples=("row.notificationItems",),
-        ),
-    ),
-    named=EXPRESSION,
-    pattern=NAME_PATTERN,
+JSON_MAPPING: Final = replace(
+    MAPPING,
+    keys=mapping_shape(
+        """JSON lines
+
+        each: An array of the message, each item of which is an event: `item` is the item, `row` the whole message. A
+            field without an expression is taken from the item, or from the message if the item lacks it. A message
+            without items gives no event and is counted. A field of this name is mapped instead.
+            Example: row.notificationItems
+        """,
+        mapping=MAPPING.keys,
+        each=EXPRESSION,
+    ).keys,
 )
-CSV_MAPPING: Final = MappingShape(
-    MAPPING.what,
-    (
-        *MAPPING.keys,
-        Key(
-            "decimal",
-            "What stands before the places of a decimal, as people write it. Columns of numbers and money and the "
-            "functions `money`, `number` and `integer` then also read groups of thousands, `(1.00)` and `1.00-` as "
-            "negative, and drop a currency sign: `'.'` reads `$1,234.50`, `','` reads `1.250,00 €`, not `12.50`. Left "
-            "out, only plain decimals such as `1234.50` are read. A field of this name is mapped instead.",
-            choice(*CSV_SETTINGS["decimal"]),
-            examples=("'.'", "','"),
-        ),
-        Key(
-            "separator",
-            "What must stand between the columns; a file with another separator is refused before its first line. "
-            "Left out, the header decides. A field of this name is mapped instead.",
-            choice(*CSV_SETTINGS["separator"]),
-            examples=("';'", "tab"),
-        ),
-        Key(
-            "columns",
-            "The names of the columns, for a file without a header line. A field of this name is mapped instead, "
-            "unless this is a list.",
-            Many("names of columns", NAME_OF_COLUMN),
-            examples=("[card, at, amount]",),
-        ),
-        Key(
-            "skip",
-            "How many lines stand before the header, or before the data with `columns`. A line `sep=;` of Excel is "
-            "understood without it. A field of this name is mapped instead.",
-            WHOLE,
-            default="0",
-            examples=("3",),
-        ),
-        Key(
-            "missing",
-            "Words that mean missing: whole cells, compared without the blanks around them. The empty text always "
-            "does. A field of this name is mapped instead, unless this is a list.",
-            Many("words", One("a word", may_be_empty=True, kinds=(TEXT, NUMBER, TRUTH))),
-            default="['']",
-            examples=("['', 'NULL', '\\N', 'NaN', '-']",),
-        ),
-    ),
-    named=EXPRESSION,
-    pattern=NAME_PATTERN,
+CSV_MAPPING: Final = replace(
+    MAPPING,
+    keys=mapping_shape(
+        r"""CSV
+
+        decimal: What stands before the places of a decimal, as people write it. Columns of numbers and money and the
+            functions `money`, `number` and `integer` then also read groups of thousands, `(1.00)` and `1.00-` as
+            negative, and drop a currency sign: `'.'` reads `$1,234.50`, `','` reads `1.250,00 €`, not `12.50`. Left
+            out, only plain decimals such as `1234.50` are read. A field of this name is mapped instead.
+            Example: '.'
+            Example: ','
+        separator: What must stand between the columns; a file with another separator is refused before its first line.
+            Left out, the header decides. A field of this name is mapped instead.
+            Example: ';'
+            Example: tab
+        columns: The names of the columns, for a file without a header line. A field of this name is mapped instead,
+            unless this is a list.
+            Example: [card, at, amount]
+        skip: How many lines stand before the header, or before the data with `columns`. A line `sep=;` of Excel is
+            understood without it. A field of this name is mapped instead.
+            Default: 0
+            Example: 3
+        missing: Words that mean missing: whole cells, compared without the blanks around them. The empty text always
+            does. A field of this name is mapped instead, unless this is a list.
+            Default: ['']
+            Example: ['', 'NULL', '\N', 'NaN', '-']
+        """,
+        mapping=MAPPING.keys,
+        decimal=choice(*CSV_SETTINGS["decimal"]),
+        separator=choice(*CSV_SETTINGS["separator"]),
+        columns=Many("names of columns", NAME_OF_COLUMN),
+        skip=WHOLE,
+        missing=Many("words", One("a word", may_be_empty=True, kinds=(TEXT, NUMBER, TRUTH))),
+    ).keys,
 )
 FROM: Final = mapping_shape(
     """file formats with their mappings
 
+    zone: The time zone of times without an offset, such as `2026-03-01 10:00:00`, of all formats that do not say
+        another.
+        Default: UTC
+        Example: Europe/Berlin
     arrived: When the event of a line of a file came, in all formats that do not say it themselves.
         Example: row.loaded_at
+    csv: Maps a line of CSV to the fields. A field without an expression takes the column of its name.
+        Example: { amount: money(row.Amount) }
+    json: Maps a line of JSON lines to the fields. A field without an expression takes the column of its name.
+        Example: { card: row.card.id }
+    parquet: Maps a line of Parquet to the fields. A field without an expression takes the column of its name.
+        Example: { card: row.card_id }
+    avro: Maps a line of Avro to the fields. A field without an expression takes the column of its name.
+        Example: { card: row.card_id }
     """,
-    *(
-        Key(
-            name,
-            f"Maps a line of {words} to the fields. A field without an expression takes the column of its name.",
-            {"csv": CSV_MAPPING, "json": JSON_MAPPING}.get(name, MAPPING),
-            examples=(example,),
-        )
-        for name, words, example in (
-            ("csv", "CSV", "{ amount: money(row.Amount) }"),
-            ("json", "JSON lines", "{ card: row.card.id }"),
-            ("parquet", "Parquet", "{ card: row.card_id }"),
-            ("avro", "Avro", "{ card: row.card_id }"),
-        )
-    ),
-    zone=Key(
-        "zone",
-        f"{ZONE.meaning.partition('. ')[0]}, of all formats that do not say another.",
-        ZONE.shape,
-        default="UTC",
-        examples=ZONE.examples,
-    ),
+    zone=ZONE.shape,
     arrived=EXPRESSION,
+    csv=CSV_MAPPING,
+    json=JSON_MAPPING,
+    parquet=MAPPING,
+    avro=MAPPING,
 )
-EVENT_TYPE: Final = MappingShape(
-    "an event type",
-    (
-        Key(
-            "id",
-            "The field with the event's id, a required text. The same id with the same content is the same event; "
-            "with other content it is refused.",
-            NAME,
-            is_required=True,
-            examples=("payment_id",),
-        ),
-        Key("time", "The field with the event time, a required time.", NAME, is_required=True, examples=("paid_at",)),
-        Key("decide", "Whether events of this type get a decision.", SWITCH, default="false", examples=("true",)),
-        Key(
-            "fields",
-            "The fields with their types. `?` after the type: may be missing. `hashed`: replaced on input by a keyed "
-            "hash and its last four characters; rules compare it with hashed fields and lists only. `unique`: may "
-            "identify the event in a label file. `unique within 7d`: an event with the same value as another within "
-            "7 days is a duplicate of it. `money in currency`: of the currency that this field says, converted by the "
-            "rates of `money` in shroff.yaml. `personal`: stored beside the log until `shroff erase` removes it; rules "
-            "and models cannot read it, and a repeated event keeps the first values. Limits come last: `> 0`, `>= 0 "
-            "and < 100`. New events with a value outside the limits are refused; those in the log stay.",
-            FIELDS,
-            is_required=True,
-            examples=("{ payment_id: text, paid_at: time, card: text hashed, amount: money > 0 }",),
-        ),
-        Key("from", "Mappings of file lines to events of this type, by file format.", FROM),
-        Key(
-            SUMMARY,
-            "The fields that describe an event to people, in order of showing: in the queue, in cases and wherever "
-            "else screens list events. The first money field is the amount. It decides nothing and is in no version; "
-            "a running service reads a change when it restarts. Personal fields are not allowed.",
-            Many("fields", NAME),
-            default="the first money field, then fields whose names contain merchant, country, city, channel or "
-            "device; five at most",
-            examples=("[amount, merchant, country, channel, device]",),
-        ),
-    ),
+EVENT_TYPE: Final = mapping_shape(
+    """an event type
+
+    id: The field with the event's id, a required text. The same id with the same content is the same event; with other
+        content it is refused.
+        Example: payment_id
+    time: The field with the event time, a required time.
+        Example: paid_at
+    decide: Whether events of this type get a decision.
+        Default: false
+        Example: true
+    fields: The fields with their types. `?` after the type: may be missing. `hashed`: replaced on input by a keyed hash
+        and its last four characters; rules compare it with hashed fields and lists only. `unique`: may identify the
+        event in a label file. `unique within 7d`: an event with the same value as another within 7 days is a duplicate
+        of it. `money in currency`: of the currency that this field says, converted by the rates of `money` in
+        shroff.yaml. `personal`: stored beside the log until `shroff erase` removes it; rules and models cannot read it,
+        and a repeated event keeps the first values. Limits come last: `> 0`, `>= 0 and < 100`. New events with a value
+        outside the limits are refused; those in the log stay.
+        Example: { payment_id: text, paid_at: time, card: text hashed, amount: money > 0 }
+    from: Mappings of file lines to events of this type, by file format.
+    summary: The fields that describe an event to people, in order of showing: in the queue, in cases and wherever else
+        screens list events. The first money field is the amount. It decides nothing and is in no version; a running
+        service reads a change when it restarts. Personal fields are not allowed.
+        Default: the first money field, then fields whose names contain merchant, country, city, channel or device; five
+        at most
+        Example: [amount, merchant, country, channel, device]
+    """,
+    id=Required(NAME),
+    time=Required(NAME),
+    decide=SWITCH,
+    fields=Required(FIELDS),
+    from_=FROM,
+    summary=Many("fields", NAME),
 )
 LABEL: Final = mapping_shape(
     """the built-in type of labels
@@ -244,44 +221,40 @@ ENTITIES: Final = own_names(
 MMDB_COLUMN: Final = One(
     "a type and the path of the column in a MaxMind database", r"^[a-z].*\sfrom\s+[A-Za-z_][\w.\[\]]*\s*$"
 )
-COLUMNS: Final = MappingShape(
-    "columns with their types, the first column the key",
-    (Key("from", "The column that says from which time on a row is valid.", NAME, examples=("valid_from",)),),
+COLUMNS: Final = replace(
+    mapping_shape(
+        """columns with their types, the first column the key
+
+        from: The column that says from which time on a row is valid.
+            Example: valid_from
+        """,
+        from_=NAME,
+    ),
     named=Either((FIELD_TYPE, choice(*TABLE_KINDS), MMDB_COLUMN)),
     pattern=NAME_PATTERN,
 )
 TABLES: Final = own_names("look-up tables", COLUMNS)
-EVENTS: Final = MappingShape(
-    "event types by their names, and these keys",
-    (
-        Key(
-            "label",
-            "Labels: the outcome of events that became known later. The type is built in; set only its file mappings "
-            "here.",
-            LABEL,
-        ),
-        Key(
-            "entities",
-            "Entities, which features are about, with their key fields. An event whose key is missing belongs to no "
-            "entity.",
-            ENTITIES,
-            examples=("{ card: { payment: card }, device_card: { payment: [device, card] } }",),
-        ),
-        Key(
-            "tables",
-            "Look-up tables, each a file tables/NAME.csv, .csv.gz, .parquet or .mmdb. "
-            "The type of the first column says how a key is looked up: "
-            "`text`, `integer` or `choice(...)` by equal values; `prefix` by the longest row that a text begins with; "
-            "`suffix` by the longest that ends it at a dot; `network` by the longest that holds an address. "
-            "With `from: valid_from` behind the key, a row is valid "
-            "from the time in this column on, until the next row of its key. "
-            "In a MaxMind database a column is what its path leads to: `text from country.iso_code`.",
-            TABLES,
-            examples=(
-                "{ bins: { bin: prefix, country: text }, ip: { network: network, country: text } }",
-                "{ fx: { currency: text, from: valid_from, rate: number(12) } }",
-            ),
-        ),
+EVENTS: Final = replace(
+    mapping_shape(
+        """event types by their names, and these keys
+
+        label: Labels: the outcome of events that became known later. The type is built in; set only its file mappings
+            here.
+        entities: Entities, which features are about, with their key fields. An event whose key is missing belongs to no
+            entity.
+            Example: { card: { payment: card }, device_card: { payment: [device, card] } }
+        tables: Look-up tables, each a file tables/NAME.csv, .csv.gz, .parquet or .mmdb. The type of the first column
+            says how a key is looked up: `text`, `integer` or `choice(...)` by equal values; `prefix` by the longest row
+            that a text begins with; `suffix` by the longest that ends it at a dot; `network` by the longest that holds
+            an address. With `from: valid_from` behind the key, a row is valid from the time in this column on, until
+            the next row of its key. In a MaxMind database a column is what its path leads to: `text from
+            country.iso_code`.
+            Example: { bins: { bin: prefix, country: text }, ip: { network: network, country: text } }
+            Example: { fx: { currency: text, from: valid_from, rate: number(12) } }
+        """,
+        label=LABEL,
+        entities=ENTITIES,
+        tables=TABLES,
     ),
     named=EVENT_TYPE,
     pattern=NAME_PATTERN,

@@ -111,12 +111,12 @@ class Required(msgspec.Struct, frozen=True):
     shape: Shape | None
 
 
-def mapping_shape(words: str, /, *more: Key, **shapes: Shape | Required | Key | None) -> MappingShape:
+def mapping_shape(words: str, /, **shapes: Shape | Required | Key | tuple[Key, ...] | None) -> MappingShape:
     """A mapping by what people read of it, laid out as a docstring, and by the shapes of its keys, in their order.
 
     The first line says what it is. Then comes the meaning of each key, and on lines of their own its default and
-    examples. A name that is a word of Python has `_` behind it among the shapes. A key that stands in several mappings
-    is given as it is; those of `more` come last.
+    examples. A name that is a word of Python has `_` behind it among the shapes. Keys that stand in several mappings
+    are given as they are, one or a tuple of them in the place of a shape.
 
     Raises: ValueError where words and shapes are not about the same keys.
 
@@ -139,8 +139,8 @@ def mapping_shape(words: str, /, *more: Key, **shapes: Shape | Required | Key | 
     told = dict(_KEY_WORDS.findall(text))
     keys: list[Key] = []
     for named, shape in shapes.items():
-        if isinstance(shape, Key):
-            keys.append(shape)
+        if isinstance(shape, Key | tuple):
+            keys += [shape] if isinstance(shape, Key) else shape
             continue
         name = named.removesuffix("_")
         if name not in told:
@@ -154,7 +154,7 @@ def mapping_shape(words: str, /, *more: Key, **shapes: Shape | Required | Key | 
         keys.append(Key(name, meaning, shape, is_required, "".join(default), tuple(examples)))
     if told:
         raise ValueError(f"{what}: no shape of {', '.join(told)}")
-    return MappingShape(" ".join(what.split()), (*keys, *more))
+    return MappingShape(" ".join(what.split()), tuple(keys))
 
 
 _KEY_WORDS: Final = re.compile(r"^(\S+): (.*(?:\n .*)*)", re.MULTILINE)

@@ -220,32 +220,24 @@ CUT_SHARE_LIMITS: Final = mapping_shape(
         declined events do.
         Example: 0.5
     """,
-    *SHARE_LIMITS.keys,
     at=Required(SCORE),
+    limits=SHARE_LIMITS.keys,
 )
 LEAST_SHARE: Final = _limits("the limit of a share; lower is better", SCORE, "0.02")
 MONEY_LIMITS: Final = _limits("limits in the project's money; higher is better", DECIMAL, "100000", "1000")
 LEAST_MONEY: Final = _limits("the limit in the project's money; lower is better", DECIMAL, "1000")
 LONGEST: Final = _limits("the limit of a duration", DURATION, "1ms")
 LEAST_RATIO: Final = _limits("the limit of a ratio", DECIMAL, "1.5")
-SEGMENTS: Final = MappingShape(
-    "segments, and the limit of their ratio",
-    (
-        Key(
-            "by",
-            "What parts events into segments: fields by name, or expressions, as in `slices`, to which they are added.",
-            Many("fields and expressions", ANY),
-            is_required=True,
-            examples=("[country]",),
-        ),
-        Key(
-            RATIO.name,
-            "Limit of the ratio. The gate fails if the data show a higher one with 95 % confidence.",
-            LEAST_RATIO,
-            is_required=True,
-            examples=("{ at_most: 1.5 }",),
-        ),
-    ),
+SEGMENTS: Final = mapping_shape(
+    """segments, and the limit of their ratio
+
+    by: What parts events into segments: fields by name, or expressions, as in `slices`, to which they are added.
+        Example: [country]
+    false_positive_ratio: Limit of the ratio. The gate fails if the data show a higher one with 95 % confidence.
+        Example: { at_most: 1.5 }
+    """,
+    by=Required(Many("fields and expressions", ANY)),
+    false_positive_ratio=Required(LEAST_RATIO),
 )
 _TEST: Final = choice(REQUIRED)
 
@@ -273,18 +265,16 @@ def _gate(metric: Metric) -> Shape:
     return Either((limits, _TEST)) if metric.is_also_test else limits
 
 
-GATES: Final = MappingShape(
-    "metrics with their limits", tuple(Key(metric.name, metric.meaning, _gate(metric)) for metric in METRICS)
-)
-
-
-def gate_keys(names: Iterable[str]) -> MappingShape:
+def gate_keys(names: Iterable[str] = ()) -> MappingShape:
     """The keys of gates, with the metrics of other packages where a name is none of ours."""
     more = installed(METRIC_ENTRIES).values() if set(names) - METRICS_BY_NAME.keys() else ()
     return MappingShape(
-        GATES.what, (*GATES.keys, *(Key(metric.name, metric.meaning, _gate(metric)) for metric in more))
+        "metrics with their limits",
+        tuple(Key(metric.name, metric.meaning, _gate(metric)) for metric in (*METRICS, *more)),
     )
 
+
+GATES: Final = gate_keys()
 
 # ---- learners
 

@@ -13,24 +13,27 @@ from typing import Final
 from shroff.errors import Problem, nearest
 from shroff.language import loader
 from shroff.language.expression import Literal
-from shroff.language.keys import NAME, PERCENT, SWITCH, Key, own_names
+from shroff.language.keys import NAME, PERCENT, SWITCH, Required, mapping_shape, own_names
 from shroff.language.types import BOOLEAN
 from shroff.language.yaml.text import Mapping as YamlMapping
 from shroff.rules.definitions import Rule
 from shroff.rules.keys import EXPERIMENT
 
-EXPERIMENT_KEYS: Final = (
-    Key("name", "An id that no rule has or had. Decisions record it.", NAME, is_required=True),
-    Key("share", "The share of keys in arm B, chosen by a hash of name and key.", PERCENT, is_required=True),
-    Key("by", "The entity whose keys are drawn. Events without a key are in arm A.", NAME, is_required=True),
-    Key(
-        "rules",
-        "Rules of the same entity that differ in arm B. true: a rule in shadow acts in arm B. false: an active rule "
-        "runs in shadow in arm B.",
-        own_names("rules and whether they act in arm B", SWITCH),
-        examples=("{ many_payments: true, night: false }",),
-    ),
-)
+EXPERIMENT_KEYS: Final = mapping_shape(
+    """an experiment
+
+    name: An id that no rule has or had. Decisions record it.
+    share: The share of keys in arm B, chosen by a hash of name and key.
+    by: The entity whose keys are drawn. Events without a key are in arm A.
+    rules: Rules of the same entity that differ in arm B. true: a rule in shadow acts in arm B. false: an active rule
+        runs in shadow in arm B.
+        Example: { many_payments: true, night: false }
+    """,
+    name=Required(NAME),
+    share=Required(PERCENT),
+    by=Required(NAME),
+    rules=own_names("rules and whether they act in arm B", SWITCH),
+).keys
 
 
 def load_experiment(

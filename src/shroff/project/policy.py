@@ -14,7 +14,7 @@ from shroff.errors import Problem, nearest
 from shroff.events.definitions import Events, EventType
 from shroff.language import loader
 from shroff.language.expression import Node
-from shroff.language.keys import DECIMAL, EXPRESSION, SCORE, WHOLE, Key, MappingShape, choice, mapping_shape, own_names
+from shroff.language.keys import DECIMAL, EXPRESSION, SCORE, WHOLE, choice, mapping_shape, own_names
 from shroff.language.names import DeclaredNames, Scope
 from shroff.language.types import UNITS_MAX
 from shroff.language.yaml.text import Mapping as YamlMapping
@@ -57,64 +57,46 @@ COSTS: Final = mapping_shape(
     review=DECIMAL,
     reviews_a_day=WHOLE,
 )
-EXPERIMENTS: Final = MappingShape(
-    "an experiment on the policy",
-    (*EXPERIMENT_KEYS, Key("score", "Thresholds of the score in arm B.", SCORES, default="those of arm A")),
+EXPERIMENTS: Final = mapping_shape(
+    """an experiment on the policy
+
+    score: Thresholds of the score in arm B.
+        Default: those of arm A
+    """,
+    experiment=EXPERIMENT_KEYS,
+    score=SCORES,
 )
-POLICY: Final = MappingShape(
-    "the policy of an event type",
-    (
-        Key(
-            "score",
-            "Thresholds of the model's score. By default, rules alone decide.",
-            SCORES,
-            examples=("{ review_at: 0.60, decline_at: 0.92 }",),
-        ),
-        Key(
-            "without_model",
-            "What happens if `score` is set but there is no champion: rules alone decide, or everything is reviewed.",
-            choice(*WITHOUT_MODEL),
-            default="rules",
-            examples=("review",),
-        ),
-        Key(
-            "costs",
-            "Costs for choosing thresholds.",
-            COSTS,
-            examples=("{ missed_fraud: payment.amount, false_decline: 15, review: 4, reviews_a_day: 100 }",),
-        ),
-        Key(
-            "explore",
-            "Exploration: approves a small share of the score's declines, so that they get labels. By default, none "
-            "is approved.",
-            EXPLORE,
-            examples=(
-                "{ share: 2%, at_most_a_day: 20, amount_at_most: 100.00, expires: 2027-12-31, seed: 2f1d0c5be49a77c1 }",
-            ),
-        ),
-        Key(
-            "sample",
-            "Sample of approvals: analysts review a small random share of approved events, which gives the rate of "
-            "missed fraud. By default, none is reviewed.",
-            SAMPLE,
-            examples=("{ share: 0.5%, uncertain_share: 10%, uncertain_from: 0.30, seed: 2f1d0c5be49a77c1 }",),
-        ),
-        Key(
-            EXPERIMENT,
-            "An experiment (A/B test): a share of keys, arm B, is decided by other thresholds and rules. "
-            "`shroff experiment` reads it out in money.",
-            EXPERIMENTS,
-            examples=("{ name: stricter, share: 20%, by: card, score: { review_at: 0.50, decline_at: 0.90 } }",),
-        ),
-        Key(
-            "release_below",
-            "Amount limit for releases, in the project's money: an event held for challenge or review is released "
-            "when its customer confirms it and its amount is below this limit. By default, confirmations release "
-            "nothing.",
-            DECIMAL,
-            examples=("100.00",),
-        ),
-    ),
+POLICY: Final = mapping_shape(
+    """the policy of an event type
+
+    score: Thresholds of the model's score. By default, rules alone decide.
+        Example: { review_at: 0.60, decline_at: 0.92 }
+    without_model: What happens if `score` is set but there is no champion: rules alone decide, or everything is
+        reviewed.
+        Default: rules
+        Example: review
+    costs: Costs for choosing thresholds.
+        Example: { missed_fraud: payment.amount, false_decline: 15, review: 4, reviews_a_day: 100 }
+    explore: Exploration: approves a small share of the score's declines, so that they get labels. By default, none is
+        approved.
+        Example: { share: 2%, at_most_a_day: 20, amount_at_most: 100.00, expires: 2027-12-31, seed: 2f1d0c5be49a77c1 }
+    sample: Sample of approvals: analysts review a small random share of approved events, which gives the rate of missed
+        fraud. By default, none is reviewed.
+        Example: { share: 0.5%, uncertain_share: 10%, uncertain_from: 0.30, seed: 2f1d0c5be49a77c1 }
+    experiment: An experiment (A/B test): a share of keys, arm B, is decided by other thresholds and rules. `shroff
+        experiment` reads it out in money.
+        Example: { name: stricter, share: 20%, by: card, score: { review_at: 0.50, decline_at: 0.90 } }
+    release_below: Amount limit for releases, in the project's money: an event held for challenge or review is released
+        when its customer confirms it and its amount is below this limit. By default, confirmations release nothing.
+        Example: 100.00
+    """,
+    score=SCORES,
+    without_model=choice(*WITHOUT_MODEL),
+    costs=COSTS,
+    explore=EXPLORE,
+    sample=SAMPLE,
+    experiment=EXPERIMENTS,
+    release_below=DECIMAL,
 )
 POLICIES: Final = own_names("event types with their policies", POLICY)
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import SplitResult, unquote
 
-from shroff.language.keys import DURATION, Key, Many, MappingShape, One, Shape, choice
+from shroff.language.keys import DURATION, Key, Many, MappingShape, One, Shape, choice, mapping_shape
 
 VARIABLE: Final = r"\$\{[A-Za-z_][A-Za-z0-9_]*\}"  # of the environment, which may stand for a whole address
 HTTP: Final = One("a URL that begins with http:// or https://", rf"^(https?://\S+|{VARIABLE})$")
@@ -33,27 +33,34 @@ DOCUMENT_NAME: Final = One(
 )
 OUTSIDE_NAME: Final = One("a name of letters, digits, '.', '_', ':' and '-'", r"^[A-Za-z0-9._:-]{1,200}$")
 
-CALLS: Final = (  # of whatever is called over HTTP
-    Key(
-        "proxy",
-        "The HTTP proxy for calls, or `none`. By default, from the environment variables HTTPS_PROXY, HTTP_PROXY and "
-        "NO_PROXY.",
-        One("an address such as http://proxy.bank:3128, or none", rf"^(none|http://\S+|{VARIABLE})$"),
-        examples=("http://proxy.bank:3128",),
-    ),
-    Key("ca", "A file of trusted certificates (PEM), used instead of the system's.", FILE, examples=("certs/ca.pem",)),
-    Key("timeout", "Time limit of a call, from the first byte to the end of the response.", DURATION, default="10s"),
+HTTP_CALLS: Final = mapping_shape(
+    """settings of outgoing HTTP calls
+
+    proxy: The HTTP proxy for calls, or `none`. By default, from the environment variables HTTPS_PROXY, HTTP_PROXY and
+        NO_PROXY.
+        Example: http://proxy.bank:3128
+    ca: A file of trusted certificates (PEM), used instead of the system's.
+        Example: certs/ca.pem
+    timeout: Time limit of a call, from the first byte to the end of the response.
+        Default: 10s
+    """,
+    proxy=One("an address such as http://proxy.bank:3128, or none", rf"^(none|http://\S+|{VARIABLE})$"),
+    ca=FILE,
+    timeout=DURATION,
 )
-BUCKET: Final = (  # of S3, GCS and Azure
-    Key("endpoint", "The URL of a server other than the cloud's.", HTTP),
-    Key("region", "The region of the bucket.", OUTSIDE_NAME),
-    Key(
-        "account",
-        "The Azure storage account. By default, from the environment variable AZURE_STORAGE_ACCOUNT_NAME.",
-        OUTSIDE_NAME,
-        examples=("mybank",),
-    ),
-)
+CALLS: Final = HTTP_CALLS.keys  # of whatever is called over HTTP
+BUCKET: Final = mapping_shape(
+    """a bucket
+
+    endpoint: The URL of a server other than the cloud's.
+    region: The region of the bucket.
+    account: The Azure storage account. By default, from the environment variable AZURE_STORAGE_ACCOUNT_NAME.
+        Example: mybank
+    """,
+    endpoint=HTTP,
+    region=OUTSIDE_NAME,
+    account=OUTSIDE_NAME,
+).keys
 TAKE: Final = Key("take", "Records to send.", choice("decisions", "flags"), default="decisions", examples=("flags",))
 BEGIN: Final = "Start position of a new sink: the first decision of the log, or only decisions from now on."
 START: Final = Key("start", BEGIN, choice("first", "now"), default="first", examples=("now",))

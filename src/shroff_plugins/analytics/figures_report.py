@@ -11,7 +11,7 @@ import msgspec
 from shroff.errors import Problem, nearest
 from shroff.plugins.loader import YamlMapping, YamlSequence
 from shroff.plugins.reports import AddedReport
-from shroff.plugins.settings import NAME, Key, Many
+from shroff.plugins.settings import NAME, Many, mapping_shape
 from shroff_plugins.analytics.funnel_file import FILE
 from shroff_plugins.analytics.report_keys import FIGURES, Figure, load_figures
 
@@ -19,21 +19,18 @@ if TYPE_CHECKING:
     from shroff.plugins.events import Settings
     from shroff.plugins.project import Definitions, ProjectContext
 
-KEYS: Final = (
-    Key(
-        "figures",
-        "The figures of a report, in the order of the mail; they replace the counts of decisions.",
-        FIGURES,
-        examples=("{ savers: { distinct: user, event: saving } }",),
-    ),
-    Key(
-        "funnels",
-        "Funnels of funnels.yaml for the report. It shows the drop-off of each step beside the mean of the three "
-        "previous days.",
-        Many("funnels", NAME),
-        examples=("[onboarding]",),
-    ),
-)
+KEYS: Final = mapping_shape(
+    """KEYS
+
+    figures: The figures of a report, in the order of the mail; they replace the counts of decisions.
+        Example: { savers: { distinct: user, event: saving } }
+    funnels: Funnels of funnels.yaml for the report. It shows the drop-off of each step beside the mean of the three
+        previous days.
+        Example: [onboarding]
+    """,
+    figures=FIGURES,
+    funnels=Many("funnels", NAME),
+).keys
 NAMES: Final = {
     "day": "The day, such as `5 January`.",
     "span": "The days of the charts, such as `30 December to 5 January`.",

@@ -104,42 +104,37 @@ TABLE: Final = AdapterSettings(
 )
 AMPLITUDE: Final = AdapterSettings(
     "Days of Amplitude's export API, by upload hour.",
-    MappingShape(
-        "exports of Amplitude",
-        (
-            Key("api_key", "The project's API key.", _SECRET, is_required=True, examples=("${AMPLITUDE_API_KEY}",)),
-            Key(
-                "secret_key",
-                "The project's secret key.",
-                _SECRET,
-                is_required=True,
-                examples=("${AMPLITUDE_SECRET_KEY}",),
-            ),
-            Key(
-                "from",
-                "The first day to take, in UTC.",
-                One("a day such as 2026-03-01", rf"^([0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}|{VARIABLE})$"),
-                is_required=True,
-                examples=("2026-03-01",),
-            ),
-            Key("region", "The region of the project's data.", choice("us", "eu"), default="us"),
-            Key("settled", "Delay of the request after a day's end, for late events.", DURATION, default="3h"),
-            Key(
-                "suspicious",
-                "Share of bad lines above which a day is marked as suspicious and a notice is sent.",
-                PERCENT,
-                default="5%",
-            ),
-            Key(
-                "lost_hours",
-                "How many hours of a day may be damaged, or missing between busy hours, before it is suspicious, too.",
-                One("a number of hours, 0 to 24", r"^(1?[0-9]|2[0-4])$", kinds=(TEXT, NUMBER)),
-                default="0",
-            ),
-            Key("url", "The URL of a server other than Amplitude's.", HTTP),
-            *CALLS[:-1],
-            Key("timeout", "Time limit for a day's response; then half a day is requested.", DURATION, default="10m"),
-        ),
+    mapping_shape(
+        """exports of Amplitude
+
+        api_key: The project's API key.
+            Example: ${AMPLITUDE_API_KEY}
+        secret_key: The project's secret key.
+            Example: ${AMPLITUDE_SECRET_KEY}
+        from: The first day to take, in UTC.
+            Example: 2026-03-01
+        region: The region of the project's data.
+            Default: us
+        settled: Delay of the request after a day's end, for late events.
+            Default: 3h
+        suspicious: Share of bad lines above which a day is marked as suspicious and a notice is sent.
+            Default: 5%
+        lost_hours: How many hours of a day may be damaged, or missing between busy hours, before it is suspicious, too.
+            Default: 0
+        url: The URL of a server other than Amplitude's.
+        timeout: Time limit for a day's response; then half a day is requested.
+            Default: 10m
+        """,
+        api_key=Required(_SECRET),
+        secret_key=Required(_SECRET),
+        from_=Required(One("a day such as 2026-03-01", rf"^([0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}|{VARIABLE})$")),
+        region=choice("us", "eu"),
+        settled=DURATION,
+        suspicious=PERCENT,
+        lost_hours=One("a number of hours, 0 to 24", r"^(1?[0-9]|2[0-4])$", kinds=(TEXT, NUMBER)),
+        url=HTTP,
+        calls=CALLS[:-1],
+        timeout=DURATION,
     ),
     is_called=True,
     moves_rows=True,  # a day may come with more lines when it is requested again
@@ -160,11 +155,11 @@ SNS: Final = AdapterSettings(
             access to the internet. By default, they are downloaded.
             Example: certs/sns
         """,
-        *CALLS,
         topics=Required(Many("a list of ARNs", One("the ARN of a topic", rf"^({TOPIC_ARN}|{VARIABLE})$"))),
         subscribe=choice("ask", "auto"),
         password=One("USER:PASSWORD", rf"^([^:\s]+:\S+|{VARIABLE})$"),
         certificates=FILE,
+        calls=CALLS,
     ),
     is_called=True,
 )
@@ -182,11 +177,11 @@ PUBSUB_PUSH: Final = AdapterSettings(
         body: The body of a request: the message in Pub/Sub's own JSON (`wrapped`), or the message alone (`unwrapped`).
             Default: wrapped
         """,
-        *CALLS,
         audience=Required(One("a text", r"^\S+$")),
         service_account=Required(One("a mail address", rf"^([^@\s]+@[^@\s]+|{VARIABLE})$")),
         subscriptions=Many("a list of subscriptions", One("a subscription", r"^projects/\S+/subscriptions/\S+$")),
         body=choice("wrapped", "unwrapped"),
+        calls=CALLS,
     ),
     is_called=True,
 )

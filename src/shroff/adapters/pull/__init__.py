@@ -32,11 +32,11 @@ FILES: Final = AdapterSettings(
             Default: 2s
             Example: 1m
         """,
-        *BUCKET,
-        *CALLS,
         from_=Required(One("a folder or an address", r"^\S+$")),
         markers=choice("false", "true"),
         settled=DURATION,
+        bucket=BUCKET,
+        calls=CALLS,
     ),
     placed=_placed,
     is_called=True,

@@ -122,11 +122,11 @@ WEBHOOK: Final = AdapterSettings(
         secret: The secret that signs the calls.
             Example: ${HOOK_SECRET}
         """,
-        *CALLS,
         start=Key("start", BEGIN, choice("first", "now"), default="now", examples=("first",)),
         url=Required(HTTP),
         secret=Required(ANY),
         outcomes=OUTCOMES,
+        calls=CALLS,
     ),
     schemes={"http": 80, "https": 443},
     is_called=True,

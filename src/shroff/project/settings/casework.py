@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from shroff.language.keys import DURATION, NAME, PERCENT, Key, Many, MappingShape, choice, mapping_shape, own_names
+from shroff.language.keys import DURATION, NAME, PERCENT, Many, choice, mapping_shape, own_names
 from shroff.language.shapes import Plain, read_shape
 from shroff.language.values import DAY_MS, parse_duration, parse_share
 from shroff.language.yaml import text as yamltext
@@ -53,18 +53,20 @@ CASES: Final = mapping_shape(
     within=DURATION,
     lock=DURATION,
     second_look=PERCENT,
-    evidence=MappingShape(
-        "fields of evidence",
-        tuple(
-            Key(name, f"The field with the {words}.", NAME)
-            for name, words in (
-                ("card", "card"),
-                ("device", "device"),
-                ("ip", "IP address"),
-                ("address", "parcel address"),
-                ("login", "login or account"),
-            )
-        ),
+    evidence=mapping_shape(
+        """fields of evidence
+
+        card: The field with the card.
+        device: The field with the device.
+        ip: The field with the IP address.
+        address: The field with the parcel address.
+        login: The field with the login or account.
+        """,
+        card=NAME,
+        device=NAME,
+        ip=NAME,
+        address=NAME,
+        login=NAME,
     ),
 )
 

@@ -7,13 +7,11 @@ from typing import Final
 from shroff.language.keys import (
     ANY,
     DURATION,
-    PERCENT,
     SWITCH,
     WHOLE,
-    Key,
     Many,
-    MappingShape,
     One,
+    Required,
     choice,
     mapping_shape,
     own_names,
@@ -35,38 +33,32 @@ SIGN_IN: Final = mapping_shape(
     """,
     passwords=SWITCH,
     second_factor=Many("a list of roles", PERSON_ROLE),
-    oidc=MappingShape(
-        "an OpenID Connect provider",
-        (
-            Key(
-                "issuer",
-                "The provider's issuer URL; its settings are read from /.well-known/openid-configuration there.",
-                HTTP,
-                is_required=True,
-                examples=("https://login.bank.org/realms/bank",),
-            ),
-            Key("client_id", "The client id of this service at the provider.", ANY, is_required=True),
-            Key(
-                "client_secret",
-                "The client secret, as an environment variable. By default there is none.",
-                One("an environment variable such as ${OIDC_SECRET}", f"^{VARIABLE}$"),
-                examples=("${OIDC_SECRET}",),
-            ),
-            Key("claim", "The claim that determines a user's role.", ANY, default="groups"),
-            Key(
-                "roles",
-                "The role for each value of the claim; if several match, the one with the most rights. Users "
-                "without a match cannot sign in.",
-                own_names(
-                    "values of the claim with their roles",
-                    PERSON_ROLE,
-                    pattern="^.{1,200}$",
-                ),
-                is_required=True,
-                examples=("{ fraud-team: analyst, fraud-leads: admin }",),
-            ),
-            *CALLS,
+    oidc=mapping_shape(
+        """an OpenID Connect provider
+
+        issuer: The provider's issuer URL; its settings are read from /.well-known/openid-configuration there.
+            Example: https://login.bank.org/realms/bank
+        client_id: The client id of this service at the provider.
+        client_secret: The client secret, as an environment variable. By default there is none.
+            Example: ${OIDC_SECRET}
+        claim: The claim that determines a user's role.
+            Default: groups
+        roles: The role for each value of the claim; if several match, the one with the most rights. Users without a
+            match cannot sign in.
+            Example: { fraud-team: analyst, fraud-leads: admin }
+        """,
+        issuer=Required(HTTP),
+        client_id=Required(ANY),
+        client_secret=One("an environment variable such as ${OIDC_SECRET}", f"^{VARIABLE}$"),
+        claim=ANY,
+        roles=Required(
+            own_names(
+                "values of the claim with their roles",
+                PERSON_ROLE,
+                pattern="^.{1,200}$",
+            )
         ),
+        calls=CALLS,
     ),
 )
 
@@ -86,14 +78,6 @@ SESSIONS: Final = mapping_shape(
 NETWORKS: Final = Many(
     "a list of addresses and networks", One("an address or a network such as 10.0.0.0/8", r"^[0-9A-Fa-f.:/]+$")
 )
-NETWORKS_KEY: Final = Key(
-    "networks",
-    "Networks from which people and API keys reach the service. Others get 403, but for health checks, answers of "
-    "customers and signed webhooks.",
-    NETWORKS,
-    default="all",
-    examples=("[10.20.0.0/16, 203.0.113.7]",),
-)
 METRICS: Final = mapping_shape(
     """metrics for Prometheus
 
@@ -108,37 +92,15 @@ METRICS: Final = mapping_shape(
     """,
     port=WHOLE,
     host=OUTSIDE_NAME,
-    earlier_names=MappingShape(
-        "the event fields of the two labels",
-        (
-            Key(
-                "transaction_type",
-                "The field of the label `transaction_type`.",
-                OUTSIDE_NAME,
-                is_required=True,
-                examples=("channel",),
-            ),
-            Key(
-                "country",
-                "The field of the label `country`.",
-                OUTSIDE_NAME,
-                is_required=True,
-                examples=("country",),
-            ),
-        ),
+    earlier_names=mapping_shape(
+        """the event fields of the two labels
+
+        transaction_type: The field of the label `transaction_type`.
+            Example: channel
+        country: The field of the label `country`.
+            Example: country
+        """,
+        transaction_type=Required(OUTSIDE_NAME),
+        country=Required(OUTSIDE_NAME),
     ),
-)
-SCHEME_LIMITS: Final = Key(
-    "scheme_limits",
-    "Limits of card schemes for a calendar month, of approved events: the share that becomes known as fraud or is "
-    "disputed in it, by count or money. `shroff results` shows the days until each.",
-    MappingShape(
-        "limits of card schemes",
-        tuple(
-            Key(f"{what}_{unit}", f"The limit of {says} by {unit}.", PERCENT, examples=("0.9%",))
-            for what, says in (("fraud", "fraud"), ("dispute", "disputes"))
-            for unit in ("count", "money")
-        ),
-    ),
-    examples=("{ fraud_money: 0.2%, dispute_count: 0.9% }",),
 )

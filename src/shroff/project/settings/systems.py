@@ -30,7 +30,6 @@ from shroff.project.settings.sources import NamedSource, read_sources
 from shroff.project.settings.system import System, filled, look_for_mistakes, mapping_of, names_of, single_of
 from shroff.project.settings.systems_keys import (
     DEFAULT_MAILER,
-    HTTP_CALLS,
     MAIL_KEYS,
     MAILS_KEPT,
     SYSTEMS,
@@ -43,6 +42,7 @@ from shroff.project.settings.systems_keys import (
     snapshots,
     store,
 )
+from shroff.streams.settings import HTTP_CALLS
 
 SYSTEM_KEYS: Final = frozenset([*(key.name for key in SYSTEMS), "cases", "summaries", "zone"])  # which decide nothing
 TOLD_KEPT_MS: Final = 90 * DAY_MS  # for which it is kept what was told, and so of which event a mail is

@@ -13,6 +13,7 @@ from shroff.language.keys import (
     ANY,
     DURATION,
     NAME_PATTERN,
+    PERCENT,
     SWITCH,
     WHOLE,
     Either,
@@ -28,13 +29,14 @@ from shroff.language.keys import (
     own_names,
 )
 from shroff.project.settings.installed import each_settings, kinds, own_settings, settings_of
-from shroff.project.settings.service_keys import METRICS, NETWORKS, NETWORKS_KEY, SCHEME_LIMITS, SESSIONS, SIGN_IN
+from shroff.project.settings.service_keys import METRICS, NETWORKS, SESSIONS, SIGN_IN
 from shroff.streams.settings import (
     ADDRESS,
     CALLS,
     DOCUMENT_NAME,
     FILE,
     HTTP,
+    HTTP_CALLS,
     OUTSIDE_NAME,
     START,
     TAKE,
@@ -44,66 +46,63 @@ from shroff.streams.settings import (
 URL: Final = One("an address such as kafka://localhost:9092/payments", rf"^([a-z][a-z0-9+]*:|{VARIABLE}$)")
 STORE_URL: Final = One("an address such as postgresql://shroff@localhost/shroff", rf"^([a-z]+:\S*|{VARIABLE})$")
 FORMATS: Final = ("json", "avro")
-_FORMAT: Final = Key("format", "The encoding of messages.", choice(*FORMATS), default="json", examples=("avro",))
-_REGISTRY: Final = Key(
-    "registry",
-    "The schema registry for Avro messages, Confluent-compatible: a URL, or a URL with certificates.",
-    Either(
+SOURCE_KEYS: Final = mapping_shape(
+    """any live source
+
+    format: The encoding of messages.
+        Default: json
+        Example: avro
+    registry: The schema registry for Avro messages, Confluent-compatible: a URL, or a URL with certificates.
+        Example: http://localhost:8081
+    late: Handling of events that are too late: `refuse` quarantines them; `keep` stores and counts them, but without a
+        decision and outside all windows.
+        Default: refuse
+        Example: keep
+    wait: How long a live message waits for earlier messages of other partitions. It adds this latency to each decision.
+        A backlog is in time order without it.
+        Default: 0s
+        Example: 200ms
+    """,
+    format=choice(*FORMATS),
+    registry=Either(
         (
             HTTP,
-            MappingShape(
-                "a schema registry with its URL",
-                (
-                    Key("url", "The registry's URL.", HTTP, is_required=True, examples=("https://registry.bank:8081",)),
-                    *CALLS,
-                    Key("cert", "Client certificate for the registry (PEM).", FILE, examples=("certs/shroff.pem",)),
-                    Key(
-                        "key",
-                        "The private key file, without a password. By default, the key is in the `cert` file.",
-                        FILE,
-                        examples=("certs/shroff.key",),
-                    ),
-                ),
+            mapping_shape(
+                """a schema registry with its URL
+
+                url: The registry's URL.
+                    Example: https://registry.bank:8081
+                cert: Client certificate for the registry (PEM).
+                    Example: certs/shroff.pem
+                key: The private key file, without a password. By default, the key is in the `cert` file.
+                    Example: certs/shroff.key
+                """,
+                url=Required(HTTP),
+                calls=CALLS,
+                cert=FILE,
+                key=FILE,
             ),
         )
     ),
-    examples=("http://localhost:8081",),
-)
-_LATE: Final = Key(
-    "late",
-    "Handling of events that are too late: `refuse` quarantines them; `keep` stores and counts them, but without a "
-    "decision and outside all windows.",
-    choice("refuse", "keep"),
-    default="refuse",
-    examples=("keep",),
-)
-_WAIT: Final = Key(
-    "wait",
-    "How long a live message waits for earlier messages of other partitions. It adds this latency to each decision. A "
-    "backlog is in time order without it.",
-    DURATION,
-    default="0s",
-    examples=("200ms",),
-)
+    late=choice("refuse", "keep"),
+    wait=DURATION,
+).keys
 MAILS_KEPT: Final = "30d"
 _NAMED_ADDRESS: Final = One("a mail address, with or without a name", r"^[^\r\n]+@[^\r\n]+$")
-MAIL_KEYS: Final = (
-    Key(
-        "from",
-        "The sender address of mails.",
-        _NAMED_ADDRESS,
-        default="shroff@localhost",
-        examples=("Penhallow Bank <notices@penhallow.example>",),
-    ),
-    Key(
-        "keep",
-        "Retention of mails in files: `serve` and `run` delete older ones each hour. At most 90d, because the event "
-        "of a mail is known for that long.",
-        DURATION,
-        default=MAILS_KEPT,
-        examples=("7d",),
-    ),
-)
+MAIL_KEYS: Final = mapping_shape(
+    """all mails
+
+    from: The sender address of mails.
+        Default: shroff@localhost
+        Example: Penhallow Bank <notices@penhallow.example>
+    keep: Retention of mails in files: `serve` and `run` delete older ones each hour. At most 90d, because the event of
+        a mail is known for that long.
+        Default: 30d
+        Example: 7d
+    """,
+    from_=_NAMED_ADDRESS,
+    keep=DURATION,
+).keys
 WEB: Final = mapping_shape(
     """web address and appearance of the service
 
@@ -121,6 +120,10 @@ WEB: Final = mapping_shape(
         their address.
         Default: none: the client is the connected address
         Example: [10.0.0.0/8, 127.0.0.1]
+    networks: Networks from which people and API keys reach the service. Others get 403, but for health checks, answers
+        of customers and signed webhooks.
+        Default: all
+        Example: [10.20.0.0/16, 203.0.113.7]
     proxy_header: The header in which the proxies write the client's address; the other header is ignored, because
         senders can forge it. The TLS flag is in x-forwarded-proto for the first, and in the header itself for the
         second.
@@ -130,46 +133,40 @@ WEB: Final = mapping_shape(
     name=ANY,
     help=ANY,
     proxies=NETWORKS,
-    networks=NETWORKS_KEY,
+    networks=NETWORKS,
     proxy_header=choice("x-forwarded-for", "forwarded"),
 )
-HTTP_CALLS: Final = MappingShape("settings of outgoing HTTP calls", CALLS)
-SOURCE_KEYS: Final = (_FORMAT, _REGISTRY, _LATE, _WAIT)
-NAMED_SOURCE_KEYS: Final = (
-    Key(
-        "events",
-        "Event types from a source, and `label` if it brings labels. Each type's `from` in events.yaml maps the "
-        "messages or rows; with several types, their `when` selects. By default all types, without labels. A live "
-        "source has a topic for each type; in one under `any` all of these are found, and labels in each.",
-        Many("a list of event types", One("an event type", NAME_PATTERN)),
-        default="all event types",
-        examples=("[saving, withdrawal]", "[payment, label]"),
-    ),
-    Key(
-        "others",
-        "Handling of unmatched messages and rows, which no `when` accepts: `skip` counts them, `quarantine` keeps "
-        "them for a retry, and the name of an event type stores them as events of that type.",
-        One("skip, quarantine or an event type", NAME_PATTERN),
-        default="skip",
-        examples=("quarantine",),
-    ),
-    Key(
-        "id",
-        "For pushed sources, the origin of event ids: the sender's message id (`message`), so that a repeated message "
-        "is one event, or the message's content (`row`), by `from.json`.",
-        choice("message", "row"),
-        default="message",
-    ),
-)
-SINK_KEYS: Final = (TAKE, START)
-STORE_KEYS: Final = (
-    Key("url", "The database URL.", ADDRESS, is_required=True, examples=("postgresql://shroff@localhost/shroff",)),
-    Key(
-        "lease",
-        "How long the log stays reserved for a worker that no longer responds, before another may take over.",
-        DURATION,
-        default="3s",
-    ),
+NAMED_SOURCE_KEYS: Final = mapping_shape(
+    """a source under a name
+
+    events: Event types from a source, and `label` if it brings labels. Each type's `from` in events.yaml maps the
+        messages or rows; with several types, their `when` selects. By default all types, without labels. A live source
+        has a topic for each type; in one under `any` all of these are found, and labels in each.
+        Default: all event types
+        Example: [saving, withdrawal]
+        Example: [payment, label]
+    others: Handling of unmatched messages and rows, which no `when` accepts: `skip` counts them, `quarantine` keeps
+        them for a retry, and the name of an event type stores them as events of that type.
+        Default: skip
+        Example: quarantine
+    id: For pushed sources, the origin of event ids: the sender's message id (`message`), so that a repeated message is
+        one event, or the message's content (`row`), by `from.json`.
+        Default: message
+    """,
+    events=Many("a list of event types", One("an event type", NAME_PATTERN)),
+    others=One("skip, quarantine or an event type", NAME_PATTERN),
+    id=choice("message", "row"),
+).keys
+STORE: Final = mapping_shape(
+    """a store with its URL
+
+    url: The database URL.
+        Example: postgresql://shroff@localhost/shroff
+    lease: How long the log stays reserved for a worker that no longer responds, before another may take over.
+        Default: 3s
+    """,
+    url=Required(ADDRESS),
+    lease=DURATION,
 )
 DOCUMENTS: Final = own_names(
     "folders with their content",
@@ -208,50 +205,71 @@ CATALOG: Final = mapping_shape(
     ),
     properties=MappingShape("settings by their names", named=ANY, pattern=r"^[a-z][a-zA-Z0-9._-]{0,99}$"),
 )
-LAKE_KEYS: Final = (
-    Key(
-        "to",
-        "A folder, s3://bucket/prefix, gs://bucket/prefix or az://container/prefix.",
-        One("a folder or an address", r"^\S+$"),
-        is_required=True,
-        examples=("s3://mybank/shroff",),
-    ),
-    Key("every", "How long rows are collected before they are written.", DURATION, default="1m", examples=("10s",)),
-    Key("layout", "The file formats to write.", choice("parquet", "json", "both"), default="parquet"),
-    Key("documents", "The folders of JSON documents.", DOCUMENTS),
-    Key("delta", "Also publish each commit as Delta Lake tables.", SWITCH, default="false"),
-    Key("catalog", "Also publish each commit as tables of an Apache Iceberg catalog.", CATALOG),
+LAKE: Final = mapping_shape(
+    """a lake with its location
+
+    to: A folder, s3://bucket/prefix, gs://bucket/prefix or az://container/prefix.
+        Example: s3://mybank/shroff
+    every: How long rows are collected before they are written.
+        Default: 1m
+        Example: 10s
+    layout: The file formats to write.
+        Default: parquet
+    documents: The folders of JSON documents.
+    delta: Also publish each commit as Delta Lake tables.
+        Default: false
+    catalog: Also publish each commit as tables of an Apache Iceberg catalog.
+    """,
+    to=Required(One("a folder or an address", r"^\S+$")),
+    every=DURATION,
+    layout=choice("parquet", "json", "both"),
+    documents=DOCUMENTS,
+    delta=SWITCH,
+    catalog=CATALOG,
 )
-ONLINE_KEYS: Final = (
-    Key("url", "The server.", ADDRESS, is_required=True, examples=("redis://localhost:6379/1",)),
-    Key("prefix", "Prefix of the keys in Redis.", OUTSIDE_NAME, default="NAME"),
-    Key("ttl", "Remove keys without a decided event for this time; by default never.", DURATION, examples=("90d",)),
-    Key(
-        "entities",
-        "Entities whose features are written; by default all.",
-        Many("entities", One("a name", NAME_PATTERN)),
-        examples=("[card, device]",),
-    ),
+ONLINE: Final = mapping_shape(
+    """a Redis server with features
+
+    url: The server.
+        Example: redis://localhost:6379/1
+    prefix: Prefix of the keys in Redis.
+        Default: NAME
+    ttl: Remove keys without a decided event for this time; by default never.
+        Example: 90d
+    entities: Entities whose features are written; by default all.
+        Example: [card, device]
+    """,
+    url=Required(ADDRESS),
+    prefix=OUTSIDE_NAME,
+    ttl=DURATION,
+    entities=Many("entities", One("a name", NAME_PATTERN)),
 )
-SNAPSHOT_KEYS: Final = (
-    Key("every", "Time between snapshots.", DURATION, default="10m"),
-    Key("events", "Snapshot after this many log positions, regardless of time.", WHOLE, default="1000000"),
-    Key("kept", "Number of snapshots to keep.", WHOLE, default="2"),
-    Key(
-        "to",
-        "Location for copies: a folder, s3://bucket/prefix, gs://bucket/prefix or az://container/prefix.",
-        One("a place", r"^\S+$"),
-    ),
+SNAPSHOTS: Final = mapping_shape(
+    """when state is saved, and where
+
+    every: Time between snapshots.
+        Default: 10m
+    events: Snapshot after this many log positions, regardless of time.
+        Default: 1000000
+    kept: Number of snapshots to keep.
+        Default: 2
+    to: Location for copies: a folder, s3://bucket/prefix, gs://bucket/prefix or az://container/prefix.
+    """,
+    every=DURATION,
+    events=WHOLE,
+    kept=WHOLE,
+    to=One("a place", r"^\S+$"),
 )
-BACKUP_KEYS: Final = (
-    Key(
-        "to",
-        "Location of backups: a folder, s3://bucket/prefix, gs://bucket/prefix or az://container/prefix.",
-        One("a place", r"^\S+$"),
-        is_required=True,
-    ),
-    Key("key", "File with the encryption key, 64 hexadecimal digits. By default, backups are not encrypted.", FILE),
-    Key("tools", "Folder of the database's backup programs, such as pg_dump. By default, they are on PATH.", FILE),
+BACKUP: Final = mapping_shape(
+    """backups with their location
+
+    to: Location of backups: a folder, s3://bucket/prefix, gs://bucket/prefix or az://container/prefix.
+    key: File with the encryption key, 64 hexadecimal digits. By default, backups are not encrypted.
+    tools: Folder of the database's backup programs, such as pg_dump. By default, they are on PATH.
+    """,
+    to=Required(One("a place", r"^\S+$")),
+    key=FILE,
+    tools=FILE,
 )
 LAKE_PLACE: Final = One(
     "a folder, or an address such as s3://bucket/prefix, gs://bucket/prefix or az://container/prefix", r"^\S+$"
@@ -279,7 +297,7 @@ def kind_shape(contract: str, kind: str) -> Shape:
     """Shape of the value below a technology's name. Raises: UsageError where its declaration cannot be read."""
     shape = settings_of(contract, kind).shape
     if contract == "sink":
-        return _with(shape, before=SINK_KEYS)
+        return _with(shape, before=(TAKE, START))
     return _with(shape, behind=SOURCE_KEYS) if contract == "source" else shape
 
 
@@ -315,12 +333,7 @@ def source(named: frozenset[str] | None = None) -> Shape:
     return Either(
         (
             URL,
-            mapping_shape(
-                """one kind of source
-                """,
-                *one_kind("source", named).keys,
-                *NAMED_SOURCE_KEYS,
-            ),
+            MappingShape("one kind of source", (*one_kind("source", named).keys, *NAMED_SOURCE_KEYS)),
         )
     )
 
@@ -339,52 +352,45 @@ def sources(named: frozenset[str] | None = None) -> MappingShape:
     ]
     return own_names(
         "where events come from, by names of your own",
-        mapping_shape(
-            """a source
-            """,
-            *keys,
-            *NAMED_SOURCE_KEYS,
-        ),
+        MappingShape("a source", (*keys, *NAMED_SOURCE_KEYS)),
     )
 
 
-def _addressed(what: str, contract: str, keys: tuple[Key, ...], kind: str | None) -> MappingShape:
+def _addressed(common: MappingShape, contract: str, kind: str | None) -> Shape:
     """Settings with an address, which says of which technology they are; without it those of all."""
     declared = [settings for _, settings in each_settings(contract)] if kind is None else [settings_of(contract, kind)]
-    own = {key.name: key for key_table in declared for key in key_table.keys}
-    common = {key.name for key in keys}
-    return MappingShape(what, (*keys, *(key for key in own.values() if key.name not in common)))
+    own = {key.name: key for settings in declared for key in settings.keys}
+    return _with(common, behind=tuple(own.values()))
 
 
 @cache
 def store(kind: str | None = None) -> Shape:
     """Shape of `store`, of one technology or of all."""
-    return Either((STORE_URL, _addressed("a store with its URL", "log", STORE_KEYS, kind)))
+    return Either((STORE_URL, _addressed(STORE, "log", kind)))
 
 
 @cache
 def lake(kind: str | None = None) -> Shape:
     """Shape of `lake`."""
-    return Either((LAKE_PLACE, _addressed("a lake with its location", "lake", LAKE_KEYS, kind)))
+    return Either((LAKE_PLACE, _addressed(LAKE, "lake", kind)))
 
 
 @cache
 def online(kind: str | None = None) -> Shape:
     """Shape of `online`."""
-    what = "a Redis server with features"
-    return Either((ADDRESS, _addressed(what, "features", ONLINE_KEYS, kind)))
+    return Either((ADDRESS, _addressed(ONLINE, "features", kind)))
 
 
 @cache
 def snapshots(kind: str | None = None) -> Shape:
     """Shape of `snapshots`."""
-    return _addressed("when state is saved, and where", "lake", SNAPSHOT_KEYS, kind)
+    return _addressed(SNAPSHOTS, "lake", kind)
 
 
 @cache
 def backup(kind: str | None = None) -> Shape:
     """Shape of `backup`."""
-    return Either((LAKE_PLACE, _addressed("backups with their location", "lake", BACKUP_KEYS, kind)))
+    return Either((LAKE_PLACE, _addressed(BACKUP, "lake", kind)))
 
 
 @cache
@@ -396,92 +402,85 @@ def mail(named: frozenset[str] | None = None) -> Shape:
         keys += [Key(kind, table.meaning, table.shape) for kind, table in each_settings("mailer") if kind not in own]
     elif named - {key.name for key in (*keys, *MAIL_KEYS)}:
         keys += [_late("mailer", kind) for kind in kinds("mailer") if kind not in own]
-    return mapping_shape(
-        """settings of outgoing mails
+    return MappingShape("settings of outgoing mails", (*keys, *MAIL_KEYS))
+
+
+SYSTEMS: Final = mapping_shape(
+    """where things are
+
+    source: The source of live events: a URL, or a kind with its settings.
+        Example: kafka://localhost:9092/payments
+    sources: Several named sources. The service receives pushed ones (`sns`, `pubsub`, `webhook`) at `/hooks/NAME`;
+        `shroff sources sync NAME` reads pulled ones (`files`, `table`, `amplitude`). A worker reads all streamed ones
+        (`kafka`, `redis`, `pubsub_pull`) at once, in order of event time.
+        Example: { savings: { sns: { topics: ['arn:aws:sns:eu-west-1:123456789012:savings'] } } }
+    store: The database of the log: postgresql://. By default, the log is a file in .shroff/.
+        Example: postgresql://shroff@localhost/shroff
+    lake: The location of the lake, files for analytics.
+        Example: s3://mybank/shroff
+    online: A feature store for other services, with the features of each key as of its last decided event.
+        Example: redis://localhost:6379/1
+    sinks: Destinations of decisions and flags, in addition to the store.
+        Example: { decided: { kafka: { brokers: 'localhost:9092', topic: decisions } } }
+    sign_in: How people sign in: who needs a second factor, and an identity provider in addition to passwords.
+        Example: { oidc: { issuer: https://login.bank.org, client_id: shroff, roles: { fraud-team: analyst } } }
+    sessions: Lifetime of sign-in sessions.
+        Example: { idle: 15m, lasts: 8h }
+    http: Settings of outgoing HTTP calls: webhooks, the schema registry and OpenID Connect, unless they have their own.
+        A lake in a bucket uses `proxy` and `ca`.
+        Example: { proxy: http://proxy.bank:3128, ca: certs/bank.pem }
+    mail: Settings of outgoing mails. By default, mails are files in .shroff/mail/.
+        Example: { smtp: smtp://localhost }
+    web: The public URL of the service, and its appearance for customers.
+        Example: { url: https://answer.penhallow.example, name: Penhallow Bank }
+    second_person: Changes that need approval by a second person (four-eyes principle). They are made in the service,
+        not by commands.
+        Example: [rules, models, users]
+    scheme_limits: Limits of card schemes for a calendar month, of approved events: the share that becomes known as
+        fraud or is disputed in it, by count or money. `shroff results` shows the days until each.
+        Example: { fraud_money: 0.2%, dispute_count: 0.9% }
+    metrics: Where metrics are served to Prometheus.
+        Example: { port: 8000 }
+    snapshots: When and where state snapshots are saved.
+        Example: { every: 10m, kept: 2 }
+    backup: Location of backups of the whole project.
+        Example: s3://mybank-backups/shroff
+    keep: Retention of events in the store. After a snapshot, older ones move to the lake; their ids stay known forever.
+        Example: 400d
+    """,
+    source=Late(source),
+    sources=Late(sources),
+    store=Late(store),
+    lake=Late(lake),
+    online=Late(online),
+    sinks=Late(sinks),
+    sign_in=SIGN_IN,
+    sessions=SESSIONS,
+    http=HTTP_CALLS,
+    mail=Late(mail),
+    web=WEB,
+    second_person=Many(
+        "changes that need approval", choice("rules", "lists", "silences", "models", "thresholds", "users")
+    ),
+    scheme_limits=mapping_shape(
+        """limits of card schemes
+
+        fraud_count: The limit of fraud by count.
+            Example: 0.9%
+        fraud_money: The limit of fraud by money.
+            Example: 0.9%
+        dispute_count: The limit of disputes by count.
+            Example: 0.9%
+        dispute_money: The limit of disputes by money.
+            Example: 0.9%
         """,
-        *keys,
-        *MAIL_KEYS,
-    )
-
-
-SYSTEMS: Final = (
-    Key(
-        "source",
-        "The source of live events: a URL, or a kind with its settings.",
-        Late(source),
-        examples=("kafka://localhost:9092/payments",),
+        fraud_count=PERCENT,
+        fraud_money=PERCENT,
+        dispute_count=PERCENT,
+        dispute_money=PERCENT,
     ),
-    Key(
-        "sources",
-        "Several named sources. The service receives pushed ones (`sns`, `pubsub`, `webhook`) at `/hooks/NAME`; "
-        "`shroff sources sync NAME` reads pulled ones (`files`, `table`, `amplitude`). A worker reads all streamed "
-        "ones (`kafka`, `redis`, `pubsub_pull`) at once, in order of event time.",
-        Late(sources),
-        examples=("{ savings: { sns: { topics: ['arn:aws:sns:eu-west-1:123456789012:savings'] } } }",),
-    ),
-    Key(
-        "store",
-        "The database of the log: postgresql://. By default, the log is a file in .shroff/.",
-        Late(store),
-        examples=("postgresql://shroff@localhost/shroff",),
-    ),
-    Key("lake", "The location of the lake, files for analytics.", Late(lake), examples=("s3://mybank/shroff",)),
-    Key(
-        "online",
-        "A feature store for other services, with the features of each key as of its last decided event.",
-        Late(online),
-        examples=("redis://localhost:6379/1",),
-    ),
-    Key(
-        "sinks",
-        "Destinations of decisions and flags, in addition to the store.",
-        Late(sinks),
-        examples=("{ decided: { kafka: { brokers: 'localhost:9092', topic: decisions } } }",),
-    ),
-    Key(
-        "sign_in",
-        "How people sign in: who needs a second factor, and an identity provider in addition to passwords.",
-        SIGN_IN,
-        examples=("{ oidc: { issuer: https://login.bank.org, client_id: shroff, roles: { fraud-team: analyst } } }",),
-    ),
-    Key("sessions", "Lifetime of sign-in sessions.", SESSIONS, examples=("{ idle: 15m, lasts: 8h }",)),
-    Key(
-        "http",
-        "Settings of outgoing HTTP calls: webhooks, the schema registry and OpenID Connect, unless they have their "
-        "own. A lake in a bucket uses `proxy` and `ca`.",
-        HTTP_CALLS,
-        examples=("{ proxy: http://proxy.bank:3128, ca: certs/bank.pem }",),
-    ),
-    Key(
-        "mail",
-        "Settings of outgoing mails. By default, mails are files in .shroff/mail/.",
-        Late(mail),
-        examples=("{ smtp: smtp://localhost }",),
-    ),
-    Key(
-        "web",
-        "The public URL of the service, and its appearance for customers.",
-        WEB,
-        examples=("{ url: https://answer.penhallow.example, name: Penhallow Bank }",),
-    ),
-    Key(
-        "second_person",
-        "Changes that need approval by a second person (four-eyes principle). They are made in the service, not by "
-        "commands.",
-        Many("changes that need approval", choice("rules", "lists", "silences", "models", "thresholds", "users")),
-        examples=("[rules, models, users]",),
-    ),
-    SCHEME_LIMITS,
-    Key("metrics", "Where metrics are served to Prometheus.", METRICS, examples=("{ port: 8000 }",)),
-    Key(
-        "snapshots", "When and where state snapshots are saved.", Late(snapshots), examples=("{ every: 10m, kept: 2 }",)
-    ),
-    Key("backup", "Location of backups of the whole project.", Late(backup), examples=("s3://mybank-backups/shroff",)),
-    Key(
-        "keep",
-        "Retention of events in the store. After a snapshot, older ones move to the lake; their ids stay known "
-        "forever.",
-        DURATION,
-        examples=("400d",),
-    ),
-)
+    metrics=METRICS,
+    snapshots=Late(snapshots),
+    backup=Late(backup),
+    keep=DURATION,
+).keys

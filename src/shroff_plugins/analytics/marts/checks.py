@@ -11,7 +11,7 @@ from shroff.errors import DefinitionError, Problem, nearest
 from shroff.plugins.loader import YamlMapping, YamlSequence
 from shroff.plugins.loader import YamlNode as Node
 from shroff.plugins.loader import YamlScalar as Scalar
-from shroff.plugins.settings import ANY, Either, Key, Many, MappingShape, One, mapping_shape, own_names
+from shroff.plugins.settings import ANY, Either, Many, One, Required, mapping_shape, own_names
 from shroff_plugins.analytics.closed_duckdb import identifier
 
 _NAME: Final = r"[A-Za-z_]\w{0,99}"
@@ -38,12 +38,14 @@ CHECKS: Final = mapping_shape(
     ),
     equal_sums=Many("a list of pairs", Many("a list of two sums", SIDE)),
     by_day=COLUMN,
-    chart=MappingShape(
-        "labels and values",
-        (
-            Key("labels", "The labels of the bars.", COLUMN, is_required=True),
-            Key("values", "The lengths of the bars.", COLUMN, is_required=True),
-        ),
+    chart=mapping_shape(
+        """labels and values
+
+        labels: The labels of the bars.
+        values: The lengths of the bars.
+        """,
+        labels=Required(COLUMN),
+        values=Required(COLUMN),
     ),
 )
 Named = tuple[str, str, Node]  # a model, a column of it, and where it is written
