@@ -26,7 +26,7 @@ BARE_PATH = "/usr/bin:/bin"
 OF_THE_NETWORK = re.compile(r"(PIP|UV)_(?!CACHE|NO_CACHE)|SSL_CERT_|.*_(?i:proxy)$")
 LINK = re.compile(r"http://\S+/login/once/\w+")
 NO_INDEX = "If the package index cannot be reached"  # as tools/bootstrap.py says it
-# What the compiler made in this tree (`make warm`), but for a kernel that a demo loads first: another one is half a minute.
+# What the compiler made in this tree (`make warm`), but for one kernel that a demo loads first: all take minutes.
 COMPILED, LACKING = {".kernel", ".nbi", ".nbc"}, "windows.tend"
 LIMIT_S = 600.0  # the whole first minute on a machine that does many other things
 

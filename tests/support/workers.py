@@ -34,6 +34,8 @@ COUNT: Final = "SHROFF_TEST_WORKERS"  # how many; without it a test runs where i
 NAME: Final = "SHROFF_TEST_WORKER"  # of this process, if it is one
 AHEAD: Final = 3  # tests that a worker has: the one that runs, the next one, and one that saves it from waiting
 LAST: Final = 100  # tests: when no more are left none waits behind another that runs
+FOLDERS_TOGETHER: Final = ("recovery",)  # its processes are forked from one that has the program loaded
+MODULES_TOGETHER: Final = ("tests.architecture.sources",)  # the trees of all modules of the program
 QUICK_AT_END: Final = 4  # one of so many modules without a slow test is kept for the end, which is then even
 
 
@@ -192,14 +194,31 @@ def n_threads() -> int:
 def modules(items: Sequence[pytest.Item]) -> Iterator[list[int]]:
     """The tests of each module, as numbers, in their order; some modules whose tests are all quick come last.
 
-    So the workers end at nearly the same time.
+    So the workers end at nearly the same time. Modules that share what takes seconds to make are one, and begin.
     """
     found = [list(group) for _, group in groupby(range(len(items)), key=lambda number: items[number].path)]
-    quick = [group for group in found if not any(items[number].get_closest_marker("slow") for number in group)]
+    together = dict[str, list[int]]()
+    for group in found:
+        if shared := made_once(items[group[0]]):
+            together.setdefault(shared, []).extend(group)
+    alone = [group for group in found if not made_once(items[group[0]])]
+    quick = [group for group in alone if not any(items[number].get_closest_marker("slow") for number in group)]
     last = quick[::QUICK_AT_END]
     kept = {group[0] for group in last}
-    yield from (group for group in found if group[0] not in kept)
+    rest = [group for group in alone if group[0] not in kept]
+    is_begun = [group for group in rest if items[group[0]].get_closest_marker("first")]
+    yield from is_begun
+    yield from together.values()
+    yield from (group for group in rest if group not in is_begun)
     yield from last
+
+
+def made_once(item: pytest.Item) -> str:
+    """What the module of a test shares with others that a worker makes once: half of some tests is nothing else."""
+    if item.path.parent.name in FOLDERS_TOGETHER:
+        return item.path.parent.name
+    used = {getattr(value, "__module__", "") for value in vars(getattr(item, "module", None) or object).values()}
+    return next((name for name in MODULES_TOGETHER if name in used), "")
 
 
 class _Telling:

@@ -17,7 +17,8 @@ from typing import Any
 
 import pytest
 
-from tests.support import forks
+from tests.architecture import sources
+from tests.support import forks, workers
 from tests.support.timing import CORES, LEEWAY, SHARED, Cost, Timing, by_folder, exceeded, read_budgets, too_slow
 from tools import suite
 
@@ -193,3 +194,22 @@ def test_a_module_that_starts_threads_when_it_is_imported_is_refused(tmp_path):
 
     assert "test_0.py starts threads when it is imported" in said
     assert "passed" not in said
+
+
+def test_modules_that_share_what_takes_seconds_to_make_are_dealt_out_together():
+    uses = SimpleNamespace(module=sources.module)
+    one = {"path": Path("tests/web/test_one.py"), "module": SimpleNamespace()}
+    items = [
+        SimpleNamespace(**given, get_closest_marker=lambda mark, marks=marks: mark in marks or None)
+        for given, marks in (
+            ({"path": Path("tests/journeys/test_long.py"), "module": SimpleNamespace()}, ("first", "slow")),
+            (one, ("slow",)),
+            ({"path": Path("tests/recovery/test_kill.py"), "module": SimpleNamespace()}, ("slow",)),
+            ({"path": Path("tests/cli/test_hints.py"), "module": uses}, ()),
+            (one | {"path": Path("tests/web/test_two.py")}, ("slow",)),
+            ({"path": Path("tests/recovery/test_power.py"), "module": SimpleNamespace()}, ("slow",)),
+            ({"path": Path("tests/docs/test_wording.py"), "module": uses}, ()),
+        )
+    ]
+
+    assert list(workers.modules(items)) == [[0], [2, 5], [3, 6], [1], [4]]

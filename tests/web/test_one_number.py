@@ -12,7 +12,7 @@ import json
 import re
 import subprocess
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from email import message_from_bytes
 from email.policy import SMTP
@@ -108,47 +108,32 @@ APART = ("what was sent", "morning mail", "Python", "shroff ")  # places that ar
 
 @dataclass(frozen=True)
 class Bank:
-    """The service, somebody's browser, and what the places are read from; each once, where `known` keeps it."""
+    """The service, somebody's browser, and what the places are read from."""
 
     asks: Asker
     browser: Browser
     folder: Path
-    known: dict[object, Any] | None = None
-
-    async def once(self, what: object, read: Callable[[], Awaitable[Any]]) -> Any:
-        if self.known is None:
-            return await read()
-        if what not in self.known:
-            self.known[what] = await read()
-        return self.known[what]
 
     async def text(self, path: str, section: str = "") -> str:
         """The words of a page, in one line; from the section with this label on."""
-
-        async def read() -> str:
-            found = await self.browser.get(path)
-            if found.status == 403:
-                raise NotSeenError
-            assert found.status == 200, (path, found.body[-2_000:])
-            return found.body.decode()
-
-        body = await self.once(path, read)
+        found = await self.browser.get(path)
+        if found.status == 403:
+            raise NotSeenError
+        assert found.status == 200, (path, found.body[-2_000:])
+        body = found.body.decode()
         if section:
             assert section in body, (path, section)
             body = body[body.index(section) :]
         return words(body)
 
     async def json(self, path: str, body: object = None) -> Any:
-        async def read() -> Any:
-            headers = {"x-csrf-token": await self.browser.csrf(), "content-type": "application/json", "accept": "*/*"}
-            sent = b"" if body is None else msgspec.json.encode(body)
-            found = await self.browser.send("GET" if body is None else "POST", f"/api/v1{path}", sent, headers)
-            if found.status == 403:
-                raise NotSeenError
-            assert found.status == 200, (path, found.body)
-            return found.json()
-
-        return await (self.once(("api", path), read) if body is None else read())
+        headers = {"x-csrf-token": await self.browser.csrf(), "content-type": "application/json", "accept": "*/*"}
+        sent = b"" if body is None else msgspec.json.encode(body)
+        found = await self.browser.send("GET" if body is None else "POST", f"/api/v1{path}", sent, headers)
+        if found.status == 403:
+            raise NotSeenError
+        assert found.status == 200, (path, found.body)
+        return found.json()
 
     async def act(self, case: Any, verb: str, body: object) -> None:
         headers = {"x-csrf-token": await self.browser.csrf(), "content-type": "application/json", "accept": "*/*"}
@@ -157,14 +142,11 @@ class Bank:
         assert found.status == 200, found.body
 
     async def command(self, *words: str) -> Any:
-        async def read() -> Any:
-            done = await asyncio.to_thread(
-                subprocess.run, [SHROFF, "-C", self.folder, *words, "--json"], check=False, capture_output=True
-            )
-            assert done.returncode in {0, 1}, done.stderr
-            return json.loads(done.stdout)
-
-        return await self.once(words, read)
+        done = await asyncio.to_thread(
+            subprocess.run, [SHROFF, "-C", self.folder, *words, "--json"], check=False, capture_output=True
+        )
+        assert done.returncode in {0, 1}, done.stderr
+        return json.loads(done.stdout)
 
     async def export(self, kind: str) -> list[Any]:
         done = await asyncio.to_thread(
@@ -173,19 +155,13 @@ class Bank:
         return [json.loads(line) for line in done.stdout.splitlines()]
 
     async def mail(self) -> str:
-        async def read() -> str:
-            found = await asyncio.to_thread(self.asks.service.project.notices.preview, "daily", "", DAY)
-            return " ".join(text_of(message_from_bytes(found.data, policy=SMTP)).split())
-
-        return str(await self.once("mail", read))
+        found = await asyncio.to_thread(self.asks.service.project.notices.preview, "daily", "", DAY)
+        return " ".join(text_of(message_from_bytes(found.data, policy=SMTP)).split())
 
     async def day(self) -> Any:
-        async def read() -> Any:
-            context, day = self.asks.service.project.context, date.fromisoformat(DAY)
-            figures = await asyncio.to_thread(figures_of_days, context, day, day, context.systems.time_zone)
-            return next(iter(figures.values()))
-
-        return await self.once("day", read)
+        context, day = self.asks.service.project.context, date.fromisoformat(DAY)
+        figures = await asyncio.to_thread(figures_of_days, context, day, day, context.systems.time_zone)
+        return next(iter(figures.values()))
 
 
 def words(body: str) -> str:
@@ -510,8 +486,7 @@ async def answer(read: Callable[[Bank], Awaitable[object]], bank: Bank) -> objec
 
 
 async def answers_of(bank: Bank, apart: tuple[str, ...] = ()) -> dict[str, dict[str, object]]:
-    """What each place says to a user, by its question; those apart are left out. The clock stands still."""
-    bank = replace(bank, known={})
+    """What each place says to a user, by its question; those apart are left out."""
     return {
         question: {place: await answer(read, bank) for place, read in places.items() if not place.startswith(apart)}
         for question, places in PLACES.items()
