@@ -13,7 +13,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 CORE := .venv/.core
 # Examples that mypy reads with all else (pyproject.toml); it takes two seconds for each other one.
-READ_TOGETHER := $(patsubst %,examples/%/,handbook orders)
+READ_TOGETHER := $(patsubst %,examples/%/,cookbook handbook orders)
 # Bytecode is kept, or each process would compile all of it again.
 unexport PYTHONDONTWRITEBYTECODE
 

@@ -357,7 +357,7 @@ def test_every_interval_holds_what_was_measured(seed):
 def test_an_interval_holds_the_truth_as_often_as_it_says():
     # Rows come in keys of ten equal ones: drawn row by row, intervals are far too short.
     lots, inside = np.random.default_rng(5), {"key": 0, "row": 0}
-    for seed in range(40):
+    for seed in range(24):
         bad = lots.random(150) < 0.3
         scores = np.repeat(np.where(bad, lots.normal(1, 1, 150), lots.normal(0, 1, 150)), 10)
         one = judged(scores, np.repeat(bad, 10))
@@ -365,8 +365,8 @@ def test_an_interval_holds_the_truth_as_often_as_it_says():
             found = estimate([one], Terms(), None, blocks, seed).by_name["auc_roc"]
             inside[blocks.kind] += found.low <= 0.7602 <= found.high  # how often N(1, 1) lies above N(0, 1)
 
-    assert inside["key"] >= 34
-    assert inside["row"] <= 28
+    assert inside["key"] >= 21
+    assert inside["row"] <= 16
 
 
 def test_a_paired_difference_is_surer_than_two_intervals():

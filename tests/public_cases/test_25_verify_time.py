@@ -10,6 +10,7 @@ import pytest
 
 from shroff.app import project as app
 from shroff.cli.main import run
+from shroff.replay import verification
 from tests.public_cases import project_of
 
 
@@ -19,6 +20,7 @@ def test_verify_takes_some_seconds_and_says_what_it_compared(tmp_path, monkeypat
     monkeypatch.chdir(folder)
     subprocess.run([sys.executable, "gen.py"], cwd=folder, check=True)
     app.open(folder).ingest(folder / "in.jsonl")
+    monkeypatch.setattr(verification, "NAIVE_S", 1.0)  # the seconds after which it stops by itself: five for a user
 
     assert run(["verify", "--engines", "naive", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
