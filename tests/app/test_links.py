@@ -6,9 +6,11 @@ import pytest
 
 from shroff.app import project as app
 from shroff.app.rules.link_operations import BuildRings, ShowLinks
+from shroff.cases import case_actions
 from shroff.errors import RefusalError, UsageError
 from shroff.explain.links import LinkedEvents, newest_links
 from tests.support.projects import FILES, write_files
+from tests.support.served import ME
 
 LINKED = FILES | {
     "events.yaml": FILES["events.yaml"].replace("card: text?", "card: text?, device: text?"),
@@ -160,3 +162,40 @@ def test_pages_follow_so_many_values_and_look_at_none_of_the_others(tmp_path, mo
     assert len(whole.links) == 20
     assert (len(near.links), near.left_out >= 15, len(looked) < 20) == (5, True, True)
     assert (len(far.links), dict(far.over), far.ring) == (1, {"payment.device": 2}, 4)
+
+
+@pytest.mark.slow
+def test_cases_that_were_open_before_their_keys_came_into_one_ring_are_one_case_from_the_next_build_on(tmp_path):
+    ring = '  ring: { payment: "tables.rings[this.card].ring" }\n'
+    rule = "- { id: all, on: payment, by: card, when: payment.amount > 0, effect: review }\n"
+    files = LINKED | {"rules/all.yaml": rule}
+    project = app.open(write_files(tmp_path, files))
+    project.decide([payment(1, "b", "d"), payment(2, "c", "d"), payment(3, "alone", "f")])
+    with project.cases.open() as desk:
+        case_actions.note(desk, ME, 2, "seen")
+    project.run(BuildRings())
+    events = (tmp_path / "events.yaml").read_text(encoding="utf-8").replace("entities:\n", "entities:\n" + ring)
+    about = "cases: { about: { payment: ring } }\n"
+    write_files(tmp_path, {"events.yaml": events, "shroff.yaml": files["shroff.yaml"] + about})
+    project = app.open(tmp_path)
+    first, again = project.run(BuildRings()), project.run(BuildRings())
+    project.decide([payment(4, "c", None), payment(5, "a", "d"), payment(6, "alone", "f")])
+    with project.cases.open() as desk:
+        case_actions.claim(desk, ME, 4)
+    grown, still = project.run(BuildRings()), project.run(BuildRings())
+    project.decide([payment(7, "b", None), payment(8, "a", None)])
+    with project.cases.open() as desk, desk.store.look() as look:
+        found = [(case.entity, case.key, case.state, case.alerts, case.stake) for case in look.cases(range(9)).values()]
+        told = [[(row.what, row.words) for row in look.history(number)] for number in (1, 2, 4)]
+        waiting = [alert.id for alert in look.alerts(4)]
+
+    assert [done.joined for done in (first, again, grown, still)] == [1, 0, 1, 0]
+    assert found == [
+        ("ring", "b", "closed", 0, None),
+        ("card", "c", "closed", 0, None),
+        ("card", "alone", "open", 2, 900),
+        ("ring", "a", "claimed", 6, 2700),
+    ]
+    assert waiting == ["p1", "p2", "p4", "p5", "p7", "p8"]
+    assert told[0] == [("joined", "case 2"), ("joined", "case 4")]
+    assert told[1:] == [[("note", "seen"), ("joined", "case 1")], [("claimed", ""), ("joined", "case 1")]]

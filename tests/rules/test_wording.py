@@ -46,6 +46,12 @@ RULES = """
   reason: >-
     {hour(this.paid_at)} o'clock, {hour(this.paid_at)} Uhr, {hour(this.paid_at)} here, {weekday(this.paid_at)}: d
   effect: review
+- id: linked
+  on: payment
+  by: card
+  when: distinct(payment.card via payment.merchant) over 30d including this >= 3
+  reason: many
+  effect: review
 - id: texts
   on: payment
   by: card
@@ -110,6 +116,7 @@ def test_a_recorded_reason_is_told_with_currency_and_separators(told, rule, stor
     [
         ("new_device_and_large", "and it is the first payment with this device in 30 days, and the card has at least"),
         ("night", "when it is paid before 06:00 UTC, and it is paid Monday to Friday (Berlin time)."),
+        ("linked", "when the card is linked by merchant to 3 or more cards in 30 days."),
         ("customer_said_no", "when the card has at least one label in 24 h with source customer and verdict fraud."),
     ],
 )

@@ -1,16 +1,29 @@
-"""Work on a case before it is decided: claim, release, assign, note, attach, escalate, reopen."""
+"""Work on a case before it is decided: claim, release, assign, note, attach, escalate, reopen, join those of a ring."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from functools import reduce
 from types import MappingProxyType
 from typing import Any, Final
 
 from msgspec.structs import replace
 
-from shroff.cases.alert_groups import recounted
-from shroff.cases.case import CLAIMED, CLOSED, ESCALATED, OPEN, SNOOZED, UNCLOSED, Alert, Attached, Case, CaseFilter
+from shroff.cases.alert_groups import recounted, with_alert
+from shroff.cases.case import (
+    CLAIMED,
+    CLOSED,
+    ESCALATED,
+    OPEN,
+    SNOOZED,
+    UNCLOSED,
+    Alert,
+    Attached,
+    Case,
+    CaseFilter,
+    about_of,
+)
 from shroff.cases.case_history import ALL, past_of
 from shroff.cases.desk import (
     ANOTHER,
@@ -229,6 +242,39 @@ def reopen(desk: CaseService, who: Who, number: int, why: str, tag: str = "") ->
             first_by="",
             first_verdict="",
         )
+
+
+def join(desk: CaseService, who: Who, entity: str, of: str, rings: Iterable[Sequence[str]]) -> int:
+    """Bring the open cases about keys of each ring together in the oldest of them; gives how many closed for that.
+
+    It is about the ring from then on, and a claimed one comes before others. Those close without a verdict. As they are
+    stay further claimed cases and those that wait for a second or a third answer.
+
+    Args:
+        entity: That of rings, each of which is called by its first key; cases about rings of other first keys count.
+        of: That of their keys.
+    """
+    closed = 0
+    for keys in rings:
+        abouts, ring = {about_of(name, key) for name in (entity, of) for key in keys}, about_of(entity, keys[0])
+        with desk.store.change() as change:
+            hand = CaseTransaction(change, who, desk.now_ms())
+            found = [case for case in change.open_about(abouts).values() if not case.look]
+            found.sort(key=lambda case: (case.state != CLAIMED, case.number))
+            others = [case for case in found[1:] if case.state != CLAIMED]
+            if not others and all(case.about == ring for case in found[:1]):
+                continue
+            first = found[0]
+            taken = [replace(alert, case=first.number) for case in others for alert in change.alerts(case.number, ALL)]
+            change.put_alerts(taken)
+            whole = recounted(reduce(with_alert, taken, first), change.alerts(first.number, ALL))
+            words = ", ".join(f"case {case.number}" for case in others)
+            hand.put(whole, "joined", words, about=ring, entity=entity, key=keys[0])
+            ended = {**FREED, "state": CLOSED, "snoozed_ms": None, "closed_ms": hand.now_ms, "alerts": 0, "stake": None}
+            for case in others:
+                hand.put(case, "joined", f"case {first.number}", **ended, closed_name=f"case {first.number}")
+            closed += len(others)
+    return closed
 
 
 def cleared(hand: CaseTransaction, number: int) -> list[Alert]:

@@ -206,6 +206,7 @@ _VERBS: Final = {
     "reopened": "reopen",
     "decided": "decide",
     "undone": "undo",
+    "joined": "join",
 }
 _SHOWN: Final = ("state", "assignee", "verdict", "snoozed_ms")
 _TOLD: Final = {"assigned": ("assignee",)}  # what the record shows of an act though it is as before

@@ -17,7 +17,7 @@ from shroff.people.sql import Change
 from shroff.people.store import PeopleStore
 
 _ALERT_KEY: Final = ("seq", "entity")
-_ANSWERED: Final = ("verdict", "decided_ms", "decided_by", "label", "label_source", "label_ms", "customer")
+_ANSWERED: Final = ("case_", "verdict", "decided_ms", "decided_by", "label", "label_source", "label_ms", "customer")
 _ANSWERED_AT: Final = [ALERT_COLUMNS.index(name) for name in (*_ALERT_KEY, *_ANSWERED)]
 
 
@@ -72,7 +72,7 @@ class CaseChange(CaseReader):
         self._run_all(_adding(self._tables.case_alerts), list(map(alert_values, alerts)))
 
     def put_alerts(self, alerts: Sequence[Alert]) -> None:
-        """Store changes of alerts: answers and labels."""
+        """Store changes of alerts: their case, answers and labels."""
         values = [[row[at] for at in _ANSWERED_AT] for row in map(alert_values, alerts)]
         self._run_all(_putting(self._tables.case_alerts, _ALERT_KEY, _ANSWERED), values)
 

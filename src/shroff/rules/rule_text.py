@@ -202,7 +202,8 @@ class _Speaker:
         if not isinstance(right, Literal):
             return f"{self._what(left)} {IS[sign]} {amount}"
         if counted := counted_words(self._teller, left, sign, right):
-            return f"the {words_of(entity)} has {counted}{_since(plain)}"
+            has = "is" if counted.startswith("linked by ") else "has"
+            return f"the {words_of(entity)} {has} {counted}{_since(plain)}"
         if isinstance(plain, Arithmetic) and self._teller.wording(plain).is_ratio:
             over, under = self._what(plain.left, entity), self._what(plain.right, entity)
             return f"{over} is {SO_MANY[sign].format(amount)} {under}"

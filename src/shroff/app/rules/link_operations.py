@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Final
 import msgspec
 
 from shroff import config
+from shroff.app.cases.project_cases import ProjectCases
 from shroff.app.rules.table_operations import table_row, with_table
 from shroff.errors import UsageError
 from shroff.events.event import TimeText, time_text
@@ -148,7 +149,8 @@ class BuildRings(OperationRequest["RingsBuilt"]):
 class RingsBuilt(OperationAnswer):
     """The rings that are in the table; `seq` is the place of the control event with which it is active.
 
-    `in_force` says whether it is active, else `why_not`.
+    `in_force` says whether it is active, else `why_not`. `joined` counts cases that closed since a case of their ring
+    has their alerts now.
     """
 
     entity: str
@@ -159,6 +161,7 @@ class RingsBuilt(OperationAnswer):
     seq: int
     in_force: bool
     why_not: str | None
+    joined: int
     NEXT: ClassVar = ("shroff check",)
 
     def text(self) -> str:
@@ -166,7 +169,8 @@ class RingsBuilt(OperationAnswer):
             f"{many(self.rings, 'ring')} of {many(self.keys, 'key')} of {self.entity}, the largest of {self.largest:,}."
         )
         state = f"Active from sequence number {self.seq:,} on." if self.in_force else f"Not active: {self.why_not}"
-        return f"{made} {FILE} is written. {state}"
+        joined = f" {many(self.joined, 'open case')} joined." if self.joined else ""
+        return f"{made} {FILE} is written. {state}{joined}"
 
 
 @operation("rings build", right="edit:lists", is_long=True)
@@ -182,6 +186,7 @@ def build_rings(project: Project, progress: ProgressSteps, request: BuildRings) 
         shroff rings build
         shroff rings build card --as-of 2026-03-01 --json
     """
+    from shroff.cases.case_actions import join
     from shroff.replay.notebook import moment_ms
 
     context, definitions = project.context, project.definitions
@@ -208,6 +213,10 @@ def build_rings(project: Project, progress: ProgressSteps, request: BuildRings) 
     in_force, why_not = project.requests.put_in_force(WRITTEN, rows_alone=False)
     with project.log.reading() as log:
         seq = max((record.seq for record in log.controls()), default=0)
+    cases, joined = ProjectCases(context), 0
+    if in_force and RING in cases.settings.about.values():
+        with cases.open() as desk:
+            joined = join(desk, context.who, RING, entity, [ring.keys for ring in rings])
     return RingsBuilt(
         entity=entity,
         as_of=time_text(as_of_ms),
@@ -217,6 +226,7 @@ def build_rings(project: Project, progress: ProgressSteps, request: BuildRings) 
         seq=seq,
         in_force=in_force,
         why_not=why_not or None,
+        joined=joined,
     )
 
 
