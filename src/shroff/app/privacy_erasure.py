@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import msgspec
+from msgspec.json import decode as from_json
+from msgspec.json import encode as to_json
 
 from shroff.app.cases.project_cases import ProjectCases
 from shroff.app.parts import ProjectPart
@@ -130,13 +132,13 @@ class Erasing(ProjectPart):
                         found[f"{type_}/{id_}"] = {
                             "event": f"{type_}/{id_}",
                             "time": time_text(event.time_ms),
-                            "fields": msgspec.json.decode(event.body) | beside.get(id_, {}),
+                            "fields": from_json(event.body) | beside.get(id_, {}),
                             "decision": None if decision is None else msgspec.Raw(decision.document),
                             "labels": [],
                         }
             for records in log.labels_after():
                 for record in records:
-                    label = msgspec.json.decode(record.body)
+                    label = from_json(record.body)
                     if about := found.get(label["event"]):
                         about["labels"].append(label)
         return list(found.values())
@@ -144,7 +146,7 @@ class Erasing(ProjectPart):
     def _erase(self, named: Sequence[Named], action: Action) -> None:
         from shroff.worker.inbox import ERASE, erase
 
-        self._requests.ask(ERASE, msgspec.json.encode(named), action, erase)
+        self._requests.ask(ERASE, to_json(named), action, erase)
 
 
 def _key(definitions: Definitions, hasher: Callable[[str], str], entity: str, text: str) -> Key:
@@ -280,7 +282,7 @@ def export_person(project: Project, record: Record, progress: ProgressSteps, req
     }
     try:
         with private(request.out, "xb") as file:
-            file.write(msgspec.json.format(msgspec.json.encode(document)) + b"\n")
+            file.write(msgspec.json.format(to_json(document)) + b"\n")
     except OSError as error:
         raise UsageError(f"{request.out} cannot be written: {error.strerror}. Existing files are kept.") from None
     return PersonExport(

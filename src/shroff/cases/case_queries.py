@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-import msgspec
+from msgspec.json import decode as from_json
 from msgspec.structs import replace
 
 from shroff.cases.case import (
@@ -244,7 +244,7 @@ def _unsaid(alert: Alert) -> dict[str, Any]:
 
 def refunded_by(history: Iterable[Happened]) -> int:
     """Amount returned to the customer by the lines of a case's history, in smallest units."""
-    return sum(msgspec.json.decode(row.more)["refund"] for row in history if row.what == REFUNDED)
+    return sum(from_json(row.more)["refund"] for row in history if row.what == REFUNDED)
 
 
 def undoable(desk: CaseService, who: Who) -> Pending | None:

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-import msgspec
+from msgspec.json import encode as to_json
 from msgspec.structs import replace
 
 from shroff.cases.case import CLAIMED, CLOSED, Alert, Case, Happened
@@ -192,7 +192,7 @@ class CaseTransaction:
 
     def happened(self, number: int, what: str, words: str = "", more: Mapping[str, Any] | None = None) -> None:
         """Write a line of a case's history."""
-        text = msgspec.json.encode(more or {}).decode()
+        text = to_json(more or {}).decode()
         row = Happened(0, number, self.now_ms, self.who.id, self.who.shown_name, what, words, text)
         self.change.add_history([row])
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-import msgspec
+from msgspec.json import encode as to_json
 from msgspec.structs import replace
 
 from shroff.cases.alert_groups import recounted
@@ -197,7 +197,7 @@ def undo(desk: CaseService, who: Who, number: int, case: int = 0) -> Undone:
         hand.change.end_pending(number)
         if left and pending.kind == "decide":  # somebody has gone on with it: what was decided is written
             body.cases = left
-            hand.change.add_pending(replace(pending, body=msgspec.json.encode(body)))
+            hand.change.add_pending(replace(pending, body=to_json(body)))
         listed = () if left else body.also.listed
         return Undone(restored, list(hand.change.cases([undoable.case for undoable in left]).values()), listed)
 
@@ -290,5 +290,5 @@ def _undoable(before: Case, now: Case, alerts: Sequence[tuple[int, str]] = ()) -
 
 def _kept(hand: CaseTransaction, kind: str, cases: Sequence[Case], body: Body, undo_ms: int = UNDO_MS) -> CaseAction:
     until_ms, who = hand.now_ms + undo_ms, hand.who
-    parts = (kind, who.id, who.name, who.kind, who.role.value, hand.now_ms, until_ms, msgspec.json.encode(body))
+    parts = (kind, who.id, who.name, who.kind, who.role.value, hand.now_ms, until_ms, to_json(body))
     return CaseAction(cases, hand.change.add_pending(Pending(0, *parts)), until_ms)

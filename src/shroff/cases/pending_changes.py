@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
+from msgspec.json import decode as from_json
+from msgspec.json import encode as to_json
 from msgspec.structs import replace
 
 from shroff.cases.case import VERDICTS, Case, Pending
@@ -80,7 +82,7 @@ class Body(msgspec.Struct):
 def body_of(pending: Pending) -> Body:
     """The stored action that can be undone. Raises: UsageError where it cannot be read."""
     try:
-        body = msgspec.json.decode(pending.body, type=Body)
+        body = from_json(pending.body, type=Body)
     except ValueError as error:
         raise UsageError(f"the stored answer {pending.number} cannot be read: {error}") from None
     if pending.kind == "decide":
@@ -99,7 +101,7 @@ def follow(change: CaseChange, who: Who, case: Case, version: int) -> None:
             for undoable in body.cases:
                 if undoable.case == case.number and undoable.version == version:
                     undoable.version = case.version
-                    change.put_pending(replace(pending, body=msgspec.json.encode(body)))
+                    change.put_pending(replace(pending, body=to_json(body)))
 
 
 def withdraw(change: CaseChange, case: int) -> None:
@@ -109,7 +111,7 @@ def withdraw(change: CaseChange, case: int) -> None:
             continue
         body.cases = [undoable for undoable in body.cases if undoable.case != case]
         if body.cases:
-            change.put_pending(replace(pending, body=msgspec.json.encode(body)))
+            change.put_pending(replace(pending, body=to_json(body)))
         else:
             change.end_pending(pending.number)
 

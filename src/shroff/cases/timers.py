@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
-import msgspec
+from msgspec.json import encode as to_json
 from msgspec.structs import replace
 
 from shroff.cases.alert_groups import recounted
@@ -116,7 +116,7 @@ def _write(desk: CaseService, change: CaseChange, pending: Pending, body: Body, 
 def _label(event: str, id_: str, body: Body, pending: Pending) -> Submission:
     more = body.reason or None
     label = LabelInput(event, id_, body.verdict, ANALYST, pending.at_ms, more, is_undated=True)
-    raw = msgspec.json.encode({"event": f"{event}/{id_}", "verdict": body.verdict, "source": ANALYST})
+    raw = to_json({"event": f"{event}/{id_}", "verdict": body.verdict, "source": ANALYST})
     return Submission(SOURCE, pending.who, lambda: raw, LABEL, label=label)
 
 

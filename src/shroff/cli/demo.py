@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
-import msgspec
+from msgspec.json import decode as from_json
 
 from shroff.cli.session import Session, argument, command, one_line
 from shroff.language.values import DAY_MS
@@ -173,7 +173,7 @@ def run_demo(
             seed,
             reports,
             project.definitions,
-            None if example is None else project.explain(msgspec.json.decode(example.document)["id"]),
+            None if example is None else project.explain(from_json(example.document)["id"]),
             str(folder) if is_served else None,
             demo_served.raise_cases(project) if is_served else 0,
             asked,

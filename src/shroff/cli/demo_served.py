@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Final
 
-import msgspec
+from msgspec.json import encode as to_json
 
 from shroff import config
 from shroff.cases import case_queries
@@ -197,7 +197,7 @@ class _Sender:
         path = f"{API}/events/payment" if isinstance(item, Payment) else f"{API}/labels"
         connection = http.client.HTTPConnection(self._host, self._port, timeout=PATIENCE_S)
         try:
-            connection.request("POST", path, msgspec.json.encode(item.event), self._headers)
+            connection.request("POST", path, to_json(item.event), self._headers)
             return connection.getresponse().status not in {429, 503}
         except (OSError, http.client.HTTPException):
             return False

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 import msgspec
+from msgspec.json import decode as from_json
 
 from shroff.app.jobs.job_operations import document_of
 from shroff.cli.session import Session, command, one_line
@@ -107,7 +108,7 @@ def _plain(kind: str, params: Sequence[str]) -> dict[str, Any]:
         if not sign:
             raise UsageError(f"{param!r} is not a parameter. Write NAME=VALUE, such as 'full=true'.")
         try:
-            given[name] = msgspec.json.decode(value) if value.startswith("[") else value
+            given[name] = from_json(value) if value.startswith("[") else value
         except msgspec.DecodeError as error:
             raise UsageError(f'{param!r} is not a list in JSON, such as {name}=\'["a", "b"]\': {error}.') from None
     read = msgspec.to_builtins(kind_named(kind).read(given, is_text=True))

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
-import msgspec
+from msgspec.json import decode as from_json
 
 from shroff.engine.decision import Decision, Undecided, kind_of
 
@@ -85,8 +85,8 @@ def answer_of(body: bytes) -> Answer:
     """A decision, or that there is none; `seq` is 0 where nothing was written. Raises: ClientError for neither."""
     try:
         if b'"decided":false' in body[-32:]:
-            return msgspec.json.decode(body, type=Undecided)
-        return msgspec.json.decode(body.replace(b'"seq":null', b'"seq":0', 1), type=kind_of(body))
+            return from_json(body, type=Undecided)
+        return from_json(body.replace(b'"seq":null', b'"seq":0', 1), type=kind_of(body))
     except ValueError as error:
         raise ClientError(f"the service answered something else than a decision: {error}") from None
 
@@ -94,7 +94,7 @@ def answer_of(body: bytes) -> Answer:
 def place_of(body: bytes) -> Answer | RefusedError:
     """Value at one place of a list."""
     if body.startswith(b'{"type"'):
-        found = msgspec.json.decode(body, type=dict[str, Any])
+        found = from_json(body, type=dict[str, Any])
         return RefusedError(str(found.get("detail", "")), found)
     return answer_of(body)
 
@@ -103,7 +103,7 @@ def error_of(status: int, body: bytes) -> ClientError:
     """The error that an answer stands for."""
     problem: dict[str, Any] = {}
     try:
-        problem = msgspec.json.decode(body, type=dict[str, Any])
+        problem = from_json(body, type=dict[str, Any])
     except ValueError:
         problem = {"status": status, "detail": "the answer is not a problem document; is this a shroff service?"}
     words = f"{problem.get('title', 'HTTP')} ({status}): {problem.get('detail', '')}"

@@ -10,7 +10,7 @@ from importlib import import_module
 from types import ModuleType, TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
-import msgspec
+from msgspec.json import decode as from_json
 
 from shroff.client import calls
 from shroff.client.answers import (
@@ -131,7 +131,7 @@ class AsyncClient:
     ) -> Labelled:
         """Record a label of an event, such as payment/p-1; `known_at` is now by default, or the event's later time."""
         found = await self.sent(calls.label(event, verdict, known_at, {"source": source, "reason": reason}))
-        return msgspec.json.decode(found, type=Labelled)
+        return from_json(found, type=Labelled)
 
     async def flags(self, entity: str, key: str, *, limit: int = 50, cursor: str | None = None) -> dict[str, Any]:
         """List flags of one key, newest first: `flags`, and `next` for the next page."""
@@ -159,7 +159,7 @@ class AsyncClient:
     # ---- sending
 
     async def _document(self, call: calls.ClientCall) -> dict[str, Any]:
-        return msgspec.json.decode(await self.sent(call), type=dict[str, Any])
+        return from_json(await self.sent(call), type=dict[str, Any])
 
     async def sent(self, call: calls.ClientCall, timeout: float | None = None) -> bytes:
         """The body of the answer; what is not taken now is tried again until there is no more time."""

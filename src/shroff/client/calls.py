@@ -11,6 +11,8 @@ from typing import Any, Final, cast
 from urllib.parse import quote
 
 import msgspec
+from msgspec.json import decode as from_json
+from msgspec.json import encode as to_json
 
 from shroff.client.answers import ClientError
 from shroff.operations.declaration import OperationRequest, Outcome, operation_of
@@ -81,14 +83,14 @@ def operation(request: OperationRequest[Any]) -> ClientCall:
     headers = {"if-match": f'"{tag}"'} if tag else {}
     if declared.body is None:
         return ClientCall(declared.method, API + path, b"", headers, query)
-    body = msgspec.json.encode(given("body"))
+    body = to_json(given("body"))
     return ClientCall(declared.method, API + path, body, {"content-type": JSON, **headers}, query)
 
 
 def answer(request: OperationRequest[Outcome], body: bytes) -> Outcome:
     """The answer to a request. Raises: ClientError for another document."""
     try:
-        found = msgspec.json.decode(body, type=operation_of(request).answer)
+        found = from_json(body, type=operation_of(request).answer)
     except msgspec.DecodeError as error:
         raise ClientError(f"the service answered something else than was asked: {error}") from None
     return cast("Outcome", found)
@@ -108,7 +110,7 @@ def encoded(fields: Mapping[str, Any]) -> bytes:
 
     Raises: TypeError, ValueError for what JSON cannot say.
     """
-    return msgspec.json.encode({name: _plain(value) for name, value in fields.items()})
+    return to_json({name: _plain(value) for name, value in fields.items()})
 
 
 def _plain(value: Any) -> Any:

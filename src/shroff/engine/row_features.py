@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-import msgspec
+from msgspec.json import encode as to_json
 
 from shroff.events.event import SAFE_INTEGER_MAX, canonical_real, value_text
 from shroff.language.types import Type
@@ -59,7 +59,7 @@ class RowFeatures:
                 found[at] = value / divisor + 0.0
         for at, _ in self._others:
             found[at] = None
-        parts = msgspec.json.encode(found).decode()[1:-1].split(",")
+        parts = to_json(found).decode()[1:-1].split(",")
         for at, _ in self._reals:
             part = parts[at]
             if part[-2:] == ".0":

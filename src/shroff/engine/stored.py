@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any, Final, TypeVar
 
 import msgspec
+from msgspec.json import decode as from_json
 
 from shroff.engine.decision import Decision, kind_of
 from shroff.errors import DefinitionError, StorageError
@@ -28,7 +29,7 @@ def stored(data: bytes, type: type[_Stored], what: str) -> _Stored:
     Raises: StorageError where the bytes are not what the program writes.
     """
     try:
-        return msgspec.json.decode(data, type=type)
+        return from_json(data, type=type)
     except ValueError as error:  # what msgspec cannot decode, and what is no UTF-8
         raise damaged(what, error) from None
 

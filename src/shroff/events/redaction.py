@@ -19,6 +19,8 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, Final
 
 import msgspec
+from msgspec.json import decode as from_json
+from msgspec.json import encode as to_json
 
 from shroff.errors import InputError
 from shroff.events.definitions import Events
@@ -216,7 +218,7 @@ class LineRedactor:
 
     def _written(self, columns: Mapping[str, object], seals: RedactedValues) -> bytes:
         if self._format == "csv":
-            cells = [*columns.values(), *([MARK + msgspec.json.encode(seals).decode()] if seals else [])]
+            cells = [*columns.values(), *([MARK + to_json(seals).decode()] if seals else [])]
             out = io.StringIO()
             csv.writer(out, lineterminator="\n", delimiter=self._separator).writerow(cells)
             return out.getvalue().encode()
@@ -224,7 +226,7 @@ class LineRedactor:
         try:
             return kept_bytes(canonical_json(whole))
         except RecursionError:  # nested deeper than the readable writer goes; numbers become texts here
-            return msgspec.json.encode(whole, enc_hook=str)
+            return to_json(whole, enc_hook=str)
 
 
 def masked(raw: bytes, hasher: Callable[[str], str]) -> bytes:
@@ -265,14 +267,12 @@ def unmarked(raw: bytes, format: str, separator: str = ",") -> tuple[bytes, Reda
                 return raw, {}
             out = io.StringIO()
             csv.writer(out, lineterminator="\n", delimiter=separator).writerow(cells[:-1])
-            return out.getvalue().encode(), msgspec.json.decode(
-                cells[-1].removeprefix(MARK), type=dict[str, RedactedValue]
-            )
-        columns = msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
+            return out.getvalue().encode(), from_json(cells[-1].removeprefix(MARK), type=dict[str, RedactedValue])
+        columns = from_json(raw, type=dict[str, msgspec.Raw])
         mark = columns.pop(MARK, None)
         if mark is None:
             return raw, {}
-        return msgspec.json.encode(columns), msgspec.json.decode(mark, type=dict[str, RedactedValue])
+        return to_json(columns), from_json(mark, type=dict[str, RedactedValue])
     except (ValueError, RecursionError, StopIteration, csv.Error):
         return raw, {}
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection
 from functools import cache
 from typing import Any, TypeVar
 
-import msgspec
+from msgspec.json import encode as to_json
 
 from shroff.events.definitions import EventType
 from shroff.events.event import Event, value_writer
@@ -80,7 +80,7 @@ def unique_text(type_: Type) -> Callable[[Any], str]:
     if type_.is_text:
         return str
     write = value_writer(type_)
-    return lambda value: msgspec.json.encode(value if write is None else write(value)).decode().strip('"')
+    return lambda value: to_json(value if write is None else write(value)).decode().strip('"')
 
 
 def form_of(type_: Type, within_ms: int = 0) -> str:

@@ -18,6 +18,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 import msgspec
+from msgspec.json import decode as from_json
+from msgspec.json import encode as to_json
 
 from shroff.examples.bank import START_MS, BankLabel, Payment, bank, known_at_the_end, with_labels
 from shroff.examples.names import RATES, BankNames, euros
@@ -103,7 +105,7 @@ def named(items: Iterable[Payment | BankLabel], events: int, seed: int) -> Itera
 
 def submitted(intake: Intake, items: Iterable[Payment | BankLabel], truth: Truth) -> Iterator[Submission]:
     """Payments and labels as they come, by the way any event takes into a project."""
-    encode = msgspec.json.encode
+    encode = to_json
     for place, item in enumerate(items, start=1):
         if isinstance(item, Payment):
             type_name = "payment"
@@ -270,7 +272,7 @@ class Tally:
             kind = self.kinds.setdefault(fraud.kind, Caught())
             (kind.missed if found == APPROVE else kind.caught).add(fraud.amount_minor)
         # 98 in 100 are hit by no rule, and need not be read.
-        rules = () if NO_RULES in document else msgspec.json.decode(document, type=_Rules).rules
+        rules = () if NO_RULES in document else from_json(document, type=_Rules).rules
         by_rules = outcome([self.rules[rule].effect for rule in rules], Policy()) if rules else APPROVE
         self.rules_alone.add(by_rules, fraud)
         for rule in rules:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from zlib import crc32
 
 import msgspec
+from msgspec.json import encode as to_json
 
 from shroff.app.jobs.work import path_of
 from shroff.app.live.source_operations import SyncSource
@@ -54,7 +55,7 @@ def orders_pipeline(project: Project, params: PipelineParams, run: JobRun) -> Ma
     tables.mkdir(exist_ok=True)
     run.step("partition")
     parts = partitions(made)
-    (tables / "partitions.json").write_bytes(msgspec.json.format(msgspec.json.encode(parts), indent=2))
+    (tables / "partitions.json").write_bytes(msgspec.json.format(to_json(parts), indent=2))
     way = Way(reading=run.counting("features, reading"), computing=run.counting("features, computing"))
     features = project.tables.write_features(EVENT, made.files, tables / "features.parquet", way)
     run.step("partition by key")

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-import msgspec
+from msgspec.json import decode as from_json
 
 from shroff.engine.stored import decision_document
 from shroff.errors import PrunedError, TransientError
@@ -289,5 +289,5 @@ def summary_in(definitions: Definitions, record: Record) -> EventSummary:
 
 def fields_of(record: Record) -> dict[str, Any]:
     """The fields of an event as the log stores them."""
-    found: dict[str, Any] = msgspec.json.decode(record.body)
+    found: dict[str, Any] = from_json(record.body)
     return found

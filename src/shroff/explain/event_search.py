@@ -12,7 +12,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-import msgspec
+from msgspec.json import decode as from_json
+from msgspec.json import encode as to_json
 
 from shroff.events.summary import NAMES, label_of, summary_of
 from shroff.language.expression import ThisField
@@ -86,7 +87,7 @@ def _people(log: Log, start: int, end: int, fields: _SearchFields) -> dict[int, 
             head, _, body = line.partition(b" ")
             type_ = head[2:].decode()
             if head[:1] == b"e" and type_ in fields.personal:
-                id_ = str(msgspec.json.decode(body)[fields.personal[type_]])
+                id_ = str(from_json(body)[fields.personal[type_]])
                 lines.setdefault(type_, {})[id_] = place, line
         start += text.count(b"\n")
     for type_, those in lines.items():
@@ -131,7 +132,7 @@ class _SearchFields:
         self.personal = {name: type_.id_field for name, type_ in types.items() if is_person and type_.personal}
         # Bytes have small letters of ASCII alone: any other letter is looked for as it may be written.
         written = {text.lower(), text.upper(), text.title(), text.capitalize(), text}
-        self.needles = sorted({msgspec.json.encode(place)[1:-1].lower() for place in written})
+        self.needles = sorted({to_json(place)[1:-1].lower() for place in written})
         self.needles += [f'"{self._amount}"'.encode()] if self._amount else []
 
     def has(self, value: str) -> bool:
@@ -148,7 +149,7 @@ class _SearchFields:
         kind, type_ = head[:1], head[2:].decode()
         if kind != b"e" or type_ not in self._ids:
             return "", []
-        fields: Mapping[str, Any] = msgspec.json.decode(body)
+        fields: Mapping[str, Any] = from_json(body)
         matched = person or next((label_of(place) for place in self._places[type_] if self._is_in(fields, place)), "")
         if self._amount and any(fields.get(word) == self._amount for word in self._money[type_]):
             matched = "amount"

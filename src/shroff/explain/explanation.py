@@ -13,6 +13,8 @@ from html import escape
 from typing import Any
 
 import msgspec
+from msgspec.json import decode as from_json
+from msgspec.json import encode as to_json
 
 from shroff.engine.decision import html_table
 from shroff.engine.stored import damaged, decision_document, telling_damage
@@ -93,11 +95,11 @@ class Explained:
         """
         document = self.row.document
         if self.reasons:
-            parts = msgspec.json.decode(document, type=dict[str, msgspec.Raw])
+            parts = from_json(document, type=dict[str, msgspec.Raw])
             reasons = [*self.document["reasons"], *(reason.document() for reason in self.reasons)]
-            parts["reasons"] = msgspec.Raw(msgspec.json.encode(reasons))
-            document = msgspec.json.encode(parts)
-        return document[:-1] + b',"explanation":' + msgspec.json.encode(self.explanation) + b"}"
+            parts["reasons"] = msgspec.Raw(to_json(reasons))
+            document = to_json(parts)
+        return document[:-1] + b',"explanation":' + to_json(self.explanation) + b"}"
 
     def _repr_html_(self) -> str:
         """How a notebook shows it: the outcome, what the model added, features beside earlier ones, rules in words."""

@@ -15,6 +15,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
+from msgspec.json import decode as from_json
 
 from shroff.events.labels import VerdictInForce, counted_verdict
 from shroff.language.values import day_number, parse_decimal, parse_time, rescale_half_even
@@ -338,7 +339,7 @@ def _amount(record: Record, definitions: Definitions) -> int | None:
     name = next((field.name for field in type_.fields if field.type.kind == _MONEY), "") if type_ is not None else ""
     if not name:
         return None
-    value = msgspec.json.decode(record.body, type=dict[str, Any]).get(name)
+    value = from_json(record.body, type=dict[str, Any]).get(name)
     if not isinstance(value, str):
         return None
     return rescale_half_even(*parse_decimal(value), definitions.settings.money_places)

@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 import numpy as np
+from msgspec.json import decode as from_json
 from numpy.typing import NDArray
 
 from shroff.errors import RefusalError
@@ -133,7 +134,7 @@ class LinkedEvents:
         return columns[:, (columns[1] > upto_ms - self.over_ms) & (columns[1] <= upto_ms)]
 
     def shown(self, code: int, money_places: int) -> Scalar:
-        value: Scalar = msgspec.json.decode(canonical_value(self.codes.values[code], self.via.type, money_places))
+        value: Scalar = from_json(canonical_value(self.codes.values[code], self.via.type, money_places))
         return value
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import msgspec
+from msgspec.json import decode as from_json
 
 from shroff.errors import StateError, UsageError
 from shroff.events.event import Scalar, canonical_value
@@ -377,7 +378,7 @@ class Story:
             words = f"between {value} and {until}" if is_above else f"between {until} and {value}"
         text = f"{change.code} {words} instead of {now}{unit} would give {change.outcome}"
         places = self.definitions.settings.money_places
-        shown = [msgspec.json.decode(canonical_value(bound, type_, places)) for bound in given]
+        shown = [from_json(canonical_value(bound, type_, places)) for bound in given]
         return ChangeLine(change.code, shown[0], shown[1], shown[2], change.outcome, text)
 
 

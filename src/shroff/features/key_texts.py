@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from msgspec.json import decode as from_json
 
 from shroff.errors import UsageError, nearest
 from shroff.events.definitions import Entity
@@ -27,7 +28,7 @@ def read_key(text: str | None, entity: Entity) -> Any:
     if text is None or (len(parts) == 1 and parts[0].type.is_text):
         return text
     try:
-        found = msgspec.json.decode(text)
+        found = from_json(text)
     except msgspec.DecodeError:
         return None
     if len(parts) == 1:

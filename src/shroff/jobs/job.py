@@ -16,6 +16,8 @@ from secrets import token_hex
 from typing import Any, Final
 
 import msgspec
+from msgspec.json import decode as from_json
+from msgspec.json import encode as to_json
 from msgspec.structs import replace
 
 from shroff.errors import RefusalError, covered
@@ -95,7 +97,7 @@ class Job(msgspec.Struct, frozen=True):
     @property
     def arguments(self) -> dict[str, Any]:
         """Its parameters."""
-        found: dict[str, Any] = msgspec.json.decode(self.params)
+        found: dict[str, Any] = from_json(self.params)
         return found
 
 
@@ -164,7 +166,7 @@ def renewed(job: Job, now_ms: int, step: str, done: int, total: int, lines: tupl
 
 def ended(job: Job, now_ms: int, state: str, *, why: str = "", result: Any = None) -> Job:
     """The job at its end. A result that is too large is left out, and `why` says so."""
-    text = "" if result is None else msgspec.json.encode(result).decode()
+    text = "" if result is None else to_json(result).decode()
     if len(text) > RESULT_BYTES_MAX:
         text, why = "", f"the result has {len(text):,} bytes, and {RESULT_BYTES_MAX:,} are kept"
     return replace(job, state=state, ended_ms=now_ms, lease_ms=0, why=covered(why)[:LINE_MAX], result=text)

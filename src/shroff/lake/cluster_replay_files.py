@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any, Final, Protocol, runtime_checkable
 
 import msgspec
+from msgspec.json import decode as from_json
+from msgspec.json import encode as to_json
 
 from shroff.config import make_folder
 from shroff.errors import StateError, UsageError
@@ -137,12 +139,12 @@ def _begin(path: Path, reader: LakeReader, replay: ReplayPlan) -> None:
     plan = _Plan(reader.state.log, replay.partitions, replay.lateness_ms, replay.starts, replay.folds)
     if path.exists():
         try:
-            before = msgspec.json.decode(path.read_bytes(), type=_Plan)
+            before = from_json(path.read_bytes(), type=_Plan)
         except ValueError as error:
             raise StateError(f"{path} cannot be read: {error}. Begin again with another --out.") from None
         _hold(before, plan, path.parent)
     with whole_file(path, path.with_suffix(".new"), is_durable=False) as file:
-        file.write(msgspec.json.encode(plan))
+        file.write(to_json(plan))
 
 
 def _hold(before: _Plan, plan: _Plan, out: Path) -> None:

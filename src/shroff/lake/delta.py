@@ -17,6 +17,8 @@ from typing import Any, Final
 from uuid import UUID
 
 import msgspec
+from msgspec.json import decode as from_json
+from msgspec.json import encode as to_json
 
 from shroff.lake.delta_checkpoint import CHECKPOINT_EVERY, commit_name, keep_checkpoint
 from shroff.lake.delta_schema import metadata_of, schema_of, widened
@@ -76,7 +78,7 @@ def _head(objects: RetriedObjects, table: str, known: int) -> TableHead:
             f"{table}/_delta_log in {objects.address}, then run 'shroff lake publish'"
         )
     transactions = {action["txn"]["appId"]: int(action["txn"]["version"]) for action in actions if "txn" in action}
-    return TableHead(known, transactions, msgspec.json.decode(info["userMetadata"], type=TableNote))
+    return TableHead(known, transactions, from_json(info["userMetadata"], type=TableNote))
 
 
 def _commit(
@@ -99,9 +101,9 @@ def _commit(
         "operation": "WRITE" if change.is_data else "OPTIMIZE",
         "operationParameters": {},
         "engineInfo": _ENGINE,
-        "userMetadata": msgspec.json.encode(note).decode(),
+        "userMetadata": to_json(note).decode(),
     }
-    data = b"".join(msgspec.json.encode(action) + b"\n" for action in [{"commitInfo": info}, *actions])
+    data = b"".join(to_json(action) + b"\n" for action in [{"commitInfo": info}, *actions])
     return TableHead(head.version + 1, transactions, note), data
 
 

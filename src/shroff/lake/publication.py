@@ -20,6 +20,8 @@ from typing import Protocol
 
 import msgspec
 import pyarrow as pa
+from msgspec.json import decode as from_json
+from msgspec.json import encode as to_json
 
 from shroff.errors import StateError, TransientError
 from shroff.lake.files import opened
@@ -275,14 +277,14 @@ def _progress(objects: RetriedObjects, format_: str) -> tuple[_Progress, str | N
     if found is None:
         return _Progress(), None
     try:
-        return msgspec.json.decode(found.data, type=_Progress), found.version
+        return from_json(found.data, type=_Progress), found.version
     except ValueError:
         return _Progress(), found.version
 
 
 def _keep_progress(objects: RetriedObjects, format_: str, progress: _Progress, version: str | None) -> None:
     """Keep how far all tables are. Another publisher may have been quicker, which is fine."""
-    data = msgspec.json.encode(progress) + b"\n"
+    data = to_json(progress) + b"\n"
     if version is None:
         objects.put(_progress_name(format_), data)
     else:

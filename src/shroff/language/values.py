@@ -16,7 +16,7 @@ from typing import Final
 from unicodedata import category
 from zoneinfo import ZoneInfo
 
-import msgspec
+from msgspec.json import encode as to_json
 
 from shroff.errors import UsageError
 from shroff.language.types import INTEGER_MAX, INTEGER_MIN, UNITS_MAX, Type
@@ -391,7 +391,7 @@ def key_text(key: Value | tuple[Value, ...]) -> str:
     """An entity's key for people and tables: a single text as it is, all else as JSON."""
     if isinstance(key, str):
         return key
-    return msgspec.json.encode(key).decode()
+    return to_json(key).decode()
 
 
 def in_share(name: str, share: float, key: str | None) -> bool:

@@ -12,7 +12,7 @@ from functools import lru_cache
 from hashlib import sha256
 from typing import Final
 
-import msgspec
+from msgspec.json import encode as to_json
 
 from shroff.config import PROJECT_FILE
 from shroff.errors import ShroffError, UsageError
@@ -85,8 +85,8 @@ def beside(files: Mapping[str, str], systems: Systems) -> dict[str, str]:
     found |= {name: _hash(files[name].encode()) for name, kind in added_files(files).items() if kind.is_kept}
     usual = Systems()
     for setting in fields(systems):
-        value = msgspec.json.encode(getattr(systems, setting.name))
-        if value != msgspec.json.encode(getattr(usual, setting.name)):
+        value = to_json(getattr(systems, setting.name))
+        if value != to_json(getattr(usual, setting.name)):
             found[SETTING + _YAML_NAMES.get(setting.name, setting.name)] = _hash(value)
     return found
 

@@ -12,8 +12,8 @@ from collections.abc import Iterable, Sequence
 from itertools import chain
 from typing import Final, NamedTuple, Self
 
-import msgspec
 import numpy as np
+from msgspec.json import encode as to_json
 from numpy.typing import NDArray
 
 from shroff.events.intake import READ
@@ -60,7 +60,7 @@ class ComingBy:
         """Offsets to commit with the batch."""
         if not self._changes:
             return []
-        told = msgspec.json.encode(self._changes).decode()
+        told = to_json(self._changes).decode()
         return [Offset(EVENT_SOURCES, f"{self._changes[0][0]:019}", told), Offset(EVENT_SOURCES, NEWEST, self.newest)]
 
 
@@ -127,7 +127,7 @@ class DayCounts:
         self._add(records)
         if self.upto - self._noted < EVERY:
             return []
-        told = {str(day): msgspec.json.encode(self.days[day], order="sorted").decode() for day in self._changed}
+        told = {str(day): to_json(self.days[day], order="sorted").decode() for day in self._changed}
         self._noted, self._changed = self.upto, set()
         return [Offset(DAY_COUNTS, part, text) for part, text in {SPAN: f"[{self.after},{self.upto}]", **told}.items()]
 

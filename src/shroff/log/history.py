@@ -10,6 +10,8 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import msgspec
+from msgspec.json import decode as from_json
+from msgspec.json import encode as to_json
 
 from shroff.engine.stored import damaged, stored
 from shroff.errors import DefinitionError, Problem, StateError, UsageError
@@ -160,7 +162,7 @@ class Records:
 
 
 def _sorted_json(value: object) -> bytes:
-    return msgspec.json.encode(value, order="sorted")
+    return to_json(value, order="sorted")
 
 
 def label_id(label: LabelInput, money_places: int, event_id: str = "") -> str:
@@ -169,7 +171,7 @@ def label_id(label: LabelInput, money_places: int, event_id: str = "") -> str:
     Where neither `event_id` nor the label itself says which event it is, a unique field's value stands for it.
     """
     amount = None if label.amount is None else show_number(label.amount, money_places)
-    content = msgspec.json.encode([label.verdict, label.source, label.known_at_ms, label.reason, amount])
+    content = to_json([label.verdict, label.source, label.known_at_ms, label.reason, amount])
     field, value = label_key(label)[1:]
     named = f"?{field}={value}" if field and not event_id else f"/{event_id or value}"
     return f"{label.event_type}{named}#{hashlib.sha256(content).hexdigest()[:16]}"
@@ -210,12 +212,12 @@ def waiting_body(label: LabelInput, money_places: int, arrived_ms: int = 0) -> b
     amount = None if label.amount is None else show_decimal(label.amount, money_places)
     known = (label.verdict, label.source, label.known_at_ms, label.reason)
     own = (label.event_type or "", label.event_id, *known, amount, dict(label.unique))
-    return msgspec.json.encode(_WaitingLabel(*own, label.is_undated, label.is_day, arrived_ms))
+    return to_json(_WaitingLabel(*own, label.is_undated, label.is_day, arrived_ms))
 
 
 def label_of(body: bytes, money_places: int) -> LabelInput:
     """The label of such a body, which validation may not have seen. Raises: ValueError where it is none."""
-    found = msgspec.json.decode(body, type=_WaitingLabel)
+    found = from_json(body, type=_WaitingLabel)
     amount = None if found.amount is None else _units(found.amount, money_places)
     known = (found.verdict, found.source, found.known_at_ms, found.reason)
     own = (found.event_type, found.event_id, *known, amount, tuple(found.unique.items()))
@@ -270,7 +272,7 @@ def _unreadable(type_: EventType, body: bytes, seq: int, error: StateError) -> S
     found: dict[str, Any] = {}
     name: str | None = None
     with suppress(ValueError):
-        found = msgspec.json.decode(body, type=dict[str, Any])
+        found = from_json(body, type=dict[str, Any])
         name = _misfit(type_, found)
     if name is None:
         return damaged(f"the {type_.name} at sequence number {seq}", error)
@@ -292,7 +294,7 @@ def _misfit(type_: EventType, stored: dict[str, Any]) -> str | None:
         if name not in stored and name not in plain:
             continue
         try:
-            codec.decode(msgspec.json.encode({**plain, name: stored.get(name)}))
+            codec.decode(to_json({**plain, name: stored.get(name)}))
         except StateError:
             return name
     return None

@@ -12,8 +12,8 @@ from hashlib import blake2b
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
-import msgspec
 import numpy as np
+from msgspec.json import encode as to_json
 from numpy.typing import NDArray
 
 from shroff.engine.verdicts import SequencedBatch, SequencedEvent
@@ -183,4 +183,4 @@ def index_keys(log: Log, definitions: Definitions) -> list[Offset]:
         if keys is not None:
             log.append(Batch(keys=keys))
     kept = {form: last if upto is None else upto for form, upto in before.items()} | dict.fromkeys(now)
-    return [Offset(KEYED, "", msgspec.json.encode(kept).decode())]
+    return [Offset(KEYED, "", to_json(kept).decode())]

@@ -14,6 +14,7 @@ from typing import Final
 
 import msgspec
 import numpy as np
+from msgspec.json import encode as to_json
 
 from shroff.engine.stored import stored
 from shroff.events.event import Event, time_text
@@ -70,7 +71,7 @@ def set_back_of(record: Record) -> SetBack | None:
 def set_back_record(set_back: SetBack, versions: dict[str, str], seq: int, now_ms: int) -> Record:
     """The control event of a watermark, which changes no file."""
     body = {"files": {}, "removed": [], "versions": versions, "watermark": set_back}
-    return Record(seq, "control", "control", str(seq), now_ms, msgspec.json.encode(body, order="sorted"), decided=False)
+    return Record(seq, "control", "control", str(seq), now_ms, to_json(body, order="sorted"), decided=False)
 
 
 def with_set_backs(usual_ms: int, controls: Iterable[Record]) -> Lateness:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import msgspec
+from msgspec.json import encode as to_json
 
 from shroff.errors import UsageError, nearest
 from shroff.streams.log import Batch, Log, Offset, Outbox, kept_offset
@@ -65,7 +66,7 @@ def forget(log: Log, source: str, part: str, now_ms: int) -> str:
         hint = nearest(part, offsets) or (f"There is {', '.join(sorted(offsets)[:10])}." if offsets else "None was.")
         raise UsageError(f"no part {part!r} of the source was read. {hint}")
     before = offsets[part]
-    told = msgspec.json.encode(Forgotten(before, now_ms)).decode()
+    told = to_json(Forgotten(before, now_ms)).decode()
     log.append(Batch(offsets=[Offset(source, part, NOTHING, before), Offset(_beside(source), part, told)]))
     return before
 

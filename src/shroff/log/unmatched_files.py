@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 import msgspec
+from msgspec.json import encode as to_json
 
 from shroff.events.intake import Intake
 from shroff.events.mapping import Unmatched
@@ -31,7 +32,7 @@ def unmatched_of(log: Outbox) -> dict[str, PassedOver]:
 def note_unmatched(log: Log, files: Iterable[str], unmatched: Iterable[Unmatched], now_ms: int) -> None:
     """Keep which of these files were passed over, and forget it of the others. Raises: as the log's `append`."""
     known = log.offsets(UNMATCHED)
-    now = {file.source: msgspec.json.encode(PassedOver(file.lines, now_ms)).decode() for file in unmatched}
+    now = {file.source: to_json(PassedOver(file.lines, now_ms)).decode() for file in unmatched}
     offsets = [Offset(UNMATCHED, name, now.get(name, "")) for name in files if now.get(name, "") != known.get(name, "")]
     if offsets:
         log.append(Batch(offsets=offsets))
@@ -55,7 +56,7 @@ class PassingOver:
                 self._before[name] = 0 if taken.begins else self._kept.get(name)
             before, text = self._before[name], ""
             if before is not None and name in now:
-                text = msgspec.json.encode(PassedOver(before + now[name], self._now_ms())).decode()
+                text = to_json(PassedOver(before + now[name], self._now_ms())).decode()
             if text or taken.begins or name in self._kept:
                 offsets[name] = Offset(UNMATCHED, name, text)
         return list(offsets.values())

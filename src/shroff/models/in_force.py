@@ -13,6 +13,8 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Final
 
 import msgspec
+from msgspec.json import decode as from_json
+from msgspec.json import encode as to_json
 
 from shroff.errors import Problem
 from shroff.events.formats.encodings import doubled_key
@@ -108,7 +110,7 @@ def read_in_force(text: str | None, problems: list[Problem]) -> Everything:
     if text is None:
         return {}
     try:
-        found = msgspec.json.decode(text.encode(), type=dict[str, Any])
+        found = from_json(text.encode(), type=dict[str, Any])
         doubled = doubled_key(text.encode())
     except msgspec.ValidationError as error:
         problems.append(Problem(FILE, 1, 1, "", f"it names event types with their models: {error}.", _CURE))
@@ -161,13 +163,13 @@ def _read(event: str, value: object, problems: list[Problem]) -> InForce | None:
 def text_of(in_force: Mapping[str, InForce]) -> str:
     """The text of the file."""
     kept = {event: force for event, force in sorted(in_force.items()) if not force.is_empty or force.previous}
-    return msgspec.json.format(msgspec.json.encode(kept), indent=2).decode() + "\n"
+    return msgspec.json.format(to_json(kept), indent=2).decode() + "\n"
 
 
 def version_of(in_force: Mapping[str, InForce]) -> str:
     """Hash of the active models; empty if there are none."""
     meant = [[event, force.meaning()] for event, force in sorted(in_force.items()) if not force.is_empty]
-    return hashlib.sha256(msgspec.json.encode(meant)).hexdigest()[:32] if meant else ""
+    return hashlib.sha256(to_json(meant)).hexdigest()[:32] if meant else ""
 
 
 def role_of(found: InForce, id_: str) -> str:

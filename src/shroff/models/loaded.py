@@ -23,8 +23,8 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Final, Protocol
 
-import msgspec
 import numpy as np
+from msgspec.json import decode as from_json
 
 from shroff.errors import RegistryError, UsageError
 from shroff.models.columns import CATEGORY, NUMBER
@@ -190,7 +190,7 @@ def _body_of(manifest: Mapping[str, Any], data: bytes) -> _Body:
 
 def _manifest_of(data: bytes) -> dict[str, Any]:
     try:
-        manifest = msgspec.json.decode(data, type=dict[str, Any])
+        manifest = from_json(data, type=dict[str, Any])
     except ValueError as error:
         raise RegistryError(f"manifest.json is damaged ({error}): {_CURE}") from error
     if lacking := [key for key in ("id", "event", "format", "inputs", "files") if key not in manifest]:

@@ -9,6 +9,8 @@ from typing import Any, Final, Protocol, runtime_checkable
 
 import msgspec
 import numpy as np
+from msgspec.json import decode as from_json
+from msgspec.json import encode as to_json
 from numpy.typing import NDArray
 
 from shroff.errors import UsageError
@@ -97,7 +99,7 @@ class Explainable(Model, Protocol):
 def digest_of(manifest: bytes) -> str:
     """Identity of a model: hash of its manifest, without what differs between equal trainings."""
     try:
-        found = msgspec.json.decode(manifest, type=dict[str, Any])
+        found = from_json(manifest, type=dict[str, Any])
     except ValueError:
         found = {}
     return sha256(pretty({name: result for name, result in found.items() if name != RUN})).hexdigest()
@@ -105,7 +107,7 @@ def digest_of(manifest: bytes) -> str:
 
 def pretty(value: object) -> bytes:
     """JSON for people, with its keys sorted."""
-    return msgspec.json.format(msgspec.json.encode(value, order="sorted"), indent=2) + b"\n"
+    return msgspec.json.format(to_json(value, order="sorted"), indent=2) + b"\n"
 
 
 def refuse_pickle(name: str, data: bytes) -> None:

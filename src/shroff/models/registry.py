@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import msgspec
+from msgspec.json import decode as from_json
 
 from shroff.config import FOLDER_MODE, make_folder, private
 from shroff.errors import RefusalError, RegistryError, StateError, StorageError, UsageError, nearest
@@ -116,19 +117,19 @@ class Stored:
     @property
     def manifest(self) -> dict[str, Any]:
         """Manifest of the model; with `made_at` for readers."""
-        found: dict[str, Any] = msgspec.json.decode(self.manifest_bytes)
+        found: dict[str, Any] = from_json(self.manifest_bytes)
         run = found.get(RUN, {})
         return {**found, "made_at": run["made_at"]} if "made_at" in run else found
 
     @property
     def metrics(self) -> dict[str, Any]:
         """Metrics by name; empty where none were measured."""
-        found: dict[str, Any] = msgspec.json.decode(self.files.get(METRICS, b"{}"))
+        found: dict[str, Any] = from_json(self.files.get(METRICS, b"{}"))
         return found
 
     @property
     def gates(self) -> list[GateResult]:
-        return msgspec.json.decode(self.files.get(GATES, b"[]"), type=list[GateResult])
+        return from_json(self.files.get(GATES, b"[]"), type=list[GateResult])
 
     @property
     def failed(self) -> list[GateResult]:
@@ -185,7 +186,7 @@ class Registry:
     def _summary(self, id_: str) -> ModelSummary:
         try:
             stored = self.read(id_)
-            manifest = msgspec.json.decode(stored.manifest_bytes, type=_Manifest)
+            manifest = from_json(stored.manifest_bytes, type=_Manifest)
             failed = tuple(gate.name for gate in stored.failed)
         except StateError as error:
             return ModelSummary(id_, problem=str(error))
@@ -314,7 +315,7 @@ class Registry:
             words = f"its SHA-256 is {found[:shown]}…, and the one in {FILE} is {digest[:shown]}…"
             raise _damaged(id_, MANIFEST, words)
         try:
-            manifest = msgspec.json.decode(text, type=_Manifest)
+            manifest = from_json(text, type=_Manifest)
         except ValueError as error:
             raise _damaged(id_, MANIFEST, str(error)) from None
         if manifest.id != id_:
@@ -339,7 +340,7 @@ class Registry:
         if digest is not None and (id_, digest) in self._loaded:
             return self._loaded[id_, digest]
         stored = self.read(id_, digest)
-        named = msgspec.json.decode(stored.manifest_bytes, type=_Manifest).files
+        named = from_json(stored.manifest_bytes, type=_Manifest).files
         files = {name: data for name, data in stored.files.items() if name in named}  # none that the digest leaves out
         try:
             model = self._load(stored.manifest_bytes, files)
@@ -406,7 +407,7 @@ def _checked(folder: Path, id_: str, name: str, wanted: str) -> bytes:
 
 def _check_gates(id_: str, data: bytes) -> None:
     try:
-        msgspec.json.decode(data, type=list[GateResult])
+        from_json(data, type=list[GateResult])
     except ValueError as error:
         raise _damaged(id_, GATES, str(error)) from None
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 import msgspec
+from msgspec.json import decode as from_json
 
 from shroff.errors import UsageError
 from shroff.events.summary import amount_field
@@ -70,7 +71,7 @@ def amount_reader(definitions: Definitions) -> Callable[[Record], int | None]:
 
     def read(record: Record) -> int | None:
         name = fields.get(record.type)
-        found = msgspec.json.decode(record.body).get(name) if name else None
+        found = from_json(record.body).get(name) if name else None
         return None if found is None else parse_money(str(found), places)
 
     return read
@@ -158,7 +159,7 @@ def _add_labels(
             day = _day_of(starts_ms, record.time_ms)
             if day is None:
                 continue
-            label = msgspec.json.decode(record.body, type=_Label)
+            label = from_json(record.body, type=_Label)
             if label.event.partition("/")[0] in definitions.events.types:
                 days[day].labels[label.source, label.verdict] += 1
                 if label.reason.split()[:2] == DISPUTE:

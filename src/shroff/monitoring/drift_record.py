@@ -10,6 +10,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 import msgspec
+from msgspec.json import decode as from_json
+from msgspec.json import encode as to_json
 
 from shroff import config
 from shroff.errors import StorageError, UsageError
@@ -108,7 +110,7 @@ def read_record(places: config.ProjectPaths) -> DriftRecord:
     if not path.exists():
         return DriftRecord()
     try:
-        return msgspec.json.decode(config.read_text(path), type=DriftRecord)
+        return from_json(config.read_text(path), type=DriftRecord)
     except (msgspec.DecodeError, UsageError) as error:
         words = "Remove it: the next 'shroff drift' writes a new one, without the alerts so far."
         raise StorageError(f"{path} cannot be read: {str(error).rstrip('.')}. {words}") from None
@@ -118,7 +120,7 @@ def keep_look(places: config.ProjectPaths, report: DriftReport, looked_at: str) 
     """Write what a report says into the file. Raises: StorageError where that fails; the file is as it was then."""
     with config.editing(places):
         record = with_look(read_record(places), report, looked_at)
-        config.write_text(places.drift, msgspec.json.format(msgspec.json.encode(record), indent=2).decode() + "\n")
+        config.write_text(places.drift, msgspec.json.format(to_json(record), indent=2).decode() + "\n")
 
 
 def findings(places: config.ProjectPaths) -> list[Finding]:

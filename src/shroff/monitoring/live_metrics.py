@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import msgspec
+from msgspec.json import decode as from_json
 
 from shroff.engine.let_through import DRAWS
 from shroff.explain.explanation import Usual
@@ -196,12 +197,12 @@ class Pulse:
         if minute is None:
             minute = self._minutes[number] = Minute()
         if record.kind == "label":
-            minute.verdicts[msgspec.json.decode(record.body, type=_Verdict).verdict] += 1
+            minute.verdicts[from_json(record.body, type=_Verdict).verdict] += 1
             known[record.seq] = minute, record.time_ms, ""
             return
         minute.came += 1
         name = amounts.get(record.type)
-        fields: dict[str, Any] = msgspec.json.decode(record.body) if name is not None else {}
+        fields: dict[str, Any] = from_json(record.body) if name is not None else {}
         amount = fields.get(name) if name is not None else None
         known[record.seq] = minute, record.time_ms, "" if amount is None else str(amount)
 
@@ -301,6 +302,6 @@ def _amount_fields(definitions: Definitions) -> dict[str, str]:
 
 
 def _stopped(row: DecisionRow, at_ms: int, amount: str) -> Stopped:
-    document = msgspec.json.decode(row.document, type=_Document)
+    document = from_json(row.document, type=_Document)
     text = str(document.reasons[0]["text"]) if document.reasons else ""
     return Stopped(row.seq, row.event, row.id, row.outcome, at_ms, text, document.score, amount)

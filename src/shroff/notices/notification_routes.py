@@ -10,7 +10,8 @@ from itertools import count
 from typing import TYPE_CHECKING, Final
 from zoneinfo import ZoneInfo
 
-import msgspec
+from msgspec.json import decode as from_json
+from msgspec.json import encode as to_json
 
 from shroff.notices.definitions import RECEIPT, Notice, Quiet
 from shroff.notices.facts import Facts, NoticeEvent
@@ -124,7 +125,7 @@ def addresses_of(
     """Recipients of a notice about an event; of an escalation the user to whom the case went."""
     if notice.channel != "mail":
         return ()
-    if due is not None and due.kind == "case" and (user := msgspec.json.decode(due.told).get("user")):
+    if due is not None and due.kind == "case" and (user := from_json(due.told).get("user")):
         return tuple(services.users(user))
     if notice.to.role:
         return tuple(services.users(notice.to.role))
@@ -243,12 +244,12 @@ def _keys(found: Iterable[_Addressed]) -> list[str]:
 
 
 def _listed(keys: Sequence[str]) -> str:
-    return msgspec.json.encode(keys).decode()
+    return to_json(keys).decode()
 
 
 def keys_of(letter: OutgoingMessage) -> list[str]:
     """The keys of what a letter tells."""
-    return msgspec.json.decode(letter.dues, type=list[str])
+    return from_json(letter.dues, type=list[str])
 
 
 def _letter_id(now_ms: int) -> str:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
-import msgspec
+from msgspec.json import encode as to_json
 
 from shroff.events.event import time_text
 from shroff.notices.store import NO_ONE, Due, Question
@@ -61,7 +61,7 @@ def token_of(key: bytes, question: Question) -> str:
 
 def _signature(key: bytes, question: Question) -> bytes:
     signed = (_FORM, question.id, question.event, question.receipt, question.who.hex(), question.ends_ms)
-    return hmac.new(key, msgspec.json.encode(signed), hashlib.sha256).digest()
+    return hmac.new(key, to_json(signed), hashlib.sha256).digest()
 
 
 def look_up(store: NoticeStore, key: bytes, token: str, now_ms: int) -> LinkedQuestion:
@@ -154,4 +154,4 @@ def label_of(question: Question) -> bytes:
         "known_at": time_text(question.answered_ms),
         "reason": words,
     }
-    return msgspec.json.encode(label)
+    return to_json(label)

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
+from msgspec.json import decode as from_json
+from msgspec.json import encode as to_json
 
 from shroff.notices.definitions import Notice
 from shroff.notices.facts import Facts, NoticeEvent
@@ -35,7 +37,7 @@ def due_of(
     notice: Notice, kind: str, key: str, now_ms: int, *, event: str = "", rule: str = "", told: Mapping[str, Any] = {}
 ) -> Due:
     """Something that a notice tells, as soon as its digest is full."""
-    words = msgspec.json.encode(told).decode() if told else ""
+    words = to_json(told).decode() if told else ""
     return Due(f"{notice.name}/{key}", notice.name, kind, event, rule, words, now_ms, now_ms + notice.digest_ms)
 
 
@@ -45,7 +47,7 @@ def flagged(services: NoticeServices, facts: Facts, log: Log, rows: Sequence[Out
     for row in rows:
         notice = services.notices.get(row.kind.removeprefix(KIND)) if row.kind.startswith(KIND) else None
         if notice is not None and notice.on == "flag" and row.seq > begun:
-            of.append((row, notice, msgspec.json.decode(row.body, type=_Flagged)))
+            of.append((row, notice, from_json(row.body, type=_Flagged)))
     events = facts.told_all(log, [flag.event for _, _, flag in of])
     for row, notice, flag in of:
         told = events.get(flag.event)

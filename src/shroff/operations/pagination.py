@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
+from msgspec.json import decode as from_json
+from msgspec.json import encode as to_json
 
 from shroff.errors import RefusalError
 from shroff.operations.declaration import Param
@@ -38,7 +40,7 @@ def cursor_of(query: Mapping[str, str], type_: type[One]) -> One | None:
     if not text:
         return None
     try:
-        return msgspec.json.decode(urlsafe_b64decode(text.encode("ascii", "strict")), type=type_)
+        return from_json(urlsafe_b64decode(text.encode("ascii", "strict")), type=type_)
     except (ValueError, RecursionError):
         raise BadQueryError("cursor: send the 'next' of the previous response unchanged") from None
 
@@ -58,4 +60,4 @@ def next_of(value: Any) -> str:
     >>> cursor_of({"cursor": next_of((7, "a"))}, tuple[int, str])
     (7, 'a')
     """
-    return urlsafe_b64encode(msgspec.json.encode(value)).decode()
+    return urlsafe_b64encode(to_json(value)).decode()

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import astuple, dataclass
 from typing import Any, Final
 
-import msgspec
+from msgspec.json import encode as to_json
 
 from shroff import config
 from shroff.errors import ReadOnlyError, StorageError, UsageError
@@ -125,7 +125,7 @@ def hash_of(*parts: int | str | bytes) -> bytes:
     """
     *columns, previous = parts
     assert isinstance(previous, bytes)
-    return hashlib.sha256(msgspec.json.encode([_FORM, *columns, previous.hex()])).digest()
+    return hashlib.sha256(to_json([_FORM, *columns, previous.hex()])).digest()
 
 
 def plain_text(text: str) -> str:
@@ -135,10 +135,10 @@ def plain_text(text: str) -> str:
 
 def value_text(value: Any) -> str:
     """A value as JSON, keys in order; of one that is too long its hash and length."""
-    text = msgspec.json.encode(value, order="deterministic")
+    text = to_json(value, order="deterministic")
     if len(text) > VALUE_MAX:
         short = {"sha256": hashlib.sha256(text).hexdigest(), "bytes": len(text)}
-        text = msgspec.json.encode(short)
+        text = to_json(short)
     return text.decode()
 
 
@@ -146,7 +146,7 @@ def sealing(key: bytes) -> Seal:
     """The seal of a head with a key: HMAC-SHA-256 over its number and hash."""
 
     def seal(number: int, hash: bytes) -> bytes:
-        return hmac.new(key, msgspec.json.encode([_FORM, number, hash.hex()]), hashlib.sha256).digest()
+        return hmac.new(key, to_json([_FORM, number, hash.hex()]), hashlib.sha256).digest()
 
     return seal
 

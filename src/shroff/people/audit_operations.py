@@ -7,6 +7,8 @@ from itertools import takewhile
 from typing import TYPE_CHECKING, Annotated, ClassVar, Final
 
 import msgspec
+from msgspec.json import decode as from_json
+from msgspec.json import encode as to_json
 
 from shroff.errors import ReadOnlyError, UsageError
 from shroff.events.event import TimeText, time_text
@@ -57,7 +59,7 @@ class AuditRow(msgspec.Struct, rename={"before": "from", "after": "to"}):
 
     @classmethod
     def of(cls, row: AuditEntry) -> AuditRow:
-        before, after = msgspec.json.decode(row.before), msgspec.json.decode(row.after)
+        before, after = from_json(row.before), from_json(row.after)
         names = (row.who, row.name, row.via, row.action, row.subject)
         return cls(row.number, time_text(row.at_ms), *names, before, after, row.previous.hex(), row.hash.hex())
 
@@ -101,7 +103,7 @@ class AuditRows(OperationAnswer):
 
 
 def _json(value: object) -> str:
-    return "" if value is None else msgspec.json.encode(value, order="deterministic").decode()
+    return "" if value is None else to_json(value, order="deterministic").decode()
 
 
 @operation("audit list", right=RIGHT)

@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import msgspec
+from msgspec.json import decode as from_json
+from msgspec.json import encode as to_json
 
 import shroff
 from shroff import config
@@ -139,7 +141,7 @@ def keep_checked(
 def checked_files(path: Path, files: Mapping[str, str], stands_for: Changes, read: ReadOnce) -> CheckedFiles | None:
     """Cached state of files; None where they are to be read and checked."""
     try:
-        kept = msgspec.json.decode(config.read_text(path), type=_Kept)
+        kept = from_json(config.read_text(path), type=_Kept)
     except (UsageError, ValueError):
         return None
     contents = contents_of(files, read)
@@ -162,7 +164,7 @@ def checked_files(path: Path, files: Mapping[str, str], stands_for: Changes, rea
 
 
 def _write(path: Path, kept: _Kept) -> None:
-    text = msgspec.json.encode(kept, order="deterministic").decode()
+    text = to_json(kept, order="deterministic").decode()
     with suppress(StorageError, UsageError, OSError):  # it spares time, and no more
         if path.parent.is_dir() and not (path.exists() and config.read_text(path) == text):
             config.write_text(path, text, is_durable=False)
@@ -179,4 +181,4 @@ def _name(file: str) -> str:
 
 
 def _hash(value: object) -> str:
-    return sha256(msgspec.json.encode(value)).hexdigest()
+    return sha256(to_json(value)).hexdigest()

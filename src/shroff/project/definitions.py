@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any, Final
 
 import msgspec
+from msgspec.json import encode as to_json
 
 from shroff.errors import DefinitionError, Problem
 from shroff.events import redaction
@@ -425,7 +426,7 @@ def _hash_values(found: ListFile, hashed: frozenset[str], hasher: Hasher | None,
 
 def _version(trees: Iterable[yamltext.Node | None]) -> str:
     plain = [_plain(tree) for tree in trees if tree is not None]
-    return _hash(msgspec.json.encode(plain)) if plain else ""
+    return _hash(to_json(plain)) if plain else ""
 
 
 def _rules_version(trees: Mapping[str, yamltext.Node | None], read: ReadOnce) -> str:
@@ -437,7 +438,7 @@ def _rules_version(trees: Mapping[str, yamltext.Node | None], read: ReadOnce) ->
 def _plain_rules(tree: yamltext.Node | None) -> bytes:
     if not isinstance(tree, YamlSequence):
         return b""
-    return msgspec.json.encode([_plain(rule, without={"tests"}) for rule in tree.items])
+    return to_json([_plain(rule, without={"tests"}) for rule in tree.items])
 
 
 def _plain(node: yamltext.Node, without: Collection[str] = ()) -> object:

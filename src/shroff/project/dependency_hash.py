@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Final
 
 import msgspec
+from msgspec.json import encode as to_json
 
 from shroff.events.definitions import Events
 from shroff.features.definitions import Feature
@@ -128,7 +129,7 @@ def meaning_of(node: Node, event: str, events: Events, find: FindFeature) -> str
     }
     features = {name: [feature.entity, text_of(feature.node)] for name, feature in reads.features.items()}
     meant = {"is": text_of(node), "features": features, "keys": keys, "types": sorted(types)}
-    return hashlib.sha256(msgspec.json.encode(meant, order="deterministic")).hexdigest()[:32]
+    return hashlib.sha256(to_json(meant, order="deterministic")).hexdigest()[:32]
 
 
 def redefined(

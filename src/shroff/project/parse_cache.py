@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-import msgspec
+from msgspec.json import encode as to_json
 
 from shroff import config
 from shroff.errors import Problem
@@ -238,7 +238,7 @@ class TextsVersion:
                 states = known[2] if is_same else known[2][: edit_of(known[1], text).at // _PIECE + 1]
             else:
                 state = state.copy()
-                state.update((b"[" if not at else b'"],[') + msgspec.json.encode(name) + b',"')
+                state.update((b"[" if not at else b'"],[') + to_json(name) + b',"')
                 states = [state]
             for start in range((len(states) - 1) * _PIECE, len(text), _PIECE) if not is_same else ():
                 state = states[-1].copy()
@@ -255,7 +255,7 @@ class TextsVersion:
 
 def _inside(text: str) -> bytes:
     """A text as JSON, without its quotation marks."""
-    return msgspec.json.encode(text)[1:-1]
+    return to_json(text)[1:-1]
 
 
 def text_version(texts: Mapping[str, str]) -> str:

@@ -11,6 +11,7 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 import msgspec
+from msgspec.json import encode as to_json
 
 from shroff.errors import Problem
 from shroff.language import loader
@@ -111,7 +112,7 @@ def _schedule(name: str, found: Mapping, problems: list[Problem]) -> Schedule:
         "" if kind is None else kind.text,
         _cron(found.get("cron"), zone, problems),
         zone,
-        msgspec.json.encode(plain).decode(),
+        to_json(plain).decode(),
         loader.one_of(found.get("catch_up"), (SKIP, LAST, ALL), problems, "catch_up") or LAST,
         _timeout_ms(found.get("timeout"), problems),
         _retries(found.get("retries"), problems),

@@ -14,8 +14,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-import msgspec
 import numpy as np
+from msgspec.json import encode as to_json
 
 from shroff import config
 from shroff.errors import Problem, UsageError
@@ -331,7 +331,7 @@ def _interval_table(
         if len(problems) - given > _MISTAKES_MAX:
             break
         lines.append(line)
-        texts += msgspec.json.encode(text)
+        texts += to_json(text)
         ends.append(len(texts))
     if len(problems) > given:
         keys, of_row = KeyColumn(), array("q")

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
+from msgspec.json import encode as to_json
 
 from shroff.engine.stored import AMOUNT_PARTS, decision_document, stored
 from shroff.errors import UsageError, nearest
@@ -88,7 +89,7 @@ def _with(record: Record, values: Mapping[str, str], names: Sequence[str]) -> Re
     shown = {name: values[name] for name in names if name in values}
     if not shown:
         return record
-    return msgspec.structs.replace(record, body=record.body[:-1] + b"," + msgspec.json.encode(shown)[1:])
+    return msgspec.structs.replace(record, body=record.body[:-1] + b"," + to_json(shown)[1:])
 
 
 def lines(log: Log, kind: ExportKind, format: str) -> Iterator[list[bytes]]:
@@ -158,7 +159,7 @@ def _cell(value: Any) -> str:
 
 
 def _json(value: Any) -> str:
-    return msgspec.json.encode(value).decode()
+    return to_json(value).decode()
 
 
 # ---- decisions
@@ -230,7 +231,7 @@ def _label_fields(record: Record) -> dict[str, Any]:
 
 def _label_line(record: Record) -> bytes:
     """One label as `shroff label FILE` takes it."""
-    return msgspec.json.encode(_label_fields(record))
+    return to_json(_label_fields(record))
 
 
 def _label_row(record: Record) -> dict[str, Any]:
@@ -276,7 +277,7 @@ def _flag_row(flag: JudgedFlag) -> dict[str, Any]:
 
 def _flag_line(flag: JudgedFlag) -> bytes:
     document = flag_document(flag.row, flag.accuracy, flag.updated_ms)
-    return msgspec.json.encode(document if flag.fields is None else document | {"fields": msgspec.Raw(flag.fields)})
+    return to_json(document if flag.fields is None else document | {"fields": msgspec.Raw(flag.fields)})
 
 
 KINDS: Final = {

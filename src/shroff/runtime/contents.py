@@ -16,7 +16,8 @@ from hashlib import file_digest, sha256
 from pathlib import Path
 from typing import Final
 
-import msgspec
+from msgspec.json import decode as from_json
+from msgspec.json import encode as to_json
 
 from shroff.errors import StorageError, UsageError
 from shroff.runtime.whole_files import remove_unfinished, sync_folder, whole_file
@@ -170,7 +171,7 @@ def _keep(path: Path, store: Path, digest: str) -> None:
 
 def _seen(store: Path) -> dict[str, tuple[str, int, int, int, int]]:
     with suppress(OSError, ValueError):
-        return msgspec.json.decode((store / _STAMPS).read_bytes(), type=dict[str, tuple[str, int, int, int, int]])
+        return from_json((store / _STAMPS).read_bytes(), type=dict[str, tuple[str, int, int, int, int]])
     return {}
 
 
@@ -178,7 +179,7 @@ def _note(store: Path, name: str, seen: tuple[str | int, ...]) -> None:
     """Keep of which size and times a file has this content."""
     with whole_file(store / _STAMPS, is_durable=False) as file:
         os.fchmod(file.fileno(), _MODE)
-        file.write(msgspec.json.encode({**_seen(store), name: seen}))
+        file.write(to_json({**_seen(store), name: seen}))
 
 
 def _stamp(path: Path) -> tuple[int, int, int, int]:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Annotated, Final, TypedDict
 
 import msgspec
+from msgspec.json import encode as to_json
 from msgspec.structs import replace
 
 from shroff.events.event import TimeText, time_text
@@ -79,7 +80,7 @@ KINDS: Final[Mapping[str, Callable[..., list[Outgoing]]]] = {
 
 def flag_body(row: FlagRow) -> bytes:
     """A flag as JSON, as it was raised: what `shroff export flags` gives of it until a label says more."""
-    return msgspec.json.encode(flag_document(row, row.accuracy, row.time_ms))
+    return to_json(flag_document(row, row.accuracy, row.time_ms))
 
 
 class Flag(TypedDict):

@@ -16,6 +16,8 @@ from dataclasses import dataclass, field, replace
 from typing import Final, Literal, TypeVar
 
 import msgspec
+from msgspec.json import decode as from_json
+from msgspec.json import encode as to_json
 
 from shroff.errors import StateError
 from shroff.streams.lake import Found, Objects, RetriedObjects, damaged
@@ -234,7 +236,7 @@ def _from_checkpoint(objects: RetriedObjects) -> LakeState:
 
 def _read(objects: Objects, name: str, found: Found, type_: type[Stored]) -> Stored:
     try:
-        read = msgspec.json.decode(found.data, type=type_)
+        read = from_json(found.data, type=type_)
     except ValueError as error:
         raise damaged(objects, name, error) from None
     if getattr(read, "format", FORMAT) != FORMAT:
@@ -276,4 +278,4 @@ def keep_checkpoint(objects: RetriedObjects, state: LakeState) -> LakeState:
 
 def encoded(value: Manifest | Checkpoint) -> bytes:
     """As it is stored: JSON, the same for the same value."""
-    return msgspec.json.encode(value) + b"\n"
+    return to_json(value) + b"\n"

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Final, Protocol, TypeVar
 
-import msgspec
+from msgspec.json import decode as from_json
 
 from shroff.errors import StateError
 from shroff.streams.log_columns import Words
@@ -84,7 +84,7 @@ REPLIES_KEPT: Final = 10_000  # so many requests back a reply is still there
 def kept_offset(source: str, part: str, text: str, type_: type[_Kept]) -> _Kept:
     """The value of an offset that this program keeps as JSON. Raises: StateError where it is something else."""
     try:
-        return msgspec.json.decode(text, type=type_)
+        return from_json(text, type=type_)
     except ValueError as error:
         name = f"{source}, {part}" if part else source
         raise StateError(

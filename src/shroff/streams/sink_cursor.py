@@ -17,6 +17,7 @@ from threading import Lock
 from typing import Final
 
 import msgspec
+from msgspec.json import encode as to_json
 
 from shroff.errors import ShroffError, TransientError
 from shroff.runtime import traces
@@ -111,7 +112,7 @@ def moved_offsets(log: Outbox, moved: DeliveryProgress) -> list[Offset]:
     source = source_of(moved.sink)
     known = log.offsets(source)
     through = str(max(moved.through, through_of(moved.sink, known) or 0))
-    trouble = "" if moved.trouble is None else msgspec.json.encode(moved.trouble).decode()
+    trouble = "" if moved.trouble is None else to_json(moved.trouble).decode()
     wanted = {THROUGH: through, TROUBLE: trouble}
     return [Offset(source, part, text) for part, text in wanted.items() if known.get(part, "") != text]
 

@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
+from msgspec.json import decode as from_json
+from msgspec.json import encode as to_json
 
 from shroff.config import FILE_MODE, make_folder
 from shroff.errors import StateError, StorageError
@@ -74,7 +76,7 @@ class SnapshotCopies:
                 parts.append(sha256(data).hexdigest())
             size = opened.tell()
         copy = Copy(name, int(file.stem), size, parts)
-        self._put(f"{name}.json", msgspec.json.encode(copy))
+        self._put(f"{name}.json", to_json(copy))
         self._remove_all_but(name)
         return copy
 
@@ -121,7 +123,7 @@ class SnapshotCopies:
         if found is None:
             raise _DamagedError("it no longer exists")
         try:
-            copy = msgspec.json.decode(found.data, type=Copy)
+            copy = from_json(found.data, type=Copy)
         except msgspec.DecodeError as error:
             raise _DamagedError(f"{name}.json cannot be read ({error})") from None
         for number, digest in enumerate(copy.parts):

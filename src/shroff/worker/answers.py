@@ -8,6 +8,8 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 import msgspec
+from msgspec.json import decode as from_json
+from msgspec.json import encode as to_json
 
 from shroff.engine.decision import Decision, Refusal, Undecided, kind_of
 from shroff.engine.stored import stored
@@ -28,16 +30,16 @@ def answer_json(answer: Answer, **more: object) -> bytes:
     if answer.document is not None:
         return answer.document
     if answer.kind in {REFUSED, UNTAKEN}:
-        return msgspec.json.encode(problem_of(answer) | more)
-    return msgspec.json.encode({"event": answer.type, "id": answer.id, "seq": answer.seq or None, "decided": False})
+        return to_json(problem_of(answer) | more)
+    return to_json({"event": answer.type, "id": answer.id, "seq": answer.seq or None, "decided": False})
 
 
 def foreseen_json(body: bytes) -> bytes:
     """JSON of a preview: the answer without a sequence number."""
-    found = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+    found = from_json(body, type=dict[str, msgspec.Raw])
     if "seq" in found:
         found["seq"] = msgspec.Raw(b"null")
-    return msgspec.json.encode(found)
+    return to_json(found)
 
 
 def problem_of(answer: Answer) -> dict[str, Any]:

@@ -16,6 +16,8 @@ from threading import Event, Lock, Thread
 from typing import Any, Final
 
 import msgspec
+from msgspec.json import decode as from_json
+from msgspec.json import encode as to_json
 
 import shroff
 from shroff.errors import (
@@ -101,17 +103,17 @@ class _Replied(msgspec.Struct):
 
 def labels_request(submissions: Iterable[Submission], money_places: int) -> bytes:
     """The body of a request to take labels in."""
-    return msgspec.json.encode(forwarded_input.given(submissions, money_places))
+    return to_json(forwarded_input.given(submissions, money_places))
 
 
 def retry_request(numbers: Sequence[int], headers: Mapping[str, CsvHeader]) -> bytes:
     """The body of a request to bring entries of quarantine back in."""
-    return msgspec.json.encode(_Retry(list(numbers), dict(headers)))
+    return to_json(_Retry(list(numbers), dict(headers)))
 
 
 def drop_request(numbers: Sequence[int], *, is_all: bool = False) -> bytes:
     """The body of a request to remove entries from quarantine; with `is_all` these are all that there were."""
-    return msgspec.json.encode(_Drop(list(numbers), is_all))
+    return to_json(_Drop(list(numbers), is_all))
 
 
 def ask(
@@ -182,7 +184,7 @@ def _awaited(log: Log, number: int) -> bytes | None:
 
 def result_of(reply: bytes) -> msgspec.Raw:
     """Result of a request, by its reply. Raises: UsageError where it was refused."""
-    found = msgspec.json.decode(reply, type=_Replied)
+    found = from_json(reply, type=_Replied)
     if found.refusal:
         raise UsageError(found.refusal)
     return found.result
@@ -302,7 +304,7 @@ class InboxServer:
         rows = 0
         for request in requests:
             try:
-                given = msgspec.json.decode(request.body, type=list[forwarded_input.HandedLine])
+                given = from_json(request.body, type=list[forwarded_input.HandedLine])
                 submissions = forwarded_input.submissions(given, self._writer.definitions)
             except ValueError as error:
                 self._refuse(request, _unknown(request, str(error)))
@@ -334,15 +336,15 @@ class InboxServer:
             elif request.kind in {RETRY, ADOPT, WATERMARK} and not self.adopts(self._load):
                 return False
             elif request.kind == RETRY:
-                self._retry(request, msgspec.json.decode(request.body, type=_Retry))
+                self._retry(request, from_json(request.body, type=_Retry))
             elif request.kind == SNAPSHOT:
                 self._log.append(Batch(replies=[_reply(request.number, self._saved())]))
             elif request.kind == WATERMARK:
-                at_ms, because = msgspec.json.decode(request.body, type=tuple[int, str])
+                at_ms, because = from_json(request.body, type=tuple[int, str])
                 set_back = self._writer.set_watermark(at_ms, because)
                 self._log.append(Batch(replies=[_reply(request.number, (self._writer.seq, set_back))]))
             elif request.kind == LINES:
-                self._take(request, msgspec.json.decode(request.body, type=forwarded_input.HandedLines))
+                self._take(request, from_json(request.body, type=forwarded_input.HandedLines))
             elif request.kind == ADOPT:
                 self._log.append(Batch(replies=[_reply(request.number, None)], offsets=list(self._took_up())))
             else:
@@ -425,7 +427,7 @@ class InboxServer:
 
 def drop(log: Log, request: InboxRequest) -> bytes:
     """Process a request to drop quarantine entries, as the writer; gives the reply."""
-    asked = msgspec.json.decode(request.body, type=_Drop)
+    asked = from_json(request.body, type=_Drop)
     try:
         if asked.is_all:
             dropped = sorted(set(asked.numbers).intersection(log.refused_numbers()))
@@ -440,14 +442,14 @@ def drop(log: Log, request: InboxRequest) -> bytes:
 
 def erase(log: LogWriter, request: InboxRequest) -> bytes:
     """Process a request to erase personal values, as the writer; gives the reply."""
-    named = msgspec.json.decode(request.body, type=list[tuple[str, str]])
+    named = from_json(request.body, type=list[tuple[str, str]])
     log.append(Batch(erased=named, replies=[reply := _reply(request.number, len(named))]))
     return reply.body
 
 
 def prune(log: Log, request: InboxRequest) -> bytes:
     """Process a request to prune old records, as the writer; gives the reply."""
-    upto = prune_through(log, msgspec.json.decode(request.body, type=int))
+    upto = prune_through(log, from_json(request.body, type=int))
     log.append(Batch(replies=[reply := _reply(request.number, upto)]))
     return reply.body
 
@@ -473,32 +475,32 @@ def _unknown(request: InboxRequest, why: str) -> str:
 
 
 def _reply(number: int, result: Any) -> Reply:
-    return Reply(number, msgspec.json.encode(_Replied(msgspec.Raw(msgspec.json.encode(result)))))
+    return Reply(number, to_json(_Replied(msgspec.Raw(to_json(result)))))
 
 
 def _refusal(request: InboxRequest, words: str) -> Reply:
-    return Reply(request.number, msgspec.json.encode(_Replied(refusal=words)))
+    return Reply(request.number, to_json(_Replied(refusal=words)))
 
 
 def answers_of(result: msgspec.Raw) -> list[Answer]:
     """Results of labels, by the reply."""
-    return msgspec.json.decode(result, type=list[Answer])
+    return from_json(result, type=list[Answer])
 
 
 def taken_of(result: msgspec.Raw) -> Prepared | None:
     """Results of lines that are durable, by the reply; None where another process read on."""
-    taken = msgspec.json.decode(result, type=_Taken | None)
+    taken = from_json(result, type=_Taken | None)
     return None if taken is None else Prepared(Batch(), taken.answers, taken.met)
 
 
 def retried_of(result: msgspec.Raw) -> list[Retried]:
     """Results of quarantine entries, by the reply."""
-    return msgspec.json.decode(result, type=list[Retried])
+    return from_json(result, type=list[Retried])
 
 
 def saved_of(result: msgspec.Raw) -> Saved:
     """The snapshot that was saved, by the reply. Raises: StorageError where it cannot be written."""
-    found = msgspec.json.decode(result, type=_Saved)
+    found = from_json(result, type=_Saved)
     if found.failure:
         raise StorageError(found.failure)
     return Saved(Path(found.file), found.seq, found.bytes, found.seconds)

@@ -18,6 +18,7 @@ from typing import Any, Final, NamedTuple, Protocol
 
 import msgspec
 import numpy as np
+from msgspec.json import decode as from_json
 
 from shroff.engine.stored import stored
 from shroff.errors import StateError
@@ -282,7 +283,7 @@ class _Shown(msgspec.Struct):
 def _features(row: EntityRow, definitions: Definitions) -> EntityFeatures:
     declared, values = definitions.features, dict[str, Any]()
     try:
-        features = {name: msgspec.json.decode(value) for name, value in sorted(row.features.items())}
+        features = {name: from_json(value) for name, value in sorted(row.features.items())}
         as_of = _EPOCH + timedelta(milliseconds=parse_time(row.as_of))
         for name in features.keys() & declared.keys():
             try:

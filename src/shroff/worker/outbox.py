@@ -13,6 +13,8 @@ from types import MappingProxyType
 from typing import Final, NamedTuple
 
 import msgspec
+from msgspec.json import decode as from_json
+from msgspec.json import encode as to_json
 
 from shroff.errors import UsageError
 from shroff.project.settings.system import System
@@ -98,7 +100,7 @@ def outbox_request(
     drop: Sequence[StuckKey] = (),
 ) -> bytes:
     """Body of a request: sinks to begin, each from now or not; results of another process; rows to retry or drop."""
-    return msgspec.json.encode(_Asked(dict(begin), list(moved), list(retry), list(drop)))
+    return to_json(_Asked(dict(begin), list(moved), list(retry), list(drop)))
 
 
 def changes(
@@ -109,7 +111,7 @@ def changes(
     Raises: UsageError for a key under which nothing is stuck, and where a sink is not where another process left it;
         msgspec.MsgspecError for what is no such request.
     """
-    asked = msgspec.json.decode(body, type=_Asked)
+    asked = from_json(body, type=_Asked)
     for progress in asked.moved:
         found = through_of(progress.sink, log.offsets(source_of(progress.sink))) or 0
         if found > progress.before:

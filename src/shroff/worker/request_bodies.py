@@ -8,6 +8,7 @@ from operator import itemgetter
 from typing import Final
 
 import msgspec
+from msgspec.json import decode as from_json
 
 from shroff.errors import InputError
 from shroff.events.definitions import EventType
@@ -149,7 +150,7 @@ def pieces(raw: bytes, *, are_lines: bool) -> list[bytes]:
         found = [line for line in raw.split(b"\n") if line and not line.isspace()]
     else:
         try:
-            found = [bytes(document) for document in msgspec.json.decode(raw, type=list[msgspec.Raw])]
+            found = [bytes(document) for document in from_json(raw, type=list[msgspec.Raw])]
         except (ValueError, RecursionError) as error:
             words = f"it is not a JSON list: {error}"
             raise TooMuchError(_TOO_DEEP if is_too_deep(raw, DEPTH_MAX + 1) else words) from None

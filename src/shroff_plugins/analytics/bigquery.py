@@ -22,7 +22,8 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote, urlsplit
 
-import msgspec
+from msgspec.json import decode as from_json
+from msgspec.json import encode as to_json
 
 from shroff.errors import StateError, TransientError, UsageError
 from shroff.plugins.databases import is_loopback
@@ -135,7 +136,7 @@ class BigQuery:
         if file.format == "parquet":
             load["parquetOptions"] = {"enableListInference": True}  # else a list becomes a record of records
         reference = {"projectId": self._project, "jobId": id_, "location": self._location}
-        return msgspec.json.encode({"jobReference": reference, "configuration": {"load": load}})
+        return to_json({"jobReference": reference, "configuration": {"load": load}})
 
     def _upload(self, file: LoadFile, config: bytes) -> HttpAnswer:
         """Send a job and its file; gives the answer that has the job, or that refuses it."""
@@ -211,7 +212,7 @@ class BigQuery:
     def _read(self, answer: HttpAnswer) -> Any:
         """Raises: StateError where BigQuery refuses."""
         try:
-            found = msgspec.json.decode(answer.body)
+            found = from_json(answer.body)
             if answer.status == HTTPStatus.OK:
                 return found
             words = str(found["error"]["message"])[:500]

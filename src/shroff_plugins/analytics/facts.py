@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Final
 
-import msgspec
+from msgspec.json import decode as from_json
 
 from shroff.errors import UsageError, nearest
 from shroff.plugins.events import (
@@ -121,7 +121,7 @@ def facts_of(
     values = probe.values(found, as_of_ms)
     places = definitions.settings.money_places
     features = {
-        name: msgspec.json.decode(canonical_value(values[name], definitions.features[name].type, places))
+        name: from_json(canonical_value(values[name], definitions.features[name].type, places))
         for name in sorted(values)
     }
     return FactsDocument(

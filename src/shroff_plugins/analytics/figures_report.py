@@ -7,6 +7,8 @@ from datetime import date
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
+from msgspec.json import decode as from_json
+from msgspec.json import encode as to_json
 
 from shroff.errors import Problem, nearest
 from shroff.plugins.loader import YamlMapping, YamlSequence
@@ -64,13 +66,13 @@ def _load(tree: YamlMapping, definitions: Definitions, problems: list[Problem]) 
 def _count(context: ProjectContext, content: ReportContent, zone: str, day: date) -> bytes:
     from shroff_plugins.analytics.report_figures import count_report
 
-    return msgspec.json.encode(count_report(context, content, zone, day))
+    return to_json(count_report(context, content, zone, day))
 
 
 def _values(counted: bytes, settings: Settings, language: str, zone: str, start_ms: int) -> dict[str, Any]:
     from shroff_plugins.analytics.report_text import CountedReport, counted_values
 
-    return counted_values(msgspec.json.decode(counted, type=CountedReport), settings, language, zone, start_ms)
+    return counted_values(from_json(counted, type=CountedReport), settings, language, zone, start_ms)
 
 
 def _sample(*, is_there: bool) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
+from msgspec.json import encode as to_json
 
 from shroff.errors import StateError
 from shroff.plugins.lake import LakeReader, Write, damaged, read_manifest, sorted_by_place
@@ -132,7 +133,7 @@ def write_warehouse(reader: LakeReader | None, wanted: Wanted) -> WarehouseFiles
     folder = wanted.out / "schemas"
     folder.mkdir(parents=True, exist_ok=True)
     for name, columns in found.schemas.items():
-        write_lines(folder / f"{name}.json", [[msgspec.json.format(msgspec.json.encode(columns)), b"\n"]])
+        write_lines(folder / f"{name}.json", [[msgspec.json.format(to_json(columns)), b"\n"]])
     return found
 
 
@@ -228,7 +229,7 @@ def _write(
 
 def _line(row: Mapping[str, Any]) -> bytes:
     """A row as a line of JSON: decimals as texts, so no digit is lost, and nothing where a value is missing."""
-    return msgspec.json.encode({name: value for name, value in row.items() if value is not None}) + b"\n"
+    return to_json({name: value for name, value in row.items() if value is not None}) + b"\n"
 
 
 def _widen(

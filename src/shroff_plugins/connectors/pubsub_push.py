@@ -14,6 +14,7 @@ from threading import Lock
 from typing import Any, Final
 
 import msgspec
+from msgspec.json import decode as from_json
 
 from shroff.errors import TransientError, UsageError
 from shroff.plugins.adapters import BAD, FORBIDDEN, MESSAGE, Fetch, FetchNeededError, Push, PushRefusedError
@@ -98,7 +99,7 @@ class PubsubSource:
                 raise TransientError("Google's keys could not be fetched a moment ago")
             self._failed_s = self._clock_s()  # until they are here
             try:
-                found = msgspec.json.decode(self._fetch(url))
+                found = from_json(self._fetch(url))
                 self._keys = KeySet.import_key_set(found)
             except (LookupError, JoseError, ValueError, TypeError, KeyError) as error:
                 raise TransientError(f"Google's keys cannot be read ({type(error).__name__})") from None

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
 import msgspec
+from msgspec.json import encode as to_json
 
 from shroff.errors import UsageError
 from shroff.plugins.adapters import AwayError, Outgoing, Undelivered
@@ -105,7 +106,7 @@ class PubsubSink:
         if self._ordering == OUTCOME:
             return row.outcome
         value = self._decoder.decode(row.fields).value if self.wants_fields and row.fields else None
-        return "" if value is None else value if isinstance(value, str) else msgspec.json.encode(value).decode()
+        return "" if value is None else value if isinstance(value, str) else to_json(value).decode()
 
     def _published(self, sent: Sequence[_Sent]) -> list[Undelivered]:
         """Publish rows of one ordering key; those that Pub/Sub will never take are found by halves."""

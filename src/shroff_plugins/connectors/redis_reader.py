@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, Self
 
-import msgspec
+from msgspec.json import encode as to_json
 
 from shroff.errors import StateError, UsageError
 from shroff_plugins.connectors.redis_server import pairs
@@ -158,7 +158,7 @@ def fields_json(fields: Sequence[bytes]) -> bytes:
     What is not UTF-8 is an object with its base64.
     """
     told = [_decoded(field) for field in fields]
-    return msgspec.json.encode({"fields": [list(each) for each in zip(told[::2], told[1::2], strict=True)]})
+    return to_json({"fields": [list(each) for each in zip(told[::2], told[1::2], strict=True)]})
 
 
 def _decoded(value: bytes) -> object:

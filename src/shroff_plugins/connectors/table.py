@@ -13,7 +13,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
-import msgspec
+from msgspec.json import encode as to_json
 from sqlalchemy import Connection, DateTime, Integer, MetaData, Select, Table, and_, func, inspect, select, type_coerce
 from sqlalchemy.exc import NoSuchTableError
 from sqlalchemy.types import NullType
@@ -78,7 +78,7 @@ class TableRows(PulledSource):
                 )
                 for row in rows.mappings():
                     values = {key: _plain(_read(readers.get(key), value)) for key, value in row.items()}
-                    file.write(msgspec.json.encode(values) + b"\n")
+                    file.write(to_json(values) + b"\n")
             yield path
         finally:
             path.unlink(missing_ok=True)

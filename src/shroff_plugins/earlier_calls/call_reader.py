@@ -8,6 +8,8 @@ from hashlib import sha256
 from typing import Any, Final
 
 import msgspec
+from msgspec.json import decode as from_json
+from msgspec.json import encode as to_json
 
 from shroff.errors import InputError
 from shroff.plugins.events import (
@@ -63,9 +65,7 @@ class CallReader:
         self._places = {name: f"{key}[{at}]" for key, names in call.lists.items() for at, name in enumerate(names)}
         read = {str(path[0]) for name in self._mapper.names for path in self._mapper.paths(name)}
         self._known = {*call.lists, *(read - self._places.keys())}
-        self._answer = [
-            (msgspec.json.encode(name), self._part(part, money_places)) for name, part in call.answer.items()
-        ]
+        self._answer = [(to_json(name), self._part(part, money_places)) for name, part in call.answer.items()]
 
     # ---- what comes in
 
@@ -159,13 +159,13 @@ class CallReader:
 
     def answer(self, event: Event, document: bytes) -> bytes:
         """The answer that this event's decision gives, as JSON."""
-        decision = msgspec.json.decode(document, type=dict[str, Raw])
-        found = _Decided(event, decision, msgspec.json.decode(decision["features"], type=dict[str, Raw]))
+        decision = from_json(document, type=dict[str, Raw])
+        found = _Decided(event, decision, from_json(decision["features"], type=dict[str, Raw]))
         return b"{" + b",".join([name + b":" + part(found) for name, part in self._answer]) + b"}"
 
     def _part(self, part: Answered, money_places: int) -> Callable[[_Decided], bytes]:
         if isinstance(part, tuple):
-            return lambda decided: msgspec.json.encode({name: decided.features[name] for name in part})
+            return lambda decided: to_json({name: decided.features[name] for name in part})
         evaluate = compile_row(part, self._leaf)
         type_ = part.type
         return lambda decided: canonical_value(evaluate(decided), type_, money_places).encode()
@@ -194,7 +194,7 @@ def columns_of(raw: bytes) -> tuple[Mapping[str, object] | None, str]:
 
 
 def _value(raw: Raw) -> Any:
-    return msgspec.json.decode(raw)
+    return from_json(raw)
 
 
 def _read(read: Callable[[Any], Any] | None, value: Any) -> Any:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import takewhile
 from typing import Any, Final
 
-import msgspec
+from msgspec.json import decode as from_json
 
 from shroff.errors import InputError
 from shroff.plugins.events import (
@@ -82,7 +82,7 @@ class QuestionReader:
         if mistakes:
             raise InputError(mistakes)
         try:
-            return msgspec.json.decode(f"{{{','.join(written)}}}".encode("utf-8", "replace"), type=self._type)
+            return from_json(f"{{{','.join(written)}}}".encode("utf-8", "replace"), type=self._type)
         except (ValueError, RecursionError) as error:
             raise InputError([self._mistake(str(error))]) from None
 

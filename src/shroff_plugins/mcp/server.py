@@ -12,7 +12,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import click
-import msgspec
+from msgspec.json import decode as from_json
+from msgspec.json import encode as to_json
 
 from shroff.client import AsyncClient, ClientError
 from shroff.client.calls import JSON, ClientCall, quoted
@@ -60,7 +61,7 @@ async def serve(url: str, key: str) -> None:
     from mcp.server.stdio import stdio_server
 
     async with AsyncClient(url, key, timeout=TIMEOUT_S) as client:
-        found = msgspec.json.decode(await client.sent(ClientCall("GET", "/api/openapi.json"), START_S))
+        found = from_json(await client.sent(ClientCall("GET", "/api/openapi.json"), START_S))
         tools = dict(tools_of(found))
         listed = [
             types.Tool(
@@ -113,13 +114,13 @@ def tools_of(document: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]
 
 def _closed(schema: dict[str, Any], schemas: Mapping[str, Any]) -> dict[str, Any]:
     """A schema with the definitions that it names, and those that they name."""
-    pending = list(dict.fromkeys(_REF.findall(msgspec.json.encode(schema).decode())))
+    pending = list(dict.fromkeys(_REF.findall(to_json(schema).decode())))
     for name in pending:
-        more = dict.fromkeys(_REF.findall(msgspec.json.encode(schemas[name]).decode()))
+        more = dict.fromkeys(_REF.findall(to_json(schemas[name]).decode()))
         pending += [other for other in more if other not in pending]
     whole = {**schema, "$defs": {name: schemas[name] for name in pending}}
-    text = _REF.sub(r"#/$defs/\1", msgspec.json.encode(whole).decode())
-    return msgspec.json.decode(text, type=dict[str, Any])
+    text = _REF.sub(r"#/$defs/\1", to_json(whole).decode())
+    return from_json(text, type=dict[str, Any])
 
 
 def call_of(tool: Mapping[str, Any], arguments: Mapping[str, Any]) -> ClientCall:
@@ -130,5 +131,5 @@ def call_of(tool: Mapping[str, Any], arguments: Mapping[str, Any]) -> ClientCall
         for place in ("path", "query", "header")
     }
     path = tool["path"].format_map({name: quoted(value) for name, value in given["path"].items()})
-    body = msgspec.json.encode(arguments["body"]) if "requestBody" in tool else b""
+    body = to_json(arguments["body"]) if "requestBody" in tool else b""
     return ClientCall(tool["method"].upper(), path, body, {"content-type": JSON, **given["header"]}, given["query"])

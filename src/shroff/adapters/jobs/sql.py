@@ -9,6 +9,8 @@ from types import MappingProxyType
 from typing import Any, Final
 
 import msgspec
+from msgspec.json import decode as from_json
+from msgspec.json import encode as to_json
 from sqlalchemy import Column, Connection, Table, delete, func, insert, select, update
 
 from shroff.jobs.due_times import ScheduleMark
@@ -124,11 +126,11 @@ class JobChange(JobLook):
 
 def _values(job: Job) -> dict[str, Any]:
     found = msgspec.structs.asdict(job)
-    found["lines_"] = msgspec.json.encode(found.pop("lines")).decode()
+    found["lines_"] = to_json(found.pop("lines")).decode()
     return {**found, "is_stopping": int(job.is_stopping)}
 
 
 def _job(row: Mapping[Any, Any]) -> Job:
     found = dict(row)
-    lines = tuple(msgspec.json.decode(found.pop("lines_", "[]"), type=list[str]))
+    lines = tuple(from_json(found.pop("lines_", "[]"), type=list[str]))
     return Job(**{**found, "is_stopping": bool(found["is_stopping"])}, lines=lines)

@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote, urlsplit
 
-import msgspec
 import pyarrow as pa
+from msgspec.json import decode as from_json
+from msgspec.json import encode as to_json
 
 from shroff.errors import ShroffError, UsageError
 from shroff.lake.publication import TableChange, TableHead, TableNote, TablesAwayError, TableStoppedError
@@ -80,9 +81,7 @@ class IcebergTables:
                 return TableHead()
             told = self._told(table, found)
             lakes = {name: int(value) for name, value in told.items() if name.startswith("shroff-lake-")}
-            return TableHead(
-                found.metadata.last_sequence_number, lakes, msgspec.json.decode(told[NOTE], type=TableNote)
-            )
+            return TableHead(found.metadata.last_sequence_number, lakes, from_json(told[NOTE], type=TableNote))
 
     def commit(self, state: LakeState, table: str, head: TableHead, change: TableChange) -> TableHead | None:
         with self._telling(table):
@@ -94,7 +93,7 @@ class IcebergTables:
             told = {name: str(number) for name, number in transactions.items()}
             try:
                 columns = [pa.schema([field.with_nullable(nullable=True) for field in schema]) for _, schema in new]
-                version = self._commit(table, head, change, columns, told | {NOTE: msgspec.json.encode(note).decode()})
+                version = self._commit(table, head, change, columns, told | {NOTE: to_json(note).decode()})
             except (CommitFailedException, TableAlreadyExistsError) as error:
                 if self._lost.get(table) == head.version:  # nobody was quicker: the catalog does not want it
                     raise TablesAwayError(f"{table}: {self.title} refuses a commit: {self._words(error)}") from None

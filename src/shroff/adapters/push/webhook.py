@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
+from msgspec.json import decode as from_json
 
 from shroff import webhooks
 from shroff.errors import InputError, UsageError
@@ -90,7 +91,7 @@ class WebhookSource:
 
     def _adyen(self, _headers: Mapping[str, str], body: bytes, _now_s: int) -> tuple[str, int | None]:
         try:
-            items = [each["NotificationRequestItem"] for each in msgspec.json.decode(body)["notificationItems"]]
+            items = [each["NotificationRequestItem"] for each in from_json(body)["notificationItems"]]
             id_, signed = f"{items[0]['pspReference']}/{items[0]['eventCode']}", list[tuple[str, str]]()
             for item in items:
                 amount, named = item["amount"], [item.get(name, "") for name in ADYEN]
@@ -114,7 +115,7 @@ class WebhookSource:
 def _id_of(body: bytes) -> str:
     """The `id` of a JSON object; empty where it has none."""
     try:
-        found = msgspec.json.decode(body, type=_Identified).id
+        found = from_json(body, type=_Identified).id
     except (ValueError, RecursionError):
         return ""
     return found if _ID.fullmatch(found) else ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import msgspec
+from msgspec.json import decode as from_json
 
 from shroff.errors import UsageError
 from shroff.events.event import canonical_value, time_text
@@ -38,8 +38,8 @@ def mapped_document(row: Outgoing, readers: Mapping[str, Read]) -> dict[str, Any
     """The values of a row by the names of its document; what is missing is null."""
     moments = {"event_time": row.time_ms, "ingest_time": row.at_ms}
     columns = {
-        **msgspec.json.decode(row.body),
-        "fields": msgspec.json.decode(row.fields or b"{}"),
+        **from_json(row.body),
+        "fields": from_json(row.fields or b"{}"),
         **{name: None if at_ms is None else time_text(at_ms) for name, at_ms in moments.items()},
     }
     line = MappedRow("", 0, columns)
@@ -57,4 +57,4 @@ def _reader(name: str, text: str) -> Read:
     if type_.kind == "money":
         raise UsageError(f"{name}: money has no form of its own in a document: leave money( ) out, or write number( ).")
     evaluate = compile_row(node, row_leaf)
-    return lambda row: msgspec.json.decode(canonical_value(evaluate(row), type_, 0))
+    return lambda row: from_json(canonical_value(evaluate(row), type_, 0))

@@ -16,6 +16,7 @@ from threading import Thread
 from typing import Any, Final
 
 import msgspec
+from msgspec.json import encode as to_json
 
 from shroff.adapters.kafka.client import KafkaCluster, let_go
 from shroff.adapters.kafka.topics import prepared
@@ -266,7 +267,7 @@ def _routing(options: Mapping[str, Any]) -> tuple[_Topic, Collection[str], bool]
 
     def by_field(row: Outgoing) -> str | None:
         value = decoder.decode(row.fields).value if row.fields else None
-        to: str | None = topics.get(value if isinstance(value, str) else msgspec.json.encode(value).decode(), rest)
+        to: str | None = topics.get(value if isinstance(value, str) else to_json(value).decode(), rest)
         return to
 
     return by_field, set(topics.values()), True

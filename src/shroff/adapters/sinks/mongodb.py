@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final
 
-import msgspec
+from msgspec.json import decode as from_json
 
 from shroff.adapters.sinks.documents import Read, document_readers, mapped_document
 from shroff.errors import ShroffError, UsageError
@@ -122,11 +122,11 @@ def document(row: Outgoing, readers: Mapping[str, Read] = MappingProxyType({})) 
     """
     if readers:
         return {"_id": row.name, **mapped_document(row, readers)}
-    found: dict[str, Any] = {"_id": row.name, "kind": row.kind, **msgspec.json.decode(row.body)}
+    found: dict[str, Any] = {"_id": row.name, "kind": row.kind, **from_json(row.body)}
     if "features" in found:
         found["features"] = _nested(found["features"])
     if row.fields:
-        found["fields"] = msgspec.json.decode(row.fields)
+        found["fields"] = from_json(row.fields)
     return found
 
 

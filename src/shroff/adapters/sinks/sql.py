@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 import msgspec
+from msgspec.json import encode as to_json
 from sqlalchemy import Column, MetaData, Table
 
 from shroff.adapters.databases.sql_database import (
@@ -106,7 +107,7 @@ def _decision_row(row: Outgoing) -> dict[str, Any]:
         "seq": row.seq,
         "outcome": row.outcome,
         "score": found.score,
-        "rules": msgspec.json.encode(found.rules).decode(),
+        "rules": to_json(found.rules).decode(),
         "receipt": found.receipt,
         "document": row.body.decode(),
     }
@@ -149,7 +150,7 @@ def _moment(at_ms: int | None) -> datetime | None:
 
 
 def _text(value: Any) -> str | None:
-    return value if value is None or isinstance(value, str) else msgspec.json.encode(value).decode()
+    return value if value is None or isinstance(value, str) else to_json(value).decode()
 
 
 class SqlSink:

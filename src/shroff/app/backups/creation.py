@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
 import msgspec
 from msgspec import structs
+from msgspec.json import decode as from_json
+from msgspec.json import encode as to_json
 
 import shroff
 from shroff import config
@@ -307,7 +309,7 @@ def pages_of(data: bytes, page_bytes: int) -> dict[int, bytes]:
 def read_note(state: Path) -> BackupNote | None:
     """The last backup that this machine made; None where it made none."""
     try:
-        return msgspec.json.decode((state / project_files.NOTE).read_bytes(), type=BackupNote)
+        return from_json((state / project_files.NOTE).read_bytes(), type=BackupNote)
     except FileNotFoundError:
         return None
     except (OSError, msgspec.DecodeError) as error:
@@ -318,7 +320,7 @@ def read_note(state: Path) -> BackupNote | None:
 
 def write_note(state: Path, note: BackupNote) -> None:
     with whole_file(state / project_files.NOTE) as file:
-        file.write(msgspec.json.encode(note))
+        file.write(to_json(note))
 
 
 def _is_snapshot(name: str) -> bool:

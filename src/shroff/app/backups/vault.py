@@ -22,6 +22,8 @@ from threading import Lock
 from typing import Any, Final, TypeVar
 
 import msgspec
+from msgspec.json import decode as from_json
+from msgspec.json import encode as to_json
 
 from shroff.config import FOLDER_MODE
 from shroff.errors import StorageError, UsageError
@@ -153,7 +155,7 @@ class Vault:
                 raise UsageError(f"{self.address} has other files. Name an empty folder or prefix for backups.")
             if Path(self.address).is_absolute():  # keys of entities stand in backups in clear
                 Path(self.address).mkdir(FOLDER_MODE, parents=True, exist_ok=True)
-            self._objects.put(LABEL, msgspec.json.encode(label))
+            self._objects.put(LABEL, to_json(label))
         if (found := self.open(id)).shroff_backup != format:
             where = "files" if found.shroff_backup == FILE_FORMAT else "a database server"
             raise UsageError(f"{self.address} has backups of this project's log in {where}. Name another place.")
@@ -250,7 +252,7 @@ class Vault:
 
     def add(self, point: BackupPoint) -> str:
         """Store a point; gives its hash. Raises: UsageError where another process stored one of this number."""
-        body = msgspec.json.encode(point)
+        body = to_json(point)
         digest = hashlib.sha256(body).hexdigest()
         if not self._objects.put(
             point_name(point.number), self._closed(digest.encode() + b"\n" + body, point_name(point.number))
@@ -301,7 +303,7 @@ class Vault:
 
     def _decoded(self, data: bytes, kind: type[Read], name: str) -> Read:
         try:
-            return msgspec.json.decode(data, type=kind)
+            return from_json(data, type=kind)
         except (msgspec.DecodeError, UnicodeDecodeError):
             raise self._altered(name) from None
 

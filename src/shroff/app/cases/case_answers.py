@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import msgspec
 from msgspec import UNSET, UnsetType
+from msgspec.json import decode as from_json
 
 from shroff.app.cases.customer_questions import CaseQuestion
 from shroff.cases.case import DISPUTED, SCORE_PARTS, SECOND, STATES, VERDICTS, Alert, Attached, Happened
@@ -374,7 +375,7 @@ def _alert(desk: CaseService, alert: Alert) -> CaseAlert:
 
 def _line(happened: Happened) -> CaseLine:
     by = Person(happened.who, happened.name) if happened.who else None  # what nobody did has no name
-    return CaseLine(time_text(happened.at_ms), by, happened.what, happened.words, msgspec.json.decode(happened.more))
+    return CaseLine(time_text(happened.at_ms), by, happened.what, happened.words, from_json(happened.more))
 
 
 def file_of(attached: Attached) -> CaseFile:

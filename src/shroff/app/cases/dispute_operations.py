@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 import msgspec
 from msgspec import UNSET, UnsetType
+from msgspec.json import encode as to_json
 
 from shroff.app.cases.dispute_stages import ANSWERABLE, STAGES, DisputeStage, label_row, stages_of
 from shroff.errors import UsageError
@@ -370,7 +371,7 @@ def _written(folder: Path, event: str, pack: Mapping[str, Any], html: str) -> li
 
     folder.mkdir(parents=True, exist_ok=True)
     name = quote(event.replace("/", "-", 1), safe="")
-    texts = {f"{name}.html": html, f"{name}.json": msgspec.json.format(msgspec.json.encode(pack)).decode() + "\n"}
+    texts = {f"{name}.html": html, f"{name}.json": msgspec.json.format(to_json(pack)).decode() + "\n"}
     for file, text in texts.items():
         write_text(folder / file, text)
     return [str(folder / file) for file in texts]

@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import Any, Final
 
 import msgspec
+from msgspec.json import decode as from_json
 
 from shroff.errors import UsageError, nearest
 from shroff.events.event import TimeText, time_text
@@ -95,7 +96,7 @@ def stages_of(
         for record in records:
             if b'"reason":"dispute ' not in record.body or (as_of_ms is not None and record.time_ms > as_of_ms):
                 continue
-            label = msgspec.json.decode(record.body, type=_StageLabel)
+            label = from_json(record.body, type=_StageLabel)
             if is_stage(label.reason) and (events is None or label.event in events):
                 found.setdefault(label.event, []).append((record.time_ms, record.seq, _stage(label)))
     return {

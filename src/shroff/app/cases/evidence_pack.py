@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
+from msgspec.json import decode as from_json
 
 from shroff.app.cases.prior_payments import ELEMENTS, element_fields
 from shroff.engine.stored import decision_document
@@ -35,7 +36,7 @@ def evidence_pack(
     `named` is `evidence` of `cases` in shroff.yaml.
     """
     fields = element_fields(definitions.events.types[record.type], named)
-    payment = msgspec.json.decode(record.body)
+    payment = from_json(record.body)
     row = log.decisions(record.type, [record.id]).get(record.id)
     decision = None
     if row is not None:

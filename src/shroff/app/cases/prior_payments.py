@@ -12,6 +12,7 @@ from itertools import product
 from typing import Any, Final
 
 import msgspec
+from msgspec.json import decode as from_json
 
 from shroff.app.proposals.roles import field_of
 from shroff.engine.stored import decision_document
@@ -181,7 +182,7 @@ class PriorPayments:
 
 
 def _fields(record: Record) -> dict[str, Any]:
-    found: dict[str, Any] = msgspec.json.decode(record.body)
+    found: dict[str, Any] = from_json(record.body)
     return found
 
 

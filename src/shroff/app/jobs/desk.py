@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-import msgspec
+from msgspec.json import decode as from_json
+from msgspec.json import encode as to_json
 from msgspec.structs import replace
 
 from shroff.adapters.jobs.sql import JobChange, JobLook, SqlJobs
@@ -88,7 +89,7 @@ class JobDesk:
         who.require(Right.RUN_JOBS)
         for right in kind_named(kind).read(params).rights:
             who.require(right)
-        text = msgspec.json.encode(params).decode()
+        text = to_json(params).decode()
         if not (TIMEOUT_MS_MIN <= timeout_ms <= TIMEOUT_MS_MAX and 0 <= retries <= RETRIES_MAX):
             raise JobError(f"timeout must be 1s to 7d, and retries 0 to {RETRIES_MAX}.")
         job = Job("", kind, text, _text_of(who), timeout_ms=timeout_ms, retries=retries)
@@ -275,8 +276,8 @@ def _job(look: JobLook, id: str) -> Job:
 
 def _job_of(schedule: Schedule, due_ms: int) -> Job:
     """A job of a schedule, its parameters as its kind has them. Raises: UsageError for a kind that there is not."""
-    params = kind_named(schedule.kind).read(msgspec.json.decode(schedule.params), is_text=True)
-    text = msgspec.json.encode(params).decode()
+    params = kind_named(schedule.kind).read(from_json(schedule.params), is_text=True)
+    text = to_json(params).decode()
     return Job(
         "",
         schedule.kind,
@@ -295,9 +296,9 @@ def _leave_out(change: JobChange, schedule: Schedule, due_ms: int, now_ms: int, 
 
 def _text_of(who: Who) -> str:
     document = {"kind": who.kind, "id": who.id, "name": who.name, "role": who.role, "rights": sorted(who.rights)}
-    return msgspec.json.encode(document).decode()
+    return to_json(document).decode()
 
 
 def who_of(job: Job) -> Who | None:
     """The user who requested a job; None for a schedule."""
-    return msgspec.json.decode(job.who, type=Who) if job.who else None
+    return from_json(job.who, type=Who) if job.who else None

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final
 
 import msgspec
+from msgspec.json import decode as from_json
+from msgspec.json import encode as to_json
 
 from shroff.events.event import time_text
 from shroff.jobs.job import OPEN, STATES, Job, JobBusyError, JobError, NoJobError, ParamsError, url_of
@@ -79,10 +81,10 @@ class JobDocument(OperationAnswer):
 
     def text(self) -> str:
         lines = [f"{self.kind} {self.id}: {self.state_words}{f', {self.why}' if self.why else ''}"]
-        lines += [f"  parameters: {msgspec.json.encode(self.params).decode()}"]
+        lines += [f"  parameters: {to_json(self.params).decode()}"]
         lines += [f"  now: {self.progress}"] if self.state in OPEN and self.progress else []
         lines += ["  log:", *(f"    {one_line(line)}" for line in self.log)] if self.log else []
-        lines += [f"  result: {one_line(msgspec.json.encode(self.result).decode())}"] if self.result else []
+        lines += [f"  result: {one_line(to_json(self.result).decode())}"] if self.result else []
         return "\n".join(lines)
 
 
@@ -93,7 +95,7 @@ def document_of(job: Job) -> JobDocument:
         url=url_of(job),
         kind=job.kind,
         params=job.arguments,
-        by=msgspec.json.decode(job.who, type=Who).name if job.who else None,
+        by=from_json(job.who, type=Who).name if job.who else None,
         schedule=job.schedule or None,
         state=job.state,
         attempt=job.attempt,
@@ -104,7 +106,7 @@ def document_of(job: Job) -> JobDocument:
         done=job.done,
         total=job.total,
         log=list(job.lines),
-        result=msgspec.json.decode(job.result) if job.result else None,
+        result=from_json(job.result) if job.result else None,
         why=job.why or None,
     )
 
@@ -309,7 +311,7 @@ def _schedule(state: ScheduleState) -> ScheduleDocument:
         schedule.kind,
         schedule.cron,
         schedule.zone,
-        msgspec.json.decode(schedule.params),
+        from_json(schedule.params),
         schedule.catch_up,
         schedule.overlap,
         schedule.timeout_ms // 1_000,

@@ -14,6 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, cast
 
 import msgspec
+from msgspec.json import decode as from_json
 
 from shroff.errors import Problem, UsageError, nearest
 from shroff.jobs.job import JobError, ParamsError
@@ -213,7 +214,7 @@ def schedule_problems(tree: Node | None, schedules: Mapping[str, Schedule]) -> l
     for key, _ in tree.entries if isinstance(tree, YamlMapping) else ():
         if (schedule := schedules.get(key.text)) is not None:
             try:
-                kind_named(schedule.kind).read(msgspec.json.decode(schedule.params), is_text=True)
+                kind_named(schedule.kind).read(from_json(schedule.params), is_text=True)
             except UsageError as error:
                 problems.append(key.problem(str(error)))
     return problems

@@ -10,7 +10,8 @@ from contextlib import ExitStack, contextmanager
 from hashlib import file_digest
 from typing import TYPE_CHECKING, Final
 
-import msgspec
+from msgspec.json import decode as from_json
+from msgspec.json import encode as to_json
 
 from shroff.app.lakes import Lakes
 from shroff.config import private
@@ -39,7 +40,7 @@ class KeptArchives:
             for file, path in zip(kept, paths, strict=True):
                 place.put(self._named(file), path.read_bytes())
             while not is_written:
-                found, data = place.get(listed), msgspec.json.encode(kept)
+                found, data = place.get(listed), to_json(kept)
                 is_written = place.replace(listed, data, found.version) if found else place.put(listed, data)
 
     def bring(self, name: str, folder: Path) -> list[Path]:
@@ -64,7 +65,7 @@ class KeptArchives:
     def _kept(self, place: Objects, name: str) -> list[str] | None:
         """The parts that came last, without a list all that are kept; None where nothing is."""
         if (listed := place.get(self._named(f"{name}.json"))) is not None:
-            return msgspec.json.decode(listed.data, type=list[str])
+            return from_json(listed.data, type=list[str])
         found = [stored.name.rpartition("/")[2] for stored in place.list(f"{RAW}/{self._source}")]
         return [file for file in found if file.startswith(f"{name}-")] or None
 

@@ -8,6 +8,7 @@ from hashlib import sha256
 from typing import Annotated, Final
 
 import msgspec
+from msgspec.json import encode as to_json
 
 from shroff.app.project_files import FileVersions, checked
 from shroff.errors import NotAllowedError, RefusalError
@@ -157,7 +158,7 @@ def row_differences(old: tuple[str, str], new: tuple[str, str]) -> list[str]:
 
 def tag_of(found: Sequence[FileDifference]) -> str:
     """Tag of changes: it differs with them."""
-    return sha256(msgspec.json.encode(found)).hexdigest()[:32]
+    return sha256(to_json(found)).hexdigest()[:32]
 
 
 def needed(found: Sequence[FileDifference]) -> frozenset[Right]:

@@ -13,6 +13,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 import msgspec
+from msgspec.json import encode as to_json
 
 from shroff.app.live.label_intake import Labelling
 from shroff.app.live.pulled_files import APPENDED, APPENDING, ASIDE, DONE, Progress, read_progress
@@ -367,7 +368,7 @@ _UNREADABLE: Final = (UsageError, NotThereYetError, OSError, ValueError)  # the 
 
 
 def _text(progress: Progress) -> str:
-    return msgspec.json.encode(progress).decode()
+    return to_json(progress).decode()
 
 
 def _with(progress: Progress, **changes: object) -> Progress:

@@ -12,6 +12,7 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING, Final
 
 import msgspec
+from msgspec.json import decode as from_json
 
 from shroff.app.parts import ProjectPart
 from shroff.app.project_files import intake_of
@@ -126,7 +127,7 @@ class QuarantineEntries(ProjectPart):
             with self._log.reading() as log:
                 body = drop_request(log.refused_numbers(), is_all=True)
         action = Action("quarantine.drop", "quarantine", None, list(numbers) or "all")
-        return int(msgspec.json.decode(self._requests.ask(DROP, body, action, drop)))
+        return int(from_json(self._requests.ask(DROP, body, action, drop)))
 
 
 def _labels_since(log: LogReader, events: Collection[str], at_ms: int) -> dict[str, list[Record]]:
@@ -147,7 +148,7 @@ def _ingested_ms(log: LogReader, seq: int) -> int:
 
 
 def _is_sent_again(log: LogReader, entry: Refused, record: Record, id_: str) -> bool:
-    same = _texts(entry.raw) & {str(value) for value in msgspec.json.decode(record.body).values()}
+    same = _texts(entry.raw) & {str(value) for value in from_json(record.body).values()}
     return len(same - {id_}) >= SAME_MIN and _ingested_ms(log, record.seq) >= entry.at_ms
 
 
@@ -155,7 +156,7 @@ def _texts(raw: bytes) -> set[str]:
     """The first values of an input: those of JSON, nested too, or the cells of a line of CSV."""
     text = raw.decode("utf-8", "replace").strip()
     try:
-        value = msgspec.json.decode(text)
+        value = from_json(text)
     except (msgspec.DecodeError, RecursionError):
         try:
             cells = next(csv.reader([text], delimiter=";" if text.count(";") > text.count(",") else ","), [])

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
 import msgspec
+from msgspec.json import decode as from_json
+from msgspec.json import encode as to_json
 
 from shroff.app.people import ProjectPeople
 from shroff.app.project_files import intake_of
@@ -121,14 +123,14 @@ class SourceFiles:
 
     def _read(self, path: Path, type_: type[Any]) -> Any:
         try:
-            return msgspec.json.decode(path.read_bytes(), type=type_)
+            return from_json(path.read_bytes(), type=type_)
         except (OSError, msgspec.DecodeError):
             return None
 
     def _write(self, path: Path, found: msgspec.Struct) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
         with whole_file(path) as file:
-            file.write(msgspec.json.encode(found))
+            file.write(to_json(found))
 
 
 class PushedSources:
@@ -351,7 +353,7 @@ class _Typed(msgspec.Struct):
 def _type_in(body: bytes) -> str:
     """What a message that is refused says that it is; empty where nothing can be read."""
     try:
-        return msgspec.json.decode(body, type=_Typed).Type[:100]
+        return from_json(body, type=_Typed).Type[:100]
     except (ValueError, RecursionError):
         return ""
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import chain, zip_longest
 from typing import TYPE_CHECKING, Any, Final
 
-import msgspec
+from msgspec.json import encode as to_json
 
 from shroff.app.parts import ProjectPart
 from shroff.app.project_log import FIRST_EVENTS
@@ -122,7 +122,7 @@ class Retention(ProjectPart):
         except LogBusyError:
             requests = self._requests
             for first in range(after, stop, PRUNED_AT_ONCE):
-                requests.ask(PRUNE, msgspec.json.encode(min(first + PRUNED_AT_ONCE, stop)), carry_out=prune)
+                requests.ask(PRUNE, to_json(min(first + PRUNED_AT_ONCE, stop)), carry_out=prune)
 
     def snapshot(self, progress: Progress | None = None) -> Saved:
         """Save a snapshot of the state, so that the next start reads only later events; a running writer saves its own.

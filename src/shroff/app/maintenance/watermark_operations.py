@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
-import msgspec
+from msgspec.json import decode as from_json
+from msgspec.json import encode as to_json
 
 from shroff.errors import UsageError
 from shroff.events.event import TimeText, time_text
@@ -118,6 +119,6 @@ def _set_back(requests: WriterRequests, request: SetWatermark) -> WatermarkBack:
     except ValueError as error:
         raise UsageError(f"{request.to!r} is not a time such as 2026-03-01T10:00:00Z: {error}") from None
     action = Action("watermark.set", "log", None, {"to": time_text(at_ms), "because": request.because})
-    reply = requests.ask(WATERMARK, msgspec.json.encode((at_ms, request.because)), action)
-    seq, found = msgspec.json.decode(reply, type=tuple[int, SetBack])
+    reply = requests.ask(WATERMARK, to_json((at_ms, request.because)), action)
+    seq, found = from_json(reply, type=tuple[int, SetBack])
     return WatermarkBack(watermark=found.at, was=found.was, seq=seq)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
-import msgspec
+from msgspec.json import decode as from_json
 
 from shroff import config
 from shroff.app.parts import ProjectPart
@@ -55,7 +55,7 @@ class CutoffsChange:
     @classmethod
     def of(cls, row: AuditEntry) -> CutoffsChange:
         """As a row has it."""
-        return cls(*(msgspec.json.decode(text or "{}", type=dict[str, str]) for text in (row.before, row.after)))
+        return cls(*(from_json(text or "{}", type=dict[str, str]) for text in (row.before, row.after)))
 
     @staticmethod
     def cuts(side: Mapping[str, str]) -> Cuts:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
+from msgspec.json import encode as to_json
 
 from shroff.app.models.cutoffs import APPLY, AppliedCutoffs, CutoffsChange
 from shroff.app.models.promotion import NoChampionError
@@ -329,7 +330,7 @@ def show_thresholds(cutoffs: ScoreCutoffs, request: ShowThresholds) -> CheapestT
     """
     if request.apply:
         return _weighed(cutoffs, request)
-    key = (cutoffs.folder, cutoffs.policy_tag, cutoffs.active_ids(), msgspec.json.encode(request))
+    key = (cutoffs.folder, cutoffs.policy_tag, cutoffs.active_ids(), to_json(request))
     return _KEPT.get(key, lambda: _weighed(cutoffs, request))
 
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, TypedDict, TypeVar
 
 import msgspec
+from msgspec.json import decode as from_json
+from msgspec.json import encode as to_json
 
 from shroff import config
 from shroff.app.parts import ProjectPart
@@ -41,7 +43,7 @@ UNKNOWN_MAKER: Final = (
 def read_kept(path: Path, kind: type[Kept], cure: str) -> Kept:
     """What a JSON file beside the log keeps; empty where there is none. Raises: StorageError, with the cure."""
     try:
-        return msgspec.json.decode(config.read_text(path), type=kind) if path.exists() else kind()
+        return from_json(config.read_text(path), type=kind) if path.exists() else kind()
     except msgspec.MsgspecError:
         raise StorageError(f"{path} cannot be read. {cure}.") from None
 
@@ -49,7 +51,7 @@ def read_kept(path: Path, kind: type[Kept], cure: str) -> Kept:
 def keep(path: Path, kept: object) -> None:
     """Put a value into such a file."""
     config.make_folder(path.parent)
-    config.write_text(path, msgspec.json.encode(kept).decode())
+    config.write_text(path, to_json(kept).decode())
 
 
 class WaitsError(RefusalError):
@@ -98,7 +100,7 @@ class PendingApproval(msgspec.Struct, frozen=True):
     @property
     def tag(self) -> str:
         """Changes with what is asked for."""
-        return tag_of(msgspec.json.encode([self.subject, self.change], order="sorted").decode())
+        return tag_of(to_json([self.subject, self.change], order="sorted").decode())
 
 
 class Agreements(ProjectPart):

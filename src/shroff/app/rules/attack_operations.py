@@ -9,6 +9,7 @@ from random import Random
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import msgspec
+from msgspec.json import decode as from_json
 
 from shroff.errors import UsageError
 from shroff.events.event import Event
@@ -219,7 +220,7 @@ class _Drill:
         found, now = Alarms(), lambda: events[-1].time_ms
         for answer in self._taking.foreseen_events(rows, self.definitions, now, start=self._restored):
             if answer.outcome not in {"", "approve"} and answer.document is not None:
-                decision: dict[str, Any] = msgspec.json.decode(answer.document)
+                decision: dict[str, Any] = from_json(answer.document)
                 by = [reason["code"] for reason in decision["reasons"] if reason["effect"] == answer.outcome]
                 found[answer.id] = by or ["score"]
         return found

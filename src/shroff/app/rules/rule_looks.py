@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from threading import Lock
 from typing import TYPE_CHECKING, Final
 
-import msgspec
+from msgspec.json import decode as from_json
 
 from shroff.app.people import ProjectPeople
 from shroff.app.rules.rule_drafts import RuleDraftFiles, StoredDraft
@@ -217,9 +217,9 @@ class RuleLooks:
 
 def reason_of(row: AuditEntry | None) -> str:
     """Why somebody changed a rule, as the audit log has it; empty where nothing was said."""
-    return "" if row is None else str(msgspec.json.decode(row.after).get("reason", ""))
+    return "" if row is None else str(from_json(row.after).get("reason", ""))
 
 
 def _file_tag(row: AuditEntry) -> str:
-    after = msgspec.json.decode(row.after)
+    after = from_json(row.after)
     return str(after.get("file_tag", "")) if isinstance(after, dict) else ""

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final, cast
 
 import msgspec
+from msgspec.json import decode as from_json
 
 from shroff.errors import UsageError, nearest
 from shroff.events.formats.csv_records import CsvRecords, Tell
@@ -294,7 +295,7 @@ def _elements(content: bytes, document: list[object]) -> Iterator[Line]:
         yield from (_element(number, None, element) for number, element in enumerate(document, 1))
         return
     is_list = content.lstrip().startswith(b"[")
-    pieces = msgspec.json.decode(content, type=list[msgspec.Raw]) if is_list else [content]
+    pieces = from_json(content, type=list[msgspec.Raw]) if is_list else [content]
     for number, (piece, element) in enumerate(zip(pieces, document, strict=True), 1):
         yield _element(number, bytes(piece), element)
 

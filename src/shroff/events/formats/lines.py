@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Final, NamedTuple, Self, TypeVar
 
 import msgspec
+from msgspec.json import decode as from_json
+from msgspec.json import encode as to_json
 
 from shroff.events.definitions import CsvLayout
 from shroff.events.raw_values import canonical_json, kept_bytes, with_item
@@ -163,12 +165,12 @@ class CsvHeader(msgspec.Struct, frozen=True):
     @property
     def text(self) -> str:
         """The form that stands beside a line in quarantine; `header_of` reads it."""
-        return msgspec.json.encode(self).decode()
+        return to_json(self).decode()
 
 
 def header_of(text: str) -> CsvHeader | None:
     """The header of `CsvHeader.text`; None of an empty text."""
-    return msgspec.json.decode(text, type=CsvHeader) if text else None
+    return from_json(text, type=CsvHeader) if text else None
 
 
 class Lines:

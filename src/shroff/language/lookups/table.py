@@ -8,6 +8,8 @@ from typing import Any, BinaryIO, Final, overload
 
 import msgspec
 import numpy as np
+from msgspec.json import decode as from_json
+from msgspec.json import encode as to_json
 
 from shroff.language.lookups.intervals import Array, Interval, IntervalIndex, KeyColumn, key_interval
 from shroff.language.values import Value
@@ -28,7 +30,7 @@ class PackedValues(Sequence[Value]):
     def of(cls, values: Iterable[Value]) -> PackedValues:
         data, ends = bytearray(), array("q", [0])
         for value in values:
-            data += msgspec.json.encode(value)
+            data += to_json(value)
             ends.append(len(data))
         return cls(np.frombuffer(bytes(data) or b" ", np.uint8), np.frombuffer(ends, np.int64))
 
@@ -43,7 +45,7 @@ class PackedValues(Sequence[Value]):
         if isinstance(at, slice):
             return [self[number] for number in range(*at.indices(len(self)))]
         start, end = self.ends[at % len(self) : at % len(self) + 2].tolist()
-        value: Value = msgspec.json.decode(bytes(self.data[start:end]))
+        value: Value = from_json(bytes(self.data[start:end]))
         return value
 
 
@@ -157,7 +159,7 @@ class IntervalTable:
         for part in arrays:
             shapes.append((part.dtype.str, len(part), at))
             at += -(-part.nbytes // _ALIGNED) * _ALIGNED
-        head = msgspec.json.encode((self.digest, self.index.kind, self.index.has_digits, list(packed), shapes))
+        head = to_json((self.digest, self.index.kind, self.index.has_digits, list(packed), shapes))
         head = head.ljust(-(-len(head) // _ALIGNED) * _ALIGNED)
         file.write(len(head).to_bytes(_ALIGNED, "little") + head)
         for part in arrays:
@@ -170,9 +172,7 @@ class IntervalTable:
         data = np.asarray(np.memmap(path, np.uint8, "r"))
         size = int.from_bytes(data[:_ALIGNED].tobytes(), "little")
         head = tuple[str, str, bool, list[str], list[tuple[str, int, int]]]
-        digest, kind, has_digits, names, shapes = msgspec.json.decode(
-            data[_ALIGNED : _ALIGNED + size].tobytes(), type=head
-        )
+        digest, kind, has_digits, names, shapes = from_json(data[_ALIGNED : _ALIGNED + size].tobytes(), type=head)
         body = data[_ALIGNED + size :]
         arrays = [body[at : at + np.dtype(kind).itemsize * count].view(kind) for kind, count, at in shapes]
         if any(len(part) != count for part, (_, count, _) in zip(arrays, shapes, strict=True)):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-import msgspec
 import numpy as np
+from msgspec.json import encode as to_json
 
 from shroff.events.definitions import EventType
 from shroff.events.formats.lines import Lines
@@ -27,7 +27,7 @@ class CellForm:
     def __init__(self, separator: str, fields: Sequence[tuple[str, int]]) -> None:
         self._separator = ord(separator)
         self._kinds = np.array([kind for _, kind in fields], np.int64)
-        names = [msgspec.json.encode(name) + b":" if name else b"" for name, _ in fields]
+        names = [to_json(name) + b":" if name else b"" for name, _ in fields]
         self._names = joined_texts(names)
         self._extra_bytes = len(SLACK) + sum(map(len, names)) + kernel.MARKS * len(fields)
 

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-import msgspec
 import numpy as np
+from msgspec.json import encode as to_json
 from numpy.typing import NDArray
 
 from shroff.events.conversion import Conversion, ConvertedField, converted_fields
@@ -80,7 +80,7 @@ class LineForm:
     def __init__(self, type_: EventType, room: TextRoom | None) -> None:
         self.type, self.codec, self.is_stored = type_, Codec(type_), room is None
         self.kinds = [_KINDS[declared.type.kind] for declared in type_.fields]
-        self.names = joined_texts([msgspec.json.encode(declared.name) + b":" for declared in type_.fields])
+        self.names = joined_texts([to_json(declared.name) + b":" for declared in type_.fields])
         sent = joined_texts([b'"%s":' % (declared.sent or NEVER_SENT).encode() for declared in type_.fields])
         self.sent = self.names if room is None else sent
         self.converted = () if room is None else converted_fields(type_)

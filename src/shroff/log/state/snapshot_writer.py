@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Final, NoReturn
 
 import msgspec
+from msgspec.json import decode as from_json
+from msgspec.json import encode as to_json
 
 from shroff.errors import StorageError
 from shroff.log.state.fold import Folded
@@ -80,7 +82,7 @@ class SnapshotWriter:
         ready, _, _ = select.select([self._told], [], [], left_s)
         words = os.read(self._told, _WORDS_MAX) if ready else b""
         self._end()
-        found = msgspec.json.decode(words, type=_Told) if words else _Told(failure=_CAME_TO_NOTHING)
+        found = from_json(words, type=_Told) if words else _Told(failure=_CAME_TO_NOTHING)
         if found.failure:
             raise StorageError(found.failure)
         return Saved(Path(found.file), self.seq, found.bytes, time.monotonic() - self._began_s)
@@ -117,5 +119,5 @@ def _write(snapshots: Snapshots, header: Header, folded: Folded, telling: int) -
     except BaseException as error:  # noqa: BLE001 - whatever it is, the worker is told
         told = _Told(failure=f"{_CAME_TO_NOTHING} ({type(error).__name__})")
     with suppress(OSError):
-        os.write(telling, msgspec.json.encode(told))
+        os.write(telling, to_json(told))
     os._exit(0)

@@ -18,8 +18,8 @@ import math
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-import msgspec
 import numpy as np
+from msgspec.json import encode as to_json
 
 from shroff.models.columns import CATEGORY
 from shroff.models.learners.filed import Values
@@ -126,9 +126,7 @@ def learn(rows: TrainingRows, plan: LearningPlan) -> Learned:
     document = {"format": "isolation", "version": 1, "trees": grown}
     told: dict[str, object] = {"trees": trees, "rows": sample / count, "columns": width / len(rows.inputs)}
     libraries = {"numpy": np.__version__}  # its lots are drawn alike in each version, but not by promise
-    return Learned(
-        "isolation", {FILE: msgspec.json.encode(document)}, splits.astype(np.float64), trees, told, libraries
-    )
+    return Learned("isolation", {FILE: to_json(document)}, splits.astype(np.float64), trees, told, libraries)
 
 
 def usual_depth(count: int) -> float:

@@ -13,8 +13,8 @@ from __future__ import annotations
 import warnings
 from typing import Any, Final
 
-import msgspec
 import numpy as np
+from msgspec.json import encode as to_json
 
 from shroff.models.columns import CATEGORY
 from shroff.models.learners.learned import Learned, LearningPlan, TrainingRows
@@ -57,7 +57,7 @@ def learn(rows: TrainingRows, plan: LearningPlan) -> Learned:
     document = {"format": "logistic", "version": 1, "start": float(model.intercept_[0]), "inputs": inputs}
     return Learned(
         "logistic",
-        {FILE: msgspec.json.encode(document)},
+        {FILE: to_json(document)},
         np.array(gains),
         0,
         {name: value for name, value in told.items() if name in {"l2", "positive_weight"}},

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
 
-import msgspec
 import numpy as np
+from msgspec.json import encode as to_json
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
@@ -156,7 +156,7 @@ def loaded(fitted: Fitted, calibration: Calibration, negatives_kept: float) -> L
     trained = Trained(fitted, calibration, negatives_kept, 0, 0, ())
     hashes = {name: sha256(data).hexdigest() for name, data in fitted.files.items()}
     manifest = {"id": "unwritten", "event": "", "files": hashes, **trained.as_manifest()}
-    return load_model(msgspec.json.encode(manifest), fitted.files)
+    return load_model(to_json(manifest), fitted.files)
 
 
 def in_time_order(given: TrainingSet, known: KnownRows) -> tuple[Words, NDArray[np.int8]]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-import msgspec
 import numpy as np
+from msgspec.json import decode as from_json
 
 from shroff.errors import RegistryError
 from shroff.models.model import InputColumn
@@ -23,7 +23,7 @@ def forest_of_isolation(data: bytes, inputs: Sequence[InputColumn]) -> Forest:
     Raises: RegistryError for what is no such model.
     """
     try:
-        document = msgspec.json.decode(data)
+        document = from_json(data)
         if (document["format"], document["version"]) != ("isolation", _VERSION):
             raise RegistryError(f"the model says version {document['version']}; this program reads {_VERSION}")
         trees = [_tree(tree) for tree in document["trees"]]

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-import msgspec
 import numpy as np
+from msgspec.json import decode as from_json
 
 from shroff.errors import RegistryError
 from shroff.models.columns import CATEGORY
@@ -42,7 +42,7 @@ def linear_of(data: bytes, inputs: Sequence[InputColumn]) -> Linear:
     Raises: RegistryError for what is no such model, or one of other inputs.
     """
     try:
-        document = msgspec.json.decode(data)
+        document = from_json(data)
         if (document["format"], document["version"]) != ("logistic", _VERSION):
             raise RegistryError(f"the model says version {document['version']}; this program reads {_VERSION}")
         found = Linear(float(document["start"]), tuple(_weights(input_) for input_ in document["inputs"]))

@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-import msgspec
+from msgspec.json import decode as from_json
+from msgspec.json import encode as to_json
 
 from shroff.notices.definitions import RECEIPT, Notice
 from shroff.notices.facts import Facts, NoticeEvent
@@ -128,16 +129,16 @@ class Letters:
         if notice.format:
             item = self._item(notice, due, told, self.facts.language(notice, told), self.facts.zone(notice, told))
             body = CHAT_BODIES[notice.format](plain(self._definitions.settings.name), notice, due, item)
-            return due.key, msgspec.json.encode(body)
+            return due.key, to_json(body)
         if notice.document and told is not None:
             parts = self.facts.document(notice, told)
-            found = "{" + ",".join(f"{msgspec.json.encode(name).decode()}:{text}" for name, text in parts.items()) + "}"
+            found = "{" + ",".join(f"{to_json(name).decode()}:{text}" for name, text in parts.items()) + "}"
             return told.id, found.encode()
         named = _named(due, told, lambda _, recorded: plain(recorded))
         body = {"notice": notice.name, "kind": due.kind, "event": due.event, "rule": due.rule, **named}
         if told is not None:
             body |= {"outcome": told.outcome, "receipt": told.receipt, "reasons": [text for _, text in told.reasons]}
-        return (told.id if told is not None else due.key), msgspec.json.encode(body)
+        return (told.id if told is not None else due.key), to_json(body)
 
     # Below: one notification
 
@@ -207,7 +208,7 @@ def _named(due: Due, told: NoticeEvent | None, reason_of: Callable[[str, str], s
     Args:
         reason_of: Gives the reason of a rule from its recorded text.
     """
-    own: dict[str, Any] = msgspec.json.decode(due.told) if due.told else {}
+    own: dict[str, Any] = from_json(due.told) if due.told else {}
     found = {name: plain(value) if isinstance(value, str) else value for name, value in own.items()}
     flag = (
         next((candidate for candidate in told.flags if candidate.rule == due.rule), None) if told is not None else None

@@ -7,6 +7,7 @@ from typing import Any, Final
 from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
+from msgspec.json import encode as to_json
 
 from shroff import config
 from shroff.errors import Problem, UsageError
@@ -148,7 +149,7 @@ def source_of(url: str, node: Node, problems: list[Problem]) -> System | None:
         return None
     system = System(kind, options)
     found: list[Problem] = []
-    tree = yamltext.read(msgspec.json.encode(options).decode(), "", found)
+    tree = yamltext.read(to_json(options).decode(), "", found)
     if tree is not None:
         read_shape(tree, kind_shape("source", kind), found, "the address")  # as if it had been written out
     problems += [node.problem(problem.message, problem.hint) for problem in found]

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import msgspec
+from msgspec.json import encode as to_json
 
 from shroff import config
 from shroff.errors import Problem, UsageError
@@ -305,7 +306,7 @@ def source_at(url: str, what: str, as_type: str | None) -> System:
     Raises: UsageError, which begins with `what`.
     """
     problems: list[Problem] = []
-    top = yamltext.read(f"source: {msgspec.json.encode(url).decode()}\n", what, problems)
+    top = yamltext.read(f"source: {to_json(url).decode()}\n", what, problems)
     found = load_systems(top, problems, []).source if isinstance(top, YamlMapping) else None
     if problems or found is None:
         words = "; ".join(f"{problem.message} {problem.hint}".strip() for problem in problems)
@@ -403,4 +404,4 @@ def without_systems(text: str, tree: YamlMapping) -> str:
     if not any(key.text in SYSTEM_KEYS for key, _ in tree.entries):
         return text
     kept = [(key.text, value) for key, value in tree.entries if key.text not in SYSTEM_KEYS]
-    return "".join(f"{name}: {msgspec.json.encode(plain_of(value)).decode()}\n" for name, value in kept)
+    return "".join(f"{name}: {to_json(plain_of(value)).decode()}\n" for name, value in kept)

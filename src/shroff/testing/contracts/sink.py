@@ -6,8 +6,8 @@ from abc import abstractmethod
 from contextlib import AbstractContextManager
 from typing import ClassVar
 
-import msgspec
 import pytest
+from msgspec.json import encode as to_json
 
 from shroff.errors import TransientError
 from shroff.streams.sink import MarkedSink, Outgoing, Sink
@@ -20,7 +20,7 @@ def body(seq: int, id: str = "") -> bytes:
     """A decision's document, its place in every value that tells rows apart."""
     return (
         b'{"event":"payment","id":%s,"seq":%d,"outcome":"review","score":0.5,"rules":["caf\xc3\xa9"],'
-        b'"receipt":"sha256:%d"}' % (msgspec.json.encode(id or f"p-{seq}"), seq, seq)
+        b'"receipt":"sha256:%d"}' % (to_json(id or f"p-{seq}"), seq, seq)
     )
 
 

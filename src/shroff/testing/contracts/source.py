@@ -10,8 +10,8 @@ from contextlib import closing
 from functools import partial
 from typing import Any, ClassVar, Final
 
-import msgspec
 import pytest
+from msgspec.json import encode as to_json
 
 from shroff.errors import SchemasAwayError, StateError
 from shroff.events.formats.lines import Line
@@ -471,7 +471,7 @@ def started(open: Opens, offsets: Mapping[str, str] | None = None, *, decoder: D
 
 def message(n: int, *, at: int | None = None, text: str = "") -> bytes:
     """A message with its number, which happened at this millisecond."""
-    return msgspec.json.encode({"n": n, "at": n if at is None else at, "text": text})
+    return to_json({"n": n, "at": n if at is None else at, "text": text})
 
 
 def moment(line: Line) -> int | None:

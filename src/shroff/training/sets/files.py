@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 import numpy as np
+from msgspec.json import encode as to_json
 
 import shroff
 from shroff.errors import StorageError
@@ -102,7 +103,7 @@ def write_set(
         files = {name: digest.hexdigest() for name, digest in digests.items()}
         manifest = _manifest(definitions, settings, source, made, made.roles.fold, seen, files)
     with unfinished(folder / MANIFEST) as part:
-        part.write_bytes(msgspec.json.format(msgspec.json.encode(manifest), indent=1) + b"\n")
+        part.write_bytes(msgspec.json.format(to_json(manifest), indent=1) + b"\n")
     return manifest
 
 

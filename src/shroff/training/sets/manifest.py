@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
+from msgspec.json import decode as from_json
 
 from shroff.errors import StorageError, UsageError
 from shroff.training.roles import SetFold
@@ -109,8 +110,8 @@ def read_manifest(place: Path) -> SetManifest:
         raise UsageError(f"{there}, so there is no training set, or one that was not finished.")
     try:
         data = path.read_bytes()
-        said = msgspec.json.decode(data, type=_Format).format
-        manifest = msgspec.json.decode(data, type=SetManifest) if said == FORMAT else None
+        said = from_json(data, type=_Format).format
+        manifest = from_json(data, type=SetManifest) if said == FORMAT else None
     except (ValueError, OSError) as error:
         raise StorageError(f"{path} cannot be read ({error}); make the set again") from None
     if manifest is None:

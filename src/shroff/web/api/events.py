@@ -8,6 +8,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Annotated, Final, NotRequired, TypedDict, TypeVar
 
 import msgspec
+from msgspec.json import decode as from_json
+from msgspec.json import encode as to_json
 from starlette.responses import Response
 
 from shroff.events.intake import undated
@@ -281,7 +283,7 @@ def shown(answer: Answer, mistakes: Mistakes = ()) -> tuple[int, bytes]:
     if answer.kind in {REFUSED, UNTAKEN}:
         return _problem(answer, mistakes)
     found: Undecided = {"event": answer.type, "id": answer.id, "seq": answer.seq or None, "decided": False}
-    return 200, msgspec.json.encode(found)
+    return 200, to_json(found)
 
 
 def label_shown(answer: Answer, mistakes: Mistakes = ()) -> tuple[int, bytes]:
@@ -294,7 +296,7 @@ def label_shown(answer: Answer, mistakes: Mistakes = ()) -> tuple[int, bytes]:
     found: Labelled = {"label": answer.id, "state": state, "seq": answer.seq or None}
     if answer.in_force is not None:
         found["in_force"] = {"verdict": answer.in_force[0], "source": answer.in_force[1]}
-    return 200, msgspec.json.encode(found)
+    return 200, to_json(found)
 
 
 def _problem(answer: Answer, mistakes: Mistakes) -> tuple[int, bytes]:
@@ -303,7 +305,7 @@ def _problem(answer: Answer, mistakes: Mistakes) -> tuple[int, bytes]:
         at = _PATH.match(answer.reason)
         found = mistakes or ([(at[1], answer.reason[at.end() :])] if at else [("", answer.reason)])
         document["errors"] = at_paths(found)
-    return int(document["status"]), msgspec.json.encode(document)
+    return int(document["status"]), to_json(document)
 
 
 def _response(found: Sequence[tuple[int, bytes]], *, is_list: bool, are_lines: bool) -> Response:
@@ -320,7 +322,7 @@ def _response(found: Sequence[tuple[int, bytes]], *, is_list: bool, are_lines: b
 
 async def _explained(service: Service, response: Response) -> Response:
     """The same answer with its explanations."""
-    document = msgspec.json.decode(response.body)
+    document = from_json(response.body)
     if "outcome" not in document:
         return response
     event, id_ = document["event"], document["id"]

@@ -5,7 +5,8 @@ from __future__ import annotations
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
-import msgspec
+from msgspec.json import decode as from_json
+from msgspec.json import encode as to_json
 
 from shroff.people.audit import Act
 from shroff.people.store import KeptAnswer
@@ -21,7 +22,7 @@ async def kept(service: Service, who: Who, document: bytes, answered: str) -> by
 
     A document that is no decision comes back as it is: its event is of a type that is not decided.
     """
-    decision = msgspec.json.decode(document)
+    decision = from_json(document)
     if "outcome" not in decision:
         return document
     event, id_ = decision["event"], decision["id"]
@@ -59,4 +60,4 @@ def _beside(document: bytes, answered: str) -> bytes:
 
 
 def _hash(event: str, id_: str) -> bytes:
-    return sha256(msgspec.json.encode([event, id_])).digest()
+    return sha256(to_json([event, id_])).digest()

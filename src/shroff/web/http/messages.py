@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Final, Generic, TypeVar
 from urllib.parse import parse_qsl
 
 import msgspec
+from msgspec.json import decode as from_json
+from msgspec.json import encode as to_json
 from starlette import requests
 from starlette.datastructures import Headers, QueryParams
 from starlette.responses import Response
@@ -242,7 +244,7 @@ def _fields(raw: bytes) -> Form:
 def decoded(raw: bytes, type_: type[Document]) -> Document:
     """A JSON body as one of a type. Raises: ProblemError with 422."""
     try:
-        return msgspec.json.decode(raw, type=type_)
+        return from_json(raw, type=type_)
     except (ValueError, RecursionError) as error:
         raise ProblemError(422, "bad-body", "The body cannot be read", str(error)) from None
 
@@ -264,7 +266,7 @@ class Json(Response, Generic[Document]):
         headers: Mapping[str, str] | None = None,
         media_type: str | None = None,
     ) -> None:
-        super().__init__(msgspec.json.encode(content), status_code, headers, media_type)
+        super().__init__(to_json(content), status_code, headers, media_type)
 
 
 def refused(error: ProblemError) -> Response:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Union, get_args, get_origin
 
 import msgspec
 from markupsafe import Markup
+from msgspec.json import encode as to_json
 from starlette.responses import Response
 
 import shroff
@@ -224,7 +225,7 @@ def _id_of(route: Route, event: str) -> str:
 
 def _refs(content: Mapping[str, Any]) -> list[str]:
     """The names of the shapes that a content has."""
-    return [name.decode() for name in dict.fromkeys(_REF.findall(msgspec.json.encode(content)))]
+    return [name.decode() for name in dict.fromkeys(_REF.findall(to_json(content)))]
 
 
 ROUTES: Final = (

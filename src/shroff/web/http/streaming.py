@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-import msgspec
+from msgspec.json import encode as to_json
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Message, Receive, Scope, Send
 
@@ -122,4 +122,4 @@ def _is_over(service: Service, token: str) -> bool:
 
 def told(name: str, content: object) -> bytes:
     """A part of a stream: an event of this name with JSON."""
-    return b"event: %s\ndata: %s\n\n" % (name.encode(), msgspec.json.encode(content))
+    return b"event: %s\ndata: %s\n\n" % (name.encode(), to_json(content))

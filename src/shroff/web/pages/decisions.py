@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 from urllib.parse import urlencode
 
 import msgspec
+from msgspec.json import decode as from_json
+from msgspec.json import encode as to_json
 from starlette.responses import Response
 
 from shroff.app.cases.result_operations import result_fields
@@ -259,7 +261,7 @@ def _wanted(which: str, given: Mapping[str, str]) -> DecisionsWanted:
             "day: such as 2026-03-01; zone: such as Europe/Berlin; min_score: such as 0.05 or 1 in 20; "
             "min_amount, max_amount: such as 250.00"
         ) from None
-    text = msgspec.json.encode(given["text"].casefold())[1:-1].decode()  # as it stands in an event
+    text = to_json(given["text"].casefold())[1:-1].decode()  # as it stands in an event
     about = [given[name] for name in FILTERS[-5:]]
     return DecisionsWanted(which, given["rule"], given["event"], starts_ms, least, low, high, text, *about)
 
@@ -395,7 +397,7 @@ def _lines(project: Project, log: Log, rows: Sequence[DecisionRow]) -> list[Deci
     for row in rows:
         record = records[row.seq]
         summary = summary_in(project.definitions, record)
-        document = msgspec.json.decode(row.document)
+        document = from_json(row.document)
         reasons = [told(reason["code"], str(reason["text"])) for reason in document["reasons"][:1]]
         path = decision_path(row.event, row.id)
         found.append(DecisionLine(row, record, document, path, summary, "".join(reasons)))

@@ -11,7 +11,8 @@ from pathlib import Path
 from threading import Timer
 from typing import TYPE_CHECKING, Final, cast
 
-import msgspec
+from msgspec.json import decode as from_json
+from msgspec.json import encode as to_json
 
 from shroff.app.rules.draft_operations import CountDraft
 from shroff.operations.declaration import OperationRequest, Outcome, operation_of
@@ -72,14 +73,14 @@ class OperationProcess:
         late = Timer(seconds_max, process.kill)
         late.start()
         try:
-            process.stdin.write(msgspec.json.encode([declared.name, request]) + b"\n")
+            process.stdin.write(to_json([declared.name, request]) + b"\n")
             process.stdin.flush()
             for line in process.stdout:
-                said = msgspec.json.decode(line.replace(private.encode(), b""), type=SaidLine)
+                said = from_json(line.replace(private.encode(), b""), type=SaidLine)
                 if (error := said.problem) is not None:
                     raise ProblemError(error.status, error.code, error.title, error.detail, error.headers, **error.more)
                 if bytes(said.answer):
-                    return cast("Outcome", msgspec.json.decode(said.answer, type=declared.answer))
+                    return cast("Outcome", from_json(said.answer, type=declared.answer))
                 told(said.done, said.total)
         except BrokenPipeError:
             pass

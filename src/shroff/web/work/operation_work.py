@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import msgspec
+from msgspec.json import decode as from_json
+from msgspec.json import encode as to_json
 
 from shroff.app import project as app
 from shroff.errors import ShroffError
@@ -81,7 +83,7 @@ def main() -> int:
     try:
         project = app.open_exactly(Path(sys.argv[1]))
         for line in sys.stdin.buffer:
-            say(_answer(project, *msgspec.json.decode(line)))
+            say(_answer(project, *from_json(line)))
     except MemoryError:
         return TOO_MUCH
     except BrokenPipeError:  # the service is gone
@@ -105,7 +107,7 @@ def _answer(project: app.Project, name: str, values: dict[str, Any]) -> SaidLine
         return SaidLine(
             problem=SaidProblem(found.status, found.code, found.title, found.detail, found.headers, found.more)
         )
-    return SaidLine(answer=msgspec.Raw(msgspec.json.encode(answer)))
+    return SaidLine(answer=msgspec.Raw(to_json(answer)))
 
 
 def _size(project: app.Project) -> int:
@@ -119,7 +121,7 @@ def _write(line: str) -> None:
 
 def say(said: SaidLine) -> None:
     """One line."""
-    sys.stdout.buffer.write(msgspec.json.encode(said) + b"\n")
+    sys.stdout.buffer.write(to_json(said) + b"\n")
     sys.stdout.buffer.flush()
 
 

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import msgspec
+from msgspec.json import decode as from_json
+from msgspec.json import encode as to_json
 
 from shroff.errors import DefinitionError, Problem, UsageError, nearest
 from shroff.plugins.operations import Progress
@@ -131,7 +133,7 @@ def rows_of(path: Path, name: str, most: int) -> tuple[list[str], list[tuple[Any
 
 def _about(connection: Any) -> BuiltMarts:
     document = connection.execute(f"SELECT document FROM {ABOUT}").fetchone()[0]
-    return msgspec.json.decode(document, type=BuiltMarts)
+    return from_json(document, type=BuiltMarts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +172,7 @@ def build(
         made, [*origin.lake.paths.values()], spill=files.work / "spill", limits=limits, attached=attached
     ) as connection:
         found = _Build(connection, models, origin).run(old, progress or (lambda _: None))
-        connection.execute(f"CREATE TABLE {ABOUT} AS SELECT ? AS document", [msgspec.json.encode(found).decode()])
+        connection.execute(f"CREATE TABLE {ABOUT} AS SELECT ? AS document", [to_json(found).decode()])
         connection.execute("CHECKPOINT")
     _put(made, files.current if found.is_passed else files.failed)
     if found.is_passed:

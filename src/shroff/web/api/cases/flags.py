@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, Final, NamedTuple, TypedDict
 
 import msgspec
+from msgspec.json import encode as to_json
 
 from shroff.errors import UsageError, nearest
 from shroff.events.definitions import ANALYST
@@ -136,7 +137,7 @@ def flagged(
 
 
 def _text(value: object) -> str:
-    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
+    return value if isinstance(value, str) else to_json(value).decode()
 
 
 async def judge(service: Service, request: Request) -> Json[FlagShown]:
@@ -163,7 +164,7 @@ async def judge(service: Service, request: Request) -> Json[FlagShown]:
         **({"reason": given.reason} if given.reason else {}),
     }
     reader = service.label_reader()
-    submission = undated(reader.one(LABEL, msgspec.json.encode(label), request.who.id))
+    submission = undated(reader.one(LABEL, to_json(label), request.who.id))
     then = document(row, before)
     act = Act(request.who, "flag.judge", f"flag {then['id']}", then["accuracy"], given.accuracy)
     places = service.project.definitions.settings.money_places

@@ -16,6 +16,8 @@ from secrets import token_hex
 from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import msgspec
+from msgspec.json import decode as from_json
+from msgspec.json import encode as to_json
 
 from shroff import config
 from shroff.app.rules.backtests import RunBacktest
@@ -175,7 +177,7 @@ class Backtests:
 
     def _keep(self, kept: KeptBacktest) -> None:
         config.make_folder(self.folder)
-        config.write_text(self.folder / f"{kept.run.id}.json", msgspec.json.encode(kept).decode())
+        config.write_text(self.folder / f"{kept.run.id}.json", to_json(kept).decode())
         for path in sorted(self.folder.glob("*.json"), reverse=True)[KEPT:]:
             path.unlink(missing_ok=True)
 
@@ -255,7 +257,7 @@ def _report(process: OperationProcess, draft: BacktestRequest, told: Told) -> Ba
 
 def _read(path: Path) -> KeptBacktest | None:
     try:
-        return msgspec.json.decode(path.read_bytes(), type=KeptBacktest)
+        return from_json(path.read_bytes(), type=KeptBacktest)
     except (OSError, msgspec.MsgspecError):  # another program's file, or one that has just gone
         return None
 

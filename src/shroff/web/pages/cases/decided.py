@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-import msgspec
+from msgspec.json import decode as from_json
 from starlette.responses import Response
 
 from shroff.app.cases.case_operations import AnswerEvent, DecideCase
@@ -103,7 +103,7 @@ def _refunded(service: Service, in_case: InCase | None, event: str, id_: str) ->
     wanted = AuditFilter(action="refund.record", subject=f"{event}/{id_}")
     with service.desk.store.look() as people:
         rows = people.record(wanted)
-    return ", ".join(msgspec.json.decode(row.after)["refund"].partition(" ")[0] for row in rows)
+    return ", ".join(from_json(row.after)["refund"].partition(" ")[0] for row in rows)
 
 
 def _together(project: Project, found: Looked, row: DecisionRow) -> list[dict[str, Any]]:
@@ -163,7 +163,7 @@ async def why(service: Service, request: Request) -> Response:
     """Its first reason, to be put into a list of decisions."""
     row = await row_asked(service, request)
     found = await service.in_thread(service.reasons.of, [(row.event, row.id)], None)
-    document = msgspec.json.decode(row.document)
+    document = from_json(row.document)
     told = [str(reason["text"]) for reason in document["reasons"]]
     if not told and row.outcome != "approve" and document["score"] is not None:
         told = [f"score {document['score']:.4f}"]

@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 from zoneinfo import ZoneInfo, available_timezones
 
 import msgspec
+from msgspec.json import decode as from_json
 from starlette.responses import Response
 
 from shroff.app.rules import list_csv
@@ -117,7 +118,7 @@ def _removed_before(service: Service, name: str, value: str) -> Entry | None:
     with service.desk.store.look() as people:
         rows = people.record(AuditFilter(action="list.change", subject=f"list {name}"), is_newest_first=True)
     for row in rows:
-        before = msgspec.json.decode(row.before) if row.before else None
+        before = from_json(row.before) if row.before else None
         for entry in before if isinstance(before, list) else ():
             if entry["value"] == value:
                 return msgspec.convert(entry, Entry)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-import msgspec
+from msgspec.json import decode as from_json
 from starlette.responses import Response
 
 from shroff.app.jobs.job_operations import NewJob
@@ -71,7 +71,7 @@ def _newest(service: Service) -> tuple[Job | None, Job | None, RuleSuggestions |
     """The newest search, the newest one that is done, and what that gave."""
     jobs = [job for job in service.jobs.jobs(LOOKED_THROUGH) if job.kind == KIND]
     done = next((service.jobs.job(job.id) for job in jobs if job.state == "done"), None)
-    found = msgspec.json.decode(done.result, type=RuleSuggestions) if done and done.result else None
+    found = from_json(done.result, type=RuleSuggestions) if done and done.result else None
     return jobs[0] if jobs else None, done, found
 
 
