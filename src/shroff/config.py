@@ -9,7 +9,6 @@ import shutil
 import stat
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from functools import partial
 from operator import attrgetter
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import Any, Final
 from shroff.errors import DefinitionError, LogBusyError, Problem, StorageError, UsageError, nearest, refused
 from shroff.runtime import contents
 from shroff.runtime.entry_points import FILES, entry_point, own_points
+from shroff.runtime.values import frozen
 from shroff.runtime.whole_files import (
     UnsyncedError,
     foreign,
@@ -56,7 +56,7 @@ _FILES: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ProjectPaths:
     """The files of one project."""
 

@@ -6,7 +6,7 @@ from threading import Event
 
 import pytest
 
-from shroff.runtime.memo import Fresh
+from shroff.runtime.values import Fresh
 
 
 def test_a_value_is_made_anew_when_it_is_too_old_or_the_one_who_asks_wants_a_newer_one():

@@ -11,11 +11,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, TypedDict
 
-import msgspec
-
 from shroff.app.parts import ProjectPart
 from shroff.errors import UsageError
 from shroff.events.formats.encodings import read_lines
+from shroff.runtime.values import FrozenStruct
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
 Files = str | Path | Sequence[str | Path]
 
 
-class FeatureReport(msgspec.Struct, frozen=True):
+class FeatureReport(FrozenStruct):
     """Result of `features`."""
 
     rows: int

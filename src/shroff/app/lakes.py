@@ -9,8 +9,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import msgspec
-
 from shroff import config
 from shroff.app.parts import ProjectPart
 from shroff.errors import UsageError
@@ -18,6 +16,7 @@ from shroff.language.values import named_duration
 from shroff.project.settings.installed import first_schemes, kind_at, settings_of
 from shroff.project.settings.system import System, filled
 from shroff.runtime.entry_points import load_entry
+from shroff.runtime.values import FrozenStruct
 from shroff.streams.lake import Objects, RetriedObjects
 from shroff.streams.settings import ALONE
 
@@ -42,7 +41,7 @@ LAYOUTS: Final = ("parquet", "json", "both")
 _SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):/")
 
 
-class Lake(msgspec.Struct, frozen=True):
+class Lake(FrozenStruct):
     """A lake of a project. Commands and programs write, put together, check and read it by this.
 
     `opened` opens its objects again, in any process. Each commit is published in the `formats`.

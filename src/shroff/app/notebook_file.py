@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from shroff.errors import UsageError, nearest
+from shroff.runtime.values import frozen
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -108,7 +108,7 @@ _REASONS: Final = """\
 show([{"of the model": one.code, "adds": one.contribution, "in words": one.text} for one in explained.reasons])"""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Cell:
     """A cell: CODE or TEXT, and what is in it."""
 

@@ -5,7 +5,6 @@ No event, no decision and no receipt changes, since none of them ever had these 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -30,6 +29,7 @@ from shroff.operations.declaration import (
     operation,
 )
 from shroff.people.audit import Action
+from shroff.runtime.values import frozen
 from shroff.streams.log import LateEvent, Log
 from shroff.streams.log import Record as LogRecord
 
@@ -45,7 +45,7 @@ AT_ONCE: Final = 1_000  # events in one request
 Named = tuple[str, str]  # an event's type and id
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Erased:
     """Result of a search for a key: its events, late ones included, and how many had personal values.
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from shroff.config import ProjectPaths
 from shroff.errors import StorageError, UsageError
 from shroff.events import hash_keys
+from shroff.runtime.values import frozen
 from shroff.streams.snapshots import Snapshots
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ class ProjectLog:
             )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ScratchPaths(ProjectPaths):
     """A project whose log and saved state are in another folder."""
 

@@ -35,6 +35,7 @@ from shroff.project.exploration import Explore
 from shroff.rules.definitions import Rule
 from shroff.runtime.process_wide import threads
 from shroff.runtime.progress import Progress
+from shroff.runtime.values import frozen
 from shroff.streams.log import HitRow, Log
 from shroff.training.sets.labels import rows_of
 from shroff.training.sets.rows import minor_units
@@ -46,7 +47,7 @@ NO_WORDS: Final[Words] = np.zeros(0, np.int64)
 NO_FLAGS: Final[Flags] = np.zeros(0, np.bool_)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RuleMatches:
     """The hits of a rule: rows of its event type, ascending, and which of them have an effect."""
 
@@ -59,7 +60,7 @@ class RuleMatches:
         return RuleMatches(places[places >= 0], self.effective[places >= 0])
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TypeRows:
     """All events of one type, in log order.
 

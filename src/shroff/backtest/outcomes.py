@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -28,11 +28,12 @@ from shroff.project.exploration import Explore
 from shroff.project.policy import OUTCOMES, Policy, outcome_codes
 from shroff.rules.definitions import Rule
 from shroff.runtime.progress import Progress
+from shroff.runtime.values import frozen
 from shroff.streams.log import Log
 from shroff.training.sets.labels import Codes, GatheredLabels, label_codes, rows_of
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class JudgedRange:
     """Range of a backtest: events with sequence numbers (after, upto], and labels known up to a moment."""
 
@@ -41,7 +42,7 @@ class JudgedRange:
     as_of_ms: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class JudgedEvents:
     """The events of one type that were decided, in log order.
 
@@ -77,7 +78,7 @@ class JudgedEvents:
         return len(self.seqs)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class DraftVerdicts:
     """Outcomes of a draft, by event type.
 

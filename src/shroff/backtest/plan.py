@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from shroff.engine.stored import telling_damage
 from shroff.features.computed import Computed, needed, score_name
@@ -17,10 +17,11 @@ from shroff.project.scoring import LoadModel, Scoring
 from shroff.replay.compare import segments
 from shroff.rules.definitions import Rule
 from shroff.rules.silences import without_silence
+from shroff.runtime.values import frozen
 from shroff.streams.log import LogReader
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class DraftComparison:
     """What a draft is compared with, and how.
 
@@ -38,7 +39,7 @@ class DraftComparison:
     judges_models: bool = True
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class DecidingVersion:
     """A stretch of the log, (start, end]: what decided it then, and both sides of the backtest as of then."""
 
@@ -49,7 +50,7 @@ class DecidingVersion:
     base: Definitions
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Stretch:
     """A part of the log, (start, end], that one side decides by the same lists, tables and models."""
 
@@ -58,7 +59,7 @@ class Stretch:
     definitions: Definitions
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Computation:
     """What one pass over the log computes: by columns over all of it, and row by row in its order.
 

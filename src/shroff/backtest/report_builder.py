@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from functools import partial
@@ -33,6 +32,7 @@ from shroff.project.definitions import Definitions
 from shroff.project.policy import OUTCOMES, Policy
 from shroff.runtime.process_wide import calm_collector
 from shroff.runtime.progress import Progress
+from shroff.runtime.values import frozen
 from shroff.runtime.whole_files import csv_line, write_lines, write_tables
 from shroff.streams.log import Log, LogReader, Record
 from shroff.training.sets.labels import LABELS, NO_LABEL, Codes
@@ -43,7 +43,7 @@ PIECE_ROWS: Final = 1 << 16  # changed rows that are written at a time
 NEAR: Final = 4_096  # places that are read one after the other when a moment is looked for
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class JudgedPeriod:
     """The period of a backtest.
 

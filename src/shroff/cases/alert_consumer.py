@@ -9,7 +9,6 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
 from shroff.cases.alert_groups import gather
@@ -21,6 +20,7 @@ from shroff.cases.label_feed import FeedLabel, heard
 from shroff.engine.let_through import SAMPLED
 from shroff.people.sql import Change
 from shroff.project.settings.casework import CaseSettings
+from shroff.runtime.values import frozen
 from shroff.streams.log import Log
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ LAZY: Final = 200_000  # places without an alert before how far it was read is w
 _Part: TypeAlias = tuple[int, Sequence[Alert], Sequence[FeedLabel]]  # up to which place, and what is written of it
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Opening:
     """A case that opened, or that a customer's "no" opened again: over which event, at which place, when, and why."""
 

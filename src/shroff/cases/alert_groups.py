@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
 from msgspec.structs import replace
 
 from shroff.cases.alert_rules import strength
 from shroff.cases.case import ESCALATED, FRAUD, OPEN, SNOOZED, Alert, Case, Happened
+from shroff.runtime.values import frozen
 
 WOKE = "woke"  # what happened to a snoozed case about which another alert came, or whose time was over
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Gathered:
     """Result of grouping alerts: new cases, changed cases, and the alerts with the numbers of their cases."""
 

@@ -13,7 +13,6 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-import msgspec
 from msgspec.structs import replace
 
 from shroff.cases.case import FRAUD, SAMPLE, SCORE_PARTS, Alert
@@ -33,6 +32,7 @@ from shroff.project.settings.casework import CaseSettings
 from shroff.project.table_files import table_name
 from shroff.rules.definitions import Rule
 from shroff.rules.keys import EXPERIMENT
+from shroff.runtime.values import FrozenStruct, frozen
 from shroff.streams.log import DecisionRow, HitRow, Log, Record
 from shroff.streams.log_columns import DecisionColumns
 
@@ -43,7 +43,7 @@ RECENT: Final = 4_096  # decisions that are remembered: 2 to 3 KB each
 _NAMES_ALONE: Final = ("lists/", "tables/")  # files of which mostly no alert is made, though definitions name them
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Version:
     """Parts of an active version that alerts depend on."""
 
@@ -53,14 +53,14 @@ class _Version:
     rules: Mapping[str, Rule]
 
 
-class _Reason(msgspec.Struct, frozen=True, gc=False):
+class _Reason(FrozenStruct, gc=False):
     """Parts of a decision's reason that an alert shows."""
 
     code: str
     text: str
 
 
-class _Decided(msgspec.Struct, frozen=True, gc=False):
+class _Decided(FrozenStruct, gc=False):
     """Parts of a decision's document that an alert is made of."""
 
     outcome: str = ""
@@ -280,7 +280,7 @@ class AlertRules:
         return _Made(self._log, version, self._settings, self._money_places, record, row, event, raised).alerts()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Made:
     """Makes the alerts of one event."""
 

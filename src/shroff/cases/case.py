@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import Final
 
-import msgspec
+from shroff.runtime.values import FrozenStruct
 
 OPEN: Final = "open"
 CLAIMED: Final = "claimed"
@@ -24,7 +24,7 @@ SAMPLE: Final = "Sample of approvals"  # why their cases open, and their view
 SCORE_PARTS: Final = 1_000_000  # scores are kept as millionths: six places are all that they have
 
 
-class Alert(msgspec.Struct, frozen=True, gc=False):
+class Alert(FrozenStruct, gc=False):
     """One event that wants eyes, about one entity. There is one of each place of the log and entity.
 
     Args:
@@ -83,7 +83,7 @@ class Alert(msgspec.Struct, frozen=True, gc=False):
         return f"{self.event}/{self.id}"
 
 
-class Case(msgspec.Struct, frozen=True, gc=False):
+class Case(FrozenStruct, gc=False):
     """Alerts about one key of an entity, under review together.
 
     Args:
@@ -165,7 +165,7 @@ class Case(msgspec.Struct, frozen=True, gc=False):
 WRITTEN: Final = ("note", "escalated", "reopened")  # what happens to a case with words that somebody wrote
 
 
-class Happened(msgspec.Struct, frozen=True, gc=False):
+class Happened(FrozenStruct, gc=False):
     """An entry of a case's history. `words` is the user's text, `more` JSON with what changed."""
 
     number: int
@@ -178,7 +178,7 @@ class Happened(msgspec.Struct, frozen=True, gc=False):
     more: str = "{}"
 
 
-class Pending(msgspec.Struct, frozen=True, gc=False):
+class Pending(FrozenStruct, gc=False):
     """A recent action that can be undone: a decision whose labels are not written, a snooze, a claim.
 
     `body` is JSON: for each case what it was before. `who_kind` and `role` say again later who that was.
@@ -195,7 +195,7 @@ class Pending(msgspec.Struct, frozen=True, gc=False):
     body: bytes
 
 
-class Attached(msgspec.Struct, frozen=True, gc=False):
+class Attached(FrozenStruct, gc=False):
     """A file that belongs to a case. `sha256` is of its bytes."""
 
     number: int
@@ -209,7 +209,7 @@ class Attached(msgspec.Struct, frozen=True, gc=False):
     at_ms: int
 
 
-class View(msgspec.Struct, frozen=True, gc=False):
+class View(FrozenStruct, gc=False):
     """A filter that somebody keeps under a name, for themselves or for all. `query` is that of its address."""
 
     owner: str
@@ -220,7 +220,7 @@ class View(msgspec.Struct, frozen=True, gc=False):
     changed_ms: int
 
 
-class CaseFilter(msgspec.Struct, frozen=True, gc=False):
+class CaseFilter(FrozenStruct, gc=False):
     """Filter for cases. Empty values and None match everything, but cases of the sample of approvals that wait: these
     are only found by their rule, entity, key, text or assignee.
 
@@ -262,7 +262,7 @@ def urgency(case: Case, soon_ms: int) -> int:
     return rank * URGENT_STEP - min(case.stake or 0, URGENT_STAKE_MAX) * score // SCORE_PARTS
 
 
-class Totals(msgspec.Struct, frozen=True, gc=False):
+class Totals(FrozenStruct, gc=False):
     """Number of cases and their total amount at stake; None if no case has an amount.
 
     `oldest_ms` is the time of the first event of the oldest.
@@ -273,7 +273,7 @@ class Totals(msgspec.Struct, frozen=True, gc=False):
     oldest_ms: int | None = None
 
 
-class CaseActivity(msgspec.Struct, frozen=True, gc=False):
+class CaseActivity(FrozenStruct, gc=False):
     """Activity since a moment: alerts that were decided, cases closed and opened."""
 
     answered: int
@@ -281,7 +281,7 @@ class CaseActivity(msgspec.Struct, frozen=True, gc=False):
     opened: int
 
 
-class Closer(msgspec.Struct, frozen=True, gc=False):
+class Closer(FrozenStruct, gc=False):
     """Closed cases of one person: how many, and of second looks how many agreed with the first.
 
     `answered` are the cases in which they answered, whoever closed them last.
@@ -294,7 +294,7 @@ class Closer(msgspec.Struct, frozen=True, gc=False):
     answered: int = 0
 
 
-class Agreement(msgspec.Struct, frozen=True, gc=False):
+class Agreement(FrozenStruct, gc=False):
     """Second looks: how many are waiting, how many were decided, and in how many both said the same.
 
     `disputed` are disagreements that wait for a third person.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from shroff.cases.case import WRITTEN
@@ -11,12 +10,13 @@ from shroff.cases.case_history import ALL
 from shroff.cases.desk import CaseService
 from shroff.people.access import Who
 from shroff.people.audit import Act
+from shroff.runtime.values import frozen
 
 if TYPE_CHECKING:
     from shroff.cases.sql_reader import CaseReader
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class WrittenNotes:
     """Cases with alerts of some events in which people wrote or attached something, and how much that is."""
 

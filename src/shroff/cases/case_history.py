@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from shroff.cases.case import CLOSED, ESCALATED, OPEN, Case, Happened
+from shroff.runtime.values import frozen
 
 if TYPE_CHECKING:
     from shroff.cases.sql_reader import CaseReader
@@ -26,7 +27,7 @@ ESCALATING: Final = frozenset({"escalated", DISAGREED})
 _DECODED: Final = msgspec.json.Decoder(dict[str, Any])
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CaseHistory:
     """State of a case, folded from its changes.
 

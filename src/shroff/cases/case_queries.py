@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 from msgspec.json import decode as from_json
@@ -45,7 +44,7 @@ from shroff.errors import UsageError
 from shroff.language.values import DAY_MS
 from shroff.people.access import Right, Who
 from shroff.people.audit import Act
-from shroff.runtime.memo import Fresh
+from shroff.runtime.values import Fresh, frozen
 
 HOUR_MS: Final = 3_600_000
 PACE_MS: Final = 2 * HOUR_MS  # over which the pace is measured
@@ -57,7 +56,7 @@ _NAME: Final = re.compile(r"[^\x00-\x1f\x7f]{1,80}")
 _HIDDEN: Final = ("decided", "undone", REFUNDED)  # of a case's history, while somebody else is to decide it again
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class QueuePage:
     """A page of the queue; `after` is the start of the next page, None at the end."""
 
@@ -65,7 +64,7 @@ class QueuePage:
     after: Cursor | None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Detail:
     """One case with its alerts, its history and its files."""
 
@@ -75,7 +74,7 @@ class Detail:
     files: Sequence[Attached]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Counted:
     """A view, and how many cases it finds now. `owner` is empty for one that everybody has."""
 
@@ -83,7 +82,7 @@ class Counted:
     count: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ReviewCapacity:
     """Review capacity and progress of a day.
 
@@ -102,7 +101,7 @@ class ReviewCapacity:
     second_looks: Agreement
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Backlog:
     """Open work: cases that can be worked on now. Snoozed ones are left out.
 

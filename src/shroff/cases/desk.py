@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from msgspec.json import encode as to_json
@@ -21,6 +21,7 @@ from shroff.people.audit import Act, Seal
 from shroff.people.sql import Change
 from shroff.people.store import PeopleStore
 from shroff.project.settings.casework import CaseSettings
+from shroff.runtime.values import frozen
 
 if TYPE_CHECKING:
     from shroff.cases.sql import CaseChange, CaseStore
@@ -100,7 +101,7 @@ class NotesEscalations(Protocol):
         """`case` as it is now, assigned to the user; `event` is its newest, such as `payment/p-1`."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CaseService:
     """The store, a clock, and what the project says of cases: given to every function, so that tests own them.
 
@@ -150,7 +151,7 @@ class CaseService:
 ANOTHER: Final = "case {} needs an answer by another analyst than those who answered it before."
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CaseTransaction:
     """One transaction of a user: checks cases, changes them, and records the action."""
 

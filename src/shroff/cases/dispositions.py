@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 from msgspec.json import encode as to_json
@@ -37,6 +36,7 @@ from shroff.cases.pending_changes import (
 )
 from shroff.errors import ShroffError, UsageError
 from shroff.people.access import Right, Who
+from shroff.runtime.values import frozen
 
 BULK_MAX: Final = 500  # cases in one go
 SNOOZE_MS_MAX: Final = 90 * 86_400_000
@@ -47,7 +47,7 @@ _RESTORED: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CaseAction:
     """Result of an action: the cases as they are now, and until when `undo` takes the number back."""
 
@@ -56,7 +56,7 @@ class CaseAction:
     until_ms: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Failed:
     """A case of many with which nothing was done, and why."""
 
@@ -64,7 +64,7 @@ class Failed:
     error: ShroffError
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Undone:
     """Result of an undo: restored cases, and those that somebody changed meanwhile.
 

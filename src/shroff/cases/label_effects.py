@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
@@ -16,6 +15,7 @@ from shroff.cases.label_feed import CUSTOMER, FeedLabel
 from shroff.engine.let_through import SAMPLED
 from shroff.events.definitions import ANALYST
 from shroff.events.labels import VerdictInForce
+from shroff.runtime.values import frozen
 
 if TYPE_CHECKING:
     from shroff.cases.sql import CaseChange, CaseStore
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _SETTLING: Final = ("fraud", "genuine")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Followed:
     """Labels that cases listen to, in their order: of events that have an alert, and the first denial of each other."""
 
@@ -31,7 +31,7 @@ class Followed:
     denials: Sequence[FeedLabel]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Reopened:
     """A closed case that a customer's "no" has opened again, as it is now."""
 

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
 from typing import Final
-
-import msgspec
 
 from shroff.cases.case import FRAUD
 from shroff.engine.stored import stored
 from shroff.events.labels import VerdictInForce
+from shroff.runtime.values import FrozenStruct, frozen
 from shroff.streams.log import LogReader
 
 CUSTOMER: Final = "customer"  # the source whose word is weak: it settles nothing
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FeedLabel:
     """One label of the log. `event` is its full id, such as `payment/p-1`."""
 
@@ -43,7 +41,7 @@ class FeedLabel:
         return VerdictInForce(self.verdict, self.source, self.known_ms)
 
 
-class _Said(msgspec.Struct, frozen=True):
+class _Said(FrozenStruct):
     """Relevant parts of a label's body."""
 
     event: str

@@ -14,6 +14,7 @@ from shroff.events.labels import LabelEvent, VerdictInForce, counted_verdict
 from shroff.language.values import DAY_MS
 from shroff.log.history import Records
 from shroff.project.definitions import Definitions
+from shroff.runtime.values import frozen
 from shroff.streams.log import Log
 
 SETTLED: Final = frozenset({"fraud", "genuine"})  # verdicts that contradict each other; `unclear` contradicts nothing
@@ -21,7 +22,7 @@ DAYS_MAX: Final = 3_650
 OLD_ENOUGH: Final = 0.1  # by itself a curve goes as far as this share of the frauds' events has had time
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class LabelSaid:
     """One label of an event: what was said, by whom, when; and whether it is the one in force."""
 
@@ -46,7 +47,7 @@ class LabelHistory:
         return _in_force(self.said)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Conflict:
     """An event of which both `fraud` and `genuine` were said; its labels in the order of the log.
 
@@ -61,7 +62,7 @@ class Conflict:
     labels: tuple[LabelSaid, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CurvePoint:
     """The curve after so many whole days: the share of frauds that are known then, and by which source first.
 
@@ -76,7 +77,7 @@ class CurvePoint:
     at_risk: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Maturity:
     """Number of frauds known n days after their event, of those known within the days of the curve.
 
@@ -109,7 +110,7 @@ class Maturity:
         return shares[::-1]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Fraud:
     """An active fraud: days until first known, by whom, and whole days since its event."""
 
@@ -237,7 +238,7 @@ def came_since(histories: Histories, since_ms: int) -> list[Came]:
     return list(found.values())
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class HeldAnswers:
     """The number of customers' answers with a later label of a stronger source, and how many it confirmed."""
 

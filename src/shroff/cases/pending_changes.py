@@ -16,6 +16,7 @@ from shroff.cases.desk import text_of
 from shroff.errors import UsageError
 from shroff.language.values import parse_money, with_decimal_point
 from shroff.people.access import Who
+from shroff.runtime.values import FrozenStruct
 
 if TYPE_CHECKING:
     from shroff.cases.sql import CaseChange
@@ -33,7 +34,7 @@ class Undoable(msgspec.Struct):
     alerts: list[tuple[int, str]] = []  # places and entities of those that were answered
 
 
-class ListAddition(msgspec.Struct, frozen=True):
+class ListAddition(FrozenStruct):
     """An entry of a list that is part of an answer; `is_asked` where a second person has to approve it."""
 
     list: str
@@ -43,7 +44,7 @@ class ListAddition(msgspec.Struct, frozen=True):
     is_asked: bool = False
 
 
-class SideEffects(msgspec.Struct, frozen=True):
+class SideEffects(FrozenStruct):
     """What goes with an answer: the reason of its labels, a refund to the customer in smallest units, list entries.
 
     The caller writes the entries at once; the refund is recorded with the labels.

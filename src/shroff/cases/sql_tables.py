@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import cache
 from types import MappingProxyType
 from typing import Any, Final
@@ -12,6 +11,7 @@ from sqlalchemy import BigInteger, Dialect, LargeBinary, Table, Text, TypeDecora
 
 from shroff.people.sql import tables_of
 from shroff.runtime.texts import escaped, unescaped
+from shroff.runtime.values import frozen
 
 
 class AnyText(TypeDecorator[str]):
@@ -36,7 +36,7 @@ def _unescaped(value: str | None) -> str | None:
     return None if value is None else unescaped(value)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CaseTables:
     """The tables of cases."""
 

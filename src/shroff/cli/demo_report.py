@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import textwrap
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from shroff.cli.session import argument, many, one_line, program_word, table
 from shroff.examples.demo import MONEY_PLACES, REVIEW, Caught, DemoFigures, Tally
 from shroff.language.values import show_decimal
+from shroff.runtime.values import frozen
 
 if TYPE_CHECKING:
     from shroff.explain.explanation import Explained
@@ -25,7 +25,7 @@ WIDTH: Final = 80
 REASONS_SHOWN: Final = 6  # of the model's, for people
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class DemoTraining:
     """The bank that the model learned from, and the report on it; the thresholds are of `shroff thresholds`."""
 
@@ -49,7 +49,7 @@ class DemoTraining:
         return None if compared is None else compared.mean
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class DemoSummary:
     """Summary of the demo; `explained` is the tally's example.
 

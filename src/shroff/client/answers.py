@@ -10,12 +10,13 @@ ClientError
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Final, TypeAlias
 
 from msgspec.json import decode as from_json
 
 from shroff.engine.decision import Decision, Undecided, kind_of
+from shroff.runtime.values import frozen
 
 OUTCOMES: Final = ("approve", "challenge", "review", "decline")
 RETRY_S_MAX: Final = 5.0
@@ -56,7 +57,7 @@ class TimedOutError(ClientError):
     """There was no answer in time. The same again, by the same id, is harmless."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class StandIn:
     """Fallback where no decision came in time: send the event again, with the same id.
 
@@ -68,7 +69,7 @@ class StandIn:
     late: Any = field(compare=False, repr=False)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Labelled:
     """Result of a label: `appended`, `pending` until its event comes, or `duplicate`."""
 

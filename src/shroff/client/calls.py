@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any, Final, cast
@@ -16,13 +16,14 @@ from msgspec.json import encode as to_json
 
 from shroff.client.answers import ClientError
 from shroff.operations.declaration import OperationRequest, Outcome, operation_of
+from shroff.runtime.values import frozen
 
 API: Final = "/api/v1"
 JSON: Final = "application/json"
 LINES: Final = "application/x-ndjson"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ClientCall:
     """One request."""
 

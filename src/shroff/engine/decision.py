@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from html import escape
 from typing import Any, Final
+
+from shroff.runtime.values import frozen
 
 _IS_CONVERTED: Final = b',"amount":'  # as of the next line
 _IS_DRAWN: Final = b',"exploration":{'  # stands in no text of a document, in which quotation marks are escaped
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Reason:
     """Why a decision came out as it did. `code` is a rule's id; `text` its reason with the values it saw."""
 
@@ -21,7 +23,7 @@ class Reason:
     effect: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Exploration:
     """Result of a draw among declines (`explore` in policy.yaml), or that an approval is in the `sample`.
 
@@ -36,7 +38,7 @@ class Exploration:
     would_be: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Decision:
     """A recorded decision. Its fields, and the forms of their values, are those of the JSON document.
 
@@ -71,14 +73,14 @@ class Decision:
         return title + reasons + html_table(("feature", "value"), self.features.items())
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class DrawnDecision(Decision):
     """A decision about which a lot was drawn."""
 
     exploration: Exploration = field()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ConvertedDecision(Decision):
     """A decision on an amount that may be in another currency: as it was converted and sent, and the rate.
 
@@ -92,14 +94,14 @@ class ConvertedDecision(Decision):
     remark: str | None = field()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class DrawnConvertedDecision(ConvertedDecision):
     """The same about which a lot was drawn."""
 
     exploration: Exploration = field()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Undecided:
     """An event that was taken and gets no decision, since its type is not decided."""
 
@@ -109,7 +111,7 @@ class Undecided:
     decided: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Refusal:
     """An event that was not taken: the problem document, and which one it was, counted from 1.
 

@@ -7,7 +7,6 @@ texts; what they cannot write comes to them as text.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -15,6 +14,7 @@ import numpy as np
 from shroff.events.event import canonical_value
 from shroff.language.columns import Array, Column, values_of
 from shroff.language.types import Type
+from shroff.runtime.values import frozen
 from shroff.streams.log_columns import JoinedTexts
 
 _FLOAT_EXACT: Final = 2**53
@@ -78,7 +78,7 @@ class TextPool:
         return Slices.behind(start, ends - start)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Slices:
     """Start and end of the texts of some rows: one for each row, or one for all."""
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -21,6 +20,7 @@ from shroff.language.types import Type
 from shroff.language.values import DAY_MS, in_share
 from shroff.project.exploration import Explore
 from shroff.project.policy import OUTCOMES, Policy, outcome
+from shroff.runtime.values import frozen
 
 LET_THROUGH: Final = "let-through"  # stands where a rule's id does; no rule can have a hyphen in its id
 SAMPLED: Final = "approval-sample"  # as LET_THROUGH, of approvals that are reviewed
@@ -31,7 +31,7 @@ Days = dict[tuple[str, int], int]  # how many events of a type were let through 
 Flags = NDArray[np.bool_]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Draw:
     """Result of an exploration draw: the probability of approval, and if it was approved."""
 

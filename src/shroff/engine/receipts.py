@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from hashlib import sha256
 from operator import attrgetter
 from typing import Final
@@ -27,6 +26,7 @@ from shroff.language.columns import Array, Column
 from shroff.language.types import INTEGER, REAL
 from shroff.language.values import Value
 from shroff.project.definitions import Definitions, Versions
+from shroff.runtime.values import frozen
 from shroff.streams.log import DecisionRow
 from shroff.streams.log_columns import JoinedTexts, Words
 
@@ -37,7 +37,7 @@ _ESCAPED: Final = re.compile(r'["\\\x00-\x1f]')  # what JSON cannot show as it i
 _HEX: Final = np.frombuffer(b"".join(b"%02x" % byte for byte in range(256)), np.uint16)  # two digits a byte
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Verdict:
     """Verdict of one event: the outcome, and the rules behind it sorted by id.
 
@@ -137,9 +137,9 @@ class DocumentWriter:
         text = texts.add_all(shared)
         head, event, named, shown_start = (text.take(np.array([number])) for number in range(4))
         versions, shown_versions = (text.take(4 + 2 * decided.model_of + number) for number in range(2))
-        places = behind + len(_Pieces.__slots__) * decided.verdict_of
+        places = behind + len(_Pieces.__match_args__) * decided.verdict_of
         middle, *sealed, shown_head, shown_tail, shown_end = (
-            text.take(places + number) for number in range(len(_Pieces.__slots__))
+            text.take(places + number) for number in range(len(_Pieces.__match_args__))
         )
         sealed_parts = head, content, event, middle, features, named, id_, sealed[0], score, sealed[1], versions
         joined = texts.join(sealed_parts, count)
@@ -170,7 +170,7 @@ class DocumentWriter:
         return found
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class DecidedBatch:
     """Decisions of a batch of events, as columns.
 
@@ -211,7 +211,7 @@ def canonical_texts(texts: Sequence[str]) -> JoinedTexts:
     return JoinedTexts.of(list(map(canonical_bytes, texts)))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Pieces:
     """Pieces of JSON that a verdict gives: of the text that the receipt is made of (`sealed_`), and of the document.
 
@@ -227,10 +227,10 @@ class _Pieces:
     shown_end: bytes
 
 
-_all_pieces = attrgetter(*_Pieces.__slots__)
+_all_pieces = attrgetter(*_Pieces.__match_args__)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Versions:
     """The versions as the end of the sealed content, names sorted, and as the document shows them."""
 

@@ -6,7 +6,6 @@ What it gives is what `step.Engine` gives for the same events by columns; a law 
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -24,10 +23,11 @@ from shroff.project.definitions import Definitions
 from shroff.project.exploration import Explore
 from shroff.project.scoring import RowScoring
 from shroff.rules.definitions import Rule
+from shroff.runtime.values import frozen
 from shroff.streams.log import DecisionRow
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Asked:
     """A rule with readers of its hit, its key and its reason."""
 

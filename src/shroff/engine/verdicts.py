@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import inf
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -24,11 +23,12 @@ from shroff.project.exploration import Explore, Sample
 from shroff.project.policy import OUTCOMES, Policy, outcome
 from shroff.rules.definitions import Rule
 from shroff.rules.keys import EXPERIMENT
+from shroff.runtime.values import FrozenStruct
 from shroff.streams.log import DecisionRow, FlagRow, HitRow, OutboxRow, Remark
 from shroff.streams.log_columns import DecisionColumns, Interleaved, JoinedTexts
 
 
-class EventAt(msgspec.Struct, frozen=True, gc=False):
+class EventAt(FrozenStruct, gc=False):
     """Of an event its place, its name and its time."""
 
     seq: int
@@ -37,7 +37,7 @@ class EventAt(msgspec.Struct, frozen=True, gc=False):
     time_ms: int
 
 
-class SequencedEvent(msgspec.Struct, frozen=True, gc=False):
+class SequencedEvent(FrozenStruct, gc=False):
     """An event with its sequence number in the log and its canonical body.
 
     `past_hits` is None for an event that is decided now; for one of the past it says which
@@ -104,7 +104,7 @@ class Effects:
     remarks: list[Remark] = field(default_factory=list)
 
 
-class Hit(msgspec.Struct, frozen=True, gc=False):
+class Hit(FrozenStruct, gc=False):
     """A rule that was true at an event, with its key and its reason in words."""
 
     rule: Rule

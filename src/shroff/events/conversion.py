@@ -10,7 +10,6 @@ from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -23,11 +22,12 @@ from shroff.language.names import TableShape
 from shroff.language.row import DatedRows, Tables
 from shroff.language.types import CODES, INTEGER, INTEGER_MAX, ORIGINAL_PLACES, TEXT, UNITS_MAX, places_of
 from shroff.language.values import Value, rescale_half_even, show_number
+from shroff.runtime.values import FrozenStruct
 
 Words = NDArray[np.int64]
 
 
-class ConvertedField(msgspec.Struct, frozen=True):
+class ConvertedField(FrozenStruct):
     """Where among an event's values an amount stands: converted, as sent, its rate and its currency."""
 
     amount: int
@@ -36,7 +36,7 @@ class ConvertedField(msgspec.Struct, frozen=True):
     currency: int
 
 
-class Rates(msgspec.Struct, frozen=True):
+class Rates(FrozenStruct):
     """The rates of one currency by time, each valid until the next one is."""
 
     times: tuple[int, ...]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping as MappingOf
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Final
 
 import msgspec
@@ -16,6 +16,7 @@ from shroff.language.names import DeclaredNames, TableShape
 from shroff.language.row import Tables
 from shroff.language.types import HASHED, TEXT, TIME, Type, money
 from shroff.language.values import DAY_MS
+from shroff.runtime.values import FrozenStruct, frozen
 
 VERDICTS: Final = ("fraud", "genuine", "unclear")
 ANALYST: Final = "analyst"
@@ -31,7 +32,7 @@ LABEL_NAMES: Final = (*LABEL_TYPES, "amount")
 RATE: Final = "rate"  # behind the name of a field of `money in`, as ORIGINAL_AMOUNT: those of two more
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Field:
     """A field of an event type."""
 
@@ -54,7 +55,7 @@ class Field:
         return "" if self.shape.currency or part == RATE else name
 
 
-class CsvLayout(msgspec.Struct, frozen=True):
+class CsvLayout(FrozenStruct):
     """How a CSV file begins, and which of its cells are empty: what a mapping says of it. None where it says nothing.
 
     Args:
@@ -78,7 +79,7 @@ class CsvLayout(msgspec.Struct, frozen=True):
 NO_LAYOUT: Final = CsvLayout()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FileMapping:
     """Mapping of a file format's lines to events: a condition, and expressions for some fields.
 
@@ -103,7 +104,7 @@ class FileMapping:
         return replace(self, tables={name: tables[name] for name in read if name in tables}) if read else self
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class EventType:
     """An event type. `id_field` and `time_field` name two of its fields.
 
@@ -152,7 +153,7 @@ def _sent(field: Field, fields: MappingOf[str, Field]) -> Field:
     return Field(field.name, replace(field.shape, type=money(original.type.places), bounds=original.shape.bounds))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Entity:
     """The subject of features: for each event type the expressions that make its key."""
 
@@ -160,7 +161,7 @@ class Entity:
     keys: MappingOf[str, tuple[Expression, ...]]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Events:
     """Everything that events.yaml declares."""
 
@@ -269,7 +270,7 @@ def label_type(money_places: int, mappings: MappingOf[str, FileMapping]) -> Even
     return EventType("label", "event", "known_at", is_decided=False, fields=fields, mappings=mappings)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Settings:
     """A project's settings. Durations in milliseconds."""
 

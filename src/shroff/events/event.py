@@ -29,6 +29,7 @@ from shroff.language.values import (
     show_number,
     show_time,
 )
+from shroff.runtime.values import FrozenStruct
 
 TimeText: TypeAlias = Annotated[str, msgspec.Meta(extra_json_schema={"format": "date-time"})]  # by `time_text`
 Scalar: TypeAlias = str | int | float | bool | None  # a value of a field or feature as JSON has it
@@ -53,7 +54,7 @@ _STORED_TYPES: Final[dict[str, Any]] = {
 }
 
 
-class Event(msgspec.Struct, frozen=True, gc=False):
+class Event(FrozenStruct, gc=False):
     """One fact that happened. `values` stand in the order of the type's fields, as `language.types` holds them."""
 
     type: str

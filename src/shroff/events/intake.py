@@ -32,11 +32,12 @@ from shroff.events.raw_values import Number
 from shroff.events.redaction import LineRedactor, RedactedValues, keeping_hashed, masked, opened, unread
 from shroff.events.unique import Named
 from shroff.events.validation import EventValidator, LabelInput, OutOfBoundsError, secret_fields
+from shroff.runtime.values import FrozenStruct
 
 READ: Final = "read"  # before the names of sources that are read by their names, in the log
 
 
-class Submission(msgspec.Struct, frozen=True, gc=False):
+class Submission(FrozenStruct, gc=False):
     """One input as it came, and what validation made of it: an event, a label, or the words of a refusal.
 
     `source` and `place` say where it stood; `raw` gives what is kept if it is refused: its bytes, or in a project that
@@ -96,7 +97,7 @@ class FieldMistakes:
     found: list[tuple[str, str]] = field(default_factory=list)
 
 
-class OwnTypes(msgspec.Struct, frozen=True):
+class OwnTypes(FrozenStruct):
     """The event types that one source brings, with mappings that are its own.
 
     Args:

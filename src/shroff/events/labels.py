@@ -7,16 +7,14 @@ Of two labels of one event the stronger source is in force; within one source th
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
-
-import msgspec
 
 from shroff.events.definitions import SOURCES
 from shroff.events.event import Event
 from shroff.language.values import Value
+from shroff.runtime.values import FrozenStruct, frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class LabelEvent:
     """A label as the log holds it. `values` follow the fields of the type `label`.
 
@@ -35,7 +33,7 @@ class LabelEvent:
         return "label"
 
 
-class VerdictInForce(msgspec.Struct, frozen=True):
+class VerdictInForce(FrozenStruct):
     """A verdict with what decides whether another one takes its place."""
 
     verdict: str

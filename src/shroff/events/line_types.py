@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 import msgspec
@@ -18,13 +17,14 @@ from shroff.events.readers import expectation, reader
 from shroff.events.redaction import LineRedactor, RedactedValues
 from shroff.language.types import TIME
 from shroff.language.values import with_point
+from shroff.runtime.values import frozen
 
 _READ_TIME: Final = reader(TIME, currency="")
 AHEAD: Final = 50  # lines in which a header is looked for
 _DATED: Final = re.compile(r"\d{1,4}[-./]\d{1,2}[-./]\d{1,4}([T ]|$)")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class LineReading:
     """Reader of one source's lines.
 

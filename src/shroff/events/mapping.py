@@ -24,6 +24,7 @@ from shroff.language.printer import text_of as expression_text
 from shroff.language.row import Reference, compile_row
 from shroff.language.types import TEXT, TIME, Type
 from shroff.language.values import is_naive
+from shroff.runtime.values import FrozenStruct
 
 Read = Callable[["MappedRow"], Any]
 
@@ -37,7 +38,7 @@ _NO_MAPPING: Final = FileMapping(None, {})
 BEFORE_ALL_MS: Final = -(1 << 62)
 
 
-class MappedRow(msgspec.Struct, frozen=True, gc=False):
+class MappedRow(FrozenStruct, gc=False):
     """One line of a file: the file's name, the line's number among the data lines from 1, its columns.
 
     `each` is the path of an array of it whose item at `index` is the event; None where the whole line is one.
@@ -56,7 +57,7 @@ class MappedRow(msgspec.Struct, frozen=True, gc=False):
         return msgspec.structs.replace(self, columns=with_item(self.columns, self.each, self.index), index=0)
 
 
-class Picked(msgspec.Struct, frozen=True):
+class Picked(FrozenStruct):
     """Which event type a line is. `fields` are set where the line names its type itself, in one key."""
 
     type: str

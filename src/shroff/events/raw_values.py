@@ -18,6 +18,7 @@ import numpy as np
 from shroff.events.event import canonical_real, canonical_text, time_text
 from shroff.language.expression import Path
 from shroff.language.values import show_decimal
+from shroff.runtime.values import FrozenStruct
 
 SHOWN_MAX: Final = 60  # characters of a value that a message repeats
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -57,14 +58,14 @@ class RawDuration(int):
     __slots__ = ()
 
 
-class Exact(msgspec.Struct, frozen=True):
+class Exact(FrozenStruct):
     """An exact decimal, the result of an expression: the value times 10**places."""
 
     units: int
     places: int
 
 
-class RefusedValue(msgspec.Struct, frozen=True):
+class RefusedValue(FrozenStruct):
     """A value that a mapping could not make, with the reason; validation reports it with the other mistakes."""
 
     words: str

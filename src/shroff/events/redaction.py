@@ -29,6 +29,7 @@ from shroff.events.mapping import LABEL, MappedRow, Mapper, overlap
 from shroff.events.raw_values import RefusedValue, canonical_json, inside, kept_bytes, parsed, text_of
 from shroff.events.validation import EventValidator
 from shroff.language.expression import ITEM, Path
+from shroff.runtime.values import FrozenStruct
 
 MARK: Final = "shroff:hashed"
 HASHED: Final = re.compile(r"hashed:[0-9a-f]{32}:.{0,4}", re.DOTALL)
@@ -50,7 +51,7 @@ _TELLING: Final = re.compile(
 )
 
 
-class RedactedValue(msgspec.Struct, frozen=True, omit_defaults=True):
+class RedactedValue(FrozenStruct, omit_defaults=True):
     """Content of a hashed field in a kept line: its hash, or nothing; or it was refused by itself.
 
     `of` is the expression that made it, as it was then; where the project has another one

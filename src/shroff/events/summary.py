@@ -19,6 +19,7 @@ from shroff.language import loader
 from shroff.language.expression import ORIGINAL_AMOUNT
 from shroff.language.types import places_of
 from shroff.language.yaml.text import Mapping, Node, Scalar
+from shroff.runtime.values import FrozenStruct
 
 if TYPE_CHECKING:
     from shroff.events.definitions import EventType, Field
@@ -31,7 +32,7 @@ TEXT_MAX: Final = 120
 _BARE: Final = ("text", "choice")  # kinds whose values are understood without the field's name
 
 
-class SummaryPart(msgspec.Struct, frozen=True):
+class SummaryPart(FrozenStruct):
     """One field of a summary. `is_bare`: its text is understood without its label."""
 
     field: str
@@ -45,7 +46,7 @@ class SummaryPart(msgspec.Struct, frozen=True):
         return self.text if self.is_bare else f"{self.label} {self.text}"
 
 
-class EventSummary(msgspec.Struct, frozen=True):
+class EventSummary(FrozenStruct):
     """Summary of an event for people.
 
     Args:

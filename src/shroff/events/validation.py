@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any, Final, cast
 
-import msgspec
 from msgspec import structs
 
 from shroff.errors import InputError, nearest
@@ -26,6 +25,7 @@ from shroff.language.expression import ORIGINAL_AMOUNT
 from shroff.language.field_types import Bounds
 from shroff.language.types import CODES, ORIGINAL_PLACES, TEXT, TIME, Type, money
 from shroff.language.values import DAY_MS, check_units, show, show_duration
+from shroff.runtime.values import FrozenStruct, frozen
 
 DEFAULT_SOURCE: Final = "import"
 UNDECLARED_TOLD: Final = 10  # of the names that an event should not have
@@ -38,7 +38,7 @@ _MISSING: Final = "it is missing"
 NEVER_SENT: Final = "\0"  # no field of a line has this name
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class LabelInput:
     """A label as it was sent: its event by name, what was found out, by whom and when.
 
@@ -76,7 +76,7 @@ class OutOfBoundsError(InputError):
         self.event = event
 
 
-class _Step(msgspec.Struct, frozen=True):
+class _Step(FrozenStruct):
     """How one field is read."""
 
     name: str
@@ -90,7 +90,7 @@ class _Step(msgspec.Struct, frozen=True):
 Reads = tuple[tuple[str, Callable[[Any], Any], _Step], ...]
 
 
-class _Plan(msgspec.Struct, frozen=True):
+class _Plan(FrozenStruct):
     type: str
     steps: tuple[_Step, ...]
     reads: Reads  # the steps again, as the loop takes them

@@ -11,7 +11,6 @@ makes the data knows a rule. `town` has who lives there, `days` the honest payme
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from heapq import heappop, heappush
 from itertools import islice
@@ -22,6 +21,7 @@ from shroff.errors import UsageError
 from shroff.examples.crimes import FRAUDS, Crimes
 from shroff.examples.days import DAY_MS, MINUTE_MS, SECOND_MS, Life, bursts, ordinary_payments
 from shroff.examples.town import COUNTRIES, KINDS, Town, draw_town
+from shroff.runtime.values import frozen
 
 if TYPE_CHECKING:
     import numpy as np
@@ -51,7 +51,7 @@ _DELAY_DAYS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Payment:
     """One payment: the event's fields as JSON has them, and apart from them the truth.
 
@@ -62,7 +62,7 @@ class Payment:
     fraud: str | None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class BankLabel:
     """A label: `event`, `verdict`, `source` and `known_at`, right or wrong."""
 
@@ -84,7 +84,7 @@ def bank(events: int, seed: int, start_ms: int = START_MS) -> Iterator[Payment]:
     return islice(_payments_of(events, seed, start_ms), events)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class BankPeriod:
     """Where in its time a bank is shown: from its first instant, a Monday, without so many payments at first."""
 

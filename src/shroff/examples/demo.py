@@ -25,6 +25,7 @@ from shroff.examples.bank import START_MS, BankLabel, Payment, bank, known_at_th
 from shroff.examples.names import RATES, BankNames, euros
 from shroff.language.values import parse_money
 from shroff.project.policy import Policy, outcome
+from shroff.runtime.values import frozen
 
 if TYPE_CHECKING:
     from shroff.events.intake import Intake, Submission
@@ -66,7 +67,7 @@ NO_RATE: Final = """\
 SUMMARY: Final = ("amount", "merchant_name", "city", "country", "channel", "device_name")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Fraud:
     """One fraudulent payment: its kind, its amount in cents, and the fields of its event."""
 
@@ -190,7 +191,7 @@ class DemoFigures:
         return self.frauds.caught.amount_minor - self.cost_minor(policy)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Example:
     """A decision to explain, as it was answered; `fraud` is None where the payment was honest.
 

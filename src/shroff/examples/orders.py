@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from heapq import heappop, heappush
 from pathlib import Path
@@ -21,6 +20,7 @@ from shroff.errors import UsageError
 from shroff.examples.bank import ASKED_RATE, NEVER_REPORTED_RATE, START_MS, WRONG_RATE
 from shroff.examples.days import DAY_MS
 from shroff.examples.shop import Shop, ShopOrder
+from shroff.runtime.values import frozen
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -36,7 +36,7 @@ _DELAY_DAYS: Final = {  # the shortest and the longest until it is known, and wh
 }
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class OrderLabel:
     """A label of an order, right or wrong."""
 
@@ -46,7 +46,7 @@ class OrderLabel:
     source: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class OrderPeriod:
     """A week or month: its orders, each with its id, and the labels that came to be known in it."""
 
@@ -112,7 +112,7 @@ def write_periods(folder: Path, count: int, orders: int, seed: int) -> list[Path
     return written
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class GeneratedOrders:
     """The files written: one for each period, and one of all labels known at the end."""
 

@@ -8,9 +8,10 @@ payments asked for, and is bounded, so a stream of any length fits in memory.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from random import Random
 from typing import TYPE_CHECKING
+
+from shroff.runtime.values import frozen
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,7 +33,7 @@ HOME_WEIGHTS = (0.72, 0.09, 0.07, 0.06, 0.06, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
 MERCHANT_WEIGHTS = (0.50, 0.08, 0.08, 0.08, 0.06, 0.05, 0.05, 0.04, 0.02, 0.02, 0.02)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Kind:
     """A kind of merchant: how it is paid, how often, and what a payment there comes to.
 
@@ -75,7 +76,7 @@ _HOUR_WEIGHTS = (
 _HOURS_SHARE = (0.25, 0.40, 0.27, 0.08)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Merchants:
     """The merchants, as columns, ordered by country; `shops[country][kind]` lists their numbers.
 
@@ -93,7 +94,7 @@ class Merchants:
     shops: tuple[tuple[tuple[int, ...], ...], ...]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Customers:
     """The customers, as columns: where they live, how often, when, where and how much they pay."""
 
@@ -107,7 +108,7 @@ class Customers:
     second_device_share: Reals
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Town:
     """All that stays as it is."""
 

@@ -40,11 +40,12 @@ from shroff.models.model_contributions import NUMERIC, name_of, steps, units_of
 from shroff.project.definitions import Definitions
 from shroff.project.policy import Policy, outcome
 from shroff.rules.definitions import Rule
+from shroff.runtime.values import frozen
 
 Variable = FeatureValue | ThisField
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Counterfactual:
     """One value that would give another outcome, the nearest one.
 
@@ -65,7 +66,7 @@ class Counterfactual:
     crossed: float
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Asked:
     """A rule whose answer may change: its condition reads nothing but features, fields and the score."""
 

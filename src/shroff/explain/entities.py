@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Final
 
 from msgspec.json import decode as from_json
@@ -23,6 +23,7 @@ from shroff.features.naive import Key
 from shroff.language.values import key_text
 from shroff.log.history import Records
 from shroff.project.definitions import Definitions
+from shroff.runtime.values import frozen
 from shroff.streams.log import DecisionRow, Log, Record
 
 __all__ = ["EntityLook", "KeyEvent", "KeyLinks", "KeyTotals", "Neighbour", "Timeline", "fields_of"]
@@ -35,7 +36,7 @@ NEIGHBOURS_MAX: Final = 50
 NEIGHBOURS_IN: Final = 4_096  # events of shared keys that are looked at, the newest
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class KeyEvent:
     """An event of a key, and what was decided of it, where it was: by which features of this entity, too."""
 
@@ -46,7 +47,7 @@ class KeyEvent:
     features: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Timeline:
     """Events of a key, newest first; every one of it behind the place `looked_to` and up to where was asked.
 
@@ -60,7 +61,7 @@ class Timeline:
     features_of: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Neighbour:
     """Another key of the same entity, and through which keys of other entities it is one; `events` share them.
 
@@ -73,7 +74,7 @@ class Neighbour:
     newest: KeyEvent
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class KeyLinks:
     """The neighbors of a key. `left_out` are shared keys that were not followed, since more than MANY others share
     them.
@@ -83,7 +84,7 @@ class KeyLinks:
     left_out: Sequence[tuple[str, str]]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class KeyTotals:
     """The events of a key, newest first; `is_whole` says that these are all that the log has."""
 

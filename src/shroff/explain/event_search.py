@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 from msgspec.json import decode as from_json
@@ -19,6 +18,7 @@ from shroff.events.summary import NAMES, label_of, summary_of
 from shroff.language.expression import ThisField
 from shroff.language.values import written_amount
 from shroff.project.definitions import Definitions
+from shroff.runtime.values import frozen
 from shroff.streams.log import Log, Record
 
 PLACES: Final = (
@@ -30,7 +30,7 @@ TEXT_MIN: Final = 3  # of a part of a text: of two signs almost every line has t
 _BLOCK: Final = 8_192
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PartFound:
     """Search results, newest first: events with the field that matched, and keys with entity, name and that field.
 

@@ -6,7 +6,7 @@ All of it from the log, by the definitions that were in force at the decision's 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from decimal import Decimal
 from functools import cache, partial
 from html import escape
@@ -31,10 +31,11 @@ from shroff.project.definitions import Definitions
 from shroff.project.dependency_hash import teller_of
 from shroff.project.scoring import LoadModel
 from shroff.rules.rule_text import condition, in_words
+from shroff.runtime.values import FrozenStruct, frozen
 from shroff.streams.log import DecisionRow, Log, LogReader
 
 
-class Usual(msgspec.Struct, frozen=True):
+class Usual(FrozenStruct):
     """A feature's values in earlier decisions of this entity."""
 
     count: int
@@ -43,7 +44,7 @@ class Usual(msgspec.Struct, frozen=True):
     highest: Scalar
 
 
-class FeatureLine(msgspec.Struct, frozen=True):
+class FeatureLine(FrozenStruct):
     """One feature of a decision. `key` is None if the event has no key of the entity."""
 
     name: str
@@ -54,7 +55,7 @@ class FeatureLine(msgspec.Struct, frozen=True):
     earlier: Usual | None
 
 
-class RuleLine(msgspec.Struct, frozen=True):
+class RuleLine(FrozenStruct):
     """One rule that checked the event. `result`: hit, hit in shadow, or no hit; `condition`: as it is written."""
 
     id: str
@@ -64,7 +65,7 @@ class RuleLine(msgspec.Struct, frozen=True):
     condition: str
 
 
-class Explanation(msgspec.Struct, frozen=True, omit_defaults=True):
+class Explanation(FrozenStruct, omit_defaults=True):
     """The explanation that `explain` adds to a decision; `model` where one scored the event."""
 
     features: list[FeatureLine]
@@ -72,7 +73,7 @@ class Explanation(msgspec.Struct, frozen=True, omit_defaults=True):
     model: ModelPart | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Explained:
     """A decision with its explanation. `reasons` are the model's, the largest first.
 
@@ -194,7 +195,7 @@ def first_reason(
     return None if asked.document["score"] is None else story.leading()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Asked:
     """A decision with what it is explained by. `keys` are those of its entities that features or fields are about."""
 

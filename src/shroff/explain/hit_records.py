@@ -21,6 +21,7 @@ from shroff.events.labels import VerdictInForce, counted_verdict
 from shroff.language.values import day_number, parse_decimal, parse_time, rescale_half_even
 from shroff.models.evaluation.exploration import RulePrecision, rule_precision
 from shroff.models.loader import LABEL_DELAY_MS
+from shroff.runtime.values import frozen
 
 if TYPE_CHECKING:
     from shroff.project.definitions import Definitions
@@ -35,7 +36,7 @@ _SLACK: Final = 20_000  # above which they are sorted out
 _MONEY: Final = "money"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class LabelOfHit:
     """Label of a hit's event."""
 
@@ -66,7 +67,7 @@ class HitEvent:
         return f"{self.event}/{self.id}"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RuleRecord:
     """Record of a rule since a moment: its mature hits by label, those without one as genuine; the others are immature.
 

@@ -29,7 +29,7 @@ from shroff.language.values import DAY_MS, key_text, show_decimal
 from shroff.log.columns.stored import LINES, LineReader, log_columns, outcomes_of
 from shroff.project.definitions import Definitions, computed_of
 from shroff.project.policy import OUTCOMES
-from shroff.runtime.memo import Fresh
+from shroff.runtime.values import Fresh, FrozenStruct
 from shroff.streams.log import Log
 
 OVER_MS: Final = 30 * DAY_MS  # where no aggregate links
@@ -82,7 +82,7 @@ class Hub(msgspec.Struct):
     keys: int
 
 
-class Ring(msgspec.Struct, frozen=True):
+class Ring(FrozenStruct):
     """Keys that are linked with each other, over any number of steps, in order; frauds and money of their events."""
 
     keys: tuple[str, ...]

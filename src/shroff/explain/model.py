@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any, Final
 
 import msgspec
@@ -39,6 +39,7 @@ from shroff.project.definitions import Definitions
 from shroff.project.dependency_hash import reasons_of, teller_of
 from shroff.project.policy import outcome
 from shroff.project.scoring import Scorer
+from shroff.runtime.values import FrozenStruct, frozen
 
 NUMERIC: Final = frozenset(["integer", "number", "money", "real", "duration"])
 ENOUGH: Final = 5  # fewer earlier values of an entity say nothing of what is normal for it
@@ -52,14 +53,14 @@ TREES_ONLY: Final = "The model is not a forest of trees, so only values that rul
 Earlier = Callable[[str], Sequence[PastDecision]]  # by entity
 
 
-class InputPart(msgspec.Struct, frozen=True):
+class InputPart(FrozenStruct):
     """The contribution of one input, where several use the same feature or field."""
 
     input: str
     contribution: float
 
 
-class ModelReason(msgspec.Struct, frozen=True, omit_defaults=True):
+class ModelReason(msgspec.Struct, omit_defaults=True, frozen=True):
     """Contribution of a feature or field to the margin. `inputs` where several inputs of the model are made of it.
 
     What follows `kind` is for pages, and no part of the document: `text` in its parts, what is true and what is
@@ -84,7 +85,7 @@ class ModelReason(msgspec.Struct, frozen=True, omit_defaults=True):
         return found | ({"inputs": msgspec.to_builtins(self.inputs)} if self.inputs else {})
 
 
-class ChangeLine(msgspec.Struct, frozen=True):
+class ChangeLine(FrozenStruct):
     """The nearest value of one feature or field that would give another outcome.
 
     `until` is the farthest value of that range; None if it is open-ended.
@@ -98,7 +99,7 @@ class ChangeLine(msgspec.Struct, frozen=True):
     text: str
 
 
-class PolicyLine(msgspec.Struct, frozen=True):
+class PolicyLine(FrozenStruct):
     """The policy step: rules and score to outcome; thresholds are None if policy.yaml has none."""
 
     review_at: float | None
@@ -108,7 +109,7 @@ class PolicyLine(msgspec.Struct, frozen=True):
     text: str
 
 
-class ModelPart(msgspec.Struct, frozen=True):
+class ModelPart(FrozenStruct):
     """The model's part of the decision, and the changes that would give another outcome.
 
     `base` is the mean margin; it and the contributions sum to `margin`, within 1e-5 of the sum of their sizes plus half
@@ -127,7 +128,7 @@ class ModelPart(msgspec.Struct, frozen=True):
     gives: str = LOG_ODDS
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ModelStory:
     """The model's part, with the reasons that join those of the rules; largest first."""
 
@@ -136,7 +137,7 @@ class ModelStory:
     is_calibrated: bool = False  # whether the score is the share of frauds among events like this
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Story:
     """Tells what the model made of one decision.
 
@@ -382,7 +383,7 @@ class Story:
         return ChangeLine(change.code, shown[0], shown[1], shown[2], change.outcome, text)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Range:
     """Typical range, in words; its ends where it is numeric; and if the value is in it."""
 

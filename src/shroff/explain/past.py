@@ -7,7 +7,6 @@ or customer their amounts are kept, with what a rule that hit compares them with
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final
 
@@ -37,6 +36,7 @@ from shroff.language.types import Type
 from shroff.language.values import DAY_MS, Value, parse_decimal, rescale_half_even
 from shroff.log.history import Records
 from shroff.project.definitions import Definitions
+from shroff.runtime.values import frozen
 from shroff.streams.log import Log, Record
 
 EARLIER_MAX: Final = 100  # of an entity's earlier decisions the latest ones are looked at: each is a place of the disk
@@ -46,7 +46,7 @@ REACH_MS: Final = 30 * DAY_MS  # of amounts
 _LIMITS: Final = frozenset(["<", "<=", ">", ">="])
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PastDecision:
     """A decided event: its fields, and the features that its decision shows, as values and as shown."""
 
@@ -220,7 +220,7 @@ def _read(name: str, shown: object, type_: Type, *, is_same: bool) -> Value:
 # ---- amounts
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Amount:
     """The amount of an event, and when it happened."""
 
@@ -228,7 +228,7 @@ class Amount:
     value: Decimal
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class AmountsBefore:
     """Amounts of one key up to a decision.
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from shroff.errors import UsageError, nearest
 from shroff.language.expression import FeatureValue, ItemFeature, Node, Score, aggregates, walk
+from shroff.runtime.values import frozen
 
 ENGINES: Final = ("online", "batch", "naive")
 
@@ -17,7 +17,7 @@ def score_name(event: str) -> str:
     return f"score of {event}"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Computed:
     """A named expression with the event types at which it is computed.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping as MappingOf
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final
 
 from shroff.errors import Problem, nearest
@@ -23,6 +23,7 @@ from shroff.language.names import DeclaredNames, Scope
 from shroff.language.types import NOTHING, Type
 from shroff.language.yaml.text import Node as YamlNode
 from shroff.language.yaml.text import Scalar
+from shroff.runtime.values import frozen
 
 CONSTANT: Final = "constant"
 LOOK: Final = "a look per event in the window"
@@ -30,7 +31,7 @@ LINKED_LOOK: Final = "a look per linked event"
 FOREVER: Final = "grows for ever"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Feature:
     """One declared feature. `events` are the event types at which it is defined."""
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import Any
 from weakref import WeakKeyDictionary
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,6 +19,7 @@ from shroff.language.expression import Aggregate, FeatureValue, ItemFeature, Ite
 from shroff.language.row import Reference
 from shroff.language.types import Type
 from shroff.language.values import Value
+from shroff.runtime.values import FrozenStruct
 
 
 @dataclass(slots=True, eq=False, weakref_slot=True)
@@ -46,7 +46,7 @@ def _room_of_texts(count: int) -> NDArray[Any]:
     return np.full(count + 1, "", object)
 
 
-class Coded(msgspec.Struct, frozen=True):
+class Coded(FrozenStruct):
     """A text column as indices into a dictionary; -1 for missing."""
 
     codes: NDArray[np.integer[Any]]

@@ -8,11 +8,10 @@ rule sees `since flag` is kept apart for that rule, since a hit empties it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from itertools import chain
 from typing import Any
 
-import msgspec
 from msgspec import structs
 
 from shroff.features.computed import Computed, score_name
@@ -37,9 +36,10 @@ from shroff.language.expression import (
     walk,
 )
 from shroff.language.types import BOOLEAN, INTEGER, REAL
+from shroff.runtime.values import FrozenStruct, frozen
 
 
-class Parts(msgspec.Struct, frozen=True):
+class Parts(FrozenStruct):
     """A condition in three: on the event alone, equalities kept as part of the key, and the rest."""
 
     where: Node | None
@@ -69,7 +69,7 @@ def _joined(parts: Iterable[Node]) -> Node | None:
     return joined
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SeriesKey:
     """One argument under one condition. If limited, values beyond 10^15 are ignored, as in sums.
 
@@ -82,7 +82,7 @@ class SeriesKey:
     is_operand: bool = False
 
 
-class GroupKey(msgspec.Struct, frozen=True):
+class GroupKey(FrozenStruct):
     """Properties that aggregates must share to share window state."""
 
     entity: str
@@ -96,7 +96,7 @@ class GroupKey(msgspec.Struct, frozen=True):
     via: Via | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Group:
     """Aggregates over one history. `asked_at` are the event types at which they are computed.
 
@@ -111,7 +111,7 @@ class Group:
     askers: Mapping[Aggregate, list[Computed]] = field(default_factory=dict, compare=False, repr=False)
 
 
-class Plan(msgspec.Struct, frozen=True):
+class Plan(FrozenStruct):
     """Groups by stage, and the values computed after each stage, in order."""
 
     groups: tuple[Group, ...]
@@ -245,7 +245,7 @@ def group_key(aggregate: Aggregate, stage: int, rule: str | None) -> GroupKey:
     return GroupKey(*where, pairs, stage, rule, is_look, aggregate.each_source, aggregate.via)
 
 
-class KeptValues(msgspec.Struct, frozen=True):
+class KeptValues(FrozenStruct):
     """Values of events that are computed only because state depends on them.
 
     Args:
@@ -279,7 +279,7 @@ def _is_ever_distinct(aggregate: Aggregate) -> bool:
     return query.state == "values" and query.is_ever
 
 
-class KernelPlan(msgspec.Struct, frozen=True):
+class KernelPlan(FrozenStruct):
     """A group in numbers: the kernel's plan, and the series whose columns it is fed, in order.
 
     Behind them it is fed `operands`, expressions over the event that asks, which looks read.

@@ -7,7 +7,6 @@ time is seen to once, however many processes look.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from itertools import islice
@@ -15,6 +14,7 @@ from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo
 
 from shroff.project.schedules import ALL, LAST, Schedule
+from shroff.runtime.values import frozen
 
 ON_TIME_MS: Final = 60_000  # a due time that is seen to within this was not missed
 AT_ONCE: Final = 100  # due times of one schedule that are seen to in one transaction
@@ -28,7 +28,7 @@ class ScheduleMark(NamedTuple):
     is_paused: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class DuePlan:
     """Due times up to now, and what happens to each.
 

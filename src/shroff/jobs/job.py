@@ -22,6 +22,7 @@ from msgspec.structs import replace
 
 from shroff.errors import RefusalError, covered
 from shroff.project.schedules import TIMEOUT_MS
+from shroff.runtime.values import FrozenStruct
 
 QUEUED: Final = "queued"
 RUNNING: Final = "running"
@@ -45,7 +46,7 @@ RESULT_BYTES_MAX: Final = 64 * 1024
 KEPT: Final = 500  # jobs that have ended; the oldest go
 
 
-class Job(msgspec.Struct, frozen=True):
+class Job(FrozenStruct):
     """One job.
 
     Args:

@@ -40,13 +40,14 @@ from shroff.models.registry import Registry
 from shroff.project.definitions import Definitions, computed_of, load_definitions
 from shroff.replay.compare import Segment, segments_of
 from shroff.runtime.contents import known_store
+from shroff.runtime.values import frozen
 from shroff.streams.lake import Objects, RetriedObjects
 from shroff.streams.log import PENDING, DecisionRow, FlagRow, HitRow, Kind, Record
 
 STEP: Final = 4_096  # events that are folded or decided at once
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Stage:
     """The partitions of an entity's keys, folded as one version of the project says."""
 
@@ -54,7 +55,7 @@ class Stage:
     entity: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ReplayPlan:
     """Arguments of every process: the location of the log and the computation. A value, which can be pickled.
 

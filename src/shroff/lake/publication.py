@@ -25,6 +25,7 @@ from msgspec.json import encode as to_json
 
 from shroff.errors import StateError, TransientError
 from shroff.lake.files import opened
+from shroff.runtime.values import FrozenStruct, frozen
 from shroff.streams.lake import RetriedObjects, damaged
 from shroff.streams.lake_manifest import File, LakeState, Manifest, Write, read_manifest
 
@@ -56,7 +57,7 @@ class TablesAwayError(TransientError):
     """Tables that are kept outside the lake, and cannot be reached or written. The lake itself goes on."""
 
 
-class TableNote(msgspec.Struct, frozen=True):
+class TableNote(FrozenStruct):
     """Note of a commit for the next one: the columns of the table, and their versions.
 
     Args:
@@ -73,7 +74,7 @@ class TableNote(msgspec.Struct, frozen=True):
         return [(found[mark], opened(objects, found[mark]).schema_arrow) for mark in sorted(found)]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TableHead:
     """The last commit of a table: its version, -1 where there is none, and how far each lake is."""
 
@@ -212,7 +213,7 @@ class _Manifests:
         return self._read[number]
 
 
-class _Progress(msgspec.Struct, frozen=True):
+class _Progress(FrozenStruct):
     """How far the tables of a lake are, the version at which each was seen, and why some stay behind."""
 
     manifest: int = 0

@@ -9,13 +9,12 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Final, Literal
-
-import msgspec
 
 from shroff.language.types import INTEGER, INTEGER_MAX, INTEGER_MIN, NAMES, REAL, UNITS_MAX, Type
 from shroff.language.values import Value
+from shroff.runtime.values import FrozenStruct, frozen
 
 # What is kept of a window: how many values there are, and of how many events; running sums, and sums of squares; the
 # least and the greatest value; the oldest and the youngest one; how often each value occurs; the values by rank. Of
@@ -23,7 +22,7 @@ from shroff.language.values import Value
 State = Literal["counts", "events", "sums", "squares", "extremes", "ends", "values", "ranks", "looks"]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class WindowView:
     """A window as an aggregate sees it."""
 
@@ -33,7 +32,7 @@ class WindowView:
     rank: tuple[int, int] = (0, 1)  # the q of a quantile
 
 
-class AggregateRow(msgspec.Struct, frozen=True):
+class AggregateRow(FrozenStruct):
     """Definition of one aggregate."""
 
     name: str

@@ -22,8 +22,6 @@ from operator import eq
 from typing import Any, Final
 from zoneinfo import ZoneInfo, available_timezones
 
-import msgspec
-
 from shroff.language.types import WIDE_MAX, WIDE_MIN, Type
 from shroff.language.values import (
     DAY_MS,
@@ -39,6 +37,7 @@ from shroff.language.values import (
     to_real,
     with_point,
 )
+from shroff.runtime.values import FrozenStruct
 
 Options = tuple[str | int, ...]
 TEXT_LENGTH_MAX: Final = 65_536  # characters of a text that `join` or `replace` makes; a field holds as many bytes
@@ -58,7 +57,7 @@ _QUARTERS_SINCE_S: Final = 94_694_400  # 1973-01-01
 _PREFIX_MAX, _PREFIX_WEIGHT, _BONUS_FROM = 4, 0.1, 0.7  # of Winkler's bonus for names that begin alike
 
 
-class Signature(msgspec.Struct, frozen=True):
+class Signature(FrozenStruct):
     """How a call is to be carried out: result, the type each argument is brought to, literal options."""
 
     type: Type

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import repeat
 from typing import Any, Final
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -21,6 +20,7 @@ from shroff.language.lookups.table import IntervalTable
 from shroff.language.row import COMPARISONS, DatedRows, Reference, lenient, value_function
 from shroff.language.types import INTEGER_MAX, WIDE_MAX, WIDE_MIN, Type
 from shroff.language.values import DAY_MS, HOUR_MS, Value, in_share, key_text, to_real
+from shroff.runtime.values import FrozenStruct
 
 Array = NDArray[Any]
 _EMPTY: Final[dict[str, Any]] = {"text": "", "choice": "", "real": 0.0, "boolean": False}
@@ -31,7 +31,7 @@ _LEAVES: Final = frozenset(
 )
 
 
-class Column(msgspec.Struct, frozen=True):
+class Column(FrozenStruct):
     """Values of one type; `valid` is False where a value is missing."""
 
     values: Array
@@ -79,7 +79,7 @@ def _objects(values: Iterable[Any]) -> Array:
     return array
 
 
-class ColumnSource(msgspec.Struct, frozen=True):
+class ColumnSource(FrozenStruct):
     """Columns for an expression's leaves, for `count` rows."""
 
     count: int

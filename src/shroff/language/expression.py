@@ -16,12 +16,13 @@ import msgspec
 from shroff.language.aggregates import AGGREGATES
 from shroff.language.types import Type
 from shroff.language.values import Value
+from shroff.runtime.values import FrozenStruct
 
 if TYPE_CHECKING:
     from shroff.language.columns import Column
 
 
-class Literal(msgspec.Struct, frozen=True):
+class Literal(FrozenStruct):
     """A value that is written out; None is `missing`."""
 
     type: Type
@@ -31,7 +32,7 @@ class Literal(msgspec.Struct, frozen=True):
 ORIGINAL_AMOUNT: Final = "original"  # the function, and what stands behind an amount's name in the field that it reads
 
 
-class ThisField(msgspec.Struct, frozen=True):
+class ThisField(FrozenStruct):
     """A field of the event being decided; with `event`, of events of that type only (`payment.amount`)."""
 
     type: Type
@@ -39,21 +40,21 @@ class ThisField(msgspec.Struct, frozen=True):
     event: str | None = None
 
 
-class ItemField(msgspec.Struct, frozen=True):
+class ItemField(FrozenStruct):
     """A field of the event that an aggregate looks at; `of.amount` is the labeled event's."""
 
     type: Type
     name: str
 
 
-class FeatureValue(msgspec.Struct, frozen=True):
+class FeatureValue(FrozenStruct):
     """A feature at the event being decided."""
 
     type: Type
     name: str
 
 
-class ItemFeature(msgspec.Struct, frozen=True):
+class ItemFeature(FrozenStruct):
     """The value that a feature had when the aggregated event was computed (`f of E`)."""
 
     type: Type
@@ -64,14 +65,14 @@ Path = tuple[str | int, ...]  # to a value of a line: names of objects, indices 
 ITEM: Final = -1  # the index of the item that a mapping with `each` reads
 
 
-class RowValue(msgspec.Struct, frozen=True):
+class RowValue(FrozenStruct):
     """A column of the line that is mapped, by its path; text or missing."""
 
     type: Type
     path: Path
 
 
-class Score(msgspec.Struct, frozen=True):
+class Score(FrozenStruct):
     """The model's calibrated probability, missing without a model."""
 
     type: Type
@@ -80,7 +81,7 @@ class Score(msgspec.Struct, frozen=True):
 VIA_UP_TO: Final = 50  # keys that a link value connects, where nothing else is written
 
 
-class Via(msgspec.Struct, frozen=True):
+class Via(FrozenStruct):
     """What links keys of an entity: equal values of an expression over events of a type (`via payment.device`).
 
     A value that more than `up_to` keys have in the window links none of them.
@@ -92,7 +93,7 @@ class Via(msgspec.Struct, frozen=True):
     up_to: int = VIA_UP_TO
 
 
-class Aggregate(msgspec.Struct, frozen=True):
+class Aggregate(FrozenStruct):
     """A function over the earlier events of one type and one key.
 
     `argument` and `condition` read the aggregated event (ItemField, ItemFeature); the
@@ -117,7 +118,7 @@ class Aggregate(msgspec.Struct, frozen=True):
     via: Via | None = None  # over the events that share a value with those of the key, instead of the key's own
 
 
-class Convert(msgspec.Struct, frozen=True):
+class Convert(FrozenStruct):
     """The same value in another type: more decimal places, or the nearest float."""
 
     type: Type
@@ -131,7 +132,7 @@ def unconverted(node: Node) -> Node:
     return node
 
 
-class Arithmetic(msgspec.Struct, frozen=True):
+class Arithmetic(FrozenStruct):
     """`+ - *` of one type, or `/`. Exact operands of `/` have equal decimal places."""
 
     type: Type
@@ -140,19 +141,19 @@ class Arithmetic(msgspec.Struct, frozen=True):
     right: Node
 
 
-class Negative(msgspec.Struct, frozen=True):
+class Negative(FrozenStruct):
     type: Type
     operand: Node
 
 
-class Compare(msgspec.Struct, frozen=True):
+class Compare(FrozenStruct):
     type: Type
     operator: str
     left: Node
     right: Node
 
 
-class Logic(msgspec.Struct, frozen=True):
+class Logic(FrozenStruct):
     """`and` or `or`, three-valued."""
 
     type: Type
@@ -161,23 +162,23 @@ class Logic(msgspec.Struct, frozen=True):
     right: Node
 
 
-class Not(msgspec.Struct, frozen=True):
+class Not(FrozenStruct):
     type: Type
     operand: Node
 
 
-class IsMissing(msgspec.Struct, frozen=True):
+class IsMissing(FrozenStruct):
     type: Type
     operand: Node
 
 
-class InValues(msgspec.Struct, frozen=True):
+class InValues(FrozenStruct):
     type: Type
     operand: Node
     values: tuple[Node, ...]
 
 
-class InList(msgspec.Struct, frozen=True):
+class InList(FrozenStruct):
     """Whether a text stands in a list of the project, unexpired at the event's time.
 
     Inside an aggregate that is the aggregated event's, and the deciding one's where only `this` is read.
@@ -188,7 +189,7 @@ class InList(msgspec.Struct, frozen=True):
     list: str
 
 
-class Lookup(msgspec.Struct, frozen=True):
+class Lookup(FrozenStruct):
     """A column of a look-up table; missing if the key is not in it."""
 
     type: Type
@@ -197,7 +198,7 @@ class Lookup(msgspec.Struct, frozen=True):
     key: Node
 
 
-class Else(msgspec.Struct, frozen=True):
+class Else(FrozenStruct):
     """`left else right`: the value of `left`, or that of `right` where it is missing."""
 
     type: Type
@@ -205,13 +206,13 @@ class Else(msgspec.Struct, frozen=True):
     right: Node
 
 
-class When(msgspec.Struct, frozen=True):
+class When(FrozenStruct):
     type: Type
     value: Node
     condition: Node
 
 
-class Call(msgspec.Struct, frozen=True):
+class Call(FrozenStruct):
     """A function call. `options` holds literal arguments: places, zone, format."""
 
     type: Type
@@ -220,7 +221,7 @@ class Call(msgspec.Struct, frozen=True):
     options: tuple[str | int, ...] = ()
 
 
-class ModelScore(msgspec.Struct, frozen=True, eq=False):
+class ModelScore(FrozenStruct, eq=False):
     """Score of one model for the event being decided; no text can write it.
 
     `inputs` is what the model reads, in its order. `score` makes the column of scores
@@ -250,7 +251,7 @@ class ModelScore(msgspec.Struct, frozen=True, eq=False):
         return self.type, self.model, self.digest, self.inputs
 
 
-class InShare(msgspec.Struct, frozen=True):
+class InShare(FrozenStruct):
     """Whether a key is in a share of all keys, by a hash of it and a name; false without a key.
 
     No text can write it.

@@ -64,6 +64,7 @@ from shroff.language.expression import (
 from shroff.language.printer import text_of
 from shroff.language.types import Type
 from shroff.language.values import DAY_MS, HOUR_MS, MINUTE_MS, Value, rescale_half_even, show, show_decimal
+from shroff.runtime.values import FrozenStruct
 
 __all__ = [
     "IS",
@@ -113,7 +114,7 @@ _NEAR_M: Final = 10_000  # below, a distance is told by tenths of a kilometer
 _SHORT_DIGITS: Final = 4
 
 
-class Wording(msgspec.Struct, frozen=True):
+class Wording(FrozenStruct):
     """Text around a value.
 
     `one` replaces `after` where the value is 1. A share is told in percent, a mean of money as money, and by `clock` an
@@ -138,7 +139,7 @@ class Wording(msgspec.Struct, frozen=True):
         return self.name or (self.before.removesuffix(": ") or self.after).strip()
 
 
-class ValueWording(msgspec.Struct, frozen=True):
+class ValueWording(FrozenStruct):
     """Tells values of expressions to people.
 
     Args:

@@ -7,10 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
 from typing import Final, NoReturn
-
-import msgspec
 
 from shroff.errors import nearest
 from shroff.language import syntax
@@ -31,6 +28,7 @@ from shroff.language.types import (
     number,
 )
 from shroff.language.values import check_real, parse_decimal, parse_duration, parse_time, quoted, show_time
+from shroff.runtime.values import FrozenStruct, frozen
 
 _OF_HASHED: Final = (
     "Compare it with a hashed field, or write the values into a list and ask 'in lists.NAME': they are hashed there. "
@@ -55,7 +53,7 @@ class TypeTextError(ValueError):
     """A text that is not a type; the message says what is."""
 
 
-class Bound(msgspec.Struct, frozen=True):
+class Bound(FrozenStruct):
     """One bound of a field, such as `> 0`: the sign, and the limit in stored units."""
 
     sign: str
@@ -81,7 +79,7 @@ class Bound(msgspec.Struct, frozen=True):
         return self.limit + (1 if self.is_lower else -1)
 
 
-class Bounds(msgspec.Struct, frozen=True):
+class Bounds(FrozenStruct):
     """Allowed values of a field, from `least` to `most`, both inclusive.
 
     >>> str(parse_field_type("integer >= 1 and < 5", money_places=2).bounds)
@@ -96,7 +94,7 @@ class Bounds(msgspec.Struct, frozen=True):
         return " and ".join(end.words for end in self.ends)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FieldType:
     """Type of a field in events.yaml, with its marks and bounds."""
 

@@ -12,13 +12,13 @@ from functools import partial
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-import msgspec
 from msgspec.structs import replace
 
 from shroff.language import calls
 from shroff.language.calls import Make, Signature
 from shroff.language.types import BOOLEAN, INTEGER, REAL, TEXT, TIME, Type, money, number
 from shroff.language.values import DAY_MS, HOUR_MS, MINUTE_MS
+from shroff.runtime.values import FrozenStruct
 
 
 class SignatureError(Exception):
@@ -29,7 +29,7 @@ class SignatureError(Exception):
         super().__init__(message)
 
 
-class Argument(msgspec.Struct, frozen=True):
+class Argument(FrozenStruct):
     """An argument as known when a call is checked."""
 
     type: Type
@@ -40,7 +40,7 @@ class Argument(msgspec.Struct, frozen=True):
 Sign = Callable[[tuple[Argument, ...], int], Signature]
 
 
-class Function(msgspec.Struct, frozen=True):
+class Function(FrozenStruct):
     """`sign` checks a call; `make` gives the function of values for one checked call.
 
     `form`, `meaning` and `example` are what the reference and hints show.

@@ -9,18 +9,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from inspect import cleandoc
 from typing import Final
 
-import msgspec
+from shroff.runtime.values import FrozenStruct, frozen
 
 TEXT: Final = "string"
 NUMBER: Final = "number"
 TRUTH: Final = "boolean"
 
 
-class One(msgspec.Struct, frozen=True):
+class One(FrozenStruct):
     """One scalar value.
 
     Every scalar is text until its field types it; `kinds` says what a plain one may look
@@ -35,14 +34,14 @@ class One(msgspec.Struct, frozen=True):
     may_be_empty: bool = False
 
 
-class Many(msgspec.Struct, frozen=True):
+class Many(FrozenStruct):
     """A list of one shape."""
 
     what: str
     item: Shape
 
 
-class Either(msgspec.Struct, frozen=True):
+class Either(FrozenStruct):
     """A value in one of several shapes."""
 
     shapes: tuple[Shape, ...]
@@ -52,7 +51,7 @@ class Either(msgspec.Struct, frozen=True):
         return ", or ".join(shape.what for shape in self.shapes)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class MappingShape:
     """A mapping: fixed keys, and perhaps names of the user's own.
 
@@ -77,7 +76,7 @@ class MappingShape:
         return tuple(key.name for key in self.keys if key.is_required)
 
 
-class Late(msgspec.Struct, frozen=True):
+class Late(FrozenStruct):
     """A shape that is made when it is first asked for: that of settings which an installed adapter declares.
 
     `make` gives the same object each time. Raises: UsageError where the declaration cannot be had.
@@ -93,7 +92,7 @@ class Late(msgspec.Struct, frozen=True):
 Shape = One | Many | Either | MappingShape | Late
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Key:
     """One key: its meaning in full sentences, and the shape of its value; None if not supported yet."""
 
@@ -105,7 +104,7 @@ class Key:
     examples: tuple[str, ...] = ()
 
 
-class Required(msgspec.Struct, frozen=True):
+class Required(FrozenStruct):
     """The shape of a key that must be there, for `mapping_shape`."""
 
     shape: Shape | None

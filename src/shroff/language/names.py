@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final
 
-import msgspec
-
 from shroff.language.types import Type
+from shroff.runtime.values import FrozenStruct, frozen
 
 TABLE_KINDS: Final = ("prefix", "suffix", "network")  # of keys that hold many values
 
 
-class TableShape(msgspec.Struct, frozen=True):
+class TableShape(FrozenStruct):
     """A look-up table: the type of its key and of each other column.
 
     `since` is the column that says from which time on a row is valid, which is none of the others; empty without one.
@@ -28,7 +27,7 @@ class TableShape(msgspec.Struct, frozen=True):
     paths: Mapping[str, str] = {}
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class DeclaredNames:
     """The names that a project declares, as far as expressions see them.
 
@@ -53,7 +52,7 @@ class DeclaredNames:
         return f"{name} reads {field!r}, which is not a field of {' or '.join(events)}."
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Scope:
     """Context of an expression: the names that it may read.
 

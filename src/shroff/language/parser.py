@@ -14,8 +14,6 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-import msgspec
-
 from shroff.language.syntax import (
     Binary,
     DottedName,
@@ -35,6 +33,7 @@ from shroff.language.syntax import (
     WordLiteral,
 )
 from shroff.language.values import parse_duration
+from shroff.runtime.values import FrozenStruct
 
 LENGTH_MAX: Final = 2_000
 DEPTH_MAX: Final = 40
@@ -58,7 +57,7 @@ _COMPARISONS: Final = frozenset(["==", "!=", "<", "<=", ">", ">="])
 _MODIFIERS: Final = frozenset(["over", "delayed", "including", "matching", "since", "of"])
 
 
-class Token(msgspec.Struct, frozen=True):
+class Token(FrozenStruct):
     kind: str
     text: str
     start: int

@@ -10,10 +10,8 @@ import math
 import operator
 from bisect import bisect_right
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Final
-
-import msgspec
 
 from shroff.language import expression as typed
 from shroff.language.calls import Signature
@@ -22,11 +20,12 @@ from shroff.language.functions import FUNCTIONS
 from shroff.language.lookups.table import IntervalTable
 from shroff.language.types import WIDE_MAX, WIDE_MIN, Type
 from shroff.language.values import Value, in_share, key_text, to_real
+from shroff.runtime.values import FrozenStruct, frozen
 
 Evaluate = Callable[[Any], Any]
 
 
-class DatedRows(msgspec.Struct, frozen=True):
+class DatedRows(FrozenStruct):
     """The rows of one key of a table by time: each is valid from its time on, until the next one is."""
 
     times: tuple[int, ...]  # in ms, ascending
@@ -56,7 +55,7 @@ _EXACT: Final[dict[str, Callable[[int, int], int]]] = {"+": operator.add, "-": o
 _NO_ENTRIES: Final[Mapping[str, int | None]] = {}
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Reference:
     """Reference data of expressions: lists (value to expiry, None without an end) and tables."""
 
@@ -85,7 +84,7 @@ def compile_row(
     return _Compiler(leaf, reference or Reference(), time, this_time, strict).compile(node)
 
 
-class _Compiler(msgspec.Struct, frozen=True):
+class _Compiler(FrozenStruct):
     leaf: Callable[[Node], Evaluate]
     reference: Reference
     time: Evaluate | None

@@ -6,7 +6,7 @@ not known here; `checker` turns this tree into a typed one.
 
 from __future__ import annotations
 
-import msgspec
+from shroff.runtime.values import FrozenStruct
 
 
 class ExpressionError(Exception):
@@ -21,7 +21,7 @@ class SpoiledError(ExpressionError):
     """An expression that reads a feature with a mistake of its own, where that one is reported."""
 
 
-class Span(msgspec.Struct, frozen=True):
+class Span(FrozenStruct):
     start: int
     end: int
 

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from typing import Final
 
-import msgspec
+from shroff.runtime.values import FrozenStruct
 
 PLACES_MAX: Final = 12
 NUMBER_PLACES: Final = 6
@@ -48,7 +48,7 @@ PLACES: Final = {  # of currencies that have not 2
 ORIGINAL_PLACES: Final = 4  # the most that a currency has
 
 
-class Type(msgspec.Struct, frozen=True):
+class Type(FrozenStruct):
     """One type. `places` is the number of decimals of a number or money value.
 
     `hashing` is of texts: HASHED where a value stands for another by its keyed hash, JOINED where such ones are in it.

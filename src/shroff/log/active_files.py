@@ -22,6 +22,7 @@ from shroff.project.file_kinds import added_files
 from shroff.project.parse_cache import ReadOnce
 from shroff.project.scoring import LoadModel
 from shroff.project.settings.systems import Systems
+from shroff.runtime.values import frozen
 from shroff.streams.log import Log, LogReader, Offset, Outbox, Record
 
 ACTIVE: Final = "active"  # among the sources of offsets
@@ -53,7 +54,7 @@ def _kept(files: tuple[tuple[str, str], ...], load_model: LoadModel | None) -> D
     return load_definitions(dict(files), load_model=load_model, read=_READ).or_raise()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FileDifference:
     """A file, or a setting of shroff.yaml, that is not active as it is. A text is None where nothing is kept of it.
 

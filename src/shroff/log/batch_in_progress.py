@@ -12,7 +12,6 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Final
 
-import msgspec
 import numpy as np
 
 from shroff.engine.step import Effects, SequencedBatch, SequencedEvent
@@ -30,6 +29,7 @@ from shroff.log.history import label_id, label_key, waiting_body, waiting_label
 from shroff.log.lateness import too_late
 from shroff.log.prepared import DECIDED, DUPLICATE, LATE, REFUSED, TAKEN, UNTAKEN, WAITING, Answer, Prepared, RunAnswers
 from shroff.log.state.fold import Folded
+from shroff.runtime.values import FrozenStruct
 from shroff.streams.log import (
     Batch,
     DecisionRow,
@@ -44,7 +44,7 @@ from shroff.streams.log import (
 from shroff.streams.log_columns import RecordColumns
 
 
-class _Early(msgspec.Struct, frozen=True):
+class _Early(FrozenStruct):
     """A label of this batch whose event has not arrived, and how the log keeps it if none does."""
 
     label: LabelInput

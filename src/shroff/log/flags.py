@@ -8,7 +8,7 @@ nothing has to be kept in step.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from threading import Lock
 from typing import Final
 
@@ -16,6 +16,7 @@ import msgspec
 
 from shroff.engine.stored import stored
 from shroff.events.labels import VerdictInForce
+from shroff.runtime.values import frozen
 from shroff.streams.log import PENDING, FlagRow, Log, LogReader, Record
 
 ACCURATE: Final = "ACCURATE_PREDICTION"
@@ -23,7 +24,7 @@ FALSE_ALARM: Final = "FALSE_ALARM"
 ACCURACY: Final = {"fraud": ACCURATE, "genuine": FALSE_ALARM}
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class JudgedFlag:
     """A flag with its accuracy and the time of that: when the active label became known, or the flag was raised."""
 

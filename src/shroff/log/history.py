@@ -27,6 +27,7 @@ from shroff.language.yaml import text as yamltext
 from shroff.log.prepared import typed_id
 from shroff.runtime.contents import check_stored
 from shroff.runtime.texts import edit_of
+from shroff.runtime.values import FrozenStruct
 from shroff.streams.log import DecisionRow, Log, LogReader, Record, WaitingLabel
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ class _StoredLabel(msgspec.Struct, omit_defaults=True):
     reason: str | None = None
 
 
-class Said(msgspec.Struct, frozen=True):
+class Said(FrozenStruct):
     """Parts of a label's body that identify a repeated label, whenever it became known."""
 
     verdict: str
@@ -232,7 +233,7 @@ def waiting_label(body: bytes, money_places: int) -> LabelInput:
         raise damaged("a waiting label", error) from None
 
 
-class ListedWaiting(msgspec.Struct, frozen=True):
+class ListedWaiting(FrozenStruct):
     """A waiting label for a list. `event` is only a type where it waits for an event with the values of `unique`."""
 
     event: str

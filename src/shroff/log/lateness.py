@@ -21,13 +21,14 @@ from shroff.events.event import Event, time_text
 from shroff.features.online.engine import Lateness
 from shroff.language.values import DAY_MS, parse_time, show_duration
 from shroff.project.definitions import Definitions
+from shroff.runtime.values import FrozenStruct
 from shroff.streams.log import Log, LogReader, Record
 
 _MARK: Final = b'"watermark":{'
 _RANGES_MAX: Final = 64
 
 
-class SetBack(msgspec.Struct, frozen=True):
+class SetBack(FrozenStruct):
     """A watermark set back: to `at`, from `was`, for a reason. `beyond` are the times of all events after `at`."""
 
     at: str
@@ -44,7 +45,7 @@ class _Body(msgspec.Struct):
     watermark: SetBack
 
 
-class Holder(msgspec.Struct, frozen=True):
+class Holder(FrozenStruct):
     """The newest event beyond a time, such as `payment/p-1`, its place, and the newest time that is not beyond.
 
     `beyond` are the times of all events beyond it, as ranges.

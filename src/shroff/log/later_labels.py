@@ -8,10 +8,9 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import Final
 
-import msgspec
-
 from shroff.events.event import time_text
 from shroff.language.values import DAY_MS
+from shroff.runtime.values import FrozenStruct
 from shroff.streams.log import Log, LogReader, Record
 
 _LOOKED_AT: Final = 256  # places, for the next event
@@ -22,7 +21,7 @@ CORRECT: Final = (
 )
 
 
-class LaterLabel(msgspec.Struct, frozen=True):
+class LaterLabel(FrozenStruct):
     """Number of labels that become known after a time; the last one, with its event."""
 
     count: int

@@ -8,26 +8,26 @@ under a source name of its own, where it had been read to and when that was forg
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final
 
 import msgspec
 from msgspec.json import encode as to_json
 
 from shroff.errors import UsageError, nearest
+from shroff.runtime.values import FrozenStruct, frozen
 from shroff.streams.log import Batch, Log, Offset, Outbox, kept_offset
 
 NOTHING: Final = ""  # the offset of a part that was forgotten
 
 
-class Forgotten(msgspec.Struct, frozen=True):
+class Forgotten(FrozenStruct):
     """A forgotten read position, and when it was reset, in UTC milliseconds."""
 
     offset: str
     at_ms: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PartRead:
     """A part of a source with its read position (empty if unread or reset) and its backlog.
 

@@ -8,12 +8,13 @@ from typing import Final
 
 from shroff.log.history import Control
 from shroff.rules.texts import rule_texts, tag_of
+from shroff.runtime.values import frozen
 from shroff.streams.log import Log
 
 FOLDER: Final = "rules/"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class VersionOfRule:
     """A version of a rule, from a sequence number on. Its text is empty if the rule was removed.
 

@@ -11,8 +11,6 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Final
 
-import msgspec
-
 from shroff.errors import InputError, Problem
 from shroff.events.labels import LabelEvent, LogEvent, VerdictInForce, in_force
 from shroff.events.validation import EventValidator
@@ -34,6 +32,7 @@ from shroff.rules.definitions import Rule, RuleTest
 from shroff.rules.rule_text import condition, in_words
 from shroff.rules.silences import rule_of
 from shroff.runtime.texts import Printed, many, problem_text, table
+from shroff.runtime.values import FrozenStruct
 
 SECONDS_MAX: Final = 5.0  # for the tests of one rule that somebody waits for
 
@@ -128,7 +127,7 @@ class _Watched(Mapping[str, int | None]):
         return len(self._entries)
 
 
-class _Passed(msgspec.Struct, frozen=True):
+class _Passed(FrozenStruct):
     """A passed test run, with the values looked up in lists, by list."""
 
     definitions: Definitions
@@ -155,7 +154,7 @@ class _Passed(msgspec.Struct, frozen=True):
         )
 
 
-class TestResult(msgspec.Struct, frozen=True):
+class TestResult(FrozenStruct):
     """A rule test, with its failure if any."""
 
     __test__ = False  # pytest would take it for tests

@@ -10,13 +10,14 @@ from msgspec.json import encode as to_json
 
 from shroff.events.intake import Intake
 from shroff.events.mapping import Unmatched
+from shroff.runtime.values import FrozenStruct
 from shroff.streams.log import Batch, Log, Offset, Outbox, kept_offset
 from shroff.streams.source import Taken
 
 UNMATCHED: Final = "unmatched"  # among the sources of offsets
 
 
-class PassedOver(msgspec.Struct, frozen=True):
+class PassedOver(FrozenStruct):
     """Number of lines of an unmatched file, and when it was read."""
 
     lines: int

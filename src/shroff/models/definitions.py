@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final
-
-import msgspec
 
 from shroff.language.expression import Node
 from shroff.runtime.entry_points import LEARNERS as LEARNER_ENTRIES
 from shroff.runtime.entry_points import installed
+from shroff.runtime.values import FrozenStruct, frozen
 
 LEARNERS: Final = ("xgboost", "forest", "lightgbm", "logistic", "isolation")
 
@@ -20,14 +19,14 @@ def learners(name: str) -> tuple[str, ...]:
     return LEARNERS if name in LEARNERS else (*LEARNERS, *installed(LEARNER_ENTRIES))
 
 
-class ModelInput(msgspec.Struct, frozen=True):
+class ModelInput(FrozenStruct):
     """One model input: its text with patterns resolved, and its typed expression over `this`."""
 
     name: str
     node: Node
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Split:
     """Windows of time, each behind the other: train, then a gap in which labels come, then test."""
 
@@ -37,14 +36,14 @@ class Split:
     folds: int
 
 
-class DailyCapacity(msgspec.Struct, frozen=True):
+class DailyCapacity(FrozenStruct):
     """Number of an entity's keys that people can review per day."""
 
     entity: str
     k: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ModelGate:
     """Limits of a metric for promotion. None: no limit."""
 
@@ -57,7 +56,7 @@ class ModelGate:
     by: tuple[str, ...] = ()  # the slices whose segments are compared
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ModelSettings:
     """The model of one event type, as model.yaml has it. `parameters` and further keys have the loader's defaults."""
 

@@ -18,6 +18,7 @@ from msgspec.json import encode as to_json
 
 from shroff.errors import Problem
 from shroff.events.formats.encodings import doubled_key
+from shroff.runtime.values import FrozenStruct
 
 FILE: Final = "models/in_force.json"
 ID: Final = r"^[a-z0-9][a-z0-9-]{0,63}$"  # of a model: the name of its folder
@@ -31,14 +32,14 @@ Digest = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$")]
 Share = Annotated[float, msgspec.Meta(gt=0, le=1)]
 
 
-class Named(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Named(FrozenStruct, forbid_unknown_fields=True):
     """A model with the hash of its manifest."""
 
     id: Id
     digest: Digest
 
 
-class Waiver(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+class Waiver(FrozenStruct, forbid_unknown_fields=True, omit_defaults=True):
     """A waived gate, with the name of the promoter and the reason.
 
     `limit` is the failed limit, in words; old files have none.
@@ -50,7 +51,7 @@ class Waiver(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     limit: str = ""
 
 
-class Promotion(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+class Promotion(FrozenStruct, forbid_unknown_fields=True, omit_defaults=True):
     """A promotion to champion: when, by whom, and the waived gates."""
 
     id: Id
@@ -60,7 +61,7 @@ class Promotion(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_de
     waived: tuple[Waiver, ...] = ()
 
 
-class Challenger(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Challenger(FrozenStruct, forbid_unknown_fields=True):
     """A model that scores a share of the keys of the entity `by` instead of the champion."""
 
     id: Id
@@ -69,7 +70,7 @@ class Challenger(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     by: str
 
 
-class InForce(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+class InForce(FrozenStruct, forbid_unknown_fields=True, omit_defaults=True):
     """The models of one event type. `previous` are the champions before this one, the latest last."""
 
     champion: Promotion | None = None

@@ -11,7 +11,6 @@ from collections.abc import Iterable, Iterator
 from fnmatch import fnmatchcase
 from typing import Final
 
-import msgspec
 from msgspec.structs import replace
 
 from shroff.errors import Problem, nearest
@@ -39,6 +38,7 @@ from shroff.language.yaml.text import Node as YamlNode
 from shroff.language.yaml.text import Scalar
 from shroff.models.definitions import ModelInput
 from shroff.models.keys import ALL
+from shroff.runtime.values import FrozenStruct
 
 # What no expression looks like: a star right after the point, or at the end.
 _PATTERN: Final = re.compile(r"([a-z][a-z0-9_]*)\.(\*[a-z0-9_]*|[a-z0-9_]+\*)")
@@ -47,7 +47,7 @@ _BY_DEFAULT: Final = frozenset(["integer", "number", "money", "real", "duration"
 _SLICED: Final = frozenset(["text", "choice", "boolean", "integer"])
 
 
-class InputSource(msgspec.Struct, frozen=True):
+class InputSource(FrozenStruct):
     """Position of a model input in the file, and whether a pattern selected it."""
 
     place: Scalar

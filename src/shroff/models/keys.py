@@ -8,8 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
-import msgspec
-
 from shroff.language.keys import (
     ANY,
     DECIMAL,
@@ -35,6 +33,7 @@ from shroff.language.keys import (
 from shroff.models.definitions import LEARNERS
 from shroff.runtime.entry_points import METRICS as METRIC_ENTRIES
 from shroff.runtime.entry_points import installed
+from shroff.runtime.values import FrozenStruct
 
 CALIBRATIONS: Final = ("auto", "isotonic", "platt", "none")
 REQUIRED: Final = "required"
@@ -45,7 +44,7 @@ FAIRNESS: Final = "fairness"
 # ---- metrics
 
 
-class Metric(msgspec.Struct, frozen=True):
+class Metric(FrozenStruct):
     """Something that a gate can ask.
 
     Args:
@@ -279,7 +278,7 @@ GATES: Final = gate_keys()
 # ---- learners
 
 
-class LearnerParameter(msgspec.Struct, frozen=True):
+class LearnerParameter(FrozenStruct):
     """A number that a learner takes. `low` and `high` are both in, unless `is_above`: then `low` is not."""
 
     name: str

@@ -19,7 +19,6 @@ from 0, for LightGBM too.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Final, Protocol
 
@@ -37,6 +36,7 @@ from shroff.models.trees.isolation import forest_of_isolation
 from shroff.models.trees.lightgbm import forest_of_lightgbm
 from shroff.models.trees.linear import Linear, linear_of, margins_of_linear, parts_of
 from shroff.models.trees.xgboost import forest_of_xgboost
+from shroff.runtime.values import frozen
 
 XGBOOST: Final = "xgboost"
 LIGHTGBM: Final = "lightgbm"
@@ -114,7 +114,7 @@ class _Body(Protocol):
     def cuts(self) -> Cuts | None: ...
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Trees:
     inputs: tuple[InputColumn, ...]
     forest: Forest
@@ -134,7 +134,7 @@ class _Trees:
         return Cuts(cuts_of(self.forest, len(self.inputs)), self.forest.is_single_input)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Regression:
     inputs: tuple[InputColumn, ...]
     linear: Linear

@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
-import msgspec
-
 from shroff.errors import Problem, nearest
 from shroff.events.definitions import Events, EventType
 from shroff.features.definitions import FeatureTypes
@@ -39,6 +37,7 @@ from shroff.models.keys import (
     metric_of,
     parameters_of,
 )
+from shroff.runtime.values import FrozenStruct
 
 LABEL_DELAY_MS: Final = 7 * DAY_MS
 TRAIN_MS: Final = 28 * DAY_MS
@@ -66,7 +65,7 @@ _NEEDS: Final = {
 }
 
 
-class ModelContext(msgspec.Struct, frozen=True):
+class ModelContext(FrozenStruct):
     """Context in which model.yaml is read.
 
     Args:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Final, Protocol, runtime_checkable
 
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 
 from shroff.errors import UsageError
 from shroff.models.learners.filed import Values
+from shroff.runtime.values import FrozenStruct, frozen
 
 Floats = NDArray[np.float64]
 
@@ -32,7 +32,7 @@ _WAY_OUT: Final = (
 RUN: Final = "run"  # of a manifest: what is another each time the same is learnt
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class InputColumn:
     """One input of a model as its manifest has it: `number`, or `category` with the texts that it knows, in order.
 
@@ -69,7 +69,7 @@ class Model(Protocol):
         """The calibrated probability of each row, rounded half-even to six places."""
 
 
-class Cuts(msgspec.Struct, frozen=True):
+class Cuts(FrozenStruct):
     """Split values of each input, ascending: between two neighbors, the result is constant.
 
     Args:

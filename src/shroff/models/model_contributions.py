@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -14,6 +13,7 @@ from shroff.language.types import Type
 from shroff.models.learners.filed import Values
 from shroff.models.model import LOG_ODDS, Explainable, Floats
 from shroff.models.sets import Words
+from shroff.runtime.values import frozen
 
 ROWS_MAX: Final = 2_000  # rows are drawn; each costs half a millisecond for a hundred trees
 
@@ -21,7 +21,7 @@ NUMERIC: Final = frozenset(["integer", "number", "money", "real", "duration"])
 SUM_ERROR: Final = 1e-5  # of the sum of the sizes: how far contributions may be from their margin (single floats)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Share:
     """What a feature or field adds to a margin; `inputs` are places of the inputs that are made of it, largest first.
 
@@ -61,7 +61,7 @@ def shares(contributions: Sequence[float], names: Sequence[str], nodes: Sequence
     return sorted(found, key=lambda share: (-abs(share.contribution), share.code))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ValueSteps:
     """Values on both sides of cuts, in the units of a type, nearest to the present value first.
 
@@ -109,7 +109,7 @@ def _sides(cut: float, type_: Type, *, is_single: bool) -> tuple[float, float]:
     return low, low + 1
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Dependence:
     """One input over the drawn rows.
 

@@ -20,7 +20,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
@@ -33,6 +33,7 @@ from shroff.config import FOLDER_MODE, make_folder, private
 from shroff.errors import RefusalError, RegistryError, StateError, StorageError, UsageError, nearest
 from shroff.models.in_force import FILE, ID
 from shroff.models.model import RUN, Model, digest_of, pretty, refuse_pickle
+from shroff.runtime.values import FrozenStruct, frozen
 from shroff.runtime.whole_files import foreign, sync_folder
 
 MANIFEST: Final = "manifest.json"
@@ -62,7 +63,7 @@ class UnknownModelError(RefusalError):
     status, code, title = 404, "no-model", "There is no such model"
 
 
-class GateResult(msgspec.Struct, frozen=True):
+class GateResult(FrozenStruct):
     """The result of a gate: the value, its limit in words, and whether it passed. `note` describes the comparison."""
 
     name: str
@@ -84,7 +85,7 @@ class _Run(msgspec.Struct, frozen=True):
     files: dict[str, str] = {}
 
 
-class _Manifest(msgspec.Struct, frozen=True):
+class _Manifest(FrozenStruct):
     """Fields of a manifest that the registry reads."""
 
     id: str
@@ -94,7 +95,7 @@ class _Manifest(msgspec.Struct, frozen=True):
     run: _Run = _Run()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Stored:
     """A model as its folder has it, every hash checked. `files` are all but the manifest.
 
@@ -137,7 +138,7 @@ class Stored:
         return [gate for gate in self.gates if not gate.passed]
 
 
-class ModelSummary(msgspec.Struct, frozen=True):
+class ModelSummary(FrozenStruct):
     """One line of a list of models. Of one that cannot score `problem` says what is wrong, and only its id is known.
 
     `is_judged` says whether its folder has gates, of which there may be none; `damaged` what is wrong with files that

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from shroff.models.learners.filed import Values, some
+from shroff.runtime.values import frozen
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -23,7 +24,7 @@ FRAUD: Final = 1
 NEVER_MS: Final = np.iinfo(np.int64).max  # when a label will be known that never comes
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Input:
     """One model input as a column of numbers.
 
@@ -67,7 +68,7 @@ class Texts:
         return found
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Labels:
     """Every label of the events of a set, by row; those of one row in the order of the log.
 
@@ -98,7 +99,7 @@ class Labels:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RecordedDecisions:
     """Recorded decision of each event; codes are -1 where there was none.
 
@@ -116,7 +117,7 @@ class RecordedDecisions:
     stands_for: Floats | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TrainingSet:
     """Events of one type in log order with what a model reads of them.
 

@@ -34,6 +34,7 @@ from shroff.project.scoring import redefined_words
 from shroff.project.settings.system import System
 from shroff.rules.definitions import expiring
 from shroff.runtime.texts import Printed, bytes_text, many, one_line, table
+from shroff.runtime.values import frozen
 from shroff.runtime.whole_files import UNFINISHED_S, unfinished_files
 from shroff.streams.log import InboxRequest, Log, LogBeside, LogReader, Remark
 from shroff.streams.snapshots import Header, Snapshots
@@ -73,7 +74,7 @@ LAKE_CURE: Final = "Make it reachable from this machine: until then 'shroff serv
 LIBRARIES: Final = ("shroff", "numpy", "numba", "pyarrow", "msgspec")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Finding:
     """One check. `state` is ok, note or wrong; `cure` is the remedy."""
 
@@ -108,7 +109,7 @@ class Findings(Printed, list[Finding]):
         return "\n\n".join([*parts, end])
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ExaminedProject:
     """The project as `doctor` examines it.
 

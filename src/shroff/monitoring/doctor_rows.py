@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from random import Random
 from time import monotonic
 from typing import Final
 
 from shroff.engine.receipts import receipt_of
 from shroff.errors import StateError
+from shroff.runtime.values import frozen
 from shroff.streams.log import Log, LogReader
 
 WITHIN_S: Final = 1.0  # for the database's own check, and as long again for rows: a look is made each minute
 _BLOCK: Final = 1_024  # places that are read at once
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RowsRead:
     """How many places were read of how many; `damage` says what is wrong, in words, where something is."""
 

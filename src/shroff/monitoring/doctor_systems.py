@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from threading import Thread
 from typing import Any, Final, Generic, Protocol, TypeVar
@@ -17,6 +16,7 @@ from shroff.monitoring.doctor import NOTE, OK, WRONG, Finding
 from shroff.project.settings.system import System
 from shroff.project.settings.systems import Systems
 from shroff.runtime.texts import bytes_text
+from shroff.runtime.values import frozen
 from shroff.streams.source import Standing
 
 LIMIT_S: Final = 5.0  # for an answer of what is outside
@@ -27,7 +27,7 @@ AWAY: Final = "Check that it runs, that its address in shroff.yaml is right, and
 Given = TypeVar("Given")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Try:
     """Something outside that is asked; `ask` gives what is found, in words. What it raises is the finding."""
 

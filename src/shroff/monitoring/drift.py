@@ -11,12 +11,12 @@ above the limit that people use and beyond what the sizes of both samples explai
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
 from shroff.models.sets import Floats, Input
+from shroff.runtime.values import frozen
 
 BINS: Final = 10
 CATEGORIES: Final = 50  # that have a bin of their own; all further ones share one
@@ -26,7 +26,7 @@ EXACT_ROWS: Final = 1_000  # of both samples, up to which the p-value is exact: 
 FLOOR: Final = 0.5  # rows that an empty bin is taken to have, so that its share has a logarithm
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Drift:
     """How far one input or the score has moved.
 

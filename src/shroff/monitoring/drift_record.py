@@ -19,6 +19,7 @@ from shroff.events.event import time_text
 from shroff.language.values import parse_time
 from shroff.monitoring.doctor import NOTE, OK, WRONG, Finding
 from shroff.monitoring.drift import LIMIT
+from shroff.runtime.values import FrozenStruct
 
 if TYPE_CHECKING:
     from shroff.monitoring.drift_report import DriftReport
@@ -27,7 +28,7 @@ ALERTS_KEPT: Final = 1_000
 SHOWN: Final = 5  # names in a line of `doctor`
 
 
-class DriftFigure(msgspec.Struct, frozen=True):
+class DriftFigure(FrozenStruct):
     """The drift of one item, as metrics show it."""
 
     name: str
@@ -38,7 +39,7 @@ class DriftFigure(msgspec.Struct, frozen=True):
     is_unclear: bool = False
 
 
-class DriftLook(msgspec.Struct, frozen=True):
+class DriftLook(FrozenStruct):
     """The last drift check of an event type."""
 
     looked_at: str
@@ -50,7 +51,7 @@ class DriftLook(msgspec.Struct, frozen=True):
     figures: tuple[DriftFigure, ...]
 
 
-class DriftAlert(msgspec.Struct, frozen=True):
+class DriftAlert(FrozenStruct):
     """Something moved, from the look at `since` to the one at `until`, or still where that is empty.
 
     Args:

@@ -8,7 +8,7 @@ would differ without any drift.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
@@ -26,6 +26,7 @@ from shroff.models.sets import Floats, Input, TrainingSet, Words
 from shroff.monitoring.drift import Drift, drift_of, drifts
 from shroff.project.definitions import Definitions
 from shroff.project.scoring import Scorer, redefined_words
+from shroff.runtime.values import frozen
 from shroff.training.sets.rows import build_set
 from shroff.training.sets.sources import HistorySource
 from shroff.training.train import plain_settings
@@ -41,7 +42,7 @@ BY_TODAYS: Final = (
 LABEL_DELAY: Final = "label delay"  # in days
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class DriftPeriod:
     """A stretch of event time, (start, end] in UTC milliseconds, its events, and what it is in words."""
 
@@ -58,7 +59,7 @@ class DriftPeriod:
         return {"from": time_text(self.start_ms), "to": time_text(self.end_ms), "rows": self.rows, "about": self.about}
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class DriftReport:
     """Drift of each input, the score and the label delay, the largest first.
 
@@ -90,7 +91,7 @@ class DriftReport:
         return tuple(drift for drift in self.found if drift.is_unclear)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ComparedPeriods:
     """The two periods that a drift check compares.
 

@@ -15,6 +15,7 @@ from msgspec.json import decode as from_json
 from shroff.engine.let_through import DRAWS
 from shroff.explain.explanation import Usual
 from shroff.language.values import DAY_MS
+from shroff.runtime.values import frozen
 
 if TYPE_CHECKING:
     from shroff.project.definitions import Definitions
@@ -46,7 +47,7 @@ class Minute:
     verdicts: Counter[str] = field(default_factory=Counter)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Stopped:
     """A decision that did not approve, as a list shows it."""
 
@@ -60,7 +61,7 @@ class Stopped:
     amount: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RuleHitRate:
     """How often a rule was true in the last hour, and in the hours before it. `usual` is None where those are few."""
 
@@ -76,7 +77,7 @@ class RuleHitRate:
         return self.usual is not None and self.hits >= SPIKE_HITS and self.hits > SPIKE_TIMES * max(most, 1)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PulseStep:
     """A stretch of the period, from `start_ms` on."""
 
@@ -85,7 +86,7 @@ class PulseStep:
     not_approved: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class LiveFigures:
     """A period up to the newest event, (start, end] in whole minutes.
 

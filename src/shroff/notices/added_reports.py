@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from shroff.language.keys import Key
 from shroff.runtime.entry_points import REPORTS, installed
+from shroff.runtime.values import frozen
 
 if TYPE_CHECKING:
     from datetime import date
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from shroff.project.definitions import Definitions
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class AddedReport:
     """A daily report that a plug-in counts, in place of the report of decisions. Its entry point is named as its text.
 

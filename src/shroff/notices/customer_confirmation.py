@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,6 +18,7 @@ from shroff.notices.texts.localization import until_text
 from shroff.notices.texts.words import LANGUAGES, WORDS
 from shroff.notices.triggers import answered
 from shroff.project.definitions import Definitions
+from shroff.runtime.values import frozen
 from shroff.streams.log import Log, LogReader
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ HELD: Final = ("challenge", "review")  # outcomes that a customer's yes may end;
 GENUINE: Final = "genuine"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Page:
     """A page for a customer: `kind` is question, or the end that it is: no, yes, again, late, forged."""
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import date
 from typing import Any, Final, Literal
 from urllib.parse import urlsplit
-
-import msgspec
 
 from shroff.errors import Problem, nearest
 from shroff.language import loader
@@ -25,6 +23,7 @@ from shroff.notices.added_reports import added_reports
 from shroff.notices.keys import NOTICE
 from shroff.people.addresses import is_address
 from shroff.project.definitions import Definitions
+from shroff.runtime.values import FrozenStruct, frozen
 from shroff.streams.settings import ALONE
 
 FOLDER: Final = "notices/"
@@ -34,14 +33,14 @@ OF_EVENTS: Final = frozenset({"flag", "decision", "answer", "case", *DONE})  # w
 RECEIPT: Final = "receipt"  # the text of a mail to whom the event names, where nothing is asked
 
 
-class FromEvent(msgspec.Struct, frozen=True):
+class FromEvent(FrozenStruct):
     """A value from an event: a field, which may be personal, or an expression."""
 
     field: str = ""
     node: Expression | None = None
 
 
-class To(msgspec.Struct, frozen=True):
+class To(FrozenStruct):
     """The recipients: one of these."""
 
     addresses: tuple[str, ...] = ()
@@ -49,7 +48,7 @@ class To(msgspec.Struct, frozen=True):
     role: str = ""
 
 
-class Quiet(msgspec.Struct, frozen=True):
+class Quiet(FrozenStruct):
     """Quiet hours, in which nothing is sent, in minutes of the day; they may go over midnight."""
 
     start: int
@@ -57,14 +56,14 @@ class Quiet(msgspec.Struct, frozen=True):
     zone: str
 
 
-class Limit(msgspec.Struct, frozen=True):
+class Limit(FrozenStruct):
     """So many mails within so long, to one recipient of one rule."""
 
     count: int
     per_ms: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Notice:
     """One notice. `zone` and `language` are texts, or what an event says; durations are in milliseconds."""
 

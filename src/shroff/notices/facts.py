@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Final, TypeAlias
 
@@ -22,13 +21,14 @@ from shroff.notices.texts.words import LANGUAGES, WORDS
 from shroff.people.addresses import is_address
 from shroff.project.definitions import Definitions
 from shroff.project.dependency_hash import reasons_of
+from shroff.runtime.values import frozen
 from shroff.streams.log import DecisionRow, FlagRow, Log, Record
 
 CARD: Final = "card"  # the name under which `show` has what only its end may be shown of
 _Read: TypeAlias = tuple[Callable[[PastDecision], Value], Type]  # what reads an amount, and its type
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class NoticeEvent:
     """An event of a notice: its values, what lies beside it, what was decided, and its flags."""
 

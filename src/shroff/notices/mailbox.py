@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from email import message_from_bytes
 from email.policy import SMTP
 from email.utils import parsedate_to_datetime
@@ -12,12 +11,14 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
+from shroff.runtime.values import frozen
+
 NAME: Final = re.compile(r"[0-9a-f]{24}")
 ENDING: Final = ".eml"
 BYTES_MAX: Final = 4 * 1024 * 1024  # of a file that is looked at
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class StoredMail:
     """One mail of the mailbox; `name` is that of its file, without the ending."""
 

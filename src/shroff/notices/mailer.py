@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import NamedTuple, Protocol, runtime_checkable
 
+from shroff.runtime.values import frozen
 from shroff.streams.sink import AwayError
 
 
@@ -16,7 +16,7 @@ class Unmailed(NamedTuple):
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Mail:
     """One mail, as it goes: its bytes by RFC 5322, each line ended by CR and LF, and who it is from and for.
 

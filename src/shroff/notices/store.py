@@ -6,7 +6,9 @@ forgotten (`shroff erase`) is forgotten here, too.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
+
+from shroff.runtime.values import frozen
 
 WAITING: str = ""  # the `letter` of a due that no letter has taken
 NO_ONE: bytes = bytes(32)  # stands for recipients that nobody knows, or has to limit
@@ -17,7 +19,7 @@ FAILED = (REFUSED, UNKNOWN)  # states in which a letter waits for a person
 SHIPPED = "it was written with the text that comes with shroff, since the project's own failed:"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Due:
     """A due notification of a notice, not before `due_ms`.
 
@@ -37,7 +39,7 @@ class Due:
     letter: str = WAITING
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class OutgoingMessage:
     """One mail, call or document on its way, with what it tells of.
 
@@ -66,7 +68,7 @@ class OutgoingMessage:
         return ("deferred" if self.reason else "waiting") if self.state == OPEN else self.state
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Question:
     """A question to a customer about a decision, and its answer once there is one.
 
@@ -87,7 +89,7 @@ class Question:
     is_released: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class QuestionCounts:
     """Results of questions: answered, expired without an answer, or still open."""
 

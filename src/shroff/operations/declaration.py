@@ -34,6 +34,7 @@ import msgspec
 from shroff.errors import RefusalError
 from shroff.operations import manifest
 from shroff.runtime.texts import help_of, section
+from shroff.runtime.values import frozen
 
 Given = ParamSpec("Given")
 Outcome = TypeVar("Outcome", bound="OperationAnswer")
@@ -43,7 +44,7 @@ Value = TypeVar("Value")
 ITEM: Final = re.compile(r"^ {4}(\w+)(?: \((.+?)\))?: (.+(?:\n {5,}.+)*)", re.MULTILINE)  # name (METAVAR): help
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Param:
     """The meaning of a field of a request, and how a command line has it. A field without default is an argument.
 
@@ -174,7 +175,7 @@ ServiceUrl = str  # where the caller reaches the service, without a slash at the
 Warn = Callable[[str], None]  # tells the user of a command what does not stop it
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RequestField:
     """One field of a request, as the faces need it: `name` in Python, `wire` in JSON, `type` without annotations."""
 
@@ -388,7 +389,7 @@ def _parts(hint: Any, metavar: str = "", words: str = "") -> tuple[Any, Param]:
     return type_, replace(about, help=about.help or re.sub(r"\n +", " ", words), metavar=about.metavar or metavar)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class OperationGroup:
     """The operations under one word: the help of its command, with examples."""
 

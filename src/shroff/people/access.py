@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Final, Literal, Self
 
 from shroff.errors import NotAllowedError, UsageError, nearest
+from shroff.runtime.values import frozen
 
 
 class Right(StrEnum):
@@ -84,7 +84,7 @@ def check_known(what: str, text: str, names: Sequence[str], of: str = "") -> Non
         raise UsageError(words.rstrip())
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Who:
     """A caller: a signed-in user, a program with an API key, or a command or program on this machine.
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Callable, Iterable
-from dataclasses import astuple, dataclass
+from dataclasses import astuple
 from typing import Any, Final
 
 from msgspec.json import encode as to_json
@@ -18,6 +18,7 @@ from msgspec.json import encode as to_json
 from shroff import config
 from shroff.errors import ReadOnlyError, StorageError, UsageError
 from shroff.people.access import Who
+from shroff.runtime.values import frozen
 
 FIRST: Final = bytes(32)  # what the first row has for the hash of the row before it
 TEXT_MAX: Final = 600  # characters of a name or a subject
@@ -35,7 +36,7 @@ def checked_reason(text: str) -> str:
     return reason
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Action:
     """An action on the log of a project, before the user is known.
 
@@ -52,7 +53,7 @@ class Action:
     after: Any = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Act:
     """An action, to be recorded in the transaction that performs it.
 
@@ -70,7 +71,7 @@ class Act:
     after: Any = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class AuditEntry:
     """One row of the record. `before` and `after` are JSON; `previous` is the hash of the row before it."""
 
@@ -87,7 +88,7 @@ class AuditEntry:
     hash: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class AuditHead:
     """The end of the record: the number and hash of its last row, sealed. An empty record has number 0."""
 
@@ -96,7 +97,7 @@ class AuditHead:
     seal: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Verified:
     """Result of verifying the chain. `broken_at` is the first row that does not fit, 0 where all do."""
 

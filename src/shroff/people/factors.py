@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hmac
 from base64 import b32decode, b32encode
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 from shroff.errors import SignInError
@@ -15,6 +15,7 @@ from shroff.people.sessions import NOT_YOURS, SignedIn, held, open_session
 from shroff.people.sql import PeopleQueries
 from shroff.people.store import Desk, User, token_hash
 from shroff.people.users import changed, shown
+from shroff.runtime.values import frozen
 
 STEP_MS: Final = 30_000
 AROUND: Final = (0, -1, 1)  # steps of a clock that is not quite right
@@ -30,7 +31,7 @@ def code_at(secret: bytes, step: int) -> str:
     return f"{int.from_bytes(digest[at : at + 4], 'big') % 2**31 % 10**6:06}"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FactorForm:
     """What a browser is asked for: a code of the user's app, or of one that takes this secret first.
 

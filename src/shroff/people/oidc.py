@@ -12,7 +12,7 @@ import hmac
 import re
 import unicodedata
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Final, NamedTuple, Protocol
 
 from shroff.errors import SignInError, UsageError
@@ -22,6 +22,7 @@ from shroff.people.sessions import SignedIn, open_session
 from shroff.people.sql import Change
 from shroff.people.store import Desk, User, Visit, token_hash
 from shroff.people.users import as_who, known_name, shown
+from shroff.runtime.values import frozen
 
 PATH: Final = "/login/oidc"  # where the provider sends people back to
 LASTS_MS: Final = 10 * 60_000  # a visit, from its begin to its end
@@ -31,7 +32,7 @@ _BACK_LENGTH_MAX: Final = 2_000
 _BACK: Final = re.compile(r"/(?![/\\])[\x21-\x7e]*")  # a path on this service, and no other host
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Claims:
     """Checked claims of a provider about a user: `subject` is permanent, `values` those of the claim of roles."""
 
@@ -63,7 +64,7 @@ class Provider(Protocol):
         """
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Begun:
     """A visit that has begun: where to send the browser, and the token for its cookie (10 minutes, HttpOnly, Lax)."""
 

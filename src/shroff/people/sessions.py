@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 from shroff.errors import SignInError, UsageError
@@ -14,6 +14,7 @@ from shroff.people.audit import Act
 from shroff.people.sql import Change, PeopleQueries
 from shroff.people.store import Desk, User, UserSession, token_hash
 from shroff.people.users import as_who, check_here, in_look, known_name, with_password
+from shroff.runtime.values import frozen
 
 SEEN_EVERY_MS: Final = 60_000  # how often a use is written down, at most
 HALF_LASTS_MS: Final = 600_000  # in which the second factor is shown
@@ -25,7 +26,7 @@ NOT_YOURS: Final = "that is not your password"
 WRONG: Final = "name or password is wrong"  # and no word of which
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SignedIn:
     """Somebody who is signed in. `token` goes into the cookie; `csrf` into each form, and back with what it sends.
 
@@ -178,7 +179,7 @@ def _seen(desk: Desk, session: UserSession, now_ms: int, device: str) -> None:
             change.put(replace(found, seen_at_ms=max(found.seen_at_ms, now_ms), device=device))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Open:
     """A session that holds, and whose it is. `ends_at_ms` is when it ends if nobody uses it any more."""
 

@@ -10,13 +10,14 @@ import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 from shroff.people.access import Right, Role
 from shroff.people.audit import AuditEntry, Seal
 from shroff.people.passwords import Passwords
 from shroff.project.settings.systems import SignInSettings
+from shroff.runtime.values import frozen
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 TOKEN_LENGTH: Final = 64  # of what `Desk.token` gives
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class User:
     """Somebody who may sign in.
 
@@ -65,7 +66,7 @@ class User:
         return f"user-{self.number}"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class UserSession:
     """A sign-in that holds. `hash` is the SHA-256 of its token; it holds until `ends_at_ms`, or while it is used.
 
@@ -83,7 +84,7 @@ class UserSession:
     device: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ApiKey:
     """A key of a program. `hash` is the SHA-256 of its secret; `scopes` narrow its role, none leave it whole."""
 
@@ -99,7 +100,7 @@ class ApiKey:
     used_at_ms: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Link:
     """A link that works once. `user` is whose password it sets; None: it makes the first admin."""
 
@@ -108,7 +109,7 @@ class Link:
     ends_at_ms: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Attempts:
     """How often somebody tried in vain to sign in by a name, or from an address; `hash` stands for which."""
 
@@ -118,7 +119,7 @@ class Attempts:
     until_ms: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Visit:
     """A sign-in that is under way at an OpenID provider. `hash` is that of what the browser remembers."""
 
@@ -130,7 +131,7 @@ class Visit:
     ends_at_ms: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class AuditFilter:
     """Which rows of the record are asked for; times are [start, end)."""
 
@@ -141,7 +142,7 @@ class AuditFilter:
     end_ms: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class KeptAnswer:
     """The outcome that was answered in the place of an event's decision; `hash` stands for the event."""
 
@@ -200,7 +201,7 @@ def _now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Desk:
     """The store, a clock, randomness and the hashes of passwords: given to every function, so that tests own them.
 

@@ -6,7 +6,6 @@ An attempt is counted before it is looked at, and taken back where it was right:
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 from typing import Final
 
 from shroff.errors import PausedError
@@ -14,12 +13,13 @@ from shroff.people.access import RIGHTS, Role, Who, network_of
 from shroff.people.audit import Act
 from shroff.people.sql import Change
 from shroff.people.store import Attempts, Desk
+from shroff.runtime.values import frozen
 
 PAUSE_MS_MAX: Final = 15 * 60_000
 FORGOTTEN_MS: Final = 24 * 3_600_000  # after so long without an attempt, those before count no more
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class AttemptLimit:
     """So many attempts are free; each one behind them doubles the pause, which begins with a second."""
 

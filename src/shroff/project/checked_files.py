@@ -10,7 +10,7 @@ import csv
 import io
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -26,6 +26,7 @@ from shroff.project.definitions import Definitions, Versions, is_list
 from shroff.project.look_ups import LookUps
 from shroff.project.parse_cache import LISTS, ReadOnce
 from shroff.project.reference import LIST_COLUMNS, Answer, Changes, answer_of, load_list, remapped
+from shroff.runtime.values import FrozenStruct, frozen
 
 if TYPE_CHECKING:
     from shroff.project.lists import Edited
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 FORM: Final = 3  # another one where what is kept, or what a check finds, is another
 
 
-class _Kept(msgspec.Struct, frozen=True):
+class _Kept(FrozenStruct):
     """The file. `of` and the values of `lists` are hashes, `asked` is what rule tests asked each list.
 
     `versions` has no version of lists where the lists changed since, until they are active.
@@ -47,7 +48,7 @@ class _Kept(msgspec.Struct, frozen=True):
     asked: dict[str, dict[str, Answer]]
 
 
-class Contents(msgspec.Struct, frozen=True):
+class Contents(FrozenStruct):
     """Hashes of what the files of a project hold: of all but lists, with the names of those; and of each list."""
 
     of: str
@@ -63,7 +64,7 @@ def contents_of(files: Mapping[str, str], read: ReadOnce) -> Contents:
     return Contents(of, lists)
 
 
-class ListRows(msgspec.Struct, frozen=True):
+class ListRows(FrozenStruct):
     """A project with changed list rows, for the control event that makes them active."""
 
     versions: Versions
@@ -71,7 +72,7 @@ class ListRows(msgspec.Struct, frozen=True):
     look_ups: LookUps
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CheckedFiles:
     """Files that were checked, and found well; `texts` are those of the lists, as they are written."""
 

@@ -60,12 +60,13 @@ from shroff.project.settings.systems import SYSTEM_KEYS, load_systems, without_s
 from shroff.project.table_files import is_table
 from shroff.rules.definitions import Rule, RuleLoader
 from shroff.rules.silences import idle_silences
+from shroff.runtime.values import FrozenStruct, frozen
 
 Hasher = Callable[[str], str]
 HASHED: Final = redaction.HASHED
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Versions:
     """Content hashes of everything that made a decision; empty if there is none of a kind.
 
@@ -80,7 +81,7 @@ class Versions:
     model: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Definitions:
     """Everything a project defines.
 
@@ -286,7 +287,7 @@ def load_definitions(
     return Loaded(definitions, [], sorted(warnings, key=_place))
 
 
-class _Declared(msgspec.Struct, frozen=True):
+class _Declared(FrozenStruct):
     """Everything in the files except rows of lists, which change separately, with its errors."""
 
     top: yamltext.Node | None

@@ -26,6 +26,7 @@ from shroff.language.expression import (
 from shroff.language.expression_text import ValueWording
 from shroff.language.printer import text_of
 from shroff.rules.rule_text import reason_words
+from shroff.runtime.values import FrozenStruct
 
 if TYPE_CHECKING:
     from shroff.project.definitions import Definitions
@@ -62,7 +63,7 @@ def reasons_of(definitions: Definitions) -> Callable[[str, str], str]:
     return lambda id_, stored: reason_words(rules[id_], stored, teller) if id_ in rules else stored
 
 
-class Reads(msgspec.Struct, frozen=True):
+class Reads(FrozenStruct):
     """Everything that expressions read, also through features.
 
     Args:

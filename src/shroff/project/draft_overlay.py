@@ -6,17 +6,16 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Final
 
-import msgspec
-
 from shroff.errors import Problem
 from shroff.language.yaml.text import Mapping as YamlMapping
 from shroff.language.yaml.text import Node, Scalar, Sequence, read
+from shroff.runtime.values import FrozenStruct
 
 RULES: Final = "rules/"
 DRAFT: Final = "draft/"  # no file of a project is called so: its rules stand in no folders
 
 
-class DraftFile(msgspec.Struct, frozen=True):
+class DraftFile(FrozenStruct):
     """A file of a draft: which of the project's files it is laid over (`features.yaml`, `policy.yaml`, `rules/`).
 
     `name` is what it is called where it has a mistake.

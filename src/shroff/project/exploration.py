@@ -5,7 +5,7 @@ Docs: docs/decisions/0014-models.md. What is drawn is decided in `engine.verdict
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final
 
 from shroff.errors import Problem
@@ -26,6 +26,7 @@ from shroff.language.keys import (
 )
 from shroff.language.types import UNITS_MAX
 from shroff.language.yaml.text import Mapping, Node
+from shroff.runtime.values import frozen
 
 INSTEAD: Final = ("approve", "challenge", "review")
 SEED_LENGTH_MIN: Final = 16  # letters; what is shorter could be found out by trying, from whom was let through
@@ -81,7 +82,7 @@ SAMPLE: Final = mapping_shape(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Sample:
     """Settings of the sample of approvals: shares in (0, 1] of all and of those with at least a score."""
 
@@ -95,7 +96,7 @@ class Sample:
         return self.uncertain_share if score is not None and score >= self.uncertain_from else self.share
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Explore:
     """Settings of exploration: the events, their share, and the end. The seed is shown nowhere.
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-import msgspec
-
 from shroff.errors import DefinitionError, Problem
 from shroff.events.definitions import Events
 from shroff.language.expression import Node
@@ -16,6 +14,7 @@ from shroff.language.types import Type
 from shroff.language.yaml.text import Node as YamlNode
 from shroff.language.yaml.text import read
 from shroff.runtime.entry_points import FILES, entry_point
+from shroff.runtime.values import FrozenStruct
 
 if TYPE_CHECKING:
     from shroff.project.definitions import Definitions
@@ -24,7 +23,7 @@ DECIDING: Final = tuple(map("{}.yaml".format, "shroff events features policy".sp
 YAML_FILES: Final = (*DECIDING, "model.yaml", "schedules.yaml")
 
 
-class FileContext(msgspec.Struct, frozen=True):
+class FileContext(FrozenStruct):
     """What a project file of a plug-in may name.
 
     Args:
@@ -41,7 +40,7 @@ class FileContext(msgspec.Struct, frozen=True):
 Load = Callable[[YamlNode | None, FileContext, list[Problem]], Any]
 
 
-class ProjectFile(msgspec.Struct, frozen=True):
+class ProjectFile(FrozenStruct):
     """A kind of project file: the name of its schema, its location and its contents."""
 
     kind: str

@@ -6,7 +6,7 @@ import csv
 import io
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Final
 
 from shroff.config import lines_ended
@@ -17,6 +17,7 @@ from shroff.operations.declaration import OperationAnswer
 from shroff.project.definitions import HASHED, Definitions
 from shroff.project.reference import LIST_COLUMNS, Changes, ListFile
 from shroff.runtime.texts import argument, grown, many
+from shroff.runtime.values import frozen
 
 ADDED: Final = "added"
 CHANGED: Final = "changed"
@@ -29,7 +30,7 @@ _SIGNS: Final = '"\r\0'  # by which a line may be other than its commas say
 _HASHED_LINE: Final = re.compile(rf"^{HASHED.pattern}[,\n]", re.MULTILINE)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Entry:
     """One line of a list, as written."""
 
@@ -43,7 +44,7 @@ class Entry:
         return bool(self.expires_at) and parse_time(self.expires_at) <= now_ms
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ListSummary:
     """A list in an overview: its number of entries, and the features and rules that read it."""
 
@@ -138,7 +139,7 @@ def count(text: str) -> int:
     return sum(1 for _ in _Sheet(text).rows())
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Edited:
     """A list's text after an edit, and the entries that differ: `before` are gone or others now, `after` are new.
 

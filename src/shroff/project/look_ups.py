@@ -7,8 +7,6 @@ from dataclasses import asdict
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from shroff.errors import Problem
 from shroff.events.definitions import Events
 from shroff.features.definitions import Feature
@@ -20,13 +18,14 @@ from shroff.language.expression import (
     aggregates,
     walk,
 )
+from shroff.runtime.values import FrozenStruct
 
 if TYPE_CHECKING:
     from shroff.project.checked_files import ListRows
     from shroff.project.definitions import Definitions
 
 
-class LookUps(msgspec.Struct, frozen=True):
+class LookUps(FrozenStruct):
     """Lists and tables that expressions use, and how.
 
     Args:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import inf
 from typing import Final, TypeAlias
 
@@ -23,6 +23,7 @@ from shroff.project.experiments import EXPERIMENT_KEYS, load_experiment
 from shroff.project.exploration import EXPLORE, SAMPLE, Explore, Sample, load_explore, load_sample
 from shroff.rules.definitions import Rule
 from shroff.rules.keys import EXPERIMENT
+from shroff.runtime.values import frozen
 
 Codes: TypeAlias = NDArray[np.int8]
 OUTCOMES: Final = ("approve", "challenge", "review", "decline")  # from weak to strong
@@ -101,7 +102,7 @@ POLICY: Final = mapping_shape(
 POLICIES: Final = own_names("event types with their policies", POLICY)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Policy:
     """The policy of one event type. Without `review_at` and `decline_at` rules alone decide.
 

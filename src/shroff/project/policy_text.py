@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from collections.abc import Mapping as MappingOf
-from dataclasses import dataclass
 from typing import Any, Final
 
 from shroff.errors import DefinitionError, Problem, UsageError
 from shroff.language.yaml.nodes import plain_of
 from shroff.language.yaml.text import Mapping, Node, read
 from shroff.rules.keys import EXPERIMENT
+from shroff.runtime.values import frozen
 
 POLICY: Final = "policy.yaml"
 SCORE: Final = "score"
@@ -24,7 +24,7 @@ _COMMA: Final = re.compile(r"[ \t]*,[ \t]*")
 _DOCUMENT_END: Final = re.compile(r"^\.\.\.", re.MULTILINE)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Edit:
     """A replacement text for [start, end)."""
 

@@ -8,8 +8,6 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final
 
-import msgspec
-
 from shroff.errors import Problem, nearest
 from shroff.language.types import Type
 from shroff.language.values import (
@@ -23,6 +21,7 @@ from shroff.language.values import (
     parse_time,
 )
 from shroff.runtime.texts import line_edit_of
+from shroff.runtime.values import FrozenStruct
 
 LIST_COLUMNS: Final = ("value", "note", "added_by", "expires_at")
 _CELL_MAX: Final = csv.field_size_limit()
@@ -35,7 +34,7 @@ Changes = Callable[[str], str]  # gives what stands for a value
 Answer = tuple[bool, int | None]  # whether a list has a value, and until when
 
 
-class ListFile(msgspec.Struct, frozen=True):
+class ListFile(FrozenStruct):
     """A list: each value with its expiry in ms, None for ever; its text; and how many rows have a value.
 
     Of a plain one each line is a row: no quotation mark is in it.

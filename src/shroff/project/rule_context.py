@@ -19,9 +19,10 @@ from shroff.language.yaml.text import Node
 from shroff.project.settings.loader import load_settings
 from shroff.project.table_files import cells_of, load_table, table_file, table_name
 from shroff.rules.definitions import LoadedFile, Rule
+from shroff.runtime.values import FrozenStruct
 
 
-class RuleContext(msgspec.Struct, frozen=True):
+class RuleContext(FrozenStruct):
     """Settings, types, names, tables and features of a project, their mistakes, and the rule files read by them."""
 
     settings: Settings

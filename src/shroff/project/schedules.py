@@ -29,6 +29,7 @@ from shroff.language.keys import (
     own_names,
 )
 from shroff.language.yaml.nodes import Mapping, Node, Scalar, plain_of
+from shroff.runtime.values import FrozenStruct
 
 FILE: Final = "schedules.yaml"
 SCHEDULES_MAX: Final = 200
@@ -81,7 +82,7 @@ SCHEDULE: Final = mapping_shape(
 SCHEDULES: Final = own_names("schedules by name", SCHEDULE)
 
 
-class Schedule(msgspec.Struct, frozen=True):
+class Schedule(FrozenStruct):
     """When a job runs; see `SCHEDULE`. `params` is JSON, so a schedule can be a cache key."""
 
     name: str

@@ -8,11 +8,10 @@ plans and proofs treat them like everything else.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from math import isfinite
 from typing import Any, Final, cast
 
-import msgspec
 import numpy as np
 
 from shroff.errors import Problem, StateError, nearest
@@ -33,13 +32,14 @@ from shroff.models.columns import kind_of, model_numbers, model_rows
 from shroff.models.in_force import FILE, Challenger, InForce, Named, Promotion
 from shroff.models.model import Floats, InputColumn, Model
 from shroff.project.dependency_hash import redefined
+from shroff.runtime.values import FrozenStruct, frozen
 
 LoadModel = Callable[[str, str], Model]  # by id and digest; raises StateError
 NO_REGISTRY: Final = "the model registry is not available here"
 _AS_IT_WAS: Final = "Restore its earlier definition, or train a new model and promote it."
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Scorer:
     """An active model with its inputs. If it cannot be loaded, `failure` has the reason.
 
@@ -91,7 +91,7 @@ class Scorer:
         raise unavailable(self)
 
 
-class Scoring(msgspec.Struct, frozen=True):
+class Scoring(FrozenStruct):
     """The active models of one event type."""
 
     event: str
@@ -151,7 +151,7 @@ def load_scoring(
     return {event: loader.scoring(event, force) for event, force in in_force.items() if not force.is_empty}
 
 
-class _Loader(msgspec.Struct, frozen=True):
+class _Loader(FrozenStruct):
     load: LoadModel | None
     events: Events
     names: DeclaredNames
@@ -257,7 +257,7 @@ def _share_name(event: str) -> str:
 # ---- to what a decision shows
 
 
-class Scored(msgspec.Struct, frozen=True):
+class Scored(FrozenStruct):
     """The scores of some events; `model_of` says for each which of `ids` names the model that gave it."""
 
     values: Floats

@@ -34,12 +34,13 @@ from shroff.project.definitions import Definitions, computed_of, load_definition
 from shroff.project.parse_cache import ReadOnce
 from shroff.project.scoring import LoadModel, scored_one
 from shroff.runtime.process_wide import calm_collector
+from shroff.runtime.values import frozen
 from shroff.streams.log import PENDING, DecisionRow, FlagRow, HitRow, Log, LogReader, Record
 
 Marked = TypeVar("Marked", HitRow, FlagRow, DecisionRow)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Segment:
     """A stretch of the log, (start, end], that one version decided; the files of that version.
 
@@ -106,7 +107,7 @@ def redecided(
         yield effects
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Mismatch:
     """A decision that does not come out as it was recorded."""
 

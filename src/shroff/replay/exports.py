@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -14,6 +14,7 @@ from shroff.errors import UsageError, nearest
 from shroff.events.definitions import Events
 from shroff.events.event import canonical_text, time_text
 from shroff.log.flags import JudgedFlag, flags, with_fields
+from shroff.runtime.values import FrozenStruct, frozen
 from shroff.runtime.whole_files import csv_line
 from shroff.streams.delivering_rows import flag_document
 from shroff.streams.log import DecisionRow, LateEvent, Log, LogBeside, LogReader, Record
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 FORMATS: Final = ("jsonl", "csv", "parquet")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ExportKind:
     """One thing that can be exported: how to read it, its line of JSON, and its columns in tables."""
 
@@ -144,7 +145,7 @@ def _array(values: list[Any], type_: pa.DataType) -> pa.Array:
     return pa.array(values, type_)
 
 
-class _Time(msgspec.Struct, frozen=True):
+class _Time(FrozenStruct):
     ms: int
 
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final
 
-import msgspec
 from msgspec import structs
 
 from shroff.errors import Problem, nearest
@@ -38,13 +37,14 @@ from shroff.rules.keys import EFFECTS, RULE, TEST, TOLD
 from shroff.rules.silences import with_silence
 from shroff.rules.tables import PARTS, Row
 from shroff.rules.tables import rows_of as table_rows
+from shroff.runtime.values import FrozenStruct, frozen
 
 EXPIRES_SOON_MS: Final = 30 * DAY_MS
 _POWERS: Final = frozenset(1 << bits for bits in range(31))
 _RULE_ID: Final = re.compile(r"[a-z][a-z0-9_]{0,199}")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RuleTest:
     """Events and, for each one that the rule looks at, whether it hits. `places` are those of the events."""
 
@@ -55,7 +55,7 @@ class RuleTest:
     places: tuple[Scalar, ...] = field(default=(), compare=False, repr=False)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Rule:
     """A rule. `reason` alternates texts and expressions; without one, the id is shown in words.
 
@@ -122,7 +122,7 @@ def expiring(rules: Iterable[Rule], now_ms: int) -> list[str]:
     return found
 
 
-class LoadedFile(msgspec.Struct, frozen=True):
+class LoadedFile(FrozenStruct):
     """A rule file that was read without a mistake: its rules, their ids as written, and warnings."""
 
     node: yamltext.Node

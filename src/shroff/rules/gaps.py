@@ -14,8 +14,6 @@ from itertools import pairwise
 from math import ceil, floor
 from typing import Final
 
-import msgspec
-
 from shroff.language.expression import (
     Aggregate,
     FeatureValue,
@@ -33,6 +31,7 @@ from shroff.language.printer import text_of
 from shroff.language.row import compile_row
 from shroff.language.types import Type
 from shroff.language.values import Value, show
+from shroff.runtime.values import FrozenStruct
 
 GAPS_NAMED: Final = 3
 SETS_MAX: Final = 2_000  # of rows that are true together; a table with more is not searched
@@ -40,7 +39,7 @@ OTHER: Final = "another text"
 _READS: Final = (ThisField, FeatureValue, Aggregate, InList, Lookup, Score)
 
 
-class ConditionColumn(msgspec.Struct, frozen=True):
+class ConditionColumn(FrozenStruct):
     """A column of a table.
 
     Args:
@@ -56,7 +55,7 @@ class ConditionColumn(msgspec.Struct, frozen=True):
     values: Sequence[Value]
 
 
-class TableGaps(msgspec.Struct, frozen=True):
+class TableGaps(FrozenStruct):
     """Examples of gaps; for each row the rows that overlap it, as bits; the rows that can hit first."""
 
     gaps: Sequence[str]

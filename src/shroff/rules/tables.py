@@ -12,8 +12,6 @@ from dataclasses import replace
 from functools import reduce
 from typing import Final
 
-import msgspec
-
 from shroff.errors import Problem
 from shroff.language import loader
 from shroff.language.expression import Arithmetic, Else, FeatureValue, Literal, Logic, Node, Not, rewritten
@@ -23,6 +21,7 @@ from shroff.language.types import BOOLEAN, INTEGER
 from shroff.language.yaml.text import Mapping, Scalar
 from shroff.language.yaml.text import Node as YamlNode
 from shroff.rules.gaps import SETS_MAX, ConditionColumn, search
+from shroff.runtime.values import FrozenStruct
 
 ROW: Final = "row"  # the column with the rows' names
 POINTS: Final = "points"
@@ -36,7 +35,7 @@ _WHOLE: Final = re.compile(r"-?\d{1,9}")
 _NAME: Final = re.compile("(?!(?:true|false)$)[a-z0-9_]{1,100}")
 
 
-class Row(msgspec.Struct, frozen=True):
+class Row(FrozenStruct):
     """A rule as written, or a row of its table as one.
 
     Args:

@@ -11,13 +11,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha256
 from itertools import accumulate
 from typing import Final
-
-import msgspec
 
 from shroff.errors import Problem, UsageError
 from shroff.language.parser import Token, tokens
@@ -26,6 +23,7 @@ from shroff.language.yaml.slips import in_quotes
 from shroff.language.yaml.text import Mapping, Node, Scalar, Sequence, read
 from shroff.rules.keys import RULE
 from shroff.rules.tables import PARTS
+from shroff.runtime.values import FrozenStruct, frozen
 
 IN_LIST: Final = "is one list in brackets, and takes a rule in braces alone: '- { id: ..., effect: ... }'"
 NO_LIST: Final = "the text is not a list of rules. Begin each of them with '- id: ...'"
@@ -43,7 +41,7 @@ _CLAUSES: Final = ("else", "when")
 _END_OF_LINE: Final = re.compile(r"[ \t]*,(?:[ \t]*#[^\n]*)?(?=\n)")  # behind what is not the last of a list
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RuleText:
     """Position of a rule in a file: the range [start, end), indented by `indent` spaces."""
 
@@ -338,7 +336,7 @@ def tag_of(text: str) -> str:
 # ---- as a form
 
 
-class FormRow(msgspec.Struct, frozen=True):
+class FormRow(FrozenStruct):
     """A condition. Without a comparison the operand is an expression that is shown as text."""
 
     operand: str
@@ -346,7 +344,7 @@ class FormRow(msgspec.Struct, frozen=True):
     value: str = ""
 
 
-class RuleForm(msgspec.Struct, frozen=True):
+class RuleForm(FrozenStruct):
     """A rule as a form.
 
     Args:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import shlex
 from collections import deque
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from html import escape
 from inspect import cleandoc
 from typing import Final
 
 from shroff.errors import Problem, covered
+from shroff.runtime.values import frozen
 
 
 class Printed:
@@ -132,7 +132,7 @@ def problem_text(problem: Problem, source: str) -> str:
     return "\n".join(lines)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TextEdit:
     """A change of a text: from `at` on, `gone` is replaced by `text`."""
 

@@ -12,9 +12,8 @@ from collections.abc import Callable, Iterator
 from hashlib import sha256
 from typing import Final, Protocol, TypeVar
 
-import msgspec
-
 from shroff.errors import StateError, StorageError, TransientError, UsageError
+from shroff.runtime.values import FrozenStruct
 
 Given = TypeVar("Given")
 
@@ -25,14 +24,14 @@ _PART: Final = re.compile(r"[A-Za-z0-9_=-][A-Za-z0-9_.=-]*")
 _PREFIX_PART: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.=-]*")
 
 
-class Listed(msgspec.Struct, frozen=True):
+class Listed(FrozenStruct):
     """An object's name, and its bytes as a number."""
 
     name: str
     size: int
 
 
-class Found(msgspec.Struct, frozen=True):
+class Found(FrozenStruct):
     """Content of an object; `version` is another after each change."""
 
     data: bytes
@@ -104,7 +103,7 @@ def bucket_and_prefix(address: str, scheme: str, bucket: re.Pattern[str]) -> tup
     return name, prefix
 
 
-class RetriedObjects(msgspec.Struct, frozen=True):
+class RetriedObjects(FrozenStruct):
     """Objects that are asked again where the network fails, for some eight seconds.
 
     Every call is harmless to repeat. A `put` or `replace` whose answer was lost is decided by reading the object:

@@ -12,7 +12,7 @@ manifests say, from the first to the last before a plan or the end, and a file t
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Final, Literal, TypeVar
 
 import msgspec
@@ -20,6 +20,7 @@ from msgspec.json import decode as from_json
 from msgspec.json import encode as to_json
 
 from shroff.errors import StateError
+from shroff.runtime.values import FrozenStruct, frozen
 from shroff.streams.lake import Found, Objects, RetriedObjects, damaged
 from shroff.streams.settings import ALONE
 
@@ -29,7 +30,7 @@ CHECKPOINTS_KEPT: Final = 2
 Stored = TypeVar("Stored", bound=msgspec.Struct)
 
 
-class File(msgspec.Struct, frozen=True):
+class File(FrozenStruct):
     """A file of rows: its name, and the places of its first and last row.
 
     Files of one folder with equal `schema` have the same columns.
@@ -67,7 +68,7 @@ class File(msgspec.Struct, frozen=True):
         return next((value for key, _, value in parts if key == name), "")
 
 
-class DocumentFolder(msgspec.Struct, frozen=True, omit_defaults=True):
+class DocumentFolder(FrozenStruct, omit_defaults=True):
     """A folder of JSON documents.
 
     Args:
@@ -83,14 +84,14 @@ class DocumentFolder(msgspec.Struct, frozen=True, omit_defaults=True):
     file: str = ALONE
 
 
-class Layout(msgspec.Struct, frozen=True):
+class Layout(FrozenStruct):
     """Layout of a lake: rows as Parquet or not, and folders of documents by their names."""
 
     parquet: bool = True
     documents: Mapping[str, DocumentFolder] = {}
 
 
-class Write(msgspec.Struct, frozen=True, tag="write"):
+class Write(FrozenStruct, tag="write"):
     """The places (after, upto] of the log are to be written."""
 
     after: int
@@ -98,14 +99,14 @@ class Write(msgspec.Struct, frozen=True, tag="write"):
     layout: Layout
 
 
-class Compact(msgspec.Struct, frozen=True, tag="compact"):
+class Compact(FrozenStruct, tag="compact"):
     """The files of each group are to become one, and files that were replaced long ago are to be forgotten."""
 
     groups: Sequence[Sequence[str]]
     forget: Sequence[str] = ()
 
 
-class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+class Manifest(FrozenStruct, kw_only=True):
     """One commit, planned or finished.
 
     Args:
@@ -127,14 +128,14 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     documents: Mapping[str, int] = {}
 
 
-class Replaced(msgspec.Struct, frozen=True):
+class Replaced(FrozenStruct):
     """A file whose rows stand in another one since a moment; readers may still hold it."""
 
     path: str
     at_ms: int
 
 
-class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
+class Checkpoint(FrozenStruct, kw_only=True):
     """Sum of the manifests up to a number."""
 
     format: int = FORMAT
@@ -147,7 +148,7 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
     replaced: Sequence[Replaced]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class LakeState:
     """A lake as it is: the number of its last finished manifest, 0 where there is none.
 

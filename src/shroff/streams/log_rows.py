@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Final, Literal
 
-import msgspec
-
 from shroff.events.event import time_text
+from shroff.runtime.values import FrozenStruct, frozen
 
 if TYPE_CHECKING:
     from shroff.streams.log_columns import KeyPlaces
@@ -27,7 +26,7 @@ class Unasked(Enum):
 ANY: Final = Unasked.ANY  # wherever the source was read to before
 
 
-class Record(msgspec.Struct, frozen=True, gc=False):
+class Record(FrozenStruct, gc=False):
     """One place of the log.
 
     A struct, as `DecisionRow` is: one is made for every event, at a tenth of a frozen dataclass's cost.
@@ -44,7 +43,7 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     decided: bool
 
 
-class DecisionRow(msgspec.Struct, frozen=True, gc=False):
+class DecisionRow(FrozenStruct, gc=False):
     """A recorded decision: the document's bytes as they were answered, and its receipt."""
 
     seq: int
@@ -55,7 +54,7 @@ class DecisionRow(msgspec.Struct, frozen=True, gc=False):
     document: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FlagRow:
     """A rule flagged this entity's key at the event of this place."""
 
@@ -69,7 +68,7 @@ class FlagRow:
     accuracy: str = PENDING
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class HitRow:
     """A rule was true at the event of this place; in shadow as well. `key` is None without one."""
 
@@ -79,7 +78,7 @@ class HitRow:
     shadow: bool
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Refused:
     """Input that was not taken: its place, its reason and its original bytes.
 
@@ -105,7 +104,7 @@ class Refused:
         return found
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class WaitingLabel:
     """A label whose event is not in the log yet; kept in the order of arrival.
 
@@ -124,7 +123,7 @@ class WaitingLabel:
     header: str = ""
 
 
-class UniqueValue(msgspec.Struct, frozen=True, gc=False):
+class UniqueValue(FrozenStruct, gc=False):
     """The event at this place, of this type, is the one whose unique field has the value of this text."""
 
     type: str
@@ -133,7 +132,7 @@ class UniqueValue(msgspec.Struct, frozen=True, gc=False):
     seq: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Indexed:
     """From here on the log knows the values of this field of all its events of the type.
 
@@ -145,7 +144,7 @@ class Indexed:
     form: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class OutboxRow:
     """Something that leaves the program after the commit; `key` makes it harmless to send twice."""
 
@@ -162,7 +161,7 @@ class OutboxRow:
 StuckKey = tuple[str, int, int]  # sink, place and number: what names a row that is stuck
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class StuckRow:
     """A row that a sink would not take: `kind` to `fields` as `streams.sink.Outgoing` has them.
 
@@ -189,7 +188,7 @@ class StuckRow:
         return self.sink, self.seq, self.number
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Offset:
     """How far a source was read: everything before `offset` of this part is in the log or refused.
 
@@ -203,7 +202,7 @@ class Offset:
     before: str | Literal[Unasked.ANY] | None = ANY
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PersonalValue:
     """A value that lies beside the event of this type and id until it is erased; no fold reads it."""
 
@@ -213,7 +212,7 @@ class PersonalValue:
     value: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class LateEvent:
     """An event that came too late for its source and is kept: it has no place, no decision, and is in no window.
 
@@ -227,7 +226,7 @@ class LateEvent:
     at_ms: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Remark:
     """A warning about the values that `asker`, a feature or a rule, is made of, and its number of events.
 
@@ -243,7 +242,7 @@ class Remark:
     last_ms: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class InboxRequest:
     """A request of another process to the writer: its number in the inbox, its kind and its content, JSON.
 
@@ -256,7 +255,7 @@ class InboxRequest:
     at_ms: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Reply:
     """The answer to the request of this number, JSON."""
 
@@ -264,7 +263,7 @@ class Reply:
     body: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Counts:
     """How many entries are in quarantine, labels wait, rows have to leave or are stuck, late events are kept."""
 

@@ -17,6 +17,7 @@ from typing import Final, Protocol
 import msgspec
 
 from shroff.errors import UsageError, covered
+from shroff.runtime.values import FrozenStruct
 
 SETTLED_MS: Final = 2_000  # for which a file of a folder is unchanged before it counts as complete
 PULLED: Final = "pulled"  # before the names of pulled sources, in the log
@@ -49,7 +50,7 @@ class NoArchives:
         raise NotKeptError(f"nothing is kept of {name}.")
 
 
-class PullPlace(msgspec.Struct, frozen=True):
+class PullPlace(FrozenStruct):
     """Arguments of a pulled source beside its settings.
 
     Attributes:

@@ -13,6 +13,7 @@ from typing import Final, Protocol
 import msgspec
 
 from shroff.errors import InputError
+from shroff.runtime.values import FrozenStruct
 
 HOOKS: Final = "hooks"  # before the names of pushed sources, in the log and in addresses
 MESSAGE, SUBSCRIBE, UNSUBSCRIBE = "message", "subscribe", "unsubscribe"
@@ -43,7 +44,7 @@ class FetchNeededError(Exception):
         self.url = url
 
 
-class Push(msgspec.Struct, frozen=True):
+class Push(FrozenStruct):
     """Content of a verified request.
 
     Attributes:

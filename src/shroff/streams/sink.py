@@ -11,12 +11,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol, runtime_checkable
 
-import msgspec
-
 from shroff.errors import TransientError
+from shroff.runtime.values import FrozenStruct
 
 
-class Outgoing(msgspec.Struct, frozen=True, gc=False):
+class Outgoing(FrozenStruct, gc=False):
     """A row on its way out: its place in the log and its number among the effects there, its kind and its content.
 
     `body` is the decision's document, the flag as JSON, or the event's canonical body. `event` and `id` name the

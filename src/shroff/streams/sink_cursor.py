@@ -21,6 +21,7 @@ from msgspec.json import encode as to_json
 
 from shroff.errors import ShroffError, TransientError
 from shroff.runtime import traces
+from shroff.runtime.values import FrozenStruct, frozen
 from shroff.streams.delivering_rows import KINDS, Part, outgoing, parts, stuck, with_fields
 from shroff.streams.log import Log, Offset, Outbox, StuckKey, StuckRow, kept_offset
 from shroff.streams.sink import AwayError, MarkedSink, Outgoing, Sink, Undelivered
@@ -48,14 +49,14 @@ def source_of(sink: str) -> str:
     return f"sink:{sink}"
 
 
-class Trouble(msgspec.Struct, frozen=True):
+class Trouble(FrozenStruct):
     """Why nothing gets through, in words without credentials, and since when."""
 
     words: str
     since_ms: int
 
 
-class DeliveryProgress(msgspec.Struct, frozen=True):
+class DeliveryProgress(FrozenStruct):
     """Progress of delivery since the last commit. `before` is the sink's position in the store then."""
 
     sink: str
@@ -66,7 +67,7 @@ class DeliveryProgress(msgspec.Struct, frozen=True):
     unstuck: list[StuckKey] = msgspec.field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SinkRoute:
     """Route of decisions or flags to a sink, of some outcomes or of all.
 
@@ -82,7 +83,7 @@ class SinkRoute:
     settings: object = field(default=None, repr=False)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class DeliveryHealth:
     """How delivery to a sink is doing. `lag` is how many places of the log it is behind."""
 

@@ -21,6 +21,7 @@ from msgspec.json import encode as to_json
 
 from shroff.config import FILE_MODE, make_folder
 from shroff.errors import StateError, StorageError
+from shroff.runtime.values import FrozenStruct
 from shroff.runtime.whole_files import whole_file
 from shroff.streams.lake import RetriedObjects, damaged
 from shroff.streams.snapshots import SUFFIX, Snapshots
@@ -30,7 +31,7 @@ FETCHED: Final = ".fetched.tmp"  # the ending of a copy that is not whole here y
 _NAME: Final = re.compile(r"(\d{12})-[0-9a-f]{16}")
 
 
-class Copy(msgspec.Struct, frozen=True):
+class Copy(FrozenStruct):
     """One copy: the place of its state, and the SHA-256 of each of its parts."""
 
     name: str

@@ -26,6 +26,7 @@ import msgspec
 from shroff.config import FILE_MODE, make_folder
 from shroff.errors import StateError, StorageError
 from shroff.runtime.process_wide import mapped
+from shroff.runtime.values import FrozenStruct
 from shroff.runtime.whole_files import whole_file
 
 FORMAT: Final = 2  # of the file; readers pass over every other
@@ -43,7 +44,7 @@ _DAMAGED: Final = "its checksum does not fit"
 Part = bytes | memoryview
 
 
-class Header(msgspec.Struct, frozen=True):
+class Header(FrozenStruct):
     """Header of a snapshot.
 
     `seq` is the last place whose event is in the state. `layout` is equal where the state

@@ -11,10 +11,11 @@ from: of many waiting messages of several parts those that happened earlier come
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final, NamedTuple, Protocol, runtime_checkable
 
 from shroff.events.formats.lines import Line
+from shroff.runtime.values import frozen
 from shroff.streams.log import Refused
 
 CERTAIN_S: Final = 1.0  # so long it may count, once somebody looked, that a part has nothing more
@@ -41,7 +42,7 @@ class Taken(NamedTuple):
     separator: str = ","  # of the columns of CSV
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Health:
     """How a source is doing. `lag` is the number of messages that wait, None where that is not known.
 

@@ -28,6 +28,7 @@ from shroff.models.sets import FRAUD, Floats, Words
 from shroff.project.definitions import Definitions
 from shroff.project.scoring import Scorer, Scoring
 from shroff.runtime.texts import Printed, many, one_line, table
+from shroff.runtime.values import frozen
 from shroff.streams.log import Log
 from shroff.training.sets.rows import build_set
 from shroff.training.sets.sources import log_source
@@ -41,7 +42,7 @@ TRIED: Final = "scored"  # what they are compared on: events that both scored si
 TESTED_ON: Final = "tested"  # or those on which folds of both were tested
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Paired:
     """A metric of both models on the same rows.
 

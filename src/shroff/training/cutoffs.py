@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -14,6 +14,7 @@ from shroff.models.evaluation.metrics import Terms
 from shroff.models.evaluation.thresholds import Thresholds, point_at, thresholds
 from shroff.models.registry import Stored
 from shroff.project.definitions import Definitions
+from shroff.runtime.values import frozen
 from shroff.training.tested_rows import stored_rows, weighed_of
 from shroff.training.train import terms_of
 
@@ -23,7 +24,7 @@ _COSTS: Final = (  # what must stand under costs, so that there is something to 
 )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class WhatIf:
     """Costs and people's time to weigh by in place of those of policy.yaml, which hold where something is None.
 
@@ -42,7 +43,7 @@ class WhatIf:
 AS_IT_IS: Final = WhatIf()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Cutoffs:
     """Cost and capacity of thresholds of a model's score.
 

@@ -9,7 +9,7 @@ changed that became known later, neither the set as of a moment nor what trains 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
@@ -26,6 +26,7 @@ from shroff.models.definitions import ModelSettings
 from shroff.models.evaluation.windows import Fold, FoldRows, rows_of, windows_of
 from shroff.models.sets import FRAUD, GENUINE, NOT_KNOWN, Labels, TrainingSet, Words
 from shroff.project.definitions import Definitions
+from shroff.runtime.values import frozen
 from shroff.training.sets.rows import build_set
 from shroff.training.sets.sources import HistorySource, known_at, rows_between
 from shroff.training.sets.wanted import wanted_of
@@ -40,7 +41,7 @@ Build = Callable[[Definitions, ModelSettings, HistorySource, int], TrainingSet]
 RowsOf = Callable[[TrainingSet, Fold, int], FoldRows]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class LeakPart:
     """One part: how many things it compared, and the first difference in words, None where there was none."""
 
@@ -53,7 +54,7 @@ class LeakPart:
         return self.difference is None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class LeakReport:
     """Result of the leak test, part by part."""
 
@@ -290,7 +291,7 @@ def _ending_at(
 # ---- labels that were known later
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Turned:
     """Gives every label that was known after a moment another verdict, always the same for one seed."""
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,6 +12,7 @@ from shroff.events.event import time_text
 from shroff.models.definitions import ModelSettings
 from shroff.models.evaluation.windows import Fold, KnownRows, final_window, in_window, rows_of, windows_of
 from shroff.models.sets import FRAUD, GENUINE, NOT_KNOWN, Floats, Labels, RecordedDecisions, TrainingSet, Words
+from shroff.runtime.values import FrozenStruct, frozen
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -23,7 +22,7 @@ ROLES: Final = ("train", "delay", "test")
 _NONE: Final = -1
 
 
-class SetFold(msgspec.Struct, frozen=True):
+class SetFold(FrozenStruct):
     """The fold that `role`, `label` and `weight` are of, in the manifest.
 
     Args:
@@ -57,14 +56,14 @@ class SetFold(msgspec.Struct, frozen=True):
         return self.fold == FINAL
 
 
-class WantedFold(msgspec.Struct, frozen=True):
+class WantedFold(FrozenStruct):
     """The fold that is wanted of a split: its number or `final`, and its windows."""
 
     fold: int | str
     windows: Fold
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Roles:
     """Of each row its place in ROLES, its label, which are -1 where it has none, and its weight, NaN then."""
 

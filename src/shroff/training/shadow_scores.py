@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -23,6 +22,7 @@ from shroff.project.scoring import Scorer, unavailable
 from shroff.replay.compare import segments
 from shroff.runtime.process_wide import calm_collector, threads
 from shroff.runtime.progress import Progress
+from shroff.runtime.values import frozen
 from shroff.streams.log import Log, LogReader
 from shroff.training.sets.sources import log_source
 from shroff.training.sets.wanted import features_read
@@ -30,7 +30,7 @@ from shroff.training.sets.wanted import features_read
 PIECE_ROWS: Final = 1 << 18  # rows whose scores are there at the same time
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Scores:
     """The scores of some events that follow each other in the log, paired: a column for each model, by its id.
 

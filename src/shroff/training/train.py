@@ -35,6 +35,7 @@ from shroff.project.dependency_hash import MEANINGS
 from shroff.project.policy import Policy, outcome_codes
 from shroff.project.scoring import unavailable
 from shroff.runtime.texts import Printed
+from shroff.runtime.values import frozen
 from shroff.training.leak_test import LeakReport, leak_test
 from shroff.training.measured import metrics_document
 from shroff.training.printed import text
@@ -49,7 +50,7 @@ LEAK_SETS: Final = 4  # that the leak test makes
 SINGLE_SCORES: Final = 2_000  # that are timed, for the latency
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Steps:
     """Callbacks on the progress of training: events read, folds done, trials of a search; the current step."""
 
@@ -65,7 +66,7 @@ def at_stage(steps: Steps | None, what: str) -> None:
         steps.stage(what)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TrainingRun:
     """One run of a training: when and by what means, and where its model goes.
 
@@ -82,7 +83,7 @@ class TrainingRun:
     growing: Growing | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Maker:
     """How a model comes about: of a fold's rows, to be judged, and of the newest window's, to be kept.
 

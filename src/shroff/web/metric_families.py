@@ -8,10 +8,12 @@ writes (docs/decisions/0035-service.md).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Final, Protocol
 
 from prometheus_client.utils import floatToGoString
+
+from shroff.runtime.values import frozen
 
 SERIES_MAX: Final = 500  # of one family: rules, models and sinks beyond are left out
 Samples = Mapping[Any, float]  # by the values of their labels
@@ -35,7 +37,7 @@ class Histogram(Protocol):
         """Counts up to each bound, in order; the last bound is `+Inf`."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Family:
     """A metric with a sample for each set of labels: a number, or a `Histogram`.
 

@@ -20,7 +20,7 @@ from shroff.language.values import parse_time
 from shroff.models.in_force import FILE, InForce, read_in_force
 from shroff.monitoring.doctor_systems import write_ahead_bytes
 from shroff.monitoring.drift_record import read_record
-from shroff.runtime.memo import Fresh
+from shroff.runtime.values import Fresh
 from shroff.web.metric_families import Family, gauge, gauges
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import uvicorn
@@ -23,6 +23,7 @@ from shroff.app.jobs.worker import JobWorker, command_of
 from shroff.errors import UsageError
 from shroff.people.access import network_of
 from shroff.runtime.logs import failure
+from shroff.runtime.values import frozen
 from shroff.web.api.rules.changes import keep_applied
 from shroff.web.first_run import first_run
 from shroff.web.http.asgi import Application
@@ -49,7 +50,7 @@ STALLED_S: Final = 30.0  # for which a client may take nothing of an answer that
 BACKLOG: Final = 4_096
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class At:
     """Where the service listens; port 0: any that is free."""
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias, TypeVar
 
@@ -18,6 +18,7 @@ from shroff.cases.case_queries import QueueCount
 from shroff.errors import ShroffError, TransientError, UsageError
 from shroff.log.flags import VerdictsInForce
 from shroff.runtime.progress import unheard
+from shroff.runtime.values import frozen
 from shroff.web.api.health import HealthBoard
 from shroff.web.api.live import Board
 from shroff.web.api.operations import OperationThreads
@@ -78,7 +79,7 @@ Check: TypeAlias = "Callable[[Any], Any]"
 Step: TypeAlias = "Callable[[Change, int], object]"  # is given the moment of the change
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Limits:
     """Limits of one sender.
 
@@ -93,7 +94,7 @@ class Limits:
     age_s_max: float = 0.5
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ServiceOptions:
     """How a service runs.
 
@@ -111,7 +112,7 @@ class ServiceOptions:
     check: Check | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _BySettings:
     """Objects derived from the settings of shroff.yaml; rebuilt when others become active."""
 

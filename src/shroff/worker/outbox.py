@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
@@ -18,6 +18,7 @@ from msgspec.json import encode as to_json
 
 from shroff.errors import UsageError
 from shroff.project.settings.system import System
+from shroff.runtime.values import frozen
 from shroff.streams.log import Batch, Log, Outbox, StuckKey, StuckRow
 from shroff.streams.sink_cursor import (
     DeliveryHealth,
@@ -44,7 +45,7 @@ class _Asked(msgspec.Struct, omit_defaults=True):
     drop: list[StuckKey] = []
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SinkState:
     """Position of a sink in the store; `through` is None if nothing was delivered yet.
 

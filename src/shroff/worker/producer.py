@@ -26,6 +26,7 @@ from shroff.language.types import TEXT
 from shroff.language.values import DAY_MS, Value
 from shroff.project.settings.system import System
 from shroff.runtime.process_wide import calm_collector
+from shroff.runtime.values import frozen
 from shroff.streams.sender import Sender
 
 CERTAIN_EVERY: Final = 200_000  # messages, after which one waits until all are there
@@ -63,7 +64,7 @@ class Production:
     unmatched: list[Unmatched] = field(default_factory=list)  # the file, where no event type takes any of its lines
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SendingPace:
     """When events are due: at a rate, or by event time at a speed; by default at once.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from itertools import islice
 from typing import Final
@@ -22,6 +22,7 @@ from shroff.events.redaction import RedactedValues, unmarked
 from shroff.log.event_notes import POSTED, UNKNOWN
 from shroff.log.time_slips import STRAY
 from shroff.log.writer import REFUSED, UNTAKEN, Answer, Writer
+from shroff.runtime.values import frozen
 from shroff.streams.log import Log, Quarantine, Refused, Reply
 from shroff.worker.answers import GROUP_MAX
 
@@ -33,7 +34,7 @@ Entry = tuple[int, Refused]
 _JSON_SOURCES: Final = frozenset(["-", "python", "shroff label", POSTED])  # what no file brought is JSON
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Retried:
     """Result of retrying one quarantine entry. `reason` says why it stays."""
 

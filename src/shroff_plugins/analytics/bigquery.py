@@ -16,7 +16,6 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final
@@ -28,6 +27,7 @@ from msgspec.json import encode as to_json
 from shroff.errors import StateError, TransientError, UsageError
 from shroff.plugins.databases import is_loopback
 from shroff.plugins.http import Calls, HttpAnswer, reason, target_of
+from shroff.plugins.values import frozen
 
 ENDPOINT: Final = "https://bigquery.googleapis.com"
 ANSWER_BYTES_MAX: Final = 1 << 20
@@ -46,7 +46,7 @@ _JSON: Final = "application/json; charset=UTF-8"
 _BYTES: Final = "application/octet-stream"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class LoadFile:
     """A file to load.
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from shroff.errors import UsageError
+from shroff.plugins.values import frozen
 
 MEMORY: Final = "3GB"
 SPILL: Final = "50GB"  # of a query that does not fit into memory
@@ -21,7 +21,7 @@ INTERRUPTED: Final = "Query interrupted"  # what a Ctrl-C during a query is to D
 _SIZE: Final = re.compile(r"[1-9][0-9]{0,5}(\.[0-9]+)?\s?([MG]i?B)", re.IGNORECASE)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class QueryLimits:
     """Limits of a query.
 

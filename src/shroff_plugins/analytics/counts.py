@@ -15,7 +15,6 @@ from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final
 
-import msgspec
 import numpy as np
 from msgspec import UNSET, UnsetType
 
@@ -27,6 +26,7 @@ from shroff.plugins.language import day_named, day_starts_ms, days_of
 from shroff.plugins.log import DayCounts, Log, known_type, places_between, sources_of
 from shroff.plugins.operations import OperationAnswer, OperationRequest, Param, many, one_line, split_words, table
 from shroff.plugins.project import Definitions
+from shroff.plugins.values import FrozenStruct
 from shroff_plugins.analytics.funnel_events import ReadTimes, coded, files_of, read_frames
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class CountQuestion(OperationRequest["CountRows"], rename="camel"):
     source: str | None = None
 
 
-class CountRow(msgspec.Struct, frozen=True):
+class CountRow(FrozenStruct):
     """The number of events of a type on a day; a week is shown as its Monday.
 
     `value` is that of the field, null if missing.

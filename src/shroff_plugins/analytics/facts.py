@@ -8,7 +8,7 @@ found by the key index, so the cost is that of the key's own events, and not of 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from msgspec.json import decode as from_json
@@ -44,6 +44,7 @@ from shroff.plugins.language import (
 from shroff.plugins.log import KeyEvents, KeyFinder, Log, Record, Records
 from shroff.plugins.operations import OperationAnswer, many, one_line, shown, table
 from shroff.plugins.project import Definitions, read_by
+from shroff.plugins.values import frozen
 
 if TYPE_CHECKING:
     from shroff.plugins.features import Frame
@@ -53,7 +54,7 @@ LOOK_BACK: Final = 1_000_000  # records that are read where a feature has `match
 _PROBE: Final = "(probe)"  # no event type has such a name
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FactsQuestion:
     """A question for the features of a key.
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Final
 
@@ -29,6 +28,7 @@ from shroff.plugins.language import (
 )
 from shroff.plugins.log import DayCounts, Log
 from shroff.plugins.project import Definitions
+from shroff.plugins.values import frozen
 from shroff_plugins.analytics.funnel_events import History, ReadTimes, Words, read_frames, user_codes, user_fields
 from shroff_plugins.analytics.funnel_file import Funnel
 from shroff_plugins.analytics.funnels import FunnelQuestion, ask_funnel
@@ -47,7 +47,7 @@ _CODES: Final = 40  # bits of a user's code; the day stands above them
 FactOf = Callable[[Figure, int], Value]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FigureQuestion:
     """A question for figures of a day, and of the days before it, in a zone such as `Europe/Berlin`."""
 

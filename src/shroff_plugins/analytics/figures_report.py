@@ -14,6 +14,7 @@ from shroff.errors import Problem, nearest
 from shroff.plugins.loader import YamlMapping, YamlSequence
 from shroff.plugins.reports import AddedReport
 from shroff.plugins.settings import NAME, Many, mapping_shape
+from shroff.plugins.values import FrozenStruct
 from shroff_plugins.analytics.funnel_file import FILE
 from shroff_plugins.analytics.report_keys import FIGURES, Figure, load_figures
 
@@ -44,7 +45,7 @@ NAMES: Final = {
 }
 
 
-class ReportContent(msgspec.Struct, frozen=True):
+class ReportContent(FrozenStruct):
     """The figures and funnels that a notice names."""
 
     figures: Mapping[str, Figure]

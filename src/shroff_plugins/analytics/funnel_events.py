@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from itertools import chain
 from typing import Any, Final
@@ -24,6 +23,7 @@ from shroff.plugins.language import DAY_MS, ThisField, fields_of_this, walk
 from shroff.plugins.log import LineReader, Log, log_columns
 from shroff.plugins.operations import ahead
 from shroff.plugins.project import Definitions
+from shroff.plugins.values import frozen
 from shroff_plugins.analytics.funnel_file import Funnel
 
 GROUPS: Final = 16  # row groups of a file that are read at once: half a million rows
@@ -31,7 +31,7 @@ Words = NDArray[np.int64]
 History = tuple[Log, LakeReader | None]  # the log, and its lake where it has one
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class StepEvents:
     """The events of a funnel's steps, in the order of (time, place in the log).
 
@@ -50,7 +50,7 @@ class StepEvents:
     values: list[Any]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ReadTimes:
     """The times that are read: [start_ms, end_ms); of the later steps from `earliest_ms` on, None for all."""
 

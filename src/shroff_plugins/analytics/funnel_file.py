@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Final
 
-import msgspec
-
 from shroff.errors import Problem, nearest
 from shroff.plugins import loader
 from shroff.plugins.language import BOOLEAN, Node, Scope
@@ -27,6 +25,7 @@ from shroff.plugins.settings import (
     mapping_shape,
     own_names,
 )
+from shroff.plugins.values import FrozenStruct
 from shroff_plugins.analytics.report_keys import split_mistake
 
 FILE: Final = "funnels.yaml"
@@ -72,7 +71,7 @@ FUNNEL: Final = mapping_shape(
 FUNNELS: Final = own_names("funnels by name", FUNNEL)
 
 
-class FunnelStep(msgspec.Struct, frozen=True):
+class FunnelStep(FrozenStruct):
     """An event of one of these types for which the condition is true."""
 
     name: str
@@ -80,7 +79,7 @@ class FunnelStep(msgspec.Struct, frozen=True):
     where: Node | None = None
 
 
-class Funnel(msgspec.Struct, frozen=True):
+class Funnel(FrozenStruct):
     """Steps that users take in this order. `is_ever`: see `next` of `FUNNEL`."""
 
     name: str

@@ -7,7 +7,6 @@ that order. `tests/analytics/test_funnels.py` has the same in plain Python and i
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Final
 
@@ -15,13 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shroff.plugins.features import Word, native
+from shroff.plugins.values import frozen
 from shroff_plugins.analytics.funnel_events import StepEvents, Words
 
 Truths = NDArray[np.bool_]
 NEVER: Final = -(1 << 63)  # before every time
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class DropOffDay:
     """One day of a step: who had dropped off by the end of the day before, who of them recovered, who has now.
 
@@ -35,7 +35,7 @@ class DropOffDay:
     splits: Words
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Reached:
     """The users that reached a step, their first time there, and how long they took from the step before.
 

@@ -8,11 +8,10 @@ the end of d - 1 and did N on d; *still out* are the rest of those.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import date, timedelta
 from typing import Final
 
-import msgspec
 import numpy as np
 from msgspec import UNSET, UnsetType
 
@@ -20,6 +19,7 @@ from shroff.errors import UsageError, nearest
 from shroff.plugins.language import DAYS_MAX, day_starts_ms, key_text, show_duration
 from shroff.plugins.operations import OperationAnswer, one_line, table
 from shroff.plugins.project import Definitions
+from shroff.plugins.values import FrozenStruct, frozen
 from shroff_plugins.analytics.counts import ROWS_MAX, VALUES_MAX, shown_value
 from shroff_plugins.analytics.funnel_events import History, ReadTimes, StepEvents, Words, read_steps, reads
 from shroff_plugins.analytics.funnel_file import Funnel
@@ -32,7 +32,7 @@ DROPPED_OFF, RECOVERED, STILL_OUT, REACHED, LOST = KINDS = (
 QUARTILES: Final = (0.25, 0.5, 0.75)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FunnelQuestion:
     """A question about a funnel.
 
@@ -50,7 +50,7 @@ class FunnelQuestion:
     split: str | None = None
 
 
-class DropOffRow(msgspec.Struct, frozen=True):
+class DropOffRow(FrozenStruct):
     """A step on a day. Users dropped off by the end of the previous day are either recovered or still out."""
 
     funnel: str
@@ -63,7 +63,7 @@ class DropOffRow(msgspec.Struct, frozen=True):
     value: str | UnsetType | None = UNSET
 
 
-class StepRow(msgspec.Struct, frozen=True):
+class StepRow(FrozenStruct):
     """A step: the users who reached it, their share of those at the first step, and seconds since the previous step."""
 
     funnel: str
@@ -82,7 +82,7 @@ class StepRow(msgspec.Struct, frozen=True):
         return ["" if one_s is None else show_duration(round(1_000 * one_s)) for one_s in seconds]
 
 
-class TrendRow(msgspec.Struct, frozen=True):
+class TrendRow(FrozenStruct):
     """Of the users who came to the first step on a day, the number that reached a step by the end of the last day."""
 
     funnel: str

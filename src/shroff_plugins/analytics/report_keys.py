@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
-
-import msgspec
 
 from shroff.errors import Problem, ShroffError, nearest
 from shroff.plugins import loader
@@ -36,6 +33,7 @@ from shroff.plugins.settings import (
     mapping_shape,
     own_names,
 )
+from shroff.plugins.values import FrozenStruct, frozen
 
 if TYPE_CHECKING:
     from shroff.plugins.project import Definitions
@@ -112,14 +110,14 @@ FIGURE: Final = mapping_shape(
 FIGURES: Final = own_names("figures by name", FIGURE)
 
 
-class CountedEvents(msgspec.Struct, frozen=True):
+class CountedEvents(FrozenStruct):
     """Events of these types for which the condition is true."""
 
     events: tuple[str, ...]
     where: Node | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FigureValues:
     """A figure on the last days, the day asked for the last one; None where there is no value, such as a/0.
 
@@ -130,7 +128,7 @@ class FigureValues:
     why: str = ""
 
 
-class Figure(msgspec.Struct, frozen=True):
+class Figure(FrozenStruct):
     """One figure: a count of events, a fact, or an expression over other figures.
 
     Args:

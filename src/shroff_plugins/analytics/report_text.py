@@ -7,8 +7,6 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 from zoneinfo import ZoneInfo
 
-import msgspec
-
 from shroff.plugins.language import HOUR_MS
 from shroff.plugins.reports import (
     MINUS,
@@ -22,6 +20,7 @@ from shroff.plugins.reports import (
     plain,
     share_text,
 )
+from shroff.plugins.values import FrozenStruct
 from shroff_plugins.analytics.report_keys import BEFORE, SHOWN
 
 if TYPE_CHECKING:
@@ -34,7 +33,7 @@ SILENT_MS: Final = 6 * HOUR_MS  # at the end of the day without an event, before
 Plain = int | float | str | bool | None
 
 
-class CountedFigure(msgspec.Struct, frozen=True):
+class CountedFigure(FrozenStruct):
     """A figure on the last days; of money in smallest units. `why` says why it is not available."""
 
     name: str
@@ -44,7 +43,7 @@ class CountedFigure(msgspec.Struct, frozen=True):
     why: str = ""
 
 
-class CountedStep(msgspec.Struct, frozen=True):
+class CountedStep(FrozenStruct):
     """How many users dropped off at a step of a funnel on a day, and on each of the days before it.
 
     Each is what the funnel counts for that day alone. Without days before, the log begins after the first of them.
@@ -55,7 +54,7 @@ class CountedStep(msgspec.Struct, frozen=True):
     before: list[int]
 
 
-class CountedFunnel(msgspec.Struct, frozen=True):
+class CountedFunnel(FrozenStruct):
     """The steps of a funnel; `why` says why they are not available."""
 
     name: str
@@ -63,7 +62,7 @@ class CountedFunnel(msgspec.Struct, frozen=True):
     why: str = ""
 
 
-class CountedReport(msgspec.Struct, frozen=True):
+class CountedReport(FrozenStruct):
     """Figures of a report. `newest_ms` is the time of the newest event then; None where there was none."""
 
     figures: list[CountedFigure]

@@ -28,6 +28,7 @@ from msgspec.json import encode as to_json
 from shroff.errors import StateError
 from shroff.plugins.lake import LakeReader, Write, damaged, read_manifest, sorted_by_place
 from shroff.plugins.project import unfinished, write_lines
+from shroff.plugins.values import frozen
 from shroff_plugins.analytics.closed_duckdb import QueryLimits, closed_duckdb, identifier, library
 from shroff_plugins.analytics.marts.models import MartModel
 from shroff_plugins.analytics.marts.views import view_name
@@ -81,7 +82,7 @@ class WarehouseFiles:
     paths: list[tuple[str, str, Path]] = field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Wanted:
     """The files to write: a format of `FORMATS`, and the commits after a manifest.
 

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, Self
 
 from msgspec.json import encode as to_json
 
 from shroff.errors import StateError, UsageError
+from shroff.plugins.values import frozen
 from shroff_plugins.connectors.redis_server import pairs
 
 FIRST: Final = "0-0"  # before every entry
 AGAIN: Final = "Then 'shroff source forget {}' resets it: duplicates are ignored"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Position:
     """How far a stream was read: the id of the last entry, and how many had been added to the stream by then.
 
@@ -52,7 +52,7 @@ class StreamEntry(NamedTuple):
     fields: Sequence[bytes]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PendingSummary:
     """State of a stream: its entries, entries ever added, and three ids."""
 

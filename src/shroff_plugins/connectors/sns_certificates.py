@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from threading import Lock
 from typing import Final, TypeVar
 
 from shroff.errors import TransientError, UsageError
 from shroff.plugins.adapters import FORBIDDEN, Fetch, PushRefusedError
+from shroff.plugins.values import frozen
 
 try:
     from cryptography import x509
@@ -35,7 +35,7 @@ _SIGNER: Final = re.compile(r"sns(\.[a-z0-9-]+)?\.amazonaws\.com(\.cn)?")
 _HASHES: Final = {"1": SHA1(), "2": SHA256()}  # nosec B303  # noqa: S303
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Certificate:
     """A certificate that was issued for SNS."""
 
@@ -54,7 +54,7 @@ class Certificate:
             raise PushRefusedError(FORBIDDEN, "the signature is not that of the message") from None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Refused:
     words: str
     until_s: float

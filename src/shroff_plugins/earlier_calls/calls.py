@@ -11,8 +11,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Final
 
-import msgspec
-
 from shroff.errors import Problem, nearest
 from shroff.plugins import loader
 from shroff.plugins.events import Events, EventType, FileMapping
@@ -32,6 +30,7 @@ from shroff.plugins.settings import (
     mapping_shape,
     own_names,
 )
+from shroff.plugins.values import FrozenStruct
 from shroff_plugins.earlier_calls.questions import QUESTION, SENDING, AskingCall, load_question, load_sending
 
 FILE: Final = "calls.yaml"
@@ -94,7 +93,7 @@ _PATH: Final = re.compile(PATH_PATTERN)
 Answered = Node | tuple[str, ...]  # a value, or the features of an object
 
 
-class MappedCall(msgspec.Struct, frozen=True):
+class MappedCall(FrozenStruct):
     """A call that maps a request body to an event.
 
     Args:

@@ -30,6 +30,7 @@ from shroff.plugins.settings import (
     mapping_shape,
     own_names,
 )
+from shroff.plugins.values import FrozenStruct
 
 REQUEST: Final = "request"  # what an answer reads of the request: row.request.NAME
 ITEMS_MAX: Final = 20  # of a list each of whose items asks
@@ -100,7 +101,7 @@ class MailAsked(msgspec.Struct, forbid_unknown_fields=True):
 Asked = CountsAsked | FactsAsked | FlagsAsked | FunnelAsked | EventsAsked | MailAsked
 
 
-class CallKind(msgspec.Struct, frozen=True):
+class CallKind(FrozenStruct):
     """A kind of question that a call can ask.
 
     Args:
@@ -230,7 +231,7 @@ SENDING: Final = mapping_shape(
 Part = Node | tuple["Part", ...] | Mapping[str, "Part"]
 
 
-class AskingCall(msgspec.Struct, frozen=True):
+class AskingCall(FrozenStruct):
     """A call that queries data.
 
     Args:

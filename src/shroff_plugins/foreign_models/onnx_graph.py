@@ -8,7 +8,7 @@ refused by the name of its operator.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from shroff.errors import UsageError
 from shroff.plugins.models import refuse_width
+from shroff.plugins.values import frozen
 
 if TYPE_CHECKING:
     from onnx import GraphProto, NodeProto
@@ -35,7 +36,7 @@ _WAY_OUT: Final = (
 _FLOAT, _DOUBLE, _TEXT = 1, 11, 8  # TensorProto.DataType
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class OnnxStep:
     """One operation in single precision: `add`, `subtract`, `multiply` or `divide` by a constant, or `impute`."""
 
@@ -43,7 +44,7 @@ class OnnxStep:
     by: np.float32
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class GraphPath:
     """Path of a column from an input: its index, and the steps in order."""
 
@@ -100,7 +101,7 @@ def _values(given: Singles, steps: Sequence[OnnxStep]) -> Singles:
     return found
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Around:
     """The operators around the model of a graph.
 

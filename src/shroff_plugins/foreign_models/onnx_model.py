@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -29,6 +28,7 @@ from shroff.plugins.models import (
     Foreign,
     refuse_width,
 )
+from shroff.plugins.values import frozen
 from shroff_plugins.foreign_models.onnx_graph import (
     LINEAR,
     Around,
@@ -48,7 +48,7 @@ LINEAR_BOUND: Final = 2.0**-23
 _NODES_MAX: Final = 5_000_000
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Scores:
     """Output for the fraud class, and the meaning of its margin."""
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 
 from shroff.errors import UsageError
+from shroff.plugins.values import frozen
 
 _MODES_5: Final = ("BRANCH_LEQ", "BRANCH_LT", "BRANCH_GTE", "BRANCH_GT", "BRANCH_EQ", "BRANCH_NEQ", "BRANCH_MEMBER")
 _LEAF: Final = "LEAF"
@@ -16,7 +16,7 @@ _SIDES: Final = ("true", "false")
 _BROKEN: Final = "convert the model again from the program that it is of"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class OnnxTree:
     """One tree: its root is node 0, and each list has an entry per node.
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from shroff.plugins.models import LEAF, Floats
+from shroff.plugins.values import frozen
 
 Words = NDArray[np.int64]
 Singles = NDArray[np.float32]
@@ -19,7 +20,7 @@ Singles = NDArray[np.float32]
 _VERSION: Final = (3, 0, 0)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class WrittenTree:
     """A tree in XGBoost's layout: node 0 is the root, each array has an entry per node.
 

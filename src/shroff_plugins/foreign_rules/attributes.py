@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final
 
 from shroff.errors import nearest
@@ -30,6 +30,7 @@ from shroff.plugins.language import (
     check,
     text_of,
 )
+from shroff.plugins.values import frozen
 from shroff_plugins.foreign_rules.syntax import Attribute, Place, RadarError
 
 TEXT, EXACT, COUNTRY, NUMBER, TRUTH = "text", "exact", "country", "number", "truth"
@@ -90,7 +91,7 @@ _DISPUTE: Final = "label.verdict == 'fraud' and label.source == 'chargeback'"
 _AS_MAPPED: Final = "or say what it is in the mapping, under attributes"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Mapped:
     """The user's mapping of attributes: expressions over the event, names of entities, conditions of past charges.
 
@@ -105,7 +106,7 @@ class Mapped:
     outcomes: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Meaning:
     """Meaning of an attribute in a project.
 
@@ -135,7 +136,7 @@ class Meaning:
         return f"{case}({self.text})" if case not in {"", self.own_case} else self.text
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Added:
     """A feature that must be declared."""
 
@@ -145,7 +146,7 @@ class Added:
     type: Type
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RadarTarget:
     """The project, as far as rules are carried over to one of its event types."""
 

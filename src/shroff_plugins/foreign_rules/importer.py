@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from shroff.errors import DefinitionError, Problem, UsageError
 from shroff.plugins.loader import in_quotes
 from shroff.plugins.project import Definitions, lines_ended, read_text
+from shroff.plugins.values import frozen
 from shroff_plugins.foreign_rules.attributes import Mapped, RadarTarget
 from shroff_plugins.foreign_rules.fraud_detector import carry_over_detector, is_export
 from shroff_plugins.foreign_rules.mapping import load_mapping
@@ -20,7 +20,7 @@ TEXT_BYTES_MAX: Final = 1024 * 1024
 _IN_A_REASON: Final = 300  # characters of the original text
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Imported:
     """Result of importing a file of rules.
 

@@ -25,6 +25,7 @@ from shroff.plugins.language import (
     text_of,
     walk,
 )
+from shroff.plugins.values import frozen
 from shroff_plugins.foreign_rules.attributes import COUNTRY, EXACT, Added, Attributes, Meaning, RadarTarget
 from shroff_plugins.foreign_rules.syntax import (
     Attribute,
@@ -53,7 +54,7 @@ _SIGNS: Final = {"=": "=="}
 _COUNTRY: Final = re.compile(r"[A-Za-z0-9]{1,3}")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Carried:
     """A rule in our language. `when` is its condition; `added` are features that it needs and the project lacks."""
 
@@ -65,7 +66,7 @@ class Carried:
     added: tuple[Added, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RefusedRule:
     """A rule that was not imported; `attribute` is what is missing, or empty for another reason."""
 
@@ -92,7 +93,7 @@ class Outcome:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RadarOptions:
     """Options of the import.
 

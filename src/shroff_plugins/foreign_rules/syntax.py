@@ -9,10 +9,10 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Final, NoReturn
 
 from shroff.errors import Problem
+from shroff.plugins.values import frozen
 
 LENGTH_MAX: Final = 5_000  # characters of a rule
 DEPTH_MAX: Final = 40
@@ -34,7 +34,7 @@ _OPERATORS: Final = ("=", "!=", "<", "<=", ">", ">=")
 _WORDS: Final = ("in", "includes", "like")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Place:
     """A position in a file; line and column count from 1."""
 
@@ -42,7 +42,7 @@ class Place:
     column: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Attribute:
     """`:card_country:`, or metadata: `::Customer Age::`, whose name is kept with its colons."""
 
@@ -59,19 +59,19 @@ class Attribute:
         return self.name if self.is_metadata else f":{self.name}:"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Text:
     value: str
     place: Place
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RadarNumber:
     text: str
     place: Place
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ListName:
     """`@blocked_emails`."""
 
@@ -79,14 +79,14 @@ class ListName:
     place: Place
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RadarCompare:
     operator: str
     left: Attribute
     right: Attribute | Text | RadarNumber
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RadarWithin:
     """`x in ('a', 'b')`, or `x in @list`."""
 
@@ -94,7 +94,7 @@ class RadarWithin:
     values: tuple[Text | RadarNumber, ...] | ListName
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Pattern:
     """`x includes 'part'`, or `x like 'a%b'`."""
 
@@ -103,24 +103,24 @@ class Pattern:
     right: Text
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Missing:
     left: Attribute
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RadarTruth:
     """A boolean attribute used as a condition."""
 
     left: Attribute
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RadarNot:
     operand: Condition
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Joined:
     """Conditions joined by `and`, or by `or`."""
 
@@ -128,7 +128,7 @@ class Joined:
     parts: tuple[Condition, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Written:
     """A condition as text, of another product."""
 
@@ -138,7 +138,7 @@ class Written:
 Condition = RadarCompare | RadarWithin | Pattern | Missing | RadarTruth | RadarNot | Joined | Written
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RadarRule:
     """A parsed rule. `text` is its source on one line, without comments; `name` what it is called there, if it is."""
 
@@ -212,7 +212,7 @@ def _shown(written: str) -> str:
     return re.sub(r" +", " ", "".join(parts) if "#" in written else re.sub(r"\s+", " ", written)).strip()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Token:
     kind: str
     text: str

@@ -11,7 +11,6 @@ import shutil
 import subprocess
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -19,6 +18,7 @@ from tempfile import TemporaryFile
 from typing import IO, Final
 
 from shroff.errors import StorageError, UsageError
+from shroff.runtime.values import frozen
 
 PIECE_BYTES: Final = 4 * 1024 * 1024
 UNFINISHED: Final = "an unfinished shroff restore"  # a comment on tables that nobody used
@@ -27,7 +27,7 @@ _VERSIONS: Final = frozenset(f"{part}version" for part in ("", "people_", "notic
 _SAID_MAX: Final = 2_000  # characters of what a program says of its failure
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ClientPrograms:
     """The client programs of a kind of server.
 

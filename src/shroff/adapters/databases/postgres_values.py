@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from struct import Struct
 from typing import Any, Final
 
@@ -12,6 +11,7 @@ from psycopg.adapt import Dumper
 from psycopg.pq import Format
 
 from shroff.runtime.texts import ESCAPE, escaped
+from shroff.runtime.values import frozen
 
 # Numbers of types in PostgreSQL's catalogue (pg_type.dat): of an element, and of an array of it.
 _TEXT, _BYTEA, _BIGINT = (25, 1009), (17, 1001), (20, 1016)
@@ -21,7 +21,7 @@ _WHOLE: Final = Struct(">q")
 _NULL: Final = _LENGTH.pack(-1)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ArrayColumn:
     """An array in PostgreSQL's binary form."""
 

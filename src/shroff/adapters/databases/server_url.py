@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import field
 from ipaddress import ip_address
 from typing import Final
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from shroff.errors import UsageError, nearest
+from shroff.runtime.values import frozen
 
 # Names that become part of SQL: short enough for every server, with room for the names of tables behind a prefix.
 NAME: Final = re.compile(r"[a-z_][a-z0-9_]{0,39}")
@@ -17,7 +18,7 @@ VERIFIED: Final = "verify-full"
 SSL_MODES: Final = ("disable", "prefer", "require", "verify-ca", VERIFIED)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ServerUrl:
     """Where a database is and how to get in. `place` is what messages and people may see."""
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Final, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
 from shroff.adapters.databases.server_url import is_loopback
 from shroff.errors import ShroffError, StorageError, TransientError, UsageError
+from shroff.runtime.values import frozen
 from shroff.streams.lake import Found, Listed, bucket_and_prefix, check_name
 
 TIMEOUT: Final = "60s"  # of one request
@@ -35,7 +35,7 @@ _PAST_PROXIES: Final = {
 _HERE: Final = "localhost,127.0.0.0/8,::1,169.254.0.0/16,metadata.google.internal"  # and who gives a machine's identity
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Cloud:
     """Differences between one cloud and the others."""
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -24,6 +23,7 @@ from msgspec.json import encode as to_json
 
 from shroff.errors import ShroffError, UsageError
 from shroff.lake.publication import TableChange, TableHead, TableNote, TablesAwayError, TableStoppedError
+from shroff.runtime.values import frozen
 from shroff.streams.lake import RetriedObjects
 from shroff.streams.lake_manifest import File, LakeState
 
@@ -44,7 +44,7 @@ _TABLE: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CatalogSettings:
     """Which catalog, and where in it: `properties` are pyiceberg's own, beside those of its configuration."""
 

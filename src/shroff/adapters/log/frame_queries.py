@@ -7,7 +7,6 @@ gone.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import chain, starmap
 from typing import Any, Final
 
@@ -25,6 +24,7 @@ from shroff.adapters.log.rows import EVENT_FRAMES, id_digest
 from shroff.adapters.log.sql_text import overlapping
 from shroff.adapters.log.sums import line_of
 from shroff.errors import StorageError
+from shroff.runtime.values import frozen
 from shroff.streams.log import Kind, Record
 
 FRAMES_AT_ONCE: Final = 16
@@ -33,7 +33,7 @@ _LINES_AT_ONCE: Final = 4_096  # of rows
 _ROWS_COUNTED: Final = 65_536  # records that are rows; they take 20 ms
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Leaving:
     """What pruning writes: digests of ids, and what is left of frames, or becomes rows."""
 

@@ -9,10 +9,10 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from shroff.errors import LogBusyError, ShroffError
+from shroff.runtime.values import frozen
 
 if TYPE_CHECKING:
     from shroff.adapters.databases.postgres_session import PostgresSession
@@ -29,7 +29,7 @@ OWNER_LENGTH_MAX: Final = 200
 _LET_GO: Final[dict[str, int]] = {}  # by place: the epoch of the lease that this process closed and could not give back
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Lease:
     """The right to lead a log for `length_ms` milliseconds from its last renewal.
 

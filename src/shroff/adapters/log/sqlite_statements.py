@@ -5,13 +5,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final, TypeVar
 
 from shroff.adapters.databases.sqlite_file import NO_UTF8
 from shroff.adapters.log.rows import RowTable
 from shroff.adapters.log.sql_text import SqlWording
+from shroff.runtime.values import frozen
 
 # Rows for each statement. Python lets go of its lock once for each statement and, beside a thread that computes, waits
 # for its turn to have it again: row by row a batch of 4,096 took 7 s in such a thread, in thousands 0.08 s. So any
@@ -22,7 +22,7 @@ _AT_ONCE: Final = tuple(1 << power for power in range(11, -1, -1))  # 2,048 rows
 _Row = TypeVar("_Row")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Statement:
     """SQL over a list of rows: head, one row's marks, tail."""
 

@@ -15,7 +15,7 @@ from shroff.errors import SignInError, TransientError, UsageError
 from shroff.people.access import Role
 from shroff.people.oidc import Claims, known_roles, texts_of
 from shroff.project.settings.system import System
-from shroff.runtime.memo import Fresh
+from shroff.runtime.values import Fresh
 
 try:
     from joserfc import jwt

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Final, Self
@@ -14,13 +13,14 @@ from shroff.errors import UsageError
 from shroff.events.formats.encodings import read_lines
 from shroff.events.formats.lines import Line, Lines
 from shroff.events.intake import source_name
+from shroff.runtime.values import frozen
 from shroff.streams.log import Refused
 from shroff.streams.source import Health, Standing, Taken
 
 HEAD_BYTES: Final = 65_536  # of a file tell it from another of its name, however much longer it gets
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Reached:
     """How many data lines of a file were read, and how the file began: so many bytes with this hash."""
 

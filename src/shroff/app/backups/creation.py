@@ -25,6 +25,7 @@ from shroff.app.backups.sqlite_pages import CERTAIN_NS, RESTART_FRAMES, PageChan
 from shroff.app.backups.vault import FILE_FORMAT, BackedUpLog, BackupPoint, Vault
 from shroff.errors import StorageError, UsageError
 from shroff.language.values import DAY_MS
+from shroff.runtime.values import FrozenStruct
 from shroff.runtime.whole_files import whole_file
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ TAILS_BYTES: Final = 256 * 1024 * 1024  # which are read in seconds, however sma
 StoredFile = tuple[int, list[str]]  # permissions and pieces
 
 
-class BackupNote(msgspec.Struct, frozen=True):
+class BackupNote(FrozenStruct):
     """The last backup of this project, as this machine knows it: .shroff/backup.json."""
 
     id: str

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
@@ -22,6 +22,7 @@ from shroff.app.backups.server_logs import dump_tool
 from shroff.app.project_files import checked
 from shroff.errors import StorageError
 from shroff.notices.sql import PART as NOTICES
+from shroff.runtime.values import frozen
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,7 +35,7 @@ LOG: Final = "log"
 KNOWN: Final = {LOG: LOG_VERSION, "people": PEOPLE_VERSION, "notices": NOTICES.version, "jobs": JOBS.version}
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TableVersion:
     """Tables of one database that belong together: their version, and the one that this program writes.
 

@@ -10,7 +10,6 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Final
@@ -25,12 +24,13 @@ from shroff.errors import StorageError, UsageError
 from shroff.events.event import time_text
 from shroff.notices.store import OPEN, UNKNOWN
 from shroff.runtime.progress import Progress
+from shroff.runtime.values import frozen
 from shroff.runtime.whole_files import sync_folder
 
 IN_DOUBT: Final = "the project was restored from a backup: it may have been sent after that"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ServerTarget:
     """The database for a log, and the folder of its programs; by default as the backed-up settings name them.
 
@@ -45,7 +45,7 @@ class ServerTarget:
 BY_SETTINGS: Final = ServerTarget()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RestoredProject:
     """Result of a restore. `missing` are secrets to bring; `held` are letters that may have been sent already.
 

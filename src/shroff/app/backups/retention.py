@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -18,6 +17,7 @@ from shroff.errors import StorageError, UsageError
 from shroff.events.event import time_text
 from shroff.language.values import DAY_MS, show_duration
 from shroff.runtime.progress import Progress
+from shroff.runtime.values import frozen
 
 if TYPE_CHECKING:
     from shroff.app.context import ProjectContext
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 OLD_MS: Final = 2 * DAY_MS  # a full backup is due each day
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class VerifiedBackups:
     """What `verify` read; `damaged` says which points cannot be restored, and why."""
 
@@ -36,7 +36,7 @@ class VerifiedBackups:
     damaged: dict[int, str]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class KeepRules:
     """Which backups `prune` keeps: every one of some time, then a full one a day, then a full one a month."""
 

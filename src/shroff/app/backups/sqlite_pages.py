@@ -13,13 +13,13 @@ import struct
 import time
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
 from urllib.parse import quote
 
 from shroff.adapters.databases.sqlite_file import BUSY_S, begin_between, storage_error
 from shroff.errors import StorageError
+from shroff.runtime.values import frozen
 
 WAL_HEADER, FRAME_HEADER, INDEX_HEADER = 32, 24, 48  # bytes
 SALT: Final = 16  # where it stands in the header of the log
@@ -40,7 +40,7 @@ class PagePosition(NamedTuple):
     check: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PageChanges:
     """Pages of one commit that differ from an earlier one: where each stands in the write-ahead log.
 

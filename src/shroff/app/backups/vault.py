@@ -27,6 +27,7 @@ from msgspec.json import encode as to_json
 
 from shroff.config import FOLDER_MODE
 from shroff.errors import StorageError, UsageError
+from shroff.runtime.values import FrozenStruct
 from shroff.streams.lake import Objects
 
 FILE_FORMAT: Final = 1  # logs in files
@@ -43,7 +44,7 @@ Read = TypeVar("Read")
 Asked = TypeVar("Asked")
 
 
-class BackupLabel(msgspec.Struct, frozen=True):
+class BackupLabel(FrozenStruct):
     """Whose backups a place has. `proof` shows whether a key is the one they are encrypted with."""
 
     shroff_backup: int
@@ -52,7 +53,7 @@ class BackupLabel(msgspec.Struct, frozen=True):
     proof: str = ""
 
 
-class DumpedLog(msgspec.Struct, frozen=True):
+class DumpedLog(FrozenStruct):
     """A log in a database server: its kind, its schema or prefix, and the program that wrote it out.
 
     `position` is where the server's own record of changes goes on, such as `binlog.000007:4711`.
@@ -64,7 +65,7 @@ class DumpedLog(msgspec.Struct, frozen=True):
     position: str = ""
 
 
-class BackedUpLog(msgspec.Struct, frozen=True):
+class BackedUpLog(FrozenStruct):
     """The SQLite file of a log at a point: all of it, or the pages that changed since the point before.
 
     Of a log in a server it is what its program wrote: all of it, as `whole`.
@@ -81,7 +82,7 @@ class BackedUpLog(msgspec.Struct, frozen=True):
     dump: DumpedLog | None = None
 
 
-class BackupPoint(msgspec.Struct, frozen=True):
+class BackupPoint(FrozenStruct):
     """One moment of a project. A full point needs no other; a tail point needs those back to the last full one."""
 
     project: str  # id of the label

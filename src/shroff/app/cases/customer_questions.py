@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -12,6 +11,7 @@ from shroff.cases.case import FRAUD
 from shroff.events.event import TimeText, time_text
 from shroff.notices.questions import VERDICTS
 from shroff.notices.store import DROPPED, REFUSED, UNKNOWN
+from shroff.runtime.values import frozen
 
 if TYPE_CHECKING:
     from shroff.cases.case import Alert
@@ -32,7 +32,7 @@ class CaseQuestion(msgspec.Struct):
     trouble: str | None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Asked:
     """One question to a customer.
 

@@ -16,6 +16,7 @@ from msgspec.json import decode as from_json
 from shroff.errors import UsageError, nearest
 from shroff.events.event import TimeText, time_text
 from shroff.replay.notebook import moment_ms
+from shroff.runtime.values import FrozenStruct
 from shroff.streams.log import LogReader
 
 STAGES: Final = ("early_fraud_warning", "dispute", "represented", "won", "lost", "withdrawn")
@@ -26,7 +27,7 @@ _GENUINE: Final = frozenset({"won", "withdrawn"})
 _NO_FRAUD: Final = ("11.", "12.", "13.")  # Visa's codes of authorization, processing errors and consumer disputes
 
 
-class DisputeStage(msgspec.Struct, frozen=True, kw_only=True):
+class DisputeStage(FrozenStruct, kw_only=True):
     """One stage of the dispute of an event, and the verdict of its label."""
 
     stage: str

@@ -21,7 +21,7 @@ from shroff.monitoring.day_figures import CUSTOMER
 from shroff.notices.store import QuestionCounts
 from shroff.project.policy import OUTCOMES
 from shroff.replay.notebook import moment_ms
-from shroff.runtime.memo import Fresh
+from shroff.runtime.values import Fresh, frozen
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -44,7 +44,7 @@ ASKED_MS: Final = 7 * DAY_MS
 NOTHING: Final = Maturity(0, 0, 0, 0, ())
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Together:
     """Statistics of all counted labels. Conflicts are newest first; `came` is of all, by source."""
 
@@ -57,7 +57,7 @@ class Together:
     labeled: Mapping[int, int] = field(default_factory=dict)  # of decided types, by the day of the event
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class LabelLook:
     """All that the screen shows. Labels behind place `counted_after` are counted, up to `counted_to`.
 

@@ -25,6 +25,7 @@ from shroff.language.values import DAY_MS
 from shroff.log.history import Records
 from shroff.log.state.fold import lateness_of
 from shroff.project.definitions import Definitions
+from shroff.runtime.values import FrozenStruct
 from shroff.streams.log import Log, Record
 
 DAYS: Final = range(120, 366)
@@ -41,7 +42,7 @@ _ROLES: Final = {  # of the fields of a payment, the likeliest first
 }
 
 
-class PriorPayment(msgspec.Struct, frozen=True, kw_only=True):
+class PriorPayment(FrozenStruct, kw_only=True):
     """An earlier payment: its fields, the days before the disputed one, and the elements that they share."""
 
     event: str
@@ -52,7 +53,7 @@ class PriorPayment(msgspec.Struct, frozen=True, kw_only=True):
     receipt: str | None
 
 
-class PriorEvidence(msgspec.Struct, frozen=True, kw_only=True):
+class PriorEvidence(msgspec.Struct, kw_only=True, frozen=True):
     """Whether a dispute meets Compelling Evidence 3.0, why not, and the two payments with the elements of all three."""
 
     eligible: bool

@@ -32,6 +32,7 @@ from shroff.monitoring.day_figures import DISPUTE
 from shroff.project.definitions import Definitions
 from shroff.project.policy import OUTCOMES
 from shroff.runtime.progress import Progress
+from shroff.runtime.values import frozen
 from shroff.streams.log import Log
 from shroff.training.sets.labels import (
     FRAUD_LABEL,
@@ -82,7 +83,7 @@ class _TypeEvents:
         return self.found[1:]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class DecidedEvents:
     """Decided events as of a moment, by columns: amounts in smallest units, outcomes and labels as numbers.
 
@@ -311,7 +312,7 @@ def _drawn_fraud(events: DecidedEvents, rows: Words, propensities: Floats) -> Dr
     return fraud_share(frauds, propensities), round(float((events.amounts[rows] / propensities)[frauds].sum()))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class OutcomeTable:
     """Counts and sums of amounts in smallest units, by outcome and label."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from msgspec.json import decode as from_json
@@ -41,6 +40,7 @@ from shroff.project.schedules import (
     TIMEOUT_MS_MIN,
     Schedule,
 )
+from shroff.runtime.values import frozen
 
 if TYPE_CHECKING:
     from shroff.app.jobs.work import Seen
@@ -51,7 +51,7 @@ QUEUED_MAX: Final = 100  # of one schedule
 GONE: Final = "its process ended without a message"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ScheduleState:
     """A schedule, whether it is paused, when it is due next, and the last of its jobs."""
 

@@ -25,6 +25,7 @@ from shroff.operations.declaration import OPERATIONS, Operation, struct_of
 from shroff.people.access import Right
 from shroff.project.schedules import FILE, load_schedules
 from shroff.runtime.entry_points import JOBS, installed
+from shroff.runtime.values import FrozenStruct
 
 if TYPE_CHECKING:
     from shroff.app.jobs.work import JobRun
@@ -41,7 +42,7 @@ OutPath = Annotated[str, msgspec.Meta(min_length=1, max_length=PATH_MAX, extra={
 InPath = Annotated[str, msgspec.Meta(min_length=1, max_length=PATH_MAX, extra={"below": ""})]
 
 
-class JobParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class JobParams(FrozenStruct, forbid_unknown_fields=True):
     """Parameters of a kind of job; an unknown key is refused."""
 
     @property
@@ -97,7 +98,7 @@ class PipelineParams(OrdersParams, frozen=True):
 Run = Callable[["Project", Any, "JobRun"], Mapping[str, Any]]
 
 
-class JobKind(msgspec.Struct, frozen=True):
+class JobKind(FrozenStruct):
     """One kind.
 
     Args:

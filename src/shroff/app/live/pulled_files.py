@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-import msgspec
-
 from shroff.app.live.webhook_sources import SourceFiles
+from shroff.runtime.values import FrozenStruct
 from shroff.streams.log import kept_offset
 from shroff.streams.pull import PULLED
 
@@ -22,7 +21,7 @@ DONE: Final = "done"
 ASIDE: Final = "set aside"
 
 
-class Progress(msgspec.Struct, frozen=True, omit_defaults=True):
+class Progress(FrozenStruct, omit_defaults=True):
     """How far a file is, as the log's offset of it has it.
 
     Args:

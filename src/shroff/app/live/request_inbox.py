@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from shroff import config
@@ -22,6 +21,7 @@ from shroff.log.active_files import (
     taken_up,
 )
 from shroff.project.definitions import Definitions
+from shroff.runtime.values import frozen
 from shroff.streams.log import Batch, Log, Offset
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ class Inboxes(ProjectPart):
         return offsets
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Afresh:
     """A project whose files were read anew, and what they have beside versions."""
 

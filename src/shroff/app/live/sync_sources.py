@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,6 +20,7 @@ from shroff.events.formats.lines import Line, Lines
 from shroff.events.formats.sorting import in_order_of_arrival
 from shroff.runtime.entry_points import load_entry
 from shroff.runtime.progress import unheard
+from shroff.runtime.values import frozen
 from shroff.streams.pull import NotKeptError, PulledSource, PullPlace
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ BEING_WRITTEN: Final = "still being written"
 NOT_KEPT: Final = "not kept"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SyncedFile:
     """Result of a file.
 

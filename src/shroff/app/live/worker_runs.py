@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypedDict, Unpack
@@ -24,6 +24,7 @@ from shroff.project.settings.installed import each_settings, kind_at
 from shroff.project.settings.system import System
 from shroff.project.settings.systems import source_at
 from shroff.runtime.progress import unheard
+from shroff.runtime.values import frozen
 from shroff.streams.snapshots import KEPT, Snapshots
 
 if TYPE_CHECKING:
@@ -294,7 +295,7 @@ class WorkerRuns(ProjectPart):
         return Snapshots(self._paths.snapshots, kept=kept)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Workplace:
     """An opened project as a worker sees it (see `worker.serving.worker.Workplace`)."""
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Final
@@ -14,6 +13,7 @@ from shroff.errors import UsageError
 from shroff.language.values import DAY_MS, named_duration
 from shroff.operations.declaration import AsEvent, OperationAnswer, OperationRequest, Param, operation
 from shroff.runtime.texts import bytes_text, many, table
+from shroff.runtime.values import frozen
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -31,7 +31,7 @@ SNAPSHOTS: Final = 3  # two are kept, and a third is being written
 SPARE: Final = 1.25  # of disk and memory, for write-ahead log, indexes and the system
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class MeasuredEvents:
     """What a sample of events took on this machine.
 
@@ -49,7 +49,7 @@ class MeasuredEvents:
     reach_days: float | None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class EventRate:
     """Events per day, events per second at the peak, and days that events stay in the log.
 

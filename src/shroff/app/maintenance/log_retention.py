@@ -8,7 +8,6 @@ lake, to the byte, and the next time goes on from there (docs/decisions/0033).
 from __future__ import annotations
 
 from contextlib import closing
-from dataclasses import dataclass
 from itertools import chain, zip_longest
 from typing import TYPE_CHECKING, Any, Final
 
@@ -22,6 +21,7 @@ from shroff.operations.declaration import OperationAnswer
 from shroff.people.audit import Action
 from shroff.runtime.progress import Progress
 from shroff.runtime.texts import many
+from shroff.runtime.values import frozen
 from shroff.streams.log import PRUNED_AT_ONCE, Log
 from shroff.streams.sink_cursor import source_of, through_of
 from shroff.streams.snapshots import Snapshots
@@ -36,7 +36,7 @@ COMPARED: Final = 32_768  # places that are held against the lake, and then take
 NO_KEEP: Final = "shroff.yaml sets no retention period for the store. Write 'keep: 400d' into it, for 400 days."
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PruningPlan:
     """The places (pruned, upto] may go. `kept_by` says why those behind them stay."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
@@ -16,6 +15,7 @@ from shroff.app.project_files import checked_with
 from shroff.app.rules.rule_files import ChangedMeanwhileError
 from shroff.operations.declaration import ReportAnswer
 from shroff.people.audit import Action
+from shroff.runtime.values import frozen
 from shroff.runtime.whole_files import own
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class AppliedCutoffs(ReportAnswer[str]):
         return self.report
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CutoffsChange:
     """A change of thresholds and costs as the audit log has it."""
 

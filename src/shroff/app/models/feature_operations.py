@@ -6,8 +6,6 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, Final
 
-import msgspec
-
 from shroff.errors import UsageError
 from shroff.explain.past import Past, PastDecision, reader_of
 from shroff.features.definitions import cost
@@ -21,6 +19,7 @@ from shroff.log.history import Records
 from shroff.operations.declaration import AsEvent, OperationAnswer, OperationRequest, Param, operation
 from shroff.project.dependency_hash import read_by, teller_of
 from shroff.runtime.texts import headed, many
+from shroff.runtime.values import FrozenStruct
 
 if TYPE_CHECKING:
     from shroff.app.project import Project
@@ -45,7 +44,7 @@ class ProfileFeatures(OperationRequest["FeatureProfiles"]):
     expression: Annotated[str, Param(flags="--try")] = ""
 
 
-class FeatureProfile(msgspec.Struct, frozen=True):
+class FeatureProfile(FrozenStruct):
     """A feature and its values at the newest decided events.
 
     `missing` is a share in [0, 1], None without events. `low`, `median` and `high` are at 5, 50 and 95 % of the values

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import asdict
@@ -38,6 +38,7 @@ from shroff.models.registry import CARD, GateResult, ModelSummary, Stored
 from shroff.operations.declaration import OperationAnswer
 from shroff.people.audit import Action
 from shroff.runtime.texts import argument, many, one_line, table
+from shroff.runtime.values import frozen
 from shroff.runtime.whole_files import own
 
 if TYPE_CHECKING:
@@ -148,7 +149,7 @@ class ListedModel(ModelSummary, frozen=True):
     unwaived: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ModelDetails:
     """Everything that is known of one model. `promotions` are those that in_force.json still has.
 

@@ -6,7 +6,6 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -19,6 +18,7 @@ from shroff.errors import TransientError, UsageError
 from shroff.events.formats.encodings import read_lines
 from shroff.events.formats.sorting import in_order_of_arrival
 from shroff.language.expression import RowValue, walk
+from shroff.runtime.values import frozen
 from shroff.streams.pull import SETTLED_MS
 from shroff.training.sets.wanted import settings_of
 from shroff.worker.file_order import with_labels
@@ -42,7 +42,7 @@ _LINE: Final = {("file",), ("number",)}  # of `row`: where a line stands
 Said = Callable[[str], None]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Options:
     """How files are taken.
 
@@ -70,7 +70,7 @@ class Options:
     cluster: Cluster | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FileReport:
     """Result of a file.
 

@@ -16,8 +16,8 @@ from shroff.errors import RefusalError, UsageError
 from shroff.models.registry import UnknownModelError
 from shroff.operations.declaration import AsEvent, OperationRequest, Param, ReportAnswer, operation
 from shroff.people.audit import REASON_MAX, checked_reason
-from shroff.runtime.memo import Fresh
 from shroff.runtime.texts import many, one_line, table
+from shroff.runtime.values import Fresh, FrozenStruct
 
 if TYPE_CHECKING:
     from shroff.app.models.cutoffs import ScoreCutoffs
@@ -85,7 +85,7 @@ class ShowThresholds(OperationRequest["CheapestThresholds"]):
     apply: Annotated[bool, Param(is_local=True)] = False
 
 
-class CostPoint(msgspec.Struct, frozen=True):
+class CostPoint(FrozenStruct):
     """Two thresholds and their results per day."""
 
     review_at: float | None
@@ -98,7 +98,7 @@ class CostPoint(msgspec.Struct, frozen=True):
     frauds_stopped: float
 
 
-class FoldThresholds(msgspec.Struct, frozen=True):
+class FoldThresholds(FrozenStruct):
     """The thresholds with which one fold was evaluated."""
 
     review_at: float | None
@@ -106,7 +106,7 @@ class FoldThresholds(msgspec.Struct, frozen=True):
     cost: str | None
 
 
-class OutOfFoldCost(msgspec.Struct, frozen=True):
+class OutOfFoldCost(FrozenStruct):
     """The out-of-fold estimate: the cost of such thresholds on events that were not used to choose them."""
 
     cost: str | None

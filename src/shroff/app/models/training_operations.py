@@ -15,6 +15,7 @@ from shroff.language.values import named_duration
 from shroff.models.registry import GateResult
 from shroff.operations.declaration import AsEvent, OperationAnswer, OperationRequest, Param, ReportAnswer, operation
 from shroff.runtime.texts import argument, many, one_line
+from shroff.runtime.values import FrozenStruct
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -213,7 +214,7 @@ def train(
 # ---- files as they arrive
 
 
-class TrainedFile(msgspec.Struct, frozen=True):
+class TrainedFile(FrozenStruct):
     """What became of a file: taken or skipped, and the model that it led to."""
 
     file: str

@@ -10,11 +10,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final, NamedTuple, Unpack
 
-import msgspec
-
 from shroff.app.arrow_tables import FileOptions, Files, InputFiles
 from shroff.app.parts import ProjectPart
 from shroff.errors import UsageError
+from shroff.runtime.values import FrozenStruct
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
 NO_EVENTS: Final = "There are no events for a training set: add events and labels with 'shroff ingest FILE'."
 
 
-class SetReport(msgspec.Struct, frozen=True):
+class SetReport(FrozenStruct):
     """A training set that was written.
 
     Args:
@@ -45,7 +44,7 @@ class SetReport(msgspec.Struct, frozen=True):
     remarks: tuple[str, ...] = ()
 
 
-class SetAgain(msgspec.Struct, frozen=True):
+class SetAgain(FrozenStruct):
     """A training set that was made again.
 
     Args:

@@ -21,6 +21,7 @@ from shroff.people.audit import Action
 from shroff.people.keys import key_of
 from shroff.people.store import ApiKey
 from shroff.rules.texts import tag_of
+from shroff.runtime.values import FrozenStruct
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -60,7 +61,7 @@ class WaitsError(RefusalError):
     status, code, title = 403, "waits-for-second", "This waits for a second person"
 
 
-class Author(msgspec.Struct, frozen=True):
+class Author(FrozenStruct):
     """Somebody as the record of who did what knows them."""
 
     id: str
@@ -76,7 +77,7 @@ class ChangeAsked(TypedDict):
     at: TimeText
 
 
-class PendingApproval(msgspec.Struct, frozen=True):
+class PendingApproval(FrozenStruct):
     """A change that waits for a second person. `subject` is what it changes, `authors` are the users who requested it.
 
     `change` is how, as JSON; `says` the same in words.

@@ -7,7 +7,7 @@ is never used for two thoughts, and `since flag` is counted for each. A new rule
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -31,6 +31,7 @@ from shroff.project.draft_overlay import RULES, DraftFile
 from shroff.rules import texts
 from shroff.rules.silences import trial_number, trial_of
 from shroff.rules.texts import tag_of
+from shroff.runtime.values import frozen
 from shroff.runtime.whole_files import own
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ class Note(msgspec.Struct):
     approved_at_ms: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class StoredDraft:
     """A rule in the making. `is_approved` holds for this very text."""
 
@@ -75,7 +76,7 @@ class StoredDraft:
         return self.note.approved_by is not None and self.note.approved_tag == self.tag
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Checked:
     """Findings about a draft's text. `elsewhere` are mistakes of other files, which keep it from being typed."""
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,6 +18,7 @@ from shroff.rules import texts
 from shroff.rules.silences import trial_number, trial_of
 from shroff.rules.texts import tag_of
 from shroff.runtime.entry_points import IMPORTERS, load_entry
+from shroff.runtime.values import frozen
 from shroff.runtime.whole_files import own
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class NoRuleError(RefusalError):
     status, code, title = 404, "no-rule", "There is no such rule"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RuleFile:
     """One file of rules: its name in `rules/`, its text, and the rules that it declares, where it has no mistake."""
 
@@ -66,7 +66,7 @@ class RuleFile:
         return tag_of(self.text)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RuleLocation:
     """Where a rule stands in the project's files: the file, its text there, and the trial that runs beside it."""
 

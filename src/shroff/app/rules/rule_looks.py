@@ -21,6 +21,7 @@ from shroff.people.store import AuditFilter, rows_of
 from shroff.project.dependency_hash import teller_of
 from shroff.rules.rule_text import in_words
 from shroff.rules.silences import trial_of
+from shroff.runtime.values import frozen
 
 if TYPE_CHECKING:
     from asyncio import Future
@@ -49,7 +50,7 @@ class RuleStatistics:
     counting: Future[bool] | None = None  # of a service: counts earlier hits beside all else
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RuleLook:
     """One rule. `rules` are it, or the rows of its table; none where the project's files do not have it, or mistakes.
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from shroff.language.values import DAY_MS, HOUR_MS, MINUTE_MS
 from shroff.models.sets import Flags, Floats, Words
 from shroff.project.policy import OUTCOMES
+from shroff.runtime.values import frozen
 
 RULES_MAX: Final = 5
 PARTS_MAX: Final = 3
@@ -33,7 +34,7 @@ REVIEW: Final = OUTCOMES.index("review")
 _NONE: Final = -1e30  # below all values: a missing one
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Part:
     """A part of a condition: a column above a number, or up to it, or one of some texts."""
 
@@ -52,7 +53,7 @@ class Part:
 Parts = tuple[Part, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RuleCosts:
     """RuleCosts in whole units of money, and the reviews that people have time for in the period that is searched."""
 
@@ -192,7 +193,7 @@ def holds(parts: Parts, columns: Sequence[Floats]) -> Flags:
 # ---- tests on later events
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class MeasuredRule:
     """What a rule came to on later events: hits, and precision and money with 95 % intervals."""
 

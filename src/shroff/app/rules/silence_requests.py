@@ -8,8 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
-import msgspec
-
 from shroff import config
 from shroff.app.parts import ProjectPart
 from shroff.app.rules.agreements import Author, keep, read_kept
@@ -18,6 +16,7 @@ from shroff.app.rules.silences import Silences
 from shroff.errors import NotAllowedError, UsageError
 from shroff.language.values import parse_time
 from shroff.rules.texts import tag_of
+from shroff.runtime.values import FrozenStruct
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,7 +26,7 @@ LEDGER: Final = "silences.json"
 Recorded = Callable[[], None]  # tells what is about to be done; where it raises, nothing is
 
 
-class PendingSilence(msgspec.Struct, frozen=True):
+class PendingSilence(FrozenStruct):
     """A silence that waits for a second person. `authors` are all who had a hand in it; the last one asked for it."""
 
     rule: str

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from shroff.app.parts import ProjectPart
@@ -11,6 +10,7 @@ from shroff.errors import UsageError, nearest
 from shroff.events.event import time_text
 from shroff.language.values import DAY_MS, parse_time
 from shroff.rules.silences import key_of, list_of, rule_of
+from shroff.runtime.values import frozen
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,7 +22,7 @@ DAYS_MAX: Final = 366  # for which a rule may be silent at once
 TEXT_MAX: Final = 1_000  # characters of a key or a reason
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Silence:
     """One key for which a rule is silent, as its list has it: a key that is hashed in events stands hashed.
 

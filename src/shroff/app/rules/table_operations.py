@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal
 
-import msgspec
 import numpy as np
 
 from shroff import config
@@ -25,6 +24,7 @@ from shroff.people.store import AuditFilter
 from shroff.project.reference import parse_cell
 from shroff.project.table_files import FOLDER, is_table, table_file, table_name
 from shroff.runtime.texts import headed, many, table
+from shroff.runtime.values import FrozenStruct
 
 if TYPE_CHECKING:
     from shroff.app.project import Project
@@ -159,7 +159,7 @@ class ShowTables(OperationRequest["LookUpTables"]):
     """All tables."""
 
 
-class TableSummary(msgspec.Struct, frozen=True):
+class TableSummary(FrozenStruct):
     """A table: its file, how keys are looked up (`equal`, `prefix`, `suffix`, `network`), and what reads it."""
 
     name: str
@@ -191,7 +191,7 @@ def list_tables(project: Project, request: ShowTables) -> LookUpTables:
     return LookUpTables(tables=[_summary(definitions, name) for name in sorted(definitions.events.tables)])
 
 
-class TableRow(msgspec.Struct, frozen=True):
+class TableRow(FrozenStruct):
     """A row of a table, its key as the file has it, and the line; `since` is the time from which on it is valid."""
 
     key: str
@@ -200,7 +200,7 @@ class TableRow(msgspec.Struct, frozen=True):
     values: dict[str, str | None]
 
 
-class LookUpVersion(msgspec.Struct, frozen=True):
+class LookUpVersion(FrozenStruct):
     """A version of a table in the log; `by` applied the files, and is empty where the next event took them up."""
 
     seq: int

@@ -6,8 +6,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
 
-import msgspec
-
 from shroff.events.avro.schema import DURATION_MS, Avro, as_tree, avro_type, schema_name_of, schema_of, schema_text
 from shroff.events.avro.values import alike
 from shroff.events.definitions import EventType, Field, Settings
@@ -15,6 +13,7 @@ from shroff.events.mapping import LABEL, Mapper
 from shroff.language.expression import Path
 from shroff.language.types import UNITS_MAX, Type
 from shroff.language.values import show_decimal
+from shroff.runtime.values import FrozenStruct
 
 SCHEMAS_SHOWN_MAX: Final = 1_500  # characters of each schema in a message
 _TIMES: Final = frozenset(
@@ -38,7 +37,7 @@ _TAKEN: Final = {  # what validation reads a field from, by the name of the logi
 _FLOAT_BITS: Final = {"float": 24, "double": 53}
 
 
-class Misfit(msgspec.Struct, frozen=True):
+class Misfit(FrozenStruct):
     """A field that cannot be read: its form in both schemas, and the fix."""
 
     field: str
@@ -47,7 +46,7 @@ class Misfit(msgspec.Struct, frozen=True):
     words: str
 
 
-class Fit(msgspec.Struct, frozen=True):
+class Fit(FrozenStruct):
     """Compatibility of an event type with a schema. Without misfits it can be read; remarks say what is lost."""
 
     misfits: tuple[Misfit, ...]

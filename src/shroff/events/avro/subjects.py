@@ -8,13 +8,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
 
-import msgspec
-
 from shroff.events.avro.fit import Fit, fit, found_at, refusal
 from shroff.events.avro.schema import Avro, as_tree, avro_type, read_schema, schema_name_of, schema_of, schema_text
 from shroff.events.definitions import EventType, Settings
 from shroff.events.formats.schemas import Registered, SchemaRegistry
 from shroff.events.mapping import Mapper
+from shroff.runtime.values import FrozenStruct
 
 UNCHANGED: Final = "unchanged"
 REGISTERED: Final = "registered"
@@ -27,7 +26,7 @@ ONLY_THEIRS: Final = "only theirs"
 _PASSED_OVER: Final = ("doc", "aliases")  # what of a schema changes no message
 
 
-class Settled(msgspec.Struct, frozen=True):
+class Settled(FrozenStruct):
     """Result of registering an event type's schema: its id under the subject, or the refusal."""
 
     type: str
@@ -37,7 +36,7 @@ class Settled(msgspec.Struct, frozen=True):
     words: str = ""
 
 
-class FieldChange(msgspec.Struct, frozen=True):
+class FieldChange(FrozenStruct):
     """One field in two schemas. `is_readable` says whether what the others send can be read by ours."""
 
     field: str
@@ -48,7 +47,7 @@ class FieldChange(msgspec.Struct, frozen=True):
     words: str = ""
 
 
-class SchemaComparison(msgspec.Struct, frozen=True):
+class SchemaComparison(FrozenStruct):
     """An event type beside a schema of others. `ours` and `theirs` are the texts of both."""
 
     type: str

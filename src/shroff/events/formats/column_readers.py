@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -22,6 +21,7 @@ from shroff.events.raw_values import text_of
 from shroff.events.readers import ID_LENGTH_MAX, SPAN_MS_MAX, TEXT_BYTES_MAX, YEAR_1_MS, reader
 from shroff.language.columns import column_of
 from shroff.language.types import INTEGER_MAX, UNITS_MAX, Type
+from shroff.runtime.values import FrozenStruct
 
 Flags = NDArray[np.bool_]
 Values = NDArray[Any]
@@ -33,7 +33,7 @@ _FLOAT_PLACES_MAX: Final = 22  # powers of ten that a float holds exactly
 _WORD_PLACES_MAX: Final = 18  # and a 64-bit integer
 
 
-class Read(msgspec.Struct, frozen=True):
+class Read(FrozenStruct):
     """The values of a column. None for flags stands for: all of them.
 
     Args:
@@ -62,7 +62,7 @@ class Read(msgspec.Struct, frozen=True):
 ColumnReader = Callable[[Any], Read]
 
 
-class WantedField(msgspec.Struct, frozen=True):
+class WantedField(FrozenStruct):
     """Conversion of a field. `hasher` is set where it is hashed."""
 
     type: Type

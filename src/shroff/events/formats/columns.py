@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any, Final
 
-import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -26,11 +25,12 @@ from shroff.events.intake import Intake
 from shroff.events.mapping import Mapper
 from shroff.language.columns import Column, column_of
 from shroff.language.expression import Path
+from shroff.runtime.values import FrozenStruct
 
 LINES: Final = 8_192  # that are there as Python objects at a time
 
 
-class Admitted(msgspec.Struct, frozen=True):
+class Admitted(FrozenStruct):
     """The events of one record batch that validation admits, as columns in the order of their rows.
 
     Args:

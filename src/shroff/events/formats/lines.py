@@ -13,6 +13,7 @@ from msgspec.json import encode as to_json
 from shroff.events.definitions import CsvLayout
 from shroff.events.raw_values import canonical_json, kept_bytes, with_item
 from shroff.language.expression import Path
+from shroff.runtime.values import FrozenStruct
 
 if TYPE_CHECKING:
     from shroff.events.formats.csv_records import CsvRecords
@@ -156,7 +157,7 @@ class FileExtent(NamedTuple):
     read_bytes: Callable[[], int]
 
 
-class CsvHeader(msgspec.Struct, frozen=True):
+class CsvHeader(FrozenStruct):
     """The column names of a CSV file, and what parts its columns."""
 
     columns: tuple[str, ...]

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any, Final
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -27,6 +26,7 @@ from shroff.features.batch.backfill_plan import (
 )
 from shroff.features.online.window_state import HistoryPlan
 from shroff.language.aggregates import State
+from shroff.runtime.values import FrozenStruct, frozen
 
 Words = NDArray[np.int64]
 ProjectPaths = NDArray[np.int32]
@@ -45,7 +45,7 @@ SERVES: Final[dict[int, tuple[State, ...]]] = {  # the states that need it
 }
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Order:
     """Rows sorted by key, each key's in the order of the log: a slot each, `starts` to `ends` for each key.
 
@@ -84,7 +84,7 @@ class Order:
         return int((self.ends[first:last] - self.starts[first:last]).max(initial=0))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class AskedRows:
     """Rows with queries, by key: their order and times, and the range of each key.
 
@@ -167,7 +167,7 @@ def ranges_of(upto: Words, count: int) -> tuple[Span, ...]:
     return tuple(pairwise(sorted({0, *cuts.clip(max=len(upto)).tolist(), len(upto)})))
 
 
-class KeptSeries(msgspec.Struct, frozen=True):
+class KeptSeries(FrozenStruct):
     """Stored values of the series, in slots; `series` says which rows of the arrays are whose."""
 
     series: Words

@@ -11,13 +11,13 @@ from __future__ import annotations
 
 from typing import Final
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from shroff.features.kernels.layout import MEDIAN, MIN
 from shroff.features.online.window_state import FUNCTIONS, HistoryPlan, Query
 from shroff.language.aggregates import State
+from shroff.runtime.values import FrozenStruct
 
 # Places; those of edges, tracks, sets and ranks follow.
 NOW: Final = 0  # the first cell behind what came before the row
@@ -84,7 +84,7 @@ Table = NDArray[np.int64]
 Lane = tuple[int, int, int]  # left, last n, end: what makes a window
 
 
-class Tables(msgspec.Struct, frozen=True):
+class Tables(FrozenStruct):
     """Tables of numbers for the kernels, one row per part; number of positions and words."""
 
     places: int

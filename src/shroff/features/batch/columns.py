@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,12 +15,13 @@ from shroff.language.columns import Column, values_of
 from shroff.language.expression import Aggregate, ItemField, Node, ThisField, aggregates, walk
 from shroff.language.row import Reference
 from shroff.language.types import Type
+from shroff.runtime.values import FrozenStruct, frozen
 
 Words = NDArray[np.int64]
 Kept = Column | Coded
 
 
-class ChunkFrame(msgspec.Struct, frozen=True):
+class ChunkFrame(FrozenStruct):
     """Columns kept of the events of one type in a chunk."""
 
     rows: NDArray[Any] | None  # its places in the stretch; None: all of them
@@ -32,7 +31,7 @@ class ChunkFrame(msgspec.Struct, frozen=True):
     aggregates: dict[Aggregate, Kept]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Chunk:
     """Data kept of consecutive events of the log. `version` is that of lists and tables."""
 
@@ -42,7 +41,7 @@ class Chunk:
     version: int = 0
 
 
-class Piece(msgspec.Struct, frozen=True):
+class Piece(FrozenStruct):
     """Some stretches, as frames again, all of one version of lists and tables."""
 
     size: int

@@ -12,11 +12,9 @@ import os
 import socket
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -24,6 +22,7 @@ from shroff.errors import StateError
 from shroff.features.online.group_state import Feed, LookRows
 from shroff.features.online.value_codec import pack, unpack
 from shroff.language.values import Value
+from shroff.runtime.values import FrozenStruct, frozen
 from shroff.runtime.whole_files import whole_file
 
 if TYPE_CHECKING:
@@ -37,7 +36,7 @@ ANSWER_ROWS: Final = 1 << 14  # that are read at a time, of each partition
 HEAD: Final = ("row", "time", "insert", "ask")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Rows:
     """Rows of a group in log order: positions in the history, times, key codes (-1: none), and columns.
 
@@ -172,7 +171,7 @@ def read_rows(path: Path, part: int, partitions: int) -> Iterator[Rows]:
             yield Rows(*heads, *_matrices(columns, batch.num_rows))
 
 
-class PartitionAnswers(msgspec.Struct, frozen=True):
+class PartitionAnswers(FrozenStruct):
     """The answers at some rows of a partition: of kernels, or as values."""
 
     rows: Words

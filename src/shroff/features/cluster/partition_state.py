@@ -9,7 +9,6 @@ stands on the aggregates, of one entity or several, is computed where the answer
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 from zlib import crc32
 
@@ -36,11 +35,12 @@ from shroff.language.expression import (
     walk,
 )
 from shroff.language.row import Reference
+from shroff.runtime.values import frozen
 
 WORD_BYTES: Final = 9  # of an answer: a number or the bits of a float, and whether it is there
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class EntityAnswer:
     """Values of an entity's aggregates at one event, in the order of `PartitionPlan.asked`.
 

@@ -18,7 +18,6 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -50,6 +49,7 @@ from shroff.features.online.value_codec import pack, unpack
 from shroff.features.online.window_state import HistoryPlan, WindowState
 from shroff.language.expression import Aggregate
 from shroff.language.row import Reference
+from shroff.runtime.values import FrozenStruct
 
 PARTITIONS: Final = 16
 ROWS_TOGETHER: Final = 1 << 17  # of a partition, that are answered and written at a time
@@ -74,14 +74,14 @@ class Backend(Protocol):
         """Let go of the processes that were started."""
 
 
-class Cluster(msgspec.Struct, frozen=True):
+class Cluster(FrozenStruct):
     """A backend, and into how many partitions an entity's keys go: each must fit into a process of the backend."""
 
     backend: Backend
     partitions: int = PARTITIONS
 
 
-class Work(msgspec.Struct, frozen=True):
+class Work(FrozenStruct):
     """How a group is computed: by a kernel's plan, or event by event in plain Python.
 
     Only the latter reads the aggregates and what they look things up in.
@@ -94,7 +94,7 @@ class Work(msgspec.Struct, frozen=True):
     reference: Reference | None = None
 
 
-class GroupPartition(msgspec.Struct, frozen=True):
+class GroupPartition(FrozenStruct):
     """One partition of an entity's groups, computed from their files in the folder."""
 
     folder: str
@@ -104,7 +104,7 @@ class GroupPartition(msgspec.Struct, frozen=True):
     version: str
 
 
-class AnsweredPartition(msgspec.Struct, frozen=True):
+class AnsweredPartition(FrozenStruct):
     """A partition that is answered: at how many rows, and by which process."""
 
     rows: int

@@ -12,11 +12,12 @@ import msgspec
 import numpy as np
 
 from shroff.features.frames import Dictionary
+from shroff.runtime.values import FrozenStruct
 
 One = TypeVar("One")
 
 
-class _Numbers(msgspec.Struct, frozen=True):
+class _Numbers(FrozenStruct):
     """Location of a numeric array in the file."""
 
     place: int
@@ -24,7 +25,7 @@ class _Numbers(msgspec.Struct, frozen=True):
     shape: tuple[int, ...]
 
 
-class _Texts(msgspec.Struct, frozen=True):
+class _Texts(FrozenStruct):
     """Location of an Arrow array in the file."""
 
     place: int

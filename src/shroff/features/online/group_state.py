@@ -1,7 +1,6 @@
 """State of one group of aggregates: its window state, its inputs from a batch, and its result columns.
 
-A group keeps its events in a kernel's history, or, where a condition must look at each of
-them, in a `ScanState`.
+A group keeps its events in a kernel's history, or, where a condition must look at each of them, in a `ScanState`.
 """
 
 from __future__ import annotations
@@ -31,11 +30,12 @@ from shroff.language.expression import Aggregate, FeatureValue, ItemFeature, Ite
 from shroff.language.row import Reference
 from shroff.language.types import INTEGER_MAX, UNITS_MAX
 from shroff.language.values import Value
+from shroff.runtime.values import frozen
 
 LookRows: TypeAlias = tuple[list[int], list[int], dict[int, dict[str, Value]], dict[int, dict[str, Value]]]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Feed:
     """Input of window state from a batch: key codes of events and of readers, and its series."""
 
@@ -45,7 +45,7 @@ class Feed:
     kept: NDArray[np.uint8]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SharedCodes:
     """Codes that the groups of an engine share: of keys, by entity and names of a pair, and of texts."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,11 +16,12 @@ from shroff.language.columns import values_of
 from shroff.language.expression import Aggregate, Node
 from shroff.language.row import Evaluate, compile_row
 from shroff.language.values import Value
+from shroff.runtime.values import frozen
 
 Values = dict[Aggregate, Value]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RuleByRows:
     """The rule with its histories, of which any may be in Python."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import mmap
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import lru_cache
 from hashlib import sha256
 from typing import Any, Final, TypeAlias
@@ -21,6 +21,7 @@ from shroff.features.kernels import layout
 from shroff.features.programs.compiler import Program
 from shroff.language.aggregates import AGGREGATES, State
 from shroff.runtime.process_wide import lengthen, mapped
+from shroff.runtime.values import frozen
 
 # Kernels know a function by its number, which has its name.
 FUNCTIONS: Final[dict[str, int]] = {name: getattr(layout, name.upper()) for name in AGGREGATES}
@@ -45,7 +46,7 @@ Answers: TypeAlias = tuple[NDArray[np.int64], NDArray[np.uint8]]
 """Results and whether they are there, each of one row per query or look and one column per event."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Series:
     """Values of one argument under one condition: a value per event, or none.
 
@@ -63,7 +64,7 @@ class Series:
     real: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Query:
     """One aggregate: a function of one series over one window.
 
@@ -95,7 +96,7 @@ class Query:
         return left if self.delay_ms == 0 else (*left, self.delay_ms)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Look:
     """A query about those events of its window of which a program is true; each of them is looked at.
 
@@ -110,7 +111,7 @@ class Look:
     since: int = field(default=-1, repr=False)  # no part of the layout
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class HistoryPlan:
     """The series that a history stores and its answers, in this order: queries, then looks."""
 

@@ -14,13 +14,12 @@ from functools import reduce
 from struct import pack, unpack
 from typing import Final
 
-import msgspec
-
 from shroff.features.kernels import operations as kernel
 from shroff.features.value_bounds import Bounds, BoundsOf, bounds_of, fits_word, value_bounds
 from shroff.language import expression as typed
 from shroff.language.expression import Aggregate, ItemField, Node, children, reads_item, reads_this
 from shroff.language.types import BOOLEAN, INTEGER_MAX, INTEGER_MIN
+from shroff.runtime.values import FrozenStruct
 
 _LOGIC: Final = {"and": kernel.AND, "or": kernel.OR}
 _EXACT: Final = {"+": kernel.PLUS, "-": kernel.MINUS, "*": kernel.TIMES, "/": kernel.EXACT_QUOTIENT}
@@ -197,7 +196,7 @@ def surely_fits(node: Node, is_operand: Callable[[Node], bool], leaf: BoundsOf) 
     return is_operand(node) or all(surely_fits(child, is_operand, leaf) for child in children(node))
 
 
-class Program(msgspec.Struct, frozen=True):
+class Program(FrozenStruct):
     """Operations over registers: first those of the operands, then of constants, then of results.
 
     `result` is the register that has the value in the end.

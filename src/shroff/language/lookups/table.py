@@ -13,6 +13,7 @@ from msgspec.json import encode as to_json
 
 from shroff.language.lookups.intervals import Array, Interval, IntervalIndex, KeyColumn, key_interval
 from shroff.language.values import Value
+from shroff.runtime.values import FrozenStruct
 
 __all__ = ["CodedColumn", "Interval", "IntervalTable", "KeyColumn", "PackedValues", "RowKeys", "key_interval"]
 
@@ -49,7 +50,7 @@ class PackedValues(Sequence[Value]):
         return value
 
 
-class CodedColumn(msgspec.Struct, frozen=True):
+class CodedColumn(FrozenStruct):
     """A column of a table: each different value once, and the place of each row's value among them.
 
     The last value is None, and the last place, of no row, is that of it.
@@ -59,7 +60,7 @@ class CodedColumn(msgspec.Struct, frozen=True):
     codes: Array
 
 
-class RowKeys(msgspec.Struct, frozen=True):
+class RowKeys(FrozenStruct):
     """The key of each row as it is written, and the line that has it; for people."""
 
     texts: PackedValues

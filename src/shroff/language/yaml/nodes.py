@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import lru_cache
 from typing import Any
 
 from shroff.errors import Problem
+from shroff.runtime.values import frozen
 
 Place = tuple[int, int]
 
@@ -48,7 +49,7 @@ class Located:
         problems.append(self.problem(message, hint, offset))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Scalar(Located):
     """A scalar. `comment` is the comment after ` #` on the line where a plain scalar ends."""
 
@@ -71,7 +72,7 @@ class Scalar(Located):
         return places[max(0, min(offset, len(self.text)))]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Mapping(Located):
     """Keys with their nodes, in the order of the file; no key is used twice."""
 
@@ -91,7 +92,7 @@ class Mapping(Located):
         return tuple(name.text for name, _ in self.entries)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Sequence(Located):
     """A list of nodes."""
 

@@ -11,11 +11,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-import msgspec
-
 from shroff.errors import Problem
 from shroff.language.yaml.nodes import Mapping, Node, Scalar, Sequence
 from shroff.language.yaml.slips import Edit, EditedText, Slip, in_quotes, is_cut, values_in_flow
+from shroff.runtime.values import FrozenStruct
 
 # The limit that the language has for expressions, taken for files too.
 DEPTH_MAX = 40
@@ -33,7 +32,7 @@ _DASH = re.compile(r"\s*(?:#[^\n]*\n\s*)*-")
 _TOO_FAR = re.compile(r"\\U(?!000|0010)[0-9A-Fa-f]{8}")
 
 
-class Break(msgspec.Struct, frozen=True):
+class Break(FrozenStruct):
     """How and where (indexes into the draft, -1 for unknown) the YAML parser gave up."""
 
     words: str

@@ -12,7 +12,7 @@ from bisect import bisect_right
 from collections.abc import Iterable
 from itertools import accumulate
 
-import msgspec
+from shroff.runtime.values import FrozenStruct
 
 # What a plain value cannot start with; `-`, `?` and `:` only before a space, which is why they are not here.
 _INDICATORS = "'\"[{>|!*&%@`,]}#"
@@ -33,7 +33,7 @@ _BLOCK_LINE = re.compile(
 )
 
 
-class Slip(msgspec.Struct, frozen=True):
+class Slip(FrozenStruct):
     """A stretch [start, end) of a text that stands plain and needs double quotes; `in_flow`: inside braces."""
 
     start: int
@@ -114,7 +114,7 @@ def values_in_flow(text: str, start: int) -> tuple[int, list[Slip]] | None:
     return _Flow(text).collection(start, depth=1)
 
 
-class Edit(msgspec.Struct, frozen=True):
+class Edit(FrozenStruct):
     """A stretch [start, end) of a file that is read as `text`, and the message for its writer."""
 
     start: int

@@ -10,7 +10,6 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -47,13 +46,14 @@ from shroff.log.state.feature_events import (
 from shroff.log.time_slips import RowTimes, dated, slip_rows, slip_words
 from shroff.project.definitions import Definitions
 from shroff.runtime.progress import ahead
+from shroff.runtime.values import frozen
 
 ROWS: Final = 1 << 18  # of a batch
 BYTES: Final = 1 << 25  # about what the rows of a batch may take
 EVENTS: Final = 8_192  # that are there as Python objects at a time
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FilePart:
     """A part of a file that is read at once.
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -28,6 +27,7 @@ from shroff.log.history import Records
 from shroff.project.definitions import Definitions
 from shroff.project.policy import OUTCOMES
 from shroff.runtime.progress import ahead
+from shroff.runtime.values import frozen
 from shroff.streams.log import LogReader, Record
 
 LINES: Final = 1 << 16  # of a piece
@@ -36,7 +36,7 @@ Words = NDArray[np.int64]
 Bytes = NDArray[np.uint8]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class LogPiece:
     """Records that follow each other, (after, after + size], as frames by type; others have no frame.
 

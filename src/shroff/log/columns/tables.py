@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -26,6 +25,7 @@ from shroff.log.state.feature_events import FeatureEvents, WindowState, taken
 from shroff.project.definitions import Definitions, computed_of
 from shroff.runtime.process_wide import threads
 from shroff.runtime.progress import Progress, batched
+from shroff.runtime.values import frozen
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -35,7 +35,7 @@ DIGITS: Final = 38  # of a decimal of 128 bits
 NARROW_DIGITS: Final = 18  # and of one of 64
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Way:
     """How features are computed: engine, cluster and threads.
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -22,6 +21,7 @@ from shroff.language.values import show_duration
 from shroff.log.history import Records
 from shroff.project.definitions import Definitions
 from shroff.runtime.progress import unheard
+from shroff.runtime.values import FrozenStruct, frozen
 from shroff.streams.log import LogReader
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ DOUBLED: Final = "its id came before"
 WindowState = Iterator[list[tuple[int, LogEvent]]]
 
 
-class Left(msgspec.Struct, frozen=True):
+class Left(FrozenStruct):
     """One line of a file that gave no event, and why. `place` is its line, and its row where that is another number."""
 
     source: str
@@ -99,7 +99,7 @@ def left_submission(submission: Submission) -> tuple[str, Left]:
     return "untaken", Left(submission.source, submission.place, words)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FeatureEvents:
     """The next events of a history by type, and of those whose features are wanted the ids and places.
 

@@ -22,6 +22,7 @@ from shroff.log.history import Control
 from shroff.log.state.fold import Folded, Progress, empty, fold, lateness_of
 from shroff.project.definitions import Definitions
 from shroff.runtime.process_wide import calm_collector
+from shroff.runtime.values import FrozenStruct
 from shroff.streams.log import LogReader
 from shroff.streams.snapshots import Header, Part, Snapshots
 
@@ -29,7 +30,7 @@ EVERY: Final = 50_000  # places that one start reads at most without wanting a n
 _VERSION: Final = 1  # of what stands in the parts
 
 
-class Saved(msgspec.Struct, frozen=True):
+class Saved(FrozenStruct):
     """A snapshot that was written."""
 
     file: Path

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -10,6 +9,7 @@ from numpy.typing import NDArray
 
 from shroff.models.evaluation.metrics import REVIEW, average_precision
 from shroff.models.sets import Flags, Floats, RecordedDecisions, Words
+from shroff.runtime.values import frozen
 
 CHAMPION: Final = "champion"
 RULES_ONLY: Final = "rules_only"
@@ -17,7 +17,7 @@ BEST_RULE: Final = "best_rule"
 APPROVE_ALL: Final = "approve_all"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Baseline:
     """Another judge of the same events.
 

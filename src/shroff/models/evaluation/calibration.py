@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -13,6 +12,7 @@ from shroff.errors import RegistryError, UsageError
 from shroff.models.model import LOG_ODDS, PROBABILITY, Floats
 from shroff.models.sets import FRAUD, GENUINE
 from shroff.models.trees.score import POINTS, POWER, SIGMOID
+from shroff.runtime.values import frozen
 
 NONE: Final = "none"  # the sigmoid of the margin, as boosting with log loss means it
 PLATT: Final = "platt"  # the sigmoid of slope * margin + intercept
@@ -30,7 +30,7 @@ _STEPS_MAX: Final = 100
 _GAIN_MIN: Final = 1e-12
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Calibration:
     """Mapping from a model's margins to probabilities.
 
@@ -84,7 +84,7 @@ def is_calibrated(manifest: Mapping[str, Any]) -> bool:
     return (manifest.get("calibration") or {}).get("kind") in (PLATT, ISOTONIC)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CalibrationKernel:
     """A calibration as the kernel takes it."""
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 
 from shroff.models.evaluation.metrics import DECLINE, REVIEW, RowsOfFold, Terms
 from shroff.models.sets import Flags, Floats, Words
+from shroff.runtime.values import frozen
 
 CURVE_POINTS: Final = 60
 
@@ -27,7 +27,7 @@ Columns = Mapping[str, Floats]  # of each row: what it costs and counts in each 
 Cuts = tuple[float | None, float | None]  # where to review and where to decline, None for nowhere
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Fixed:
     """Events settled by rules before the score is read: it changes no decline and no allow.
 
@@ -42,7 +42,7 @@ class Fixed:
     reviewed: Flags
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Point:
     """Two thresholds with their daily money and events.
 
@@ -59,7 +59,7 @@ class Point:
     frauds_stopped: float  # share of the frauds that are reviewed or declined
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Weighed:
     """Events that thresholds are weighed on.
 
@@ -81,7 +81,7 @@ class Weighed:
         return len(self.scores)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CutOffSteps:
     """Scores that can be thresholds, from high to low, and the step on which each row is."""
 
@@ -103,7 +103,7 @@ def steps_of(scores: Floats, most: int | None = None) -> CutOffSteps:
     return CutOffSteps(-negated[last], np.searchsorted(last, of_rows))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CostTable:
     """Running totals over rows by falling score, one entry before each step of the score and one behind the last.
 

@@ -6,15 +6,15 @@ so that of that day the mean over all orders in which they could stand comes out
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 
 from shroff.models.sets import Flags, Floats, Words
+from shroff.runtime.values import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class KeyDays:
     """What each key shows on each day: the largest of its scores and whether any of its rows is a fraud."""
 

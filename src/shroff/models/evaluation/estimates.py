@@ -7,7 +7,6 @@ cards cancels out, and the interval is that of their difference.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -17,12 +16,13 @@ from shroff.models.evaluation.intervals import Blocks, day_blocks, drawings, end
 from shroff.models.evaluation.metrics import Judged, Terms, measure, recall_in_budget, why_not
 from shroff.models.keys import metric_of
 from shroff.models.sets import Floats
+from shroff.runtime.values import frozen
 
 CARD_PRECISION: Final = "card_precision_at_k"
 BUDGET_RECALL: Final = "recall_at_budget"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Estimate:
     """A metric over folds.
 
@@ -44,7 +44,7 @@ class Estimate:
     why: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Estimates:
     """All metrics of one model, with the mean over folds in each resample, for comparisons."""
 
@@ -53,7 +53,7 @@ class Estimates:
     blocks: dict[str, int]  # how many blocks each metric was drawn from
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Difference:
     """Difference of two models on the same rows with its 95 % confidence interval; None if undefined."""
 

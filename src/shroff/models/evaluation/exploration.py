@@ -12,17 +12,17 @@ say "between 0 and 0" where none of few was a fraud.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Final, TypedDict
 
 import numpy as np
 
 from shroff.models.sets import Flags, Floats
+from shroff.runtime.values import frozen
 
 TWO_SIDED: Final = 1.959964  # the 97.5 % point of the normal distribution
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FraudShare:
     """The share of frauds among all events among which was drawn, as far as the drawn ones say.
 

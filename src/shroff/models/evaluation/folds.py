@@ -7,7 +7,7 @@ function that scores the rows of its test. docs/explain/metrics.md says what eac
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,13 +23,14 @@ from shroff.models.evaluation.metrics import DECLINE, Bin, Judged, RowsOfFold, T
 from shroff.models.evaluation.slices import Pooled, Slice, columns_of, slices_of
 from shroff.models.evaluation.windows import Fold, FoldRows, KnownRows, days_of, rows_of, windows_of
 from shroff.models.sets import FRAUD, Floats, RecordedDecisions, TrainingSet, Words
+from shroff.runtime.values import frozen
 
 Score = Callable[[TrainingSet], Floats]
 Learn = Callable[[TrainingSet, KnownRows], Score]
 Progress = Callable[[int, int], None]  # folds done, of how many
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FoldReport:
     """A fold in numbers. `why` says why it has no model, where it has none."""
 
@@ -45,7 +46,7 @@ class FoldReport:
     why: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Compared:
     """A baseline compared with the model on identical rows.
 
@@ -64,7 +65,7 @@ class Compared:
     frauds: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Tested:
     """The test rows of all folds that have a model: places in the set, scores, verdicts."""
 
@@ -74,7 +75,7 @@ class Tested:
     frauds: NDArray[np.bool_]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Evaluation:
     """Complete evaluation of a model before promotion.
 
@@ -103,7 +104,7 @@ class Evaluation:
     money_places: int = 2
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Part:
     """A fold that has a model: which rows of the set are tested, and how the model scores them."""
 
@@ -113,7 +114,7 @@ class _Part:
     scores: Floats
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Judging:
     """What every judge of the same parts is measured by."""
 

@@ -11,7 +11,7 @@ be another champion, and model.yaml may ask more.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Final
 
 import msgspec
@@ -24,6 +24,7 @@ from shroff.models.evaluation.slices import GENUINE_MIN, Slice
 from shroff.models.in_force import Promotion
 from shroff.models.keys import FAIRNESS, NOISE, RATIO, at_cut_off, figure_text, metric_of
 from shroff.models.registry import GATES, GateResult, Stored
+from shroff.runtime.values import FrozenStruct, frozen
 
 LATENCY: Final = "latency_p99"
 LEAK_TEST: Final = "leak_test"
@@ -36,7 +37,7 @@ _ABOVE: Final = "above the champion by "
 _SINCE: Final = "model.yaml has it only since the model was trained"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class GateFigures:
     """Measurements that gates are checked against.
 
@@ -247,7 +248,7 @@ def _short(value: float | None) -> float | None:
 # ---- what was measured, read again
 
 
-class _Beside(msgspec.Struct, frozen=True):
+class _Beside(FrozenStruct):
     """A baseline in metrics.json."""
 
     rows: int
@@ -255,7 +256,7 @@ class _Beside(msgspec.Struct, frozen=True):
     above: dict[str, Difference]
 
 
-class _Part(msgspec.Struct, frozen=True):
+class _Part(FrozenStruct):
     """One part of the leak test in metrics.json."""
 
     passed: bool

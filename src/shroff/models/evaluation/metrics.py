@@ -8,7 +8,6 @@ the number of threads. docs/explain/metrics.md says what each one means and wher
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -18,13 +17,14 @@ from shroff.models.evaluation.daily import found_in_budget
 from shroff.models.keys import at_cut_off
 from shroff.models.sets import Flags, Floats, Words
 from shroff.runtime.entry_points import METRICS, installed
+from shroff.runtime.values import frozen
 
 REVIEW: Final = 2  # codes of outcomes, as `sets.RecordedDecisions` has them: their places in `project.policy.OUTCOMES`
 DECLINE: Final = 3
 BINS: Final = 10  # of the calibration error, each with equally many rows
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Terms:
     """What the policy and people's time say: thresholds of the score, and costs in whole units of the project's money.
 
@@ -49,7 +49,7 @@ class Terms:
         return found
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RowsOfFold:
     """Test rows of a fold as metrics read them.
 
@@ -82,7 +82,7 @@ class RowsOfFold:
         return len(self.frauds)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Judged:
     """Scores of rows, sorted once for any number of weightings.
 
@@ -101,7 +101,7 @@ class Judged:
     are_probabilities: bool
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Bin:
     """One bin of the calibration curve: mean score, share of frauds, and rows."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import partial
 from itertools import pairwise
 from statistics import NormalDist
@@ -18,6 +18,7 @@ from shroff.models.evaluation.exploration import wilson
 from shroff.models.evaluation.intervals import BLOCKS_MIN, TIMES_MIN, drawings
 from shroff.models.evaluation.metrics import DECLINE, REVIEW, Judged, RowsOfFold, Terms, judge, measure
 from shroff.models.sets import Flags, Floats, TrainingSet, Words
+from shroff.runtime.values import frozen
 
 SLICES_MAX: Final = 20  # values of one column; the rarest together are `others`
 OTHERS: Final = "others"
@@ -34,7 +35,7 @@ _NUMBER: Final = re.compile(r"(?P<side>up to |above )?(?P<number>-?[0-9]+(\.[0-9
 MEASURED: Final = ("auc_roc", "average_precision", "recall_at_review", "recall_at_decline", "money_lost", "brier")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Rate:
     """A share of events with its confidence interval.
 
@@ -46,7 +47,7 @@ class Rate:
     high: float
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Slice:
     """Rows that have something in common, over all folds.
 
@@ -77,7 +78,7 @@ class Slice:
         return self.rows - self.frauds >= GENUINE_MIN and self.value != OTHERS
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Pooled:
     """Test rows of all folds, with the scores of two models and the resampling blocks.
 

@@ -11,7 +11,7 @@ are held against the fold that was left out, for each fold in turn.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -34,13 +34,14 @@ from shroff.models.evaluation.cost_table import (
 from shroff.models.evaluation.intervals import BLOCKS_MIN, HIGH, LOW, Blocks, drawings, ends, key_blocks, times_for
 from shroff.models.evaluation.metrics import Terms
 from shroff.models.sets import Flags, Floats, Words
+from shroff.runtime.values import frozen
 
 NOBODY: Final = 1.000001  # above every score: a threshold that nothing reaches
 STEPS_DRAWN: Final = 2_000  # scores that are tried as thresholds in a drawing; more would change no digit that is read
 DRAWINGS: Final = 100  # of thresholds: each chooses anew
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class OutOfFold:
     """What thresholds cost that were chosen in the same way on other events, a day.
 
@@ -59,7 +60,7 @@ class OutOfFold:
     folds: tuple[tuple[Cuts, float], ...]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Thresholds:
     """The thresholds with the lowest cost, their confidence intervals, and the cost of others.
 

@@ -6,17 +6,16 @@ before it. What a fold's model may know is what was known when its test began.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
 from shroff.language.values import DAY_MS
 from shroff.models.definitions import Split
 from shroff.models.sets import FRAUD, GENUINE, NOT_KNOWN, Flags, TrainingSet, Words, labels_in_force
+from shroff.runtime.values import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Fold:
     """The windows of one fold, each [start, end), UTC milliseconds; labels known when the test starts train it."""
 
@@ -26,7 +25,7 @@ class Fold:
     test_end_ms: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class KnownRows:
     """Rows of a window with their known verdicts.
 
@@ -46,7 +45,7 @@ class KnownRows:
     not_seen: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FoldRows:
     """The rows of a fold: what trains its model, what tests it, and how many a known fraud's key took from the test."""
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 import socket
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol, runtime_checkable
 
@@ -37,6 +36,7 @@ from shroff.models.learners.xgboost import (
     weights_of,
 )
 from shroff.models.sets import Floats
+from shroff.runtime.values import frozen
 
 FRAUD: Final = "fraud"
 WEIGHT: Final = "weight"
@@ -46,7 +46,7 @@ GREW_NOTHING: Final = (
 Singles = NDArray[np.float32]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TrainingFiles:
     """The rows to train on as Parquet files, one for each process, which all processes see under these names.
 
@@ -85,7 +85,7 @@ class TreeCluster(Protocol):
         """So many trees as XGBoost writes them in JSON, by its own names of settings."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Growing:
     """Where trees are grown: by which processes, and the folder for rows on their way, which all of them see."""
 

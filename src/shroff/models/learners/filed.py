@@ -7,12 +7,14 @@ import os
 import tempfile
 import weakref
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, SupportsIndex
 
 import numpy as np
 from numpy.typing import NDArray
+
+from shroff.runtime.values import frozen
 
 Floats = NDArray[np.float64]
 Words = NDArray[np.int64]
@@ -30,7 +32,7 @@ class _Room:
         Path(path).unlink()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Filed:
     """A column in a file, some rows of it: an array of numbers where it is indexed, read anew each time.
 

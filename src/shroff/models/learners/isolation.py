@@ -25,6 +25,7 @@ from shroff.models.columns import CATEGORY
 from shroff.models.learners.filed import Values
 from shroff.models.learners.learned import Learned, LearningPlan, TrainingRows
 from shroff.models.sets import Words
+from shroff.runtime.values import frozen
 
 FILE: Final = "isolation.json"
 TREES: Final = 200
@@ -55,7 +56,7 @@ class _Tree:
         return len(self.left) - 1
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Grower:
     """Shared state of a forest's trees: the rows, the categorical inputs, the random generator, the value of a leaf."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Self
 
 import numpy as np
@@ -11,9 +11,10 @@ import numpy as np
 from shroff.models.learners.filed import Values
 from shroff.models.model import LOG_ODDS, InputColumn
 from shroff.models.sets import Floats
+from shroff.runtime.values import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TrainingRows:
     """Input of a learner: a row for each event, a column for each input, by time.
 
@@ -33,7 +34,7 @@ class TrainingRows:
         return np.column_stack([column[part] for column in self.columns])
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class LearningPlan:
     """Parameters of a learner, as numbers by their names in model.yaml."""
 
@@ -47,7 +48,7 @@ class LearningPlan:
         return cls({name: float(text) for name, text in parameters.items()}, seed, threads)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Learned:
     """Result of a learner; `gains` has a number for each input."""
 
@@ -61,7 +62,7 @@ class Learned:
     gives: str = LOG_ODDS
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Fitted:
     """A model as a learner made it.
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Mapping
-from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final
 
@@ -24,6 +23,7 @@ from shroff.models.learners.learned import LearningPlan
 from shroff.models.learners.learner import UNSUPERVISED, columns_for, fit
 from shroff.models.learners.training import in_time_order, loaded, thinned
 from shroff.models.sets import FRAUD, TrainingSet
+from shroff.runtime.values import frozen
 
 if TYPE_CHECKING:
     from shroff.models.learners.cluster import Growing
@@ -33,7 +33,7 @@ TRIED_SHARE: Final = 0.6  # of the rows, by time, train a trial; the next fifth 
 STOPPED_SHARE: Final = 0.8
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Range:
     """Search range of a parameter. `is_log`: logarithmic."""
 
@@ -69,7 +69,7 @@ RANGES: Final[Mapping[str, Mapping[str, Range]]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SearchRange:
     """End of a search: a number of trials, or a time after which no trial starts."""
 
@@ -77,7 +77,7 @@ class SearchRange:
     seconds: float | None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Trial:
     """Parameters of a trial, and its average precision (NaN if undefined)."""
 
@@ -89,7 +89,7 @@ class Trial:
 Proposals = Generator[dict[str, str], Trial, None]  # parameters out, the trial that they came to in
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SearchResult:
     """Result of a search.
 

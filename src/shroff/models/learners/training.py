@@ -8,7 +8,6 @@ rows, with as many trees; so it has learned from the newest frauds too.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
 
@@ -27,6 +26,7 @@ from shroff.models.loaded import FILES, XGBOOST, LoadedModel, load_model
 from shroff.models.model import LOG_ODDS
 from shroff.models.sets import FRAUD, GENUINE, Floats, Input, TrainingSet, Words
 from shroff.models.trees.xgboost import base_margin_of_xgboost
+from shroff.runtime.values import frozen
 
 if TYPE_CHECKING:
     from shroff.models.learners.cluster import Growing
@@ -35,7 +35,7 @@ LAST_SHARE: Final = 0.2
 FRAUDS_LAST_MIN: Final = 10  # fewer frauds say neither when to stop nor what a margin means
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Trained:
     """A model with its calibration, not yet in a registry.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -16,13 +16,14 @@ from shroff.models.model_contributions import Dependence
 from shroff.models.registry import GateResult
 from shroff.models.reports.pages import page
 from shroff.models.reports.plots import cost_chart, curves, dependence_plots, importance_bars
+from shroff.runtime.values import frozen
 
 MINUS: Final = "\N{MINUS SIGN}"
 _MISSING: Final = "missing"
 _HEADLINE: Final = ("average_precision", "auc_roc")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Extras:
     """Optional parts of a report.
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
 from typing import Any, Final
@@ -17,6 +16,7 @@ from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from shroff.models.model import Floats
+from shroff.runtime.values import frozen
 
 MARK: Final = "mark"  # kinds of lines: the thing itself, what it is held against, frauds
 REF: Final = "ref"
@@ -27,7 +27,7 @@ _TICKS: Final = 5
 _POINTS_MAX: Final = 400  # more are not seen, and would make the page heavy
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ChartAxis:
     """One axis. A logarithmic one shows 0 and less at its beginning."""
 
@@ -70,7 +70,7 @@ class ChartAxis:
         return [place * step_size for place in range(first, math.floor(self.high / step_size + 1e-9) + 1)]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ChartLine:
     """One line of a chart, or a cloud of dots; with `has_dots`, each point of the line has a dot."""
 
@@ -89,7 +89,7 @@ class ChartLine:
         return [f"{at:.1f} {to:.1f}" for at, to in zip(across.tolist(), up.tolist(), strict=True)]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ChartColumn:
     """One step of time and what it comes to; an empty one has nothing to count."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -19,13 +19,14 @@ from shroff.monitoring.day_figures import CUSTOMER, QUARTER_MS, DayFigures, figu
 from shroff.notices.definitions import Notice
 from shroff.notices.services import NoticeServices
 from shroff.notices.store import Due
+from shroff.runtime.values import FrozenStruct, frozen
 from shroff.streams.log import LogReader
 
 _NOT_COUNTED: Final = msgspec.Raw(b"null")
 AGES_DAYS: Final = (1, 7, 30)  # at which the maturity of labels is reported
 
 
-class FoundMoney(msgspec.Struct, frozen=True):
+class FoundMoney(FrozenStruct):
     """The money of events that became known as fraud or genuine, by what had been decided; in smallest units."""
 
     caught: int
@@ -70,7 +71,7 @@ class _Told(msgspec.Struct):
     counted: msgspec.Raw = _NOT_COUNTED
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Day:
     """A day in the zone of a report, [start, end), and where the one before it begins."""
 

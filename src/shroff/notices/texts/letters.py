@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 from msgspec.json import decode as from_json
@@ -18,13 +17,14 @@ from shroff.notices.texts.mails import RenderedText
 from shroff.notices.texts.templates import NoticeTemplates
 from shroff.notices.texts.words import WORDS
 from shroff.project.definitions import Definitions
+from shroff.runtime.values import frozen
 from shroff.streams.log import Log
 
 ITEMS_MAX: Final = 50  # that one mail shows
 PLACES: Final = ("amount", "merchant", "card")  # of `show`, in the order of the texts; a moment stands before `card`
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class LetterSender:
     """Sender of a mail: the name that it shows, what the reader can do without a link, and the target of links.
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from binascii import b2a_qp
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.headerregistry import Address
 from email.policy import SMTP
@@ -17,12 +16,13 @@ from typing import Final
 from shroff.errors import UsageError
 from shroff.notices.mailer import Mail
 from shroff.people.addresses import is_address
+from shroff.runtime.values import frozen
 
 SUBJECT_MAX: Final = 200
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RenderedText:
     """A rendered text. `trouble` says why another text is used instead of the project's own."""
 

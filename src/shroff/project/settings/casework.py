@@ -14,6 +14,7 @@ from shroff.language.keys import DURATION, NAME, PERCENT, Many, choice, mapping_
 from shroff.language.shapes import Plain, read_shape
 from shroff.language.values import DAY_MS, parse_duration, parse_share
 from shroff.language.yaml import text as yamltext
+from shroff.runtime.values import FrozenStruct
 
 if TYPE_CHECKING:
     from shroff.errors import Problem
@@ -71,7 +72,7 @@ CASES: Final = mapping_shape(
 )
 
 
-class CaseSettings(msgspec.Struct, frozen=True):
+class CaseSettings(FrozenStruct):
     """The key `cases`; durations in milliseconds.
 
     `about` and `until` name entities and fields by event types, `evidence` fields by what they hold.

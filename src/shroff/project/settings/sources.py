@@ -24,12 +24,13 @@ from shroff.project.settings.system import (
     registry_mistake,
 )
 from shroff.project.settings.systems_keys import NAMED_SOURCE_KEYS, kind_shape, source, sources
+from shroff.runtime.values import FrozenStruct
 
 SKIP: Final = "skip"
 _BESIDE: Final = frozenset(key.name for key in NAMED_SOURCE_KEYS)  # beside its kind
 
 
-class NamedSource(msgspec.Struct, frozen=True):
+class NamedSource(FrozenStruct):
     """A source under a name of the user's.
 
     Attributes:

@@ -6,7 +6,6 @@ None of it decides anything: like what says where things are, it is in no versio
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from shroff.errors import nearest
@@ -23,6 +22,7 @@ from shroff.language.keys import (
 from shroff.language.shapes import Plain, read_shape
 from shroff.language.values import DAY_MS, parse_duration
 from shroff.language.yaml import text as yamltext
+from shroff.runtime.values import frozen
 from shroff.streams.settings import ADDRESS
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ SUMMARIES: Final = mapping_shape(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SummarySettings:
     """The key `summaries`; durations in milliseconds. `columns` names fields by columns."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from shroff import config
@@ -14,9 +13,10 @@ from shroff.language.yaml.text import Mapping as YamlMapping
 from shroff.language.yaml.text import Node
 from shroff.project.settings.installed import settings_of
 from shroff.project.settings.systems_keys import default_of
+from shroff.runtime.values import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class System:
     """An external system: its kind, and its settings as written, with `${NAME}`.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Final
@@ -43,6 +43,7 @@ from shroff.project.settings.systems_keys import (
     snapshots,
     store,
 )
+from shroff.runtime.values import FrozenStruct, frozen
 from shroff.streams.settings import HTTP_CALLS
 
 SYSTEM_KEYS: Final = frozenset([*(key.name for key in SYSTEMS), "cases", "summaries", "zone"])  # which decide nothing
@@ -54,7 +55,7 @@ _NO_ROWS: Final = "events older than keep move to the lake, which then needs lay
 _PASSWORD: Final = re.compile(r"://[^/@\s]*:(?!\$\{)[^/@\s]+@")
 
 
-class SignInSettings(msgspec.Struct, frozen=True):
+class SignInSettings(FrozenStruct):
     """Session lifetime: idle timeout and maximum; and the roles that need a second factor."""
 
     idle_ms: int = 3_600_000
@@ -63,7 +64,7 @@ class SignInSettings(msgspec.Struct, frozen=True):
     has_passwords: bool = True
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Systems:
     """The outside systems of a project; without any it is one process and one file."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -23,6 +23,7 @@ from shroff.models.inputs import InputLoader
 from shroff.models.loaded import LOGISTIC
 from shroff.models.model import InputColumn
 from shroff.project.definitions import Definitions
+from shroff.runtime.values import frozen
 
 OPTION: Final = "--inputs"
 CATEGORIES: Final = "--categories"
@@ -31,7 +32,7 @@ _SHOWN: Final = 8  # names that a message repeats
 _MAPPED: Final = re.compile(r"\s*([^=<>!\s][^=<>!]*?)\s*=(?![=])\s*(.+)", re.DOTALL)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Declared:
     """One input as it was written: the name of the feature in the file, empty for one by its place; its expression."""
 
@@ -40,7 +41,7 @@ class Declared:
     categories: tuple[str, ...] | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ForeignInputs:
     """Inputs of a model, in the order of its features: as the project computes them, and as they go to the model."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 from typing import Final
@@ -18,6 +17,7 @@ from shroff.models.columns import CATEGORY
 from shroff.models.imported import Foreign
 from shroff.models.loaded import LoadedModel
 from shroff.models.model import LOG_ODDS, NUMBER, Floats, InputColumn
+from shroff.runtime.values import frozen
 
 SCORE: Final = "score"
 MARGIN: Final = "margin"
@@ -30,7 +30,7 @@ _SWAPS_INPUTS_MAX: Final = 40  # of more, pairs are not tried
 _SWAPS_ROWS: Final = 200
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CheckRows:
     """Rows to check by: their places in the file, a column for each input, and the answers.
 
@@ -47,7 +47,7 @@ class CheckRows:
     unknown: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CheckedScores:
     """Result of the check: how many rows agree, the largest difference, and untested cases as sentences."""
 

@@ -9,6 +9,7 @@ import msgspec
 from msgspec.json import decode as from_json
 
 from shroff.errors import StorageError, UsageError
+from shroff.runtime.values import FrozenStruct
 from shroff.training.roles import SetFold
 
 MANIFEST: Final = "manifest.json"
@@ -21,7 +22,7 @@ MADE_WITH: Final = {  # by their names in `versions`, what a change of each is a
 }
 
 
-class SetInput(msgspec.Struct, frozen=True):
+class SetInput(FrozenStruct):
     """An input in the manifest.
 
     Args:
@@ -37,14 +38,14 @@ class SetInput(msgspec.Struct, frozen=True):
     categories: list[str]
 
 
-class SetFile(msgspec.Struct, frozen=True):
+class SetFile(FrozenStruct):
     """A file that a set was made of: its name without folders, and its SHA-256."""
 
     name: str
     sha256: str
 
 
-class SetSource(msgspec.Struct, frozen=True):
+class SetSource(FrozenStruct):
     """Origin of a set: the log up to a sequence number, or files, with labels, sorted by time first or not."""
 
     log_seq: int | None = None
@@ -53,7 +54,7 @@ class SetSource(msgspec.Struct, frozen=True):
     order: str = "file"
 
 
-class SetManifest(msgspec.Struct, frozen=True):
+class SetManifest(FrozenStruct):
     """Content and origin of a set; no time of creation, so that the same set has the same manifest.
 
     Args:

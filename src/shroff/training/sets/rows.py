@@ -11,10 +11,9 @@ import re
 from collections import deque
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -38,6 +37,7 @@ from shroff.models.sets import FRAUD, Floats, Labels, TrainingSet, Words, labels
 from shroff.project.definitions import Definitions
 from shroff.runtime.process_wide import calm_collector
 from shroff.runtime.progress import batched
+from shroff.runtime.values import FrozenStruct, frozen
 from shroff.streams.log import LogReader
 from shroff.training.roles import Roles, WantedFold, role_columns, role_types, roles_of, texts_of
 from shroff.training.sets.gathered import SLICE, gathered
@@ -57,7 +57,7 @@ _VERDICTS: Final = tuple(VERDICT_CODES)
 _NO_WORDS: Final = np.zeros(0, np.int64)
 
 
-class SetShape(msgspec.Struct, frozen=True):
+class SetShape(FrozenStruct):
     """Event type and columns of a set: inputs with their kinds, names of slices, the fold that roles are of."""
 
     event: str
@@ -83,7 +83,7 @@ class SetShape(msgspec.Struct, frozen=True):
         return pa.schema([*head.items(), *read.items(), *parted.items()])
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SetInProgress:
     """A set in the making: what was known of its rows, and its `tables` in log order, to be taken once."""
 

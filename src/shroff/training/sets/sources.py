@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +21,7 @@ from shroff.log.state.feature_events import FeatureEvents, LeftOut
 from shroff.log.state.fold import lateness_of
 from shroff.models.definitions import ModelSettings
 from shroff.project.definitions import Definitions
+from shroff.runtime.values import frozen
 from shroff.streams.log import Log, LogReader
 from shroff.training.sets.labels import in_order
 from shroff.training.sets.wanted import wanted_of
@@ -30,7 +30,7 @@ Hasher = Callable[[str], str]
 Rows = NDArray[np.int64]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class HistorySource:
     """A history that can be read again and again.
 

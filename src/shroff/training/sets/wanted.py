@@ -5,21 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-import msgspec
-
 from shroff.errors import UsageError, nearest
 from shroff.features.computed import Computed
 from shroff.features.definitions import stacked, wanted_features
 from shroff.language.expression import Node
 from shroff.models.definitions import ModelInput, ModelSettings
 from shroff.project.definitions import Definitions
+from shroff.runtime.values import FrozenStruct
 
 _INPUT: Final = "model input"
 _SLICE: Final = "model slice"
 _AMOUNT: Final = "cost of a missed fraud"
 
 
-class SetContents(msgspec.Struct, frozen=True):
+class SetContents(FrozenStruct):
     """Computed columns of a set: the features that are read, then inputs, slices and the cost of a missed fraud."""
 
     features: tuple[Computed, ...]

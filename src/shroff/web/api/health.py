@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias, TypedDict
 
 from shroff.errors import StorageError, UsageError
@@ -13,7 +12,7 @@ from shroff.events.event import TimeText, time_text
 from shroff.monitoring.doctor import NOTE, WRONG, EarlierFindings, Finding
 from shroff.monitoring.drift_record import DriftLook, DriftRecord, read_record
 from shroff.people.access import Right
-from shroff.runtime.memo import Fresh
+from shroff.runtime.values import Fresh, frozen
 from shroff.web.api.operator_alerts import FiringAlert
 from shroff.web.http.messages import Json, Request
 from shroff.web.http.routes import api
@@ -37,7 +36,7 @@ _HARM_FIRST: Final = frozenset({"log", "rows", "project", "folder", "hash", "wri
 _HARM_LAST: Final = frozenset({"labels", "input", "active", "schedule", "values", "litter", "exploration"})
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class HealthLook:
     """Findings, and when. Problems come first."""
 
@@ -55,7 +54,7 @@ class HealthLook:
         return [finding for finding in self.findings if finding.state == NOTE]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Known:
     """What a page can show at once: the newest look, if there is one that says something of now, and whether another
     is under way.

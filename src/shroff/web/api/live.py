@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from threading import Lock
 from typing import TYPE_CHECKING, Final, NotRequired, TypedDict
 
-import msgspec
-
 from shroff.cases.case import SNOOZED, CaseFilter
 from shroff.cases.case_queries import COUNTED_S
 from shroff.cases.filters import QUEUE
@@ -21,7 +19,7 @@ from shroff.language.values import DAY_MS, show_decimal
 from shroff.monitoring.live_metrics import HOUR_MS, MINUTE_MS, LiveFigures, Pulse
 from shroff.operations.pagination import BadQueryError
 from shroff.people.access import Right, Who
-from shroff.runtime.memo import Fresh
+from shroff.runtime.values import Fresh, FrozenStruct, frozen
 from shroff.streams.log import Counts
 from shroff.web.http.messages import Json, Request
 from shroff.web.http.routes import api
@@ -39,7 +37,7 @@ SAMPLED_S: Final = 300.0
 QUANTILES: Final = {"p50": 0.5, "p99": 0.99, "p99.9": 0.999}
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Period:
     """Period of the page, and its steps."""
 
@@ -61,14 +59,14 @@ PERIODS: Final = {
 FIRST: Final = "24h"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Sample:
     at_s: float
     latencies: Latencies
     taken: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Answers:
     """How quickly this process answers, and how much it takes. `now` is the last five minutes that were looked at."""
 
@@ -78,7 +76,7 @@ class Answers:
     since_s: float
 
 
-class CasesOpen(msgspec.Struct, frozen=True):
+class CasesOpen(FrozenStruct):
     """Cases in the queue: those that can be worked on now. Snoozed ones are counted apart."""
 
     open: int

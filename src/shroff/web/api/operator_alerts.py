@@ -10,6 +10,7 @@ import msgspec
 
 from shroff.events.event import TimeText, time_text
 from shroff.people.access import Right
+from shroff.runtime.values import FrozenStruct
 from shroff.web.http.messages import Json, Request, decoded
 from shroff.web.http.routes import api
 
@@ -23,7 +24,7 @@ ENDS_AFTER_MS: Final = 15 * 60 * 1_000  # without a repeat; the receiver of depl
 _ORDER: Final = {"critical": 0, "warning": 1}
 
 
-class PostedAlert(msgspec.Struct, frozen=True, rename="camel"):
+class PostedAlert(msgspec.Struct, rename="camel", frozen=True):
     """One alert of a webhook of Alertmanager; fields that are not used here are ignored."""
 
     status: Literal["firing", "resolved"]
@@ -33,13 +34,13 @@ class PostedAlert(msgspec.Struct, frozen=True, rename="camel"):
     annotations: dict[str, str] = {}
 
 
-class PostedAlerts(msgspec.Struct, frozen=True):
+class PostedAlerts(FrozenStruct):
     """A webhook of Alertmanager, format version 4."""
 
     alerts: Annotated[list[PostedAlert], msgspec.Meta(max_length=ALERTS_MAX)]
 
 
-class FiringAlert(msgspec.Struct, frozen=True):
+class FiringAlert(FrozenStruct):
     """An alert of Prometheus that fires now; null for what it does not say."""
 
     name: str

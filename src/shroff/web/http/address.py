@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from shroff.runtime.values import frozen
 from shroff.web.http.messages import Request
 from shroff.web.http.problems import ProblemError
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Address:
     """Where this service is.
 

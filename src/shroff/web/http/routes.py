@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cache
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeAlias, get_args, get_origin, get_type_hints
@@ -14,6 +14,7 @@ from starlette.convertors import Convertor, register_url_convertor
 from starlette.responses import Response
 
 from shroff.people.access import Right, check_known
+from shroff.runtime.values import frozen
 from shroff.web.http.messages import Json, Request
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ PAGED: Final = {"limit": "Page size, 1 to 500. Default: 50.", "cursor": "`next` 
 OPEN_BELOW: Final = ("health", "login", "confirm", "hooks", "static", "api/openapi.json", "api/docs")  # for anybody
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RouteDoc:
     """The OpenAPI description of a route, beside its path.
 
@@ -70,7 +71,7 @@ class RouteDoc:
 GROUPS: Final = ("Queue", "Explore", "Policy", "Learning", "Results", "System")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Screen:
     """A page of a group of the top bar, for users who may read it.
 
@@ -89,7 +90,7 @@ class Screen:
         check_known("group of screens", self.group, GROUPS)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Route:
     """One thing that can be asked for.
 

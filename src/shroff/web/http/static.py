@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from starlette.responses import Response
 
+from shroff.runtime.values import frozen
 from shroff.web.http.messages import Request
 from shroff.web.http.problems import ProblemError
 from shroff.web.http.routes import Route
@@ -30,7 +30,7 @@ _PACKED: Final = frozenset({".css", ".js", ".svg", ".txt"})
 FOR_EVER: Final = "public, max-age=31536000, immutable"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class StaticFile:
     """A file as it is sent; `packed` by gzip, where that makes it smaller."""
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from shroff.events.summary import EventSummary, summary_of
 from shroff.explain.entities import fields_of
 from shroff.explain.explanation import Explained, FeatureLine, RuleLine
+from shroff.runtime.values import frozen
 from shroff.web.pages.charts.amounts import AmountChart, amount_chart
 from shroff.web.pages.charts.strips import Strip, strip_between
 from shroff.web.pages.words import odds, sentence_case, signed
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 REASONS_SHOWN: Final = 8
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Why:
     """One reason: a sentence, its code, what is normal, and what it did."""
 
@@ -35,7 +35,7 @@ class Why:
     is_usual: bool = False  # its value lies in the range that is normal
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ScoreBar:
     """The score on a line from 0 to 1 with its thresholds: places in percent, with more room for small scores.
 
@@ -48,7 +48,7 @@ class ScoreBar:
     one_in: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Subject:
     """A key of an entity that the event is about, with its name for people and the address of its page."""
 
@@ -58,7 +58,7 @@ class Subject:
     path: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Looked:
     """The page's view of a decision; `fields` as the log stores them, without those that name and place it."""
 

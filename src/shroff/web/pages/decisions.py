@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
@@ -27,6 +27,7 @@ from shroff.people.access import Right
 from shroff.project.dependency_hash import reasons_of
 from shroff.project.policy import OUTCOMES
 from shroff.replay.notebook import moment_ms
+from shroff.runtime.values import frozen
 from shroff.runtime.whole_files import csv_line
 from shroff.training.sets.labels import LABELS
 from shroff.web.http.messages import Request
@@ -63,7 +64,7 @@ FILTERS: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class DecisionLine:
     """One decision of the list."""
 
@@ -85,7 +86,7 @@ class DecisionLine:
         return Decimal(self.summary.amount) if self.summary.amount else None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class DecisionsWanted:
     """Which decisions are asked for; what is None or empty asks for nothing.
 
@@ -154,7 +155,7 @@ class _Decided(msgspec.Struct, frozen=True):
 _DECIDED: Final = msgspec.json.Decoder(_Decided)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class DecisionsPart:
     """A part of the list; all behind the place `looked_to` were looked at; 0 where that is the whole log."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,6 +17,7 @@ from shroff.language.expression import ThisField
 from shroff.operations.pagination import cursor_of, limit_of, next_of
 from shroff.people.access import Right
 from shroff.project.dependency_hash import reasons_of
+from shroff.runtime.values import frozen
 from shroff.streams.log import PENDING
 from shroff.web.api.cases.flags import document, known_key, verdicts
 from shroff.web.api.entities import known_entity
@@ -44,7 +44,7 @@ LINKS_SHOWN: Final = 10
 FLAGS_COUNTED: Final = 200  # the newest, which stand together by rule
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class EventLine:
     """An event of the key, with what it says to people and the verdict about it.
 
@@ -67,7 +67,7 @@ class EventLine:
         return rest if self.summary.payee else [says for says in rest if says != self.who]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Found:
     """The log's data about a key."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
@@ -11,6 +10,7 @@ from starlette.responses import Response
 
 from shroff.monitoring.live_metrics import RuleHitRate
 from shroff.people.access import Right, Who
+from shroff.runtime.values import frozen
 from shroff.web.api.decisions import summaries_of
 from shroff.web.api.live import PERIODS, CasesOpen, LiveLook, cases_of, look, period_of
 from shroff.web.http.messages import Request
@@ -30,7 +30,7 @@ LINE_HEIGHT: Final = 150
 SAID: Final = {"approve": "Approved", "challenge": "Challenged", "review": "Review", "decline": "Declined"}
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class LiveRuleLine:
     """A rule of the last hour, with the strip of its hours before."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
@@ -16,6 +15,7 @@ from shroff.models.in_force import InForce
 from shroff.models.keys import metric_of, metric_words
 from shroff.models.registry import UnknownModelError
 from shroff.people.access import Right
+from shroff.runtime.values import frozen
 from shroff.web.http.messages import NOTHING, Form, Request
 from shroff.web.http.routes import Route, Screen
 from shroff.web.pages.charts.plots import Axis, Plot, plot_of, ticks
@@ -38,7 +38,7 @@ HEIGHT: Final = 220
 Facts = dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Measured:
     """One metric with its 95 % confidence interval; `meaning` is a sentence."""
 

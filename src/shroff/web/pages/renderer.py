@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -15,6 +14,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from shroff.errors import ShroffError
 from shroff.people.access import Right, Who
 from shroff.runtime.logs import failure
+from shroff.runtime.values import frozen
 from shroff.web.http.messages import Request
 from shroff.web.http.routes import GROUPS
 from shroff.web.http.static import static
@@ -55,7 +55,7 @@ class Tab(NamedTuple):
     below: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Seen:
     """Shared values of every page: the user, navigation, and the log's position. `csrf` goes back with each form.
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from starlette.responses import Response
@@ -16,6 +16,7 @@ from shroff.errors import UsageError
 from shroff.explain.entities import EntityLook, summary_in
 from shroff.operations.pagination import cursor_of, next_of
 from shroff.people.access import Right
+from shroff.runtime.values import frozen
 from shroff.web.http.messages import Request
 from shroff.web.http.routes import Route, Screen
 from shroff.web.pages.decision import decision_path, entity_path
@@ -33,7 +34,7 @@ _CASE: Final = re.compile(r"(?:case\s*#?|#)\s*([0-9]{1,12})", re.IGNORECASE)
 _NUMBER: Final = re.compile(r"[0-9]{1,12}")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SearchHit:
     """One thing that was found: its kind, its name and path; of an event also what it says, its time and outcome.
 
@@ -49,7 +50,7 @@ class SearchHit:
     matched: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SearchResults:
     """Search results. `is_whole`: they are called so, as a whole.
 

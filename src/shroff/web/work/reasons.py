@@ -10,12 +10,11 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
-from dataclasses import dataclass
 from threading import Lock
 from typing import TYPE_CHECKING, Final
 
 from shroff.errors import ShroffError
-from shroff.runtime.memo import Fresh
+from shroff.runtime.values import Fresh, frozen
 
 if TYPE_CHECKING:
     from shroff.app.project import Project
@@ -31,7 +30,7 @@ AFTER_FAILURE_S: Final = 60.0  # what could not be told is not tried again befor
 Named = tuple[str, str]  # the type and id of an event
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FirstReason:
     """Why something was decided as it was, in a line: what is true, and what is normal for whom, empty for a rule."""
 

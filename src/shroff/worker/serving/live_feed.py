@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
 from typing import Final
 
 from shroff.errors import StateError, TransientError, UsageError
 from shroff.log.writer import Writer
+from shroff.runtime.values import frozen
 from shroff.streams.log import Log
 from shroff.streams.source import Source
 from shroff.worker.serving.batch_commit import PoisonSearch
@@ -25,7 +25,7 @@ from shroff.worker.serving.source_positions import SourceBatch, SourceReading
 AT_ONCE: Final = 512  # messages of a batch: what a request waits for at most, some ten milliseconds
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SourceFeed:
     """A source and its reader; `opened` gives a validator of the active definitions."""
 

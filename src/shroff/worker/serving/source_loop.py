@@ -7,7 +7,6 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass
 from functools import partial
 from threading import Event
 from typing import Final
@@ -16,6 +15,7 @@ from shroff.errors import ShroffError, TransientError
 from shroff.log.read_positions import known
 from shroff.log.unmatched_files import PassingOver
 from shroff.log.writer import Prepared, Writer
+from shroff.runtime.values import frozen
 from shroff.streams.log import Log
 from shroff.streams.source import Source
 from shroff.worker.inbox import InboxServer
@@ -30,7 +30,7 @@ from shroff.worker.serving.source_positions import SourceBatch, SourceReading
 IDLE_S: Final = 0.05  # how long a poll waits where nothing is there, and how often the inbox is looked into
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class LeaderTerm:
     """One term of leading a log, as a leader gives it to the loop that does its work.
 

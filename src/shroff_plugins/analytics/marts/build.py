@@ -7,7 +7,6 @@ import os
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
@@ -19,6 +18,7 @@ from msgspec.json import encode as to_json
 from shroff.errors import DefinitionError, Problem, UsageError, nearest
 from shroff.plugins.operations import Progress
 from shroff.plugins.project import sync_folder
+from shroff.plugins.values import FrozenStruct, frozen
 from shroff_plugins.analytics.closed_duckdb import QueryLimits, closed_duckdb, identifier, library
 from shroff_plugins.analytics.marts.checks import check_columns, run_test
 from shroff_plugins.analytics.marts.models import MartModel
@@ -28,7 +28,7 @@ ABOUT: Final = "shroff_build"  # the table that says how the file was made
 _LINE: Final = re.compile(r"LINE (\d+):")
 
 
-class BuiltColumn(msgspec.Struct, frozen=True):
+class BuiltColumn(FrozenStruct):
     """A column: its type in SQL, and what the SQL's comments say of it."""
 
     name: str
@@ -57,7 +57,7 @@ class BuiltMart(msgspec.Struct, frozen=True):
     failures: list[tuple[str, int, str]] = []
 
 
-class BuiltMarts(msgspec.Struct, frozen=True):
+class BuiltMarts(FrozenStruct):
     """All models, and what they were built from.
 
     Args:
@@ -83,7 +83,7 @@ class BuiltMarts(msgspec.Struct, frozen=True):
         raise UsageError(f"there is no mart {name!r}. {nearest(name, names) or 'There are: ' + ', '.join(names) + '.'}")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class MartFiles:
     """Where marts lie."""
 
@@ -136,7 +136,7 @@ def _about(connection: Any) -> BuiltMarts:
     return from_json(document, type=BuiltMarts)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Origin:
     """Input of a build: the lake up to a sequence number of its log, and the time."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 from shroff.errors import DefinitionError, Problem, nearest
@@ -12,6 +11,7 @@ from shroff.plugins.loader import YamlMapping, YamlSequence
 from shroff.plugins.loader import YamlNode as Node
 from shroff.plugins.loader import YamlScalar as Scalar
 from shroff.plugins.settings import ANY, Either, Many, One, Required, mapping_shape, own_names
+from shroff.plugins.values import frozen
 from shroff_plugins.analytics.closed_duckdb import identifier
 
 _NAME: Final = r"[A-Za-z_]\w{0,99}"
@@ -51,7 +51,7 @@ CHECKS: Final = mapping_shape(
 Named = tuple[str, str, Node]  # a model, a column of it, and where it is written
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class MartTest:
     """One test.
 
@@ -67,7 +67,7 @@ class MartTest:
     columns: Sequence[Named]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RowTestResult:
     """How a test went: how many rows fail it, and an example of them."""
 

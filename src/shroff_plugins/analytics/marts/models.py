@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from graphlib import CycleError, TopologicalSorter
 from pathlib import PurePosixPath
 from typing import Any, Final, Literal
@@ -18,6 +18,7 @@ from shroff.errors import DefinitionError, Problem, nearest
 from shroff.plugins.loader import YamlMapping, read_shape
 from shroff.plugins.loader import read_yaml as read
 from shroff.plugins.settings import NAME_PATTERN
+from shroff.plugins.values import frozen
 from shroff_plugins.analytics.closed_duckdb import library, stopped_by_ctrl_c
 from shroff_plugins.analytics.marts.checks import CHECKS, MartTest, tests_of
 
@@ -31,7 +32,7 @@ _COLUMN: Final = re.compile(r"([A-Za-z_]\w*): +(\S.*)")
 _FILE: Final = re.compile(NAME_PATTERN)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TableRead:
     """A table that a model reads, and where it is named."""
 
@@ -40,7 +41,7 @@ class TableRead:
     column: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class MartModel:
     """One model.
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import shutil
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from shroff.errors import StateError, UsageError
 from shroff.plugins.operations import threads
 from shroff.plugins.project import alone, read_sql
+from shroff.plugins.values import frozen
 from shroff_plugins.analytics.counts import history_of
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ NO_MODELS: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class MartBuild:
     """A build: its marts, and how many places the log had that the lake lacked."""
 
@@ -43,7 +43,7 @@ class MartBuild:
     behind: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class MartRows:
     """Some rows of a mart."""
 

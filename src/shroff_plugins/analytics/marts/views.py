@@ -6,13 +6,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import pyarrow as pa
 
 from shroff.errors import StateError, UsageError
+from shroff.plugins.values import frozen
 from shroff_plugins.analytics.closed_duckdb import identifier, literal
 
 WHOLE: Final = ("decisions", "labels", "flags", "hits", "controls")  # a view each, whatever the event type
@@ -20,7 +20,7 @@ _PARTS: Final = {"events": "type", "decisions": "event", "features": "event"}  #
 _HIVE: Final = {"type": "VARCHAR", "event": "VARCHAR", "date": "DATE"}
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ViewFiles:
     """The files of a lake that count, on this machine.
 

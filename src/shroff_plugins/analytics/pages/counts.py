@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
 from functools import partial
@@ -21,6 +20,7 @@ from shroff.plugins.language import day_at, day_starts_ms, days_of, show_decimal
 from shroff.plugins.log import DayFigures, EventSources, fields_of, has_amounts, sources_of
 from shroff.plugins.operations import cursor_of, next_of
 from shroff.plugins.project import OUTCOMES, csv_line
+from shroff.plugins.values import frozen
 from shroff.plugins.web import (
     Bars,
     ProblemError,
@@ -57,7 +57,7 @@ _BLOCK: Final = 2_000
 _EPOCH: Final = date(1970, 1, 1).toordinal()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class EventsWanted:
     """The events of a count. `field` is empty where all values count, `source` where all sources do."""
 
@@ -77,7 +77,7 @@ class EventsWanted:
         return urlencode(found | ({"value": self.value} if self.field and self.value is not None else {}))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CountedEvent:
     """One event; `path` of its decision, empty where its type is not decided."""
 

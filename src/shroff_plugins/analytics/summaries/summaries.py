@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any, Final, NamedTuple
 
@@ -18,6 +17,7 @@ import msgspec
 
 from shroff.plugins.log import LogReader, Record
 from shroff.plugins.project import SummarySettings
+from shroff.plugins.values import frozen
 
 VALUES_MAX: Final = 1_000  # of a column in one window; rarer ones are counted together
 MISSING, OTHER = "(missing)", "(other)"
@@ -26,7 +26,7 @@ NEAR: Final = 1_024  # places of other windows that are rather read than passed 
 _PLACES: Final = 2  # that an average has beyond those of money
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SummaryRow:
     """One row of a window's summary.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlencode
@@ -18,6 +17,7 @@ from shroff.errors import ShroffError, UsageError
 from shroff.events.summary import NOTHING, EventSummary
 from shroff.language.values import show_decimal
 from shroff.people.access import Who
+from shroff.runtime.values import frozen
 from shroff.web.api.decisions import summaries_of
 from shroff.web.http.messages import Form, whole
 from shroff.web.pages.decision import Looked, decision_path, entity_path, looked
@@ -33,7 +33,7 @@ ROW_MAX: Final = 500
 EVENTS_MAX: Final = 20  # newest events of each case of the queue that are looked at
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Where:
     """Where in the queue somebody is: a filter as addresses have it, and a row, so that they come back to it."""
 
@@ -83,7 +83,7 @@ def _row(given: Mapping[str, str]) -> int:
     return row if row <= ROW_MAX else 0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class QueueLine:
     """One case of the queue, for who looks at it.
 
@@ -172,7 +172,7 @@ def amount(desk: CaseService, units: int | None) -> str | None:
 # ---- why
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CaseEventRow:
     """One event of a case, what it says to people, and why it was decided so.
 
@@ -216,7 +216,7 @@ def top_of(alerts: Sequence[Alert]) -> Alert | None:
     return max([alert for alert in alerts if not alert.verdict] or alerts, key=_weight, default=None)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Opened:
     """A case with its events and the questions about them, newest first.
 
@@ -306,7 +306,7 @@ def _looked(service: Service, alert: Alert) -> Looked | None:
 # ---- what was just done
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Toast:
     """The user's last action, while it can be undone."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from msgspec.json import decode as from_json
@@ -16,6 +15,7 @@ from shroff.events.summary import PAID
 from shroff.explain.entities import summary_in
 from shroff.people.access import Right
 from shroff.people.store import AuditFilter
+from shroff.runtime.values import frozen
 from shroff.web.api import override
 from shroff.web.api.decisions import row_asked
 from shroff.web.http.messages import NOTHING, Request
@@ -37,7 +37,7 @@ SHOWN: Final = 6  # events of a card, with the one whose page it is
 BESIDE: Final = 4  # of each further entity
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class InCase:
     """The case that an event is in, with its alert there."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
@@ -12,6 +11,7 @@ from shroff.errors import ShroffError
 from shroff.events.summary import EventSummary
 from shroff.explain.entities import KeyEvent, summary_in
 from shroff.explain.past import Amount
+from shroff.runtime.values import frozen
 from shroff.web.pages.charts.amounts import AmountChart, amount_chart
 from shroff.web.pages.decision import decision_path
 
@@ -23,7 +23,7 @@ LOOKED_AT: Final = 50  # events of whom it is about, the newest
 SHOWN: Final = 8  # of those that never were in a case
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class OtherEvent:
     """An event of whom a case is about that is not in it.
 

@@ -5,11 +5,11 @@ came since.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
 
 from shroff.explain.past import REACH_MS, Amount, AmountsBefore
+from shroff.runtime.values import frozen
 from shroff.web.pages.charts.plots import Axis, Mark, Spot, ticks
 from shroff.web.pages.charts.windows import usual_range
 from shroff.web.pages.words import count, money
@@ -23,7 +23,7 @@ HEADROOM: Final = 1.18  # above the greatest amount, for its words
 NEAR: Final = 12.0  # per cent of the height within which two lines of text touch
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class AmountChart:
     """Dots of amounts up to a decision, whose own one is `this`; places in per cent.
 

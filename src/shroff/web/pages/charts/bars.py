@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 from typing import Final
 
+from shroff.runtime.values import frozen
 from shroff.web.pages.charts.plots import Mark
 
 COLUMNS_MAX: Final = 60
@@ -18,7 +19,7 @@ _STEPS: Final = (1, 2, 3, 4, 6, 8)
 _NUMBERS: Final = {2: "two", 3: "three", 4: "four", 5: "five", 6: "six", 7: "seven"}
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ChartBar:
     """One column, from `x` on, `width` wide; `top` and `height` of all of it, `part` of the height that is marked.
 
@@ -45,7 +46,7 @@ class ChartBar:
         return f"{self.label}: {self.value:,}{frauds}{' so far' if self.is_open else ''}"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Bars:
     """A chart of columns. `first` and `last` say what stands below its ends, `zero` is where nothing stands.
 

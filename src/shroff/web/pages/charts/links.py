@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from typing import Final
+
+from shroff.runtime.values import frozen
 
 DRAWN_MAX: Final = 6  # keys, and shared values
 TITLE_MAX: Final = 17  # letters of a title that a box has room for
@@ -13,7 +14,7 @@ ROW: Final = 52  # pixels from one box to the next
 _LEFT, _MIDDLE, _RIGHT, _WIDTH = 0, 36, 72, 28  # per cent of the width
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class GraphBox:
     """A box: its upper left corner in per cent and pixels, two texts, and the address of its page, if it has one."""
 
@@ -25,7 +26,7 @@ class GraphBox:
     path: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class LinkGraph:
     """Boxes of a height, and curves between them as paths in a box of 1000 by `height`."""
 
@@ -35,7 +36,7 @@ class LinkGraph:
     box: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class GraphKey:
     """A key as the graph shows it; `through` are the shared values, each with its entity or field."""
 

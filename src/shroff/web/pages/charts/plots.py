@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
+
+from shroff.runtime.values import frozen
 
 WIDTH: Final = 1_000  # of the box, whatever the screen has
 LINES: Final = 4  # across, at most
@@ -15,7 +17,7 @@ SCALES: Final = (1, 2, 5)
 Place = tuple[float, float]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Axis:
     """From where to where an axis goes. Equal ends make one that all values lie in the middle of."""
 
@@ -27,7 +29,7 @@ class Axis:
         return 50.0 if self.high <= self.low else 100 * (value - self.low) / (self.high - self.low)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Mark:
     """A line across or a word below, at per cent."""
 
@@ -35,7 +37,7 @@ class Mark:
     says: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Spot:
     """A dot at per cent from the left and the top; `kind` is a class of the stylesheet.
 
@@ -50,7 +52,7 @@ class Spot:
     is_left: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Plot:
     """Lines by their kinds, each the points of a polyline in a box of WIDTH by `height`."""
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import Final
 
 from shroff.explain.explanation import Usual
+from shroff.runtime.values import frozen
 
 ENOUGH: Final = 5  # fewer earlier values say nothing of what is normal
 _EDGE: Final = 3.0  # percent of the width that are left free at both ends
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Strip:
     """Places in percent of the width, linear from 0 or the least below it. `is_far`: the mark lies beside the band."""
 

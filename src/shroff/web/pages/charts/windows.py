@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from shroff.explain.entities import KeyEvent
 from shroff.language.expression_text import ValueWording
 from shroff.models.keys import figure_text
+from shroff.runtime.values import frozen
 from shroff.web.pages.charts.plots import Axis, Plot, plot_of
 from shroff.web.pages.charts.strips import ENOUGH, number_of
 from shroff.web.pages.words import count, money, value
@@ -23,7 +23,7 @@ FIRST: Final = 3  # charts that are shown at once
 TITLE_MAX: Final = 60
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Window:
     """A feature over decisions, oldest first. `low` and `high` are where nine of ten earlier values lie, if known.
 
@@ -48,7 +48,7 @@ class Window:
         return max(self.low - now, now - self.high) / max(self.high - self.low, abs(self.high), 1e-12)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Windows:
     """The charts of a key, the ends of their time, and the decisions that they are made of, newest first."""
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from difflib import SequenceMatcher
 from typing import Final, Literal
+
+from shroff.runtime.values import frozen
 
 AROUND: Final = 2  # lines that are shown beside what differs
 PAIRS_MAX: Final = 40_000  # equal lines or words that are held against each other; the time grows faster than they do
@@ -17,7 +18,7 @@ Part = tuple[str, bool]  # a piece of a line, and whether it differs
 Step = tuple[Literal["replace", "delete", "insert", "equal"], int, int, int, int]  # as `difflib` has them
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class DiffLine:
     """One line: `kind` is same, gone, new, or skip for lines that are left out."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from starlette.responses import Response
@@ -30,6 +29,7 @@ from shroff.project.dependency_hash import teller_of
 from shroff.rules.keys import TOLD
 from shroff.rules.silences import trial_of
 from shroff.rules.texts import in_shadow, renamed
+from shroff.runtime.values import frozen
 from shroff.web.api.rules.backtests import DONE, BacktestRun
 from shroff.web.api.rules.names import cookbook
 from shroff.web.http.messages import Request
@@ -58,7 +58,7 @@ STOP: Final = "stop"
 TODO: Final = "todo"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Typed:
     """Content of the editor: the text, the tag of the draft that it was made from, and that draft."""
 

@@ -29,7 +29,7 @@ from shroff.operations.declaration import OperationRequest
 from shroff.people.access import Right
 from shroff.people.audit import AuditEntry
 from shroff.people.store import AuditFilter
-from shroff.runtime.memo import Fresh
+from shroff.runtime.values import Fresh
 from shroff.training.measured import money_text
 from shroff.web.http.messages import NOTHING, Form, Request
 from shroff.web.http.routes import Route, Screen

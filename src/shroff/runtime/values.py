@@ -1,14 +1,32 @@
-"""Answers that cost something, made once for all who ask for them."""
+"""Values: frozen ones, and answers that cost something, made once for all who ask for them."""
 
 from __future__ import annotations
 
 import math
 import time
 from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
 from threading import RLock
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, dataclass_transform
 
+import msgspec
+
+Kind = TypeVar("Kind")
 Value = TypeVar("Value")
+
+
+@dataclass_transform(frozen_default=True, field_specifiers=(field,))
+def frozen(kind: type[Kind]) -> type[Kind]:
+    """Make a class a value: a dataclass that is frozen and has slots."""
+    return dataclass(frozen=True, slots=True)(kind)
+
+
+@dataclass_transform(frozen_default=True, field_specifiers=(msgspec.field,))
+class FrozenStruct(msgspec.Struct, frozen=True):
+    """A value as a struct of msgspec, which is made in a tenth of the time that a dataclass takes, and read from JSON.
+
+    One with a list or a dictionary as a default says `msgspec.Struct, frozen=True` itself, for the linter to know it.
+    """
 
 
 class Fresh(Generic[Value]):

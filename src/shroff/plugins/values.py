@@ -1,0 +1,5 @@
+"""Values: frozen dataclasses and frozen structs."""
+
+from __future__ import annotations
+
+from shroff.runtime.values import FrozenStruct, frozen
