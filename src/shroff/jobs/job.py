@@ -15,7 +15,6 @@ import time
 from secrets import token_hex
 from typing import Any, Final
 
-import msgspec
 from msgspec.json import decode as from_json
 from msgspec.json import encode as to_json
 from msgspec.structs import replace

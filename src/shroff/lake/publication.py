@@ -18,7 +18,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-import msgspec
 import pyarrow as pa
 from msgspec.json import decode as from_json
 from msgspec.json import encode as to_json

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-import msgspec
 from msgspec.json import encode as to_json
 
 from shroff.errors import UsageError, nearest

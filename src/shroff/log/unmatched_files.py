@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
-import msgspec
 from msgspec.json import encode as to_json
 
 from shroff.events.intake import Intake

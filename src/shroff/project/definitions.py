@@ -13,7 +13,6 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Final
 
-import msgspec
 from msgspec.json import encode as to_json
 
 from shroff.errors import DefinitionError, Problem

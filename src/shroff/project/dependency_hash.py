@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Final
 
-import msgspec
 from msgspec.json import encode as to_json
 
 from shroff.events.definitions import Events

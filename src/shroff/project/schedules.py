@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 from typing import Final
 from zoneinfo import ZoneInfo
 
-import msgspec
 from msgspec.json import encode as to_json
 
 from shroff.errors import Problem

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from datetime import date
 from typing import TYPE_CHECKING, Any, Final
 
-import msgspec
 from msgspec.json import decode as from_json
 from msgspec.json import encode as to_json
 

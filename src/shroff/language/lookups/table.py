@@ -6,7 +6,6 @@ from array import array
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, BinaryIO, Final, overload
 
-import msgspec
 import numpy as np
 from msgspec.json import decode as from_json
 from msgspec.json import encode as to_json

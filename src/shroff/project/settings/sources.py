@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlsplit
 
-import msgspec
 from msgspec.json import encode as to_json
 
 from shroff import config
