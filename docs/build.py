@@ -16,6 +16,9 @@ CODE = re.compile(r"^```.*?^```$|`[^`\n]*`", re.DOTALL | re.MULTILINE)
 
 def main() -> int:
     """Write the made pages; print each broken link with its page and line; 1 if there is one."""
+    from tools import example_plugins
+
+    example_plugins.find()  # before anything asks for entry points
     from docs.figures import PAGES, with_figures
     from docs.made import made_pages
 

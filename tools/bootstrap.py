@@ -120,10 +120,10 @@ def make_environment(uv: str | None) -> None:
 
 
 def install(uv: str | None, locks: tuple[str, ...], size: str) -> None:
-    """Install the locked requirements, then this package from its sources."""
+    """Install the locked requirements, then this package and the plug-in of examples/orders from their sources."""
     say(f"installing {' and '.join(locks)} ({'uv' if uv else 'pip'}; {size})")
     requirements = [part for lock in locks for part in ("-r", lock)]
-    package = ("--no-deps", "--no-build-isolation", "-e", ".")
+    package = ("--no-deps", "--no-build-isolation", "-e", ".", "-e", "./examples/orders")
     if uv:
         command = (uv, "pip", "install", "--quiet", "--python", str(PYTHON))
         run(*command, "--require-hashes", *requirements)

@@ -14,7 +14,7 @@ import pytest
 from docs.made_plugins import modules, names_of
 from tests.architecture.sources import ROOT, SRC, Module, all_modules, imports
 
-FOREIGN = ROOT / "tests" / "foreign_adapters" / "src"
+FOREIGN = (ROOT / "tests" / "foreign_adapters" / "src", ROOT / "examples" / "orders")
 OF_ALL = ("shroff.client.", "shroff.errors.", "shroff.open", "shroff.testing.contracts.", "shroff.webhooks")
 
 
@@ -25,8 +25,9 @@ def public() -> frozenset[str]:
 
 
 def foreign_modules() -> Iterator[Module]:
-    for path in sorted(FOREIGN.rglob("*.py")):
-        name = ".".join(path.relative_to(FOREIGN).with_suffix("").parts)
+    for path in (path for folder in FOREIGN for path in sorted(folder.rglob("*.py"))):
+        folder = next(folder for folder in FOREIGN if path.is_relative_to(folder))
+        name = ".".join(path.relative_to(folder).with_suffix("").parts)
         yield Module(name, is_package=path.stem == "__init__", text=path.read_text(encoding="utf-8"))
 
 

@@ -6,11 +6,14 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.golden.surfaces import SURFACES, difference, golden_file, written
+from tools import example_plugins
 
 
 def main() -> int:
     """Renew or compare the surfaces that are named, or all; 1 if one differs and stays."""
+    example_plugins.find()  # before anything asks for entry points
+    from tests.golden.surfaces import SURFACES, difference, golden_file, written
+
     names = [word for word in sys.argv[1:] if not word.startswith("--")] or list(SURFACES)
     differing = 0
     for name in names:

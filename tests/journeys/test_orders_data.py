@@ -21,9 +21,10 @@ import pytest
 from numpy.typing import NDArray
 
 from shroff.app import project as app
-from shroff.examples.orders import main, orders_table, periods, write_periods
-from shroff.examples.shop import FRAUDS
+from shroff.errors import UsageError
 from shroff.log.columns.tables import Way
+from shroff_orders.periods import generate_orders, orders_table, periods
+from shroff_orders.shop import FRAUDS
 from tests.docs.pages import ROOT
 from tests.journeys.alone import Values, best_alone
 
@@ -86,19 +87,13 @@ def test_frauds_among_orders_are_few_of_three_kinds_and_can_be_learned(seed):
     assert len(clues) >= 3
 
 
-def test_the_same_numbers_give_the_same_files_and_another_seed_another_shop(tmp_path):
-    first, again, other = (
-        write_periods(tmp_path / name, 2, 200, seed) for name, seed in (("a", 1), ("b", 1), ("c", 2))
-    )
+def test_labels_of_a_week_stand_beside_its_orders_where_they_are_asked_for(tmp_path):
+    made = generate_orders(tmp_path, 2, 200, 1, has_labels_each=True)
+    parts = [pq.read_table(tmp_path / f"batch-0{number}-labels.parquet") for number in (1, 2)]
 
-    assert [one.name for one in first] == [
-        "week-01-orders.parquet",
-        "week-01-labels.parquet",
-        "week-02-orders.parquet",
-        "week-02-labels.parquet",
-    ]
-    assert [one.read_bytes() for one in first] == [one.read_bytes() for one in again]
-    assert first[0].read_bytes() != other[0].read_bytes()
+    assert [path.name for path in made.files] == ["batch-01.parquet", "batch-02.parquet"]
+    assert pa.concat_tables(parts) == pq.read_table(made.labels_file)
+    assert all(map(len, parts))
 
 
 def test_a_file_holds_its_week_in_order_and_only_labels_known_in_it():
@@ -118,14 +113,10 @@ def test_a_file_holds_its_week_in_order_and_only_labels_known_in_it():
     assert len(seen) == sum(len(week.orders) for week in weeks)
 
 
-@pytest.mark.parametrize("arguments", [["--periods", "0"], ["--orders", "0"]])
-def test_nothing_cannot_be_made(arguments, tmp_path, capsys):
-    with pytest.raises(SystemExit) as left:
-        main([str(tmp_path / "data"), *arguments])
-
-    assert left.value.code == 2
-    assert "1 at least" in capsys.readouterr().err
-    assert not (tmp_path / "data").exists()
+@pytest.mark.parametrize(("batches", "size"), [(0, 5), (5, 0)])
+def test_nothing_cannot_be_made(batches, size):
+    with pytest.raises(UsageError, match="1 at least"):
+        next(periods(batches, size, 1))
 
 
 @pytest.mark.long

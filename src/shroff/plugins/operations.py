@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from shroff.app.jobs.kinds import JobKind, JobParams, Name
-from shroff.app.jobs.work import JobRun
+from shroff.app.jobs.kinds import JobKind, JobParams, Name, OutPath
+from shroff.app.jobs.work import JobRun, path_of
 from shroff.operations.declaration import (
     InvalidRequestError,
     OperationAnswer,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from shroff.app.context import ProjectContext
+from shroff.app.live.source_operations import SyncSource
+from shroff.app.models.training_operations import TrainModel
 from shroff.app.project import Project
 from shroff.config import (
     PROJECT_FILE,
@@ -17,6 +19,7 @@ from shroff.config import (
     unset,
     write_text,
 )
+from shroff.log.columns.tables import Way
 from shroff.monitoring.doctor import NOTE, OK, Finding
 from shroff.monitoring.doctor_systems import AddedChecks, Try
 from shroff.project.definitions import Definitions

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache, partial
 from importlib import import_module
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any, Final, cast
 
 import msgspec
 from msgspec.json import decode as from_json
@@ -69,32 +69,6 @@ class ReportParams(JobParams, frozen=True):
         return (Right.SEND_NOTICES,)
 
 
-class OrdersParams(JobParams, frozen=True):
-    """Generate orders of a synthetic shop, with fraud, into `out`: one Parquet file per week or month, and labels."""
-
-    by: Literal["week", "month"] = "week"
-    batches: Annotated[int, msgspec.Meta(ge=1, le=520)] = 12
-    size: Annotated[int, msgspec.Meta(ge=1, le=2_000_000)] = 100_000
-    seed: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)] = 1
-    out: OutPath = "out/orders"
-
-
-class PipelineParams(OrdersParams, frozen=True):
-    """Generate orders, write features and a training set, train, check the gates; with `promote` publish the model.
-
-    With `sources`, pulled sources of shroff.yaml that read the folder, the orders then go into the log, in their order.
-    """
-
-    size: Annotated[int, msgspec.Meta(ge=1, le=2_000_000)] = 3_000
-    promote: bool = False
-    sources: tuple[Name, ...] = ()
-
-    @property
-    def rights(self) -> tuple[Right, ...]:
-        promoting = [Right.PROMOTE_MODELS] if self.promote else []
-        return (Right.TRAIN_MODELS, *promoting, *([Right.SUBMIT_EVENTS] if self.sources else []))
-
-
 Run = Callable[["Project", Any, "JobRun"], Mapping[str, Any]]
 
 
@@ -104,11 +78,13 @@ class JobKind(FrozenStruct):
     Args:
         params: The type of its parameters; its docstring says what it does.
         function: Module and name of the function that does it.
+        title: What the page of jobs calls it.
     """
 
     name: str
     params: type[JobParams]
     function: str
+    title: str = ""
 
     @property
     def meaning(self) -> str:
@@ -154,13 +130,10 @@ class JobKind(FrozenStruct):
 
 
 _WORK: Final = "shroff.app.jobs.work"
-_ORDERS: Final = "shroff.examples.order_jobs"
 KINDS: Final[Mapping[str, JobKind]] = {
     job_kind.name: job_kind
     for job_kind in (
         JobKind("features", FeaturesParams, f"{_WORK}:features"),
-        JobKind("make-orders", OrdersParams, f"{_ORDERS}:make_orders"),
-        JobKind("orders-pipeline", PipelineParams, f"{_ORDERS}:orders_pipeline"),
         JobKind("report", ReportParams, f"{_WORK}:report"),
     )
 }
@@ -174,7 +147,7 @@ def all_kinds() -> Mapping[str, JobKind]:
 class OperationKind(JobKind, frozen=True):
     """The kind of an operation that may take long: `lists compare` is `lists-compare`."""
 
-    declared: Any
+    declared: Any = None
 
     def load(self) -> Run:
         return partial(super().load(), self.declared)
@@ -195,7 +168,7 @@ def _of_operations() -> Mapping[str, JobKind]:
             fields = [field for field in declared.fields if field.name in taken]
             params = struct_of(declared.request.__name__, fields, namespace, bases=(JobParams,), frozen=True)
             name = declared.kind or declared.name.replace(" ", "-")
-            kinds[name] = OperationKind(name, cast("type[JobParams]", params), f"{_WORK}:operation", declared)
+            kinds[name] = OperationKind(name, cast("type[JobParams]", params), f"{_WORK}:operation", declared=declared)
     return kinds
 
 

@@ -23,20 +23,12 @@ if TYPE_CHECKING:
 PATH: Final = "/jobs"
 SHOWN: Final = 100
 PARAMS_MAX: Final = 20_000  # characters
-
-
-ORDER: Final = "order"  # the event type of the template that two kinds are about
-OF_ORDERS: Final = ("make-orders", "orders-pipeline")
 KIND_WORDS: Final = {
     "backtest": "Backtest of the rules",
     "features": "Features to a file",
     "lake": "Write the lake",
-    "make-orders": "Generate orders of a synthetic shop",
-    "marts": "Build marts",
-    "orders-pipeline": "Pipeline of the orders template",
     "report": "Send a report",
     "suggest": "Suggest rules",
-    "summaries": "Build summaries",
     "sync": "Synchronize",
     "train": "Train a model",
 }
@@ -57,10 +49,7 @@ async def listed(service: Service, request: Request, mistake: str = "") -> Respo
         jobs=found,
         schedules=states,
         when=in_words,
-        kinds=[
-            name for name in all_kinds() if name not in OF_ORDERS or ORDER in service.project.definitions.events.types
-        ],
-        kind_words=KIND_WORDS,
+        kinds={name: KIND_WORDS.get(name, kind.title or name) for name, kind in all_kinds().items()},
         is_going=any(job.is_open for job in found),
         mistake=mistake,
         path=PATH,

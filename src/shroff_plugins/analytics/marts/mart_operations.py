@@ -296,4 +296,4 @@ def run_mart_job(project: Project, params: MartsParams, run: JobRun) -> Mapping[
     return {"marts": {mart.name: mart.rows for mart in done.marts.marts}, "behind": done.behind}
 
 
-MARTS: Final = JobKind("marts", MartsParams, f"{__name__}:run_mart_job")
+MARTS: Final = JobKind("marts", MartsParams, f"{__name__}:run_mart_job", "Build marts")

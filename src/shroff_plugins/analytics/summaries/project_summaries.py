@@ -197,4 +197,4 @@ def run_summary_job(project: Project, params: SummariesParams, run: JobRun) -> M
     return Summaries(project.context).build(params.start, params.end, progress)._asdict()
 
 
-SUMMARIES: Final = JobKind("summaries", SummariesParams, f"{__name__}:run_summary_job")
+SUMMARIES: Final = JobKind("summaries", SummariesParams, f"{__name__}:run_summary_job", "Build summaries")

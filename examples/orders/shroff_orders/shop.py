@@ -17,9 +17,10 @@ from math import exp
 from random import Random
 from typing import Final, NamedTuple
 
-from shroff.examples.bank import START_MS
-from shroff.examples.days import DAY_MS, HOUR_MS, MINUTE_MS
-
+MINUTE_MS: Final = 60_000
+HOUR_MS: Final = 60 * MINUTE_MS
+DAY_MS: Final = 24 * HOUR_MS
+START_MS: Final = 1_767_571_200_000  # 2026-01-05, a Monday
 FRAUDS: Final = ("takeover", "stolen_cards", "ring")
 TOWNS: Final = (
     *("Berlin", "Hamburg", "Munich", "Cologne", "Leipzig", "Bremen", "Kiel", "Bonn", "Ulm", "Jena", "Trier", "Passau"),

@@ -1,15 +1,9 @@
-"""Sample data for the template `orders`: for each week a Parquet file of orders, and one of the labels known by then.
-
-    python -m shroff.examples.orders data --periods 12 --orders 3000 --seed 1
-
-writes `week-01-orders.parquet`, `week-01-labels.parquet` and so on. The same numbers give the same rows.
-"""
+"""Orders of the synthetic shop, a Parquet file for each week or month, and the labels known at the end."""
 
 from __future__ import annotations
 
-import argparse
-import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from heapq import heappop, heappush
 from pathlib import Path
@@ -17,16 +11,15 @@ from random import Random
 from typing import TYPE_CHECKING, Final
 
 from shroff.errors import UsageError
-from shroff.examples.bank import ASKED_RATE, NEVER_REPORTED_RATE, START_MS, WRONG_RATE
-from shroff.examples.days import DAY_MS
-from shroff.examples.shop import Shop, ShopOrder
-from shroff.runtime.values import frozen
+from shroff_orders.shop import DAY_MS, START_MS, Shop, ShopOrder
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-PERIODS, ORDERS, SEED = 12, 3_000, 1
 DAYS: Final = 7  # of a period
+NEVER_REPORTED_RATE: Final = 0.10  # of frauds
+WRONG_RATE: Final = 0.02  # of labels
+ASKED_RATE: Final = 0.005  # of honest orders
 ORDERS_A_CUSTOMER: Final = 0.97  # in a week, about
 _DELAY_DAYS: Final = {  # the shortest and the longest until it is known, and who says so
     "takeover": (0.2, 12.0, "customer"),
@@ -36,7 +29,7 @@ _DELAY_DAYS: Final = {  # the shortest and the longest until it is known, and wh
 }
 
 
-@frozen
+@dataclass(frozen=True, slots=True)
 class OrderLabel:
     """A label of an order, right or wrong."""
 
@@ -46,7 +39,7 @@ class OrderLabel:
     source: str
 
 
-@frozen
+@dataclass(frozen=True, slots=True)
 class OrderPeriod:
     """A week or month: its orders, each with its id, and the labels that came to be known in it."""
 
@@ -98,21 +91,7 @@ def periods(count: int, orders: int, seed: int, by: str = "week") -> Iterator[Or
         yield OrderPeriod(tuple(taken), tuple(labels))
 
 
-def write_periods(folder: Path, count: int, orders: int, seed: int) -> list[Path]:
-    """Write the files of so many weeks into a folder, which is made; gives them in their order."""
-    import pyarrow.parquet as pq
-
-    written = []
-    for number, period in enumerate(periods(count, orders, seed), 1):
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, table in (("orders", orders_table(period)), ("labels", labels_table(period))):
-            path = folder / f"week-{number:02}-{name}.parquet"
-            pq.write_table(table, path)
-            written.append(path)
-    return written
-
-
-@frozen
+@dataclass(frozen=True, slots=True)
 class GeneratedOrders:
     """The files written: one for each period, and one of all labels known at the end."""
 
@@ -124,7 +103,14 @@ class GeneratedOrders:
 
 
 def generate_orders(
-    folder: Path, batches: int, size: int, seed: int, progress: Callable[[int], None] | None = None, by: str = "week"
+    folder: Path,
+    batches: int,
+    size: int,
+    seed: int,
+    progress: Callable[[int], None] | None = None,
+    by: str = "week",
+    *,
+    has_labels_each: bool = False,
 ) -> GeneratedOrders:
     """Write `batch-01.parquet` and so on into a folder, one for each week or month, and `labels/labels.parquet`.
 
@@ -133,6 +119,7 @@ def generate_orders(
     Args:
         size: Orders of a week or month, about.
         progress: Told of each file.
+        has_labels_each: Write `batch-01-labels.parquet` and so on, too: the labels that became known in each.
 
     Cost: some 30 us an order, and 600 bytes of memory for each of one file.
     """
@@ -146,6 +133,8 @@ def generate_orders(
         files.append(folder / f"batch-{number:02}.parquet")
         _write(orders_table(period), files[-1])
         labels.append(labels_table(period))
+        if has_labels_each:
+            _write(labels[-1], files[-1].with_name(f"batch-{number:02}-labels.parquet"))
         orders += len(period.orders)
         fraud += sum(order.fraud is not None for _, order in period.orders)
         if progress is not None:
@@ -158,9 +147,9 @@ def generate_orders(
 def _write(table: pa.Table, path: Path) -> None:
     import pyarrow.parquet as pq
 
-    from shroff.runtime.whole_files import whole_file
+    from shroff.plugins.project import unfinished
 
-    with whole_file(path, path.with_suffix(".part"), is_durable=False) as file:
+    with unfinished(path) as file:
         pq.write_table(table, file)
 
 
@@ -215,24 +204,3 @@ def _label(id_: str, order: ShopOrder, chance: Random) -> OrderLabel | None:
 
 def _moment(at_ms: int) -> datetime:
     return datetime.fromtimestamp(at_ms / 1_000, UTC)
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Write the files that the command line asks for, and say which."""
-    parser = argparse.ArgumentParser(prog="python -m shroff.examples.orders", description=__doc__.splitlines()[0])
-    parser.add_argument("folder", metavar="DIR", type=Path)
-    parser.add_argument("--periods", metavar="N", type=int, default=PERIODS, help="how many weeks (default 12)")
-    parser.add_argument("--orders", metavar="N", type=int, default=ORDERS, help="orders in each (default 3000)")
-    parser.add_argument("--seed", metavar="S", type=int, default=SEED, help="another one is another shop")
-    given = parser.parse_args(arguments)
-    try:
-        written = write_periods(given.folder, given.periods, given.orders, given.seed)
-    except (UsageError, OSError) as error:
-        parser.error(str(error))
-    first = ", ".join(path.name for path in written[:2])
-    sys.stdout.write(f"{len(written)} files in {given.folder}: {first} and so on\n")
-    return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

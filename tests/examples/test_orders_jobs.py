@@ -16,8 +16,8 @@ from shroff.app.jobs.kinds import kind_named
 from shroff.app.jobs.work import JobRun
 from shroff.cli.main import main
 from shroff.errors import UsageError
-from shroff.examples import order_jobs
-from shroff.examples.orders import generate_orders
+from shroff_orders import pipeline
+from shroff_orders.periods import generate_orders
 
 
 def test_each_week_is_a_file_behind_the_one_before_and_a_seed_gives_the_same_bytes(tmp_path):
@@ -35,12 +35,12 @@ def test_each_week_is_a_file_behind_the_one_before_and_a_seed_gives_the_same_byt
         strict=True,
     ):
         assert one.read_bytes() == two.read_bytes() != three.read_bytes()
-    parts = order_jobs.partitions(made)
+    parts = pipeline.partitions(made)
     assert sum(one["orders"] for one in parts) == made.orders
     assert 1_200 < made.orders < 2_000
     assert 0 < made.fraud < made.orders * 0.05
     with pytest.raises(UsageError, match=r"batch-03\.parquet has orders of the file before"):
-        order_jobs.partitions(replace(made, files=made.files[::-1]))
+        pipeline.partitions(replace(made, files=made.files[::-1]))
 
 
 def test_months_are_calendar_months_each_a_file_with_all_of_its_days(tmp_path):

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import click
 
-from shroff.cli.progress import bars
-from shroff.cli.session import ExampleGroup, Session, argument, command, json_option, many
+from shroff.plugins.commands import ExampleGroup, Session, argument, bars, command, json_option, many
 
 
 @click.group("generate", cls=ExampleGroup, no_args_is_help=False)
@@ -41,21 +40,26 @@ generate.examples = ("shroff generate orders --batches 12 --size 100000 --out or
     type=click.Path(path_type=Path, file_okay=False),
     help="The folder to write into.",
 )
-def orders(session: Session, batches: int, by: str, size: int, seed: int, out: Path) -> None:
+@click.option(
+    "--labels-each", is_flag=True, help="Also write batch-01-labels.parquet and so on: labels that arrived in each."
+)
+def orders(session: Session, batches: int, by: str, size: int, seed: int, out: Path, labels_each: bool) -> None:
     """Generate orders of a synthetic shop: a Parquet file per week or month, and one with the labels known at the end.
 
     Customers behave as in real data: they move, share addresses and use relays. The orders include three kinds of
     fraud: account takeover, stolen cards, and rings of new customers. Labels arrive days to weeks later; nine of ten
     frauds are reported, and two of a hundred labels are wrong. The template 'orders' reads the files.
 
+    The command belongs to a plug-in of the repository, which `make setup` installs: 'pip install ./examples/orders'.
+
     Examples:
         shroff generate orders --batches 12 --size 100000 --seed 1 --out orders
         shroff generate orders --by month --batches 6 --out orders
     """
-    from shroff.examples.orders import generate_orders
+    from shroff_orders.periods import generate_orders
 
     with bars("generating, files") as (progress,):
-        made = generate_orders(out, batches, size, seed, progress, by)
+        made = generate_orders(out, batches, size, seed, progress, by, has_labels_each=labels_each)
     document = {
         "folder": str(out),
         "files": [str(path) for path in made.files],
@@ -67,7 +71,10 @@ def orders(session: Session, batches: int, by: str, size: int, seed: int, out: P
     share = made.fraud / made.orders if made.orders else 0.0
     text = f"{out}: {many(made.orders, 'order')} in {many(batches, 'file')}, {made.fraud:,} of them fraud ({share:.1%})"
     session.answer(document, f"{text}; {many(made.labels, 'label')} in {made.labels_file}.")
+    first = f"{argument(out)}/batch-01"
     session.next(
         "shroff init shop --template orders",
-        f"shroff train {argument(out)}/batch-*.parquet --labels {argument(made.labels_file)} --order time",
+        f"shroff ingest {first}.parquet --as order --labels {first}-labels.parquet"
+        if labels_each
+        else f"shroff train {argument(out)}/batch-*.parquet --labels {argument(made.labels_file)} --order time",
     )

@@ -1,4 +1,4 @@
-"""Jobs on the synthetic shop of the template `orders`: its data alone, or the whole way to a published model."""
+"""What the jobs do: the shop's data alone, or the whole way to a published model."""
 
 from __future__ import annotations
 
@@ -9,20 +9,19 @@ from zlib import crc32
 import msgspec
 from msgspec.json import encode as to_json
 
-from shroff.app.jobs.work import path_of
-from shroff.app.live.source_operations import SyncSource
-from shroff.app.models.training_operations import TrainModel
 from shroff.errors import UsageError
-from shroff.examples.orders import generate_orders
+from shroff.plugins.operations import path_of
+from shroff.plugins.project import SyncSource, TrainModel, Way
+from shroff_orders.periods import generate_orders
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from shroff.app.jobs.kinds import OrdersParams, PipelineParams
-    from shroff.app.jobs.work import JobRun
-    from shroff.app.project import Project
-    from shroff.examples.orders import GeneratedOrders
+    from shroff.plugins.operations import JobRun
+    from shroff.plugins.project import Project
+    from shroff_orders.jobs import OrdersParams, PipelineParams
+    from shroff_orders.periods import GeneratedOrders
 
 EVENT: Final = "order"
 SET: Final = "training-set"
@@ -44,8 +43,6 @@ def orders_pipeline(project: Project, params: PipelineParams, run: JobRun) -> Ma
 
     Raises: UsageError where the project has no orders.
     """
-    from shroff.log.columns.tables import Way
-
     if EVENT not in project.definitions.events.decided:
         words = f"this project decides no event type {EVENT!r}. Make one: 'shroff init shop --template orders'."
         raise UsageError(words)
