@@ -101,7 +101,11 @@ REQUESTS: Final[Texts] = {
     "second-person": ("This change needs the approval of a second person.", "Follow the address in `detail`."),
     "waits-for-second": (
         "This change was requested; it needs a second person.",
-        "Ask another person with this right to make the same change within 7 days.",
+        "Ask another person with this right to approve it at `/approvals` within 7 days.",
+    ),
+    "not-waiting": (
+        "No such change waits: it was approved or withdrawn, or is approved on its own page.",
+        "Read the list of approvals again.",
     ),
     "outside-networks": ("`web.networks` does not have this address.", "Call from one of these networks."),
     "overload": ("Too many connections or requests.", "Wait the seconds of `Retry-After`, then repeat."),

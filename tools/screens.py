@@ -10,6 +10,7 @@ import base64
 import json
 import os
 import re
+import secrets
 import signal
 import subprocess
 import sys
@@ -185,7 +186,50 @@ def first_run(page: Page) -> None:
         running.wait(ENDS_S)
 
 
-# As somebody meets them. What customers see is last: they are not signed in.
+ASKED: Final = """async (asked) => {
+    const headers = {
+        "X-CSRF-Token": document.querySelector("meta[name=csrf]").content, "Content-Type": "application/json",
+    };
+    for (const [path, body] of asked)
+        await fetch(`/api/v1/${path}`, {method: "POST", headers, body: JSON.stringify(body)});
+}"""
+
+
+def approvals(page: Page) -> None:
+    """Two admins of a service of its own: what one requested, the other sees."""
+    password = secrets.token_urlsafe()
+    with tempfile.TemporaryDirectory(prefix="shroff-approvals-") as scratch:
+        folder, environment = Path(scratch, "bank"), os.environ | {"PYTHONPATH": str(ROOT / "src")}
+        program = [sys.executable, "-m", "shroff"]
+        subprocess.run([*program, "init", folder, "--template", "payments"], check=True, env=environment)
+        for name in ("ann", "ben"):
+            made = [*program, "-C", folder, "users", "add", name, "--role", "admin", "--password-stdin"]
+            subprocess.run(made, check=True, env=environment, input=password, text=True)
+        with (folder / "shroff.yaml").open("a", encoding="utf-8") as file:
+            file.write("\nsecond_person: [lists, users]\n")
+        serve = [*program, "-C", str(folder), "serve", "--port", "0"]
+        running = subprocess.Popen(serve, stderr=subprocess.PIPE, text=True, env=environment)
+        assert running.stderr is not None
+        base = next(found[0] for line in running.stderr if (found := re.search(r"http://[^/\s]+", line)))
+        for name in ("ann", "ben"):
+            page.context.clear_cookies()
+            page.goto(f"{base}/login")
+            page.fill("#name", name)
+            page.fill("#password", password)
+            page.get_by_role("button", name="Sign in").click()
+            page.goto(f"{base}/approvals")
+            entry = {"value": "c-4711", "note": "stolen"}
+            eve = {"name": "eve", "role": "author", "display_name": "Eve Ward"}
+            asked = [["lists/blocked_cards/entries", entry], ["users", eve]]
+            ours = [["keys", {"name": "deploy", "role": "admin"}]]
+            page.evaluate(ASKED, asked if name == "ann" else ours)
+        page.reload()
+        page.wait_for_load_state("networkidle")
+        running.send_signal(signal.SIGINT)
+        running.wait(ENDS_S)
+
+
+# As somebody meets them. What customers see is last but one, they are not signed in; then a service of its own.
 PICTURES: Final = (
     Picture("first-run", first_run),
     Picture("queue", at("/queue"), (DESK, DARK, PHONE)),
@@ -224,6 +268,7 @@ PICTURES: Final = (
     Picture("users", at("/settings/users")),
     Picture("api-keys", at("/settings/keys")),
     Picture("customer", customer, (DESK, PHONE)),
+    Picture("approvals", approvals, (DESK, PHONE)),
 )
 
 

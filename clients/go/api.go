@@ -30,6 +30,12 @@ type AlertLabel struct {
 	KnownAt *string `json:"known_at"`
 }
 
+// AnswerApproval: The answer to a change that waits.
+type AnswerApproval struct {
+	Approve bool    `json:"approve"`
+	Note    *string `json:"note,omitempty"`
+}
+
 // AppliedChanges: The changes that were applied, and the sequence number from which the log uses them.
 type AppliedChanges struct {
 	Changed []FileChange `json:"changed"`
@@ -42,6 +48,16 @@ type AppliedChanges struct {
 type AppliedCutoffs struct {
 	InForce bool    `json:"in_force"`
 	WhyNot  *string `json:"why_not"`
+}
+
+// ApprovalAnswer: The result in words. A link or a key that was made is shown this one time.
+type ApprovalAnswer struct {
+	Says string `json:"says"`
+}
+
+// Approvals: Changes that wait for a second person.
+type Approvals struct {
+	Approvals []ChangeAsked `json:"approvals"`
 }
 
 // ApproveDraft: A draft to approve, by its version.
@@ -435,10 +451,11 @@ type CasesUndone struct {
 
 // ChangeAsked: A change that waits for a second person.
 type ChangeAsked struct {
-	At   string `json:"at"`
-	By   string `json:"by"`
-	Etag string `json:"etag"`
-	Says string `json:"says"`
+	At      string `json:"at"`
+	By      string `json:"by"`
+	Etag    string `json:"etag"`
+	Says    string `json:"says"`
+	Subject string `json:"subject"`
 }
 
 // ChangeLine: The nearest value of one feature or field that would give another outcome. `until` is the
@@ -2547,6 +2564,20 @@ func (c *Client) PostAnalyticsFunnelsUsers(ctx context.Context, body FunnelUsers
 	return
 }
 
+// GetApprovals: List the changes that wait for a second person: of rules, lists, silences, models,
+// thresholds, users and keys.
+func (c *Client) GetApprovals(ctx context.Context) (answer Approvals, err error) {
+	err = c.call(ctx, "GET", "/api/v1/approvals", nil, nil, nil, &answer)
+	return
+}
+
+// PostApprovalsEtag: Approve a change that another person requested, or withdraw it; both take the right that
+// the change takes.
+func (c *Client) PostApprovalsEtag(ctx context.Context, etag string, body AnswerApproval) (answer ApprovalAnswer, err error) {
+	err = c.call(ctx, "POST", "/api/v1/approvals/"+part(etag), nil, nil, body, &answer)
+	return
+}
+
 // GetAuditOptions are the options of GetAudit; empty ones are not sent.
 type GetAuditOptions struct {
 	Who     string
@@ -3437,16 +3468,21 @@ func (c *Client) PatchUsersName(ctx context.Context, name string, body UserChang
 	return
 }
 
-// DeleteUsersName: Remove a user. The audit log keeps the name and its actions. To keep the user too, use
-// 'disable'.
+// DeleteUsersName: Remove a user and the API keys that the user made. The audit log keeps the name and its
+// actions.
 func (c *Client) DeleteUsersName(ctx context.Context, name string) (answer RemovedUser, err error) {
 	err = c.call(ctx, "DELETE", "/api/v1/users/"+part(name), nil, nil, nil, &answer)
 	return
 }
 
+// DeleteUsersNameFactorOptions are the options of DeleteUsersNameFactor; empty ones are not sent.
+type DeleteUsersNameFactorOptions struct {
+	Code string
+}
+
 // DeleteUsersNameFactor: Remove the second factor of a user who lost the device; the user's sessions end.
-func (c *Client) DeleteUsersNameFactor(ctx context.Context, name string) (answer FactorlessUser, err error) {
-	err = c.call(ctx, "DELETE", "/api/v1/users/"+part(name)+"/factor", nil, nil, nil, &answer)
+func (c *Client) DeleteUsersNameFactor(ctx context.Context, name string, options DeleteUsersNameFactorOptions) (answer FactorlessUser, err error) {
+	err = c.call(ctx, "DELETE", "/api/v1/users/"+part(name)+"/factor", map[string]string{"code": options.Code}, nil, nil, &answer)
 	return
 }
 

@@ -13,7 +13,7 @@ from argon2 import PasswordHasher
 
 from shroff.adapters.log.sqlite import SqliteLog
 from shroff.adapters.people.sql import SqlPeople
-from shroff.errors import NotAllowedError, PausedError, SignInError
+from shroff.errors import NotAllowedError, PausedError, SignInError, UsageError
 from shroff.people import factors, links, sessions, users
 from shroff.people.access import RIGHTS, Right, Role, Who, local
 from shroff.people.audit import sealing
@@ -233,6 +233,26 @@ def test_an_admin_resets_it_and_the_record_says_so(desk, clock):
     assert not signed(desk).is_half
     told = [(row.name, row.action) for row in rows_of(desk.store) if row.action.startswith("factor.")]
     assert told == [("ann", "factor.change"), ("root", "factor.reset")]
+
+
+def test_a_stolen_session_of_an_admin_resets_no_factor(desk, clock):
+    """Who is signed in shows a code of their own again; a used one does not do, and nobody's is reset by guessing."""
+    secret, *_ = set_up(desk, clock)
+    users.set_role(desk, ROOT, "ann", Role.ADMIN)
+    users.add(desk, ROOT, "ben", Role.VIEWER, password=GOOD)
+    admin = users.as_who(ann_of(desk))
+    used = code_of(secret, clock)
+    factors.prove(desk, signed(desk).token, used, HERE)
+    for name in ("ann", "ben"):
+        for code in ("", "000000", used):
+            with pytest.raises(UsageError, match="your own second factor"):
+                factors.reset(desk, admin, name, code)
+            clock.now_ms += 60_000
+    assert ann_of(desk).factor
+
+    clock.now_ms += 900_000
+    factors.reset(desk, admin, "ann", code_of(secret, clock))
+    assert not ann_of(desk).factor
 
 
 def test_the_database_has_no_secret_that_another_key_could_make_codes_from(desk, tmp_path, clock):

@@ -15,7 +15,7 @@ import pytest
 from shroff.adapters.log.sqlite import SqliteLog
 from shroff.adapters.people.sql import SqlPeople
 from shroff.errors import NotAllowedError, SignInError, TransientError, UsageError
-from shroff.people import keys
+from shroff.people import keys, users
 from shroff.people.access import RIGHTS, Right, Role, Who, local
 from shroff.people.audit import sealing
 from shroff.people.keys import KeyRing
@@ -113,6 +113,26 @@ def test_nobody_makes_a_key_that_can_do_more_than_they_can(desk):
 
     keys.create(desk, manager, "x", Role.VIEWER)
     assert [key.made_by for key in keys.all_keys(desk)] == ["ann"]
+
+
+def test_the_keys_of_a_user_who_is_disabled_or_removed_end_and_so_do_those_made_with_them(desk, clocks):
+    ann, ben = (users.as_who(users.add(desk, ROOT, name, Role.ADMIN)) for name in ("ann", "ben"))
+    own, _ = keys.create(desk, ann, "deploy", Role.ADMIN)
+    with_it, _ = keys.create(desk, keys.as_who(own), "till", Role.SERVICE)
+    foreign, _ = keys.create(desk, ben, "deploy", Role.ADMIN)
+    beside, _ = keys.create(desk, keys.as_who(foreign), "shop", Role.SERVICE)
+    users.disable(desk, ben, "ann")
+
+    def ended() -> set[str]:
+        return {key.id for key in keys.all_keys(desk) if key.revoked_at_ms is not None}
+
+    assert ended() == {own.id, with_it.id}, "names may be the same"
+    told = [(row.name, row.subject) for row in rows_of(desk.store) if row.action == "key.revoke"]
+    assert told == [("ben", f"key {own.id}"), ("ben", f"key {with_it.id}")]
+    users.enable(desk, ben, "ann")
+    assert ended() == {own.id, with_it.id}
+    users.delete(desk, ann, "ben")
+    assert ended() == {own.id, with_it.id, foreign.id, beside.id}
 
 
 @pytest.mark.parametrize("name", ["", "  ", "x" * 101, "a\nb"])

@@ -85,7 +85,9 @@ def test_a_password_without_the_factor_gets_in_nowhere_and_a_replayed_code_fails
 
         user = (await call(browser, "GET", "/api/v1/users")).json()["users"][0]
         assert user["second_factor"] is True
-        assert (await send(browser, "/settings/users/ann", do="factor")).status == 303
+        assert b"your own second factor" in (await send(browser, "/settings/users/ann", do="factor")).body.lower()
+        assert "Code of your own" in await page_of(browser, "/settings/users")
+        assert (await send(browser, "/settings/users/ann", do="factor", code=codes[1])).status == 303
         assert (await browser.get("/me")).status == 303, "all sessions ended"
         plain = Browser(asks)
         assert (await plain.post("/login", {"name": "ann", "password": PASSWORD})).headers["location"] == "/"

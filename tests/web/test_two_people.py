@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -15,13 +16,14 @@ from shroff.app.models.model_operations import PromoteModel
 from shroff.app.models.promotion import Deployment, Promotions
 from shroff.config import TEMPLATE_FOLDER
 from shroff.errors import DefinitionError, NotAllowedError, SignInError
+from shroff.people import keys as keys_module
 from shroff.people import links, sessions, users
 from shroff.people.access import Role
 from shroff.people.store import rows_of
 from shroff.project.settings.systems import SignInSettings
 from tests.support.trained import fitted_to
 from tests.support.webs import PASSWORD, Asker, Browser, run
-from tests.web.test_people import call, send
+from tests.web.test_people import call, page_of, send
 
 pytestmark = pytest.mark.slow
 
@@ -113,6 +115,44 @@ def test_thresholds_and_roles_take_two_and_locking_out_takes_one(bank):
         assert (made.status, b"Send this link" in made.body) == (200, True)
         assert (await send(browser, "/settings/users/ben", do="disable")).status == 303
         assert (await other.get("/me")).status == 303
+
+    run(bank, steps)
+
+
+def test_one_page_has_all_that_waits_and_who_asked_does_not_approve(bank):
+    async def steps(asks: Asker, browser: Browser) -> None:
+        ben = await second(asks)
+        look = await second(asks, "eve", Role.VIEWER)
+        assert (await send(browser, "/settings/keys", name="ci", role="admin")).status == 422
+        assert (await send(browser, "/settings/keys", name="till", role="service")).status == 200
+        await call(browser, "POST", "/api/v1/models/m-1", {"do": "promote", "reason": "it finds more"})
+        await send(browser, "/settings/users", name="fay", role="viewer")
+        keys, model, fay = (await call(ben, "GET", "/api/v1/approvals")).json()["approvals"]
+        assert (keys["by"], keys["says"]) == ("ann", "act keys create, name ci, role admin")
+        assert (await call(look, "GET", "/api/v1/approvals")).json() == {"approvals": []}
+        path = f"/api/v1/approvals/{keys['etag']}"
+        yes = {"approve": True}
+        assert [(await call(who, "POST", path, yes)).status for who in (look, browser)] == [403, 403]
+        assert (await call(ben, "POST", "/api/v1/approvals/x", yes)).status == 404
+        page = await page_of(browser, "/approvals")
+        assert (page.count(">Withdraw<"), page.count(">Approve<")) == (3, 0)
+
+        made = await send(ben, f"/approvals/{keys['etag']}", do="approve")
+        found = re.search(rb"shroff_[a-z0-9]{12}_[0-9a-f]{64}", made.body)
+        assert found is not None
+        assert (await asks.ask("GET", "/metrics", key=found[0].decode())).status == 200
+        assert (await call(ben, "POST", path, yes)).status == 404, "an approval counts once"
+        away = await call(browser, "POST", f"/api/v1/approvals/{fay['etag']}", {"approve": False})
+        assert away.json() == {"says": "The request is withdrawn."}
+        assert (await call(ben, "POST", f"/api/v1/approvals/{fay['etag']}", yes)).status == 404
+        left = (await call(ben, "GET", "/api/v1/approvals")).json()["approvals"]
+        assert [change["etag"] for change in left] == [model["etag"]]
+        told = [row.action for row in rows_of(asks.service.desk.store) if row.action.startswith("change.")]
+        assert told == [*["change.ask"] * 4, "change.withdraw"]
+
+        assert (await send(browser, "/settings/users/ben", do="disable")).status == 303
+        (ci,) = [key for key in keys_module.all_keys(asks.service.desk) if key.name == "ci"]
+        assert ci.revoked_at_ms is not None
 
     run(bank, steps)
 

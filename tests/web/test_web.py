@@ -142,6 +142,7 @@ read:audit GET /settings /settings/audit
 read:audit POST /settings/audit
 read:cases POST /queue/views /queue/views/drop
 read:decisions POST /me /me/display /me/sessions
+read:definitions POST /approvals/{etag}
 read:metrics GET /checks /sources
 read:metrics POST /checks
 run:backtests POST /backtests

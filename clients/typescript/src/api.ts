@@ -27,6 +27,14 @@ export interface AlertLabel {
   known_at: string | null;
 }
 
+/** The answer to a change that waits. */
+export interface AnswerApproval {
+  /** Whether to approve it; false withdraws the request. */
+  approve: boolean;
+  /** The reason, where the change takes one; a code of your own, where a second factor is to go. */
+  note?: string;
+}
+
 /** The changes that were applied, and the sequence number from which the log uses them. */
 export interface AppliedChanges {
   changed: FileChange[];
@@ -39,6 +47,16 @@ export interface AppliedChanges {
 export interface AppliedCutoffs {
   in_force: boolean;
   why_not: string | null;
+}
+
+/** The result in words. A link or a key that was made is shown this one time. */
+export interface ApprovalAnswer {
+  says: string;
+}
+
+/** Changes that wait for a second person. */
+export interface Approvals {
+  approvals: ChangeAsked[];
 }
 
 /** A draft to approve, by its version. */
@@ -464,6 +482,7 @@ export interface ChangeAsked {
   by: string;
   etag: string;
   says: string;
+  subject: string;
 }
 
 /**
@@ -2657,6 +2676,19 @@ export class Api extends Transport {
     return this.call("POST", `/api/v1/analytics/funnels/users`, { body });
   }
 
+  /**
+   * List the changes that wait for a second person: of rules, lists, silences, models, thresholds, users and
+   * keys.
+   */
+  getApprovals(): Promise<Approvals> {
+    return this.call("GET", `/api/v1/approvals`);
+  }
+
+  /** Approve a change that another person requested, or withdraw it; both take the right that the change takes. */
+  postApprovalsEtag(etag: string, body: AnswerApproval): Promise<ApprovalAnswer> {
+    return this.call("POST", `/api/v1/approvals/${part(etag)}`, { body });
+  }
+
   /** List the audit log, newest first: who did what, with old and new values. */
   getAudit(options: { who?: string; action?: string; subject?: string; from?: string; to?: string; limit?: string; cursor?: string } = {}): Promise<AuditRows> {
     return this.call("GET", `/api/v1/audit`, { query: { "who": options.who, "action": options.action, "subject": options.subject, "from": options.from, "to": options.to, "limit": options.limit, "cursor": options.cursor } });
@@ -3183,14 +3215,14 @@ export class Api extends Transport {
     return this.call("PATCH", `/api/v1/users/${part(name)}`, { body });
   }
 
-  /** Remove a user. The audit log keeps the name and its actions. To keep the user too, use 'disable'. */
+  /** Remove a user and the API keys that the user made. The audit log keeps the name and its actions. */
   deleteUsersName(name: string): Promise<RemovedUser> {
     return this.call("DELETE", `/api/v1/users/${part(name)}`);
   }
 
   /** Remove the second factor of a user who lost the device; the user's sessions end. */
-  deleteUsersNameFactor(name: string): Promise<FactorlessUser> {
-    return this.call("DELETE", `/api/v1/users/${part(name)}/factor`);
+  deleteUsersNameFactor(name: string, options: { code?: string } = {}): Promise<FactorlessUser> {
+    return this.call("DELETE", `/api/v1/users/${part(name)}/factor`, { query: { "code": options.code } });
   }
 
   /** Create a one-time link: with a NAME it sets that user's password, without one it creates an admin. */

@@ -7,14 +7,14 @@ from base64 import b32decode, b32encode
 from dataclasses import replace
 from typing import Final
 
-from shroff.errors import SignInError
+from shroff.errors import SignInError, UsageError
 from shroff.people import throttle
-from shroff.people.access import Who
+from shroff.people.access import Right, Who
 from shroff.people.audit import Act
 from shroff.people.sessions import NOT_YOURS, SignedIn, held, open_session
 from shroff.people.sql import PeopleQueries
 from shroff.people.store import Desk, User, token_hash
-from shroff.people.users import changed, shown
+from shroff.people.users import changed, in_look, shown
 from shroff.runtime.values import frozen
 
 STEP_MS: Final = 30_000
@@ -55,8 +55,12 @@ def _asked(desk: Desk, look: PeopleQueries, token: str) -> FactorForm:
     if found is None or found[1].subject:
         raise SignInError(GONE)
     session, user = found
-    seed = user.factor or session.hash  # sealed beside heads of the audit log, of which none has a number below 0
-    return FactorForm(user, seed, session.is_half, b32encode(desk.store.seal(-user.number, seed)[:20]).decode())
+    return _form(desk, user, user.factor or session.hash, is_half=session.is_half)
+
+
+def _form(desk: Desk, user: User, seed: bytes, *, is_half: bool = False) -> FactorForm:
+    """The form with this seed, sealed beside heads of the audit log, of which none has a number below 0."""
+    return FactorForm(user, seed, is_half, b32encode(desk.store.seal(-user.number, seed)[:20]).decode())
 
 
 def prove(
@@ -101,9 +105,29 @@ def without(user: User) -> User:
     return replace(user, factor=b"", recovery="", stamp=user.stamp + 1)
 
 
-def reset(desk: Desk, who: Who, name: str) -> User:
-    """Remove the second factor of a user who lost it; their sessions end. Raises: NotAllowedError; UsageError."""
+def reset(desk: Desk, who: Who, name: str, code: str = "") -> User:
+    """Remove the second factor of a user who lost it; their sessions end. Who is signed in and has one shows it again.
+
+    Raises: NotAllowedError; UsageError, for a wrong code too.
+    """
+    who.require(Right.MANAGE_USERS)
+    if who.kind == "user":
+        show_again(desk, who.name, code)
     return changed(desk, who, name, "factor.reset", without)
+
+
+def show_again(desk: Desk, name: str, code: str) -> None:
+    """Use a code of a user up who is signed in, where they have a second factor. Raises: UsageError."""
+    counted = f"{name} factor"
+    try:
+        throttle.begin(desk, counted, "")
+        with desk.store.change() as change:
+            user = in_look(change, name)
+            if user.factor:
+                change.put_user(_used(desk, _form(desk, user, user.factor), code))
+            throttle.succeed(change, counted, "")
+    except SignInError as error:
+        raise UsageError(f"your own second factor is asked for: {error}.") from None
 
 
 def _used(desk: Desk, form: FactorForm, code: str) -> User:

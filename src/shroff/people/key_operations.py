@@ -10,6 +10,7 @@ from shroff.events.event import TimeText, time_text, time_text_or_none
 from shroff.language.values import named_duration, parse_time
 from shroff.operations.declaration import OperationAnswer, OperationRequest, Param, group, operation
 from shroff.people import keys
+from shroff.people.access import Role
 from shroff.runtime.texts import argument, headed, many
 
 if TYPE_CHECKING:
@@ -134,8 +135,15 @@ class CreateKey(OperationRequest[NewKeyAnswer]):
     expires: str = ""
     scopes: Annotated[tuple[str, ...], Param(flags="--scope")] = ()
 
+    @property
+    def raises(self) -> bool:
+        """Whether it may do what an admin may."""
+        return self.role == Role.ADMIN
 
-@operation("keys create", right=RIGHT, http="POST /keys", schema="NewKey", body_bytes_max=64 * 1024)
+
+@operation(
+    "keys create", right=RIGHT, of_two="users raises", http="POST /keys", schema="NewKey", body_bytes_max=64 * 1024
+)
 def create_key(desk: Desk, who: Who, request: CreateKey) -> NewKeyAnswer:
     """Create an API key and show it, this one time. It has at most the rights of its creator.
 

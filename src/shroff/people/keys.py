@@ -18,6 +18,7 @@ from typing import Any, Final, NamedTuple
 from shroff.errors import NotAllowedError, ShroffError, SignInError, UsageError
 from shroff.people.access import RIGHTS, Right, Role, Who, check_known
 from shroff.people.audit import Act
+from shroff.people.sql import Change
 from shroff.people.store import ApiKey, Desk, token_hash
 
 PATTERN: Final = re.compile(r"shroff_([a-z0-9]{12})_([0-9a-f]{64})")
@@ -96,7 +97,7 @@ def _new(
     id_ = "".join(_LETTERS[byte % len(_LETTERS)] for byte in desk.bytes_of(12))
     secret, now_ms = desk.token(), desk.now_ms()
     ends_at_ms = None if lasts_ms is None else now_ms + lasts_ms
-    made_by = f"key {who.name}" if who.kind == "key" else who.name  # no user is called so
+    made_by = f"key {key_of(who)}" if who.kind == "key" else who.name  # no user is called so
     key = ApiKey(id_, name.strip(), token_hash(secret), role, tuple(sorted(set(scopes))), now_ms, made_by, ends_at_ms)
     return key, f"shroff_{key.id}_{secret}"
 
@@ -138,11 +139,21 @@ def revoke(desk: Desk, who: Who, id_or_name: str) -> ApiKey:
     who.require(Right.MANAGE_KEYS)
     with desk.store.change() as change:
         key = _named(change.keys(), id_or_name, desk.now_ms())
-        if key.revoked_at_ms is not None:
-            return key
-        now = replace(key, revoked_at_ms=desk.now_ms())
-        change.put(now)
-        change.audit(Act(who, "key.revoke", f"key {key.id}", shown(key), shown(now)), desk.now_ms())
+        return key if key.revoked_at_ms is not None else _revoked(change, who, key, desk.now_ms())
+
+
+def revoke_of(change: Change, who: Who, maker: str, now_ms: int) -> None:
+    """End the keys that somebody made, and those that were made with them."""
+    for key in change.keys():  # noqa: SIM118 - no mapping
+        if key.made_by == maker and key.revoked_at_ms is None:
+            _revoked(change, who, key, now_ms)
+            revoke_of(change, who, f"key {key.id}", now_ms)
+
+
+def _revoked(change: Change, who: Who, key: ApiKey, now_ms: int) -> ApiKey:
+    now = replace(key, revoked_at_ms=now_ms)
+    change.put(now)
+    change.audit(Act(who, "key.revoke", f"key {key.id}", shown(key), shown(now)), now_ms)
     return now
 
 

@@ -262,12 +262,12 @@ class DisableUser(OfUser):
 class DisabledUser(UserAnswer):
     """A user who can no longer sign in."""
 
-    words: ClassVar[str] = "{name} can no longer sign in; open sessions are ended."
+    words: ClassVar[str] = "{name} can no longer sign in; open sessions and the API keys that they made are ended."
 
 
 @operation("users disable", right=RIGHT)
 def disable_user(desk: Desk, who: Who, request: DisableUser) -> DisabledUser:
-    """Disable a user's sign-in; open sessions end at once.
+    """Disable a user's sign-in; open sessions and the API keys that the user made end at once.
 
     Examples:
         shroff users disable ann
@@ -378,7 +378,9 @@ class RemovedUser(UserAnswer):
 
 @operation("users delete", right=RIGHT, http="DELETE /users/{name}")
 def delete_user(desk: Desk, who: Who, request: DeleteUser) -> RemovedUser:
-    """Remove a user. The audit log keeps the name and its actions. To keep the user too, use 'disable'.
+    """Remove a user and the API keys that the user made. The audit log keeps the name and its actions.
+
+    To keep the user too, use 'disable'.
 
     Examples:
         shroff users delete ann
@@ -387,7 +389,13 @@ def delete_user(desk: Desk, who: Who, request: DeleteUser) -> RemovedUser:
 
 
 class ResetFactor(OfUser):
-    """The user whose second factor to remove."""
+    """The user whose second factor to remove.
+
+    Args:
+        code: A code of your own second factor, if you are signed in and have one.
+    """
+
+    code: Annotated[str, Param(is_remote=True)] = ""
 
 
 class FactorlessUser(UserAnswer):
@@ -401,12 +409,12 @@ def reset_factor(desk: Desk, who: Who, request: ResetFactor) -> FactorlessUser:
     """Remove the second factor of a user who lost the device; the user's sessions end.
 
     Check the identity of the caller first: from then on the password alone signs the user in. A role that needs a
-    second factor sets a new one up at the next sign-in.
+    second factor sets a new one up at the next sign-in. In the service, an admin with a second factor sends a code.
 
     Examples:
         shroff users reset-factor ann
     """
-    return FactorlessUser.of(factors.reset(desk, who, request.name))
+    return FactorlessUser.of(factors.reset(desk, who, request.name, request.code))
 
 
 # ---- sessions

@@ -11,7 +11,7 @@ from typing import Any, Final
 from zoneinfo import available_timezones
 
 from shroff.errors import UsageError, nearest
-from shroff.people import passwords
+from shroff.people import keys, passwords
 from shroff.people.access import RIGHTS, Right, Role, Who, check_known
 from shroff.people.audit import Act
 from shroff.people.sql import Change, PeopleQueries
@@ -102,7 +102,7 @@ def set_role(desk: Desk, who: Who, name: str, role: Role) -> User:
 
 
 def disable(desk: Desk, who: Who, name: str) -> User:
-    """Let a user sign in no more; their sessions end. Raises: as `set_role`."""
+    """Let a user sign in no more; their sessions and the keys that they made end. Raises: as `set_role`."""
     return changed(desk, who, name, "user.disable", lambda user: replace(user, is_disabled=True, stamp=user.stamp + 1))
 
 
@@ -179,13 +179,14 @@ def with_password(desk: Desk, change: Change, who: Who, user: User) -> User:
 
 
 def delete(desk: Desk, who: Who, name: str) -> User:
-    """Remove a user; the audit keeps the name. Raises: NotAllowedError; UsageError, for the last admin too."""
+    """Remove a user and the keys that they made; the audit keeps the name. Raises: as `set_role`."""
     who.require(Right.MANAGE_USERS)
     known = known_name(name)
     with desk.store.change() as change:
         user = in_look(change, known)
         _check_admins(change, user)
         change.remove_user(user.number)
+        keys.revoke_of(change, who, known, desk.now_ms())
         change.audit(Act(who, "user.delete", f"user {user.name}", shown(user)), desk.now_ms())
     return user
 
@@ -245,6 +246,8 @@ def changed(desk: Desk, who: Who, name: str, action: str, now: Callable[[User], 
         change.put_user(after)
         if after.stamp != before.stamp:
             change.end_sessions(after.number)
+        if after.is_disabled:
+            keys.revoke_of(change, who, known, desk.now_ms())
         change.audit(Act(who, action, f"user {known}", shown(before), shown(after)), desk.now_ms())
     return after
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 Kept = TypeVar("Kept")
 LEDGER: Final = "asked.json"
-OWN: Final = frozenset({"reason", "by", "password"})  # what a second person need not repeat
+OWN: Final = frozenset({"reason", "by", "password", "code"})  # what a second person need not repeat
 LASTS_MS: Final = 7 * DAY_MS  # what nobody approved by then is to be asked for again
 KEPT: Final = 100  # the newest: each may be a whole list
 
@@ -72,6 +72,7 @@ class ChangeAsked(TypedDict):
     """A change that waits for a second person."""
 
     etag: str
+    subject: str
     says: str
     by: str
     at: TimeText
@@ -96,7 +97,13 @@ class PendingApproval(FrozenStruct):
     @property
     def document(self) -> ChangeAsked:
         """The request as callers see it."""
-        return {"etag": self.tag, "says": self.says, "by": self.by, "at": time_text(self.at_ms)}
+        return {
+            "etag": self.tag,
+            "subject": self.subject,
+            "says": self.says,
+            "by": self.by,
+            "at": time_text(self.at_ms),
+        }
 
     @property
     def tag(self) -> str:
@@ -109,7 +116,7 @@ class Agreements(ProjectPart):
 
     def asked(self, subject: str) -> list[PendingApproval]:
         """List the waiting requests about one subject, oldest first."""
-        return [approval for approval in self._asked() if approval.subject == subject]
+        return [approval for approval in self.all() if approval.subject == subject]
 
     def agrees(self, subject: str, change: object, says: str, right: Right | None = None) -> bool:
         """Check whether this call approves a requested change; otherwise record and store the request.
@@ -127,7 +134,7 @@ class Agreements(ProjectPart):
             return True
         with config.editing(self._paths):
             self._people.record(Action("change.ask", subject, None, {"says": says}))
-            others = [approval for approval in self._asked() if approval.tag != wanted.tag]
+            others = [approval for approval in self.all() if approval.tag != wanted.tag]
             asked = [*others, msgspec.structs.replace(wanted, authors=[*earlier, *authors])]
             keep(self._asked_file, asked[-KEPT:])
         return False
@@ -170,11 +177,12 @@ class Agreements(ProjectPart):
         tag = None if change is None else PendingApproval(subject, change, "", [], 0).tag
         with config.editing(self._paths):
             left = [
-                approval for approval in self._asked() if approval.subject != subject or tag not in {None, approval.tag}
+                approval for approval in self.all() if approval.subject != subject or tag not in {None, approval.tag}
             ]
             keep(self._asked_file, left)
 
-    def _asked(self) -> list[PendingApproval]:
+    def all(self) -> list[PendingApproval]:
+        """List all waiting requests, oldest first."""
         cure = "Delete it: changes that wait for approval must then be requested again"
         found = read_kept(self._asked_file, list[PendingApproval], cure)
         return [approval for approval in found if approval.at_ms + LASTS_MS > self._context.now_ms()]

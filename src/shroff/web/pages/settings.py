@@ -1,4 +1,4 @@
-"""Settings: the audit log; users and their sessions; API keys of programs."""
+"""Settings: the audit log; users and their sessions; API keys of programs; approvals by a second person."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from urllib.parse import urlencode
 
 from starlette.responses import Response
 
+from shroff.app.live.approval_operations import AnswerApproval, ShowApprovals
 from shroff.errors import NotAllowedError, UsageError
 from shroff.events.event import read_time
 from shroff.operations.pagination import BadQueryError
@@ -42,6 +43,7 @@ ROWS_SHOWN: Final = 50
 AUDIT: Final = "/settings/audit"
 USERS: Final = "/settings/users"
 KEYS: Final = "/settings/keys"
+APPROVALS: Final = "/approvals"
 LASTING: Final = {"30d": "30 days", "90d": "90 days", "365d": "1 year", "": "never"}
 
 
@@ -102,6 +104,7 @@ async def show_users(
         "settings_users.html",
         users=users,
         names={user.name: user.display_name for user in users},
+        keys=(await service.run(request, ShowKeys())).keys,
         sessions=(await service.run(request, ShowSessions())).sessions,
         roles=[role.value for role in PEOPLE],
         rights=[(right, [right in RIGHTS[role] for role in PEOPLE]) for right in Right],
@@ -135,7 +138,7 @@ async def change_user(service: Service, request: Request) -> Response:
         "enable": ChangeUser(name=name, disabled=False),
         "link": LinkUser(name=name),
         "delete": DeleteUser(name=name),
-        "factor": ResetFactor(name=name),
+        "factor": ResetFactor(name=name, code=form["code"]),
         "sessions": SignOutUser(name=name),
     }
     act = acts.get(form["do"])
@@ -209,7 +212,29 @@ async def revoke_key(service: Service, request: Request) -> Response:
     return see_other(KEYS)
 
 
+# ---- approvals
+
+
+async def approvals(service: Service, request: Request, mistake: str = "", done: str = "") -> Response:
+    """Page of the changes that wait for a second person."""
+    waits = (await service.run(request, ShowApprovals())).approvals
+    shown = {"approvals": waits, "me": request.who.name, "mistake": mistake, "done": done}
+    return await page(service, request, "approvals.html", **shown)
+
+
+async def answer_approval(service: Service, request: Request) -> Response:
+    """Approve or withdraw one."""
+    form, etag = await request.form(), request.path_params["etag"]
+    try:
+        answer = await service.run(request, AnswerApproval(etag=etag, approve=bool(form["do"]), note=form["note"]))
+    except UsageError as error:
+        return await approvals(service, request, sentence(str(error)))
+    return await approvals(service, request, done=answer.says)
+
+
 ROUTES: Final = (
+    Route("GET", APPROVALS, Right.READ_DEFINITIONS, approvals, screen=Screen("Approvals", "Policy", 9)),
+    Route("POST", f"{APPROVALS}/{{etag}}", Right.READ_DEFINITIONS, answer_approval),
     Route("GET", "/settings", Right.READ_AUDIT, first),
     Route("GET", AUDIT, Right.READ_AUDIT, audit, screen=Screen("Audit log", "System", 9)),
     Route("POST", AUDIT, Right.READ_AUDIT, verify),

@@ -43,6 +43,19 @@ public class Api extends Transport {
     }
 
     /**
+     * List the changes that wait for a second person: of rules, lists, silences, models, thresholds, users and
+     * keys.
+     */
+    public Types.Approvals getApprovals() {
+        return call("GET", "/api/v1/approvals", Map.of(), null, new TypeReference<Types.Approvals>() {});
+    }
+
+    /** Approve a change that another person requested, or withdraw it; both take the right that the change takes. */
+    public Types.ApprovalAnswer postApprovalsEtag(String etag, Types.AnswerApproval body) {
+        return call("POST", "/api/v1/approvals/" + part(etag), Map.of(), body, new TypeReference<Types.ApprovalAnswer>() {});
+    }
+
+    /**
      * List the audit log, newest first: who did what, with old and new values. Options: who, action, subject,
      * from, to, limit, cursor.
      */
@@ -628,14 +641,14 @@ public class Api extends Transport {
         return call("PATCH", "/api/v1/users/" + part(name), Map.of(), body, new TypeReference<Types.UserAnswer>() {});
     }
 
-    /** Remove a user. The audit log keeps the name and its actions. To keep the user too, use 'disable'. */
+    /** Remove a user and the API keys that the user made. The audit log keeps the name and its actions. */
     public Types.RemovedUser deleteUsersName(String name) {
         return call("DELETE", "/api/v1/users/" + part(name), Map.of(), null, new TypeReference<Types.RemovedUser>() {});
     }
 
-    /** Remove the second factor of a user who lost the device; the user's sessions end. */
-    public Types.FactorlessUser deleteUsersNameFactor(String name) {
-        return call("DELETE", "/api/v1/users/" + part(name) + "/factor", Map.of(), null, new TypeReference<Types.FactorlessUser>() {});
+    /** Remove the second factor of a user who lost the device; the user's sessions end. Options: code. */
+    public Types.FactorlessUser deleteUsersNameFactor(String name, Map<String, String> options) {
+        return call("DELETE", "/api/v1/users/" + part(name) + "/factor", options, null, new TypeReference<Types.FactorlessUser>() {});
     }
 
     /** Create a one-time link: with a NAME it sets that user's password, without one it creates an admin. */

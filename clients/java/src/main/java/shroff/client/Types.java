@@ -34,6 +34,12 @@ public interface Types {
             @JsonProperty("source") String source,
             @JsonProperty("known_at") String knownAt) {}
 
+    /** The answer to a change that waits. */
+    @JsonInclude(JsonInclude.Include.NON_NULL)
+    record AnswerApproval(
+            @JsonProperty("approve") Boolean approve,
+            @JsonProperty("note") String note) {}
+
     /** The changes that were applied, and the sequence number from which the log uses them. */
     @JsonInclude(JsonInclude.Include.NON_NULL)
     record AppliedChanges(
@@ -47,6 +53,16 @@ public interface Types {
     record AppliedCutoffs(
             @JsonProperty("in_force") Boolean inForce,
             @JsonProperty("why_not") String whyNot) {}
+
+    /** The result in words. A link or a key that was made is shown this one time. */
+    @JsonInclude(JsonInclude.Include.NON_NULL)
+    record ApprovalAnswer(
+            @JsonProperty("says") String says) {}
+
+    /** Changes that wait for a second person. */
+    @JsonInclude(JsonInclude.Include.NON_NULL)
+    record Approvals(
+            @JsonProperty("approvals") List<ChangeAsked> approvals) {}
 
     /** A draft to approve, by its version. */
     @JsonInclude(JsonInclude.Include.NON_NULL)
@@ -453,7 +469,8 @@ public interface Types {
             @JsonProperty("at") String at,
             @JsonProperty("by") String by,
             @JsonProperty("etag") String etag,
-            @JsonProperty("says") String says) {}
+            @JsonProperty("says") String says,
+            @JsonProperty("subject") String subject) {}
 
     /**
      * The nearest value of one feature or field that would give another outcome. `until` is the farthest value

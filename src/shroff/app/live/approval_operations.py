@@ -1,0 +1,134 @@
+"""Operations on changes that wait for a second person: list all of them, approve or withdraw one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from shroff.app.rules.agreements import Author, ChangeAsked, PendingApproval
+from shroff.errors import RefusalError
+from shroff.operations.declaration import (
+    OPERATIONS,
+    Operation,
+    OperationAnswer,
+    OperationRequest,
+    group,
+    operation,
+)
+from shroff.people.access import Right
+from shroff.people.audit import Action
+from shroff.runtime.texts import headed, many
+
+if TYPE_CHECKING:
+    from shroff.app.project import Project
+    from shroff.people.access import Who
+
+RIGHT: Final = "read:definitions"
+NOBODY: Final = Author("", "unknown")
+
+group(
+    "approvals",
+    """Show the changes that wait for a second person, where 'second_person' in shroff.yaml asks for two.
+
+    Approve and withdraw them in the service: names on this machine may belong to one person.
+
+    Examples:
+        shroff approvals
+    """,
+)
+
+
+class NotWaitingError(RefusalError):
+    """No such change waits here: it was approved, withdrawn or has expired, or is approved where it was requested."""
+
+    status, code, title = 404, "not-waiting", "This change does not wait here"
+
+
+class ShowApprovals(OperationRequest["Approvals"]):
+    """All changes that wait for a second person."""
+
+
+class Approvals(OperationAnswer):
+    """Changes that wait for a second person."""
+
+    approvals: list[ChangeAsked]
+
+    def text(self) -> str:
+        rows = [(change["subject"], change["says"], change["by"], change["at"]) for change in self.approvals]
+        return headed(f"{many(len(rows), 'change')}.", rows, ("subject", "change", "requested by", "at"))
+
+
+@operation("approvals list", right=RIGHT, http="GET /approvals")
+def list_approvals(project: Project, who: Who, request: ShowApprovals) -> Approvals:
+    """List the changes that wait for a second person: of rules, lists, silences, models, thresholds, users and keys.
+
+    Changes that the caller may not make are left out. Those of rules, lists and silences are approved on their page.
+
+    Examples:
+        shroff approvals list
+    """
+    waits = [change for change in project.agreements.all() if (act := _act_of(change)) is None or who.may(_right(act))]
+    if project.drafts.need_second_person:
+        for draft in project.drafts.all():
+            if not draft.is_approved:
+                note = draft.note
+                subject, authors = f"rule {draft.id}", note.authors or [NOBODY]
+                waits.append(PendingApproval(subject, {}, "activate the draft", authors, note.saved_at_ms))
+    for silence in project.silence_requests.all():
+        subject, says = f"{silence.entity} {silence.key}", f"silence {silence.rule} until {silence.until}"
+        waits.append(PendingApproval(subject, {}, says, silence.authors[::-1], project.context.now_ms()))
+    return Approvals(approvals=[change.document for change in waits])
+
+
+def _act_of(change: PendingApproval) -> Operation[..., Any] | None:
+    """The operation that a change waits to be; None for one of a list, rule or silence."""
+    return OPERATIONS.get(change.change.get("act", ""))
+
+
+def _right(act: Operation[..., Any]) -> Right:
+    return Right(act.right)
+
+
+class AnswerApproval(OperationRequest["ApprovalAnswer"]):
+    """The answer to a change that waits.
+
+    Args:
+        etag: The etag of the change: of 'approvals list'.
+        approve: Whether to approve it; false withdraws the request.
+        note: The reason, where the change takes one; a code of your own, where a second factor is to go.
+    """
+
+    etag: str
+    approve: bool
+    note: str = ""
+
+
+class ApprovalAnswer(OperationAnswer):
+    """The result in words. A link or a key that was made is shown this one time."""
+
+    says: str
+
+
+@operation(
+    "approvals answer",
+    right=RIGHT,
+    http="POST /approvals/{etag}",
+    has_command=False,
+    body_bytes_max=64 * 1024,
+    refusals=[NotWaitingError],
+)
+def answer(project: Project, who: Who, request: AnswerApproval) -> ApprovalAnswer:
+    """Approve a change that another person requested, or withdraw it; both take the right that the change takes."""
+    for change in project.agreements.all():
+        if change.tag == request.etag and (act := _act_of(change)) is not None:
+            who.require(_right(act))
+            if request.approve:
+                named = {field.wire for field in act.fields}
+                given = {**change.change, "reason": request.note, "code": request.note}
+                asked = msgspec.convert({name: given[name] for name in given if name in named}, act.request)
+                return ApprovalAnswer(says=project.run(asked).text())
+            project.people.record(Action("change.withdraw", change.subject, None, {"says": change.says}))
+            project.agreements.forget(change.subject, change.change)
+            return ApprovalAnswer(says="The request is withdrawn.")
+    raise NotWaitingError("reload the list of approvals")
