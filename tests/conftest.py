@@ -40,6 +40,7 @@ SERVERS = (
     server,
 )  # fixtures of all tests
 SELDOM = 20_000, 20, 20  # objects, and collections of younger ones, between two looks for garbage: 5 % of all time
+WITH_FEW_DRAWINGS = {"app", "backtest", "monitoring", "notices", "training", "web"}
 ROOT = Path(__file__).resolve().parent.parent
 
 # A shell ignores Ctrl-C for what it starts in the background, and so would every program that a test starts and stops.
@@ -105,6 +106,22 @@ def no_second_looks_by_chance(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(
             timers, "is_drawn", lambda desk, case: desk.settings.second_look != SECOND_LOOK and drawn(desk, case)
         )
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _few_drawings(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Intervals by as few drawings as the largest sets get, where models are made to be used, not judged.
+
+    Tests of models hold intervals themselves to what they say; golden files and documentation show those of a user.
+    """
+    if request.path.parent.name not in WITH_FEW_DRAWINGS:
+        yield
+        return
+    from shroff.models.evaluation import intervals
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(intervals, "TIMES", intervals.TIMES_MIN)
+        yield
 
 
 @pytest.fixture(autouse=True, scope="session")
