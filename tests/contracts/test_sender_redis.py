@@ -190,4 +190,4 @@ def test_closing_lets_go_of_what_cannot_be_sent(stream):
         began = time.monotonic()
         sender.close()
 
-        assert time.monotonic() - began < 3
+        assert time.monotonic() - began < 15

@@ -503,7 +503,8 @@ def test_workers_of_other_projects_do_not_wait_for_us(client, redis, stream, ope
 # ---- servers
 
 
-def test_a_server_that_goes_away_is_waited_for(tmp_path, opened, stream):
+def test_a_server_that_goes_away_is_waited_for(opened, stream, monkeypatch):
+    monkeypatch.setattr("shroff_plugins.connectors.redis_server.ANSWER_S", 60.0)
     with Redis() as server, library.Redis.from_url(server.address) as client:
         add(client, stream, 1)
         source = opened(server.address)
@@ -512,7 +513,7 @@ def test_a_server_that_goes_away_is_waited_for(tmp_path, opened, stream):
         server.children()[0].kill()
         began = time.monotonic()
         assert source.poll(10, 0.5) == []
-        assert time.monotonic() - began < 3
+        assert time.monotonic() - began < 30, "what is gone is not waited for as what is silent"
         (words,) = source.health().words
         assert "does not answer" in words
         assert server.password not in words
@@ -534,7 +535,7 @@ def test_a_server_that_is_silent_counts_as_away(opened, stream, monkeypatch):
         server.children()[0].pause()
         began = time.monotonic()
         assert source.poll(10, 0.1) == []
-        assert time.monotonic() - began < 4
+        assert time.monotonic() - began < 30  # else as long as it is paused
         assert "does not answer" in source.health().words[0]
         server.children()[0].resume()
         with library.Redis.from_url(server.address) as client:

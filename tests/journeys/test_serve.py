@@ -137,7 +137,7 @@ def test_a_second_service_is_refused_and_one_that_stands_by_takes_over(project):
             killed_s = time.monotonic()
             other.wait()
 
-            assert time.monotonic() - killed_s < 5
+            assert time.monotonic() - killed_s < 20
             with other.client() as client:
                 assert client.post("/api/v1/events/payment", json=payments(6)[5]).json()["seq"] == 7
             other.stop()

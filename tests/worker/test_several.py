@@ -63,7 +63,7 @@ def failing(work: Health) -> dict[str, str]:
     return {name: words for name, words in work.failing.items() if words}
 
 
-def until(is_so: Callable[[], bool], limit_s: float = 20.0) -> None:
+def until(is_so: Callable[[], bool], limit_s: float = 60.0) -> None:
     waited = Event()
     for _ in range(int(limit_s / 0.005)):
         if is_so():

@@ -348,7 +348,7 @@ class LogContract(
         with pytest.raises(LogBusyError):
             self.make_log(tmp_path)
 
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < 4, "who waits for a writer waits for 5 s at least"
         log.append(payments(2, 1))
         log.close()
         self.make_log(tmp_path).close()
