@@ -65,10 +65,9 @@ def load_events(node: Node | None, lists: frozenset[str], money_places: int, pro
 
 def _event_type(key: Scalar, node: Node, scope: Scope, places: int, problems: list[Problem]) -> EventType | None:
     name = loader.name(key, problems, "an event type", RESERVED)
-    found = loader.mapping(node, problems, f"event type {key.text}")
+    found = loader.mapping(node, problems, f"event type {name}", EVENT_TYPE) if name else None
     if name is None or found is None:
         return None
-    loader.check_keys(found, EVENT_TYPE, problems, f"event type {name}")
     declared = _fields(found.get("fields"), places, problems, name)
     fields = _with_originals([field for field in declared if not field.shape.is_personal], found, places, problems)
     id_field = _named_field(found.get("id"), fields, ("text",), problems, f"id of {name}")

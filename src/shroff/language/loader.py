@@ -60,8 +60,10 @@ def _shape(node: Node) -> str:
     return "list" if isinstance(node, Sequence) else "mapping" if isinstance(node, Mapping) else "value"
 
 
-def mapping(node: Node | None, problems: list[Problem], what: str) -> Mapping | None:
-    """The node as a mapping."""
+def mapping(node: Node | None, problems: list[Problem], what: str, keys: MappingShape | None = None) -> Mapping | None:
+    """The node as a mapping; with `keys`, a problem for each unknown and each missing one."""
+    if isinstance(node, Mapping) and keys:
+        check_keys(node, keys, problems, what)
     if node is None or isinstance(node, Mapping):
         return node
     node.report(problems, f"{what} must be a mapping of names to values, not a {_shape(node)}")

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from typing import TypeVar
 
 from shroff.errors import Problem, UsageError, nearest
-from shroff.language.keys import DECIMAL, DURATION, WHOLE, Either, Late, Many, MappingShape, One, Shape
+from shroff.language.keys import DECIMAL, DURATION, PERCENT, WHOLE, Either, Late, Many, MappingShape, One, Shape
 from shroff.language.types import UNITS_MAX
-from shroff.language.values import parse_decimal, parse_duration, quoted
+from shroff.language.values import parse_decimal, parse_duration, parse_share, quoted
 from shroff.language.yaml.text import Mapping, Node, Scalar, Sequence
 
 Plain = str | list["Plain"] | dict[str, "Plain"]
+_T = TypeVar("_T")
 
 
 def read_shape(node: Node, shape: Shape, problems: list[Problem], what: str) -> Plain | None:
@@ -31,6 +34,30 @@ def read_shape(node: Node, shape: Shape, problems: list[Problem], what: str) -> 
                 node.report(problems, str(error))
                 return None
             return read_shape(node, made, problems, what)
+
+
+def load_shape(
+    node: Node | None, shape: MappingShape, made: Callable[..., _T], problems: list[Problem], what: str
+) -> _T | None:
+    """What `made` makes of the values by their keys; None where there is no node, or after adding a problem.
+
+    A duration is in milliseconds, and its argument ends in `_ms`; a share is of 1, a list a tuple.
+    """
+    before = len(problems)
+    read = None if node is None else read_shape(node, shape, problems, what)
+    if not isinstance(read, dict) or len(problems) > before:
+        return None
+    values: dict[str, object] = dict(read)
+    for key in shape.keys:
+        match read.get(key.name), key.shape:
+            case str(text), One() if key.shape is DURATION:
+                del values[key.name]
+                values[f"{key.name}_ms"] = parse_duration(text)
+            case str(text), One() if key.shape is PERCENT:
+                values[key.name] = parse_share(text)
+            case list(items), _:
+                values[key.name] = tuple(items)
+    return made(**values)
 
 
 def _either(node: Node, shape: Either, problems: list[Problem], what: str) -> Plain | None:

@@ -10,7 +10,6 @@ from shroff.errors import Problem, nearest
 from shroff.events.definitions import Events, EventType
 from shroff.features.definitions import FeatureTypes
 from shroff.language import loader
-from shroff.language.keys import MappingShape
 from shroff.language.names import DeclaredNames
 from shroff.language.values import DAY_MS, show_duration
 from shroff.language.yaml.text import Mapping as YamlMapping
@@ -86,10 +85,9 @@ def load_models(
     models: dict[str, ModelSettings] = {}
     for key, value in top.entries if top else ():
         event = _event(key, known.events, problems)
-        found = loader.mapping(value, problems, f"the model of {key.text}")
+        found = loader.mapping(value, problems, f"the model of {key.text}", MODEL) if event else None
         if event is None or found is None:
             continue
-        loader.check_keys(found, MODEL, problems, f"the model of {key.text}")
         inputs = InputLoader(event, known.events, known.features, known.names, problems, warnings)
         models[key.text] = _ModelLoader(event, known, inputs, problems, warnings).load(key, found)
     return models
@@ -155,7 +153,7 @@ class _ModelLoader:
         )
 
     def _split(self, node: YamlNode | None, label_delay_ms: int) -> Split:
-        found = self._mapping(node, SPLIT, "split")
+        found = loader.mapping(node, self._problems, "split", SPLIT)
         train = self._length(found, "train", TRAIN_MS)
         test = self._length(found, "test", TEST_MS)
         written = found.get("delay") if found else None
@@ -180,14 +178,8 @@ class _ModelLoader:
             node.report(self._problems, f"{name} is above 0.")
         return default_ms if length_ms is None else length_ms
 
-    def _mapping(self, node: YamlNode | None, keys: MappingShape, what: str) -> YamlMapping | None:
-        found = loader.mapping(node, self._problems, what)
-        if found is not None:
-            loader.check_keys(found, keys, self._problems, what)
-        return found
-
     def _capacity(self, node: YamlNode | None) -> DailyCapacity | None:
-        found = self._mapping(node, CAPACITY, "capacity")
+        found = loader.mapping(node, self._problems, "capacity", CAPACITY)
         if found is None:
             return None
         by = loader.scalar(found.get("by"), self._problems, "by")
@@ -220,7 +212,7 @@ class _ModelLoader:
         if isinstance(node, Scalar) and node.text == NO_GATES:
             return ()
         names = [key.text for key, _ in node.entries] if isinstance(node, YamlMapping) else []
-        found = self._mapping(node, gate_keys(names), "gates")
+        found = loader.mapping(node, self._problems, "gates", gate_keys(names))
         if found is not None and not found.entries:
             hint = f"Leave gates out for those that hold by default, or write 'gates: {NO_GATES}' to ask nothing."
             found.report(self._problems, "gates asks nothing.", hint)
@@ -243,7 +235,7 @@ class _ModelLoader:
             words = f"{metric.name} passes or does not" if limits is None else f"{metric.name} has limits"
             value.report(self._problems, f"{words}.", f"Write {metric.name}: {example}.")
             return None
-        found = self._mapping(value, limits, metric.name)
+        found = loader.mapping(value, self._problems, metric.name, limits)
         if found is None:
             return None
         if limits is SEGMENTS:
@@ -322,7 +314,7 @@ class _ModelLoader:
         return read
 
     def _search(self, node: YamlNode | None, learner: str | None) -> dict[str, str]:
-        found = self._mapping(node, SEARCH, "search")
+        found = loader.mapping(node, self._problems, "search", SEARCH)
         if found is None:
             return {}
         if learner == "isolation":

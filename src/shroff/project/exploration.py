@@ -151,10 +151,9 @@ def _draw(
     node: Node | None, shape: MappingShape, name: str, problems: list[Problem]
 ) -> tuple[Mapping | None, float | None, str | None]:
     """The mapping, the share and the seed of a draw; None where they are left out or wrong."""
-    found = loader.mapping(node, problems, name)
+    found = loader.mapping(node, problems, name, shape)
     if found is None:
         return None, None, None
-    loader.check_keys(found, shape, problems, name)
     share = loader.percent(found.get("share"), problems, "share")
     if share == 0:
         found.report(problems, "a share of 0% draws nothing.", f"Leave '{name}' out.")

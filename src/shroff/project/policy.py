@@ -207,10 +207,9 @@ def load_policy(
         if key.text not in events.types:
             problems.append(key.problem(f"{key.text!r} is not an event type.", nearest(key.text, events.types)))
             continue
-        found = loader.mapping(value, problems, f"the policy of {key.text}")
+        found = loader.mapping(value, problems, f"the policy of {key.text}", POLICY)
         if found is None:
             continue
-        loader.check_keys(found, POLICY, problems, f"the policy of {key.text}")
         review_at, decline_at = _score(found.get("score"), problems)
         without = loader.one_of(found.get("without_model"), WITHOUT_MODEL, problems, "without_model")
         costs = _costs(found.get("costs"), Scope(names, what="a cost", this=(key.text,)), problems)
@@ -220,9 +219,8 @@ def load_policy(
         release = loader.minor_units(found.get("release_below"), names.money_places, problems, "release_below")
         sample = load_sample(found.get("sample"), problems)
         policy = Policy(review_at, decline_at, without or "rules", *costs, explore, release, sample)
-        node = loader.mapping(found.get(EXPERIMENT), problems, "experiment")
+        node = loader.mapping(found.get(EXPERIMENT), problems, "experiment", EXPERIMENTS)
         if node is not None:
-            loader.check_keys(node, EXPERIMENTS, problems, "experiment")
             review_at, decline_at = _score(node.get("score") or found.get("score"), problems)
             load_experiment(node, key.text, events.entities, rules, problems)
             policy = replace(policy, arm_b=replace(policy, review_at=review_at, decline_at=decline_at))
@@ -249,10 +247,9 @@ def _check_explore(of: YamlMapping, type_: EventType, decline_at: float | None, 
 
 
 def _score(node: YamlNode | None, problems: list[Problem]) -> tuple[float | None, float | None]:
-    found = loader.mapping(node, problems, "score")
+    found = loader.mapping(node, problems, "score", SCORES)
     if found is None:
         return None, None
-    loader.check_keys(found, SCORES, problems, "score")
     review_at, decline_at = (loader.score(found.get(name), problems, name) for name in ("review_at", "decline_at"))
     if review_at is not None and decline_at is not None and review_at > decline_at:
         problems.append(found.problem(f"review_at {review_at} is above decline_at {decline_at}"))
@@ -263,10 +260,9 @@ def _costs(
     node: YamlNode | None, scope: Scope, problems: list[Problem]
 ) -> tuple[Node | None, int | None, int | None, int | None]:
     """`missed_fraud`, `false_decline`, `review` and `reviews_a_day`."""
-    top = loader.mapping(node, problems, "costs")
+    top = loader.mapping(node, problems, "costs", COSTS)
     if top is None:
         return None, None, None, None
-    loader.check_keys(top, COSTS, problems, "costs")
     places = scope.names.money_places
     written = top.get("missed_fraud")
     missed = None if written is None else loader.expression(written, scope, problems)

@@ -170,10 +170,9 @@ class RuleLoader:
 
     def _rules(self, node: yamltext.Node) -> Iterator[Rule]:
         """A rule, or those of its table."""
-        found = loader.mapping(node, self._problems, "a rule")
+        found = loader.mapping(node, self._problems, "a rule", RULE)
         if found is None:
             return
-        loader.check_keys(found, RULE, self._problems, "a rule")
         id_ = self._id(found.get("id"))
         on = self._known(found.get("on"), self._events.types, "event type")
         by = self._known(found.get("by"), self._events.entities, "entity")
@@ -324,10 +323,9 @@ class RuleLoader:
         return tuple(test for item in (top.items if top else ()) if (test := self._test(item, row)) is not None)
 
     def _test(self, node: yamltext.Node, row: Row) -> RuleTest | None:
-        found = loader.mapping(node, self._problems, "a rule test")
+        found = loader.mapping(node, self._problems, "a rule test", TEST)
         if found is None:
             return None
-        loader.check_keys(found, TEST, self._problems, "a rule test")
         name = loader.scalar(found.get("name"), self._problems, "the name of a rule test")
         events = loader.sequence(found.get("events"), self._problems, "the events of a rule test")
         hits = loader.sequence(found.get("hits"), self._problems, "the hits of a rule test")

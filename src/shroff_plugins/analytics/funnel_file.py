@@ -151,10 +151,9 @@ class _FunnelLoader:
         if isinstance(item, Scalar):
             types = self._types(item)
             return FunnelStep(item.text, types) if types else None
-        found = loader.mapping(item, self._problems, "a step")
+        found = loader.mapping(item, self._problems, "a step", STEP)
         if found is None:
             return None
-        loader.check_keys(found, STEP, self._problems, "a step")
         types = self._types(found.get("event"))
         named = found.get("name")
         name = loader.scalar(named, self._problems, "the name of a step")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from shroff.errors import Problem, nearest
-from shroff.plugins.loader import YamlMapping, check_keys, mapping, scalar
+from shroff.plugins.loader import YamlMapping, mapping, scalar
 from shroff.plugins.loader import read_yaml as read
 from shroff.plugins.settings import EXPRESSION, NAME, mapping_shape, own_names
 from shroff_plugins.foreign_rules.attributes import ENTITIES, Mapped
@@ -38,10 +38,9 @@ CHARGES: Final = ("authorized", "declined", "blocked")
 
 def load_mapping(text: str, file: str, problems: list[Problem]) -> Mapped:
     """Read a mapping. Its expressions are typed where a rule asks for them."""
-    top = mapping(read(text, file, problems), problems, file)
+    top = mapping(read(text, file, problems), problems, file, MAPPING)
     if top is None:
         return Mapped()
-    check_keys(top, MAPPING, problems, file)
     entities = _named(top, "entities", problems)
     charges = _named(top, "charges", problems)
     for given, known, what in ((entities, ENTITIES, "entities"), (charges, CHARGES, "charges")):

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from shroff.language.keys import DURATION, NAME, PERCENT, Many, choice, mapping_shape, own_names
-from shroff.language.shapes import Plain, read_shape
-from shroff.language.values import DAY_MS, parse_duration, parse_share
+from shroff.language.shapes import load_shape
+from shroff.language.values import DAY_MS
 from shroff.language.yaml import text as yamltext
 from shroff.runtime.values import FrozenStruct
 
@@ -92,40 +92,11 @@ def load_case_settings(
 ) -> CaseSettings:
     """Load the key `cases` of shroff.yaml; with events, check the names in it."""
     node = top.get(NAME_OF) if isinstance(top, yamltext.Mapping) else None
-    if node is None:
-        return CaseSettings()
-    before = len(problems)
-    read = read_shape(node, CASES, problems, NAME_OF)
-    if not isinstance(read, dict) or len(problems) > before:
-        return CaseSettings()
-    found = CaseSettings(
-        _names_of(read.get("outcomes")) or ("review",),
-        _pairs(read.get("about")),
-        _pairs(read.get("until")),
-        _duration(read.get("within"), DAY_MS),
-        _duration(read.get("lock"), LOCK_MS),
-        _share(read.get("second_look")),
-        _pairs(read.get("evidence")),
-    )
-    if events is not None:
+    found = load_shape(node, CASES, CaseSettings, problems, NAME_OF) or CaseSettings()
+    found = msgspec.structs.replace(found, outcomes=found.outcomes or ("review",))
+    if node is not None and events is not None:
         problems += [node.problem(words) for words in _mistakes(found, events)]
     return found
-
-
-def _names_of(read: Plain | None) -> tuple[str, ...]:
-    return tuple(str(text) for text in read) if isinstance(read, list) else ()
-
-
-def _pairs(read: Plain | None) -> dict[str, str]:
-    return {name: str(text) for name, text in read.items()} if isinstance(read, dict) else {}
-
-
-def _duration(read: Plain | None, default: int) -> int:
-    return parse_duration(read) if isinstance(read, str) else default
-
-
-def _share(read: Plain | None) -> float:
-    return parse_share(read) if isinstance(read, str) else SECOND_LOOK
 
 
 def _mistakes(found: CaseSettings, events: Events) -> list[str]:

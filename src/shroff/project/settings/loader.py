@@ -20,12 +20,11 @@ NOT_THERE_YET: Final = frozenset(key.name for key in SETTINGS.keys if key.shape 
 
 def load_settings(node: Node | None, problems: list[Problem]) -> Settings:
     """Read shroff.yaml."""
-    top = loader.mapping(node, problems, "shroff.yaml")
+    top = loader.mapping(node, problems, "shroff.yaml", SETTINGS)
     if top is None:
         if not problems:
             problems.append(Problem("shroff.yaml", 1, 1, "", "shroff.yaml is empty; it needs shroff, name and money."))
         return Settings()
-    loader.check_keys(top, SETTINGS, problems, "shroff.yaml")
     loader.one_of(top.get("shroff"), (LANGUAGE_VERSION,), problems, "the version of the language")
     for key, _ in top.entries:
         if key.text in NOT_THERE_YET:

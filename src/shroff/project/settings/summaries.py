@@ -6,6 +6,7 @@ None of it decides anything: like what says where things are, it is in no versio
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import field, replace
 from typing import TYPE_CHECKING, Final
 
 from shroff.errors import nearest
@@ -19,8 +20,8 @@ from shroff.language.keys import (
     mapping_shape,
     own_names,
 )
-from shroff.language.shapes import Plain, read_shape
-from shroff.language.values import DAY_MS, parse_duration
+from shroff.language.shapes import load_shape
+from shroff.language.values import DAY_MS
 from shroff.language.yaml import text as yamltext
 from shroff.runtime.values import frozen
 from shroff.streams.settings import ADDRESS
@@ -95,8 +96,8 @@ class SummarySettings:
     """The key `summaries`; durations in milliseconds. `columns` names fields by columns."""
 
     url: str
-    event: str
-    columns: Mapping[str, str]
+    event: str = ""
+    columns: Mapping[str, str] = field(default_factory=dict)
     amount: str = "amount"
     every_ms: int = EVERY_MS
     by: str = INGEST_TIME
@@ -120,29 +121,14 @@ def load_summary_settings(
             node.report(problems, f"{NAME_OF} is {SUMMARIES.what}.", "Write 'summaries: { url: ... }'.")
         return None
     before = len(problems)
-    read = read_shape(node, SUMMARIES, problems, NAME_OF)
-    if not isinstance(read, dict) or len(problems) > before:
+    settings = load_shape(node, SUMMARIES, SummarySettings, problems, NAME_OF)
+    if settings is None:
         return None
-    settings = _settings_of(read, events)
+    decided = events.decided if events else ()
+    if not settings.event and len(decided) == 1:
+        settings = replace(settings, event=decided[0])
     problems += _mistakes(node, settings, events)
     return settings if len(problems) == before else None
-
-
-def _settings_of(read: Mapping[str, Plain], events: Events | None) -> SummarySettings:
-    columns, fraud = read.get("columns"), read.get("fraud")
-    decided = [] if events is None else [type_.name for type_ in events.types.values() if type_.is_decided]
-    return SummarySettings(
-        str(read["url"]),
-        str(read.get("event", decided[0] if len(decided) == 1 else "")),
-        {name: str(column) for name, column in columns.items()} if isinstance(columns, dict) else {},
-        str(read.get("amount", "amount")),
-        parse_duration(str(read.get("every", "5m"))),
-        str(read.get("by", INGEST_TIME)),
-        parse_duration(str(read.get("delay", "10s"))),
-        tuple(str(word) for word in fraud) if isinstance(fraud, list) else ("review", "decline"),
-        str(read.get("table", "transaction_summaries")),
-        str(read.get("fraud_table", "fraud_summaries")),
-    )
 
 
 def _mistakes(node: yamltext.Mapping, found: SummarySettings, events: Events | None) -> list[Problem]:

@@ -18,14 +18,14 @@ from msgspec.json import encode as to_json
 from shroff import config
 from shroff.errors import Problem, UsageError
 from shroff.language import loader
-from shroff.language.shapes import Plain, read_shape
+from shroff.language.shapes import Plain, load_shape, read_shape
 from shroff.language.values import DAY_MS, parse_duration, parse_share
 from shroff.language.yaml import text as yamltext
 from shroff.language.yaml.nodes import plain_of
 from shroff.language.yaml.text import Mapping as YamlMapping
 from shroff.language.yaml.text import Node, Scalar
 from shroff.project.settings.installed import first_schemes, kind_at, online_mistake, own_settings, settings_of
-from shroff.project.settings.service_keys import METRICS, SESSIONS, SIGN_IN
+from shroff.project.settings.service_keys import SESSIONS
 from shroff.project.settings.sources import NamedSource, read_sources
 from shroff.project.settings.system import System, filled, look_for_mistakes, mapping_of, names_of, single_of
 from shroff.project.settings.systems_keys import (
@@ -33,7 +33,6 @@ from shroff.project.settings.systems_keys import (
     MAIL_KEYS,
     MAILS_KEPT,
     SYSTEMS,
-    WEB,
     backup,
     lake,
     mail,
@@ -43,7 +42,6 @@ from shroff.project.settings.systems_keys import (
     store,
 )
 from shroff.runtime.values import FrozenStruct, frozen
-from shroff.streams.settings import HTTP_CALLS
 
 SYSTEM_KEYS: Final = frozenset([*(key.name for key in SYSTEMS), "cases", "summaries", "zone"])  # which decide nothing
 TOLD_KEPT_MS: Final = 90 * DAY_MS  # for which it is kept what was told, and so of which event a mail is
@@ -178,7 +176,7 @@ class Systems:
 def load_systems(top: YamlMapping, problems: list[Problem], warnings: list[Problem]) -> Systems:
     """Read where things are from shroff.yaml."""
     keep = top.get("keep")
-    kept = None if keep is None else read_shape(keep, _shape("keep"), problems, "keep")
+    kept = _read(top, "keep", problems)
     in_lake = _place("lake", lake, top, problems)
     if keep is not None and (in_lake is None or in_lake.options.get("layout") == "json"):
         keep.report(problems, _NO_LAKE if in_lake is None else _NO_ROWS)
@@ -196,18 +194,15 @@ def load_systems(top: YamlMapping, problems: list[Problem], warnings: list[Probl
         _online(top, problems),
         _sign_in(top, problems),
         _sessions(top, problems),
-        System("http", mapping_of(_read(top, "http", HTTP_CALLS, problems))),
+        System("http", mapping_of(_read(top, "http", problems))),
         *_mail(top, problems),
         _web(top, problems),
         _second_person(top, problems),
         {name: pull for name, pull in named.items() if pull.contract == "pull"},
         {name: source for name, source in named.items() if source.contract == "source"},
         _place("backup", backup, top, problems),
-        System("metrics", mapping_of(_read(top, "metrics", METRICS, problems))),
-        {
-            name: parse_share(str(share))
-            for name, share in mapping_of(_read(top, "scheme_limits", _shape("scheme_limits"), problems)).items()
-        },
+        System("metrics", mapping_of(_read(top, "metrics", problems))),
+        {name: parse_share(str(share)) for name, share in mapping_of(_read(top, "scheme_limits", problems)).items()},
         loader.zone(top.get("zone"), problems) or "",
     )
 
@@ -235,7 +230,7 @@ def _mail(top: YamlMapping, problems: list[Problem]) -> tuple[System, System]:
 
 
 def _web(top: YamlMapping, problems: list[Problem]) -> System:
-    found, node = dict(mapping_of(_read(top, "web", WEB, problems))), top.get("web")
+    found, node = dict(mapping_of(_read(top, "web", problems))), top.get("web")
     for name, text in [(key, text) for key in ("proxies", "networks") for text in found.get(key, ())]:
         try:
             is_everybody = ip_network(text, strict=False).prefixlen == 0 and name == "proxies"
@@ -249,8 +244,7 @@ def _web(top: YamlMapping, problems: list[Problem]) -> System:
 
 
 def _second_person(top: YamlMapping, problems: list[Problem]) -> tuple[str, ...]:
-    node = top.get("second_person")
-    found = None if node is None else read_shape(node, _shape("second_person"), problems, "second_person")
+    found = _read(top, "second_person", problems)
     return tuple(str(word) for word in found) if isinstance(found, list) else ()
 
 
@@ -258,13 +252,9 @@ def _snapshots(top: YamlMapping, problems: list[Problem]) -> Mapping[str, Any]:
     return _read_addressed(top, "snapshots", ("lake", "to"), snapshots, problems)[0] or {}
 
 
-def _shape(name: str) -> Any:
-    return next(key.shape for key in SYSTEMS if key.name == name)
-
-
-def _read(top: YamlMapping, name: str, shape: Any, problems: list[Problem]) -> Plain | None:
-    node = top.get(name)
-    return None if node is None else read_shape(node, shape, problems, name)
+def _read(top: YamlMapping, name: str, problems: list[Problem]) -> Plain | None:
+    node, shape = top.get(name), next(key.shape for key in SYSTEMS if key.name == name)
+    return None if node is None or shape is None else read_shape(node, shape, problems, name)
 
 
 def _read_addressed(
@@ -351,24 +341,20 @@ def _online(top: YamlMapping, problems: list[Problem]) -> System | None:
 
 
 def _sign_in(top: YamlMapping, problems: list[Problem]) -> System | None:
-    found = mapping_of(_read(top, "sign_in", SIGN_IN, problems))
+    found = mapping_of(_read(top, "sign_in", problems))
     return System(*single_of({"oidc": found["oidc"]})) if found.get("oidc") else None
 
 
 def _sessions(top: YamlMapping, problems: list[Problem]) -> SignInSettings:
     node, usual = top.get("sessions"), SignInSettings()
-    found = mapping_of(_read(top, "sessions", SESSIONS, problems))
-    ways = mapping_of(_read(top, "sign_in", SIGN_IN, []))
+    found = load_shape(node, SESSIONS, SignInSettings, problems, "sessions") or usual
+    ways = mapping_of(_read(top, "sign_in", []))
     has_passwords = ways.get("passwords") != "false"
-    more = tuple(ways.get("second_factor") or ()), has_passwords
     if not (has_passwords or ways.get("oidc")):
         top.report(problems, "sign_in: without passwords, nobody could sign in. Set up oidc first.")
-    idle_ms, lasts_ms = (
-        parse_duration(str(found[name])) if found.get(name) else default
-        for name, default in (("idle", usual.idle_ms), ("lasts", usual.lasts_ms))
-    )
-    if node is None or SESSION_MS_MIN <= idle_ms <= lasts_ms <= SESSION_MS_MAX:
-        return SignInSettings(idle_ms, lasts_ms, *more)
+    if node is None or SESSION_MS_MIN <= found.idle_ms <= found.lasts_ms <= SESSION_MS_MAX:
+        second_factor = tuple(ways.get("second_factor") or ())
+        return msgspec.structs.replace(found, second_factor=second_factor, has_passwords=has_passwords)
     node.report(problems, "idle must be at least 1m, and the lifetime between idle and 30d.")
     return usual
 
