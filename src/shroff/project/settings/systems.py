@@ -13,6 +13,7 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
 from msgspec.json import encode as to_json
 
 from shroff import config
