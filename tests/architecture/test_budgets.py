@@ -37,6 +37,12 @@ def test_help_loads_no_heavy_library():
     assert loaded_after(code) & HEAVY == set()
 
 
+def test_help_of_an_operation_on_files_loads_no_database_and_no_compiler():
+    code = "from shroff.cli.main import main\ntry:\n    main(['lists', 'show', '--help'])\nexcept SystemExit:\n    pass"
+
+    assert loaded_after(code) & {"sqlalchemy", "ssl", *COMPILERS} == set()
+
+
 def test_a_check_loads_no_compiler_and_makes_few_dataclasses(tmp_path: Path):
     subprocess.run([SHROFF, "init", tmp_path / "bank", "--template", "payments"], check=True, capture_output=True)
     counting = (

@@ -13,13 +13,15 @@ from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from shroff.errors import NotAllowedError, ShroffError, SignInError, UsageError
 from shroff.people.access import RIGHTS, Right, Role, Who, check_known
 from shroff.people.audit import Act
-from shroff.people.sql import Change
 from shroff.people.store import ApiKey, Desk, token_hash
+
+if TYPE_CHECKING:
+    from shroff.people.sql import Change
 
 PATTERN: Final = re.compile(r"shroff_([a-z0-9]{12})_([0-9a-f]{64})")
 WRONG: Final = "this key is not known, has expired or was revoked"
