@@ -19,6 +19,7 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 sys.path += [str(HERE.parents[1])]  # tools/, which belongs to the clone
 
+from tools import example_plugins  # noqa: E402 - the path is set above
 from tools.examples import PROGRAM, FailedError, Stage, play, ready  # noqa: E402 - the path is set above
 from tools.servers.ports import Port  # noqa: E402 - the path is set above
 
@@ -41,6 +42,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=SEED, help="another one is another shop")
     parser.add_argument("--folder", type=Path, help="where the project goes, and stays; it must not be there yet")
     asked = parser.parse_args()
+    example_plugins.find()
     params = {"by": "month", "batches": asked.batches, "size": asked.size, "seed": asked.seed, "promote": True}
     params["sources"] = ["orders", "order_labels"]
     return play(HERE, {"REDIS": "redis"}, asked.folder, lambda stage: steps(stage, params))

@@ -26,7 +26,6 @@ from shroff.project.definitions import Definitions
 from shroff.runtime.values import frozen
 from shroff.streams.log import DecisionRow, Log, Record
 
-__all__ = ["EntityLook", "KeyEvent", "KeyLinks", "KeyTotals", "Neighbour", "Timeline", "fields_of"]
 SHARED_MAX: Final = 8  # keys of each other entity whose events are looked for
 MANY: Final = 20  # a key that more others share (a large merchant, a public network) links nobody
 TOTALS_MAX: Final = 1_000  # events of a key that are added up, the newest

@@ -37,7 +37,6 @@ _OF_HASHED: Final = (
 )
 MARKS: Final = ("hashed", "unique", "personal")
 BOUNDED: Final = ("integer", "number", "real", "money", "duration", "time")  # types whose fields may have bounds
-SIGNS: Final = (">", ">=", "<", "<=")
 _LENGTH_MAX: Final = 65_536  # characters; a choice may list many texts
 _FIELD_TYPE = re.compile(
     r"\s*([a-z_]+)\s*(?:\((.*)\))?\s*(\?)?\s*((?:[a-z]++\s*+)*+)(?:(\d[0-9a-z]{0,40})\s*)?([<>].*)?$", re.DOTALL
