@@ -37,6 +37,7 @@ SMALLEST = {
 }
 # Sizes that no option makes smaller, by where they stand.
 SMALLER: dict[str, dict[str, object]] = {
+    "links": {"bench.links.WARM_S": 0.1},
     "few": {"bench.few.SIZES": (1, 8), "bench.few.WARM": 8},
     "funnels": {"bench.funnels.alone": lambda way, folder: import_module("bench.funnels").timed(way, folder)},
     "restart": {
@@ -56,6 +57,7 @@ LONG = {
     "interactive": "--events 2000 --loads 1 --runs 1",
     "large_files": "--most 0.001",
     "limits": "--seconds 0.05 --rounds 1",
+    "links": "--events 500 --rate 20 --seconds 1 --rounds 1 --no-model",
     "messy": "--events 500 --runs 1",
     "many_rules": "--rules 5 --entries 10 --events 10",
     "pages": "--decisions 500 --loads 2",
