@@ -119,9 +119,10 @@ def make_cheap(patch: Callable[[object, str, object], None]) -> None:
     A password's hash takes a millisecond of a processor, where it takes 200 on purpose. A text of YAML is read once in
     a process, and an expression parsed once: that is two thirds of opening a project, tests open the same few, and the
     program shares nodes, too. So is a whole project, but where its versions share what is read of them, which tests
-    look at.
+    look at. A page's template is compiled once, also for those that are forked from here.
     """
     from argon2 import PasswordHasher
+    from jinja2 import Environment
 
     from shroff.language import checker
     from shroff.language.yaml import text as yamltext
@@ -136,6 +137,7 @@ def make_cheap(patch: Callable[[object, str, object], None]) -> None:
     patch(definitions, "_declared", _declared_once(definitions._declared, alone))
     patch(yamltext, "read_plain", _read_plain_once(yamltext.read_plain))
     patch(checker, "parse", lru_cache(maxsize=EXPRESSIONS_KEPT)(checker.parse))
+    patch(Environment, "__init__", _compiling_once(Environment.__init__))
 
 
 def _read_once(read: Callable[[str, str, list[Problem]], Node | None]) -> Callable[..., Node | None]:
@@ -173,6 +175,29 @@ def _declared_once(declare: Callable[..., Any], alone: type) -> Callable[..., An
 def _read_plain_once(read: Callable[[str, str], Node | None]) -> Callable[[str, str], Node | None]:
     kept = lru_cache(maxsize=TEXTS_KEPT)(read)
     return lambda text, file: (read if len(text) > TEXT_MAX else kept)(text, file)
+
+
+def _compiling_once(begin: Callable[..., None]) -> Callable[..., None]:
+    from jinja2 import BytecodeCache
+    from jinja2.bccache import Bucket
+
+    class Compiled(BytecodeCache):
+        def __init__(self) -> None:
+            self.kept: dict[tuple[str, str], Any] = {}
+
+        def load_bytecode(self, bucket: Bucket) -> None:
+            bucket.code = self.kept.get((bucket.key, bucket.checksum))
+
+        def dump_bytecode(self, bucket: Bucket) -> None:
+            self.kept[bucket.key, bucket.checksum] = bucket.code
+
+    compiled = Compiled()
+
+    def beginning(self: Any, *given: Any, **named: Any) -> None:
+        begin(self, *given, **named)
+        self.bytecode_cache = self.bytecode_cache or compiled
+
+    return beginning
 
 
 # ---- below: the process to fork from
@@ -222,6 +247,7 @@ def _load() -> None:
         importlib.import_module(f"shroff.cli.{module.name}")
     from shroff import config
     from shroff.app import project as app
+    from shroff.web.pages import renderer
     from shroff.web.work import warmup
     from tests.recovery.harness import make_project, write_events
 
@@ -234,6 +260,9 @@ def _load() -> None:
         project.verify()
         for name in config.TEMPLATES:
             _ = app.make_project(Path(folder) / name, name)[0].definitions
+    loader = renderer.environment().loader
+    for name in loader.list_templates() if loader else ():
+        renderer.environment().get_template(name)
 
 
 def _serve(listening: socket.socket, owner: int, spent: Path) -> None:
