@@ -675,6 +675,15 @@ type DisputeList struct {
 	Disputes []DisputeRow `json:"disputes"`
 }
 
+// DisputePage: A page of the `count` disputes that match, of which `late` can be answered and are past their
+// due date.
+type DisputePage struct {
+	Disputes []DisputeRow `json:"disputes"`
+	Count    int64        `json:"count"`
+	Late     int64        `json:"late"`
+	Next     *string      `json:"next"`
+}
+
 // DisputeRow: A dispute at its latest stage; `verdict` is that of its label. `eligible` says whether it meets
 // Visa's Compelling Evidence 3.0, and `why`.
 type DisputeRow struct {
@@ -2012,8 +2021,9 @@ type ResultMoney struct {
 // events without a fraud label that were reviewed or declined, by rules or the score. A row is mature when
 // its events are older than the label delay and 99 % of frauds are known at that age. The estimate of one
 // that is not is null where too few frauds are known. `change` is that of figures since the days before, as
-// many as these: 0.1 is a tenth more. It is empty where the log has not all of those days, and leaves out
-// figures that were 0 or unknown. A day, week or month is compared with the row above it if that is as long.
+// many as these: 0.1 is a tenth more. It is empty where the log has not all of those days or the last day is
+// still to come, and leaves out figures that were 0 or unknown. A day, week or month that is over is compared
+// with the row above it if that is as long.
 type ResultRow struct {
 	From              string             `json:"from"`
 	To                string             `json:"to"`
@@ -2040,7 +2050,7 @@ type ResultRow struct {
 }
 
 // Results: What fraud cost and what decisions did, with the total of all events; those of several rules count
-// once. `before` is the total of as many days directly before these, null where the log has not all of them.
+// once. `before` is the total of as many days directly before these, null where there is no change.
 // `review_hours` is the time from claim to decision of cases that were decided in these days, each at most as
 // long as a claim locks it. `declines` is null where nothing was explored, `missed_fraud` where no approval
 // was sampled; `limits` has those of shroff.yaml.
@@ -2867,12 +2877,14 @@ type GetDisputesOptions struct {
 	Stage     string
 	DueWithin string
 	AsOf      string
+	Limit     string
+	Cursor    string
 }
 
 // GetDisputes: List disputes at their latest stage, with due dates and whether they meet Visa's Compelling
 // Evidence 3.0.
-func (c *Client) GetDisputes(ctx context.Context, options GetDisputesOptions) (answer DisputeList, err error) {
-	err = c.call(ctx, "GET", "/api/v1/disputes", map[string]string{"open": options.Open, "stage": options.Stage, "due_within": options.DueWithin, "as_of": options.AsOf}, nil, nil, &answer)
+func (c *Client) GetDisputes(ctx context.Context, options GetDisputesOptions) (answer DisputePage, err error) {
+	err = c.call(ctx, "GET", "/api/v1/disputes", map[string]string{"open": options.Open, "stage": options.Stage, "due_within": options.DueWithin, "as_of": options.AsOf, "limit": options.Limit, "cursor": options.Cursor}, nil, nil, &answer)
 	return
 }
 

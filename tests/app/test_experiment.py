@@ -12,6 +12,7 @@ import pytest
 from shroff.app.cases.experiment_operations import EndExperiment, NoExperimentError, ShowExperiment
 from shroff.app.models.cutoffs import APPLY
 from shroff.app.people import ProjectPeople
+from shroff.app.rules.rule_files import ChangedMeanwhileError
 from shroff.errors import UsageError
 from shroff.events.event import time_text
 from shroff.language.values import DAY_MS, in_share
@@ -181,6 +182,12 @@ def test_an_experiment_that_ended_is_read_out_as_before(tmp_path, *, promote: bo
         with pytest.raises(UsageError, match="arm B switches rules"):
             bank.project.run(EndExperiment(rule="stricter", promote=True))
         bank.write({"policy.yaml": f"payment:\n{COSTS}{TRY}".replace(", rules: { large: true }", "")})
+    active = (tmp_path / "policy.yaml").read_text()
+    assert bank.project.definitions.policy("payment").review_at is None
+    (tmp_path / "policy.yaml").write_text(f"{active}  score: {{ review_at: 0.7 }}\n")
+    with pytest.raises(ChangedMeanwhileError, match="has changes that are not active: run 'shroff apply'"):
+        bank.project.run(EndExperiment(rule="stricter", promote=promote))
+    bank.write({"policy.yaml": active})
     bank.project.run(EndExperiment(rule="stricter", reason="proven", promote=promote))
     cuts = "  score: { review_at: 0.5 }\n" if promote else ""
     later = bank.pay(*[payment(f"later-{at}", card=f"c-{at}") for at in range(4)])

@@ -157,7 +157,11 @@ def test_200_disputes_are_eligible_or_not_as_written_by_hand(project, tmp_path):
     file = str(project.context.paths.folder / "disputes.csv")
     read = project.run(ImportDisputes(file=file))
     again = project.run(ImportDisputes(file=file))
-    listed = {row.event: row for row in project.run(ListDisputes(is_open=True)).disputes}
+    everything = project.run(ListDisputes(is_open=True)).disputes
+    listed = {row.event: row for row in everything}
+    part = project.run(ListDisputes(is_open=True, limit=150))
+    rest = project.run(ListDisputes(is_open=True, limit=150, cursor=part.next))
+    assert ([*part.disputes, *rest.disputes], part.count, rest.count, rest.next) == (everything, 200, 200, None)
     wrong = [
         (number, row.why)
         for number in range(len(TRUTH) * VARIANTS)
@@ -235,7 +239,9 @@ def test_the_screen_lists_disputes_by_due_date_with_their_case_and_pack_and_sett
 
         assert re.findall(r'href="/decisions/payment/(\w+)"', page) == ["p2", "p1"]
         assert re.findall(r'href="/decisions/payment/(\w+)"', late) == ["p2"]
-        assert '2 disputes that can still be answered, <b class="bad">1 late</b>. 1 with two prior' in page
+        assert (
+            '2 disputes that can still be answered, <b class="bad">1 late</b>. 1 of the 2 below with two prior' in page
+        )
         assert "21.50" in page
         assert "Two undisputed payments share device and ip." in page
         assert 'href="/cases/1"' in page
@@ -244,8 +250,13 @@ def test_the_screen_lists_disputes_by_due_date_with_their_case_and_pack_and_sett
         assert (await browser.get("/disputes?stage=wons")).status == 400
         monkeypatch.setattr("shroff.web.pages.cases.disputes.SHOWN", 1)
         page = (await browser.get("/disputes")).body.decode()
-        assert '<b class="bad">1 late</b>. 1 with two prior' in page  # of all, beyond the rows shown
+        assert '<b class="bad">1 late</b>. 0 of the 1 below' in page  # late ones are counted in all pages
         assert "1 of 2" in page
+        link = re.search(r'href="([^"]*)" data-key="n"', page)[1].replace("&amp;", "&")
+        more = (await browser.get(link)).body.decode()
+        assert re.findall(r'href="/decisions/payment/(\w+)"', page + more) == ["p2", "p1"]
+        assert "First page" in more
+        assert 'data-key="n"' not in more
         assert '<a class="only-phone" href="/me">' in page
 
     run(tmp_path, steps)

@@ -17,11 +17,21 @@ from shroff.language.field_types import FieldType
 from shroff.language.types import TEXT
 from shroff.language.values import DAY_MS, HOUR_MS, MINUTE_MS
 from shroff.notices import scheduled_notices
-from shroff.notices.usual_counts import BUCKET_MS, UnusualCount, UsualCounts, amount_band
+from shroff.notices.usual_counts import (
+    BUCKET_MS,
+    NEW_DEVICE,
+    SPENDING,
+    Customer,
+    UnusualCount,
+    UsualCounts,
+    amount_band,
+)
 from tests.support.telling import FILES, NOW_MS, Bank, notice, payment, text_of
 
 DAYS = 28
-TYPED = {"events.yaml": FILES["events.yaml"].replace("amount: money,", "amount: money, country: text, bin: text?,")}
+SLOW = {"takeover": (NEW_DEVICE, 6), "slow_drip": (NEW_DEVICE, 12), "mule": (SPENDING, 8)}  # hours until the alarm
+FIELDS = "amount: money, country: text, bin: text?, device: text?,"
+TYPED = {"events.yaml": FILES["events.yaml"].replace("amount: money,", FIELDS)}
 
 
 def quiet_month(attacked: AttackedType, a_day: int) -> list[Event]:
@@ -33,7 +43,9 @@ def quiet_month(attacked: AttackedType, a_day: int) -> list[Event]:
     found = []
     for number, (hour, merchant, amount) in enumerate(zip(hours, merchants, amounts, strict=True)):
         own = {"id": f"p-{number}", "at": INVENTED_START_MS + int(hour * HOUR_MS), "amount": int(amount)}
-        own |= {"card": f"c-{number * 7919 % 500}", "merchant": f"m-{merchant}", "country": "DFI"[merchant % 3]}
+        card, month = number * 7919 % 500, int(hour) + number * 7919 % 500 * 17
+        own["device"] = f"d-{card}-{month // 2_400}"  # each customer has another one after a hundred days
+        own |= {"card": f"c-{card}", "merchant": f"m-{merchant}", "country": "DFI"[merchant % 3]}
         values = tuple(own.get(field.name) for field in attacked.type.fields)
         found.append(Event(attacked.type.name, own["id"], own["at"], values))
     return found
@@ -41,7 +53,7 @@ def quiet_month(attacked: AttackedType, a_day: int) -> list[Event]:
 
 def alarms(attacked: AttackedType, events: list[Event]) -> list[UnusualCount]:
     """Alarms of events that come as they happen, looked for at the end of each five minutes."""
-    counts, found = UsualCounts(), list[UnusualCount]()
+    counts, customers, found = UsualCounts(), dict[str, Customer](), list[UnusualCount]()
     for _, arrived in groupby(events, lambda event: event.time_ms // BUCKET_MS):
         for event in arrived:
             counts.add(("payment", ""), "", event.time_ms)
@@ -49,13 +61,18 @@ def alarms(attacked: AttackedType, events: list[Event]) -> list[UnusualCount]:
                 if field.name in {"merchant", "country"}:
                     counts.add(("payment", field.name), str(event.values[at]), event.time_ms)
             counts.add(("payment", "amount"), amount_band(attacked.units(event), 2), event.time_ms)
+            card, device = (str(event.values[attacked.type.at(name)]) for name in ("card", "device"))
+            customer = customers.setdefault(card, Customer(event.time_ms))
+            for value in customer.unusual(device, attacked.units(event), event.time_ms):
+                if value is not None:
+                    counts.add(("payment", "customer"), value, event.time_ms)
         found += counts.unusual(5)
     return found
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("a_day", [300, 1_000])
-def test_card_testing_is_found_within_15_minutes_and_a_quiet_month_has_at_most_four_alarms(tmp_path, a_day):
+def test_attacks_are_found_in_time_and_a_quiet_month_has_at_most_four_alarms(tmp_path, a_day):
     attacked = AttackedType(Bank(tmp_path, TYPED).project.definitions, "payment")
     quiet = quiet_month(attacked, a_day)
     assert len(alarms(attacked, quiet)) <= 4
@@ -68,6 +85,22 @@ def test_card_testing_is_found_within_15_minutes_and_a_quiet_month_has_at_most_f
         found = alarms(attacked, sorted([*week, *attack], key=lambda event: event.time_ms))
         assert found, f"seed {seed}"
         assert -BUCKET_MS < found[0].bucket * BUCKET_MS - began_ms <= 10 * MINUTE_MS, f"seed {seed}"
+
+
+@pytest.mark.slow
+def test_takeover_mules_and_a_slow_drip_show_in_what_is_not_usual_for_customers(tmp_path):
+    attacked = AttackedType(Bank(tmp_path, TYPED).project.definitions, "payment")
+    start_ms = INVENTED_START_MS + 18 * DAY_MS + 10 * HOUR_MS
+    quiet = [event for event in quiet_month(attacked, 300) if event.time_ms < start_ms + 15 * HOUR_MS]
+    for kind, (value, hours) in SLOW.items():
+        attack = [planned.event for planned in attacked.attack(kind, quiet, start_ms, Random(1))]
+        began_ms = min(event.time_ms for event in attack)
+        end_ms = began_ms + hours * HOUR_MS
+        seen = sorted([*quiet, *attack], key=lambda event: event.time_ms)
+        found = alarms(attacked, [event for event in seen if event.time_ms < end_ms])
+
+        assert {alarm.value for alarm in found} == {value}, kind
+        assert found[0].bucket * BUCKET_MS > began_ms - BUCKET_MS, kind
 
 
 @pytest.mark.slow

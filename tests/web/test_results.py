@@ -63,6 +63,8 @@ def test_a_count_leads_to_its_decisions_and_csv_has_the_same(tmp_path):
         of_field = (await browser.get("/results?by=channel&zone=UTC&in=count")).body.decode()
         link = re.search(r'<a href="([^"]*value=pos[^"]*)" aria-label="3 decisions"', of_field)[1].replace("&amp;", "&")
         assert (await browser.get(link)).body.decode().count("<tr data-row>") == 3
+        other = (await browser.get("/decisions?outcome=all&field=channel&value=%00")).body.decode()
+        assert "No decisions match this filter" in other
         none = (await browser.get("/decisions/decisions.csv?outcome=all&label=none")).body.decode().splitlines()
         assert len(none) == 1 + 2
         assert "label: one of" in (await browser.get("/decisions?label=bad")).body.decode()

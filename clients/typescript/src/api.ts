@@ -719,6 +719,14 @@ export interface DisputeList {
   disputes: DisputeRow[];
 }
 
+/** A page of the `count` disputes that match, of which `late` can be answered and are past their due date. */
+export interface DisputePage {
+  disputes: DisputeRow[];
+  count: number;
+  late: number;
+  next: string | null;
+}
+
 /**
  * A dispute at its latest stage; `verdict` is that of its label. `eligible` says whether it meets Visa's
  * Compelling Evidence 3.0, and `why`.
@@ -2123,8 +2131,9 @@ export interface ResultMoney {
  * fraud label that were reviewed or declined, by rules or the score. A row is mature when its events are older
  * than the label delay and 99 % of frauds are known at that age. The estimate of one that is not is null where
  * too few frauds are known. `change` is that of figures since the days before, as many as these: 0.1 is a tenth
- * more. It is empty where the log has not all of those days, and leaves out figures that were 0 or unknown. A
- * day, week or month is compared with the row above it if that is as long.
+ * more. It is empty where the log has not all of those days or the last day is still to come, and leaves out
+ * figures that were 0 or unknown. A day, week or month that is over is compared with the row above it if that is
+ * as long.
  */
 export interface ResultRow {
   from: string;
@@ -2153,10 +2162,10 @@ export interface ResultRow {
 
 /**
  * What fraud cost and what decisions did, with the total of all events; those of several rules count once.
- * `before` is the total of as many days directly before these, null where the log has not all of them.
- * `review_hours` is the time from claim to decision of cases that were decided in these days, each at most as
- * long as a claim locks it. `declines` is null where nothing was explored, `missed_fraud` where no approval was
- * sampled; `limits` has those of shroff.yaml.
+ * `before` is the total of as many days directly before these, null where there is no change. `review_hours` is
+ * the time from claim to decision of cases that were decided in these days, each at most as long as a claim
+ * locks it. `declines` is null where nothing was explored, `missed_fraud` where no approval was sampled;
+ * `limits` has those of shroff.yaml.
  */
 export interface Results {
   as_of: string | null;
@@ -2835,8 +2844,8 @@ export class Api extends Transport {
   }
 
   /** List disputes at their latest stage, with due dates and whether they meet Visa's Compelling Evidence 3.0. */
-  getDisputes(options: { open?: string; stage?: string; due_within?: string; as_of?: string } = {}): Promise<DisputeList> {
-    return this.call("GET", `/api/v1/disputes`, { query: { "open": options.open, "stage": options.stage, "due_within": options.due_within, "as_of": options.as_of } });
+  getDisputes(options: { open?: string; stage?: string; due_within?: string; as_of?: string; limit?: string; cursor?: string } = {}): Promise<DisputePage> {
+    return this.call("GET", `/api/v1/disputes`, { query: { "open": options.open, "stage": options.stage, "due_within": options.due_within, "as_of": options.as_of, "limit": options.limit, "cursor": options.cursor } });
   }
 
   /** Import stages of disputes, each as a label of the source 'chargeback'. */

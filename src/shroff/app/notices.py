@@ -15,7 +15,7 @@ from shroff.app.live.webhook_sources import PushedSources
 from shroff.app.notice_files import SENDER
 from shroff.app.parts import ProjectPart
 from shroff.app.project_files import FileVersions, intake_of
-from shroff.app.proposals.roles import is_category
+from shroff.app.proposals.roles import field_of, is_category
 from shroff.errors import DefinitionError
 from shroff.events import hash_keys
 from shroff.language.values import day_named
@@ -92,6 +92,7 @@ class NoticeViews(ProjectPart):
             self._source_troubles,
             partial(failing_schedules, self._context),
             is_category,
+            field_of,
         )
 
     def _estimates(self, zone: str) -> list[tuple[str, str, str]]:

@@ -10,7 +10,7 @@ from typing import Final
 
 from shroff.errors import UsageError
 from shroff.events.definitions import SOURCES
-from shroff.events.labels import LabelEvent, VerdictInForce, counted_verdict
+from shroff.events.labels import LabelEvent, VerdictInForce
 from shroff.language.values import DAY_MS
 from shroff.log.history import Records
 from shroff.project.definitions import Definitions
@@ -265,6 +265,8 @@ def held_of(histories: Histories, source: str) -> list[HeldAnswers]:
 
 def _in_force(said: Sequence[LabelSaid]) -> int:
     """The active label of an event."""
+    if not said[1:]:
+        return 0
     current: VerdictInForce | None = None
     found = 0
     for at, label in enumerate(said):
@@ -287,13 +289,12 @@ def _kind(said: Sequence[LabelSaid]) -> str:
 
 def _fraud(history: LabelHistory, as_of_ms: int, friendly: Collection[str]) -> _Fraud | None:
     def is_fraud(said: LabelSaid) -> bool:
-        return counted_verdict(said.verdict, said.reason, friendly) == "fraud"
+        return said.verdict == "fraud" and said.reason not in friendly
 
     known = [label for label in history.said if label.known_at_ms <= as_of_ms]
     if not known or not is_fraud(known[_in_force(known)]):
         return None
-    telling = [label for label in known if is_fraud(label)]
-    first = min(telling, key=lambda label: (label.known_at_ms, SOURCES.index(label.source)))
+    first = min(filter(is_fraud, known), key=lambda label: (label.known_at_ms, SOURCES.index(label.source)))
     event_ms = history.time_ms
     return _Fraud(-((event_ms - first.known_at_ms) // DAY_MS), (as_of_ms - event_ms) // DAY_MS, first.source)
 

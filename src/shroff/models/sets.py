@@ -192,9 +192,12 @@ class TrainingSet:
 
 def labels_in_force(labels: Labels, known_ms: int, count: int) -> Words:
     """The place in `labels` of the one in force for each of `count` rows by what was known up to a moment; -1: none."""
-    known = np.flatnonzero(labels.known_at_ms <= known_ms)
-    # The last one of each row in this order is in force.
-    order = known[np.lexsort((known, labels.known_at_ms[known], -labels.strengths[known].astype(np.int64)))]
-    found = np.full(count, -1, np.int64)
+    order, found = in_force_last(labels, known_ms), np.full(count, -1, np.int64)
     found[labels.rows[order]] = order
     return found
+
+
+def in_force_last(labels: Labels, known_ms: int) -> Words:
+    """The labels that were known at a moment, that in force of each row behind the others."""
+    known = np.flatnonzero(labels.known_at_ms <= known_ms)
+    return known[np.lexsort((known, labels.known_at_ms[known], -labels.strengths[known].astype(np.int64)))]

@@ -36,7 +36,14 @@ NO_LINK: Final = "preview-this-link-answers-nothing"
 _SAMPLES: Final[Mapping[str, Mapping[str, Any]]] = {
     "failure": {"words": "sink decided is failing: its server does not answer"},
     "spike": {"count": 120, "usual": "4.0"},
-    "traffic": {"field": "merchant", "value": "m-17", "count": 14, "usual": "0.3", "path": "/decisions?text=m-17"},
+    "traffic": {
+        "field": "merchant",
+        "value": "m-17",
+        "count": 14,
+        "usual": "0.3",
+        "minutes": 15,
+        "path": "/decisions?text=m-17",
+    },
     "case": {"case": 12, "words": "9 payments in 10 minutes"},
     "answer": {"answer": "no", "released": False},
     "sent": {"of": "customer", "words": ""},

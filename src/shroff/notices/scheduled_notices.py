@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlencode
 
+from shroff.events.definitions import Field
 from shroff.events.summary import amount_field
 from shroff.features.frames import Frame
 from shroff.language.columns import values_of
@@ -23,7 +24,16 @@ from shroff.notices.services import NoticeServices
 from shroff.notices.store import REFUSED, SENT, SHIPPED, UNKNOWN, Due
 from shroff.notices.texts.localization import plain
 from shroff.notices.triggers import due_of
-from shroff.notices.usual_counts import BUCKET_MS, HOUR, WEEK, WINDOW, UnusualCount, UsualCounts, amount_band
+from shroff.notices.usual_counts import (
+    BUCKET_MS,
+    HOUR,
+    WEEK,
+    Customer,
+    UnusualCount,
+    UsualCounts,
+    amount_band,
+    window_of,
+)
 from shroff.streams.log import Log
 from shroff.streams.sink_cursor import DeliveryHealth
 
@@ -31,6 +41,8 @@ if TYPE_CHECKING:
     from shroff.notices.sql import NoticeStore
 
 FLAGS: Final = ("", "")
+CUSTOMERS_MAX: Final = 200_000  # of whom more are known, all are forgotten: 100 MB
+CUSTOMER: Final = ("card", "account", "customer")  # roles of a customer's key
 LOOK_BACK: Final = 2_000_000  # places of a week that are counted at the start
 QUARANTINE: Final = "quarantine"
 LOOKED_AT: Final = 200  # letters, the newest, some times a minute
@@ -50,6 +62,8 @@ class Watching:
     ) -> None:
         self._services, self._store, self._log, self._health = services, store, log, health
         self._flags, self._counts = UsualCounts(), UsualCounts()
+        self._customers = dict[tuple[str, str], Customer]()
+        self._newest = dict[str | None, str]()  # customer by what is not usual
         self._flags_to = self._traffic_to = -1
         self._told_to = log.last_seq()
         self._stamp: object = None
@@ -136,14 +150,15 @@ class Watching:
                 if name in definitions.events.decided:
                     self._count(frame, now_ms)
         for unusual in self._counts.unusual(min(notice.least for notice in notices)):
-            at_ms = unusual.bucket * BUCKET_MS
-            key = f"traffic-{unusual.type}-{unusual.field}-{unusual.value}-{at_ms // HOUR_MS}"
+            at_ms, window = unusual.bucket * BUCKET_MS, window_of(unusual.value)
+            key = f"traffic-{unusual.type}-{unusual.field}-{unusual.value}-{unusual.bucket // max(HOUR, window)}"
             told = {
                 "field": unusual.field,
                 "value": unusual.value,
                 "count": unusual.events,
                 "usual": f"{unusual.usual:.1f}",
-                "path": self._decisions(unusual),
+                "minutes": window * 5,
+                "path": self._decisions(unusual, window),
             }
             for notice in notices:
                 if unusual.events >= notice.least and now_ms - at_ms <= notice.within_ms:
@@ -152,28 +167,45 @@ class Watching:
     def _count(self, frame: Frame, now_ms: int) -> None:
         """Count events that have happened, by their amount and by fields whose values many events share."""
         amount, places = amount_field(frame.type), self._services.definitions.settings.money_places
+
+        def read(field: Field | None) -> list[Value]:
+            return values_of(frame.evaluate(ThisField(field.type, field.name))) if field else [None] * len(frame)
+
         buckets = (frame.times // BUCKET_MS).tolist()
         columns: list[tuple[str, list[Value]]] = [("", [""] * len(frame))]
         for field in frame.type.fields:
             if field == amount or self._services.is_category(field):
-                values = values_of(frame.evaluate(ThisField(field.type, field.name)))
                 shown: list[Value] = [
-                    amount_band(value, places) if isinstance(value, int) else value for value in values
+                    amount_band(value, places) if isinstance(value, int) else value for value in read(field)
                 ]
                 columns.append((field.name, shown))
+        on, *keys = (self._services.field_of(frame.type.fields, role) for role in ("device", *CUSTOMER))
+        of = next(filter(None, keys), None)
+        found = list[tuple[str | None, str | None]]()
+        for customer, device, units, time_ms in zip(
+            read(of), read(on), read(amount), frame.times.tolist(), strict=True
+        ):
+            found.append((None, None))
+            if isinstance(customer, str):
+                if len(self._customers) > CUSTOMERS_MAX:
+                    self._customers.clear()
+                of_type = frame.type.name, customer
+                found[-1] = self._customers.setdefault(of_type, Customer(time_ms)).unusual(device, units, time_ms)
+                self._newest |= dict.fromkeys(found[-1], customer)
+        columns += [(key.name, [*told]) for key, told in zip((on, of), zip(*found, strict=True), strict=False) if key]
         for name, values in columns:
             for (value, bucket), count in Counter(zip(values, buckets, strict=True)).items():
                 if isinstance(value, str) and bucket * BUCKET_MS <= now_ms:
                     self._counts.add((frame.type.name, name), value, bucket * BUCKET_MS, count)
 
-    def _decisions(self, unusual: UnusualCount) -> str:
+    def _decisions(self, unusual: UnusualCount, window: int) -> str:
         """The address of the decisions behind a count."""
         amount = amount_field(self._services.definitions.events.types[unusual.type])
         is_amount = amount is not None and amount.name == unusual.field
-        by = {"text": unusual.value}
+        by = {"text": self._newest.get(unusual.value, unusual.value)}
         if is_amount:
             by = dict(zip(("min_amount", "max_amount"), unusual.value.split(" to "), strict=True))
-        days = [f"{day_at((unusual.bucket + ago) * BUCKET_MS, 'UTC')}" for ago in (1 - WINDOW, 0)]
+        days = [f"{day_at((unusual.bucket + ago) * BUCKET_MS, 'UTC')}" for ago in (1 - window, 0)]
         asked = {"outcome": "all", "event": unusual.type, "day": days[0], "last": days[1], "zone": "UTC", **by}
         return f"/decisions?{urlencode(asked)}"
 

@@ -54,6 +54,7 @@ class NoticeServices:
         source_troubles: What keeps messages of sources away or is bad of them, with the name of each, and since when.
         failing_schedules: The schedules whose newest run failed, with why.
         is_category: Whether many events share the values of a field, and no value is a person's.
+        field_of: The first field whose name says that it has a role.
     """
 
     definitions: Definitions
@@ -83,6 +84,7 @@ class NoticeServices:
     source_troubles: Callable[[], Iterable[tuple[str, str, int]]]
     failing_schedules: Callable[[], Iterable[tuple[str, str]]]
     is_category: Callable[[Field], bool]
+    field_of: Callable[[Iterable[Field], str], Field | None]
     _taken: int = field(default=0, init=False)
     _control: Control = field(default_factory=Control, init=False, repr=False)
     _seen: int = field(default=0, init=False)

@@ -1,22 +1,31 @@
-"""Counts by five minutes of event time against their own week: of flags by rule, of raw traffic by value of a field."""
+"""Counts by five minutes of event time against their own week: of flags by rule, of raw traffic by value of a field.
+
+Attacks that are no burst show in what is not usual for a customer: a new device, much money within some hours.
+"""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from shroff.language.values import DAY_MS, HOUR_MS, MINUTE_MS, show_decimal
+from shroff.language.values import DAY_MS, HOUR_MS, MINUTE_MS, Value, show_decimal
 
 BUCKET_MS: Final = 5 * MINUTE_MS
 HOUR: Final = HOUR_MS // BUCKET_MS
 DAY: Final = DAY_MS // BUCKET_MS
 WEEK: Final = 7 * DAY
 WINDOW: Final = 3  # buckets that are held against the week, so that an alarm comes within a quarter of an hour
+LONG: Final = 6 * HOUR  # those of what is not usual for customers
+NEW_DEVICE: Final = "new to its customer"
+SPENDING: Final = "with 12 times its mean payment in 6 hours"
+NEW_MS: Final = 3 * DAY_MS  # for which a device is new, and a customer without it is known before
+SPENT, PAYMENTS = 12, 4  # mean payments, and by how many within the window
 FALSE_ALARMS: Final = 0.1  # a week, of all values together, where nothing happens but by chance
 DEVIATIONS: Final = 4.0  # of a Poisson number; below, nothing is looked at more closely
 VALUES_MAX: Final = 10_000  # of a field; one with more is no category
@@ -24,7 +33,7 @@ Group: TypeAlias = tuple[str, str]  # an event type, and a field or nothing
 
 
 class UnusualCount(NamedTuple):
-    """A value with far more events in a quarter of an hour, the last bucket included, than are usual."""
+    """A value with far more events in its window, the last bucket included, than are usual."""
 
     type: str
     field: str
@@ -32,6 +41,34 @@ class UnusualCount(NamedTuple):
     bucket: int
     events: int
     usual: float
+
+
+@dataclass(slots=True)
+class Customer:
+    """The events of a customer so far: 500 bytes."""
+
+    first_ms: int
+    payments: int = 0
+    units: int = 0
+    devices: dict[Value, int] = field(default_factory=dict)  # and their first events
+    recent: list[tuple[int, int]] = field(default_factory=list)  # times and amounts of the window
+
+    def unusual(self, device: Value, amount: Value, time_ms: int) -> tuple[str | None, str | None]:
+        """Take one more event, and say whether it is of a new device, and whether far more is spent than usual."""
+        units = amount if isinstance(amount, int) else 0
+        new_ms = self.devices.setdefault(device, time_ms)
+        is_new = device is not None and self.first_ms + NEW_MS < new_ms and time_ms < new_ms + NEW_MS
+        earlier = [paid for paid in self.recent if paid[0] > time_ms - LONG * BUCKET_MS]
+        self.recent = [*earlier, (time_ms, units)]
+        spent = sum(paid for _, paid in self.recent) * self.payments
+        is_much = self.payments > PAYMENTS <= len(self.recent) and spent >= SPENT * self.units > 0
+        self.payments, self.units = self.payments + 1, self.units + units
+        return NEW_DEVICE if is_new else None, SPENDING if is_much else None
+
+
+def window_of(value: str) -> int:
+    """The buckets of a value that are held against its week."""
+    return LONG if value in {NEW_DEVICE, SPENDING} else WINDOW
 
 
 class UsualCounts:
@@ -79,23 +116,27 @@ class UsualCounts:
 
         The share of a value in its week says how many of the events of now are expected of it. An alarm has more than
         any quarter of an hour of that week, and more than a negative binomial number, as variable as the value was
-        then, comes to by chance once in ten weeks, for all values together.
+        then, comes to by chance once in ten weeks, for all values together. What is not usual for customers
+        is counted over six hours, and each of its two counts exceeds that once in ten weeks.
         """
         new, self._new = sorted(self._new), set()
-        tries = sum(map(len, self._counts.values())) * WEEK
+        values = sum(map(len, self._counts.values()))
         for bucket, group, value in new:
-            count, everything = self.recent(group, value, bucket, WINDOW), (group[0], "")
+            window = window_of(value)
+            tries = WEEK * (values if window == WINDOW else 1)
+            count, everything = self.recent(group, value, bucket, window), (group[0], "")
             if count < least or group == everything:
                 continue
-            now, counts = self.recent(everything, "", bucket, WINDOW), self._counts[everything][""]
+            now, counts = self.recent(everything, "", bucket, window), self._counts[everything][""]
             rough = self._counts[group][value].total() / counts.total() * now
             if count - rough <= DEVIATIONS * rough**0.5:
                 continue
-            start = max(min(counts), bucket - WEEK)
-            size = (bucket - HOUR - start) // WINDOW
-            if size * WINDOW < DAY:
+            # A device can be new only some days after the first count.
+            start = max(min(counts) + (window - WINDOW and NEW_MS // BUCKET_MS), bucket - WEEK)
+            size = (bucket - max(HOUR, window) - start) // window
+            if size * window < DAY:
                 continue
-            own, all_ = (_by_window(each, start, size) for each in (self._counts[group][value], counts))
+            own, all_ = (_by_window(each, start, size, window) for each in (self._counts[group][value], counts))
             usual = now * (own.sum() + 1) / all_.sum()
             if count > own.max() and _chance(count, usual, own, all_) * tries < FALSE_ALARMS:
                 yield UnusualCount(*group, value, bucket, count, usual)
@@ -108,12 +149,12 @@ def amount_band(units: int, places: int) -> str:
     return f"{show_decimal(low, places)} to {show_decimal(max(10 * low - 1, 0), places)}"
 
 
-def _by_window(counts: Counter[int], start: int, size: int) -> NDArray[np.float64]:
+def _by_window(counts: Counter[int], start: int, size: int, window: int) -> NDArray[np.float64]:
     """Counts of so many windows from a bucket on."""
     windows = np.zeros(size)
     for bucket, count in counts.items():
-        if start <= bucket < start + size * WINDOW:
-            windows[(bucket - start) // WINDOW] += count
+        if start <= bucket < start + size * window:
+            windows[(bucket - start) // window] += count
     return windows
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, TypeAlias
 from urllib.parse import quote
@@ -17,6 +18,7 @@ from shroff.errors import UsageError
 from shroff.events.event import TimeText, time_text
 from shroff.language.values import named_duration
 from shroff.operations.declaration import OperationAnswer, OperationRequest, Param, group, operation
+from shroff.operations.pagination import Cursor, cursor_of, next_of, parted
 from shroff.replay.notebook import moment_ms
 from shroff.runtime.texts import many, one_line, table
 
@@ -30,7 +32,8 @@ if TYPE_CHECKING:
     from shroff.streams.log import Log, Record
 
 QUARANTINED: Final = 4
-_Stages: TypeAlias = Mapping[str, list[DisputeStage]]  # of a dispute, by its event
+# A dispute in its order: whether it is closed, its due date, its event.
+_Known: TypeAlias = "tuple[tuple[bool, str, str], Record, list[DisputeStage]]"
 
 group(
     "disputes",
@@ -195,7 +198,8 @@ def import_disputes(
     if log.exists():
         with log.reading() as reader:
             new = stages_of(reader, after=before)
-            disputes = _listed(reader, definitions, cases, stages_of(reader, events=new)) if new else []
+            known = _known(reader, definitions, stages_of(reader, events=new)) if new else []
+            disputes = [row for row, *_ in _judged(reader, definitions, cases, known)]
     counts = report.document()["labels"]
     names = ("read", "appended", "pending", "duplicates", "quarantined")
     return DisputesImported(disputes=disputes, **{name: counts[name] for name in names})
@@ -216,7 +220,7 @@ def _rows(file: str) -> Iterator[Mapping[str, Any]]:
 # ---- list
 
 
-class ListDisputes(OperationRequest["DisputeList"], rename={"is_open": "open"}):
+class ListDisputes(OperationRequest["DisputePage"], rename={"is_open": "open"}):
     """Which disputes to list.
 
     Args:
@@ -224,6 +228,7 @@ class ListDisputes(OperationRequest["DisputeList"], rename={"is_open": "open"}):
         stage (STAGE): Only those at this stage.
         due_within (DURATION): Only those due within this time from now, such as 3d.
         as_of (TIME): Stages known at this time; a day is its start, UTC.  [default: all]
+        limit (N): Page size.  [default: all]
     """
 
     STAGES: ClassVar = STAGES
@@ -231,12 +236,22 @@ class ListDisputes(OperationRequest["DisputeList"], rename={"is_open": "open"}):
     stage: str = ""
     due_within: str = ""
     as_of: str | None = None
+    limit: Annotated[int | None, msgspec.Meta(ge=1)] = None
+    cursor: Cursor = ""
+
+
+class DisputePage(DisputeList):
+    """A page of the `count` disputes that match, of which `late` can be answered and are past their due date."""
+
+    count: int
+    late: int
+    next: str | None
 
 
 @operation("disputes list", right="read:decisions", http="GET /disputes")
 def list_disputes(
     log: ProjectLog, definitions: Definitions, cases: ProjectCases, now: Clock, request: ListDisputes
-) -> DisputeList:
+) -> DisputePage:
     """List disputes at their latest stage, with due dates and whether they meet Visa's Compelling Evidence 3.0.
 
     The rule: two undisputed payments with the same card, 120 to 365 days before the disputed one, which share the
@@ -252,41 +267,48 @@ def list_disputes(
     within = request.due_within
     until = time_text(now() + named_duration("due-within", within)) if within else ""
     stages = {request.stage} if request.stage else ANSWERABLE if request.is_open else STAGES
+    before = cursor_of({"cursor": request.cursor}, tuple[bool, str, str]) or ()
     with log.reading() as reader:
         wanted = {
             event: known
             for event, known in stages_of(reader, as_of_ms).items()
             if known[-1].stage in stages and (not until or (known[-1].due or "~") <= until)
         }
-        return DisputeList(disputes=_listed(reader, definitions, cases, wanted, as_of_ms))
+        known = _known(reader, definitions, wanted)
+        shown, last = parted([dispute for dispute in known if dispute[0] > before], request.limit or len(known))
+        disputes = [row for row, *_ in _judged(reader, definitions, cases, shown, as_of_ms)]
+    late = sum(order < (False, time_text(now())) for order, *_ in known)
+    return DisputePage(disputes=disputes, count=len(known), late=late, next=next_of(last[0]) if last else None)
 
 
-def _listed(
-    log: Log, definitions: Definitions, cases: ProjectCases, stages: _Stages, as_of_ms: int | None = None
-) -> list[DisputeRow]:
-    found = _judged(log, definitions, cases, stages, as_of_ms)
-    rows = [_row(event, stages, evidence) for event, stages, _, evidence in found]
-    return sorted(rows, key=lambda row: (not row.is_open, row.due or "~", row.event))
-
-
-def _judged(
-    log: Log, definitions: Definitions, cases: ProjectCases, stages: _Stages, as_of_ms: int | None = None
-) -> list[tuple[str, list[DisputeStage], Record, PriorEvidence]]:
-    """The disputes with the records of their events and what prior payments say of them."""
-    from shroff.app.cases.prior_payments import PriorPayments
-
+def _known(log: Log, definitions: Definitions, stages: Mapping[str, list[DisputeStage]]) -> list[_Known]:
+    """The records of the events of disputes that are still there: those due first at the top, closed ones last."""
     ids: dict[str, list[str]] = {}
     for event in stages:
         type_, _, id_ = event.partition("/")
         if type_ in definitions.events.types:
             ids.setdefault(type_, []).append(id_)
-    prior, found = PriorPayments(log, definitions, cases.settings.evidence, as_of_ms), []
+    found = []
     for type_, named in ids.items():
         for id_, record in log.find(type_, named).items():
-            event = f"{type_}/{id_}"
-            evidence = prior.of(record, _last(stages[event], "network"), _last(stages[event], "code"))
-            found.append((event, stages[event], record, evidence))
-    return found
+            known = stages[event := f"{type_}/{id_}"]
+            found.append(((known[-1].stage not in ANSWERABLE, known[-1].due or "~", event), record, known))
+    return sorted(found, key=itemgetter(0))
+
+
+def _judged(
+    log: Log,
+    definitions: Definitions,
+    cases: ProjectCases,
+    known: Iterable[_Known],
+    as_of_ms: int | None = None,
+) -> Iterator[tuple[DisputeRow, Record, list[DisputeStage], PriorEvidence]]:
+    from shroff.app.cases.prior_payments import PriorPayments
+
+    prior = PriorPayments(log, definitions, cases.settings.evidence, as_of_ms)
+    for _, record, stages in known:
+        evidence = prior.of(record, _last(stages, "network"), _last(stages, "code"))
+        yield _row(record, stages, evidence), record, stages, evidence
 
 
 def _last(stages: Sequence[DisputeStage], name: str) -> str | None:
@@ -294,10 +316,10 @@ def _last(stages: Sequence[DisputeStage], name: str) -> str | None:
     return next((value for stage in reversed(stages) if (value := getattr(stage, name)) is not None), None)
 
 
-def _row(event: str, stages: Sequence[DisputeStage], evidence: PriorEvidence) -> DisputeRow:
+def _row(record: Record, stages: Sequence[DisputeStage], evidence: PriorEvidence) -> DisputeRow:
     latest = stages[-1]
     return DisputeRow(
-        event=event,
+        event=f"{record.type}/{record.id}",
         stage=latest.stage,
         due=latest.due,
         eligible=evidence.eligible,
@@ -355,11 +377,12 @@ def pack_disputes(
         if missing := sorted(asked - wanted.keys()):
             raise UsageError(f"{missing[0]} has no dispute. 'shroff disputes' lists those that there are.")
         counted, rows = progress.counting("packing", len(wanted)), []
-        for event, stages, record, evidence in _judged(reader, definitions, cases, wanted):
-            rows.append(row := _row(event, stages, evidence))
+        known = _known(reader, definitions, wanted)
+        for row, record, stages, evidence in _judged(reader, definitions, cases, known):
+            rows.append(row)
             pack = evidence_pack(reader, definitions, named, record, stages, evidence)
             if request.out:
-                row.files = _written(Path(request.out), event, pack, pack_html(pack))
+                row.files = _written(Path(request.out), row.event, pack, pack_html(pack))
             else:
                 row.pack = pack
             counted(1)

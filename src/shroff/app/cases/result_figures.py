@@ -56,7 +56,7 @@ NO_WORDS: Final[Words] = np.zeros(0, np.int64)
 DrawnFraud: TypeAlias = tuple[FraudShare, int]
 NO_CODES: Final[Codes] = np.zeros(0, np.int8)
 NO_LABELS: Final = Labels(NO_WORDS, NO_CODES, NO_CODES, NO_WORDS, NO_WORDS)
-NEAR: Final = 256  # places between two decisions up to which those between them are read, too
+NEAR: Final = 256  # places between two decisions up to which those between them are read, too; and pieces of ids
 
 
 @dataclass(slots=True)
@@ -72,9 +72,8 @@ class _TypeEvents:
 
     def labels_found(self) -> tuple[Labels, Labels]:
         """Labels as they count, and as they were reported, whose reason says whether it is a stage of a dispute."""
-        seqs, times, *_ = self.columns
-        if self.found[0] != (size := len(seqs) + len(self.labels)):
-            reported = self.labels.of_rows(pa.chunked_array(self.ids, pa.string()), times)
+        if self.found[0] != (size := len(self.labels)):  # each is behind its event in the log
+            reported = self.labels.of_rows(pa.chunked_array(self.ids, pa.string()), self.columns[1])
             said = [(text in self.friendly, text.split()[:2] == DISPUTE) for text in reported.reason_texts]
             is_friendly, is_dispute = np.array([*said, (False, False)])[reported.reasons].T
             verdicts = np.where(is_friendly & (reported.verdicts == FRAUD), GENUINE, reported.verdicts)
@@ -129,8 +128,7 @@ class DecidedEvents:
         if rule:
             are &= np.isin(self.seqs, self.hits.get(rule, ()))
         if value is not None:
-            named = np.array(["", *map(key_text, self.names)], object)
-            are &= (named == value)[self.values + 1]
+            are &= np.array([text == value for text in ("", *map(key_text, self.names))])[self.values + 1]
         return are
 
     def by_rule(self) -> DecidedEvents:
@@ -176,7 +174,7 @@ class ResultEvents:
         places, outcomes = outcomes_of(log, after, last)
         new = defaultdict[str, list[tuple[Words, Words, Words, Codes, Words]]](list)
         for kept in self._types.values():
-            kept.ids = [pa.concat_arrays(kept.ids)] if kept.ids else []
+            kept.ids = [pa.concat_arrays(kept.ids)] if len(kept.ids) > NEAR else kept.ids
         for piece in log_columns(log, self.definitions, last, after=after, reader=self._reader):
             for name, kept in self._types.items():
                 kept.labels.add_events(label for _, label in piece.labels)
@@ -258,7 +256,10 @@ class ResultEvents:
             of_row = outcomes[mine], labels[mine], values[mine], costs[mine]
             columns.append((seqs[mine], times[mine], amounts[mine], *of_row))
             before += len(seqs[mine])
-        seqs, times, amounts, codes, labels, values, costs = map(np.concatenate, zip(*columns, strict=True))
+        parts = zip(*columns[len(columns) > 1 :], strict=True)
+        seqs, times, amounts, codes, labels, values, costs = (
+            part[0] if len(part) == 1 else np.concatenate(part) for part in parts
+        )
         names = self._fields[by][1].values if by else ()
         of_draws = self._propensities, self._sampled, np.concatenate(answered)
         known = _together(reports)
@@ -342,18 +343,19 @@ def value_codes(events: DecidedEvents, periods: Words) -> tuple[Words, list[str 
 
     Events of period 0, the one before, have rows behind all of these, in the same order.
     """
-    counts = np.bincount(events.values[periods == 1] + 1, minlength=len(events.names) + 1)
-    order = np.argsort(-counts, kind="stable")[: np.count_nonzero(counts)]
-    rows = np.full((2, len(counts)), -1, np.int64)
-    rows[:, order] = [np.arange(len(order), 2 * len(order)), np.arange(len(order))]
     names = [None, *(key_text(value) for value in events.names)]
-    return np.where(periods < 0, -1, rows[periods, events.values + 1]), [names[place] for place in order.tolist()]
+    cells = (periods + 1) * len(names) + events.values + 1
+    counts = np.bincount(cells, minlength=3 * len(names))[2 * len(names) :]
+    order = np.argsort(-counts, kind="stable")[: np.count_nonzero(counts)]
+    rows = np.full((3, len(names)), -1, np.int64)
+    rows[1:, order] = [np.arange(len(order), 2 * len(order)), np.arange(len(order))]
+    return rows.ravel()[cells], [names[place] for place in order.tolist()]
 
 
 def tallies(events: DecidedEvents, rows: Words, count: int) -> list[OutcomeTable]:
     """The table of each of `count` rows, given the row of each event; -1 for none."""
     there, shape = _chosen(rows >= 0), (count, len(OUTCOMES), len(LABELS))
-    codes = np.ravel_multi_index((rows[there], events.outcomes[there], events.labels[there]), shape)
+    codes = rows[there] * (len(OUTCOMES) * len(LABELS)) + (events.outcomes * len(LABELS) + events.labels)[there]
     size = int(np.prod(shape))
     counts = np.bincount(codes, minlength=size).reshape(shape)
     sums = np.array(exact_sums(codes, events.amounts[there], size), object).reshape(shape)

@@ -97,8 +97,8 @@ class ResultRow(msgspec.Struct, kw_only=True, rename={"start": "from", "end": "t
     A row is mature when its events are older than the label delay and 99 % of frauds are known at that age.
     The estimate of one that is not is null where too few frauds are known.
     `change` is that of figures since the days before, as many as these: 0.1 is a tenth more. It is empty where the log
-    has not all of those days, and leaves out figures that were 0 or unknown. A day, week or month is compared
-    with the row above it if that is as long.
+    has not all of those days or the last day is still to come, and leaves out figures that were 0 or unknown. A day,
+    week or month that is over is compared with the row above it if that is as long.
     """
 
     start: date
@@ -131,7 +131,7 @@ NESTED: Final = {"estimate": FraudEstimate, "decline_rate": OutcomeRate, "false_
 class Results(OperationAnswer, dict=True):
     """What fraud cost and what decisions did, with the total of all events; those of several rules count once.
 
-    `before` is the total of as many days directly before these, null where the log has not all of them.
+    `before` is the total of as many days directly before these, null where there is no change.
     `review_hours` is the time from claim to decision of cases that were decided in these days, each at most as long as
     a claim locks it. `declines` is null where nothing was explored, `missed_fraud` where no approval was sampled;
     `limits` has those of shroff.yaml.
@@ -216,6 +216,7 @@ def show_results(
     if not len(events.times_ms):
         return answer
     oldest, newest = (day_at(int(end), zone) for end in (events.times_ms.min(), events.times_ms.max()))
+    known_ms = max(curve.as_of_ms, 0 if request.as_of else project.context.now_ms())
     last = request.end or newest
     first = request.start or max(oldest, last - timedelta(YEAR_DAYS))
     spans = _spans(first, last, by)
@@ -224,17 +225,19 @@ def show_results(
     earlier = first - timedelta(days_of(first, last)), first - timedelta(1)
     whole_ms = [day_start_ms(earlier[0], zone), starts_ms[0], starts_ms[-1]]
     values: Sequence[str | UnsetType | None] = [UNSET] * len(spans)
-    shares, is_there = curve.known_shares(), earlier[0] >= oldest
+    shares, is_there = curve.known_shares(), earlier[0] >= oldest and last <= day_at(known_ms, zone)
     mature_ms = curve.as_of_ms - mature_after_ms(definitions, shares)
-    everything = period_codes(events, whole_ms)
     if by in PERIODS:
         codes = period_codes(events, [whole_ms[0], *starts_ms])
         before, *tables = tallies(events, codes, 1 + (count := len(spans)))
         whole, codes = OutcomeTable.sum(tables), np.maximum(codes - 1, -1)
         lengths, priors = [end - start for start, end in spans], [None, *tables[:-1]]
-        priors = [above if lengths[at] == lengths[at - 1] else None for at, above in enumerate(priors)]
+        priors = [
+            above if starts_ms[at + 1] <= known_ms and lengths[at] == lengths[at - 1] else None
+            for at, above in enumerate(priors)
+        ]
     else:
-        before, whole = tallies(events, everything, 2)
+        before, whole = tallies(events, everything := period_codes(events, whole_ms), 2)
         codes, values = value_codes(parts, everything if parts is events else period_codes(parts, whole_ms))
         if (count := len(values)) > ROWS_MAX:
             raise UsageError(f"by: {by} has {count:,} values; results have at most {ROWS_MAX:,} rows.")
@@ -242,8 +245,8 @@ def show_results(
         priors = [*tables[count:]] if is_there else [None] * count
         codes = np.where(codes < count, codes, -1)
     finals = final_fraud(parts, codes, count, curve.as_of_ms, shares)
-    if by == RULE:
-        finals[-1:] = final_fraud(events, np.where(everything == 1, 0, -1), 1, curve.as_of_ms, shares)[-1:]
+    if by == RULE:  # of several at an event, which counts once
+        finals[-1:] = final_fraud(events, period_codes(events, whole_ms[1:]), 1, curve.as_of_ms, shares)[-1:]
     *answer.rows, answer.total = (
         result_row(definitions, span, value, tally, final, prior, is_mature=_end_ms(span[1], zone) <= mature_ms)
         for span, value, tally, final, prior in zip(

@@ -132,7 +132,8 @@ class ScoreCutoffs(ProjectPart):
                 it, any current policy is overwritten.
             ends_experiment: Whether the experiment of the event type goes with the same change.
 
-        Raises: ChangedMeanwhileError; UsageError where policy.yaml cannot be changed; DefinitionError where they fit
+        Raises: ChangedMeanwhileError, also where an experiment ends and the policy in the file is not the active one;
+            UsageError where policy.yaml cannot be changed; DefinitionError where they fit
             nothing.
         """
         from shroff.project.policy_text import POLICY, costs_of, without_experiment
@@ -140,8 +141,13 @@ class ScoreCutoffs(ProjectPart):
         with config.editing(self._paths):
             if tag and self.policy_tag not in tag.split(","):
                 raise ChangedMeanwhileError(f"{POLICY} was changed meanwhile; run the command again.")
+            known = self._definitions.policy(event)
             self._context.reload()
             policy = self._definitions.policy(event)
+            if ends_experiment and policy != known:
+                raise ChangedMeanwhileError(
+                    f"{POLICY} has changes that are not active: run 'shroff apply' or undo them."
+                )
             text, changed = self.proposed(event, cuts, costs)
             changed = without_experiment(changed, event) if ends_experiment else changed
             checked_with(self._context, {POLICY: changed})

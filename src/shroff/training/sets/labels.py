@@ -13,7 +13,7 @@ from shroff.events.definitions import SOURCES
 from shroff.events.labels import LabelEvent, LogEvent, counted_verdict
 from shroff.events.validation import LabelInput
 from shroff.log.history import label_key
-from shroff.models.sets import FRAUD, GENUINE, NOT_KNOWN, Labels, Words, labels_in_force
+from shroff.models.sets import FRAUD, GENUINE, NOT_KNOWN, Labels, Words, in_force_last
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -90,10 +90,8 @@ class GatheredLabels:
 
 def label_codes(labels: Labels, as_of_ms: int, count: int) -> Codes:
     """The label of each of `count` rows as known at a moment, as a number of `LABELS`."""
-    place = labels_in_force(labels, as_of_ms, count)
-    there = np.flatnonzero(place >= 0)
-    codes = np.full(count, NO_LABEL, np.int8)
-    codes[there] = np.array(CODES, np.int8)[labels.verdicts[place[there]]]
+    order, codes = in_force_last(labels, as_of_ms), np.full(count, NO_LABEL, np.int8)
+    codes[labels.rows[order]] = np.array(CODES, np.int8)[labels.verdicts[order]]
     return codes
 
 

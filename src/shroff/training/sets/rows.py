@@ -49,8 +49,7 @@ from shroff.training.sets.wanted import wanted_of
 if TYPE_CHECKING:
     import pyarrow as pa
 
-LIMB_BITS: Final = 26  # sums of 2^27 numbers below 2^26 are exact in a float
-LIMBED_MAX: Final = 1 << 52
+EXACT_MAX: Final = 1 << 52  # up to which each sum of whole numbers is exact in a float
 ENGINES: Final = ("batch", "online")
 VERDICT_TEXTS: Final = {code: text for text, code in VERDICT_CODES.items()}
 _VERDICTS: Final = tuple(VERDICT_CODES)
@@ -381,8 +380,6 @@ def _first_place(log: LogReader) -> int | None:
 
 def exact_sums(codes: Words, amounts: Words, size: int) -> list[int]:
     """The sum of the amounts of each code, whatever their size."""
-    if len(amounts) and max(int(amounts.max()), -int(amounts.min())) >= LIMBED_MAX:
-        return [sum(amounts[codes == code].tolist()) for code in range(size)]
-    low, high = amounts & ((1 << LIMB_BITS) - 1), amounts >> LIMB_BITS
-    parts = (np.bincount(codes, limb.astype(np.float64), size).tolist() for limb in (low, high))
-    return [int(part) + (int(other) << LIMB_BITS) for part, other in zip(*parts, strict=True)]
+    if np.abs(floats := amounts.astype(np.float64)).sum() < EXACT_MAX:
+        return [int(sum_) for sum_ in np.bincount(codes, floats, size).tolist()]
+    return [sum(amounts[codes == code].tolist()) for code in range(size)]

@@ -138,7 +138,11 @@ class Application:
                 has_key = bool(request.headers.get("authorization"))
                 if error.status == 401:
                     await asyncio.sleep(self.service.unknown.wait_s_of(network_of(request.address), 1))
-                if error.status == 401 and not has_key and route is not None and route.is_page:
+                if (
+                    error.status == 401
+                    and not has_key
+                    and (route.is_page if route else not here and request.wants_page)
+                ):
                     return SIGN_IN
                 raise
         if route is None:

@@ -31,7 +31,8 @@ ENDED: Final = "You are signed out, or your session has expired. Sign in to cont
 
 async def ask(service: Service, request: Request) -> Response:
     """The page to sign in by, for a page that is shown to nobody else: it comes next."""
-    there = request.path if request.method in {"GET", "HEAD"} else FIRST
+    is_shown = request.method in {"GET", "HEAD"} and not request.path.startswith("/first/")  # that of the first run
+    there = request.path if is_shown else FIRST
     query = request.scope["query_string"].decode("latin-1")
     back = there + (f"?{query}" if query else "")
     return see_other("/login" if back == FIRST else f"/login?back={quote(back, safe='')}")

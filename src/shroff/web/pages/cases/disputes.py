@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from starlette.responses import Response
 
-from shroff.app.cases.dispute_operations import DisputeList, ListDisputes, PackDisputes
+from shroff.app.cases.dispute_operations import DisputePage, ListDisputes, PackDisputes
 from shroff.events.event import time_text
 from shroff.people.access import Right
 from shroff.web.http.messages import Request
@@ -26,22 +26,21 @@ SHOWN: Final = 200  # rows
 async def show(service: Service, request: Request) -> Response:
     """Disputes by stage and due date."""
     stage, due = request.query_params.get("stage", OPEN), request.query_params.get("due", "")
-    found = DisputeList(disputes=[])
+    cursor, found = request.query_params.get("cursor", ""), DisputePage(disputes=[], count=0, late=0, next=None)
     if service.project.log.exists():
-        wanted = ListDisputes(is_open=stage == OPEN, stage="" if stage == OPEN else stage, due_within=due)
+        of_stage = "" if stage == OPEN else stage
+        wanted = ListDisputes(is_open=stage == OPEN, stage=of_stage, due_within=due, limit=SHOWN, cursor=cursor)
         found = await service.run(request, wanted)
-    rows, now = found.disputes[:SHOWN], time_text(service.project.context.now_ms())
-    events = [row.event.partition("/")[::2] for row in rows]
+    events = [row.event.partition("/")[::2] for row in found.disputes]
     return await page(
         service,
         request,
         "disputes.html",
-        rows=list(zip(rows, events, strict=True)),
-        count=len(found.disputes),
+        rows=list(zip(found.disputes, events, strict=True)),
+        found=found,
+        cursor=cursor,
         cases=await service.in_thread(_cases, service, request.who, events),
-        late=sum(row.is_open and (row.due or "~") < now for row in found.disputes),
-        eligible=sum(row.eligible for row in found.disputes),
-        now=now,
+        now=time_text(service.project.context.now_ms()),
         stage=stage,
         due=due,
         stages=ListDisputes.STAGES,

@@ -223,10 +223,10 @@ public class Api extends Transport {
 
     /**
      * List disputes at their latest stage, with due dates and whether they meet Visa's Compelling Evidence 3.0.
-     * Options: open, stage, due_within, as_of.
+     * Options: open, stage, due_within, as_of, limit, cursor.
      */
-    public Types.DisputeList getDisputes(Map<String, String> options) {
-        return call("GET", "/api/v1/disputes", options, null, new TypeReference<Types.DisputeList>() {});
+    public Types.DisputePage getDisputes(Map<String, String> options) {
+        return call("GET", "/api/v1/disputes", options, null, new TypeReference<Types.DisputePage>() {});
     }
 
     /** Import stages of disputes, each as a label of the source 'chargeback'. */

@@ -700,6 +700,14 @@ public interface Types {
     record DisputeList(
             @JsonProperty("disputes") List<DisputeRow> disputes) {}
 
+    /** A page of the `count` disputes that match, of which `late` can be answered and are past their due date. */
+    @JsonInclude(JsonInclude.Include.NON_NULL)
+    record DisputePage(
+            @JsonProperty("disputes") List<DisputeRow> disputes,
+            @JsonProperty("count") Long count,
+            @JsonProperty("late") Long late,
+            @JsonProperty("next") String next) {}
+
     /**
      * A dispute at its latest stage; `verdict` is that of its label. `eligible` says whether it meets Visa's
      * Compelling Evidence 3.0, and `why`.
@@ -2084,8 +2092,9 @@ public interface Types {
      * events without a fraud label that were reviewed or declined, by rules or the score. A row is mature when
      * its events are older than the label delay and 99 % of frauds are known at that age. The estimate of one
      * that is not is null where too few frauds are known. `change` is that of figures since the days before, as
-     * many as these: 0.1 is a tenth more. It is empty where the log has not all of those days, and leaves out
-     * figures that were 0 or unknown. A day, week or month is compared with the row above it if that is as long.
+     * many as these: 0.1 is a tenth more. It is empty where the log has not all of those days or the last day is
+     * still to come, and leaves out figures that were 0 or unknown. A day, week or month that is over is
+     * compared with the row above it if that is as long.
      */
     @JsonInclude(JsonInclude.Include.NON_NULL)
     record ResultRow(
@@ -2114,10 +2123,10 @@ public interface Types {
 
     /**
      * What fraud cost and what decisions did, with the total of all events; those of several rules count once.
-     * `before` is the total of as many days directly before these, null where the log has not all of them.
-     * `review_hours` is the time from claim to decision of cases that were decided in these days, each at most
-     * as long as a claim locks it. `declines` is null where nothing was explored, `missed_fraud` where no
-     * approval was sampled; `limits` has those of shroff.yaml.
+     * `before` is the total of as many days directly before these, null where there is no change. `review_hours`
+     * is the time from claim to decision of cases that were decided in these days, each at most as long as a
+     * claim locks it. `declines` is null where nothing was explored, `missed_fraud` where no approval was
+     * sampled; `limits` has those of shroff.yaml.
      */
     @JsonInclude(JsonInclude.Include.NON_NULL)
     record Results(
