@@ -78,6 +78,7 @@ def bank(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     (folder / "rules" / "far.yaml").write_text(RULE, encoding="utf-8")
     with app.open_exactly(folder).people.open() as desk:
         users.add(desk, ME, "ann", Role.ADMIN, display_name="Ann Lee", password=PASSWORD)
+        users.add(desk, ME, "pat", Role.ANALYST, display_name="Pat Roe", password=PASSWORD)
     with served(folder) as service:
         with service.client() as client:
             assert client.post("/api/v1/events/payment", json=DAYS_BEFORE).status_code == 200
@@ -110,6 +111,45 @@ def page(bank: Served, context: BrowserContext) -> Iterator[Page]:
         found.wait_for_url(f"{bank.url}/live")
     yield found
     found.close()
+
+
+def test_a_passkey_is_made_signs_in_alone_and_is_removed(bank, context):
+    """A device of the browser's own, which unlocks by itself; a passkey needs a name of a host, not its number."""
+    made = context.browser.new_context(base_url=bank.url.replace("127.0.0.1", "localhost"))
+    found = made.new_page()
+    camera = made.new_cdp_session(found)
+    camera.send("WebAuthn.enable")
+    unlocked = {"hasUserVerification": True, "isUserVerified": True, "automaticPresenceSimulation": True}
+    device = {"protocol": "ctap2", "transport": "internal", "hasResidentKey": True, **unlocked}
+    camera.send("WebAuthn.addVirtualAuthenticator", {"options": device})
+
+    def password() -> None:
+        found.goto("/login?back=/me")
+        found.fill("#name", "pat")
+        found.fill("#password", PASSWORD)
+        found.get_by_role("button", name="Sign in", exact=True).click()
+
+    password()
+    found.fill("#passkey", "Laptop")
+    found.fill("#passkey-new", PASSWORD)
+    found.get_by_role("button", name="Add a passkey").click()
+    expect(found.get_by_text(re.compile("^last used"))).to_be_visible()
+    found.get_by_role("button", name="Sign out").click()
+    found.get_by_role("button", name="Sign in with a passkey").click()
+    found.wait_for_url("**/queue")
+    made.clear_cookies()
+    password()
+    found.get_by_role("button", name="Use your passkey").click()
+    found.wait_for_url("**/me")
+    found.get_by_text("Remove", exact=True).click()
+    found.fill("#passkey-1", PASSWORD)
+    found.get_by_role("button", name="Remove Laptop").click()
+    expect(found.get_by_text(re.compile("^last used"))).to_have_count(0)
+    made.clear_cookies()
+    found.goto("/login")
+    found.get_by_role("button", name="Sign in with a passkey").click()
+    expect(found.get_by_text("was not accepted")).to_be_visible()
+    made.close()
 
 
 def test_signing_in_shows_nothing_that_keeps_anybody_out(bank, context):

@@ -21,6 +21,7 @@ STEP_MS: Final = 30_000
 AROUND: Final = (0, -1, 1)  # steps of a clock that is not quite right
 RECOVERY_CODES: Final = 10
 GONE: Final = "this sign-in has ended. Sign in again"
+PASSKEY: Final = "you have a passkey. Sign in with it; then set up codes at /me"
 WRONG: Final = "the code is wrong, has expired or was used before. Wait for the next code, or use a recovery code"
 
 
@@ -81,6 +82,8 @@ def prove(
         form = _asked(desk, change, token)
         before = form.user
         is_new, codes = not before.factor, list[str]()
+        if is_new and form.is_half and before.has_second_factor:
+            raise SignInError(PASSKEY)
         user = _used(desk, form, code)
         throttle.succeed(change, name, address)
         if is_new:
@@ -89,10 +92,12 @@ def prove(
             user = replace(user, factor=form.seed, recovery=recovery, stamp=user.stamp + 1)
         ends = do == "end" and not (is_new or form.is_half)
         if ends:
-            user = without(user)
+            user = replace(without(user), passkeys=user.passkeys)
         if is_new or ends:  # what was opened without it ends, and with it
             change.end_sessions(user.number)
-        signed = open_session(desk, change, user, address, token, by="factor", is_proven=not ends)
+        signed = open_session(
+            desk, change, user, address, token, by="factor", is_proven=not ends or user.has_second_factor
+        )
         if is_new or ends:
             change.audit(
                 Act(signed.who, "factor.change", f"user {user.name}", shown(before), shown(user)), desk.now_ms()
@@ -102,7 +107,7 @@ def prove(
 
 def without(user: User) -> User:
     """A user without a second factor, whose sessions end."""
-    return replace(user, factor=b"", recovery="", stamp=user.stamp + 1)
+    return replace(user, factor=b"", recovery="", passkeys="[]", stamp=user.stamp + 1)
 
 
 def reset(desk: Desk, who: Who, name: str, code: str = "") -> User:
@@ -116,8 +121,11 @@ def reset(desk: Desk, who: Who, name: str, code: str = "") -> User:
     return changed(desk, who, name, "factor.reset", without)
 
 
-def show_again(desk: Desk, name: str, code: str) -> None:
-    """Use a code of a user up who is signed in, where they have a second factor. Raises: UsageError."""
+def show_again(desk: Desk, name: str, code: str, password: str | None = None) -> None:
+    """Use a code of a user up who is signed in; without an app they show the password, where one is given.
+
+    Raises: UsageError.
+    """
     counted = f"{name} factor"
     try:
         throttle.begin(desk, counted, "")
@@ -125,6 +133,8 @@ def show_again(desk: Desk, name: str, code: str) -> None:
             user = in_look(change, name)
             if user.factor:
                 change.put_user(_used(desk, _form(desk, user, user.factor), code))
+            elif not (password is None or desk.passwords.is_right(password, user.password)):
+                raise UsageError(NOT_YOURS)
             throttle.succeed(change, counted, "")
     except SignInError as error:
         raise UsageError(f"your own second factor is asked for: {error}.") from None

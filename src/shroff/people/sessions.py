@@ -100,7 +100,7 @@ def change_password(desk: Desk, signed: SignedIn, password: str, new: str, addre
         if now is None or now.stamp != signed.user.stamp or now.is_disabled:  # changed while the hash was computed
             raise SignInError(WRONG)
         user = with_password(desk, change, signed.who, replace(now, password=hashed))
-        return open_session(desk, change, user, address, is_proven=bool(user.factor))
+        return open_session(desk, change, user, address, is_proven=user.has_second_factor)
 
 
 def open_session(
@@ -127,7 +127,7 @@ def open_session(
         change.take(UserSession, token_hash(before))
     change.sweep(now_ms, now_ms - desk.settings.idle_ms, now_ms - throttle.FORGOTTEN_MS)
     token = desk.token()
-    is_half = not (is_proven or user.subject) and bool(user.factor or user.role in desk.settings.second_factor)
+    is_half = not (is_proven or user.subject) and (user.has_second_factor or user.role in desk.settings.second_factor)
     ends_at_ms = now_ms + (HALF_LASTS_MS if is_half else desk.settings.lasts_ms)
     times = now_ms, now_ms, ends_at_ms
     change.put(UserSession(token_hash(token), user.number, user.stamp, *times, address[:200], is_half))

@@ -40,7 +40,7 @@ _NO_HEAD: Final = (
 _COLUMNS: Final[Mapping[type, str]] = MappingProxyType(
     {  # what a table keeps: its name and columns, in the order of the fields, each with a letter of `tables.KINDS`
         User: "users number:i name:t display_name:t email:t role:r password:t stamp:i is_disabled:b made_at_ms:i "
-        "last_login_ms:i subject:e zone:e theme:e factor:h factor_step:i recovery:t",
+        "last_login_ms:i subject:e zone:e theme:e factor:h factor_step:i recovery:t passkeys:t",
         UserSession: "sessions hash:h user_:i stamp:i made_at_ms:i seen_at_ms:i ends_at_ms:i address:t "
         "is_half:b device:t",
         ApiKey: "api_keys id:t name:t hash:h role:r scopes:s made_at_ms:i made_by:t ends_at_ms:i revoked_at_ms:i "

@@ -41,6 +41,7 @@ class User:
         factor: What the secret of the second factor is made of, with the project's key; empty without one.
         factor_step: The last time step whose code was used.
         recovery: Hashes of the recovery codes that are left, with spaces between them.
+        passkeys: Public keys of devices that sign in, as JSON (see `people.passkeys`).
     """
 
     number: int
@@ -59,11 +60,17 @@ class User:
     factor: bytes = field(default=b"", repr=False)
     factor_step: int = 0
     recovery: str = field(default="", repr=False)
+    passkeys: str = field(default="[]", repr=False)
 
     @property
     def id(self) -> str:
         """The id in the audit log."""
         return f"user-{self.number}"
+
+    @property
+    def has_second_factor(self) -> bool:
+        """Whether a password alone lets nobody in."""
+        return bool(self.factor) or self.passkeys != "[]"
 
 
 @frozen

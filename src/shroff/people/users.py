@@ -211,7 +211,7 @@ def shown(user: User) -> dict[str, Any]:
         "role": user.role.value,
         "disabled": user.is_disabled,
         "signs_in_by": signs_in_by(user),
-        "second_factor": bool(user.factor),
+        "second_factor": user.has_second_factor,
     }
 
 

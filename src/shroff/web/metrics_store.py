@@ -28,33 +28,33 @@ if TYPE_CHECKING:
     from shroff.worker.outbox import SinkState
 
 FRESH_S: Final = 15.0  # for which what was read from the store is served again
-PLAIN: Final = {  # each one value
-    "shroff_quarantine_entries": "Entries in quarantine.",
-    "shroff_labels_waiting": "Labels whose event has not arrived.",
-    "shroff_outbox_rows": "Messages in the outbox that have not been sent.",
-    "shroff_stuck_rows": "Rows that a sink rejected, of all sinks (dead letters).",
-    "shroff_late_events": "Late events kept without a decision.",
-    "shroff_unrated_amounts": "Amounts in other currencies that are missing, since no rate was valid.",
-    "shroff_newest_event_age_seconds": "Time since the newest event, in event time.",
-    "shroff_watermark_beyond_clock_seconds": "How far the watermark lies after the latest time that an event may have "
-    "now (the clock and `ahead`); above 0 all events are too late.",
-    "shroff_log_size_bytes": "Size of the log on disk.",
-    "shroff_log_write_ahead_bytes": "Size of the write-ahead log of a log in SQLite.",
-    "shroff_disk_free_bytes": "Free space on the disk of the state folder.",
-    "shroff_disk_size_bytes": "Size of that disk.",
-    "shroff_snapshot_age_seconds": "Time since the newest snapshot of the state.",
-    "shroff_backup_age_seconds": "Time since the newest backup that this machine made.",
-    "shroff_backup_missing_seconds": "Time since the start of a log in SQLite of which this machine made no backup.",
-    "shroff_unreconciled_summary_events": (
-        "Events by which the summaries of the last day differ from the log. From the 15 minutes before the start of "
-        "the process on; with `by: event_time`, windows that began after all events of that start."
-    ),
-    "shroff_cases_open": "Cases to work on now: open or claimed, not snoozed or escalated.",
-    "shroff_cases_overdue": "Open or escalated cases that are overdue.",
-    "shroff_cases_escalated": "Escalated cases.",
-    "shroff_case_age_seconds": "Time since the first event of the oldest open case.",
-    "shroff_case_due_seconds": "Time until the next open case is due; below 0 when it is overdue.",
-}
+PLAIN: Final = dict(  # each one value
+    line.split(" ", 1)
+    for line in """\
+shroff_quarantine_entries Entries in quarantine.
+shroff_labels_waiting Labels whose event has not arrived.
+shroff_outbox_rows Messages in the outbox that have not been sent.
+shroff_stuck_rows Rows that a sink rejected, of all sinks (dead letters).
+shroff_late_events Late events kept without a decision.
+shroff_unrated_amounts Amounts in other currencies that are missing, since no rate was valid.
+shroff_newest_event_age_seconds Time since the newest event, in event time.
+shroff_watermark_beyond_clock_seconds How far the watermark lies after the latest time that an event may have now (the \
+clock and `ahead`); above 0 all events are too late.
+shroff_log_size_bytes Size of the log on disk.
+shroff_log_write_ahead_bytes Size of the write-ahead log of a log in SQLite.
+shroff_disk_free_bytes Free space on the disk of the state folder.
+shroff_disk_size_bytes Size of that disk.
+shroff_snapshot_age_seconds Time since the newest snapshot of the state.
+shroff_backup_age_seconds Time since the newest backup that this machine made.
+shroff_backup_missing_seconds Time since the start of a log in SQLite of which this machine made no backup.
+shroff_unreconciled_summary_events Events by which the summaries of the last day differ from the log. From the 15 \
+minutes before the start of the process on; with `by: event_time`, windows that began after all events of that start.
+shroff_cases_open Cases to work on now: open or claimed, not snoozed or escalated.
+shroff_cases_overdue Open or escalated cases that are overdue.
+shroff_cases_escalated Escalated cases.
+shroff_case_age_seconds Time since the first event of the oldest open case.
+shroff_case_due_seconds Time until the next open case is due; below 0 when it is overdue.""".splitlines()
+)
 
 
 @dataclass(slots=True)

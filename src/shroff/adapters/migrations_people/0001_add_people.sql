@@ -17,7 +17,8 @@ CREATE TABLE IF NOT EXISTS users (
     theme         text,
     factor        {bytes} NOT NULL,
     factor_step   {whole} NOT NULL,
-    recovery      text NOT NULL
+    recovery      text NOT NULL,
+    passkeys      text NOT NULL
 );
 
 CREATE TABLE IF NOT EXISTS sessions (

@@ -39,39 +39,39 @@ _EPOCHS: Final = (  # how many numbers since 1970 are taken, by their size
     (range(10**14, 10**16), "time(left({}, 13))", "microseconds since 1970"),
     (range(10**17, 10**19), "time(left({}, 13))", "nanoseconds since 1970"),
 )
-_WORDS: Final = {  # words of a name, as in `card_no`; those of ids, amounts and labels may also end a longer word
-    "event": r"(^|_)(transaction|trans|trx|txn|tx|payment|pay|order|event|purchase|sale|transfer|insert|psp)",
-    "id": r"(id|uuid|guid)$|(^|_)(ref|reference|number|num|no|nr|key|psp)(_|$)",
-    "time": r"time|date|(^|_)(at|on|ts|dt|when|created|epoch)(_|$)|(^|_)(date|time|datum|fecha)",
-    "other_time": r"birth|dob|expir|update|modif|settle|due|until|valid|since|regist|receiv|upload|process|end(_|$)",
-    "counted": r"(^|_)(time|step|day|hour|minute|week|month|seconds?)$|dt$|elapsed",
-    "type": r"(^|_)(type|event|kind|action|activity)(_(name|type))?$",
-    "amount": r"amount|amt(_|$)|betrag|importe|montant|valor(_|$)",
-    "money": r"(^|_)(total|value|price|sum|paid|gross|cost|spent|money|balance|fee|tax|charge|limit|income)|balance",
-    "not_amount": r"old|new|before|after|avg|mean|limit|fee|tax|count|ratio|balance|rate|score|lat(_|$)|lon",
-    "no_money": r"(^|_)((v|pca?|feature)_?\d+|lat|latitude|lon|long|lng|longitude|age|score|rate|ratio|percent|pct)"
-    r"(_|$)",
-    "currency": r"(^|_)(currency|curr?|ccy)(_|$)|currency",
-    "label": r"fraud|chargeback|(^|_)(label|target|class|is_bad|verdict|laundering|suspicious)(_|$)",
-    "known": r"fraud|chargeback|dispute|laundering",  # what nobody knows when the event comes
-    "card": r"(^|_)(card|cc|pan)(_|$)|card_?(no|num|id|hash)",
-    "account": r"account|acct|iban|(^|_)(acc|konto)(_|$)|name_orig",
-    "customer": r"customer|client|cust(_|$)|user|member|payer|sender|holder_id|(^|_)(nid|party)(_|$)",
-    "merchant": r"merchant|shop|store|vendor|seller|terminal|payee|receiver|recipient|beneficiary|name_dest",
-    "device": r"device|fingerprint|imei",
-    "network": r"(^|_)(ip|ip_?address|ip_?addr)(_|$)",
-    "mail": r"(^|_)e?_?mail(_|$)",
-    "parcel": r"^(?!.*(method|fee|cost|time|date|_at$|_on$)).*(parcel|ship|deliver)",
-    "address": r"^(?!.*(mail|billing)).*address",
-    "login": r"login",
-    "no_key": r"type|group|categ|country|city|zip|gender|code|status|channel|kind|bin(_|$)|brand|balance|network(_|$)|"
-    r"present|entry|job|lang|version|model|currency|year|latitude|longitude|(^|_)population|"
-    r"(^|_)(age|counts?|lat|long?|lng|modes?|os|pop|state)(_|$)",
-    "business": r"merchant|shop|store|vendor|seller|terminal",
-    "written": r"message|memo|comment|descri|subject|plate|passport|(^|_)(notes?|text|tax)(_|$)",
-    "personal": r"(^|_)((first|last|full|given|sur|family)_?name|first|last|name|phone|mobile|street|dob|ssn|"
-    r"birth_?date|date_of_birth|customer_name|holder_name)(_|$)",
-}
+# Words of a name, as in `card_no`; those of ids, amounts and labels may also end a longer word. What is `known` nobody
+# knows when the event comes.
+_WORDS: Final = dict(
+    line.split(" ", 1)
+    for line in r"""
+event (^|_)(transaction|trans|trx|txn|tx|payment|pay|order|event|purchase|sale|transfer|insert|psp)
+id (id|uuid|guid)$|(^|_)(ref|reference|number|num|no|nr|key|psp)(_|$)
+time time|date|(^|_)(at|on|ts|dt|when|created|epoch)(_|$)|(^|_)(date|time|datum|fecha)
+other_time birth|dob|expir|update|modif|settle|due|until|valid|since|regist|receiv|upload|process|end(_|$)
+counted (^|_)(time|step|day|hour|minute|week|month|seconds?)$|dt$|elapsed
+type (^|_)(type|event|kind|action|activity)(_(name|type))?$
+amount amount|amt(_|$)|betrag|importe|montant|valor(_|$)
+money (^|_)(total|value|price|sum|paid|gross|cost|spent|money|balance|fee|tax|charge|limit|income)|balance
+not_amount old|new|before|after|avg|mean|limit|fee|tax|count|ratio|balance|rate|score|lat(_|$)|lon
+no_money (^|_)((v|pca?|feature)_?\d+|lat|latitude|lon|long|lng|longitude|age|score|rate|ratio|percent|pct)(_|$)
+currency (^|_)(currency|curr?|ccy)(_|$)|currency
+label fraud|chargeback|(^|_)(label|target|class|is_bad|verdict|laundering|suspicious)(_|$)
+known fraud|chargeback|dispute|laundering
+card (^|_)(card|cc|pan)(_|$)|card_?(no|num|id|hash)
+account account|acct|iban|(^|_)(acc|konto)(_|$)|name_orig
+customer customer|client|cust(_|$)|user|member|payer|sender|holder_id|(^|_)(nid|party)(_|$)
+merchant merchant|shop|store|vendor|seller|terminal|payee|receiver|recipient|beneficiary|name_dest
+device device|fingerprint|imei
+network (^|_)(ip|ip_?address|ip_?addr)(_|$)
+mail (^|_)e?_?mail(_|$)
+parcel ^(?!.*(method|fee|cost|time|date|_at$|_on$)).*(parcel|ship|deliver)
+address ^(?!.*(mail|billing)).*address
+login login
+no_key type|group|categ|country|city|zip|gender|code|status|channel|kind|bin(_|$)|brand|balance|network(_|$)|present|entry|job|lang|version|model|currency|year|latitude|longitude|(^|_)population|(^|_)(age|counts?|lat|long?|lng|modes?|os|pop|state)(_|$)
+business merchant|shop|store|vendor|seller|terminal
+written message|memo|comment|descri|subject|plate|passport|(^|_)(notes?|text|tax)(_|$)
+personal (^|_)((first|last|full|given|sur|family)_?name|first|last|name|phone|mobile|street|dob|ssn|birth_?date|date_of_birth|customer_name|holder_name)(_|$)""".strip().splitlines()  # noqa: E501
+)
 PERSONS: Final = ("card", "account", "customer", "device", "network", "mail")
 KEYS: Final = ("card", "account", "customer", "merchant", "device", "network", "mail")
 

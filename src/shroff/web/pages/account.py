@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from starlette.responses import Response
 
 from shroff.errors import PausedError, SignInError, UsageError
-from shroff.people import sessions, users
+from shroff.people import passkeys, sessions, users
 from shroff.people.access import Right, Role
 from shroff.people.store import token_hash
 from shroff.web.http.messages import Request
@@ -84,6 +84,7 @@ async def me(
         "opened": await service.in_thread(sessions.open_sessions, service.desk),
         "own": token_hash(signed_in.token),
         "signed_in": signed_in,
+        "passkeys": passkeys.of(signed_in.user) if passkeys.has_library() else None,
         "mistake": mistake,
         "said": "" if mistake else SAID.get(request.query_params.get("said", ""), ""),
         "zone": signed_in.user.zone if zone is None else zone,

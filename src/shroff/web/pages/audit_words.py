@@ -4,48 +4,48 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Any, Final
 
 from shroff.events.event import time_text
 from shroff.web.pages.words import lasting
 
 INSTANT_MS_MIN: Final = 10**11  # of a name in `_ms`: smaller numbers are durations, greater ones times since 1970
-_ACTIONS: Final[Mapping[str, str]] = MappingProxyType(
-    {
-        "backtest.begin": "Start backtest",
-        "change.ask": "Request approval",
-        "change.withdraw": "Withdraw request",
-        "confirmation.answer": "Customer answered",
-        "confirmation.late": "Customer answered late",
-        "event.answered": "Override decision",
-        "flag.judge": "Rate flag",
-        "label.file": "Import labels",
-        "link.make": "Create sign-in link",
-        "model.ask": "Request model change",
-        "personal.erase": "Erase personal data",
-        "personal.export": "Export personal data",
-        "project.apply": "Apply changed files",
-        "rule.silence": "Silence rule",
-        "rule.silence_ask": "Request silence",
-        "rule.silence_drop": "Withdraw silence request",
-        "rule.silence_end": "End silence",
-        "rules.put": "Change rule file",
-        "sign_in.by_factor": "Sign in by second factor",
-        "sign_in.by_oidc": "Sign in by provider",
-        "sign_in.by_password": "Sign in by password",
-        "sign_in.by_link": "Sign in by link",
-        "sign_in.end": "Sign out",
-        "sign_in.pause": "Pause sign-in after failed attempts",
-        "thresholds.apply": "Change thresholds",
-        "user.claims": "Update user from provider",
-        "user.no_role": "Refuse sign-in without a role",
-        "user.password": "Change password",
-        "user.role": "Change role",
-        "user.screen": "Change time zone or theme",
-        "view.put": "Save filter",
-        "view.remove": "Delete filter",
-    }
+_ACTIONS: Final[Mapping[str, str]] = dict(
+    line.split(" ", 1)
+    for line in """\
+backtest.begin Start backtest
+change.ask Request approval
+change.withdraw Withdraw request
+confirmation.answer Customer answered
+confirmation.late Customer answered late
+event.answered Override decision
+flag.judge Rate flag
+label.file Import labels
+link.make Create sign-in link
+model.ask Request model change
+personal.erase Erase personal data
+personal.export Export personal data
+project.apply Apply changed files
+rule.silence Silence rule
+rule.silence_ask Request silence
+rule.silence_drop Withdraw silence request
+rule.silence_end End silence
+rules.put Change rule file
+sign_in.by_factor Sign in by second factor
+sign_in.by_oidc Sign in by provider
+sign_in.by_passkey Sign in by passkey
+sign_in.by_password Sign in by password
+sign_in.by_link Sign in by link
+sign_in.end Sign out
+sign_in.pause Pause sign-in after failed attempts
+thresholds.apply Change thresholds
+user.claims Update user from provider
+user.no_role Refuse sign-in without a role
+user.password Change password
+user.role Change role
+user.screen Change time zone or theme
+view.put Save filter
+view.remove Delete filter""".splitlines()
 )
 _TAGS: Final = frozenset({"draft", "file_tag"})  # stand for a text whose changed lines are beside them
 _DIGEST: Final = re.compile(r"[0-9a-f]{32,}\Z")  # of a text: enough of it to tell two apart

@@ -8,9 +8,10 @@ from urllib.parse import quote, urlsplit
 from starlette.responses import Response
 
 from shroff.errors import PausedError, SignInError, TransientError, UsageError
-from shroff.people import factors, links, oidc, sessions
+from shroff.people import factors, links, oidc, passkeys, sessions
 from shroff.people.access import network_of
 from shroff.people.sessions import SignedIn
+from shroff.web.http.address import origin_of
 from shroff.web.http.authentication import COOKIE
 from shroff.web.http.messages import NOTHING, Form, Request
 from shroff.web.http.problems import ProblemError
@@ -90,6 +91,22 @@ async def use_factor(service: Service, request: Request) -> Response:
         shown.headers["set-cookie"] = response.headers["set-cookie"]
         return shown
     return response
+
+
+async def use_passkey(service: Service, request: Request) -> Response:
+    """Begin with a passkey, and take what the browser made of it: to sign in; signed in, to add or remove one."""
+    service.address.check_origin(request)
+    form, desk, sender = await request.form(), service.desk, request.address
+    back, origin = oidc.back_of(form["back"]), origin_of(service.address.of(request))
+    tokens = [request.cookies.get(name, "") for name in (COOKIE, VISIT)]
+    try:
+        found = await service.signing.run(network_of(sender), passkeys.take, desk, origin, *tokens, form, sender)
+    except (SignInError, UsageError, ProblemError) as error:
+        return alone("passkey.html", getattr(error, "status", 403), begun=None, back=back, mistake=sentence(str(error)))
+    if isinstance(found, SignedIn):
+        return let_in(service, request, found, back)
+    page = alone("passkey.html", begun=found, back=back, mistake="")
+    return _with_cookie(service, request, page, VISIT, found[0], passkeys.LASTS_MS // 1_000)
 
 
 async def sign_out(service: Service, request: Request) -> Response:
@@ -208,7 +225,15 @@ def _login(service: Service, back: str, name: str = "", mistake: str = "", statu
     told = ENDED if back != FIRST and not mistake else ""
     shown = {"back": back, "name": name, "mistake": mistake, "told": told}
     passwords = service.desk.settings.has_passwords
-    return alone("login.html", status, has_provider=provider is not None, provider=host, passwords=passwords, **shown)
+    return alone(
+        "login.html",
+        status,
+        has_provider=provider is not None,
+        provider=host,
+        passwords=passwords,
+        passkeys=passkeys.has_library(),
+        **shown,
+    )
 
 
 def let_in(service: Service, request: Request, found: SignedIn, back: str) -> Response:
@@ -237,6 +262,7 @@ ROUTES: Final = (
     Route("POST", "/login", None, sign_in),
     Route("GET", FACTOR, None, show_factor),
     Route("POST", FACTOR, None, use_factor),
+    Route("POST", "/login/passkey", None, use_passkey),
     Route("POST", "/login/out", None, sign_out),
     Route("GET", f"{links.PATH}{{token}}", None, show_link),
     Route("POST", f"{links.PATH}{{token}}", None, use_link),

@@ -1,0 +1,154 @@
+"""Passkeys (WebAuthn, by py_webauthn): a key of the user's device signs in, and is both factors.
+
+A challenge is of one browser and its session, lasts five minutes, and is used once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from importlib.util import find_spec
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import msgspec
+
+from shroff.errors import SignInError, UsageError
+from shroff.people import throttle
+from shroff.people.audit import Act
+from shroff.people.factors import GONE, show_again
+from shroff.people.sessions import SignedIn, held, open_session
+from shroff.people.sql import Change, PeopleQueries
+from shroff.people.store import Desk, User, Visit, token_hash
+from shroff.people.users import as_who, check_here
+
+LASTS_MS: Final = 300_000
+KEYS_MAX: Final = 10
+WRONG: Final = "this passkey was not accepted. Try again, or sign in another way"
+
+
+class Passkey(msgspec.Struct, frozen=True):
+    """A passkey of a user: its id in base64url, its public key, and how often its device says that it was used."""
+
+    id: str
+    name: str
+    key: bytes
+    count: int
+    used_at_ms: int
+
+
+def has_library() -> bool:
+    """Whether the extra is installed."""
+    return find_spec("webauthn") is not None
+
+
+def of(user: User) -> list[Passkey]:
+    """The passkeys of a user."""
+    return msgspec.json.decode(user.passkeys, type=list[Passkey])
+
+
+def take(
+    desk: Desk, origin: str, session: str, token: str, given: Mapping[str, str], address: str
+) -> SignedIn | tuple[str, str, User | None]:
+    """Take a form of a browser: one's own passkey is removed or made, or one signs in. A new session is open then.
+
+    Gives a challenge first: the token by which it comes back, its text, and for whom a passkey is made.
+
+    Args:
+        origin: The address of the service, as browsers say it.
+        token: Of the challenge that is answered.
+        given: `credential`, what the browser made of a challenge; else the `name` of a passkey to make, or the `id` of
+            one to remove, both with `code` or `password` shown again; nothing of it to sign in.
+
+    Raises: PausedError; SignInError; UsageError.
+    """
+    if not has_library():
+        raise UsageError("passkeys need the extra 'passkeys': pip install 'shroff[passkeys]'.")
+    if credential := given["credential"]:
+        return _finished(desk, origin, token, session, credential, address)
+    user, id_, name = None, given["id"], given["name"]
+    if id_ or name:
+        with desk.store.look() as look:
+            user = _mine(desk, look, session)
+        show_again(desk, user.name, given["code"], given["password"])
+        if not id_ and len(of(user)) >= KEYS_MAX:
+            raise UsageError(f"a user has {KEYS_MAX} passkeys at most. Remove one.")
+    with desk.store.change() as change:
+        if id_:
+            user = _mine(desk, change, session)
+            return _opened(desk, change, user, _others(user, id_), session, address, "passkey.remove")
+        token, text, state = desk.token(), desk.token(), token_hash(session).hex()
+        change.put(Visit(token_hash(token), state, text, "", name[:100], desk.now_ms() + LASTS_MS))
+    return token, text, user
+
+
+def _finished(desk: Desk, origin: str, token: str, session: str, credential: str, address: str) -> SignedIn:
+    import webauthn
+    from webauthn.helpers import bytes_to_base64url, exceptions, parse_authentication_credential_json
+
+    with desk.store.change() as change:
+        visit = change.take(Visit, token_hash(token))
+    if visit is None or desk.now_ms() >= visit.ends_at_ms or visit.state != token_hash(session).hex():
+        raise SignInError(GONE)
+    counted = f"?passkey {address}"
+    throttle.begin(desk, counted, address)
+    asked: dict[str, Any] = {
+        "credential": credential,
+        "expected_challenge": visit.nonce.encode(),
+        "expected_rp_id": urlsplit(origin).hostname,
+        "expected_origin": origin,
+        "require_user_verification": True,
+    }
+    with desk.store.change() as change:
+        try:
+            if visit.back:
+                user, now_ms = _mine(desk, change, session), desk.now_ms()
+                made = webauthn.verify_registration_response(**asked)
+                id_ = bytes_to_base64url(made.credential_id)
+                new = Passkey(id_, visit.back, made.credential_public_key, made.sign_count, now_ms)
+            else:
+                user, old = _owner(change, parse_authentication_credential_json(credential).id)
+                asked |= {"credential_public_key": old.key, "credential_current_sign_count": old.count}
+                count = webauthn.verify_authentication_response(**asked).new_sign_count
+                new = msgspec.structs.replace(old, count=count, used_at_ms=desk.now_ms())
+        except (exceptions.WebAuthnException, ValueError):
+            raise SignInError(WRONG) from None
+        throttle.succeed(change, counted, address)
+        return _opened(
+            desk, change, user, [*_others(user, new.id), new], session, address, "passkey.add" if visit.back else ""
+        )
+
+
+def _mine(desk: Desk, look: PeopleQueries, session: str) -> User:
+    """The signed-in user. Raises: SignInError; UsageError for a user of the OpenID provider."""
+    found = held(desk, look, session)
+    if found is None or found[0].is_half:
+        raise SignInError(GONE)
+    check_here(found[1], "passkey")
+    return found[1]
+
+
+def _others(user: User, id: str) -> list[Passkey]:
+    return [key for key in of(user) if key.id != id]
+
+
+def _owner(change: Change, id: str) -> tuple[User, Passkey]:
+    """Whose passkey has this id. Raises: SignInError."""
+    for user in change.users():
+        for key in of(user):
+            if key.id == id and not user.is_disabled:
+                return user, key
+    raise SignInError(WRONG)
+
+
+def _opened(
+    desk: Desk, change: Change, before: User, keys: list[Passkey], session: str, address: str, action: str
+) -> SignedIn:
+    """A session of a user who has these passkeys now; with an action, all that was opened before ends."""
+    user = replace(before, passkeys=msgspec.json.encode(keys).decode())
+    if action:
+        user = replace(user, stamp=user.stamp + 1)
+        change.end_sessions(user.number)
+        names = ([key.name for key in of(seen)] for seen in (before, user))
+        change.audit(Act(as_who(user), action, f"user {user.name}", *names), desk.now_ms())
+    return open_session(desk, change, user, address, session, by="passkey", is_proven=user.has_second_factor)
