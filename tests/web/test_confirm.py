@@ -186,7 +186,7 @@ def test_what_is_no_answer_asks_again(tmp_path, body):
         found = await browser.send("POST", path, body, {"content-type": "application/x-www-form-urlencoded"})
         assert found.status == 400
         assert "Was this you?" in says(found)
-        assert (await browser.send("POST", path, b"answer=no" + b"&x" * 900, {})).status == 413
+        assert (await browser.send("POST", path, b"answer=no" + b"&x" * 2_100, {})).status == 413
         assert await settled(asks) == []
 
     run(bank, steps)

@@ -147,6 +147,34 @@ class SentLetters(ProjectPart):
         with self._notice_files.told() as store, store.look() as look:
             return look.questions_about([event])
 
+    def link(self, name: str) -> tuple[str, Question]:
+        """Make the link to the reasons of a decision, as the customer sees them. Raises: UsageError."""
+        from secrets import token_bytes
+
+        from shroff.app.notices import NoticeViews
+        from shroff.notices.facts import Facts
+        from shroff.notices.questions import ID_BYTES, PATH, token_of
+        from shroff.notices.store import Question
+
+        services = NoticeViews(self._context).services()
+        fits = [
+            notice for notice in services.notices.values() if notice.reasons and notice.event == name.partition("/")[0]
+        ]
+        with self._log.reading() as log:
+            told = Facts(services.definitions).told(log, name)
+        if told is None or not told.receipt:
+            raise UsageError(f"{name!r} is no decision. Name an event as payment/p-1.")
+        if not fits:
+            raise UsageError(
+                f"no notice has texts for customers of {told.type}: write 'reasons' into notices/why.yaml."
+            )
+        now_ms = self._context.now_ms()
+        ids, nobody = token_bytes(ID_BYTES).hex(), token_bytes(32)  # erased with the person, which ends the link
+        question = Question(ids, "", fits[0].name, name, told.receipt, nobody, now_ms, now_ms + fits[0].lasts_ms)
+        with self._notice_files.told() as store, store.change() as change:
+            change.put_question(question)
+        return services.sender.url.rstrip("/") + PATH + token_of(services.key, question), question
+
     def look_at_server(self) -> Finding:
         """Check for `doctor` that the mail server answers and accepts the account. Raises: as `Mailer.send`."""
         from shroff.monitoring.doctor import OK, Finding
@@ -183,7 +211,7 @@ class SentLetters(ProjectPart):
                 asked = look.questions_about(events)
             ids = [
                 *letters,
-                *(question.letter for question in asked),
+                *(question.letter for question in asked if question.letter),
                 *map(preview_id, self._notice_files.declared),
             ]
             files = kept_of(self._paths.mail, ids)

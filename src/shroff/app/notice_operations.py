@@ -450,3 +450,38 @@ def list_questions(letters: SentLetters, request: ListQuestions) -> Questions:
             for question in letters.questions(f"{request.event}/{request.id}")
         ]
     )
+
+
+class LinkReasons(OperationRequest["ReasonsLink"]):
+    """The decision.
+
+    Args:
+        event: Its event, as payment/p-1.
+    """
+
+    event: str
+
+
+class ReasonsLink(OperationAnswer):
+    """The link, and until when it shows the reasons."""
+
+    link: str
+    until: TimeText
+
+    def text(self) -> str:
+        return self.link
+
+
+@operation("why", right="send:notices", http="POST /notices/why", body_bytes_max=BODY_BYTES_MAX, audit="notice.link")
+def link_reasons(letters: SentLetters, record: Record, request: LinkReasons) -> ReasonsLink:
+    """Make a link for the customer to a page with the reasons of a decision, where they can say that it is wrong.
+
+    The page names no rule, feature or threshold; its texts are `reasons` of a notice. Whoever has the link can use it.
+    "This is wrong" opens a case, and its answer by an analyst is on the page, in a notice, and a label.
+
+    Examples:
+        shroff why payment/p-1
+    """
+    link, question = letters.link(request.event)
+    record(request.event, after={"until": time_text(question.ends_ms)})
+    return ReasonsLink(link=link, until=time_text(question.ends_ms))

@@ -276,7 +276,12 @@ def export_person(project: Project, record: Record, progress: ProgressSteps, req
         ],
         "messages": messages,
         "questions": [
-            {"event": question.event, "asked": time_text(question.made_ms), "answer": question.answer or None}
+            {
+                "event": question.event,
+                "asked": time_text(question.made_ms),
+                "answer": question.answer or None,
+                "words": question.words or None,
+            }
             for question in questions
         ],
     }

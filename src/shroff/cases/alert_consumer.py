@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
 from shroff.cases.alert_groups import gather
-from shroff.cases.alert_rules import NOT_THEM, AlertRules, RecentDecisions
+from shroff.cases.alert_rules import AlertRules, RecentDecisions, said_by
 from shroff.cases.case import SNOOZED, Alert, Case
 from shroff.cases.case_history import past_of
 from shroff.cases.label_effects import followed, write_labels
@@ -77,7 +77,13 @@ def take_in(
     said_ms = {label.seq: label.known_ms for label in labels}  # a customer's "no" is news of when it was said
     opened = [_opening(case, first[case.number], said_ms) for case in gathered.new if case.rule != SAMPLED]
     again = [
-        Opening(reopening.case.number, reopening.label.seq, reopening.label.known_ms, reopening.label.event, NOT_THEM)
+        Opening(
+            reopening.case.number,
+            reopening.label.seq,
+            reopening.label.known_ms,
+            reopening.label.event,
+            said_by(reopening.label),
+        )
         for reopening in reopened
     ]
     return [*opened, *again]

@@ -38,6 +38,7 @@ from shroff.streams.log_columns import DecisionColumns
 
 TOLD: Final = "analysts"  # whom a rule names under `notify` to raise an alert
 NOT_THEM: Final = "the customer says that it was not them"
+APPEALED: Final = "the customer says that the decision is wrong"
 AT_ONCE: Final = 500  # events whose decisions are read together
 RECENT: Final = 4_096  # decisions that are remembered: 2 to 3 KB each
 _NAMES_ALONE: Final = ("lists/", "tables/")  # files of which mostly no alert is made, though definitions name them
@@ -154,6 +155,11 @@ def _version(files: Mapping[str, str], read: ReadOnce) -> _Version:
     return _Version(definitions, records, KeyFinder(definitions, records), rules)
 
 
+def said_by(label: FeedLabel) -> str:
+    """What a customer says with a label that needs review."""
+    return NOT_THEM if label.verdict == FRAUD else APPEALED
+
+
 class AlertRules:
     """Raises the alerts of one log.
 
@@ -217,7 +223,7 @@ class AlertRules:
         return {f"{record.type}/{record.id}": record for record in found}
 
     def _denied(self, label: FeedLabel, record: Record, before: VerdictInForce | None) -> Alert | None:
-        if before is not None and before.verdict == FRAUD and before.source != CUSTOMER:
+        if before is not None and before.verdict == label.verdict == FRAUD and before.source != CUSTOMER:
             return None
         version = self._versions.at(record.seq)
         event = version.records.decode(record)
@@ -320,7 +326,7 @@ class _Made:
         base, decided = self._base()
         whose = self._whose(self.event.type, self._rules(decided))
         due_ms = base.due_ms if base.due_ms > label.known_ms else label.known_ms + self.settings.within_ms
-        return replace(_about(base, whose, (), "", NOT_THEM), seq=label.seq, due_ms=due_ms)
+        return replace(_about(base, whose, (), "", said_by(label)), seq=label.seq, due_ms=due_ms)
 
     def _base(self) -> tuple[Alert, _Decided]:
         """The alert before anybody says whom it is about and why, and the decision, empty without one."""

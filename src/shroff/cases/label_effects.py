@@ -150,7 +150,7 @@ def _denied(alerts: Sequence[Alert], label: FeedLabel, denied: dict[int, list[Fe
     fraud, the newest one wants an answer again. `denied` gets the denial for each case that is to show it.
     """
     waiting = [alert for alert in alerts if not alert.verdict]
-    if not waiting and any(alert.verdict == FRAUD for alert in alerts):
+    if not waiting and label.verdict == FRAUD and any(alert.verdict == FRAUD for alert in alerts):
         return list(alerts)
     if not waiting:
         newest = max(alerts, key=lambda alert: alert.place)

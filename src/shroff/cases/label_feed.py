@@ -32,8 +32,8 @@ class FeedLabel:
 
     @property
     def is_denial(self) -> bool:
-        """Whether a customer says that it was not them."""
-        return self.source == CUSTOMER and self.verdict == FRAUD
+        """Whether a customer says that it was not them, or that the decision is wrong (`unclear`)."""
+        return self.source == CUSTOMER and self.verdict in {FRAUD, "unclear"}
 
     @property
     def standing(self) -> VerdictInForce:

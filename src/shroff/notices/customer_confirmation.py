@@ -4,19 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import field
+from dataclasses import field, replace
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Final
 
+from shroff.cases.label_feed import heard
 from shroff.log.flags import verdicts
+from shroff.notices.definitions import Notice
 from shroff.notices.facts import Facts, NoticeEvent
-from shroff.notices.questions import Effect, LinkedQuestion, State, answer, label_of, look_up
+from shroff.notices.questions import (
+    OVERTURNED,
+    SHROFF,
+    SOURCE,
+    WRONG,
+    Effect,
+    LinkedQuestion,
+    State,
+    answer,
+    label_of,
+    look_up,
+)
 from shroff.notices.services import NoticeServices
 from shroff.notices.store import Question
 from shroff.notices.texts.letters import Letters
 from shroff.notices.texts.localization import until_text
 from shroff.notices.texts.words import LANGUAGES, WORDS
 from shroff.notices.triggers import answered
+from shroff.people.audit import Act
 from shroff.project.definitions import Definitions
 from shroff.runtime.values import frozen
 from shroff.streams.log import Log, LogReader
@@ -30,7 +44,9 @@ GENUINE: Final = "genuine"
 
 @frozen
 class Page:
-    """A page for a customer: `kind` is question, or the end that it is: no, yes, again, late, forged."""
+    """A page for a customer: `kind` is question or why, or the end that it is: no, yes, again, late, forged; of an
+    appeal wrong, appealed, upheld, overturned.
+    """
 
     kind: str
     values: Mapping[str, Any] = field(default_factory=dict)
@@ -56,13 +72,19 @@ class Confirming:
         found = look_up(store, services.key, token, services.now_ms())
         return self._shown(services, found, language)
 
-    def answer(self, token: str, said: str, language: str = "") -> Page:
-        """Answer by a link, once; gives the page that comes of it."""
+    def answer(self, token: str, said: str, language: str = "", words: str = "") -> Page:
+        """Answer by a link, once; gives the page that comes of it. `words` are the customer's, with an appeal."""
         services, store = self._at_hand()
         found = answer(
-            store, services.key, token, said, services.now_ms(), lambda question: self._effect(services, question)
+            store,
+            services.key,
+            token,
+            said,
+            services.now_ms(),
+            lambda question: self._effect(services, question),
+            words,
         )
-        return self._shown(services, found, language, is_new=True)
+        return self._shown(services, found, language, is_new=bool(found.question.answer))
 
     def asked(self, token: str) -> tuple[str, str]:
         """State of a link's question, for staff: `yes`, `no`, `open` or `ended`; and the event that it is about. Both
@@ -122,10 +144,14 @@ class Confirming:
         if found.state is State.ENDED or notice is None or told is None:
             return Page("late", values)
         if found.state is State.ANSWERED:
-            return Page("again", values | {"when": until_text(question.answered_ms, zone, values["language"])})
+            again = "again" if not question.is_why else "appealed" if question.answer == WRONG else question.answer
+            return Page(again, values | {"when": until_text(question.answered_ms, zone, values["language"])})
         if is_new:
             return Page(question.answer, values)
-        return Page("question", values | letters.question_values(notice, told, question, values["language"]))
+        values |= letters.question_values(notice, told, question, values["language"])
+        if question.is_why:
+            return Page("why", values | {"reasons": reasons_in(notice, told, values["language"]), "told": told})
+        return Page("question", values)
 
     def _common(self, services: NoticeServices, language: str) -> dict[str, Any]:
         sender = services.sender
@@ -149,6 +175,35 @@ def is_released_by_yes(log: LogReader, definitions: Definitions, facts: Facts, t
         return False
     known = verdicts(log, after=told.seq).get(told.name)
     return known is None or known.verdict == GENUINE
+
+
+def reasons_in(notice: Notice, told: NoticeEvent, language: str) -> list[str]:
+    """The texts for a customer of what a decision was made for, each once; the language's own where none is written."""
+    other = notice.reasons.get(("default", language), WORDS[language]["why_default"])
+    return list(dict.fromkeys(notice.reasons.get((code, language), other) for code, _ in told.reasons)) or [other]
+
+
+def settle_appeals(services: NoticeServices, store: NoticeStore, log: LogReader, after: int) -> int:
+    """Close appeals by the labels behind a place of the log, with their notifications; gives the place read to.
+
+    The first label after an appeal, from anybody but the customer, decides it: genuine overturns, fraud upholds.
+    """
+    upto = log.last_seq()
+    with store.look() as look:
+        open_ = {question.event: question for question in look.appeals()}
+    for label in heard(log, after, upto) if open_ else ():
+        appeal, end = open_.get(label.event), OVERTURNED.get(label.verdict)
+        if appeal is None or end is None or label.source == SOURCE or label.known_ms < appeal.answered_ms:
+            continue
+        del open_[label.event]
+        with store.change() as change:
+            now = change.question(appeal.id)
+            if now is not None and now.answer == WRONG:
+                decided, now_ms = replace(now, answer=end), services.now_ms()
+                change.put_question(decided)
+                change.people.audit(Act(SHROFF, "appeal.decide", now.event, None, {"appeal": end}), now_ms)
+                change.add_dues(answered(services.notices, decided, now_ms))
+    return upto
 
 
 def _language(letters: Letters, question: Question, told: NoticeEvent | None, services: NoticeServices) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import field
 from datetime import date
@@ -21,6 +22,7 @@ from shroff.language.yaml.text import Mapping as YamlMapping
 from shroff.language.yaml.text import Node, Scalar
 from shroff.notices.added_reports import added_reports
 from shroff.notices.keys import NOTICE
+from shroff.notices.texts.words import LANGUAGES
 from shroff.people.addresses import is_address
 from shroff.project.definitions import Definitions
 from shroff.runtime.values import FrozenStruct, frozen
@@ -28,6 +30,7 @@ from shroff.streams.settings import ALONE
 
 FOLDER: Final = "notices/"
 ENDING: Final = ".yaml"
+_WORD: Final = re.compile(r"\d+|[a-z_][\w.]*\w")
 DONE: Final = ("sent", "refused")  # what becomes of a message of another notice
 OF_EVENTS: Final = frozenset({"flag", "decision", "answer", "case", *DONE})  # what these tell of is an event
 RECEIPT: Final = "receipt"  # the text of a mail to whom the event names, where nothing is asked
@@ -84,6 +87,7 @@ class Notice:
     file: str = ALONE
     document: Mapping[str, Expression] = field(default_factory=dict)
     show: Mapping[str, Expression] = field(default_factory=dict)
+    reasons: Mapping[tuple[str, str], str] = field(default_factory=dict)  # for customers, by rule and language
     asks: bool = False
     lasts_ms: int = DAY_MS
     digest_ms: int = 0
@@ -171,7 +175,13 @@ def _hold_against_rules(
     found: Mapping[str, Notice], definitions: Definitions, problems: list[Problem], warnings: list[Problem]
 ) -> None:
     """Say where a rule tells nobody, or of another event than its notice reads."""
+    texts = [notice.reasons.keys() for notice in found.values() if notice.reasons]
     for rule in definitions.rules:
+        if texts and rule.effect in {"challenge", "review", "decline"} and rule.place is not None:
+            codes = {(code, language) for keys in texts for code, language in keys}
+            if lacking := [language for language in LANGUAGES if (rule.id, language) not in codes]:
+                words = f"rule {rule.id} has no text for customers in {' and '.join(lacking)}."
+                rule.place.report(warnings, words, "Write it under 'reasons' of the notice; else they get the default.")
         notice = found.get(rule.notify or "")
         if rule.notify in _UNNAMED and notice is None and rule.place is not None:
             whom, hint = _UNNAMED[rule.notify]
@@ -228,7 +238,7 @@ class _Loader:
             self._event,
             frozenset(plain.get("outcomes", ())),
             frozenset(plain.get("of", ())),
-            frozenset(plain.get("answers", ("yes", "no"))),
+            frozenset(plain.get("answers", ("upheld", "overturned") if "reasons" in plain else ("yes", "no"))),
             self._expression(tree.get("when"), "when", is_condition=True),
             parse_duration(plain.get("within", "1d")),
             self._to(tree.get("to"), plain.get("to")),
@@ -239,6 +249,7 @@ class _Loader:
             plain.get("file", ALONE),
             self._expressions(tree.get("document"), "document"),
             self._expressions(tree.get("show"), "show") or self._amount(),
+            reasons=self._reasons(tree.get("reasons"), plain.get("reasons", {})),
             asks=plain.get("ask") == "true",
             lasts_ms=parse_duration(plain.get("lasts", "1d")),
             digest_ms=parse_duration(plain["digest"]) if "digest" in plain else 0,
@@ -332,6 +343,21 @@ class _Loader:
                 node.report(self._problems, f"{address!r} is not a mail address.")
         return To(addresses)
 
+    def _reasons(self, node: Node | None, plain: Mapping[str, Mapping[str, str]]) -> dict[tuple[str, str], str]:
+        """Texts for customers, which tell nobody how to pass the rules."""
+        rules = [rule.id for rule in self._definitions.rules]
+        secret = {name for name in (*rules, *self._definitions.features) if not name.isalpha()}
+        if node is None:
+            return {}
+        for code, texts in plain.items():
+            if code != "default" and code not in rules:
+                node.report(self._problems, f"reasons: {code!r} is no rule.", nearest(code, rules))
+            for language, text in texts.items():
+                if found := next((word for word in _WORD.findall(text) if word in secret or word.isdecimal()), ""):
+                    words = f"reasons.{code}.{language} names {found!r}, a rule, a feature or a number."
+                    node.report(self._problems, words, "Say it in the customer's words, without it.")
+        return {(code, language): text for code, texts in plain.items() for language, text in texts.items()}
+
     # ---- the rest
 
     def _quiet(self, node: Node | None, plain: Mapping[str, str]) -> Quiet:
@@ -378,6 +404,8 @@ def _misfits(notice: Notice) -> Iterable[tuple[str, str]]:
         yield next(key for key in keys if notice.place.get(key) is not None), words
     if notice.days > 1 and (notice.on != "report" or notice.added):
         yield "every", "'every: week' is for reports of decisions: write 'on: report', without figures or funnels."
+    if notice.reasons and (notice.on != "answer" or not notice.event):
+        yield "reasons", "'reasons' needs 'on: answer', and the event type whose decisions they explain."
     if notice.asks and notice.on not in {"flag", "decision"}:
         yield "ask", "'ask' needs 'on: flag' or 'on: decision'."
     if notice.asks and notice.to.of_event is None:

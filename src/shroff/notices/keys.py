@@ -106,7 +106,8 @@ NOTICE: Final = mapping_shape(
     of: Only messages of these notices. For `on: sent` and `on: refused`.
         Default: all notices by mail
         Example: [customer]
-    answers: Only these answers.
+    answers: Only these answers. Of an appeal they are `wrong` (it was made), `upheld` and `overturned`.
+        Default: [yes, no]; with `reasons`, [upheld, overturned]
         Example: [no]
     when: Only if this is true: an expression over the event and its features, without aggregates.
         Example: this.amount >= 50
@@ -140,6 +141,9 @@ NOTICE: Final = mapping_shape(
     ask: true: the mail asks the recipient "Was this you?", with a link that can be answered once.
         Default: false
         Example: true
+    reasons: Texts for the customer by rule and language, for the page of `shroff why`, and `default` for all others.
+        They name no rule, feature or number. The notice itself says how an appeal ended: `on: answer`.
+        Example: { card_testing: { en: "There were many small payments within a short time." } }
     lasts: How long the link is valid.
         Default: 1d
         Example: 3d
@@ -170,7 +174,7 @@ NOTICE: Final = mapping_shape(
     event=NAME,
     outcomes=Many("outcomes", choice(*OUTCOMES)),
     of=Many("notices", NAME),
-    answers=Many("answers", choice("yes", "no")),
+    answers=Many("answers", choice("yes", "no", "wrong", "upheld", "overturned")),
     when=EXPRESSION,
     within=DURATION,
     to=TO,
@@ -183,6 +187,9 @@ NOTICE: Final = mapping_shape(
     document=own_names("names with expressions", EXPRESSION, pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,99}$"),
     show=own_names("names with expressions", EXPRESSION),
     ask=SWITCH,
+    reasons=own_names(
+        "texts by rule", mapping_shape("texts by language\n\nen: English text.\nde: German text.", en=ANY, de=ANY)
+    ),
     lasts=DURATION,
     digest=DURATION,
     limit=LIMIT,

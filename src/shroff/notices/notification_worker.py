@@ -15,6 +15,7 @@ from threading import Event, Lock, Thread
 from typing import TYPE_CHECKING, Final
 
 from shroff.errors import ShroffError
+from shroff.notices.customer_confirmation import settle_appeals
 from shroff.notices.facts import Facts
 from shroff.notices.notification_routes import plan
 from shroff.notices.outgoing_mail import Away, Sending
@@ -71,7 +72,7 @@ class NoticeWorker:
         self._trouble: Trouble | None = None
         self._away: Away | None = None
         self._look_s = self._sweep_s = self._store_s = self._not_before_s = 0.0
-        self._waiting = 0
+        self._waiting = self._appeals_seq = 0
         self.end_s = END_S  # how long an end may take
 
     # ---- for the log's thread
@@ -141,6 +142,7 @@ class NoticeWorker:
         self._services.follow(log)
         self._facts = self._facts.of(self._services.definitions)
         self._watch(store, log)
+        self._appeals_seq = settle_appeals(self._services, store, log, self._appeals_seq)
         planned = plan(self._services, self._facts, store, log, self._services.now_ms())
         if self._sending is None:
             self._sending = Sending(self._services, store, log)

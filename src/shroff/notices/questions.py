@@ -29,13 +29,18 @@ if TYPE_CHECKING:
 
 PATH: Final = "/confirm/"  # the token behind it
 ID_BYTES: Final = 16
-ANSWERS: Final = ("yes", "no")
-VERDICTS: Final = {"yes": "genuine", "no": "fraud"}
+WRONG: Final = "wrong"  # a customer's appeal against the decision
+ANSWERS: Final = ("yes", "no", WRONG)
+OVERTURNED: Final = {"genuine": "overturned", "fraud": "upheld"}  # an appeal, by the analyst's verdict
+VERDICTS: Final = {"yes": "genuine", "no": "fraud"} | dict.fromkeys((WRONG, *OVERTURNED.values()), "unclear")
+WORDS_MAX: Final = 300  # characters of an appeal
 SOURCE: Final = "customer"
 _TOKEN: Final = re.compile(r"[A-Za-z0-9_-]{64}")  # 48 bytes
 _FORM: Final = "shroff question 1"  # is part of each signature, so that another form is never taken for this one
 _NOBODY: Final = Question("", "", "", "", "", NO_ONE, 0, 0)
 CUSTOMER: Final = Who("program", "customer", "a customer", Role.VIEWER, RIGHTS[Role.VIEWER] - RIGHTS[Role.VIEWER])
+
+SHROFF: Final = Who("program", "shroff", "shroff", Role.SERVICE, RIGHTS[Role.SERVICE])
 
 
 class State(StrEnum):
@@ -102,7 +107,13 @@ class Effect:
 
 
 def answer(
-    store: NoticeStore, key: bytes, token: str, said: str, now_ms: int, effect: Callable[[Question], Effect]
+    store: NoticeStore,
+    key: bytes,
+    token: str,
+    said: str,
+    now_ms: int,
+    effect: Callable[[Question], Effect],
+    words: str = "",
 ) -> LinkedQuestion:
     """Answer a question, once. One transaction has the answer, the request to the log to take its label, the record of
     who did what, and its notification: a kill leaves all of that or nothing.
@@ -117,9 +128,9 @@ def answer(
     found, parts = look_up(store, key, token, now_ms), _parts(token)
     if found.state is State.ENDED:
         _note_late(store, found.question, said, now_ms)
-    if found.state is not State.OPEN or parts is None:
+    if found.state is not State.OPEN or parts is None or found.question.is_why != (said == WRONG):
         return found
-    answered = replace(found.question, answer=said, answered_ms=now_ms)
+    answered = replace(found.question, answer=said, answered_ms=now_ms, words=words[:WORDS_MAX])
     does = effect(answered)
     answered = replace(answered, is_released=does.is_released)
     with store.change() as change:
@@ -147,12 +158,12 @@ def _note_late(store: NoticeStore, question: Question, said: str, now_ms: int) -
 
 def label_of(question: Question) -> bytes:
     """The label of an answer: weak, since a customer may err, and another reader of the mail may lie."""
-    words = "the customer says that it was " + ("not them" if question.answer == "no" else "them")
+    was = {"yes": "it was them", "no": "it was not them", WRONG: "the decision is wrong"}[question.answer]
     label = {
         "event": question.event,
         "verdict": VERDICTS[question.answer],
         "source": SOURCE,
         "known_at": time_text(question.answered_ms),
-        "reason": words,
+        "reason": f"the customer says that {was}",
     }
     return to_json(label)

@@ -26,7 +26,7 @@ from shroff.people.sql import Change as PeopleChange
 from shroff.people.sql import SchemaPart, scripted, tables_of
 from shroff.people.store import PeopleStore
 
-VERSION: Final = 1  # of the tables: the number of the last script
+VERSION: Final = 2  # of the tables: the number of the last script
 _KEYS_MAX: Final = 200  # in one statement
 _COLUMNS: Final[Mapping[str, str]] = MappingProxyType(
     {  # as people/tables.py has them
@@ -34,7 +34,7 @@ _COLUMNS: Final[Mapping[str, str]] = MappingProxyType(
         "notice_letters": "id:t notice:t rule:t who:h made_ms:i due_ms:i dues:t state:t attempts:i doubts:i "
         "claimed_ms:i done_ms:i reason:t shown:t",
         "notice_questions": "id:t letter:t notice:t event:t receipt:t who:h made_ms:i ends_ms:i answer:t "
-        "answered_ms:i is_released:i",
+        "answered_ms:i is_released:i words:t",
     }
 )
 
@@ -195,12 +195,17 @@ class NoticeLook:
     def asked_between(self, start_ms: int, end_ms: int, now_ms: int) -> QuestionCounts:
         """Results so far of the questions asked in [start, end)."""
         table = self._questions
-        asked = and_(table.c.made_ms >= start_ms, table.c.made_ms < end_ms)
+        asked = and_(table.c.made_ms >= start_ms, table.c.made_ms < end_ms, table.c.letter != "")
         by_answer = select(table.c.answer, func.count()).where(asked).group_by(table.c.answer)
         counts = {str(answer): int(count) for answer, count in self._connection.execute(by_answer)}
         over = select(func.count()).select_from(table).where(asked, table.c.answer == "", table.c.ends_ms <= now_ms)
         ended = int(self._connection.execute(over).scalar() or 0)
         return QuestionCounts(counts.get("yes", 0), counts.get("no", 0), ended, counts.get("", 0) - ended)
+
+    def appeals(self) -> list[Question]:
+        """The appeals that nobody has decided."""
+        table = self._questions
+        return [_question(row) for row in self._connection.execute(select(table).where(table.c.answer == "wrong"))]
 
     def last_made_ms(self, notice: str) -> int:
         """When the newest letter of a notice was made; 0 where there is none."""
@@ -278,7 +283,7 @@ class NoticeChange(NoticeLook):
             nobody = {"who": NO_ONE, "shown": "", "reason": ""}
             self._connection.execute(update(told).where(told.c.id.in_(part)).values(nobody))
         for part in _parts(events):
-            self._connection.execute(update(questions).where(questions.c.event.in_(part)).values(who=NO_ONE))
+            self._connection.execute(update(questions).where(questions.c.event.in_(part)).values(who=NO_ONE, words=""))
 
     def sweep(self, before_ms: int) -> None:
         """Let go of dues, done letters and questions that ended, all from before a moment."""

@@ -84,9 +84,15 @@ class Question:
     who: bytes = field(repr=False)
     made_ms: int
     ends_ms: int
-    answer: str = ""  # yes | no
+    answer: str = ""  # yes | no; of a reasons page: wrong, then upheld | overturned
     answered_ms: int = 0
     is_released: bool = False
+    words: str = ""  # the customer's own, with an appeal
+
+    @property
+    def is_why(self) -> bool:
+        """Whether its link shows the reasons of the decision, and asks nothing unless the customer appeals."""
+        return not self.letter
 
 
 @frozen

@@ -106,9 +106,9 @@ class DecisionsTold:
 def answered(notices: Mapping[str, Notice], question: Question, now_ms: int) -> list[Due]:
     """The notifications of an answer."""
     told = {"answer": question.answer, "released": question.is_released}
-    type_ = question.event.partition("/")[0]
+    type_, kind = question.event.partition("/")[0], "appeal" if question.is_why else "answer"
     return [
-        due_of(notice, "answer", f"answer-{question.id}", now_ms, event=question.event, told=told)
+        due_of(notice, kind, f"{question.answer}-{question.id}", now_ms, event=question.event, told=told)
         for notice in notices.values()
         if notice.on == "answer" and question.answer in notice.answers and notice.event in {"", type_}
     ]

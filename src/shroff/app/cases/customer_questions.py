@@ -30,6 +30,7 @@ class CaseQuestion(msgspec.Struct):
     verdict: str | None
     answered: TimeText | None
     trouble: str | None
+    words: str | None
 
 
 @frozen
@@ -50,19 +51,21 @@ class Asked:
     said_ms: int
     is_over: bool
     trouble: str
+    words: str = ""
 
     @property
     def document(self) -> CaseQuestion:
         """The question for programs."""
         answered = time_text(self.said_ms) if self.said else None
         times = time_text(self.asked_ms), time_text(self.ends_ms)
-        return CaseQuestion(self.event, *times, self.said or None, answered, self.trouble or None)
+        return CaseQuestion(self.event, *times, self.said or None, answered, self.trouble or None, self.words or None)
 
 
 def asked_about(notices: NoticeStore, alerts: Iterable[Alert], now_ms: int) -> list[Asked]:
     """The questions about the events of alerts, newest first."""
     with notices.look() as look:
-        found = look.questions_about({alert.named for alert in alerts})
+        about = look.questions_about({alert.named for alert in alerts})
+        found = [question for question in about if question.answer or not question.is_why]
         return [_asked(look, question, now_ms) for question in reversed(found)]
 
 
@@ -87,4 +90,6 @@ def _asked(look: NoticeLook, question: Question, now_ms: int) -> Asked:
     said = VERDICTS.get(question.answer, "")
     is_over = not said and now_ms >= question.ends_ms
     trouble = letter.reason or letter.state if letter is not None and letter.state in _UNASKED else ""
-    return Asked(question.event, question.made_ms, question.ends_ms, said, question.answered_ms, is_over, trouble)
+    return Asked(
+        question.event, question.made_ms, question.ends_ms, said, question.answered_ms, is_over, trouble, question.words
+    )

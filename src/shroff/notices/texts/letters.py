@@ -150,7 +150,7 @@ class Letters:
         outcome = str(named.get("outcome", ""))
         named["outcome"] = words.get(outcome, outcome)
         own_answer = str(named.get("answer", ""))
-        if due.kind == "answer":
+        if own_answer:
             named["answer"] = words[own_answer]
         if notice.text_kind == RECEIPT:
             sentence = words[f"receipt_{_receipt_of(due, outcome, own_answer)}"]
@@ -183,7 +183,7 @@ class Letters:
 
 def _receipt_of(due: Due, outcome: str, answer: str) -> str:
     """Text for a customer, by its name."""
-    if due.kind == "answer":
+    if answer:
         return f"answer_{answer}"
     return outcome if due.kind == "decision" else due.kind
 

@@ -13,6 +13,7 @@ INSTANT_MS_MIN: Final = 10**11  # of a name in `_ms`: smaller numbers are durati
 _ACTIONS: Final[Mapping[str, str]] = dict(
     line.split(" ", 1)
     for line in """\
+appeal.decide Decide an appeal
 backtest.begin Start backtest
 change.ask Request approval
 change.withdraw Withdraw request
@@ -22,6 +23,7 @@ event.answered Override decision
 flag.judge Rate flag
 label.file Import labels
 link.make Create sign-in link
+notice.link Link a decision's reasons
 model.ask Request model change
 personal.erase Erase personal data
 personal.export Export personal data

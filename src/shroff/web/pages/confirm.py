@@ -13,8 +13,10 @@ from urllib.parse import parse_qsl
 from starlette.responses import HTMLResponse, Response
 
 from shroff.errors import ShroffError, TransientError
+from shroff.notices.questions import ANSWERS, WORDS_MAX
 from shroff.notices.texts.words import LANGUAGES, WORDS
 from shroff.people.access import network_of
+from shroff.runtime.texts import one_line
 from shroff.web.http.messages import Request
 from shroff.web.http.routes import Route
 from shroff.web.pages.renderer import environment
@@ -23,7 +25,9 @@ if TYPE_CHECKING:
     from shroff.notices.customer_confirmation import Page
     from shroff.web.service import Service
 
-BODY_BYTES_MAX: Final = 1_024
+BODY_BYTES_MAX: Final = 4_096  # 300 characters of four bytes, each as %xx
+ASKING: Final = ("question", "why")
+ANSWERED: Final = dict.fromkeys(ASKING, 400) | dict.fromkeys(("again", "appealed", "upheld", "overturned"), 409)
 STATUS: Final = {"forged": 404, "late": 410}
 POLICY: Final = (
     "default-src 'none'; style-src 'self'; font-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
@@ -50,17 +54,18 @@ async def answer(service: Service, request: Request) -> Response:
     """Answer by a link, once."""
     if _is_too_much(service, request):
         return _busy(request, 429)
-    said = _answer(await request.body(BODY_BYTES_MAX))
+    said, words = _answer(await request.body(BODY_BYTES_MAX))
     token, language = request.path_params["token"], _language(request)
     try:
-        if not said:
+        if said:
+            page = await service.in_thread(service.confirming.answer, token, said, language, words)
+        else:
             page = await service.in_thread(service.confirming.page, token, language)
-            return _page(page, request, status=400 if page.kind == "question" else 0)
-        page = await service.in_thread(service.confirming.answer, token, said, language)
     except ShroffError as error:
         return _away(service, request, error)
-    service.queue.wake()  # the label waits in the log's inbox
-    return _page(page, request, status=409 if page.kind == "again" else 0)
+    if page.kind in {"yes", "no", "wrong"}:
+        service.queue.wake()  # the label waits in the log's inbox
+    return _page(page, request, status=ANSWERED.get(page.kind, 0) if said or page.kind in ASKING else 0)
 
 
 def _away(service: Service, request: Request, error: ShroffError) -> Response:
@@ -70,14 +75,14 @@ def _away(service: Service, request: Request, error: ShroffError) -> Response:
     return _busy(request, 503)
 
 
-def _answer(body: bytes) -> str:
-    """The answer, yes or no; nothing for anything else."""
+def _answer(body: bytes) -> tuple[str, str]:
+    """The answer and the words with it; nothing for any other answer, or for more words than fit."""
     try:
         given = dict(parse_qsl(body.decode("ascii"), max_num_fields=4))
     except ValueError:
-        return ""
-    found = given.get("answer", "")
-    return found if found in {"yes", "no"} else ""
+        return "", ""
+    found, words = given.get("answer", ""), one_line(given.get("words", ""))
+    return (found, words) if found in ANSWERS and len(words) <= WORDS_MAX else ("", "")
 
 
 def _language(request: Request) -> str:
@@ -116,7 +121,7 @@ def _as_asked(request: Request, values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _rendered(kind: str, values: dict[str, Any], status: int, headers: Mapping[str, str] = HEADERS) -> Response:
-    name = "confirm_question.html" if kind == "question" else "confirm_end.html"
+    name = f"confirm_{kind}.html" if kind in ASKING else "confirm_end.html"
     text = environment().get_template(name).render(**values, kind=kind)
     return HTMLResponse(text, status, headers)
 

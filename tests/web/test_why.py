@@ -1,0 +1,116 @@
+"""The page of reasons: what a customer sees of a decision, their appeal, and what an analyst's answer makes of it."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from html import unescape
+from urllib.parse import urlencode
+
+import pytest
+
+from shroff.app.notice_operations import LinkReasons
+from shroff.app.privacy_erasure import ExportPerson
+from shroff.language.values import DAY_MS
+from tests.support.telling import Bank, notice, payment, text_of
+from tests.web.test_confirm import settled
+from tests.support.webs import Answered, Asker, Browser, Steps, asker
+
+pytestmark = pytest.mark.slow
+
+WHY = """
+on: answer
+event: payment
+to: { field: email }
+lasts: 7d
+show: { amount: this.amount, merchant: this.merchant }
+reasons:
+  large: { en: "The amount is unusual for this card.", de: "Der Betrag ist für diese Karte ungewöhnlich." }
+"""
+
+
+def linked(folder, **more) -> tuple[Bank, str]:
+    """A bank that decided a payment; gives the path of its page of reasons."""
+    bank = Bank(folder, {"notices/customer.yaml": None, **notice(WHY, "why")})
+    bank.pay(payment(**more))
+    return bank, link(bank)
+
+
+def link(bank: Bank) -> str:
+    return bank.project.run(LinkReasons(event="payment/p-1")).link.partition("example")[2]
+
+
+def run(bank: Bank, steps: Steps) -> None:
+    async def whole() -> None:
+        async with asker(bank.folder, now_ms=lambda: bank.clock_ms) as asks:
+            await steps(asks, Browser(asks))
+
+    asyncio.run(whole())
+
+
+def says(found: Answered) -> str:
+    """The words of a page."""
+    return " ".join(unescape(re.sub(r"<[^>]+>", " ", found.body.decode().partition("<main")[2])).split())
+
+
+async def case_of(asks: Asker, wanted: str) -> dict:
+    """The case, once it is in a state."""
+    for _ in range(400):
+        found = (await asks.ask("GET", "/api/v1/cases?state=all")).json()["cases"]
+        if found and found[0]["state"] == wanted and found[0]["customer"] == "unclear":
+            return (await asks.ask("GET", f"/api/v1/cases/{found[0]['id']}")).json()
+        await asyncio.sleep(0.02)
+    raise AssertionError(found)
+
+
+def test_the_page_says_the_reasons_in_the_customers_language_and_no_rule(tmp_path):
+    bank, path = linked(tmp_path)
+
+    async def steps(asks: Asker, browser: Browser) -> None:
+        english, german = await browser.get(path), await browser.get(f"{path}?language=de")
+        assert "The amount is unusual for this card." in says(english)
+        assert "189.90\N{NO-BREAK SPACE}EUR" in english.body.decode()
+        assert "Der Betrag ist für diese Karte ungewöhnlich." in says(german)
+        for text in (english.body, german.body):
+            assert b"large" not in text
+            assert b"A payment of" not in text
+        for bad in (b"answer=yes", b"answer=wrong&words=" + b"x" * 301, b"answer=wrong&answer=no", b"\xff", b""):
+            assert (await browser.send("POST", path, bad, {})).status == 400
+        forged = path[:-1] + ("A" if path[-1] != "A" else "B")
+        assert (await browser.post(forged, {"answer": "wrong"})).status == 404
+        bank.clock_ms += 7 * DAY_MS
+        assert (await browser.post(path, {"answer": "wrong"})).status == 410
+        with asks.service.project.log.reading() as log:
+            assert not any(log.labels_after(0))
+
+    run(bank, steps)
+
+
+@pytest.mark.parametrize(
+    ("verdict", "words", "receipt"),
+    [("genuine", "You were right.", "It was wrong"), ("fraud", "The decision stays.", "It stays")],
+)
+def test_an_appeal_is_a_case_and_its_answer_reaches_the_customer_once(tmp_path, verdict, words, receipt):
+    bank, path = linked(tmp_path)
+    other = link(bank)
+
+    async def steps(asks: Asker, browser: Browser) -> None:
+        body = urlencode({"answer": "wrong", "words": "<b>It was\nme"}).encode()
+        first, second = [await browser.send("POST", path, body, {}) for _ in range(2)]
+        assert (first.status, second.status) == (200, 409)
+        assert "looking at it again" in says(first)
+        assert (await browser.get(other)).status == 200
+        case = await case_of(asks, "open")
+        assert [(one["verdict"], one["words"]) for one in case["questions"]] == [("unclear", "<b>It was me")]
+        await asks.ask("POST", f"/api/v1/cases/{case['id']}/decide", {"verdict": verdict})
+        bank.clock_ms += 10_000
+        while not any(verdict in body for _, body in await settled(asks)):
+            await asyncio.sleep(0.02)
+        bank.tell(), bank.tell()
+        assert words in says(await browser.get(path))
+
+    run(bank, steps)
+    (mail,) = bank.post.read
+    assert receipt in text_of(mail)
+    bank.project.run(ExportPerson(entity="card", key="c-1", out=tmp_path / "all.json"))
+    assert "It was me" in (tmp_path / "all.json").read_text()
