@@ -301,6 +301,7 @@ type CaseQuestion struct {
 	Verdict  *string `json:"verdict"`
 	Answered *string `json:"answered"`
 	Trouble  *string `json:"trouble"`
+	Words    *string `json:"words"`
 }
 
 // CaseSilenced: A case for whose key a rule was silenced, or its silence ended: active in the log, or the
@@ -1362,6 +1363,11 @@ type LetterShown struct {
 	Reason   *string `json:"reason"`
 }
 
+// LinkReasons: The decision.
+type LinkReasons struct {
+	Event string `json:"event"`
+}
+
 // LinkedKey: A key that is linked, over so many steps; its events in the window, and the outcome of the
 // newest decision.
 type LinkedKey struct {
@@ -1839,6 +1845,12 @@ type Reason struct {
 	Inputs       []InputPart `json:"inputs,omitempty"`
 	Kind         string      `json:"kind"`
 	Text         string      `json:"text"`
+}
+
+// ReasonsLink: The link, and until when it shows the reasons.
+type ReasonsLink struct {
+	Link  string `json:"link"`
+	Until string `json:"until"`
 }
 
 // RemovedUser: The removed user.
@@ -3171,6 +3183,13 @@ func (c *Client) GetNames(ctx context.Context) (answer Names, err error) {
 // GetNotices: List the notices of the project with their triggers and channels.
 func (c *Client) GetNotices(ctx context.Context) (answer Notices, err error) {
 	err = c.call(ctx, "GET", "/api/v1/notices", nil, nil, nil, &answer)
+	return
+}
+
+// PostNoticesWhy: Make a link for the customer to a page with the reasons of a decision, where they can say
+// that it is wrong.
+func (c *Client) PostNoticesWhy(ctx context.Context, body LinkReasons) (answer ReasonsLink, err error) {
+	err = c.call(ctx, "POST", "/api/v1/notices/why", nil, nil, body, &answer)
 	return
 }
 

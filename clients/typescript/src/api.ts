@@ -317,6 +317,7 @@ export interface CaseQuestion {
   verdict: string | null;
   answered: string | null;
   trouble: string | null;
+  words: string | null;
 }
 
 /** A case for whose key a rule was silenced, or its silence ended: active in the log, or the reason why not yet. */
@@ -1443,6 +1444,12 @@ export interface LetterShown {
   reason: string | null;
 }
 
+/** The decision. */
+export interface LinkReasons {
+  /** Its event, as payment/p-1. */
+  event: string;
+}
+
 /** A key that is linked, over so many steps; its events in the window, and the outcome of the newest decision. */
 export interface LinkedKey {
   key: string;
@@ -1948,6 +1955,12 @@ export interface Reason {
   inputs?: InputPart[];
   kind: "rule" | "model";
   text: string;
+}
+
+/** The link, and until when it shows the reasons. */
+export interface ReasonsLink {
+  link: string;
+  until: string;
 }
 
 /** The removed user. */
@@ -3037,6 +3050,11 @@ export class Api extends Transport {
   /** List the notices of the project with their triggers and channels. */
   getNotices(): Promise<Notices> {
     return this.call("GET", `/api/v1/notices`);
+  }
+
+  /** Make a link for the customer to a page with the reasons of a decision, where they can say that it is wrong. */
+  postNoticesWhy(body: LinkReasons): Promise<ReasonsLink> {
+    return this.call("POST", `/api/v1/notices/why`, { body });
   }
 
   /** Preview the mail of a notice. Nothing is sent, and the link in it does not work. */

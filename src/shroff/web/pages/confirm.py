@@ -81,7 +81,7 @@ def _answer(body: bytes) -> tuple[str, str]:
         given = dict(parse_qsl(body.decode("ascii"), max_num_fields=4))
     except ValueError:
         return "", ""
-    found, words = given.get("answer", ""), one_line(given.get("words", ""))
+    found, words = given.get("answer", ""), one_line(" ".join(given.get("words", "").split()))
     return (found, words) if found in ANSWERS and len(words) <= WORDS_MAX else ("", "")
 
 

@@ -438,6 +438,14 @@ public class Api extends Transport {
         return call("GET", "/api/v1/notices", Map.of(), null, new TypeReference<Types.Notices>() {});
     }
 
+    /**
+     * Make a link for the customer to a page with the reasons of a decision, where they can say that it is
+     * wrong.
+     */
+    public Types.ReasonsLink postNoticesWhy(Types.LinkReasons body) {
+        return call("POST", "/api/v1/notices/why", Map.of(), body, new TypeReference<Types.ReasonsLink>() {});
+    }
+
     /** Preview the mail of a notice. Nothing is sent, and the link in it does not work. Options: event, day. */
     public Types.MailPreview getNoticesNamePreview(String name, Map<String, String> options) {
         return call("GET", "/api/v1/notices/" + part(name) + "/preview", options, null, new TypeReference<Types.MailPreview>() {});

@@ -313,7 +313,8 @@ public interface Types {
             @JsonProperty("until") String until,
             @JsonProperty("verdict") String verdict,
             @JsonProperty("answered") String answered,
-            @JsonProperty("trouble") String trouble) {}
+            @JsonProperty("trouble") String trouble,
+            @JsonProperty("words") String words) {}
 
     /**
      * A case for whose key a rule was silenced, or its silence ended: active in the log, or the reason why not
@@ -1414,6 +1415,11 @@ public interface Types {
             @JsonProperty("done") String done,
             @JsonProperty("reason") String reason) {}
 
+    /** The decision. */
+    @JsonInclude(JsonInclude.Include.NON_NULL)
+    record LinkReasons(
+            @JsonProperty("event") String event) {}
+
     /**
      * A key that is linked, over so many steps; its events in the window, and the outcome of the newest
      * decision.
@@ -1904,6 +1910,12 @@ public interface Types {
             @JsonProperty("inputs") List<InputPart> inputs,
             @JsonProperty("kind") String kind,
             @JsonProperty("text") String text) {}
+
+    /** The link, and until when it shows the reasons. */
+    @JsonInclude(JsonInclude.Include.NON_NULL)
+    record ReasonsLink(
+            @JsonProperty("link") String link,
+            @JsonProperty("until") String until) {}
 
     /** The removed user. */
     @JsonInclude(JsonInclude.Include.NON_NULL)
