@@ -58,7 +58,7 @@ def main() -> int:
     (ROOT / times).parent.mkdir(exist_ok=True)
     again = f" --{asked.size}" if asked.size else ""
     print(f"The order of this run: python -m tools.suite{again} --seed {asked.seed}", flush=True)
-    began_s = time.monotonic()
+    began_s, idle_s = time.monotonic(), read_idle_s()
     command = [sys.executable, "-m", "pytest", "-q", f"--randomly-seed={asked.seed}", "-m", MARKS[asked.size]]
     command += asked.paths
     if asked.size == "quick" and not asked.paths:
@@ -70,8 +70,18 @@ def main() -> int:
         env.setdefault(DATA, str(folder.parent))
     compile_kernels(env)
     status = subprocess.run(command, cwd=ROOT, env=env, check=False)
-    print(f"{(time.monotonic() - began_s) / MINUTE_S:.1f} minutes; what each test cost: {times}", flush=True)
+    took_s, idle_s = time.monotonic() - began_s, read_idle_s() - idle_s
+    spare = f", {idle_s / took_s / (os.cpu_count() or 1):.0%} of it without work" if idle_s else ""
+    print(f"{took_s / MINUTE_S:.1f} minutes{spare}; what each test cost: {times}", flush=True)
     return status.returncode
+
+
+def read_idle_s(stat: Path = Path("/proc/stat")) -> float:
+    """Seconds that all processors had nothing to do since the machine started; 0 where no file says so."""
+    if not stat.exists():
+        return 0.0
+    idle, waiting = stat.read_text("ascii").split("\n", 1)[0].split()[4:6]
+    return (int(idle) + int(waiting)) / os.sysconf("SC_CLK_TCK")
 
 
 def warm() -> int:

@@ -130,7 +130,6 @@ def opened(bank: Served, browser: Browser, signed_in: dict[str, Any]) -> Iterato
             signed_in[name] = context.storage_state()
         return page
 
-    expect.set_options(timeout=PATIENCE_MS)
     yield open_
     for context in made:
         context.close()

@@ -121,7 +121,6 @@ def opened(bank: Served, browser: Browser) -> Iterator[Opened]:
             page.wait_for_selector("header.top")
         return page
 
-    expect.set_options(timeout=PATIENCE_MS)
     yield open_
     for context in made:
         context.close()

@@ -88,7 +88,6 @@ def fits(page: Page) -> bool:
 
 def test_a_rule_from_a_typo_to_being_in_force_and_back(service: Served, page: Page) -> None:
     """It is written on a phone, and brought into force at a desk."""
-    expect.set_options(timeout=PATIENCE_MS)
     name, files, drafts = "dear", service.folder / "rules", service.folder / "drafts"
     page.set_viewport_size({"width": PHONE[0], "height": PHONE[1]})
     page.get_by_role("button", name="Menu").click()
@@ -160,7 +159,6 @@ def test_a_rule_from_a_typo_to_being_in_force_and_back(service: Served, page: Pa
 
 
 def test_a_rule_is_built_as_a_form_by_keyboard_and_its_comments_stay(service: Served, page: Page) -> None:
-    expect.set_options(timeout=PATIENCE_MS)
     page.set_viewport_size({"width": DESK[0], "height": DESK[1]})
     page.goto(f"{service.url}/rules/formed/draft")
     keyboard, text = page.keyboard, page.locator("textarea#text")
@@ -227,7 +225,6 @@ def test_a_rule_is_built_as_a_form_by_keyboard_and_its_comments_stay(service: Se
 
 def test_a_count_with_restrictions_and_a_table_are_built_without_syntax(service: Served, page: Page) -> None:
     """More than 3 payments above 200 EUR from another country than the last within a day; then rows in its place."""
-    expect.set_options(timeout=PATIENCE_MS)
     page.goto(f"{service.url}/rules/away/draft")
     text = page.locator("textarea#text")
     page.get_by_role("button", name="Form", exact=True).click()

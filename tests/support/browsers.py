@@ -11,8 +11,9 @@ from urllib.parse import urlsplit
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, ConsoleMessage, Page, Request
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect
 
+from tests.support.screens import PATIENCE_MS
 from tools.browser import browser
 from tools.servers.errors import UnavailableError
 
@@ -36,6 +37,7 @@ def chromium() -> Iterator[Browser]:
         if os.environ.get("CI"):
             pytest.fail(f"a browser must be there in CI: {error}")
         pytest.skip(reason=f"a browser cannot be had here: {error}")
+    expect.set_options(timeout=PATIENCE_MS)  # of this process: five seconds are few where many work
     try:
         yield found
     finally:
