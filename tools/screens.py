@@ -216,7 +216,7 @@ def approvals(page: Page) -> None:
             page.goto(f"{base}/login")
             page.fill("#name", name)
             page.fill("#password", password)
-            page.get_by_role("button", name="Sign in").click()
+            page.get_by_role("button", name="Sign in", exact=True).click()
             page.goto(f"{base}/approvals")
             entry = {"value": "c-4711", "note": "stolen"}
             eve = {"name": "eve", "role": "author", "display_name": "Eve Ward"}

@@ -21,7 +21,6 @@ STEP_MS: Final = 30_000
 AROUND: Final = (0, -1, 1)  # steps of a clock that is not quite right
 RECOVERY_CODES: Final = 10
 GONE: Final = "this sign-in has ended. Sign in again"
-PASSKEY: Final = "you have a passkey. Sign in with it; then set up codes at /me"
 WRONG: Final = "the code is wrong, has expired or was used before. Wait for the next code, or use a recovery code"
 
 
@@ -83,7 +82,7 @@ def prove(
         before = form.user
         is_new, codes = not before.factor, list[str]()
         if is_new and form.is_half and before.has_second_factor:
-            raise SignInError(PASSKEY)
+            raise SignInError("you have a passkey. Sign in with it; then set up codes at /me")
         user = _used(desk, form, code)
         throttle.succeed(change, name, address)
         if is_new:

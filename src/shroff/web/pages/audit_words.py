@@ -10,7 +10,7 @@ from shroff.events.event import time_text
 from shroff.web.pages.words import lasting
 
 INSTANT_MS_MIN: Final = 10**11  # of a name in `_ms`: smaller numbers are durations, greater ones times since 1970
-_ACTIONS: Final[Mapping[str, str]] = dict(
+_ACTIONS: Final = dict(
     line.split(" ", 1)
     for line in """\
 appeal.decide Decide an appeal
