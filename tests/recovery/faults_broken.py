@@ -11,10 +11,9 @@ import json
 import os
 import signal
 import sqlite3
-import tempfile
+import sys
 import time
 from collections.abc import Callable
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -89,20 +88,22 @@ _AGAIN = "INSERT INTO outbox (seq, number, kind, body) VALUES ({}, {}, {}, {}) O
 def _again(log: Any, put: Callable[[Any, tuple[Any, ...]], object]) -> None:
     """The last notices lie in a file: in the outbox they are only until somebody has them."""
     opened, append = log.__init__, log.append
+    project = Path(sys.argv[sys.argv.index("-C") + 1])
+    kept = project.with_name(f"{project.name}-notices.json")  # of this world alone, and of all its workers
 
-    def open_and_repeat(self: Any, place: Any, *args: Any, **options: Any) -> None:
-        opened(self, place, *args, **options)
-        name = sha256(str(place).encode()).hexdigest()
-        self.kept = Path(tempfile.gettempdir(), f"shroff-notices-{name}")
-        if not options.get("read_only") and self.kept.exists():
-            for seq, number, kind, body in json.loads(self.kept.read_text()):
+    def open_and_repeat(self: Any, *args: Any, **options: Any) -> None:
+        opened(self, *args, **options)
+        if not options.get("read_only") and kept.exists():
+            for seq, number, kind, body in json.loads(kept.read_text()):
                 put(self, (seq, number + 100, kind, body))
 
     def append_and_keep(self: Any, batch: Batch) -> None:
         append(self, batch)
         if batch.outbox:
             rows = [(row.seq, row.number, row.kind, row.body.decode()) for row in batch.outbox]
-            self.kept.write_text(json.dumps(rows))
+            half = kept.with_suffix(f".{os.getpid()}")
+            half.write_text(json.dumps(rows))
+            half.replace(kept)  # whole, whenever a kill comes
 
     log.__init__, log.append = open_and_repeat, append_and_keep
 

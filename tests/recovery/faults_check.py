@@ -22,7 +22,7 @@ from shroff.notices.sql import NoticeStore
 from shroff.streams.log import Log, Record
 
 from .faults_input import Line, as_line, name_of
-from .harness import Contents, contents_of, is_told
+from .harness import Contents, contents_of, is_told, keys_told, told_key
 
 COMPARED: Final = ("records", "decisions", "hits", "flags", "outbox")
 Delivery = tuple[str, str, bytes]  # source, place, bytes: as quarantine knows it
@@ -151,7 +151,11 @@ def _compare(has: Contents, must: Contents, notices: NoticeStore, found: Found) 
         ours, theirs = (Counter(map(_hashable, rows)) for rows in kept)
         more, less = ours - theirs, theirs - ours
         if part == "outbox":  # a worker tells news beside its work: what the store of notices took is there no more
-            less = Counter({row: count for row, count in less.items() if not is_told(row, notices)})
+            taken = {row for row in less if is_told(row, notices)}
+            less = Counter({row: count for row, count in less.items() if row not in taken})
+            known = {told_key(row) for row in must[part]}
+            told = keys_told(notices) if taken else []
+            found.doubled += [f"told, and not undisturbed: {key}" for key in told if key not in known]
         if part in {"records", "decisions"} or (more and less):
             found.changed += [f"{part}: {row}, undisturbed {other}" for row, other in _pairs(more, less)]
         else:

@@ -75,11 +75,23 @@ def make_project(folder: Path) -> Path:
 
 def is_told(row: tuple[object, ...], notices: NoticeStore) -> bool:
     """Whether the store of notices took over a row of the log's outbox that it keeps; all others are none of its."""
-    seq, number, kind, _ = row
+    kind = row[2]
     if kind != TOLD:
         return str(kind).startswith(KIND)
     with notices.look() as look:
-        return look.due(f"analysts/{seq}-{number}") is not None
+        return look.due(told_key(row)) is not None
+
+
+def told_key(row: tuple[object, ...]) -> str:
+    """The key under which the store of notices keeps a row of the log's outbox."""
+    seq, number, *_ = row
+    return f"{TOLD.removeprefix(KIND)}/{seq}-{number}"
+
+
+def keys_told(notices: NoticeStore) -> list[str]:
+    """The keys of all that the store of notices took over and keeps."""
+    with notices.look() as look:
+        return [due.key for due in look.waiting(TOLD.removeprefix(KIND), limit=1_000_000)]
 
 
 def write_events(path: Path, events: int, seed: int) -> Path:
