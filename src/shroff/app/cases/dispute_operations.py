@@ -236,7 +236,7 @@ class ListDisputes(OperationRequest["DisputePage"], rename={"is_open": "open"}):
     stage: str = ""
     due_within: str = ""
     as_of: str | None = None
-    limit: Annotated[int | None, msgspec.Meta(ge=1)] = None
+    limit: Annotated[int, msgspec.Meta(ge=1)] | None = None
     cursor: Cursor = ""
 
 
