@@ -115,7 +115,11 @@ def test_an_appeal_is_a_case_and_its_answer_reaches_the_customer_once(tmp_path, 
         bank.tell()
     with closing(bank.project.notices.confirming()) as confirming:
         assert confirming.page(path.rpartition("/")[2]).kind == end
-    (mail,) = bank.post.read
-    assert receipt in text_of(mail)
+    (text,) = [
+        *map(text_of, bank.post.read),
+        *(mail.text for mail in bank.project.letters.mails(9)),
+    ]
+    assert receipt in text
+    assert [(letter.notice, letter.state) for letter in bank.letters()] == [("why", "sent")]
     bank.project.run(ExportPerson(entity="card", key="c-1", out=tmp_path / "all.json"))
     assert "It was me" in (tmp_path / "all.json").read_text()

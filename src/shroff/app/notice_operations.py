@@ -476,7 +476,7 @@ class ReasonsLink(OperationAnswer):
 def link_reasons(letters: SentLetters, record: Record, request: LinkReasons) -> ReasonsLink:
     """Make a link for the customer to a page with the reasons of a decision, where they can say that it is wrong.
 
-    The page names no rule, feature or threshold; its texts are `reasons` of a notice. Whoever has the link can use it.
+    The page names no rule, feature or threshold; its texts are `reasons` of a notice. Anybody with the link can use it.
     "This is wrong" opens a case, and its answer by an analyst is on the page, in a notice, and a label.
 
     Examples:
