@@ -151,12 +151,11 @@ class SentLetters(ProjectPart):
         """Make the link to the reasons of a decision, as the customer sees them. Raises: UsageError."""
         from secrets import token_bytes
 
-        from shroff.app.notices import NoticeViews
         from shroff.notices.facts import Facts
         from shroff.notices.questions import ID_BYTES, PATH, token_of
         from shroff.notices.store import Question
 
-        services = NoticeViews(self._context).services()
+        services = self._notices.services()
         fits = [
             notice for notice in services.notices.values() if notice.reasons and notice.event == name.partition("/")[0]
         ]

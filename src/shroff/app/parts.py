@@ -92,6 +92,7 @@ class ProjectPart:
     _letters: SentLetters = part("notice_files:SentLetters")
     _models: Promotions = part("models.promotion:Promotions")
     _notice_files: NoticeFiles = part("notice_files:NoticeFiles")
+    _notices: NoticeViews = part("notices:NoticeViews")
     _outside: AdapterFactory = part("adapter_factory:AdapterFactory")
     _people: ProjectPeople = part("people:ProjectPeople")
     _requests: WriterRequests = part("live.requests:WriterRequests")
