@@ -108,6 +108,15 @@ STRANGE = """
 """
 
 
+def test_a_browser_without_a_session_signs_in_where_nothing_is_and_comes_back_unless_it_was_the_first_run(bank):
+    async def steps(asks: Asker) -> None:
+        for path, login in (("/first/a-link", "/login"), ("/nothing", "/login?back=%2Fnothing")):
+            found = await asks.ask("GET", path, key="", headers={"accept": "text/html"})
+            assert (found.status, found.headers["location"]) == (303, login)
+
+    run(bank, steps)
+
+
 @pytest.mark.parametrize("path", [*STRANGE.split(), "/x" * 5_000])
 def test_without_a_key_no_address_says_anything(bank, path):
     async def steps(asks: Asker) -> None:
