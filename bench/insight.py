@@ -9,23 +9,21 @@ payment is decided, so that nothing is as it was at the load before.
 
 from __future__ import annotations
 
-import argparse
-import os
 import shutil
 import sqlite3
 import subprocess
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 import msgspec
 import numpy as np
 
 from bench.machine import describe, write_result
-from bench.pages import TEMPLATE, Times, prepare, signed_in, timed, times_table
+from bench.pages import TEMPLATE, Times, parser, prepare, project_of, signed_in, timed, times_table
 from bench.service import SHROFF, running
 from shroff.app import project as app
 from shroff.app.cases.result_figures import DecidedEvents, final_fraud, missed_fraud, period_codes
@@ -247,20 +245,12 @@ def run(folder: Path, count: int, seeds: int, *, keep: bool) -> None:
 
 def main() -> None:
     """Read the options."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--events", type=int, default=1_000_000)
-    parser.add_argument("--project", type=Path, default=None, help="a project with a log, in place of one that is made")
-    parser.add_argument("--loads", type=int, default=50)
-    parser.add_argument("--seeds", type=int, default=30)
-    parser.add_argument("--scratch", type=Path, default=None, help="a folder; a million decisions take 200 MB")
-    parser.add_argument("--keep", action="store_true", help="write bench/results/insight.md")
-    options = parser.parse_args()
-    with tempfile.TemporaryDirectory(dir=options.scratch) as scratch:
-        folder = options.project or Path(scratch) / "bank"
-        if options.project is None:
-            make(folder, options.events)
-        if len(os.sched_getaffinity(0)) > 1:
-            os.sched_setaffinity(0, {1})  # the service has the other core
+    options_of = parser(__doc__, "insight")
+    options_of.add_argument("--events", type=int, default=1_000_000)
+    options_of.add_argument("--loads", type=int, default=50)
+    options_of.add_argument("--seeds", type=int, default=30)
+    options = options_of.parse_args()
+    with project_of(options, partial(make, events=options.events)) as folder:
         run(folder, options.loads, options.seeds, keep=options.keep)
 
 

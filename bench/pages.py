@@ -21,9 +21,10 @@ import secrets
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -211,22 +212,34 @@ def run(folder: Path, loads: int, *, keep: bool) -> None:
     print(text)
 
 
-def main() -> None:
-    """Read the options."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--decisions", type=int, default=100_000)
-    parser.add_argument("--project", type=Path, default=None, help="a project with a log, in place of one that is made")
-    parser.add_argument("--loads", type=int, default=200)
-    parser.add_argument("--scratch", type=Path, default=None, help="a folder; ten million decisions take 20 GB")
-    parser.add_argument("--keep", action="store_true", help="write bench/results/pages.md")
-    options = parser.parse_args()
+def parser(text: str | None, result: str) -> argparse.ArgumentParser:
+    """The options that benchmarks of pages have in common."""
+    found = argparse.ArgumentParser(description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
+    found.add_argument("--project", type=Path, default=None, help="a project with a log, in place of one that is made")
+    found.add_argument("--scratch", type=Path, default=None, help="a folder; a million decisions take 2 GB")
+    found.add_argument("--keep", action="store_true", help=f"write bench/results/{result}.md")
+    return found
+
+
+@contextmanager
+def project_of(options: argparse.Namespace, made: Callable[[Path], None]) -> Iterator[Path]:
+    """The folder of the project that is named or made; the service then has a core of its own."""
     with tempfile.TemporaryDirectory(dir=options.scratch) as scratch:
         folder = options.project
         if folder is None:
-            folder = Path(scratch) / "bank"
-            make(folder, options.decisions)
+            made(folder := Path(scratch) / "bank")
         if len(os.sched_getaffinity(0)) > 1:
-            os.sched_setaffinity(0, {1})  # the service has the other core
+            os.sched_setaffinity(0, {1})
+        yield folder
+
+
+def main() -> None:
+    """Read the options."""
+    options_of = parser(__doc__, "pages")
+    options_of.add_argument("--decisions", type=int, default=100_000)
+    options_of.add_argument("--loads", type=int, default=200)
+    options = options_of.parse_args()
+    with project_of(options, partial(make, decisions=options.decisions)) as folder:
         run(folder, options.loads, keep=options.keep)
 
 
