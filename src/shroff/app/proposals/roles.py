@@ -70,7 +70,7 @@ login login
 no_key type|group|categ|country|city|zip|gender|code|status|channel|kind|bin(_|$)|brand|balance|network(_|$)|present|entry|job|lang|version|model|currency|year|latitude|longitude|(^|_)population|(^|_)(age|counts?|lat|long?|lng|modes?|os|pop|state)(_|$)
 business merchant|shop|store|vendor|seller|terminal
 written message|memo|comment|descri|subject|plate|passport|(^|_)(notes?|text|tax)(_|$)
-personal (^|_)((first|last|full|given|sur|family)_?name|first|last|name|phone|mobile|street|dob|ssn|birth_?date|date_of_birth|customer_name|holder_name)(_|$)""".strip().splitlines()  # noqa: E501
+personal (^|_)((first|last|full|given|sur|family)_?name|first|last|name|phone|mobile|street|dob|ssn|birth_?date|date_of_birth|customer_name|holder_name)(_|$)""".strip().splitlines()  # noqa: E501 - a pattern is one line
 )
 PERSONS: Final = ("card", "account", "customer", "device", "network", "mail")
 KEYS: Final = ("card", "account", "customer", "merchant", "device", "network", "mail")
