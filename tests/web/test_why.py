@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 
 import pytest
 
+from shroff.app.check_operations import CheckProject
 from shroff.app.notice_operations import LinkReasons
 from shroff.app.privacy_erasure import ExportPerson
 from shroff.language.values import DAY_MS
@@ -85,6 +86,19 @@ def test_the_page_says_the_reasons_in_the_customers_language_and_no_rule(tmp_pat
             assert not any(log.labels_after(0))
 
     run(bank, steps)
+
+
+@pytest.mark.parametrize("text", ["More than 100 EUR.", "rule_of_two hit."])
+def test_a_text_that_shows_how_to_pass_the_rules_is_refused(tmp_path, text):
+    rule = "{ id: rule_of_two, on: payment, by: card, when: this.amount > 9, reason: two, effect: decline }"
+    other = {"rules/two.yaml": f"- {rule}\n"}
+    wrong = WHY.replace("The amount is unusual for this card.", text)
+    bank = Bank(tmp_path, {"notices/customer.yaml": None, **other, **notice(wrong, "why")})
+    found = bank.project.run(CheckProject())
+    assert [one.path for one in found.errors] == ["reasons"], found
+    bank.write(notice(WHY, "why"))
+    said = [warning.message for warning in bank.project.run(CheckProject()).warnings]
+    assert "rule rule_of_two has no text for customers in en and de." in said
 
 
 @pytest.mark.parametrize(

@@ -190,19 +190,19 @@ def settle_appeals(services: NoticeServices, store: NoticeStore, log: LogReader,
     """
     upto = log.last_seq()
     with store.look() as look:
-        open_ = {question.event: question for question in look.appeals()}
+        open_ = look.appeals()
     for label in heard(log, after, upto) if open_ else ():
-        appeal, end = open_.get(label.event), OVERTURNED.get(label.verdict)
-        if appeal is None or end is None or label.source == SOURCE or label.known_ms < appeal.answered_ms:
-            continue
-        del open_[label.event]
-        with store.change() as change:
-            now = change.question(appeal.id)
-            if now is not None and now.answer == WRONG:
-                decided, now_ms = replace(now, answer=end), services.now_ms()
-                change.put_question(decided)
-                change.people.audit(Act(SHROFF, "appeal.decide", now.event, None, {"appeal": end}), now_ms)
-                change.add_dues(answered(services.notices, decided, now_ms))
+        end = OVERTURNED.get(label.verdict)
+        for appeal in open_ if end is not None and label.source != SOURCE else ():
+            if appeal.event != label.event or label.known_ms < appeal.answered_ms:
+                continue
+            with store.change() as change:
+                now = change.question(appeal.id)
+                if end is not None and now is not None and now.answer == WRONG:
+                    decided, now_ms = replace(now, answer=end), services.now_ms()
+                    change.put_question(decided)
+                    change.people.audit(Act(SHROFF, "appeal.decide", now.event, None, {"appeal": end}), now_ms)
+                    change.add_dues(answered(services.notices, decided, now_ms))
     return upto
 
 
