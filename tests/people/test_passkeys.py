@@ -173,7 +173,7 @@ def test_what_another_site_key_or_count_signed_is_refused_and_waits_grow(desk, c
         lambda challenge: device.signed(challenge, flags=PRESENT),  # nobody unlocked the device
         device.made,
         lambda _: "{}",
-        lambda _: "[",
+        lambda _: "[" * 100_000,
         lambda _: json.dumps({"id": "x", "rawId": "x", "type": "public-key", "response": {}}),
     ]
     stranger = Device()
@@ -200,6 +200,16 @@ def test_what_another_site_key_or_count_signed_is_refused_and_waits_grow(desk, c
     token, challenge = begun(desk)
     with pytest.raises(SignInError):
         finish(desk, token, "", device.signed(challenge), "10.0.2.3")
+
+
+def test_nobody_adds_a_passkey_with_the_id_of_anothers(desk):
+    device, stranger = Device(), Device()
+    added(desk, device)
+    users.add(desk, ROOT, "abe", Role.ANALYST, password=GOOD)
+    theirs = sessions.sign_in(desk, "abe", GOOD, HERE)
+    token, challenge, _ = asked(desk, theirs.token, name="Phone", password=GOOD)
+    with pytest.raises(SignInError, match="not accepted"):  # else one of the two is locked out
+        finish(desk, token, theirs.token, stranger.made(challenge), HERE)
 
 
 def test_to_add_or_remove_one_is_to_show_code_or_password_again(desk, clock):

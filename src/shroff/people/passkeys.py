@@ -105,13 +105,15 @@ def _finished(desk: Desk, origin: str, token: str, session: str, credential: str
                 user, now_ms = _mine(desk, change, session), desk.now_ms()
                 made = webauthn.verify_registration_response(**asked)
                 id_ = bytes_to_base64url(made.credential_id)
+                if any(key.id == id_ for other in change.users() for key in of(other)):
+                    raise SignInError(WRONG)
                 new = Passkey(id_, visit.back, made.credential_public_key, made.sign_count, now_ms)
             else:
                 user, old = _owner(change, parse_authentication_credential_json(credential).id)
                 asked |= {"credential_public_key": old.key, "credential_current_sign_count": old.count}
                 count = webauthn.verify_authentication_response(**asked).new_sign_count
                 new = msgspec.structs.replace(old, count=count, used_at_ms=desk.now_ms())
-        except (exceptions.WebAuthnException, ValueError):
+        except (exceptions.WebAuthnException, LookupError, RecursionError, ValueError):
             raise SignInError(WRONG) from None
         throttle.succeed(change, counted, address)
         return _opened(

@@ -102,7 +102,9 @@ async def use_passkey(service: Service, request: Request) -> Response:
     try:
         found = await service.signing.run(network_of(sender), passkeys.take, desk, origin, *tokens, form, sender)
     except (SignInError, UsageError, ProblemError) as error:
-        return alone("passkey.html", getattr(error, "status", 403), begun=None, back=back, mistake=sentence(str(error)))
+        paused = 429 if isinstance(error, PausedError) else 403
+        status = getattr(error, "status", paused)
+        return alone("passkey.html", status, begun=None, back=back, mistake=sentence(str(error)))
     if isinstance(found, SignedIn):
         return let_in(service, request, found, back)
     page = alone("passkey.html", begun=found, back=back, mistake="")
