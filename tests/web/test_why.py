@@ -114,9 +114,10 @@ def test_an_appeal_is_a_case_and_its_answer_reaches_the_customer_once(tmp_path, 
         first, second = [await browser.send("POST", path, body, {}) for _ in range(2)]
         assert (first.status, second.status) == (200, 409)
         assert "looking at it again" in says(first)
-        assert (await browser.get(other)).status == 200
+        assert (await browser.post(other, {"answer": "wrong"})).status == 200
         case = await case_of(asks, "open")
-        assert [(one["verdict"], one["words"]) for one in case["questions"]] == [("unclear", "<b>It was me")]
+        words = {(one["verdict"], one["words"]) for one in case["questions"]}
+        assert words == {("unclear", "<b>It was me"), ("unclear", None)}
         await asks.ask("POST", f"/api/v1/cases/{case['id']}/decide", {"verdict": verdict})
         bank.clock_ms += 10_000
         for _ in range(400):
@@ -128,12 +129,12 @@ def test_an_appeal_is_a_case_and_its_answer_reaches_the_customer_once(tmp_path, 
     for _ in range(2):
         bank.tell()
     with closing(bank.project.notices.confirming()) as confirming:
-        assert confirming.page(path.rpartition("/")[2]).kind == end
-    (text,) = [
+        assert [confirming.page(each.rpartition("/")[2]).kind for each in (path, other)] == [end, end]
+    texts = [
         *map(text_of, bank.post.read),
         *(mail.text for mail in bank.project.letters.mails(9)),
     ]
-    assert receipt in text
-    assert [(letter.notice, letter.state) for letter in bank.letters()] == [("why", "sent")]
+    assert [receipt in text for text in texts] == [True, True], "one for each appeal"
+    assert [(letter.notice, letter.state) for letter in bank.letters()] == [("why", "sent")] * 2
     bank.project.run(ExportPerson(entity="card", key="c-1", out=tmp_path / "all.json"))
     assert "It was me" in (tmp_path / "all.json").read_text()
