@@ -128,6 +128,17 @@ def test_without_a_key_no_address_says_anything(bank, path):
     run(bank, steps)
 
 
+def test_a_host_that_is_none_is_refused_where_an_address_is_made_of_it(bank):
+    async def steps(asks: Asker) -> None:
+        head = {"host": "[x", "sec-fetch-site": "same-origin"}
+        found = await asks.ask(
+            "POST", "/login/passkey", b"back=/", key="", media_type="application/x-www-form-urlencoded", headers=head
+        )
+        assert (found.status, b"Host" in found.body) == (400, True)
+
+    run(bank, steps)
+
+
 def test_only_what_is_named_is_open_to_anybody():
     assert OPEN_BELOW == ("health", "login", "confirm", "hooks", "static", "api/openapi.json", "api/docs")
     for route in (*ROUTES, *PAGES):

@@ -31,9 +31,9 @@ reasons:
 """
 
 
-def linked(folder, **more) -> tuple[Bank, str]:
+def linked(folder, why: str = WHY, **more) -> tuple[Bank, str]:
     """A bank that decided a payment; gives the path of its page of reasons."""
-    bank = Bank(folder, {"notices/customer.yaml": None, **notice(WHY, "why")})
+    bank = Bank(folder, {"notices/customer.yaml": None, **notice(why, "why")})
     bank.pay(payment(**more))
     return bank, link(bank)
 
@@ -84,6 +84,17 @@ def test_the_page_says_the_reasons_in_the_customers_language_and_no_rule(tmp_pat
         assert (await browser.post(path, {"answer": "wrong"})).status == 410
         with asks.service.project.log.reading() as log:
             assert not any(log.labels_after(0))
+
+    run(bank, steps)
+
+
+def test_a_rule_without_a_text_is_told_by_the_default_and_not_as_analysts_read_it(tmp_path):
+    bank, path = linked(tmp_path, WHY.replace("large:", "default:"))
+
+    async def steps(asks: Asker, browser: Browser) -> None:
+        page = says(await browser.get(path))
+        assert "The amount is unusual for this card." in page
+        assert "A payment of" not in page
 
     run(bank, steps)
 

@@ -23,11 +23,15 @@ class Address:
     public: str = ""
 
     def of(self, request: Request) -> str:
-        """The address, without a slash behind."""
+        """The address, without a slash behind. Raises: ProblemError for a host that is none."""
         if self.public:
             return self.public
-        scheme = "https" if request.is_encrypted else "http"
-        return f"{scheme}://{request.headers.get('host', '')}"
+        address = f"{'https' if request.is_encrypted else 'http'}://{request.headers.get('host', '')}"
+        try:
+            urlsplit(address)
+        except ValueError as error:
+            raise ProblemError(400, "bad-header", "A header cannot be read", f"Host: {error}") from None
+        return address
 
     def is_encrypted(self, request: Request) -> bool:
         """Whether browsers speak TLS, so that a cookie is for TLS only."""
