@@ -223,6 +223,8 @@ def test_to_add_or_remove_one_is_to_show_code_or_password_again(desk, clock):
     (kept,) = passkeys.of(ann_of(desk))
     with pytest.raises(UsageError, match="not your password"):
         asked(desk, mine.token, id=kept.id)
+    with pytest.raises(UsageError, match="no such passkey"):
+        asked(desk, mine.token, id="another", password=GOOD)
     now = asked(desk, mine.token, id=kept.id, password=GOOD)
     assert passkeys.of(now.user) == []
     assert sessions.signed_in(desk, mine.token) is None

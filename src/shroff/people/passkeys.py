@@ -70,6 +70,8 @@ def take(
     if id_ or name:
         with desk.store.look() as look:
             user = _mine(desk, look, session)
+        if id_ and len(_others(user, id_)) == len(of(user)):
+            raise UsageError("there is no such passkey any more. Look at the list again.")
         show_again(desk, user.name, given["code"], given["password"])
         if not id_ and len(of(user)) >= KEYS_MAX:
             raise UsageError(f"a user has {KEYS_MAX} passkeys at most. Remove one.")
