@@ -151,6 +151,7 @@ REAL = {"event": "payment", "id": "p-1", "entity": "card", "key": "c-1", "file":
     "value": "c-1",
     "rule": "many_payments",
     "name": "ann",
+    "etag": "0123456789abcdef",  # of a change: none waits
 }
 CHECKED = (
     checks.not_a_server_error,
