@@ -135,6 +135,16 @@ def test_the_keys_of_a_user_who_is_disabled_or_removed_end_and_so_do_those_made_
     assert ended() == {own.id, with_it.id, foreign.id, beside.id}
 
 
+def test_a_key_made_with_a_key_that_was_revoked_before_ends_with_the_user_behind_both(desk):
+    ann, ben = (users.as_who(users.add(desk, ROOT, name, Role.ADMIN)) for name in ("ann", "ben"))
+    own, _ = keys.create(desk, ann, "deploy", Role.ADMIN)
+    with_it, _ = keys.create(desk, keys.as_who(own), "till", Role.SERVICE)
+    keys.revoke(desk, ben, own.id)
+    users.disable(desk, ben, "ann")
+
+    assert {key.id for key in keys.all_keys(desk) if key.revoked_at_ms is not None} == {own.id, with_it.id}
+
+
 @pytest.mark.parametrize("name", ["", "  ", "x" * 101, "a\nb"])
 def test_a_name_says_what_a_key_is_for(desk, name):
     with pytest.raises(UsageError):

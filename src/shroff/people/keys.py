@@ -147,8 +147,9 @@ def revoke(desk: Desk, who: Who, id_or_name: str) -> ApiKey:
 def revoke_of(change: Change, who: Who, maker: str, now_ms: int) -> None:
     """End the keys that somebody made, and those that were made with them."""
     for key in change.keys():  # noqa: SIM118 - no mapping
-        if key.made_by == maker and key.revoked_at_ms is None:
-            _revoked(change, who, key, now_ms)
+        if key.made_by == maker:
+            if key.revoked_at_ms is None:
+                _revoked(change, who, key, now_ms)
             revoke_of(change, who, f"key {key.id}", now_ms)
 
 
