@@ -199,3 +199,24 @@ def test_cases_that_were_open_before_their_keys_came_into_one_ring_are_one_case_
     assert waiting == ["p1", "p2", "p4", "p5", "p7", "p8"]
     assert told[0] == [("joined", "case 2"), ("joined", "case 4")]
     assert told[1:] == [[("note", "seen"), ("joined", "case 1")], [("claimed", ""), ("joined", "case 1")]]
+
+
+@pytest.mark.slow
+def test_a_case_that_was_escalated_stays_so_when_its_ring_comes_together(tmp_path):
+    ring = '  ring: { payment: "tables.rings[this.card].ring" }\n'
+    rule = "- { id: all, on: payment, by: card, when: payment.amount > 0, effect: review }\n"
+    files = LINKED | {"rules/all.yaml": rule}
+    project = app.open(write_files(tmp_path, files))
+    project.decide([payment(1, "b", "d"), payment(2, "c", "d")])
+    with project.cases.open() as desk:
+        case_actions.escalate(desk, ME, 2, "a mule?")
+    project.run(BuildRings())
+    events = (tmp_path / "events.yaml").read_text(encoding="utf-8").replace("entities:\n", "entities:\n" + ring)
+    about = "cases: { about: { payment: ring } }\n"
+    write_files(tmp_path, {"events.yaml": events, "shroff.yaml": files["shroff.yaml"] + about})
+    project = app.open(tmp_path)
+    project.run(BuildRings())
+
+    with project.cases.open() as desk, desk.store.look() as look:
+        found = [(case.entity, case.state, case.alerts) for case in look.cases(range(9)).values()]
+    assert found == [("card", "closed", 0), ("ring", "escalated", 2)]

@@ -247,8 +247,8 @@ def reopen(desk: CaseService, who: Who, number: int, why: str, tag: str = "") ->
 def join(desk: CaseService, who: Who, entity: str, of: str, rings: Iterable[Sequence[str]]) -> int:
     """Bring the open cases about keys of each ring together in the oldest of them; gives how many closed for that.
 
-    It is about the ring from then on, and a claimed one comes before others. Those close without a verdict. As they are
-    stay further claimed cases and those that wait for a second or a third answer.
+    It is about the ring from then on; a claimed one comes before others, then an escalated one. Those close without a
+    verdict. As they are stay further claimed or escalated cases and those that wait for a second or a third answer.
 
     Args:
         entity: That of rings, each of which is called by its first key; cases about rings of other first keys count.
@@ -260,8 +260,8 @@ def join(desk: CaseService, who: Who, entity: str, of: str, rings: Iterable[Sequ
         with desk.store.change() as change:
             hand = CaseTransaction(change, who, desk.now_ms())
             found = [case for case in change.open_about(abouts).values() if not case.look]
-            found.sort(key=lambda case: (case.state != CLAIMED, case.number))
-            others = [case for case in found[1:] if case.state != CLAIMED]
+            found.sort(key=lambda case: (case.state != CLAIMED, case.state != ESCALATED, case.number))
+            others = [case for case in found[1:] if case.state not in {CLAIMED, ESCALATED}]
             if not others and all(case.about == ring for case in found[:1]):
                 continue
             first = found[0]
