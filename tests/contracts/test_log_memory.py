@@ -105,7 +105,7 @@ class WaitsForItsTurn(MemoryLog):
         try:
             super().__init__(store, **options)
         except LogBusyError:
-            time.sleep(1.1)
+            time.sleep(4.1)
             raise
 
 
