@@ -2593,10 +2593,10 @@ func (c *Client) GetApprovals(ctx context.Context) (answer Approvals, err error)
 	return
 }
 
-// PostApprovalsEtag: Approve a change that another person requested, or withdraw it; both take the right that
+// PutApprovalsEtag: Approve a change that another person requested, or withdraw it; both take the right that
 // the change takes.
-func (c *Client) PostApprovalsEtag(ctx context.Context, etag string, body AnswerApproval) (answer ApprovalAnswer, err error) {
-	err = c.call(ctx, "POST", "/api/v1/approvals/"+part(etag), nil, nil, body, &answer)
+func (c *Client) PutApprovalsEtag(ctx context.Context, etag string, body AnswerApproval) (answer ApprovalAnswer, err error) {
+	err = c.call(ctx, "PUT", "/api/v1/approvals/"+part(etag), nil, nil, body, &answer)
 	return
 }
 

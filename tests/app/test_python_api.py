@@ -684,7 +684,7 @@ def test_a_report_shows_itself_as_its_command_prints_it(project, command, capsys
 
 
 def without_seconds(text):
-    return re.sub(r"[\d.,]+ (s|bytes)\b|\d[\d:.]+Z", "N", text)
+    return re.sub(r"[\d.,]+ (s|bytes|[KMG]iB)\b|\d[\d:.]+Z", "N", text)
 
 
 def test_a_project_names_itself_its_folder_and_how_much_it_has(project):

@@ -165,7 +165,7 @@ def with_examples(steps: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
     ]
     added = [
         tuple(shlex.split(examples[0])[1:])
-        for words, examples in declared
+        for words, examples in sorted(declared)  # not in the order in which plug-ins are found
         if examples and not any(step[: len(words)] == words for step in steps)
     ]
     return steps + added

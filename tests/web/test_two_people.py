@@ -132,8 +132,8 @@ def test_one_page_has_all_that_waits_and_who_asked_does_not_approve(bank):
         assert (await call(look, "GET", "/api/v1/approvals")).json() == {"approvals": []}
         path = f"/api/v1/approvals/{keys['etag']}"
         yes = {"approve": True}
-        assert [(await call(who, "POST", path, yes)).status for who in (look, browser)] == [403, 403]
-        assert (await call(ben, "POST", "/api/v1/approvals/x", yes)).status == 404
+        assert [(await call(who, "PUT", path, yes)).status for who in (look, browser)] == [403, 403]
+        assert (await call(ben, "PUT", "/api/v1/approvals/x", yes)).status == 404
         page = await page_of(browser, "/approvals")
         assert (page.count(">Withdraw<"), page.count(">Approve<")) == (3, 0)
 
@@ -141,10 +141,10 @@ def test_one_page_has_all_that_waits_and_who_asked_does_not_approve(bank):
         found = re.search(rb"shroff_[a-z0-9]{12}_[0-9a-f]{64}", made.body)
         assert found is not None
         assert (await asks.ask("GET", "/metrics", key=found[0].decode())).status == 200
-        assert (await call(ben, "POST", path, yes)).status == 404, "an approval counts once"
-        away = await call(browser, "POST", f"/api/v1/approvals/{fay['etag']}", {"approve": False})
+        assert (await call(ben, "PUT", path, yes)).status == 404, "an approval counts once"
+        away = await call(browser, "PUT", f"/api/v1/approvals/{fay['etag']}", {"approve": False})
         assert away.json() == {"says": "The request is withdrawn."}
-        assert (await call(ben, "POST", f"/api/v1/approvals/{fay['etag']}", yes)).status == 404
+        assert (await call(ben, "PUT", f"/api/v1/approvals/{fay['etag']}", yes)).status == 404
         left = (await call(ben, "GET", "/api/v1/approvals")).json()["approvals"]
         assert [change["etag"] for change in left] == [model["etag"]]
         told = [row.action for row in rows_of(asks.service.desk.store) if row.action.startswith("change.")]

@@ -2707,8 +2707,8 @@ export class Api extends Transport {
   }
 
   /** Approve a change that another person requested, or withdraw it; both take the right that the change takes. */
-  postApprovalsEtag(etag: string, body: AnswerApproval): Promise<ApprovalAnswer> {
-    return this.call("POST", `/api/v1/approvals/${part(etag)}`, { body });
+  putApprovalsEtag(etag: string, body: AnswerApproval): Promise<ApprovalAnswer> {
+    return this.call("PUT", `/api/v1/approvals/${part(etag)}`, { body });
   }
 
   /** List the audit log, newest first: who did what, with old and new values. */

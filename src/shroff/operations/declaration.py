@@ -1,6 +1,6 @@
 """The declaration of an operation: a function with a typed request and a typed answer.
 
-    @operation("lists show", right="read:definitions", http="GET /lists/{list}", examples=["shroff lists show cards"])
+    @operation("lists show", right="read:definitions", http="GET /lists/{list}")
     def show_list(lists: ListFiles, request: ShowList) -> ListEntries: ...
 
 From this come the command, the route, the Python call, the client's call, the audit row and the reference. The faces

@@ -134,15 +134,16 @@ class CaseContract(Contract):
             for seq, text in enumerate(TEXTS)
         ]
         beside = replace(given[0], entity="device", key="d", case=2, outcome="review", rules=())
-        answered = replace(given[1], verdict="fraud", decided_ms=NOW_MS, decided_by="u-1", customer="genuine")
+        answered = replace(given[1], case=2, verdict="fraud", decided_ms=NOW_MS, decided_by="u-1", customer="genuine")
         labelled = replace(given[2], label="fraud", label_source="chargeback", label_ms=NOW_MS + 1)
         with self.opened(tmp_path) as store:
             with store.change() as change:
                 change.add_alerts([*given, beside])
-                change.put_alerts([replace(answered, reason="other", case=7), labelled])
+                change.put_alerts([replace(answered, reason="other"), labelled])
 
             with store.look() as look:
-                assert look.alerts(1) == [given[0], answered, labelled, *given[3:]]
+                assert look.alerts(1) == [given[0], labelled, *given[3:]]
+                assert look.alerts(2) == [beside, answered]
                 assert look.alerts(1, 2) == given[-2:]
                 assert look.alerts_of([("payment", ""), ("payment", "a%b_"), ("login", "A ")]) == [
                     given[0],

@@ -113,7 +113,7 @@ class ApprovalAnswer(OperationAnswer):
 @operation(
     "approvals answer",
     right=RIGHT,
-    http="POST /approvals/{etag}",
+    http="PUT /approvals/{etag}",
     has_command=False,
     body_bytes_max=64 * 1024,
     refusals=[NotWaitingError],

@@ -51,8 +51,8 @@ public class Api extends Transport {
     }
 
     /** Approve a change that another person requested, or withdraw it; both take the right that the change takes. */
-    public Types.ApprovalAnswer postApprovalsEtag(String etag, Types.AnswerApproval body) {
-        return call("POST", "/api/v1/approvals/" + part(etag), Map.of(), body, new TypeReference<Types.ApprovalAnswer>() {});
+    public Types.ApprovalAnswer putApprovalsEtag(String etag, Types.AnswerApproval body) {
+        return call("PUT", "/api/v1/approvals/" + part(etag), Map.of(), body, new TypeReference<Types.ApprovalAnswer>() {});
     }
 
     /**
