@@ -47,6 +47,7 @@ PARTITIONS = (1, 2, 5)
 # Of scores, in the mean: the same rows in another order make as much of a difference to one process.
 MEAN_DIFFERENCE = 0.02
 AUC_DIFFERENCE = 0.005
+ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.slow
 
 
@@ -81,7 +82,14 @@ def dask() -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def spark() -> Iterator[Any]:
-    yield from started(lambda: SparkBackend(workers=2))
+    yield from started(spark_here)
+
+
+def spark_here() -> SparkBackend:
+    """Spark whose processes find these tests: its virtual machine may have been started in another folder, before."""
+    backend = SparkBackend(workers=2)
+    backend.context.environment["PYTHONPATH"] = str(ROOT)
+    return backend
 
 
 class Backends(BackendContract):

@@ -27,9 +27,8 @@ from shroff.log.writer import Writer
 from shroff.streams.lake import RetriedObjects
 from shroff.streams.lake_manifest import Layout
 from shroff.streams.log import DecisionRow
-from shroff_plugins.cluster.spark import SparkBackend
 from shroff_plugins.cluster.spark_stream import NOT_CONNECTED, SLICE, STARTS_MAX, run_to_end, slice_of, slices
-from tests.contracts.test_backends import started
+from tests.contracts.test_backends import spark_here, started
 from tests.journeys.test_same_bytes import HEAD, PAYSIM, in_order_of_time, made_up
 from tests.laws.projects import history_of, project
 from tests.laws.test_cluster_replay import FEATURES, MANY, RULES
@@ -43,7 +42,7 @@ Rows = list[tuple[Any, ...]]
 
 @pytest.fixture(scope="module")
 def spark() -> Iterator[Any]:
-    yield from started(lambda: SparkBackend(workers=2))
+    yield from started(spark_here)
 
 
 def rows_of(decisions: Sequence[DecisionRow]) -> Rows:
