@@ -124,7 +124,7 @@ def command_answers(folder: Path) -> Iterator[str]:
     learnable.write_days(project / "payments.jsonl", range(DAYS))
     known: dict[str, str] = {}
     # Spark's virtual machine would stay in this process, with a folder that is gone: those behind it find nothing.
-    here = mock.patch.object(spark, "SparkBackend", lambda _address, workers: FoldingBackend())
+    here = mock.patch.object(spark, "SparkBackend", return_value=FoldingBackend())
     with contextlib.chdir(project), here:
         for words in scenario():
             status, text = said(*(word.format_map(known) if "{" in word else word for word in words), "--json")
