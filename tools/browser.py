@@ -21,6 +21,7 @@ from tools.servers.errors import UnavailableError
 from tools.servers.fetching import from_debian, libraries, program
 
 NAMES: Final = ("chromium-headless-shell", "chromium")
+PATIENCE_MS: Final = 120_000  # to begin, and for each step in it: the library's 30 s are few where many work
 QUIET: Final = (
     "--no-sandbox",  # it shows pages of this project alone, and containers have no user namespaces
     "--disable-gpu",
@@ -53,7 +54,9 @@ def browser() -> Iterator[Browser]:
     """A browser without a window, and with a profile of its own."""
     path, env = chromium()
     with sync_playwright() as playwright:
-        found = playwright.chromium.launch(executable_path=path, env={**env}, args=list(QUIET), headless=True)
+        launched = playwright.chromium.launch
+        found = launched(executable_path=path, env={**env}, args=list(QUIET), headless=True, timeout=PATIENCE_MS)
+        found.on("context", lambda context: context.set_default_timeout(PATIENCE_MS))
         try:
             yield found
         finally:

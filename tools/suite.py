@@ -1,7 +1,7 @@
 """Every test that a change needs: `make test`. With campaigns of hours: `make test-long`; the quick ones: `make check`.
 
 Tests run in a new order each time; the first line tells the number that repeats it. What each test cost is written
-while the run goes on, and a folder that is above its budget (tests/budgets.toml) fails the run. No test is tried twice.
+while the run goes on, and a folder at twice its budget (tests/budgets.toml) fails the run. No test is tried twice.
 """
 
 from __future__ import annotations

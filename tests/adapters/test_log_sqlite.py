@@ -241,7 +241,7 @@ def test_a_writer_gets_its_turn_among_others_that_leave_short_gaps(path):
     is_held, stop, gaps = threading.Event(), threading.Event(), [0]
 
     def keep_busy():
-        other = sqlite3.connect(path, isolation_level=None, timeout=60)
+        other = sqlite3.connect(path, isolation_level=None, timeout=120)
         while not stop.is_set():
             other.execute("BEGIN IMMEDIATE")
             is_held.set()
@@ -255,10 +255,10 @@ def test_a_writer_gets_its_turn_among_others_that_leave_short_gaps(path):
     busy = threading.Thread(target=keep_busy)
     busy.start()
     try:
-        assert is_held.wait(60)
+        assert is_held.wait(120)
         log = SqliteLog(path)
         for first in range(1, 6):
-            assert is_held.wait(60)
+            assert is_held.wait(120)
             log.append(payments(first, 1))
     finally:
         stop.set()

@@ -31,7 +31,7 @@ class StuckProducer:
         return lambda *_, **__: 0
 
     def send_offsets_to_transaction(self, *_: object) -> None:
-        self.found.wait(20)
+        self.found.wait(120)
 
     def commit_transaction(self, _seconds: float) -> None:
         self.committed += 1

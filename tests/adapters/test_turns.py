@@ -18,8 +18,7 @@ from shroff.adapters.people.sql import SqlPeople
 from shroff.errors import LogBusyError
 from shroff.streams.log import Batch, Offset
 from tests.support.cased import SEAL
-
-PATIENCE_S = 60.0
+from tests.support.patience import PATIENCE_S
 
 
 def test_a_file_has_one_turn_however_it_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -557,7 +557,7 @@ def test_it_ends_cleanly_when_it_is_told_to(bank: Path, folder: Path, end: int):
         assert process.stdout is not None
         first = process.stdout.readline()
         process.send_signal(end)
-        rest, errors = process.communicate(timeout=60)
+        rest, errors = process.communicate(timeout=120)
 
     assert first.startswith("0.jsonl: 150 events and 150 labels appended")
     assert "Stopped; the next run continues from here." in rest

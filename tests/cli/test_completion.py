@@ -185,5 +185,5 @@ def output(command: list[str], more: dict[str, str]) -> str:
 
 def run(*arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [str(SHROFF), *arguments], env=os.environ | more, capture_output=True, text=True, check=False, timeout=60
+        [str(SHROFF), *arguments], env=os.environ | more, capture_output=True, text=True, check=False, timeout=120
     )

@@ -72,7 +72,7 @@ def test_a_worker_that_does_not_lead_yet_tells_how_far_it_has_folded(work, state
 
 def test_without_a_terminal_a_line_comes_now_and_then(work, monkeypatch, capfd):
     monkeypatch.setattr(watched_work, "SAID_S", 0.02)
-    said, end_s = "", time.monotonic() + 60
+    said, end_s = "", time.monotonic() + 120
     with watched(work, Session(Path())):
         while said.count("shroff: 100 done") < 2:
             assert time.monotonic() < end_s, said

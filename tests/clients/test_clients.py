@@ -52,7 +52,7 @@ class Faulty(BaseHTTPRequestHandler):
         self.rfile.read(int(self.headers["content-length"]))
         self.asked.append(self.headers.get("shroff-answered", ""))
         if self.path.endswith("silent"):
-            self.over.wait(60)
+            self.over.wait(120)
             self.close_connection = True
             return
         is_first = self.asked.count("") == 1

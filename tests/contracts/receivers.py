@@ -46,7 +46,7 @@ class _Handler(BaseHTTPRequestHandler):
         received.calls.append(({name.lower(): value for name, value in self.headers.items()}, body))
         answer = received.answers.pop(0) if received.answers else received.judge(body)
         if answer == "hang":
-            received.is_over.wait(30)
+            received.is_over.wait(120)
         if answer == "reset":
             self.connection.close()
         if answer == "drip":

@@ -53,7 +53,7 @@ def proxy(echo: int) -> Iterator[Proxy]:
 
 
 def client(proxy: Proxy) -> closing[socket.socket]:
-    return closing(socket.create_connection(("127.0.0.1", proxy.port), timeout=60))
+    return closing(socket.create_connection(("127.0.0.1", proxy.port), timeout=120))
 
 
 def said(connection: socket.socket, words: bytes) -> bytes:
@@ -69,7 +69,7 @@ def is_silent(connection: socket.socket) -> bool:
     except TimeoutError:
         return True
     finally:
-        connection.settimeout(60)
+        connection.settimeout(120)
     return False
 
 

@@ -109,7 +109,7 @@ def test_who_has_the_password_and_the_certificate_sends_and_reads(secured):
     sender = sender_of(secured)
     for n in range(10):
         sender.send("payment", b"c", message(n))
-    assert sender.flush(30) == 0
+    assert sender.flush(120) == 0
     sender.close()
     source = source_of(secured, secured.client)
     source.start({})

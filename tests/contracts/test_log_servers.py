@@ -109,7 +109,7 @@ def place(postgres) -> Iterator[Place]:
     made.drop()
 
 
-def opened_within(place: Place, within_s: float = 60) -> PostgresLog:
+def opened_within(place: Place, within_s: float = 120) -> PostgresLog:
     deadline = time.monotonic() + within_s
     while True:
         try:
@@ -370,7 +370,7 @@ def long_lease_s(monkeypatch: pytest.MonkeyPatch) -> float:
 
 
 def wait_until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while not holds():
         assert time.monotonic() < deadline
         time.sleep(0.02)

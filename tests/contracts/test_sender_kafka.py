@@ -56,7 +56,7 @@ def sender_of(address: str, topic: str, **options: Any) -> KafkaSender:
 def values(address: str, topic: str) -> dict[int, list[tuple[bytes | None, bytes]]]:
     """Keys and values of each partition."""
     consumer = Consumer({"bootstrap.servers": address, "group.id": topic, "enable.partition.eof": True} | QUIET)
-    partitions = consumer.list_topics(topic, timeout=20).topics[topic].partitions
+    partitions = consumer.list_topics(topic, timeout=120).topics[topic].partitions
     consumer.assign([TopicPartition(topic, number, 0) for number in partitions])
     found: dict[int, list[tuple[bytes | None, bytes]]] = defaultdict(list)
     ends = 0
@@ -106,7 +106,7 @@ def test_messages_of_a_key_are_in_one_partition_and_in_their_order(kafka, topic,
     for key, value in sent:
         sender.send("payment", key, value)
     sender.send("payment", None, b"alone")
-    assert sender.flush(30) == 0
+    assert sender.flush(120) == 0
     found = values(kafka.address, topic)
 
     assert (sender.sent, sender.failed, sender.waiting) == (5_001, 0, 0)
@@ -138,7 +138,7 @@ def test_a_topic_that_is_not_there_is_told_or_made_where_that_is_asked(topic, op
     sender.prepare(["payment"], 2)
     sender.prepare(["payment"], None)
     sender.prepare(["payment"], 7)
-    found = sender._cluster.admin().list_topics(topic, timeout=20).topics[topic]
+    found = sender._cluster.admin().list_topics(topic, timeout=120).topics[topic]
 
     assert len(found.partitions) == 2
 
@@ -154,7 +154,7 @@ def test_all_topics_that_are_not_there_are_told_together_and_those_of_dead_lette
     made = sender.prepare(["payment"], 2)
     again = sender.prepare(["payment"], 2)
     by_another = kafka_topics._make(sender._cluster, sender._cluster.admin(), topic, 2)
-    found = sender._cluster.admin().list_topics(letters, timeout=20).topics[letters]
+    found = sender._cluster.admin().list_topics(letters, timeout=120).topics[letters]
     AdminClient({"bootstrap.servers": sender._cluster.brokers} | QUIET).delete_topics([letters])
 
     assert (made, again, by_another) == ([topic, letters], [], False)
@@ -166,7 +166,7 @@ def test_what_the_brokers_will_not_take_is_counted_with_the_reason_and_the_rest_
     sender.prepare(["payment"], 1)
     for value in (b"a", b"x" * 2_000_000, b"b"):
         sender.send("payment", None, value)
-    assert sender.flush(30) == 0
+    assert sender.flush(120) == 0
 
     assert (sender.sent, sender.failed) == (3, 1)
     assert any("1 not taken" in words for words in sender.words)
@@ -211,7 +211,7 @@ def test_messages_wait_for_brokers_that_are_away_and_are_there_once(topic):
             assert sender.flush(2) == sender.waiting > 0
             assert sender.words
             cluster.start()
-            assert sender.flush(60) == 0
+            assert sender.flush(120) == 0
             assert [value for _, value in values(cluster.address, topic)[0]] == sent
             sender.close()
     except UnavailableError as error:

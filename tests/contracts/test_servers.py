@@ -40,10 +40,10 @@ def test_kafka_takes_and_gives_messages(kafka):
     from confluent_kafka.admin import AdminClient, NewTopic
 
     admin = AdminClient({"bootstrap.servers": kafka.address})
-    admin.create_topics([NewTopic("asked-once", 1, -1)])["asked-once"].result(30)
+    admin.create_topics([NewTopic("asked-once", 1, -1)])["asked-once"].result(120)
     producer = Producer({"bootstrap.servers": kafka.address, "acks": "all"})
     producer.produce("asked-once", b"a payment")
-    assert producer.flush(30) == 0
+    assert producer.flush(120) == 0
     consumer = Consumer({"bootstrap.servers": kafka.address, "group.id": "g", "auto.offset.reset": "earliest"})
     consumer.subscribe(["asked-once"])
     message = consumer.poll(30)
@@ -59,9 +59,9 @@ def test_the_registry_gives_a_schema_by_its_number(registry):
         json.dumps({"schema": schema}).encode(),
         {"Content-Type": "application/vnd.schemaregistry.v1+json"},
     )
-    with urlopen(asked, timeout=60) as answer:
+    with urlopen(asked, timeout=120) as answer:
         number = json.load(answer)["id"]
-    with urlopen(f"{registry.address}/schemas/ids/{number}", timeout=60) as answer:
+    with urlopen(f"{registry.address}/schemas/ids/{number}", timeout=120) as answer:
         assert json.loads(json.load(answer)["schema"]) == json.loads(schema)
 
 
@@ -180,8 +180,8 @@ def test_a_server_ends_with_the_run_that_asked_for_it(by, tmp_path):
 
         first.send_signal(by)
         first.wait()
-        wait_until(lambda: not listens(port), within_s=60)
-    wait_until((tmp_path / "mail.mail.log").exists, within_s=60)  # its log stays with the run
+        wait_until(lambda: not listens(port), within_s=120)
+    wait_until((tmp_path / "mail.mail.log").exists, within_s=120)  # its log stays with the run
 
 
 def test_what_cannot_be_had_says_what_it_needs(tmp_path, monkeypatch):

@@ -67,7 +67,7 @@ class Topics(Outside):
             self.producer.produce(
                 topic, value=value, partition=int(partition), on_delivery=lambda error, _: failed.append(error)
             )
-        assert self.producer.flush(30) == 0
+        assert self.producer.flush(120) == 0
         assert not [error for error in failed if error]
 
     def open(self, decoder: Decoder, merge: Merge, **options: Any) -> KafkaSource:
@@ -369,7 +369,7 @@ def test_a_topic_that_is_made_anew_while_it_is_read_stops_the_reading(topics, op
     topics.put(part, [message(n) for n in range(100, 106)])
 
     def read_on() -> None:
-        until = time.monotonic() + 60
+        until = time.monotonic() + 120
         while time.monotonic() < until:
             source.poll(10, 0.5)
 
@@ -627,7 +627,7 @@ def test_others_go_on_without_a_partition_that_nobody_leads_after_a_while(own, m
     source = source_of(topics)
     source.start({})
     found: list[Any] = []
-    until_s = time.monotonic() + 60
+    until_s = time.monotonic() + 120
     while not all(len(numbers(found, part)) == 40 for part in others):
         assert time.monotonic() < until_s, source.health()
         found += source.poll(100, 1.0)

@@ -19,10 +19,9 @@ from shroff.testing.contracts import source as contract
 from shroff.testing.contracts.source import Outside, SourceContract, lines, message, moment, numbers, read
 from shroff_plugins.connectors import pubsub_pull as source_pubsub
 from shroff_plugins.connectors.pubsub_pull import PubsubPullSource
+from tests.support.patience import PATIENCE_S
 from tests.support.pubsubs import PubsubDesk
 from tools.servers.pubsub import Pubsub
-
-PATIENCE_S = 60.0
 
 
 class Subscriptions(Outside):

@@ -234,7 +234,7 @@ def test_a_poll_waits_for_a_message_and_no_longer(client, stream, opened):
     assert 0.3 <= time.monotonic() - began < 10
     adder = subprocess.Popen(["python3", "-c", f"import time, socket; time.sleep(0.5); {adding(client, stream)}"])
     began = time.monotonic()
-    taken = source.poll(10, 20)
+    taken = source.poll(10, 120)
     adder.wait()
 
     assert numbers(taken[0].lines) == [7]

@@ -31,12 +31,12 @@ from tests.journeys.test_training import MODEL, POLICY, made_up
 from tests.support import forks
 from tests.support.backends import HereBackend
 from tests.support.contracts.backend import process_after
+from tests.support.patience import PATIENCE_S
 
 # docs/decisions/0014-models.md has what was measured on more rows, where it is less.
 PRECISION_DIFFERENCE = 0.05  # of average precision, over all folds
 SCORE_DIFFERENCE = 0.02  # in the mean
 KILLED_AFTER_S = (4.0, 8.0)  # from when trees are asked for: early, one machine has not begun; later, another has ended
-PATIENCE_S = 60  # for a process of a cluster to be begun anew in place of one that was killed
 PLAIN = MODEL.replace("    leak_test: required\n", "") % 0.1
 pytestmark = pytest.mark.slow
 __all__ = ["dask", "spark"]

@@ -321,7 +321,7 @@ def test_a_post_that_comes_while_the_active_service_changes_waits_for_the_next_o
 
     def post() -> bytes:
         asked = urllib.request.Request(f"http://127.0.0.1:{held.number}/api/v1/events/payment", b"{}")
-        with urllib.request.urlopen(asked, timeout=60) as answer:
+        with urllib.request.urlopen(asked, timeout=120) as answer:
             return bytes(answer.read())
 
     try:

@@ -276,7 +276,7 @@ def test_the_proxy_closes_metrics_passes_the_client_on_and_keeps_links_secret(se
 
 def status(url: str) -> int:
     try:
-        with urllib.request.urlopen(url, timeout=60) as answer:
+        with urllib.request.urlopen(url, timeout=120) as answer:
             return answer.status
     except urllib.error.HTTPError as error:
         return error.code

@@ -44,7 +44,7 @@ def service(request, running, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 
 def connected(port: int) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", port), timeout=60)
+    return socket.create_connection(("127.0.0.1", port), timeout=120)
 
 
 def answer(connection: socket.socket) -> bytes:
@@ -136,7 +136,7 @@ def test_an_address_has_only_so_many_connections_to_haproxy_and_what_has_ended_c
             return b""
 
     with balanced(tmp_path, port, connections_max=20) as at:
-        deadline_s = time.monotonic() + 60
+        deadline_s = time.monotonic() + 120
         held = [connected(at) for _ in range(20)]
         assert {said(one) for one in held} == {b"HTTP/1.1 200"}
         assert said_to_another(at) == b""

@@ -474,7 +474,7 @@ def test_three_brokers_of_terraform_keep_copies_in_their_zones_and_go_on_without
         producer = Producer({"bootstrap.servers": cluster.address, "acks": "all"})
         for number in range(60):
             producer.produce("payments", b"x", key=str(number))
-        left = producer.flush(60)
+        left = producer.flush(120)
 
         assert made_copies == [3] * 6
         assert of.result()["min.insync.replicas"].value == "2"

@@ -160,7 +160,7 @@ def test_each_panel_and_variable_finds_something_in_a_real_prometheus(tmp_path):
         listening("127.0.0.1", 0, collectors, lambda: True) as scraped,
         watchers.prometheus(tmp_path, scraped.split("/")[2]) as address,
     ):
-        ends = time.monotonic() + 60
+        ends = time.monotonic() + 120
         while (panels or choices) and time.monotonic() < ends:
             time.sleep(0.5)  # between two scrapes
             panels = {
@@ -259,7 +259,7 @@ def test_alertmanager_hides_what_another_alert_explains_in_the_same_process(tmp_
         hidden.add(frozenset((target | place).items()))
     with watchers.alertmanager(tmp_path, settings) as address:
         watchers.posted(address, "/api/v2/alerts", [{"labels": one} for one in alerts])
-        found, until = set(), time.monotonic() + 60
+        found, until = set(), time.monotonic() + 120
         while not found >= hidden and time.monotonic() < until:  # it hides them in its own time
             shown = watchers.asked(address, "/api/v2/alerts")
             found = {frozenset(one["labels"].items()) for one in shown if one["status"]["inhibitedBy"]}

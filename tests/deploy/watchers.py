@@ -123,11 +123,11 @@ def started(name: str, command: list[str], env: Mapping[str, str], folder: Path,
 
 def asked(address: str, path: str, **words: str) -> Any:
     """What Prometheus or Alertmanager answers."""
-    with urlopen(f"http://{address}{path}?{urlencode(words)}", timeout=60) as answer:
+    with urlopen(f"http://{address}{path}?{urlencode(words)}", timeout=120) as answer:
         return json.load(answer)
 
 
 def posted(address: str, path: str, what: Any) -> None:
     """Send something as JSON."""
     request = Request(f"http://{address}{path}", json.dumps(what).encode(), {"Content-Type": "application/json"})
-    urlopen(request, timeout=60).close()
+    urlopen(request, timeout=120).close()

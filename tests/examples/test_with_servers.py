@@ -70,9 +70,9 @@ def counted(shown: str, what: str) -> int:
 def brokers(kafka: Any) -> Any:
     """The brokers of this run; topics that an example makes are gone afterwards."""
     admin = AdminClient({"bootstrap.servers": kafka.address})
-    before = set(admin.list_topics(timeout=30).topics)
+    before = set(admin.list_topics(timeout=120).topics)
     yield kafka.address
-    made = set(admin.list_topics(timeout=30).topics) - before
+    made = set(admin.list_topics(timeout=120).topics) - before
     if made := [one for one in made if one.startswith(("paysim.", "cards.", "fraud_", "non_"))]:
         for gone in admin.delete_topics(made).values():
             gone.result()
@@ -105,7 +105,7 @@ def test_the_receiver_of_paysim_takes_what_is_signed_and_each_row_once(root, tmp
     def called(url: str, id: str, secret: str) -> int:
         headers = webhooks.headers(secret, id, int(time.time()), b"{}")
         try:
-            return int(urlopen(Request(url, b"{}", headers), timeout=30).status)
+            return int(urlopen(Request(url, b"{}", headers), timeout=120).status)
         except HTTPError as error:
             return error.code
 

@@ -212,12 +212,12 @@ def test_no_copy_of_the_process_is_made_while_a_thread_loads_numba(monkeypatch: 
 
     def load(_: object) -> None:
         loads.set()
-        may_end.wait(60)
+        may_end.wait(120)
 
     monkeypatch.setattr(kernel_native.EntryPoint, "_made_by_numba", load)
     loading = threading.Thread(target=windows.tend.load_numba)
     loading.start()
-    loads.wait(60)
+    loads.wait(120)
     made: list[int] = []
     copying = threading.Thread(target=lambda: made.append(os.fork() or os._exit(0)))
     copying.start()
@@ -226,7 +226,7 @@ def test_no_copy_of_the_process_is_made_while_a_thread_loads_numba(monkeypatch: 
 
     may_end.set()
     for one in (loading, copying):
-        one.join(60)
+        one.join(120)
     monkeypatch.setattr(windows.tend, "by_numba", None)
     assert os.waitpid(made[0], 0)[1] == 0
 

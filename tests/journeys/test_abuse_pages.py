@@ -142,7 +142,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 def browser(service: Served, name: str = "") -> Iterator[httpx2.Client]:
     """A browser; that of somebody who signed in, where there is a name."""
     headers = {"accept": "text/html", "origin": service.url}
-    with httpx2.Client(base_url=service.url, headers=headers, timeout=60, verify=NO_TLS) as found:
+    with httpx2.Client(base_url=service.url, headers=headers, timeout=120, verify=NO_TLS) as found:
         if name:
             answer = found.post("/login", data={"name": name, "password": PASSWORD})
             assert answer.status_code == 303, answer.text

@@ -23,13 +23,13 @@ from shroff.people.access import Role
 from shroff.training.tested_rows import file_of
 from tests.journeys.test_cases import CASES, queue, until
 from tests.support.browsers import DESK, PHONE, chromium
+from tests.support.patience import PATIENCE_MS
 from tests.support.served import ME, Served, served
 from tests.support.trained import fitted_to
 
 pytestmark = pytest.mark.slow
 
 PASSWORD = "correct horse battery"
-PATIENCE_MS = 60_000
 WIDTHS = (DESK[0], PHONE[0])
 RULE = """
 - id: dear

@@ -91,7 +91,7 @@ def send(address, topic, values):
     producer = Producer({"bootstrap.servers": address})
     for value in values:
         producer.produce(topic, value)
-    assert producer.flush(30) == 0
+    assert producer.flush(120) == 0
 
 
 def test_what_is_sent_as_avro_is_decided_as_the_file_is(folder, asked, tmp_path):

@@ -17,6 +17,7 @@ import pytest
 from shroff.config import TEMPLATE_FOLDER
 from shroff.examples.bank import bank
 from shroff.people.access import Role
+from tests.support.patience import PATIENCE_S
 from tests.support.served import SHROFF, Served, key_of, served
 
 pytestmark = pytest.mark.slow
@@ -31,7 +32,6 @@ RULE = """
   effect: review
 """
 CASES = "/api/v1/cases"
-PATIENCE_S = 60.0
 Found = TypeVar("Found")
 
 

@@ -58,7 +58,7 @@ class Terminal:
     def press_ctrl_c(self) -> None:
         """What a terminal does: everything that runs in it is interrupted."""
         os.killpg(self.process.pid, signal.SIGINT)
-        self.process.wait(60)
+        self.process.wait(120)
 
     def end(self) -> None:
         if self.process.poll() is None:

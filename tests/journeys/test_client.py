@@ -98,7 +98,7 @@ def test_an_answer_comes_in_time_and_the_decision_later(service):
         assert found.outcome == "review"
         assert took_s < 20
 
-        late = found.late.result(timeout=60)
+        late = found.late.result(timeout=120)
 
         assert late == client.decision("payment", "p/2 ü")
         with service.client() as asked:

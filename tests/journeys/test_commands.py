@@ -267,7 +267,7 @@ def test_decide_answers_what_has_arrived_and_waits_for_nothing(bank, start):
     program.stdin.close()
 
     assert answered == ["p-0", "p-1", "p-2"]
-    assert program.wait(timeout=60) == 0
+    assert program.wait(timeout=120) == 0
 
 
 def test_a_second_writer_is_refused_at_once_and_readers_are_not(bank, asked, printed, start):
@@ -285,7 +285,7 @@ def test_a_second_writer_is_refused_at_once_and_readers_are_not(bank, asked, pri
     assert len(printed("export", "decisions")[1].splitlines()) == 1
 
     program.stdin.close()
-    assert program.wait(timeout=60) == 0
+    assert program.wait(timeout=120) == 0
 
 
 def test_ctrl_c_ends_after_what_was_answered(bank, printed, start):
@@ -294,7 +294,7 @@ def test_ctrl_c_ends_after_what_was_answered(bank, printed, start):
     program.stdin.flush()
     program.stdout.readline()
     program.send_signal(signal.SIGINT)
-    program.wait(timeout=60)  # its input stays open: Ctrl-C is not the end of it, whichever of the two came first
+    program.wait(timeout=120)  # its input stays open: Ctrl-C is not the end of it, whichever of the two came first
     out, words = program.stdout.read(), program.stderr.read()
 
     assert (program.returncode, out) == (130, "")
@@ -306,11 +306,11 @@ def test_ctrl_c_ends_after_what_was_answered(bank, printed, start):
 def test_ctrl_c_in_an_ingest_loses_nothing_that_it_said(bank, asked, printed, start):
     (bank / "big.jsonl").write_text(lines(*(payment(1, payment_id=f"b-{number}") for number in range(60_000))))
     program = start("ingest", "big.jsonl", "--as", "payment")
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while printed("export", "decisions")[1] == "" and time.monotonic() < deadline:
         time.sleep(0.05)
     program.send_signal(signal.SIGINT)
-    _, words = program.communicate(timeout=60)
+    _, words = program.communicate(timeout=120)
     there = len(printed("export", "decisions")[1].splitlines())
 
     assert program.returncode == 130
@@ -328,7 +328,7 @@ def test_nobody_reading_on_is_no_error(bank, start):
     program.stdout.readline()
     program.stdout.close()
 
-    assert program.wait(timeout=60) == 141
+    assert program.wait(timeout=120) == 141
     assert program.stderr.read() == ""
 
 
@@ -381,7 +381,7 @@ def test_decide_tells_of_a_damaged_snapshot_before_it_waits_for_a_line(bank, pri
         file.write_bytes(file.read_bytes()[:-100])
     waiting = start("decide", "-", "--as", "payment")
     said = waiting.stderr.readline()
-    out, err = waiting.communicate(lines(payment(2)), timeout=60)
+    out, err = waiting.communicate(lines(payment(2)), timeout=120)
 
     assert "its checksum does not fit" in said
     assert json.loads(out)["id"] == "p-2"

@@ -196,7 +196,7 @@ def test_without_once_it_is_served_until_ctrl_c_and_the_project_stays(tmp_path):
         assert f"127.0.0.1 port {port} is not available" in another.stderr
         assert "Choose another with --port" in another.stderr
         running.send_signal(signal.SIGINT)
-        out, error = running.communicate(timeout=60)
+        out, error = running.communicate(timeout=120)
     project = shroff.open(found["project"])
     recorded, computed = project.replay(found["example"]["id"])
 
@@ -252,7 +252,7 @@ def test_ctrl_c_ends_cleanly_and_leaves_nothing(tmp_path):
         if times("", "of 300,000 payments") in line:  # at once, or in the middle of the stream: behind half a minute
             break
     running.send_signal(signal.SIGINT)
-    out, error = running.communicate(timeout=60)
+    out, error = running.communicate(timeout=120)
 
     assert running.returncode == 130
     assert out == ""

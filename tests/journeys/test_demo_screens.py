@@ -12,10 +12,10 @@ from playwright.sync_api import Page, expect
 from tests.journeys.test_cases import CASES, labels, until
 from tests.journeys.test_demo import served_demo
 from tests.support.browsers import DESK, Looker, chromium
+from tests.support.patience import PATIENCE_MS
 
 pytestmark = pytest.mark.slow
 
-PATIENCE_MS = 60_000
 SAID_NO = "the customer says that it was not them"
 SAYS = {
     "/decisions": "Open one for all its reasons, and to answer it.",

@@ -48,7 +48,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FirstRun]:
     found.server = Stopping()
     yield found
     if found.work is not None:
-        found.work.join(60)
+        found.work.join(120)
 
 
 def asked(run: FirstRun, method: str, path: str, **more: Any) -> httpx2.Response:
@@ -183,7 +183,7 @@ def test_a_service_that_is_ended_in_an_upload_ends_at_once_and_removes_the_copy(
             while not list(tmp_path.glob("shroff-first-*/x.csv")):
                 time.sleep(0.01)
             process.send_signal(signal.SIGTERM)
-            assert process.wait(20) == 130
+            assert process.wait(120) == 130
         assert not list(tmp_path.glob("shroff-first-*"))
         assert process.stderr.read().strip().startswith("Stopped.")
     finally:
@@ -223,19 +223,21 @@ def test_a_newcomer_comes_from_an_empty_folder_to_a_queue(tmp_path):
             features = page.locator("textarea[name='features.yaml']")
             features.fill(features.input_value().replace("24h", "12h"))
             page.get_by_role("button", name="Create project").click()
-            expect(page.get_by_role("heading", name="The project is there")).to_be_visible(timeout=60_000)
+            expect(page.get_by_role("heading", name="The project is there")).to_be_visible(timeout=120_000)
             expect(page.get_by_text("240 events were decided, with 240 labels")).to_be_visible()
             page.get_by_role("link", name="Create your account").click()
             page.fill("#name", "ann")
             page.fill("#password", PASSWORD)
             page.fill("#again", PASSWORD)
             page.get_by_role("button", name="Create an admin").click()
-            expect(page.get_by_role("button", name="Menu")).to_be_visible(timeout=60_000)  # a phone is what it was last
+            expect(page.get_by_role("button", name="Menu")).to_be_visible(
+                timeout=120_000
+            )  # a phone is what it was last
             looker.open("/decisions?outcome=all")
             expect(page.locator("main")).to_contain_text("payment p-239")
         assert looker.mistakes == []
         process.send_signal(signal.SIGTERM)
-        assert process.wait(60) == 0
+        assert process.wait(120) == 0
     finally:
         process.kill()
         process.communicate()
@@ -251,7 +253,7 @@ def test_a_service_for_others_begins_no_project(tmp_path, options, format):
     program = [SHROFF, "serve", "--port", "0", *options]
     environment = {**os.environ, "SHROFF_LOG_FORMAT": format}
     ended = subprocess.run(
-        program, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60, check=False
+        program, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120, check=False
     )
     assert ended.returncode == 2
     assert "shroff.yaml" in ended.stderr

@@ -80,7 +80,7 @@ def said(service: Served, *parts: bytes) -> bytes:
     """What comes back for bytes as they are, up to the end of the connection. A reset fails the test."""
     at = urlsplit(service.url)
     found = b""
-    with socket.create_connection((at.hostname, at.port), timeout=60) as connection:
+    with socket.create_connection((at.hostname, at.port), timeout=120) as connection:
         try:
             for part in parts:
                 connection.sendall(part)
@@ -205,7 +205,7 @@ def test_many_connections_that_say_nothing_or_half_of_it_hold_up_nobody(service)
     halves = (b"", b"GET /health/live HTTP/1.1\r\n", request(service, EVENTS, "content-length: 9\r\n") + b"\r\n{")
     with others(service), ExitStack() as open_ones:
         for number in range(300):
-            one = open_ones.enter_context(socket.create_connection((at.hostname, at.port), timeout=60))
+            one = open_ones.enter_context(socket.create_connection((at.hostname, at.port), timeout=120))
             one.sendall(halves[number % len(halves)])
         with service.client() as client:
             assert client.get("/health/live").status_code == 200

@@ -22,6 +22,7 @@ from shroff.web.pages.renderer import tabs
 from shroff.web.table import PAGES
 from tests.support.browsers import DESK, PHONE, Looker, chromium
 from tests.support.effort import IS_LONG
+from tests.support.patience import PATIENCE_MS
 from tests.support.served import ME, Served, served
 from tools.weighing import weigh
 
@@ -29,7 +30,6 @@ pytestmark = pytest.mark.slow
 
 TEMPLATE = TEMPLATE_FOLDER / "payments"
 PASSWORD = "correct horse battery"
-PATIENCE_MS = 60_000
 BYTES_MAX = 150_000  # of a page's first load, over the wire
 DAYS_BEFORE = [
     {**one.event, "payment_id": f"before-{number}"}

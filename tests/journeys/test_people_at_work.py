@@ -26,6 +26,7 @@ from shroff.web.table import PAGES
 from tests.journeys.test_cases import queue, until
 from tests.support.browsers import PHONE, Looker, chromium
 from tests.support.effort import IS_LONG
+from tests.support.patience import PATIENCE_MS
 from tests.support.served import ME, Served, served
 from tests.support.trained import train
 
@@ -33,7 +34,6 @@ pytestmark = pytest.mark.slow
 
 TEMPLATE = TEMPLATE_FOLDER / "payments"
 PASSWORD = "correct horse battery"
-PATIENCE_MS = 60_000
 PASSED = GateResult("leak_test", None, "required", passed=True)
 FAILED = GateResult("brier", 0.5, "at most 0.1", passed=False)
 CASES = ("c-taken", "c-decided", "c-phone-1", "c-phone-2")

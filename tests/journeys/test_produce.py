@@ -139,7 +139,7 @@ def arrived(bank):
     """How many messages are in the topic of payments."""
     consumer = Consumer({"bootstrap.servers": brokers(bank), "group.id": "x", "log_level": 0})
     parts = [TopicPartition(topic(bank), number) for number in range(3)]
-    count = sum(consumer.get_watermark_offsets(part, timeout=20)[1] for part in parts)
+    count = sum(consumer.get_watermark_offsets(part, timeout=120)[1] for part in parts)
     consumer.close()
     return count
 
@@ -150,7 +150,7 @@ def test_a_rate_is_held_and_ctrl_c_says_how_to_go_on(bank, asked):
     process = subprocess.Popen([*PROGRAM, *PRODUCE, "--rate", "200"], stderr=subprocess.PIPE, text=True)
     wait_until(lambda: arrived(bank) > 300)
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=120)
     seconds = time.monotonic() - began_s
 
     assert process.returncode == 130

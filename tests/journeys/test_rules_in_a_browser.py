@@ -15,13 +15,13 @@ from shroff.examples.bank import bank
 from shroff.people import users
 from shroff.people.access import Role
 from tests.support.browsers import DESK, PHONE, chromium
+from tests.support.patience import PATIENCE_MS
 from tests.support.served import ME, Served, served
 
 pytestmark = pytest.mark.slow
 
 TEMPLATE = TEMPLATE_FOLDER / "payments"
 PASSWORD = "correct horse battery"
-PATIENCE_MS = 60_000
 RULE = """- id: dear
   on: payment
   by: card

@@ -137,12 +137,12 @@ def test_what_cannot_be_a_source_is_told_with_what_can(bank, asked, words, told)
 
 
 def ends(process):
-    out, errors = process.communicate(timeout=60)
+    out, errors = process.communicate(timeout=120)
     return process.returncode, json.loads(out) if out else None, errors
 
 
 def wait_until(condition):
-    end = time.monotonic() + 60
+    end = time.monotonic() + 120
     while not condition():
         assert time.monotonic() < end, "it did not come to that"
         time.sleep(0.02)
@@ -212,7 +212,7 @@ def test_a_sink_that_takes_nothing_is_told_while_it_runs_and_at_its_end(bank, st
     said = next(line for line in worker.stderr if "sink hook" in line)
     wait_until(lambda: taken(bank) > 3_000)
     worker.send_signal(signal.SIGTERM)
-    out, errors = worker.communicate(timeout=60)
+    out, errors = worker.communicate(timeout=120)
     code, document = asked("run", "--from", endless, "--as", "payment")
     hook, table = document["sinks"]
 

@@ -48,7 +48,7 @@ def topic(kafka):
         producer.produce(name, msgspec.json.encode(one.event), key=one.event["card"])
         if number % 700 == 350:
             producer.produce(name, BAD[number // 700 % len(BAD)], key=str(number))
-    assert producer.flush(30) == 0
+    assert producer.flush(120) == 0
     yield name, letters
     for gone in admin.delete_topics([name, letters]).values():
         gone.result()
@@ -98,7 +98,7 @@ def taken(bank):
 
 
 def wait_until(condition):
-    end = time.monotonic() + 60
+    end = time.monotonic() + 120
     while not condition():
         assert time.monotonic() < end, "it did not come to that"
         time.sleep(0.02)
@@ -125,7 +125,7 @@ def dead_letters(kafka, name, count):
     consumer = Consumer({"bootstrap.servers": kafka.address, "group.id": name, "auto.offset.reset": "earliest"})
     with closing(consumer):
         consumer.assign([TopicPartition(name, 0, 0)])
-        end = time.monotonic() + 60
+        end = time.monotonic() + 120
         while len(found) < count and time.monotonic() < end:
             message = consumer.poll(0.5)
             if message is not None and message.error() is None:
@@ -175,7 +175,7 @@ def test_a_standby_goes_on_where_a_killed_worker_was(bank, start, capfd, kafka, 
     standby = start("run", "--standby", "--until-idle", "3s", "--json")
     wait_until(lambda: "is the active writer" in standby.stderr.readline())
     first.kill()
-    out, errors = standby.communicate(timeout=90)
+    out, errors = standby.communicate(timeout=120)
 
     assert standby.returncode in {0, 4}
     assert "taking over" in errors
@@ -214,12 +214,12 @@ def test_a_topic_that_was_made_anew_is_told_and_goes_on_when_its_parts_are_forgo
     asked(capfd, "run", "--limit", str(EVENTS + len(BAD)), "--until-idle", "60s")
     admin = AdminClient({"bootstrap.servers": kafka.address})
     admin.delete_topics([topic[0]])[topic[0]].result()
-    wait_until(lambda: topic[0] not in admin.list_topics(timeout=30).topics)
+    wait_until(lambda: topic[0] not in admin.list_topics(timeout=120).topics)
     missing = asked(capfd, "run", "--until-idle", "2s")
     made = asked(capfd, "produce", "--create-topics", "--partitions", str(PARTITIONS))
     producer = Producer({"bootstrap.servers": kafka.address})
     producer.produce(topic[0], msgspec.json.encode({**next(iter(made_up(1, 11))).event, "payment_id": "anew"}))
-    assert producer.flush(30) == 0
+    assert producer.flush(120) == 0
     stopped = asked(capfd, "run", "--until-idle", "2s")
     code, listed = asked(capfd, "source", "list")
     parts = [one["part"] for one in listed["parts"]]

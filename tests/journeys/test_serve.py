@@ -87,7 +87,7 @@ def test_the_end_waits_for_what_was_taken_and_takes_nothing_more(project):
 
         async def post_and_end() -> httpx2.Response:
             headers = {"authorization": f"Bearer {service.key}", "content-type": "application/x-ndjson"}
-            async with httpx2.AsyncClient(base_url=service.url, headers=headers, timeout=60, verify=NO_TLS) as own:
+            async with httpx2.AsyncClient(base_url=service.url, headers=headers, timeout=120, verify=NO_TLS) as own:
                 posting = asyncio.create_task(own.post("/api/v1/events/payment", content=many))
                 while b"shroff_waiting 0.0\n" in (await own.get("/metrics")).content:
                     pass
@@ -106,7 +106,7 @@ def test_the_end_waits_for_what_was_taken_and_takes_nothing_more(project):
 def test_a_second_service_is_refused_and_one_that_stands_by_takes_over(project):
     with served(project) as service:
         refused = subprocess.run(
-            [SHROFF, "-C", project, "serve", "--port", "0"], capture_output=True, text=True, timeout=60, check=False
+            [SHROFF, "-C", project, "serve", "--port", "0"], capture_output=True, text=True, timeout=120, check=False
         )
 
         assert refused.returncode == 3
@@ -122,7 +122,7 @@ def test_a_second_service_is_refused_and_one_that_stands_by_takes_over(project):
             with service.client() as client:
                 client.post("/api/v1/events/payment", json=payments(5))
             with other.client() as client:
-                end_s = time.monotonic() + 60
+                end_s = time.monotonic() + 120
                 while client.get("/health/ready").json()["state"] != "standing by":
                     assert time.monotonic() < end_s
                 standing_by = client.post("/api/v1/events/payment", json=payments(1)[0])
@@ -150,7 +150,7 @@ def test_a_port_that_is_taken_is_told(project):
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         command = [SHROFF, "-C", project, "serve", "--port", str(taken.getsockname()[1])]
-        refused = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        refused = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
     assert refused.returncode == 2
     assert "--port" in refused.stderr

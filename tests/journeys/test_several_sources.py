@@ -51,7 +51,7 @@ def sent(kafka: Any, redis: Any) -> Iterator[tuple[dict[str, Any], list[bytes]]]
             producer.produce(name, value=body, partition=crc32(str(events[at]["card"]).encode()) % 3)
         else:
             pipe.xadd(name, {"event": body})
-    assert producer.flush(30) == 0
+    assert producer.flush(120) == 0
     pipe.execute()
     sources = {
         "cards": {"kafka": {"brokers": kafka.address, "topics": {"payment": name}}},
@@ -87,7 +87,7 @@ def ingested(folder: Path, bodies: list[bytes]) -> list[tuple[str, bytes]]:
     return receipts(project)
 
 
-def until(is_so: Any, limit_s: float = 60.0) -> None:
+def until(is_so: Any, limit_s: float = 120.0) -> None:
     ends_s = time.monotonic() + limit_s
     while not is_so():
         assert time.monotonic() < ends_s, "it did not come to that"

@@ -164,7 +164,7 @@ def test_a_standby_that_folded_along_the_leap_makes_its_state_anew(tmp_path, mon
     made(log).set_watermark(at_ms, "a mistyped year")
     _until(lambda: one.seq >= log.last_seq())
     place.is_led = False
-    thread.join(20)
+    thread.join(120)
 
     ((_, start),) = found
     assert start is None

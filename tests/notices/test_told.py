@@ -60,7 +60,7 @@ def test_what_was_there_before_is_told_from_a_place_on_where_somebody_says_so(tm
         begin_behind(log, places[2])  # too late, there is a place already
         assert begun_at(log) == places[0]
         with telling(bank.services, log) as teller:
-            end_s = time.monotonic() + 60
+            end_s = time.monotonic() + 120
             while len(bank.post.mails) < 2 and time.monotonic() < end_s:
                 teller.tend(log)
                 time.sleep(0.02)

@@ -9,7 +9,7 @@ import pytest
 
 from shroff.project.loader import MadeOnce
 
-WAITS_S = 60.0
+WAITS_S = 120.0
 
 
 def test_it_is_made_once_for_all_who_ask_meanwhile():

@@ -44,7 +44,7 @@ class DecidedTopic:
 
     def _read_on(self) -> None:
         consumer = self._opened()
-        ends = consumer.get_watermark_offsets(self._place(), timeout=20)[1]
+        ends = consumer.get_watermark_offsets(self._place(), timeout=120)[1]
         while (at := consumer.position([self._place()])[0].offset) < ends:
             for message in consumer.consume(MESSAGES, POLL_S):
                 if message.error() is None:

@@ -204,7 +204,7 @@ def long_reader(world: PipeWorld) -> None:
 def locked(world: PipeWorld) -> None:
     """Another program holds the file for a while, and the worker must wait for it."""
     world.flow(10)
-    with closing(sqlite3.connect(world.log, isolation_level=None, timeout=60)) as holder:
+    with closing(sqlite3.connect(world.log, isolation_level=None, timeout=120)) as holder:
         holder.execute("BEGIN IMMEDIATE")
         world.flow(20)
         time.sleep(0.05 + world.chance.random() * 0.3)

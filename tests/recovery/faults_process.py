@@ -31,7 +31,7 @@ from tools.servers.surroundings import FILE, Surroundings, library
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 SHROFF: Final = Path(sys.executable).with_name("shroff")
-ENDS_WITHIN_S: Final = 60.0
+ENDS_WITHIN_S: Final = 120.0
 BEGINS_WITHIN_S: Final = 5.0 if "_json" in sys.builtin_module_names else ENDS_WITHIN_S
 _FIRST_LOADED: Final = "/_json."
 _DIE_WITH_PARENT: Final = 1  # PR_SET_PDEATHSIG

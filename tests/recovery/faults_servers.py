@@ -230,7 +230,7 @@ class Servers(Struck):
         """Which broker leads a partition, counted from 0."""
         from confluent_kafka.admin import AdminClient
 
-        found = AdminClient({"bootstrap.servers": self.kafka.address, "log_level": 0}).list_topics(topic, timeout=20)
+        found = AdminClient({"bootstrap.servers": self.kafka.address, "log_level": 0}).list_topics(topic, timeout=120)
         return int(found.topics[topic].partitions[partition].leader) - 1
 
 

@@ -198,7 +198,7 @@ def processes_below(pid: int) -> list[int]:
     return found
 
 
-def is_gone(pid: int, within_s: float = 60.0) -> bool:
+def is_gone(pid: int, within_s: float = 120.0) -> bool:
     """Whether a process ends by itself soon: Java and its workers see that nobody is there any more."""
     until = time.monotonic() + within_s
     while time.monotonic() < until:

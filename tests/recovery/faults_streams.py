@@ -113,7 +113,7 @@ class StreamWorld(World):
             admin = AdminClient(address)
             topics = [NewTopic(self.name, PARTITIONS, -1), NewTopic(f"{self.name}_decided", 1, -1)]
             for made in admin.create_topics(topics).values():
-                made.result(30)
+                made.result(120)
             again = {"acks": "all", "enable.idempotence": True, "linger.ms": 1, "message.timeout.ms": 120_000}
             self._producer = Producer({**address, **again})
         return self._producer

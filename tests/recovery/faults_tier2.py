@@ -105,7 +105,7 @@ class SecondWorld(StreamWorld):
 
     def _deliver(self, given: Sequence[Line]) -> None:
         for line in given:
-            until = time.monotonic() + 60
+            until = time.monotonic() + 120
             while not self._is_added(line):
                 assert time.monotonic() < until, "the stream takes no entries"
                 time.sleep(0.05)

@@ -29,8 +29,8 @@ from .faults_input import Line, lines
 from .faults_process import Process, Stable, started_as_users_do
 from .harness import make_project
 
-SETTLED_WITHIN_S: Final = 60.0
-HEARD_WITHIN_S: Final = 60.0
+SETTLED_WITHIN_S: Final = 120.0
+HEARD_WITHIN_S: Final = 120.0
 ENDING: Final = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 EVENTS: Final = 20_000  # that a world could have; it stops long before
 COMPUTED_AGAIN_EVERY: Final = 5  # faults, by all engines; in a campaign after each other one by the engine that decided

@@ -103,7 +103,7 @@ def test_kills_while_customers_answer_lose_no_answer_and_take_none_twice(tmp_pat
             _wait_for(service, server, answers)
         service.kill() if number < KILLS else service.stop()
         customers.over.set()
-        customers.join(60)
+        customers.join(120)
 
     _tell_what_was_in_doubt(bank, server, answers)
     _hold(bank, server, answers)

@@ -124,7 +124,7 @@ def test_a_label_beside_an_ingest_is_taken_within_three_batches(bank: Path, even
                 wait_until(lambda answer=answer: answer.done() or is_asked(bank))
                 for _ in range(3):
                     turns.release()
-                answer.result(timeout=60)  # where it is not taken the writer waits, and nothing comes
+                answer.result(timeout=120)  # where it is not taken the writer waits, and nothing comes
         finally:
             for _ in range(EVENTS):
                 turns.release()
@@ -253,7 +253,7 @@ def test_a_process_that_waits_for_input_takes_labels_and_lists(bank: Path):
         assert msgspec.json.decode(added.stdout)["in_force"] is True
         assert outcome("new-2") == "decline"
         program.stdin.close()
-        assert program.wait(timeout=60) == 0
+        assert program.wait(timeout=120) == 0
 
     assert labels_of(bank) == {"new-1": 1}
     assert app.open(bank).verify().mismatches == 0

@@ -184,7 +184,7 @@ def test_a_promotion_that_was_cut_off_is_finished_beside_a_process_that_decides(
         done = app.open(scored).models.promote("m-2", by="ann")
 
         assert (done.in_force, done.champion) == (True, "m-2")
-        program.communicate(timeout=60)
+        program.communicate(timeout=120)
     with pytest.raises(UsageError, match="m-2 is already the champion"):
         app.open(scored).models.promote("m-2")
 
@@ -224,6 +224,6 @@ def test_a_process_that_waits_for_input_scores_by_the_new_model_without_a_restar
         asked("rollback")
         assert model("new-5") == ""
         program.stdin.close()
-        assert program.wait(timeout=60) == 0
+        assert program.wait(timeout=120) == 0
 
     assert app.open(scored).verify().mismatches == 0

@@ -50,13 +50,13 @@ def test_one_thread_makes_a_value_for_all_who_wait_and_peeking_waits_for_nobody(
 
     def make() -> int:
         began.set()
-        assert may_end.wait(60)
+        assert may_end.wait(120)
         made.append(1)
         return len(made)
 
     with ThreadPoolExecutor(4) as pool:
         first = pool.submit(kept.get, "", make)
-        assert began.wait(60)
+        assert began.wait(120)
         others = [pool.submit(kept.get, "", make) for _ in range(3)]
         peeked = kept.peek("", 1)
         may_end.set()

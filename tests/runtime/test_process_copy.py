@@ -16,8 +16,7 @@ import pytest
 import xgboost
 
 from shroff.runtime.process_copy import CopyAnswers
-
-PATIENCE_S = 60.0
+from tests.support.patience import PATIENCE_S
 
 
 def test_each_question_is_answered_by_a_copy_of_its_own():

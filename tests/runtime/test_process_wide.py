@@ -45,12 +45,12 @@ def test_who_ends_last_puts_back_what_was_before_both(
     def other() -> None:
         with setting():
             begun.set()
-            may_end.wait(30)
+            may_end.wait(120)
 
     thread = Thread(target=other)
     with setting():
         thread.start()
-        assert begun.wait(30)
+        assert begun.wait(120)
         assert now() == pytest.approx(wanted)
     assert now() == pytest.approx(wanted), "the other one still works"
     may_end.set()
@@ -201,7 +201,8 @@ def test_freed_memory_is_kept_and_not_asked_for_again():
 
     assert pages("keeps") < 500
     assert 1.5 * pages("one heap", 8_000_000, 3) < pages("keeps", 8_000_000, 3)
-    assert pages("gives back") > 5_000
+    # Blocks as large as these: the C library keeps twice what it gave back at once before, such as text of an import.
+    assert pages("gives back", 1_000_000, 20) > 5_000 > 2 * pages("keeps", 1_000_000, 20)
 
 
 def test_a_c_library_that_refuses_large_thresholds_has_the_largest_that_it_takes(monkeypatch):

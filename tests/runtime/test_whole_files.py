@@ -75,7 +75,7 @@ def test_lines_go_straight_into_a_pipe_which_stays_one(tmp_path, pipe, name):
     thread, found = reading(pipe)
 
     write_lines(tmp_path / name, BATCHES)
-    thread.join(60)
+    thread.join(120)
     assert found == [WRITTEN]
     assert pipe.is_fifo()
     assert (tmp_path / "link").is_symlink()

@@ -66,7 +66,7 @@ class Looker:
 
     def look(self) -> None:
         """Look at the page that is open in light at a desk, and in dark on a phone, once it shows all that it will."""
-        self.page.locator("[data-again]").wait_for(state="detached", timeout=60_000)
+        self.page.locator("[data-again]").wait_for(state="detached", timeout=120_000)
         if self.page.evaluate("typeof judged") == "undefined":
             self.page.evaluate(self._script)
         for (width, height), scheme in ((DESK, "light"), (PHONE, "dark")):  # a theme is of colours alone

@@ -13,7 +13,7 @@ from http.client import HTTPConnection
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
-STARTS_S = 60.0
+STARTS_S = 120.0
 
 
 @contextmanager

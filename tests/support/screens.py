@@ -9,10 +9,10 @@ from playwright.sync_api import Browser, Page
 
 from shroff.app import project as app
 from shroff.people import links
+from tests.support.patience import PATIENCE_MS
 from tests.support.served import Served
 
 PASSWORD = "correct horse battery"
-PATIENCE_MS = 60_000
 
 
 @contextmanager

@@ -24,7 +24,7 @@ from tests.support import forks
 SHROFF = forks.SHROFF
 ME = Who("command", "os-test", "a test", Role.ADMIN, frozenset(Right))
 STARTS_S = 600.0  # for long where no kernel is on the disk yet: the first test compiles them
-ENDS_S = 60.0
+ENDS_S = 120.0
 # One for all clients: what is served is plain HTTP, and to read the system's certificates takes 0.07 s each time.
 NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 _ADDRESS = re.compile(r"at (http://\S+)")
@@ -50,7 +50,7 @@ class Served:
         """A client with the key of an admin, or another, or with none for an empty one."""
         chosen = self.key if key is None else key
         headers = {"authorization": f"Bearer {chosen}"} if chosen else {}
-        return httpx2.Client(base_url=self.url, headers=headers, timeout=60.0, verify=NO_TLS, **more)
+        return httpx2.Client(base_url=self.url, headers=headers, timeout=120.0, verify=NO_TLS, **more)
 
     def is_ready(self) -> bool:
         try:

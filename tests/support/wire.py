@@ -27,7 +27,7 @@ class Spoken:
             await asyncio.sleep(0.02)  # so that they come one by one
 
     async def answer(self) -> Answer:
-        head = await asyncio.wait_for(self.reader.readuntil(b"\r\n\r\n"), 60)
+        head = await asyncio.wait_for(self.reader.readuntil(b"\r\n\r\n"), 120)
         status, *lines = head.decode().split("\r\n")[:-2]
         headers = dict(line.split(": ", 1) for line in lines)
         body = await self.reader.readexactly(int(headers["content-length"]))

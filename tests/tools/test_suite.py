@@ -1,4 +1,4 @@
-"""What the suite stands on: a folder above its budget fails, and a forked `shroff` is a process as any other."""
+"""What the suite stands on: a folder at twice its budget fails, and a forked `shroff` is a process as any other."""
 
 from __future__ import annotations
 
@@ -19,11 +19,23 @@ import pytest
 
 from tests.architecture import sources
 from tests.support import forks, workers
-from tests.support.timing import CORES, LEEWAY, SHARED, Cost, Timing, by_folder, exceeded, read_budgets, too_slow
+from tests.support.timing import (
+    CORES,
+    LEEWAY,
+    SHARED,
+    UNIT_S,
+    Cost,
+    Timing,
+    by_folder,
+    exceeded,
+    read_budgets,
+    slowness_of,
+    too_slow,
+)
 from tools import suite
 
 
-def test_a_folder_that_exceeds_its_budget_by_a_third_is_told():
+def test_a_folder_that_takes_twice_its_budget_is_told():
     costs = {
         "tests/laws/test_a.py::test_b": Cost(own_s=9.0, children_s=1.0, tests=1),
         "tests/laws/test_a.py::test_c": Cost(own_s=5.0, tests=1),
@@ -32,10 +44,23 @@ def test_a_folder_that_exceeds_its_budget_by_a_third_is_told():
     folders = by_folder(costs)
 
     assert exceeded(folders, {"laws": 15 / LEEWAY, "rules": 1.0}, slowness=1.0) == []
-    [line] = exceeded(folders, {"laws": 11.0, "rules": 1.0}, slowness=1.0)
-    assert "tests/laws took 15 s of a processor, and its budget is 11 s" in line
-    assert exceeded(folders, {"laws": 11.0, "rules": 1.0}, slowness=1.1) == []
+    [line] = exceeded(folders, {"laws": 7.0, "rules": 1.0}, slowness=1.0)
+    assert "tests/laws took 15 s of a processor, and its budget is 7 s" in line
+    assert exceeded(folders, {"laws": 7.0, "rules": 1.0}, slowness=1.1) == []
     assert [line[:11] for line in exceeded(folders, {"laws": 15.0}, slowness=1.0)] == ["tests/rules"]
+
+
+def test_a_machine_is_as_slow_as_most_folders_were_and_one_that_grew_is_still_told():
+    budgets = {f"folder{number}": 10.0 for number in range(9)}
+    busy = {name: Cost(own_s=25.0) for name in budgets}
+    slowness = slowness_of([UNIT_S], busy, budgets)
+
+    assert slowness == 2.5
+    assert exceeded(busy, budgets, slowness) == []
+    grown = busy | {"folder4": Cost(own_s=51.0)}
+    assert [line[:13] for line in exceeded(grown, budgets, slowness_of([UNIT_S], grown, budgets))] == ["tests/folder4"]
+    assert slowness_of([UNIT_S, 3 * UNIT_S, 3 * UNIT_S], {}, budgets) == pytest.approx(3)
+    assert slowness_of([UNIT_S / 2], {"folder1": Cost(own_s=1.0)}, budgets) == 1, "a fast one gives no leeway away"
 
 
 def test_quick_tests_that_exceed_their_budget_are_told_with_the_costliest_first():
@@ -46,10 +71,10 @@ def test_quick_tests_that_exceed_their_budget_are_told_with_the_costliest_first(
     }
 
     assert too_slow(costs, 8 / LEEWAY, slowness=1.0) == []
-    line, *named = too_slow(costs, 5.0, slowness=1.0)
-    assert "took 8 s of a processor, and their budget is 5 s" in line
+    line, *named = too_slow(costs, 3.0, slowness=1.0)
+    assert "took 8 s of a processor, and their budget is 3 s" in line
     assert named == ["  7.00 s: tests/rules/test_a.py::test_c", "  1.00 s: tests/rules/test_a.py::test_b"]
-    assert too_slow(costs, 5.0, slowness=1.25) == []
+    assert too_slow(costs, 3.0, slowness=1.4) == []
 
 
 def test_a_process_that_ran_through_many_tests_is_not_counted_with_the_one_in_which_it_ends():
@@ -119,10 +144,10 @@ def test_a_signal_to_a_forked_command_is_one_to_the_program(tmp_path, number, st
         assert told.exists()
         process.send_signal(number)
 
-        assert process.wait(60) == status
+        assert process.wait(120) == status
         assert select.select([program], [], [], 60)[0], "the program goes on"
         os.close(program)
-        ends_s = time.monotonic() + 60
+        ends_s = time.monotonic() + 120
         while told.exists():
             assert time.monotonic() < ends_s, "a later command with this number would be told of this process"
             time.sleep(0.005)

@@ -62,7 +62,7 @@ async def refuse(browser: Browser, *ids: str) -> list[Any]:
 
 async def looked(browser: Browser) -> str:
     """The page, once it shows what was found."""
-    for _ in range(1_200):
+    for _ in range(2_400):
         page = (await browser.get("/checks")).body.decode()
         if "data-again" not in page:
             return page
@@ -233,7 +233,7 @@ def test_a_page_shows_what_is_known_while_a_look_goes_on(bank, monkeypatch):
 
     def doctor(*_: object) -> list[Finding]:
         asked.set()
-        assert answers.wait(60)
+        assert answers.wait(120)
         return [Finding("disk", WRONG, "full", "Make room.")]
 
     monkeypatch.setattr(HealthChecks, "doctor", doctor)
@@ -266,7 +266,7 @@ def test_a_look_that_fails_beside_a_page_is_told_the_next_one_and_then_made_agai
     def doctor(*_: object) -> list[Finding]:
         if found:
             return []
-        assert fails.wait(60)
+        assert fails.wait(120)
         raise StorageError("the disk is gone")
 
     monkeypatch.setattr(HealthChecks, "doctor", doctor)

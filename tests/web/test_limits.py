@@ -68,7 +68,7 @@ def test_whoever_is_told_that_a_service_has_begun_can_connect_to_it(bank, monkey
     with server.bound(server.At(port=0)) as listening, project.people.open() as desk, gate_of(desk) as gate:
 
         def begun() -> None:
-            socket.create_connection(listening.getsockname(), 30).close()
+            socket.create_connection(listening.getsockname(), 120).close()
             os.kill(os.getpid(), signal.SIGTERM)
 
         project.context.served_at = "http://127.0.0.1"
@@ -104,7 +104,7 @@ def test_an_address_has_only_so_many_connections_at_once_and_a_trusted_proxy_any
             return b""
         try:
             one.writer.write(LIVE)
-            return await asyncio.wait_for(one.reader.readexactly(12), 60)
+            return await asyncio.wait_for(one.reader.readexactly(12), 120)
         except (ConnectionError, asyncio.IncompleteReadError):
             return b""
         finally:
@@ -120,7 +120,7 @@ def test_a_new_connection_that_sends_nothing_is_closed(bank, monkeypatch):
 
     async def whole() -> None:
         async with asker(bank) as asks, connected(asks, http=server.limited(Proxies)) as spoken:
-            assert await asyncio.wait_for(spoken.reader.read(), 60) == b""
+            assert await asyncio.wait_for(spoken.reader.read(), 120) == b""
 
     asyncio.run(whole())
 
@@ -156,7 +156,7 @@ def test_the_system_ends_a_connection_whose_client_takes_nothing(monkeypatch):
                 stalled.send(b"x" * 65_536)
         ended = select.poll()
         ended.register(stalled, select.POLLERR)
-        assert ended.poll(30_000)
+        assert ended.poll(120_000)
         assert stalled.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == errno.ETIMEDOUT
 
 
@@ -219,8 +219,8 @@ def test_a_sender_has_one_turn_at_a_time_and_others_have_theirs_meanwhile():
         def wait(name: str) -> str:
             began.append(name)
             if name in {"mine 0", "yours"}:
-                both.wait(30)
-            ended.wait(30)
+                both.wait(120)
+            ended.wait(120)
             return name
 
         mine = [asyncio.ensure_future(turns.run("me", wait, f"mine {number}")) for number in range(3)]

@@ -43,7 +43,7 @@ def bank(tmp_path: Path) -> Path:
 
 
 def asked(address: str, path: str = "/metrics") -> tuple[int, str]:
-    connection = HTTPConnection(urlsplit(address).netloc, timeout=60)
+    connection = HTTPConnection(urlsplit(address).netloc, timeout=120)
     connection.request("GET", path)
     answer = connection.getresponse()
     return answer.status, answer.read().decode()
@@ -138,17 +138,17 @@ def test_a_slow_store_delays_no_scrape_but_the_first(monkeypatch):
     def look() -> StoreLook:
         if looks:
             slow.set()
-            assert goes_on.wait(60)
+            assert goes_on.wait(120)
         looks.append(StoreLook({"shroff_cases_open": float(len(looks))}))
         return looks[-1]
 
     store = StoreMetrics(look)
     pages = [text(store).decode() for _ in range(3)]
-    assert slow.wait(60)
+    assert slow.wait(120)
     goes_on.set()
     reading = store._reading
     assert reading is not None
-    reading.join(60)
+    reading.join(120)
 
     assert all("shroff_cases_open 0.0\n" in page for page in pages)
     assert len(looks) == 2

@@ -24,7 +24,7 @@ class Teller:
         self.may, self.told = Event(), Counter[str]()
 
     def first_reason(self, _event: str, id_: str) -> Any:
-        assert self.may.wait(60)
+        assert self.may.wait(120)
         self.told[id_] += 1
         if id_ == "p-3":
             raise StorageError("the disk is away")

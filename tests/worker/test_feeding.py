@@ -30,7 +30,7 @@ pytestmark = pytest.mark.slow
 
 TEMPLATE = TEMPLATE_FOLDER / "payments"
 PARTS = ("payments/0", "payments/1")
-WAITS_S = 60.0
+WAITS_S = 120.0
 Steps = Callable[[Asker], Awaitable[None]]
 
 

@@ -28,7 +28,7 @@ PAYMENT = {
     "country": "DE",
     "channel": "pos",
 }
-WAITS_S = 60.0
+WAITS_S = 120.0
 
 
 @pytest.fixture

@@ -73,7 +73,7 @@ class Desk:
         return self.ask(LABELS, labels_request([one], 2))
 
     def serve_until(self, number: int) -> None:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 120
         while self.log.reply_to(number) is None:
             assert time.monotonic() < deadline, "the request is not carried out"
             self.inbox.serve()
@@ -209,7 +209,9 @@ def test_a_version_takes_over_while_labels_go_ahead_and_all_else_waits(desk, mon
     go_on = Event()
     folding = version_switch.fold
     monkeypatch.setattr(version_switch, "NEAR", 0)
-    monkeypatch.setattr(version_switch, "fold", lambda *args, **options: (go_on.wait(30), folding(*args, **options))[1])
+    monkeypatch.setattr(
+        version_switch, "fold", lambda *args, **options: (go_on.wait(120), folding(*args, **options))[1]
+    )
     desk.files |= MORE
     adopted, dropped, labelled = desk.ask(ADOPT), desk.ask(DROP, drop_request([])), desk.label(1, "p1")
     desk.inbox.serve()
@@ -336,7 +338,7 @@ def test_an_inbox_that_is_closed_gives_up_a_version_and_leaves_its_request(desk,
     desk.files |= MORE
     number = desk.ask(ADOPT)
     desk.inbox.serve()
-    assert begun.wait(30)
+    assert begun.wait(120)
     desk.inbox.close()
 
     assert [request.number for request in desk.log.asked()] == [number]

@@ -229,7 +229,7 @@ class PatientLog(MemoryLog):
 
     def append(self, batch: Batch) -> None:
         if batch.decisions and len(self.met) < self._batches - 1:
-            self.met.append(self.decided.acquire(timeout=60))
+            self.met.append(self.decided.acquire(timeout=120))
         super().append(batch)
 
 

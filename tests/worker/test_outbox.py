@@ -153,7 +153,7 @@ def test_deliver_works_beside_a_process_that_writes(project):
         done: list[object] = []
         thread = threading.Thread(target=lambda: (done.append(project.sinks.deliver()), go_on.set()))
         thread.start()
-        assert go_on.wait(30)
+        assert go_on.wait(120)
         thread.join()
 
     assert [one.sent for one in done[0]] == [3, 1]
@@ -194,7 +194,7 @@ def test_of_two_that_deliver_the_one_that_fell_behind_is_told(project):
 def test_a_writer_that_delivers_on_its_way_has_delivered_all_at_its_end(project):
     project.decide(events(1, 2), as_type="payment")
     with project.log.writing() as (_, log), project.sinks.delivering(log) as delivery:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 120
         while any(one.lag for one in delivery.health(log.last_seq())):
             delivery.tend()
             assert time.monotonic() < deadline

@@ -16,7 +16,7 @@ from shroff.log.writer import Writer
 from shroff.worker.request_queue import PendingRequest, RequestQueue
 from tests.support.projects import FILES
 
-WAITS_S = 60.0
+WAITS_S = 120.0
 
 
 class Served:

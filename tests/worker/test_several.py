@@ -63,7 +63,7 @@ def failing(work: Health) -> dict[str, str]:
     return {name: words for name, words in work.failing.items() if words}
 
 
-def until(is_so: Callable[[], bool], limit_s: float = 60.0) -> None:
+def until(is_so: Callable[[], bool], limit_s: float = 120.0) -> None:
     waited = Event()
     for _ in range(int(limit_s / 0.005)):
         if is_so():
@@ -82,7 +82,7 @@ def working_on(place: Place, source: SeveralSources, options: WorkerOptions | No
         yield worker
     finally:
         stop.set()
-        thread.join(60)
+        thread.join(120)
 
 
 def test_events_of_all_come_in_order_of_time_and_each_by_its_source(place):

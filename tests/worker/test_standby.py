@@ -65,7 +65,7 @@ class BackgroundTasks:
             self.error = error
 
     def joined(self) -> tuple[Log, Start | None]:
-        self.thread.join(60)
+        self.thread.join(120)
         assert self.error is None
         assert self.taken is not None
         return self.taken
@@ -188,7 +188,7 @@ def test_files_with_mistakes_end_it(place):
     log = MemoryLog(place.store)
     place.files = {"features.yaml": "card: { x: nonsense( }\n"}
     beside = BackgroundTasks(place)
-    beside.thread.join(60)
+    beside.thread.join(120)
 
     assert isinstance(beside.error, DefinitionError)
     log.close()

@@ -8,15 +8,13 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from typing import Final
 
 import pytest
 
 from shroff.errors import StateError, UsageError
 from shroff.features.cluster.partitioned import Backend
 from shroff.testing.contracts.promises import Contract, promise
-
-PATIENCE_S: Final = 20.0
+from tests.support.patience import PATIENCE_S
 
 
 class BackendContract(Contract):
