@@ -28,7 +28,7 @@ SOURCE_ONLY: Final = {"jobs", "spark"}  # cronsim and PySpark are published with
 APART: Final = "dbt"
 NO_SOLUTION: Final = 1  # how uv ends where the index answered and some wheel is missing
 # Seconds for one platform: 1 to 12 were seen, with an empty cache and all twelve side by side.
-ASK_S: Final = 60
+ASK_S: Final = 120
 
 
 def main(project: Path = ROOT / "pyproject.toml", platforms: dict[str, str] = PLATFORMS) -> int:

@@ -125,7 +125,7 @@ def test_an_answer_that_drips_ends_when_its_time_is_over():
     with receiver() as received:
         received.answers += ["drip", "drip"]
         with (
-            closing(HttpRegistry(received.url, Calls(timeout_s=0.2))) as registry,
+            closing(HttpRegistry(received.url, Calls(timeout_s=0.2))) as registry,  # brief: it must be given up
             pytest.raises(SchemasAwayError, match="does not answer in time"),
         ):
             registry.register("payments", "{}")
@@ -133,13 +133,13 @@ def test_an_answer_that_drips_ends_when_its_time_is_over():
             provider_of(System("oidc", told))._fetch("POST", received.url, {}, b"{}")
 
 
-def client(received, **options):
+def client(received, timeout_s=120.0, **options):
     port = int(received.url.rpartition(":")[2].partition("/")[0])
-    return closing(Calls(timeout_s=3.0).client("http", "127.0.0.1", port, **{"answer_bytes_max": 100, **options}))
+    return closing(Calls(timeout_s=timeout_s).client("http", "127.0.0.1", port, **{"answer_bytes_max": 100, **options}))
 
 
 def test_a_call_is_made_again_on_a_new_connection_but_not_where_its_time_was_over():
-    with receiver() as received, client(received) as one:
+    with receiver() as received, client(received, timeout_s=3.0) as one:  # brief: who hangs must be given up
         received.answers = [200, "reset", 200, "hang"]
         taken = [one.call("POST", "/", body).body for body in (b"1", b"2")]
         with pytest.raises(TimeoutError):

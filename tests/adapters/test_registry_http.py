@@ -82,7 +82,7 @@ class Quiet(HTTPServer):
 
 
 def asked(address: str, **settings) -> str | None:
-    with closing(HttpRegistry(address, Calls(timeout_s=2, **settings))) as registry:
+    with closing(HttpRegistry(address, Calls(timeout_s=120, **settings))) as registry:
         return registry.schema(7)
 
 

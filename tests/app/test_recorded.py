@@ -23,6 +23,7 @@ from shroff.runtime.process_wide import user_name
 from shroff.worker import inbox
 from tests.app.test_models_in_force import POLICY
 from tests.app.test_personal import EVENTS, FILES, ROWS
+from tests.support.patience import SleptClock
 from tests.support.trained import train
 
 
@@ -155,6 +156,7 @@ def test_a_list_that_cannot_be_recorded_is_not_changed(shop):
 
 
 def test_a_request_that_waits_is_there_with_its_row(project, monkeypatch):
+    monkeypatch.setattr(inbox, "time", SleptClock())
     monkeypatch.setattr(inbox, "PATIENCE_S", 0.2)
     with (
         closing(project.log.open(read_only=False)),

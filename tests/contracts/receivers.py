@@ -46,7 +46,7 @@ class _Handler(BaseHTTPRequestHandler):
         received.calls.append(({name.lower(): value for name, value in self.headers.items()}, body))
         answer = received.answers.pop(0) if received.answers else received.judge(body)
         if answer == "hang":
-            received.is_over.wait(120)
+            received.is_over.wait(1_200)
         if answer == "reset":
             self.connection.close()
         if answer == "drip":
@@ -67,7 +67,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(b"ok")
 
     def _drip(self) -> None:
-        for byte in b"HTTP/1.1 200 OK\r\nX-Filler: " + b"x" * 1_000:
+        for byte in b"HTTP/1.1 200 OK\r\nX-Filler: " + b"x" * 10_000:
             try:
                 self.wfile.write(bytes([byte]))
             except OSError:

@@ -20,7 +20,7 @@ from shroff.streams.merge import Merge
 from shroff.testing.contracts.source import message, moment, numbers, read
 from tools.servers.errors import UnavailableError
 from tools.servers.fetching import program
-from tools.servers.kafka import Kafka
+from tools.servers.kafka import LOOKING, Kafka
 
 USER, PASSWORD = "shroff", "correct-horse-battery"
 JAAS = "org.apache.kafka.common.security.plain.PlainLoginModule required"
@@ -58,9 +58,9 @@ class Secured(Kafka):
         }
 
     def n_alive(self) -> int:
-        admin = AdminClient({"bootstrap.servers": self.address, "log_level": 0} | self.client)
+        admin = AdminClient({"bootstrap.servers": self.address} | LOOKING | self.client)
         try:
-            return len(admin.list_topics(timeout=2).brokers)
+            return len(admin.list_topics(timeout=10).brokers)  # brief: one look of many
         except KafkaException:
             return 0
 

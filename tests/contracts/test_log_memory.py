@@ -25,6 +25,7 @@ class TestMemoryLog(LogContract):
         "overtakes a frozen owner": WHY,
     }
     kind: type[MemoryLog] = MemoryLog
+    refusals = 1
 
     def setup_method(self) -> None:
         self.store = MemoryStore()
@@ -105,7 +106,7 @@ class WaitsForItsTurn(MemoryLog):
         try:
             super().__init__(store, **options)
         except LogBusyError:
-            time.sleep(4.1)
+            time.sleep(4.1)  # brief: what is rejected
             raise
 
 
@@ -402,7 +403,7 @@ class ReadsItsOwnOnly(MemoryLog):
 class LooksBeforeItTakes(MemoryLog):
     def __init__(self, store: MemoryStore, **options: Any) -> None:
         was_written = store.is_written
-        time.sleep(0.05)
+        time.sleep(0.05)  # brief: what is rejected
         store.is_written = was_written
         super().__init__(store, **options)
 

@@ -61,7 +61,7 @@ def values(address: str, topic: str) -> dict[int, list[tuple[bytes | None, bytes
     found: dict[int, list[tuple[bytes | None, bytes]]] = defaultdict(list)
     ends = 0
     while ends < len(partitions):
-        message = consumer.poll(20)
+        message = consumer.poll(120)
         assert message is not None
         if message.error() is not None:
             ends += 1
@@ -178,7 +178,7 @@ def test_a_message_beyond_what_the_client_takes_is_counted(topic, opened):
     sender.prepare(["payment"], 1)
     sender.send("payment", None, b"x" * 2_000_000)
 
-    assert (sender.failed, sender.flush(10)) == (1, 0)
+    assert (sender.failed, sender.flush(120)) == (1, 0)
 
 
 def test_brokers_that_are_not_there_are_told(topic, opened, monkeypatch):
@@ -208,7 +208,7 @@ def test_messages_wait_for_brokers_that_are_away_and_are_there_once(topic):
                 if number % 100 == 0:
                     time.sleep(0.05)
             strike.join()
-            assert sender.flush(2) == sender.waiting > 0
+            assert sender.flush(2) == sender.waiting > 0  # brief: all are away
             assert sender.words
             cluster.start()
             assert sender.flush(120) == 0

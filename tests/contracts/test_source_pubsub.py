@@ -14,11 +14,11 @@ from shroff.events.formats.wire import Decoder, JsonDecoder
 from shroff.project.settings.system import System
 from shroff.streams.log import Refused
 from shroff.streams.merge import Merge
-from shroff.testing.contracts import promises
 from shroff.testing.contracts import source as contract
 from shroff.testing.contracts.source import Outside, SourceContract, lines, message, moment, numbers, read
 from shroff_plugins.connectors import pubsub_pull as source_pubsub
 from shroff_plugins.connectors.pubsub_pull import PubsubPullSource
+from tests.support.gaps import gaps_end_soon
 from tests.support.patience import PATIENCE_S
 from tests.support.pubsubs import PubsubDesk
 from tools.servers.pubsub import Pubsub
@@ -74,15 +74,7 @@ class TestPubsubPullSource(SourceContract):
 
     @pytest.fixture(autouse=True)
     def _soon(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """What cannot come is not waited for as long as what may come late."""
-        passes = promises._passes
-
-        def passes_soon(*args: Any, **kwargs: Any) -> bool:
-            with monkeypatch.context() as patched:
-                patched.setattr(contract, "SECONDS_ENOUGH", 1.0)
-                return passes(*args, **kwargs)
-
-        monkeypatch.setattr(promises, "_passes", passes_soon)
+        gaps_end_soon(monkeypatch)
 
     # One process gives again what it holds, in the order that it had; no other order is promised.
     test_the_order_is_the_same_where_reading_is_begun_again_before_what_was_sent_again = None
@@ -221,7 +213,7 @@ def test_no_more_messages_are_here_than_the_settings_say(outside, opened):
     source = opened(messages="10")
     source.start({})
     found = read(source, 10, is_all=False)
-    until_s = time.monotonic() + 1.0
+    until_s = time.monotonic() + 1.0  # brief: nothing comes
     while time.monotonic() < until_s:
         found += source.poll(100, 0.1)
 
@@ -237,7 +229,7 @@ def test_a_deadline_is_extended_while_a_batch_waits(outside, opened):
     source = opened()
     source.start({})
     assert len(lines(read(source, 3))) == 3
-    assert lines(source.poll(10, 14.0)) == []
+    assert lines(source.poll(10, 14.0)) == []  # brief: nothing comes
     source.close()
     assert len(outside.desk.waiting(part)) == 3
 
@@ -309,10 +301,10 @@ def test_a_server_that_is_away_is_told_and_waited_for(outside, opened, monkeypat
         assert "Pub/Sub does not answer" in told(source)[0]
         with pytest.raises(TransientError, match="does not answer"):
             opened(subscriptions={"payment": part}).start({})
-        monkeypatch.setattr("shroff_plugins.connectors.pubsub_pull.CLOSE_S", 60.0)
+        monkeypatch.setattr("shroff_plugins.connectors.pubsub_pull.CLOSE_S", 600.0)
         began_s = time.monotonic()
         source.close()
-        assert time.monotonic() - began_s < 30, "who stops a worker waits for a server that is away"
+        assert time.monotonic() - began_s < PATIENCE_S, "who stops a worker waits for a server that is away"
         desk.close()
 
 

@@ -464,7 +464,7 @@ def test_three_brokers_of_terraform_keep_copies_in_their_zones_and_go_on_without
         made.result()
 
         def copies() -> list[int]:
-            parts = admin.list_topics("payments", timeout=10).topics["payments"].partitions.values()
+            parts = admin.list_topics("payments", timeout=120).topics["payments"].partitions.values()
             return [len(one.replicas) for one in parts]
 
         wait_until(lambda: len(copies()) == 6)

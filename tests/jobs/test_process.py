@@ -45,7 +45,7 @@ def wrong(project, params, run):
 
 def slow(project, params, run):
     run.step("sleeping", 1, 2)
-    time.sleep(30)
+    time.sleep(30)  # brief: it is ended
 
 
 class MartsParams(kinds.JobParams, frozen=True):
@@ -124,7 +124,7 @@ def test_a_process_that_stood_still_renews_its_lease_where_nobody_took_the_job(d
     left = []
 
     def work(project, params, run):
-        time.sleep(0.2)
+        time.sleep(0.2)  # brief: for some looks
         return {}
 
     desk = desks.open(now=True)

@@ -103,7 +103,7 @@ def bare_machine(folder: Path) -> tuple[Path, dict[str, str]]:
 def enters(link: str) -> int:
     """The status of the queue's page, for who follows a link and presses its button."""
     server = "/".join(link.split("/")[:3])
-    with httpx2.Client(verify=NO_TLS, headers={"origin": server}) as browser:
+    with httpx2.Client(timeout=120, verify=NO_TLS, headers={"origin": server}) as browser:
         browser.post(link)
         return browser.get(f"{server}/queue").status_code
 

@@ -88,15 +88,15 @@ def test_an_answer_comes_in_time_and_the_decision_later(service):
         client.decide("payment", payment(1))
         os.kill(forks.pid_of(service.process), signal.SIGSTOP)
         began_s = time.monotonic()
-        found = client.decide("payment", payment(2), timeout=0.2, otherwise="review")
+        found = client.decide("payment", payment(2), timeout=0.2, otherwise="review")  # brief: it stands still
         took_s = time.monotonic() - began_s
         with pytest.raises(TimedOutError):
-            client.decide("payment", payment(3), timeout=0.2)
+            client.decide("payment", payment(3), timeout=0.2)  # brief: it stands still
         os.kill(forks.pid_of(service.process), signal.SIGCONT)
 
         assert isinstance(found, StandIn)
         assert found.outcome == "review"
-        assert took_s < 20
+        assert took_s < 120
 
         late = found.late.result(timeout=120)
 
@@ -121,7 +121,7 @@ def test_the_async_client_answers_the_same(service):
             assert sorted(one.seq for one in found if isinstance(one, Decision)) == list(range(2, 31))
 
             os.kill(forks.pid_of(service.process), signal.SIGSTOP)
-            stand_in = await client.decide("payment", payment(40), timeout=0.2, otherwise="decline")
+            stand_in = await client.decide("payment", payment(40), timeout=0.2, otherwise="decline")  # brief: stopped
             os.kill(forks.pid_of(service.process), signal.SIGCONT)
 
             assert isinstance(stand_in, StandIn)
@@ -139,16 +139,16 @@ def test_a_peer_that_sends_byte_by_byte_keeps_nobody_longer_than_the_timeout(ans
         with pytest.raises(TimedOutError):
             decided(url) if is_sync else asyncio.run(decided_async(url))
 
-        assert 0.1 < time.monotonic() - began_s < 20
+        assert 0.1 < time.monotonic() - began_s < 120
 
 
 def decided(url: str) -> None:
-    with Client(url, "key", timeout=0.1) as client:
+    with Client(url, "key", timeout=0.1) as client:  # brief: no answer ends
         client.decide("payment", payment(1))
 
 
 async def decided_async(url: str) -> None:
-    async with AsyncClient(url, "key", timeout=0.1) as client:
+    async with AsyncClient(url, "key", timeout=0.1) as client:  # brief: no answer ends
         await client.decide("payment", payment(1))
 
 
@@ -160,7 +160,7 @@ def dripping(answer: bytes) -> Iterator[str]:
         connection, _ = listener.accept()
         with connection, suppress(OSError):
             connection.sendall(answer)
-            for _ in range(1_000):
+            for _ in range(30_000):
                 connection.sendall(b"x")
                 time.sleep(0.01)
 
@@ -177,12 +177,12 @@ def test_a_service_that_is_away_is_tried_again_until_there_is_no_time(service):
     with Client(service.url, service.key) as client:
         began_s = time.monotonic()
         with pytest.raises(UnavailableError):
-            client.decide("payment", payment(1), timeout=1.0)
+            client.decide("payment", payment(1), timeout=1.0)  # brief: nobody is there
 
-        assert 0.3 < time.monotonic() - began_s < 20
+        assert 0.3 < time.monotonic() - began_s < 120
 
-        found = client.decide("payment", payment(1), timeout=0.3, otherwise="approve")
+        found = client.decide("payment", payment(1), timeout=0.3, otherwise="approve")  # brief: nobody
 
         assert isinstance(found, StandIn)
-        assert client.close(wait_s=0.2) == 1
+        assert client.close(wait_s=0.2) == 1  # brief: nobody is there
     assert threading.active_count() < 50

@@ -188,8 +188,8 @@ def test_without_once_it_is_served_until_ctrl_c_and_the_project_stays(tmp_path):
     with served_demo(tmp_path) as (running, found):
         url, _, path = found["url"].partition("/login/")
         assert path.startswith("once/")
-        assert httpx2.get(f"{url}/health/live").status_code == 200
-        assert httpx2.get(f"{url}/login/{path}").text.count("signed in as Guest") == 1
+        assert httpx2.get(f"{url}/health/live", timeout=120).status_code == 200
+        assert httpx2.get(f"{url}/login/{path}", timeout=120).text.count("signed in as Guest") == 1
         port = url.rpartition(":")[2]
         another = demo("--port", port, temporary=tmp_path)
         assert (another.returncode, another.stdout) == (2, "")

@@ -34,7 +34,7 @@ from shroff.language.values import (
 )
 from tests.support.effort import quickest_s
 
-REFUSED_WITHIN_S = 0.1  # far above what it takes, since other programs share the machine
+REFUSED_WITHIN_S = 0.1  # brief: of the processor, far above what it takes, since other programs share the machine
 
 
 def two_places(text: str) -> int:

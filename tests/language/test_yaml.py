@@ -16,7 +16,7 @@ from shroff.language.yaml.plain import read_plain
 from shroff.language.yaml.reader import Reading
 from shroff.language.yaml.slips import EditedText
 from shroff.language.yaml.text import Mapping, Node, Scalar, Sequence, read, whole_text
-from tests.support.effort import examples
+from tests.support.effort import examples, quickest_s
 
 
 def good(text: str) -> Node:
@@ -71,7 +71,7 @@ def fast(text: str) -> list[Problem]:
     started = time.thread_time()
     problems = bad(text)
 
-    # A second machine may be five times slower than the one this takes a tenth of it on.
+    # A second machine may be five times slower than the one this takes a tenth of it on; brief: of the processor.
     assert time.thread_time() - started < 5
     return problems
 
@@ -475,10 +475,8 @@ def test_a_slip_does_not_hide_a_file_that_cannot_be_read_further():
 
 def test_a_file_of_a_thousand_lines_is_read_in_well_under_a_second():
     rule = "- id: r\n  when: count(payment) over 7d > 3  # c\n  tests:\n    - payment: { card: a, amount: 1.00 }\n"
-    started = time.thread_time()
-    good(rule * 250)
 
-    assert time.thread_time() - started < 1
+    assert quickest_s(lambda: good(rule * 250)) < 1
 
 
 def test_a_file_above_two_megabytes_is_refused_unread():

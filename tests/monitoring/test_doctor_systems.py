@@ -129,18 +129,18 @@ sinks:
 
 def test_whoever_does_not_answer_is_away_after_the_limit_and_holds_up_nobody():
     began_s = time.monotonic()
-    answers = asked([Try("slow", lambda: time.sleep(60)), Try("other", lambda: Finding("other", OK, "answers"))], 2.0)
+    answers = asked([Try("slow", lambda: time.sleep(600)), Try("other", lambda: Finding("other", OK, "answers"))], 2.0)
 
-    assert time.monotonic() - began_s < 30
+    assert time.monotonic() - began_s < 120
     assert [(one.subject, one.state) for one in answers] == [("slow", "wrong"), ("other", "ok")]
     assert answers[0].words == "it did not answer within 2 s"
     with pytest.raises(TransientError, match=r"the store did not answer within 0\.1 s"):
-        within(0.1, lambda: time.sleep(60), "the store")
+        within(0.1, lambda: time.sleep(600), "the store")
 
 
 def test_a_store_that_does_not_answer_is_a_finding_after_the_limit(tmp_path, monkeypatch):
     monkeypatch.setattr(doctor_systems, "LIMIT_S", 0.2)
-    monkeypatch.setattr(ProjectLog, "exists", lambda _: time.sleep(60))
+    monkeypatch.setattr(ProjectLog, "exists", lambda _: time.sleep(600))
     (log,) = found(bank(tmp_path / "bank", ""))["log"]
 
     assert (log.state, log.words) == ("wrong", "the store did not answer within 0.2 s")

@@ -125,7 +125,7 @@ class SecondWorld(StreamWorld):
         if self._producer is None:
             import redis
 
-            self._producer = _Client(redis.Redis.from_url(self.servers.redis.address, socket_timeout=5))
+            self._producer = _Client(redis.Redis.from_url(self.servers.redis.address, socket_timeout=120))
         return self._producer
 
     # ---- what is settled

@@ -60,7 +60,7 @@ class Customers(threading.Thread):
         self.over = threading.Event()
 
     def run(self) -> None:
-        with httpx2.Client(timeout=30.0, verify=NO_TLS) as client:
+        with httpx2.Client(timeout=120.0, verify=NO_TLS) as client:
             while not self.over.is_set():
                 for data in self.server.arrived():
                     token = token_in(message_from_bytes(data, policy=SMTP))

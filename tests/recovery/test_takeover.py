@@ -27,7 +27,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.long]
 RATE = 1_000.0
 BETWEEN_S = 1.5  # of undisturbed load before, between and after
 EVENTS_MAX = 3_000_000  # nobody waits for so many
-WITHIN_S = 30.0  # a machine may be slow; what was seen is printed
+WITHIN_S = 120.0  # a machine may be slow; what was seen is printed
 LEASE = "3s"  # as it is where nobody says
 OVERTAKEN = 3  # the exit status of a service whose lead another one took
 

@@ -610,7 +610,7 @@ def test_the_end_does_not_wait_for_a_sink_that_is_away(bank):
     with delivering([bank.route()], bank.log, bank.reader, lambda: NOW_MS):
         wait_for(lambda: bank.place.sends)
 
-    assert time.monotonic() - began < 30
+    assert time.monotonic() - began < 120
     assert trouble_of(bank.log.offsets("sink:decided")).words == "nobody is there"
 
 

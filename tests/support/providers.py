@@ -13,14 +13,16 @@ from http.client import HTTPConnection
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
+from tools.servers.ports import Port
+
 STARTS_S = 120.0
 
 
 @contextmanager
 def provider_started() -> Iterator[str]:
     """A provider for as long as it is needed, by its issuer. It refuses whoever asks without a nonce."""
-    with closing(socket.create_server(("127.0.0.1", 0))) as free:
-        port = free.getsockname()[1]
+    held = Port()
+    port = held.number
     module = (sys.executable, "-W", "ignore", "-m", "oidc_provider_mock")
     command = [*module, "--port", str(port), "--require-nonce", "yes"]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
@@ -28,7 +30,7 @@ def provider_started() -> Iterator[str]:
             deadline = time.monotonic() + STARTS_S
             while True:
                 try:
-                    socket.create_connection(("127.0.0.1", port), 1).close()
+                    socket.create_connection(("127.0.0.1", port), 1).close()  # brief: one look of many
                     break
                 except OSError:
                     assert server.poll() is None
@@ -37,6 +39,7 @@ def provider_started() -> Iterator[str]:
             yield f"http://127.0.0.1:{port}"
         finally:
             server.terminate()
+            held.close()
 
 
 def claimed(issuer: str, subject: str, **claims: Any) -> None:

@@ -54,7 +54,7 @@ class Served:
 
     def is_ready(self) -> bool:
         try:
-            return bool(httpx2.get(f"{self.url}/health/ready", timeout=5.0, verify=NO_TLS).status_code == 200)
+            return bool(httpx2.get(f"{self.url}/health/ready", timeout=ENDS_S, verify=NO_TLS).status_code == 200)
         except httpx2.TransportError:
             return False
 

@@ -42,6 +42,7 @@ from shroff.worker.inbox import (
     retry_request,
 )
 from tests.support.log_memory import MemoryLog, MemoryStore
+from tests.support.patience import SleptClock
 from tests.support.projects import FILES, NOW_MS, at_work, intake_of, label, payment, write_files, writer
 
 Changes = Mapping[str, str | None]
@@ -368,6 +369,7 @@ def busy(_number: int | None) -> bytes:
 
 
 def test_one_that_waits_too_long_is_told_that_its_request_stays(desk, monkeypatch):
+    monkeypatch.setattr(inbox, "time", SleptClock())
     monkeypatch.setattr(inbox, "PATIENCE_S", 0.05)
     monkeypatch.setattr(inbox, "_TURN_S", 0.02)
     told: list[str] = []
@@ -396,6 +398,7 @@ def test_one_that_could_not_ask_is_told_that_nothing_waits(desk, monkeypatch):
 
 
 def test_one_that_waits_is_told_once_for_whom(desk, monkeypatch):
+    monkeypatch.setattr(inbox, "time", SleptClock())
     monkeypatch.setattr(inbox, "PATIENCE_S", 0.2)
     monkeypatch.setattr(inbox, "QUIET_S", 0.05)
     monkeypatch.setattr(inbox, "_TURN_S", 0.02)
@@ -421,6 +424,7 @@ def test_one_that_waits_is_told_once_for_whom(desk, monkeypatch):
 def test_commands_that_wait_say_for_whom_and_what_holds(bank, monkeypatch, capsys, words):
     (bank / "lists").mkdir()
     (bank / "lists" / "blocked.csv").write_text("value,note,added_by,expires_at\n")
+    monkeypatch.setattr(inbox, "time", SleptClock())
     monkeypatch.setattr(inbox, "PATIENCE_S", 0.6)
     monkeypatch.setattr(inbox, "QUIET_S", 0.02)
     monkeypatch.setattr(inbox, "_TURN_S", 0.02)
@@ -573,7 +577,7 @@ def test_what_goes_wrong_in_the_inbox_is_raised_where_the_log_is_used_next(bank,
     ):
 
         def use() -> None:
-            for _ in range(6_000):
+            for _ in range(12_000):
                 with served.turn():
                     time.sleep(0.01)
 

@@ -209,7 +209,7 @@ def _takes_connections(address: str) -> bool:
     import psycopg
 
     try:
-        psycopg.connect(address, connect_timeout=2).close()
+        psycopg.connect(address, connect_timeout=20).close()  # brief: one look of many
     except psycopg.OperationalError:
         return False
     return True

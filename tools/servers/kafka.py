@@ -36,6 +36,9 @@ def java() -> str:
     return str(found)
 
 
+LOOKING: Final = {"log_level": 0, "reconnect.backoff.max.ms": 500}  # of a client that asks whether brokers are there
+
+
 class Kafka(Server):
     """A cluster. `brokers` are its processes, in the order of their ids from 1 on.
 
@@ -95,9 +98,9 @@ class Kafka(Server):
         from confluent_kafka import KafkaException
         from confluent_kafka.admin import AdminClient
 
-        admin = AdminClient({"bootstrap.servers": self.address, "log_level": 0})
+        admin = AdminClient({"bootstrap.servers": self.address} | LOOKING)
         try:
-            return len(admin.list_topics(timeout=2).brokers)
+            return len(admin.list_topics(timeout=10).brokers)  # brief: one look of many
         except KafkaException:
             return 0
 
@@ -163,6 +166,7 @@ class Kafka(Server):
             "background.threads": 2,
         }
         if self.outside:  # whoever breaks brokers wants the others to take over soon
+            # brief: of brokers that are killed on purpose
             found |= {"broker.session.timeout.ms": 3_000, "broker.heartbeat.interval.ms": 500}
             found |= {"replica.lag.time.max.ms": 3_000}  # else leaders wait 30 s for one that is not heard of
         return "".join(f"{key}={value}\n" for key, value in found.items())

@@ -31,7 +31,7 @@ def status(
     """The status of a request to a server of ours on loopback. Raises: OSError where nothing answers."""
     where = urlsplit(url)
     assert where.hostname == "127.0.0.1"
-    with closing(HTTPConnection(where.hostname, where.port, timeout=10)) as connection:
+    with closing(HTTPConnection(where.hostname, where.port, timeout=120)) as connection:
         connection.request(
             method, f"{where.path}?{where.query}", body, {**headers, **({"Content-Type": kind} if kind else {})}
         )
@@ -41,7 +41,7 @@ def status(
 def listens(port: int) -> bool:
     """Whether a port takes connections."""
     try:
-        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()  # brief: the system answers
     except OSError:
         return False
     return True

@@ -15,8 +15,8 @@ from shroff.streams.sender import Sender
 from shroff.testing.contracts.promises import Contract
 
 PASSWORD: Final = "not-to-be-seen"  # noqa: S105 - which an adapter puts into the settings of `make_unreachable`
-WITHIN_S: Final = 60.0  # for what is to arrive, on a machine with much else to do
-ENDS_S: Final = 15.0  # for a close that waits for nobody
+WITHIN_S: Final = 120.0  # for what is to arrive, on a machine with much else to do
+ENDS_S: Final = 120.0  # for a close that waits for nobody
 KEYS: Final = 40
 MANY: Final = 3_000
 

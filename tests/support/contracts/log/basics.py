@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from hashlib import shake_128
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 import pytest
@@ -49,6 +49,8 @@ class LogContract(
     LogUniqueContract,
 ):
     """The contract of logs. Subclass it, say how logs are made, and run it with pytest."""
+
+    refusals: ClassVar[int] = 5  # of which one comes at once
 
     @abstractmethod
     def make_small_log(self, folder: Path) -> Log:
@@ -344,11 +346,15 @@ class LogContract(
 
     def test_a_second_writer_is_refused_at_once(self, log: Log, tmp_path: Path) -> None:
         log.append(payments(1, 1))
-        began = time.monotonic()
-        with pytest.raises(LogBusyError):
-            self.make_log(tmp_path)
 
-        assert time.monotonic() - began < 4, "who waits for a writer waits for 5 s at least"
+        def refused_s() -> float:
+            began = time.monotonic()
+            with pytest.raises(LogBusyError):
+                self.make_log(tmp_path)
+            return time.monotonic() - began
+
+        # brief: who waits for a writer waits for 5 s at least, each time; a busy machine does not stand still each time
+        assert any(refused_s() < 4 for _ in range(self.refusals))
         log.append(payments(2, 1))
         log.close()
         self.make_log(tmp_path).close()
@@ -389,7 +395,7 @@ class _Turns:
 
 def _append_fifties(log: LogWriter, count: int, turns: _Turns) -> None:
     for number in range(count):
-        while not turns.go.acquire(timeout=0.1):
+        while not turns.go.acquire(timeout=0.1):  # brief: one look of many
             if turns.stop.is_set():
                 return
         log.append(payments(1 + 50 * number, 50))

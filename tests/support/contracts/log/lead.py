@@ -21,6 +21,7 @@ from shroff.testing.contracts.promises import promise
 from tests.support.contracts.log import LogCase
 from tests.support.log_holder import APPENDED
 from tests.support.log_rows import contents, everything, payments
+from tests.support.patience import PATIENCE_S
 
 OPENERS = 4  # at once
 
@@ -29,11 +30,11 @@ class LogLeadContract(LogCase):
     """The log contract: several processes that each believe to be the active writer (leader).
 
     `free_s`: within so many seconds the place of a killed owner is free. `overtaken_s`: within so many a frozen owner's
-    is, in the middle of a transaction too.
+    is, in the middle of a transaction too. A log that breaks this on purpose has shorter ones.
     """
 
-    free_s: ClassVar[float] = 0.5
-    overtaken_s: ClassVar[float] = 0.5
+    free_s: ClassVar[float] = PATIENCE_S
+    overtaken_s: ClassVar[float] = PATIENCE_S
 
     @abstractmethod
     def holding_program(self, folder: Path) -> Sequence[str]:
