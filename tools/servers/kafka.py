@@ -36,7 +36,8 @@ def java() -> str:
     return str(found)
 
 
-LOOKING: Final = {"log_level": 0, "reconnect.backoff.max.ms": 500}  # of a client that asks whether brokers are there
+# Settings of a client that asks whether brokers are there.
+LOOKING: Final[dict[str, str | int | float | bool]] = {"log_level": 0, "reconnect.backoff.max.ms": 500}
 
 
 class Kafka(Server):
