@@ -58,7 +58,7 @@ class Secured(Kafka):
         }
 
     def n_alive(self) -> int:
-        admin = AdminClient({"bootstrap.servers": self.address} | LOOKING | self.client)
+        admin = AdminClient({**LOOKING, "bootstrap.servers": self.address, **self.client})
         try:
             return len(admin.list_topics(timeout=10).brokers)  # brief: one look of many
         except KafkaException:

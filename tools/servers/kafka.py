@@ -99,7 +99,7 @@ class Kafka(Server):
         from confluent_kafka import KafkaException
         from confluent_kafka.admin import AdminClient
 
-        admin = AdminClient({"bootstrap.servers": self.address} | LOOKING)
+        admin = AdminClient({**LOOKING, "bootstrap.servers": self.address})
         try:
             return len(admin.list_topics(timeout=10).brokers)  # brief: one look of many
         except KafkaException:
