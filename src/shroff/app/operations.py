@@ -61,7 +61,12 @@ def run(project: Project, request: OperationRequest[Outcome], progress: Progress
     if kind in project.context.systems.second_person and (not counts or getattr(request, counts)):
         change = {"act": declared.name, **msgspec.to_builtins(request)}
         project.agreements.need(kind, _subject(declared, request), change)
-    record = _recorder(project, declared)
+
+    def record(subject: str, before: object = None, after: object = None) -> None:
+        from shroff.people.audit import Action
+
+        project.people.record(Action(declared.audit, subject, before, after))
+
     if declared.audit and "Record" not in declared.needs.values():
         record(_subject(declared, request), after=msgspec.to_builtins(request))
     own = {"Record": record, "ProgressSteps": progress}
@@ -75,15 +80,6 @@ def run(project: Project, request: OperationRequest[Outcome], progress: Progress
             for name, kind in declared.needs.items()
         }
         return declared.run(**given, request=request)
-
-
-def _recorder(project: Project, declared: Operation[..., Any]) -> Callable[..., None]:
-    def record(subject: str, before: object = None, after: object = None) -> None:
-        from shroff.people.audit import Action
-
-        project.people.record(Action(declared.audit, subject, before, after))
-
-    return record
 
 
 def _subject(declared: Operation[..., Any], request: OperationRequest[Any]) -> str:

@@ -93,7 +93,9 @@ def _changing(source: NamedSource) -> tuple[Collection[str], str]:
 
 def _unknown(tree: yamltext.Node | None, events: Events, systems: Systems) -> list[Problem]:
     return [
-        _problem(tree, path, name, f"{name!r} is {what}.", nearest(name, known) or _there_is(known))
+        _problem(
+            tree, path, name, f"{name!r} is {what}.", nearest(name, known) or f"There is {', '.join(sorted(known))}."
+        )
         for path, name, what, known in _names(events, systems)
         if name not in known
     ]
@@ -140,10 +142,6 @@ def _routes(events: Events, path: tuple[str, ...], options: Mapping[str, Any], r
         values = fields[by].choices
     for name in _mapping(options.get(route[1])) if values else ():
         yield (*path, route[1], name), name, f"not a value of {by}", {*values, "else"}
-
-
-def _there_is(known: Collection[str]) -> str:
-    return f"There is {', '.join(sorted(known))}."
 
 
 def _mapping(found: object) -> Mapping[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
-from typing import Any, Final
+from typing import Final
 
 from msgspec.json import decode as from_json
 from msgspec.structs import replace
@@ -232,13 +232,17 @@ def shown(case: Case) -> Case:
 
 def _blind(found: Detail) -> Detail:
     """The case without the first answer."""
-    alerts = [replace(alert, decided_ms=None, decided_by="", **_unsaid(alert)) for alert in found.alerts]
+    alerts = [
+        replace(
+            alert,
+            decided_ms=None,
+            decided_by="",
+            **{"label": "", "label_source": "", "label_ms": None} if alert.label_source == "analyst" else {},
+        )
+        for alert in found.alerts
+    ]
     history = [row for row in found.history if row.what not in _HIDDEN]
     return Detail(shown(found.case), alerts, history, found.files)
-
-
-def _unsaid(alert: Alert) -> dict[str, Any]:
-    return {"label": "", "label_source": "", "label_ms": None} if alert.label_source == "analyst" else {}
 
 
 def refunded_by(history: Iterable[Happened]) -> int:

@@ -112,7 +112,9 @@ def settle_again(change: CaseChange, case: Case, places: Collection[tuple[int, s
 
 def _labelled(change: CaseChange, alert: Alert, case: Case, label: FeedLabel, denials: Sequence[FeedLabel]) -> Alert:
     """An alert that hears a label of its event, after denials of that event."""
-    if alert.label_ms is None or _standing(alert).gives_way_to(label.standing):
+    if alert.label_ms is None or VerdictInForce(alert.label, alert.label_source, alert.label_ms or 0).gives_way_to(
+        label.standing
+    ):
         alert = replace(alert, label=label.verdict, label_source=label.source, label_ms=label.known_ms)
     if label.source == CUSTOMER:
         return replace(alert, customer=label.verdict)
@@ -139,10 +141,6 @@ def _settles(
     if case.look == 1 or any(known_ms <= denial.known_ms for denial in denials):
         return False
     return known_ms > case.changed_ms or known_ms > past_of(change, case, event).asked_ms
-
-
-def _standing(alert: Alert) -> VerdictInForce:
-    return VerdictInForce(alert.label, alert.label_source, alert.label_ms or 0)
 
 
 def _denied(alerts: Sequence[Alert], label: FeedLabel, denied: dict[int, list[FeedLabel]]) -> list[Alert]:

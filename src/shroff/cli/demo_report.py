@@ -192,10 +192,19 @@ def text_of(summary: DemoSummary) -> str:
     )
     made.filters |= {"cents": _cents, "filled": _filled, "one_line": one_line, "percent": _percent}
     made.filters["precision"] = lambda value: "-" if value is None else f"{value:.2f}"
+    rows = [
+        (outcome, count, _percent(count / max(tally.decisions, 1), places=2), tally.frauds_by_outcome[outcome])
+        for outcome, count in ((outcome, tally.by_outcome[outcome]) for outcome in OUTCOMES)
+    ]
     return made.get_template("demo.txt.jinja").render(
         summary=summary,
         currency=summary.definitions.settings.currency,
-        tables=[_added(summary), _outcomes(tally), _frauds(summary), _rules(tally)],
+        tables=[
+            _added(summary),
+            table(rows, ("Outcome", "payments", "share", "frauds among them"), ""),
+            _frauds(summary),
+            _rules(tally),
+        ],
         cuts=", ".join(f"{word} from {cut:.3f}" for word, cut in cuts if cut is not None),
         seed_of_the_rules=SEED_OF_THE_RULES,
         reasons="" if explained is None else _reasons(explained),
@@ -233,14 +242,6 @@ def _added(summary: DemoSummary) -> str:
     )
     rows = [(name, show(of(rules)), show(of(ours)), show(of(ours) - of(rules))) for name, of, show in measures]
     return table(rows, ("What the model adds", "rules alone", "with the model", "added"), "")
-
-
-def _outcomes(tally: Tally) -> str:
-    rows = [
-        (outcome, count, _percent(count / max(tally.decisions, 1), places=2), tally.frauds_by_outcome[outcome])
-        for outcome, count in ((outcome, tally.by_outcome[outcome]) for outcome in OUTCOMES)
-    ]
-    return table(rows, ("Outcome", "payments", "share", "frauds among them"), "")
 
 
 def _frauds(summary: DemoSummary) -> str:

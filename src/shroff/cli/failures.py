@@ -125,12 +125,6 @@ def _words(error: BaseException, session: Session) -> str:
     return f"shroff: {_detail(error, session)}"
 
 
-def _by_option(words: str) -> str:
-    """The same where a mistake in an argument of Python stands by the option that has it here."""
-    name, colon, rest = words.partition(": ")
-    return f"{_OPTIONS.get(name, name)}{colon}{rest}"
-
-
 def _detail(error: BaseException, session: Session) -> str:
     if isinstance(error, click.ClickException):
         return error.format_message()
@@ -138,7 +132,9 @@ def _detail(error: BaseException, session: Session) -> str:
         count = len(error.problems)
         return f"{count} mistake{'s' if count > 1 else ''} in the project's files; nothing was done"
     if isinstance(error, UsageError):
-        return _by_option(str(error))
+        # The same where a mistake in an argument of Python stands by the option that has it here
+        name, colon, rest = str(error).partition(": ")
+        return f"{_OPTIONS.get(name, name)}{colon}{rest}"
     if isinstance(error, ShroffError):
         return str(error)
     if isinstance(error, OSError):

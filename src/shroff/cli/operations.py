@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial, wraps
 from importlib import import_module
@@ -63,15 +63,11 @@ def command_of(word: str) -> click.Command:
     for operation in declared:
         if operation.name != word:
             made.add_command(_command(operation))
-    for by_hand in _by_hand(word):
+    # Commands of a group that stream or wait, which stand in cli/WORD.py.
+    name = f"shroff.cli.{word.replace('-', '_')}"
+    for by_hand in getattr(import_module(name), "BY_HAND", ()) if find_spec(name) is not None else ():
         made.add_command(by_hand)
     return made
-
-
-def _by_hand(word: str) -> Sequence[click.Command]:
-    """Commands of a group that stream or wait, which stand in cli/WORD.py."""
-    name = f"shroff.cli.{word.replace('-', '_')}"
-    return getattr(import_module(name), "BY_HAND", ()) if find_spec(name) is not None else ()
 
 
 def _command(declared: Operation[..., Any]) -> ExampleCommand:

@@ -46,7 +46,7 @@ class AmountWriter:
         shown = [canonical_value(values[at], field.type, self._places).encode() for at, field in self._fields]
         amount, original, currency, rate = (values[at] for at, _ in self._fields)
         is_unrated = original is not None and amount is None and rate is None
-        shown.append(_remark(str(currency)) if is_unrated else _NULL)
+        shown.append(_remark_text(str(currency)).encode() if is_unrated else _NULL)
         return b"".join(part for pair in zip(self._pieces, shown, strict=True) for part in pair) + b","
 
     def parts(self, texts: TextPool, frame: Frame, rows: Array | slice, count: int) -> list[Slices]:
@@ -118,7 +118,3 @@ def _chosen(texts: TextPool, given: Iterable[str], which: Array) -> Slices:
 
 def _remark_text(currency: str) -> str:
     return canonical_text(f"no rate for {currency} is valid at the time of this event")
-
-
-def _remark(currency: str) -> bytes:
-    return _remark_text(currency).encode()

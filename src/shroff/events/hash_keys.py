@@ -42,7 +42,9 @@ def _hash_key(path: Path, may_make: Callable[[], None]) -> bytes:
         if not path.exists():
             may_make()
             make_folder(path.parent)
-            _make_key(path)
+            # Write a new key as a whole or not at all; one that another process made meanwhile stays
+            with suppress(FileExistsError), whole_file(path, is_new=True) as file:  # readable by its owner only
+                file.write(secrets.token_bytes(32).hex().encode() + b"\n")
         text = path.read_bytes()
         with suppress(OSError):  # of somebody who may only read
             remove_unfinished(path, time.time())
@@ -63,9 +65,3 @@ def _hash_key(path: Path, may_make: Callable[[], None]) -> bytes:
 def key_for(places: ProjectPaths, what: str, may_make: Callable[[], None] = lambda: None) -> bytes:
     """A key for one purpose, made from that of hashed fields and not leading back to it. Raises: as `hasher`."""
     return hmac.new(_hash_key(places.hash_key, may_make), what.encode(), hashlib.sha256).digest()
-
-
-def _make_key(path: Path) -> None:
-    """Write a new key as a whole or not at all; one that another process made meanwhile stays."""
-    with suppress(FileExistsError), whole_file(path, is_new=True) as file:  # readable by its owner only
-        file.write(secrets.token_bytes(32).hex().encode() + b"\n")

@@ -174,11 +174,6 @@ class Mapper:
         return frozenset(path for name in self.secret for path in self.paths(name))
 
     @property
-    def clear_paths(self) -> frozenset[Path]:
-        """Where the values stand that the other fields are made of."""
-        return frozenset(path for name in self.names if name not in self.secret for path in self.paths(name))
-
-    @property
     def condition_paths(self) -> frozenset[Path]:
         """Paths that are read of a line beside those of its fields: by `when` and `arrived`."""
         read = (self._mapping.when, self._mapping.arrived)

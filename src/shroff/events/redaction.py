@@ -341,7 +341,8 @@ def _replaced(value: object, path: Path, change: Callable[[object], str]) -> obj
 
 
 def _of_type(mapper: Mapper, every: frozenset[Path]) -> frozenset[Path]:
-    clear = mapper.clear_paths
+    # Where the values stand that the other fields are made of
+    clear = frozenset(path for name in mapper.names if name not in mapper.secret for path in mapper.paths(name))
     return mapper.secret_paths | {path for path in every if not any(overlap(path, other) for other in clear)}
 
 

@@ -108,7 +108,13 @@ def ordinary_payments(life: Life, day: int, start_ms: int) -> Numbers:
     import numpy as np
 
     rng, customers = life.rng, life.town.customers
-    who = np.repeat(np.arange(life.town.size), rng.poisson(customers.payments_a_day * _season(day)))
+    # How much more or less is paid on this day than on others: the week, and two days of sales a month
+    who = np.repeat(
+        np.arange(life.town.size),
+        rng.poisson(
+            customers.payments_a_day * (_WEEKDAYS[day % 7] * (1.5 if day % _SALE_EVERY_DAYS in {18, 19} else 1.0))
+        ),
+    )
     merchant = _usual_merchants(life, who)
     at_ms = start_ms + _instants(life.town.hour_reach[customers.hours[who]], rng)
     terminals = life.town.merchants.terminals[merchant]
@@ -154,11 +160,6 @@ def waking_moment(life: Life, customer: int, start_ms: int) -> int:
     draw = life.chance.random()
     hour = int((reach[:-1] < draw).sum())
     return start_ms + hour * HOUR_MS + life.chance.randrange(HOUR_MS)
-
-
-def _season(day: int) -> float:
-    """How much more or less is paid on this day than on others: the week, and two days of sales a month."""
-    return _WEEKDAYS[day % 7] * (1.5 if day % _SALE_EVERY_DAYS in {18, 19} else 1.0)
 
 
 def _usual_merchants(life: Life, who: Numbers) -> Numbers:

@@ -18,7 +18,6 @@ from msgspec.json import decode as from_json
 from numpy.typing import NDArray
 
 from shroff.errors import RefusalError
-from shroff.events.definitions import EventType
 from shroff.events.event import Event, Scalar, TimeText, canonical_value, time_text
 from shroff.events.labels import LabelEvent, VerdictInForce, in_force
 from shroff.features.frames import Codes, Frame, frames_of
@@ -120,7 +119,11 @@ class LinkedEvents:
 
     def take(self, keys: Words, frame: Frame, after: int) -> None:
         """Add the events of a piece of the log."""
-        amount, amounts = _amount_of(frame.type), np.zeros(len(frame), np.int64)
+        # The first field of money of an event type, with its type
+        amount, amounts = (
+            next(((each.name, each.type) for each in frame.type.fields if each.type.kind == "money"), None),
+            np.zeros(len(frame), np.int64),
+        )
         if amount is not None:
             column = frame.field(*amount)
             amounts, self.places = np.where(column.valid, column.values.astype(np.int64), 0), amount[1].places
@@ -419,8 +422,3 @@ def _frauds(labels: Sequence[tuple[int, LabelEvent]]) -> list[Event]:
         standings.setdefault(named, []).append(VerdictInForce(str(verdict), str(source), int(known_at_ms or 0)))
     current = {named: in_force(given) for named, given in standings.items()}
     return [event for named, event in events.items() if (standing := current[named]) and standing.verdict == "fraud"]
-
-
-def _amount_of(type_: EventType) -> tuple[str, Any] | None:
-    """The first field of money of an event type, with its type."""
-    return next(((each.name, each.type) for each in type_.fields if each.type.kind == "money"), None)

@@ -279,7 +279,11 @@ class Story:
 
     def _against(self, node: Node) -> tuple[list[Value], str]:
         """What says what is normal for this entity, or where that is too little for all, and for whom; else nothing."""
-        entity = self._entity_of(node)
+        # Whose history a value is held against: the feature's entity, of a field the event's first one
+        source = source_of(node)
+        named = [source] if source is not None else [part for part in walk(node) if isinstance(part, FeatureValue)]
+        features = [self.definitions.features[part.name] for part in named if isinstance(part, FeatureValue)]
+        entity = features[0].entity if features else self.entity
         own = self._values(node, self.earlier(entity))
         if len(_there(own)) >= ENOUGH:
             return own, f"this {_spaced(entity)}"
@@ -287,13 +291,6 @@ class Story:
             self._all.append(self.of_all())
         of_all = self._values(node, self._all[0])
         return of_all if len(_there(of_all)) >= ENOUGH else [], f"every {_spaced(entity or self.event)}"
-
-    def _entity_of(self, node: Node) -> str:
-        """Whose history a value is held against: the feature's entity, of a field the event's first one."""
-        source = source_of(node)
-        named = [source] if source is not None else [part for part in walk(node) if isinstance(part, FeatureValue)]
-        features = [self.definitions.features[part.name] for part in named if isinstance(part, FeatureValue)]
-        return features[0].entity if features else self.entity
 
     def _values(self, node: Node, past: Sequence[PastDecision]) -> list[Value]:
         read = reader_of(node, self.definitions.reference)

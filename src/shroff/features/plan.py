@@ -138,7 +138,13 @@ def make_plan(computed: Sequence[Computed]) -> Plan:
             is_slow = key.is_look and not look_program(aggregate, bounds)
             parted.setdefault((key, is_slow), {})[aggregate] = askers
     groups = tuple(
-        Group(key, tuple(row), _events_of(chain.from_iterable(row.values())), bounds, row)
+        Group(
+            key,
+            tuple(row),
+            frozenset(event for feature in chain.from_iterable(row.values()) for event in feature.events),
+            bounds,
+            row,
+        )
         for (key, _), row in parted.items()
     )
     return _plan(groups, placed)
@@ -200,10 +206,6 @@ def _asking(placed: tuple[int, Computed, list[tuple[GroupKey, Aggregate]]]) -> t
     """What groups know of a value that has aggregates."""
     _, feature, found = placed
     return feature.name, feature.entity, feature.events, found
-
-
-def _events_of(computed: Iterable[Computed]) -> frozenset[str]:
-    return frozenset(event for feature in computed for event in feature.events)
 
 
 def _stage(aggregate: Aggregate, stages: Mapping[str, int]) -> int:

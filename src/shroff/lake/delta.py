@@ -21,7 +21,7 @@ from msgspec.json import decode as from_json
 from msgspec.json import encode as to_json
 
 from shroff.lake.delta_checkpoint import CHECKPOINT_EVERY, commit_name, keep_checkpoint
-from shroff.lake.delta_schema import metadata_of, schema_of, widened
+from shroff.lake.delta_schema import schema_of, widened
 from shroff.lake.publication import TableChange, TableHead, TableNote, TableStoppedError, partition_of
 from shroff.streams.lake import RetriedObjects, digest
 from shroff.streams.lake_manifest import File, LakeState
@@ -139,7 +139,13 @@ def _columns(
     schemas = sorted({*head.note.schemas, *(file.schema for file, _ in new)})
     if fields == before:
         return msgspec.structs.replace(head.note, schemas=schemas), None
-    return TableNote(schemas, head.version + 1), metadata_of(fields, partition_of(file.path))
+    # The `metaData` of a table with these fields, but for its id and its time
+    return TableNote(schemas, head.version + 1), {
+        "format": {"provider": "parquet", "options": {}},
+        "schemaString": json.dumps({"type": "struct", "fields": fields}),
+        "partitionColumns": list(partition_of(file.path)),
+        "configuration": {},
+    }
 
 
 def _add(file: File, table: str, change: TableChange) -> dict[str, Any]:

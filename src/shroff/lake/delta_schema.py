@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection
 from typing import Any, Final
 
@@ -39,16 +38,6 @@ def widened(fields: Fields, more: Fields) -> Fields:
         if before["type"] != field["type"]:
             raise ValueError(f"column {field['name']!r} was {_text(before['type'])} and is {_text(field['type'])} now.")
     return list(known.values())
-
-
-def metadata_of(fields: Fields, partition: Collection[str]) -> dict[str, Any]:
-    """The `metaData` of a table with these fields, but for its id and its time."""
-    return {
-        "format": {"provider": "parquet", "options": {}},
-        "schemaString": json.dumps({"type": "struct", "fields": fields}),
-        "partitionColumns": list(partition),
-        "configuration": {},
-    }
 
 
 def _field(name: str, type_: object) -> dict[str, Any]:

@@ -54,13 +54,17 @@ def put_table(objects: RetriedObjects, number: int, folder: str, table: pa.Table
     if not objects.put(path, data):
         raise damaged(objects, path, "it has other bytes than its name says")
     seqs = table["seq"]
-    return File(path, table.num_rows, len(data), found, seqs[0].as_py(), seqs[-1].as_py(), schema_mark(table.schema))
-
-
-def schema_mark(schema: pa.Schema) -> str:
-    """Equal for equal columns."""
-    words = "\n".join(f"{field.name} {field.type}" for field in schema)
-    return sha256(words.encode()).hexdigest()[:12]
+    # Equal for equal columns
+    words = "\n".join(f"{field.name} {field.type}" for field in table.schema)
+    return File(
+        path,
+        table.num_rows,
+        len(data),
+        found,
+        seqs[0].as_py(),
+        seqs[-1].as_py(),
+        sha256(words.encode()).hexdigest()[:12],
+    )
 
 
 def written_for(path: str) -> int | None:

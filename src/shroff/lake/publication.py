@@ -183,7 +183,12 @@ def publish(objects: RetriedObjects, state: LakeState, tables: TableFormat, *, i
     found.problems += problems.values()
     after = _Progress(max(state.number, progress.manifest), found.versions, problems)
     if after != progress:
-        _keep_progress(objects, tables.name, after, version)
+        # Keep how far all tables are. Another publisher may have been quicker, which is fine.
+        data = to_json(after) + b"\n"
+        if version is None:
+            objects.put(_progress_name(tables.name), data)
+        else:
+            objects.replace(_progress_name(tables.name), data, version)
     return found
 
 
@@ -280,12 +285,3 @@ def _progress(objects: RetriedObjects, format_: str) -> tuple[_Progress, str | N
         return from_json(found.data, type=_Progress), found.version
     except ValueError:
         return _Progress(), found.version
-
-
-def _keep_progress(objects: RetriedObjects, format_: str, progress: _Progress, version: str | None) -> None:
-    """Keep how far all tables are. Another publisher may have been quicker, which is fine."""
-    data = to_json(progress) + b"\n"
-    if version is None:
-        objects.put(_progress_name(format_), data)
-    else:
-        objects.replace(_progress_name(format_), data, version)

@@ -22,18 +22,12 @@ from shroff.language.expression import (
     reads_features,
     walk,
 )
-from shroff.language.functions import FUNCTIONS
 from shroff.language.names import Scope
 from shroff.language.syntax import ExpressionError, Syntax
 from shroff.language.types import Type
 
 _NUMBER_MAX: Final = 1_000_000  # of `nth_last`
 CheckTree = Callable[[Syntax, Scope, str | None], Node]
-
-
-def is_aggregate(call: syntax.FunctionCall) -> bool:
-    """A name that functions have too, as `min` and `max`, is an aggregate with one argument, a function with more."""
-    return call.name in AGGREGATES and not (call.name in FUNCTIONS and len(call.arguments) > 1)
 
 
 def check_aggregate(call: syntax.FunctionCall, scope: Scope, check_tree: CheckTree) -> Aggregate:

@@ -311,7 +311,10 @@ def part(text: str, separator: str, at: int) -> str | None:
 
 
 def join(*parts: str | int) -> str:
-    return _bounded("".join(map(str, parts)))
+    text = "".join(map(str, parts))
+    if len(text) > TEXT_LENGTH_MAX:
+        raise ValueError(f"the text has {len(text)} characters; at most {TEXT_LENGTH_MAX} are kept")
+    return text
 
 
 def replace(text: str, old: str, new: str) -> str:
@@ -319,12 +322,6 @@ def replace(text: str, old: str, new: str) -> str:
     if length > TEXT_LENGTH_MAX:  # said before such a text is made
         raise ValueError(f"the text would have {length} characters; at most {TEXT_LENGTH_MAX} are kept")
     return text.replace(old, new)
-
-
-def _bounded(text: str) -> str:
-    if len(text) > TEXT_LENGTH_MAX:
-        raise ValueError(f"the text has {len(text)} characters; at most {TEXT_LENGTH_MAX} are kept")
-    return text
 
 
 def domain(text: str) -> str | None:

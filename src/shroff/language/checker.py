@@ -14,7 +14,7 @@ from shroff.errors import nearest
 from shroff.language import expression as typed
 from shroff.language import syntax
 from shroff.language.aggregates import AGGREGATES
-from shroff.language.aggregation import check_aggregate, is_aggregate
+from shroff.language.aggregation import check_aggregate
 from shroff.language.calls import Signature
 from shroff.language.expression import ORIGINAL_AMOUNT, Node
 from shroff.language.field_types import check_comparison, check_key, check_list, hashing_of_call, row_value
@@ -421,7 +421,8 @@ class _Checker:
     # ---- calls
 
     def call(self, tree: syntax.FunctionCall) -> Node:
-        if is_aggregate(tree):
+        # A name that functions have too, as `min` and `max`, is an aggregate with one argument, a function with more
+        if tree.name in AGGREGATES and not (tree.name in FUNCTIONS and len(tree.arguments) > 1):
             if self.item is not None:
                 self.fail(
                     tree, f"an aggregate stands inside another one; make {tree.name}(…) a feature and read it with 'of'"

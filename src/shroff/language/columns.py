@@ -186,7 +186,10 @@ def reals_of(values: Array, places: int) -> NDArray[np.float64]:
 
 def _arithmetic(node: typed.Arithmetic, left: Column, right: Column) -> Column:
     if node.operator == "/":
-        return _quotient(left, right)
+        a, b = (_floats(side.values) for side in (left, right))
+        with np.errstate(all="ignore"):
+            result = a / b + 0.0
+        return _finite(result, left.valid & right.valid & (b != 0))
     return _real(node.operator, left, right) if node.type.kind == "real" else _exact(node.operator, left, right)
 
 
@@ -228,13 +231,6 @@ def _real(operator: str, left: Column, right: Column) -> Column:
 def _finite(result: Array, valid: NDArray[np.bool_]) -> Column:
     valid = valid & np.isfinite(result)
     return Column(result if valid.all() else np.where(valid, result, 0.0), valid)
-
-
-def _quotient(left: Column, right: Column) -> Column:
-    a, b = (_floats(side.values) for side in (left, right))
-    with np.errstate(all="ignore"):
-        result = a / b + 0.0
-    return _finite(result, left.valid & right.valid & (b != 0))
 
 
 def _floats(values: Array) -> NDArray[np.float64]:

@@ -73,7 +73,8 @@ def parse(text: str) -> Syntax:
         raise ExpressionError(f"the expression has {len(text)} characters; at most {LENGTH_MAX} are read", 0, 1)
     parser = _Parser(text)
     tree = parser.expression()
-    parser.expect_end()
+    if parser.token.kind != "end":
+        raise parser.unexpected("an operator or the end")
     if _levels(tree) > DEPTH_MAX:
         raise ExpressionError(f"the expression has more than {DEPTH_MAX} levels", tree.start, tree.end)
     return tree
@@ -142,10 +143,6 @@ class _Parser:
         if not self.is_sign(sign):
             raise self.unexpected(f"{sign!r}")
         return self.next()
-
-    def expect_end(self) -> None:
-        if self.token.kind != "end":
-            raise self.unexpected("an operator or the end")
 
     def unexpected(self, wanted: str) -> ExpressionError:
         token = self.token

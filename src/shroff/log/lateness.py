@@ -105,7 +105,11 @@ def look_beyond(log: Log | LogReader, definitions: Definitions, time_ms: int) ->
                     newest = int(frame.times[row]), place, f"{name}/{ids_of(frame)[row].as_py()}"
     if newest is None:
         return None
-    return Holder(newest[2], newest[1], newest[0], before_ms, _ranges(np.unique(np.concatenate(beyond))))
+    # Sorted times as ranges: those less than a day apart are one, and all where these are many
+    times = np.unique(np.concatenate(beyond))
+    cuts = np.flatnonzero(np.diff(times) > DAY_MS) + 1
+    parts = [times] if len(cuts) >= _RANGES_MAX else np.split(times, cuts)
+    return Holder(newest[2], newest[1], newest[0], before_ms, [(int(part[0]), int(part[-1])) for part in parts])
 
 
 def too_late(event: Event, watermark_ms: int, definitions: Definitions, holder: str | None) -> str:
@@ -126,10 +130,3 @@ def beyond_words(watermark_ms: int, found: Holder | None) -> tuple[str, str]:
     back = f"'shroff watermark --set {to} --because TEXT'"
     cure = f"If that time is wrong, run {back}, then 'shroff quarantine retry'"
     return words, f"{cure}. If the data is synthetic, set 'ahead: off'."
-
-
-def _ranges(times: np.ndarray[tuple[int], np.dtype[np.int64]]) -> list[tuple[int, int]]:
-    """Sorted times as ranges: those less than a day apart are one, and all where these are many."""
-    cuts = np.flatnonzero(np.diff(times) > DAY_MS) + 1
-    parts = [times] if len(cuts) >= _RANGES_MAX else np.split(times, cuts)
-    return [(int(part[0]), int(part[-1])) for part in parts]

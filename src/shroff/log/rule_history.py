@@ -50,11 +50,6 @@ class Histories:
         """The versions of a rule, newest first."""
         return list(reversed(self.of.get(id, ())))
 
-    def text_in_force(self, id: str) -> str:
-        """The active text of a rule by the log; empty where it has none."""
-        found = self.of.get(id)
-        return found[-1].text if found else ""
-
     def _rules_files(self) -> dict[str, str]:
         return {name: text for name, text in self._control.files.items() if name.startswith(FOLDER)}
 
@@ -65,7 +60,9 @@ class Histories:
             for id, rule in rule_texts(text).items()
         }
         for id, version in now.items():
-            if self.text_in_force(id) != version.text:
+            # The active text of a rule by the log; empty where it has none
+            found = self.of.get(id)
+            if (found[-1].text if found else "") != version.text:
                 self.of.setdefault(id, []).append(version)
         for id in self.of.keys() - now.keys():
             last = self.of[id][-1]

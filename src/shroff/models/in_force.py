@@ -117,7 +117,11 @@ def read_in_force(text: str | None, problems: list[Problem]) -> Everything:
         problems.append(Problem(FILE, 1, 1, "", f"it names event types with their models: {error}.", _CURE))
         return {}
     except (msgspec.DecodeError, RecursionError) as error:
-        problems.append(_no_json(text, str(error)))
+        words = str(error)
+        at = _AT_BYTE.search(words)
+        before = text.encode()[: int(at[1])].decode(errors="replace") if at else ""
+        line, column = before.count("\n") + 1, len(before) - (before.rfind("\n") + 1) + 1
+        problems.append(Problem(FILE, line, column, "", f"this is not JSON: {_AT_BYTE.sub('', words)}.", _CURE))
         return {}
     if doubled is not None:
         problems.append(Problem(FILE, 0, 0, "", f"the key {doubled!r} is used twice in one object.", _CURE))
@@ -127,13 +131,6 @@ def read_in_force(text: str | None, problems: list[Problem]) -> Everything:
 
 
 _CURE: Final = "'shroff models' writes this file; take the last good one from version control, or write it anew."
-
-
-def _no_json(text: str, words: str) -> Problem:
-    at = _AT_BYTE.search(words)
-    before = text.encode()[: int(at[1])].decode(errors="replace") if at else ""
-    line, column = before.count("\n") + 1, len(before) - (before.rfind("\n") + 1) + 1
-    return Problem(FILE, line, column, "", f"this is not JSON: {_AT_BYTE.sub('', words)}.", _CURE)
 
 
 def _read(event: str, value: object, problems: list[Problem]) -> InForce | None:

@@ -19,7 +19,7 @@ from shroff.runtime.values import frozen
 
 if TYPE_CHECKING:
     from shroff.project.definitions import Definitions
-    from shroff.streams.log import DecisionRow, Log, Record
+    from shroff.streams.log import Log, Record
 
 MINUTE_MS: Final = 60_000
 HOUR_MS: Final = 60 * MINUTE_MS
@@ -130,7 +130,10 @@ class Pulse:
 
     def follow(self, log: Log, definitions: Definitions) -> bool:
         """Read on; gives whether there is more to read at once."""
-        last, amounts = log.last_seq(), _amount_fields(definitions)
+        # The first field of money of each event type that has one
+        types = definitions.events.types.values()
+        found = {type_.name: [field.name for field in type_.fields if field.type.kind == _MONEY] for type_ in types}
+        last, amounts = log.last_seq(), {name: fields[0] for name, fields in found.items() if fields}
         self._rules_now = [rule.id for rule in definitions.rules]
         if not self._has_begun or last - self._to > LOOKED_BACK:
             self._begin(last)
@@ -182,7 +185,11 @@ class Pulse:
                 if amount:
                     minute.money[row.outcome] += Decimal(amount)
                 if row.outcome != APPROVE:
-                    stopped.append(_stopped(row, at_ms, amount))
+                    document = from_json(row.document, type=_Document)
+                    text = str(document.reasons[0]["text"]) if document.reasons else ""
+                    stopped.append(
+                        Stopped(row.seq, row.event, row.id, row.outcome, at_ms, text, document.score, amount)
+                    )
         for hits in log.hits_after(after, upto):
             for hit in hits:
                 if hit.rule not in DRAWS:
@@ -293,16 +300,3 @@ def _distance(rate: RuleHitRate) -> float:
     """How many times the usual most the hits are."""
     most = 0 if rate.usual is None else int(str(rate.usual.highest))
     return rate.hits / max(most, 1)
-
-
-def _amount_fields(definitions: Definitions) -> dict[str, str]:
-    """The first field of money of each event type that has one."""
-    types = definitions.events.types.values()
-    found = {type_.name: [field.name for field in type_.fields if field.type.kind == _MONEY] for type_ in types}
-    return {name: fields[0] for name, fields in found.items() if fields}
-
-
-def _stopped(row: DecisionRow, at_ms: int, amount: str) -> Stopped:
-    document = from_json(row.document, type=_Document)
-    text = str(document.reasons[0]["text"]) if document.reasons else ""
-    return Stopped(row.seq, row.event, row.id, row.outcome, at_ms, text, document.score, amount)

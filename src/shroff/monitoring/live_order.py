@@ -7,7 +7,6 @@ from itertools import chain
 from typing import TYPE_CHECKING, Final
 
 from shroff.errors import Problem
-from shroff.events.definitions import Events
 from shroff.language.expression import aggregates
 from shroff.language.values import show_duration
 from shroff.project.definitions import Definitions, computed_of
@@ -34,21 +33,17 @@ def short_windows(definitions: Definitions, source: System, upto_ms: int) -> dic
 
     The key is the first entity of each event type, as for `shroff produce`.
     """
-    others = _not_the_key(definitions.events)
+    # The entities that some event type has, and not first
+    others = {
+        name
+        for type_ in definitions.events.types
+        for name in [name for name, entity in definitions.events.entities.items() if type_ in entity.keys][1:]
+    }
     return {
         declared.name: each.entity
         for declared in computed_of(definitions)
         for each in aggregates(declared.node)
         if each.over_ms is not None and each.over_ms <= upto_ms and each.entity in others
-    }
-
-
-def _not_the_key(events: Events) -> set[str]:
-    """The entities that some event type has, and not first."""
-    return {
-        name
-        for type_ in events.types
-        for name in [name for name, entity in events.entities.items() if type_ in entity.keys][1:]
     }
 
 

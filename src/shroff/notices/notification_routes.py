@@ -173,7 +173,17 @@ class _Plan:
         who = who_of(self._services.key, first.addresses) if is_mail else NO_ONE
         shown = ", ".join(map(masked, first.addresses[:3])) if is_mail else notice.recipient
         due_ms = min(first.due.due_ms, now_ms)  # so of letters that are made at once the earlier leaves first
-        letter = OutgoingMessage(_letter_id(now_ms), notice.name, rule, who, now_ms, due_ms, _listed(keys), shown=shown)
+        # An id of a letter; those of one process are in the order in which letters were made, and leave in it
+        letter = OutgoingMessage(
+            f"{now_ms:012x}{next(_made) & 0xFFFFFF:06x}{_random(3)}",
+            notice.name,
+            rule,
+            who,
+            now_ms,
+            due_ms,
+            _listed(keys),
+            shown=shown,
+        )
         if is_mail and not first.addresses:
             self._put(replace(letter, state=DROPPED, done_ms=now_ms, reason=first.why_nobody), keys)
             return 0
@@ -251,11 +261,6 @@ def _listed(keys: Sequence[str]) -> str:
 def keys_of(letter: OutgoingMessage) -> list[str]:
     """The keys of what a letter tells."""
     return from_json(letter.dues, type=list[str])
-
-
-def _letter_id(now_ms: int) -> str:
-    """An id of a letter; those of one process are in the order in which letters were made, and leave in it."""
-    return f"{now_ms:012x}{next(_made) & 0xFFFFFF:06x}{_random(3)}"
 
 
 def _random(count: int) -> str:

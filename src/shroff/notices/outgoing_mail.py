@@ -196,7 +196,11 @@ class Sending:
         if isinstance(outcome, AwayError | UsageError):
             self._shut(message.way, outcome)
         if isinstance(outcome, DoubtError):
-            return _doubted(letter, str(outcome), now_ms)
+            # Nobody knows whether it left: once more, and then people look
+            reason = str(outcome)
+            if letter.doubts:
+                return _done(letter, UNKNOWN, f"{TWICE}: {reason}", now_ms)
+            return _put_off(replace(letter, doubts=1), reason, now_ms)
         return _put_off(letter, str(outcome), now_ms) if isinstance(outcome, TransientError | UsageError) else letter
 
     def _is_held(self, letter: OutgoingMessage, notice: Notice) -> bool:
@@ -294,7 +298,8 @@ class Sending:
 
     def _call(self, notice: Notice, due: Due, body: bytes, way: str, lane: int) -> str:
         hook = self._open.get((way, lane)) or self._open.setdefault((way, lane), self._services.hook(notice))
-        row = _Keyed(0, 0, due.kind, *_parted(due.event), "", body, due=due.key)
+        type_, _, id_ = due.event.partition("/")
+        row = _Keyed(0, 0, due.kind, *(type_, id_), "", body, due=due.key)
         for undelivered in cast("Sink", hook).send([row]):
             if undelivered.may_pass:
                 raise TransientError(undelivered.reason)
@@ -383,13 +388,6 @@ def _done(letter: OutgoingMessage, state: str, reason: str, now_ms: int) -> Outg
     return replace(letter, state=state, claimed_ms=0, done_ms=now_ms, reason=_short(reason))
 
 
-def _doubted(letter: OutgoingMessage, reason: str, now_ms: int) -> OutgoingMessage:
-    """Nobody knows whether it left: once more, and then people look."""
-    if letter.doubts:
-        return _done(letter, UNKNOWN, f"{TWICE}: {reason}", now_ms)
-    return _put_off(replace(letter, doubts=1), reason, now_ms)
-
-
 def _put_off(letter: OutgoingMessage, reason: str, now_ms: int) -> OutgoingMessage:
     if now_ms - letter.made_ms > PATIENCE_MS:
         return _done(letter, REFUSED, f"{reason}; it was tried for {PATIENCE_MS // DAY_MS} days", now_ms)
@@ -418,11 +416,6 @@ def _called(run: Callable[[], None]) -> None:
 
 def _way(notice: Notice) -> str:
     return MAIL if notice.channel == "mail" else notice.name
-
-
-def _parted(event: str) -> tuple[str, str]:
-    type_, _, id_ = event.partition("/")
-    return type_, id_
 
 
 def _short(reason: str) -> str:

@@ -65,7 +65,9 @@ def preview(services: NoticeServices, notice: Notice, log: Log, event: str = "",
     if notice.on in OF_EVENTS:
         told = _event(letters, notice, log, event)
     if notice.on == "report":
-        written = _report(services, letters, notice, day, log)
+        now_ms = services.now_ms()
+        due = report_due(notice, now_ms) or _yesterday(notice, now_ms) if day is None else due_for(notice, day, now_ms)
+        written = letters.report(notice, report_values(services, notice, due, log))
     else:
         written = _written(services, letters, notice, told, log)
     if written.trouble:
@@ -111,12 +113,6 @@ def _written(
         [due_of(notice, notice.on, "preview", now_ms, event=event, rule=rule, told=_SAMPLES.get(notice.on, {}))],
         log,
     )
-
-
-def _report(services: NoticeServices, letters: Letters, notice: Notice, day: date | None, log: Log) -> RenderedText:
-    now_ms = services.now_ms()
-    due = report_due(notice, now_ms) or _yesterday(notice, now_ms) if day is None else due_for(notice, day, now_ms)
-    return letters.report(notice, report_values(services, notice, due, log))
 
 
 def _yesterday(notice: Notice, now_ms: int) -> Due:

@@ -130,11 +130,9 @@ class NoticeServices:
         that cannot be read.
         """
         with suppress(StorageError):
-            self._take_over(self.in_force(log))
-
-    def _take_over(self, now: Definitions) -> None:
-        if now is not self.definitions and _has_all_of(self.definitions, now):
-            self.definitions = now
+            now = self.in_force(log)
+            if now is not self.definitions and _has_all_of(self.definitions, now):
+                self.definitions = now
 
     @property
     def letters(self) -> Letters:

@@ -361,9 +361,13 @@ def fields_of(request: type[OperationRequest[Any]]) -> Sequence[RequestField]:
         for base in reversed(request.__mro__)
         for name, *words in ITEM.findall(section(base.__doc__, "Args")[1])
     }
+    # The default of a field; NODEFAULT where it has none
     return [
         RequestField(
-            field.name, field.encode_name, _default(field), *_parts(hints[field.name], *said.get(field.name, ()))
+            field.name,
+            field.encode_name,
+            field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory(),
+            *_parts(hints[field.name], *said.get(field.name, ())),
         )
         for field in msgspec.structs.fields(request)
     ]
@@ -373,11 +377,6 @@ class InvalidRequestError(RefusalError):
     """The request cannot be parsed or validated."""
 
     status, code, title = 422, "bad-body", "The request cannot be read"
-
-
-def _default(field: msgspec.structs.FieldInfo) -> Any:
-    """The default of a field; NODEFAULT where it has none."""
-    return field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory()
 
 
 def _parts(hint: Any, metavar: str = "", words: str = "") -> tuple[Any, Param]:

@@ -86,7 +86,9 @@ class CheckedFiles:
         """Whether a list edit is valid by its new rows alone; False if everything must be checked again."""
         problems: list[Problem] = []
         rows = [[getattr(column, name) for name in LIST_COLUMNS] for column in found.after]
-        load_list(file, _csv([[*LIST_COLUMNS], *rows]), problems)
+        out = io.StringIO()
+        csv.writer(out, lineterminator="\n").writerows([[*LIST_COLUMNS], *rows])
+        load_list(file, out.getvalue(), problems)
         asked = self._kept.asked.get(_name(file), {})
         return not problems and not any(stands_for(entry.value) in asked for entry in (*found.before, *found.after))
 
@@ -169,12 +171,6 @@ def _write(path: Path, kept: _Kept) -> None:
     with suppress(StorageError, UsageError, OSError):  # it spares time, and no more
         if path.parent.is_dir() and not (path.exists() and config.read_text(path) == text):
             config.write_text(path, text, is_durable=False)
-
-
-def _csv(rows: list[list[str]]) -> str:
-    out = io.StringIO()
-    csv.writer(out, lineterminator="\n").writerows(rows)
-    return out.getvalue()
 
 
 def _name(file: str) -> str:

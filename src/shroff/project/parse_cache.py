@@ -242,7 +242,8 @@ class TextsVersion:
                 states = [state]
             for start in range((len(states) - 1) * _PIECE, len(text), _PIECE) if not is_same else ():
                 state = states[-1].copy()
-                state.update(_inside(text[start : start + _PIECE]))
+                # A text as JSON, without its quotation marks
+                state.update(to_json(text[start : start + _PIECE])[1:-1])
                 states.append(state)
             state = states[-1]
             made.append((name, text, states))
@@ -251,11 +252,6 @@ class TextsVersion:
             state = state.copy()
             state.update(b'"]]')
         return state.hexdigest()[:32] if made else ""
-
-
-def _inside(text: str) -> bytes:
-    """A text as JSON, without its quotation marks."""
-    return to_json(text)[1:-1]
 
 
 def text_version(texts: Mapping[str, str]) -> str:

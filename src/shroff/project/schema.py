@@ -5,7 +5,6 @@ Draft 7, which the YAML language server and the IDEs of JetBrains both read.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, Final
 
 from shroff.events.keys import EVENTS, FIELD_EXAMPLES, FIELD_TYPE
@@ -107,12 +106,8 @@ def _key(key: Key) -> dict[str, Any]:
     words = f"{key.meaning} Takes {key.shape.what}."
     if key.default:
         words += f" Left out: {key.default}."
-    return {"description": words, **_examples(key), **_shape(key.shape)}
-
-
-def _examples(key: Key) -> Mapping[str, list[str]]:
-    """Examples that an editor may offer as they are: of one value, where its words are not listed anyway."""
+    # Examples that an editor may offer as they are: of one value, where its words are not listed anyway
     shape = key.shape.make() if isinstance(key.shape, Late) else key.shape
     is_offered = isinstance(shape, One | Either) and not (isinstance(shape, One) and shape.options)
     plain = [example for example in key.examples if not example.startswith(("{", "[", '"'))]
-    return {"examples": plain} if plain and is_offered else {}
+    return {"description": words, **({"examples": plain} if plain and is_offered else {}), **_shape(key.shape)}

@@ -214,7 +214,15 @@ def _mmdb(file: str, path: Path, shape: TableShape | None, key: str, problems: l
         problems.append(Problem(file, 0, 0, "", words))
         return _NOTHING
     columns = () if shape is None else shape.columns
-    paths = [] if shape is None else [path_steps(shape.paths.get(column, column)) for column in columns]
+    # The names and places of a path such as `subdivisions[0].iso_code`.
+    paths = (
+        []
+        if shape is None
+        else [
+            [int(at) if at else name for at, name in PATH_STEP.findall(shape.paths.get(column, column))]
+            for column in columns
+        ]
+    )
 
     def rows() -> Iterator[tuple[int, list[str]]]:
         try:
@@ -226,11 +234,6 @@ def _mmdb(file: str, path: Path, shape: TableShape | None, key: str, problems: l
             problems.append(Problem(file, 0, 0, "", "this is no whole MaxMind database.", "Get the file again."))
 
     return _Rows((key, *columns), rows())
-
-
-def path_steps(path: str) -> list[str | int]:
-    """The names and places of a path such as `subdivisions[0].iso_code`."""
-    return [int(at) if at else name for at, name in PATH_STEP.findall(path)]
 
 
 def _at(value: Any, steps: Sequence[str | int]) -> Any:

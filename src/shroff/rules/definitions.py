@@ -194,7 +194,8 @@ class RuleLoader:
         expires = loader.day_end_ms(found.get("expires"), self._problems, "expires")
         rollout = loader.percent(found.get("rollout"), self._problems, "rollout")
         notify = self._notify(found.get("notify"))
-        tests = self._tests(found.get("tests"), row)
+        top = loader.sequence(found.get("tests"), self._problems, "tests")
+        tests = tuple(test for item in (top.items if top else ()) if (test := self._test(item, row)) is not None)
         if on is None or by is None:
             return None
         when = self._when(found.get("when"), row, on, by)
@@ -317,10 +318,6 @@ class RuleLoader:
         return tuple(part for part in parts if part != "")
 
     # ---- tests inside rules
-
-    def _tests(self, node: yamltext.Node | None, row: Row) -> tuple[RuleTest, ...]:
-        top = loader.sequence(node, self._problems, "tests")
-        return tuple(test for item in (top.items if top else ()) if (test := self._test(item, row)) is not None)
 
     def _test(self, node: yamltext.Node, row: Row) -> RuleTest | None:
         found = loader.mapping(node, self._problems, "a rule test", TEST)

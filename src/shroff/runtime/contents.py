@@ -72,7 +72,8 @@ def text_for(path: Path, name: str, store: Path) -> str:
     """
     known_store(store)
     try:
-        stamp, now_ns = _stamp(path), time.time_ns()
+        found = path.stat()
+        stamp, now_ns = (found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns), time.time_ns()
         seen = _seen(store).get(name)
         if seen is not None and seen[1:] == stamp and (store / str(seen[0])).exists():
             return _text(str(seen[0]), stamp[1])
@@ -180,8 +181,3 @@ def _note(store: Path, name: str, seen: tuple[str | int, ...]) -> None:
     with whole_file(store / _STAMPS, is_durable=False) as file:
         os.fchmod(file.fileno(), _MODE)
         file.write(to_json({**_seen(store), name: seen}))
-
-
-def _stamp(path: Path) -> tuple[int, int, int, int]:
-    found = path.stat()
-    return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns

@@ -166,15 +166,11 @@ def look_at_store(project: Project, *, is_quick: bool = False) -> StoreLook:
     return found
 
 
-def _beyond_s(watermark_ms: int | None, project: Project, now_ms: int) -> float:
-    """Seconds that the watermark lies after the latest time that an event may have now; 0 where it does not."""
-    until_ms = latest_ms(project.definitions.settings, now_ms)
-    return max(0, (watermark_ms or 0) - until_ms) / 1_000
-
-
 def _log(project: Project, found: StoreLook, now_ms: int) -> None:
     with project.log.reading() as log:
         counts, newest_ms = log.counts(), log.watermark_ms()
+        # Seconds that the watermark lies after the latest time that an event may have now; 0 where it does not
+        until_ms = latest_ms(project.definitions.settings, now_ms)
         found.values |= {
             "shroff_quarantine_entries": counts.refused,
             "shroff_labels_waiting": counts.waiting,
@@ -183,7 +179,7 @@ def _log(project: Project, found: StoreLook, now_ms: int) -> None:
             "shroff_late_events": counts.late,
             "shroff_unrated_amounts": sum(remark.count for remark in log.remarks() if remark.what == UNRATED),
             "shroff_newest_event_age_seconds": None if newest_ms is None else (now_ms - newest_ms) / 1_000,
-            "shroff_watermark_beyond_clock_seconds": _beyond_s(newest_ms, project, now_ms),
+            "shroff_watermark_beyond_clock_seconds": max(0, (newest_ms or 0) - until_ms) / 1_000,
             "shroff_log_size_bytes": log.size_bytes(),
         }
 

@@ -29,7 +29,7 @@ from shroff.language.expression import Node, ThisField, walk
 from shroff.language.types import Type
 from shroff.language.values import key_text, parse_time
 from shroff.project.definitions import Definitions
-from shroff.replay.compare import Segment, segments
+from shroff.replay.compare import segments
 from shroff.streams.log import Log, LogReader
 from shroff.streams.sink import Outgoing, Undelivered
 
@@ -191,12 +191,9 @@ class _Versions:
             until = versions[number + 1].start if number + 1 < len(versions) else places[-1]
             part = decisions[bisect_right(places, version.start) : bisect_right(places, until)]
             if part:
-                yield self._keys_of(version), part
-
-    def _keys_of(self, version: Segment) -> _Keys:
-        if self._keys is None or self._start != version.start:
-            self._start, self._keys = version.start, _Keys(version.definitions, self._wanted)
-        return self._keys
+                if self._keys is None or self._start != version.start:
+                    self._start, self._keys = version.start, _Keys(version.definitions, self._wanted)
+                yield self._keys, part
 
 
 class _Keys:

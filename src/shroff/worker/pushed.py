@@ -97,12 +97,12 @@ class PushReader:
         events = self._own[part_of(source.name)].events
         dispatcher = self._dispatchers.setdefault(source.name, Dispatcher(events, "jsonl"))
         row = MappedRow("", 0, _line(push, source.system.kind).columns or {})
-        mappers = (Mapper(type_, "jsonl", self._hidden(type_)) for type_ in self._events.types.values())
+        mappers = (
+            Mapper(type_, "jsonl", secret_fields(self._events, type_.name) | {field.name for field in type_.personal})
+            for type_ in self._events.types.values()
+        )
         secret = {path for mapper in mappers for path in mapper.secret_paths}
         return dispatcher.first_found(row, secret) or "nothing that any 'when' reads"
-
-    def _hidden(self, type_: EventType) -> frozenset[str]:
-        return secret_fields(self._events, type_.name) | {field.name for field in type_.personal}
 
 
 def _line(push: Push, kind: str) -> Line:

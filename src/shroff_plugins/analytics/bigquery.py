@@ -142,7 +142,20 @@ class BigQuery:
         """Send a job and its file; gives the answer that has the job, or that refuses it."""
         at, size = f"/upload{self._at}/jobs?uploadType=", file.path.stat().st_size
         if size <= PART_BYTES:
-            return self._call("POST", f"{at}multipart", *_multipart(config, file.path.read_bytes()))
+            # A job's configuration and its bytes as `multipart/related`, and the header that says so
+            parts = ((_JSON, config), (_BYTES, file.path.read_bytes()))
+            body = [
+                b"--%s\r\nContent-Type: %s\r\n\r\n%s\r\n" % (_BOUNDARY.encode(), kind.encode(), content)
+                for kind, content in parts
+            ]
+            return self._call(
+                "POST",
+                f"{at}multipart",
+                *(
+                    b"".join([*body, f"--{_BOUNDARY}--\r\n".encode()]),
+                    {"Content-Type": f"multipart/related; boundary={_BOUNDARY}"},
+                ),
+            )
         headers = {"Content-Type": _JSON, "X-Upload-Content-Type": _BYTES, "X-Upload-Content-Length": str(size)}
         for _ in range(SESSIONS_MAX):
             begun = self._call("POST", f"{at}resumable", config, headers)
@@ -238,15 +251,3 @@ class BigQuery:
             if wait_s is not None:
                 self._sleep(wait_s)
         raise TransientError(f"BigQuery cannot be reached: {why}. Run the command again; nothing is loaded twice")
-
-
-def _multipart(config: bytes, data: bytes) -> tuple[bytes, dict[str, str]]:
-    """A job's configuration and its bytes as `multipart/related`, and the header that says so."""
-    parts = ((_JSON, config), (_BYTES, data))
-    body = [
-        b"--%s\r\nContent-Type: %s\r\n\r\n%s\r\n" % (_BOUNDARY.encode(), kind.encode(), content)
-        for kind, content in parts
-    ]
-    return b"".join([*body, f"--{_BOUNDARY}--\r\n".encode()]), {
-        "Content-Type": f"multipart/related; boundary={_BOUNDARY}"
-    }

@@ -253,7 +253,9 @@ class FunnelAnswer:
             codes = found[place].users
             codes = np.setdiff1d(codes, found[place + 1].users) if kind == LOST else codes
         else:
-            at = self._day_number(day)
+            at = ((self._question.last if day is None else day) - self._question.first).days
+            if not 0 <= at < len(self._starts_ms) - 1:
+                raise UsageError(f"{day} is not among the days from {self._question.first} to {self._question.last}.")
             mask = next(_kind_of(off, kind) for day_at, off in enumerate(self._drop_offs(place)) if day_at == at)
             codes = np.flatnonzero(mask)
         return sorted(key_text(self._events.keys[code]) for code in codes.tolist())
@@ -299,12 +301,6 @@ class FunnelAnswer:
     def _days(self) -> list[str]:
         days = (self._question.last - self._question.first).days + 1
         return [(self._question.first + timedelta(at)).isoformat() for at in range(days)]
-
-    def _day_number(self, day: date | None) -> int:
-        at = ((self._question.last if day is None else day) - self._question.first).days
-        if not 0 <= at < len(self._starts_ms) - 1:
-            raise UsageError(f"{day} is not among the days from {self._question.first} to {self._question.last}.")
-        return at
 
     def _step(self, name: str, *, is_last_in: bool) -> int:
         names = [step.name for step in self._funnel.steps]

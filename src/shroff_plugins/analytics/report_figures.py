@@ -19,8 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import date
 
-    from shroff.plugins.events import Scalar
-    from shroff.plugins.language import Type, Value
+    from shroff.plugins.language import Value
     from shroff.plugins.project import ProjectContext
     from shroff_plugins.analytics.figures_report import ReportContent
     from shroff_plugins.analytics.report_keys import Figure, FigureValues
@@ -82,7 +81,12 @@ def figures_of(context: ProjectContext, figures: Mapping[str, Figure], day: date
     def fact(figure: Figure, at_ms: int) -> Value:
         entity, _, _ = figure.fact.partition(".")
         asked = KeyAtMoment(entity=entity, key=figure.key, as_of=time_text(at_ms), features=(figure.fact,))
-        return _typed(facts_asked(context, asked).features[figure.fact], figure.type)
+        # A value of a decision's JSON as the language has it
+        value = facts_asked(context, asked).features[figure.fact]
+        if value is None or not figure.type.is_exact:
+            return value
+        digits, places = parse_decimal(str(value))
+        return rescale_half_even(digits, places, figure.type.places)
 
     with ExitStack() as held:
         question = FigureQuestion(figures, day, zone)
@@ -98,11 +102,3 @@ def drop_offs(context: ProjectContext, funnel: str, day: date, zone: str) -> lis
     asked = funnel_named(context, funnel)
     with ExitStack() as held:
         return drop_offs_of(asked, day, zone, context.definitions, history_of(context, held))
-
-
-def _typed(value: Scalar, type_: Type) -> Value:
-    """A value of a decision's JSON as the language has it."""
-    if value is None or not type_.is_exact:
-        return value
-    digits, places = parse_decimal(str(value))
-    return rescale_half_even(digits, places, type_.places)

@@ -241,7 +241,11 @@ class _FigureLoader:
             return None
         if not node.type.is_numeric:
             written.report(self._problems, f"the value of a figure is a number, not {node.type}.")
-        reads = tuple(figure for figure in self._known if figure_of(figure) in _names_in(node))
+        reads = tuple(
+            figure
+            for figure in self._known
+            if figure_of(figure) in {part.name for part in walk(node) if isinstance(part, FeatureValue)}
+        )
         return Figure(name, node.type, value=node, reads=reads, **_shown(tree))
 
     # ---- parts
@@ -322,10 +326,6 @@ def _shown(tree: YamlMapping) -> dict[str, Any]:
 def _text(tree: YamlMapping, name: str) -> str:
     node = tree.get(name)
     return node.text if isinstance(node, YamlScalar) else ""
-
-
-def _names_in(node: Node) -> set[str]:
-    return {part.name for part in walk(node) if isinstance(part, FeatureValue)}
 
 
 def split_mistake(events: Events, types: Sequence[str], field: str) -> str:

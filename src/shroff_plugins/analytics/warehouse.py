@@ -124,7 +124,9 @@ def write_warehouse(reader: LakeReader | None, wanted: Wanted) -> WarehouseFiles
     with _connected(wanted.models) as connection:
         for name, (table, required) in _selected(connection, wanted.models, empty, {}).items():
             _widen(fields, name, table.schema, required)
-        for commit, rows in () if reader is None else _committed(reader, wanted.behind):
+        for commit, rows in (
+            () if reader is None else ((commit, rows_of(reader, commit)) for commit in commits(reader, wanted.behind))
+        ):
             made = {name: (_loadable(table), REQUIRED) for name, table in rows.items()}
             made |= _selected(connection, wanted.models, empty, rows)
             for name, (table, required) in made.items():
@@ -136,10 +138,6 @@ def write_warehouse(reader: LakeReader | None, wanted: Wanted) -> WarehouseFiles
     for name, columns in found.schemas.items():
         write_lines(folder / f"{name}.json", [[msgspec.json.format(to_json(columns)), b"\n"]])
     return found
-
-
-def _committed(reader: LakeReader, behind: int) -> Iterator[tuple[Commit, dict[str, pa.Table]]]:
-    return ((commit, rows_of(reader, commit)) for commit in commits(reader, behind))
 
 
 def rows_of(reader: LakeReader, commit: Commit) -> dict[str, pa.Table]:

@@ -280,7 +280,10 @@ class PubsubPullSource(MergingSource):
         lines: list[Line] = []
         for message in list(part.came):
             try:
-                lines.append(_line_of(self._decoder, message))
+                id_ = message.message_id
+                line = self._decoder.line(int("".join(filter(str.isdecimal, id_)) or 0), message.data)
+                line.where = id_
+                lines.append(line)
             except SchemasAwayError as error:
                 self._errors, self._trouble = self._errors + 1, str(error)
                 break
@@ -312,13 +315,6 @@ def _extending_once(extend: Callable[..., None]) -> Callable[..., None]:
             raise api.Cancelled(str(error)) from None
 
     return extending
-
-
-def _line_of(decoder: Decoder, message: Any) -> Line:
-    id_ = message.message_id
-    line = decoder.line(int("".join(filter(str.isdecimal, id_)) or 0), message.data)
-    line.where = id_
-    return line
 
 
 def _number_of(offset: str) -> tuple[int, str]:

@@ -127,7 +127,8 @@ class PubsubSource:
         try:
             claims = jwt.decode(token, self._keys, algorithms=list(ALGORITHMS)).claims
         except (JoseError, ValueError, KeyError, TypeError) as error:
-            if self._may_be_new():
+            # Whether keys may have changed since they were fetched, and may be fetched again
+            if self._clock_s() - self._fetched_s >= KEYS_AGAIN_S:
                 raise FetchNeededError(KEYS_URL) from None
             raise PushRefusedError(FORBIDDEN, f"the token was not signed by Google ({type(error).__name__})") from None
         if name := self._foreign(claims, now_s):
@@ -146,10 +147,6 @@ class PubsubSource:
         if type(begins_s) is not int or begins_s > now_s + SKEW_S:
             return "iat"
         return "" if type(ends_s) is int and 0 <= ends_s - begins_s <= LASTS_S_MAX else "exp"
-
-    def _may_be_new(self) -> bool:
-        """Whether keys may have changed since they were fetched, and may be fetched again."""
-        return self._clock_s() - self._fetched_s >= KEYS_AGAIN_S
 
 
 def _wrapped(body: bytes) -> Push:

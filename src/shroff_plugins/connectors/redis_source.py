@@ -157,7 +157,19 @@ class RedisSource(MergingSource):
         for at in range(0, len(refused), SEND_AT_ONCE):
             sent = refused[at : at + SEND_AT_ONCE]
             try:
-                replies = self._server.ask_all([self._dead_letter(row) for row in sent])
+                replies = self._server.ask_all(
+                    [
+                        [
+                            "XADD",
+                            self._dead_letters,
+                            "*",
+                            *(part for pair in row.details().items() for part in pair),
+                            self._field,
+                            row.raw,
+                        ]
+                        for row in sent
+                    ]
+                )
             except UsageError as error:
                 raise TransientError(str(error)) from None
             for reply in replies:
@@ -298,16 +310,6 @@ class RedisSource(MergingSource):
 
     def _fail(self, error: Exception) -> None:
         self._errors, self._trouble = self._errors + 1, str(error)
-
-    def _dead_letter(self, refused: Refused) -> Words:
-        return [
-            "XADD",
-            self._dead_letters,
-            "*",
-            *(part for pair in refused.details().items() for part in pair),
-            self._field,
-            refused.raw,
-        ]
 
 
 def _asked(stream: str, at: str, count: int) -> list[Words]:

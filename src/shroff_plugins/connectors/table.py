@@ -118,9 +118,6 @@ class TableRows(PulledSource):
             self._table = found
         return self._table
 
-    def _is_time(self, table: Table) -> bool:
-        return isinstance(table.c[self._by].type, DateTime)
-
     def _next(self, table: Table, lower: Bound) -> Select[Any]:
         """The upper end of the stretch behind `lower`."""
         column = table.c[self._by]
@@ -148,7 +145,7 @@ class TableRows(PulledSource):
     def _ends(self, table: Table, name: str) -> tuple[Bound, Bound]:
         lower, _, upper = name.partition(BETWEEN)
         try:
-            read = datetime.fromisoformat if self._is_time(table) else int
+            read = datetime.fromisoformat if isinstance(table.c[self._by].type, DateTime) else int
             return read(lower) if lower else None, read(upper)
         except ValueError:
             raise UsageError(

@@ -36,7 +36,6 @@ from shroff_plugins.earlier_calls.questions import AskingCall
 
 if TYPE_CHECKING:
     from shroff.plugins.events import Event, EventType, Submission
-    from shroff.plugins.features import Feature
     from shroff.plugins.project import Definitions
     from shroff.plugins.web import Service
 
@@ -65,7 +64,37 @@ def call_routes(definitions: Definitions | None) -> Iterator[Route]:
         event_type = definitions.events.types[call.event]
         right = Right.SUBMIT_EVENTS if call.writes else Right.SCORE
         handle = _handle(call.path)
-        yield Route("POST", call.path, right, handle, _route_doc(call, event_type, definitions.features))
+        summary = (
+            f"Decide a {call.event} in the format of an earlier service. It is durable before the response."
+            if call.writes
+            else f"Score a {call.event} in the format of an earlier service. Nothing is written."
+        )
+        answer = {
+            "type": "object",
+            "required": list(call.answer),
+            "properties": {
+                name: {
+                    "type": "object",
+                    "properties": {feature: _of_type(definitions.features[feature].type) for feature in part},
+                }
+                if isinstance(part, tuple)
+                else _of_type(part.type)
+                for name, part in call.answer.items()
+            },
+        }
+        yield Route(
+            "POST",
+            call.path,
+            right,
+            handle,
+            RouteDoc(
+                summary,
+                "The response that calls.yaml defines.",
+                _body_schema(call, event_type),
+                PROBLEMS,
+                answer=answer,
+            ),
+        )
         yield Route("POST", other_path(call.path), right, handle, is_plain=True)
 
 
@@ -136,27 +165,6 @@ def _read(
 
 
 # ---- for the OpenAPI document
-
-
-def _route_doc(call: MappedCall, event_type: EventType, features: Mapping[str, Feature]) -> RouteDoc:
-    summary = (
-        f"Decide a {call.event} in the format of an earlier service. It is durable before the response."
-        if call.writes
-        else f"Score a {call.event} in the format of an earlier service. Nothing is written."
-    )
-    answer = {
-        "type": "object",
-        "required": list(call.answer),
-        "properties": {
-            name: {"type": "object", "properties": {feature: _of_type(features[feature].type) for feature in part}}
-            if isinstance(part, tuple)
-            else _of_type(part.type)
-            for name, part in call.answer.items()
-        },
-    }
-    return RouteDoc(
-        summary, "The response that calls.yaml defines.", _body_schema(call, event_type), PROBLEMS, answer=answer
-    )
 
 
 def _of_type(type_: Type) -> dict[str, Any]:

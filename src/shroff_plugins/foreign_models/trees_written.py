@@ -108,6 +108,7 @@ def _tree(tree: WrittenTree, number: int, count: int) -> dict[str, Any]:
     nodes = sorted(tree.sets)
     members = [sorted(tree.sets[node]) for node in nodes]
     sizes = [len(member) for member in members]
+    # Number of leaves below each node
     return {
         "base_weights": [0.0] * size,
         "categories": [code for member in members for code in member],
@@ -123,7 +124,7 @@ def _tree(tree: WrittenTree, number: int, count: int) -> dict[str, Any]:
         "split_conditions": tree.conditions.astype(np.float64).tolist(),
         "split_indices": tree.inputs.tolist(),
         "split_type": [int(node in tree.sets) for node in range(size)],
-        "sum_hessian": _leaves_below(tree).tolist(),
+        "sum_hessian": _sums(tree.left, tree.right, np.ones(len(tree.left))).tolist(),
         "tree_param": {
             "num_deleted": "0",
             "num_feature": str(count),
@@ -131,11 +132,6 @@ def _tree(tree: WrittenTree, number: int, count: int) -> dict[str, Any]:
             "size_leaf_vector": "1",
         },
     }
-
-
-def _leaves_below(tree: WrittenTree) -> Floats:
-    """Number of leaves below each node."""
-    return _sums(tree.left, tree.right, np.ones(len(tree.left)))
 
 
 def covered(data: bytes, columns: Floats) -> bytes:

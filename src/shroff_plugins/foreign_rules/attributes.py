@@ -203,7 +203,10 @@ class Attributes:
         kind = EXACT if attribute.is_metadata else KINDS.get(attribute.name, EXACT)
         unit = attribute.name.partition("_")[0]
         shown = text if isinstance(node, ThisField | FeatureValue) else f"({text})"
-        unit_ms, is_hashed = _UNITS_MS.get(unit, 1_000), self._is_hashed(node)
+        unit_ms, is_hashed = (
+            _UNITS_MS.get(unit, 1_000),
+            isinstance(node, ThisField) and self._fields[node.name].shape.is_hashed,
+        )
         return Meaning(shown, node.type, kind, is_hashed, unit_ms, own_case=_case_of(node))
 
     def checked(self, text: str, place: Place) -> Node:
@@ -220,9 +223,6 @@ class Attributes:
             return check(text, scope)
         except ExpressionError as error:
             raise RadarError(f"{text!r}: {error.message}", place, error.hint) from None
-
-    def _is_hashed(self, node: Node) -> bool:
-        return isinstance(node, ThisField) and self._fields[node.name].shape.is_hashed
 
     def _field(self, name: str) -> Field | None:
         return next((self._fields[alias] for alias in (name, *FIELDS.get(name, ())) if alias in self._fields), None)

@@ -66,11 +66,6 @@ class _Export(msgspec.Struct, rename="camel"):
     variables: list[_Variable] = []
 
 
-def is_export(text: str) -> bool:
-    """Whether a file is what Amazon's command line prints, and not Radar's lines."""
-    return text.lstrip("\ufeff \t\r\n").startswith("{")
-
-
 def carry_over_detector(text: str, target: RadarTarget, options: RadarOptions) -> Outcome:
     """Translate each rule of an export, or give the reason why not. Raises: UsageError for another document."""
     export = _read(text, options.file)
@@ -254,7 +249,8 @@ class _Translation:
         if kind == "variable":
             return self._variable(text[1:]).text
         if kind == "text":
-            return _quoted(text)
+            doubled = re.sub(r"\\(.)", r"\1", text[1:-1]).replace("'", "''")
+            return f"'{doubled}'"
         if kind == "number" or text in {"true", "false"}:
             return text
         if text == "-":
@@ -278,7 +274,8 @@ class _Translation:
         self._expect(",")
         value = self._sum()
         self._expect(")")
-        return _matched(value, _unquoted(pattern[1]))
+        # A text without its quotes; a sign that is no quote keeps its backslash, which patterns need
+        return _matched(value, re.sub(r"""\\(["'])""", r"\1", pattern[1][1:-1]))
 
     def _takes(self, *texts: str) -> str:
         kind, text = self._tokens[self._next]
@@ -294,16 +291,6 @@ class _Translation:
 
     def _fail(self, message: str) -> NoReturn:
         raise RadarError(message, Place(1, 1))
-
-
-def _unquoted(text: str) -> str:
-    """A text without its quotes; a sign that is no quote keeps its backslash, which patterns need."""
-    return re.sub(r"""\\(["'])""", r"\1", text[1:-1])
-
-
-def _quoted(text: str) -> str:
-    doubled = re.sub(r"\\(.)", r"\1", text[1:-1]).replace("'", "''")
-    return f"'{doubled}'"
 
 
 def _matched(value: str, pattern: str) -> str:

@@ -10,7 +10,7 @@ from shroff.plugins.loader import in_quotes
 from shroff.plugins.project import Definitions, lines_ended, read_text
 from shroff.plugins.values import frozen
 from shroff_plugins.foreign_rules.attributes import Mapped, RadarTarget
-from shroff_plugins.foreign_rules.fraud_detector import carry_over_detector, is_export
+from shroff_plugins.foreign_rules.fraud_detector import carry_over_detector
 from shroff_plugins.foreign_rules.mapping import load_mapping
 from shroff_plugins.foreign_rules.rule_import import Carried, Outcome, RadarOptions, RefusedRule, carry_over
 from shroff_plugins.foreign_rules.syntax import read_rules
@@ -51,7 +51,8 @@ def import_rules(
     """
     target, text = _target(definitions, event, by, mapping), _text(file)
     options = RadarOptions(file.name, by, frozenset(rule.id for rule in definitions.rules))
-    if is_export(text):
+    # Whether a file is what Amazon's command line prints, and not Radar's lines
+    if text.lstrip("\ufeff \t\r\n").startswith("{"):
         outcome = carry_over_detector(text, target, options)
     else:
         rules, unread = read_rules(text, file.name)

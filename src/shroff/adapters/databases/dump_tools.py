@@ -80,14 +80,6 @@ def check_removable(place: str, found: Iterable[str], what: str, *, is_left: boo
     raise UsageError(f"{place}: {what}, so nothing is restored into it. {cure}")
 
 
-def left_by_a_restore(place: str) -> StorageError:
-    """The error for opening a log whose tables were left by an interrupted restore."""
-    return StorageError(
-        f"{place}: an interrupted restore left these tables. Run 'shroff restore' again with --again, which removes "
-        f"them first"
-    )
-
-
 @cache
 def _tables_of_ours() -> frozenset[str]:
     """The tables of a log, and of people beside it, as this package's scripts make them."""

@@ -6,7 +6,7 @@ from contextlib import closing, suppress
 from importlib import resources
 from typing import Final
 
-from shroff.adapters.databases.dump_tools import UNFINISHED, left_by_a_restore
+from shroff.adapters.databases.dump_tools import UNFINISHED
 from shroff.adapters.databases.postgres_session import PostgresSession
 from shroff.adapters.databases.server_url import ServerUrl
 from shroff.errors import ShroffError, StorageError, TransientError
@@ -31,7 +31,11 @@ def version_of(session: PostgresSession) -> int | None:
     )
     found = session.ask(sql, (session.schema,), "T")
     if found == [(UNFINISHED,)]:
-        raise left_by_a_restore(session.place)
+        # The error for opening a log whose tables were left by an interrupted restore
+        raise StorageError(
+            f"{session.place}: an interrupted restore left these tables. Run 'shroff restore' again with --again, "
+            f"which removes them first"
+        )
     return int(session.ask("SELECT number FROM version")[0][0]) if found else None
 
 

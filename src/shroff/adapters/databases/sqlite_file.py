@@ -57,7 +57,11 @@ class WriterLock:
             holder = self._file.read().strip()
             self._file.close()
             who = f"process {holder}" if holder else "another process"
-            raise LogBusyError(_busy(guards, who), who) from None
+            raise LogBusyError(
+                f"{guards} is being written by {who}, and only one process can write a log at a time. "
+                f"Stop that process or wait for it to end; read commands, labels and lists still work",
+                who,
+            ) from None
         except OSError as error:
             self._file.close()
             raise StorageError(
@@ -409,13 +413,6 @@ def _check_version(connection: sqlite3.Connection, path: Path, version: int, *, 
             f"{path} has tables of version {found}, and this needs {version}: an older shroff wrote it. End its "
             f"processes, then run 'shroff migrate --apply'"
         )
-
-
-def _busy(guards: Path, who: str) -> str:
-    return (
-        f"{guards} is being written by {who}, and only one process can write a log at a time. "
-        f"Stop that process or wait for it to end; read commands, labels and lists still work"
-    )
 
 
 def _whose(path: Path) -> str:

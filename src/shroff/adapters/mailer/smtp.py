@@ -170,7 +170,11 @@ class SmtpMailer:
             if not self._is_tls:
                 self._secure(found)
             if self._user:
-                self._log_in(found)
+                try:
+                    found.login(self._user, self._password)
+                except smtplib.SMTPNotSupportedError:
+                    words = f"{self._where} does not support sign-in"
+                    raise UsageError(f"{words}; leave them out of 'mail' in shroff.yaml") from None
         except BaseException:
             with suppress(OSError, smtplib.SMTPException):
                 found.close()
@@ -186,13 +190,6 @@ class SmtpMailer:
                 f"{self._where} offers no STARTTLS, so nothing was sent. Use smtps://, or write 'security: plain' "
                 "under mail in shroff.yaml if the connection to it is safe"
             )
-
-    def _log_in(self, found: smtplib.SMTP) -> None:
-        try:
-            found.login(self._user, self._password)
-        except smtplib.SMTPNotSupportedError:
-            words = f"{self._where} does not support sign-in"
-            raise UsageError(f"{words}; leave them out of 'mail' in shroff.yaml") from None
 
     def _reset(self) -> None:
         if self._connection is not None:

@@ -74,7 +74,11 @@ class MongoSink:
         try:
             refused = self._written(rows)
         except (DocumentTooLarge, InvalidDocument, OverflowError) as error:  # found before anything was sent
-            return self._one_by_one(rows) if len(rows) > 1 else [Undelivered(rows[0], str(error))]
+            return (
+                [undelivered for row in rows for undelivered in self.send([row])]
+                if len(rows) > 1
+                else [Undelivered(rows[0], str(error))]
+            )
         except PyMongoError as error:
             raise _mongo_error(error) from None
         return refused
@@ -109,9 +113,6 @@ class MongoSink:
                 raise
             return [Undelivered(row, _refusal(error.details or {}))]
         return []
-
-    def _one_by_one(self, rows: Sequence[Outgoing]) -> list[Undelivered]:
-        return [undelivered for row in rows for undelivered in self.send([row])]
 
 
 def document(row: Outgoing, readers: Mapping[str, Read] = MappingProxyType({})) -> dict[str, Any]:

@@ -278,14 +278,13 @@ class KafkaSource(MergingSource):
             self._vain_s = now_s if len(ends) < len(unsure) else NEVER_S
             for key, end in ends.items():
                 self._parts[key].ends_at(end, is_read=False)
-        passed = [part for part in waits_for if part.is_at_end or self._is_left(part, now_s)]
+        # Whether the others have waited long enough; what waits for a schema here is not the brokers' fault
+        passed = [
+            part for part in waits_for if part.is_at_end or (not self._pending and part.is_left(now_s, PATIENCE_S))
+        ]
         for part in passed:
             self.merge.pass_by(part.name)
         return len(passed) == len(waits_for)
-
-    def _is_left(self, part: KafkaPartition, now_s: float) -> bool:
-        """Whether the others have waited long enough; what waits for a schema here is not the brokers' fault."""
-        return not self._pending and part.is_left(now_s, PATIENCE_S)
 
     # ---- beside it
 

@@ -141,7 +141,9 @@ class BackupWriter:
     def _tail(self, last: BackupPoint) -> tuple[bool, BackupPoint | None]:
         """Whether it is known what changed since the last point; and the tail, None where nothing changed."""
         before = self._vault.stored
-        snapshots = {name: file for name, file in self._files.items() if _is_snapshot(name)}
+        snapshots = {
+            name: file for name, file in self._files.items() if project_files.SNAPSHOTS in name.split("/")[1:3]
+        }
         now = self._since(last.log, snapshots)
         if now is None:
             return False, None
@@ -322,7 +324,3 @@ def read_note(state: Path) -> BackupNote | None:
 def write_note(state: Path, note: BackupNote) -> None:
     with whole_file(state / project_files.NOTE) as file:
         file.write(to_json(note))
-
-
-def _is_snapshot(name: str) -> bool:
-    return project_files.SNAPSHOTS in name.split("/")[1:3]

@@ -92,7 +92,8 @@ class JobDesk:
         text = to_json(params).decode()
         if not (TIMEOUT_MS_MIN <= timeout_ms <= TIMEOUT_MS_MAX and 0 <= retries <= RETRIES_MAX):
             raise JobError(f"timeout must be 1s to 7d, and retries 0 to {RETRIES_MAX}.")
-        job = Job("", kind, text, _text_of(who), timeout_ms=timeout_ms, retries=retries)
+        document = {"kind": who.kind, "id": who.id, "name": who.name, "role": who.role, "rights": sorted(who.rights)}
+        job = Job("", kind, text, to_json(document).decode(), timeout_ms=timeout_ms, retries=retries)
         return self._added(who, job, "job.begin")
 
     def run_now(self, who: Who, name: str) -> Job:
@@ -292,11 +293,6 @@ def _job_of(schedule: Schedule, due_ms: int) -> Job:
 def _leave_out(change: JobChange, schedule: Schedule, due_ms: int, now_ms: int, why: str) -> None:
     job = replace(_job_of(schedule, due_ms), id=new_id(now_ms), made_ms=now_ms)
     change.add(ended(job, now_ms, SKIPPED, why=why))
-
-
-def _text_of(who: Who) -> str:
-    document = {"kind": who.kind, "id": who.id, "name": who.name, "role": who.role, "rights": sorted(who.rights)}
-    return to_json(document).decode()
 
 
 def who_of(job: Job) -> Who | None:

@@ -275,12 +275,6 @@ class FileTaking:
         if read.untaken == read.count and self._rules.needs_lines:
             raise BrokenFileError("no event type accepts its lines; name it with --as")
 
-    def _suspicions(self, read: _Lines) -> str:
-        """Why a file that was read to its end is suspicious."""
-        bad = read.bad and read.bad / read.count > self._given.bad_max
-        words = [f"{read.bad:,} of {read.count:,} lines cannot be read" if bad else "", self._given.lost()]
-        return " and ".join(filter(None, words))
-
     def _append(self, name: str, path: Path, progress: Progress, before: Progress | None) -> TakenFile:
         """Bring a file into the log, from where a process before this one came to."""
         is_begun = before is not None and before.state == APPENDING
@@ -352,7 +346,10 @@ class FileTaking:
         return TakenFile(aside, None)
 
     def _appended(self, progress: Progress, read: _Lines, *, is_new: bool) -> Progress:
-        suspicious = self._suspicions(read)
+        # Why a file that was read to its end is suspicious
+        bad = read.bad and read.bad / read.count > self._given.bad_max
+        words = [f"{read.bad:,} of {read.count:,} lines cannot be read" if bad else "", self._given.lost()]
+        suspicious = " and ".join(filter(None, words))
         since_ms = progress.since_ms if progress.suspicious == suspicious else self._context.now_ms()
         return _with(
             progress,

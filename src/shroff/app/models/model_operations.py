@@ -75,8 +75,16 @@ class Models(OperationAnswer):
     def text(self) -> str:
         text = f"{many(len(self.models), 'model')}."
         if self.models:
+            # When a model was made, to the minute of UTC
             rows = [
-                (model.id, _minute(model), model.event, model.role, model.learner, _state(model))
+                (
+                    model.id,
+                    one_line(model.made_at[:16].replace("T", " ")) or "-",
+                    model.event,
+                    model.role,
+                    model.learner,
+                    _state(model),
+                )
                 for model in self.models
             ]
             text += "\n" + table(rows, ("model", "made", "scores", "role", "learner", "gates"))
@@ -88,11 +96,6 @@ class Models(OperationAnswer):
 
     def hints(self) -> Sequence[str]:
         return [f"shroff models show {argument(self.models[0].id)}" if self.models else "shroff train"]
-
-
-def _minute(model: ListedModel) -> str:
-    """When a model was made, to the minute of UTC."""
-    return one_line(model.made_at[:16].replace("T", " ")) or "-"
 
 
 def _redefined(names: Sequence[str]) -> str:

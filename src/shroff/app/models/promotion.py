@@ -42,7 +42,7 @@ from shroff.runtime.values import frozen
 from shroff.runtime.whole_files import own
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from shroff.replay.notebook import Moment
     from shroff.streams.log import Record
@@ -188,7 +188,7 @@ class Promotions(ProjectPart):
         return [
             ListedModel(
                 **asdict(model),
-                role=_role(in_force, model.id),
+                role=next((role for force in in_force.values() if (role := role_of(force, model.id))), ""),
                 redefined=changed.get(model.id, ()),
                 unused=_words(unused.get(model.id)),
                 unwaived=in_force.get(model.event, InForce()).unwaived(model.id, model.failed),
@@ -470,7 +470,3 @@ class _GatesError(Exception):
 
 def _words(problem: Problem | None) -> str:
     return "" if problem is None else f"{problem.message} {problem.hint}"
-
-
-def _role(in_force: Mapping[str, InForce], id_: str) -> str:
-    return next((role for force in in_force.values() if (role := role_of(force, id_))), "")

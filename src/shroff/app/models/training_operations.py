@@ -303,7 +303,11 @@ def _status(reports: Sequence[FileReport], *, is_of_file: bool) -> tuple[int, st
     made = [report for report in reports if report.model]
     if any(report.state == ASIDE or _quarantined(report) for report in asked):
         return QUARANTINED, "shroff quarantine list"
-    if any(_are_all_waiting(report) for report in asked):
+    # Whether a file brought labels and the log has the event of none of them: they name others than were meant
+    if any(
+        report.appended is not None and 0 < report.appended.labels.read == report.appended.labels.pending
+        for report in asked
+    ):
         return QUARANTINED, "shroff label --pending"
     if reports and not made:
         return NO_MODEL, ""
@@ -348,8 +352,3 @@ def _line(report: FileReport) -> str:
 def _quarantined(report: FileReport) -> int:
     taken = report.appended
     return 0 if taken is None else taken.events.quarantined + taken.labels.quarantined
-
-
-def _are_all_waiting(report: FileReport) -> bool:
-    """Whether a file brought labels and the log has the event of none of them: they name others than were meant."""
-    return report.appended is not None and 0 < report.appended.labels.read == report.appended.labels.pending

@@ -135,7 +135,11 @@ class RuleDraftFiles(ProjectPart):
 
         Raises: ChangedMeanwhileError; UsageError for an id that cannot be one.
         """
-        _require_id(id)
+        if not _can_be_id(id) or trial_of(id):
+            raise UsageError(
+                f"{id!r} cannot be a rule's id: a small letter first, then small letters, digits and _, at most 180, "
+                f"no _try1 at its end, and not {' or '.join(_NO_RULES)}."
+            )
         text = config.lines_ended(text).strip("\n") + "\n"
         _require_short(text)
         with config.editing(self._paths):
@@ -303,11 +307,3 @@ def _require_short(text: str) -> None:
 
 def _can_be_id(id: str) -> bool:
     return _ID.fullmatch(id) is not None and id not in _NO_RULES
-
-
-def _require_id(id: str) -> None:
-    if not _can_be_id(id) or trial_of(id):
-        raise UsageError(
-            f"{id!r} cannot be a rule's id: a small letter first, then small letters, digits and _, at most 180, "
-            f"no _try1 at its end, and not {' or '.join(_NO_RULES)}."
-        )

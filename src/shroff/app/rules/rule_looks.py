@@ -212,15 +212,11 @@ class RuleLooks:
         acts: defaultdict[str, list[AuditEntry]] = defaultdict(list)
         with ProjectPeople(self._context).open() as desk:
             for row in rows_of(desk.store, AuditFilter(subject=subject_of(look.id))):
-                acts[_file_tag(row)].append(row)
+                after = from_json(row.after)
+                acts[str(after.get("file_tag", "")) if isinstance(after, dict) else ""].append(row)
         return {version.seq: acts[version.file_tag].pop() for version in look.versions if acts[version.file_tag]}
 
 
 def reason_of(row: AuditEntry | None) -> str:
     """Why somebody changed a rule, as the audit log has it; empty where nothing was said."""
     return "" if row is None else str(from_json(row.after).get("reason", ""))
-
-
-def _file_tag(row: AuditEntry) -> str:
-    after = from_json(row.after)
-    return str(after.get("file_tag", "")) if isinstance(after, dict) else ""

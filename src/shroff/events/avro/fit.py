@@ -11,7 +11,7 @@ from shroff.events.avro.values import alike
 from shroff.events.definitions import EventType, Field, Settings
 from shroff.events.mapping import LABEL, Mapper
 from shroff.language.expression import Path
-from shroff.language.types import UNITS_MAX, Type
+from shroff.language.types import UNITS_MAX
 from shroff.language.values import show_decimal
 from shroff.runtime.values import FrozenStruct
 
@@ -116,14 +116,10 @@ def found_at(schema: Avro, path: Path) -> Avro | None:
     return found
 
 
-def our_words(type_: Type) -> str:
-    """Expected form of a field, in words."""
-    text = str(as_tree(avro_type(type_)))
-    return text if text == type_.kind else f"{text} ({type_.kind})"
-
-
 def _misfit(field: Field, mapper: Mapper, schema: Avro, lacking: frozenset[str]) -> Misfit | None:
-    ours = our_words(field.type)
+    # Expected form of a field, in words
+    text = str(as_tree(avro_type(field.type)))
+    ours = text if text == field.type.kind else f"{text} ({field.type.kind})"
     if not field.shape.is_optional and (
         needed := sorted({str(path[0]) for path in mapper.paths(field.name)} & lacking)
     ):

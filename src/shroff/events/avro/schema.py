@@ -183,7 +183,9 @@ class _Reader:
                 raise ValueError(f"the fixed {full} has no size, or one beyond {SCHEMA_BYTES_MAX:,} bytes")
             return _with_logical(Avro("fixed", name=full, size=size), found)
         fields = found.get("fields")
-        if not isinstance(fields, list) or not all(_is_field(field) for field in fields):
+        if not isinstance(fields, list) or not all(
+            isinstance(field, dict) and isinstance(field.get("name"), str) and "type" in field for field in fields
+        ):
             raise ValueError(f"the record {full} has no list of fields, each with a name and a type")
         names = tuple(field["name"] for field in fields)
         if len(set(names)) != len(names):
@@ -191,10 +193,6 @@ class _Reader:
         inside = (*within, full)
         parts = tuple(self.type_of(_field_type(field), space, depth + 1, inside) for field in fields)
         return Avro("record", name=full, names=names, parts=parts)
-
-
-def _is_field(found: object) -> bool:
-    return isinstance(found, dict) and isinstance(found.get("name"), str) and "type" in found
 
 
 def _field_type(found: Mapping[str, Any]) -> Any:
@@ -315,15 +313,14 @@ def avro_type(type_: Type) -> Any:
 
 
 def _field(field: Field, settings: Settings) -> dict[str, Any]:
-    type_, doc = avro_type(field.type), _doc(field, settings)
+    type_, doc = (
+        avro_type(field.type),
+        ", ".join(words for words in (_doc_text(field, settings), str(field.shape.bounds or "")) if words),
+    )
     told = {"doc": doc} if doc else {}
     if field.shape.is_optional:
         return {"name": field.name, "type": ["null", type_], **told, "default": None}
     return {"name": field.name, "type": type_, **told}
-
-
-def _doc(field: Field, settings: Settings) -> str:
-    return ", ".join(words for words in (_doc_text(field, settings), str(field.shape.bounds or "")) if words)
 
 
 def _doc_text(field: Field, settings: Settings) -> str:

@@ -75,7 +75,8 @@ def column_reader(found: Any, wanted: WantedField) -> ColumnReader:
     """Give what reads Arrow arrays of the type `found` as a field's values."""
     if pa.types.is_dictionary(found):
         inside = column_reader(found.value_type, wanted)
-        return lambda column: _by_dictionary(column, inside)
+        # Values of a column that is coded already: each of its dictionary once
+        return lambda column: inside(_with_missing(column)).take(_places(column))
     return _short_way(found, wanted) or (lambda column: _by_value(column, wanted))
 
 
@@ -120,7 +121,11 @@ def _digits(column: Any) -> Read:
 
 def _texts(column: Any, type_: Type, *, is_id: bool) -> Read:
     there = _there(column)
-    sure = _choices(column, type_) if type_.kind == "choice" and not type_.is_open else None
+    sure = (
+        _flags(pc.is_in(column, value_set=pa.array(type_.choices, column.type)))
+        if type_.kind == "choice" and not type_.is_open
+        else None
+    )
     try:
         column.validate(full=True)
     except pa.ArrowInvalid:  # bytes that are no UTF-8
@@ -134,10 +139,6 @@ def _texts(column: Any, type_: Type, *, is_id: bool) -> Read:
         fits = (lengths <= most) & (sizes <= TEXT_BYTES_MAX)
         sure = fits if sure is None else sure & fits
     return Read(column, there, sure)
-
-
-def _choices(column: Any, type_: Type) -> Flags:
-    return _flags(pc.is_in(column, value_set=pa.array(type_.choices, column.type)))
 
 
 # ---- integers
@@ -275,11 +276,6 @@ def _from_float(column: Any, places: int, error: float) -> Read:
 
 
 # ---- any other pair
-
-
-def _by_dictionary(column: Any, inside: ColumnReader) -> Read:
-    """Values of a column that is coded already: each of its dictionary once."""
-    return inside(_with_missing(column)).take(_places(column))
 
 
 def _by_value(column: Any, wanted: WantedField) -> Read:

@@ -71,7 +71,7 @@ class ColumnValidator:
         self._submissions([])
         self._type = events.types[type_name]
         mapper = Mapper(self._type, "parquet")
-        columns = {name: _columns_of(mapper, name) for name in mapper.names}
+        columns = {name: sorted({str(path[0]) for path in mapper.paths(name)}) for name in mapper.names}
         self.columns = tuple(dict.fromkeys(name for names in columns.values() for name in names if name in self._names))
         if not self.columns:
             self.columns = self._names[:1]  # rows can be counted only where there is a column
@@ -153,10 +153,6 @@ def _reader(
 
 def _path(mapper: Mapper, name: str) -> Path:
     return min(mapper.paths(name), default=(), key=str)
-
-
-def _columns_of(mapper: Mapper, name: str) -> list[str]:
-    return sorted({str(path[0]) for path in mapper.paths(name)})
 
 
 def _nothing(field: Field, count: int) -> Read:

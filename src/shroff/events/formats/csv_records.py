@@ -116,11 +116,6 @@ class _Text:
         self.physical = chain(seen, self.physical)
         return [raw.decode("utf-8", "replace") for raw in seen]
 
-    def only_first(self) -> None:
-        """Keep the first line of the record being read, and read the others once more."""
-        self.again.extendleft(reversed(self.taken[1:]))
-        del self.taken[1:]
-
     def take(self) -> bytes:
         """The bytes of the record that was read last."""
         raw = self.taken[0] if len(self.taken) == 1 else b"".join(self.taken)
@@ -215,7 +210,9 @@ class CsvRecords(Iterator[Line]):
                 record = next(self._records, None)
             except (csv.Error, _OpenQuoteError) as error:
                 # A stray quotation mark would swallow what follows: one line is refused, the rest is read afresh.
-                text.only_first()
+                # Keep the first line of the record being read, and read the others once more
+                text.again.extendleft(reversed(text.taken[1:]))
+                del text.taken[1:]
                 self._records = csv.reader(iter(text), strict=True, delimiter=self.header.separator)
                 text.words = None
                 raw = text.take()

@@ -100,17 +100,14 @@ class RowReads:
         """The function that gives the entity's key: the part itself, or a tuple of parts; None where one is missing."""
         if entity not in self._keys:
             at = self._keys[entity] = self._new()
-            make = self._made_key(entity)
+            parts = [self.evaluate(part) for part in self._events.entities[entity].keys.get(self.type.name, ())]
+            make = joined(parts) if parts else missing
 
             def step(row: Row) -> None:
                 row[at] = make(row)
 
             self.steps.append(step)
         return itemgetter(self._keys[entity])
-
-    def _made_key(self, entity: str) -> Evaluate:
-        parts = [self.evaluate(part) for part in self._events.entities[entity].keys.get(self.type.name, ())]
-        return joined(parts) if parts else missing
 
     def _leaf(self, node: Node) -> Evaluate:
         if isinstance(node, ThisField | ItemField):

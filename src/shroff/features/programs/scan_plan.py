@@ -32,7 +32,10 @@ def scan_plan(group: Group, of: EventType | None) -> KernelPlan | None:
         if look is None:
             return None
         looks.append(look)
-    kept = [Series(ends=True, scale=_scale(key), real=_is_real(key)) for key in series]
+    kept = [
+        Series(ends=True, scale=1 if key.argument is None else int(10**key.argument.type.places), real=_is_real(key))
+        for key in series
+    ]
     via = group.key.via
     of_links = [Series(ends=True)] * 3 if via else []
     plan = HistoryPlan((*kept, *of_links), (), tuple(looks), via.up_to if via else 0)
@@ -67,10 +70,6 @@ def _times_before(condition: Node | None, time_field: str) -> list[Node]:
     sides = [(part.right, part.left) if part.operator[0] == "<" else (part.left, part.right) for part in compared]
     times = [right for left, right in sides if isinstance(left, ItemField) and left.name == time_field]
     return [node for node in times if not reads_item(node)]  # one time for all events
-
-
-def _scale(key: SeriesKey) -> int:
-    return 1 if key.argument is None else int(10**key.argument.type.places)
 
 
 def _is_real(key: SeriesKey) -> bool:

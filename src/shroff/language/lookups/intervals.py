@@ -186,7 +186,10 @@ class IntervalIndex(NamedTuple):
             own = values if len(rows) == len(texts) else [values[row] for row in rows.tolist()]
             found[rows] = owners[starts.searchsorted(_packed(own, starts.dtype), "right") - 1]
         if self.has_digits:
-            digits = _leading_digits(values, self.starts[0].dtype.itemsize)
+            width = self.starts[0].dtype.itemsize
+            signs = np.array(values, f"S{width}").view(np.uint8).reshape(-1, width)
+            others = (signs <= _BEFORE_ZERO) | (signs > _NINE)
+            digits = np.where(others.any(1), others.argmax(1), width)
         waiting = np.flatnonzero(found >= 0) if self.has_digits or is_valid is not None else found[:0]
         while len(waiting):
             numbers = self.key_of[found[waiting]]
@@ -270,9 +273,3 @@ def _packed(values: Sequence[bytes | None], dtype: np.dtype[Any]) -> Array:
     if dtype.kind == "u":
         return np.frombuffer(b"".join((value or b"")[:4].ljust(4, b"\0") for value in values), ">u4").astype(np.uint32)
     return np.array(values, dtype)
-
-
-def _leading_digits(values: Sequence[bytes | None], width: int) -> Array:
-    signs = np.array(values, f"S{width}").view(np.uint8).reshape(-1, width)
-    others = (signs <= _BEFORE_ZERO) | (signs > _NINE)
-    return np.where(others.any(1), others.argmax(1), width)

@@ -39,10 +39,6 @@ class Break(FrozenStruct):
     at: int
     context_at: int
 
-    @property
-    def is_at_tab(self) -> bool:
-        return self.words.startswith("found character '\\t'")
-
 
 class _StoppedError(Exception):
     """Reading ends here: the problem is said already."""

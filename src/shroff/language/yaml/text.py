@@ -105,7 +105,7 @@ def _read_mending(written: str, file: str, found: list[Problem]) -> Node | None:
         if reading.broken is None:
             draft = reading.draft.quoted(reading.cut_values())
             better = Reading(draft, file) if draft.edits != reading.draft.edits else None
-        elif reading.broken.is_at_tab:
+        elif reading.broken.words.startswith("found character '\\t'"):
             found += [] if has_tabs else [_tab_problem(reading)]
             has_tabs = True
             better = Reading(_without_tabs(reading), file)

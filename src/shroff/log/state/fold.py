@@ -17,11 +17,11 @@ from shroff.features.frames import frames_of
 from shroff.features.key_texts import Hits
 from shroff.features.online.engine import Lateness, Online
 from shroff.features.plan import make_plan
-from shroff.language.expression import Aggregate, ItemFeature, Node, aggregates, walk
+from shroff.language.expression import ItemFeature, Node, aggregates, walk
 from shroff.language.values import DAY_MS
 from shroff.language.yaml import text as yamltext
 from shroff.log.history import Control, Records, hits_by_place, standing_of, texts_of
-from shroff.log.lateness import SetBack, set_back_of, with_set_backs
+from shroff.log.lateness import set_back_of, with_set_backs
 from shroff.project.definitions import Definitions, computed_of
 from shroff.project.settings.loader import load_settings
 from shroff.runtime.process_wide import calm_collector
@@ -106,7 +106,15 @@ def fold(
     try:
         with calm_collector():
             end = log.last_seq() if upto is None else min(upto, log.last_seq())
-            for set_back, stop in [*_set_backs(log, folded.seq, end), (None, end)]:
+            # The watermarks that were set in (after, upto], with their places
+            for set_back, stop in [
+                *[
+                    (set_back, control.seq)
+                    for control in log.controls(folded.seq, end)
+                    if (set_back := set_back_of(control)) is not None
+                ],
+                (None, end),
+            ]:
                 if stop - folded.seq >= BY_COLUMNS:
                     _fold_columns(log, folded, stop, progress)
                 for placed in placed_batches(log, folded, stop):
@@ -117,15 +125,6 @@ def fold(
     except PrunedError as error:
         raise lacking(error, log, definitions) from error
     return folded
-
-
-def _set_backs(log: LogReader, after: int, upto: int) -> list[tuple[SetBack, int]]:
-    """The watermarks that were set in (after, upto], with their places."""
-    return [
-        (set_back, control.seq)
-        for control in log.controls(after, upto)
-        if (set_back := set_back_of(control)) is not None
-    ]
 
 
 def take_past(folded: Folded, records: Sequence[Record]) -> None:
@@ -266,16 +265,12 @@ def _longest(nodes: list[Node], definitions: Definitions) -> int | None:
         for aggregate in aggregates(node):
             if aggregate.over_ms is None:
                 return None
-            inside = _longest(_stacked(aggregate, definitions), definitions)
+            names = {part.name for part in walk(aggregate) if isinstance(part, ItemFeature)}
+            inside = _longest([definitions.features[name].node for name in names], definitions)
             if inside is None:
                 return None
             found = max(found, aggregate.over_ms + aggregate.delay_ms + inside)
     return found
-
-
-def _stacked(aggregate: Aggregate, definitions: Definitions) -> list[Node]:
-    names = {part.name for part in walk(aggregate) if isinstance(part, ItemFeature)}
-    return [definitions.features[name].node for name in names]
 
 
 def lacking(error: PrunedError, log: LogReader, definitions: Definitions) -> PrunedError:

@@ -112,14 +112,15 @@ def layout(folded: Folded) -> str:
     """
     definitions = folded.engine.definitions
     versions, files = definitions.versions, definitions.files
-    lists = sha256("\0".join(files.get(f"lists/{name}.csv", "") for name in _kept_lists(definitions)).encode())
+    lists = sha256(
+        "\0".join(
+            files.get(f"lists/{name}.csv", "")
+            for name in sorted(name for kind, name in definitions.look_ups.kept if kind == "list")
+        ).encode()
+    )
     decisive = (versions.definitions, versions.rules, lists.hexdigest(), versions.tables)
     parts = (str(_VERSION), shroff.__version__, *decisive, folded.engine.online.layout())
     return sha256("\n".join(parts).encode()).hexdigest()
-
-
-def _kept_lists(definitions: Definitions) -> list[str]:
-    return sorted(name for kind, name in definitions.look_ups.kept if kind == "list")
 
 
 def mark(log: LogReader, seq: int) -> str:

@@ -112,7 +112,12 @@ def asked_again(stored: Stored, gates: Sequence[ModelGate]) -> list[GateResult]:
         found.insert(0, GateResult(JUDGED, None, "judged", passed=False, note=f"{nobody}: {CURE}"))
     measured = _measured_of(stored)
     for gate in gates:
-        found += [_new(events) for events in _judged(gate, measured) if (events.name, events.limit) not in judged]
+        # The same of a gate that nobody asked when the model was trained
+        found += [
+            msgspec.structs.replace(events, note=f"{_SINCE}; {events.note}" if events.note else _SINCE)
+            for events in _judged(gate, measured)
+            if (events.name, events.limit) not in judged
+        ]
     return found
 
 
@@ -123,14 +128,26 @@ def beside_champion(results: Sequence[GateResult], stored: Stored, champion: Pro
         return [*results]
     note = f"{why}: {CURE}"
     return [
-        msgspec.structs.replace(result, passed=False, note=note) if _compares(result) else result for result in results
+        msgspec.structs.replace(result, passed=False, note=note)
+        if result.name == SLICE_COLLAPSE or result.limit.startswith(_ABOVE)
+        else result
+        for result in results
     ]
 
 
 def _judged(gate: ModelGate, measured: GateFigures) -> list[GateResult]:
     """Check each limit of a gate."""
     if gate.metric == LEAK_TEST:
-        return [_leak_test(has_passed=measured.leak_test_passed)]
+        note = "it was not run" if measured.leak_test_passed is None else ""
+        return [
+            GateResult(
+                LEAK_TEST,
+                None if measured.leak_test_passed is None else float(measured.leak_test_passed),
+                "required",
+                bool(measured.leak_test_passed),
+                note,
+            )
+        ]
     if gate.metric == SLICE_COLLAPSE:
         return [_slice_collapse(gate.at_most, measured)]
     if gate.metric == FAIRNESS:
@@ -236,11 +253,6 @@ def _fairness(name: str, at_most: float, slices: Sequence[Slice]) -> GateResult:
     )
 
 
-def _leak_test(*, has_passed: bool | None) -> GateResult:
-    note = "it was not run" if has_passed is None else ""
-    return GateResult(LEAK_TEST, None if has_passed is None else float(has_passed), "required", bool(has_passed), note)
-
-
 def _short(value: float | None) -> float | None:
     return None if value is None else round(value, 6)
 
@@ -296,16 +308,7 @@ def _compared(beside: _Beside) -> Compared:
     return Compared("", {}, {}, beside.above, beside.rows, beside.frauds)
 
 
-def _new(result: GateResult) -> GateResult:
-    """The same of a gate that nobody asked when the model was trained."""
-    return msgspec.structs.replace(result, note=f"{_SINCE}; {result.note}" if result.note else _SINCE)
-
-
 # ---- with whom it was compared
-
-
-def _compares(result: GateResult) -> bool:
-    return result.name == SLICE_COLLAPSE or result.limit.startswith(_ABOVE)
 
 
 def _other_champion(manifest: Mapping[str, Any], champion: Promotion | None) -> str:

@@ -33,7 +33,7 @@ from shroff.models.evaluation.cost_table import (
 )
 from shroff.models.evaluation.intervals import BLOCKS_MIN, HIGH, LOW, Blocks, drawings, ends, key_blocks, times_for
 from shroff.models.evaluation.metrics import Terms
-from shroff.models.sets import Flags, Floats, Words
+from shroff.models.sets import Floats, Words
 from shroff.runtime.values import frozen
 
 NOBODY: Final = 1.000001  # above every score: a threshold that nothing reaches
@@ -227,7 +227,10 @@ def _elsewhere(weighed: Weighed, columns: Columns, terms: Terms, blocks: Blocks,
     found = []
     for fold in folds:
         mine = weighed.folds == fold
-        cuts = _cheapest(weighed.scores[~mine], columns, ~mine, terms, sum(spans.values()) - spans[fold])
+        rows = ~mine
+        chosen = {name: columns[name][rows] for name in DECIDING}
+        table = table_of(chosen, steps_of(weighed.scores[~mine], STEPS_DRAWN), terms)
+        cuts = table.cuts(*table.cheapest(_room(terms, sum(spans.values()) - spans[fold])))
         outcomes[mine] = _outcomes(weighed.scores[mine], cuts)
         found.append((cuts, mine))
     costs = costs_at(columns, outcomes)
@@ -244,9 +247,3 @@ def _elsewhere(weighed: Weighed, columns: Columns, terms: Terms, blocks: Blocks,
             (cuts, float(costs[mine].sum()) / spans[fold]) for fold, (cuts, mine) in zip(folds, found, strict=True)
         ),
     )
-
-
-def _cheapest(scores: Floats, columns: Columns, rows: Flags, terms: Terms, days: float) -> Cuts:
-    chosen = {name: columns[name][rows] for name in DECIDING}
-    table = table_of(chosen, steps_of(scores, STEPS_DRAWN), terms)
-    return table.cuts(*table.cheapest(_room(terms, days)))

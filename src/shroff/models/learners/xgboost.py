@@ -96,10 +96,12 @@ def settings_of(
     rows: TrainingRows, plan: LearningPlan, told: Mapping[str, float], *, is_forest: bool
 ) -> dict[str, Any]:
     """Settings of the library, by its own names."""
+    # The share of frauds by weight: XGBoost would sum it up thread by thread
+    weights, frauds = weights_of(rows, told)[: rows.stop], rows.frauds[: rows.stop]
     settings: dict[str, Any] = {
         "objective": "binary:logistic",
         "tree_method": "hist",
-        "base_score": _base_score(rows, told),
+        "base_score": float(np.clip((weights * frauds).sum() / weights.sum(), 1e-6, 1 - 1e-6)),
         "seed": plan.seed,
         "nthread": plan.threads,
         "verbosity": 0,
@@ -113,12 +115,6 @@ def settings_of(
     else:
         settings["colsample_bytree"] = told["columns"]
     return settings
-
-
-def _base_score(rows: TrainingRows, told: Mapping[str, float]) -> float:
-    """The share of frauds by weight: XGBoost would sum it up thread by thread."""
-    weights, frauds = weights_of(rows, told)[: rows.stop], rows.frauds[: rows.stop]
-    return float(np.clip((weights * frauds).sum() / weights.sum(), 1e-6, 1 - 1e-6))
 
 
 def weights_of(rows: TrainingRows, told: Mapping[str, float]) -> Floats:

@@ -235,7 +235,9 @@ class _Laid:
             node = int(order[row])
             found = tree.sets.get(node)
             way = CATEGORY if found else int(tree.ways[node])
-            nodes[row, 1] |= self._slot(int(tree.inputs[node]), way) << 1
+            slot = self.slots.setdefault((int(tree.inputs[node]), way), len(self.slots))
+            assert slot <= SLOT_MASK
+            nodes[row, 1] |= slot << 1
             if found:
                 nodes[row, 0] = self._place_of(found)
                 nodes[row, 1] |= LOOKS_UP
@@ -243,11 +245,6 @@ class _Laid:
         self.values.append(np.where(is_leaf, tree.values[order], 0.0))
         self.roots.append((self._filled, depth))
         self._filled += len(order)
-
-    def _slot(self, input_: int, way: int) -> int:
-        slot = self.slots.setdefault((input_, way), len(self.slots))
-        assert slot <= SLOT_MASK
-        return slot
 
     def _place_of(self, found: CategorySet) -> int:
         place = len(self.sets)

@@ -100,14 +100,10 @@ def _base_margin(learner: Mapping[str, Any]) -> float:
         known = ", ".join(_PROBABLE + _PLAIN)
         raise RegistryError(f"the model's objective is {objective}; supported objectives are {known}")
     base = min(max(base, _NEAREST_TO_CERTAIN), np.float32(1) - _NEAREST_TO_CERTAIN)
-    return -_single_logarithm(float(np.float32(1) / base - np.float32(1)))
-
-
-def _single_logarithm(value: float) -> float:
-    """`logf` of the C library, which XGBoost calls too: no other is equal to it in every last bit."""
+    # `logf` of the C library, which XGBoost calls too: no other is equal to it in every last bit
     logf = ctypes.CDLL(None).logf
     logf.restype, logf.argtypes = ctypes.c_float, [ctypes.c_float]
-    return float(logf(value))
+    return -float(logf(float(np.float32(1) / base - np.float32(1))))
 
 
 def _tree(tree: Mapping[str, Any]) -> Tree:

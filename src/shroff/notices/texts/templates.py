@@ -53,7 +53,9 @@ class NoticeTemplates:
 
     def __init__(self, files: Mapping[str, str]) -> None:
         self._own = {
-            name[len(FOLDER) :]: text for name, text in files.items() if name.startswith(FOLDER) and _is_template(name)
+            name[len(FOLDER) :]: text
+            for name, text in files.items()
+            if name.startswith(FOLDER) and name.endswith(ENDINGS)
         }
         self._environment = Sandbox(_Loader(self._own))
 
@@ -198,7 +200,3 @@ def _shipped(name: str) -> str | None:
     report = added_reports().get(name.partition(".")[0])
     folder = resources.files(_PACKAGE if report is None else report.package).joinpath("templates")
     return next((path.read_text("utf-8") for path in folder.iterdir() if path.name == name), None)
-
-
-def _is_template(name: str) -> bool:
-    return name.endswith(ENDINGS)

@@ -61,7 +61,13 @@ class ImportedModel:
 
     def maker(self, given: TrainingSet, settings: ModelSettings) -> Maker:
         """How it is judged and kept, where others are trained."""
-        self._refuse_too_late(given, settings)
+        last = windows_of(settings.split, settings.label_delay_ms, given.as_of_ms)[-1]
+        if self.until_ms is not None and last.test_start_ms < self.until_ms:
+            raise UsageError(
+                f"{self.file} was trained on events up to {time_text(self.until_ms)}, and the last test begins"
+                f" {time_text(last.test_start_ms)}: there are no labeled events that it has not seen. Import it again"
+                " when there are, or import one that was trained on older events."
+            )
         fitted = self._fitted(_with_covers(self.foreign, self.read, given, settings.seed))
         plain = loaded(fitted, self._plain(), 1.0)
 
@@ -72,7 +78,8 @@ class ImportedModel:
             model = loaded(fitted, calibration(rows, known), 1.0) if self.calibrate else plain
 
             def score(test: TrainingSet) -> Floats:
-                self._refuse_seen(test)
+                if self.until_ms is not None and len(test) and int(test.times_ms.min()) < self.until_ms:
+                    raise UsageError(f"its test begins before {time_text(self.until_ms)}, up to which it was trained")
                 return scores_of(model, test.inputs)
 
             return score
@@ -121,19 +128,6 @@ class ImportedModel:
 
     def _plain(self) -> Calibration:
         return uncalibrated(self.foreign.gives)
-
-    def _refuse_too_late(self, given: TrainingSet, settings: ModelSettings) -> None:
-        last = windows_of(settings.split, settings.label_delay_ms, given.as_of_ms)[-1]
-        if self.until_ms is not None and last.test_start_ms < self.until_ms:
-            raise UsageError(
-                f"{self.file} was trained on events up to {time_text(self.until_ms)}, and the last test begins"
-                f" {time_text(last.test_start_ms)}: there are no labeled events that it has not seen. Import it again"
-                " when there are, or import one that was trained on older events."
-            )
-
-    def _refuse_seen(self, test: TrainingSet) -> None:
-        if self.until_ms is not None and len(test) and int(test.times_ms.min()) < self.until_ms:
-            raise UsageError(f"its test begins before {time_text(self.until_ms)}, up to which it was trained")
 
     def _calibrated(
         self, rows: TrainingSet, known: KnownRows, model: LoadedModel, settings: ModelSettings

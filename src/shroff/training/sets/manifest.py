@@ -95,17 +95,13 @@ class SetManifest(FrozenStruct):
     files: dict[str, str]
 
 
-def manifest_path(place: Path) -> Path:
-    """The manifest that is meant by its own name or that of its folder."""
-    return place / MANIFEST if place.is_dir() else place
-
-
 def read_manifest(place: Path) -> SetManifest:
     """Manifest of a set, by its folder or its file.
 
     Raises: UsageError where there is none; StorageError where it cannot be read.
     """
-    path = manifest_path(place)
+    # The manifest that is meant by its own name or that of its folder
+    path = place / MANIFEST if place.is_dir() else place
     if not path.is_file():
         there = f"{place} has no {MANIFEST}" if place.is_dir() else f"there is no file {place}"
         raise UsageError(f"{there}, so there is no training set, or one that was not finished.")

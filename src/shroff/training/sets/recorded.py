@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from shroff.engine.let_through import DRAWS
 from shroff.engine.stored import stored
@@ -65,15 +64,12 @@ class RecordedRows:
         for hit, place in zip(hits, rows_of([other_hit.seq for other_hit in hits], seqs).tolist(), strict=True):
             if place >= 0 and hit.rule not in DRAWS:
                 rules[place] = sorted({*(rules[place] or ()), hit.rule})
-        columns = self._outcome_texts(seqs), scores, rules
+        codes = np.append(self._outcomes, np.int8(-1))[rows_of(seqs, self._places)]
+        columns = np.array([*OUTCOMES, None], object)[codes], scores, rules
         return [
             pa.array(column, type_, from_pandas=True)
             for column, type_ in zip(columns, recorded_types().values(), strict=True)
         ]
-
-    def _outcome_texts(self, seqs: Words) -> NDArray[Any]:
-        codes = np.append(self._outcomes, np.int8(-1))[rows_of(seqs, self._places)]
-        return np.array([*OUTCOMES, None], object)[codes]
 
 
 def recorded_types() -> dict[str, pa.DataType]:

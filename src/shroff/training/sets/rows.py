@@ -15,7 +15,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from shroff.engine.decision import is_drawn
 from shroff.engine.let_through import APPROVED
@@ -256,7 +255,11 @@ class _Maker:
         schema, first = self._shape.schema, 0
         seqs = np.concatenate([_NO_WORDS, *self._seqs])
         in_force = labels_in_force(labels, self._as_of_ms, len(times_ms))
-        codes, known_at = np.append(_verdict_codes(labels), np.int8(-1)), np.append(labels.known_at_ms, 0)
+        # The verdict of each label as its place in `_VERDICTS`
+        found = np.zeros(len(labels.verdicts), np.int8)
+        for place, text in enumerate(_VERDICTS):
+            found[labels.verdicts == VERDICT_CODES[text]] = place
+        codes, known_at = np.append(found, np.int8(-1)), np.append(labels.known_at_ms, 0)
         for piece in pieces:
             rows = slice(first, first + len(piece["amount_minor"]))
             first = rows.stop
@@ -287,14 +290,6 @@ def _in_order_of_appearance(codes: Words) -> Words:
     numbers[np.argsort(first, kind="stable")] = np.arange(len(first))
     numbers[-1] = -1
     return numbers[codes]
-
-
-def _verdict_codes(labels: Labels) -> NDArray[np.int8]:
-    """The verdict of each label as its place in `_VERDICTS`."""
-    found = np.zeros(len(labels.verdicts), np.int8)
-    for place, text in enumerate(_VERDICTS):
-        found[labels.verdicts == VERDICT_CODES[text]] = place
-    return found
 
 
 def _numbers(column: Column, type_: Type) -> pa.Array:

@@ -101,7 +101,11 @@ def _type_name(reader: RequestReader, request: Request) -> str:
 
 async def post_labels(service: Service, request: Request) -> Response:
     """One label, a list or JSON lines: asked of the process that leads the log, and recorded with who asked."""
-    reader, is_as_sent = service.label_reader(), _is_known_as_sent(request)
+    # Whether `known_at` is when the labels were sent, since nobody said when they became known
+    said = request.headers.get(KNOWN_AT, "")
+    if said not in {"", SENT}:
+        raise ProblemError(400, "bad-header", "A header cannot be read", f"Shroff-Known-At: {SENT}")
+    reader, is_as_sent = service.label_reader(), said == SENT
     raw, is_list, are_lines = await _body(request)
     submissions, mistakes = await _read(
         service, reader, LABEL, raw, request.who.id, is_list=is_list, are_lines=are_lines
@@ -111,14 +115,6 @@ async def post_labels(service: Service, request: Request) -> Response:
         submissions = [undated(submission) for submission in submissions]
     answers = await taken_labels(service, request.who, submissions)
     return await _listed(service, label_shown, answers, mistakes, is_list=is_list, are_lines=are_lines)
-
-
-def _is_known_as_sent(request: Request) -> bool:
-    """Whether `known_at` is when the labels were sent, since nobody said when they became known."""
-    said = request.headers.get(KNOWN_AT, "")
-    if said not in {"", SENT}:
-        raise ProblemError(400, "bad-header", "A header cannot be read", f"Shroff-Known-At: {SENT}")
-    return said == SENT
 
 
 async def taken_labels(service: Service, who: Who, submissions: Sequence[Submission]) -> list[Answer]:

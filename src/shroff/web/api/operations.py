@@ -62,7 +62,7 @@ def route_of(declared: Operation[..., Any]) -> Route:
         problems |= {412: "It has been changed since.", 428: "If-Match is missing."}
     return api(declared.method, declared.path, Right(declared.right), handle)(
         declared.summary,
-        _paragraph(declared.answer),
+        " ".join((getdoc(declared.answer) or "").partition("\n\n")[0].split()),
         declared.body,
         problems,
         query,
@@ -105,10 +105,6 @@ def _in_path(declared: Operation[..., Any], request: Request, field: RequestFiel
     except msgspec.ValidationError:
         missing = next((refusal for refusal in declared.refusals if refusal.status == 404), InvalidRequestError)
         raise missing(f"there is no {declared.name.split()[0].removesuffix('s')} {text[:40]!r}.") from None
-
-
-def _paragraph(answer: type[Any]) -> str:
-    return " ".join((getdoc(answer) or "").partition("\n\n")[0].split())
 
 
 def routes() -> list[Route]:

@@ -91,11 +91,6 @@ def at_paths(mistakes: Iterable[Path]) -> list[Mistake]:
     return [{"path": path, "detail": words} for path, words in mistakes]
 
 
-def places_of(error: DefinitionError) -> list[Mistake]:
-    """Mistakes of definitions with the place of each, as problem documents have them."""
-    return [cast("Mistake", asdict(problem)) for problem in error.problems]
-
-
 def of_error(error: ShroffError) -> ProblemError:
     """Problem document of an error for an HTTP client; all in it may be shown."""
     words = str(error)
@@ -108,7 +103,8 @@ def of_error(error: ShroffError) -> ProblemError:
             first = DefinitionError(error.problems[:PROBLEMS_MAX])
             more = len(error.problems) - PROBLEMS_MAX
             words = f"{first}\nand {more:,} more" if more > 0 else words
-            errors = places_of(first)
+            # Mistakes of definitions with the place of each, as problem documents have them
+            errors = [cast("Mistake", asdict(problem)) for problem in first.problems]
             return ProblemError(422, "bad-definition", "The project's files would have errors", words, errors=errors)
         case RefusalError():
             return ProblemError(

@@ -128,12 +128,6 @@ class DecisionsWanted:
             return False
         return self.min_score is None or (decided.score is not None and decided.score >= self.min_score)
 
-    @property
-    def reads_events(self) -> bool:
-        """Whether events have to be looked at, too."""
-        limits = self.starts_ms, self.min_amount, self.max_amount
-        return bool(self.text) or any(limit is not None for limit in limits)
-
     def of_event(self, at_ms: int, amount: Decimal | None, body: bytes) -> bool:
         """Whether a decision is wanted, as far as its event says that."""
         if self.starts_ms is not None and not self.starts_ms[0] <= at_ms < self.starts_ms[-1]:
@@ -379,7 +373,9 @@ def _read(
             spans = [(seq - 1, seq) for seq in near if seq > start]
         rows = (row for span in spans for part in log.decisions_after(*span) for row in part)
         block = [row for row in rows if wanted.of_decision(row)][::-1]
-        if not wanted.reads_events:
+        # Whether events have to be looked at, too
+        limits = wanted.starts_ms, wanted.min_amount, wanted.max_amount
+        if not (bool(wanted.text) or any(limit is not None for limit in limits)):
             block = block[: most - len(lines) + 1]
         lines += [
             line for line in _lines(project, log, block) if wanted.of_event(line.at_ms, line.amount, line.record.body)

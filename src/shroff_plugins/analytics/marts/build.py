@@ -111,7 +111,8 @@ class MartFiles:
             return None
         try:
             with reading(path) as connection:
-                return _about(connection)
+                document = connection.execute(f"SELECT document FROM {ABOUT}").fetchone()[0]
+                return from_json(document, type=BuiltMarts)
         except library().Error:
             return None
 
@@ -129,11 +130,6 @@ def rows_of(path: Path, name: str, most: int) -> tuple[list[str], list[tuple[Any
     with reading(path) as connection:
         found = connection.execute(f"SELECT * FROM {identifier(name)} LIMIT {most:d}")
         return [column[0] for column in found.description], found.fetchall()
-
-
-def _about(connection: Any) -> BuiltMarts:
-    document = connection.execute(f"SELECT document FROM {ABOUT}").fetchone()[0]
-    return from_json(document, type=BuiltMarts)
 
 
 @frozen

@@ -41,7 +41,7 @@ from shroff_plugins.analytics.count_operations import ShowCountable, figures_of_
 from shroff_plugins.analytics.counts import DAY, SOURCE, WEEK, CountQuestion, CountRow, shown_value
 
 if TYPE_CHECKING:
-    from shroff.plugins.log import Log, Record
+    from shroff.plugins.log import Record
     from shroff.plugins.project import Project
     from shroff.plugins.web import Service
 
@@ -253,7 +253,15 @@ def _events(project: Project, wanted: EventsWanted, upto: int | None) -> tuple[l
         least = end - LOOKED_AT
         while end > 0 and len(found) < EVENTS_SHOWN and (end > least or not (found or time.monotonic() > ends_s)):
             start = max(0, end - _BLOCK)
-            for record in reversed(_of_type(log, wanted.type, start, end)):
+            # Events of a type at these places
+            for record in reversed(
+                [
+                    record
+                    for part in log.read(start, end)
+                    for record in part
+                    if record.kind == "event" and record.type == wanted.type
+                ]
+            ):
                 if start_ms <= record.time_ms < end_ms and _is_wanted(record, wanted, sources):
                     path = decision_path(record.type, record.id) if record.decided else ""
                     type_ = definitions.events.types[wanted.type]
@@ -263,13 +271,6 @@ def _events(project: Project, wanted: EventsWanted, upto: int | None) -> tuple[l
     if len(found) > EVENTS_SHOWN:
         return found[:EVENTS_SHOWN], found[EVENTS_SHOWN - 1].record.seq - 1
     return found, end
-
-
-def _of_type(log: Log, type_: str, after: int, upto: int) -> list[Record]:
-    """Events of a type at these places."""
-    return [
-        record for part in log.read(after, upto) for record in part if record.kind == "event" and record.type == type_
-    ]
 
 
 def _is_wanted(record: Record, wanted: EventsWanted, sources: EventSources | None) -> bool:

@@ -78,20 +78,12 @@ def _shown(value: Any) -> str:
     if isinstance(value, int | Decimal):
         return f"{value:,}"
     if isinstance(value, float):
-        return _real(value)
+        # A real, short, and never a whole number that it is not
+        if abs(value) >= LONG or not value:
+            return f"{value or 0:.4g}"
+        short = f"{value:,.2f}" if abs(value) >= 1 else f"{value:.4g}"
+        return f"{value:.10g}" if short in {"1", "-1"} else short
     return value.isoformat() if isinstance(value, date) else str(value)
-
-
-def _real(value: float) -> str:
-    """A real, short, and never a whole number that it is not.
-
-    >>> [_real(one) for one in (1234.5, 0.33333333, 0.99996, 1.0, -0.0, 1e300)]
-    ['1,234.50', '0.3333', '0.99996', '1.00', '0', '1e+300']
-    """
-    if abs(value) >= LONG or not value:
-        return f"{value or 0:.4g}"
-    short = f"{value:,.2f}" if abs(value) >= 1 else f"{value:.4g}"
-    return f"{value:.10g}" if short in {"1", "-1"} else short
 
 
 ROUTES: Final = (

@@ -225,7 +225,9 @@ def _page(project: Project, entity: str, key: str, before: tuple[int, str] | Non
 def with_fields(log: Log, rows: Sequence[FlagRow]) -> list[Flagged]:
     """Flags with what the log has of their events."""
     records = log.records_at({row.seq for row in rows})
-    every = {seq: _rules_at(log, seq) for seq in {row.seq for row in rows}}
+    every = {
+        seq: [row.rule for rows in log.flags_after(seq - 1, seq) for row in rows] for seq in {row.seq for row in rows}
+    }
     return [
         Flagged(
             row,
@@ -234,10 +236,6 @@ def with_fields(log: Log, rows: Sequence[FlagRow]) -> list[Flagged]:
         )
         for row in rows
     ]
-
-
-def _rules_at(log: Log, seq: int) -> list[str]:
-    return [row.rule for rows in log.flags_after(seq - 1, seq) for row in rows]
 
 
 def _flag(project: Project, id_: str) -> FlagRow:

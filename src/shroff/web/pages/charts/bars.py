@@ -102,7 +102,9 @@ def signed_bars(
     if not values:
         return None
     reach, has_below = max(abs(amount) for amount in values), any(amount < 0 for amount in values)
-    most = _ceiling(reach)
+    # The least of 1, 2, 3, 4, 6, 8, 10, 20 and so on, or of 0.1, 0.2 and so on, that is not below a value; 1 for 0.
+    scale = Decimal(10) ** reach.adjusted() if reach else Decimal(1)
+    most = next(step * scale for step in (*_STEPS, 10) if step * scale >= reach)
     high = most if reach == 0 or any(amount > 0 for amount in values) else Decimal(0)
     low = most if has_below else Decimal(0)
     span = high + low
@@ -145,9 +147,3 @@ def day_text(day: int) -> str:
     """A day, such as 7 March 2026, by its number since 1970-01-01."""
     found = date.fromordinal(_EPOCH + day)
     return f"{found.day} {found:%B} {found.year}"
-
-
-def _ceiling(value: Decimal) -> Decimal:
-    """The least of 1, 2, 3, 4, 6, 8, 10, 20 and so on, or of 0.1, 0.2 and so on, that is not below a value; 1 for 0."""
-    scale = Decimal(10) ** value.adjusted() if value else Decimal(1)
-    return next(step * scale for step in (*_STEPS, 10) if step * scale >= value)

@@ -86,7 +86,11 @@ def plot_of(
     ]
     across = [Mark(round(100 - y.at(value), 2), f"{value:,.10g}") for value in ticks(y.low, y.high)]
     return Plot(
-        [(kind, _points(places, x, y, height)) for kind, places in lines.items() if places],
+        [
+            (kind, " ".join(f"{x.at(at) * WIDTH / 100:.1f},{height * (1 - y.at(to) / 100):.1f}" for at, to in places))
+            for kind, places in lines.items()
+            if places
+        ],
         across,
         [Mark(round(x.at(value), 2), says) for value, says in below],
         _in_valley(placed) if is_valley else placed,
@@ -138,7 +142,3 @@ def nice(least: float) -> float:
             if scale * size >= least * (1 - 1e-9):
                 return float(f"{scale * size:.9g}")
         size *= 10
-
-
-def _points(places: Sequence[Place], x: Axis, y: Axis, height: int) -> str:
-    return " ".join(f"{x.at(at) * WIDTH / 100:.1f},{height * (1 - y.at(to) / 100):.1f}" for at, to in places)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from starlette.responses import Response
 
-from shroff.backtest.document import BacktestReport, ReportWeek
+from shroff.backtest.document import BacktestReport
 from shroff.backtest.report import changes_of, learnt_sentence, matrix, other_reasons, sentence
 from shroff.people.access import Right
 from shroff.project.policy import OUTCOMES
@@ -20,7 +20,7 @@ from shroff.web.api.rules.backtests import DONE, BacktestRequest, BacktestRun, n
 from shroff.web.http.messages import Form, Request
 from shroff.web.http.problems import ProblemError
 from shroff.web.http.routes import Route, Screen
-from shroff.web.pages.charts.bars import Bars, signed_bars
+from shroff.web.pages.charts.bars import signed_bars
 from shroff.web.pages.renderer import page, see_other
 from shroff.web.pages.words import MINUS
 
@@ -116,7 +116,11 @@ async def show(service: Service, request: Request) -> Response:
             (old, new, counts, fraud, _shares(counts)) for (_, old, new), (counts, fraud) in changes_of(report).items()
         ],
         day_text=_day_text,
-        chart=_weeks(report.balance.weeks),
+        chart=signed_bars(
+            [_day_text(week.day) for week in report.balance.weeks],
+            [Decimal(week.net) for week in report.balance.weeks],
+            [not week.events for week in report.balance.weeks],
+        ),
         rules=sorted(report.rules, key=lambda rule: (rule.id != run.rule, -abs(rule.hits - rule.old.hits), rule.id)),
         rows=drawn,
         summaries=await service.in_thread(summaries_of, service.project, [(row.event, row.id) for row in drawn]),
@@ -221,14 +225,6 @@ def _worth(more: int, cost: str | None) -> Decimal | None:
 def _day_text(text: str) -> str:
     day = date.fromisoformat(text)
     return f"{day.day} {day:%B} {day.year}"
-
-
-def _weeks(weeks: Sequence[ReportWeek]) -> Bars | None:
-    return signed_bars(
-        [_day_text(week.day) for week in weeks],
-        [Decimal(week.net) for week in weeks],
-        [not week.events for week in weeks],
-    )
 
 
 ROUTES: Final = (
