@@ -175,30 +175,32 @@ type Capacity struct {
 
 // Case: A case; `alerts` is how many it has.
 type Case struct {
-	ID           int64    `json:"id"`
-	Tag          string   `json:"tag"`
-	Entity       string   `json:"entity"`
-	Key          string   `json:"key"`
-	State        string   `json:"state"`
-	Opened       string   `json:"opened"`
-	Due          string   `json:"due"`
-	LeftS        int64    `json:"left_s"`
-	Assignee     *Person  `json:"assignee"`
-	LockUntil    *string  `json:"lock_until"`
-	SnoozedUntil *string  `json:"snoozed_until"`
-	Outcome      *string  `json:"outcome"`
-	Score        *float64 `json:"score"`
-	Rule         *string  `json:"rule"`
-	Reason       string   `json:"reason"`
-	Stake        *Money   `json:"stake"`
-	Customer     *string  `json:"customer"`
-	Verdict      *string  `json:"verdict"`
-	Closed       *string  `json:"closed"`
-	ClosedBy     *Person  `json:"closed_by"`
-	SecondLook   bool     `json:"second_look"`
-	Disagreement bool     `json:"disagreement"`
-	FirstVerdict *string  `json:"first_verdict"`
-	Alerts       int64    `json:"alerts"`
+	ID           int64       `json:"id"`
+	Tag          string      `json:"tag"`
+	Entity       string      `json:"entity"`
+	Key          string      `json:"key"`
+	State        string      `json:"state"`
+	Opened       string      `json:"opened"`
+	Due          string      `json:"due"`
+	LeftS        int64       `json:"left_s"`
+	Assignee     *Person     `json:"assignee"`
+	LockUntil    *string     `json:"lock_until"`
+	SnoozedUntil *string     `json:"snoozed_until"`
+	Outcome      *string     `json:"outcome"`
+	Score        *float64    `json:"score"`
+	Rule         *string     `json:"rule"`
+	Reason       string      `json:"reason"`
+	Stake        *Money      `json:"stake"`
+	Customer     *string     `json:"customer"`
+	Verdict      *string     `json:"verdict"`
+	Closed       *string     `json:"closed"`
+	ClosedBy     *Person     `json:"closed_by"`
+	SecondLook   bool        `json:"second_look"`
+	Disagreement bool        `json:"disagreement"`
+	FirstVerdict *string     `json:"first_verdict"`
+	Tags         []string    `json:"tags"`
+	Checks       []CaseCheck `json:"checks"`
+	Alerts       int64       `json:"alerts"`
 }
 
 // CaseActed: A case that was decided or snoozed, and the number that undoes it.
@@ -229,6 +231,20 @@ type CaseAlert struct {
 // CaseAssignment: The new owner: a user's name, or null for nobody.
 type CaseAssignment struct {
 	To *string `json:"to"`
+}
+
+// CaseCheck: An item of the checklist of a case, and whether it is ticked.
+type CaseCheck struct {
+	Item     string `json:"item"`
+	Text     string `json:"text"`
+	Required bool   `json:"required"`
+	Done     bool   `json:"done"`
+}
+
+// CaseChecked: An item of the case's checklist.
+type CaseChecked struct {
+	Item  string `json:"item"`
+	Clear *bool  `json:"clear,omitempty"`
 }
 
 // CaseClaimed: The claimed case, or null if there is none.
@@ -293,6 +309,11 @@ type CaseListEntry struct {
 	ExpiresAt *string `json:"expires_at,omitempty"`
 }
 
+// CaseMacro: A macro to run on a case.
+type CaseMacro struct {
+	Macro string `json:"macro"`
+}
+
 // CaseQuestion: A question to a customer about an event of a case.
 type CaseQuestion struct {
 	Event    string  `json:"event"`
@@ -307,32 +328,34 @@ type CaseQuestion struct {
 // CaseSilenced: A case for whose key a rule was silenced, or its silence ended: active in the log, or the
 // reason why not yet.
 type CaseSilenced struct {
-	ID           int64    `json:"id"`
-	Tag          string   `json:"tag"`
-	Entity       string   `json:"entity"`
-	Key          string   `json:"key"`
-	State        string   `json:"state"`
-	Opened       string   `json:"opened"`
-	Due          string   `json:"due"`
-	LeftS        int64    `json:"left_s"`
-	Assignee     *Person  `json:"assignee"`
-	LockUntil    *string  `json:"lock_until"`
-	SnoozedUntil *string  `json:"snoozed_until"`
-	Outcome      *string  `json:"outcome"`
-	Score        *float64 `json:"score"`
-	Rule         *string  `json:"rule"`
-	Reason       string   `json:"reason"`
-	Stake        *Money   `json:"stake"`
-	Customer     *string  `json:"customer"`
-	Verdict      *string  `json:"verdict"`
-	Closed       *string  `json:"closed"`
-	ClosedBy     *Person  `json:"closed_by"`
-	SecondLook   bool     `json:"second_look"`
-	Disagreement bool     `json:"disagreement"`
-	FirstVerdict *string  `json:"first_verdict"`
-	Alerts       int64    `json:"alerts"`
-	InForce      bool     `json:"in_force"`
-	WhyNot       *string  `json:"why_not"`
+	ID           int64       `json:"id"`
+	Tag          string      `json:"tag"`
+	Entity       string      `json:"entity"`
+	Key          string      `json:"key"`
+	State        string      `json:"state"`
+	Opened       string      `json:"opened"`
+	Due          string      `json:"due"`
+	LeftS        int64       `json:"left_s"`
+	Assignee     *Person     `json:"assignee"`
+	LockUntil    *string     `json:"lock_until"`
+	SnoozedUntil *string     `json:"snoozed_until"`
+	Outcome      *string     `json:"outcome"`
+	Score        *float64    `json:"score"`
+	Rule         *string     `json:"rule"`
+	Reason       string      `json:"reason"`
+	Stake        *Money      `json:"stake"`
+	Customer     *string     `json:"customer"`
+	Verdict      *string     `json:"verdict"`
+	Closed       *string     `json:"closed"`
+	ClosedBy     *Person     `json:"closed_by"`
+	SecondLook   bool        `json:"second_look"`
+	Disagreement bool        `json:"disagreement"`
+	FirstVerdict *string     `json:"first_verdict"`
+	Tags         []string    `json:"tags"`
+	Checks       []CaseCheck `json:"checks"`
+	Alerts       int64       `json:"alerts"`
+	InForce      bool        `json:"in_force"`
+	WhyNot       *string     `json:"why_not"`
 }
 
 // CaseSnooze: The end of the snooze.
@@ -344,6 +367,11 @@ type CaseSnooze struct {
 type CaseTag struct {
 	ID  int64   `json:"id"`
 	Tag *string `json:"tag,omitempty"`
+}
+
+// CaseTags: The tags of a case.
+type CaseTags struct {
+	Tags string `json:"tags"`
 }
 
 // CaseText: A text: a note, or the reason of an action.
@@ -410,6 +438,8 @@ type CaseWhole struct {
 	SecondLook   bool           `json:"second_look"`
 	Disagreement bool           `json:"disagreement"`
 	FirstVerdict *string        `json:"first_verdict"`
+	Tags         []string       `json:"tags"`
+	Checks       []CaseCheck    `json:"checks"`
 	Alerts       []CaseAlert    `json:"alerts"`
 	AlertCount   int64          `json:"alert_count"`
 	Refunded     *Money         `json:"refunded"`
@@ -2663,6 +2693,7 @@ type GetCasesOptions struct {
 	DueWithin string
 	Text      string
 	Customer  string
+	Tag       string
 	Order     string
 	Limit     string
 	Cursor    string
@@ -2670,7 +2701,7 @@ type GetCasesOptions struct {
 
 // GetCases: List the cases that match a filter (the queue), those due first at the top.
 func (c *Client) GetCases(ctx context.Context, options GetCasesOptions) (answer CaseList, err error) {
-	err = c.call(ctx, "GET", "/api/v1/cases", map[string]string{"state": options.State, "entity": options.Entity, "key": options.Key, "assignee": options.Assignee, "rule": options.Rule, "min_stake": options.MinStake, "due_within": options.DueWithin, "text": options.Text, "customer": options.Customer, "order": options.Order, "limit": options.Limit, "cursor": options.Cursor}, nil, nil, &answer)
+	err = c.call(ctx, "GET", "/api/v1/cases", map[string]string{"state": options.State, "entity": options.Entity, "key": options.Key, "assignee": options.Assignee, "rule": options.Rule, "min_stake": options.MinStake, "due_within": options.DueWithin, "text": options.Text, "customer": options.Customer, "tag": options.Tag, "order": options.Order, "limit": options.Limit, "cursor": options.Cursor}, nil, nil, &answer)
 	return
 }
 
@@ -2692,13 +2723,14 @@ type PostCasesClaimNextOptions struct {
 	DueWithin string
 	Text      string
 	Customer  string
+	Tag       string
 	Order     string
 }
 
 // PostCasesClaimNext: Claim the case that is due first, of those that match a filter and are free or already
 // yours.
 func (c *Client) PostCasesClaimNext(ctx context.Context, options PostCasesClaimNextOptions) (answer CaseClaimed, err error) {
-	err = c.call(ctx, "POST", "/api/v1/cases/claim-next", map[string]string{"state": options.State, "entity": options.Entity, "key": options.Key, "assignee": options.Assignee, "rule": options.Rule, "min_stake": options.MinStake, "due_within": options.DueWithin, "text": options.Text, "customer": options.Customer, "order": options.Order}, nil, nil, &answer)
+	err = c.call(ctx, "POST", "/api/v1/cases/claim-next", map[string]string{"state": options.State, "entity": options.Entity, "key": options.Key, "assignee": options.Assignee, "rule": options.Rule, "min_stake": options.MinStake, "due_within": options.DueWithin, "text": options.Text, "customer": options.Customer, "tag": options.Tag, "order": options.Order}, nil, nil, &answer)
 	return
 }
 
@@ -2735,6 +2767,17 @@ type PostCasesIDAssignOptions struct {
 // PostCasesIDAssign: Assign a case to a user by name, or to nobody.
 func (c *Client) PostCasesIDAssign(ctx context.Context, id string, body CaseAssignment, options PostCasesIDAssignOptions) (answer Case, err error) {
 	err = c.call(ctx, "POST", "/api/v1/cases/"+part(id)+"/assign", nil, map[string]string{"If-Match": options.IfMatch}, body, &answer)
+	return
+}
+
+// PostCasesIDCheckOptions are the options of PostCasesIDCheck; empty ones are not sent.
+type PostCasesIDCheckOptions struct {
+	IfMatch string
+}
+
+// PostCasesIDCheck: Tick an item of a case's checklist, or open it again.
+func (c *Client) PostCasesIDCheck(ctx context.Context, id string, body CaseChecked, options PostCasesIDCheckOptions) (answer Case, err error) {
+	err = c.call(ctx, "POST", "/api/v1/cases/"+part(id)+"/check", nil, map[string]string{"If-Match": options.IfMatch}, body, &answer)
 	return
 }
 
@@ -2781,6 +2824,17 @@ type PostCasesIDEscalateOptions struct {
 // PostCasesIDEscalate: Escalate a case, to a user or to anybody else.
 func (c *Client) PostCasesIDEscalate(ctx context.Context, id string, body CaseEscalation, options PostCasesIDEscalateOptions) (answer Case, err error) {
 	err = c.call(ctx, "POST", "/api/v1/cases/"+part(id)+"/escalate", nil, map[string]string{"If-Match": options.IfMatch}, body, &answer)
+	return
+}
+
+// PostCasesIDMacroOptions are the options of PostCasesIDMacro; empty ones are not sent.
+type PostCasesIDMacroOptions struct {
+	IfMatch string
+}
+
+// PostCasesIDMacro: Run a macro: its note, its tags, and its answer, escalation or snooze in one step.
+func (c *Client) PostCasesIDMacro(ctx context.Context, id string, body CaseMacro, options PostCasesIDMacroOptions) (answer CaseDecided, err error) {
+	err = c.call(ctx, "POST", "/api/v1/cases/"+part(id)+"/macro", nil, map[string]string{"If-Match": options.IfMatch}, body, &answer)
 	return
 }
 
@@ -2832,6 +2886,17 @@ type PostCasesIDSnoozeOptions struct {
 // PostCasesIDSnooze: Snooze a case until a time.
 func (c *Client) PostCasesIDSnooze(ctx context.Context, id string, body CaseSnooze, options PostCasesIDSnoozeOptions) (answer CaseActed, err error) {
 	err = c.call(ctx, "POST", "/api/v1/cases/"+part(id)+"/snooze", nil, map[string]string{"If-Match": options.IfMatch}, body, &answer)
+	return
+}
+
+// PostCasesIDTagsOptions are the options of PostCasesIDTags; empty ones are not sent.
+type PostCasesIDTagsOptions struct {
+	IfMatch string
+}
+
+// PostCasesIDTags: Set the tags of a case, open or closed.
+func (c *Client) PostCasesIDTags(ctx context.Context, id string, body CaseTags, options PostCasesIDTagsOptions) (answer Case, err error) {
+	err = c.call(ctx, "POST", "/api/v1/cases/"+part(id)+"/tags", nil, map[string]string{"If-Match": options.IfMatch}, body, &answer)
 	return
 }
 

@@ -163,6 +163,11 @@ cases:
   within: 4h
   lock: 30m
   second_look: 10%
+  checklists: { card: { called: { text: Customer called, required: true } } }
+  macros:
+    stolen: { verdict: fraud, note: Reported stolen., tags: [stolen] }
+    wait: { snooze: 1d }
+    hand: { escalate: Hard. }
   evidence: { card: card, device: kind, ip: kind, address: kind, login: kind }
 """,
     "events.yaml": """

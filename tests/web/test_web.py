@@ -171,9 +171,9 @@ send:notices GET /mails /mails/kept/{name} /mails/kept/{name}/html /mails/letter
 send:notices GET /mails/notices /mails/notices/{name} /mails/notices/{name}/html
 send:notices POST /mails/letters/{id}/retry /mails/notices/{name}/test
 set:thresholds POST /experiments /thresholds
-work:cases POST /cases/{id}/approve-silence /cases/{id}/assign /cases/{id}/claim /cases/{id}/decide
-work:cases POST /cases/{id}/end-silence /cases/{id}/escalate /cases/{id}/note /cases/{id}/release
-work:cases POST /cases/{id}/reopen /cases/{id}/silence /cases/{id}/snooze
+work:cases POST /cases/{id}/approve-silence /cases/{id}/assign /cases/{id}/check /cases/{id}/claim /cases/{id}/decide
+work:cases POST /cases/{id}/end-silence /cases/{id}/escalate /cases/{id}/macro /cases/{id}/note /cases/{id}/release
+work:cases POST /cases/{id}/reopen /cases/{id}/silence /cases/{id}/snooze /cases/{id}/tags
 work:cases POST /decisions/{event}/{id}/answer /queue/bulk /queue/claim-next /queue/undo
 write:labels POST /labels/file /labels/file/record
 """

@@ -206,6 +206,8 @@ export interface Case {
   second_look: boolean;
   disagreement: boolean;
   first_verdict: "fraud" | "genuine" | "unclear" | null;
+  tags: string[];
+  checks: CaseCheck[];
   alerts: number;
 }
 
@@ -238,6 +240,22 @@ export interface CaseAlert {
 export interface CaseAssignment {
   /** The user's name. Empty: nobody. */
   to: string | null;
+}
+
+/** An item of the checklist of a case, and whether it is ticked. */
+export interface CaseCheck {
+  item: string;
+  text: string;
+  required: boolean;
+  done: boolean;
+}
+
+/** An item of the case's checklist. */
+export interface CaseChecked {
+  /** The item to tick. */
+  item: string;
+  /** Open it again. */
+  clear?: boolean;
 }
 
 /** The claimed case, or null if there is none. */
@@ -309,6 +327,12 @@ export interface CaseListEntry {
   expires_at?: string;
 }
 
+/** A macro to run on a case. */
+export interface CaseMacro {
+  /** The macro's name, as in `cases` of shroff.yaml. */
+  macro: string;
+}
+
 /** A question to a customer about an event of a case. */
 export interface CaseQuestion {
   event: string;
@@ -347,6 +371,8 @@ export interface CaseSilenced {
   second_look: boolean;
   disagreement: boolean;
   first_verdict: "fraud" | "genuine" | "unclear" | null;
+  tags: string[];
+  checks: CaseCheck[];
   alerts: number;
   in_force: boolean;
   why_not: string | null;
@@ -362,6 +388,12 @@ export interface CaseSnooze {
 export interface CaseTag {
   id: number;
   tag?: string;
+}
+
+/** The tags of a case. */
+export interface CaseTags {
+  /** All of its tags, separated by commas or blanks. Empty: none. */
+  tags: string;
 }
 
 /** A text: a note, or the reason of an action. */
@@ -437,6 +469,8 @@ export interface CaseWhole {
   second_look: boolean;
   disagreement: boolean;
   first_verdict: "fraud" | "genuine" | "unclear" | null;
+  tags: string[];
+  checks: CaseCheck[];
   alerts: CaseAlert[];
   alert_count: number;
   refunded: Money | null;
@@ -2742,8 +2776,8 @@ export class Api extends Transport {
   }
 
   /** List the cases that match a filter (the queue), those due first at the top. */
-  getCases(options: { state?: string; entity?: string; key?: string; assignee?: string; rule?: string; min_stake?: string; due_within?: string; text?: string; customer?: string; order?: string; limit?: string; cursor?: string } = {}): Promise<CaseList> {
-    return this.call("GET", `/api/v1/cases`, { query: { "state": options.state, "entity": options.entity, "key": options.key, "assignee": options.assignee, "rule": options.rule, "min_stake": options.min_stake, "due_within": options.due_within, "text": options.text, "customer": options.customer, "order": options.order, "limit": options.limit, "cursor": options.cursor } });
+  getCases(options: { state?: string; entity?: string; key?: string; assignee?: string; rule?: string; min_stake?: string; due_within?: string; text?: string; customer?: string; tag?: string; order?: string; limit?: string; cursor?: string } = {}): Promise<CaseList> {
+    return this.call("GET", `/api/v1/cases`, { query: { "state": options.state, "entity": options.entity, "key": options.key, "assignee": options.assignee, "rule": options.rule, "min_stake": options.min_stake, "due_within": options.due_within, "text": options.text, "customer": options.customer, "tag": options.tag, "order": options.order, "limit": options.limit, "cursor": options.cursor } });
   }
 
   /** Decide, claim or snooze several cases. Cases that cannot be changed are reported; the others are changed. */
@@ -2752,8 +2786,8 @@ export class Api extends Transport {
   }
 
   /** Claim the case that is due first, of those that match a filter and are free or already yours. */
-  postCasesClaimNext(options: { state?: string; entity?: string; key?: string; assignee?: string; rule?: string; min_stake?: string; due_within?: string; text?: string; customer?: string; order?: string } = {}): Promise<CaseClaimed> {
-    return this.call("POST", `/api/v1/cases/claim-next`, { query: { "state": options.state, "entity": options.entity, "key": options.key, "assignee": options.assignee, "rule": options.rule, "min_stake": options.min_stake, "due_within": options.due_within, "text": options.text, "customer": options.customer, "order": options.order } });
+  postCasesClaimNext(options: { state?: string; entity?: string; key?: string; assignee?: string; rule?: string; min_stake?: string; due_within?: string; text?: string; customer?: string; tag?: string; order?: string } = {}): Promise<CaseClaimed> {
+    return this.call("POST", `/api/v1/cases/claim-next`, { query: { "state": options.state, "entity": options.entity, "key": options.key, "assignee": options.assignee, "rule": options.rule, "min_stake": options.min_stake, "due_within": options.due_within, "text": options.text, "customer": options.customer, "tag": options.tag, "order": options.order } });
   }
 
   /** Undo a recent action on one or several cases; those that another user has changed since stay unchanged. */
@@ -2776,6 +2810,11 @@ export class Api extends Transport {
     return this.call("POST", `/api/v1/cases/${part(id)}/assign`, { body, headers: { "If-Match": options["If-Match"] } });
   }
 
+  /** Tick an item of a case's checklist, or open it again. */
+  postCasesIdCheck(id: string, body: CaseChecked, options: { "If-Match"?: string } = {}): Promise<Case> {
+    return this.call("POST", `/api/v1/cases/${part(id)}/check`, { body, headers: { "If-Match": options["If-Match"] } });
+  }
+
   /** Claim a case; it is locked for you until the lock expires. */
   postCasesIdClaim(id: string, options: { "If-Match"?: string } = {}): Promise<Case> {
     return this.call("POST", `/api/v1/cases/${part(id)}/claim`, { headers: { "If-Match": options["If-Match"] } });
@@ -2794,6 +2833,11 @@ export class Api extends Transport {
   /** Escalate a case, to a user or to anybody else. */
   postCasesIdEscalate(id: string, body: CaseEscalation, options: { "If-Match"?: string } = {}): Promise<Case> {
     return this.call("POST", `/api/v1/cases/${part(id)}/escalate`, { body, headers: { "If-Match": options["If-Match"] } });
+  }
+
+  /** Run a macro: its note, its tags, and its answer, escalation or snooze in one step. */
+  postCasesIdMacro(id: string, body: CaseMacro, options: { "If-Match"?: string } = {}): Promise<CaseDecided> {
+    return this.call("POST", `/api/v1/cases/${part(id)}/macro`, { body, headers: { "If-Match": options["If-Match"] } });
   }
 
   /** Add a note to a case. */
@@ -2819,6 +2863,11 @@ export class Api extends Transport {
   /** Snooze a case until a time. */
   postCasesIdSnooze(id: string, body: CaseSnooze, options: { "If-Match"?: string } = {}): Promise<CaseActed> {
     return this.call("POST", `/api/v1/cases/${part(id)}/snooze`, { body, headers: { "If-Match": options["If-Match"] } });
+  }
+
+  /** Set the tags of a case, open or closed. */
+  postCasesIdTags(id: string, body: CaseTags, options: { "If-Match"?: string } = {}): Promise<Case> {
+    return this.call("POST", `/api/v1/cases/${part(id)}/tags`, { body, headers: { "If-Match": options["If-Match"] } });
   }
 
   /** Undo a recent action, by its number. */

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from typing import Final
 
 from shroff.runtime.values import FrozenStruct
@@ -38,6 +39,7 @@ class Alert(FrozenStruct, gc=False):
         verdict: What an analyst answered; empty before.
         label: The verdict that is in force by now, whoever gave it, with its source and when it was known.
         customer: What the customer answered, as a verdict; empty before.
+        queue: The queue in which a case that it opens waits; empty for none.
     """
 
     seq: int
@@ -61,6 +63,7 @@ class Alert(FrozenStruct, gc=False):
     label_source: str = ""
     label_ms: int | None = None
     customer: str = ""
+    queue: str = ""
 
     @property
     def about(self) -> bytes:
@@ -100,6 +103,9 @@ class Case(FrozenStruct, gc=False):
             between two who disagree, 4 where one did.
         first_by: Whose answer is checked; in a disagreement both, with a space between. `first_verdict` is the first's.
         customer: What customers answer about its events, as a verdict: fraud where one denies any, else the last.
+        tags: Tags that people gave it, with a space before and behind each; so are `checks`, the ticked items of its
+            checklist.
+        queue: The queue in which it waits; empty for none.
     """
 
     number: int
@@ -132,6 +138,9 @@ class Case(FrozenStruct, gc=False):
     first_by: str = ""
     first_verdict: str = ""
     customer: str = ""
+    tags: str = ""
+    checks: str = ""
+    queue: str = ""
 
     @property
     def tag(self) -> str:
@@ -230,6 +239,7 @@ class CaseFilter(FrozenStruct, gc=False):
         stake_from: In smallest units.
         due_before_ms: Those that are due before this moment.
         text: Is part of its key, its top reason or the id of one of its events.
+        tag: With this tag.
         not_for: Second looks that this id may not take are left out.
         after: Only those with greater numbers: what opened since.
         soon_ms: In the order `urgent`, those that are due before this moment come first.
@@ -244,9 +254,16 @@ class CaseFilter(FrozenStruct, gc=False):
     due_before_ms: int | None = None
     text: str = ""
     customer: str = ""
+    tag: str = ""
     not_for: str = ""
     after: int = 0
     soon_ms: int = 0
+
+
+def words_of(words: Iterable[str]) -> str:
+    """Words as a case keeps them, each once: with a space before and behind each."""
+    kept = " ".join(dict.fromkeys(words))
+    return f" {kept} " if kept else ""
 
 
 URGENT_STAKE_MAX: Final = 9 * 10**12  # so that money times score stays a whole number of 64 bits

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import reduce
 from types import MappingProxyType
@@ -23,6 +24,7 @@ from shroff.cases.case import (
     Case,
     CaseFilter,
     about_of,
+    words_of,
 )
 from shroff.cases.case_history import ALL, past_of
 from shroff.cases.desk import (
@@ -35,12 +37,14 @@ from shroff.cases.desk import (
 )
 from shroff.cases.files import checked_name, checked_type
 from shroff.cases.pending_changes import withdraw
-from shroff.errors import UsageError
+from shroff.errors import UsageError, nearest
 from shroff.people.access import RIGHTS, Right, Who
 from shroff.people.audit import Act
 from shroff.people.sql import Change
+from shroff.project.settings.casework import TAG
 
 FILES_MAX: Final = 20  # of one case
+TAGS_MAX: Final = 20
 FREED: Final[Mapping[str, Any]] = MappingProxyType({"assignee": "", "assignee_name": "", "lock_ms": None})
 OPENED: Final[Mapping[str, Any]] = MappingProxyType(
     {
@@ -149,6 +153,35 @@ def _assignee(people: Change, to: str) -> tuple[str, str]:
     if user is None or user.is_disabled or Right.WORK_CASES not in RIGHTS[user.role]:
         raise UsageError(f"there is no user {to[:100]!r} who may work on cases. 'shroff users list' shows all.")
     return user.id, user.display_name
+
+
+def tag(desk: CaseService, who: Who, number: int, tags: str, seen: str = "") -> Case:
+    """Give a case these tags, with commas or blanks between them, in place of those that it has.
+
+    Raises: NoCaseError, CaseChangedError by the tag of the version `seen`; UsageError for what is no tag.
+    """
+    given = tags.replace(",", " ").lower().split()
+    for text in given:
+        if not re.fullmatch(TAG.pattern, text):
+            raise UsageError(f"{text[:50]!r} is not a tag: it has up to 40 of a to z, 0 to 9 and _ . : -")
+    if len(given) > TAGS_MAX:
+        raise UsageError(f"a case has at most {TAGS_MAX} tags.")
+    with desk.changing(who) as hand:
+        return hand.put(hand.case(number, seen), "tagged", " ".join(given), tags=words_of(given))
+
+
+def check(desk: CaseService, who: Who, number: int, item: str, seen: str = "", *, is_open: bool = False) -> Case:
+    """Tick an item of the checklist of a case, or open it again. Raises: as `claim`; UsageError for an unknown one."""
+    with desk.changing(who) as hand:
+        case = hand.open_case(number, seen)
+        known = {check.item: check.text for check in desk.settings.checklist(case.entity, case.checks)}
+        if item not in known:
+            raise UsageError(
+                f"{item[:100]!r} is not on the checklist of case {number}. {nearest(item, known)}".rstrip()
+            )
+        others = [name for name in case.checks.split() if name != item]
+        checks = words_of(others if is_open else [*others, item])
+        return hand.put(case, "unchecked" if is_open else "checked", known[item], checks=checks)
 
 
 def note(desk: CaseService, who: Who, number: int, text: str) -> Case:

@@ -208,8 +208,11 @@ _VERBS: Final = {
     "decided": "decide",
     "undone": "undo",
     "joined": "join",
+    "tagged": "tag",
+    "checked": "check",
+    "unchecked": "check",
 }
-_SHOWN: Final = ("state", "assignee", "verdict", "snoozed_ms")
+_SHOWN: Final = ("state", "assignee", "verdict", "snoozed_ms", "tags", "checks")
 _TOLD: Final = {"assigned": ("assignee",)}  # what the record shows of an act though it is as before
 
 

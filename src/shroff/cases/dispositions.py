@@ -9,7 +9,19 @@ from msgspec.json import encode as to_json
 from msgspec.structs import replace
 
 from shroff.cases.alert_groups import recounted
-from shroff.cases.case import CLOSED, DISPUTED, DONE, RESOLVED, SECOND, SNOOZED, Alert, Case, Pending
+from shroff.cases.case import (
+    CLOSED,
+    DISPUTED,
+    DONE,
+    ESCALATED,
+    RESOLVED,
+    SECOND,
+    SNOOZED,
+    Alert,
+    Case,
+    Pending,
+    words_of,
+)
 from shroff.cases.case_actions import FREED, claimed
 from shroff.cases.case_history import ALL
 from shroff.cases.desk import (
@@ -34,16 +46,19 @@ from shroff.cases.pending_changes import (
     check_answer,
     follow,
 )
-from shroff.errors import ShroffError, UsageError
+from shroff.errors import ShroffError, UsageError, nearest
+from shroff.language.values import parse_duration
 from shroff.people.access import Right, Who
+from shroff.people.audit import Act
 from shroff.runtime.values import frozen
 
 BULK_MAX: Final = 500  # cases in one go
 SNOOZE_MS_MAX: Final = 90 * 86_400_000
+NOTHING: Final[Mapping[str, Any]] = {}
 _LOOKED: Final = {SECOND: DONE, DISPUTED: RESOLVED}
 _RESTORED: Final = (
     *("state", "assignee", "assignee_name", "lock_ms", "snoozed_ms", "stake", "due_ms", "verdict"),
-    *("closed_ms", "closed_by", "closed_name", "look"),
+    *("closed_ms", "closed_by", "closed_name", "look", "tags"),
 )
 
 
@@ -101,8 +116,36 @@ def decide(
     """
     check_answer(verdict, also)
     with desk.changing(who) as hand:
-        case, undoable = _decided(hand, number, verdict, tag, event)
+        case, undoable = _decided(desk, hand, number, verdict, tag, event)
         return _kept(hand, "decide", [case], Body([undoable], verdict, also.reason.strip(), also), desk.undo_ms)
+
+
+def run_macro(desk: CaseService, who: Who, number: int, name: str, *, tag: str = "") -> CaseAction:
+    """Do what a macro of the settings says: its note and tags, and its answer, escalation or snooze, all or nothing.
+
+    `undo` is 0 where nothing can be undone. Raises: as `decide`; UsageError where there is no such macro.
+    """
+    macro = desk.settings.macros.get(name)
+    if macro is None:
+        hint = nearest(name, desk.settings.macros)
+        raise UsageError(f"there is no macro {name[:100]!r} under cases in shroff.yaml. {hint}".rstrip())
+    with desk.changing(who) as hand:
+        case = hand.open_case(number, tag)
+        more: dict[str, Any] = {"tags": words_of([*case.tags.split(), *macro.get("tags", ())])}
+        hand.happened(number, "macro", name)
+        hand.change.people.audit(Act(who, "case.macro", f"case {number}", None, {"macro": name}), hand.now_ms)
+        if "note" in macro:
+            hand.happened(number, "note", macro["note"])
+        if "verdict" in macro:
+            case, undoable = _decided(desk, hand, number, macro["verdict"], tag, "", more)
+            return _kept(hand, "decide", [case], Body([undoable], macro["verdict"]), desk.undo_ms)
+        if "snooze" in macro:
+            case, undoable = _snoozed(hand, number, hand.now_ms + parse_duration(macro["snooze"]), tag, more)
+            return _kept(hand, "snooze", [case], Body([undoable]))
+        if "escalate" in macro:
+            more |= {**FREED, "state": ESCALATED, "snoozed_ms": None}
+        what = ("escalated", macro["escalate"]) if "escalate" in macro else ("tagged", case.tags.strip())
+        return CaseAction([hand.put(case, *what, **more)], 0, hand.now_ms)
 
 
 def answer_event(
@@ -162,7 +205,7 @@ def _one_of(
     """The act applied to each case of a bulk change. Raises: UsageError where that cannot be done with any."""
     if action == "decide":
         check_answer(verdict, SideEffects(reason))
-        return lambda number, tag: _decided(hand, number, verdict, tag, "")
+        return lambda number, tag: _decided(desk, hand, number, verdict, tag, "")
     if action == "snooze":
         _check_until(until_ms, hand.now_ms)
         return lambda number, tag: _snoozed(hand, number, until_ms, tag)
@@ -223,17 +266,30 @@ def _check_until(until_ms: int, now_ms: int) -> None:
         raise UsageError("a case is snoozed until a moment within the next 90 days.")
 
 
-def _decided(hand: CaseTransaction, number: int, verdict: str, tag: str, event: str) -> tuple[Case, Undoable]:
+def _decided(
+    desk: CaseService,
+    hand: CaseTransaction,
+    number: int,
+    verdict: str,
+    tag: str,
+    event: str,
+    more: Mapping[str, Any] = NOTHING,
+) -> tuple[Case, Undoable]:
     case = hand.open_case(number, tag)
     alerts = hand.change.alerts(number, ALL)
     answers = _asked(case, alerts, tag, event)
     by: dict[str, Any] = {"verdict": verdict, "decided_ms": hand.now_ms, "decided_by": hand.who.id}
     now = {alert.place: replace(alert, **by) for alert in answers}
-    hand.change.put_alerts(list(now.values()))
     alerts = [now.get(alert.place, alert) for alert in alerts]
     counted = recounted(case, alerts)
-    changes: dict[str, Any] = {"stake": counted.stake, "due_ms": counted.due_ms}
+    changes: dict[str, Any] = {**more, "stake": counted.stake, "due_ms": counted.due_ms}
     if not unanswered(alerts):
+        checks = desk.settings.checklist(case.entity, case.checks)  # before anything is written: others go on
+        if lacking := [check.item for check in checks if check.required and not check.done]:
+            raise UsageError(
+                f"case {number} closes once its checklist is done; tick {', '.join(lacking)} first: "
+                f"shroff cases check {number} {lacking[0]}"
+            )
         changes |= {
             **FREED,
             "state": CLOSED,
@@ -244,6 +300,7 @@ def _decided(hand: CaseTransaction, number: int, verdict: str, tag: str, event: 
             "closed_name": hand.who.shown_name,
             "look": _LOOKED.get(case.look, case.look),
         }
+    hand.change.put_alerts(list(now.values()))
     decided = hand.put(case, "decided", f"{verdict}: {event}" if event else verdict, **changes)
     return decided, _undoable(case, decided, list(now))
 
@@ -271,9 +328,11 @@ def _whole(alerts: Sequence[Alert]) -> str:
     return next(verdict for verdict in ("fraud", "unclear", "genuine") if verdict in said)
 
 
-def _snoozed(hand: CaseTransaction, number: int, until_ms: int, tag: str) -> tuple[Case, Undoable]:
+def _snoozed(
+    hand: CaseTransaction, number: int, until_ms: int, tag: str, more: Mapping[str, Any] = NOTHING
+) -> tuple[Case, Undoable]:
     case = hand.open_case(number, tag)
-    now = hand.put(case, "snoozed", **{**FREED, "state": SNOOZED, "snoozed_ms": until_ms})
+    now = hand.put(case, "snoozed", **{**FREED, **more, "state": SNOOZED, "snoozed_ms": until_ms})
     return now, _undoable(case, now)
 
 

@@ -23,7 +23,19 @@ FREE: Final = "free"
 SOON_MS: Final = 3_600_000  # what is due within it goes before all else in the order `urgent`
 TEXT_MAX: Final = 200
 LARGEST: Final = 2**62  # that databases hold as a whole number, with room to spare
-KEYS: Final = ("state", "entity", "key", "assignee", "rule", "min_stake", "due_within", "text", "customer", "order")
+KEYS: Final = (
+    "state",
+    "entity",
+    "key",
+    "assignee",
+    "rule",
+    "min_stake",
+    "due_within",
+    "text",
+    "customer",
+    "tag",
+    "order",
+)
 BUILT_IN: Final[Mapping[str, str]] = {
     "Open": "",
     "Mine": "assignee=me",
@@ -52,6 +64,7 @@ def wanted_of(query: Mapping[str, str], who: Who, now_ms: int, money_places: int
         stake_from=_money(given["min_stake"], money_places),
         due_before_ms=now_ms + min(named_duration("due_within", within), LARGEST // 2) if within else None,
         text=given["text"],
+        tag=given["tag"],
         customer=_one_of(given["customer"], VERDICTS, "customer") if given["customer"] else "",
         soon_ms=now_ms + SOON_MS if query.get("order") == "urgent" else 0,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -228,6 +229,16 @@ class CaseReader:
             found[str(who)] = replace(found.get(str(who), Closer(str(name), 0, 0, 0)), answered=int(answered))
         return sorted(found.values(), key=lambda person: (-person.closed, -person.answered, person.name))
 
+    def tagged(self, start_ms: int | None = None) -> Counter[tuple[str, str]]:
+        """Number of cases by tag and verdict: of the open ones, or of those that were closed since a moment."""
+        table, found = self._tables.cases, Counter[tuple[str, str]]()
+        is_meant = table.c.state.in_(UNCLOSED) if start_ms is None else table.c.closed_ms >= start_ms
+        asked = select(table.c.tags, table.c.verdict, func.count()).where(table.c.tags != "", is_meant)
+        for tags, verdict, count in _rows(self._connection, asked.group_by(table.c.tags, table.c.verdict)):
+            for tag in tags.split():
+                found[tag, verdict] += count
+        return found
+
     def worked_ms(self, start_ms: int, end_ms: int, lock_ms: int) -> int:
         """The time from claim to decision of cases decided in [start, end), at most that of a lock for each."""
         table, claimed, worked_ms = self._tables.case_history, dict[tuple[int, str], int](), 0
@@ -285,6 +296,8 @@ def _conditions(tables: CaseTables, wanted: CaseFilter) -> Iterator[ColumnElemen
     for column, value in ((table.c.entity, wanted.entity), (table.c.customer, wanted.customer)):
         if value:
             yield column == value
+    if wanted.tag:
+        yield _holds(table.c.tags, f" {wanted.tag} ")
     if wanted.key:
         yield table.c.key_ == wanted.key
     if wanted.assignees:

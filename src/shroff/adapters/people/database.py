@@ -24,7 +24,7 @@ from shroff.adapters.databases.sqlite_file import begin_between, check_unchanged
 from shroff.errors import LogBusyError, ReadOnlyError, ShroffError, StorageError, TransientError, UsageError
 from shroff.people.sql import SchemaPart, scripted, version
 
-VERSION: Final = 1  # of the tables: the number of the last script
+VERSION: Final = 2  # of the tables: the number of the last script
 # What keeps the record from being changed by mistake.
 _GUARDS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
     {

@@ -17,6 +17,7 @@ from shroff.events.event import TimeText, time_text
 from shroff.language.values import show_decimal
 from shroff.operations.declaration import OperationAnswer
 from shroff.project.lists import ListChange
+from shroff.project.settings.casework import CaseCheck
 from shroff.runtime.texts import cut, many, table
 
 if TYPE_CHECKING:
@@ -76,6 +77,8 @@ class CaseBase(OperationAnswer, dict=True):
     second_look: bool
     disagreement: bool
     first_verdict: Verdict | None
+    tags: list[str]
+    checks: list[CaseCheck]
 
     def etag(self) -> str:
         return self.tag
@@ -83,7 +86,10 @@ class CaseBase(OperationAnswer, dict=True):
     def text(self) -> str:
         stake = "" if self.stake is None else f", {self.stake} at stake"
         verdict = f" as {self.verdict}" if self.verdict else ""
-        return f"Case {self.id}, {self.state}{verdict}: {self.entity} {self.key}{stake}, due {self.due}."
+        tags = f" Tags: {', '.join(self.tags)}." if self.tags else ""
+        left = [check.item for check in self.checks if not check.done]
+        checks = f" To check: {', '.join(left)}." if left else ""
+        return f"Case {self.id}, {self.state}{verdict}: {self.entity} {self.key}{stake}, due {self.due}.{tags}{checks}"
 
     def hints(self) -> Sequence[str]:
         return [f"shroff cases show {self.id}"]
@@ -340,6 +346,8 @@ def fields_of(desk: CaseService, case: StoredCase) -> dict[str, Any]:
         "second_look": case.look == SECOND,
         "disagreement": case.look == DISPUTED,
         "first_verdict": case.first_verdict or None,
+        "tags": case.tags.split(),
+        "checks": desk.settings.checklist(case.entity, case.checks),
     }
 
 

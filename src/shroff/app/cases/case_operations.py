@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from shroff.cases.desk import CaseService
     from shroff.people.access import Who
     from shroff.project.definitions import Definitions
+    from shroff.project.lists import ListChange
 
 PAGE_MAX: Final = 500  # cases of one page over HTTP
 BODY_BYTES_MAX: Final = 64 * 1024
@@ -93,6 +94,7 @@ class CaseQuery(OperationRequest[Outcome_co]):
         due_within: Due within this time from now, such as 1h.
         text: Part of the key, the top reason or the id of an event.
         customer: The customer's answer: fraud, genuine or unclear.
+        tag: Cases with this tag.
         order: One of due, urgent, stake, score, newest. Default: due, the earliest due time first. urgent: due within
             an hour, then denied by the customer, then by stake times score.
         filter: A filter as in the queue's URL: state=open&min_stake=1000.
@@ -107,6 +109,7 @@ class CaseQuery(OperationRequest[Outcome_co]):
     due_within: InQuery = ""
     text: InQuery = ""
     customer: InQuery = ""
+    tag: InQuery = ""
     order: InQuery = ""
     filter: Annotated[str, Param(is_local=True)] = ""
 
@@ -350,15 +353,23 @@ def decide_case(desk: CaseService, project: Project, who: Who, request: DecideCa
         desk, who, request.number, request.verdict, tag=request.tag, event=request.event, also=also
     )
     changes = side_effects.written(project, desk, acted, also)
+    answer = decided(desk, project, acted, changes)
+    if also.refund and not project.cases.are_carried_out:
+        answer.__dict__["refund"] = money(desk, also.refund)
+    return answer
+
+
+def decided(
+    desk: CaseService, project: Project, acted: dispositions.CaseAction, changes: list[ListChange]
+) -> CaseDecided:
+    """What was decided; without a service its labels are written now."""
     answer = CaseDecided(case=case_of(desk, acted.cases[0]), lists=changes)
     if project.cases.are_carried_out:
         answer.undo, answer.undo_until = acted.undo, time_text(acted.until_ms)
-    else:
-        project.cases.carry_out_now(desk, acted)
-        with suppress(LogBusyError), project.log.writing() as (writer, log):  # another writer does it anyhow
-            project.inboxes.brief(writer, log).serve()
-        if also.refund:
-            answer.__dict__["refund"] = money(desk, also.refund)
+        return answer
+    project.cases.carry_out_now(desk, acted)
+    with suppress(LogBusyError), project.log.writing() as (writer, log):  # another writer does it anyhow
+        project.inboxes.brief(writer, log).serve()
     return answer
 
 

@@ -5,12 +5,24 @@ None of it decides anything: like what says where things are, it is in no versio
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Final
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from shroff.language.keys import DURATION, NAME, PERCENT, Many, choice, mapping_shape, own_names
+from shroff.language.keys import (
+    ANY,
+    DURATION,
+    NAME,
+    PERCENT,
+    SWITCH,
+    Many,
+    One,
+    Required,
+    choice,
+    mapping_shape,
+    own_names,
+)
 from shroff.language.shapes import load_shape
 from shroff.language.values import DAY_MS
 from shroff.language.yaml import text as yamltext
@@ -24,6 +36,8 @@ NAME_OF: Final = "cases"
 RAISING: Final = ("challenge", "review", "decline")
 LOCK_MS: Final = 15 * 60_000
 SECOND_LOOK: Final = 0.05
+NEXT: Final = ("verdict", "escalate", "snooze")  # what a macro may do with a case
+TAG: Final = One("a tag", "^[a-z0-9][a-z0-9_.:-]{0,39}$")
 CASES: Final = mapping_shape(
     """case settings
 
@@ -45,6 +59,10 @@ CASES: Final = mapping_shape(
         check).
         Default: 5%
         Example: 10%
+    checklists: What is to be done before a case is closed, by its entity.
+        Example: { card: { called: { text: Customer called, required: true } } }
+    macros: Named answers, each done by one button.
+        Example: { stolen: { verdict: fraud, note: Reported stolen., tags: [stolen] } }
     evidence: Fields of the evidence on disputes, where their names do not say what they are.
         Example: { device: fp, address: drop_off }
     """,
@@ -54,6 +72,42 @@ CASES: Final = mapping_shape(
     within=DURATION,
     lock=DURATION,
     second_look=PERCENT,
+    checklists=own_names(
+        "entities with a checklist",
+        own_names(
+            "items of a checklist",
+            mapping_shape(
+                """an item of a checklist
+
+                text: What the analyst ticks.
+                required: A case closes only once this is ticked.
+                    Default: false
+                """,
+                text=Required(ANY),
+                required=SWITCH,
+            ),
+        ),
+    ),
+    macros=own_names(
+        "macros",
+        mapping_shape(
+            """a macro: one of verdict, escalate and snooze, or none of them
+
+            verdict: The answer.
+            escalate: The reason with which the case is escalated.
+            snooze: How long the case is snoozed.
+                Example: 1d
+            note: A note to add.
+            tags: Tags to add.
+                Example: [stolen]
+            """,
+            verdict=choice("fraud", "genuine", "unclear"),
+            escalate=ANY,
+            snooze=DURATION,
+            note=ANY,
+            tags=Many("tags", TAG),
+        ),
+    ),
     evidence=mapping_shape(
         """fields of evidence
 
@@ -72,6 +126,15 @@ CASES: Final = mapping_shape(
 )
 
 
+class CaseCheck(FrozenStruct):
+    """An item of the checklist of a case, and whether it is ticked."""
+
+    item: str
+    text: str
+    required: bool
+    done: bool
+
+
 class CaseSettings(FrozenStruct):
     """The key `cases`; durations in milliseconds.
 
@@ -85,6 +148,15 @@ class CaseSettings(FrozenStruct):
     lock_ms: int = LOCK_MS
     second_look: float = SECOND_LOOK
     evidence: Mapping[str, str] = msgspec.field(default_factory=dict)
+    checklists: Mapping[str, Mapping[str, Mapping[str, str]]] = msgspec.field(default_factory=dict)
+    macros: Mapping[str, Mapping[str, Any]] = msgspec.field(default_factory=dict)
+
+    def checklist(self, kind: str, ticked: str) -> Sequence[CaseCheck]:
+        """The checklist of a kind of case, of which these words are ticked; empty for a kind that has none."""
+        return [
+            CaseCheck(item, check["text"], check.get("required") == "true", item in ticked.split())
+            for item, check in self.checklists.get(kind, {}).items()
+        ]
 
 
 def load_case_settings(
@@ -111,6 +183,11 @@ def _mistakes(found: CaseSettings, events: Events) -> list[str]:
             continue
         if not any(field.name == name and field.type.kind == "time" for field in type_.fields):
             words.append(f"cases: {event} has no field {name!r} of type time.")
+    words += [
+        f"cases: a macro has one of {', '.join(NEXT)}, and {name} has more."
+        for name, macro in found.macros.items()
+        if len(macro.keys() & {*NEXT}) > 1
+    ]
     known = {field.name for type_ in events.types.values() for field in type_.fields}
     words += [f"cases: no event type has a field {name!r}." for name in {*found.evidence.values()} - known]
     return words

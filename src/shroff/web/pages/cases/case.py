@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from starlette.responses import Response
 
+from shroff.app.cases.case_answers import Case as ShownCase
 from shroff.app.cases.case_operations import (
     Answer,
     AssignCase,
@@ -27,8 +28,9 @@ from shroff.app.cases.case_silences import (
     pending_silences,
     silences_of,
 )
+from shroff.app.cases.work_operations import CheckCase, RunMacro, TagCase
 from shroff.app.rules.link_operations import linked_entity
-from shroff.cases.case import CLOSED
+from shroff.cases.case import CLOSED, SNOOZED
 from shroff.cases.case_queries import refunded_by
 from shroff.cases.desk import CaseChangedError
 from shroff.cases.files import TYPES
@@ -95,6 +97,8 @@ async def _page(
         refunded=amount(service.cases, refunded_by(found.detail.history) or None),
         snoozes=SNOOZES,
         silences=SILENCES,
+        checks=service.cases.settings.checklist(found.line.case.entity, found.line.case.checks),
+        macros=service.cases.settings.macros,
         rules=await service.in_thread(_rules, service, found),
         kinds=",".join(TYPES),
         api=f"{API}/cases/{number}",
@@ -148,22 +152,20 @@ async def decide(service: Service, request: Request) -> Response:
     form = await request.form()
     where = where_from(form)
     try:
-        lists = await service.in_thread(also_from, service, request, form)
-    except UsageError as error:
-        return await _page(service, request, where, mistake=str(error))
-    asked = DecideCase(
-        number=number_of(request),
-        tag=form["tag"],
-        verdict=cast("Answer", form["verdict"]),
-        event=form["event"],
-        reason=form["reason"],
-        lists=lists,
-        refund=form["refund"],
-    )
-    try:
+        asked = DecideCase(
+            number=number_of(request),
+            tag=form["tag"],
+            verdict=cast("Answer", form["verdict"]),
+            event=form["event"],
+            reason=form["reason"],
+            lists=await service.in_thread(also_from, service, request, form),
+            refund=form["refund"],
+        )
         case = (await service.run(request, asked)).case
     except CaseChangedError as error:
         return await _page(service, request, where, error.case)
+    except UsageError as error:
+        return await _page(service, request, where, mistake=str(error))
     return see_other(where.queue if case.state == CLOSED else where.case(case.id))
 
 
@@ -176,6 +178,9 @@ ACTS: Final[Acts] = {  # by the end of their addresses
     "reopen": ReopenCase,
     "note": NoteCase,
     "snooze": SnoozeCase,
+    "tags": TagCase,
+    "check": CheckCase,
+    "macro": RunMacro,
 }
 SILENCING: Final[Acts] = {  # a rule for whom the case is about: silent for a while, or again not
     "silence": SilenceOfCase,
@@ -201,10 +206,13 @@ async def change(service: Service, request: Request) -> Response:
     """
     where = where_from(await request.form())
     try:
-        await _run(service, request, ACTS)
+        found = await _run(service, request, ACTS)
     except CaseChangedError as error:
         return await _page(service, request, where, error.case)
-    return see_other(where.queue if request.path.endswith("/snooze") else where.case(number_of(request)))
+    except UsageError as error:
+        return await _page(service, request, where, mistake=str(error))
+    is_done = not isinstance(found, ShownCase) and found.case.state in {CLOSED, SNOOZED}
+    return see_other(where.queue if is_done else where.case(number_of(request)))
 
 
 async def silence(service: Service, request: Request) -> Response:

@@ -115,6 +115,8 @@ def _seen(service: Service, signed_in: SignedIn, where: Where, cursor: Cursor | 
     totals = case_queries.totals(desk, who, wanted)
     alerts = newest_alerts(desk, listed.cases)
     asked, tops = asked_in(service.notices, alerts, desk.now_ms()), tops_of(service, alerts)
+    with desk.store.look() as look:
+        tags = sorted({tag for tag, _ in look.tagged()} | ({query["tag"]} if "tag" in query else set()))
     histories = case_queries.histories(desk, who, [case.number for case in listed.cases if case.state == ESCALATED])
     lines = [
         line_of(desk, who, case, asked.get(case.number), tops.get(case.number), histories.get(case.number, ()))
@@ -134,6 +136,7 @@ def _seen(service: Service, signed_in: SignedIn, where: Where, cursor: Cursor | 
         "count": totals.count,
         "late": 0 if where.filter else case_queries.count(desk, who, replace(wanted, due_before_ms=desk.now_ms())),
         "stake": amount(desk, totals.stake),
+        "tags": tags,
         "views": case_queries.views(desk, who),
         "capacity": case_queries.capacity(desk, who),
         "toast": toast(desk, who),

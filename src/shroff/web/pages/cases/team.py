@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from starlette.responses import Response
 
 from shroff.cases import case_queries
-from shroff.cases.case import ESCALATED, SNOOZED, CaseFilter, Totals
+from shroff.cases.case import ESCALATED, SNOOZED, VERDICTS, CaseFilter, Totals
 from shroff.cases.filters import QUEUE
 from shroff.language.values import DAY_MS
 from shroff.people.access import Right
@@ -54,7 +54,10 @@ def _found(service: Service, who: Who, days: int) -> dict[str, object]:
         waiting.append((says, more.count, amount(desk, more.stake)))
         before = upto
     first = case_queries.listed(desk, who, CaseFilter(states=QUEUE), limit=1).cases
+    with desk.store.look() as look:
+        tagged = look.tagged(start_ms)
     return {
+        "tags": [(tag, [tagged[tag, verdict] for verdict in VERDICTS]) for tag in sorted({tag for tag, _ in tagged})],
         "closers": case_queries.team(desk, who, start_ms),
         "day": case_queries.capacity(desk, who),
         "zone": desk.zone,

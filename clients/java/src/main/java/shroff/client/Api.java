@@ -90,7 +90,7 @@ public class Api extends Transport {
 
     /**
      * List the cases that match a filter (the queue), those due first at the top. Options: state, entity, key,
-     * assignee, rule, min_stake, due_within, text, customer, order, limit, cursor.
+     * assignee, rule, min_stake, due_within, text, customer, tag, order, limit, cursor.
      */
     public Types.CaseList getCases(Map<String, String> options) {
         return call("GET", "/api/v1/cases", options, null, new TypeReference<Types.CaseList>() {});
@@ -103,7 +103,7 @@ public class Api extends Transport {
 
     /**
      * Claim the case that is due first, of those that match a filter and are free or already yours. Options:
-     * state, entity, key, assignee, rule, min_stake, due_within, text, customer, order.
+     * state, entity, key, assignee, rule, min_stake, due_within, text, customer, tag, order.
      */
     public Types.CaseClaimed postCasesClaimNext(Map<String, String> options) {
         return call("POST", "/api/v1/cases/claim-next", options, null, new TypeReference<Types.CaseClaimed>() {});
@@ -132,6 +132,11 @@ public class Api extends Transport {
         return call("POST", "/api/v1/cases/" + part(id) + "/assign", options, body, new TypeReference<Types.Case>() {});
     }
 
+    /** Tick an item of a case's checklist, or open it again. Options: If-Match. */
+    public Types.Case postCasesIdCheck(String id, Types.CaseChecked body, Map<String, String> options) {
+        return call("POST", "/api/v1/cases/" + part(id) + "/check", options, body, new TypeReference<Types.Case>() {});
+    }
+
     /** Claim a case; it is locked for you until the lock expires. Options: If-Match. */
     public Types.Case postCasesIdClaim(String id, Map<String, String> options) {
         return call("POST", "/api/v1/cases/" + part(id) + "/claim", options, null, new TypeReference<Types.Case>() {});
@@ -156,6 +161,11 @@ public class Api extends Transport {
     /** Escalate a case, to a user or to anybody else. Options: If-Match. */
     public Types.Case postCasesIdEscalate(String id, Types.CaseEscalation body, Map<String, String> options) {
         return call("POST", "/api/v1/cases/" + part(id) + "/escalate", options, body, new TypeReference<Types.Case>() {});
+    }
+
+    /** Run a macro: its note, its tags, and its answer, escalation or snooze in one step. Options: If-Match. */
+    public Types.CaseDecided postCasesIdMacro(String id, Types.CaseMacro body, Map<String, String> options) {
+        return call("POST", "/api/v1/cases/" + part(id) + "/macro", options, body, new TypeReference<Types.CaseDecided>() {});
     }
 
     /** Add a note to a case. */
@@ -184,6 +194,11 @@ public class Api extends Transport {
     /** Snooze a case until a time. Options: If-Match. */
     public Types.CaseActed postCasesIdSnooze(String id, Types.CaseSnooze body, Map<String, String> options) {
         return call("POST", "/api/v1/cases/" + part(id) + "/snooze", options, body, new TypeReference<Types.CaseActed>() {});
+    }
+
+    /** Set the tags of a case, open or closed. Options: If-Match. */
+    public Types.Case postCasesIdTags(String id, Types.CaseTags body, Map<String, String> options) {
+        return call("POST", "/api/v1/cases/" + part(id) + "/tags", options, body, new TypeReference<Types.Case>() {});
     }
 
     /** Undo a recent action, by its number. */

@@ -209,6 +209,8 @@ public interface Types {
             @JsonProperty("second_look") Boolean secondLook,
             @JsonProperty("disagreement") Boolean disagreement,
             @JsonProperty("first_verdict") String firstVerdict,
+            @JsonProperty("tags") List<String> tags,
+            @JsonProperty("checks") List<CaseCheck> checks,
             @JsonProperty("alerts") Long alerts) {}
 
     /** A case that was decided or snoozed, and the number that undoes it. */
@@ -240,6 +242,20 @@ public interface Types {
     @JsonInclude(JsonInclude.Include.NON_NULL)
     record CaseAssignment(
             @JsonProperty("to") String to) {}
+
+    /** An item of the checklist of a case, and whether it is ticked. */
+    @JsonInclude(JsonInclude.Include.NON_NULL)
+    record CaseCheck(
+            @JsonProperty("item") String item,
+            @JsonProperty("text") String text,
+            @JsonProperty("required") Boolean required,
+            @JsonProperty("done") Boolean done) {}
+
+    /** An item of the case's checklist. */
+    @JsonInclude(JsonInclude.Include.NON_NULL)
+    record CaseChecked(
+            @JsonProperty("item") String item,
+            @JsonProperty("clear") Boolean clear) {}
 
     /** The claimed case, or null if there is none. */
     @JsonInclude(JsonInclude.Include.NON_NULL)
@@ -305,6 +321,11 @@ public interface Types {
             @JsonProperty("note") String note,
             @JsonProperty("expires_at") String expiresAt) {}
 
+    /** A macro to run on a case. */
+    @JsonInclude(JsonInclude.Include.NON_NULL)
+    record CaseMacro(
+            @JsonProperty("macro") String macro) {}
+
     /** A question to a customer about an event of a case. */
     @JsonInclude(JsonInclude.Include.NON_NULL)
     record CaseQuestion(
@@ -345,6 +366,8 @@ public interface Types {
             @JsonProperty("second_look") Boolean secondLook,
             @JsonProperty("disagreement") Boolean disagreement,
             @JsonProperty("first_verdict") String firstVerdict,
+            @JsonProperty("tags") List<String> tags,
+            @JsonProperty("checks") List<CaseCheck> checks,
             @JsonProperty("alerts") Long alerts,
             @JsonProperty("in_force") Boolean inForce,
             @JsonProperty("why_not") String whyNot) {}
@@ -359,6 +382,11 @@ public interface Types {
     record CaseTag(
             @JsonProperty("id") Long id,
             @JsonProperty("tag") String tag) {}
+
+    /** The tags of a case. */
+    @JsonInclude(JsonInclude.Include.NON_NULL)
+    record CaseTags(
+            @JsonProperty("tags") String tags) {}
 
     /** A text: a note, or the reason of an action. */
     @JsonInclude(JsonInclude.Include.NON_NULL)
@@ -425,6 +453,8 @@ public interface Types {
             @JsonProperty("second_look") Boolean secondLook,
             @JsonProperty("disagreement") Boolean disagreement,
             @JsonProperty("first_verdict") String firstVerdict,
+            @JsonProperty("tags") List<String> tags,
+            @JsonProperty("checks") List<CaseCheck> checks,
             @JsonProperty("alerts") List<CaseAlert> alerts,
             @JsonProperty("alert_count") Long alertCount,
             @JsonProperty("refunded") Money refunded,

@@ -1,0 +1,102 @@
+"""What goes with a case: tags, the checklist of its kind, and macros that do several things in one step."""
+
+from __future__ import annotations
+
+import pytest
+
+from shroff.cases import case_actions, case_queries, dispositions, filters
+from shroff.cases.case import CLOSED, ESCALATED, OPEN, SNOOZED
+from shroff.cases.desk import CaseChangedError
+from shroff.cases.timers import carry_out
+from shroff.errors import UsageError
+from tests.support.cased import ANN, BEN, NoticeServices, alert, services
+from tests.support.log_rows import NOW_MS
+
+CHECKS = {"card": {"called": {"text": "Customer called", "required": "true"}, "map": {"text": "Place looked at"}}}
+MACROS = {
+    "stolen": {"verdict": "fraud", "note": "Reported stolen.", "tags": ("stolen",)},
+    "wait": {"snooze": "1d", "tags": ("asked",)},
+    "hard": {"escalate": "A ring?"},
+    "mark": {"tags": ("mule",)},
+}
+
+
+def found(at: NoticeServices, **query: str) -> list[int]:
+    wanted = filters.wanted_of(query, ANN, at.now_ms, 2)
+    return [case.number for case in case_queries.listed(at.desk, ANN, wanted).cases]
+
+
+def test_a_case_is_found_and_counted_by_its_tags(tmp_path):
+    with services(tmp_path) as at:
+        at.raised(alert(1, "a"), alert(2, "b"), alert(3, "c"))
+        case_actions.tag(at.desk, ANN, 1, "Stolen, mule stolen")
+        seen = case_actions.tag(at.desk, BEN, 2, "stolen_goods")
+        dispositions.decide(at.desk, ANN, 1, "fraud")
+
+        assert (found(at, tag="stolen"), found(at, tag="stolen", state="all"), found(at, tag="stolen_goods")) == (
+            [],
+            [1],
+            [2],
+        )
+        with at.desk.store.look() as look:
+            assert look.tagged() == {("stolen_goods", ""): 1}
+            assert look.tagged(NOW_MS) == {("stolen", "fraud"): 1, ("mule", "fraud"): 1}
+            assert look.tagged(NOW_MS + 1) == {}
+        assert case_actions.tag(at.desk, ANN, 1, "").tags == ""  # a closed case takes tags, too
+        case_actions.tag(at.desk, ANN, 2, "other", seen.tag)
+        with pytest.raises(CaseChangedError, match="Ann changed case 2"):
+            case_actions.tag(at.desk, BEN, 2, "mine", seen.tag)
+        for wrong in ("a/b", "x" * 41, " ".join(map(str, range(21)))):
+            with pytest.raises(UsageError, match=r"is not a tag|at most 20"):
+                case_actions.tag(at.desk, ANN, 2, wrong)
+        assert at.acts().count("case.tag") == 4
+
+
+def test_a_case_closes_once_what_its_checklist_requires_is_ticked(tmp_path):
+    with services(tmp_path, checklists=CHECKS) as at:
+        at.raised(alert(1), alert(2, entity="device"))
+        with pytest.raises(UsageError, match="tick called first: shroff cases check 1 called"):
+            dispositions.decide(at.desk, ANN, 1, "fraud")
+        done, failed = dispositions.bulk(at.desk, ANN, {1: "", 2: ""}, "decide", verdict="genuine")
+
+        assert [failure.case for failure in failed] == [1]
+        assert done is not None
+        assert [case.number for case in done.cases] == [2]
+        with pytest.raises(UsageError, match=r"'cal' is not on the checklist of case 1. Did you mean called\?"):
+            case_actions.check(at.desk, ANN, 1, "cal")
+        case_actions.check(at.desk, ANN, 1, "called")
+        case_actions.check(at.desk, BEN, 1, "map")
+        assert case_actions.check(at.desk, BEN, 1, "map", is_open=True).checks == " called "
+        assert dispositions.decide(at.desk, ANN, 1, "fraud").cases[0].state == CLOSED
+    with services(tmp_path, checklists=CHECKS) as at:  # nothing of it was in memory alone
+        assert at.case().checks == " called "
+        assert [(row.what, row.words) for row in case_queries.detail(at.desk, ANN, 1).history][:3] == [
+            ("checked", "Customer called"),
+            ("checked", "Place looked at"),
+            ("unchecked", "Place looked at"),
+        ]
+
+
+def test_a_macro_does_all_of_it_or_nothing_and_is_undone_whole(tmp_path):
+    with services(tmp_path, checklists=CHECKS, macros=MACROS) as at:
+        at.raised(alert(1), alert(2, "b", entity="device"), alert(3, "c", entity="device"))
+        with pytest.raises(UsageError, match="tick called first"):
+            dispositions.run_macro(at.desk, ANN, 1, "stolen")
+        assert (at.case().tags, case_queries.detail(at.desk, ANN, 1).history) == ("", [])
+        done = dispositions.run_macro(at.desk, ANN, 2, "stolen")
+        assert (done.cases[0].verdict, done.cases[0].tags) == ("fraud", " stolen ")
+        dispositions.undo(at.desk, ANN, done.undo)
+        assert (at.case(2).state, at.case(2).tags) == (OPEN, "")
+        dispositions.run_macro(at.desk, ANN, 2, "stolen")
+        at.now_ms = done.until_ms
+        carry_out(at.desk)
+
+        assert [label[:2] for label in at.labels()] == [("payment/p-2", "fraud")]
+        assert [row.what for row in case_queries.detail(at.desk, ANN, 2).history][-3:] == ["macro", "note", "decided"]
+        assert dispositions.run_macro(at.desk, ANN, 3, "mark").cases[0].tags == " mule "
+        assert dispositions.run_macro(at.desk, ANN, 3, "hard").cases[0].state == ESCALATED
+        waiting = dispositions.run_macro(at.desk, ANN, 3, "wait").cases[0]
+        assert (waiting.state, waiting.tags, waiting.snoozed_ms) == (SNOOZED, " mule asked ", at.now_ms + 86_400_000)
+        with pytest.raises(UsageError, match=r"there is no macro 'stole'.*Did you mean stolen\?"):
+            dispositions.run_macro(at.desk, ANN, 1, "stole")
+        assert at.acts().count("case.macro") == 5
