@@ -72,14 +72,89 @@ _alert_parts: Final = attrgetter(*Alert.__struct_fields__)
 
 
 @dataclass
-class CaseReader:
+class CaseFigures:
+    """Figures of cases and of those who work on them, on one connection."""
+
+    _connection: Connection
+    _tables: CaseTables
+
+    def done_since(self, start_ms: int, who: str = "") -> CaseActivity:
+        """Decisions and closed cases since a moment, by the clock, and opened cases, by the time of events.
+
+        What was closed by labels from elsewhere does not count. Where somebody is named, what they decided and closed.
+        """
+        cases, alerts = self._tables.cases, self._tables.case_alerts
+
+        def count(column: ColumnElement[Any], *more: ColumnElement[bool]) -> int:
+            return int(_rows(self._connection, select(func.count()).where(column >= start_ms, *more))[0][0])
+
+        closed_by, decided_by = cases.c.closed_by, alerts.c.decided_by
+        closed = count(cases.c.closed_ms, closed_by == who if who else closed_by != "")
+        answered = count(alerts.c.decided_ms, *([decided_by == who] if who else []))
+        return CaseActivity(answered, closed, count(cases.c.opened_ms))
+
+    def closers(self, start_ms: int) -> Sequence[Closer]:
+        """Cases that each person closed, and answered in, since a moment; most closed first."""
+        table, closed = self._tables.cases, func.count()
+        is_look = table.c.look_ == DONE
+        looks = func.sum(case_when((is_look, 1), else_=0))
+        agreed = func.sum(case_when((and_(is_look, table.c.verdict == table.c.first_verdict), 1), else_=0))
+        of_people = and_(table.c.state == CLOSED, table.c.closed_ms >= start_ms, table.c.closed_by != "")
+        asked = select(table.c.closed_by, func.max(table.c.closed_name), closed, looks, agreed).where(of_people)
+        found = {
+            str(who): Closer(str(name), *map(int, counts))
+            for who, name, *counts in _rows(self._connection, asked.group_by(table.c.closed_by))
+        }
+        for who, name, answered in _answered(self._connection, self._tables.case_history, start_ms):
+            found[str(who)] = replace(found.get(str(who), Closer(str(name), 0, 0, 0)), answered=int(answered))
+        return sorted(found.values(), key=lambda person: (-person.closed, -person.answered, person.name))
+
+    def tagged(self, start_ms: int | None = None) -> Counter[tuple[str, str]]:
+        """Number of cases by tag and verdict: of the open ones, or of those that were closed since a moment."""
+        table, found = self._tables.cases, Counter[tuple[str, str]]()
+        is_meant = table.c.state.in_(UNCLOSED) if start_ms is None else table.c.closed_ms >= start_ms
+        asked = select(table.c.tags, table.c.verdict, func.count()).where(table.c.tags != "", is_meant)
+        for tags, verdict, count in _rows(self._connection, asked.group_by(table.c.tags, table.c.verdict)):
+            for tag in tags.split():
+                found[tag, verdict] += count
+        return found
+
+    def worked_ms(self, start_ms: int, end_ms: int, lock_ms: int) -> int:
+        """The time from claim to decision of cases decided in [start, end), at most that of a lock for each."""
+        table, claimed, worked_ms = self._tables.case_history, dict[tuple[int, str], int](), 0
+        asked = select(table.c.case_, table.c.who, table.c.what, table.c.at_ms).order_by(table.c.number)
+        is_near = table.c.at_ms.between(start_ms - lock_ms - DAY_MS, end_ms - 1)  # a case claimed before counts, too
+        is_meant = and_(table.c.what.in_(("claimed", "decided")), is_near, table.c.who != "")
+        for case, who, what, at_ms in _rows(self._connection, asked.where(is_meant)):
+            if what == "claimed":
+                claimed[case, who] = at_ms
+            elif at_ms >= start_ms:
+                worked_ms += min(at_ms - claimed.pop((case, who), at_ms), lock_ms)
+        return worked_ms
+
+    def agreement(self) -> Agreement:
+        """Results of second looks."""
+        table = self._tables.cases
+
+        def count(*conditions: ColumnElement[bool]) -> int:
+            return int(_rows(self._connection, select(func.count()).select_from(table).where(*conditions))[0][0])
+
+        is_closed, is_open = table.c.state == CLOSED, table.c.state.in_(UNCLOSED)
+        is_done = and_(table.c.look_ == DONE, is_closed)
+        return Agreement(
+            count(table.c.look_ == SECOND, is_open),
+            count(or_(is_done, table.c.look_.in_((DISPUTED, RESOLVED)))),
+            count(is_done, table.c.verdict == table.c.first_verdict),
+            count(table.c.look_ == DISPUTED, is_open),
+        )
+
+
+@dataclass
+class CaseReader(CaseFigures):
     """Questions about cases, on one connection.
 
     Texts are compared sign by sign; the text of a filter without regard to ASCII's case.
     """
-
-    _connection: Connection
-    _tables: CaseTables
 
     def place(self) -> tuple[int, int]:
         """Sequence number up to which alerts were raised, and the number of the newest case."""
@@ -197,76 +272,6 @@ class CaseReader:
         asked = select(table).where(or_(table.c.owner == owner, table.c.is_shared == 1))
         rows = _rows(self._connection, asked.order_by(table.c.name, table.c.owner))
         return [View(row[0], row[2], row[1], bool(row[3]), *row[4:]) for row in rows]
-
-    def done_since(self, start_ms: int, who: str = "") -> CaseActivity:
-        """Decisions and closed cases since a moment, by the clock, and opened cases, by the time of events.
-
-        What was closed by labels from elsewhere does not count. Where somebody is named, what they decided and closed.
-        """
-        cases, alerts = self._tables.cases, self._tables.case_alerts
-
-        def count(column: ColumnElement[Any], *more: ColumnElement[bool]) -> int:
-            return int(_rows(self._connection, select(func.count()).where(column >= start_ms, *more))[0][0])
-
-        closed_by, decided_by = cases.c.closed_by, alerts.c.decided_by
-        closed = count(cases.c.closed_ms, closed_by == who if who else closed_by != "")
-        answered = count(alerts.c.decided_ms, *([decided_by == who] if who else []))
-        return CaseActivity(answered, closed, count(cases.c.opened_ms))
-
-    def closers(self, start_ms: int) -> Sequence[Closer]:
-        """Cases that each person closed, and answered in, since a moment; most closed first."""
-        table, closed = self._tables.cases, func.count()
-        is_look = table.c.look_ == DONE
-        looks = func.sum(case_when((is_look, 1), else_=0))
-        agreed = func.sum(case_when((and_(is_look, table.c.verdict == table.c.first_verdict), 1), else_=0))
-        of_people = and_(table.c.state == CLOSED, table.c.closed_ms >= start_ms, table.c.closed_by != "")
-        asked = select(table.c.closed_by, func.max(table.c.closed_name), closed, looks, agreed).where(of_people)
-        found = {
-            str(who): Closer(str(name), *map(int, counts))
-            for who, name, *counts in _rows(self._connection, asked.group_by(table.c.closed_by))
-        }
-        for who, name, answered in _answered(self._connection, self._tables.case_history, start_ms):
-            found[str(who)] = replace(found.get(str(who), Closer(str(name), 0, 0, 0)), answered=int(answered))
-        return sorted(found.values(), key=lambda person: (-person.closed, -person.answered, person.name))
-
-    def tagged(self, start_ms: int | None = None) -> Counter[tuple[str, str]]:
-        """Number of cases by tag and verdict: of the open ones, or of those that were closed since a moment."""
-        table, found = self._tables.cases, Counter[tuple[str, str]]()
-        is_meant = table.c.state.in_(UNCLOSED) if start_ms is None else table.c.closed_ms >= start_ms
-        asked = select(table.c.tags, table.c.verdict, func.count()).where(table.c.tags != "", is_meant)
-        for tags, verdict, count in _rows(self._connection, asked.group_by(table.c.tags, table.c.verdict)):
-            for tag in tags.split():
-                found[tag, verdict] += count
-        return found
-
-    def worked_ms(self, start_ms: int, end_ms: int, lock_ms: int) -> int:
-        """The time from claim to decision of cases decided in [start, end), at most that of a lock for each."""
-        table, claimed, worked_ms = self._tables.case_history, dict[tuple[int, str], int](), 0
-        asked = select(table.c.case_, table.c.who, table.c.what, table.c.at_ms).order_by(table.c.number)
-        is_near = table.c.at_ms.between(start_ms - lock_ms - DAY_MS, end_ms - 1)  # a case claimed before counts, too
-        is_meant = and_(table.c.what.in_(("claimed", "decided")), is_near, table.c.who != "")
-        for case, who, what, at_ms in _rows(self._connection, asked.where(is_meant)):
-            if what == "claimed":
-                claimed[case, who] = at_ms
-            elif at_ms >= start_ms:
-                worked_ms += min(at_ms - claimed.pop((case, who), at_ms), lock_ms)
-        return worked_ms
-
-    def agreement(self) -> Agreement:
-        """Results of second looks."""
-        table = self._tables.cases
-
-        def count(*conditions: ColumnElement[bool]) -> int:
-            return int(_rows(self._connection, select(func.count()).select_from(table).where(*conditions))[0][0])
-
-        is_closed, is_open = table.c.state == CLOSED, table.c.state.in_(UNCLOSED)
-        is_done = and_(table.c.look_ == DONE, is_closed)
-        return Agreement(
-            count(table.c.look_ == SECOND, is_open),
-            count(or_(is_done, table.c.look_.in_((DISPUTED, RESOLVED)))),
-            count(is_done, table.c.verdict == table.c.first_verdict),
-            count(table.c.look_ == DISPUTED, is_open),
-        )
 
 
 # ---- how it is asked

@@ -362,7 +362,7 @@ def decide_case(desk: CaseService, project: Project, who: Who, request: DecideCa
 def decided(
     desk: CaseService, project: Project, acted: dispositions.CaseAction, changes: list[ListChange]
 ) -> CaseDecided:
-    """What was decided; without a service its labels are written now."""
+    """The answer for a decided case, whose labels are written now unless a service writes them."""
     answer = CaseDecided(case=case_of(desk, acted.cases[0]), lists=changes)
     if project.cases.are_carried_out:
         answer.undo, answer.undo_until = acted.undo, time_text(acted.until_ms)
