@@ -135,6 +135,12 @@ def suggestions(page: Page) -> None:
     page.locator("footer", has_text=re.compile(r"^\s*Searched ")).wait_for()
 
 
+def drift(page: Page) -> None:
+    page.goto("/drift")
+    page.get_by_role("button", name="Measure now").click()
+    page.get_by_text("Alert since").wait_for()
+
+
 def disputes(page: Page) -> None:
     page.goto("/decisions")
     page.evaluate("""async () => {
@@ -235,6 +241,7 @@ PICTURES: Final = (
     Picture("queue", at("/queue"), (DESK, DARK, PHONE)),
     Picture("case", case, (DESK, PHONE)),
     Picture("decision", decision, (DESK, DARK, PHONE)),
+    Picture("entities", at("/entities")),
     Picture("entity", entity, (DESK, PHONE)),
     Picture("team", at("/team")),
     Picture("live", at("/live"), (DESK, DARK)),
@@ -253,6 +260,7 @@ PICTURES: Final = (
     Picture("results", at("/results")),
     Picture("labels", at("/labels"), (DESK, PHONE)),
     Picture("disputes", disputes),
+    Picture("drift", drift),
     Picture("lists", at("/lists")),
     Picture("features", at("/features")),
     Picture("tables", at("/tables")),

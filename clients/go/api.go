@@ -799,17 +799,27 @@ type Drawn struct {
 	WouldBe    string  `json:"would_be"`
 }
 
-// DriftFigure: The drift of one item, as metrics show it.
-type DriftFigure struct {
-	Name       string  `json:"name"`
-	Psi        float64 `json:"psi"`
-	HasMoved   bool    `json:"has_moved"`
-	MissingNow float64 `json:"missing_now"`
-	Unseen     float64 `json:"unseen"`
-	IsUnclear  *bool   `json:"is_unclear,omitempty"`
+// DriftBin: A bin in words, and its shares of the reference and of the recent rows, in [0, 1].
+type DriftBin struct {
+	Says   string  `json:"says"`
+	Before float64 `json:"before"`
+	Now    float64 `json:"now"`
 }
 
-// DriftLook: The last drift check of an event type.
+// DriftFigure: The drift of one item, as metrics show it.
+type DriftFigure struct {
+	Name          string     `json:"name"`
+	Psi           float64    `json:"psi"`
+	HasMoved      bool       `json:"has_moved"`
+	MissingNow    float64    `json:"missing_now"`
+	Unseen        float64    `json:"unseen"`
+	IsUnclear     *bool      `json:"is_unclear,omitempty"`
+	MissingBefore *float64   `json:"missing_before,omitempty"`
+	Bins          []DriftBin `json:"bins,omitempty"`
+}
+
+// DriftLook: The last drift check of an event type; `reference` and `recent` say in words which periods it
+// compared.
 type DriftLook struct {
 	LookedAt      string        `json:"looked_at"`
 	AsOf          string        `json:"as_of"`
@@ -818,6 +828,8 @@ type DriftLook struct {
 	RecentRows    int64         `json:"recent_rows"`
 	Limit         float64       `json:"limit"`
 	Figures       []DriftFigure `json:"figures"`
+	Reference     *string       `json:"reference,omitempty"`
+	Recent        *string       `json:"recent,omitempty"`
 }
 
 // DropOffRow: A step on a day. Users dropped off by the end of the previous day are either recovered or still
@@ -868,6 +880,15 @@ type EntityEvent struct {
 type EntityKey struct {
 	Entity string `json:"entity"`
 	Key    string `json:"key"`
+}
+
+// EntityKeys: Keys of an entity, those with the newest events first. All events behind `looked_to` were
+// searched; 0 is all of the log. Continue there with `next`.
+type EntityKeys struct {
+	Entity   string      `json:"entity"`
+	Keys     []ListedKey `json:"keys"`
+	LookedTo int64       `json:"looked_to"`
+	Next     *string     `json:"next"`
 }
 
 // EntityLinksAnswer: The values that a key shares with others at a moment. Each link has the other keys, and
@@ -1453,6 +1474,20 @@ type ListSummary struct {
 	Name    string   `json:"name"`
 	Entries int64    `json:"entries"`
 	ReadBy  []string `json:"read_by"`
+}
+
+// ListedKey: A key with its newest event. `flagged` has the newest events at which rules flagged it, at most
+// 20.
+type ListedKey struct {
+	Key     string   `json:"key"`
+	Name    string   `json:"name"`
+	Event   string   `json:"event"`
+	Time    string   `json:"time"`
+	About   string   `json:"about"`
+	Outcome *string  `json:"outcome"`
+	Score   *float64 `json:"score"`
+	Rules   []string `json:"rules"`
+	Flagged []string `json:"flagged"`
 }
 
 // ListedModel: A model of the registry with its role: champion, challenger, shadow, before, or none.
@@ -2986,6 +3021,20 @@ func (c *Client) GetDisputesPack(ctx context.Context, options GetDisputesPackOpt
 // GetDrafts: List all rule drafts.
 func (c *Client) GetDrafts(ctx context.Context) (answer RuleDrafts, err error) {
 	err = c.call(ctx, "GET", "/api/v1/drafts", nil, nil, nil, &answer)
+	return
+}
+
+// GetEntitiesEntityOptions are the options of GetEntitiesEntity; empty ones are not sent.
+type GetEntitiesEntityOptions struct {
+	Prefix string
+	Limit  string
+	Cursor string
+}
+
+// GetEntitiesEntity: List keys of an entity with their newest events and flags: the newest keys, or those
+// that begin with a text.
+func (c *Client) GetEntitiesEntity(ctx context.Context, entity string, options GetEntitiesEntityOptions) (answer EntityKeys, err error) {
+	err = c.call(ctx, "GET", "/api/v1/entities/"+part(entity), map[string]string{"prefix": options.Prefix, "limit": options.Limit, "cursor": options.Cursor}, nil, nil, &answer)
 	return
 }
 

@@ -160,3 +160,55 @@ def test_a_search_ends_with_its_time_and_with_enough_results(bank, monkeypatch):
 )
 def test_an_amount_is_read_as_people_write_it(text, amount):
     assert written_amount(text, 2) == amount
+
+
+# ---- keys of an entity
+
+
+def listed(project, entity, prefix="", before=None, limit=50):
+    with project.log.reading() as log:
+        keys, looked_to = project.history.entities(log).newest_keys(entity, prefix, before, limit)
+    return [(key, event.record.id) for key, event in keys.items()], looked_to
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 7, 50])
+def test_pages_of_keys_have_each_key_once_with_its_newest_event(bank, monkeypatch, limit):
+    """By the definition: the last number below 60 with each rest of 7."""
+    newest = [(f"c-{number % 7:03d}", f"p-{1_000 + number}") for number in range(59, 52, -1)]
+    monkeypatch.setattr("shroff.explain.entities.KEYS_BLOCK", 2)
+    found, before = [], None
+    for _ in range(60):
+        keys, looked_to = listed(bank, "card", before=before, limit=limit)
+        found += keys
+        before = looked_to + 1
+        if looked_to <= 0:
+            break
+
+    assert found == newest
+    assert listed(bank, "card", "C-00", limit=60)[0] == newest
+    assert listed(bank, "shop", 's"')[0] == [('s"1', "p-1059"), ('s"0', "p-1058")]
+    assert listed(bank, "card", "c-1") == ([], 0)
+
+
+def test_a_whole_key_comes_first_and_time_ends_a_search(bank, monkeypatch):
+    monkeypatch.setattr("shroff.explain.entities.KEYS_BLOCK", 2)
+    monkeypatch.setattr("shroff.explain.entities.LIST_S", 0.0)
+
+    assert listed(bank, "card", "c-002") == ([("c-002", "p-1058")], 61)
+    assert listed(bank, "card", "c-00") == ([], 61)
+
+
+def test_the_command_lists_keys_and_goes_on_where_it_ended(bank, capsys):
+    def says(*words):
+        status = run(["-C", str(bank.context.paths.folder), "entities", *words, "--json"])
+        out = capsys.readouterr().out
+        return status, json.loads(out)
+
+    status, first = says("card", "c-", "--limit", "5")
+    _, second = says("card", "c-", "--limit", "5", "--cursor", first["next"])
+
+    assert status == 0
+    assert [key["key"] for key in (*first["keys"], *second["keys"])] == [f"c-{at % 7:03d}" for at in range(59, 52, -1)]
+    assert (first["keys"][0]["name"], first["keys"][0]["about"]) == ("•••• 4823", "59.50 EUR to Mühle 1")
+    assert second["next"] is None
+    assert says("nobody")[1]["detail"] == "there is no entity 'nobody'. Entities are card, shop."

@@ -107,3 +107,21 @@ def test_the_index_is_its_definition(rows: list[tuple[int, int]]):
     found = stability_index(*np.array(rows, float).T)
     assert found == pytest.approx(expected, abs=1e-12)
     assert found >= -1e-12
+
+
+def test_the_bins_of_a_chart_have_all_rows_of_both_samples_and_those_of_the_index():
+    before, now = normal(400, 11), normal(300, 12, 1.0)
+    now[:30] = math.nan
+    of_numbers = drift_of(number(before), number(now)).bins
+    known = tuple(f"c{at:02}" for at in range(60))
+    texts = drift_of(category([*known, *known, None], known), category(["c01", "new"], ("c01", "new"))).bins
+    first = float(of_numbers[0].says.removeprefix("up to "))
+
+    assert sum(one.before for one in of_numbers) == pytest.approx(1.0)
+    assert sum(one.now for one in of_numbers) == pytest.approx(1.0)
+    assert of_numbers[0].now == pytest.approx(np.count_nonzero(now <= first + 1e-5) / 300, abs=0.01)
+    assert (of_numbers[-1].says, of_numbers[-1].now) == ("missing", 0.1)
+    assert [(one.says, round(one.before, 4), one.now) for one in texts if one.now] == [
+        ("c01", round(2 / 121, 4), 0.5),
+        ("all others", round(20 / 121, 4), 0.5),
+    ]

@@ -11,7 +11,6 @@ from typing import Any
 import msgspec
 import pytest
 
-from shroff import config
 from shroff.app import project as app
 from shroff.app.maintenance.health import HealthChecks
 from shroff.config import TEMPLATE_FOLDER
@@ -282,29 +281,6 @@ def test_a_look_that_fails_beside_a_page_is_told_the_next_one_and_then_made_agai
         assert (await board.known(asyncio.to_thread)).look is not None
 
     asyncio.run(steps())
-
-
-def test_what_is_known_of_drift_is_shown_furthest_first(bank):
-    figure = {"psi": 0.01, "has_moved": False, "missing_now": 0.0, "unseen": 0.0}
-    look = {
-        "looked_at": "2026-01-05T08:30:00Z",
-        "as_of": "2026-01-05T08:30:00Z",
-        "model": "m-1",
-        "reference_rows": 1,
-        "recent_rows": 1,
-        "limit": 0.2,
-        "figures": [{"name": "card.a", **figure}, {"name": "card.b", **figure, "psi": 0.7, "has_moved": True}],
-    }
-    record = {"version": 1, "looks": {"payment": look}, "alerts": []}
-    (bank / ".shroff").mkdir()
-
-    async def steps(asks: Asker, browser: Browser) -> None:
-        config.write_text(asks.service.project.context.paths.drift, msgspec.json.encode(record).decode())
-        page = await looked(browser)
-        assert page.index("card.b") < page.index("card.a")
-        assert "Drifted" in page
-
-    run(bank, steps)
 
 
 # ---- alerts for operators

@@ -852,6 +852,13 @@ export interface Drawn {
   would_be: string;
 }
 
+/** A bin in words, and its shares of the reference and of the recent rows, in [0, 1]. */
+export interface DriftBin {
+  says: string;
+  before: number;
+  now: number;
+}
+
 /** The drift of one item, as metrics show it. */
 export interface DriftFigure {
   name: string;
@@ -860,9 +867,11 @@ export interface DriftFigure {
   missing_now: number;
   unseen: number;
   is_unclear?: boolean;
+  missing_before?: number;
+  bins?: DriftBin[];
 }
 
-/** The last drift check of an event type. */
+/** The last drift check of an event type; `reference` and `recent` say in words which periods it compared. */
 export interface DriftLook {
   looked_at: string;
   as_of: string;
@@ -871,6 +880,8 @@ export interface DriftLook {
   recent_rows: number;
   limit: number;
   figures: DriftFigure[];
+  reference?: string;
+  recent?: string;
 }
 
 /** A step on a day. Users dropped off by the end of the previous day are either recovered or still out. */
@@ -922,6 +933,17 @@ export interface EntityEvent {
 export interface EntityKey {
   entity: string;
   key: string;
+}
+
+/**
+ * Keys of an entity, those with the newest events first. All events behind `looked_to` were searched; 0 is all
+ * of the log. Continue there with `next`.
+ */
+export interface EntityKeys {
+  entity: string;
+  keys: ListedKey[];
+  looked_to: number;
+  next: string | null;
 }
 
 /**
@@ -1541,6 +1563,19 @@ export interface ListSummary {
   name: string;
   entries: number;
   read_by: string[];
+}
+
+/** A key with its newest event. `flagged` has the newest events at which rules flagged it, at most 20. */
+export interface ListedKey {
+  key: string;
+  name: string;
+  event: string;
+  time: string;
+  about: string;
+  outcome: string | null;
+  score: number | null;
+  rules: string[];
+  flagged: string[];
 }
 
 /**
@@ -2926,6 +2961,11 @@ export class Api extends Transport {
   /** List all rule drafts. */
   getDrafts(): Promise<RuleDrafts> {
     return this.call("GET", `/api/v1/drafts`);
+  }
+
+  /** List keys of an entity with their newest events and flags: the newest keys, or those that begin with a text. */
+  getEntitiesEntity(entity: string, options: { prefix?: string; limit?: string; cursor?: string } = {}): Promise<EntityKeys> {
+    return this.call("GET", `/api/v1/entities/${part(entity)}`, { query: { "prefix": options.prefix, "limit": options.limit, "cursor": options.cursor } });
   }
 
   /** Get one key of an entity: its events, features as of the last decision, flags, and related keys. */

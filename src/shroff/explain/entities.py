@@ -5,21 +5,24 @@ How far back it was looked is said, and the next question goes on from there.
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import field
 from typing import Any, Final
 
 from msgspec.json import decode as from_json
+from msgspec.json import encode as to_json
 
 from shroff.engine.stored import decision_document
 from shroff.errors import PrunedError, TransientError
 from shroff.events.event import Event
 from shroff.events.summary import EventSummary, summary_of
-from shroff.explain.event_search import PartFound, search_parts
+from shroff.explain.event_search import PartFound, lines_in, search_parts
 from shroff.explain.key_events import KeyEvents, Wanted
 from shroff.features.key_texts import key_of, read_key
 from shroff.features.naive import Key
+from shroff.language.expression import ThisField
 from shroff.language.values import key_text
 from shroff.log.history import Records
 from shroff.project.definitions import Definitions
@@ -29,8 +32,9 @@ from shroff.streams.log import DecisionRow, Log, Record
 SHARED_MAX: Final = 8  # keys of each other entity whose events are looked for
 MANY: Final = 20  # a key that more others share (a large merchant, a public network) links nobody
 TOTALS_MAX: Final = 1_000  # events of a key that are added up, the newest
-PREFIX_IN: Final = 100_000  # records that are searched for keys with a prefix, the newest
-PREFIX_BLOCK: Final = 1_024
+KEYS_BLOCK: Final = 256  # records of which keys are listed at first; later blocks double
+KEYS_BLOCK_MAX: Final = 2_048
+LIST_S: Final = 0.2  # of processor time, after which a list of keys ends
 NEIGHBOURS_MAX: Final = 50
 NEIGHBOURS_IN: Final = 4_096  # events of shared keys that are looked at, the newest
 
@@ -119,25 +123,47 @@ class EntityLook:
         of = f"{newest.record.type}/{newest.record.id}"
         return Timeline(seen, looked_to, looked_to > 0, newest.features, of)
 
-    def with_prefix(self, entity: str, prefix: str, limit: int) -> list[KeyEvent]:
-        """The newest events whose key of an entity begins so, newest first, at most so many.
+    def newest_keys(
+        self, entity: str, prefix: str = "", before: int | None = None, limit: int = 50
+    ) -> tuple[dict[str, KeyEvent], int]:
+        """Keys that begin so, each with its newest event, newest first; and the place behind which all was looked at.
 
-        Only the newest PREFIX_IN records of the log are searched. Cost: some 10 us for each of them, until enough
-        are found.
+        Args:
+            prefix: A whole key comes first, however old its events are. Capitals and small letters are the same.
+            before: Only keys whose newest event has a lower place.
+
+        Cost: LIST_S of processor time and a block at most, however long the log is; 100 us for each key.
         """
-        found, end = list[Record](), self._log.last_seq()
-        least = max(self._log.pruned_to(), end - PREFIX_IN)
-        while end > least and len(found) < limit:
-            start = max(least, end - PREFIX_BLOCK)
-            block = [record for records in self._log.read(start, end) for record in records]
-            for record in reversed(block):
-                event = self._records.decode(record)
-                key = self._keyed.keys(event, [entity]).get(entity) if isinstance(event, Event) else None
-                if key is not None and key_text(key).startswith(prefix):
-                    found.append(record)
+        declared = self._definitions.events.entities[entity]
+        is_plain = all(len(key) == 1 and isinstance(key[0], ThisField) for key in declared.keys.values())
+        needle, wanted = to_json(prefix)[1:-1].lower() if is_plain else b"", prefix.casefold()
+        found, passed = dict[str, Record](), set[Key]()
+        if prefix and before is None and read_key(prefix, declared) is not None:
+            found.update((prefix, event.record) for event in self.timeline(entity, prefix, limit=1).events)
+        end = self._log.last_seq() if before is None else before - 1
+        size, ends_s, least = KEYS_BLOCK, time.thread_time() + LIST_S, self._log.pruned_to()
+        while end > least and len(found) < limit and time.thread_time() < ends_s:
+            start, size = max(least, end - size), min(2 * size, KEYS_BLOCK_MAX)
+            there = self._log.records_at([*lines_in(self._log, start, end, [needle])])
             end = start
-        rows = self._decisions(found[:limit])
-        return [_seen(record, rows.get(record.seq), entity) for record in found[:limit]]
+            for seq in sorted(there, reverse=True):
+                event = self._records.decode(there[seq])
+                key = self._keyed.keys(event, [entity]).get(entity) if isinstance(event, Event) else None
+                if key is None or key in passed:
+                    continue
+                passed.add(key)
+                text = _text_of(key)
+                if text.casefold().startswith(wanted) and text not in found and self._is_before(entity, key, before):
+                    found[text] = there[seq]
+                    if len(found) == limit:
+                        end = seq - 1
+                        break
+        decided = self._decisions([*found.values()])
+        return {text: _seen(record, decided.get(record.seq), entity) for text, record in found.items()}, end
+
+    def _is_before(self, entity: str, key: Key, before: int | None) -> bool:
+        """Whether all events of a key are before a place: else an earlier page has it."""
+        return before is None or all(place < before for place in self._events.index.places(entity, key)[-1:])
 
     def totals(self, entity: str, text: str) -> KeyTotals:
         """The newest events of a key, at most TOTALS_MAX. Raises: as `timeline`."""

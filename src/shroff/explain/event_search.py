@@ -64,7 +64,7 @@ def search_parts(
     while end > least and len(places) < FOUND_MAX and len(keys) < FOUND_MAX and time.thread_time() < ends_s:
         start = max(least, end - _BLOCK)
         people = _people(log, start, end, fields)
-        lines = {**_lines(log, start, end, fields.needles), **{place: line for place, (line, _) in people.items()}}
+        lines = {**lines_in(log, start, end, fields.needles), **{place: line for place, (line, _) in people.items()}}
         for place, line in sorted(lines.items(), reverse=True):
             matched, found = fields.of(line, people[place][1] if place in people else "")
             if matched:
@@ -182,7 +182,7 @@ class _SearchFields:
         return text.startswith(self._text) or text.endswith(self._text)
 
 
-def _lines(log: Log, start: int, end: int, needles: Sequence[bytes]) -> dict[int, bytes]:
+def lines_in(log: Log, start: int, end: int, needles: Sequence[bytes]) -> dict[int, bytes]:
     """The lines of (start, end] that hold one of these bytes, written in small letters, by position."""
     found = dict[int, bytes]()
     for text in log.lines(start, end, _BLOCK):

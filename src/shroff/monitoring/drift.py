@@ -16,7 +16,7 @@ from typing import Final
 import numpy as np
 
 from shroff.models.sets import Floats, Input
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct, frozen
 
 BINS: Final = 10
 CATEGORIES: Final = 50  # that have a bin of their own; all further ones share one
@@ -24,6 +24,14 @@ LIMIT: Final = 0.2  # from here on people speak of a large shift; the rule of th
 BY_CHANCE: Final = 0.001  # how rarely chance alone may reach what is called moved
 EXACT_ROWS: Final = 1_000  # of both samples, up to which the p-value is exact: 10 ms; above, it differs by little
 FLOOR: Final = 0.5  # rows that an empty bin is taken to have, so that its share has a logarithm
+
+
+class DriftBin(FrozenStruct):
+    """A bin in words, and its shares of the reference and of the recent rows, in [0, 1]."""
+
+    says: str
+    before: float
+    now: float
 
 
 @frozen
@@ -39,6 +47,7 @@ class Drift:
             nobody minds, so nothing is called moved for it alone.
         missing_before, missing_now: Shares of rows without a value.
         unseen: Share of the recent rows whose category the reference does not have.
+        bins: Both distributions over the bins of the index that have rows.
     """
 
     name: str
@@ -53,6 +62,7 @@ class Drift:
     unseen: float
     reference_rows: int
     recent_rows: int
+    bins: tuple[DriftBin, ...] = ()
 
     @property
     def has_moved(self) -> bool:
@@ -71,7 +81,7 @@ def drift_of(reference: Input, recent: Input) -> Drift:
     """
     if not len(reference.values) or not len(recent.values):
         raise ValueError(f"{reference.name} cannot be compared: one of the samples has no rows")
-    before, now, unseen = _counts(reference, recent)
+    before, now, unseen, names = _counts(reference, recent)
     statistic, p_value = _by_category(before, now) if reference.kind == "category" else _by_number(reference, recent)
     n, m = len(reference.values), len(recent.values)
     return Drift(
@@ -87,6 +97,9 @@ def drift_of(reference: Input, recent: Input) -> Drift:
         unseen,
         n,
         m,
+        tuple(
+            DriftBin(*row) for row in zip(names, (before / n).tolist(), (now / m).tolist(), strict=True) if any(row[1:])
+        ),
     )
 
 
@@ -108,13 +121,15 @@ def _by_chance(bins: int, n: int, m: int) -> float:
     return float(chi2.ppf(1 - BY_CHANCE, max(bins - 1, 1)) * (1 / n + 1 / m))
 
 
-def _counts(reference: Input, recent: Input) -> tuple[Floats, Floats, float]:
-    """Rows of both samples by bin, the last one of those without a value; and the share of recent rows never seen."""
+def _counts(reference: Input, recent: Input) -> tuple[Floats, Floats, float, Sequence[str]]:
+    """Rows of both samples by bin; the share of recent rows that the reference does not have; and the bins' names."""
     if reference.kind == "category":
         return _category_counts(reference, recent)
     edges = _edges(reference.values[:])
     before, now = (_number_counts(inputs.values[:], edges) for inputs in (reference, recent))
-    return before, now, 0.0
+    ends = [f"{edge:g}" for edge in edges]
+    names = [f"up to {end}" for end in ends] + [f"above {end}" for end in ends[-1:] or ["0"]]
+    return before, now, 0.0, [*names, "missing"]
 
 
 def _edges(values: Floats) -> Floats:
@@ -131,14 +146,15 @@ def _number_counts(values: Floats, edges: Floats) -> Floats:
     return np.append(counts, len(values) - len(there)).astype(np.float64)
 
 
-def _category_counts(reference: Input, recent: Input) -> tuple[Floats, Floats, float]:
+def _category_counts(reference: Input, recent: Input) -> tuple[Floats, Floats, float, Sequence[str]]:
     texts = np.unique([*reference.categories, *recent.categories])
     before, now = (_by_text(inputs, texts) for inputs in (reference, recent))
     unseen = float(now[:-1][before[:-1] == 0].sum() / len(recent.values))
     common = np.argsort(-before[:-1], kind="stable")
     rest = common[CATEGORIES:]
     kept = np.append(common[:CATEGORIES], len(texts))
-    return np.append(before[kept], before[rest].sum()), np.append(now[kept], now[rest].sum()), unseen
+    names = [*texts[common[:CATEGORIES]].tolist(), "missing", "all others"]
+    return np.append(before[kept], before[rest].sum()), np.append(now[kept], now[rest].sum()), unseen, names
 
 
 def _by_text(given: Input, texts: Floats) -> Floats:

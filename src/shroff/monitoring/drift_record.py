@@ -18,7 +18,7 @@ from shroff.errors import StorageError, UsageError
 from shroff.events.event import time_text
 from shroff.language.values import parse_time
 from shroff.monitoring.doctor import NOTE, OK, WRONG, Finding
-from shroff.monitoring.drift import LIMIT
+from shroff.monitoring.drift import LIMIT, DriftBin
 from shroff.runtime.values import FrozenStruct
 
 if TYPE_CHECKING:
@@ -37,10 +37,12 @@ class DriftFigure(FrozenStruct):
     missing_now: float
     unseen: float
     is_unclear: bool = False
+    missing_before: float = 0.0
+    bins: tuple[DriftBin, ...] = ()
 
 
 class DriftLook(FrozenStruct):
-    """The last drift check of an event type."""
+    """The last drift check of an event type; `reference` and `recent` say in words which periods it compared."""
 
     looked_at: str
     as_of: str
@@ -49,6 +51,8 @@ class DriftLook(FrozenStruct):
     recent_rows: int
     limit: float
     figures: tuple[DriftFigure, ...]
+    reference: str = ""
+    recent: str = ""
 
 
 class DriftAlert(FrozenStruct):
@@ -87,12 +91,11 @@ def with_look(record: DriftRecord, report: DriftReport, looked_at: str) -> Drift
     last = record.looks.get(report.event)
     if last is not None and parse_time(last.as_of) > report.as_of_ms:
         return record
-    figures = tuple(
-        DriftFigure(drift.name, drift.psi, drift.has_moved, drift.missing_now, drift.unseen, drift.is_unclear)
-        for drift in report.found
-    )
-    rows = report.reference.rows, report.recent.rows
-    look = DriftLook(looked_at, time_text(report.as_of_ms), report.model, *rows, LIMIT, figures)
+    kept = msgspec.structs.fields(DriftFigure)
+    figures = tuple(DriftFigure(*(getattr(drift, field.name) for field in kept)) for drift in report.found)
+    periods = report.reference, report.recent
+    rows, words = ([getattr(period, of) for period in periods] for of in ("rows", "says"))
+    look = DriftLook(looked_at, time_text(report.as_of_ms), report.model, *rows, LIMIT, figures, *words)
     standing, moved = record.open_alert(report.event), tuple(progress.name for progress in report.moved)
     alerts = tuple(alert for alert in record.alerts if alert is not standing)
     is_unclear = standing is not None and any(drift.name in standing.moved for drift in report.unclear)

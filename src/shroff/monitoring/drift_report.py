@@ -26,6 +26,7 @@ from shroff.models.sets import Floats, Input, TrainingSet, Words
 from shroff.monitoring.drift import Drift, drift_of, drifts
 from shroff.project.definitions import Definitions
 from shroff.project.scoring import Scorer, redefined_words
+from shroff.runtime.texts import many
 from shroff.runtime.values import frozen
 from shroff.training.sets.rows import build_set
 from shroff.training.sets.sources import HistorySource
@@ -54,6 +55,11 @@ class DriftPeriod:
     @property
     def length_ms(self) -> int:
         return self.end_ms - self.start_ms
+
+    @property
+    def says(self) -> str:
+        ends = f"{time_text(self.start_ms)} to {time_text(self.end_ms)}"
+        return f"{ends}, {many(self.rows, 'event')}: {self.about}"
 
     def as_document(self) -> dict[str, Any]:
         return {"from": time_text(self.start_ms), "to": time_text(self.end_ms), "rows": self.rows, "about": self.about}

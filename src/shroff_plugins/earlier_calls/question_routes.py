@@ -168,7 +168,9 @@ async def _events(service: Service, project: Project, asked: EventsAsked) -> Fou
         with project.log.reading() as log:
             look = project.history.entities(log)
             if asked.key.endswith("*"):
-                return look.with_prefix(asked.entity, asked.key[:-1], asked.limit)
+                keys, _ = look.newest_keys(asked.entity, asked.key[:-1], limit=asked.limit)
+                found = [event for key in keys for event in look.timeline(asked.entity, key, limit=asked.limit).events]
+                return sorted(found, key=lambda event: -event.record.seq)[: asked.limit]
             return look.timeline(asked.entity, known_key(project, asked.entity, asked.key), limit=asked.limit).events
 
     return {"events": [event_shown(event) for event in await service.in_thread(read)]}

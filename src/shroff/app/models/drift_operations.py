@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from shroff.events.event import time_text
 from shroff.operations.declaration import AsEvent, OperationRequest, Param, ReportAnswer, operation
-from shroff.runtime.texts import argument, many, one_line, table
+from shroff.runtime.texts import argument, one_line, table
 
 if TYPE_CHECKING:
     from shroff.app.maintenance.health import HealthChecks
     from shroff.monitoring.drift import Drift
-    from shroff.monitoring.drift_report import DriftPeriod, DriftReport
+    from shroff.monitoring.drift_report import DriftReport
     from shroff.operations.declaration import ProgressSteps
 
 
@@ -62,8 +62,8 @@ class DriftAnswer(ReportAnswer["DriftReport"]):
         heads = ("", "", "index", "by chance", "test", "p", "missing", "before", "unseen")
         lines = [
             f"{self.event}{by}: {moved}, as of {self.as_of}.",
-            f"  reference  {_period(report.reference)}",
-            f"  recent     {_period(report.recent)}",
+            f"  reference  {report.reference.says}",
+            f"  recent     {report.recent.says}",
             "",
             table([_row(drift) for drift in report.found], heads),
         ]
@@ -117,11 +117,6 @@ def measure_drift(health: HealthChecks, progress: ProgressSteps, request: Measur
     )
     answer.__dict__["fails"] = request.fail
     return answer
-
-
-def _period(period: DriftPeriod) -> str:
-    ends = f"{time_text(period.start_ms)} to {time_text(period.end_ms)}"
-    return f"{ends}, {many(period.rows, 'event')}: {period.about}"
 
 
 def _row(drift: Drift) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""One key of an entity: what is unusual about it, its events, its flags and lists, and whom it is linked with."""
+"""Keys of an entity, the newest; and one of them: what is unusual, its events, flags and lists, and its links."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from starlette.responses import Response
 
+from shroff.app.cases.entity_operations import FLAGS_MAX, EntityKeys, ListKeys
 from shroff.cases.case import FRAUD, about_of
 from shroff.events.summary import EventSummary
 from shroff.explain.entities import KeyEvent, KeyLinks, KeyTotals, Timeline, fields_of, summary_in
@@ -22,7 +23,7 @@ from shroff.streams.log import PENDING
 from shroff.web.api.cases.flags import document, known_key, verdicts
 from shroff.web.api.entities import known_entity
 from shroff.web.http.messages import NOTHING, Request
-from shroff.web.http.routes import Route
+from shroff.web.http.routes import Route, Screen
 from shroff.web.pages.cases.answers import offer
 from shroff.web.pages.cases.casework import Where, line_of
 from shroff.web.pages.charts.links import GraphKey, LinkGraph, link_graph
@@ -304,4 +305,29 @@ def _graph(own: str, links: Sequence[Mapping[str, Any]]) -> LinkGraph | None:
     return link_graph(GraphKey(own, "this one", through), others) if others else None
 
 
-ROUTES: Final = (Route("GET", "/entities/{entity}/{key}", Right.READ_DECISIONS, show),)
+async def listed(service: Service, request: Request) -> Response:
+    """A page of keys."""
+    query, entities = request.query_params, service.project.definitions.events.entities
+    name, prefix = query.get("entity") or next(iter(entities), ""), query.get("prefix", "").strip()
+    found: EntityKeys | None = None
+    if name and service.project.log.exists():
+        found = await service.run(request, ListKeys(entity=name, prefix=prefix, cursor=query.get("cursor", "")))
+    keys = [] if found is None else found.keys
+    return await page(
+        service,
+        request,
+        "entities.html",
+        name=name,
+        entities=entities,
+        prefix=prefix,
+        found=found,
+        standings=await verdicts(service, [event for key in keys for event in (key.event, *key.flagged)]),
+        flags_max=FLAGS_MAX,
+        is_first="cursor" not in query,
+    )
+
+
+ROUTES: Final = (
+    Route("GET", "/entities", Right.READ_DECISIONS, listed, screen=Screen("Entities", "Explore", 2)),
+    Route("GET", "/entities/{entity}/{key}", Right.READ_DECISIONS, show),
+)

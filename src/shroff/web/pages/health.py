@@ -1,8 +1,8 @@
-"""Health: problems with their fixes, alerts for operators, the quarantine, outgoing deliveries, and drift."""
+"""Health: problems with their fixes, alerts for operators, the quarantine, and outgoing deliveries."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlencode
 
 from starlette.responses import Response
@@ -10,7 +10,6 @@ from starlette.responses import Response
 from shroff.app.live.quarantine_operations import DropQuarantined, RetryQuarantined, ShowNewestQuarantined
 from shroff.errors import UsageError
 from shroff.people.access import Right
-from shroff.web.api.health import HealthLook
 from shroff.web.api.live import look as look_live
 from shroff.web.api.live import period_of
 from shroff.web.http.messages import Request, whole
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
 
 PATH: Final = "/checks"
 ENTRIES_SHOWN: Final = 20
-FIGURES_SHOWN: Final = 8
 _COUNTED: Final = ("taken", "refused again", "dropped")
 
 
@@ -67,8 +65,6 @@ async def show(service: Service, request: Request, mistake: str = "") -> Respons
         fixed=[entry for entry in kept if entry.fixed_by],
         quarantined=await service.in_thread(service.health.quarantined),
         alerts=service.operator_alerts.firing(service.project.context.now_ms()),
-        has_model=any(scoring.champion is not None for scoring in service.project.definitions.scoring.values()),
-        drift=[] if known.look is None else _drifted(known.look),
         said=_said(request),
         mistake=mistake,
     )
@@ -79,16 +75,6 @@ def _said(request: Request) -> str:
     query = request.query_params
     counts = [f"{query[word]} {word}" for word in _COUNTED if query.get(word, "").isdecimal()]
     return sentence(", ".join(counts)) if counts else ""
-
-
-def _drifted(found: HealthLook) -> list[dict[str, Any]]:
-    """Looks at what models read, each furthest from its reference first."""
-    drifted = []
-    for event, look in sorted(found.drift.looks.items()):
-        figures = sorted(look.figures, key=lambda figure: (not figure.has_moved, -figure.psi, figure.name))
-        shown, more = figures[:FIGURES_SHOWN], len(figures[FIGURES_SHOWN:])
-        drifted.append({"event": event, "look": look, "figures": shown, "more": more})
-    return drifted
 
 
 ROUTES: Final = (

@@ -132,6 +132,6 @@ def _graph(name: str, found: Neighbourhood, pinned: Sequence[str]) -> LinkGraph:
 
 
 ROUTES: Final = (
-    Route("GET", PATH, Right.READ_DECISIONS, show, screen=Screen("Links", "Explore", 3)),
+    Route("GET", PATH, Right.READ_DECISIONS, show, screen=Screen("Links", "Explore", 4)),
     Route("GET", f"{PATH}/ring", Right.READ_DECISIONS, ring),
 )

@@ -1,4 +1,4 @@
-"""Models: versions side by side, how each was tested, training, and promoting, rollback and shadow with a reason."""
+"""Models: versions side by side, how each was tested, training, roles with a reason; and drift since training."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from urllib.parse import quote
 
 from starlette.responses import Response
 
+from shroff.app.jobs.job_operations import NewJob
 from shroff.app.models.model_operations import ChangeModel
-from shroff.errors import DefinitionError, ShroffError, StateError, UsageError
+from shroff.errors import DefinitionError, ShroffError, StateError, StorageError, UsageError
 from shroff.models.in_force import InForce
 from shroff.models.keys import metric_of, metric_words
 from shroff.models.registry import UnknownModelError
+from shroff.monitoring.drift_record import DriftRecord, read_record
 from shroff.people.access import Right
 from shroff.runtime.values import frozen
 from shroff.web.http.messages import NOTHING, Form, Request
@@ -35,6 +37,8 @@ BASELINES: Final = {"approve_all": "Approve everything", "rules_only": "Rules al
 VERSIONS_SHOWN: Final = 8
 JOBS_LOOKED_AT: Final = 20
 HEIGHT: Final = 220
+DRIFT: Final = "/drift"
+DRIFT_JOB: Final = "drift"
 Facts = dict[str, Any]
 
 
@@ -241,7 +245,42 @@ def _measured(metrics: Mapping[str, Any]) -> list[Measured]:
     ]
 
 
+async def drift(service: Service, request: Request, mistake: str = "") -> Response:
+    """The last measurement of each event type, what moved most first."""
+    record, definitions = DriftRecord(), service.project.definitions
+    try:
+        record = await service.in_thread(read_record, service.project.context.paths)
+    except StorageError as error:
+        mistake = mistake or str(error)
+    jobs = await service.in_thread(service.jobs.jobs, JOBS_LOOKED_AT)
+    return await page(
+        service,
+        request,
+        "drift.html",
+        looks=sorted(record.looks.items()),
+        alerts={event: record.open_alert(event) for event in record.looks},
+        features=definitions.features,
+        types=sorted({*definitions.models, *definitions.scoring}) or list(definitions.events.decided),
+        job=next((job for job in jobs if job.kind == DRIFT_JOB), None),
+        mistake=mistake,
+    )
+
+
+async def measure(service: Service, request: Request) -> Response:
+    """Queue a measurement."""
+    form = await request.form()
+    try:
+        await service.run(
+            request, NewJob(kind=DRIFT_JOB, params={name: form[name] for name in ("event", "reference", "recent")})
+        )
+    except UsageError as error:
+        return await drift(service, request, str(error))
+    return see_other(DRIFT)
+
+
 ROUTES: Final = (
+    Route("GET", DRIFT, Right.READ_DEFINITIONS, drift, screen=Screen("Drift", "Learning", 4)),
+    Route("POST", DRIFT, Right.RUN_JOBS, measure),
     Route("GET", "/models", Right.READ_DEFINITIONS, show, screen=Screen("Models", "Learning", 1)),
     Route("GET", "/models/{id}", Right.READ_DEFINITIONS, show_one),
     Route("GET", "/models/{id}/card", Right.READ_DEFINITIONS, card),

@@ -170,6 +170,4 @@ def _named(service: Service, who: Who, text: str, *, is_whole: bool) -> Iterator
         yield SearchHit(kind, name, path)
 
 
-ROUTES: Final = (
-    Route("GET", "/find", Right.READ_DECISIONS, find, screen=Screen("Search", "Explore", 2, ("/entities/",))),
-)
+ROUTES: Final = (Route("GET", "/find", Right.READ_DECISIONS, find, screen=Screen("Search", "Explore", 3)),)

@@ -263,6 +263,14 @@ public class Api extends Transport {
     }
 
     /**
+     * List keys of an entity with their newest events and flags: the newest keys, or those that begin with a
+     * text. Options: prefix, limit, cursor.
+     */
+    public Types.EntityKeys getEntitiesEntity(String entity, Map<String, String> options) {
+        return call("GET", "/api/v1/entities/" + part(entity), options, null, new TypeReference<Types.EntityKeys>() {});
+    }
+
+    /**
      * Get one key of an entity: its events, features as of the last decision, flags, and related keys. Options:
      * limit, cursor.
      */

@@ -828,6 +828,13 @@ public interface Types {
             @JsonProperty("propensity") Double propensity,
             @JsonProperty("would_be") String wouldBe) {}
 
+    /** A bin in words, and its shares of the reference and of the recent rows, in [0, 1]. */
+    @JsonInclude(JsonInclude.Include.NON_NULL)
+    record DriftBin(
+            @JsonProperty("says") String says,
+            @JsonProperty("before") Double before,
+            @JsonProperty("now") Double now) {}
+
     /** The drift of one item, as metrics show it. */
     @JsonInclude(JsonInclude.Include.NON_NULL)
     record DriftFigure(
@@ -836,9 +843,11 @@ public interface Types {
             @JsonProperty("has_moved") Boolean hasMoved,
             @JsonProperty("missing_now") Double missingNow,
             @JsonProperty("unseen") Double unseen,
-            @JsonProperty("is_unclear") Boolean isUnclear) {}
+            @JsonProperty("is_unclear") Boolean isUnclear,
+            @JsonProperty("missing_before") Double missingBefore,
+            @JsonProperty("bins") List<DriftBin> bins) {}
 
-    /** The last drift check of an event type. */
+    /** The last drift check of an event type; `reference` and `recent` say in words which periods it compared. */
     @JsonInclude(JsonInclude.Include.NON_NULL)
     record DriftLook(
             @JsonProperty("looked_at") String lookedAt,
@@ -847,7 +856,9 @@ public interface Types {
             @JsonProperty("reference_rows") Long referenceRows,
             @JsonProperty("recent_rows") Long recentRows,
             @JsonProperty("limit") Double limit,
-            @JsonProperty("figures") List<DriftFigure> figures) {}
+            @JsonProperty("figures") List<DriftFigure> figures,
+            @JsonProperty("reference") String reference,
+            @JsonProperty("recent") String recent) {}
 
     /** A step on a day. Users dropped off by the end of the previous day are either recovered or still out. */
     @JsonInclude(JsonInclude.Include.NON_NULL)
@@ -899,6 +910,17 @@ public interface Types {
     record EntityKey(
             @JsonProperty("entity") String entity,
             @JsonProperty("key") String key) {}
+
+    /**
+     * Keys of an entity, those with the newest events first. All events behind `looked_to` were searched; 0 is
+     * all of the log. Continue there with `next`.
+     */
+    @JsonInclude(JsonInclude.Include.NON_NULL)
+    record EntityKeys(
+            @JsonProperty("entity") String entity,
+            @JsonProperty("keys") List<ListedKey> keys,
+            @JsonProperty("looked_to") Long lookedTo,
+            @JsonProperty("next") String next) {}
 
     /**
      * The values that a key shares with others at a moment. Each link has the other keys, and of the events with
@@ -1509,6 +1531,19 @@ public interface Types {
             @JsonProperty("name") String name,
             @JsonProperty("entries") Long entries,
             @JsonProperty("read_by") List<String> readBy) {}
+
+    /** A key with its newest event. `flagged` has the newest events at which rules flagged it, at most 20. */
+    @JsonInclude(JsonInclude.Include.NON_NULL)
+    record ListedKey(
+            @JsonProperty("key") String key,
+            @JsonProperty("name") String name,
+            @JsonProperty("event") String event,
+            @JsonProperty("time") String time,
+            @JsonProperty("about") String about,
+            @JsonProperty("outcome") String outcome,
+            @JsonProperty("score") Double score,
+            @JsonProperty("rules") List<String> rules,
+            @JsonProperty("flagged") List<String> flagged) {}
 
     /**
      * A model of the registry with its role: champion, challenger, shadow, before, or none. `redefined` names
