@@ -211,3 +211,19 @@ def test_what_is_no_file_of_events_is_refused_and_nothing_is_made(tmp_path, name
         app.propose_project(tmp_path / "p", tmp_path / name)
 
     assert not (tmp_path / "p").exists()
+
+
+@pytest.mark.parametrize(
+    ("before", "skip"), [("sep=;\n", ""), ("sep=;\nExport of May\n\n", "skip: 3"), ("Export\nsep=;\n", "skip: 2")]
+)
+def test_lines_before_the_header_are_left_out_beside_the_line_of_excel(tmp_path, before, skip):
+    rows = "".join(f"p{n};2026-03-01T10:{n:02}:00Z;4{n % 3:05d};{n},50;c{n % 3}\n" for n in range(20))
+    path = tmp_path / "export.csv"
+    path.write_text(f"{before}id;at;card_bin;amount;customer\n{rows}", encoding="utf-8")
+    assert run(["init", str(tmp_path / "bank"), "--from", str(path)]) == 0
+    events = (tmp_path / "bank" / "events.yaml").read_text(encoding="utf-8")
+
+    assert re.search(r"card_bin: text", events), events
+    assert (skip in events) if skip else ("skip" not in events), events
+    assert run(["-C", str(tmp_path / "bank"), "ingest", str(path)]) == 0
+    assert app.open(tmp_path / "bank").log.counts().events == 20

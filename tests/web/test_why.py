@@ -6,6 +6,7 @@ import asyncio
 import re
 from contextlib import closing
 from html import unescape
+from types import SimpleNamespace
 from urllib.parse import urlencode
 
 import pytest
@@ -13,8 +14,10 @@ import pytest
 from shroff.app.check_operations import CheckProject
 from shroff.app.notice_operations import LinkReasons
 from shroff.app.privacy_erasure import ExportPerson
+from shroff.errors import UsageError
 from shroff.language.values import DAY_MS
-from tests.support.telling import Bank, notice, payment, text_of
+from shroff.notices.customer_confirmation import reasons_in
+from tests.support.telling import FILES, Bank, notice, payment, text_of
 from tests.support.webs import Answered, Asker, Browser, Steps, asker
 from tests.web.test_confirm import settled
 
@@ -97,6 +100,45 @@ def test_a_rule_without_a_text_is_told_by_the_default_and_not_as_analysts_read_i
         assert "A payment of" not in page
 
     run(bank, steps)
+
+
+def test_reasons_of_a_model_have_texts_by_feature_or_field(tmp_path):
+    bank = Bank(tmp_path, {"notices/customer.yaml": None, **notice(WHY.replace("large:", "payment.amount:"), "why")})
+    found = bank.project.notices.services().notices["why"]
+    told = SimpleNamespace(reasons=[("payment.amount", "12 times its mean"), ("payment.amount", "again")])
+
+    assert reasons_in(found, told, "en") == ["The amount is unusual for this card."]
+    bank.write(notice(WHY.replace("large:", "payment.amuont:"), "why"))
+    said = [error.message for error in bank.project.run(CheckProject()).errors]
+    assert said == ["reasons: 'payment.amuont' is no rule, feature or field. Did you mean payment.amount?"]
+
+
+def test_an_approved_decision_is_explained_and_cannot_be_appealed(tmp_path):
+    bank, path = linked(tmp_path, amount="5.00")
+
+    async def steps(asks: Asker, browser: Browser) -> None:
+        shown = await browser.get(path)
+        assert "let this payment go ahead" in says(shown)
+        assert b"<form" not in shown.body
+        assert (await browser.post(path, {"answer": "wrong"})).status == 400
+        assert (await asks.ask("GET", "/api/v1/cases?state=all")).json()["cases"] == []
+        with asks.service.project.log.reading() as log:
+            assert not any(log.labels_after(0))
+
+    run(bank, steps)
+
+
+def test_a_decision_has_five_links_at_once_and_none_without_an_address(tmp_path):
+    bank, _ = linked(tmp_path)
+    for _ in range(4):
+        link(bank)
+    with pytest.raises(UsageError, match="p-1 has 5 links that customers can open"):
+        link(bank)
+    bank.clock_ms += 7 * DAY_MS
+    link(bank)
+    bank.write({"shroff.yaml": FILES["shroff.yaml"].replace("url: https://answer.bank.example, ", "")})
+    with pytest.raises(UsageError, match=r"write web: \{ url"):
+        link(bank)
 
 
 @pytest.mark.parametrize("text", ["More than 100 EUR.", "rule_of_two hit."])

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 FOLDER: Final = "notices/"
 SENDER: Final = "shroff@localhost"
 LETTERS_SHOWN: Final = 999  # of the newest, that are looked at
+LINKS_MAX: Final = 5  # to the reasons of one decision, that have not ended
 REASON_MAX: Final = 300  # characters that are kept
 
 
@@ -167,10 +168,19 @@ class SentLetters(ProjectPart):
             raise UsageError(
                 f"no notice has texts for customers of {told.type}: write 'reasons' into notices/why.yaml."
             )
+        if not (self._systems.public_url or self._context.served_at):
+            raise UsageError(
+                "a customer cannot open the link of this machine: write web: { url: https://fraud.bank.example } into shroff.yaml."
+            )
         now_ms = self._context.now_ms()
         ids, nobody = token_bytes(ID_BYTES).hex(), token_bytes(32)  # erased with the person, which ends the link
         question = Question(ids, "", fits[0].name, name, told.receipt, nobody, now_ms, now_ms + fits[0].lasts_ms)
         with self._notice_files.told() as store, store.change() as change:
+            about = change.questions_about([name])
+            if sum(known.is_why and known.ends_ms > now_ms for known in about) >= LINKS_MAX:
+                raise UsageError(
+                    f"{name} has {LINKS_MAX} links that customers can open. Use one, or wait until they end."
+                )
             change.put_question(question)
         return services.sender.url.rstrip("/") + PATH + token_of(services.key, question), question
 

@@ -74,6 +74,8 @@ class Confirming:
 
     def answer(self, token: str, said: str, language: str = "", words: str = "") -> Page:
         """Answer by a link, once; gives the page that comes of it. `words` are the customer's, with an appeal."""
+        if said == WRONG and (page := self.page(token, language)).kind == "why" and not page.values["may_appeal"]:
+            return page  # what was approved took nothing from the customer
         services, store = self._at_hand()
         found = answer(
             store,
@@ -150,7 +152,8 @@ class Confirming:
             return Page(question.answer, values)
         values |= letters.question_values(notice, told, question, values["language"])
         if question.is_why:
-            return Page("why", values | {"reasons": reasons_in(notice, told, values["language"]), "told": told})
+            reasons = reasons_in(notice, told, values["language"])
+            return Page("why", values | {"reasons": reasons, "told": told, "may_appeal": told.outcome != "approve"})
         return Page("question", values)
 
     def _common(self, services: NoticeServices, language: str) -> dict[str, Any]:

@@ -349,9 +349,12 @@ class _Loader:
         secret = {name for name in (*rules, *self._definitions.features) if not name.isalpha()}
         if node is None:
             return {}
+        fields = (f"{type_}.{name}" for type_, of in self._definitions.events.types.items() for name in of.field_names)
+        known = ["default", *rules, *self._definitions.features, *fields]
         for code, texts in plain.items():
-            if code != "default" and code not in rules:
-                node.report(self._problems, f"reasons: {code!r} is no rule.", nearest(code, rules))
+            if code not in known:
+                words = f"reasons: {code!r} is no rule, feature or field."
+                node.report(self._problems, words, nearest(code, known))
             for language, text in texts.items():
                 if found := next((word for word in _WORD.findall(text) if word in secret or word.isdecimal()), ""):
                     words = f"reasons.{code}.{language} names {found!r}, a rule, a feature or a number."

@@ -141,8 +141,9 @@ NOTICE: Final = mapping_shape(
     ask: true: the mail asks the recipient "Was this you?", with a link that can be answered once.
         Default: false
         Example: true
-    reasons: Texts for the customer by rule and language, for the page of `shroff why`, and `default` for all others.
-        They name no rule, feature or number. The notice itself says how an appeal ended: `on: answer`.
+    reasons: Texts for the customer by rule and language, for the page of `shroff why`; of a model's reasons by feature
+        or field, as `card.spent_24h`; `default` is for all others. They name no rule, feature or number. The notice
+        itself says how an appeal ended: `on: answer`.
         Example: { card_testing: { en: "There were many small payments within a short time." } }
     lasts: How long the link is valid.
         Default: 1d
@@ -188,7 +189,9 @@ NOTICE: Final = mapping_shape(
     show=own_names("names with expressions", EXPRESSION),
     ask=SWITCH,
     reasons=own_names(
-        "texts by rule", mapping_shape("texts by language\n\nen: English text.\nde: German text.", en=ANY, de=ANY)
+        "texts by rule, feature or field",
+        mapping_shape("texts by language\n\nen: English text.\nde: German text.", en=ANY, de=ANY),
+        pattern=r"^[A-Za-z_][A-Za-z0-9_.]{0,199}$",
     ),
     lasts=DURATION,
     digest=DURATION,

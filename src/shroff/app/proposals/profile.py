@@ -204,9 +204,8 @@ def _leaves(row: Any, before: ColumnPath = ()) -> Iterator[tuple[ColumnPath, Any
 
 def _beginning(lines: Sequence[str]) -> tuple[CsvLayout, str]:
     """How a CSV begins: separator, lines before the header, names of columns where it has no header."""
-    ends = [at for at, line in enumerate(lines) if line.lower().startswith(("sep=", '"sep='))]
-    if ends:
-        return CsvLayout(), ""
+    told = [line.strip().strip('"')[4:] for line in lines if line.lower().startswith(("sep=", '"sep='))]
+    lines = ["" if line.lower().startswith(("sep=", '"sep=')) else line for line in lines]
     try:
         tables = {
             sign: list(csv.reader([line.rstrip("\r\n") for line in lines], delimiter=sign))
@@ -216,7 +215,7 @@ def _beginning(lines: Sequence[str]) -> tuple[CsvLayout, str]:
         raise UsageError(f"this is no CSV file: {error}.") from None
     widths = {sign: mode([len(row) for row in rows if row] or [1]) for sign, rows in tables.items()}
     sign = max(
-        SEPARATORS.values(),
+        [sign for sign in told if sign in tables] or SEPARATORS.values(),
         key=lambda sign: (sum(len(row) == widths[sign] for row in tables[sign]), 0) if widths[sign] > 1 else (0, 0),
     )
     rows, width = tables[sign], widths[sign]
@@ -226,16 +225,17 @@ def _beginning(lines: Sequence[str]) -> tuple[CsvLayout, str]:
     is_first = (at for at, row in enumerate(rows) if len(row) == width and filled[at] >= 0.8 * usual)
     first = next(is_first, 0)
     cells = [cell.strip() for cell in rows[first]] if rows else []
-    separator = sign if first else None
+    separator = sign if first and not told else None
+    skip = first if first > len(told) else None  # the line of Excel itself is left out without being told
     reads = (partial(with_point, mark="."), partial(with_point, mark=","), partial(parse_time, zone="UTC"))
     is_value = any(_is_read(read, cell) for cell in cells for read in reads)
     if is_value or any(_is_read(datetime.strptime, cell, form) for cell in cells for form in TIME_FORMS):
         names = tuple(f"column_{at}" for at in range(1, len(cells) + 1))
-        return CsvLayout(separator, names, first or None), "the first line is no header: it has values"
+        return CsvLayout(separator, names, skip), "the first line is no header: it has values"
     if len(set(filter(None, cells))) < len(list(filter(None, cells))):
         names = tuple(cell if cells.count(cell) == 1 else f"{cell}_{at}" for at, cell in enumerate(cells, 1))
         return CsvLayout(separator, names, first + 1), "the header names a column twice: these names replace it"
-    return CsvLayout(separator, None, first or None), f"the header is line {first + 1}" if first else ""
+    return CsvLayout(separator, None, skip), f"the header is line {first + 1}" if skip else ""
 
 
 def _is_read(read: Callable[..., object], *arguments: str) -> bool:

@@ -183,7 +183,7 @@ def _field(draft: Draft, column: FileColumn, names: set[str]) -> ProposedField |
             found.expression = f"lower({column.row})"
     elif column.is_time:
         found.type = "time?"
-    elif column.is_number and not is_key:
+    elif column.is_number and not is_key and not has(column, "digits"):
         places = 2 if column.is_float and is_money else column.places
         if column.most * 10 ** max(places, 2) > UNITS_MAX or places > NUMBER_PLACES:
             found.type = "real?"

@@ -68,6 +68,7 @@ parcel ^(?!.*(method|fee|cost|time|date|_at$|_on$)).*(parcel|ship|deliver)
 address ^(?!.*(mail|billing)).*address
 login login
 no_key type|group|categ|country|city|zip|gender|code|status|channel|kind|bin(_|$)|brand|balance|network(_|$)|present|entry|job|lang|version|model|currency|year|latitude|longitude|(^|_)population|(^|_)(age|counts?|lat|long?|lng|modes?|os|pop|state)(_|$)
+digits (^|_)(bin|iin|blz|plz|zip|zip_?code|post_?code|postal_?code|sort_?code|mcc)(_|$)
 business merchant|shop|store|vendor|seller|terminal
 written message|memo|comment|descri|subject|plate|passport|(^|_)(notes?|text|tax)(_|$)
 personal (^|_)((first|last|full|given|sur|family)_?name|first|last|name|phone|mobile|street|dob|ssn|birth_?date|date_of_birth|customer_name|holder_name)(_|$)""".strip().splitlines()  # noqa: E501 - a pattern is one line

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
@@ -21,6 +22,7 @@ from shroff.runtime.values import frozen
 from shroff.streams.log import Log
 
 ITEMS_MAX: Final = 50  # that one mail shows
+AMOUNT_BAND: Final = re.compile(r"(?P<first>[\d.]+) to (?P<last>[\d.]+)")
 PLACES: Final = ("amount", "merchant", "card")  # of `show`, in the order of the texts; a moment stands before `card`
 
 
@@ -149,6 +151,10 @@ class Letters:
         words, named = WORDS[language], _named(due, told, self.facts.reason)
         outcome = str(named.get("outcome", ""))
         named["outcome"] = words.get(outcome, outcome)
+        if due.kind == "traffic":
+            value = str(named.get("value", ""))
+            band = AMOUNT_BAND.fullmatch(value)
+            named["value"] = words["from_to"].format(**band.groupdict()) if band else words.get(value, value)
         own_answer = str(named.get("answer", ""))
         if own_answer:
             named["answer"] = words[own_answer]
