@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from shroff.app import project as app
+from shroff.cli.main import run
 from shroff.errors import UsageError
 from tests.public_cases import FOLDER
 
@@ -223,7 +224,7 @@ def test_lines_before_the_header_are_left_out_beside_the_line_of_excel(tmp_path,
     assert run(["init", str(tmp_path / "bank"), "--from", str(path)]) == 0
     events = (tmp_path / "bank" / "events.yaml").read_text(encoding="utf-8")
 
-    assert re.search(r"card_bin: text", events), events
+    assert "card_bin: text" in events, events
     assert (skip in events) if skip else ("skip" not in events), events
     assert run(["-C", str(tmp_path / "bank"), "ingest", str(path)]) == 0
     assert app.open(tmp_path / "bank").log.counts().events == 20

@@ -170,7 +170,7 @@ class SentLetters(ProjectPart):
             )
         if not (self._systems.public_url or self._context.served_at):
             raise UsageError(
-                "a customer cannot open the link of this machine: write web: { url: https://fraud.bank.example } into shroff.yaml."
+                "no address that a customer can open: write web: { url: https://fraud.bank.example } into shroff.yaml."
             )
         now_ms = self._context.now_ms()
         ids, nobody = token_bytes(ID_BYTES).hex(), token_bytes(32)  # erased with the person, which ends the link
