@@ -93,9 +93,10 @@ def with_look(record: DriftRecord, report: DriftReport, looked_at: str) -> Drift
         return record
     kept = msgspec.structs.fields(DriftFigure)
     figures = tuple(DriftFigure(*(getattr(drift, field.name) for field in kept)) for drift in report.found)
-    periods = report.reference, report.recent
-    rows, words = (period.rows for period in periods), [period.says for period in periods]
-    look = DriftLook(looked_at, time_text(report.as_of_ms), report.model, *rows, LIMIT, figures, words[0], words[1])
+    moment = time_text(report.as_of_ms)
+    before, now = report.reference, report.recent
+    rows = before.rows, now.rows
+    look = DriftLook(looked_at, moment, report.model, *rows, LIMIT, figures, before.says, now.says)
     standing, moved = record.open_alert(report.event), tuple(progress.name for progress in report.moved)
     alerts = tuple(alert for alert in record.alerts if alert is not standing)
     is_unclear = standing is not None and any(drift.name in standing.moved for drift in report.unclear)
