@@ -105,11 +105,12 @@ def test_new_connections_are_refused_until_all_is_well(proxy: Proxy):
 
 
 def test_a_server_that_is_not_there_resets(proxy: Proxy):
-    with socket.create_server(("127.0.0.1", 0)) as gone:
-        port = gone.getsockname()[1]
-    #  while connecting or after it: the kernel may tell of the reset before connect has returned
-    with Proxy(port) as before_nobody, pytest.raises(ConnectionResetError), client(before_nobody) as one:
-        one.recv(1)
+    with socket.socket() as held:  # so that nobody else listens there
+        held.bind(("127.0.0.1", 0))
+        port = held.getsockname()[1]
+        #  while connecting or after it: the kernel may tell of the reset before connect has returned
+        with Proxy(port) as before_nobody, pytest.raises(ConnectionResetError), client(before_nobody) as one:
+            one.recv(1)
 
 
 @pytest.mark.parametrize("direction", ["up", "down"])

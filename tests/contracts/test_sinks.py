@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import atexit
 import random
 import socket
 import sqlite3
@@ -8,6 +9,7 @@ import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from datetime import UTC
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -38,11 +40,13 @@ def place() -> str:
     return f"decisions_{uuid.uuid4().hex[:12]}"
 
 
+@cache
 def nowhere() -> int:
-    """A port at which nobody listens."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
+    """A port at which nobody listens, and which nobody else gets while this process runs."""
+    one = socket.socket()
+    one.bind(("127.0.0.1", 0))
+    atexit.register(one.close)
+    return int(one.getsockname()[1])
 
 
 def moved(address: str, port: int) -> str:

@@ -32,6 +32,7 @@ from shroff.web.metrics_port import worker_port
 from shroff.web.metrics_store import StoreLook, StoreMetrics, look_at_store
 from shroff.worker.serving.counts import AMOUNTS, LEADING, SCORES, BatchTally, Buckets, EarlierAmounts, WorkerCounts
 from tests.deploy.watchers import everything
+from tools.servers.ports import Port
 
 OPEN_METRICS = "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.4"
 
@@ -81,9 +82,10 @@ def test_without_a_port_nobody_listens_and_nothing_is_counted(bank):
 
 @pytest.mark.slow
 def test_the_port_of_the_settings_is_used(bank):
+    held = Port()  # which no other process of this run takes in between
+    port = held.number
     with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        port = taken.getsockname()[1]
+        taken.bind(("127.0.0.1", port))
         earlier = f"metrics: {{ port: {port}, earlier_names: {{ transaction_type: channel, country: country }} }}\n"
         with (bank / "shroff.yaml").open("a") as file:
             file.write(earlier)
@@ -93,6 +95,7 @@ def test_the_port_of_the_settings_is_used(bank):
     with worker_port(project, WorkerCounts()) as address:
         assert address == f"http://127.0.0.1:{port}/metrics"
         assert set(re.findall(r"^# TYPE (\S+) ", asked(address)[1], re.MULTILINE)) == names_of_page(1, 2, 3, 4)
+    held.close()
 
 
 # ---- the store
