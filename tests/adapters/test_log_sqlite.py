@@ -331,7 +331,8 @@ def test_a_reader_of_no_log_is_told_what_makes_one(path):
     assert not path.exists()
 
 
-def test_a_reader_waits_for_the_tables_that_a_new_writer_makes(path):
+def test_a_reader_waits_for_the_tables_that_a_new_writer_makes(path, monkeypatch):
+    monkeypatch.setattr(sqlite_file, "MADE_WITHIN_S", 120.0)
     path.touch()
     made: list[SqliteLog] = []
     maker = threading.Timer(0.2, lambda: made.append(SqliteLog(path)))

@@ -19,7 +19,7 @@ from tests.support.patience import PATIENCE_MS, PATIENCE_S
 REASON = re.compile(r"#.*\bbrief: \w")
 # A limit that says no unit is of milliseconds where it is a thousand or more.
 IN_MS = re.compile(r"[._]ms(_max)?$", re.IGNORECASE)
-IN_S = re.compile(r"_s(_max)?$|^(sleep|wait|join|result|settimeout|flush|wait_for)$", re.IGNORECASE)
+IN_S = re.compile(r"_s(_max)?$", re.IGNORECASE)
 NAMED = re.compile(r"(^|_)(timeout|within|patience|limit|wait|longest)(_m?s)?$")  # parameters
 KEPT = re.compile(
     r"(^|_)(BEGINS?|ENDS?|FREE|GIVEN_UP|HEARD|LIMIT|LONGEST|OVERTAKEN|PATIENCE|READY|SETTLED|STARTS?|STOPS?|STUCK|"
@@ -32,12 +32,14 @@ CLOCKS = frozenset({"monotonic", "perf_counter", "thread_time", "process_time"})
 # What every such line has in it; to parse what has none of it is half of the time.
 WORDS = re.compile(
     r"timeout|within|patience|(limit|wait|longest)_m?s\b|httpx|sleep\(|monotonic|perf_counter|thread_time|process_time"
-    r"|\.(join|result|settimeout|flush|wait|poll|wait_for)\([^)\n]*\d|create_connection|_M?S(_MAX)?\b.* = |took|lasted",
+    r"|\.(join|result|settimeout|flush|wait|poll|wait_for|select|to_thread)\([^)\n]*\d|create_connection"
+    r"|_M?S(_MAX)?\b.* = |took|lasted",
     re.IGNORECASE,
 )
 # Where a method has its limit, and from how much on it is no step of a loop.
 WAITS = {"join": (0, 0.0), "result": (0, 0.0), "settimeout": (0, 0.0), "flush": (0, 0.0), "wait": (0, 1.0)}
-WAITS |= {"poll": (-1, 1.0), "wait_for": (1, 0.0), "create_connection": (1, 0.0)}
+WAITS |= {"poll": (-1, 1.0), "wait_for": (1, 0.0), "create_connection": (1, 0.0), "timeout": (0, 0.0)}
+WAITS |= {"select": (3, 0.0), "to_thread": (1, 0.0)}
 ASKS = frozenset({"get", "post", "put", "patch", "delete", "request", "stream", "Client", "AsyncClient"})
 
 
@@ -108,7 +110,7 @@ def _calls(nodes: list[ast.AST], constants: Mapping[str, float]) -> Iterator[int
             case ast.Attribute(attr=name) if name in WAITS:
                 place, least = WAITS[name]
                 given = node.args[place] if len(node.args) > max(place, 0) else None
-                if _is_brief(_number(given, constants), name, least * 0.999):
+                if _is_brief(_number(given, constants), f"{name}_s", least * 0.999):
                     yield node.lineno
             case ast.Attribute(value=ast.Name(id="httpx2" | "httpx"), attr=name) if name in ASKS:
                 if not any(keyword.arg in {"timeout", "transport", None} for keyword in node.keywords):
@@ -175,7 +177,7 @@ def _loops(nodes: list[ast.AST]) -> Iterator[int]:
         match node:
             case ast.For(iter=ast.Call(func=ast.Name(id="range"), args=[count])):
                 slept = sum(_slept(one) or 0.0 for one in ast.walk(node))
-                if slept and _is_brief((_number(count, {}) or 0.0) * slept, "sleep"):
+                if slept and _is_brief((_number(count, {}) or 0.0) * slept, "sleep_s"):
                     yield node.lineno
             case ast.FunctionDef() | ast.AsyncFunctionDef():
                 yield from _alone(node)
@@ -185,7 +187,7 @@ def _alone(function: ast.AST) -> Iterator[int]:
     for node in ast.iter_child_nodes(function):
         if isinstance(node, ast.While | ast.For | ast.AsyncFor | ast.FunctionDef | ast.AsyncFunctionDef):
             continue
-        if isinstance(node, ast.Call) and _is_brief(_slept(node), "sleep"):
+        if isinstance(node, ast.Call) and _is_brief(_slept(node), "sleep_s"):
             yield node.lineno
         yield from _alone(node)
 
@@ -220,6 +222,8 @@ def test_what_must_happen_is_waited_for_two_minutes():
         "socket.create_connection(place, 1)",
         "assert source.poll(10, 5.0)",
         "reply = await asyncio.wait_for(asked, 60)",
+        "async with asyncio.timeout(10): pass",
+        "await asyncio.to_thread(begun.wait, 30)",
         "end = time.monotonic() + 20",
         "assert time.monotonic() - began < 3",
         "assert took_s < 15",

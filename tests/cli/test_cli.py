@@ -323,13 +323,13 @@ def pipe():
 
 def test_ctrl_c_ends_the_wait_for_a_line_whichever_thread_the_signal_reaches(pipe):
     arrivals, writing = pipe
-    late = threading.Timer(10, os.write, (writing, b"late\n"))
+    late = threading.Timer(120, os.write, (writing, b"late\n"))
     stopping = threading.Timer(0.2, lambda: signal.pthread_kill(threading.get_ident(), signal.SIGINT))
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         late.start()
-        stopping.start()
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(KeyboardInterrupt):  # noqa: PT012 - the signal may come at any moment from there on
+            stopping.start()
             arrivals.readline()
         assert late.is_alive(), "it was the signal that ended the wait, not a line"
     finally:

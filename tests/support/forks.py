@@ -27,12 +27,13 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from tests.support import pages
+from tests.support.patience import PATIENCE_S
 
 if TYPE_CHECKING:
     from shroff.errors import Problem
@@ -138,6 +139,20 @@ def make_cheap(patch: Callable[[object, str, object], None]) -> None:
     patch(yamltext, "read_plain", _read_plain_once(yamltext.read_plain))
     patch(checker, "parse", lru_cache(maxsize=EXPRESSIONS_KEPT)(checker.parse))
     patch(Environment, "__init__", _compiling_once(Environment.__init__))
+
+
+def make_patient(patch: Callable[[object, str, object], None]) -> None:
+    """Make a service wait for as long as tests do, by `setattr` or one that takes it back.
+
+    By itself it turns posts away where the first one has waited for half a second, and gives a request up after 15:
+    where many work, that comes of the machine.
+    """
+    from shroff.web import server, service
+    from shroff.worker import request_loop, writer_tasks
+
+    for module in (service, request_loop, writer_tasks):
+        patch(module, "PATIENCE_S", PATIENCE_S)
+    patch(server, "Limits", partial(service.Limits, age_s_max=PATIENCE_S))
 
 
 def _read_once(read: Callable[[str, str, list[Problem]], Node | None]) -> Callable[..., Node | None]:
@@ -252,6 +267,7 @@ def _load() -> None:
     from tests.recovery.harness import make_project, write_events
 
     make_cheap(setattr)
+    make_patient(setattr)
     warmup.BEGIN_S = 3_600.0  # no service makes pages ready that nobody opens
     with tempfile.TemporaryDirectory() as folder:
         project = app.open(make_project(Path(folder) / "bank"))

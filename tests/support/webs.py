@@ -25,7 +25,9 @@ from shroff.web.http.authentication import Gate as GateContract
 from shroff.web.http.authentication import gate_of
 from shroff.web.service import Limits, Service, ServiceOptions
 from shroff.web.table import table
+from tests.support import forks
 from tests.support.answered import Schemas
+from tests.support.patience import PATIENCE_S
 
 JSON = "application/json"
 FORM = "application/x-www-form-urlencoded"
@@ -77,6 +79,9 @@ async def owned(asks: Asker, key: str, by: str) -> Who:
         return Who("user", user.id, by, Role.ADMIN, RIGHTS[Role.ADMIN])
 
     return await asyncio.to_thread(step)
+
+
+forks.make_patient(setattr)
 
 
 @dataclass(slots=True)
@@ -187,7 +192,7 @@ async def asker(
     with ThreadPoolExecutor(4) as threads, project.people.open() as desk, gate(desk) as at_gate:
         project.context.now_ms = now_ms or project.context.now_ms
         routes = table(project.definitions)
-        options = ServiceOptions(limits or Limits())
+        options = ServiceOptions(limits or Limits(age_s_max=PATIENCE_S))
         service = Service(project, at_gate, desk, threads, options, routes=routes, tell=told.append)
         service.begin(lambda: None)
         try:

@@ -385,7 +385,7 @@ async def trickled(spoken: Spoken, begun: bytes, rest: bytes) -> bytes:
 
     sending, answer = asyncio.create_task(trickle()), bytearray()
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(120):
             with suppress(ConnectionResetError):
                 while piece := await spoken.reader.read(4_096):
                     answer += piece

@@ -217,7 +217,7 @@ def test_who_waits_for_a_long_look_keeps_nobody_from_another_page(bank, monkeypa
         monkeypatch.setattr(of, name, slow)
         waiting = [asyncio.ensure_future(browser.get(path)) for _ in range(2 * THREADS)]
         try:
-            await asyncio.to_thread(begun.wait, 60)
+            await asyncio.to_thread(begun.wait, 120)
             assert (await asyncio.wait_for(browser.get("/settings/users"), 120)).status == 200
             assert not any(one.done() for one in waiting)
         finally:

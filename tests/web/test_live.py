@@ -103,7 +103,7 @@ class Listener:
             self.heard.append(message["body"])
 
     async def until(self, is_so: Callable[[], bool]) -> None:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(120):
             while True:
                 if is_so():
                     return
@@ -111,7 +111,7 @@ class Listener:
 
     async def leave(self) -> None:
         self._left.set()
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(120):
             await self.task
 
     @property
@@ -366,7 +366,7 @@ def test_a_stream_ends_with_the_service_and_with_its_session(bank, monkeypatch):
         listener = Listener(asks, browser)
         await listener.until(lambda: bool(listener.heard))
         await asyncio.to_thread(sessions.sign_out, asks.service.desk, browser.cookies["shroff_session"])
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(120):
             await listener.task
         nobody = Listener(asks, browser)
         await nobody.task
@@ -375,7 +375,7 @@ def test_a_stream_ends_with_the_service_and_with_its_session(bank, monkeypatch):
         last = Listener(asks, browser)
         await last.until(lambda: bool(last.heard))
         asks.service.is_ending = True
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(120):
             await last.task
         assert asks.service.streams.count == 0
 

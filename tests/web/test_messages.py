@@ -45,7 +45,7 @@ def streamed(parts: AsyncIterator[bytes], method: str, send: Any) -> int:
     made.body = b""  # as the application does for HEAD
 
     async def whole() -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(120):
             await made(asked.scope, asked.receive, send)
 
     asyncio.run(whole())

@@ -98,7 +98,7 @@ def test_pages_are_made_ready_and_live_has_all_reasons_when_it_opens(bank: Path,
 
     async def steps(asks: Asker, browser: Browser) -> None:
         async def until(is_so: Callable[[], bool]) -> None:
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(120):
                 while True:
                     if is_so():
                         return

@@ -526,7 +526,8 @@ def test_a_snapshot_that_the_writer_cannot_save_is_an_error_of_the_disk_and_it_g
     assert "snapshots" in msgspec.json.decode(capsys.readouterr().out)["detail"]
 
 
-def test_who_asks_beside_a_writer_that_has_just_begun_waits_for_its_log(bank):
+def test_who_asks_beside_a_writer_that_has_just_begun_waits_for_its_log(bank, monkeypatch):
+    monkeypatch.setattr("shroff.app.live.requests.MADE_WITHIN_S", 120.0)
     project, log, aside = app.open(bank), bank / ".shroff" / "log.db", bank / ".shroff" / "aside"
     log.rename(aside)
     Timer(0.2, lambda: aside.rename(log)).start()
