@@ -27,11 +27,12 @@ KEPT = re.compile(
     re.IGNORECASE,
 )  # constants
 SETTING = re.compile(r"timeout(\.ms)?$")  # of clients of brokers
+SLOWLY = re.compile(r"too_slow|list\(HealthCheck\)|\.suppress_health_check")  # a law may draw slowly
 TOOK = re.compile(r"(^|_)(took|longest|elapsed|lasted)")
 CLOCKS = frozenset({"monotonic", "perf_counter", "thread_time", "process_time"})
 # What every such line has in it; to parse what has none of it is half of the time.
 WORDS = re.compile(
-    r"timeout|within|patience|(limit|wait|longest)_m?s\b|httpx|sleep\(|monotonic|perf_counter|thread_time|process_time"
+    r"health_check|timeout|within|patience|(limit|wait|longest)_m?s\b|httpx|sleep\(|monotonic|perf_counter|thread_time|process_time"
     r"|\.(join|result|settimeout|flush|wait|poll|wait_for|select|to_thread)\([^)\n]*\d|create_connection"
     r"|_M?S(_MAX)?\b.* = |took|lasted",
     re.IGNORECASE,
@@ -104,7 +105,8 @@ def _calls(nodes: list[ast.AST], constants: Mapping[str, float]) -> Iterator[int
         yield from (
             keyword.value.lineno
             for keyword in node.keywords
-            if _is_limit(keyword.arg) and _is_brief(_number(keyword.value, constants), keyword.arg or "")
+            if (_is_limit(keyword.arg) and _is_brief(_number(keyword.value, constants), keyword.arg or ""))
+            or (keyword.arg == "suppress_health_check" and not SLOWLY.search(ast.unparse(keyword.value)))
         )
         match node.func:
             case ast.Attribute(attr=name) if name in WAITS:
@@ -233,12 +235,13 @@ def test_what_must_happen_is_waited_for_two_minutes():
         "httpx2.get(url)",
         "client = httpx2.Client(base_url=url)",
         "settings = {'session.timeout.ms': 6_000}",
+        "@settings(suppress_health_check=[HealthCheck.data_too_large])\ndef test_it(): pass",
         "def test_it():\n    time.sleep(0.5)",
         "for _ in range(100):\n    time.sleep(0.1)",
     ],
 )
 def test_a_brief_wait_is_found_and_one_that_says_why_is_not(line: str):
-    last = line.splitlines()[-1 if "def test" in line else 0]
+    last = line.splitlines()[-1 if line.startswith("def test") else 0]
 
     assert len(brief_waits(line)) == 1
     assert brief_waits(line.replace(last, f"{last}  # brief: nothing comes")) == []

@@ -30,7 +30,7 @@ def question(number: int) -> Question:
 
 
 QUESTIONS = [question(number) for number in range(4)]
-NONE = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+NONE = settings(deadline=None, suppress_health_check=list(HealthCheck))
 
 
 def effect(question: Question) -> Effect:

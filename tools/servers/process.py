@@ -20,7 +20,7 @@ from tools.servers.ports import Port
 from tools.servers.web import listens
 
 DATA: Final = "SHROFF_SERVERS_DATA"  # the folder for their data, where it is not that of temporary files
-READY_WITHIN_S: Final = 120.0
+READY_WITHIN_S: Final = 300.0  # all kinds begin at once, beside the tests
 STOPS_WITHIN_S: Final = 120.0
 DIES_WITH_PARENT: Final = ("setpriv", "--pdeathsig", "KILL")  # the kernel ends the child, however its parent went
 
