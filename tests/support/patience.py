@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable
 from typing import Final, TypeVar
 
-PATIENCE_S: Final = 120.0  # a right program passes sooner, so it costs nothing
-PATIENCE_MS: Final = 120_000
+PATIENCE_S: Final = 300.0  # a right program passes sooner, so it costs nothing
+PATIENCE_MS: Final = 300_000
 LOOK_S: Final = 0.01
 Given = TypeVar("Given")
 

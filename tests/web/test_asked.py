@@ -36,7 +36,7 @@ def run(bank: Bank, steps: Steps) -> None:
 
 async def until(browser: Browser, is_so: Callable[[list[dict[str, object]]], bool]) -> None:
     """Wait until the queue is so."""
-    for _ in range(2_400):
+    for _ in range(12_000):
         if is_so((await browser.get("/api/v1/cases")).json()["cases"]):
             return
         await asyncio.sleep(0.05)

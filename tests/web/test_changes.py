@@ -166,7 +166,7 @@ def test_a_service_that_watches_applies_what_is_complete_and_tells_what_is_wrong
 
 
 async def until(holds: Callable[[], bool]) -> None:
-    for _ in range(12_000):
+    for _ in range(60_000):
         if holds():
             return
         await asyncio.sleep(0.01)

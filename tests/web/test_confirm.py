@@ -49,7 +49,7 @@ def says(found: Answered) -> str:
 
 async def settled(asks: Asker) -> list[tuple[str, str]]:
     """The labels in the log, once all that was asked of it is done: event and verdict."""
-    for _ in range(2_400):
+    for _ in range(12_000):
         with asks.service.project.log.reading() as log:
             if not log.asked(limit=100):
                 rows = [one for part in log.labels_after(0) for one in part]

@@ -50,7 +50,7 @@ def test_a_dead_sink_is_told_in_each_place(bank: Path):
         await browser.send("POST", "/api/v1/events/payment", msgspec.json.encode(sent), headers)
 
         async def shown(path: str, words: str) -> str:
-            for _ in range(2_400):
+            for _ in range(12_000):
                 text = (await browser.get(path)).body.decode()
                 if words in text:
                     return text
@@ -71,7 +71,7 @@ def test_a_dead_sink_is_told_in_each_place(bank: Path):
         def wrong() -> list[str]:
             return [finding.subject for finding in asks.service.project.health.doctor() if finding.state == WRONG]
 
-        for _ in range(2_400):  # another process reads of the failure in the log, which has it with the next commit
+        for _ in range(12_000):  # another process reads of the failure in the log, which has it with the next commit
             if subjects := wrong():
                 break
             await asyncio.sleep(0.05)

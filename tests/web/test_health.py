@@ -61,7 +61,7 @@ async def refuse(browser: Browser, *ids: str) -> list[Any]:
 
 async def looked(browser: Browser) -> str:
     """The page, once it shows what was found."""
-    for _ in range(2_400):
+    for _ in range(12_000):
         page = (await browser.get("/checks")).body.decode()
         if "data-again" not in page:
             return page

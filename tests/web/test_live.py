@@ -211,7 +211,7 @@ def test_open_cases_are_told_with_what_they_have_at_stake(bank):
         assert "No case waits for an answer. No rule hits unusually often, and nothing is in quarantine" in page
         large = payment(1, "2026-01-05T08:30:00Z", "1234.50"), payment(2, "2026-01-05T08:31:00Z", "2000.00")
         await post(browser, *large)
-        for _ in range(2_400):
+        for _ in range(12_000):
             found = (await figures(browser))["cases"]
             if found["open"] == 2:
                 break

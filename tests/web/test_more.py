@@ -345,7 +345,7 @@ def test_cases_are_changed_by_who_has_seen_them_and_those_that_are_none_have_fai
 
     async def steps(asks: Asker) -> None:
         await asks.ask("POST", "/api/v1/events/payment", [payment(1), payment(2, card="c-2")])
-        for _ in range(2_400):
+        for _ in range(12_000):
             found = (await asks.ask("GET", "/api/v1/cases")).json()["cases"]
             if len(found) == 2:
                 break

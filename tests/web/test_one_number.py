@@ -530,7 +530,7 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> WhatIsShown:
             broken = [{**PAID[0], "id": f"broken-{number}", "amount": "1,50"} for number in range(2)]
             await bank.json("/events/payment", [*PAID, *broken])
             await bank.json("/labels", LABELS)
-            for _ in range(2_400):  # cases follow the log
+            for _ in range(12_000):  # cases follow the log
                 cases = (await bank.json("/cases?state=open"))["cases"]
                 if len(cases) == len(TIMES) - 1:
                     break

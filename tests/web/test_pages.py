@@ -449,7 +449,7 @@ def test_results_of_a_search_name_keys_as_the_project_does_and_say_what_an_id_is
             for one in "12"
         ]
         await browser.send("POST", "/api/v1/events/payment", msgspec.json.encode(payments), csrf)
-        for _ in range(2_400):
+        for _ in range(12_000):
             if (await browser.get("/api/v1/cases")).json()["totals"]["count"]:
                 break
             await asyncio.sleep(0.05)

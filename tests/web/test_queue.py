@@ -54,7 +54,7 @@ def run(folder: Path, steps: Steps, **more: str) -> None:
                 given = {**PAYMENT, "payment_id": f"p-{number}", "card": f"c-{number}{EVIL}", **more}
                 sent = await browser.send("POST", "/api/v1/events/payment", msgspec.json.encode(given), csrf)
                 assert sent.json()["outcome"] == "review"
-            for _ in range(2_400):
+            for _ in range(12_000):
                 if (await browser.get("/api/v1/cases")).json()["totals"]["count"] == 3:
                     break
                 await asyncio.sleep(0.05)
@@ -155,7 +155,7 @@ def test_a_case_shows_what_came_before_and_after_it_on_its_card_with_its_case_an
         csrf = {"x-csrf-token": await browser.csrf(), "content-type": "application/json"}
         later = {**PAYMENT, "payment_id": "p-9", "card": f"c-0{EVIL}", "paid_at": "2026-01-05T09:30:00Z"}
         await browser.send("POST", "/api/v1/events/payment", msgspec.json.encode(later), csrf)
-        for _ in range(2_400):
+        for _ in range(12_000):
             if (await browser.get("/api/v1/cases/4")).status == 200:
                 break
             await asyncio.sleep(0.05)
@@ -271,7 +271,7 @@ def test_a_decision_is_answered_on_its_page_in_its_case_or_by_a_label(bank):
         assert (await form(browser, f"{plain}/answer", plain, verdict="fraud"))[:2] == (303, plain)
         late = dataclasses.replace(asks.service.cases, now_ms=lambda: int(time.time() * 1_000) + 60_000)
         await asyncio.to_thread(carry_out, late)
-        for _ in range(2_400):
+        for _ in range(12_000):
             labels = (await asyncio.to_thread(asks.service.project.labels)).to_pylist()
             if len(labels) == 2:
                 break
@@ -623,7 +623,7 @@ def test_one_case_is_of_a_whole_ring_and_the_queue_says_how_large_it_is(tmp_path
             for at, card in enumerate(("c1", "c2", "c3")):
                 given = {"id": f"p{at}", "at": "2026-01-05T08:30:00Z", "card": card, "amount": "200.00"}
                 await browser.send("POST", "/api/v1/events/payment", msgspec.json.encode(given), csrf)
-            for _ in range(2_400):
+            for _ in range(12_000):
                 if sum(case["alerts"] for case in (await browser.get("/api/v1/cases")).json()["cases"]) == 3:
                     break
                 await asyncio.sleep(0.05)

@@ -411,7 +411,7 @@ def test_the_day_that_is_not_over_is_marked_in_the_chart_and_the_table_of_hits(b
 
 
 async def done(asks: Asker, id_: str) -> Any:
-    for _ in range(2_400):
+    for _ in range(12_000):
         found = (await asks.ask("GET", f"/api/v1/backtests/{id_}")).json()
         if found["state"] in {"done", "failed"}:
             return found
@@ -422,7 +422,7 @@ async def done(asks: Asker, id_: str) -> Any:
 async def watched(browser: Browser, path: str) -> Any:
     """The page of a backtest, once it is done."""
     page = await browser.get(path)
-    for _ in range(2_400):
+    for _ in range(12_000):
         if b"data-progress" not in page.body:
             break
         await asyncio.sleep(0.05)
@@ -804,7 +804,7 @@ def test_the_rest_is_counted_beside_whoever_looks(bank, monkeypatch):
         async with hit_eleven_times(bank, monkeypatch) as browser:
             records = browser.asks.service.project.rule_looks.records
             assert b"data-again" in (await browser.get("/rules")).body
-            for _ in range(2_400):
+            for _ in range(12_000):
                 if records.is_whole:
                     break
                 await asyncio.sleep(0.05)

@@ -114,7 +114,7 @@ def test_a_key_may_ask_for_a_silence_and_approves_none(bank):
     async def steps() -> None:
         async with asker(bank) as asks:
             await asks.ask("POST", "/api/v1/events/payment", {**PAYMENT, "payment_id": "p-1", "card": "c-1"})
-            for _ in range(2_400):
+            for _ in range(12_000):
                 if (await asks.ask("GET", "/api/v1/cases")).json()["totals"]["count"]:
                     break
                 await asyncio.sleep(0.05)

@@ -60,7 +60,7 @@ def says(found: Answered) -> str:
 
 async def case_of(asks: Asker, wanted: str) -> dict:
     """The case, once it is in a state."""
-    for _ in range(6_000):
+    for _ in range(30_000):
         found = (await asks.ask("GET", "/api/v1/cases?state=all")).json()["cases"]
         if found and found[0]["state"] == wanted and found[0]["customer"] == "unclear":
             return (await asks.ask("GET", f"/api/v1/cases/{found[0]['id']}")).json()
@@ -173,7 +173,7 @@ def test_an_appeal_is_a_case_and_its_answer_reaches_the_customer_once(tmp_path, 
         assert words == {("unclear", "<b>It was me"), ("unclear", None)}
         await asks.ask("POST", f"/api/v1/cases/{case['id']}/decide", {"verdict": verdict})
         bank.clock_ms += 10_000
-        for _ in range(6_000):
+        for _ in range(30_000):
             if any(verdict in body for _, body in await settled(asks)):
                 break
             await asyncio.sleep(0.02)
