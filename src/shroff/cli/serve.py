@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import click
@@ -48,8 +49,17 @@ PORT = 8080
     is_flag=True,
     help="Apply changes of the project's files automatically, as 'shroff apply' does.",
 )
+@click.option(
+    "--organizations",
+    "folder",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    metavar="FOLDER",
+    help="Also serve each project in this folder, at /o/NAME, for people who sign in here.",
+)
 @click.option("--sign-in", "guest", metavar="NAME", help="Print a link that signs this user in once, within an hour.")
-def serve(session: Session, host: str, port: int, rate: float, guest: str | None, **how: Any) -> int:
+def serve(
+    session: Session, host: str, port: int, rate: float, guest: str | None, folder: Path | None, **how: Any
+) -> int:
     """Run the HTTP service: it takes events and returns decisions, each one durable before it is returned.
 
     A log has one writer. If shroff.yaml names a live source, the service reads it too, instead of 'shroff run'. Like a
@@ -61,13 +71,14 @@ def serve(session: Session, host: str, port: int, rate: float, guest: str | None
         shroff serve --host 0.0.0.0 --port 9000
         shroff serve --standby
         shroff serve --sign-in ann
+        shroff serve --organizations ../banks
     """
     from shroff.cli.demo_kernels import LIVE, kernels_beside
     from shroff.people import links
     from shroff.people.access import Role
     from shroff.people.keys import all_keys
     from shroff.streams.source import shown
-    from shroff.web.server import At, Limits, ServiceOptions, bound, first_run, gate_of, serve
+    from shroff.web.server import At, Limits, ServiceOptions, bound, first_run, gate_of, projects_in, serve
 
     is_own = host in OWN_HOSTS and not logs.is_json()
     empty = session.empty_folder() if is_own else None
@@ -81,6 +92,7 @@ def serve(session: Session, host: str, port: int, rate: float, guest: str | None
             first_run(empty, listening, where, session.say)
         project = session.project
         session.stopped = "Answered events are stored."
+        others = {} if folder is None else projects_in(folder, project.context.paths.folder)
         desk = opened.enter_context(project.people.open())
         gate = opened.enter_context(gate_of(desk))
         project.context.served_at = where
@@ -104,7 +116,7 @@ def serve(session: Session, host: str, port: int, rate: float, guest: str | None
 
         chosen = ServiceOptions(Limits(rate=rate), **how)
         with traces.exporting(__version__), kernels_beside(listed=LIVE, gives_way=True):
-            service = serve(project, gate, desk, listening, chosen, tell=logs.tell, begun=begun)
+            service = serve(project, gate, desk, listening, chosen, others, tell=logs.tell, begun=begun)
     work, requests = service.work, sum(service.requests.counts.values())
     document = {
         "url": where,

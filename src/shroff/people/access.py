@@ -50,12 +50,13 @@ class Right(StrEnum):
 
 
 class Role(StrEnum):
-    """Role of a user. People have one of the first four; `service` is for programs."""
+    """Role of a user. People have one of the first five; `service` is for programs."""
 
     ADMIN = "admin"
     ANALYST = "analyst"
     AUTHOR = "author"
     VIEWER = "viewer"
+    MEMBER = "member"
     SERVICE = "service"
 
 
@@ -72,6 +73,7 @@ RIGHTS: Final[Mapping[Role, frozenset[Right]]] = MappingProxyType(
         | _rights("score edit:lists edit:rules approve:rules run:backtests run:jobs train:models promote:models")
         | _rights("set:thresholds read:metrics"),
         Role.VIEWER: _LOOK,
+        Role.MEMBER: frozenset(),
         Role.SERVICE: _rights("submit:events score read:decisions write:labels read:metrics post:alerts"),
     }
 )

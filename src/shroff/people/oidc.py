@@ -26,7 +26,7 @@ from shroff.runtime.values import frozen
 
 PATH: Final = "/login/oidc"  # where the provider sends people back to
 LASTS_MS: Final = 10 * 60_000  # a visit, from its begin to its end
-_STRONGEST: Final = (Role.ADMIN, Role.AUTHOR, Role.ANALYST, Role.VIEWER)
+_STRONGEST: Final = (Role.ADMIN, Role.AUTHOR, Role.ANALYST, Role.VIEWER, Role.MEMBER)
 _NO_NAME: Final = re.compile(r"[^a-z0-9._@+-]")
 _BACK_LENGTH_MAX: Final = 2_000
 _BACK: Final = re.compile(r"/(?![/\\])[\x21-\x7e]*")  # a path on this service, and no other host

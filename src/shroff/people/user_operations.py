@@ -158,7 +158,7 @@ class AddUser(OperationRequest["NewUserAnswer"]):
 
     Args:
         name: The user's name.
-        role (ROLE): The user's role: admin, analyst, author or viewer.
+        role (ROLE): The user's role: admin, analyst, author, viewer or member.
         display_name: The display name.  [default: the name]
         email: The mail address.
         password: Read the password from the first line of standard input.
@@ -239,7 +239,7 @@ class SetRole(OfUser):
     """The new role of a user.
 
     Args:
-        role: The role: admin, analyst, author or viewer.
+        role: The role: admin, analyst, author, viewer or member.
     """
 
     role: str

@@ -17,7 +17,13 @@ from shroff.people.audit import Act
 from shroff.people.sql import Change, PeopleQueries
 from shroff.people.store import Desk, User
 
-PEOPLE: Final = (Role.ADMIN, Role.ANALYST, Role.AUTHOR, Role.VIEWER)  # roles that people have; services have keys
+PEOPLE: Final = (
+    Role.ADMIN,
+    Role.ANALYST,
+    Role.AUTHOR,
+    Role.VIEWER,
+    Role.MEMBER,
+)  # services have keys
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9._@+-]{0,99}")
 _TEXT_MAX: Final = 200
 THEMES: Final = ("", "light", "dark")  # of pages; empty for the browser's

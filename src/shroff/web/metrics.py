@@ -189,6 +189,22 @@ class BuildMetrics:
         yield gauge("shroff_clock_seconds", "Time by the clock of this machine, since 1970.", time.time())
 
 
+class OfOrganization:
+    """Metrics of one organization of a service: each with its name as a label.
+
+    Args:
+        base: The path below which it is served.
+    """
+
+    def __init__(self, base: str, collectors: Sequence[Collector]) -> None:
+        self._name, self._collectors = base.rpartition("/")[2], collectors
+
+    def collect(self) -> Iterator[Family]:
+        for family in (family for collector in self._collectors for family in collector.collect()):
+            samples = {(*values, self._name): sample for values, sample in family.samples.items()}
+            yield replace(family, labels=(*family.labels, "organization"), samples=samples)
+
+
 # ---- all collectors of a process
 
 
@@ -203,7 +219,8 @@ def of_process(project: Project, work: Callable[[], WorkerCounts], is_ready: Cal
 def of_service(service: Service) -> list[Collector]:
     """The same of a service, with its requests."""
     every = of_process(service.project, lambda: service.work, lambda: service.is_ready)
-    return [service.requests, QueueMetrics(service), *every]
+    found: list[Collector] = [service.requests, QueueMetrics(service), *every]
+    return [OfOrganization(service.options.base, found)] if service.options.base else found
 
 
 def tally_of(project: Project) -> BatchTally:
@@ -219,12 +236,13 @@ def text(*collectors: Collector) -> bytes:
 
 def page(collectors: Sequence[Collector], accept: str = "") -> tuple[bytes, str]:
     """All their metrics, and those of the process, and their media type: Prometheus' text format, or OpenMetrics, which
-    has examples of traces, for who accepts it.
+    has examples of traces, for who accepts it. An organization has none of the process, which it shares.
     """
     write, media_type = choose_encoder(accept)
     is_open = media_type.startswith("application/openmetrics-text")
     ours = "".join([family.text(is_open=is_open) for collector in collectors for family in collector.collect()])
     registry = CollectorRegistry()
-    ProcessCollector(registry=registry)
-    GCCollector(registry=registry)
+    if not any(isinstance(collector, OfOrganization) for collector in collectors):
+        ProcessCollector(registry=registry)
+        GCCollector(registry=registry)
     return ours.encode() + write(registry), media_type

@@ -9,38 +9,34 @@ import signal
 import socket
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 import uvicorn
 import uvloop
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from shroff.app.jobs.worker import JobWorker, command_of
 from shroff.errors import UsageError
 from shroff.people.access import network_of
 from shroff.runtime.logs import failure
 from shroff.runtime.values import frozen
-from shroff.web.api.rules.changes import keep_applied
 from shroff.web.first_run import first_run
-from shroff.web.http.asgi import Application
 from shroff.web.http.authentication import Gate, gate_of
 from shroff.web.http.proxies import Proxies
-from shroff.web.metrics_port import service_port
-from shroff.web.service import THREADS, Limits, Service, ServiceOptions
-from shroff.web.table import table
-from shroff.web.work.operation_processes import DraftCheckers
-from shroff.web.work.warmup import keep_warm
+from shroff.web.organizations import HOME, Organizations, projects_in, working
+from shroff.web.service import Limits, Service, ServiceOptions
 from shroff.worker.ingest import short_turns
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from shroff.app.project import Project
     from shroff.people.store import Desk
 
-__all__ = ["At", "Limits", "ServiceOptions", "bound", "first_run", "gate_of", "serve"]
+__all__ = ["At", "Limits", "ServiceOptions", "bound", "first_run", "gate_of", "projects_in", "serve"]
 OF_ADDRESS_MAX: Final = 2_000  # connections at once
 FIRST_S: Final = 10.0  # for which a new connection may send nothing
 KEPT_S: Final = 75.0  # for which a connection may be idle between two requests
@@ -123,6 +119,7 @@ def serve(
     desk: Desk,
     listening: socket.socket,
     options: ServiceOptions | None = None,
+    projects: Mapping[str, Path] = MappingProxyType({}),
     *,
     tell: Callable[[str], None],
     begun: Callable[[], None],
@@ -130,12 +127,17 @@ def serve(
     """Serve until somebody ends it by Ctrl-C or SIGTERM; what was taken is answered first. Gives what was done.
 
     Args:
+        projects: Those of organizations that are served beside it.
         begun: Told when requests are answered; not where the log cannot be had, which ends this.
 
     Raises: whatever ended the work by itself.
     """
+    options = options or ServiceOptions()
+    organizations = Organizations(projects, options, tell)
+    if projects:
+        options = replace(options, organizations=organizations)
     with short_turns(), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_serve(project, gate, desk, listening, options or ServiceOptions(), tell=tell, begun=begun))
+        return runner.run(_serve(project, gate, desk, listening, options, organizations, tell=tell, begun=begun))
 
 
 async def _serve(
@@ -144,63 +146,54 @@ async def _serve(
     desk: Desk,
     listening: socket.socket,
     options: ServiceOptions,
+    organizations: Organizations,
     *,
     tell: Callable[[str], None],
     begun: Callable[[], None],
 ) -> Service:
     _allow_many_files()
     logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # what it would say holds bytes of requests
-    with ThreadPoolExecutor(THREADS, thread_name_prefix="read") as threads, closing(DraftCheckers(project)) as checkers:
-        routes = table(project.definitions)
-        options = replace(options, check=checkers.run)
-        service = Service(project, gate, desk, threads, options, routes=routes, tell=tell)
-        config = uvicorn.Config(
-            Application(service, routes, tell),
-            http=limited(lambda: service.proxies),
-            loop="none",
-            ws="none",
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            proxy_headers=False,
-            timeout_keep_alive=round(KEPT_S),
-            timeout_graceful_shutdown=round(END_S),
-            backlog=BACKLOG,
-        )
-        server = _Server(config)
+    config = uvicorn.Config(
+        organizations,
+        http=limited(lambda: organizations.home.proxies),
+        loop="none",
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=round(KEPT_S),
+        timeout_graceful_shutdown=round(END_S),
+        backlog=BACKLOG,
+    )
+    server, loop = _Server(config), asyncio.get_running_loop()
 
-        loop = asyncio.get_running_loop()
-
-        def end() -> None:
+    def end() -> None:
+        for service in organizations.services:
             if not service.is_ending:
                 loop.call_later(HAND_OVER_S, service.hand_over)
             service.is_ending = True
-            server.should_exit = True
+        server.should_exit = True
 
-        def told(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-            error = context.get("exception")
-            tell(context["message"] if error is None else failure(context["message"], error))
+    def told(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        tell(context["message"] if error is None else failure(context["message"], error))
 
-        loop.set_exception_handler(told)
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, _ended(server, end))
-        service.begin(end)
-        if await service.has_begun():
+    loop.set_exception_handler(told)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, _ended(server, end))
+    async with working(project, gate, desk, options, tell=tell, ended=end) as home:
+        organizations.running[HOME], service = home, home.service
+        if service.work.has_begun and not server.should_exit:
             listening.listen(BACKLOG)  # whoever is told of it finds it
             begun()
-        worker = JobWorker(service.jobs, command_of(str(project.context.paths.folder)), tell)
-        worker.begin()
-        chores = [asyncio.create_task(keep_warm(service))]
-        chores += [asyncio.create_task(keep_applied(service))] if options.watches else []
+        others = asyncio.create_task(organizations.run())
         try:
-            with service_port(service):
-                await server.serve([listening])
+            await server.serve([listening])
         finally:
-            for chore in chores:
-                chore.cancel()
-            await asyncio.to_thread(worker.end)
-            await asyncio.to_thread(service.end)
+            others.cancel()
+            await asyncio.wait([others])
     return service
 
 

@@ -9,7 +9,7 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from threading import Event, Thread
-from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 import msgspec
 
@@ -24,10 +24,9 @@ from shroff.web.api.live import Board
 from shroff.web.api.operations import OperationThreads
 from shroff.web.api.operator_alerts import OperatorAlerts
 from shroff.web.api.rules.backtests import Backtests
-from shroff.web.http.address import Address
+from shroff.web.http.address import ActiveSettings, Address
 from shroff.web.http.authentication import Gate, Pace
 from shroff.web.http.concurrency_limits import ConcurrencyLimits, Turns, too_many
-from shroff.web.http.proxies import Proxies, proxies_of
 from shroff.web.http.streaming import Streams
 from shroff.web.metrics import Requests, of_service, tally_of
 from shroff.web.work.helper_processes import CaseKeeper
@@ -50,10 +49,11 @@ if TYPE_CHECKING:
     from shroff.people.oidc import Provider
     from shroff.people.sql import Change
     from shroff.people.store import Desk
-    from shroff.project.settings.systems import Systems
     from shroff.streams.log import Log
     from shroff.web.http.messages import Request
+    from shroff.web.http.proxies import Proxies
     from shroff.web.http.routes import Route
+    from shroff.web.organizations import Organizations
     from shroff.worker.request_loop import RequestLeader
 
 THREADS: Final = 16  # they mostly wait: for disks, databases, servers of mail
@@ -103,6 +103,9 @@ class ServiceOptions:
         reads_source: It reads the project's live source between posts.
         watches: It applies changes of the project's files by itself.
         check: What runs checks and counts of drafts; left out, this process does.
+        base: The path of an organization, below which it is served; empty for the project of the sign-in.
+        public: Its address, where shroff.yaml names none.
+        organizations: All that are served.
     """
 
     limits: Limits = Limits()
@@ -110,23 +113,9 @@ class ServiceOptions:
     reads_source: bool = True
     watches: bool = False
     check: Check | None = None
-
-
-@frozen
-class _BySettings:
-    """Objects derived from the settings of shroff.yaml; rebuilt when others become active."""
-
-    systems: Systems
-    address: Address
-    proxies: Proxies
-    networks: Proxies | None
-    provider: Provider | None
-
-    @classmethod
-    def of(cls, systems: Systems, provider: Provider | None) -> Self:
-        """What these settings say. Raises: UsageError for an address that is none."""
-        networks = Proxies(given) if (given := systems.web.options.get("networks")) else None
-        return cls(systems, Address(systems.public_url), proxies_of(systems.web), networks, provider)
+    base: str = ""
+    public: str = ""
+    organizations: Organizations | None = None
 
 
 class Service:
@@ -154,11 +143,12 @@ class Service:
         routes: Sequence[Route] = (),
         tell: Callable[[str], None] = unheard,
     ) -> None:
-        options = options or ServiceOptions()
+        self.options = options = options or ServiceOptions()
         self.of_draft = options.check or project.run
         self.project, self.gate, self.desk = project, gate, desk
         self.cases, self.notices = project.cases.desk(desk), project.notice_files.store_beside(desk.store)
-        self.by_settings = _BySettings.of(project.context.systems, project.outside.open_provider())
+        systems, provider = project.context.systems, project.outside.open_provider()
+        self.by_settings = ActiveSettings.of(systems, provider, options.public, options.base)
         self._threads = ConcurrencyLimits(threads, THREADS_OF_SENDER_MAX)
         self._readers = ThreadPoolExecutor(READ_THREADS, thread_name_prefix="body")
         self._long, self.limits = ConcurrencyLimits(self._readers, 1), options.limits
@@ -167,14 +157,13 @@ class Service:
         self._identities = ConcurrencyLimits(self._askers, 1)
         self.checks = Turns("a check of rules", CHECK_THREADS, CHECK_S_MAX, CHECKS_OF_SENDER_MAX)
         self.signing = Turns("signing in", SIGN_IN_THREADS, SIGN_IN_S_MAX, SIGN_INS_OF_SENDER_MAX)
-        self._stands_by, self._reads_source = options.stands_by, options.reads_source
         self.tell, self.routes = tell, routes
         self.confirming = project.notices.confirming()
         self.strangers, self.unknown = Pace(STRANGERS_RATE), Pace(UNKNOWN_RATE)
         self.fetches = Pace(FETCH_RATE)
         self.pace, self.requests = Pace(self.limits.rate), Requests()
         self.queue = RequestQueue(self._answered, waiting_max=self.limits.waiting_max, age_s_max=self.limits.age_s_max)
-        if self._stands_by:
+        if options.stands_by:
             self.queue.close("this service is on standby; send the request to the active one")
         self.reader: RequestReader | None = None
         self._label_reader: RequestReader | None = None
@@ -219,13 +208,13 @@ class Service:
         """By which people may sign in, where one is set."""
         return self._active().provider
 
-    def _active(self) -> _BySettings:
+    def _active(self) -> ActiveSettings:
         systems, known = self.project.context.systems, self.by_settings
         if systems is not known.systems:
             try:
                 is_same = (systems.sign_in, systems.http) == (known.systems.sign_in, known.systems.http)
                 provider = known.provider if is_same else self.project.outside.open_provider()
-                self.by_settings = _BySettings.of(systems, provider)
+                self.by_settings = ActiveSettings.of(systems, provider, self.options.public, self.options.base)
             except UsageError as error:  # it was well when it was applied: a file of certificates went meanwhile
                 self.tell(f"active settings of the service are not applied: {error}")
                 self.by_settings = replace(known, systems=systems)
@@ -245,10 +234,10 @@ class Service:
                 self.queue,
                 self._begun,
                 self._writer_tasks.attend,
-                stands_by=self._stands_by,
+                stands_by=self.options.stands_by,
                 stop=self._stop,
                 tell=self.tell,
-                reads_source=self._reads_source,
+                reads_source=self.options.reads_source,
             )
         )
         self.work = answerer.work

@@ -18,7 +18,7 @@ from shroff.language.keys import (
 )
 from shroff.streams.settings import CALLS, HTTP, OUTSIDE_NAME, VARIABLE
 
-PERSON_ROLE: Final = choice("admin", "author", "analyst", "viewer")
+PERSON_ROLE: Final = choice("admin", "author", "analyst", "viewer", "member")
 SIGN_IN: Final = mapping_shape(
     """how people sign in
 

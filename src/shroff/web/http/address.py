@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Self
 from urllib.parse import urlsplit
 
 from shroff.runtime.values import frozen
 from shroff.web.http.messages import Request
 from shroff.web.http.problems import ProblemError
+from shroff.web.http.proxies import Proxies, proxies_of
+
+if TYPE_CHECKING:
+    from shroff.people.oidc import Provider
+    from shroff.project.settings.systems import Systems
 
 
 @frozen
@@ -18,9 +24,11 @@ class Address:
 
     Args:
         public: As `Systems.public_url`; empty where none is set.
+        base: The path below which an organization is served.
     """
 
     public: str = ""
+    base: str = ""
 
     def of(self, request: Request) -> str:
         """The address, without a slash behind. Raises: ProblemError for a host that is none."""
@@ -31,7 +39,7 @@ class Address:
             urlsplit(address)
         except ValueError as error:
             raise ProblemError(400, "bad-header", "A header cannot be read", f"Host: {error}") from None
-        return address
+        return address + self.base
 
     def is_encrypted(self, request: Request) -> bool:
         """Whether browsers speak TLS, so that a cookie is for TLS only."""
@@ -51,6 +59,24 @@ class Address:
             return {origin_of(self.public)}
         host = request.headers.get("host", "")
         return {f"http://{host}", f"https://{host}"}
+
+
+@frozen
+class ActiveSettings:
+    """Objects derived from the settings of shroff.yaml; rebuilt when others become active."""
+
+    systems: Systems
+    address: Address
+    proxies: Proxies
+    networks: Proxies | None
+    provider: Provider | None
+
+    @classmethod
+    def of(cls, systems: Systems, provider: Provider | None, public: str, base: str) -> Self:
+        """What these settings say; `public` is used if they name no address. Raises: UsageError for a wrong address."""
+        networks = Proxies(given) if (given := systems.web.options.get("networks")) else None
+        address = Address(systems.public_url or public, base)
+        return cls(systems, address, proxies_of(systems.web), networks, provider)
 
 
 def origin_of(url: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
@@ -12,7 +13,7 @@ from urllib.parse import quote, unquote
 
 from starlette import routing
 from starlette.requests import ClientDisconnect
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 from starlette.types import Message, Receive, Scope, Send
 
 from shroff.errors import ShroffError, SignInError
@@ -76,7 +77,7 @@ class Application:
     async def answer(self, here: Mapping[str, Route], request: Request, send: Send) -> None:
         """Answer a request by the routes that are at its path, by their methods."""
         began_s = time.perf_counter()
-        name = "none"
+        name, base = "none", self.service.options.base
         try:
             request.check_head()
             IDS.set(ids_of(request.headers))  # of this task, which answers one request
@@ -94,8 +95,14 @@ class Application:
                 self._leave(sender)
         except ClientDisconnect:
             return
+        except _OutsiderError:
+            home, scope = request.scope["outside"]
+            await home(scope, request.receive, send)
+            return
         except Exception as error:  # noqa: BLE001 - the outermost of a request: the service goes on
             response = self._refused(request, problem_of(error, name, self.tell))
+        if base:
+            put_below(response, base)
         if request.method == "HEAD":
             response.body = b""
         seconds = time.perf_counter() - began_s
@@ -150,10 +157,9 @@ class Application:
         SENDER.set(network_of(request.address) if route.right is None else request.who.id)
         if route.right is not None:
             request.who.require(route.right)
-            if route.is_page and request.signed_in is None:
-                raise ProblemError(
-                    403, "not-a-person", "API keys cannot open pages", "use an API key only for addresses below /api"
-                )
+        if route.is_page and request.signed_in is None and not is_open(path):
+            words = "use an API key only for addresses below /api"
+            raise ProblemError(403, "not-a-person", "API keys cannot open pages", words)
         return route
 
     async def _who(self, request: Request) -> Who:
@@ -173,6 +179,8 @@ class Application:
         is_token, is_use = len(token) == TOKEN_LENGTH, request.headers.get("accept") != EVENTS
         look = partial(service.gate.signed_in, is_use=is_use, device=request.headers.get("user-agent", ""))
         signed_in = await self._looked_up(request, look, token) if is_token else None
+        if signed_in is None and "outside" in request.scope:
+            raise _OutsiderError
         if signed_in is None:
             raise unknown("send a key as 'Authorization: Bearer KEY', or sign in")
         request.form_bytes_max = FORM_BYTES_MAX
@@ -186,6 +194,10 @@ class Application:
         """What the gate says of a key or token, one question of a network at a time."""
         SENDER.set(network_of(request.address))
         return await self.service.known(look, shown)
+
+
+class _OutsiderError(Exception):
+    """Who asks shows neither a key nor a session of somebody who has a role in this organization."""
 
 
 class Resource:
@@ -263,6 +275,25 @@ def with_standing(response: Response, seconds: float) -> Response:
     return response
 
 
+def put_below(response: Response, base: str) -> None:
+    """Put the addresses of an answer below the path of its organization, on pages and in live updates of these."""
+    linked = rb"\g<0>" + base.encode()
+    if "location" in response.headers:
+        response.headers["location"] = _HERE.sub(base, response.headers["location"])
+    kind = response.headers.get("content-type", "")
+    if isinstance(response, StreamingResponse):
+        if kind == EVENTS:
+            parts = response.body_iterator
+            response.body_iterator = (_LINKED.sub(linked, part) async for part in parts if isinstance(part, bytes))
+    elif kind.startswith("text/html"):
+        response.body = _LINKED.sub(linked, response.body)
+        response.headers["content-length"] = str(len(response.body))
+
+
+_ELSEWHERE: Final = r"/|(?:static|login|me|o)(?:[/?#\"\\]|$)"  # addresses of no organization
+_HERE: Final = re.compile(rf"^(?=/(?!{_ELSEWHERE}))")
+_PLACES: Final = "check|count|names|news|peek|progress|updates|why"  # data of pages that hold an address
+_LINKED: Final = re.compile(rf' (?:href|src|action|data-(?:{_PLACES}))=\\?"(?=/(?!{_ELSEWHERE}))'.encode())
 FOR_ALL: Final = ("/health/", "/confirm/", "/hooks/", "/static/")  # also outside of the networks that are set
 
 

@@ -10,7 +10,7 @@ from typing import Final
 
 from shroff.people.keys import KeyRing
 from shroff.people.sessions import SignedIn, signed_in
-from shroff.people.store import Desk
+from shroff.people.store import Desk, User
 
 COOKIE: Final = "shroff_session"
 SENDERS_MAX: Final = 10_000  # whose pace is remembered
@@ -26,6 +26,12 @@ class Gate:
     def __init__(self, desk: Desk, ring: KeyRing) -> None:
         self._desk = desk
         self.at_hand, self.who = ring.at_hand, ring.who
+
+    def user(self, name: str) -> User | None:
+        """The user of this name who may sign in. May wait for a store."""
+        with self._desk.store.look() as look:
+            found = look.user_named(name)
+        return None if found is None or found.is_disabled else found
 
     def signed_in(self, token: str, *, is_use: bool = True, device: str = "") -> SignedIn | None:
         """User of this token; None where it has expired. May wait for a store.

@@ -96,7 +96,7 @@ class Route:
 
     Args:
         path: Segments in braces take any text, which may be empty.
-        right: What it takes; None for what anybody may ask, which must lie below `OPEN_BELOW`.
+        right: What it takes; None for what anybody may ask, below `OPEN_BELOW`, and for one's own account.
         told: For the document; None for what is no part of the API.
         is_plain: It is no part of the API, and no page either: a file, or a document for programs.
     """
@@ -132,7 +132,7 @@ def _documented(
         """A route of the API: `api(method, path below API, right, handler)(summary, answer, ...)`, as `RouteDoc` takes.
 
         Args:
-            right: What it takes; None for what anybody may ask, which must lie below `OPEN_BELOW`.
+            right: What it takes; None for what anybody may ask, below `OPEN_BELOW`, and for one's own account.
         """
 
         def route(*args: _Doc.args, **more: _Doc.kwargs) -> Route:

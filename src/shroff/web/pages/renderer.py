@@ -61,7 +61,8 @@ class Seen:
 
     `open_cases` stand in the user's queue; None where they see none. `zone` of times is the user's own, else the
     project's, `theme` the user's own; empty for those of the browser. With `is_calibrated` a score is the share of
-    frauds among events like it.
+    frauds among events like it. `organization` is empty
+    for the project of the sign-in.
     """
 
     who: str
@@ -73,6 +74,7 @@ class Seen:
     zone: str
     theme: str
     is_calibrated: bool
+    organization: str
 
 
 def tabs(routes: Iterable[Route]) -> list[Tab]:
@@ -149,7 +151,10 @@ async def page(service: Service, request: Request, template: str, status: int = 
     whether the user has a right.
     """
     assert request.signed_in is not None
-    return _page(service, request, template, status, await open_cases(service, request.signed_in.who), shown)
+    who, served = request.signed_in.who, service.options.organizations
+    if served is not None:
+        shown = {"organizations": await service.in_thread(served.of, who.name), **shown}
+    return _page(service, request, template, status, await open_cases(service, who), shown)
 
 
 def part(service: Service, request: Request, template: str, /, **shown: Any) -> Response:
@@ -165,16 +170,17 @@ def _page(
     screens = screens_of(service, signed_in.who)
     within = [screen for screen in screens if request.path.startswith((screen.path, *screen.below))]
     here = max(within, key=lambda screen: len(screen.path), default=None)
-    place = service.work.seq if service.is_ready else None
-    user = signed_in.user
+    place = service.work.seq if service.is_ready and screens else None
+    user, name = signed_in.user, service.options.base.rpartition("/")[2]
     zone, is_calibrated = user.zone or service.project.context.systems.zone, service.project.definitions.is_calibrated
-    seen = Seen(user.display_name, signed_in.csrf, screens, here, place, count, zone, user.theme, is_calibrated)
+    seen = Seen(user.display_name, signed_in.csrf, screens, here, place, count, zone, user.theme, is_calibrated, name)
     currency = service.project.definitions.settings.currency
+    common = {"seen": seen, "currency": currency, "organizations": ()}
     status = 422 if status == 200 and shown.get("mistake") else status
     return alone(
         template,
         status,
-        **{"seen": seen, "currency": currency, "may": lambda right: signed_in.who.may(Right(right)), **shown},
+        **{**common, "may": lambda right: signed_in.who.may(Right(right)), **shown},
     )
 
 

@@ -275,14 +275,14 @@ function showSearches() {
       ...searches.map((text) => {
         const item = document.createElement("li");
         const link = document.createElement("a");
-        link.href = `/find?q=${encodeURIComponent(text)}`;
+        link.href = `${document.querySelector(".brand").pathname}find?q=${encodeURIComponent(text)}`;
         link.textContent = text;
         item.append(link);
         return item;
       }),
     );
   }
-  for (const form of document.querySelectorAll("form[action='/find']")) {
+  for (const form of document.querySelectorAll("form[action$='/find']")) {
     form.addEventListener("submit", keepSearch);
   }
 }

@@ -245,7 +245,7 @@ async function answer(form, button) {
   const body = new URLSearchParams(new FormData(form, button));
   const done = await fetch(form.getAttribute("action"), { method: "POST", body, headers: { Accept: "text/html" } }).catch(() => null);
   const path = done ? new URL(done.url).pathname : "";
-  const isQueue = done?.redirected && path === "/queue";
+  const isQueue = done?.redirected && path.endsWith("/queue");
   const html = done && (isQueue || !done.redirected) ? await done.text().catch(() => "") : "";
   const made = new DOMParser().parseFromString(html, "text/html"); // scripts in it would not run
   const main = made.querySelector("main");
@@ -260,7 +260,7 @@ async function answer(form, button) {
     document.querySelector("main").replaceWith(main);
     showOpen(made.querySelector(OPEN)?.innerHTML ?? "");
     document.title = made.title;
-    if (path !== "/queue/bulk") {
+    if (!path.endsWith("/queue/bulk")) {
       history.replaceState(null, "", isQueue ? done.url : path.replace(/\/decide$/, ""));
     }
     isSent = false;
@@ -287,7 +287,7 @@ document.addEventListener("submit", (event) => {
   }
   if (form.matches("[data-filter]")) {
     trim(form);
-  } else if (location.pathname === "/queue" && form.getAttribute("method") === "post") {
+  } else if (location.pathname.endsWith("/queue") && form.getAttribute("method") === "post") {
     const isHere = form.matches(".answers, #bulk, .toast");
     if (isHere || isLeaving) {
       event.preventDefault();

@@ -1,0 +1,217 @@
+"""Several projects in one service: each at its own path with its own log, writer, limits and keys; one sign-in."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import re
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, asynccontextmanager, closing, suppress
+from dataclasses import replace
+from logging import INFO, WARNING
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from starlette.responses import RedirectResponse
+from starlette.types import Receive, Scope, Send
+
+from shroff.app import project as app
+from shroff.app.jobs.worker import JobWorker, command_of
+from shroff.app.project_files import checked
+from shroff.config import PROJECT_FILE
+from shroff.errors import ShroffError, UsageError
+from shroff.people.access import Right
+from shroff.people.keys import KeyRing
+from shroff.people.sessions import SignedIn
+from shroff.people.store import Desk
+from shroff.people.users import as_who
+from shroff.runtime.logs import Told, failure
+from shroff.web.api.rules.changes import keep_applied
+from shroff.web.http.asgi import Application
+from shroff.web.http.authentication import Gate
+from shroff.web.metrics_port import service_port
+from shroff.web.service import THREADS, Service, ServiceOptions
+from shroff.web.table import table
+from shroff.web.work.operation_processes import DraftCheckers
+from shroff.web.work.warmup import keep_warm
+
+if TYPE_CHECKING:
+    from shroff.app.project import Project
+
+HOME: Final = ""  # what stands for the name of the project of the sign-in
+BELOW: Final = "/o"  # the organizations, each at its name
+AGAIN_S: Final = 5.0  # after which one that failed is opened again
+AT_HOME: Final = ("/login/", "/me/")  # beginnings of paths that only the project of the sign-in has
+_NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
+_PATH: Final = re.compile(rb"/o(?:/([a-z0-9_-]*)(/[^?]*)?)?(?=\?|$)")
+
+
+def projects_in(folder: Path, home: Path) -> dict[str, Path]:
+    """The projects in a folder by their organizations' names, which are those of their folders.
+
+    Raises: UsageError where there is none, or a name is none.
+    """
+    found = {path.parent.name: path.parent.resolve() for path in sorted(folder.glob(f"*/{PROJECT_FILE}"))}
+    found = {name: path for name, path in found.items() if path != home}
+    if not found:
+        raise UsageError(f"{folder} holds no project. Make one: shroff init {folder}/NAME --template payments")
+    for name in found:
+        if not _NAME.fullmatch(name):
+            words = "a name has small letters, digits, '_' and '-', 40 at most; rename the folder"
+            raise UsageError(f"{found[name]} is no organization: {words}.")
+    return found
+
+
+class OrganizationGate(Gate):
+    """The gate of an organization: its own keys, and people of the sign-in who are users here, by their names.
+
+    Args:
+        name: The organization; CSRF tokens are different in each.
+        home: Knows the sessions.
+    """
+
+    def __init__(self, desk: Desk, ring: KeyRing, name: str, home: Gate) -> None:
+        super().__init__(desk, ring)
+        self._name, self._home = name, home
+
+    def signed_in(self, token: str, *, is_use: bool = True, device: str = "") -> SignedIn | None:
+        """The user of this session here; None also where the person has no role here, or lacks the second factor."""
+        found = self._home.signed_in(token, is_use=is_use, device=device)
+        user = None if found is None else self.user(found.user.name)
+        needs_factor = user is not None and user.role in self._desk.settings.second_factor
+        if found is None or user is None or (needs_factor and not found.user.has_second_factor):
+            return None
+        user = replace(user, zone=found.user.zone, theme=found.user.theme)
+        own = hashlib.sha256(f"{self._name} {token}".encode()).hexdigest()
+        return SignedIn(as_who(user), user, own, found.ends_at_ms)
+
+
+@asynccontextmanager
+async def working(
+    project: Project,
+    gate: Gate,
+    desk: Desk,
+    options: ServiceOptions,
+    *,
+    tell: Callable[[str], None],
+    ended: Callable[[], None],
+) -> AsyncIterator[Application]:
+    """A project at work, from when it is known whether its log can be had; `ended` is told when it works no more.
+
+    Raises: whatever ended the work by itself, at the end.
+    """
+    with ThreadPoolExecutor(THREADS, thread_name_prefix="read") as threads, closing(DraftCheckers(project)) as checkers:
+        hidden = AT_HOME if options.base else ()
+        routes = [route for route in table(project.definitions) if not f"{route.path}/".startswith(hidden)]
+        service = Service(project, gate, desk, threads, replace(options, check=checkers.run), routes=routes, tell=tell)
+        service.begin(ended)
+        worker = JobWorker(service.jobs, command_of(str(project.context.paths.folder)), tell)
+        chores: list[asyncio.Task[None]] = []
+        try:
+            await service.has_begun()
+            worker.begin()
+            chores += [asyncio.create_task(keep_warm(service))]
+            chores += [asyncio.create_task(keep_applied(service))] if options.watches else []
+            with service_port(service):
+                yield Application(service, routes, tell)
+        finally:
+            for chore in chores:
+                chore.cancel()
+            await asyncio.to_thread(worker.end)
+            await asyncio.to_thread(service.end)
+
+
+class Organizations:
+    """The ASGI application of a service: the project of the sign-in, and beside it all organizations that run.
+
+    Args:
+        projects: Their folders by their names.
+    """
+
+    def __init__(self, projects: Mapping[str, Path], options: ServiceOptions, tell: Callable[[str], None]) -> None:
+        self._projects, self._options, self._tell = projects, options, tell
+        self.running: dict[str, Application] = {}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        home = self.running[HOME]
+        match = _PATH.match(scope.get("raw_path") or scope.get("path", "").encode()) if self._projects else None
+        if match is None:
+            await home(scope, receive, send)
+            return
+        name, path = (match[1] or b"").decode(), match[2] or b"/"
+        if not name or path.startswith(b"/login"):  # such as the link of a new user, who has a password at home
+            await RedirectResponse("/login" if name else "/", 303)(scope, receive, send)
+        elif name in self.running:
+            more = {"path": path.decode("latin-1"), "raw_path": path, "outside": (home, scope)}
+            await self.running[name]({**scope, **more}, receive, send)
+        else:
+            await home(scope, receive, send)
+
+    @property
+    def services(self) -> Sequence[Service]:
+        """All that run."""
+        return [application.service for application in self.running.values()]
+
+    @property
+    def home(self) -> Service:
+        """That of the sign-in."""
+        return self.running[HOME].service
+
+    def of(self, name: str) -> list[tuple[str, str]]:
+        """Names and paths of the organizations in which a person has a role. May wait for their stores."""
+        found: list[tuple[str, str]] = []
+        for organization, application in sorted(self.running.items()):
+            service = application.service
+            with suppress(ShroffError):  # one that cannot be read hides no other
+                user = service.gate.user(name)
+                if user is not None and as_who(user).may(Right.READ_DECISIONS):
+                    path = f"{service.options.base or BELOW}/"
+                    found.append((organization or service.project.context.paths.folder.name, path))
+        return found
+
+    async def run(self) -> None:
+        """Keep all of them at work until this is canceled."""
+        await asyncio.gather(*(self._keep(name, folder) for name, folder in self._projects.items()))
+
+    async def _keep(self, name: str, folder: Path) -> None:
+        """Keep one at work: one that fails is told of and opened again, and touches no other."""
+
+        def tell(words: str) -> None:
+            level, fields = getattr(words, "level", WARNING), getattr(words, "fields", {})
+            self._tell(Told(f"{name}: {words}", level, {**fields, "organization": name}))
+
+        while True:
+            try:
+                await self._work(name, folder, tell)
+            except ShroffError as error:
+                tell(str(error))
+            except Exception as error:  # noqa: BLE001 - the outermost of an organization: the others go on
+                tell(failure("the organization failed", error))
+            await asyncio.sleep(AGAIN_S)
+
+    async def _work(self, name: str, folder: Path, tell: Callable[[str], None]) -> None:
+        base, home = f"{BELOW}/{name}", self.home
+        public = home.project.context.systems.public_url
+        where = (public or home.project.context.served_at) + base
+        options = replace(self._options, base=base, public=public and where, organizations=self)
+        ended = asyncio.Event()
+        with ExitStack() as opened:
+
+            def open_() -> tuple[Project, Desk, OrganizationGate]:
+                project = app.open_exactly(folder)
+                project.context.served_at = where
+                checked(project.context)
+                desk = opened.enter_context(project.people.open())
+                ring = opened.enter_context(closing(KeyRing(desk)))
+                return project, desk, OrganizationGate(desk, ring, name, home.gate)
+
+            project, desk, gate = await asyncio.to_thread(open_)
+            async with working(project, gate, desk, options, tell=tell, ended=ended.set) as application:
+                self.running[name] = application
+                tell(Told(f"served at {where}", INFO))
+                try:
+                    await ended.wait()
+                finally:
+                    application.service.is_ending = True
+                    del self.running[name]
