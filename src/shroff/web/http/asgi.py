@@ -138,7 +138,8 @@ class Application:
         if not (f"{path}/".startswith(FOR_ALL) or self.service.is_allowed(request.address)):
             words = "ask an admin to add your network to web.networks in shroff.yaml"
             raise ProblemError(403, "outside-networks", "This address is not allowed", words)
-        if not is_open(path):
+        is_for_all = is_open(path) and not (self.service.options.base and path.startswith("/api/"))
+        if not is_for_all:  # what an organization's API is like is for its own people and programs
             try:
                 request.who = await self._who(request)
             except ProblemError as error:
@@ -157,7 +158,7 @@ class Application:
         SENDER.set(network_of(request.address) if route.right is None else request.who.id)
         if route.right is not None:
             request.who.require(route.right)
-        if route.is_page and request.signed_in is None and not is_open(path):
+        if route.is_page and request.signed_in is None and not is_for_all:
             words = "use an API key only for addresses below /api"
             raise ProblemError(403, "not-a-person", "API keys cannot open pages", words)
         return route

@@ -175,7 +175,7 @@ def _page(
     zone, is_calibrated = user.zone or service.project.context.systems.zone, service.project.definitions.is_calibrated
     seen = Seen(user.display_name, signed_in.csrf, screens, here, place, count, zone, user.theme, is_calibrated, name)
     currency = service.project.definitions.settings.currency
-    common = {"seen": seen, "currency": currency, "organizations": ()}
+    common = {"seen": seen, "currency": currency, "organizations": None}
     status = 422 if status == 200 and shown.get("mistake") else status
     return alone(
         template,

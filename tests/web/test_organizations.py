@@ -1,0 +1,311 @@
+"""Several projects in one service: what each shows to its own people, and nothing of it to those of another."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import shutil
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from shroff.app import project as app
+from shroff.app.jobs.worker import JobWorker
+from shroff.config import TEMPLATE_FOLDER
+from shroff.errors import UsageError
+from shroff.people import keys, users
+from shroff.people.access import Role
+from shroff.web import organizations
+from shroff.web.http.asgi import Application, is_open
+from shroff.web.http.authentication import gate_of
+from shroff.web.organizations import Organizations, projects_in
+from shroff.web.service import ServiceOptions
+from shroff.web.table import table
+from tests.support.served import ME
+from tests.support.webs import PASSWORD, Answered, Asker, Browser, asker
+
+pytestmark = pytest.mark.slow
+
+SECRET = "Zanzibar"  # in whatever south has that no address names
+SHOWN = (
+    "/api/v1/audit",
+    "/api/v1/cases/{id}",
+    "/api/v1/entities/{entity}/{key}",
+    "/api/v1/users",
+    "/cases/{id}",
+    "/rules/{rule}",
+    "/settings/keys",
+)
+SLOW = ("/stream", "/draft", "/experiments", "/openapi.json")  # streams do not end, drafts start a process
+RULE = f"""
+- id: southern
+  on: payment
+  by: card
+  when: payment.amount > 0
+  reason: "{SECRET}"
+  effect: review
+"""
+PAYMENT = {
+    "payment_id": "p-south",
+    "paid_at": "2026-01-05T08:30:00Z",
+    "card": "c-south",
+    "merchant": SECRET,
+    "terminal": "t-00019",
+    "amount": "24.90",
+    "country": "DE",
+    "channel": "pos",
+}
+IDS = {
+    "event": "payment",
+    "entity": "card",
+    "key": "c-south",
+    "rule": "southern",
+    "list": "southern",
+    "file": "southern.yaml",
+    "table": "southern",
+    "etag": "0" * 64,
+    "token": "0" * 64,
+    "name": "ben",
+    "value": "m-1",
+    "source": "southern",
+    "version": "1",
+}
+
+
+class Banks:
+    """A service of three projects: `home`, where people sign in, and the organizations north and south."""
+
+    def __init__(self, asks: Asker, served: Organizations, keys_of: dict[str, str]) -> None:
+        self.asks, self.served, self.keys = asks, served, keys_of
+
+    async def browser(self, name: str) -> Browser:
+        """Somebody who is signed in."""
+        browser = Browser(self.asks)
+        found = await browser.post("/login", {"name": name, "password": PASSWORD, "back": "/"})
+        assert found.status == 303, found
+        return browser
+
+    async def until(self, *names: str) -> None:
+        """Wait until these organizations, and no other, decide."""
+        for _ in range(2_400):
+            if {name for name, application in self.served.running.items() if application.service.is_ready} == {
+                "",
+                *names,
+            }:
+                return
+            await asyncio.sleep(0.05)
+        raise AssertionError((self.served.running, self.asks.told))
+
+
+def person(folder: Path, name: str, role: Role, password: str = PASSWORD) -> None:
+    with app.open_exactly(folder).people.open() as desk:
+        users.add(desk, ME, name, role, password=password, display_name=SECRET if folder.name == "south" else "")
+
+
+@pytest.fixture(scope="module")
+def banks_made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    whole = tmp_path_factory.mktemp("organizations")
+    for folder in (home := whole / "home", north := whole / "banks/north", south := whole / "banks/south"):
+        shutil.copytree(TEMPLATE_FOLDER / "payments", folder)
+    (south / "rules/southern.yaml").write_text(RULE.lstrip())
+    (south / "lists/southern.csv").write_text(f"value,note,added_by,expires_at\nm-1,{SECRET},,\n")
+    person(home, "ann", Role.MEMBER)
+    person(home, "ben", Role.MEMBER)
+    person(home, "eve", Role.MEMBER)
+    person(north, "ann", Role.ADMIN, "")
+    person(north, "ben", Role.VIEWER, "")
+    person(south, "ben", Role.ADMIN, "")
+    person(south, "zoe", Role.ADMIN, "")
+    return whole
+
+
+@pytest.fixture
+def whole(banks_made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(JobWorker, "begin", lambda _: None)  # jobs wait: nothing here needs their results
+
+    async def cold(_: object) -> None:
+        """Nothing is made ready."""
+
+    monkeypatch.setattr(organizations, "keep_warm", cold)
+    monkeypatch.setattr(organizations, "AGAIN_S", 0.1)
+    shutil.copytree(banks_made, tmp_path / "whole")
+    return tmp_path / "whole"
+
+
+@asynccontextmanager
+async def working(whole: Path, *names: str) -> AsyncIterator[Banks]:
+    keys_of = {}
+    for folder in (whole / "home", whole / "banks/north", whole / "banks/south"):
+        with app.open_exactly(folder).people.open() as desk:
+            keys_of[folder.name] = keys.create(desk, ME, SECRET if folder.name == "south" else "test", Role.ADMIN)[1]
+    async with asker(whole / "home", gate=gate_of) as asks:
+        served = Organizations(projects_in(whole / "banks", whole / "home"), ServiceOptions(), asks.told.append)
+        asks.service.options = replace(asks.service.options, organizations=served)
+        served.running[""] = Application(asks.service, table(asks.service.project.definitions), asks.told.append)
+        asks._application = served  # type: ignore[assignment]  # it is asked as an application is
+        asks._schemas = SimpleNamespace(check=lambda *_: None)  # type: ignore[assignment]  # of many documents
+        running = asyncio.create_task(served.run())
+        try:
+            banks = Banks(asks, served, keys_of)
+            await banks.until(*names)
+            yield banks
+        finally:
+            running.cancel()
+            await asyncio.wait([running])
+
+
+def run(whole: Path, steps: Callable[[Banks], Awaitable[None]], *names: str) -> None:
+    async def all_() -> None:
+        async with working(whole, *(names or ("north", "south"))) as banks:
+            await steps(banks)
+
+    asyncio.run(all_())
+
+
+async def seeded(banks: Banks) -> dict[str, str]:
+    """Ids of what south has, by the names of parameters."""
+
+    async def south(method: str, path: str, body: object = b"", status: int = 200) -> Any:
+        found = await banks.asks.ask(method, f"/o/south{path}", body, key=banks.keys["south"])
+        assert found.status == status, found
+        return found.json()
+
+    assert (await south("POST", "/api/v1/events/payment", PAYMENT))["outcome"] == "review"
+    for _ in range(2_400):
+        if cases := (await south("GET", "/api/v1/cases"))["cases"]:
+            break
+        await asyncio.sleep(0.05)
+    await south("POST", f"/api/v1/cases/{cases[0]['id']}/note", {"text": SECRET})
+    return {**IDS, "id": str(cases[0]["id"])}
+
+
+def filled(path: str, ids: dict[str, str]) -> str:
+    return re.sub(r"{(\w+)}", lambda match: ids[match[1]], path)
+
+
+def shows(found: Answered) -> bool:
+    """Whether anything of south is in an answer."""
+    return SECRET.encode() in found.body or SECRET in str(found.headers)
+
+
+async def csrf_of(browser: Browser, path: str) -> str:
+    """The token of the forms of a page."""
+    page = (await browser.get(path)).body.decode()
+    found = re.search(r'name="csrf" content="([0-9a-f]+)"', page)
+    assert found is not None, page
+    return found[1]
+
+
+def test_no_route_and_no_page_of_one_organization_answers_who_belongs_to_another_and_none_shows_anything_of_it(whole):
+    async def steps(banks: Banks) -> None:
+        ids, ask, ann, ben = await seeded(banks), banks.asks.ask, await banks.browser("ann"), await banks.browser("ben")
+        token = {"x-csrf-token": await csrf_of(ann, "/o/north/queue"), "content-type": "application/json"}
+        for path in SHOWN:  # else nothing were there to be seen
+            assert shows(await ben.get(f"/o/south{filled(path, ids)}")), path
+        for route in table(banks.served.running["south"].service.project.definitions):
+            path, is_api = filled(route.path, ids), route.path.startswith("/api/")
+            is_for_all = is_open(path) and not is_api
+            by_key = await ask(route.method, f"/o/south{path}", b"{}", key=banks.keys["north"])
+            assert by_key.status == 401 or is_for_all, (route, by_key)
+            in_south = await ann.send(route.method, f"/o/south{path}", b"{}", token)
+            assert in_south.status in {404, 403} or is_for_all, (route, in_south)
+            assert not shows(by_key), route
+            assert not shows(in_south), route
+            if ("{" not in route.path and route.method != "GET") or route.path.endswith(SLOW):
+                continue
+            if is_api:
+                in_north = await ask(route.method, f"/o/north{path}", b"{}", key=banks.keys["north"])
+            else:
+                in_north = await ann.send(route.method, f"/o/north{path}", b"{}", token)
+            assert in_north.status < 500, (route, in_north)
+            assert not shows(in_north), route
+
+    run(whole, steps)
+
+
+LOCAL = re.compile(r' (?:href|src|action|data-[a-z]+)="(/[^"]+)"')
+BROKEN = "- id: [\n"
+
+
+def test_people_have_a_role_in_each_and_one_that_fails_touches_no_other(whole):
+    """One service for all of it, since each start costs seconds."""
+    shutil.copytree(whole / "banks/north", whole / "banks/west")
+    rules = whole / "banks/west/rules/cards.yaml"
+    well = rules.read_text()
+    rules.write_text(BROKEN)
+
+    async def steps(banks: Banks) -> None:
+        ben, eve = await banks.browser("ben"), await banks.browser("eve")
+        assert any(words.startswith("west: rules/cards.yaml") for words in banks.asks.told), banks.asks.told
+
+        await shows_ways(ben, eve)
+        await keeps_tokens_apart(ben)
+        await tells_its_own_address(banks)
+        await counts_under_its_name(banks)
+        south = banks.served.running["south"].service
+        await asyncio.to_thread(users.disable, south.desk, ME, "ben")
+        assert [(await ben.get(path)).status for path in ("/o/south/results", "/o/north/results")] == [404, 200]
+        await ben.post("/login/out", {"csrf": await csrf_of(ben, "/me")})
+        assert (await ben.get("/o/north/results")).headers["location"] == "/login?back=%2Fo%2Fnorth%2Fresults"
+        rules.write_text(well)
+        await banks.until("north", "south", "west")
+
+    run(whole, steps)
+
+
+async def shows_ways(ben: Browser, eve: Browser) -> None:
+    """Each sees the organizations of theirs; the links of a page stay within its own."""
+    assert (await ben.get("/")).headers["location"] == "/me"
+    assert re.findall(r'href="(/o/[^"]*)"', (await ben.get("/me")).body.decode())[:2] == ["/o/north/", "/o/south/"]
+    assert b"/o/" not in (await eve.get("/me")).body
+    nowhere = (await eve.get("/o/nowhere/queue")).body.replace(b"nowhere", b"north")
+    assert (await eve.get("/o/north/queue")).body == nowhere
+    assert (await ben.get("/o/south")).headers["location"] == "/o/south/checks"
+    page = (await ben.get("/o/south/rules")).body.decode()
+    elsewhere = {path for path in LOCAL.findall(page) if not path.startswith(("/o/south/", "/static/"))}
+    assert elsewhere == {"/me", "/o/north/"}
+
+
+async def keeps_tokens_apart(ben: Browser) -> None:
+    """The token of a form of one is refused in the other, though the same person may do it in both."""
+    other, own = await csrf_of(ben, "/o/north/rules"), await csrf_of(ben, "/o/south/rules")
+    assert other != own
+    for token, status in ((other, 403), (await csrf_of(ben, "/me"), 403), (own, 303)):
+        assert (await ben.post("/o/south/queue/claim-next", {"csrf": token})).status == status
+
+
+async def tells_its_own_address(banks: Banks) -> None:
+    """Links lead below the organization; that of a new user to the sign-in, as nobody has a password elsewhere."""
+    service, head = banks.served.running["south"].service, {"host": "fraud.test"}
+    asked = {"name": "new", "role": "viewer"}
+    url = (await banks.asks.ask("POST", "/o/south/api/v1/users", asked, key=banks.keys["south"], headers=head)).json()[
+        "url"
+    ]
+    assert url.startswith("http://fraud.test/o/south/login/link/")
+    link = url.removeprefix("http://fraud.test")
+    assert (await banks.asks.ask("GET", link, key="")).headers["location"] == "/login"
+    assert (await banks.asks.ask("GET", link.removeprefix("/o/south"), key="")).status == 404
+    assert service.project.context.served_at.endswith("/o/south")
+
+
+async def counts_under_its_name(banks: Banks) -> None:
+    """Metrics have the organization as a label, and nothing of the process that it shares."""
+    page = (await banks.asks.ask("GET", "/o/south/metrics", key=banks.keys["south"])).body.decode()
+    lines = [line for line in page.splitlines() if not line.startswith("#")]
+    assert lines
+    assert [line for line in lines if 'organization="south"' not in line] == []
+    assert "process_cpu" in (await banks.asks.ask("GET", "/metrics", key=banks.keys["home"])).body.decode()
+
+
+def test_a_folder_that_holds_no_project_or_one_whose_name_is_no_address_is_refused(tmp_path):
+    (tmp_path / "Bank A").mkdir()
+    with pytest.raises(UsageError, match=r"shroff init .*/NAME --template payments"):
+        projects_in(tmp_path, tmp_path / "home")
+    (tmp_path / "Bank A/shroff.yaml").write_text("name: x\n")
+    with pytest.raises(UsageError, match=r"Bank A is no organization: .* rename the folder"):
+        projects_in(tmp_path, tmp_path / "home")
