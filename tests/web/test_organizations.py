@@ -144,7 +144,7 @@ async def working(whole: Path, *names: str) -> AsyncIterator[Banks]:
         with app.open_exactly(folder).people.open() as desk:
             keys_of[folder.name] = keys.create(desk, ME, SECRET if folder.name == "south" else "test", Role.ADMIN)[1]
     async with asker(whole / "home", gate=gate_of) as asks:
-        served = Organizations(projects_in(whole / "banks", whole / "home"), ServiceOptions(), asks.told.append)
+        served = Organizations(ServiceOptions(projects=projects_in(whole / "banks", whole / "home")), asks.told.append)
         asks.service.options = replace(asks.service.options, organizations=served)
         served.running[""] = Application(asks.service, table(asks.service.project.definitions), asks.told.append)
         asks._application = served  # type: ignore[assignment]  # it is asked as an application is

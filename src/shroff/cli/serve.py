@@ -114,9 +114,9 @@ def serve(
             if not all_keys(desk):
                 session.say(f"No API key exists yet. Create one: shroff keys create NAME --role {Role.SERVICE}")
 
-        chosen = ServiceOptions(Limits(rate=rate), **how)
+        chosen = ServiceOptions(Limits(rate=rate), projects=others, **how)
         with traces.exporting(__version__), kernels_beside(listed=LIVE, gives_way=True):
-            service = serve(project, gate, desk, listening, chosen, others, tell=logs.tell, begun=begun)
+            service = serve(project, gate, desk, listening, chosen, tell=logs.tell, begun=begun)
     work, requests = service.work, sum(service.requests.counts.values())
     document = {
         "url": where,

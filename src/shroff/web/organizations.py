@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, asynccontextmanager, closing, suppress
 from dataclasses import replace
@@ -97,7 +97,7 @@ async def working(
     tell: Callable[[str], None],
     ended: Callable[[], None],
 ) -> AsyncIterator[Application]:
-    """A project at work, from when it is known whether its log can be had; `ended` is told when it works no more.
+    """Run the service of one project; `ended` is called when the project has stopped working.
 
     Raises: whatever ended the work by itself, at the end.
     """
@@ -126,11 +126,11 @@ class Organizations:
     """The ASGI application of a service: the project of the sign-in, and beside it all organizations that run.
 
     Args:
-        projects: Their folders by their names.
+        options: With the folders of their projects.
     """
 
-    def __init__(self, projects: Mapping[str, Path], options: ServiceOptions, tell: Callable[[str], None]) -> None:
-        self._projects, self._options, self._tell = projects, options, tell
+    def __init__(self, options: ServiceOptions, tell: Callable[[str], None]) -> None:
+        self._projects, self._options, self._tell = options.projects, options, tell
         self.running: dict[str, Application] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -175,7 +175,7 @@ class Organizations:
         await asyncio.gather(*(self._keep(name, folder) for name, folder in self._projects.items()))
 
     async def _keep(self, name: str, folder: Path) -> None:
-        """Keep one at work: one that fails is told of and opened again, and touches no other."""
+        """Keep one at work: a failure is logged, and the project is opened again."""
 
         def tell(words: str) -> None:
             level, fields = getattr(words, "level", WARNING), getattr(words, "fields", {})

@@ -9,10 +9,9 @@ import signal
 import socket
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 import uvicorn
@@ -31,8 +30,6 @@ from shroff.web.service import Limits, Service, ServiceOptions
 from shroff.worker.ingest import short_turns
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from shroff.app.project import Project
     from shroff.people.store import Desk
 
@@ -119,7 +116,6 @@ def serve(
     desk: Desk,
     listening: socket.socket,
     options: ServiceOptions | None = None,
-    projects: Mapping[str, Path] = MappingProxyType({}),
     *,
     tell: Callable[[str], None],
     begun: Callable[[], None],
@@ -127,17 +123,12 @@ def serve(
     """Serve until somebody ends it by Ctrl-C or SIGTERM; what was taken is answered first. Gives what was done.
 
     Args:
-        projects: Those of organizations that are served beside it.
         begun: Told when requests are answered; not where the log cannot be had, which ends this.
 
     Raises: whatever ended the work by itself.
     """
-    options = options or ServiceOptions()
-    organizations = Organizations(projects, options, tell)
-    if projects:
-        options = replace(options, organizations=organizations)
     with short_turns(), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_serve(project, gate, desk, listening, options, organizations, tell=tell, begun=begun))
+        return runner.run(_serve(project, gate, desk, listening, options or ServiceOptions(), tell=tell, begun=begun))
 
 
 async def _serve(
@@ -146,11 +137,13 @@ async def _serve(
     desk: Desk,
     listening: socket.socket,
     options: ServiceOptions,
-    organizations: Organizations,
     *,
     tell: Callable[[str], None],
     begun: Callable[[], None],
 ) -> Service:
+    organizations = Organizations(options, tell)
+    if options.projects:
+        options = replace(options, organizations=organizations)
     _allow_many_files()
     logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # what it would say holds bytes of requests
     config = uvicorn.Config(

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import ExitStack, suppress
-from dataclasses import replace
+from dataclasses import field, replace
+from pathlib import Path
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
@@ -105,6 +106,7 @@ class ServiceOptions:
         check: What runs checks and counts of drafts; left out, this process does.
         base: The path of an organization, below which it is served; empty for the project of the sign-in.
         public: Its address, where shroff.yaml names none.
+        projects: Folders of the organizations that are served beside the project, by their names.
         organizations: All that are served.
     """
 
@@ -115,6 +117,7 @@ class ServiceOptions:
     check: Check | None = None
     base: str = ""
     public: str = ""
+    projects: Mapping[str, Path] = field(default_factory=dict)
     organizations: Organizations | None = None
 
 

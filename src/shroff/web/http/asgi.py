@@ -198,7 +198,7 @@ class Application:
 
 
 class _OutsiderError(Exception):
-    """Who asks shows neither a key nor a session of somebody who has a role in this organization."""
+    """The caller has neither an API key nor a role in this organization."""
 
 
 class Resource:
