@@ -130,7 +130,7 @@ def test_what_cannot_be_done_with_an_answer_is_said_and_keeps_the_form_and_the_c
         path = f"{page}/answer" if page.startswith("/decisions") else "/cases/1/decide"
         status, _, body = await form(browser, path, page, **{"verdict": "fraud", **BLOCK, **given})
         assert status == 422
-        assert f"<b>Not answered.</b> {says}" in body
+        assert f"<b>Not saved.</b> {says}" in body
         assert '<details class="also" open>' in body
         assert ('name="block-0" value="' in body) is True
         assert (await state(browser), blocked(asks)) == ("open", [])

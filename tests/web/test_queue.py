@@ -122,12 +122,49 @@ def test_everything_that_is_done_with_a_case_can_be_done_by_forms_alone(bank):
         assert (await form(browser, "/queue/undo", undo=undo[1]))[0] == 303
         assert [await state(number) for number in (2, 3)] == ["open", "open"]
         for path, more in (("snooze", {"for": "soon"}), ("snooze", {"for": "900d"}), ("decide", {"verdict": "x"})):
-            assert (await form(browser, f"/cases/1/{path}", "/cases/1", **more))[0] == 400
+            assert (await form(browser, f"/cases/1/{path}", "/cases/1", **more))[0] == 422
         assert (await form(browser, "/queue/undo", undo="99"))[0] == 409
         assert (await form(browser, "/cases/99/claim"))[0] == 404
         assert b"or use the search" in (await browser.get("/cases/99")).body
         assert (await browser.get("/cases/x")).status == 404
 
+    run(bank, steps)
+
+
+WORK = """
+cases:
+  checklists: { card: { called: { text: Customer <called>, required: true } } }
+  macros: { stolen: { verdict: fraud, note: Reported., tags: [stolen] } }
+"""
+
+
+def test_tags_the_checklist_and_macros_are_on_the_page_of_a_case(bank):
+    async def steps(asks: Asker, browser: Browser) -> None:
+        status, _, body = await form(browser, "/cases/1/macro", "/cases/1", macro="stolen")
+        assert (status, "<b>Not saved.</b> Case 1 closes once its checklist is done" in body) == (422, True)
+        assert "Customer &lt;called&gt;" in body
+        assert "is not a tag" in (await form(browser, "/cases/1/tags", "/cases/1", tags="<b>"))[2]
+        for verb, more, after in (
+            ("tags", {"tags": "Mule, ring"}, "/cases/1"),
+            ("check", {"item": "called"}, "/cases/1"),
+            ("macro", {"macro": "stolen"}, "/queue"),
+        ):
+            assert (await form(browser, f"/cases/1/{verb}", "/cases/1", **more))[:2] == (303, after)
+        found = (await browser.get("/api/v1/cases/1")).json()
+        assert (found["verdict"], found["tags"], found["checks"][0]["done"]) == (
+            "fraud",
+            ["mule", "ring", "stolen"],
+            True,
+        )
+        assert "/queue?state=closed&amp;tag=mule" in (await browser.get("/team")).body.decode()
+        assert (
+            'href="/cases/1?state=closed&amp;tag=mule"'
+            in (await browser.get("/queue?tag=mule&state=closed")).body.decode()
+        )
+        assert "No cases match this filter" in (await browser.get("/queue?tag=mul&state=all")).body.decode()
+
+    with (bank / "shroff.yaml").open("a", encoding="utf-8") as settings:
+        settings.write(WORK)
     run(bank, steps)
 
 

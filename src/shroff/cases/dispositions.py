@@ -287,7 +287,7 @@ def _decided(
         checks = desk.settings.checklist(case.entity, case.checks)  # before anything is written: others go on
         if lacking := [check.item for check in checks if check.required and not check.done]:
             raise UsageError(
-                f"case {number} closes once its checklist is done; tick {', '.join(lacking)} first: "
+                f"Case {number} closes once its checklist is done; tick {', '.join(lacking)} first: "
                 f"shroff cases check {number} {lacking[0]}"
             )
         changes |= {
