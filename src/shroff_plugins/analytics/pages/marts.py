@@ -72,13 +72,16 @@ def _chart(mart: BuiltMart, columns: Sequence[str], rows: Sequence[Sequence[Any]
 
 
 def _shown(value: Any) -> str:
-    """A value for people: numbers with commas, reals short."""
+    """A value for people: numbers with commas, reals short, and none a whole number that it is not.
+
+    >>> [_shown(value) for value in (1234.5, 0.33333333, 0.99996, 1.0, -0.0, 1e300)]
+    ['1,234.50', '0.3333', '0.99996', '1.00', '0', '1e+300']
+    """
     if value is None or isinstance(value, bool):
         return "" if value is None else str(value).lower()
     if isinstance(value, int | Decimal):
         return f"{value:,}"
     if isinstance(value, float):
-        # A real, short, and never a whole number that it is not
         if abs(value) >= LONG or not value:
             return f"{value or 0:.4g}"
         short = f"{value:,.2f}" if abs(value) >= 1 else f"{value:.4g}"
