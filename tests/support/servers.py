@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
 import pytest
 
 from tests.support import workers
+from tests.support.patience import PATIENCE_S
 from tools.servers.errors import ServerError, UnavailableError
 from tools.servers.keep import Kept, kept
 from tools.servers.kinds import KINDS
@@ -53,11 +56,22 @@ def _start(kind: str, folder: Path, owner: int) -> None:
         kept(kind, folder, owner)
 
 
+# For how long the program waits for an answer of a server, which is there in tests but may have much else to do: 5 or
+# 10 s by itself. Tests of servers that are away set less.
+ANSWERS: Final = {
+    "kafka": ("shroff.adapters.kafka.topics", "shroff.adapters.kafka.dead_letters", "shroff.adapters.sources.kafka"),
+    "redis": ("shroff_plugins.connectors.redis_server",),
+}
+
+
 def of(kind: str) -> Callable[..., Kept]:
     """A fixture that gives the run's server of a kind."""
 
     def fixture(server: Callable[[str], Kept]) -> Kept:
-        return server(kind)
+        found = server(kind)
+        for name in ANSWERS.get(kind, ()):
+            vars(importlib.import_module(name))["ANSWER_S"] = PATIENCE_S
+        return found
 
     return pytest.fixture(scope="session", name=kind)(fixture)
 
