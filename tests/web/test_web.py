@@ -162,7 +162,6 @@ promote:models POST /models/{id}
 read:audit GET /settings /settings/audit
 read:audit POST /settings/audit
 read:cases POST /queue/views /queue/views/drop
-read:decisions POST /me /me/display /me/sessions
 read:definitions POST /approvals/{etag}
 read:metrics GET /checks /sources
 read:metrics POST /checks
