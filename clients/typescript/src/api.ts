@@ -1837,7 +1837,7 @@ export interface NewRuleFile {
 export interface NewUser {
   /** The user's name. */
   name: string;
-  /** The user's role: admin, analyst, author or viewer. */
+  /** The user's role: admin, analyst, author, viewer or member. */
   role: string;
   /** The display name. [default: the name] */
   display_name?: string;
