@@ -545,7 +545,7 @@ def test_a_module_brings_its_routes_by_being_there(tmp_path, monkeypatch):
 def test_a_group_is_shown_where_one_of_its_screens_may_be_seen_and_each_role_starts_on_its_own():
     screens = [tab for tab in tabs(PAGES) if tab.right in {Right.READ_CASES, Right.SEND_NOTICES}]
     seen = Seen("Ben", "", screens, screens[-1], None, None, "", "", False, "")
-    page = environment().get_template("base.html").render(seen=seen)
+    page = environment().get_template("base.html").render(seen=seen, organizations=())
     starts = {tab.path: tab for tab in tabs(PAGES) if tab.path in START.values()}
 
     assert re.findall(r'data-key="(\d)" data-says="(\w+)"', page) == [("1", "Queue"), ("6", "System")]
