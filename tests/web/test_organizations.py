@@ -147,8 +147,8 @@ async def working(whole: Path, *names: str) -> AsyncIterator[Banks]:
         served = Organizations(ServiceOptions(projects=projects_in(whole / "banks", whole / "home")), asks.told.append)
         asks.service.options = replace(asks.service.options, organizations=served)
         served.running[""] = Application(asks.service, table(asks.service.project.definitions), asks.told.append)
-        asks._application = served  # type: ignore[assignment]  # it is asked as an application is
-        asks._schemas = SimpleNamespace(check=lambda *_: None)  # type: ignore[assignment]  # of many documents
+        asks._application = served  # it is asked as an application is
+        asks._schemas = SimpleNamespace(check=lambda *_: None)  # of many documents
         running = asyncio.create_task(served.run())
         try:
             banks = Banks(asks, served, keys_of)
