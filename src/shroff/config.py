@@ -120,7 +120,7 @@ class ProjectPaths:
         return self.state / "hash.key"
 
 
-def filled(text: str, what: str) -> str:
+def filled(text: str, what: str, file: str = PROJECT_FILE) -> str:
     """A setting with each `${NAME}` in it replaced by that variable of the environment, or by the file of `NAME_FILE`.
 
     Raises: UsageError where one is not set or its file cannot be read; it shows its name, and nothing of the setting.
@@ -128,7 +128,7 @@ def filled(text: str, what: str) -> str:
 
     def value(found: re.Match[str]) -> str:
         if (given := _variable(found[1])) is None:
-            raise UsageError(f"{what} in {PROJECT_FILE} reads ${{{found[1]}}}, and that variable is not set.")
+            raise UsageError(f"{what} in {file} reads ${{{found[1]}}}, and that variable is not set.")
         return given
 
     return _VARIABLE.sub(value, text)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from shroff.app.cases.case_operations import ShowCase
 from shroff.app.context import ProjectContext
 from shroff.app.live.source_operations import SyncSource
 from shroff.app.models.training_operations import TrainModel
 from shroff.app.project import Project
+from shroff.app.rules.draft_operations import CheckDraft, CountDraft, ShowDrafts, WriteDraft
 from shroff.config import (
     PROJECT_FILE,
     alone,

@@ -15,7 +15,7 @@ from shroff.web.http.routes import Handle, Route, RouteDoc, Screen, api
 from shroff.web.http.schemas import field_schema
 from shroff.web.pages.charts.bars import COLUMNS_MAX, Bars, bars_of, day_text, signed_bars, with_open
 from shroff.web.pages.decision import decision_path
-from shroff.web.pages.renderer import days_zone, page
+from shroff.web.pages.renderer import days_zone, page, see_other
 from shroff.web.pages.words import sentence
 from shroff.web.service import Service
 from shroff.worker.answers import UNPROCESSABLE

@@ -1,0 +1,9 @@
+"""A language model of the user's choice drafts rules and sums up cases; off without assistant.yaml."""
+
+from __future__ import annotations
+
+from typing import Final
+
+OPERATIONS: Final = {
+    "assistant": ("shroff_plugins.assistant.assistant_operations", "let a language model draft a rule or sum up a case")
+}

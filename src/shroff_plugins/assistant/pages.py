@@ -1,0 +1,45 @@
+"""The page *Assistant*, where assistant.yaml names a model: a sentence becomes a draft, which the editor shows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from shroff.errors import ShroffError
+from shroff.plugins.web import Request, Right, Route, Screen, page, see_other
+from shroff_plugins.assistant.assistant_operations import SENTENCE_MAX, DraftRule
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from starlette.responses import Response
+
+    from shroff.plugins.project import Definitions
+    from shroff.plugins.web import Service
+
+PATH: Final = "/assistant"
+
+
+def page_routes(definitions: Definitions | None) -> Sequence[Route]:
+    """The page, where a model is set when the service starts."""
+    if definitions is None or not definitions.added.get("assistant"):
+        return ()
+    return (
+        Route("GET", PATH, Right.EDIT_RULES, show, screen=Screen("Assistant", "Policy", 7)),
+        Route("POST", PATH, Right.EDIT_RULES, draft),
+    )
+
+
+async def show(service: Service, request: Request, sentence: str = "", mistake: str = "") -> Response:
+    """A form for the sentence."""
+    template = "shroff_plugins.assistant:assistant.html"
+    return await page(service, request, template, sentence=sentence, mistake=mistake, longest=SENTENCE_MAX, path=PATH)
+
+
+async def draft(service: Service, request: Request) -> Response:
+    """Draft a rule, and go on to its editor."""
+    sentence = (await request.form())["sentence"]
+    try:
+        made = await service.run(request, DraftRule(sentence))
+    except ShroffError as error:
+        return await show(service, request, sentence, str(error))
+    return see_other(f"/rules/{made.rule}/draft")
