@@ -23,7 +23,7 @@ from shroff.project.schema import project_files
 MADE: Final = "<!-- Made from the program by `make docs`; what is changed here is lost. -->\n"
 PAGES: Final = {
     kind: f"{kind}-yaml"
-    for kind in ("shroff", "events", "features", "policy", "model", "calls", "funnels", "schedules")
+    for kind in ("shroff", "events", "features", "policy", "model", "calls", "funnels", "assistant", "schedules")
 } | {"notice": "notices"}
 EXAMPLES: Final = {
     "shroff": "shroff: 1\nname: mybank\nmoney: EUR\nlateness: 1d\n",
@@ -45,6 +45,7 @@ EXAMPLES: Final = {
     "    features: [card.*]\n",
     "funnels": "growing:\n  user: card\n  steps:\n    - payment\n"
     "    - { name: large, event: payment, where: this.amount > 100 }\n  within: 7d\n",
+    "assistant": "url: http://localhost:11434/v1\nmodel: qwen3:14b\n",
     "schedules": "nightly_marts:\n  kind: marts\n  cron: '0 5 * * *'\n  zone: Europe/Berlin\n"
     "  params: { full: true }\n  catch_up: last\n  timeout: 1h\n  retries: 2\n  overlap: skip\n",
 }
@@ -66,6 +67,10 @@ MORE: Final = {
     "The service reads this file when it starts. It does not affect decisions.\n",
     "funnels": "For a guide see [count drop-off in funnels](../howto/count-funnels.md). "
     "The file is read again for each query. It does not affect decisions.\n",
+    "assistant": "For a guide see "
+    "[let a language model draft rules](../howto/connect-an-assistant.md#let-a-language-model-draft-rules). "
+    "Commands read it at each question, and a service shows its page if the file was there at the start. "
+    "It does not affect decisions.\n",
     "schedules": "For a guide see [run jobs](../howto/run-jobs.md). The process that runs jobs reads the file again "
     "when it changes. It does not affect decisions. It needs the extra `jobs`.\n",
 }

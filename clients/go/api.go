@@ -67,6 +67,19 @@ type ApproveDraft struct {
 	Reason *string `json:"reason,omitempty"`
 }
 
+// AssistantDraft: A draft that was saved: its text, the rule in words, and its hits in the last 30 days with
+// their money.
+type AssistantDraft struct {
+	Rule   string `json:"rule"`
+	Text   string `json:"text"`
+	Says   string `json:"says"`
+	Events int64  `json:"events"`
+	Hits   int64  `json:"hits"`
+	Money  string `json:"money"`
+	WhyNot string `json:"why_not"`
+	Tries  int64  `json:"tries"`
+}
+
 // AuditCheck: The result. `broken_at` is the first row that does not match, `why` the reason.
 type AuditCheck struct {
 	Ok       bool    `json:"ok"`
@@ -361,6 +374,12 @@ type CaseSilenced struct {
 // CaseSnooze: The end of the snooze.
 type CaseSnooze struct {
 	Until string `json:"until"`
+}
+
+// CaseSummary: A case in some sentences, each number of which stands in its record.
+type CaseSummary struct {
+	ID      int64  `json:"id"`
+	Summary string `json:"summary"`
 }
 
 // CaseTag: One of several cases; with a tag, the version that the caller read.
@@ -781,6 +800,11 @@ type DraftMistake struct {
 	Message string  `json:"message"`
 	Hint    string  `json:"hint"`
 	Instead *string `json:"instead"`
+}
+
+// DraftRule: A sentence that says what a rule should find.
+type DraftRule struct {
+	Sentence string `json:"sentence"`
 }
 
 // DraftTest: The result of one test of a rule.
@@ -2662,6 +2686,19 @@ func (c *Client) GetApprovals(ctx context.Context) (answer Approvals, err error)
 // the change takes.
 func (c *Client) PutApprovalsEtag(ctx context.Context, etag string, body AnswerApproval) (answer ApprovalAnswer, err error) {
 	err = c.call(ctx, "PUT", "/api/v1/approvals/"+part(etag), nil, nil, body, &answer)
+	return
+}
+
+// PostAssistantCasesID: Sum up a case. Keys, names, notes and texts of events are not sent to the model.
+func (c *Client) PostAssistantCasesID(ctx context.Context, id string) (answer CaseSummary, err error) {
+	err = c.call(ctx, "POST", "/api/v1/assistant/cases/"+part(id), nil, nil, nil, &answer)
+	return
+}
+
+// PostAssistantDrafts: Draft a rule from a sentence, check it, run its tests, count its hits and save it as a
+// draft.
+func (c *Client) PostAssistantDrafts(ctx context.Context, body DraftRule) (answer AssistantDraft, err error) {
+	err = c.call(ctx, "POST", "/api/v1/assistant/drafts", nil, nil, body, &answer)
 	return
 }
 

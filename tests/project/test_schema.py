@@ -329,6 +329,7 @@ payment:
   ask: { kind: "'mail'", to: row.to, subject: row.subject, text: row.text }
   answer: { sent: row.sent }
 """,
+    "assistant.yaml": "url: http://localhost:1/v1\nmodel: m\ntoken: t\nproxy: none\nca: ca.pem\ntimeout: 1m\n",
     "funnels.yaml": """
 large:
   user: card

@@ -66,6 +66,18 @@ export interface ApproveDraft {
   reason?: string;
 }
 
+/** A draft that was saved: its text, the rule in words, and its hits in the last 30 days with their money. */
+export interface AssistantDraft {
+  rule: string;
+  text: string;
+  says: string;
+  events: number;
+  hits: number;
+  money: string;
+  why_not: string;
+  tries: number;
+}
+
 /** The result. `broken_at` is the first row that does not match, `why` the reason. */
 export interface AuditCheck {
   ok: boolean;
@@ -382,6 +394,12 @@ export interface CaseSilenced {
 export interface CaseSnooze {
   /** The end of the snooze. */
   until: string;
+}
+
+/** A case in some sentences, each number of which stands in its record. */
+export interface CaseSummary {
+  id: number;
+  summary: string;
 }
 
 /** One of several cases; with a tag, the version that the caller read. */
@@ -832,6 +850,12 @@ export interface DraftMistake {
   message: string;
   hint: string;
   instead: string | null;
+}
+
+/** A sentence that says what a rule should find. */
+export interface DraftRule {
+  /** What the rule should find. */
+  sentence: string;
 }
 
 /** The result of one test of a rule. */
@@ -2778,6 +2802,16 @@ export class Api extends Transport {
   /** Approve a change that another person requested, or withdraw it; both take the right that the change takes. */
   putApprovalsEtag(etag: string, body: AnswerApproval): Promise<ApprovalAnswer> {
     return this.call("PUT", `/api/v1/approvals/${part(etag)}`, { body });
+  }
+
+  /** Sum up a case. Keys, names, notes and texts of events are not sent to the model. */
+  postAssistantCasesId(id: string): Promise<CaseSummary> {
+    return this.call("POST", `/api/v1/assistant/cases/${part(id)}`);
+  }
+
+  /** Draft a rule from a sentence, check it, run its tests, count its hits and save it as a draft. */
+  postAssistantDrafts(body: DraftRule): Promise<AssistantDraft> {
+    return this.call("POST", `/api/v1/assistant/drafts`, { body });
   }
 
   /** List the audit log, newest first: who did what, with old and new values. */

@@ -8,6 +8,7 @@ from shroff.app.live.source_operations import SyncSource
 from shroff.app.models.training_operations import TrainModel
 from shroff.app.project import Project
 from shroff.app.rules.draft_operations import CheckDraft, CountDraft, ShowDrafts, WriteDraft
+from shroff.cases.desk import NoCaseError
 from shroff.config import (
     PROJECT_FILE,
     alone,

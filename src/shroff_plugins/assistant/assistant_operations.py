@@ -14,17 +14,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from msgspec.json import encode as to_json
 
-from shroff.errors import UsageError
 from shroff.plugins.language import Node, text_of
 from shroff.plugins.operations import OperationAnswer, OperationRequest, Param, group, operation
-from shroff.plugins.project import CheckDraft, CountDraft, ShowCase, ShowDrafts, WriteDraft
-from shroff_plugins.assistant.endpoint import ask
+from shroff.plugins.project import CheckDraft, CountDraft, NoCaseError, ShowCase, ShowDrafts, WriteDraft
+from shroff_plugins.assistant.endpoint import NoAnswerError, ask
 
 if TYPE_CHECKING:
     from shroff.plugins.project import Project
 
 TRIES: Final = 3
-UNANSWERED: Final = "The assistant has no answer"
 SENTENCE_MAX: Final = 2_000  # characters
 MISTAKES_MAX: Final = 10  # that the model is told of
 FENCE: Final = re.compile(r"```[a-z]*\n(.*?)```", re.DOTALL)
@@ -77,7 +75,7 @@ group(
 
 
 class DraftRule(OperationRequest["AssistantDraft"]):
-    """A sentence that says what a rule should find.
+    """The sentence that a rule is drafted from.
 
     Args:
         sentence: What the rule should find.
@@ -86,7 +84,7 @@ class DraftRule(OperationRequest["AssistantDraft"]):
     sentence: Annotated[str, Param(is_argument=True)]
 
 
-class AssistantDraft(OperationAnswer):
+class AssistantDraft(OperationAnswer, rename={"source": "text"}):
     """A draft that was saved: its text, the rule in words, and its hits in the last 30 days with their money."""
 
     rule: str
@@ -106,7 +104,9 @@ class AssistantDraft(OperationAnswer):
         return [f"shroff drafts show {self.rule}", "shroff backtest --rules drafts/"]
 
 
-@operation("assistant draft", right="edit:rules", http="POST /assistant/drafts", unanswered=UNANSWERED, is_shared=True)
+@operation(
+    "assistant draft", right="edit:rules", http="POST /assistant/drafts", refusals=[NoAnswerError], is_shared=True
+)
 def draft_rule(project: Project, request: DraftRule) -> AssistantDraft:
     """Draft a rule from a sentence, check it, run its tests, count its hits and save it as a draft.
 
@@ -117,7 +117,7 @@ def draft_rule(project: Project, request: DraftRule) -> AssistantDraft:
         shroff assistant draft "more than 3 payments above 200 within a day"
     """
     if len(request.sentence) > SENTENCE_MAX:
-        raise UsageError(f"the sentence has at most {SENTENCE_MAX:,} characters")
+        raise NoAnswerError(f"the sentence has at most {SENTENCE_MAX:,} characters")
     said, wrong = [request.sentence], ""
     for tries in range(1, TRIES + 1):
         answer = ask(project.context, project.definitions.added.get("assistant"), RULES + vocabulary(project), said)
@@ -130,11 +130,11 @@ def draft_rule(project: Project, request: DraftRule) -> AssistantDraft:
             says = project.run(CheckDraft(rule, source)).says or ""
             return AssistantDraft(rule, source, says, count.events, count.hits, count.money, count.why_not, tries)
         said += [answer, f"That is not valid:\n{wrong}\nSend the whole rule again."]
-    raise UsageError(f"the model wrote no valid rule in {TRIES} tries; the last one: {wrong}")
+    raise NoAnswerError(f"the model wrote no valid rule in {TRIES} tries; the last one: {wrong}")
 
 
 def checked(project: Project, source: str) -> tuple[str, str]:
-    """The id of a rule, and what is wrong with it."""
+    """The id of a rule, and its mistakes."""
     ids = ID.findall(source)
     if len(ids) != 1:
         return "", f"a text with one rule that begins with `- id: NAME`, not {len(ids)}"
@@ -187,7 +187,11 @@ class CaseSummary(OperationAnswer):
 
 
 @operation(
-    "assistant summary", right="work:cases", http="POST /assistant/cases/{id}", unanswered=UNANSWERED, is_shared=True
+    "assistant summary",
+    right="work:cases",
+    http="POST /assistant/cases/{id}",
+    refusals=[NoAnswerError, NoCaseError],
+    is_shared=True,
 )
 def sum_up_case(project: Project, request: SumUpCase) -> CaseSummary:
     """Sum up a case. Keys, names, notes and texts of events are not sent to the model.
@@ -205,11 +209,11 @@ def sum_up_case(project: Project, request: SumUpCase) -> CaseSummary:
         if not lacking:
             return CaseSummary(request.number, answer)
         said += [answer, f"These numbers do not stand in the record: {', '.join(lacking)}. Sum it up without them."]
-    raise UsageError(f"the model's summary has numbers that the record lacks: {', '.join(lacking)}")
+    raise NoAnswerError(f"the model's summary has numbers that the record lacks: {', '.join(lacking)}")
 
 
 def record_of(project: Project, number: int) -> dict[str, Any]:
-    """What a model may read of a case: no key, id, name, note or text of an event."""
+    """The part of a case that is sent: no key, id, name, note or text of an event."""
     case = project.run(ShowCase(number))
     rules = {rule.id: rule for rule in project.definitions.rules}
     alerts = [

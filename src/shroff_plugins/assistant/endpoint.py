@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec.json import encode as to_json
 
-from shroff.errors import Problem, TransientError, UsageError
+from shroff.errors import Problem, RefusalError, TransientError
 from shroff.plugins.adapters import System
 from shroff.plugins.http import Calls, reason, target_of
 from shroff.plugins.loader import AddedFile, FileContext, YamlNode, read_shape
@@ -44,8 +44,14 @@ SHAPE: Final = mapping_shape(
 )
 
 
+class NoAnswerError(RefusalError):
+    """The assistant has no answer."""
+
+    status, code, title = 422, "no-answer", "The assistant has no answer"
+
+
 class Message(msgspec.Struct):
-    """What the model said."""
+    """A message of the model."""
 
     content: str
 
@@ -57,7 +63,7 @@ class Choice(msgspec.Struct):
 
 
 class Completion(msgspec.Struct):
-    """What an endpoint sends back."""
+    """An endpoint's answer."""
 
     choices: list[Choice]
 
@@ -65,10 +71,10 @@ class Completion(msgspec.Struct):
 def ask(context: ProjectContext, settings: Mapping[str, str] | None, system: str, said: Sequence[str]) -> str:
     """The model's answer to a conversation, in which it spoke second.
 
-    Raises: UsageError where no model is set, or its endpoint refuses; TransientError where it does not answer.
+    Raises: NoAnswerError where no model is set, or its endpoint refuses; TransientError where it does not answer.
     """
     if not settings:
-        raise UsageError(OFF)
+        raise NoAnswerError(OFF)
     own = {name: filled(text, name, FILE) for name, text in {"timeout": TIMEOUT, **settings}.items()}
     options = context.systems.called(System("assistant", own), context.paths.folder).options
     at = urlsplit(f"{options['url'].rstrip('/')}/chat/completions")
@@ -85,11 +91,11 @@ def ask(context: ProjectContext, settings: Mapping[str, str] | None, system: str
         except OSError as error:
             raise TransientError(f"the language model at {at.hostname} does not answer: {reason(error)}") from None
     if found.status != 200:
-        raise UsageError(f"the language model at {at.hostname} answers with status {found.status}; look at {FILE}")
+        raise NoAnswerError(f"the language model at {at.hostname} answers with status {found.status}; look at {FILE}")
     try:
         return msgspec.json.decode(found.body, type=Completion).choices[0].message.content
     except (msgspec.DecodeError, IndexError):
-        raise UsageError(f"what {at.hostname} answers is no chat completion; look at `url` in {FILE}") from None
+        raise NoAnswerError(f"what {at.hostname} answers is no chat completion; look at `url` in {FILE}") from None
 
 
 def load(node: YamlNode | None, context: FileContext, problems: list[Problem]) -> Mapping[str, str]:

@@ -55,6 +55,16 @@ public class Api extends Transport {
         return call("PUT", "/api/v1/approvals/" + part(etag), Map.of(), body, new TypeReference<Types.ApprovalAnswer>() {});
     }
 
+    /** Sum up a case. Keys, names, notes and texts of events are not sent to the model. */
+    public Types.CaseSummary postAssistantCasesId(String id) {
+        return call("POST", "/api/v1/assistant/cases/" + part(id), Map.of(), null, new TypeReference<Types.CaseSummary>() {});
+    }
+
+    /** Draft a rule from a sentence, check it, run its tests, count its hits and save it as a draft. */
+    public Types.AssistantDraft postAssistantDrafts(Types.DraftRule body) {
+        return call("POST", "/api/v1/assistant/drafts", Map.of(), body, new TypeReference<Types.AssistantDraft>() {});
+    }
+
     /**
      * List the audit log, newest first: who did what, with old and new values. Options: who, action, subject,
      * from, to, limit, cursor.

@@ -71,6 +71,18 @@ public interface Types {
             @JsonProperty("file") String file,
             @JsonProperty("reason") String reason) {}
 
+    /** A draft that was saved: its text, the rule in words, and its hits in the last 30 days with their money. */
+    @JsonInclude(JsonInclude.Include.NON_NULL)
+    record AssistantDraft(
+            @JsonProperty("rule") String rule,
+            @JsonProperty("text") String text,
+            @JsonProperty("says") String says,
+            @JsonProperty("events") Long events,
+            @JsonProperty("hits") Long hits,
+            @JsonProperty("money") String money,
+            @JsonProperty("why_not") String whyNot,
+            @JsonProperty("tries") Long tries) {}
+
     /** The result. `broken_at` is the first row that does not match, `why` the reason. */
     @JsonInclude(JsonInclude.Include.NON_NULL)
     record AuditCheck(
@@ -376,6 +388,12 @@ public interface Types {
     @JsonInclude(JsonInclude.Include.NON_NULL)
     record CaseSnooze(
             @JsonProperty("until") String until) {}
+
+    /** A case in some sentences, each number of which stands in its record. */
+    @JsonInclude(JsonInclude.Include.NON_NULL)
+    record CaseSummary(
+            @JsonProperty("id") Long id,
+            @JsonProperty("summary") String summary) {}
 
     /** One of several cases; with a tag, the version that the caller read. */
     @JsonInclude(JsonInclude.Include.NON_NULL)
@@ -809,6 +827,11 @@ public interface Types {
             @JsonProperty("message") String message,
             @JsonProperty("hint") String hint,
             @JsonProperty("instead") String instead) {}
+
+    /** A sentence that says what a rule should find. */
+    @JsonInclude(JsonInclude.Include.NON_NULL)
+    record DraftRule(
+            @JsonProperty("sentence") String sentence) {}
 
     /** The result of one test of a rule. */
     @JsonInclude(JsonInclude.Include.NON_NULL)
