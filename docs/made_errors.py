@@ -79,6 +79,10 @@ REQUESTS: Final[Texts] = {
     "bad-form": ("A form has a missing or wrong field.", "Reload the page, and send the form again."),
     "bad-header": ("A header has a wrong value.", "Correct the header that `detail` names."),
     "bad-query": ("A query parameter is unknown or has a wrong value.", "Correct the parameter that `detail` names."),
+    "no-answer": (
+        "No language model answered usefully.",
+        "`detail` says what to change in `assistant.yaml` or to ask.",
+    ),
     "bad-question": ("This count or funnel cannot be computed.", "Correct the field, type or period in `detail`."),
     "not-a-form": (
         "The content type is no form.",

@@ -376,7 +376,7 @@ type CaseSnooze struct {
 	Until string `json:"until"`
 }
 
-// CaseSummary: A case in some sentences, each number of which stands in its record.
+// CaseSummary: A case in some sentences, each number of which is in its record.
 type CaseSummary struct {
 	ID      int64  `json:"id"`
 	Summary string `json:"summary"`
@@ -802,7 +802,7 @@ type DraftMistake struct {
 	Instead *string `json:"instead"`
 }
 
-// DraftRule: A sentence that says what a rule should find.
+// DraftRule: The sentence that a rule is drafted from.
 type DraftRule struct {
 	Sentence string `json:"sentence"`
 }

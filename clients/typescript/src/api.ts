@@ -396,7 +396,7 @@ export interface CaseSnooze {
   until: string;
 }
 
-/** A case in some sentences, each number of which stands in its record. */
+/** A case in some sentences, each number of which is in its record. */
 export interface CaseSummary {
   id: number;
   summary: string;
@@ -852,7 +852,7 @@ export interface DraftMistake {
   instead: string | null;
 }
 
-/** A sentence that says what a rule should find. */
+/** The sentence that a rule is drafted from. */
 export interface DraftRule {
   /** What the rule should find. */
   sentence: string;

@@ -2,7 +2,7 @@
 
 A model is believed nothing. Of the project it gets declarations, and of a case what has no name, key or note. Its rule
 is saved only if it passes the checks and tests that people's drafts pass, and its summary is shown only if each number
-stands in the record.
+is in the record.
 """
 
 from __future__ import annotations
@@ -177,7 +177,7 @@ class SumUpCase(OperationRequest["CaseSummary"], rename={"number": "id"}):
 
 
 class CaseSummary(OperationAnswer):
-    """A case in some sentences, each number of which stands in its record."""
+    """A case in some sentences, each number of which is in its record."""
 
     id: int
     summary: str
@@ -196,7 +196,7 @@ class CaseSummary(OperationAnswer):
 def sum_up_case(project: Project, request: SumUpCase) -> CaseSummary:
     """Sum up a case. Keys, names, notes and texts of events are not sent to the model.
 
-    A summary with a number that does not stand in the record is asked for again, twice at most, and never shown.
+    A summary with a number that is not in the record is asked for again, twice at most, and never shown.
 
     Examples:
         shroff assistant summary 12
@@ -208,7 +208,7 @@ def sum_up_case(project: Project, request: SumUpCase) -> CaseSummary:
         lacking = invented(answer, record)
         if not lacking:
             return CaseSummary(request.number, answer)
-        said += [answer, f"These numbers do not stand in the record: {', '.join(lacking)}. Sum it up without them."]
+        said += [answer, f"These numbers are not in the record: {', '.join(lacking)}. Sum it up without them."]
     raise NoAnswerError(f"the model's summary has numbers that the record lacks: {', '.join(lacking)}")
 
 

@@ -20,7 +20,10 @@ PATH: Final = "/assistant"
 
 
 def page_routes(definitions: Definitions | None) -> Sequence[Route]:
-    """The page, where a model is set when the service starts."""
+    """The page, where a model is set when the service starts.
+
+    Without one the group *Policy* has no such page, and its address answers with status 404.
+    """
     if definitions is None or not definitions.added.get("assistant"):
         return ()
     return (
@@ -36,7 +39,10 @@ async def show(service: Service, request: Request, sentence: str = "", mistake: 
 
 
 async def draft(service: Service, request: Request) -> Response:
-    """Draft a rule, and go on to its editor."""
+    """Draft a rule, and go on to its editor.
+
+    The sentence stays in the form where no draft was made, with the reason above it.
+    """
     sentence = (await request.form())["sentence"]
     try:
         made = await service.run(request, DraftRule(sentence))

@@ -389,7 +389,7 @@ public interface Types {
     record CaseSnooze(
             @JsonProperty("until") String until) {}
 
-    /** A case in some sentences, each number of which stands in its record. */
+    /** A case in some sentences, each number of which is in its record. */
     @JsonInclude(JsonInclude.Include.NON_NULL)
     record CaseSummary(
             @JsonProperty("id") Long id,
@@ -828,7 +828,7 @@ public interface Types {
             @JsonProperty("hint") String hint,
             @JsonProperty("instead") String instead) {}
 
-    /** A sentence that says what a rule should find. */
+    /** The sentence that a rule is drafted from. */
     @JsonInclude(JsonInclude.Include.NON_NULL)
     record DraftRule(
             @JsonProperty("sentence") String sentence) {}
