@@ -152,7 +152,7 @@ def checked(project: Project, source: str) -> tuple[str, str]:
 
 
 def vocabulary(project: Project) -> str:
-    """Event types with their fields, entities, features and lists, as the model is told of them."""
+    """Event types with their fields, entities, features and lists, a line each."""
     definitions = project.definitions
     lines = [
         f"event {type_.name}: {', '.join(f'{field.name} ({field.type.kind})' for field in type_.fields)}"

@@ -1,4 +1,7 @@
-"""The page *Assistant*, where assistant.yaml names a model: a sentence becomes a draft, which the editor shows."""
+"""The page *Assistant*, where assistant.yaml names a model: a sentence becomes a draft, which the editor shows.
+
+A case is summed up there, too.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from shroff.errors import ShroffError
 from shroff.plugins.web import Request, Right, Route, Screen, page, see_other
-from shroff_plugins.assistant.assistant_operations import SENTENCE_MAX, DraftRule
+from shroff_plugins.assistant.assistant_operations import SENTENCE_MAX, DraftRule, SumUpCase
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,6 +20,7 @@ if TYPE_CHECKING:
     from shroff.plugins.web import Service
 
 PATH: Final = "/assistant"
+DIGITS_MAX: Final = 9  # of a case's number
 
 
 def page_routes(definitions: Definitions | None) -> Sequence[Route]:
@@ -29,13 +33,15 @@ def page_routes(definitions: Definitions | None) -> Sequence[Route]:
     return (
         Route("GET", PATH, Right.EDIT_RULES, show, screen=Screen("Assistant", "Policy", 7)),
         Route("POST", PATH, Right.EDIT_RULES, draft),
+        Route("POST", f"{PATH}/case", Right.WORK_CASES, sum_up),
     )
 
 
-async def show(service: Service, request: Request, sentence: str = "", mistake: str = "") -> Response:
-    """A form for the sentence."""
+async def show(service: Service, request: Request, **told: str) -> Response:
+    """A form for the sentence, and one for the number of a case; with what was asked, and the summary or mistake."""
+    shown = dict.fromkeys(("sentence", "number", "mistake", "no_summary", "summary"), "") | told
     template = "shroff_plugins.assistant:assistant.html"
-    return await page(service, request, template, sentence=sentence, mistake=mistake, longest=SENTENCE_MAX, path=PATH)
+    return await page(service, request, template, **shown, longest=SENTENCE_MAX, path=PATH)
 
 
 async def draft(service: Service, request: Request) -> Response:
@@ -47,5 +53,17 @@ async def draft(service: Service, request: Request) -> Response:
     try:
         made = await service.run(request, DraftRule(sentence))
     except ShroffError as error:
-        return await show(service, request, sentence, str(error))
+        return await show(service, request, sentence=sentence, mistake=str(error))
     return see_other(f"/rules/{made.rule}/draft")
+
+
+async def sum_up(service: Service, request: Request) -> Response:
+    """Sum up a case below the form, or say why that failed."""
+    number = (await request.form())["number"]
+    if not number.isascii() or not number.isdecimal() or len(number) > DIGITS_MAX:
+        return await show(service, request, number=number, no_summary="A case has a number, as 12.")
+    try:
+        found = await service.run(request, SumUpCase(int(number)))
+    except ShroffError as error:
+        return await show(service, request, number=number, no_summary=str(error))
+    return await show(service, request, number=number, summary=found.summary)
