@@ -17,7 +17,7 @@ from shroff.app.cases import label_reports
 from shroff.app.models.cutoffs import ScoreCutoffs
 from shroff.config import TEMPLATE_FOLDER
 from shroff.notices.store import Question
-from shroff.web.server import THREADS
+from shroff.web.service import THREADS
 from tests.support.webs import Answered, Asker, Browser, run
 
 pytestmark = pytest.mark.slow
