@@ -18,10 +18,12 @@ from pyspark.errors import StreamingQueryException
 from shroff.adapters.lake.folder import FolderObjects
 from shroff.app import project as app
 from shroff.config import TEMPLATE_FOLDER
+from shroff.engine.step import Effects
 from shroff.errors import StateError, UsageError
 from shroff.examples.bank import bank
 from shroff.features.cluster.partitioned import Cluster
 from shroff.lake.cluster_replay_files import ReplayRun, decide_on_cluster, write_decisions
+from shroff.lake.cluster_replay_files import recorded as never_stopped
 from shroff.lake.writer import LakeWriter
 from shroff.log.writer import Writer
 from shroff.streams.lake import RetriedObjects
@@ -185,9 +187,9 @@ def test_slices_are_the_same_however_places_are_cut():
 
 def test_a_file_of_decisions_is_written_again_to_the_byte(tmp_path: Path):
     rows = [DecisionRow(2, "payment", "a", "approve", b"r" * 32, msgspec.json.encode({"id": "a"}))]
-    write_decisions(tmp_path, 0, 9, rows)
+    write_decisions(tmp_path, 0, 9, Effects(rows))
     (first,) = (path.read_bytes() for path in tmp_path.iterdir())
-    write_decisions(tmp_path, 0, 9, rows)
+    write_decisions(tmp_path, 0, 9, Effects(rows))
 
     assert [path.name for path in tmp_path.iterdir()] == ["000000000001-000000000009.parquet"]
     assert (tmp_path / "000000000001-000000000009.parquet").read_bytes() == first
@@ -244,9 +246,10 @@ class _Query:
         self._words = words
         self.stopped = 0
 
-    def awaitTermination(self) -> None:  # noqa: N802 (Spark's name)
+    def awaitTermination(self, _seconds: float) -> bool:  # noqa: N802 (Spark's name)
         if self._words:
             raise StreamingQueryException(self._words)
+        return True
 
     def stop(self) -> None:
         self.stopped += 1
@@ -265,8 +268,8 @@ def test_only_a_worker_that_did_not_connect_in_time_has_the_query_begin_again(en
     given = iter(queries)
     if words:
         with pytest.raises(StateError, match=words):
-            run_to_end(lambda: next(given))
+            run_to_end(lambda: next(given), never_stopped)
     else:
-        run_to_end(lambda: next(given))
+        run_to_end(lambda: next(given), never_stopped)
 
     assert [one.stopped for one in queries] == [1] * started + [0] * (len(queries) - started)

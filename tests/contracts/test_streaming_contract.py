@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from shroff.engine.step import Effects
 from shroff.errors import StateError
 from shroff.lake.cluster_replay import ReplayPlan
 from shroff.lake.cluster_replay_files import DecidedPart, Streaming
@@ -117,8 +119,8 @@ class Half(FoldingBackend):
     def stream(
         self, spread: ReplayPlan, checkpoint: Path, places: int, write: Any, done: Callable[[DecidedPart], None]
     ) -> None:
-        def half(after: int, upto: int, decisions: Any) -> None:
-            write(after, upto, decisions[::2])
+        def half(after: int, upto: int, effects: Effects) -> None:
+            write(after, upto, replace(effects, decisions=effects.decisions[::2]))
 
         super().stream(spread, checkpoint, places, half, done)
 

@@ -70,7 +70,7 @@ def run(spread: ReplayPlan, places: int, states: dict[tuple[int, int], bytes] | 
             found.states[at], mine = answers_of(ReplayProcess(spread), at[0], found.states.get(at), seen)
             answers[at[0]] |= dict(mine)
         part = decided(ReplayProcess(spread), after, upto, answers)
-        found.decisions += part.decisions
+        found.decisions += part.effects.decisions
         found.differing += part.differing
         found.first = found.first or part.first
         after = upto

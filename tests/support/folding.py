@@ -13,7 +13,7 @@ import msgspec
 from shroff.config import make_folder
 from shroff.features.cluster.partition_state import EntityAnswer
 from shroff.lake.cluster_replay import PartitionEvent, ReplayPlan, ReplayProcess, answers_of, decided, rows_of
-from shroff.lake.cluster_replay_files import DecidedPart
+from shroff.lake.cluster_replay_files import DecidedPart, recorded
 from tests.support.backends import HereBackend
 
 States = dict[str, bytes]  # by stage and partition
@@ -44,19 +44,25 @@ class FoldingBackend(HereBackend):
         places: int,
         write: Callable[[int, int, Any], None],
         done: Callable[[DecidedPart], None],
+        goes_on: Callable[[], bool] = recorded,
     ) -> None:
         make_folder(checkpoint)
         work = ReplayProcess(spread)
         after = self.done_upto(checkpoint)
-        while after < spread.upto:
-            upto = self.planned(checkpoint, after, min(after + places, spread.upto))
+        while True:
+            is_over = spread.is_live and not goes_on()
+            if is_over or (after >= work.end() and not spread.is_live):
+                return
+            if after >= work.end():
+                continue
+            upto = self.planned(checkpoint, after, min(after + places, work.end()))
             states = self.states_at(checkpoint, after)
             answers = self.fold(work, after, upto, states)
             self.save(checkpoint, upto, states)
             found = decided(work, after, upto, answers)
-            write(after, upto, found.decisions)
+            write(after, upto, found.effects)
             (checkpoint / f"done-{upto}").touch()
-            done(RouteDoc(after, upto, len(found.decisions), found.differing, found.first))
+            done(RouteDoc(after, upto, len(found.effects.decisions), found.differing, found.first))
             after = upto
 
     def done_upto(self, checkpoint: Path) -> int:

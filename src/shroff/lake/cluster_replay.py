@@ -17,6 +17,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from msgspec import structs
+
 from shroff.config import ProjectPaths
 from shroff.engine.step import Effects, Engine, SequencedEvent
 from shroff.errors import StateError, UsageError
@@ -45,6 +47,7 @@ from shroff.streams.lake import Objects, RetriedObjects
 from shroff.streams.log import PENDING, DecisionRow, FlagRow, HitRow, Kind, Record
 
 STEP: Final = 4_096  # events that are folded or decided at once
+FOREVER: Final = 1 << 62  # the end of a log that goes on
 
 
 @frozen
@@ -68,6 +71,8 @@ class ReplayPlan:
         folds: For each version the one whose stages answer for it.
         ends: For each version that folds the last place at which it is asked.
         partitions: Into how many the keys of an entity go.
+        upto: The last place; `FOREVER` where the lake has no decisions and goes on. Then it ends before the first
+            control event behind the place `known`, which needs another plan.
     """
 
     name: str
@@ -81,6 +86,11 @@ class ReplayPlan:
     stages: tuple[Stage, ...]
     lateness_ms: int
     partitions: int
+    known: int
+
+    @property
+    def is_live(self) -> bool:
+        return self.upto == FOREVER
 
 
 class PartitionEvent(NamedTuple):
@@ -104,19 +114,25 @@ class Decided:
     `differing` are decisions, hits and flags that only one side has, or both otherwise.
     """
 
-    decisions: list[DecisionRow] = field(default_factory=list)
+    effects: Effects = field(default_factory=Effects)
     differing: int = 0
     first: str = ""
 
 
 def replay_plan(
-    name: str, opened: Callable[[], Objects], reader: LakeReader, models: Path, partitions: int
+    name: str,
+    opened: Callable[[], Objects],
+    reader: LakeReader,
+    models: Path,
+    partitions: int,
+    *,
+    is_live: bool = False,
 ) -> ReplayPlan:
-    """How the log of a lake is decided by many processes.
+    """How the log of a lake is decided by many processes; while it grows, where `is_live`.
 
     Raises: UsageError for a version that keys cannot part; StateError where a model that decided cannot be loaded.
     """
-    upto = reader.last_seq
+    upto = FOREVER if is_live else reader.last_seq
     known_store(ProjectPaths(models.parent).tables)
     segments = segments_of(list(reader.controls(upto=upto)), upto, Registry(models).load)
     found = [segment.definitions for segment in segments]
@@ -142,6 +158,7 @@ def replay_plan(
         tuple(stages),
         lateness_ms,
         partitions,
+        reader.last_seq,
     )
 
 
@@ -186,6 +203,18 @@ class ReplayProcess:
         self._keyed: dict[int, PartitionPlan] = {}
         self._engines: dict[int, tuple[Engine, Answered]] = {}
         self._reader: LakeReader | None = None
+        self._end = replay.known if replay.is_live else replay.upto
+        self.is_over = not replay.is_live
+
+    def end(self) -> int:
+        """The last place that can be decided by this plan now; for good once it `is_over`."""
+        if not self.is_over:
+            reader = self.reader(0)
+            reader.refresh()
+            control = next(reader.controls(self._end), None)
+            self.is_over = control is not None
+            self._end = control.seq - 1 if control else reader.last_seq
+        return self._end
 
     def reader(self, upto: int) -> LakeReader:
         """The lake, which has to have come to a place."""
@@ -199,6 +228,15 @@ class ReplayProcess:
             )
         return self._reader
 
+    def read(self, after: int, upto: int) -> Iterator[list[Record]]:
+        """The records of the places (after, upto]; a sequencer's lake says of no event that it is decided."""
+        for records in self.reader(upto).records(after, upto, STEP):
+            yield (
+                [structs.replace(record, decided=record.kind == "event") for record in records]
+                if (self.replay.is_live)
+                else records
+            )
+
     def definitions(self, version: int) -> Definitions:
         if version not in self._definitions:
             load_model = Registry(self.replay.models).load
@@ -207,12 +245,16 @@ class ReplayProcess:
             self._definitions[version] = loaded.or_raise()
         return self._definitions[version]
 
-    def decode(self, version: int, record: Record) -> LogEvent | None:
-        """The event of a record as a version reads it."""
+    def records(self, version: int) -> Records:
+        """What reads records as a version does."""
         if version not in self._records:
             definitions = self.definitions(version)
             self._records[version] = Records(definitions.events, definitions.settings.money_places)
-        return self._records[version].decode(record)
+        return self._records[version]
+
+    def decode(self, version: int, record: Record) -> LogEvent | None:
+        """The event of a record as a version reads it."""
+        return self.records(version).decode(record)
 
     def keyed(self, stage: int) -> PartitionPlan:
         if stage not in self._keyed:
@@ -251,7 +293,7 @@ def work_of(replay: ReplayPlan) -> ReplayProcess:
 
 def rows_of(work: ReplayProcess, after: int, upto: int) -> Iterator[PartitionEvent]:
     """Rows that the partitions must see of the places (after, upto]."""
-    for records in work.reader(upto).records(after, upto, STEP):
+    for records in work.read(after, upto):
         for fold, end in work.replay.ends.items():  # what came later its version need not be able to read
             yield from _rows(work, fold, [record for record in records if record.seq <= end])
 
@@ -315,11 +357,11 @@ def decided(work: ReplayProcess, after: int, upto: int, answers: Mapping[int, Ma
     Raises: StateError where a stage left an event without an answer.
     """
     effects = Effects()
-    for records in work.reader(upto).records(after, upto, STEP):
+    for records in work.read(after, upto):
         wanted = (record for record in records if record.decided)
         for version, mine in groupby(wanted, key=lambda record: work.version_at(record.seq)):
             _decide(work, version, list(mine), answers, effects)
-    return _compared(work.reader(upto), after, upto, effects)
+    return Decided(effects) if work.replay.is_live else _compared(work.reader(upto), after, upto, effects)
 
 
 def _decide(
@@ -345,6 +387,7 @@ def _decide(
     into.decisions += found.decisions
     into.hits += found.hits
     into.flags += found.flags
+    into.outbox += found.outbox
 
 
 def _compared(reader: LakeReader, after: int, upto: int, effects: Effects) -> Decided:
@@ -364,4 +407,4 @@ def _compared(reader: LakeReader, after: int, upto: int, effects: Effects) -> De
             f"{'the log' if row in recorded else 'this run'} has so alone"
         )
     places = {(type(row), row.seq) for row in differing}
-    return Decided(effects.decisions, len(places), first)
+    return Decided(effects, len(places), first)

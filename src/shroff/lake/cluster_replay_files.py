@@ -6,7 +6,7 @@ made of, and a run that would be told something else is refused before it begins
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -17,6 +17,7 @@ from msgspec.json import decode as from_json
 from msgspec.json import encode as to_json
 
 from shroff.config import make_folder
+from shroff.engine.step import Effects
 from shroff.errors import StateError, UsageError
 from shroff.features.cluster.partitioned import Cluster
 from shroff.lake.cluster_replay import ReplayPlan, replay_plan
@@ -25,7 +26,6 @@ from shroff.operations.declaration import OperationAnswer
 from shroff.runtime.texts import many
 from shroff.runtime.whole_files import whole_file
 from shroff.streams.lake import Objects, RetriedObjects
-from shroff.streams.log import DecisionRow
 
 PLACES: Final = 65_536  # of a micro-batch: each writes the state of every partition that it touches
 PLAN: Final = "run.json"
@@ -41,6 +41,11 @@ class DecidedPart(Protocol):
     decisions: int
     differing: int
     example: str
+
+
+def recorded() -> bool:
+    """A recorded log ends by itself."""
+    return True
 
 
 @runtime_checkable
@@ -60,8 +65,12 @@ class Streaming(Protocol):
         places: int,
         write: Callable[[int, int, Any], None],
         done: Callable[[DecidedPart], None],
+        goes_on: Callable[[], bool] = recorded,
     ) -> None:
-        """Decide what is not decided yet; killed processes lose and double nothing."""
+        """Decide what is not decided yet; killed processes lose and double nothing.
+
+        By a plan that is live: until `goes_on` is false, which is asked several times a second, on this thread.
+        """
 
 
 class ReplayRun(OperationAnswer):
@@ -109,9 +118,7 @@ def decide_on_cluster(
 
     Raises: UsageError where backend, project or folder is not fit for it; StateError where the lake or a process fails.
     """
-    backend = cluster.backend
-    if not isinstance(backend, Streaming):
-        raise UsageError("this backend keeps no state between events: decide a log with --backend spark.")
+    backend = streaming(cluster)
     most = PLACES if places is None else places
     if most < 1:
         raise UsageError(f"a micro-batch has at least 1 record, not {most}.")
@@ -119,7 +126,7 @@ def decide_on_cluster(
     name = sha256(repr((objects.address, reader.state.number, str(out))).encode()).hexdigest()[:16]
     replay = replay_plan(name, opened, reader, models, cluster.partitions)
     make_folder(out / DECISIONS)
-    _begin(out / PLAN, reader, replay)
+    begin(out / PLAN, reader, replay)
     run = ReplayRun(replay.upto, replay.upto)
 
     def done(part: DecidedPart) -> None:
@@ -134,7 +141,14 @@ def decide_on_cluster(
     return run
 
 
-def _begin(path: Path, reader: LakeReader, replay: ReplayPlan) -> None:
+def streaming(cluster: Cluster) -> Streaming:
+    """The backend of a cluster. Raises: UsageError where it cannot decide a log."""
+    if not isinstance(cluster.backend, Streaming):
+        raise UsageError("this backend keeps no state between events: decide a log with --backend spark.")
+    return cluster.backend
+
+
+def begin(path: Path, reader: LakeReader, replay: ReplayPlan) -> None:
     """Record the plan of a replay, or check it against the one that the states in this folder were made of."""
     plan = _Plan(reader.state.log, replay.partitions, replay.lateness_ms, replay.starts, replay.folds)
     if path.exists():
@@ -164,7 +178,7 @@ def _hold(before: _Plan, plan: _Plan, out: Path) -> None:
         )
 
 
-def write_decisions(folder: Path, after: int, upto: int, decisions: Sequence[DecisionRow]) -> None:
+def write_decisions(folder: Path, after: int, upto: int, effects: Effects) -> None:
     """Write the decisions of the places (after, upto], whole under their name or not there; again is harmless."""
     import os
     import socket
@@ -176,7 +190,7 @@ def write_decisions(folder: Path, after: int, upto: int, decisions: Sequence[Dec
     kinds = (pa.int64(), pa.string(), pa.string(), pa.string(), pa.binary(), pa.string())
     table = pa.table(
         [
-            pa.array([getattr(decision, name) for decision in decisions], kind)
+            pa.array([getattr(decision, name) for decision in effects.decisions], kind)
             for name, kind in zip(columns, kinds, strict=True)
         ],
         schema=pa.schema(list(zip(columns, kinds, strict=True))),

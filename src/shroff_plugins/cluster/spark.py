@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from shroff.errors import StateError, TransientError, UsageError
-from shroff.plugins.cluster import FRAUD, GREW_NOTHING, TOO_SMALL, WEIGHT, TrainingFiles
+from shroff.plugins.cluster import FRAUD, GREW_NOTHING, TOO_SMALL, WEIGHT, TrainingFiles, recorded
 
 if TYPE_CHECKING:
     from shroff.plugins.cluster import DecidedPart, ReplayPlan
@@ -119,11 +119,12 @@ class SparkBackend:
         places: int,
         write: Callable[[int, int, Any], None],
         done: Callable[[DecidedPart], None],
+        goes_on: Callable[[], bool] = recorded,
     ) -> None:
         """As `lake.cluster_replay_files.Streaming` says, by structured streaming."""
         from shroff_plugins.cluster.spark_stream import stream
 
-        stream(self.context, replay, checkpoint, places, write, done)
+        stream(self.context, replay, checkpoint, places, write, done, goes_on)
 
     def close(self) -> None:
         with suppress(ConnectionError):

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 SLICE: Final = 8_192  # places that one task reads, and that one task decides
 WHOLE: Final = -1  # stands where a stage's number does, in the row that says which places a slice has
 PYSPARK_LEAST: Final = (4, 2)  # its sources are told where a micro-batch starts and how large it may be
+LOOK: Final = "200 milliseconds"  # how often it is looked for new places, at most
+ASKED_S: Final = 0.05
 STARTS_MAX: Final = 6  # a minute of waiting for workers, of a machine that is busy
 NOT_CONNECTED: Final = "Python worker failed to connect back"  # within 10 s, which no setting of Spark 4.2 changes
 ROCKS_DB: Final = "org.apache.spark.sql.execution.streaming.state.RocksDBStateStoreProvider"
@@ -40,8 +42,9 @@ def stream(
     places: int,
     write: Callable[[int, int, Any], None],
     done: Callable[[DecidedPart], None],
+    goes_on: Callable[[], bool],
 ) -> None:
-    """Decide the places that are not decided yet, so many at a time.
+    """Decide the places that are not decided yet, so many at a time; by a live plan as long as `goes_on`.
 
     Args:
         context: Of Spark.
@@ -75,13 +78,15 @@ def stream(
     writing = (
         answers.writeStream.foreachBatch(decide)
         .option("checkpointLocation", checkpoint.absolute().as_uri())
-        .trigger(availableNow=True)
+        .trigger(**({"processingTime": LOOK} if replay.is_live else {"availableNow": True}))
     )
-    run_to_end(writing.start)
+    run_to_end(writing.start, goes_on)
 
 
-def run_to_end(start: Callable[[], Any]) -> None:
-    """Run a query until all is decided; again from its checkpoint where a worker of Spark did not connect in time.
+def run_to_end(start: Callable[[], Any], goes_on: Callable[[], bool]) -> None:
+    """Run a query until all is decided or it is to end.
+
+    It is begun again from its checkpoint where a worker of Spark did not connect in time.
 
     Raises: StateError where it fails otherwise, or too often.
     """
@@ -91,7 +96,8 @@ def run_to_end(start: Callable[[], Any]) -> None:
     for left in reversed(range(STARTS_MAX)):
         query = start()
         try:
-            query.awaitTermination()
+            while not query.awaitTermination(ASKED_S) and goes_on():
+                pass
         except (StreamingQueryException, PySparkException, Py4JJavaError) as error:
             if not (left and NOT_CONNECTED in str(error)):
                 raise StateError(f"Spark stopped: {_cause(str(error))}") from None
@@ -134,8 +140,9 @@ def _source(replay: ReplayPlan, places: int) -> type:
             return ReadMaxRows(places)
 
         def latestOffset(self, start: dict[str, int], limit: Any) -> dict[str, int]:  # noqa: N802 (Spark's names)
-            most = replay.upto if isinstance(limit, ReadAllAvailable) else limit.max_rows
-            return {"place": max(start["place"], min(start["place"] + most, replay.upto))}
+            end = work_of(replay).end()
+            most = end if isinstance(limit, ReadAllAvailable) else limit.max_rows
+            return {"place": max(start["place"], min(start["place"] + most, end))}
 
         def partitions(self, start: dict[str, int], end: dict[str, int]) -> list[StreamSlice]:
             return [StreamSlice(*slice_) for slice_ in slices(start["place"], end["place"])]
@@ -216,8 +223,8 @@ def _deciding(replay: ReplayPlan, write: Callable[[int, int, Any], None]) -> Cal
         rows = []
         for after, upto in sorted(bounds):
             found = decided(work_of(replay), after, upto, answers)
-            write(after, upto, found.decisions)
-            rows.append((after, upto, len(found.decisions), found.differing, found.first))
+            write(after, upto, found.effects)
+            rows.append((after, upto, len(found.effects.decisions), found.differing, found.first))
         return pd.DataFrame(rows, columns=["first", "last", "decisions", "differing", "example"])
 
     return decide

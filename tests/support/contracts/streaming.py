@@ -20,6 +20,7 @@ import pytest
 from shroff.adapters.lake.folder import FolderObjects
 from shroff.app import project as app
 from shroff.config import TEMPLATE_FOLDER
+from shroff.engine.step import Effects
 from shroff.errors import StateError
 from shroff.examples.bank import bank, with_labels
 from shroff.lake.cluster_replay import ReplayPlan, replay_plan
@@ -75,12 +76,14 @@ class Keeping:
     fails_at: int = 0
     is_kept_first: bool = False
 
-    def __call__(self, after: int, upto: int, decisions: Sequence[DecisionRow]) -> None:
+    def __call__(self, after: int, upto: int, effects: Effects) -> None:
         """Runs in a process of the engine."""
         fails = after < self.fails_at <= upto
         if not fails or self.is_kept_first:
             path = self.folder / f"{after}-{upto}-{uuid4().hex}"
-            path.with_suffix(".new").write_bytes(msgspec.json.encode([_row(decision) for decision in decisions]))
+            path.with_suffix(".new").write_bytes(
+                msgspec.json.encode([_row(decision) for decision in effects.decisions])
+            )
             path.with_suffix(".new").rename(path.with_suffix(".json"))
         if fails:
             raise StateError(f"no place for {self.fails_at} on the disk")

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import sys
-from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
+import time
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
 from dataclasses import replace
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypedDict, Unpack
 from urllib.parse import urlsplit
 
+from shroff.adapters.lake.folder import FolderObjects
 from shroff.app.adapter_factory import open_sources
 from shroff.app.live.position_operations import notes_of
 from shroff.app.live.request_inbox import Inboxes
@@ -17,6 +20,8 @@ from shroff.app.live.routes import sink_routes
 from shroff.app.live.sink_delivery import Sinks
 from shroff.app.parts import ProjectPart
 from shroff.app.project_files import checked, intake_of
+from shroff.app.project_log import ScratchPaths
+from shroff.config import make_folder
 from shroff.errors import StorageError, TransientError, UsageError, nearest
 from shroff.events.intake import READ
 from shroff.monitoring.live_order import remarks
@@ -25,6 +30,7 @@ from shroff.project.settings.system import System
 from shroff.project.settings.systems import source_at
 from shroff.runtime.progress import unheard
 from shroff.runtime.values import frozen
+from shroff.streams.lake import Objects, RetriedObjects
 from shroff.streams.snapshots import KEPT, Snapshots
 
 if TYPE_CHECKING:
@@ -36,6 +42,7 @@ if TYPE_CHECKING:
     from shroff.log.writer import Writer
     from shroff.project.definitions import Definitions
     from shroff.streams.log import Log
+    from shroff.streams.sink_cursor import DeliveryHealth
     from shroff.streams.snapshot_copies import SnapshotCopies
     from shroff.streams.source import Source
     from shroff.worker.inbox import InboxServer
@@ -47,6 +54,7 @@ if TYPE_CHECKING:
     from shroff.worker.serving.live_feed import SourceFeed
     from shroff.worker.serving.worker import Leader, Worker
 
+SEQUENCER: Final = "sequencer"  # the folder of its log
 NO_SOURCE: Final = (
     "this project has no live source. Name one with 'shroff run --from kafka://localhost:9092/payments', or write it "
     "into shroff.yaml as 'source:'; for a file there is 'shroff run --from payments.csv --as payment'."
@@ -78,6 +86,7 @@ class WorkerRuns(ProjectPart):
         as_type: str | None = None,
         format: str | None = None,
         stands_by: bool = False,
+        sequences: bool = False,
         tell: Callable[[str], None] = unheard,
         **ends: Unpack[EndOptions],
     ) -> Iterator[Worker]:
@@ -89,6 +98,7 @@ class WorkerRuns(ProjectPart):
             as_type: The event type of every line of files, or of messages at an address; without it lines name theirs.
             stands_by: Run as standby: follow the log while another process writes it, and take over when that one is
                 gone.
+            sequences: Give events their order in a log of their own and decide nothing, for `cluster`.
             tell: Called with messages for people, such as what the worker waits for.
             ends: `until_idle_s`, `limit` and `stop`, as `EndOptions` has them.
 
@@ -119,13 +129,76 @@ class WorkerRuns(ProjectPart):
                 keeps_late=_late_kept(several) if several else system is not None and system.text("late") == "keep",
                 source_name=next((name for name, named in self._systems.read.items() if named.system is system), ""),
                 stands_by=stands_by,
+                decides=not sequences,
             )
             snapshots = self._snapshots()
             self._fetch_snapshot(snapshots, tell)
-            place = _Workplace(self._context, snapshots)
+            context = self._sequencer() if sequences else self._context
+            place = (
+                _SequencerPlace(context, Snapshots(context.paths.snapshots))
+                if sequences
+                else _Workplace(context, snapshots)
+            )
             worker = Worker(place, source, options, is_live=is_live, stop=ends.get("stop"), tell=tell)
-            with BackgroundTasks(self._chores(snapshots, worker), tell):
+            chores: list[BackgroundTask] = [_SequencerLake(context)] if sequences else self._chores(snapshots, worker)
+            with BackgroundTasks(chores, tell):
                 yield worker
+
+    def _sequencer(self) -> ProjectContext:
+        """The same project with the log of the sequencer."""
+        folder = self._paths.state / SEQUENCER
+        make_folder(folder)
+        return self._context.at(ScratchPaths(self._paths.folder, folder))
+
+    def cluster(
+        self,
+        address: str | None,
+        partitions: int | None = None,
+        *,
+        stop: Event,
+        tell: Callable[[str], None] = unheard,
+    ) -> int:
+        """Decide what the sequencer has put in order, on Spark, into the project's log; gives that log's end.
+
+        Args:
+            address: A master, such as `spark://10.0.0.5:7077`. Without one Spark runs here.
+            partitions: Into how many the keys of an entity go.
+
+        Raises: UsageError for a project that keys cannot part; LogBusyError where another process writes the log.
+        """
+        from shroff.app.decision_history import DecisionHistory
+        from shroff.lake.cluster_live import decide_live
+        from shroff.worker.serving.delivery import Outflow
+
+        if checked(self._context).events.has_personal:
+            raise UsageError(
+                "personal fields stay in the sequencer's log; a project with such is decided by one process."
+            )
+        sequencer = self._sequencer()
+        opened, state = _lake_of(sequencer), sequencer.paths.log.with_name("spark")
+        with (
+            closing(self._log.open(read_only=False)) as log,
+            DecisionHistory(self._context).cluster("spark", address, partitions) as processes,
+            ExitStack() as held,
+        ):
+            assert processes is not None
+            outflow = Outflow(log, Sinks(self._context).delivering, held, tell)
+
+            def goes_on() -> bool:
+                outflow.attend(time.monotonic())
+                return not stop.is_set()
+
+            decide_live(
+                RetriedObjects(opened()),
+                opened,
+                self._paths.models,
+                processes,
+                state,
+                log,
+                self._context.now_ms,
+                goes_on,
+            )
+            return log.last_seq()
 
     @contextmanager
     def answerer(
@@ -324,6 +397,51 @@ class _Workplace:
 
     def now_ms(self) -> int:
         return self.project.now_ms()
+
+
+class _SequencerPlace(_Workplace):
+    """The same for a sequencer, whose log has no decisions."""
+
+    def definitions(self) -> Definitions:
+        return super().definitions().undecided()
+
+    def delivering(self, log: Log) -> AbstractContextManager[Tended]:
+        return nullcontext(_NoDelivery())
+
+
+class _NoDelivery:
+    """Nothing is delivered from a log without decisions."""
+
+    def tend(self) -> None:
+        pass
+
+    def health(self, last_seq: int) -> Sequence[DeliveryHealth]:
+        return ()
+
+    def finish_all(self) -> None:
+        pass
+
+
+class _SequencerLake:
+    """Writes the sequencer's log to its lake each second."""
+
+    def __init__(self, project: ProjectContext) -> None:
+        self.project = project
+
+    def attend(self, over: Event) -> None:
+        self.end()
+
+    def end(self) -> None:
+        from shroff.lake.writer import LakeWriter
+
+        if self.project.log.exists():
+            with self.project.log.reading() as log:
+                LakeWriter(RetriedObjects(_lake_of(self.project)()), log, self.project.now_ms).write()
+
+
+def _lake_of(sequencer: ProjectContext) -> Callable[[], Objects]:
+    """What opens the lake of a sequencer, in any process."""
+    return partial(FolderObjects, str(sequencer.paths.log.with_name("lake")))
 
 
 def _late_kept(several: Mapping[str, System]) -> frozenset[str]:
