@@ -32,6 +32,7 @@ from shroff.streams.log import DecisionRow
 from shroff_plugins.cluster.spark_stream import NOT_CONNECTED, SLICE, STARTS_MAX, run_to_end, slice_of, slices
 from tests.contracts.test_backends import spark_here, started
 from tests.journeys.test_same_bytes import HEAD, PAYSIM, in_order_of_time, made_up
+from tests.lake.test_cluster_live import Bank, content
 from tests.laws.projects import history_of, project
 from tests.laws.test_cluster_replay import FEATURES, MANY, RULES
 from tests.laws.test_engines import NOW_MS, submission
@@ -163,6 +164,23 @@ def test_what_a_process_cannot_do_is_told_in_its_words(spark: Any, tmp_path: Pat
 
     with pytest.raises(StateError, match=r"Spark stopped: events/.* is damaged \(its checksum does not fit\)"):
         decide(made, spark, tmp_path / "out", 1, 100)
+
+
+@pytest.mark.long
+@pytest.mark.slow
+def test_live_events_get_the_receipts_of_one_process_while_versions_change(spark: Any, tmp_path: Path):
+    bank = Bank(tmp_path, [submission(event) for event in history_of(7, 60)])
+    bank.take(RULES, 20)
+    more = [(RULES, 20), (RULES.replace("decline", "review"), 20)]
+
+    def goes_on() -> bool:
+        if bank.log.last_seq() == bank.ordered.last_seq() and more:
+            bank.take(*more.pop(0))
+        return bank.log.last_seq() < bank.ordered.last_seq()
+
+    bank.decide(spark, goes_on)
+
+    assert content(bank.log) == content(bank.alone)
 
 
 @pytest.mark.long

@@ -15,7 +15,7 @@ from shroff.errors import StateError
 from shroff.events.intake import Submission
 from shroff.features.cluster.partitioned import Cluster
 from shroff.lake import cluster_live
-from shroff.lake.cluster_live import PARTS, decide_live, write_part
+from shroff.lake.cluster_live import PARTS, decide_live, undecided, write_part
 from shroff.lake.writer import LakeWriter
 from shroff.log.writer import Writer
 from shroff.streams.lake import RetriedObjects
@@ -42,7 +42,7 @@ class Bank:
         """Put so many more in order, and decide them in one process."""
         some, self.history = self.history[:count], self.history[count:]
         version = project(FEATURES, rules)
-        sequencer = Writer(self.ordered, version.undecided(), lambda: NOW_MS)
+        sequencer = Writer(self.ordered, undecided(version), lambda: NOW_MS)
         sequencer.decides = False
         sequencer.write([*some, *some[:3]])  # repeats get no place
         Writer(self.alone, version, lambda: NOW_MS).write(some)

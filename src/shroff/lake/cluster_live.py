@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from hashlib import sha256
 from itertools import groupby
@@ -35,6 +36,11 @@ from shroff.streams.log import Batch, DecisionRow, FlagRow, HitRow, Log, OutboxR
 
 LOOK_S: Final = 0.5  # how often it is looked whether another version came
 PARTS: Final = "parts"
+
+
+def undecided(definitions: Definitions) -> Definitions:
+    """The same version, for a sequencer, which gives events their order and decides none of them."""
+    return replace(definitions, features={}, rules=(), scoring={})
 
 
 class _Part(msgspec.Struct):

@@ -106,10 +106,6 @@ class Definitions:
     # What was worked out of all this and never changes, so that it is worked out once.
     worked_out: dict[str, Any] = field(init=False, default_factory=dict, repr=False, compare=False)
 
-    def undecided(self) -> Definitions:
-        """The same version, for a process that gives events their order and decides none of them."""
-        return replace(self, features={}, rules=(), scoring={})
-
     @property
     def conversion(self) -> Conversion:
         """What converts amounts of other currencies, by this version's table of rates."""

@@ -403,7 +403,9 @@ class _SequencerPlace(_Workplace):
     """The same for a sequencer, whose log has no decisions."""
 
     def definitions(self) -> Definitions:
-        return super().definitions().undecided()
+        from shroff.lake.cluster_live import undecided
+
+        return undecided(super().definitions())
 
     def delivering(self, log: Log) -> AbstractContextManager[Tended]:
         return nullcontext(_NoDelivery())
