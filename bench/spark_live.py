@@ -34,7 +34,7 @@ from tools.servers.kafka import Kafka
 
 WARM = 2_000  # events before the first that counts: Spark's processes start, and kernels load
 WITHIN_S = 600.0
-LEARNS_S = 15.0  # between two kills
+APART_S = 40.0  # between two kills: what was killed has to start again
 
 
 class Service:
@@ -113,7 +113,7 @@ def kill(services: Mapping[str, Service], count: int, over: threading.Event, kil
     """Kill so many processes, by turns."""
     draw = random.Random(7)
     for number in range(count):
-        if over.wait(LEARNS_S * (0.5 + draw.random())):
+        if over.wait(APART_S * (0.5 + draw.random())):
             return
         name = ("executor", "sequencer", "driver")[number % 3]
         pids = executors(services["driver"].process.pid) if name == "executor" else [services[name].process.pid]
@@ -183,7 +183,7 @@ def main() -> int:
 {describe()}. {chosen.rate:,} payments a second for {chosen.seconds} s, open loop; 40 features of cards and merchants,
 10 rules; three brokers, one partition, `{chosen.master}`, {chosen.partitions} partitions of each entity's keys, all on
 the same machine. Killed (`kill -9`): {dict(killed) or "nothing"}; starts: {starts}. Receipts equal to one process over
-{WARM + count:,} payments: {"yes" if same else "NO"}; each decision once in the topic: {"yes" if once else "NO"}. From the
+{WARM + count:,} payments: {"yes" if same else "NO"}; each once in the topic: {"yes" if once else "NO"}. From the
 moment at which an event was due at the producer to its decision read from the sink's topic, in ms.
 
 | {" | ".join(at)} |
