@@ -84,7 +84,7 @@ class Decisions(threading.Thread):
         while not self.is_over:
             for message in self._reader.consume(1_000, 0.05):
                 if message.error() is None:
-                    name = message.key().decode()
+                    name = (message.key() or b"").decode()
                     self.came[name] += 1
                     self.first.setdefault(name, time.perf_counter())
         self._reader.close()
