@@ -53,7 +53,7 @@ class Bank:
         opened = partial(FolderObjects, str(self.folder / "lake"))
         asked = goes_on or (lambda: self.log.last_seq() < self.ordered.last_seq())
         cluster, out = Cluster(backend, 2), self.folder / "out"
-        decide_live(self.objects, opened, self.folder, cluster, out, self.log, lambda: NOW_MS, asked)
+        decide_live(opened, self.folder, cluster, out, self.log, lambda: NOW_MS, asked)
 
 
 def content(log: Log) -> tuple[list[Any], ...]:

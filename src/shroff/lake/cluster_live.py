@@ -133,7 +133,6 @@ class DecidedLog:
 
 
 def decide_live(
-    objects: RetriedObjects,
     opened: Callable[[], Objects],
     models: Path,
     cluster: Cluster,
@@ -146,7 +145,7 @@ def decide_live(
 
     Raises: UsageError where backend, project or folder is not fit for it; StateError where the lake or a process fails.
     """
-    backend = streaming(cluster)
+    backend, objects = streaming(cluster), RetriedObjects(opened())
     make_folder(out / PARTS)
     while goes_on():
         try:

@@ -189,7 +189,6 @@ class WorkerRuns(ProjectPart):
                 return not stop.is_set()
 
             decide_live(
-                RetriedObjects(opened()),
                 opened,
                 self._paths.models,
                 processes,
