@@ -14,8 +14,8 @@ from shroff.engine.step import Effects
 from shroff.errors import StateError
 from shroff.events.intake import Submission
 from shroff.features.cluster.partitioned import Cluster
-from shroff.lake import cluster_live
-from shroff.lake.cluster_live import PARTS, decide_live, undecided, write_part
+from shroff.lake import cluster_replay_files
+from shroff.lake.cluster_replay_files import PARTS, decide_live, undecided, write_part
 from shroff.lake.writer import LakeWriter
 from shroff.log.writer import Writer
 from shroff.streams.lake import RetriedObjects
@@ -63,8 +63,8 @@ def content(log: Log) -> tuple[list[Any], ...]:
 
 @pytest.fixture
 def bank(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bank:
-    monkeypatch.setattr(cluster_live, "PLACES", 7)
-    monkeypatch.setattr(cluster_live, "LOOK_S", 0.0)
+    monkeypatch.setattr(cluster_replay_files, "PLACES", 7)
+    monkeypatch.setattr(cluster_replay_files, "LOOK_S", 0.0)
     return Bank(tmp_path, [submission(event) for event in history_of(7, 60)])
 
 

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypedDict, Unpack
 from urllib.parse import urlsplit
 
-from shroff.adapters.lake.folder import FolderObjects
 from shroff.app.adapter_factory import open_sources
 from shroff.app.live.position_operations import notes_of
 from shroff.app.live.request_inbox import Inboxes
@@ -28,6 +27,7 @@ from shroff.monitoring.live_order import remarks
 from shroff.project.settings.installed import each_settings, kind_at
 from shroff.project.settings.system import System
 from shroff.project.settings.systems import source_at
+from shroff.runtime.entry_points import load_entry
 from shroff.runtime.progress import unheard
 from shroff.runtime.values import frozen
 from shroff.streams.lake import Objects, RetriedObjects
@@ -167,7 +167,7 @@ class WorkerRuns(ProjectPart):
         Raises: UsageError for a project that keys cannot part; LogBusyError where another process writes the log.
         """
         from shroff.app.decision_history import DecisionHistory
-        from shroff.lake.cluster_live import decide_live
+        from shroff.lake.cluster_replay_files import decide_live
         from shroff.worker.serving.delivery import Outflow
 
         if checked(self._context).events.has_personal:
@@ -402,7 +402,7 @@ class _SequencerPlace(_Workplace):
     """The same for a sequencer, whose log has no decisions."""
 
     def definitions(self) -> Definitions:
-        from shroff.lake.cluster_live import undecided
+        from shroff.lake.cluster_replay_files import undecided
 
         return undecided(super().definitions())
 
@@ -442,7 +442,7 @@ class _SequencerLake:
 
 def _lake_of(sequencer: ProjectContext) -> Callable[[], Objects]:
     """What opens the lake of a sequencer, in any process."""
-    return partial(FolderObjects, str(sequencer.paths.log.with_name("lake")))
+    return partial(load_entry("lake.folder"), str(sequencer.paths.log.with_name("lake")))
 
 
 def _late_kept(several: Mapping[str, System]) -> frozenset[str]:
