@@ -2186,6 +2186,20 @@ type RetriedEntry struct {
 	Reason  string `json:"reason"`
 }
 
+// RevokedKey: The revoked key, and the names of keys that were made with it and are not revoked.
+type RevokedKey struct {
+	ID        string   `json:"id"`
+	Name      string   `json:"name"`
+	Role      string   `json:"role"`
+	Scopes    []string `json:"scopes"`
+	MadeAt    string   `json:"made_at"`
+	MadeBy    string   `json:"made_by"`
+	ExpiresAt *string  `json:"expires_at"`
+	RevokedAt *string  `json:"revoked_at"`
+	UsedAt    *string  `json:"used_at"`
+	Made      []string `json:"made"`
+}
+
 // RuleCounts: Statistics of a rule over the newest part of the log. `fraud` and `genuine` count mature hits.
 type RuleCounts struct {
 	Hits          int64    `json:"hits"`
@@ -3221,10 +3235,15 @@ func (c *Client) PostKeys(ctx context.Context, body NewKey) (answer NewKeyAnswer
 	return
 }
 
+// DeleteKeysIDOptions are the options of DeleteKeysID; empty ones are not sent.
+type DeleteKeysIDOptions struct {
+	WithMade string
+}
+
 // DeleteKeysID: Revoke an API key by its id, its name or its text. Running services may accept it for one
 // more second.
-func (c *Client) DeleteKeysID(ctx context.Context, id string) (answer KeyDocument, err error) {
-	err = c.call(ctx, "DELETE", "/api/v1/keys/"+part(id), nil, nil, nil, &answer)
+func (c *Client) DeleteKeysID(ctx context.Context, id string, options DeleteKeysIDOptions) (answer RevokedKey, err error) {
+	err = c.call(ctx, "DELETE", "/api/v1/keys/"+part(id), map[string]string{"with_made": options.WithMade}, nil, nil, &answer)
 	return
 }
 

@@ -14,10 +14,9 @@ from sqlalchemy import inspect
 
 from shroff.adapters.log.postgresql import PostgresLog
 from shroff.adapters.log.sqlite import SqliteLog
-from shroff.adapters.people.database import VERSION
 from shroff.adapters.people.sql import SqlPeople
 from shroff.errors import StorageError, TransientError, UsageError
-from shroff.people.sql import tables
+from shroff.people.sql import VERSION, tables
 from shroff.streams.log import Log
 from tests.support import forks
 from tests.support.contracts.people import SEAL, PeopleContract, append

@@ -274,3 +274,21 @@ def test_all_other_sessions_end_and_this_one_stays(desk):
     sessions.end_all(desk, ROOT, "ann")
     assert not sessions.open_sessions(desk)
     assert Right.MANAGE_USERS in ROOT.rights
+
+
+def test_who_has_passkeys_alone_shows_one_again_before_resetting_the_factor_of_another(desk, clock):
+    users.add(desk, ROOT, "ben", Role.ADMIN)
+    with desk.store.change() as change:
+        ben = replace(change.user_named("ben"), passkeys='[{"id":"a","name":"b","key":"","count":0,"used_at_ms":0}]')
+        change.put_user(ben)
+        token = sessions.open_session(desk, change, ben, HERE, by="passkey", is_proven=True).token
+    found = sessions.signed_in(desk, token)
+    assert found is not None
+
+    clock.now_ms += factors.AGAIN_MS
+    assert factors.reset(desk, found.who, "ann").name == "ann"
+    clock.now_ms += 1
+    with pytest.raises(UsageError, match="show your passkey again"):
+        factors.reset(desk, found.who, "ann")
+    with pytest.raises(UsageError, match="show your passkey again"):
+        factors.reset(desk, users.as_who(ben), "ann")

@@ -18,6 +18,7 @@ from shroff.errors import NotAllowedError, SignInError, TransientError, UsageErr
 from shroff.people import keys, users
 from shroff.people.access import RIGHTS, Right, Role, Who, local
 from shroff.people.audit import sealing
+from shroff.people.key_operations import CreateKey, RevokeKey, create_key, revoke_key
 from shroff.people.keys import KeyRing
 from shroff.people.sql import PeopleQueries
 from shroff.people.store import ApiKey, Desk, rows_of, token_hash
@@ -380,3 +381,34 @@ def test_keys_are_asked_from_many_threads_at_once(desk, ring):
         thread.join()
 
     assert wrong == []
+
+
+def test_keys_that_were_made_with_a_revoked_key_are_named_and_end_where_that_is_asked_for(desk):
+    outer, _ = keys.create(desk, ROOT, "outer", Role.ADMIN)
+    with_outer = keys.as_who(outer)
+    inner, _ = keys.create(desk, with_outer, "inner", Role.ADMIN)
+    keys.create(desk, keys.as_who(inner), "innermost", Role.SERVICE)
+    keys.create(desk, ROOT, "apart", Role.SERVICE)
+
+    answer = revoke_key(desk, ROOT, RevokeKey(key="outer"))
+    assert answer.made == ["inner"]
+    assert "inner" in answer.text()
+    assert [key.name for key in keys.all_keys(desk) if key.revoked_at_ms] == ["outer"]
+
+    answer = revoke_key(desk, ROOT, RevokeKey(key=outer.id, with_made=True))
+    assert answer.made == []
+    assert [key.name for key in keys.all_keys(desk) if not key.revoked_at_ms] == ["apart"]
+
+
+def test_a_key_that_a_second_person_approved_ends_with_who_asked_for_it(desk):
+    for name in ("ann", "ben"):
+        users.add(desk, ROOT, name, Role.ADMIN)
+    users.add(desk, ROOT, "eve", Role.ADMIN)
+    ben = users.as_who(next(user for user in users.all_users(desk) if user.name == "ben"))
+    key = create_key(desk, ben, "ann", CreateKey(name="ci", role="admin"))
+
+    assert key.made_by == "ann"
+    users.disable(desk, ROOT, "ben")
+    assert keys.all_keys(desk)[0].revoked_at_ms is None
+    users.disable(desk, ROOT, "ann")
+    assert keys.all_keys(desk)[0].revoked_at_ms is not None

@@ -133,6 +133,8 @@ sign_in:
     ca: certs/ca.pem
     proxy: none
     timeout: 5s
+  scim:
+    roles: { fraud-team: analyst }
 http: { proxy: "${PROXY}", ca: certs/ca.pem, timeout: 5s }
 sessions: { idle: 15m, lasts: 8h }
 snapshots:

@@ -152,7 +152,7 @@ def test_one_page_has_all_that_waits_and_who_asked_does_not_approve(bank):
 
         assert (await send(browser, "/settings/users/ben", do="disable")).status == 303
         (ci,) = [key for key in keys_module.all_keys(asks.service.desk) if key.name == "ci"]
-        assert ci.revoked_at_ms is not None
+        assert (ci.made_by, ci.revoked_at_ms) == ("ann", None), "it ends with who asked for it"
 
     run(bank, steps)
 

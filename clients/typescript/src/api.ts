@@ -2304,6 +2304,20 @@ export interface RetriedEntry {
   reason: string;
 }
 
+/** The revoked key, and the names of keys that were made with it and are not revoked. */
+export interface RevokedKey {
+  id: string;
+  name: string;
+  role: string;
+  scopes: string[];
+  made_at: string;
+  made_by: string;
+  expires_at: string | null;
+  revoked_at: string | null;
+  used_at: string | null;
+  made: string[];
+}
+
 /** Statistics of a rule over the newest part of the log. `fraud` and `genuine` count mature hits. */
 export interface RuleCounts {
   hits: number;
@@ -3096,8 +3110,8 @@ export class Api extends Transport {
   }
 
   /** Revoke an API key by its id, its name or its text. Running services may accept it for one more second. */
-  deleteKeysId(id: string): Promise<KeyDocument> {
-    return this.call("DELETE", `/api/v1/keys/${part(id)}`);
+  deleteKeysId(id: string, options: { with_made?: string } = {}): Promise<RevokedKey> {
+    return this.call("DELETE", `/api/v1/keys/${part(id)}`, { query: { "with_made": options.with_made } });
   }
 
   /** Get statistics of labels: how many, how fast, conflicting, unmatched, and customers' answers. */

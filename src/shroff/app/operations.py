@@ -58,9 +58,10 @@ def run(project: Project, request: OperationRequest[Outcome], progress: Progress
     """Run the operation of a request for the project's caller. Raises: what the operation raises."""
     declared = operation_of(request)
     kind, _, counts = declared.of_two.partition(" ")
+    asked_by = ""
     if kind in project.context.systems.second_person and (not counts or getattr(request, counts)):
         change = {"act": declared.name, **msgspec.to_builtins(request)}
-        project.agreements.need(kind, _subject(declared, request), change)
+        asked_by = project.agreements.need(kind, _subject(declared, request), change)
 
     def record(subject: str, before: object = None, after: object = None) -> None:
         from shroff.people.audit import Action
@@ -69,7 +70,7 @@ def run(project: Project, request: OperationRequest[Outcome], progress: Progress
 
     if declared.audit and "Record" not in declared.needs.values():
         record(_subject(declared, request), after=msgspec.to_builtins(request))
-    own = {"Record": record, "ProgressSteps": progress}
+    own = {"Record": record, "ProgressSteps": progress, "AskedBy": asked_by}
     with ExitStack() as held:
         given = {
             name: own[kind]

@@ -172,6 +172,7 @@ class ProgressSteps:
 Record = Callable[..., None]  # record(subject, before=None, after=None): writes the audit row, durable on return
 Clock = Callable[[], int]  # the time now, in milliseconds since 1970
 ServiceUrl = str  # where the caller reaches the service, without a slash at the end; empty where that is not known
+AskedBy = str  # who asked for what a second person approves by this; empty where one person is enough
 Warn = Callable[[str], None]  # tells the user of a command what does not stop it
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Final, Literal, Self
@@ -43,6 +43,7 @@ class Right(StrEnum):
     SEND_NOTICES = "send:notices", "Send test mails and resend failed ones"
     ERASE_PERSONAL = "erase:personal", "Erase personal data"
     MANAGE_USERS = "manage:users", "Manage users"
+    PROVISION_USERS = "provision:users", "Provision users and groups (SCIM)"
     MANAGE_KEYS = "manage:keys", "Manage API keys"
     READ_AUDIT = "read:audit", "View the audit log"
     READ_METRICS = "read:metrics", "Read metrics"
@@ -79,6 +80,11 @@ RIGHTS: Final[Mapping[Role, frozenset[Right]]] = MappingProxyType(
 )
 
 
+def strongest(roles: Iterable[Role]) -> Role | None:
+    """The role with the most rights; None where there is none."""
+    return max(roles, key=lambda role: len(RIGHTS[role]), default=None)
+
+
 def check_known(what: str, text: str, names: Sequence[str], of: str = "") -> None:
     """Raises: UsageError where a role or scope is none of these names; the nearest is proposed."""
     if text not in names:
@@ -91,7 +97,8 @@ class Who:
     """A caller: a signed-in user, a program with an API key, or a command or program on this machine.
 
     `id` is what the audit remembers and never means somebody else later: `user-3`, `key-k7m2...`, `os-ann`. `rights`
-    are those of the role, or fewer where a key is scoped. `display_name` is empty for who has none apart.
+    are those of the role, or fewer where a key is scoped. `display_name` is empty for who has none apart; `since_ms` is
+    when a session began.
     """
 
     kind: Literal["user", "key", "command", "program"]
@@ -100,6 +107,7 @@ class Who:
     role: Role
     rights: frozenset[Right]
     display_name: str = ""
+    since_ms: int = 0
 
     @property
     def shown_name(self) -> str:

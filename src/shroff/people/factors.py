@@ -18,6 +18,7 @@ from shroff.people.users import changed, in_look, shown
 from shroff.runtime.values import frozen
 
 STEP_MS: Final = 30_000
+AGAIN_MS: Final = 300_000  # for which a passkey that was shown counts
 AROUND: Final = (0, -1, 1)  # steps of a clock that is not quite right
 RECOVERY_CODES: Final = 10
 GONE: Final = "this sign-in has ended. Sign in again"
@@ -116,14 +117,14 @@ def reset(desk: Desk, who: Who, name: str, code: str = "") -> User:
     """
     who.require(Right.MANAGE_USERS)
     if who.kind == "user":
-        show_again(desk, who.name, code)
+        show_again(desk, who.name, code, since_ms=who.since_ms)
     return changed(desk, who, name, "factor.reset", without)
 
 
-def show_again(desk: Desk, name: str, code: str, password: str | None = None) -> None:
+def show_again(desk: Desk, name: str, code: str, password: str | None = None, since_ms: int = 0) -> None:
     """Use a code of a user up who is signed in; without an app they show the password, where one is given.
 
-    Raises: UsageError.
+    Where none is, and they have a passkey, they signed in since a moment ago. Raises: UsageError.
     """
     counted = f"{name} factor"
     try:
@@ -132,7 +133,10 @@ def show_again(desk: Desk, name: str, code: str, password: str | None = None) ->
             user = in_look(change, name)
             if user.factor:
                 change.put_user(_used(desk, _form(desk, user, user.factor), code))
-            elif not (password is None or desk.passwords.is_right(password, user.password)):
+            elif password is None:
+                if user.has_second_factor and desk.now_ms() - since_ms > AGAIN_MS:
+                    raise UsageError("show your passkey again: sign in with it at /login, and reset within 5 minutes.")
+            elif not desk.passwords.is_right(password, user.password):
                 raise UsageError(NOT_YOURS)
             throttle.succeed(change, counted, "")
     except SignInError as error:

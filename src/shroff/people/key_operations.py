@@ -14,6 +14,7 @@ from shroff.people.access import Role
 from shroff.runtime.texts import argument, headed, many
 
 if TYPE_CHECKING:
+    from shroff.operations.declaration import AskedBy
     from shroff.people.access import Who
     from shroff.people.store import ApiKey, Desk
 
@@ -144,7 +145,7 @@ class CreateKey(OperationRequest[NewKeyAnswer]):
 @operation(
     "keys create", right=RIGHT, of_two="users raises", http="POST /keys", schema="NewKey", body_bytes_max=64 * 1024
 )
-def create_key(desk: Desk, who: Who, request: CreateKey) -> NewKeyAnswer:
+def create_key(desk: Desk, who: Who, asked_by: AskedBy, request: CreateKey) -> NewKeyAnswer:
     """Create an API key and show it, this one time. It has at most the rights of its creator.
 
     Examples:
@@ -153,7 +154,7 @@ def create_key(desk: Desk, who: Who, request: CreateKey) -> NewKeyAnswer:
     """
     scopes = [keys.known_scope(scope) for scope in request.scopes]
     lasts_ms, role = _lasts_ms(request.expires), keys.known_role(request.role)
-    key, text = keys.create(desk, who, request.name, role, scopes=scopes, lasts_ms=lasts_ms)
+    key, text = keys.create(desk, who, request.name, role, scopes=scopes, lasts_ms=lasts_ms, made_by=asked_by)
     return NewKeyAnswer(**_fields(key), key=text)
 
 
@@ -205,22 +206,38 @@ def rotate_key(desk: Desk, who: Who, request: RotateKey) -> RotatedKey:
     return RotatedKey(**_fields(new), key=text, old=KeyDocument(**_fields(old)))
 
 
-class RevokeKey(OperationRequest[KeyDocument], rename={"key": "id"}):
+class RevokedKey(KeyDocument):
+    """The revoked key, and the names of keys that were made with it and are not revoked."""
+
+    made: list[str]
+
+    def text(self) -> str:
+        also = f" Keys that were made with it stay valid without --with-made: {', '.join(self.made)}."
+        return super().text() + also * bool(self.made)
+
+
+class RevokeKey(OperationRequest[RevokedKey], rename={"key": "id"}):
     """The key to revoke.
 
     Args:
         key: The key: its id, its name or its text.
+        with_made: Also revoke the keys that were made with it, and those made with these.
     """
 
     key: str
+    with_made: bool = False
 
 
 @operation("keys revoke", right=RIGHT, http="DELETE /keys/{id}")
-def revoke_key(desk: Desk, who: Who, request: RevokeKey) -> KeyDocument:
+def revoke_key(desk: Desk, who: Who, request: RevokeKey) -> RevokedKey:
     """Revoke an API key by its id, its name or its text. Running services may accept it for one more second.
+
+    Keys that were made with it stay valid, and are named; --with-made revokes them too.
 
     Examples:
         shroff keys revoke till
-        shroff keys revoke k7m2q9x4ab1c
+        shroff keys revoke k7m2q9x4ab1c --with-made
     """
-    return KeyDocument(**_fields(keys.revoke(desk, who, request.key)))
+    key = keys.revoke(desk, who, request.key, with_made=request.with_made)
+    made = [made.name for made in keys.all_keys(desk) if made.made_by == f"key {key.id}" and not made.revoked_at_ms]
+    return RevokedKey(**_fields(key), made=made)

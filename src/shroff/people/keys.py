@@ -43,19 +43,28 @@ class Rotated(NamedTuple):
 
 
 def create(
-    desk: Desk, who: Who, name: str, role: Role, *, scopes: Collection[Right] = (), lasts_ms: int | None = None
+    desk: Desk,
+    who: Who,
+    name: str,
+    role: Role,
+    *,
+    scopes: Collection[Right] = (),
+    lasts_ms: int | None = None,
+    made_by: str = "",
 ) -> tuple[ApiKey, str]:
     """Make a key; gives it and its text, which nobody can ever show again.
 
     Args:
         scopes: The only rights of its role that it has; without any it has all of them.
         lasts_ms: After which it opens nothing any more; None for never.
+        made_by: With whom it ends: who asked for it, where `who` is the second person.
 
     Raises: NotAllowedError, also for a key that could do more than who makes it; UsageError where a scope is not of
         the role, or the name will not do.
     """
     who.require(Right.MANAGE_KEYS)
     key, text = _new(desk, who, name, role, scopes=scopes, lasts_ms=lasts_ms)
+    key = replace(key, made_by=made_by or key.made_by)
     with desk.store.change() as change:
         change.put(key)
         change.audit(Act(who, "key.create", f"key {key.id}", None, shown(key)), desk.now_ms())
@@ -136,11 +145,16 @@ def all_keys(desk: Desk) -> list[ApiKey]:
         return look.keys()
 
 
-def revoke(desk: Desk, who: Who, id_or_name: str) -> ApiKey:
-    """End a key, named by its id, its name, or its whole text. Raises: NotAllowedError, UsageError."""
+def revoke(desk: Desk, who: Who, id_or_name: str, *, with_made: bool = False) -> ApiKey:
+    """End a key, named by its id, its name, or its whole text; and those that were made with it, `with_made`.
+
+    Raises: NotAllowedError, UsageError.
+    """
     who.require(Right.MANAGE_KEYS)
     with desk.store.change() as change:
         key = _named(change.keys(), id_or_name, desk.now_ms())
+        if with_made:
+            revoke_of(change, who, f"key {key.id}", desk.now_ms())
         return key if key.revoked_at_ms is not None else _revoked(change, who, key, desk.now_ms())
 
 

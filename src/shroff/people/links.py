@@ -32,12 +32,16 @@ def for_admin(desk: Desk, who: Who) -> str:
     return _made(desk, who, None, "admin", FIRST_LASTS_MS)
 
 
-def for_password(desk: Desk, who: Who, name: str) -> str:
+def for_password(desk: Desk, who: Who, name: str, lasts_ms: int = PASSWORD_LASTS_MS, path: str = PATH) -> str:
     """The path of a link by which a user sets the password, once and within three days.
 
     Raises: NotAllowedError; UsageError where there is no such user.
     """
-    return _for_user(desk, who, name, PASSWORD_LASTS_MS, PATH)
+    known = users.known_name(name)
+    with desk.store.look() as look:
+        user = users.in_look(look, known)
+    users.check_here(user, "password")
+    return _made(desk, who, user.number, f"user {known}", lasts_ms, path)
 
 
 def for_signing_in(desk: Desk, who: Who, name: str) -> str:
@@ -45,15 +49,7 @@ def for_signing_in(desk: Desk, who: Who, name: str) -> str:
 
     For who shows somebody round. Raises: as `for_password`.
     """
-    return _for_user(desk, who, name, ONCE_LASTS_MS, ONCE)
-
-
-def _for_user(desk: Desk, who: Who, name: str, lasts_ms: int, path: str) -> str:
-    known = users.known_name(name)
-    with desk.store.look() as look:
-        user = users.in_look(look, known)
-    users.check_here(user, "password")
-    return _made(desk, who, user.number, f"user {known}", lasts_ms, path)
+    return for_password(desk, who, name, ONCE_LASTS_MS, ONCE)
 
 
 def _made(desk: Desk, who: Who, user: int | None, subject: str, lasts_ms: int, path: str = PATH) -> str:

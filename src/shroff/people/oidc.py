@@ -16,7 +16,8 @@ from dataclasses import replace
 from typing import Any, Final, NamedTuple, Protocol
 
 from shroff.errors import SignInError, UsageError
-from shroff.people.access import Role
+from shroff.people import directory
+from shroff.people.access import Role, strongest
 from shroff.people.audit import Act
 from shroff.people.sessions import SignedIn, open_session
 from shroff.people.sql import Change
@@ -26,7 +27,6 @@ from shroff.runtime.values import frozen
 
 PATH: Final = "/login/oidc"  # where the provider sends people back to
 LASTS_MS: Final = 10 * 60_000  # a visit, from its begin to its end
-_STRONGEST: Final = (Role.ADMIN, Role.AUTHOR, Role.ANALYST, Role.VIEWER, Role.MEMBER)
 _NO_NAME: Final = re.compile(r"[^a-z0-9._@+-]")
 _BACK_LENGTH_MAX: Final = 2_000
 _BACK: Final = re.compile(r"/(?![/\\])[\x21-\x7e]*")  # a path on this service, and no other host
@@ -75,11 +75,6 @@ class Begun:
 def back_of(path: str) -> str:
     """The page to show after signing in: a path of this service as it is, the first page for anything else."""
     return path if _BACK.fullmatch(path) and len(path) < _BACK_LENGTH_MAX else "/"
-
-
-def known_roles(options: Mapping[str, str]) -> dict[str, Role]:
-    """Which role each value gives, by the settings."""
-    return {value: Role(name) for value, name in options.items()}
 
 
 def begin(desk: Desk, provider: Provider, redirect_uri: str, back: str = "/") -> Begun:
@@ -134,8 +129,13 @@ def finish(
         raise SignInError("another provider answered than was asked. Sign in again")
     claims = provider.claims(code=answer.code, redirect_uri=redirect_uri, verifier=visit.verifier, nonce=visit.nonce)
     subject = f"{provider.issuer} {claims.subject}"
+    with desk.store.change() as change:
+        sent = directory.joined(change, subject, claims.name)
+        if sent is not None:  # by SCIM, which says all else of them
+            change.put_user(sent := replace(sent, subject=subject))
+            claims = replace(claims, display_name=sent.display_name, email=sent.email)
     try:
-        role = role_of(claims, provider.roles)
+        role = role_of(claims, provider.roles) if sent is None else sent.role
     except SignInError:
         _turn_out(desk, subject)
         raise
@@ -146,13 +146,12 @@ def finish(
 
 def role_of(claims: Claims, roles: Mapping[str, Role]) -> Role:
     """The role that these claims give. Raises: SignInError where they give none."""
-    found = {roles[value] for value in claims.values if value in roles}
-    for role in _STRONGEST:
-        if role in found:
-            return role
-    raise SignInError(
-        f"{claims.name or claims.subject} is known, and has no role here. Ask who looks after this service"
-    )
+    role = strongest(roles[value] for value in claims.values if value in roles)
+    if role is None:
+        raise SignInError(
+            f"{claims.name or claims.subject} is known, and has no role here. Ask who looks after this service"
+        )
+    return role
 
 
 def _synced_user(desk: Desk, change: Change, subject: str, claims: Claims, role: Role) -> User:

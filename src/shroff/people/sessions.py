@@ -154,7 +154,7 @@ def signed_in(desk: Desk, token: str, *, is_use: bool = True, device: str = "") 
     device = device[:DEVICE_MAX] or session.device
     if is_use and (now_ms - session.seen_at_ms >= every_ms or device != session.device):
         _seen(desk, session, now_ms, device)
-    return SignedIn(as_who(user), user, token, session.ends_at_ms)
+    return SignedIn(replace(as_who(user), since_ms=session.made_at_ms), user, token, session.ends_at_ms)
 
 
 def held(desk: Desk, look: PeopleQueries, token: str) -> tuple[UserSession, User] | None:

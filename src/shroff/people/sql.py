@@ -29,9 +29,21 @@ from sqlalchemy import (
 from shroff.errors import StorageError, UsageError
 from shroff.people.access import Right, Role
 from shroff.people.audit import Act, AuditEntry, AuditHead, Seal, row_of
-from shroff.people.store import ApiKey, Attempts, AuditFilter, KeptAnswer, Link, Row, User, UserSession, Visit
+from shroff.people.store import (
+    ApiKey,
+    Attempts,
+    AuditFilter,
+    DirectoryEntry,
+    KeptAnswer,
+    Link,
+    Row,
+    User,
+    UserSession,
+    Visit,
+)
 
 Kept = TypeVar("Kept")
+VERSION: Final = 3  # of the tables of people: the number of the last script
 
 _NO_HEAD: Final = (
     "the head of the audit log is missing from the database. No action is possible, because none could be recorded. "
@@ -51,6 +63,7 @@ _COLUMNS: Final[Mapping[type, str]] = MappingProxyType(
         AuditEntry: "audit number:i at_ms:i who:t name:t via:t action:t subject:t before_:t after_:t previous:h hash:h",
         AuditHead: "audit_head one:i number:i hash:h seal:h",
         KeptAnswer: "answered hash:h outcome:t at_ms:i",
+        DirectoryEntry: "directory id:t kind:t document:t role:t",
     }
 )
 
@@ -98,6 +111,11 @@ class PeopleQueries:
         """All keys, revoked ones too, by when they were made."""
         table = self._tables[ApiKey]
         return self._all(ApiKey, select(table).order_by(table.c.made_at_ms, table.c.id))
+
+    def directory(self, kind: str) -> list[DirectoryEntry]:
+        """All users or groups of an identity provider, by their ids."""
+        table = self._tables[DirectoryEntry]
+        return self._all(DirectoryEntry, select(table).where(table.c.kind == kind).order_by(table.c.id))
 
     def head(self) -> AuditHead | None:
         """The head of the record; None where somebody took it away."""
@@ -149,7 +167,7 @@ class Change(PeopleQueries):
         """Wait for the change ahead of this one."""
         self._connection.execute(select(self._tables[AuditHead].c.number).with_for_update())
 
-    def put(self, row: UserSession | ApiKey | Link | Attempts | Visit | KeptAnswer) -> None:
+    def put(self, row: UserSession | ApiKey | Link | Attempts | Visit | KeptAnswer | DirectoryEntry) -> None:
         """Keep a row, new or changed."""
         table, values = self._tables[type(row)], self._values(row)
         key, name = table.c[0], table.c[0].name
@@ -186,6 +204,7 @@ class Change(PeopleQueries):
         links = self._tables[Link]
         self._connection.execute(delete(links).where(links.c.user_ == number))
         self.take(User, number)
+        self.take(DirectoryEntry, f"user-{number}")
 
     def end_sessions(self, user: int) -> int:
         """Remove all sessions of a user; gives how many there were."""

@@ -139,6 +139,23 @@ class Visit:
 
 
 @frozen
+class DirectoryEntry:
+    """A user or group of an identity provider, as it was sent last (see `people.directory`).
+
+    Args:
+        id: Of a user the same as `User.id`.
+        kind: `Users` or `Groups`.
+        document: Its attributes as JSON, by SCIM's names.
+        role: The role that its groups gave a user last; empty for none.
+    """
+
+    id: str
+    kind: str
+    document: str = field(repr=False)
+    role: str
+
+
+@frozen
 class AuditFilter:
     """Which rows of the record are asked for; times are [start, end)."""
 
@@ -158,7 +175,7 @@ class KeptAnswer:
     at_ms: int
 
 
-Row = TypeVar("Row", User, UserSession, ApiKey, Link, Attempts, Visit, KeptAnswer)
+Row = TypeVar("Row", User, UserSession, ApiKey, Link, Attempts, Visit, KeptAnswer, DirectoryEntry)
 
 
 class PeopleStore(Protocol):

@@ -230,14 +230,9 @@ def in_look(look: PeopleQueries, name: str) -> User:
     """The user of this name, as a look or a change sees them. Raises: UsageError where there is none."""
     user = look.user_named(name)
     if user is None:
-        raise _nobody(name, [user.name for user in look.users()])
+        near = nearest(name, [user.name for user in look.users()])
+        raise UsageError(f"there is no user {name!r}. {near} 'shroff users list' shows all.".replace("  ", " "))
     return user
-
-
-def _nobody(name: str, known: list[str]) -> UsageError:
-    return UsageError(
-        f"there is no user {name!r}. {nearest(name, known)} 'shroff users list' shows all.".replace("  ", " ")
-    )
 
 
 def changed(desk: Desk, who: Who, name: str, action: str, now: Callable[[User], User]) -> User:

@@ -22,9 +22,8 @@ from shroff.adapters.databases.deadline import Deadline
 from shroff.adapters.databases.server_url import server_url
 from shroff.adapters.databases.sqlite_file import begin_between, check_unchanged, connect_beside, storage_error, turn_of
 from shroff.errors import LogBusyError, ReadOnlyError, ShroffError, StorageError, TransientError, UsageError
-from shroff.people.sql import SchemaPart, scripted, version
+from shroff.people.sql import VERSION, SchemaPart, scripted, version
 
-VERSION: Final = 2  # of the tables: the number of the last script
 # What keeps the record from being changed by mistake.
 _GUARDS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
     {

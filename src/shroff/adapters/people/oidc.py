@@ -13,7 +13,7 @@ from shroff.adapters.databases.server_url import is_loopback
 from shroff.adapters.http_calls import Calls, basic, reason, target_of
 from shroff.errors import SignInError, TransientError, UsageError
 from shroff.people.access import Role
-from shroff.people.oidc import Claims, known_roles, texts_of
+from shroff.people.oidc import Claims, texts_of
 from shroff.project.settings.system import System
 from shroff.runtime.values import Fresh
 
@@ -232,7 +232,7 @@ def provider_of(system: System) -> OidcProvider:
         client_id=system.text("client_id"),
         secret=system.text("client_secret"),
         claim=system.text("claim", "groups"),
-        roles=known_roles(system.options["roles"]),
+        roles={value: Role(name) for value, name in system.options["roles"].items()},
         calls=Calls.of(system.options),
     )
 

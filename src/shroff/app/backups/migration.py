@@ -14,7 +14,6 @@ from shroff.adapters.databases.sqlite_file import APPLICATION_ID, WriterLock, st
 from shroff.adapters.jobs.sql import PART as JOBS
 from shroff.adapters.log.sqlite import VERSION as LOG_VERSION
 from shroff.adapters.log.sqlite import SqliteLog
-from shroff.adapters.people.database import VERSION as PEOPLE_VERSION
 from shroff.app.adapter_factory import AdapterFactory
 from shroff.app.backups.project_files import LOG_FILE, has_log
 from shroff.app.backups.retention import writer_of
@@ -22,6 +21,7 @@ from shroff.app.backups.server_logs import dump_tool
 from shroff.app.project_files import checked
 from shroff.errors import StorageError
 from shroff.notices.sql import PART as NOTICES
+from shroff.people.sql import VERSION as PEOPLE_VERSION
 from shroff.runtime.values import frozen
 
 if TYPE_CHECKING:

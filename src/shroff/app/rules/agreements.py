@@ -139,8 +139,8 @@ class Agreements(ProjectPart):
             keep(self._asked_file, asked[-KEPT:])
         return False
 
-    def need(self, kind: str, subject: str, change: Mapping[str, Any]) -> None:
-        """Let the caller go on where somebody else requested the same change; reasons may differ.
+    def need(self, kind: str, subject: str, change: Mapping[str, Any]) -> str:
+        """Let the caller go on where somebody else requested the same change, and give their name; reasons may differ.
 
         Raises: WaitsError where it is requested by this; NotAllowedError for commands and programs.
         """
@@ -149,9 +149,11 @@ class Agreements(ProjectPart):
             raise NotAllowedError(f"{words}, so this works only in the service")
         wanted = {name: value for name, value in change.items() if name not in OWN}
         says = ", ".join(f"{name} {value}" for name, value in wanted.items() if value)
+        asked = {approval.tag: approval.authors[-1].name for approval in self.asked(subject)}
         if not self.agrees(subject, wanted, says):
             raise WaitsError("requested; it takes effect when another person does the same within 7 days")
         self.forget(subject, wanted)
+        return asked[PendingApproval(subject, wanted, says, [], 0).tag]
 
     def authors(self, *, of_two: bool = False) -> list[Author]:
         """The caller, and for a key also its creator, who counts as an author of what it writes.

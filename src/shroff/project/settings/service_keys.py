@@ -19,6 +19,7 @@ from shroff.language.keys import (
 from shroff.streams.settings import CALLS, HTTP, OUTSIDE_NAME, VARIABLE
 
 PERSON_ROLE: Final = choice("admin", "author", "analyst", "viewer", "member")
+_ROLES: Final = own_names("values of the claim or names of groups with their roles", PERSON_ROLE, pattern="^.{1,200}$")
 SIGN_IN: Final = mapping_shape(
     """how people sign in
 
@@ -30,6 +31,8 @@ SIGN_IN: Final = mapping_shape(
         Example: [admin, author]
     oidc: An OpenID Connect provider for sign-in.
         Example: { issuer: https://login.bank.org, client_id: shroff, roles: { fraud-team: analyst } }
+    scim: An identity provider adds, changes and disables users at /scim/v2 (SCIM 2.0). By default it cannot.
+        Example: { roles: { fraud-team: analyst } }
     """,
     passwords=SWITCH,
     second_factor=Many("a list of roles", PERSON_ROLE),
@@ -51,14 +54,17 @@ SIGN_IN: Final = mapping_shape(
         client_id=Required(ANY),
         client_secret=One("an environment variable such as ${OIDC_SECRET}", f"^{VARIABLE}$"),
         claim=ANY,
-        roles=Required(
-            own_names(
-                "values of the claim with their roles",
-                PERSON_ROLE,
-                pattern="^.{1,200}$",
-            )
-        ),
+        roles=Required(_ROLES),
         calls=CALLS,
+    ),
+    scim=mapping_shape(
+        """users and groups by SCIM
+
+        roles: The role for each group, by its display name; if a user is in several, the one with the most rights.
+            Users in none of these groups cannot sign in.
+            Example: { fraud-team: analyst, fraud-leads: admin }
+        """,
+        roles=Required(_ROLES),
     ),
 )
 

@@ -54,12 +54,13 @@ _PASSWORD: Final = re.compile(r"://[^/@\s]*:(?!\$\{)[^/@\s]+@")
 
 
 class SignInSettings(FrozenStruct):
-    """Session lifetime: idle timeout and maximum; and the roles that need a second factor."""
+    """Session lifetime: idle timeout and maximum; roles that need a second factor, and of groups sent by SCIM."""
 
     idle_ms: int = 3_600_000
     lasts_ms: int = 12 * 3_600_000  # a working day
     second_factor: tuple[str, ...] = ()
     has_passwords: bool = True
+    group_roles: Mapping[str, str] = {}
 
 
 @frozen
@@ -354,8 +355,11 @@ def _sessions(top: YamlMapping, problems: list[Problem]) -> SignInSettings:
     if not (has_passwords or ways.get("oidc")):
         top.report(problems, "sign_in: without passwords, nobody could sign in. Set up oidc first.")
     if node is None or SESSION_MS_MIN <= found.idle_ms <= found.lasts_ms <= SESSION_MS_MAX:
-        second_factor = tuple(ways.get("second_factor") or ())
-        return msgspec.structs.replace(found, second_factor=second_factor, has_passwords=has_passwords)
+        more = {
+            "second_factor": tuple(ways.get("second_factor") or ()),
+            "group_roles": mapping_of(ways.get("scim")).get("roles", {}),
+        }
+        return msgspec.structs.replace(found, has_passwords=has_passwords, **more)
     node.report(problems, "idle must be at least 1m, and the lifetime between idle and 30d.")
     return usual
 

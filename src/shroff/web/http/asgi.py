@@ -21,6 +21,7 @@ from shroff.people.access import Who, network_of
 from shroff.people.store import TOKEN_LENGTH
 from shroff.runtime import traces
 from shroff.runtime.logs import IDS, failure, ids_of
+from shroff.web.api import scim
 from shroff.web.http.authentication import COOKIE
 from shroff.web.http.concurrency_limits import SENDER, too_many
 from shroff.web.http.messages import FORM, FORM_BYTES_MAX, Request, refused
@@ -126,7 +127,9 @@ class Application:
             del self._under_way[sender]
 
     def _refused(self, request: Request, error: ProblemError) -> Response:
-        """A problem, as a page for browsers."""
+        """A problem, as a page for browsers, and in SCIM's form for identity providers."""
+        if request.path.startswith(scim.PATH):
+            return scim.refused(error)
         if request.signed_in is not None and request.wants_page:
             return problem_page(self.service, request, error)
         return refused(error)

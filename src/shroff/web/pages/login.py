@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from starlette.responses import Response
 
@@ -27,7 +27,6 @@ VISIT: Final = "shroff_visit"
 FIRST: Final = "/"
 FACTOR: Final = "/login/factor"
 WORK: Final = "/queue"
-ENDED: Final = "You are signed out, or your session has expired. Sign in to continue."
 
 
 async def ask(service: Service, request: Request) -> Response:
@@ -55,8 +54,7 @@ async def sign_in(service: Service, request: Request) -> Response:
             network_of(request.address), sessions.sign_in, service.desk, name, password, request.address, before
         )
     except (SignInError, ProblemError) as error:  # the latter: too many at once
-        paused = 429 if isinstance(error, PausedError) else 403
-        return _login(service, back, name, sentence(str(error)), getattr(error, "status", paused))
+        return _login(service, back, name, sentence(str(error)), _status(error))
     return let_in(service, request, found, back)
 
 
@@ -82,8 +80,7 @@ async def use_factor(service: Service, request: Request) -> Response:
             network_of(request.address), factors.prove, service.desk, token, code, request.address, do, password
         )
     except (SignInError, ProblemError) as error:
-        paused = 429 if isinstance(error, PausedError) else 403
-        return await show_factor(service, request, form, sentence(str(error)), getattr(error, "status", paused))
+        return await show_factor(service, request, form, sentence(str(error)), _status(error))
     back = oidc.back_of(form["back"])
     response = let_in(service, request, found, back)
     if codes:
@@ -102,13 +99,15 @@ async def use_passkey(service: Service, request: Request) -> Response:
     try:
         found = await service.signing.run(network_of(sender), passkeys.take, desk, origin, *tokens, form, sender)
     except (SignInError, UsageError, ProblemError) as error:
-        paused = 429 if isinstance(error, PausedError) else 403
-        status = getattr(error, "status", paused)
-        return alone("passkey.html", status, begun=None, back=back, mistake=sentence(str(error)))
+        return alone("passkey.html", _status(error), begun=None, back=back, mistake=sentence(str(error)))
     if isinstance(found, SignedIn):
         return let_in(service, request, found, back)
     page = alone("passkey.html", begun=found, back=back, mistake="")
     return _with_cookie(service, request, page, VISIT, found[0], passkeys.LASTS_MS // 1_000)
+
+
+def _status(error: Exception) -> int:
+    return 429 if isinstance(error, PausedError) else getattr(error, "status", 403)
 
 
 async def sign_out(service: Service, request: Request) -> Response:
@@ -170,8 +169,8 @@ async def use_once(service: Service, request: Request) -> Response:
 
 
 def _link_gone(error: SignInError) -> Response:
-    words = {"title": "This link does not work", "way": "/login", "way_says": "Sign in"}
-    return alone("end.html", 404, words=sentence(str(error)), **words)
+    more = sentence(str(error))
+    return alone("end.html", 404, title="This link does not work", words=more, way="/login", way_says="Sign in")
 
 
 def _used(desk: Desk, token: str, form: Form, address: str, before: str) -> SignedIn:
@@ -200,11 +199,8 @@ async def end_visit(service: Service, request: Request) -> Response:
     if "error" in query:
         return _login(service, FIRST, mistake="Sign-in with the provider failed. Try again.", status=403)
     answer = oidc.ProviderAnswer(query.get("state", ""), query.get("code", ""), query.get("iss", ""))
-    token, before, uri = (
-        request.cookies.get(VISIT, ""),
-        request.cookies.get(COOKIE, ""),
-        _redirect_uri(service, request),
-    )
+    token, before = (request.cookies.get(name, "") for name in (VISIT, COOKIE))
+    uri = _redirect_uri(service, request)
     try:
         found, back = await service.in_thread(
             oidc.finish, service.desk, provider, uri, token, answer, request.address, before
@@ -222,19 +218,15 @@ def _provider(service: Service) -> oidc.Provider:
 
 
 def _login(service: Service, back: str, name: str = "", mistake: str = "", status: int = 200) -> Response:
-    provider = service.provider
-    host = urlsplit(provider.issuer).hostname if provider is not None else ""
-    told = ENDED if back != FIRST and not mistake else ""
-    shown = {"back": back, "name": name, "mistake": mistake, "told": told}
-    passwords = service.desk.settings.has_passwords
     return alone(
         "login.html",
         status,
-        has_provider=provider is not None,
-        provider=host,
-        passwords=passwords,
+        back=back,
+        name=name,
+        mistake=mistake,
+        provider=service.provider,
+        passwords=service.desk.settings.has_passwords,
         passkeys=passkeys.has_library(),
-        **shown,
     )
 
 

@@ -113,8 +113,7 @@ async def show_users(
         link=link,
         of=of,
         me=request.who.name,
-        idle_s=service.desk.settings.idle_ms // 1_000,
-        lasts_s=service.desk.settings.lasts_ms // 1_000,
+        settings=service.desk.settings,
     )
 
 
@@ -217,9 +216,8 @@ async def revoke_key(service: Service, request: Request) -> Response:
 
 async def approvals(service: Service, request: Request, mistake: str = "", done: str = "") -> Response:
     """Page of the changes that wait for a second person."""
-    waits = (await service.run(request, ShowApprovals())).approvals
-    shown = {"approvals": waits, "me": request.who.name, "mistake": mistake, "done": done}
-    return await page(service, request, "approvals.html", **shown)
+    shown = await service.run(request, ShowApprovals())
+    return await page(service, request, "approvals.html", shown=shown, me=request.who.name, mistake=mistake, done=done)
 
 
 async def answer_approval(service: Service, request: Request) -> Response:

@@ -385,9 +385,12 @@ public class Api extends Transport {
         return call("POST", "/api/v1/keys", Map.of(), body, new TypeReference<Types.NewKeyAnswer>() {});
     }
 
-    /** Revoke an API key by its id, its name or its text. Running services may accept it for one more second. */
-    public Types.KeyDocument deleteKeysId(String id) {
-        return call("DELETE", "/api/v1/keys/" + part(id), Map.of(), null, new TypeReference<Types.KeyDocument>() {});
+    /**
+     * Revoke an API key by its id, its name or its text. Running services may accept it for one more second.
+     * Options: with_made.
+     */
+    public Types.RevokedKey deleteKeysId(String id, Map<String, String> options) {
+        return call("DELETE", "/api/v1/keys/" + part(id), options, null, new TypeReference<Types.RevokedKey>() {});
     }
 
     /** Get statistics of labels: how many, how fast, conflicting, unmatched, and customers' answers. */

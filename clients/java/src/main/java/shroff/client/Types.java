@@ -2259,6 +2259,20 @@ public interface Types {
             @JsonProperty("outcome") String outcome,
             @JsonProperty("reason") String reason) {}
 
+    /** The revoked key, and the names of keys that were made with it and are not revoked. */
+    @JsonInclude(JsonInclude.Include.NON_NULL)
+    record RevokedKey(
+            @JsonProperty("id") String id,
+            @JsonProperty("name") String name,
+            @JsonProperty("role") String role,
+            @JsonProperty("scopes") List<String> scopes,
+            @JsonProperty("made_at") String madeAt,
+            @JsonProperty("made_by") String madeBy,
+            @JsonProperty("expires_at") String expiresAt,
+            @JsonProperty("revoked_at") String revokedAt,
+            @JsonProperty("used_at") String usedAt,
+            @JsonProperty("made") List<String> made) {}
+
     /** Statistics of a rule over the newest part of the log. `fraud` and `genuine` count mature hits. */
     @JsonInclude(JsonInclude.Include.NON_NULL)
     record RuleCounts(

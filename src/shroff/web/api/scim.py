@@ -1,0 +1,106 @@
+"""SCIM 2.0 (RFC 7644): an identity provider adds, changes and disables users, with a key for that alone."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from functools import cache
+from importlib import resources
+from typing import TYPE_CHECKING, Any, Final
+
+from msgspec.json import decode as from_json
+from starlette.responses import Response
+
+from shroff.people import directory
+from shroff.people.access import Right
+from shroff.web.http.messages import Json, Request, whole
+from shroff.web.http.problems import ProblemError
+from shroff.web.http.routes import Route
+
+if TYPE_CHECKING:
+    from shroff.people.store import Desk, DirectoryEntry
+    from shroff.web.service import Service
+
+PATH: Final = "/scim/v2"
+MEDIA_TYPE: Final = "application/scim+json"
+BODY_BYTES_MAX: Final = 4 * 1024 * 1024
+COUNT_MAX: Final = 200
+_MESSAGES: Final = "urn:ietf:params:scim:api:messages:2.0:"
+ABOUT: Final = """/ServiceProviderConfig /ResourceTypes /ResourceTypes/User /ResourceTypes/Group /Schemas
+    /Schemas/urn:ietf:params:scim:schemas:core:2.0:User /Schemas/urn:ietf:params:scim:schemas:core:2.0:Group"""
+
+
+@cache
+def _about() -> Any:
+    """What a provider may ask of this service itself."""
+    return from_json(resources.files("shroff.web.api").joinpath("scim.json").read_bytes())
+
+
+async def about(_: Service, request: Request) -> Response:
+    """The configuration, the types of resources, and their schemas."""
+    return Json(_about()[request.scope["path"]], media_type=MEDIA_TYPE)
+
+
+async def resource(service: Service, request: Request) -> Response:
+    """Users or groups: one, or a page of them, read or changed."""
+    desk, who, method = service.desk, request.who, request.method
+    if who.rights != {Right.PROVISION_USERS} or not desk.settings.group_roles:
+        words = f"this needs sign_in.scim in shroff.yaml, and a key with the scope {Right.PROVISION_USERS} alone"
+        raise ProblemError(403, "not-allowed", "You do not have permission", words)
+    kind, id_ = request.scope["path"].split("/")[3], request.path_params.get("id", "")
+    place = f"{service.address.of(request)}{PATH}/{kind}/"
+    if method in {"GET", "HEAD"}:
+        return Json(await service.in_thread(_read, desk, place, kind, id_, request.query_params), media_type=MEDIA_TYPE)
+    raw = await request.body(BODY_BYTES_MAX)
+    entry = await service.in_thread(directory.write, desk, who, method, kind, id_, raw)
+    if method == "DELETE":
+        return Response(status_code=204)
+    return Json(_shown(place, entry), 200 if id_ else 201, {"location": place + entry.id}, MEDIA_TYPE)
+
+
+def _read(desk: Desk, place: str, kind: str, id_: str, query: Mapping[str, str]) -> dict[str, Any]:
+    """One, or a page of those that fit the filter."""
+    dropped = query.get("excludedAttributes", "").split(",")
+    with desk.store.look() as look:
+        if id_:
+            return _shown(place, directory.find(look, kind, id_), dropped)
+        entries = [_shown(place, entry, dropped) for entry in look.directory(kind)]
+    found = directory.search(entries, query.get("filter", ""))
+    first = whole(query.get("startIndex", "")) or 1
+    page = found[first - 1 :][: min(whole(query.get("count", "")) or COUNT_MAX, COUNT_MAX)]
+    return {
+        "schemas": [f"{_MESSAGES}ListResponse"],
+        "totalResults": len(found),
+        "startIndex": first,
+        "itemsPerPage": len(page),
+        "Resources": page,
+    }
+
+
+def _shown(place: str, entry: DirectoryEntry, dropped: Collection[str] = ()) -> dict[str, Any]:
+    kind = entry.kind.removesuffix("s")
+    return {
+        "schemas": [f"urn:ietf:params:scim:schemas:core:2.0:{kind}"],
+        "id": entry.id,
+        "meta": {"resourceType": kind, "location": place + entry.id},
+        **{name: value for name, value in from_json(entry.document).items() if name not in dropped},
+    }
+
+
+def refused(error: ProblemError) -> Response:
+    """A problem in SCIM's form."""
+    found = {"schemas": [f"{_MESSAGES}Error"], "status": str(error.status), "detail": error.detail}
+    if "-" not in error.code:
+        found["scimType"] = error.code
+    return Json(found, error.status, error.headers, MEDIA_TYPE)
+
+
+ROUTES: Final = tuple(
+    Route(method, PATH + path, Right.PROVISION_USERS, handle, is_plain=True)
+    for handle, methods, paths in (
+        (about, "GET", ABOUT),
+        (resource, "GET POST", "/Users /Groups"),
+        (resource, "GET PUT PATCH DELETE", "/Users/{id} /Groups/{id}"),
+    )
+    for path in paths.split()
+    for method in methods.split()
+)
