@@ -15,8 +15,8 @@ import pytest
 
 from shroff.adapters.people.oidc import Clocks, OidcProvider
 from shroff.config import TEMPLATE_FOLDER
-from shroff.people import oidc, users
-from shroff.people.access import Role
+from shroff.people import directory, oidc, users
+from shroff.people.access import Right, Role, Who
 from shroff.people.store import rows_of
 from shroff.web.http.authentication import COOKIE, gate_of
 from shroff.web.pages.login import VISIT
@@ -269,5 +269,32 @@ def test_links_of_new_users_are_below_the_address_that_is_set(bank):
         csrf = await browser.csrf()
         made = await browser.post("/settings/users", {"csrf": csrf, "name": "cy", "role": "analyst"}, origin=PUBLIC)
         assert f"{PUBLIC}/login/link/" in made.body.decode()
+
+    run(bank, steps)
+
+
+def test_who_was_sent_by_scim_signs_in_as_that_user_with_the_role_of_the_groups(bank):
+    text = (bank / "shroff.yaml").read_text()
+    (bank / "shroff.yaml").write_text(text.replace("sign_in: {", "sign_in: { scim: { roles: { auditors: viewer } },"))
+
+    async def steps(asks: Asker, browser: Browser) -> None:
+        desk = asks.service.desk
+        key = Who("key", "key-scim", "okta", Role.ADMIN, frozenset({Right.PROVISION_USERS}))
+        eve = b'{"userName": "Eve", "emails": [{"value": "eve@bank.example"}]}'
+        sent = await asyncio.to_thread(directory.write, desk, key, "POST", "Users", "", eve)
+        refused(await browser.get(await at_provider(await begun(browser), "eve")), "may not sign in any more")
+        group = b'{"displayName": "auditors", "members": [{"value": "%s"}]}' % sent.id.encode()
+        await asyncio.to_thread(directory.write, desk, key, "POST", "Groups", "", group)
+
+        assert (await browser.get(await at_provider(await begun(browser), "eve"))).status == 303
+        assert await signed_in(browser)
+        (found,) = users.all_users(desk)
+        assert (found.id, found.name, found.role, found.email) == (sent.id, "eve", Role.VIEWER, "eve@bank.example")
+        assert found.subject
+
+        off = b'{"Operations": [{"op": "Replace", "path": "active", "value": "False"}]}'
+        await asyncio.to_thread(directory.write, desk, key, "PATCH", "Users", sent.id, off)
+        assert not await signed_in(browser)
+        refused(await browser.get(await at_provider(await begun(browser), "eve")), "may not sign in any more")
 
     run(bank, steps)
