@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from io import BytesIO
 from typing import Any
@@ -151,7 +151,14 @@ KNOWN = st.lists(
 
 
 def left_by(
-    files: Files, size: int, *, in_runs: bool, format: str = "jsonl", labels: bytes = b"", log: Any = None
+    files: Files,
+    size: int,
+    *,
+    in_runs: bool,
+    format: str = "jsonl",
+    labels: bytes = b"",
+    log: Any = None,
+    keeps_late: bool | Collection[str] = False,
 ) -> list[object]:
     """What a log has after files were taken in batches of a size, and the answers to their lines."""
     log, answers = log or MemoryLog(), list[object]()
@@ -161,6 +168,7 @@ def left_by(
         assert [some[at] for at in range(len(some))] == list(some)
 
     one = writer(log, CHANGES)
+    one.keeps_late = keeps_late
     intake = Intake(PROJECT.events, PROJECT.settings, None)
     for number, (type_, content) in enumerate(files):
         with read_stream(BytesIO(content), format, name="x") as lines:
@@ -186,15 +194,15 @@ def runs_of(size: int, seen: list[bool] | None = None) -> Iterator[None]:
             patch.setattr(read_lines, "TEXTS_BYTES_MAX", 300)
         patch.setattr(batch_in_progress, "FEW", 0)
         patch.setattr(batch_in_progress, "REPEATS_SHARE", 2)
-        is_all_new = BatchInProgress._is_all_new
+        odd_apart = BatchInProgress._odd_apart
 
-        def noted(self: BatchInProgress, run: EventRun) -> bool:
-            found = is_all_new(self, run)
+        def noted(self: BatchInProgress, run: EventRun) -> EventRun | None:
+            found = odd_apart(self, run)
             if seen is not None:
-                seen.append(found)
+                seen.append(found is not None)
             return found
 
-        patch.setattr(BatchInProgress, "_is_all_new", noted)
+        patch.setattr(BatchInProgress, "_odd_apart", noted)
         yield
 
 
@@ -207,11 +215,11 @@ def law(seen: list[bool]) -> None:
         suppress_health_check=list(HealthCheck),
         phases=[Phase.generate],
     )
-    @given(FILES, st.sampled_from([1, 3, 16, 256]), KNOWN)
-    def same(files: Files, size: int, labels: bytes) -> None:
+    @given(FILES, st.sampled_from([1, 3, 16, 256]), KNOWN, st.sampled_from([False, True, ("0.jsonl",)]))
+    def same(files: Files, size: int, labels: bytes, keeps_late: bool | Collection[str]) -> None:
         with runs_of(size, seen):
-            found = left_by(files, size, in_runs=True, labels=labels)
-        assert found == left_by(files, size, in_runs=False, labels=labels)
+            found = left_by(files, size, in_runs=True, labels=labels, keeps_late=keeps_late)
+        assert found == left_by(files, size, in_runs=False, labels=labels, keeps_late=keeps_late)
 
     same()
 
@@ -223,15 +231,18 @@ def test_runs_leave_what_lines_one_by_one_leave():
     assert min(seen.count(True), seen.count(False)) > times(20, 300)
 
 
-def test_an_event_that_is_too_late_is_seen_among_columns(monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize("size", [6, 256])
+@pytest.mark.parametrize("keeps_late", [False, True])
+def test_events_that_are_too_late_leave_the_others_columns(size: int, *, keeps_late: bool):
     line = '{"id":"p%d","at":"2026-03-02T%02d:00:00Z","card":"c1","amount":"5.00"}\n'
-    files = [("payment", "".join(line % (at, hour) for at, hour in enumerate([1, 9, 2, 10])).encode())]
-    by_one = left_by(files, 4, in_runs=False)
-    with runs_of(4):
-        assert left_by(files, 4, in_runs=True) == by_one
-    monkeypatch.setattr(BatchInProgress, "_is_all_new", lambda self, run: True)
-    with runs_of(4):
-        assert left_by(files, 4, in_runs=True) != by_one
+    hours = [(0, 1), (1, 9), (2, 2), (3, 10), (4, 10), (5, 10), (6, 8), (7, 7), (8, 10), (9, 11), (10, 10), (2, 11)]
+    files = [("payment", "".join(line % row for row in hours).encode())]
+    seen: list[bool] = []
+    with runs_of(size, seen):
+        found = left_by(files, size, in_runs=True, keeps_late=keeps_late)
+
+    assert found == left_by(files, size, in_runs=False, keeps_late=keeps_late)
+    assert all(seen) or (keeps_late and size == 256)  # what comes again under the id of one that is kept
 
 
 def test_runs_are_let_go_without_the_cycle_collector(monkeypatch: pytest.MonkeyPatch):
@@ -332,5 +343,5 @@ def test_runs_of_4096_lines_leave_what_lines_one_by_one_leave():
     with runs_of(4_096, seen):
         found = left_by(files, 4_096, in_runs=True)
 
-    assert seen == [True, True]  # the third one is mostly repeats, which go one by one
+    assert seen == [True, True, False]  # the third one is mostly repeats, which go one by one
     assert found == left_by(files, 4_096, in_runs=False)

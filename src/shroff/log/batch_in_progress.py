@@ -42,6 +42,7 @@ from shroff.streams.log import (
     WaitingLabel,
 )
 from shroff.streams.log_columns import RecordColumns
+from shroff.streams.merge import EARLIEST
 
 
 class _Early(FrozenStruct):
@@ -102,8 +103,7 @@ class BatchInProgress:
 
     def prepared(self, submissions: Sequence[Submission], offsets: Sequence[Offset]) -> Prepared:
         """Everything that comes of these submissions, in their order."""
-        run = self._repeats_apart(submissions) if isinstance(submissions, EventRun) else None
-        run = run if run is not None and self._is_all_new(run) else None
+        run = self._odd_apart(submissions) if isinstance(submissions, EventRun) else None
         answers = [self._take(submission) for submission in submissions] if run is None else []
         if run is not None:
             run = run.converted(self._conversion)
@@ -123,60 +123,62 @@ class BatchInProgress:
 
     # ---- many events at once
 
-    def _repeats_apart(self, run: EventRun) -> EventRun | None:
-        """The run with events that are not taken among the others; None for many such.
+    def _odd_apart(self, run: EventRun) -> EventRun | None:
+        """The run with the events that are not taken among the others; None where it is not taken as a whole.
 
-        Those are events whose ids the log or the run itself has already, and those too far ahead of the clock.
+        Those are events whose ids the log or the run itself has already, those too far ahead of the clock, and those
+        that are too late. Nothing of another type may be in it but labels, and not many that are not taken.
         """
-        name, early = run.type.name, run.times > self._latest_ms
-        known = {id_ for type_, id_ in self._known.records if type_ == name}
-        is_each_new = len(set(run.ids)) == len(run.ids)
-        if not early.any() and is_each_new and known.isdisjoint(run.ids):
-            return run
-        if early.any() and not is_each_new:  # what is refused keeps no id, and another event of it may be taken
+        name, times = run.type.name, run.times
+        if len(times) <= FEW or not self._decide or self._unique:
             return None
-        first: dict[str, int] = {}
-        rows = [
-            row for row, id_ in enumerate(run.ids) if early[row] or id_ in known or first.setdefault(id_, row) != row
-        ]
+        if any(other.event is not None and other.type != name for other in run.others.values()):
+            return None
+        before_ms = _or_earliest(self._state.watermark_ms)
+        known = {id_ for type_, id_ in (*self._known.records, *self._late) if type_ == name}
+        is_new = len(set(run.ids)) == len(run.ids) and known.isdisjoint(run.ids)
+        behind = np.maximum.accumulate(np.maximum(times, before_ms)) - times
+        if is_new and times.max() <= self._latest_ms and behind.max() <= self._lateness_ms:
+            return run
+        rows, late = list[int](), set[str]()
+        for row, (id_, time_ms) in enumerate(zip(run.ids, times.tolist(), strict=True)):
+            if id_ in late and self._keeps_late:  # whether it is kept depends on its source
+                return None
+            if id_ in known or time_ms > self._latest_ms:
+                rows.append(row)
+            elif before_ms - time_ms > self._lateness_ms:
+                late.add(id_)
+                rows.append(row)
+            else:
+                known.add(id_)
+                before_ms = max(before_ms, time_ms)
         return run.with_apart(rows) if len(rows) <= len(run.ids) // REPEATS_SHARE else None
-
-    def _is_all_new(self, run: EventRun) -> bool:
-        """Whether each event of a run would be taken, and nothing of another type be in it but labels.
-
-        Of the ids of a run none is twice or known, see `_repeats_apart`.
-        """
-        known, watermark_ms, times = self._known, self._state.watermark_ms, run.times
-        if len(times) <= FEW or not self._decide or self._unique or known.late:
-            return False
-        if any(other.event is not None and other.type != run.type.name for other in run.others.values()):
-            return False
-        newest = np.maximum.accumulate(times if watermark_ms is None else np.maximum(times, watermark_ms))
-        return bool((newest - times <= self._lateness_ms).all())
 
     def _take_run(self, run: EventRun) -> SequencedBatch:
         """Take events that all are new and in time, and the others among them, in their order."""
         state, name, ids, bodies = self._state, run.type.name, run.ids, run.bodies
-        newest_ms = int(run.times.max())
-        if state.watermark_ms is None or state.watermark_ms < newest_ms:
-            state.watermark_ms = newest_ms
+        newest = np.maximum.accumulate(np.maximum(run.times, _or_earliest(state.watermark_ms))).tolist()
         named = {value for _, _, value in self._known.waiting}
         for other in run.others.values():
             named |= {other.sent.id} if other.sent else {other.label.event_id} if other.label else set()
-        by_line = {run.at[row]: row for row, id_ in enumerate(ids) if id_ in named} if named else {}
+        rows = [row for row, id_ in enumerate(ids) if id_ in named] if named else []
+        by_line = {run.at[row]: (row, event) for row, event in zip(rows, run.events_at(rows), strict=True)}
         seqs = self._run_seqs
         for line in sorted([*run.others, *by_line]):
-            self._pass(bisect_left(run.at, line))
+            before = bisect_left(run.at, line)
+            self._pass(before)
             if line in run.others:
+                state.watermark_ms = newest[before - 1] if before else state.watermark_ms
                 self._run_others[line] = self._take(run.others[line])
                 continue
-            row = by_line[line]
+            row, event = by_line[line]
             self._pass(row + 1)
-            event, body = run.event(row), bodies[row]
+            body = bodies[row]
             record = Record(self._seq, "event", name, event.id, event.time_ms, body, self._decide)
             self._events[name, event.id] = event, record
             self._join_waiting([("", event.id)], event, body)
         self._pass(len(ids))
+        state.watermark_ms = newest[-1]
         for row, source in run.sources:
             if source != self._coming.where:
                 self._coming.note(seqs[row], source)
@@ -491,6 +493,10 @@ class BatchInProgress:
 
 def _time_ms(record: Record) -> int:
     return record.time_ms
+
+
+def _or_earliest(watermark_ms: int | None) -> int:
+    return EARLIEST if watermark_ms is None else watermark_ms
 
 
 def _too_early(label: LabelInput, event: Event) -> str:

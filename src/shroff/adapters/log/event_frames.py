@@ -145,7 +145,7 @@ _kept: Final = lru_cache(_KEPT)(_read)
 
 def _packed(records: Sequence[Record], ends: Sequence[int]) -> Iterator[EventFrame]:
     """Frames, each ending where the next one begins."""
-    kinds: Sequence[Kind] = ()  # all are events
+    kinds = list[Kind]()  # all are events
     if isinstance(records, RecordColumns):
         ids, times, first_seq = JoinedTexts.written(records.ids), records.times, records.first
         lines = JoinedTexts(
@@ -153,7 +153,9 @@ def _packed(records: Sequence[Record], ends: Sequence[int]) -> Iterator[EventFra
         )
         if records.others:
             rows, others = records.rows, {seq - first_seq: record for seq, record in records.others.items()}
-            kinds = [record.kind for record in records]
+            kinds = ["event"] * len(records)
+            for row, record in others.items():
+                kinds[row] = record.kind
             times = np.insert(
                 times, np.array(list(others)) - np.arange(len(others)), [record.time_ms for record in others.values()]
             )

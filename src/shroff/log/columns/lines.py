@@ -199,21 +199,28 @@ class EventRun(Sequence[Submission]):
     def events(self) -> Sequence[Event]:
         """All events."""
         if self._events is None:
-            values = [values_of(self.columns.plain(name)) for name in self.type.field_names]
-            made = map(Event, repeat(self.type.name), self.ids, self.times.tolist(), zip(*values, strict=True))
-            self._events = list(made)
+            self._events = self.events_at(range(len(self.ids)))
         return self._events
+
+    def events_at(self, rows: Sequence[int]) -> list[Event]:
+        """The events of these rows."""
+        values = [values_of(self.columns.plain(name, rows)) for name in self.type.field_names]
+        ids, times = map(self.ids.__getitem__, rows), self.times[rows].tolist()
+        return list(map(Event, repeat(self.type.name), ids, times, zip(*values, strict=True)))
 
     def _some(self, rows: Sequence[int]) -> dict[int, Submission]:
         """The submissions of some events, by their places."""
         lines = [self.at[row] for row in rows]
-        made = self._made(lines, map(self.event, rows), map(self.bodies.__getitem__, rows))
+        made = self._made(lines, self.events_at(rows), map(self.bodies.__getitem__, rows))
         return dict(zip(lines, made, strict=True))
 
     def with_apart(self, rows: Sequence[int]) -> EventRun:
         """The run with some of its events, by their rows, among the others."""
         others = self.others | self._some(rows)
-        return EventRun(self.read, {**self.careful, **others}, self.origins, others.keys())
+        found = EventRun(self.read, {**self.careful, **others}, self.origins, others.keys())
+        found.columns, bodies = self.columns.but(rows), self.bodies.but(dict.fromkeys(rows, b""))
+        found.bodies = JoinedTexts(bodies.data, np.delete(bodies.ends, rows))
+        return found
 
     def inserted(self, before: Sequence[int], labels: Sequence[Submission]) -> EventRun:
         """The run with labels, each before one of these lines, which are in order."""
@@ -245,9 +252,7 @@ class EventRun(Sequence[Submission]):
         self._asked += 1
         if self._events is not None or self._asked > len(self.ids) // 8:
             return self.events[row]
-        columns = [self.columns.plain(name) for name in self.type.field_names]
-        values = tuple(column.values[row : row + 1].tolist()[0] if column.valid[row] else None for column in columns)
-        return Event(self.type.name, self.ids[row], int(self.times[row]), values)
+        return self.events_at([row])[0]
 
 
 def sent_of(submissions: Sequence[Submission]) -> Iterator[tuple[str, int | None]]:

@@ -339,10 +339,18 @@ class LineColumns(LazyColumns):
         super().__init__(self._type.field_names)
         self._rows = None if at is None else np.array(at, np.int64)
 
-    def plain(self, name: str) -> Column:
-        """A field as its values."""
-        found = self[name]
+    def plain(self, name: str, rows: Any = slice(None)) -> Column:
+        """A field as its values, of all events or of these rows."""
+        found = self[name].take(rows)
         return found.column() if isinstance(found, Coded) else found
+
+    def but(self, rows: Sequence[int]) -> LineColumns:
+        """The columns without some events; what was made of them is not made again."""
+        at = np.arange(len(self._read.lines)) if self._rows is None else self._rows
+        kept = np.delete(np.arange(len(at)), rows)
+        found = LineColumns(self._read, self._careful, at[kept].tolist())
+        found._made = {name: column.take(kept) for name, column in self._made.items()}
+        return found
 
     def _make(self, name: str) -> Column | Coded:
         number = self._type.at(name)
