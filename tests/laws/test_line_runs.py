@@ -76,6 +76,7 @@ at_shop:
   reason: A payment of {this.amount} in {this.shop}
   effect: review
   notify: analysts
+- { id: hasty, on: login, by: card, effect: review, when: card.logins > 2, reason: "{card.logins} logins" }
 - { id: again, on: payment, by: card, effect: decline, when: count(payment) over 1h since flag including this >= 4 }
 """,
 }
@@ -127,8 +128,26 @@ LOGINS = st.lists(st.integers(0, 200), min_size=1, max_size=20).map(
         b'{"id":"l%d","at":"%s","card":"c1"}\n' % (at, time_text(START_MS + at * 1_000).encode()) for at in seconds
     )
 )
+
+
+@st.composite
+def interleaved(draw: st.DrawFn) -> bytes:
+    """Payments and logins in turn, each naming its type; some do not, or not so that a short way reads it."""
+    paid = draw(payments()).split(b"\n")
+    logins = [raw for some in draw(st.lists(LOGINS, max_size=2)) for raw in some.splitlines()]
+    named = [b'{"payment":%s}' % raw for raw in paid] + [
+        draw(st.sampled_from([b'{"login":%s}', b'{"login": %s }', b'{"login":%s,"more":1}', b"%s"])) % raw
+        if odd
+        else raw
+        for raw in (b'{"login":%s}' % raw for raw in logins)
+        for odd in [draw(st.integers(0, 9)) == 0]
+    ]
+    return b"\n".join(draw(st.permutations(named)))
+
+
 FILES = st.lists(
     st.one_of(
+        st.tuples(st.none(), interleaved()),
         st.tuples(st.just("payment"), payments()),
         st.tuples(st.just("payment"), payments()),
         st.tuples(st.just("label"), LABELS),
@@ -137,7 +156,7 @@ FILES = st.lists(
     min_size=1,
     max_size=4,
 )
-Files = Sequence[tuple[str, bytes]]
+Files = Sequence[tuple[str | None, bytes]]
 KNOWN = st.lists(
     st.tuples(st.integers(0, 2_000), st.integers(0, 12 * 3_600), st.sampled_from(["fraud", "legitimate", "odd"])),
     max_size=20,
@@ -148,6 +167,9 @@ KNOWN = st.lists(
         for number, seconds, verdict in labels
     )
 )
+
+
+LABELED = b'{"event":"payment/p3","verdict":"fraud","known_at":"2026-03-02T10:30:00Z"}\n'
 
 
 def left_by(
@@ -175,7 +197,7 @@ def left_by(
             read = submissions_in_runs if in_runs else Intake.submissions
             found = [(f"{number}.{format}", read(intake, lines, f"{number}.{format}", type_))]
             submissions = arranged(found, one, order="file")
-            if labels and type_ == "payment":
+            if labels and type_ in {"payment", None}:
                 known = Intake.submissions(intake, read_stream(BytesIO(labels), "jsonl"), "labels.jsonl", "label")
                 submissions = with_labels(submissions, known)
             ingest(one, submissions, batch_size=size, on_batch=told)
@@ -299,13 +321,40 @@ def test_one_answer_of_a_run_is_made_alone(monkeypatch: pytest.MonkeyPatch):
     assert [(answers[at].id, answers[at].seq) for at in (0, 1, 2, -1)] == [("a", 5), ("", 0), ("b", 6), ("b", 6)]
 
 
+def test_events_in_turn_with_those_of_another_type_are_columns():
+    paid, login = (
+        b'{"payment":{"id":"p%d","at":"2026-03-02T10:%02d:00Z","card":"c%d","amount":"%d.00"}}',
+        b'{"login":{"id":"p%d","at":"2026-03-02T10:%02d:00Z","card":"c%d"}}',
+    )
+    lines = [(paid, (at, at, at % 3, 90 + at)) if at % 2 else (login, (at, at, at % 3)) for at in range(60)]
+    lines += [
+        lines[7],
+        lines[8],
+        (login, (9, 59, 1)),
+        (paid, (8, 59, 1, 7)),
+        (login, (8, 58, 2)),
+        (paid, (7, 59, 1, 9)),
+    ]
+    files = [(None, b"\n".join(line % row for line, row in lines) + b'\n{"more":1}\n{"login":[1]}')]
+    seen: list[bool] = []
+    with runs_of(256, seen):
+        found = left_by(files, 256, in_runs=True, labels=LABELED)
+
+    assert found == left_by(files, 256, in_runs=False, labels=LABELED)
+    assert seen == [True]
+
+
+@pytest.mark.parametrize("as_type", ["payment", None])
 @pytest.mark.parametrize("size", [1, 3, 256])
-def test_files_that_overlap_are_told_the_same(size: int):
-    line = '{"id":"%s%d","at":"2026-03-02T%02d:00:00Z","card":"c1","amount":%s}\n'
+def test_files_that_overlap_are_told_the_same(size: int, as_type: str | None):
+    line = '{"id":"%s%d","at":"2026-03-02T%02d:00:00Z","card":"c1","amount":%s}'
+    named = ["%s\n"] * 2 if as_type else ['{"payment":%s}\n', '{"login":%s}\n']
     hours = {"a": [1, 2, 3], "b": [2, 4, 3, 5], "c": [4, 5, 6]}
     amounts = ['"5.00"', '"5,00"', "7"]
     files = {
-        f"{name}.jsonl": "".join(line % (name, at, hour, amounts[at % 3]) for at, hour in enumerate(ones))
+        f"{name}.jsonl": "".join(
+            named[at % 2] % line % (name, at, hour, amounts[at % 3]) for at, hour in enumerate(ones)
+        )
         for name, ones in hours.items()
     }
 
@@ -313,7 +362,7 @@ def test_files_that_overlap_are_told_the_same(size: int):
         log, overlaps, intake = MemoryLog(), Overlaps(), Intake(PROJECT.events, PROJECT.settings, None)
         one = writer(log, CHANGES)
         inputs = [
-            (name, read(intake, read_stream(BytesIO(text.encode()), "jsonl"), name, "payment"))
+            (name, read(intake, read_stream(BytesIO(text.encode()), "jsonl"), name, as_type))
             for name, text in files.items()
         ]
         found = overlaps.noted(arranged(inputs, one, overlaps=overlaps))

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import repeat
+from operator import attrgetter
 
 import numpy as np
 
@@ -120,7 +121,11 @@ class Engine:
         effects = Effects()
         if isinstance(batch, SequencedBatch):
             frames = self.online.compute_columns(batch.frames, len(batch))
-            self._decide(batch.type, frames[batch.type], batch, effects)
+            self._decide(batch.type, frames.pop(batch.type), batch, effects)
+            for name, frame in frames.items():
+                if self._rules_on.get(name):
+                    seqs = (frame.rows + batch.first).tolist()
+                    self._decide(name, frame, [batch.others[seq] for seq in seqs], effects)
         else:
             self._step_by_event(batch, effects)
         effects.hits.sort(key=lambda row: (row.seq, row.rule))
@@ -331,7 +336,8 @@ def _unrated(conversion: Conversion, batch: Sequence[SequencedEvent]) -> list[Re
     """What to remark on the events of a batch that have an amount which no rate converts, by field and currency."""
     found: dict[str, list[SequencedEvent]] = {}
     if isinstance(batch, SequencedBatch):
-        batch = [batch[row] for row in batch.rows[_unrated_rows(conversion, batch)].tolist()]
+        unrated = [batch[row] for row in batch.rows[_unrated_rows(conversion, batch)].tolist()]
+        batch = sorted([*unrated, *batch.others.values()], key=attrgetter("seq"))
     for event in batch if conversion else ():
         values = event.event.values
         for field in conversion.fields(event.event.type) if event.past_hits is None else ():

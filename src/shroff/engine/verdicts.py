@@ -56,7 +56,7 @@ class SequencedEvent(FrozenStruct, gc=False):
 
 @dataclass(frozen=True, eq=False)
 class SequencedBatch(Interleaved[SequencedEvent]):
-    """Events of one type that are decided now, as columns, and labels among them.
+    """Events of one type that are decided now, as columns; labels, and events that nobody decides, among them.
 
     Args:
         event: Makes the event of one row, on demand.
@@ -78,15 +78,15 @@ class SequencedBatch(Interleaved[SequencedEvent]):
         return EventAt(self.seqs[row], self.type, self.ids[row], int(self.times[row]))
 
     def frames(self, events: Events, reference: Reference) -> dict[str, Frame]:
-        """The events and the labels."""
+        """All of them by type."""
         type_ = events.types[self.type]
         found: dict[str, Frame] = {
             self.type: ColumnFrame(type_, self.columns, self.times, self.rows, events, reference)
         }
-        labels = frames_of([label.event for label in self.others.values()], events, reference)
-        for frame in labels.values():
-            frame.rows = np.array(list(self.others), np.int64) - self.first
-        return found | labels
+        others = frames_of([other.event for other in self.others.values()], events, reference)
+        for frame in others.values():
+            frame.rows = (np.array(list(self.others), np.int64) - self.first)[frame.rows]
+        return found | others
 
 
 @dataclass(slots=True)

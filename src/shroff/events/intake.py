@@ -199,6 +199,15 @@ class Intake:
         is_plain = reading.format == "csv" or reading.mappers[type_.name].is_plain
         return type_ if is_plain and has_column_form(type_) else None
 
+    def named_types(self, lines: Lines, source: str, as_type: str | None) -> list[EventType]:
+        """The types of which columns are made, where each of these lines of JSON names its type."""
+        as_type, reading = self._reading(lines, source, as_type, None, is_default=False)
+        picker, types = reading.dispatcher, self.events.types.values()
+        if as_type is not None or picker.has_conditions or picker.each or self.events.has_arrivals:
+            return []
+        short = [type_ for type_ in types if reading.is_short_for(type_.name) and reading.mappers[type_.name].is_plain]
+        return [type_ for type_ in short if has_column_form(type_)]
+
     def lay_out(self, lines: Lines, source: str, as_type: str | None = None, *, beside: str | None = None) -> Lines:
         """Have the beginning of a CSV file read as the mappings of its types say (`csv_layout`); gives the lines.
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from itertools import repeat
 from typing import Final
 
 import numpy as np
@@ -127,31 +128,37 @@ class BatchInProgress:
         """The run with the events that are not taken among the others; None where it is not taken as a whole.
 
         Those are events whose ids the log or the run itself has already, those too far ahead of the clock, and those
-        that are too late. Nothing of another type may be in it but labels, and not many that are not taken.
+        that are too late. Of other types nothing may be in it that is decided, and not many that are not taken.
         """
-        name, times = run.type.name, run.times
-        if len(times) <= FEW or not self._decide or self._unique:
+        name, types = run.type.name, self._state.engine.definitions.events.types
+        if len(run.ids) <= FEW or not self._decide or self._unique:
             return None
-        if any(other.event is not None and other.type != name for other in run.others.values()):
+        others = {at: other for at, other in run.others.items() if other.event is not None}
+        if any(types[other.type].is_decided for other in others.values()):
             return None
-        before_ms = _or_earliest(self._state.watermark_ms)
-        known = {id_ for type_, id_ in (*self._known.records, *self._late) if type_ == name}
-        is_new = len(set(run.ids)) == len(run.ids) and known.isdisjoint(run.ids)
+        if others and len({source for _, source in run.sources}.union(other.source for other in others.values())) > 1:
+            return None
+        before_ms, known = _or_earliest(self._state.watermark_ms), {*self._known.records, *self._late}
+        keys: dict[int, Key] = dict(zip(run.at, zip(repeat(name), run.ids, strict=False), strict=True))
+        keys |= {at: (other.type, other.event.id) for at, other in others.items() if other.event}
+        lines, times = run.dated
         behind = np.maximum.accumulate(np.maximum(times, before_ms)) - times
-        if is_new and times.max() <= self._latest_ms and behind.max() <= self._lateness_ms:
+        is_each_new = len(known.union(keys.values())) == len(known) + len(keys)
+        if is_each_new and times.max() <= self._latest_ms and behind.max() <= self._lateness_ms:
             return run
-        rows, late = list[int](), set[str]()
-        for row, (id_, time_ms) in enumerate(zip(run.ids, times.tolist(), strict=True)):
-            if id_ in late and self._keeps_late:  # whether it is kept depends on its source
+        odd, late = set[int](), set[Key]()
+        for line, time_ms in zip(lines.tolist(), times.tolist(), strict=True):
+            key = keys[line]
+            if key in late and self._keeps_late:  # whether it is kept depends on its source
                 return None
-            if id_ in known or time_ms > self._latest_ms:
-                rows.append(row)
-            elif before_ms - time_ms > self._lateness_ms:
-                late.add(id_)
-                rows.append(row)
-            else:
-                known.add(id_)
-                before_ms = max(before_ms, time_ms)
+            if key not in known and time_ms <= self._latest_ms:
+                if before_ms - time_ms <= self._lateness_ms:
+                    known.add(key)
+                    before_ms = max(before_ms, time_ms)
+                    continue
+                late.add(key)
+            odd.add(line)
+        rows = [row for row, line in enumerate(run.at) if line in odd]
         return run.with_apart(rows) if len(rows) <= len(run.ids) // REPEATS_SHARE else None
 
     def _take_run(self, run: EventRun) -> SequencedBatch:
@@ -168,7 +175,8 @@ class BatchInProgress:
             before = bisect_left(run.at, line)
             self._pass(before)
             if line in run.others:
-                state.watermark_ms = newest[before - 1] if before else state.watermark_ms
+                if before:
+                    state.watermark_ms = max(_or_earliest(state.watermark_ms), newest[before - 1])
                 self._run_others[line] = self._take(run.others[line])
                 continue
             row, event = by_line[line]
@@ -178,7 +186,7 @@ class BatchInProgress:
             self._events[name, event.id] = event, record
             self._join_waiting([("", event.id)], event, body)
         self._pass(len(ids))
-        state.watermark_ms = newest[-1]
+        state.watermark_ms = max(_or_earliest(state.watermark_ms), newest[-1])
         for row, source in run.sources:
             if source != self._coming.where:
                 self._coming.note(seqs[row], source)
@@ -197,7 +205,8 @@ class BatchInProgress:
     def _answers(self, run: EventRun, effects: Effects) -> Sequence[Answer]:
         """The answers to the lines of a run that was taken."""
         decisions, seqs = effects.columns, self._run_seqs
-        again = [answer.seq for answer, _ in self._repeated if answer.seq > self._known.seq]
+        mine = [answer.seq for answer, (type_, _) in self._repeated if type_ == run.type.name]
+        again = [seq for seq in mine if seq > self._known.seq]
         self._fill_repeated({seq: decisions[bisect_left(seqs, seq)] for seq in again} if decisions is not None else {})
         return RunAnswers(run.type.name, run.at, seqs, run.ids, decisions, self._run_others)
 

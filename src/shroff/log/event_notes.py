@@ -132,11 +132,11 @@ class DayCounts:
         return [Offset(DAY_COUNTS, part, text) for part, text in {SPAN: f"[{self.after},{self.upto}]", **told}.items()]
 
     def _add(self, records: Sequence[Record]) -> None:
+        each = records.others.values() if isinstance(records, RecordColumns) else records
+        found = Counter([(record.time_ms // DAY_MS, record.type) for record in each if record.kind == "event"])
         if isinstance(records, RecordColumns):
             days = zip(*np.unique(records.times // DAY_MS, return_counts=True), strict=True)
-            found = Counter({(int(day), records.type): int(count) for day, count in days})
-        else:
-            found = Counter([(record.time_ms // DAY_MS, record.type) for record in records if record.kind == "event"])
+            found.update({(int(day), records.type): int(count) for day, count in days})
         for (day, name), count in found.items():
             self.days.setdefault(day, Counter())[name] += count
             self._changed.add(day)

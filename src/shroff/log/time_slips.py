@@ -96,7 +96,7 @@ def timely(submission: Submission, definitions: Definitions, now_ms: int) -> Sub
 
 def _row_times(run: Sequence[Submission], until_ms: int) -> RowTimes:
     if isinstance(run, EventRun):
-        rows, times = np.asarray(run.at, np.int64), run.times
+        rows, times = run.dated
     else:
         events = [(at, submission.event.time_ms) for at, submission in enumerate(run) if submission.event is not None]
         rows, times = np.array([at for at, _ in events], np.int64), np.array([at for _, at in events], np.int64)

@@ -163,7 +163,8 @@ class RecordColumns(Interleaved[Record]):
 def newest_ms(records: Sequence[Record]) -> int | None:
     """The greatest time of the records of kind `event`; None where there is none."""
     if isinstance(records, RecordColumns):
-        return int(records.times.max())
+        of_columns, of_others = int(records.times.max()), newest_ms(list(records.others.values()))
+        return of_columns if of_others is None else max(of_columns, of_others)
     return max((record.time_ms for record in records if record.kind == "event"), default=None)
 
 

@@ -50,10 +50,11 @@ def _runs_with_labels(
     following = next(known, None)
     for run in runs:
         if isinstance(run, EventRun):
-            lines, times = run.at, run.times
+            dated, times = run.dated
+            lines = dated.tolist()
         else:
-            dated = [(at, event.moment_ms) for at, event in enumerate(run) if event.event is not None]
-            lines, times = [at for at, _ in dated], np.array([moment_ms for _, moment_ms in dated], np.int64)
+            found = [(at, event.moment_ms) for at, event in enumerate(run) if event.event is not None]
+            lines, times = [at for at, _ in found], np.array([moment_ms for _, moment_ms in found], np.int64)
         newest, before, labels = np.maximum.accumulate(times), list[int](), list[Submission]()
         while following is not None and len(newest):
             label_ms = following.moment_ms
@@ -70,10 +71,10 @@ def _runs_with_labels(
         if labels and isinstance(run, EventRun):
             yield run.inserted(before, labels)
             continue
-        found = list(run) if labels else []
+        whole = list(run) if labels else []
         for line, label in zip(reversed(before), reversed(labels), strict=True):
-            found.insert(line, label)
-        yield found or run
+            whole.insert(line, label)
+        yield whole or run
     if following is not None:
         yield from in_runs(chain([following], known)).runs
 
@@ -151,8 +152,9 @@ class Overlaps:
 
     def _noted_run(self, run: Sequence[Submission]) -> Sequence[Submission]:
         """The same run. Of columns no event is made where none is behind."""
-        if isinstance(run, EventRun) and run.times.min(initial=self._before_ms) >= self._before_ms:
-            self._newest_ms = int(run.times.max(initial=self._newest_ms))
+        times = run.dated[1] if isinstance(run, EventRun) else None
+        if times is not None and times.min(initial=self._before_ms) >= self._before_ms:
+            self._newest_ms = int(times.max(initial=self._newest_ms))
             self._given += len(run)
             return run
         for submission in run:

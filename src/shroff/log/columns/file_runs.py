@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import islice
 from typing import Final, TypeVar
+
+import numpy as np
 
 from shroff.events.definitions import EventType
 from shroff.events.formats.encodings import json_columns
@@ -14,17 +16,19 @@ from shroff.events.formats.lines import Line, Lines, place_of
 from shroff.events.formats.sorting import in_order_of_arrival
 from shroff.events.intake import Intake, Submission, source_name
 from shroff.log.columns.csv_columns import cell_form, nothing_of
-from shroff.log.columns.lines import RUN, InRuns, LineForms, LineOrigin, in_runs
-from shroff.log.columns.read_lines import Texts
+from shroff.log.columns.lines import RUN, EventRun, InRuns, LineForms, LineOrigin, in_runs
+from shroff.log.columns.read_lines import SLACK, Texts
 from shroff.runtime.progress import Progress, batched
 
 RUN_BYTES: Final = 32 << 20  # about the most bytes of a run, where lines are long
 COLUMNS_MIN: Final = 1_024  # fewer are read one by one, so that nobody waits for a compiler because of a small file
+_BLANK: Final = b" \t\r\n"
+_NONE: Final = Submission("", "", bytes)  # of a line that another type has
 One = TypeVar("One")
 
 
 def submissions_in_runs(intake: Intake, lines: Lines, source: str, as_type: str | None = None) -> Iterator[Submission]:
-    """As `Intake.submissions`; lines of JSON or CSV of one type come in runs."""
+    """As `Intake.submissions`; lines of JSON or CSV come in runs, where they are of one type or name theirs."""
     given: deque[Line] = deque()
 
     def careful(line: Line) -> Submission:
@@ -32,14 +36,17 @@ def submissions_in_runs(intake: Intake, lines: Lines, source: str, as_type: str 
         return next(by_one)
 
     type_ = intake.plain_type(lines, source, as_type) if lines.physical or lines.records else None
-    if type_ is None:
+    named = intake.named_types(lines, source, as_type) if type_ is None and lines.physical else []
+    if type_ is None and not named:
         return in_order_of_arrival(intake.submissions(lines, source, as_type), intake.events)
     each = Lines(lines.format, lines.columns, iter(given.popleft, None), _nothing, separator=lines.separator)
     by_one = intake.submissions(each, source, as_type)
     if lines.records is not None:
+        assert type_ is not None
         return InRuns(_CsvRuns(source, type_, careful, lines).runs())
     assert lines.physical is not None
-    return InRuns(_JsonRuns(source, type_, careful).runs(lines.physical))
+    runs = _JsonRuns(source, type_, careful) if type_ is not None else _NamedRuns(source, named, careful)
+    return InRuns(runs.runs(lines.physical))
 
 
 def counted_in_runs(submissions: Iterable[Submission], progress: Progress | None) -> Iterator[Submission]:
@@ -67,11 +74,16 @@ class _Runs:
         def careful(at: int) -> Submission:
             return self._careful(line(at))
 
-        origin = LineOrigin(self._source, len(raws), partial(_place, first, lines), self._header)
         run = None
         if len(raws) >= COLUMNS_MIN:
-            run = self._forms.run(self._type, raws, careful, [origin], texts=texts)
+            origin = LineOrigin(self._source, len(raws), partial(_place, first, lines), self._header)
+            run = self._read(raws, careful, origin, texts)
         return [careful(at) for at in range(len(raws))] if run is None else run
+
+    def _read(
+        self, raws: Sequence[bytes], careful: Callable[[int], Submission], origin: LineOrigin, texts: Texts | None
+    ) -> EventRun | None:
+        return self._forms.run(self._type, raws, careful, [origin], texts=texts)
 
 
 class _JsonRuns(_Runs):
@@ -92,6 +104,36 @@ class _JsonRuns(_Runs):
             number += len(raws)
         if failure is not None:
             raise failure
+
+
+class _NamedRuns(_JsonRuns):
+    """The same of lines that name their types: columns of one that is decided or has most, the others among them."""
+
+    def __init__(self, source: str, types: Sequence[EventType], careful: Callable[[Line], Submission]) -> None:
+        super().__init__(source, types[0], careful)
+        self._types = {b'{"%s"' % type_.name.encode(): type_ for type_ in types}
+        self._has_taken = False
+
+    def _read(
+        self, raws: Sequence[bytes], careful: Callable[[int], Submission], origin: LineOrigin, texts: Texts | None
+    ) -> EventRun | None:
+        cut = [raw.partition(b":") for raw in raws]
+        counts = Counter(head for head, _, _ in cut if head in self._types)
+        if not counts:
+            return None
+        if not self._has_taken:  # so that the intake knows that this source has lines of a type
+            self._has_taken = bool(careful(next(at for at, (head, _, _) in enumerate(cut) if head in counts)).type)
+        *few, most = sorted(counts, key=lambda head: (self._types[head].is_decided, counts[head]))
+
+        def read(head: bytes, careful: Callable[[int], Submission]) -> EventRun | None:
+            whole = [rest.strip(_BLANK) if name == head else b"" for name, _, rest in cut]
+            inner = [text[:-1] if text.endswith(b"}}") else b"" for text in whole]
+            texts = np.frombuffer(b"".join(inner) + SLACK, np.uint8), np.fromiter(map(len, inner), np.int64).cumsum()
+            return self._forms.run(self._types[head], raws, careful, [origin], texts=texts)
+
+        runs = [read(head, lambda _: _NONE) or () for head in few]
+        others = {at: event for run in runs for at, event in enumerate(run) if event is not _NONE}
+        return read(most, lambda at: others.get(at) or careful(at))
 
 
 class _CsvRuns(_Runs):

@@ -28,7 +28,7 @@ from shroff.runtime.logs import failure
 from shroff.streams.log_columns import JoinedTexts
 
 RUN: Final = 4_096  # lines of a file that are read at once
-LIVE_MIN: Final = 256  # the same of events that were sent together: so few are decided as quickly by themselves
+LIVE_MIN: Final = 128  # the same of events that were sent together: fewer are decided about as quickly by themselves
 LIVE_TEXTS_BYTES_MAX: Final = 32 << 20  # of the numbered texts of all types that one door of a service keeps
 One = TypeVar("One")
 
@@ -201,6 +201,15 @@ class EventRun(Sequence[Submission]):
         if self._events is None:
             self._events = self.events_at(range(len(self.ids)))
         return self._events
+
+    @cached_property
+    def dated(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The lines of all events, those of other types too, and their times."""
+        others = [(at, other.event.time_ms) for at, other in sorted(self.others.items()) if other.event is not None]
+        lines, times = np.array(others, np.int64).reshape(-1, 2).T
+        lines, times = np.append(self.at, lines), np.append(self.times, times)
+        order = lines.argsort(kind="stable") if others else slice(None)
+        return lines[order], times[order]
 
     def events_at(self, rows: Sequence[int]) -> list[Event]:
         """The events of these rows."""
