@@ -1,9 +1,9 @@
 """Ingest of messy files beside clean ones: repeats, bad rows, late ones, labels, all of them; two types in turn.
 
 The made-up bank's payments as JSON lines with forty features and ten rules, decided and durable. Each file goes into
-an empty log in a process of its own, by turns. Measured is processor time, that of a clean file of one batch taken away,
-since it is mostly that of the start; what is told are ratios to the clean file of the same turn. Events of two types in turn stand beside
-the same events in a file for each type.
+an empty log in a process of its own, by turns. Measured is processor time, that of a clean file of one batch taken
+away, since it is mostly that of the start; what is told are ratios to the clean file of the same turn. Events of two
+types in turn stand beside the same events in a file for each type.
 
     python -m bench.messy [--events 300000] [--runs 3] [--scratch FOLDER]
 """
@@ -66,9 +66,9 @@ def main() -> int:
     text = f"""# A messy file
 
 {describe()}. {chosen.events:,} payments of the made-up bank, 40 features and 10 rules; {chosen.runs} runs in turn.
-Processor time of the process, less that of a clean file of {first:,} lines. Beside the clean file: 1 % of the lines are sent again, cannot be
-read, come minutes late, or have a label; 0.5 % come weeks late and are refused. Last, as many payments and logins in
-turn, each line naming its type, beside the same lines in a file for each type.
+Processor time of the process, less that of a clean file of {first:,} lines. Beside the clean file: 1 % of the lines are
+sent again, cannot be read, come minutes late, or have a label; 0.5 % come weeks late and are refused. Last, as many
+payments and logins in turn, each line naming its type, beside the same lines in a file for each type.
 
 | file | rate beside the clean one, median (range) | µs an event |
 |---|---|---|

@@ -194,19 +194,14 @@ class Intake:
         as_type, reading = self._reading(lines, source, as_type, None, is_default=False)
         _check_beginning(lines, as_type, reading)
         type_ = self.events.types.get(as_type or "")
-        if type_ is None or reading.format not in {"jsonl", "csv"} or not reading.is_short_for(type_.name):
-            return None
-        is_plain = reading.format == "csv" or reading.mappers[type_.name].is_plain
-        return type_ if is_plain and has_column_form(type_) else None
+        return type_ if type_ is not None and reading.has_columns_of(type_) else None
 
     def named_types(self, lines: Lines, source: str, as_type: str | None) -> list[EventType]:
         """The types of which columns are made, where each of these lines of JSON names its type."""
         as_type, reading = self._reading(lines, source, as_type, None, is_default=False)
         picker, types = reading.dispatcher, self.events.types.values()
-        if as_type is not None or picker.has_conditions or picker.each or self.events.has_arrivals:
-            return []
-        short = [type_ for type_ in types if reading.is_short_for(type_.name) and reading.mappers[type_.name].is_plain]
-        return [type_ for type_ in short if has_column_form(type_)]
+        is_named = as_type is None and not (picker.has_conditions or picker.each or self.events.has_arrivals)
+        return [type_ for type_ in types if is_named and reading.has_columns_of(type_)]
 
     def lay_out(self, lines: Lines, source: str, as_type: str | None = None, *, beside: str | None = None) -> Lines:
         """Have the beginning of a CSV file read as the mappings of its types say (`csv_layout`); gives the lines.

@@ -10,6 +10,7 @@ import msgspec
 
 from shroff.errors import InputError, UsageError, nearest
 from shroff.events.definitions import CsvLayout, EventType
+from shroff.events.event import has_column_form
 from shroff.events.formats.lines import Line, Lines
 from shroff.events.mapping import Dispatcher, MappedRow, Mapper
 from shroff.events.raw_values import shown
@@ -47,6 +48,11 @@ class LineReading:
         """Whether lines may be read as columns: nothing is hashed, and every line is of this type."""
         has_when = self.dispatcher.has_conditions if self.is_default else type_name in self.dispatcher.conditioned
         return self.keeper is None and self.seals is None and not has_when and self.mappers[type_name].is_short
+
+    def has_columns_of(self, type_: EventType) -> bool:
+        """Whether columns are made of lines of JSON or CSV of a type."""
+        is_short = self.format in {"jsonl", "csv"} and self.is_short_for(type_.name)
+        return is_short and (self.format == "csv" or self.mappers[type_.name].is_plain) and has_column_form(type_)
 
     def items(self, line: Line, as_type: str | None) -> Sequence[Line]:
         """A message as a line for each event that it may be (see `Dispatcher.items`); one of too many has an error."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from itertools import repeat
 from typing import Final
 
 import numpy as np
@@ -130,7 +129,7 @@ class BatchInProgress:
         Those are events whose ids the log or the run itself has already, those too far ahead of the clock, and those
         that are too late. Of other types nothing may be in it that is decided, and not many that are not taken.
         """
-        name, types = run.type.name, self._state.engine.definitions.events.types
+        types = self._state.engine.definitions.events.types
         if len(run.ids) <= FEW or not self._decide or self._unique:
             return None
         others = {at: other for at, other in run.others.items() if other.event is not None}
@@ -138,27 +137,10 @@ class BatchInProgress:
             return None
         if others and len({source for _, source in run.sources}.union(other.source for other in others.values())) > 1:
             return None
-        before_ms, known = _or_earliest(self._state.watermark_ms), {*self._known.records, *self._late}
-        keys: dict[int, Key] = dict(zip(run.at, zip(repeat(name), run.ids, strict=False), strict=True))
-        keys |= {at: (other.type, other.event.id) for at, other in others.items() if other.event}
-        lines, times = run.dated
-        behind = np.maximum.accumulate(np.maximum(times, before_ms)) - times
-        is_each_new = len(known.union(keys.values())) == len(known) + len(keys)
-        if is_each_new and times.max() <= self._latest_ms and behind.max() <= self._lateness_ms:
-            return run
-        odd, late = set[int](), set[Key]()
-        for line, time_ms in zip(lines.tolist(), times.tolist(), strict=True):
-            key = keys[line]
-            if key in late and self._keeps_late:  # whether it is kept depends on its source
-                return None
-            if key not in known and time_ms <= self._latest_ms:
-                if before_ms - time_ms <= self._lateness_ms:
-                    known.add(key)
-                    before_ms = max(before_ms, time_ms)
-                    continue
-                late.add(key)
-            odd.add(line)
-        rows = [row for row, line in enumerate(run.at) if line in odd]
+        known, limits = {*self._known.records, *self._late}, (self._latest_ms, self._lateness_ms)
+        rows = run.odd_rows(known, self._state.watermark_ms, *limits, keeps_late=bool(self._keeps_late))
+        if not rows:
+            return None if rows is None else run
         return run.with_apart(rows) if len(rows) <= len(run.ids) // REPEATS_SHARE else None
 
     def _take_run(self, run: EventRun) -> SequencedBatch:

@@ -26,6 +26,7 @@ from shroff.log.columns.avro_columns import RecordForm, lines_of
 from shroff.log.columns.read_lines import LineColumns, LineForm, ReadLines, TextRoom, Texts, kernels
 from shroff.runtime.logs import failure
 from shroff.streams.log_columns import JoinedTexts
+from shroff.streams.merge import EARLIEST
 
 RUN: Final = 4_096  # lines of a file that are read at once
 LIVE_MIN: Final = 128  # the same of events that were sent together: fewer are decided about as quickly by themselves
@@ -230,6 +231,42 @@ class EventRun(Sequence[Submission]):
         found.columns, bodies = self.columns.but(rows), self.bodies.but(dict.fromkeys(rows, b""))
         found.bodies = JoinedTexts(bodies.data, np.delete(bodies.ends, rows))
         return found
+
+    def odd_rows(
+        self,
+        known: set[tuple[str, str]],
+        watermark_ms: int | None,
+        latest_ms: int,
+        lateness_ms: int,
+        *,
+        keeps_late: bool,
+    ) -> list[int] | None:
+        """The rows that a log does not take behind this watermark; None where only taking them one by one tells.
+
+        Args:
+            known: The types and ids that the log has; those of this run come to it.
+        """
+        before_ms = EARLIEST if watermark_ms is None else watermark_ms
+        keys = dict(zip(self.at, zip(repeat(self.type.name), self.ids, strict=False), strict=True))
+        keys |= {at: (other.type, other.event.id) for at, other in self.others.items() if other.event is not None}
+        lines, times = self.dated
+        behind = np.maximum.accumulate(np.maximum(times, before_ms)) - times
+        is_each_new = len(known.union(keys.values())) == len(known) + len(keys)
+        if is_each_new and times.max() <= latest_ms and behind.max() <= lateness_ms:
+            return []
+        odd, late = set[int](), set[tuple[str, str]]()
+        for line, time_ms in zip(lines.tolist(), times.tolist(), strict=True):
+            key = keys[line]
+            if key in late and keeps_late:  # whether it is kept depends on its source
+                return None
+            if key not in known and time_ms <= latest_ms:
+                if before_ms - time_ms <= lateness_ms:
+                    known.add(key)
+                    before_ms = max(before_ms, time_ms)
+                    continue
+                late.add(key)
+            odd.add(line)
+        return [row for row, line in enumerate(self.at) if line in odd]
 
     def inserted(self, before: Sequence[int], labels: Sequence[Submission]) -> EventRun:
         """The run with labels, each before one of these lines, which are in order."""
