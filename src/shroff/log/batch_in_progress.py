@@ -22,7 +22,7 @@ from shroff.events.unique import Named
 from shroff.events.validation import LabelInput, label_refusal, latest_ms, too_early
 from shroff.features.key_texts import Hits
 from shroff.features.online.engine import FEW
-from shroff.log.columns.lines import EventRun
+from shroff.log.columns.lines import EventRun, odd_rows
 from shroff.log.dedup_lookup import Key, KnownRecords, NameKey
 from shroff.log.event_notes import ComingBy
 from shroff.log.history import label_id, label_key, waiting_body, waiting_label
@@ -138,7 +138,7 @@ class BatchInProgress:
         if others and len({source for _, source in run.sources}.union(other.source for other in others.values())) > 1:
             return None
         known, limits = {*self._known.records, *self._late}, (self._latest_ms, self._lateness_ms)
-        rows = run.odd_rows(known, self._state.watermark_ms, *limits, keeps_late=bool(self._keeps_late))
+        rows = odd_rows(run, known, self._state.watermark_ms, *limits, keeps_late=bool(self._keeps_late))
         if not rows:
             return None if rows is None else run
         return run.with_apart(rows) if len(rows) <= len(run.ids) // REPEATS_SHARE else None

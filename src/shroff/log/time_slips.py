@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from shroff.events.event import time_text
 from shroff.events.intake import Submission
 from shroff.events.validation import latest_ms, too_early
-from shroff.log.columns.lines import EventRun, InRuns, in_runs
+from shroff.log.columns.lines import EventRun, InRuns, dated_events, in_runs
 from shroff.project.definitions import Definitions
 from shroff.streams.merge import EARLIEST
 
@@ -96,7 +96,7 @@ def timely(submission: Submission, definitions: Definitions, now_ms: int) -> Sub
 
 def _row_times(run: Sequence[Submission], until_ms: int) -> RowTimes:
     if isinstance(run, EventRun):
-        rows, times = run.dated
+        rows, times = dated_events(run)
     else:
         events = [(at, submission.event.time_ms) for at, submission in enumerate(run) if submission.event is not None]
         rows, times = np.array([at for at, _ in events], np.int64), np.array([at for _, at in events], np.int64)

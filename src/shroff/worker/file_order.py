@@ -12,7 +12,7 @@ import numpy as np
 from shroff.errors import UsageError
 from shroff.events.formats.sorting import in_order_of_time, merged_by_arrival
 from shroff.events.intake import Submission
-from shroff.log.columns.lines import EventRun, InRuns, in_runs
+from shroff.log.columns.lines import EventRun, InRuns, dated_events, in_runs
 from shroff.log.time_slips import marked
 from shroff.log.writer import DECIDED, TAKEN, Answer, Writer
 from shroff.runtime.progress import unheard
@@ -50,7 +50,7 @@ def _runs_with_labels(
     following = next(known, None)
     for run in runs:
         if isinstance(run, EventRun):
-            dated, times = run.dated
+            dated, times = dated_events(run)
             lines = dated.tolist()
         else:
             found = [(at, event.moment_ms) for at, event in enumerate(run) if event.event is not None]
@@ -152,7 +152,7 @@ class Overlaps:
 
     def _noted_run(self, run: Sequence[Submission]) -> Sequence[Submission]:
         """The same run. Of columns no event is made where none is behind."""
-        times = run.dated[1] if isinstance(run, EventRun) else None
+        times = dated_events(run)[1] if isinstance(run, EventRun) else None
         if times is not None and times.min(initial=self._before_ms) >= self._before_ms:
             self._newest_ms = int(times.max(initial=self._newest_ms))
             self._given += len(run)

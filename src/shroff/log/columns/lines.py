@@ -172,27 +172,18 @@ class EventRun(Sequence[Submission]):
         none, name, raws = repeat(None), repeat(self.type.name), map(self.read.lines.__getitem__, lines)
         stand = (
             (origin.source, origin.place(line - begin), origin.header)
-            for origin, begin, mine in self._by_origin(lines)
+            for origin, begin, mine in _by_origin(self.origins, lines)
             for line in mine
         )
         sources, places, headers = zip(*stand, strict=True) if lines else ((), (), ())
         kept = map(partial, repeat(bytes), raws)
         return map(Submission, sources, places, kept, name, events, none, none, bodies, repeat(()), headers)
 
-    def _by_origin(self, lines: Sequence[int]) -> Iterator[tuple[LineOrigin, int, Sequence[int]]]:
-        """Each origin of some lines, which are in order: where its lines begin, and which of these are of it."""
-        begin = at = 0
-        for origin in self.origins:
-            end = bisect_left(lines, begin + origin.size, at)
-            if at < end:
-                yield origin, begin, lines[at:end]
-            at, begin = end, begin + origin.size
-
     @property
     def sources(self) -> Iterator[tuple[int, str]]:
         """The first row of the events that each source has, in order, and the source."""
         row = 0
-        for origin, _, mine in self._by_origin(self.at):
+        for origin, _, mine in _by_origin(self.origins, self.at):
             yield row, origin.source
             row += len(mine)
 
@@ -202,15 +193,6 @@ class EventRun(Sequence[Submission]):
         if self._events is None:
             self._events = self.events_at(range(len(self.ids)))
         return self._events
-
-    @cached_property
-    def dated(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """The lines of all events, those of other types too, and their times."""
-        others = [(at, other.event.time_ms) for at, other in sorted(self.others.items()) if other.event is not None]
-        lines, times = np.array(others, np.int64).reshape(-1, 2).T
-        lines, times = np.append(self.at, lines), np.append(self.times, times)
-        order = lines.argsort(kind="stable") if others else slice(None)
-        return lines[order], times[order]
 
     def events_at(self, rows: Sequence[int]) -> list[Event]:
         """The events of these rows."""
@@ -231,42 +213,6 @@ class EventRun(Sequence[Submission]):
         found.columns, bodies = self.columns.but(rows), self.bodies.but(dict.fromkeys(rows, b""))
         found.bodies = JoinedTexts(bodies.data, np.delete(bodies.ends, rows))
         return found
-
-    def odd_rows(
-        self,
-        known: set[tuple[str, str]],
-        watermark_ms: int | None,
-        latest_ms: int,
-        lateness_ms: int,
-        *,
-        keeps_late: bool,
-    ) -> list[int] | None:
-        """The rows that a log does not take behind this watermark; None where only taking them one by one tells.
-
-        Args:
-            known: The types and ids that the log has; those of this run come to it.
-        """
-        before_ms = EARLIEST if watermark_ms is None else watermark_ms
-        keys = dict(zip(self.at, zip(repeat(self.type.name), self.ids, strict=False), strict=True))
-        keys |= {at: (other.type, other.event.id) for at, other in self.others.items() if other.event is not None}
-        lines, times = self.dated
-        behind = np.maximum.accumulate(np.maximum(times, before_ms)) - times
-        is_each_new = len(known.union(keys.values())) == len(known) + len(keys)
-        if is_each_new and times.max() <= latest_ms and behind.max() <= lateness_ms:
-            return []
-        odd, late = set[int](), set[tuple[str, str]]()
-        for line, time_ms in zip(lines.tolist(), times.tolist(), strict=True):
-            key = keys[line]
-            if key in late and keeps_late:  # whether it is kept depends on its source
-                return None
-            if key not in known and time_ms <= latest_ms:
-                if before_ms - time_ms <= lateness_ms:
-                    known.add(key)
-                    before_ms = max(before_ms, time_ms)
-                    continue
-                late.add(key)
-            odd.add(line)
-        return [row for row, line in enumerate(self.at) if line in odd]
 
     def inserted(self, before: Sequence[int], labels: Sequence[Submission]) -> EventRun:
         """The run with labels, each before one of these lines, which are in order."""
@@ -299,6 +245,62 @@ class EventRun(Sequence[Submission]):
         if self._events is not None or self._asked > len(self.ids) // 8:
             return self.events[row]
         return self.events_at([row])[0]
+
+
+def _by_origin(origins: Sequence[LineOrigin], lines: Sequence[int]) -> Iterator[tuple[LineOrigin, int, Sequence[int]]]:
+    """Each origin of some lines, which are in order: where its lines begin, and which of these are of it."""
+    begin = at = 0
+    for origin in origins:
+        end = bisect_left(lines, begin + origin.size, at)
+        if at < end:
+            yield origin, begin, lines[at:end]
+        at, begin = end, begin + origin.size
+
+
+def dated_events(run: EventRun) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The lines of all events, those of other types too, and their times."""
+    others = [(at, other.event.time_ms) for at, other in sorted(run.others.items()) if other.event is not None]
+    lines, times = np.array(others, np.int64).reshape(-1, 2).T
+    lines, times = np.append(run.at, lines), np.append(run.times, times)
+    order = lines.argsort(kind="stable") if others else slice(None)
+    return lines[order], times[order]
+
+
+def odd_rows(
+    run: EventRun,
+    known: set[tuple[str, str]],
+    watermark_ms: int | None,
+    latest_ms: int,
+    lateness_ms: int,
+    *,
+    keeps_late: bool,
+) -> list[int] | None:
+    """The rows that a log does not take behind this watermark; None where only taking them one by one tells.
+
+    Args:
+        known: The types and ids that the log has; those of this run come to it.
+    """
+    before_ms = EARLIEST if watermark_ms is None else watermark_ms
+    keys = dict(zip(run.at, zip(repeat(run.type.name), run.ids, strict=False), strict=True))
+    keys |= {at: (other.type, other.event.id) for at, other in run.others.items() if other.event is not None}
+    lines, times = dated_events(run)
+    behind = np.maximum.accumulate(np.maximum(times, before_ms)) - times
+    is_each_new = len(known.union(keys.values())) == len(known) + len(keys)
+    if is_each_new and times.max() <= latest_ms and behind.max() <= lateness_ms:
+        return []
+    odd, late = set[int](), set[tuple[str, str]]()
+    for line, time_ms in zip(lines.tolist(), times.tolist(), strict=True):
+        key = keys[line]
+        if key in late and keeps_late:  # whether it is kept depends on its source
+            return None
+        if key not in known and time_ms <= latest_ms:
+            if before_ms - time_ms <= lateness_ms:
+                known.add(key)
+                before_ms = max(before_ms, time_ms)
+                continue
+            late.add(key)
+        odd.add(line)
+    return [row for row, line in enumerate(run.at) if line in odd]
 
 
 def sent_of(submissions: Sequence[Submission]) -> Iterator[tuple[str, int | None]]:
