@@ -229,7 +229,7 @@ def declared() -> list[Operation[..., OperationAnswer]]:
 
 
 def test_each_operation_says_what_it_does_and_takes_what_a_project_can_give():
-    given = {*PARTS, *VALUES, "Record", "ProgressSteps"}
+    given = {*PARTS, *VALUES, "Record", "ProgressSteps", "AskedBy"}
     for one in declared():
         assert Right(one.right), one.name
         assert one.summary.endswith("."), one.name

@@ -313,7 +313,11 @@ STEPS = st.lists(
 
 
 @pytest.mark.slow
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=12,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
+)
 @given(STEPS)
 def test_what_is_sent_leaves_the_users_that_the_same_acts_of_an_admin_leave(tmp_path_factory, steps):
     folder = tmp_path_factory.mktemp("law")

@@ -141,6 +141,9 @@ def make_cheap(patch: Callable[[object, str, object], None]) -> None:
     patch(Environment, "__init__", _compiling_once(Environment.__init__))
 
 
+IMPATIENT: list[tuple[object, str, object]] = []  # what `make_patient` changed, as it was: pages of limits have that
+
+
 def make_patient(patch: Callable[[object, str, object], None]) -> None:
     """Make a service wait for as long as tests do, by `setattr` or one that takes it back.
 
@@ -151,6 +154,7 @@ def make_patient(patch: Callable[[object, str, object], None]) -> None:
     from shroff.worker import request_loop, writer_tasks
 
     for module in (service, request_loop, writer_tasks):
+        IMPATIENT.append((module, "PATIENCE_S", vars(module)["PATIENCE_S"]))
         patch(module, "PATIENCE_S", PATIENCE_S)
     patch(server, "Limits", partial(service.Limits, age_s_max=PATIENCE_S))
 
