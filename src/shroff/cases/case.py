@@ -39,7 +39,6 @@ class Alert(FrozenStruct, gc=False):
         verdict: What an analyst answered; empty before.
         label: The verdict that is in force by now, whoever gave it, with its source and when it was known.
         customer: What the customer answered, as a verdict; empty before.
-        queue: The queue in which a case that it opens waits; empty for none.
     """
 
     seq: int
@@ -63,7 +62,6 @@ class Alert(FrozenStruct, gc=False):
     label_source: str = ""
     label_ms: int | None = None
     customer: str = ""
-    queue: str = ""
 
     @property
     def about(self) -> bytes:
@@ -105,7 +103,6 @@ class Case(FrozenStruct, gc=False):
         customer: What customers answer about its events, as a verdict: fraud where one denies any, else the last.
         tags: Tags that people gave it, with a space before and behind each; so are `checks`, the ticked items of its
             checklist.
-        queue: The queue in which it waits; empty for none.
     """
 
     number: int
@@ -140,7 +137,6 @@ class Case(FrozenStruct, gc=False):
     customer: str = ""
     tags: str = ""
     checks: str = ""
-    queue: str = ""
 
     @property
     def tag(self) -> str:

@@ -36,13 +36,13 @@ from shroff_plugins.earlier_calls.questions import QUESTION, SENDING, AskingCall
 FILE: Final = "calls.yaml"
 PATH_PATTERN: Final = r"^(/[A-Za-z0-9_~-][A-Za-z0-9._~-]{0,99}){1,8}/?$"
 TAKEN: Final = (  # what the service itself has there, its pages among them; see API_TAKEN for /api
-    r"analytics|approvals|audit|backtest|backtests|cases|changes|checks|confirm|decisions|disputes|drift|entities|entity|experiments|"
-    r"features|find|health|home|hooks|jobs|labels|links|lists|live|login|logout|mail|mails|marts|me|metrics|models|"
+    r"analytics|approvals|assistant|audit|backtest|backtests|cases|changes|checks|confirm|decisions|disputes|drift|"
+    r"entities|entity|experiments|features|find|health|home|hooks|jobs|labels|links|lists|live|login|logout|mail|mails|marts|me|metrics|models|"
     r"notices|queue|results|rules|scim|settings|sources|static|suggestions|tables|team|thresholds|users"
 )
 API_TAKEN: Final = (  # below /api/v1
-    r"analytics|approvals|audit|backtests|capacity|cases|changes|decisions|disputes|drafts|entities|events|experiments|"
-    r"features|flags|health|jobs|keys|labels|lists|live|mailbox|models|names|notices|outbox|quarantine|records|"
+    r"analytics|approvals|assistant|audit|backtests|capacity|cases|changes|decisions|disputes|drafts|entities|events|"
+    r"experiments|features|flags|health|jobs|keys|labels|lists|live|mailbox|models|names|notices|outbox|quarantine|records|"
     r"results|rules|schedules|score|sessions|tables|thresholds|users|views"
 )
 _OURS: Final = (
