@@ -314,9 +314,9 @@ def test_a_session_belongs_to_its_token_alone(desk, ann):
     assert not one.is_own("")
     assert not one.is_own("\ud800")
     assert one.token not in one.csrf
-    assert sessions.signed_in(desk, one.token).who == Who(
-        "user", ann.id, "ann", Role.ANALYST, RIGHTS[Role.ANALYST], ann.display_name
-    )
+    rights = RIGHTS[Role.ANALYST]
+    ann_signed_in = Who("user", ann.id, "ann", Role.ANALYST, rights, ann.display_name, since_ms=NOW_MS)
+    assert sessions.signed_in(desk, one.token).who == ann_signed_in
     for token in ("", one.token[:-1], one.csrf, "\ud800"):
         assert sessions.signed_in(desk, token) is None
 
