@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from starlette.responses import Response
 
@@ -224,7 +224,7 @@ def _login(service: Service, back: str, name: str = "", mistake: str = "", statu
         back=back,
         name=name,
         mistake=mistake,
-        provider=service.provider,
+        provider=service.provider and (urlsplit(service.provider.issuer).hostname or ""),  # it may have a password
         passwords=service.desk.settings.has_passwords,
         passkeys=passkeys.has_library(),
     )
